@@ -1,0 +1,52 @@
+# make help lists the targets. Everything runs from .venv, which the first target creates from the lock.
+PYTHON ?= python3
+V := .venv/bin
+Q ?= 100 个 1.5 连乘会怎样？
+export Q
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev ask serve test check fmt lint types layers bench build lock screenshots clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup:
+	@$(PYTHON) scripts/setup.py
+setup-dev:
+	@$(PYTHON) scripts/setup.py --dev
+
+ask: setup ## answer a question with live numbers: make ask Q="why is my loss nan?"
+	@$(V)/numstab ask "$$Q" $(ARGS)
+
+serve: setup ## the page and the API on http://127.0.0.1:8000
+	@$(V)/numstab serve $(ARGS)
+
+test: setup-dev ## the whole test suite
+	@scripts/browser.sh
+	@$(V)/python -m pytest -n 2 $(ARGS)
+
+check: setup-dev lint types layers test ## lint, types, layers, tests
+
+fmt: setup-dev ## format and mend what ruff can
+	@$(V)/ruff format . && $(V)/ruff check --fix .
+lint: setup-dev ## ruff
+	@$(V)/ruff format --check . && $(V)/ruff check .
+types: setup-dev ## mypy, strict
+	@$(V)/mypy
+layers: setup-dev ## import-linter: who may import whom
+	@$(V)/lint-imports
+
+bench: setup-dev ## measure, side by side with an alternative
+	@$(V)/python -m bench $(ARGS)
+
+build: setup-dev ## the wheel, into dist/
+	@$(V)/python -m build --no-isolation --wheel
+
+screenshots: setup-dev ## the README's pictures
+	@scripts/browser.sh
+	@$(V)/python scripts/screenshots.py
+
+lock: ## resolve the locks anew (needs uv)
+	@scripts/lock.sh
+
+clean: ## remove .venv and what was built
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache ci-output

@@ -1,0 +1,183 @@
+"""Any independent zero-mean law of the right variance initialises alike; wrong mean, infinite variance or copies do not.
+
+One random network without biases, h ← φ(W h), `layers` square matrices of `width` units n, fed with `batch` inputs
+N(0,1), float64. All laws are scaled to the same second moment E[w²] = `sigma_mult`²·2/n for ReLU, ·1/n for tanh (the
+Cauchy law, which has none, to that scale). Eight laws with independent entries of mean 0 and finite variance: normal,
+uniform, ±1, Laplace, normal truncated at 2, Student t with 3 degrees of freedom, 90 % zeros, Exp(1) − 1 (skewed).
+Not independent: orthogonal, rank 1 (u vᵀ). Not of mean 0: mean ½ (in units of the rms), constant. The gain is the
+factor by which a layer multiplies E[h²], a geometric mean over the layers.
+
+Theory: only the first two moments count to leading order in n, so the gain is `sigma_mult`² for ReLU; for tanh it is
+that of the mean-field recursion E[h²] ← E[tanh²(√q z)], q = `sigma_mult`² E[h²]. Chance moves ln(gain) by about
+√(5/(layers·n)). Source: Glorot & Bengio 2010; He et al. 2015; Hanin & Nica 2020, Products of many large random matrices.
+"""
+
+import math
+from collections.abc import Generator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+TITLE = {"zh": "初始化用什么分布", "en": "Which distribution to initialise with"}
+PARAMS = {
+    "layers": {"zh": "层数", "en": "layers", "ge": 1, "le": 100},
+    "width": {"zh": "每层宽度", "en": "units per layer", "ge": 1, "le": 512},
+    "batch": {"zh": "样本数", "en": "samples", "ge": 1, "le": 128},
+    "act": {"zh": "激活函数", "en": "activation"},
+    "sigma_mult": {"zh": "标准差的倍数", "en": "factor on the standard deviation", "ge": 0, "le": 100},
+}
+LIMITS = [{"product": ["layers", "width", "width"], "le": 7000000}]
+COLUMNS = {
+    "layer": {"zh": "第几层", "en": "layer"},
+    "series": {"zh": "权重的分布", "en": "law of the weights"},
+    "second_moment": {"zh": "输出的二阶矩", "en": "second moment of the output"},
+}
+METRICS = {
+    "theory_gain": {"zh": "二阶矩每层的倍数，理论值", "en": "second-moment gain per layer in theory"},
+    "normal_gain": {"zh": "每层倍数：正态", "en": "gain per layer: normal"},
+    "uniform_gain": {"zh": "每层倍数：均匀", "en": "gain per layer: uniform"},
+    "rademacher_gain": {"zh": "每层倍数：±1", "en": "gain per layer: ±1"},
+    "laplace_gain": {"zh": "每层倍数：拉普拉斯", "en": "gain per layer: Laplace"},
+    "trunc_gain": {"zh": "每层倍数：截断正态", "en": "gain per layer: truncated normal"},
+    "student3_gain": {"zh": "每层倍数：自由度 3 的 t", "en": "gain per layer: Student t3"},
+    "sparse10_gain": {"zh": "每层倍数：一成非零", "en": "gain per layer: 10 % non-zero"},
+    "exponential_gain": {"zh": "每层倍数：偏斜的指数", "en": "gain per layer: skewed exponential"},
+    "orthogonal_gain": {"zh": "每层倍数：正交", "en": "gain per layer: orthogonal"},
+    "cauchy_gain": {"zh": "每层倍数：柯西", "en": "gain per layer: Cauchy"},
+    "mean_half_gain": {"zh": "每层倍数：均值 0.5", "en": "gain per layer: mean 0.5"},
+    "constant_gain": {"zh": "每层倍数：常数", "en": "gain per layer: constant"},
+    "rank1_gain": {"zh": "每层倍数：秩 1", "en": "gain per layer: rank 1"},
+    "worst_good_log_gain": {
+        "zh": "八种合格的分布里最大的 |ln 倍数|",
+        "en": "largest |ln gain| of the eight good laws",
+    },
+    "good_log_spread": {
+        "zh": "八种合格的分布里 ln 倍数的最大差",
+        "en": "largest difference of ln gain among the eight good laws",
+    },
+    "theory_log_noise": {"zh": "ln 倍数的随机误差，理论值", "en": "chance error of ln gain in theory"},
+}
+CHART = {
+    "mark": {"type": "line", "point": False},
+    "encoding": {
+        "x": {"field": "layer", "type": "quantitative"},
+        "y": {"field": "second_moment", "type": "quantitative", "scale": {"type": "log"}},
+        "color": {"field": "series", "type": "nominal", "scale": {"scheme": "tableau20"}},
+    },
+}
+
+Row = dict[str, float | str]
+Metrics = dict[str, float | None]
+GOOD = {
+    "normal": "normal",
+    "uniform": "uniform",
+    "rademacher": "±1",
+    "laplace": "Laplace",
+    "trunc": "truncated normal",
+    "student3": "Student t3",
+    "sparse10": "10 % non-zero",
+    "exponential": "Exp(1) − 1",
+}
+OTHERS = {
+    "orthogonal": "orthogonal",
+    "cauchy": "Cauchy",
+    "mean_half": "mean 0.5",
+    "constant": "constant",
+    "rank1": "rank 1",
+}
+
+
+def run(
+    layers: int = 20,
+    width: int = 256,
+    batch: int = 64,
+    act: Literal["relu", "tanh"] = "relu",
+    sigma_mult: float = 1.0,
+) -> Generator[Row, None, Metrics]:
+    inputs = normal(batch, width)
+    sigma = sigma_mult * math.sqrt((2 if act == "relu" else 1) / width)
+    every = -(-layers // 25)
+    gains: dict[str, float] = {}
+    for law, series in (GOOD | OTHERS).items():
+        h = inputs
+        for layer in range(layers + 1):
+            if layer:
+                h = getattr(torch, act)(sigma * (h @ entries(law, width)))
+            if layer % every == 0 or layer == layers:
+                yield {"layer": layer, "series": series, "second_moment": second_moment(h)}
+        gains[law] = (second_moment(h) / second_moment(inputs)) ** (1 / layers)
+    logs = [math.log(gains[law]) if gains[law] else -math.inf for law in GOOD]
+    return {f"{law}_gain": gain for law, gain in gains.items()} | {
+        "theory_gain": in_theory(sigma_mult, layers, act),
+        "worst_good_log_gain": max(abs(log) for log in logs),
+        "good_log_spread": max(logs) - min(logs),
+        "theory_log_noise": math.sqrt(5 / (layers * width)),
+    }
+
+
+def entries(law: str, n: int) -> Tensor:
+    """An n×n matrix of the law with E[w²] = 1. No inverse of a distribution function: at 0 it would give inf."""
+    match law:
+        case "normal":
+            return normal(n, n)
+        case "uniform":
+            return torch.empty(n, n, dtype=torch.float64).uniform_(-math.sqrt(3), math.sqrt(3))
+        case "rademacher":
+            return normal(n, n).sign()
+        case "laplace":
+            return (exponential(n, n) - exponential(n, n)) / math.sqrt(2)
+        case "trunc":
+            return torch.nn.init.trunc_normal_(torch.empty(n, n)).double() / 0.8796256610342398
+        case "student3":
+            return normal(n, n) / normal(3, n, n).norm(dim=0)
+        case "sparse10":
+            return normal(n, n) * (torch.rand(n, n) < 0.1) / math.sqrt(0.1)
+        case "exponential":
+            return exponential(n, n) - 1
+        case "orthogonal":
+            q, r = torch.linalg.qr(normal(n, n))
+            return math.sqrt(n) * q * r.diagonal().sign()
+        case "cauchy":
+            return normal(n, n) / torch.randn(n, n, dtype=torch.float64)  # a float32 denominator can be exactly 0
+        case "mean_half":
+            return 0.5 + math.sqrt(0.75) * normal(n, n)
+        case "constant":
+            return torch.ones(n, n, dtype=torch.float64)
+        case _:  # rank 1
+            return normal(n, 1) @ normal(1, n)
+
+
+def normal(*shape: int) -> Tensor:
+    """Drawn in float32, which is much faster, and kept in float64."""
+    return torch.randn(*shape).double()
+
+
+def exponential(*shape: int) -> Tensor:
+    return torch.empty(*shape, dtype=torch.float64).exponential_()
+
+
+def second_moment(h: Tensor) -> float:
+    return h.pow(2).mean().item()
+
+
+def in_theory(sigma_w: float, layers: int, act: str) -> float:
+    """The gain per layer of an infinitely wide network of the same depth."""
+    if act == "relu":
+        return sigma_w**2
+    z = torch.linspace(-8, 8, 1601, dtype=torch.float64)
+    weight = torch.softmax(-(z**2) / 2, 0)
+    moment = 1.0
+    for _ in range(layers):
+        moment = (weight * torch.tanh(sigma_w * math.sqrt(moment) * z) ** 2).sum().item()
+    return moment ** (1 / layers)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+
+    def show() -> Generator[Row, None, None]:
+        print((yield from run()))
+
+    for row in show():
+        print(row)

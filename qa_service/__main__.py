@@ -1,0 +1,90 @@
+"""`numstab` and `python -m qa_service`: one command line, errors in the reader's language, exit status as promised."""
+
+import os
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from qa_service import __version__
+from qa_service.errors import BadContent, BadField, NumstabError
+from qa_service.model import Lang
+
+_USAGE = 2
+_INTERRUPTED = 130
+
+# argparse speaks English only; these are the sentences it says to people.
+_ZH = (
+    (r"the following arguments are required: (.+)", r"缺少：\1"),
+    (r"unrecognized arguments: (.+)", r"不认识的选项或多余的词：\1"),
+    (r"argument (.+): invalid choice: (.+) \(choose from (.+)\)", r"\1 不能是 \2，可选：\3"),
+    (r"argument (.+): expected one argument", r"\1 后面要有一个值"),
+    (r"argument (.+): ignored explicit argument (.+)", r"\1 不带值，多了 \2"),
+    (r"ambiguous option: (.+) could match (.+)", r"\1 不够明确，可能是 \2"),
+)
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        chinese = next((re.sub(en, zh, message) for en, zh in _ZH if re.fullmatch(en, message)), message)
+        raise BadField(zh=f"{chinese}\n{self.format_usage()}", en=f"{message}\n{self.format_usage()}")
+
+
+def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    env = os.environ if env is None else env
+    argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows its escape, and goes on
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    lang = _lang(argv, env)
+    try:
+        return _main(argv, env, lang)
+    except BadContent as error:
+        print(error[lang], file=sys.stderr)
+        return _USAGE
+    except NumstabError as error:
+        print(f"numstab: {error[lang]}", file=sys.stderr)
+        return _USAGE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
+    from qa_service.app import fronts, serve_command
+    from qa_service.settings import Settings
+
+    parser = _Parser(prog="numstab", description="Questions about numerical stability, answered with live evidence.")
+    parser.add_argument("--version", action="version", version=f"numstab {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for front in fronts():
+        if hasattr(front, "add_commands"):
+            front.add_commands(commands)
+    serve_command(commands)
+    arguments = parser.parse_args(argv)
+    settings = Settings.from_env(env)
+    if hasattr(arguments, "serve"):
+        return int(arguments.serve(arguments, settings))
+    from qa_service.service import build
+
+    return int(arguments.carry_out(arguments, build(settings), lang))
+
+
+def _lang(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
+    """The language of errors: --lang, else Chinese for a Chinese question or locale, else English."""
+    for at, word in enumerate(argv):
+        if word == "--lang" and argv[at + 1 : at + 2] == ["zh"] or word == "--lang=zh":
+            return "zh"
+        if word == "--lang" or word.startswith("--lang="):
+            return "en"
+    if any("\u3400" <= character <= "\u9fff" for word in argv for character in word):
+        return "zh"
+    locale = env.get("LC_ALL") or env.get("LC_MESSAGES") or env.get("LANG") or ""
+    return "zh" if locale.startswith("zh") else "en"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Finds the fronts and puts them together: commands on one command line, routers in one application."""
+
+import importlib
+import pkgutil
+from argparse import ArgumentParser, Namespace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from qa_service import fronts as _fronts
+from qa_service.errors import BadField
+from qa_service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from qa_service.service import Service
+
+
+LARGEST_BODY = 1 << 20
+"""Bytes of a request; a question of the greatest length, in JSON escapes, fits."""
+
+
+def fronts() -> list[ModuleType]:
+    """Every module of `qa_service.fronts`; a new file there is a new front."""
+    return [importlib.import_module(f"{_fronts.__name__}.{found.name}") for found in pkgutil.iter_modules(_fronts.__path__)]
+
+
+def create_app(service: "Service", settings: Settings) -> "FastAPI":
+    """The web application: every front's routes, security headers on each answer."""
+    from fastapi import FastAPI
+
+    from qa_service import __version__
+
+    from qa_service.problems import handle_errors
+
+    app = FastAPI(
+        title="numstab",
+        version=__version__,
+        summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        max_body_size=LARGEST_BODY,
+    )
+    handle_errors(app)
+    for front in fronts():
+        if hasattr(front, "router"):
+            app.include_router(front.router(service, settings))
+    return app
+
+
+def serve_command(parsers: Any) -> None:
+    """Adds `serve`."""
+    parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
+    parser.add_argument("--workers", default="1", help="processes (default 1)")
+    parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
+    parser.set_defaults(serve=_serve)
+
+
+def _serve(arguments: Namespace, settings: Settings) -> int:
+    import uvicorn
+
+    port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
+    service = warm_service(settings)  # a broken library stops us here, with its problems, not in a worker
+    if workers == 1:
+        app = create_app(service, settings)
+        uvicorn.run(app, host=arguments.host, port=port, access_log=False)
+    else:
+        uvicorn.run(
+            "qa_service.app:worker_app", factory=True, host=arguments.host, port=port, workers=workers, access_log=False
+        )
+    return 0
+
+
+def worker_app() -> "FastAPI":
+    """The application of one of several worker processes; settings come from the environment they inherited."""
+    import os
+
+    settings = Settings.from_env(os.environ)
+    return create_app(warm_service(settings), settings)
+
+
+def warm_service(settings: Settings) -> "Service":
+    """A service warmed for many questions."""
+    from qa_service.lab import SERVER
+    from qa_service.service import build
+
+    return build(settings, warm=SERVER)
+
+
+def _number(word: str, option: str, low: int, high: int) -> int:
+    if word.isdecimal() and low <= int(word) <= high:
+        return int(word)
+    raise BadField(
+        zh=f"{option} 应当是 {low} 到 {high} 的整数，不能是 {word!r}",
+        en=f"{option} should be an integer from {low} to {high}, not {word!r}",
+        field=option,
+    )

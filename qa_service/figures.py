@@ -1,0 +1,54 @@
+"""Numbers for people and for the wire: inf and nan are words everywhere, never blank, never null."""
+
+import math
+from typing import Any, Literal
+
+from qa_service.model import Lang
+
+Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NEVER = {"zh": "（没有）", "en": "(none)"}
+
+
+def on_the_wire(value: Any) -> Any:
+    """The same value with every float that JSON cannot say as "Infinity", "-Infinity" or "NaN", at any depth."""
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case float():
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {str(key): on_the_wire(element) for key, element in value.items()}
+        case list() | tuple():
+            return [on_the_wire(element) for element in value]
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place on the wire")
+
+
+def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:
+    """A value as a scientist would print it: 4.0656×10¹⁷, 0.0039063, 150, inf, nan."""
+    match value:
+        case None:
+            return _NEVER[lang]
+        case bool() | str():
+            return str(value).lower() if isinstance(value, bool) else value
+        case int() if abs(value) < 10**9:
+            return str(value)
+        case int() | float():
+            return _number(float(value), digits)
+        case _:
+            raise TypeError(f"{type(value).__name__} is no figure")
+
+
+def _number(value: float, digits: int) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e6:
+        return f"{float(f'{value:.{digits}g}'):.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPT)}"

@@ -1,0 +1,145 @@
+"""The HTTP API under /api/v1: JSON in and out, server-sent events, errors as problem+json."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from qa_service import wire
+from qa_service.errors import BadField
+from qa_service.model import Event, Finished, Lang, Request
+from qa_service.service import Service
+from qa_service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+_LONGEST_REASON = 2000
+
+
+def router(service: Service, settings: Settings) -> "APIRouter":
+    """Every route of the API; feedback goes to the data folder."""
+    from fastapi import APIRouter, Depends
+    from fastapi import Request as HttpRequest
+    from fastapi.responses import JSONResponse
+    from fastapi.sse import EventSourceResponse, ServerSentEvent
+    from starlette.concurrency import run_in_threadpool
+
+    from qa_service import schemas
+    from qa_service.store import Store
+    from qa_service.streaming import language, problem, pump, read_json
+
+    store = Store(settings.data)
+    api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
+
+    async def asked(http: HttpRequest) -> Request:
+        return wire.read_request(await read_json(http))
+
+    async def answering(request: Request = Depends(asked)) -> tuple[Lang, Event, AsyncIterator[Event]]:
+        events = pump(lambda stopped: service.stream(request, stopped))
+        first = await anext(events)  # an error in here still becomes a status
+        return first.answer.lang, first, events  # type: ignore[union-attr]  # the first event is Answered
+
+    async def running(http: HttpRequest, slug: str) -> tuple[Lang, Event, AsyncIterator[Event]]:
+        body = await read_json(http, empty={})
+        if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
+            raise BadField(zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body")
+        params, seed = wire.read_params(body.get("params", {})), wire.read_seed(body.get("seed", 0))
+        lang = wire.read_lang(body.get("lang")) or language(http)
+        events = pump(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang, await anext(events), events
+
+    async def sent(lang: Lang, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[ServerSentEvent]:
+        try:
+            name, data = wire.event(first, lang)
+            yield ServerSentEvent(event=name, data=data)
+            async for event in events:
+                name, data = wire.event(event, lang)
+                yield ServerSentEvent(event=name, data=data)
+        except Exception as error:  # the status has gone out: the stream itself must say that it failed
+            yield ServerSentEvent(event="error", data=problem(error, lang))
+
+    @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
+    async def ask(opened: Any = Depends(answering)) -> JSONResponse:
+        """The whole answer, evidence included."""
+        _, last, events = opened
+        async for last in events:  # noqa: B007
+            pass
+        return JSONResponse(wire.answer(last.answer))
+
+    @api.post(
+        "/ask/stream",
+        response_class=EventSourceResponse,
+        openapi_extra=schemas.body(schemas.REQUEST),
+        responses={200: schemas.EVENTS},
+    )
+    async def ask_stream(opened: Any = Depends(answering)) -> AsyncIterator[ServerSentEvent]:
+        """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
+        async for event in sent(*opened):
+            yield event
+
+    @api.get("/entries")
+    async def entries() -> JSONResponse:
+        """The knowledge base, both languages."""
+        return JSONResponse([wire.entry(entry) for entry in service.library.values()])
+
+    @api.get("/entries/{entry_id}")
+    async def entry(entry_id: str) -> JSONResponse:
+        """One entry, both languages."""
+        return JSONResponse(wire.entry(service.library[entry_id]))
+
+    @api.get("/experiments")
+    async def experiments() -> JSONResponse:
+        """What can be measured: parameters as JSON Schema, metrics, source."""
+        return JSONResponse([wire.experiment(experiment) for experiment in service.lab.experiments.values()])
+
+    @api.get("/experiments/{slug}")
+    async def experiment(slug: str) -> JSONResponse:
+        """One experiment."""
+        return JSONResponse(wire.experiment(service.lab.experiment(slug)))
+
+    @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
+    async def runs(opened: Any = Depends(running)) -> JSONResponse:
+        """One run: an Evidence without claims."""
+        lang, last, events = opened
+        async for last in events:  # noqa: B007
+            pass
+        assert isinstance(last, Finished)
+        return JSONResponse(wire.evidence(last.evidence, lang))
+
+    @api.post(
+        "/experiments/{slug}/runs/stream",
+        response_class=EventSourceResponse,
+        openapi_extra=schemas.body(schemas.RUN),
+        responses={200: schemas.EVENTS},
+    )
+    async def runs_stream(opened: Any = Depends(running)) -> AsyncIterator[ServerSentEvent]:
+        """Server-sent events: started, row…, evidence."""
+        async for event in sent(*opened):
+            yield event
+
+    @api.post("/feedback", status_code=201, openapi_extra=schemas.body(schemas.FEEDBACK))
+    async def feedback(http: HttpRequest) -> JSONResponse:
+        """Helpful or not, and why. Answered once it is on disk."""
+        body = await read_json(http)
+        fields = _feedback(body)
+        await run_in_threadpool(store.add_feedback, *fields)
+        return JSONResponse({"stored": True}, 201)
+
+    return api
+
+
+def _feedback(body: Any) -> tuple[str, bool, str | None]:
+    if not isinstance(body, dict) or set(body) - {"answer_id", "helpful", "reason", "lang"}:
+        raise BadField(
+            zh="请求体应当是 {answer_id, helpful, reason?}", en="the body should be {answer_id, helpful, reason?}", field="body"
+        )
+    answer_id, helpful, reason = body.get("answer_id"), body.get("helpful"), body.get("reason")
+    if not isinstance(answer_id, str) or len(answer_id) != 26 or not answer_id.isalnum():
+        raise BadField(zh="answer_id 应当是某个回答的 id", en="answer_id should be the id of an answer", field="answer_id")
+    if not isinstance(helpful, bool):
+        raise BadField(zh="helpful 应当是 true 或 false", en="helpful should be true or false", field="helpful")
+    if reason is not None and (not isinstance(reason, str) or len(reason) > _LONGEST_REASON or "\0" in reason):
+        most = _LONGEST_REASON
+        raise BadField(
+            zh=f"reason 应当是不超过 {most} 个字符的文字", en=f"reason should be a text of at most {most} characters", field="reason"
+        )
+    return answer_id, helpful, reason

@@ -1,0 +1,135 @@
+"""numstab ask: one question, or a file of them."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from qa_service import wire
+from qa_service.errors import BadField, NumstabError
+from qa_service.fronts.terminal import options
+from qa_service.model import Answer, AnswerStatus, Answered, Context, Done, Evidence, Finished, Lang, Request, Status
+from qa_service.service import Service
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `ask`."""
+    parser: ArgumentParser = parsers.add_parser("ask", help="answer a question with live evidence")
+    parser.add_argument("question", nargs="?", help="the question, in Chinese or English")
+    options.add_lang(parser)
+    options.add_params(parser)
+    options.add_json(parser)
+    parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
+    parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
+    parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
+    parser.set_defaults(carry_out=carry_out)
+
+
+def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Exit status 0 answered, 1 not covered or unclear, 3 an experiment failed."""
+    fixed = {
+        "lang": arguments.lang,
+        "params": options.params(arguments.param),
+        "seed": options.seed(arguments.seed),
+        "entry": arguments.entry,
+        "run": not arguments.no_run,
+    }
+    if arguments.batch:
+        return _batch(arguments.batch, fixed, service)
+    if arguments.question is None and arguments.entry is None:
+        raise BadField(
+            zh='缺少问题。例如：numstab ask "loss 变成 nan 怎么办"',
+            en='there is no question. For example: numstab ask "why is my loss nan?"',
+            field="question",
+        )
+    request = wire.read_request({"question": arguments.question or "", **fixed})
+    if request.entry and not request.lang and not request.question:
+        request = replace(request, lang=lang)
+    if arguments.json:
+        answer = service.answer(request)
+        options.print_json(wire.answer(answer))
+        return exit_status(answer)
+    return _show(request, service)
+
+
+def exit_status(answer: Answer) -> int:
+    """What the shell is told."""
+    if answer.status is not AnswerStatus.ANSWERED:
+        return options.UNSURE
+    return options.DONE if all(one.run.status is Status.RAN for one in answer.evidence) else options.FAILED
+
+
+def _show(request: Request, service: Service) -> int:
+    events = service.stream(request)
+    opening = next(events)
+    assert isinstance(opening, Answered)
+    from qa_service.fronts.terminal.show import Screen
+
+    screen = Screen(opening.answer.lang)
+    screen.answer(opening.answer)
+    finished: list[Evidence] = []
+    with screen.progress() as progress:
+        for event in events:
+            progress.take(event)
+            if isinstance(event, Finished):
+                finished.append(event.evidence)
+                screen.evidence(event.evidence)
+            if isinstance(event, Done):
+                screen.closing(event.answer)
+    return exit_status(replace(opening.answer, evidence=tuple(finished)))
+
+
+def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
+    """One line of JSON out for each line in, in order; a line that is no question gives a problem, and the rest go on."""
+    worst = options.DONE
+    with ThreadPoolExecutor(service.lab.slots) as pool:
+        for printed, status in pool.map(lambda line: _line(line, fixed, service), list(_lines(path))):
+            options.print_json(printed)
+            worst = max(worst, status)
+    return worst
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    try:
+        if path == "-":
+            yield from (line for line in sys.stdin.buffer if line.strip())
+        else:
+            with open(path, "rb") as file:
+                yield from (line for line in file if line.strip())
+    except OSError as error:
+        raise BadField(
+            zh=f"读不了文件 {path!r}：{error.strerror}", en=f"cannot read the file {path!r}: {error.strerror}", field="--batch"
+        ) from error
+
+
+def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
+    try:
+        answer = _converse(line, fixed, service)
+    except NumstabError as error:
+        lang = fixed["lang"] or "en"
+        return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.USAGE
+    return wire.answer(answer), exit_status(answer)
+
+
+def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
+    """The answer to a line: of its last turn, each turn in the context of the one before."""
+    try:
+        asked = json.loads(line)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise BadField(zh="每一行应当是一个 JSON 对象", en="each line should be a JSON object", field="line")
+    turns = asked.get("turns", [asked.get("q", asked.get("question"))])
+    if not isinstance(turns, list) or not turns or len(turns) > 50:
+        raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
+    given = {name: value for name, value in fixed.items() if value is not None}
+    given |= {name: asked[name] for name in ("params", "seed", "entry", "run", "context") if name in asked}
+    request = wire.read_request({**given, "question": turns[0]})
+    for turn in turns[1:]:
+        before = service.ask(replace(request, run=False))
+        context = before.entry and Context(entry=before.entry.id, params=before.params, lang=before.lang)
+        request = replace(wire.read_request({**given, "question": turn}), context=context or None)
+    return service.answer(request)

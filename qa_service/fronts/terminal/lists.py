@@ -1,0 +1,54 @@
+"""numstab entries, experiments: what there is. numstab prepare: build the caches ahead of the first question."""
+
+from argparse import Namespace
+from typing import Any
+
+from qa_service import wire
+from qa_service.fronts.terminal import options
+from qa_service.model import Lang
+from qa_service.service import Service
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `entries`, `experiments` and `prepare`."""
+    for name, about, function in (
+        ("entries", "list the knowledge base", entries),
+        ("experiments", "list what can be measured", experiments),
+    ):
+        parser = parsers.add_parser(name, help=about)
+        options.add_lang(parser)
+        options.add_json(parser)
+        parser.set_defaults(carry_out=function)
+    parsers.add_parser("prepare", help="build the index and its cache now").set_defaults(carry_out=prepare, lang=None)
+
+
+def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Item, id and question of every entry."""
+    if arguments.json:
+        options.print_json([wire.entry(entry) for entry in service.library.values()])
+        return options.DONE
+    rows = [(str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()]
+    return _table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
+
+
+def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Slug, title and parameters of every experiment."""
+    listed = service.lab.experiments.values()
+    if arguments.json:
+        options.print_json([wire.experiment(experiment) for experiment in listed])
+        return options.DONE
+    rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in listed]
+    return _table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)
+
+
+def prepare(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Builds the index, so that the first question does not wait for it."""
+    service.index.search("nan")
+    return options.DONE
+
+
+def _table(lang: Lang, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> int:
+    from qa_service.fronts.terminal.show import Screen
+
+    Screen(lang).table(head, rows)
+    return options.DONE

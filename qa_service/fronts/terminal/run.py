@@ -1,0 +1,40 @@
+"""numstab run: one experiment by itself."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from qa_service import wire
+from qa_service.fronts.terminal import options
+from qa_service.model import Finished, Lang, Status
+from qa_service.service import Service
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `run`."""
+    parser: ArgumentParser = parsers.add_parser("run", help="run one experiment")
+    parser.add_argument("experiment", help="its slug; `numstab experiments` lists them")
+    options.add_lang(parser)
+    options.add_params(parser)
+    options.add_json(parser)
+    parser.set_defaults(carry_out=carry_out)
+
+
+def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Exit status 0 when it ran, 3 when it did not."""
+    events = service.run(arguments.experiment, options.params(arguments.param), options.seed(arguments.seed))
+    first = next(events)
+    if arguments.json:
+        *_, last = events
+        assert isinstance(last, Finished)
+        options.print_json(wire.evidence(last.evidence, lang))
+    else:
+        from qa_service.fronts.terminal.show import Screen
+
+        screen = Screen(lang)
+        with screen.progress() as progress:
+            progress.take(first)
+            for last in events:
+                progress.take(last)
+        assert isinstance(last, Finished)
+        screen.evidence(last.evidence)
+    return options.DONE if last.evidence.run.status is Status.RAN else options.FAILED

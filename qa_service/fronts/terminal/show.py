@@ -1,0 +1,224 @@
+"""What a person sees in the terminal: prose, tables, a progress bar, a small plot. Plain text where there is none."""
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped]
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text as Styled
+
+from qa_service import chart, prose
+from qa_service.figures import shown
+from qa_service.model import Answer, AnswerStatus, Event, Evidence, Lang, Measuring, Row, Started, Status, Verdict
+
+T = TypeVar("T")
+_WORDS = {
+    "zh": {
+        "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
+        "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
+        "sure": "把握", "seconds": "秒", "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
+    },
+    "en": {
+        "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
+        "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
+        "related": "related", "sure": "confidence", "seconds": "s",
+        "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
+    },
+}  # fmt: skip
+_MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.UNKNOWN: "?"}
+_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN: "yellow"}
+
+
+class Screen:
+    """Writes to standard output; progress goes to standard error and is silent when that is no terminal."""
+
+    def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
+        self.lang = lang
+        self.words = _WORDS[lang]
+        self._out = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 100)
+        self._err = Console(stderr=True, quiet=not sys.stderr.isatty())
+
+    def say(self, line: str) -> None:
+        """One plain line."""
+        self._out.print(line, markup=False)
+
+    def answer(self, answer: Answer) -> None:
+        """The text, at once: who answers, the lecture's words, our answer with its numbers still open."""
+        if answer.entry is None:
+            self._out.print(Markdown(prose.text(answer)))
+            return
+        title = f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
+        self._out.print(Styled(title, style="bold cyan"))
+        if answer.entry.lecture:
+            said = answer.entry.lecture
+            lines = [f"{self.words['lecture']}: {said.answer[self.lang]}"]
+            lines += [f"{self.words['netizens']}: {said.netizens[self.lang]}"] if said.netizens else []
+            self._out.print(Panel(Styled("\n".join(lines)), border_style="dim"))
+        for note in answer.notes:
+            self._out.print(f"! {note[self.lang]}", style="yellow", markup=False)
+        self._out.print(_markdown(prose.text(answer)))
+
+    def evidence(self, evidence: Evidence) -> None:
+        """One finished experiment: its parameters, metrics, claims and plot."""
+        run, experiment = evidence.run, evidence.experiment
+        params = _listed(evidence.params)
+        heading = f"{experiment.title[self.lang]}  {experiment.slug}({params})  seed={evidence.seed}  {run.seconds:.3f} {self.words['seconds']}"
+        self._out.print()
+        self._out.print(Styled(heading, style="bold"))
+        if run.status is not Status.RAN:
+            self._out.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
+        if run.measured:
+            self.table(
+                tuple(self.words[word] for word in ("metric", "value", "unit")),
+                [
+                    (experiment.metrics[name].title[self.lang], shown(value, self.lang), _unit(experiment.metrics[name].unit))
+                    for name, value in run.measured.items()
+                ],
+            )
+            self._plot(evidence)
+        for claim, verdict in zip(evidence.claims, evidence.verdicts, strict=True):
+            value = shown(run.measured.get(claim.metric), self.lang)
+            line = f"{_MARKS[verdict]} {self.words[verdict.value]}: {claim.says[self.lang]}"
+            figures = f"  [{claim.metric} = {value}, {claim.op} {shown(claim.bound, self.lang)}]"
+            self._out.print(Styled(line, style=_STYLES[verdict]) + Styled(figures, style="dim"))
+
+    def closing(self, answer: Answer) -> None:
+        """The short answer once more, now with its numbers, and where to go on."""
+        if answer.entry is None:
+            return
+        if answer.evidence and "[[" in _first(answer.entry.answer[self.lang]):
+            self._out.print()
+            self._out.print(_markdown(f"→ {_first(prose.text(answer))}"))
+        for one in answer.evidence:
+            block = next(block for block in answer.entry.evidence if block.id == one.block)
+            changed = any(one.params[name] != value for name, value in block.params.items())
+            if changed and Verdict.FAILS in one.verdicts:
+                self.say(self.words["invisible"].format(params=_listed(block.params)))
+        if answer.related:
+            self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table with as little ink as possible."""
+        table = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Styled(cell) for cell in row))
+        self._out.print(table)
+
+    def progress(self) -> "Bar":
+        """A bar that moves with the experiment's rows."""
+        return Bar(self._err)
+
+    def track(self, results: Iterable[T], total: int) -> Iterator[T]:
+        """Passes results on, drawing how far they are."""
+        with _progress(self._err) as progress:
+            yield from progress.track(results, total=total)
+
+    def _plot(self, evidence: Evidence) -> None:
+        axes = chart.axes(evidence.experiment)
+        if axes is None or len(evidence.run.rows) < 2 or not self._out.is_terminal:
+            return
+        import plotext  # type: ignore[import-untyped]
+
+        x, fields, series, log = axes
+        plotext.clear_figure()
+        plotext.plot_size(min(self._out.width, 90), 16)
+        plotext.theme("clear")
+        plotext.yscale("log" if log else "linear")
+        names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
+        drawn = False
+        for label, points in _curves(evidence.run.rows, x, fields, series, log):
+            if points:
+                drawn = True
+                plotext.plot([at for at, _ in points], [y for _, y in points], label=names.get(label, label))
+        if drawn:
+            plotext.xlabel(names.get(x, x))
+            self._out.print(Styled.from_ansi(plotext.build()))
+        said = sorted({word for row in evidence.run.rows for field in fields if (word := chart.word(row.get(field), log))})
+        if said:
+            self.say(f"  + {', '.join(said)}")
+
+
+class Bar:
+    """Draws the running experiment's rows against how many steps it was asked for."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = _progress(console)
+        self._task: TaskID | None = None
+
+    def take(self, event: Event) -> None:
+        """Starts a bar with an experiment and moves it with each row."""
+        if isinstance(event, Started):
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(event.experiment.slug, total=None)
+        elif isinstance(event, Measuring) and self._task is not None:
+            self._progress.advance(self._task)
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._progress.stop()
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _curves(
+    rows: Sequence[Row], x: str, fields: Sequence[str], series: str | None, log: bool
+) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    groups = sorted({str(row.get(series)) for row in rows}) if series else [""]
+    for field in fields:
+        for group in groups:
+            points = [
+                (float(row[x] or 0), float(value))
+                for row in rows
+                if (not series or str(row.get(series)) == group)
+                and isinstance(value := row.get(field), int | float)
+                and math.isfinite(value)
+                and (value > 0 or not log)
+            ]
+            yield (group or field), points
+
+
+def _markdown(source: str) -> Markdown:
+    """Markdown with its formulas as Unicode; code stays as it is."""
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.S)
+    return Markdown("".join(part if part.startswith("`") else _plain_maths(part) for part in parts), code_theme="ansi_dark")
+
+
+def _plain_maths(source: str) -> str:
+    convert = LatexNodes2Text(math_mode="text").latex_to_text
+
+    def plain(found: re.Match[str]) -> str:
+        return str(convert(found[1])).replace("*", r"\*").replace("_", r"\_").strip()
+
+    source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {str(convert(found[1])).strip()}\n", source, flags=re.S)
+    return re.sub(r"\\\((.+?)\\\)", plain, source, flags=re.S)
+
+
+def _first(source: str) -> str:
+    return source.split("\n\n", 1)[0]
+
+
+def _listed(params: object) -> str:
+    assert hasattr(params, "items")
+    return ", ".join(f"{name}={shown(value)}" for name, value in params.items())
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else unit

@@ -1,0 +1,81 @@
+"""A question → the entries whose phrasings come nearest, each with a calibrated probability that it answers."""
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qa_service.embedder import Embedder, Vectors, unit
+from qa_service.model import Entry, Match
+
+# Logistic regression of "this entry answers" on the cosine to its nearest phrasing, each phrasing scored with itself
+# left out: `python -m bench calibrate` measures both numbers anew. The default encoder only.
+SLOPE, MIDDLE = 14.0, 0.62
+
+
+class Index:
+    """FAISS over the phrasings of a library. Vectors are cached by what they were made of."""
+
+    def __init__(self, library: Mapping[str, Entry], embedder: Embedder, *, name: str, cache: Path) -> None:
+        """`name` of the embedder and the phrasings make the cache's key. Nothing is built before the first search."""
+        self._embedder = embedder
+        self._name = name
+        self._cache = cache
+        self._entries = [entry for entry in library.values() for lang in entry.phrasings for _ in entry.phrasings[lang]]
+        self._phrasings = [
+            phrasing for entry in library.values() for lang in entry.phrasings for phrasing in entry.phrasings[lang]
+        ]
+
+    @cached_property
+    def _faiss(self) -> Any:
+        import faiss  # type: ignore[import-untyped]
+
+        vectors = self._vectors()
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
+        return index
+
+    def search(self, question: str, k: int = 5) -> tuple[Match, ...]:
+        """The best k entries, best first. Each entry counts by its nearest phrasing."""
+        vector = unit(self._embedder.encode_query([question]))
+        cosines, rows = self._faiss.search(vector, len(self._phrasings))
+        best: dict[str, Match] = {}
+        for cosine, row in zip(cosines[0], rows[0], strict=True):
+            entry = self._entries[row]
+            if entry.id not in best:
+                best[entry.id] = Match(entry=entry, score=probability(float(cosine)), phrasing=self._phrasings[row])
+                if len(best) == k:
+                    break
+        return tuple(best.values())
+
+    def _vectors(self) -> Vectors:
+        key = hashlib.sha256("\0".join([self._name, *self._phrasings]).encode()).hexdigest()[:32]
+        path = self._cache / f"index-{key}.npy"
+        with suppress(OSError, ValueError, EOFError):
+            cached: Vectors = np.load(path, allow_pickle=False)
+            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(self._phrasings):
+                return cached
+        vectors = unit(self._embedder.encode_document(self._phrasings))
+        with suppress(OSError):  # a cache that cannot be written costs a second, not an answer
+            _write(path, vectors)
+        return vectors
+
+
+def probability(cosine: float) -> float:
+    """The calibrated probability that an entry answers, from the cosine to its nearest phrasing."""
+    return 1.0 / (1.0 + math.exp(-SLOPE * (cosine - MIDDLE)))
+
+
+def _write(path: Path, vectors: Vectors) -> None:
+    """Whole or not at all: two processes may build the same index at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as half:
+        np.save(half, vectors)
+    os.replace(half.name, path)

@@ -1,0 +1,87 @@
+"""The child's side: the only code that executes a demo or imports torch.
+
+A child lives for one run. It speaks JSON over its pipe, never pickles: what runs in here must not be able to run
+anything over there. Python's JSON spells inf and nan as Infinity and NaN, both ways.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Generator, Mapping
+from multiprocessing.connection import Connection
+from types import ModuleType
+from typing import Any
+
+from qa_service import __version__
+
+_SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
+
+
+def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
+    """Runs the demo at `path` once and reports: started, rows…, then ran, raised or out_of_memory."""
+    os.setpgid(0, 0)  # so that whatever a demo forks dies with it
+    _silence()
+    try:
+        import torch
+
+        torch.set_num_threads(1)
+        _limit(deadline, mebibytes)
+        demo = _load(path)
+        torch.manual_seed(seed)
+        _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
+        _send(pipe, "ran", _measure(pipe, demo, params))
+    except MemoryError:
+        _send(pipe, "out_of_memory", None)
+    except Exception as raised:
+        exhausted = "can't allocate memory" in str(raised) or "not enough memory" in str(raised)
+        _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(raised).__name__}: {raised}"[:500])
+
+
+def _measure(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> Any:
+    outcome = demo.run(**params)
+    if not isinstance(outcome, Generator):
+        return outcome
+    rows: list[Any] = []
+    sent = 0.0
+    while True:
+        try:
+            rows.append(next(outcome))
+        except StopIteration as stop:
+            _send(pipe, "rows", rows)
+            return stop.value
+        if time.monotonic() - sent > _SEND_EVERY:
+            _send(pipe, "rows", rows)
+            rows, sent = [], time.monotonic()
+
+
+def _load(path: str) -> ModuleType:
+    """Executes the demo's own text, so that the hash in the receipt is of what ran (no stale .pyc)."""
+    demo = ModuleType("demo")
+    with open(path, encoding="utf-8") as source:
+        exec(compile(source.read(), path, "exec"), demo.__dict__)
+    return demo
+
+
+def _limit(deadline: float, mebibytes: int) -> None:
+    memory = mebibytes << 20
+    for what, most in (
+        (resource.RLIMIT_DATA, memory),  # private memory: what a tensor takes
+        (resource.RLIMIT_CPU, int(deadline) + 10),  # ends even a child whose parent was killed
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # a platform that refuses still has the parent's deadline
+            resource.setrlimit(what, (most, most))
+
+
+def _silence() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+
+
+def _send(pipe: Connection, kind: str, content: Any) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+        pipe.send_bytes(json.dumps([kind, content], default=str).encode())

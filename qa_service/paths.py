@@ -1,0 +1,25 @@
+"""Where things lie: our own content, and the platform's folders for data and cache."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(name: str) -> Path:
+    """`kb/` and `demos/` lie inside the package in a wheel, beside it in a checkout."""
+    inside = _PACKAGE / "_shipped" / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def data_folder() -> Path:
+    """The platform's folder for an application's data (XDG_DATA_HOME on Linux)."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("numstab"))
+
+
+def cache_folder() -> Path:
+    """The platform's folder for what can be built again (XDG_CACHE_HOME on Linux)."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("numstab"))

@@ -1,0 +1,56 @@
+"""Every error of the web application as problem+json (RFC 9457) in the reader's language; never a traceback."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qa_service.errors import NumstabError
+from qa_service.streaming import language, problem
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_SAYS = {
+    404: ("not_found", "没有这个地址", "there is nothing at this address"),
+    405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
+    413: ("body_too_large", "请求体太大，最多 1 MiB", "the body is too large; at most 1 MiB"),
+}
+
+
+class HttpProblem(NumstabError):
+    """What the web framework refuses by itself."""
+
+    def __init__(self, status: int) -> None:
+        code, zh, en = _SAYS.get(status, ("http_error", f"请求被拒绝（{status}）", f"the request was refused ({status})"))
+        super().__init__(zh=zh, en=en)
+        self.code, self.status = code, status  # type: ignore[misc]  # per instance: one class for all statuses
+
+
+def handle_errors(app: "FastAPI") -> None:
+    """Installs the handlers."""
+    from fastapi import Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    def respond(http: Request, error: Exception, headers: Any = None) -> JSONResponse:
+        body = problem(error, language(http))
+        return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+
+    async def ours(http: Request, error: Exception) -> JSONResponse:
+        return respond(http, error)
+
+    async def frameworks(http: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return respond(http, HttpProblem(error.status_code), error.headers)
+
+    async def unreadable(http: Request, error: Exception) -> JSONResponse:
+        return respond(http, HttpProblem(422))
+
+    async def unforeseen(http: Request, error: Exception) -> JSONResponse:
+        logging.getLogger("numstab").exception("unforeseen error", exc_info=error)
+        return respond(http, error)
+
+    app.add_exception_handler(NumstabError, ours)
+    app.add_exception_handler(HTTPException, frameworks)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(Exception, unforeseen)

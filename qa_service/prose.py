@@ -1,0 +1,37 @@
+"""An entry's text with the measured numbers in place, and what we say when no entry answers."""
+
+import re
+from collections.abc import Sequence
+
+from qa_service.figures import shown
+from qa_service.model import Answer, AnswerStatus, Entry, Evidence, Lang, Status, Text
+
+_PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
+_NOT_YET = "…"
+_NOT_COVERED = Text(
+    "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
+    "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
+    "the nearest questions in it are:",
+)
+_CLARIFY = Text("这句话可能是在问下面几个不同的问题，你指的是哪一个？", "This could mean different things. Which one do you mean?")
+
+
+def text(answer: Answer) -> str:
+    """The answer as markdown in its language."""
+    if answer.entry is not None:
+        return filled(answer.entry, answer.evidence, answer.lang)
+    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _NOT_COVERED
+    nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
+    return f"{opening[answer.lang]}\n\n{nearest}"
+
+
+def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
+    """The entry's answer with each [[block.name]] replaced by the metric or parameter; … where nothing was measured."""
+    known: dict[tuple[str, str], str] = {}
+    for block in entry.evidence:
+        known |= {(block.id, name): shown(value, lang) for name, value in block.params.items()}
+    for one in evidence:
+        known |= {(one.block, name): shown(value, lang) for name, value in one.params.items()}
+        if one.run.status is Status.RAN:
+            known |= {(one.block, name): shown(value, lang) for name, value in one.run.measured.items()}
+    return _PLACEHOLDER.sub(lambda found: known.get((found[1], found[2]), _NOT_YET), entry.answer[lang])

@@ -1,0 +1,113 @@
+"""The API's shapes for OpenAPI. Descriptions only: wire.py reads and writes, in the reader's language."""
+
+from typing import Any
+
+_NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
+_VALUE = {"anyOf": [*_NUMBER["anyOf"], {"type": "string"}, {"type": "boolean"}]}
+_PARAMS = {"type": "object", "additionalProperties": _VALUE}
+_LANG = {"enum": ["zh", "en"]}
+_SEED = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0}
+_TEXT = {"type": "string"}
+
+REQUEST: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "question": _TEXT,
+        "lang": _LANG,
+        "params": _PARAMS,
+        "seed": _SEED,
+        "entry": {"type": "string", "description": "ask this entry instead of looking for one"},
+        "blocks": {"type": "array", "items": _TEXT, "description": "only these evidence blocks of the entry"},
+        "run": {"type": "boolean", "default": True},
+        "context": {"type": "object", "description": "the context of the answer before, as it came"},
+    },
+    "additionalProperties": False,
+    "example": {"question": "What happens when 100 factors of 1.5 are multiplied?"},
+}
+RUN: dict[str, Any] = {
+    "type": "object",
+    "properties": {"params": _PARAMS, "seed": _SEED, "lang": _LANG},
+    "additionalProperties": False,
+}
+FEEDBACK: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answer_id": {"type": "string", "minLength": 26, "maxLength": 26},
+        "helpful": {"type": "boolean"},
+        "reason": {"type": "string", "maxLength": 2000},
+        "lang": _LANG,
+    },
+    "required": ["answer_id", "helpful"],
+    "additionalProperties": False,
+}
+_CLAIM = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT,
+        "says": _TEXT,
+        "metric": _TEXT,
+        "op": {"enum": ["<", "<=", ">", ">=", "==", "!="]},
+        "bound": _NUMBER,
+        "value": {"anyOf": [*_NUMBER["anyOf"], {"type": "null"}]},
+        "verdict": {"enum": ["holds", "fails", "unknown"]},
+    },
+}
+_EVIDENCE = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT,
+        "experiment": _TEXT,
+        "params": _PARAMS,
+        "seed": _SEED,
+        "status": {"enum": ["ran", "raised", "timed_out", "crashed", "out_of_memory"]},
+        "note": _TEXT,
+        "metrics": {"type": "object"},
+        "claims": {"type": "array", "items": _CLAIM},
+        "rows": {"type": "array", "items": {"type": "object"}},
+        "chart": {"type": "object", "description": "Vega-Lite, data included"},
+        "seconds": {"type": "number"},
+        "receipt": {"type": "object"},
+    },
+}
+_ANSWER = {
+    "type": "object",
+    "properties": {
+        "id": _TEXT,
+        "status": {"enum": ["answered", "clarify", "not_covered"]},
+        "lang": _LANG,
+        "question": _TEXT,
+        "entry": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "matches": {"type": "array", "items": {"type": "object"}},
+        "answer": {"type": "string", "description": "markdown"},
+        "params": _PARAMS,
+        "notes": {"type": "array", "items": _TEXT},
+        "evidence": {"type": "array", "items": _EVIDENCE},
+        "related": {"type": "array", "items": {"type": "object"}},
+        "context": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "properties": {
+        "type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "code": _TEXT, "detail": _TEXT, "field": _TEXT,
+    },
+}  # fmt: skip
+
+
+def body(shape: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` for a JSON body of this shape."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape}}}}
+
+
+def _json(shape: dict[str, Any], about: str, media: str = "application/json") -> dict[str, Any]:
+    return {"description": about, "content": {media: {"schema": shape}}}
+
+
+ANSWER = _json(_ANSWER, "An Answer")
+EVIDENCE = _json(_EVIDENCE, "An Evidence")
+EVENTS = {"description": "Server-sent events: answer, started, row, evidence, done, error"}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: _json(_PROBLEM, about, "application/problem+json")
+    for status, about in ((404, "Unknown entry or experiment"), (413, "Body too large"), (422, "Bad input"), (500, "Ours"))
+}

@@ -1,0 +1,214 @@
+"""The three parts joined: ask finds who answers, stream measures, judges and answers. Values flow; nothing registers."""
+
+import os
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ulid import ULID
+
+from qa_service.embedder import load_embedder
+from qa_service.errors import BadField, BadParameter
+from qa_service.figures import shown
+from qa_service.index import Index
+from qa_service.lab import ONE_SHOT, Lab
+from qa_service.library import Library
+from qa_service.model import (
+    Answer, Answered, AnswerStatus, Claim, Context, Done, Entry, Event, Evidence, EvidenceBlock, Experiment, Finished,
+    Match, Measuring, Params, Request, Run, Started, Text, Value,
+)  # fmt: skip
+from qa_service.parameters import clamp, complete, unknown_parameter
+from qa_service.reading import read
+from qa_service.settings import Settings
+
+MATCHES = 5
+_TOO_CLOSE = 0.02
+Stopped = Callable[[], bool]
+
+
+class Service:
+    """Answers questions with evidence. Every method may be called from several threads."""
+
+    def __init__(self, library: Library, index: Index, lab: Lab, *, threshold: float) -> None:
+        self.library = library
+        self.index = index
+        self.lab = lab
+        self.threshold = threshold
+        self.observers: list[Callable[[Event], None]] = []
+
+    def ask(self, request: Request) -> Answer:
+        """Who answers, without evidence: never runs code. Raises `BadRequest`."""
+        reading = read(request.question, request.lang) if request.question or not request.entry else None
+        named = self.library[request.entry] if request.entry else None
+        matches = self.index.search(reading.text, MATCHES) if reading and (named is None or request.question) else ()
+        if named is not None:
+            matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
+        elif request.context is not None:
+            matches = self._with_context(matches, request.context)
+        best = matches[0]
+        status = AnswerStatus.ANSWERED if named else self._status(matches)
+        entry = best.entry if status is AnswerStatus.ANSWERED else None
+        earlier = dict(request.context.params) if request.context and entry and entry.id == request.context.entry else {}
+        read_params = earlier | (reading.params if reading else {})
+        blocks = _blocks(entry, request) if entry else ()
+        _check_known(self.lab, blocks, request.params)
+        planned = [self._plan(block, read_params, request.params) for block in blocks]
+        return Answer(
+            id=str(ULID()),
+            status=status,
+            lang=request.lang or (reading.lang if reading else "en"),
+            question=request.question,
+            entry=entry,
+            confidence=best.score,
+            matches=matches,
+            params=read_params | dict(request.params),
+            notes=tuple(dict.fromkeys(note for _, notes in planned for note in notes)),
+            related=tuple(self.library[related] for related in entry.related) if entry else (),
+        )
+
+    def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
+        """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
+        for event in self._stream(request, stopped):
+            for observe in self.observers:
+                observe(event)
+            yield event
+
+    def _stream(self, request: Request, stopped: Stopped) -> Generator[Event, None, None]:
+        answer = self.ask(request)
+        yield Answered(answer)
+        if answer.entry is not None and request.run:
+            evidence: list[Evidence] = []
+            for block in _blocks(answer.entry, request):
+                params, _ = self._plan(block, answer.params, request.params)
+                experiment = self.lab.experiment(block.experiment)
+                yield Started(block.id, experiment, params, request.seed)
+                run = yield from self._measure(block.id, experiment, params, request.seed, stopped)
+                evidence.append(_evidence(answer.entry, block, experiment, params, request.seed, run))
+                yield Finished(evidence[-1])
+            answer = replace(answer, evidence=tuple(evidence))
+        yield Done(answer)
+
+    def answer(self, request: Request) -> Answer:
+        """The whole answer, evidence included."""
+        *_, done = self.stream(request)
+        assert isinstance(done, Done)
+        return done.answer
+
+    def run(
+        self, slug: str, params: Mapping[str, Any], seed: int = 0, stopped: Stopped = lambda: False
+    ) -> Generator[Event, None, None]:
+        """One experiment without claims: started, its rows, finished."""
+        experiment = self.lab.experiment(slug)
+        values = complete(experiment, params)
+        yield Started(slug, experiment, values, seed)
+        run = yield from self._measure(slug, experiment, values, seed, stopped)
+        yield Finished(Evidence(block=slug, experiment=experiment, params=values, seed=seed, run=run))
+
+    def _measure(
+        self, block: str, experiment: Experiment, params: Params, seed: int, stopped: Stopped
+    ) -> Generator[Event, None, Run]:
+        rows = self.lab.stream(experiment, params, seed, stopped)
+        try:
+            while True:
+                try:
+                    yield Measuring(block, next(rows))
+                except StopIteration as finished:
+                    run: Run = finished.value
+                    return run
+        finally:
+            rows.close()  # a reader who leaves takes the child with him
+
+    def _status(self, matches: tuple[Match, ...]) -> AnswerStatus:
+        best, second = matches[0], matches[1] if len(matches) > 1 else None
+        if best.score < self.threshold:
+            return AnswerStatus.NOT_COVERED
+        if second and best.score - second.score < _TOO_CLOSE and best.score < 1 - _TOO_CLOSE:
+            return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
+        return AnswerStatus.ANSWERED
+
+    def _with_context(self, matches: tuple[Match, ...], context: Context) -> tuple[Match, ...]:
+        """A follow-up that matches nothing by itself ("and with addition?") stays with the entry before it."""
+        if matches[0].score >= self.threshold:
+            return matches
+        before = self.library[context.entry]
+        own = next((match for match in matches if match.entry.id == before.id), None)
+        score = max(self.threshold, matches[0].score, own.score if own else 0.0)
+        stay = Match(entry=before, score=score, phrasing=own.phrasing if own else "")
+        return (stay, *(match for match in matches if match.entry.id != before.id))
+
+    def _plan(self, block: EvidenceBlock, read_params: Params, given: Params) -> tuple[dict[str, Value], list[Text]]:
+        """The block's parameters: its own, then what the question says (clamped), then what the request sets."""
+        experiment = self.lab.experiment(block.experiment)
+        fixed = {name: value for name, value in given.items() if name in experiment.params}
+        said: dict[str, Value] = {}
+        notes: list[Text] = []
+        for name, value in read_params.items():
+            if name in experiment.params and name not in block.fixed and name not in fixed:
+                clamped = clamp(experiment.params[name], value)
+                if clamped is not None:
+                    said[name] = clamped
+                if clamped != value and not (isinstance(value, float) and clamped == float(value)):
+                    notes.append(_clamped(name, value, clamped))
+        try:
+            return complete(experiment, {**block.params, **said, **fixed}), notes
+        except BadParameter as error:
+            if not said:
+                raise
+            kept = complete(experiment, {**block.params, **fixed})
+            return kept, [*notes, Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters.")]
+
+
+def build(settings: Settings, *, warm: tuple[str, ...] = ONE_SHOT) -> Service:
+    """The service of these settings. Starts warming the lab at once; raises `BadContent` for a broken library."""
+    lab = Lab(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm)
+    lab.warm_up()
+    library = Library.read(settings.kb, lab.experiments)
+    folder = Path(settings.encoder)
+    name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
+    index = Index(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
+    return Service(library, index, lab, threshold=settings.threshold)
+
+
+def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
+    if request.blocks is None:
+        return entry.evidence
+    ids = [block.id for block in entry.evidence]
+    for name in request.blocks:
+        if name not in ids:
+            raise BadField(
+                zh=f"词条 {entry.id} 没有证据块 {name!r}。现有：{', '.join(ids)}",
+                en=f"entry {entry.id} has no evidence block {name!r}. There are: {', '.join(ids)}",
+                field="blocks",
+            )
+    return tuple(block for block in entry.evidence if block.id in request.blocks)
+
+
+def _check_known(lab: Lab, blocks: tuple[EvidenceBlock, ...], given: Params) -> None:
+    """A parameter that the reader set must mean something to one of the experiments."""
+    among = [lab.experiment(block.experiment) for block in blocks] or list(lab.experiments.values())
+    names = sorted({name for experiment in among for name in experiment.params})
+    for name in given:
+        if name not in names:
+            raise unknown_parameter(name, names)
+
+
+def _evidence(
+    entry: Entry, block: EvidenceBlock, experiment: Experiment, params: Params, seed: int, run: Run
+) -> Evidence:
+    claims: tuple[Claim, ...] = block.claims
+    return Evidence(
+        block=block.id, experiment=experiment, params=params, seed=seed, run=run, claims=claims, entry_hash=entry.hash
+    )  # fmt: skip
+
+
+def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
+    if clamped is None:
+        return Text(
+            f"问题里的 {name} = {shown(value, 'zh')} 不能用在这个实验里，已忽略。",
+            f"{name} = {shown(value)} from the question does not fit this experiment and was left out.",
+        )
+    return Text(
+        f"问题里的 {name} = {shown(value, 'zh')} 超出范围，已改为 {shown(clamped, 'zh')}。",
+        f"{name} = {shown(value)} from the question is out of bounds; {shown(clamped)} was used.",
+    )

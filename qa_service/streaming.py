@@ -1,0 +1,99 @@
+"""What the HTTP fronts share: blocking events as an async stream that ends with its reader, bodies, errors."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from qa_service.errors import BadField, BadText, NumstabError
+from qa_service.lab import Stopped
+from qa_service.model import Event, Lang
+from qa_service.reading import language as question_language
+
+if TYPE_CHECKING:
+    from starlette.requests import Request as HttpRequest
+
+Events = Callable[[Callable[[], bool]], Iterator[Event]]
+"""Given `stopped`, the events of one answer or run, blocking."""
+_END = object()
+
+
+async def pump(events: Events) -> AsyncIterator[Event]:
+    """Runs a blocking generator in a thread of its own. When the reader leaves, the experiment's child dies with it.
+
+    An error before the first event is raised by the first `anext`, so that a front can still answer with a status.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    gone = threading.Event()
+
+    def put(item: Any) -> None:
+        if not gone.is_set():
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    def work() -> None:
+        try:
+            for event in events(gone.is_set):
+                put(event)
+                if gone.is_set():
+                    return
+            put(_END)
+        except Stopped:
+            return
+        except Exception as error:
+            put(error)
+
+    threading.Thread(target=work, daemon=True, name="answer").start()
+    try:
+        while (item := await queue.get()) is not _END:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        gone.set()
+
+
+async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
+    """The body as JSON; raises `BadText` or `BadField`. Remembers its `lang`, so that errors come in it."""
+    data = await http.body()
+    if not data and empty is not None:
+        return empty
+    try:
+        body = json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadText(zh="请求体不是 UTF-8 文本", en="the body is not text in UTF-8", field="body") from None
+    except (ValueError, RecursionError):
+        raise BadField(zh="请求体不是合法的 JSON", en="the body is not valid JSON", field="body") from None
+    if isinstance(body, dict) and body.get("lang") in ("zh", "en"):
+        http.state.lang = body["lang"]
+    elif isinstance(body, dict) and isinstance(body.get("question"), str):
+        http.state.lang = question_language(body["question"])
+    return body
+
+
+def language(http: "HttpRequest") -> Lang:
+    """What an error should be written in: the request's language, else the browser's, else English."""
+    lang: Lang | None = getattr(http.state, "lang", None)
+    if lang is None and http.query_params.get("lang") in ("zh", "en"):
+        lang = "zh" if http.query_params["lang"] == "zh" else "en"
+    if lang is None:
+        first = http.headers.get("accept-language", "").split(",")[0].strip().lower()
+        lang = "zh" if first.startswith("zh") else "en"
+    return lang
+
+
+def problem(error: Exception, lang: Lang) -> dict[str, Any]:
+    """The body of an error: a stable code for programs, a sentence in the reader's language, nothing of our insides."""
+    if not isinstance(error, NumstabError):
+        error = NumstabError(
+            zh="服务出了内部错误，问题已记录。请再试一次。", en="Something broke on our side and was logged. Please try again."
+        )
+    body: dict[str, Any] = {
+        "type": f"/errors/{error.code}",
+        "title": error.code.replace("_", " "),
+        "status": error.status,
+        "code": error.code,
+        "detail": error[lang],
+    }
+    return body | ({"field": error.field} if error.field else {})

@@ -1,0 +1,82 @@
+"""Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from qa_service.lab import Lab
+from qa_service.model import Claim, Entry, EvidenceBlock, Params, Status, Verdict
+from qa_service.parameters import complete
+
+At = Literal["params", "control"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One run that decides some claims."""
+
+    entry: str
+    block: EvidenceBlock
+    at: At
+    params: Params
+    seed: int
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A claim's verdict at its parameters or its control, with one seed."""
+
+    entry: str
+    claim: Claim
+    at: At
+    seed: int
+    value: float | int | None
+    verdict: Verdict
+
+    @property
+    def expected(self) -> Verdict:
+        """What the entry states; its opposite at the control."""
+        if self.at == "params":
+            return self.claim.stated
+        return Verdict.FAILS if self.claim.stated is Verdict.HOLDS else Verdict.HOLDS
+
+    @property
+    def differs(self) -> bool:
+        """Whether the numbers contradict the entry."""
+        return self.verdict is not self.expected
+
+
+def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[Planned]:
+    """Every run that the entry's claims need: one per block and seed, and one per different control and seed."""
+    for seed in seeds:
+        for block in entry.evidence:
+            if not block.claims:
+                continue
+            yield Planned(entry=entry.id, block=block, at="params", params=block.params, seed=seed, claims=block.claims)
+            controls: dict[str, list[Claim]] = {}
+            for claim in block.claims:
+                controls.setdefault(repr(sorted(claim.control.items())), []).append(claim)
+            for claims in controls.values():
+                params = {**block.params, **claims[0].control}
+                yield Planned(
+                    entry=entry.id, block=block, at="control", params=params, seed=seed, claims=tuple(claims)
+                )  # fmt: skip
+
+
+def check(planned: Planned, lab: Lab) -> list[Checked]:
+    """Runs once and judges; a run that did not finish leaves its claims unknown."""
+    experiment = lab.experiment(planned.block.experiment)
+    run = lab.run(experiment, complete(experiment, planned.params), planned.seed)
+    ran = run.status is Status.RAN
+    return [
+        Checked(
+            entry=planned.entry,
+            claim=claim,
+            at=planned.at,
+            seed=planned.seed,
+            value=run.measured.get(claim.metric),
+            verdict=claim.judge(run.measured) if ran else Verdict.UNKNOWN,
+        )
+        for claim in planned.claims
+    ]

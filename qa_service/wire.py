@@ -1,0 +1,271 @@
+"""What travels: the JSON of docs/interfaces, made of our values, and requests read from it. One place for every front.
+
+Floats that JSON cannot say are "Infinity", "-Infinity" and "NaN"; null means that there is no such value.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from qa_service import chart, prose
+from qa_service.errors import BadField
+from qa_service.figures import on_the_wire
+from qa_service.model import (
+    LANGS, Answer, Answered, Claim, Context, Done, Entry, Event, Evidence, Experiment, Finished, Lang, Measuring,
+    Request, Started, Text, Value,
+)  # fmt: skip
+from qa_service.parameters import schema
+
+JSON = dict[str, Any]
+_REQUEST = ("question", "lang", "params", "seed", "entry", "blocks", "run", "context")
+_LARGEST_SEED = 2**63 - 1
+
+
+def answer(one: Answer) -> JSON:
+    """An Answer."""
+    lang = one.lang
+    return {
+        "id": one.id,
+        "status": one.status.value,
+        "lang": lang,
+        "question": one.question,
+        "entry": _entry_in_short(one.entry, lang) if one.entry else None,
+        "confidence": one.confidence,
+        "matches": [
+            {
+                "entry": match.entry.id,
+                "item": match.entry.item,
+                "score": match.score,
+                "phrasing": match.phrasing,
+                "question": match.entry.question[lang],
+            }
+            for match in one.matches
+        ],
+        "answer": prose.text(one),
+        "lecture": lecture(one.entry, lang) if one.entry else None,
+        "params": on_the_wire(dict(one.params)),
+        "notes": [note[lang] for note in one.notes],
+        "evidence": [evidence(each, lang) for each in one.evidence],
+        "references": list(one.entry.references) if one.entry else [],
+        "related": [{"entry": other.id, "question": other.question[lang]} for other in one.related],
+        "context": {"entry": one.entry.id, "params": on_the_wire(dict(one.params)), "lang": lang} if one.entry else None,
+    }
+
+
+def evidence(one: Evidence, lang: Lang) -> JSON:
+    """An Evidence: metrics with units, claims with values and verdicts, rows, the whole chart, the receipt."""
+    run, experiment = one.run, one.experiment
+    return {
+        "id": one.block,
+        "experiment": experiment.slug,
+        "title": experiment.title[lang],
+        "params": on_the_wire(dict(one.params)),
+        "seed": one.seed,
+        "status": run.status.value,
+        "note": run.note[lang],
+        "metrics": {
+            name: {
+                "value": on_the_wire(run.measured[name]),
+                "unit": experiment.metrics[name].unit,
+                "title": experiment.metrics[name].title[lang],
+            }
+            for name in run.measured
+        },
+        "claims": [
+            _claim(claim, lang)
+            | {"value": on_the_wire(run.measured.get(claim.metric)), "verdict": verdict.value}
+            for claim, verdict in zip(one.claims, one.verdicts, strict=True)
+        ],
+        "columns": {
+            name: {"title": column.title[lang], "unit": column.unit} for name, column in experiment.columns.items()
+        },
+        "rows": [on_the_wire(dict(row)) for row in run.rows],
+        "chart": chart.complete(experiment, run.rows, lang),
+        "seconds": run.seconds,
+        "receipt": {
+            "entry_hash": one.entry_hash,
+            "code_hash": experiment.hash,
+            "versions": dict(run.versions),
+            "machine": machine(),
+        },
+    }
+
+
+def event(one: Event, lang: Lang) -> tuple[str, JSON]:
+    """A server-sent event: its name and data."""
+    match one:
+        case Answered(whole):
+            return "answer", answer(whole)
+        case Started(block, experiment, params, seed):
+            about = {"experiment": experiment.slug, "title": experiment.title[lang]}
+            return "started", {"id": block, **about, "params": on_the_wire(dict(params)), "seed": seed}
+        case Measuring(block, row):
+            return "row", {"id": block, "row": on_the_wire(dict(row))}
+        case Finished(each):
+            return "evidence", evidence(each, lang)
+        case Done(whole):
+            return "done", answer(whole)
+
+
+def entry(one: Entry) -> JSON:
+    """An entry with both languages."""
+    return {
+        "id": one.id,
+        "item": one.item,
+        "expands": one.expands,
+        "question": _both(one.question),
+        "answer": _both(one.answer),
+        "lecture": {lang: lecture(one, lang) for lang in LANGS},
+        "phrasings": {lang: list(one.phrasings[lang]) for lang in LANGS},
+        "evidence": [
+            {
+                "id": block.id,
+                "experiment": block.experiment,
+                "params": on_the_wire(dict(block.params)),
+                "fixed": sorted(block.fixed),
+                "claims": [
+                    _claim(claim, None) | {"control": on_the_wire(dict(claim.control)), "stated": claim.stated.value}
+                    for claim in block.claims
+                ],
+            }
+            for block in one.evidence
+        ],
+        "references": list(one.references),
+        "related": list(one.related),
+        "url": f"/entries/{one.id}",
+    }
+
+
+def experiment(one: Experiment) -> JSON:
+    """An experiment: what it measures, its parameters as JSON Schema, its source."""
+    return {
+        "slug": one.slug,
+        "title": _both(one.title),
+        "doc": one.doc,
+        "params": on_the_wire(schema(one)),
+        "metrics": {name: {"unit": each.unit, "title": _both(each.title)} for name, each in one.metrics.items()},
+        "columns": {name: {"unit": each.unit, "title": _both(each.title)} for name, each in one.columns.items()},
+        "source": one.source,
+        "code_hash": one.hash,
+    }
+
+
+def lecture(one: Entry, lang: Lang) -> JSON | None:
+    """The source's own words, for an entry that has them."""
+    if one.lecture is None:
+        return None
+    said = {"question": one.lecture.question, "answer": one.lecture.answer, "netizens": one.lecture.netizens}
+    return {who: text[lang] if text else None for who, text in said.items()}
+
+
+@cache
+def machine() -> str:
+    """What ran it, as far as it can matter to the numbers."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
+
+
+def read_request(data: Any) -> Request:
+    """A request from JSON; raises `BadField`, which names the field and what is allowed."""
+    if not isinstance(data, Mapping):
+        raise _wrong("body", "一个 JSON 对象", "a JSON object")
+    for name in data:
+        if name not in _REQUEST:
+            allowed = ", ".join(_REQUEST)
+            raise _wrong(str(name)[:60], f"下列字段之一：{allowed}", f"one of the fields {allowed}")
+    return Request(
+        question=_question(data),
+        lang=read_lang(data.get("lang")),
+        params=read_params(data.get("params", {})),
+        seed=read_seed(data.get("seed", 0)),
+        entry=_id(data.get("entry"), "entry"),
+        blocks=_ids(data.get("blocks"), "blocks"),
+        run=_bool(data.get("run", True), "run"),
+        context=_context(data.get("context")),
+    )
+
+
+def read_lang(value: Any, field: str = "lang") -> Lang | None:
+    """zh, en or nothing."""
+    if value is None or value == "zh" or value == "en":
+        return value
+    raise _wrong(field, "zh 或 en", "zh or en")
+
+
+def read_seed(value: Any) -> int:
+    """A seed that torch takes."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_SEED:
+        return value
+    raise _wrong("seed", f"0 到 {_LARGEST_SEED} 的整数", f"an integer from 0 to {_LARGEST_SEED}")
+
+
+def read_params(value: Any, field: str = "params") -> dict[str, Value]:
+    """Names with numbers, words or booleans; whether they fit is for the experiment to say."""
+    if isinstance(value, Mapping) and len(value) <= 50:
+        simple = all(isinstance(name, str) and isinstance(each, int | float | str | bool) for name, each in value.items())
+        if simple and all(len(name) <= 100 for name in value):
+            return dict(value)
+    raise _wrong(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")
+
+
+def _question(data: Mapping[str, Any]) -> str:
+    question = data.get("question", "" if data.get("entry") else None)
+    if not isinstance(question, str):
+        raise _wrong("question", "一段文字", "a text")
+    return question
+
+
+def _id(value: Any, field: str) -> str | None:
+    if value is None or (isinstance(value, str) and 0 < len(value) <= 100):
+        return value
+    raise _wrong(field, "词条编号", "the id of an entry")
+
+
+def _ids(value: Any, field: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) <= 20 and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise _wrong(field, "证据块编号的列表", "a list of ids of evidence blocks")
+
+
+def _bool(value: Any, field: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _wrong(field, "true 或 false", "true or false")
+
+
+def _context(value: Any) -> Context | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or set(value) - {"entry", "params", "lang"}:
+        raise _wrong("context", "上一个回答里的 context，原样送回", "the context of the answer before, as it came")
+    entry_id = _id(value.get("entry"), "context.entry")
+    lang = read_lang(value.get("lang"), "context.lang")
+    if entry_id is None:
+        raise _wrong("context.entry", "词条编号", "the id of an entry")
+    return Context(entry=entry_id, params=read_params(value.get("params", {}), "context.params"), lang=lang or "en")
+
+
+def _wrong(field: str, zh: str, en: str) -> BadField:
+    return BadField(zh=f"字段 {field} 有误：应当是{zh}", en=f"the field {field} is wrong: expected {en}", field=field)
+
+
+def _entry_in_short(one: Entry, lang: Lang) -> JSON:
+    return {
+        "id": one.id,
+        "item": one.item,
+        "expands": one.expands,
+        "question": one.question[lang],
+        "url": f"/entries/{one.id}",
+    }
+
+
+def _claim(claim: Claim, lang: Lang | None) -> JSON:
+    says = claim.says[lang] if lang else _both(claim.says)
+    return {"id": claim.id, "says": says, "metric": claim.metric, "op": claim.op, "bound": on_the_wire(claim.bound)}
+
+
+def _both(text: Text) -> JSON:
+    return {"zh": text.zh, "en": text.en}
