@@ -123,7 +123,7 @@ def descend(net: nn.Module, loss: Tensor, lr: float, clip: float) -> None:
     scale = clip / norm if 0 < clip < norm else 1.0
     with torch.no_grad():
         for p, g in zip(net.parameters(), grads, strict=True):
-            p -= lr * scale * g
+            p.sub_(lr * scale * g)
 
 
 def collapse(accuracy: list[float]) -> int | None:

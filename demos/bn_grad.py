@@ -21,7 +21,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import batch_norm
 
 TITLE = {"zh": "批量归一化：方差固定，梯度爆炸", "en": "Batch normalisation: fixed variance, exploding gradient"}
 PARAMS = {
@@ -48,7 +48,7 @@ METRICS = {
     "sq_grad_rate_nobn": {"zh": "无 BN：梯度平方每层放大", "en": "no BN: growth of the squared gradient per layer"},
     "total_ratio_bn": {"zh": "有 BN：第一层与最后一层梯度范数之比", "en": "BN: gradient norm, first over last layer"},
     "total_ratio_nobn": {"zh": "无 BN：第一层与最后一层梯度范数之比", "en": "no BN: gradient norm, first over last"},
-    "total_ratio_nobn_abs_log10": {"zh": "无 BN：该比值偏离 1 的数量级", "en": "no BN: orders of magnitude away from 1"},
+    "total_ratio_nobn_abs_log10": {"zh": "无 BN：该比值偏离 1 的数量级", "en": "no BN: orders of magnitude off 1"},
     "act_var_first": {"zh": "有 BN：第一层激活方差", "en": "BN: activation variance, first layer"},
     "act_var_last": {"zh": "有 BN：最后一层激活方差", "en": "BN: activation variance, last layer"},
     "act_var_drift": {"zh": "有 BN：首末层方差的相对差", "en": "BN: relative change of the variance, first to last"},
@@ -118,11 +118,12 @@ def there_and_back(
     hidden = [inputs.clone().requires_grad_()]
     for weight in weights:
         z = hidden[-1] @ weight
-        branch = phi(F.batch_norm(z, None, None, training=True) if norm else z)
+        branch = phi(batch_norm(z, None, None, training=True) if norm else z)
         hidden.append(hidden[-1] + branch if residual else branch)
     gradients = torch.autograd.grad(hidden[-1], hidden, cotangent)
     norms = [float(g.double().norm()) for g in gradients]
-    return [norm / norms[-1] for norm in norms], [float(h.detach().double().var(0, correction=0).mean()) for h in hidden]
+    variances = [float(h.detach().double().var(0, correction=0).mean()) for h in hidden]
+    return [norm / norms[-1] for norm in norms], variances
 
 
 def rate(ratios: list[float]) -> float | None:

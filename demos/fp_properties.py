@@ -103,7 +103,7 @@ def run(
 
 def stored(number: float, form: torch.dtype) -> float:
     """What comes back of a number that was kept in this format."""
-    return torch.tensor(number, dtype=form).item()
+    return float(torch.tensor(number, dtype=form))
 
 
 def worst_rel_err(size: float, form: torch.dtype) -> float:

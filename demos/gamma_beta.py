@@ -4,7 +4,10 @@ Four nets start from the same weights (PyTorch's default initialisation) and see
 γ and β, BN without them, and BN with γ and β where nothing but γ and β is trained (the weights stay random). Task: 1024
 points x ~ N(0, 1) in the plane, class 1 if |x|² > 2 ln 2 (half of them: a disc and the ring around it); `layers`
 hidden layers, one logit, cross-entropy, n steps of SGD. Accuracies and losses are over all 1024 points with
-batch statistics ("train mode"); sampled batches, weights and points are random.
+batch statistics ("train mode"). Points, weights and batches are random.
+
+Without β nothing shifts the normalised values: with tanh or sigmoid (odd about their centre) the net is then an odd
+function of x, up to a constant, and cannot fit a class that is the same at x and −x. ReLU is not odd and gets by.
 
 Folding, in float64 on one random layer with γ > 0: φ(γz) W = φ(z) (γW) if φ(γz) = γφ(z), as for ReLU; with β,
 φ(γz + β) W = φ(z + β/γ) (γW). Errors are the largest deviation of an output. Source: Ioffe & Szegedy 2015, Batch
@@ -17,7 +20,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 TITLE = {"zh": "γ 和 β：可以去掉吗", "en": "γ and β: can they be removed"}
 PARAMS = {
@@ -106,27 +109,27 @@ def network(linears: list[nn.Linear], act: str, kind: str) -> nn.Sequential:
 
 
 def loss(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(net(x).squeeze(1), y)
+    return binary_cross_entropy_with_logits(net(x).squeeze(1), y)
 
 
 def sgd_step(net: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> None:
-    """p ← p − lr·∂loss/∂p for the parameters that are trained."""
-    trained = [p for p in net.parameters() if p.requires_grad]
+    """One step of p ← p − lr·∂loss/∂p for the parameters that are trained."""
+    trained: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss(net, x, y), trained)
     with torch.no_grad():
         for parameter, gradient in zip(trained, gradients, strict=True):
-            parameter -= lr * gradient
+            parameter.sub_(lr * gradient)
 
 
 def accuracy(net: nn.Sequential, x: Tensor, y: Tensor) -> float:
     with torch.no_grad():
-        return ((net(x).squeeze(1) > 0) == (y > 0.5)).double().mean().item()
+        return float(((net(x).squeeze(1) > 0) == (y > 0.5)).double().mean())
 
 
 def fold(phi: nn.Module) -> Metrics:
     """How exactly γ moves into the next weights, and what is lost when β goes; float64, 64 samples, 32 → 16 units."""
-    z, weight = torch.randn(64, 32).double(), torch.randn(32, 16).double()
-    gamma, beta = torch.rand(32).double() + 0.5, torch.randn(32).double()
+    z, weight = torch.randn(64, 32, dtype=torch.float64), torch.randn(32, 16, dtype=torch.float64)
+    gamma, beta = torch.rand(32, dtype=torch.float64) + 0.5, torch.randn(32, dtype=torch.float64)
     folded = gamma[:, None] * weight
     with_beta = phi(gamma * z + beta) @ weight
     return {
@@ -137,7 +140,7 @@ def fold(phi: nn.Module) -> Metrics:
 
 
 def deviation(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
+    return float((a - b).abs().max())
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ CHART = {
 }
 
 Row = dict[str, float | str]
-Metrics = dict[str, float | None]
+Metrics = dict[str, float]
 BIG = {"float16": 12.0, "bfloat16": 89.0, "float32": 89.0, "float64": 710.0}
 
 
@@ -76,12 +76,12 @@ def run(
         values[name] = result.item()
         n_nan_without_division += math.isnan(values[name]) and not divides(written)
         yield {"expression": written, "value": values[name], "kind": kind(values[name])}
-    return {
+    counts = {
         "n_nan": sum(math.isnan(value) for value in values.values()),
         "n_inf": sum(math.isinf(value) for value in values.values()),
         "n_nan_without_division": n_nan_without_division,
-        "stored_x": number.item(),
-    } | values
+    }
+    return {**counts, "stored_x": number.item(), **values}
 
 
 def expressions(x: Tensor, largest_exponent: float) -> dict[str, tuple[str, Tensor]]:

@@ -8,7 +8,7 @@ laws with the same E[w²] = σ² per weight where not stated otherwise, and the 
 - correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ² + ρ(Σxᵢ)²].
 - shifted: iid with mean σ/2 and standard deviation σ. Exact: σ²[Σxᵢ² + ¼(Σxᵢ)²].
 - depends on x: a new x in every draw and wᵢ = σ(zᵢ + ½(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as
-  weights can be after training. Compared with the average of σ²Σxᵢ²; the exact value follows from the moments of relu(z).
+  weights can be after training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z).
 Everything is in float64. Sources: Glorot & Bengio 2010; He et al. 2015.
 """
 
@@ -136,7 +136,7 @@ def depends_in_theory(n: int) -> float:
 
 
 def ratio(value: float, reference: float, std: float) -> float | None:
-    """value / reference; None where both are 0 because all weights or all inputs are."""
+    """The quotient value / reference; None where both are 0 because all weights or all inputs are."""
     return value / reference if std and reference else None
 
 

@@ -58,6 +58,10 @@ METRICS = {
         "zh": "Kaiming 的梯度倍数比 Xavier 更接近 1 多少（|ln| 之差）",
         "en": "how much nearer to 1 Kaiming's gradient rate is than Xavier's (difference of |ln|)",
     },
+    "theory_log_error": {
+        "zh": "梯度倍数与理论的最大差 |ln|（Xavier、Kaiming）",
+        "en": "largest |ln| of a gradient rate over theory (Xavier, Kaiming)",
+    },
 }
 CHART = {
     "mark": {"type": "line", "point": False},
@@ -69,7 +73,7 @@ CHART = {
 }
 
 Row = dict[str, float | str]
-Metrics = dict[str, float | None]
+Metrics = dict[str, float]
 ACTS = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -86,9 +90,9 @@ def run(
     batch: int = 64,
     act: Literal["relu", "tanh", "sigmoid", "gelu", "selu", "identity"] = "relu",
 ) -> Generator[Row, None, Metrics]:
-    inputs = torch.randn(batch, width, dtype=torch.float64)
-    noise = torch.randn(batch, width, dtype=torch.float64)
-    matrices = torch.randn(layers, width, width, dtype=torch.float64)
+    inputs = torch.randn(batch, width).double()
+    matrices = torch.randn(layers, width, width).double()
+    noise = torch.randn(batch, width).double()
     measured: Metrics = {}
     for name, series, std in (
         ("xavier", "Xavier", width**-0.5),
@@ -111,9 +115,11 @@ def run(
             f"{name}_abs_log_gain": abs_log(gain),
             f"{name}_abs_log_rate": abs_log(rate),
         }
-    xavier, kaiming = measured["xavier_abs_log_rate"], measured["kaiming_abs_log_rate"]
-    assert xavier is not None and kaiming is not None
-    return measured | {"kaiming_closer_by": xavier - kaiming}
+    two = ("xavier", "kaiming")
+    return measured | {
+        "kaiming_closer_by": measured["xavier_abs_log_rate"] - measured["kaiming_abs_log_rate"],
+        "theory_log_error": max(abs_log(measured[f"{one}_grad_rate"] / measured[f"{one}_theory_rate"]) for one in two),
+    }
 
 
 def forward_and_back(

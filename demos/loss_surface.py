@@ -1,16 +1,17 @@
 """On a two-dimensional slice through weight space, a deep plain network's loss rises far higher than a residual one's.
 
-Two ReLU networks, plain h ← relu(Wh + b) and residual h ← h + relu(Wh + b)/√layers, start from the same He weights
-and zero biases: 2 inputs, a ReLU layer of `width` units, `layers` blocks, one output. Data: 64 points N(0, 1)², label
-1 where x₁·x₂ > 0 (XOR of the signs), binary cross-entropy, `n` full-batch Adam steps at learning rate 0.005.
+Two networks, plain h ← W·relu(h) + b and residual h ← h + (W·relu(h) + b)/√layers, start from the same weights: a
+linear layer of 2 inputs, `layers` such blocks of `width` units, one linear output. Weights N(0, 1/fan-in), after a
+ReLU N(0, 2/fan-in) (He); biases 0. Data: 64 points N(0, 1)², label 1 where x₁·x₂ > 0 (XOR of the signs), binary
+cross-entropy, `n` full-batch Adam steps at learning rate 0.005. float32; the loss itself in float64.
 Around the trained weights w the loss is mapped at w + α·d₁ + β·d₂, α and β from −span to span (biases stay where they
-are). d₁ and d₂ are drawn from N(0, 1), the same draws for both networks. norm = filter scales each neuron's incoming
-part to the length of that neuron's weights; raw leaves it as drawn. Cells more curved down than up somewhere (lowest
-eigenvalue of the 2×2 discrete Hessian < 0) count as non-convex; the basin is what lies within 0.1 of the centre.
+are). d₁ and d₂ are drawn from N(0, 1), the same draws for both networks. norm = filter scales each unit's incoming
+part to the length of that unit's weights; raw leaves it as drawn. Inner cells whose 2×2 discrete Hessian has a
+negative eigenvalue count as non-convex; the basin is what lies less than 0.1 above the centre.
 A map should not depend on how the same function is written down. So the plain network's first layer is multiplied by
-10 and its second divided by 10, which leaves its outputs as they were, and the map is drawn again with the same d's:
-`rescaling_shift` is the mean change of log10 loss. In theory it is 0 for filter-normalised directions only.
-Large maps are thinned in the rows (not in the metrics). Sources: Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing
+10 and its second divided by 10, which leaves its outputs as they were, and the map is drawn again with the same draws:
+`rescaling_shift` is the mean change of log10 loss. In theory it is 0 for filter-normalised directions.
+Large maps are thinned in the rows, not in the metrics. Sources: Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing
 the loss landscape of neural nets, NeurIPS; Dinh, Pascanu, Bengio & Bengio 2017, Sharp minima can generalize, ICML.
 """
 
@@ -49,7 +50,7 @@ METRICS = {
     "skip_basin_share": {"zh": "残差网络：盆地占比", "en": "residual: share of the map in the basin"},
     "skip_frac_nonconvex": {"zh": "残差网络：非凸格点占比", "en": "residual: share of non-convex cells"},
     "skip_frac_nonfinite": {"zh": "残差网络：溢出格点占比", "en": "residual: share of cells not finite"},
-    "log10_max_ratio": {"zh": "最大损失之比（普通/残差）的 log10", "en": "log10 of the largest losses, plain / residual"},
+    "log10_max_ratio": {"zh": "最大损失之比的 log10", "en": "log10 of the ratio of the largest losses"},
     "rescaling_shift": {"zh": "换一种写法后 log10 损失的平均变化", "en": "mean change of log10 loss after rescaling"},
     "forwards": {"zh": "每张图的前向次数", "en": "forward passes per map"},
 }
@@ -66,6 +67,7 @@ CHART = {
 Row = dict[str, float | str]
 Metrics = dict[str, float | None]
 Weights = list[torch.Tensor]
+Data = tuple[torch.Tensor, torch.Tensor]
 RESCALE = 10.0
 
 
@@ -78,47 +80,58 @@ def run(
     norm: Literal["filter", "raw"] = "filter",
 ) -> Generator[Row, None, Metrics]:
     x = torch.randn(64, 2)
-    y = (x[:, :1] * x[:, 1:] > 0).float()
-    sizes = [2] + [width] * (layers + 1) + [1]
-    start = [torch.randn(i, o) * (2 / i) ** 0.5 for i, o in zip(sizes, sizes[1:], strict=False)]
+    data = x, (x[:, :1] * x[:, 1:] > 0).float()
+    blocks = [torch.randn(width, width) * (2 / width) ** 0.5 for _ in range(layers)]
+    start = [torch.randn(2, width) / 2**0.5, *blocks, torch.randn(width, 1) / width**0.5]
     noise = [[torch.randn_like(weight) for weight in start] for _ in range(2)]
     ticks = torch.linspace(-span, span, grid)
-    metrics: Metrics = {}
     every = math.ceil(grid / 27)
+    metrics: Metrics = {"forwards": grid * grid}
     for net, branch in (("plain", 0.0), ("skip", layers**-0.5)):
-        weights, biases = train(start, branch, x, y, n)
-        surface = []
+        weights, biases = train(start, branch, data, n)
+        directions = [scaled(draw, weights, norm) for draw in noise]
+        lines = []
         for i, alpha in enumerate(ticks):
-            surface.append(losses_along(weights, biases, branch, x, y, noise, norm, alpha, ticks))
+            lines.append(losses_along(weights, biases, branch, data, directions, alpha, ticks))
             for j in range(0, grid if i % every == 0 else 0, every):
-                loss = surface[-1][j].item()
-                log10 = math.log10(loss) if loss > 0 else -math.inf if loss == 0 else loss
-                place = {"alpha": round(alpha.item(), 3), "beta": round(ticks[j].item(), 3)}
-                yield {"net": net, **place, "loss": loss, "log10_loss": log10}
-        centre = losses_along(weights, biases, branch, x, y, noise, norm, ticks[0] * 0, ticks[:1] * 0).item()
-        metrics |= {f"{net}_{name}": value for name, value in describe(torch.stack(surface), centre).items()}
+                loss = lines[-1][j].item()
+                place = {"alpha": rounded(alpha), "beta": rounded(ticks[j])}
+                yield {"net": net, **place, "loss": loss, "log10_loss": log10(loss)}
+        surface = torch.stack(lines)
+        centre = losses_along(weights, biases, branch, data, directions, torch.zeros(()), torch.zeros(1)).item()
+        metrics |= {f"{net}_{name}": value for name, value in describe(surface, centre).items()}
         if net == "plain":
             twin, twin_biases = rescaled(weights, biases)
-            again = [losses_along(twin, twin_biases, branch, x, y, noise, norm, alpha, ticks) for alpha in ticks]
-            change = (torch.stack(again).log10() - torch.stack(surface).log10()).abs()
+            directions = [scaled(draw, twin, norm) for draw in noise]
+            again = [losses_along(twin, twin_biases, branch, data, directions, alpha, ticks) for alpha in ticks]
+            change = (torch.stack(again).log10() - surface.log10()).abs()
             metrics["rescaling_shift"] = change[change.isfinite()].mean().item()
-    plain_max, skip_max = metrics["plain_max_loss"], metrics["skip_max_loss"]
-    assert plain_max is not None and skip_max is not None
-    metrics["log10_max_ratio"] = math.log10(plain_max / skip_max)
-    return metrics | {"forwards": grid * grid}
+    log_maxima = [log10(metrics[f"{net}_max_loss"] or 0.0) for net in ("plain", "skip")]
+    return metrics | {"log10_max_ratio": log_maxima[0] - log_maxima[1]}
+
+
+def log10(loss: float) -> float:
+    """Its decimal logarithm; −inf for 0, and nan and inf stay what they are."""
+    return math.log10(loss) if loss > 0 else -math.inf if loss == 0 else loss
+
+
+def rounded(tick: torch.Tensor) -> float:
+    """A coordinate to four digits, so that the axis can be read."""
+    return float(f"{tick.item():.4g}")
 
 
 def forward(weights: Weights, biases: Weights, branch: float, x: torch.Tensor) -> torch.Tensor:
     """The logits; `weights` may carry a leading dimension, one network per point of the map."""
-    h = (x @ weights[0] + biases[0]).relu()
+    h = x @ weights[0] + biases[0]
     for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-        block = (h @ weight + bias).relu()
+        block = h.relu() @ weight + bias
         h = h + branch * block if branch else block
     return h @ weights[-1] + biases[-1]
 
 
-def train(start: Weights, branch: float, x: torch.Tensor, y: torch.Tensor, n: int) -> tuple[Weights, Weights]:
+def train(start: Weights, branch: float, data: Data, n: int) -> tuple[Weights, Weights]:
     """The weights and biases after n full-batch Adam steps."""
+    x, y = data
     weights = [weight.clone().requires_grad_() for weight in start]
     biases = [torch.zeros(weight.shape[1], requires_grad=True) for weight in start]
     optimiser = torch.optim.Adam(weights + biases, lr=5e-3)
@@ -129,26 +142,22 @@ def train(start: Weights, branch: float, x: torch.Tensor, y: torch.Tensor, n: in
     return [weight.detach() for weight in weights], [bias.detach() for bias in biases]
 
 
+def scaled(draw: Weights, weights: Weights, norm: str) -> Weights:
+    """A direction through weight space: filter by filter as long as the weights, or just as drawn."""
+    if norm == "raw":
+        return draw
+    return [d * weight.norm(dim=0) / d.norm(dim=0) for d, weight in zip(draw, weights, strict=True)]
+
+
 def losses_along(
-    weights: Weights,
-    biases: Weights,
-    branch: float,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    noise: list[Weights],
-    norm: str,
-    alpha: torch.Tensor,
-    betas: torch.Tensor,
-) -> torch.Tensor:
-    """One row of the map: the loss at w + α·d₁ + β·d₂ for every β."""
-    moved = []
-    for weight, first, second in zip(weights, *noise, strict=True):
-        if norm == "filter":
-            length = weight.norm(dim=0)
-            first, second = first * length / first.norm(dim=0), second * length / second.norm(dim=0)
-        moved.append(weight + alpha * first + betas[:, None, None] * second)
-    logits = forward(moved, biases, branch, x).squeeze(2).double()
-    return binary_cross_entropy_with_logits(logits, y.T.double().expand_as(logits), reduction="none").mean(dim=1)
+    weights: Weights, biases: Weights, branch: float, data: Data, directions: list[Weights],
+    alpha: torch.Tensor, betas: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """One line of the map: the loss at w + α·d₁ + β·d₂ for every β, in one batch of networks."""
+    x, y = data
+    moved = [w + alpha * d1 + betas[:, None, None] * d2 for w, d1, d2 in zip(weights, *directions, strict=True)]
+    logits = forward(moved, biases, branch, x).double()
+    return binary_cross_entropy_with_logits(logits, y.double().expand_as(logits), reduction="none").mean(dim=(1, 2))
 
 
 def rescaled(weights: Weights, biases: Weights) -> tuple[Weights, Weights]:

@@ -8,12 +8,13 @@ weights are random. Step t is the state before update number t, counted from 0. 
 Each step records the largest activation (outputs of all layers), loss, gradient and weight in absolute value, and the
 first steps at which each of them holds an inf and a nan. Gradients are recorded before clipping. The layer in which
 trouble begins is the first one whose output is not finite at the first step with such an output.
-An lr so large that the first update kills all ReLUs, or one in a net without biases, may survive: the gradient is
-then exactly 0. Source: Goldberg 1991; Pascanu, Mikolov & Bengio 2013; Micikevicius et al. 2018.
+A larger lr does not always mean nan: if an update leaves every ReLU dead, the gradient is exactly 0 from then on and
+the loss stays where it is. Source: Goldberg 1991; Pascanu, Mikolov & Bengio 2013; Micikevicius et al. 2018.
 """
 
 import math
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -28,7 +29,7 @@ PARAMS = {
     "dtype": {"zh": "数据类型", "en": "dtype"},
     "clip": {"zh": "梯度范数裁剪（0 = 不裁剪）", "en": "gradient norm clipped to (0: off)", "ge": 0, "le": 1e6},
 }
-LIMITS = [{"product": ["layers", "width", "width", "n"], "le": 40_000_000}]
+LIMITS = [{"product": ["layers", "n"], "le": 10000}, {"product": ["layers", "width", "width", "n"], "le": 53000000}]
 COLUMNS = {
     "step": {"zh": "第几步", "en": "step"},
     "activation": {"zh": "最大激活", "en": "largest activation"},
@@ -122,7 +123,7 @@ def run(
 
 def he_net(sizes: list[int], dtype: torch.dtype) -> list[Tensor]:
     """Weights drawn from N(0, 2/fan_in)."""
-    scaled = [torch.randn(a, b) * math.sqrt(2 / a) for a, b in zip(sizes, sizes[1:], strict=False)]
+    scaled = [torch.randn(a, b) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
     return [w.to(dtype).requires_grad_() for w in scaled]
 
 
@@ -136,7 +137,7 @@ def forward(x: Tensor, weights: list[Tensor]) -> list[Tensor]:
 
 def largest(tensors: list[Tensor] | tuple[Tensor, ...]) -> float:
     """The largest absolute value; nan as soon as there is one nan."""
-    return torch.stack([t.detach().double().abs().max() for t in tensors]).max().item()
+    return float(torch.stack([t.detach().double().abs().max() for t in tensors]).max())
 
 
 def note_first(first: dict[str, int | None], step: int, seen: dict[str, list[Tensor] | tuple[Tensor, ...]]) -> bool:
@@ -156,7 +157,7 @@ def descend(params: list[Tensor], grads: tuple[Tensor, ...], lr: float, clip: fl
     scale = clip / norm if 0 < clip < norm else 1.0
     with torch.no_grad():
         for p, g in zip(params, grads, strict=True):
-            p -= lr * scale * g
+            p.sub_(lr * scale * g)
 
 
 if __name__ == "__main__":

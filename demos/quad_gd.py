@@ -31,6 +31,7 @@ METRICS = {
     "lr_critical": {"zh": "临界学习率 2/λ", "en": "critical learning rate 2/λ"},
     "first_inf_step": {"zh": "首次出现 inf", "en": "first inf", "unit": "step"},
     "theory_first_inf_step": {"zh": "理论上首次出现 inf", "en": "first inf in theory", "unit": "step"},
+    "steps_off_theory": {"zh": "首次 inf 与理论相差几步", "en": "first inf, steps away from theory", "unit": "step"},
     "first_nan_step": {"zh": "首次出现 nan", "en": "first nan", "unit": "step"},
     "steps_from_inf_to_nan": {"zh": "从 inf 到 nan 隔几步", "en": "steps from inf to nan", "unit": "step"},
     "final_abs": {"zh": "最后的 |x|", "en": "|x| at the end"},
@@ -69,11 +70,13 @@ def run(
         if step % every == 0 or step == n or step in (first_inf, first_nan):
             yield {"step": step, "abs_x": x.abs().item()}
     critical = 2 / lam if lam else None
+    theory = first_inf_in_theory(start, lr, lam)
     return {
         "factor": abs(1 - lr * lam),
         "lr_critical": critical,
         "first_inf_step": first_inf,
-        "theory_first_inf_step": first_inf_in_theory(start, lr, lam),
+        "theory_first_inf_step": theory,
+        "steps_off_theory": abs(first_inf - theory) if first_inf and theory else None,
         "first_nan_step": first_nan,
         "steps_from_inf_to_nan": first_nan - first_inf if first_nan and first_inf else None,
         "final_abs": x.abs().item(),
@@ -94,9 +97,8 @@ def descend(x: Tensor, lr: float, lam: float, n: int) -> Iterator[Tensor]:
 
 def final_abs(x: Tensor, lr: float, lam: float, n: int) -> float:
     """|x| where n steps have led."""
-    for x in descend(x, lr, lam, n):  # noqa: B020
-        pass
-    return x.abs().item()
+    *_, last = descend(x, lr, lam, n)
+    return float(last.abs())
 
 
 def first_inf_in_theory(start: Tensor, lr: float, lam: float) -> int | None:

@@ -43,7 +43,7 @@ METRICS = {
     "deep_relus": {"zh": "该锯齿网络的 ReLU 个数", "en": "ReLUs in that sawtooth network"},
     "deep_err": {"zh": "该锯齿网络的误差（x²，[0, 1]）", "en": "its error (x² on [0, 1])"},
     "theory_deep_err": {"zh": "该锯齿网络的理论误差", "en": "its error in theory"},
-    "deep_saving": {"zh": "加深省下的倍数（k / 锯齿网络的 ReLU 数）", "en": "saving by depth (k / ReLUs of the sawtooth)"},
+    "deep_saving": {"zh": "加深省下的倍数（k / 锯齿的 ReLU 数）", "en": "saving by depth (k / sawtooth ReLUs)"},
 }
 CHART = {
     "transform": [{"fold": ["one_layer", "bound", "sawtooth"], "as": ["series", "value"]}],
@@ -134,7 +134,7 @@ def largest_error(target: str, k: int, lo: float, hi: float) -> float:
     weights = slopes.diff(prepend=torch.zeros(1, dtype=torch.float64))
     points = torch.linspace(lo, hi, k * 12 * max(1, 1600 // k) + 1, dtype=torch.float64)
     net = torch.cat([heights[0] + (block[:, None] - knots[:-1]).relu() @ weights for block in points.split(2000)])
-    return (net - curve(target, points)).abs().max().item()
+    return float((net - curve(target, points)).abs().max())
 
 
 def sawtooth_error(layers: int) -> float:
@@ -147,7 +147,7 @@ def sawtooth_error(layers: int) -> float:
     for layer in range(1, layers + 1):
         wave = 2 * wave.relu() - 4 * (wave - 0.5).relu() + 2 * (wave - 1).relu()
         total = total - wave / 4**layer
-    return (total - x**2).abs().max().item()
+    return float((total - x**2).abs().max())
 
 
 def loglog_slope(errors: dict[int, float]) -> float | None:

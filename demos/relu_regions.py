@@ -113,7 +113,7 @@ def deviation_from_chords(x: torch.Tensor, output: torch.Tensor, region: torch.T
     a, b = (last - sizes + 1)[region], last[region]
     run_x = (x[b] - x[a]).clamp(min=torch.finfo(x.dtype).tiny)  # a region of a single point is its own chord
     chord = output[a] + (output[b] - output[a]) * ((x - x[a]) / run_x)
-    return (output - chord).abs().max().item()
+    return float((output - chord).abs().max())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Six networks of L = `layers` layers, no biases, share the same random numbers; inputs N(0,1), `batch` × `width`.
 Plain: h ← relu(h·W) with W of variance 1/width (Xavier) or 2/width (He). Residual: h ← h + c·relu(h)·W, W He, with
-c = 1, 1/√L, 1/L or 0; with branch "two_layer" it is h ← h + c·relu(relu(h)·V)·W, both He. The gain is the mean of h²
+c = 1, 1/√L, 1/L or 0; with branch "two_layer" it is h ← h + c·relu(h·W)·V, W Xavier, V He. The gain is the mean of h²
 over batch and units after the last layer, divided by that of the input; in expectation it is 2^−L (plain Xavier), 1
 (plain He), 2^L, (1 + 1/L)^L → e, (1 + 1/L²)^L and 1. A random gradient N(0,1) is sent back from the last layer:
 grad_ratio is its Frobenius norm at the input over that at the output, about the square root of the gain. The states
@@ -24,7 +24,7 @@ PARAMS = {
     "batch": {"zh": "样本数", "en": "samples", "ge": 1, "le": 512},
     "branch": {"zh": "残差分支的结构", "en": "what the branch is"},
 }
-LIMITS = [{"product": ["layers", "width", "batch"], "le": 4000000}]
+LIMITS = [{"product": ["layers", "width", "batch"], "le": 2500000}]
 COLUMNS = {
     "layer": {"zh": "第几层", "en": "layer"},
     "plain_xavier": {"zh": "普通，Xavier", "en": "plain, Xavier"},
@@ -87,14 +87,13 @@ def run(
     yield {"layer": 0} | dict.fromkeys(kinds, 1.0)
     for layer in range(1, layers + 1):
         xavier = torch.randn(width, width) / math.sqrt(width)
-        he, inner = math.sqrt(2) * xavier, math.sqrt(2 / width) * torch.randn(width, width)
+        he, second_he = math.sqrt(2) * xavier, math.sqrt(2 / width) * torch.randn(width, width)
         states["plain_xavier"] = (states["plain_xavier"] @ xavier).relu()
         states["plain_kaiming"] = (states["plain_kaiming"] @ he).relu()
         for kind, scale in scales.items():
-            h = states[kind].relu()
-            if branch == "two_layer":
-                h = (h @ inner).relu()
-            states[kind] = states[kind] + scale * (h @ he)
+            h = states[kind]
+            step = h.relu() @ he if branch == "pre_act" else (h @ xavier).relu() @ second_he
+            states[kind] = h + scale * step
         if layer % every == 0 or layer == layers:
             yield {"layer": layer} | {kind: power(h) / power(x) for kind, h in states.items()}
     sent_back = torch.randn(batch, width)
@@ -112,13 +111,13 @@ def run(
 
 def power(h: Tensor) -> float:
     """The second moment: the mean of h² over batch and units, in float64."""
-    return h.double().square().mean().item()
+    return float(h.detach().double().square().mean())
 
 
 def grad_ratio(h: Tensor, x: Tensor, sent_back: Tensor) -> float:
     """How many times larger the gradient is at x than it was at h."""
     (arrived,) = torch.autograd.grad(h, x, sent_back)
-    return (arrived.double().norm() / sent_back.double().norm()).item()
+    return float(arrived.double().norm() / sent_back.double().norm())
 
 
 if __name__ == "__main__":

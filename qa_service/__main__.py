@@ -76,7 +76,7 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
 def _lang(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
     """The language of errors: --lang, else Chinese for a Chinese question or locale, else English."""
     for at, word in enumerate(argv):
-        if word == "--lang" and argv[at + 1 : at + 2] == ["zh"] or word == "--lang=zh":
+        if (word == "--lang" and argv[at + 1 : at + 2] == ["zh"]) or word == "--lang=zh":
             return "zh"
         if word == "--lang" or word.startswith("--lang="):
             return "en"

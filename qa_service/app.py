@@ -22,7 +22,9 @@ LARGEST_BODY = 1 << 20
 
 def fronts() -> list[ModuleType]:
     """Every module of `qa_service.fronts`; a new file there is a new front."""
-    return [importlib.import_module(f"{_fronts.__name__}.{found.name}") for found in pkgutil.iter_modules(_fronts.__path__)]
+    return [
+        importlib.import_module(f"{_fronts.__name__}.{found.name}") for found in pkgutil.iter_modules(_fronts.__path__)
+    ]
 
 
 def create_app(service: "Service", settings: Settings) -> "FastAPI":
@@ -30,7 +32,6 @@ def create_app(service: "Service", settings: Settings) -> "FastAPI":
     from fastapi import FastAPI
 
     from qa_service import __version__
-
     from qa_service.problems import handle_errors
 
     app = FastAPI(

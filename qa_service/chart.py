@@ -35,7 +35,7 @@ def complete(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[st
 
 
 def axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
-    """x, the y columns, the column that names a series if any, and whether y is logarithmic; None for other pictures."""
+    """x, the y columns, the column that names a series if any, whether y is logarithmic; None for other pictures."""
     spec = dict(experiment.chart)
     encoding = spec.get("encoding", {})
     if not _is_quantitative(spec) or encoding.get("x", {}).get("type") != "quantitative" or "column" in encoding:

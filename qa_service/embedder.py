@@ -55,7 +55,9 @@ def load_embedder(name: str) -> Embedder:
         model: Embedder = SentenceTransformer(name, device="cpu")
     except Exception as error:  # whatever the hub, the disk or the format say, the operator must read it
         raise BadField(
-            zh=f"编码器 {name!r} 无法加载：{error}", en=f"the encoder {name!r} cannot be loaded: {error}", field="encoder"
+            zh=f"编码器 {name!r} 无法加载：{error}",
+            en=f"the encoder {name!r} cannot be loaded: {error}",
+            field="encoder",
         ) from error
     return model
 
@@ -63,5 +65,6 @@ def load_embedder(name: str) -> Embedder:
 def unit(vectors: Sequence[Any] | Vectors) -> Vectors:
     """Rows scaled to length 1, so that an inner product is a cosine."""
     array = np.ascontiguousarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    return array / np.maximum(lengths, np.finfo(np.float32).tiny)
+    lengths = np.linalg.norm(array, axis=1, keepdims=True).astype(np.float32)
+    scaled: Vectors = np.divide(array, np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    return scaled

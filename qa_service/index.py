@@ -35,7 +35,7 @@ class Index:
 
     @cached_property
     def _faiss(self) -> Any:
-        import faiss  # type: ignore[import-untyped]
+        import faiss
 
         vectors = self._vectors()
         index = faiss.IndexFlatIP(vectors.shape[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
-from qa_service.model import LANGS, Claim, Entry, EvidenceBlock, Experiment, Lang, Lecture, Text, Verdict
+from qa_service.model import LANGS, Claim, Entry, EvidenceBlock, Experiment, Lang, Lecture, Op, Params, Text, Verdict
 from qa_service.parameters import complete
 
 _OPS = ("<", "<=", ">", ">=", "==", "!=")
@@ -80,11 +80,13 @@ class _Page:
             self.source = raw.decode("utf-8")
             table = tomllib.loads(self.source)
         except UnicodeDecodeError as error:
-            return self._wrong(raw[: error.start].count(b"\n") + 1, "text in UTF-8")
+            self._wrong(raw[: error.start].count(b"\n") + 1, "text in UTF-8")
+            return None
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"line (\d+)", str(error))
-            return self._wrong(int(found.group(1)) if found else self.source.count("\n") + 1, f"TOML: {error}")
-        known = "item expands question lecture answer phrasings evidence references related".split()
+            self._wrong(int(found.group(1)) if found else self.source.count("\n") + 1, f"TOML: {error}")
+            return None
+        known = ["item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related"]
         for key in table.keys() - set(known):
             self._wrong(self._line(key), f"no key {key!r}; allowed are {', '.join(known)}")
         evidence = tuple(self._block(block, at) for at, block in enumerate(self._list(table, "evidence", dict)))
@@ -113,10 +115,10 @@ class _Page:
         """The line of `key`, looked for from the nth header [table] or [[table]] on; 1 if it is not there."""
         start = 0
         if table:
-            headers = list(re.finditer(rf"^\[\[?{re.escape(table)}\]\]?", self.source, re.M))
+            headers = list(re.finditer(rf"^\[\[?{re.escape(table)}\]\]?", self.source, re.MULTILINE))
             if nth < len(headers):
                 start = headers[nth].start()
-        found = re.compile(rf"^\s*\[*(?:[\w.]+\.)?{re.escape(key)}\b", re.M).search(self.source, start)
+        found = re.compile(rf"^\s*\[*(?:[\w.]+\.)?{re.escape(key)}\b", re.MULTILINE).search(self.source, start)
         return self.source.count("\n", 0, found.start() if found else start) + 1
 
     def _item(self, item: Any) -> int:
@@ -146,7 +148,8 @@ class _Page:
 
     def _lecture(self, table: Any) -> Lecture | None:
         if not isinstance(table, dict):
-            return self._wrong(self._line("lecture"), "lecture: question, answer, netizens")
+            self._wrong(self._line("lecture"), "lecture: question, answer, netizens")
+            return None
         optional = {key: self._text(table, key, f"lecture.{key}") if key in table else None
                     for key in ("question", "netizens")}  # fmt: skip
         return Lecture(
@@ -156,9 +159,9 @@ class _Page:
     def _phrasings(self, table: Mapping[str, Any], lang: Lang) -> tuple[str, ...]:
         phrasings = table.get("phrasings")
         wordings = phrasings.get(lang) if isinstance(phrasings, dict) else None
-        if isinstance(wordings, list) and all(isinstance(wording, str) and wording.strip() for wording in wordings):
-            if len(set(wordings)) >= _FEWEST_PHRASINGS:
-                return tuple(dict.fromkeys(wordings))
+        words = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
+        if wordings and words and len(set(wordings)) >= _FEWEST_PHRASINGS:
+            return tuple(dict.fromkeys(wordings))
         self._wrong(self._line(lang, "phrasings"), f"at least {_FEWEST_PHRASINGS} different phrasings in {lang}")
         return ()
 
@@ -172,9 +175,9 @@ class _Page:
         experiment = self.experiments.get(str(block.get("experiment")))
         if experiment is None:
             names = ", ".join(self.experiments)
-            return self._wrong(
-                self._line("experiment", "evidence", at), f"experiment: one of {names}; not {block.get('experiment')!r}"
-            )
+            found = f"not {block.get('experiment')!r}"
+            self._wrong(self._line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
+            return None
         params, fixed = block.get("params", {}), block.get("fixed", [])
         if not self._params_fit(experiment, params, "params", at):
             return None
@@ -222,9 +225,14 @@ class _Page:
         if len(self.problems) > before:
             return None
         return Claim(
-            id=claim["id"], says=says, metric=cast(str, metric), op=cast(Any, op), bound=float(cast(float, bound)),
-            control=cast(dict[str, Any], control), stated=Verdict(claim.get("stated", "holds")),
-        )  # fmt: skip
+            id=claim["id"],
+            says=says,
+            metric=str(metric),
+            op=cast("Op", op),
+            bound=float(cast("float", bound)),
+            control=cast("Params", control),
+            stated=Verdict(claim.get("stated", "holds")),
+        )
 
     def _check_placeholders(self, entry: Entry) -> None:
         blocks = {block.id: block for block in entry.evidence}

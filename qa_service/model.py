@@ -8,6 +8,7 @@ run with the verdicts on the claims.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isnan
 from typing import Any, Literal
 
 Lang = Literal["zh", "en"]
@@ -89,9 +90,8 @@ class Claim:
 
 
 def _compare(value: float, op: Op, bound: float) -> bool:
-    if bound != bound:  # nan: the only bound that does not equal itself
-        is_nan = value != value
-        return is_nan if op == "==" else not is_nan if op == "!=" else False
+    if isnan(bound):
+        return isnan(value) if op == "==" else not isnan(value) if op == "!=" else False
     match op:
         case "<":
             return value < bound

@@ -1,4 +1,4 @@
-"""Values for an experiment's parameters: checked when a reader fixed them, clamped when we read them from a question."""
+"""Values for an experiment's parameters: checked when a reader fixed them, clamped when read from a question."""
 
 import math
 from collections.abc import Mapping

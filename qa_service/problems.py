@@ -20,7 +20,9 @@ class HttpProblem(NumstabError):
     """What the web framework refuses by itself."""
 
     def __init__(self, status: int) -> None:
-        code, zh, en = _SAYS.get(status, ("http_error", f"请求被拒绝（{status}）", f"the request was refused ({status})"))
+        code, zh, en = _SAYS.get(
+            status, ("http_error", f"请求被拒绝（{status}）", f"the request was refused ({status})")
+        )
         super().__init__(zh=zh, en=en)
         self.code, self.status = code, status  # type: ignore[misc]  # per instance: one class for all statuses
 
@@ -43,11 +45,11 @@ def handle_errors(app: "FastAPI") -> None:
         assert isinstance(error, HTTPException)
         return respond(http, HttpProblem(error.status_code), error.headers)
 
-    async def unreadable(http: Request, error: Exception) -> JSONResponse:
+    async def unreadable(http: Request, _error: Exception) -> JSONResponse:
         return respond(http, HttpProblem(422))
 
     async def unforeseen(http: Request, error: Exception) -> JSONResponse:
-        logging.getLogger("numstab").exception("unforeseen error", exc_info=error)
+        logging.getLogger("numstab").error("unforeseen error", exc_info=error)
         return respond(http, error)
 
     app.add_exception_handler(NumstabError, ours)

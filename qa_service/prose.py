@@ -13,7 +13,9 @@ _NOT_COVERED = Text(
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
     "the nearest questions in it are:",
 )
-_CLARIFY = Text("这句话可能是在问下面几个不同的问题，你指的是哪一个？", "This could mean different things. Which one do you mean?")
+_CLARIFY = Text(
+    "这句话可能是在问下面几个不同的问题，你指的是哪一个？", "This could mean different things. Which one do you mean?"
+)
 
 
 def text(answer: Answer) -> str:

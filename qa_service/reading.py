@@ -62,6 +62,10 @@ def language(text: str) -> Lang:
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _COUNT = r"(\d{1,6})"
+_DO = (
+    r"(?:multiply|multiplying|multiplied|add|adding|sum|summing|accumulate"
+    r"|乘以?|加上?|连乘|连加|累乘|累加|相乘|相加|求和)"
+)
 _TIMES = r"(?:次|遍|回|times)"
 
 # Each pattern names the parameters it captures. The first that matches a parameter wins.
@@ -71,10 +75,12 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (rf"({_NUMBER})\s*(?:\^|\*\*)\s*{_COUNT}", ("x", "n")),
     (rf"({_NUMBER})\s*的\s*{_COUNT}\s*次[方幂]", ("x", "n")),
     (rf"({_NUMBER})\s*to the (?:power(?: of)?\s*{_COUNT}|{_COUNT}(?:th|st|nd|rd))", ("x", "n", "n")),
-    (rf"({_NUMBER})\s*(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?", ("x", "n")),
     (
-        rf"(?:multiply|multiplying|multiplied|add|adding|sum|summing|accumulate|乘以?|加上?|连乘|连加|累乘|累加|相乘|相加|求和)"
-        rf"\s*({_NUMBER})\s*(?:by itself)?\D{{1,12}}?{_COUNT}\s*{_TIMES}",
+        rf"({_NUMBER})\s*(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?",
+        ("x", "n"),
+    ),
+    (
+        rf"{_DO}\s*({_NUMBER})\s*(?:by itself)?\D{{1,12}}?{_COUNT}\s*{_TIMES}",
         ("x", "n"),
     ),
     (rf"{_COUNT}\s*{_TIMES}\s*({_NUMBER})", ("n", "x")),
@@ -91,7 +97,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # Words that name a value. A parameter that is named in two ways at once stays open: the question compares them.
-_WORDS: dict[str, dict[Value, str]] = {
+_WORDS: dict[str, dict[str, str]] = {
     "dtype": {
         "float16": r"(?<!b)(?:fp|float)\s?16|half precision|半精度",
         "bfloat16": r"bf16|bfloat\s?16",
@@ -102,10 +108,14 @@ _WORDS: dict[str, dict[Value, str]] = {
     "init": {"xavier": r"xavier|glorot", "kaiming": r"kaiming|(?<![a-z])he[ -]init|何凯明|何恺明"},
     "op": {
         "add": r"连加|累加|相加|加法|加起来|求和|(?<![a-z])(?:sum|add|adding|added|addition)(?![a-z])",
-        "multiply": r"连乘|累乘|相乘|乘法|乘起来|(?<![a-z])(?:product|multiply|multiplying|multiplied|multiplication)(?![a-z])",
+        "multiply": r"连乘|累乘|相乘|乘法|乘起来|(?<![a-z])(?:product|multipl(?:y|ying|ied|ication))(?![a-z])",
     },
-    "target": {f"x^{degree}": rf"x\s?(?:\^|\*\*)\s?{degree}(?!\d)" for degree in range(2, 11)}
-    | {"x^2": r"x\s?(?:\^|\*\*)\s?2(?!\d)|x²|x平方", "x^3": r"x\s?(?:\^|\*\*)\s?3(?!\d)|x³|x立方", "sin": r"(?<![a-z])sin(?![a-z])"},
+    "target": {f"x^{degree}": rf"x\s?(?:\^|\*\*)\s?{degree}(?!\d)" for degree in range(4, 11)}
+    | {
+        "x^2": r"x\s?(?:\^|\*\*)\s?2(?!\d)|x²|x平方",
+        "x^3": r"x\s?(?:\^|\*\*)\s?3(?!\d)|x³|x立方",
+        "sin": r"(?<![a-z])sin(?![a-z])",
+    },
 }  # fmt: skip
 _CASTS: dict[str, Callable[[str], Any]] = {"x": float, "lr": float, "std": float, "mean": float, "var": float}
 

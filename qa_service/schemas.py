@@ -109,5 +109,10 @@ EVIDENCE = _json(_EVIDENCE, "An Evidence")
 EVENTS = {"description": "Server-sent events: answer, started, row, evidence, done, error"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: _json(_PROBLEM, about, "application/problem+json")
-    for status, about in ((404, "Unknown entry or experiment"), (413, "Body too large"), (422, "Bad input"), (500, "Ours"))
+    for status, about in (
+        (404, "Unknown entry or experiment"),
+        (413, "Body too large"),
+        (422, "Bad input"),
+        (500, "Ours"),
+    )
 }

@@ -1,4 +1,4 @@
-"""The three parts joined: ask finds who answers, stream measures, judges and answers. Values flow; nothing registers."""
+"""The three parts joined: ask finds who answers, stream measures and judges. Values flow; nothing registers."""
 
 import os
 from collections.abc import Callable, Generator, Mapping
@@ -15,8 +15,26 @@ from qa_service.index import Index
 from qa_service.lab import ONE_SHOT, Lab
 from qa_service.library import Library
 from qa_service.model import (
-    Answer, Answered, AnswerStatus, Claim, Context, Done, Entry, Event, Evidence, EvidenceBlock, Experiment, Finished,
-    Match, Measuring, Params, Request, Run, Started, Text, Value,
+    Answer,
+    Answered,
+    AnswerStatus,
+    Claim,
+    Context,
+    Done,
+    Entry,
+    Event,
+    Evidence,
+    EvidenceBlock,
+    Experiment,
+    Finished,
+    Match,
+    Measuring,
+    Params,
+    Request,
+    Run,
+    Started,
+    Text,
+    Value,
 )  # fmt: skip
 from qa_service.parameters import clamp, complete, unknown_parameter
 from qa_service.reading import read
@@ -49,7 +67,9 @@ class Service:
         best = matches[0]
         status = AnswerStatus.ANSWERED if named else self._status(matches)
         entry = best.entry if status is AnswerStatus.ANSWERED else None
-        earlier = dict(request.context.params) if request.context and entry and entry.id == request.context.entry else {}
+        earlier = (
+            dict(request.context.params) if request.context and entry and entry.id == request.context.entry else {}
+        )
         read_params = earlier | (reading.params if reading else {})
         blocks = _blocks(entry, request) if entry else ()
         _check_known(self.lab, blocks, request.params)
@@ -156,7 +176,10 @@ class Service:
             if not said:
                 raise
             kept = complete(experiment, {**block.params, **fixed})
-            return kept, [*notes, Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters.")]
+            return kept, [
+                *notes,
+                Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters."),
+            ]
 
 
 def build(settings: Settings, *, warm: tuple[str, ...] = ONE_SHOT) -> Service:

@@ -4,7 +4,19 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import Boolean, Column, DateTime, Engine, Integer, MetaData, String, Table, create_engine, insert, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    insert,
+    select,
+)
 
 _METADATA = MetaData()
 _FEEDBACK = Table(

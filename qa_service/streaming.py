@@ -87,7 +87,8 @@ def problem(error: Exception, lang: Lang) -> dict[str, Any]:
     """The body of an error: a stable code for programs, a sentence in the reader's language, nothing of our insides."""
     if not isinstance(error, NumstabError):
         error = NumstabError(
-            zh="服务出了内部错误，问题已记录。请再试一次。", en="Something broke on our side and was logged. Please try again."
+            zh="服务出了内部错误，问题已记录。请再试一次。",
+            en="Something broke on our side and was logged. Please try again.",
         )
     body: dict[str, Any] = {
         "type": f"/errors/{error.code}",

@@ -13,8 +13,23 @@ from qa_service import chart, prose
 from qa_service.errors import BadField
 from qa_service.figures import on_the_wire
 from qa_service.model import (
-    LANGS, Answer, Answered, Claim, Context, Done, Entry, Event, Evidence, Experiment, Finished, Lang, Measuring,
-    Request, Started, Text, Value,
+    LANGS,
+    Answer,
+    Answered,
+    Claim,
+    Context,
+    Done,
+    Entry,
+    Event,
+    Evidence,
+    Experiment,
+    Finished,
+    Lang,
+    Measuring,
+    Request,
+    Started,
+    Text,
+    Value,
 )  # fmt: skip
 from qa_service.parameters import schema
 
@@ -50,7 +65,9 @@ def answer(one: Answer) -> JSON:
         "evidence": [evidence(each, lang) for each in one.evidence],
         "references": list(one.entry.references) if one.entry else [],
         "related": [{"entry": other.id, "question": other.question[lang]} for other in one.related],
-        "context": {"entry": one.entry.id, "params": on_the_wire(dict(one.params)), "lang": lang} if one.entry else None,
+        "context": {"entry": one.entry.id, "params": on_the_wire(dict(one.params)), "lang": lang}
+        if one.entry
+        else None,
     }
 
 
@@ -74,8 +91,7 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
             for name in run.measured
         },
         "claims": [
-            _claim(claim, lang)
-            | {"value": on_the_wire(run.measured.get(claim.metric)), "verdict": verdict.value}
+            _claim(claim, lang) | {"value": on_the_wire(run.measured.get(claim.metric)), "verdict": verdict.value}
             for claim, verdict in zip(one.claims, one.verdicts, strict=True)
         ],
         "columns": {
@@ -188,8 +204,11 @@ def read_request(data: Any) -> Request:
 
 def read_lang(value: Any, field: str = "lang") -> Lang | None:
     """zh, en or nothing."""
-    if value is None or value == "zh" or value == "en":
-        return value
+    if value is None:
+        return None
+    for lang in LANGS:
+        if value == lang:
+            return lang
     raise _wrong(field, "zh 或 en", "zh or en")
 
 
@@ -203,7 +222,9 @@ def read_seed(value: Any) -> int:
 def read_params(value: Any, field: str = "params") -> dict[str, Value]:
     """Names with numbers, words or booleans; whether they fit is for the experiment to say."""
     if isinstance(value, Mapping) and len(value) <= 50:
-        simple = all(isinstance(name, str) and isinstance(each, int | float | str | bool) for name, each in value.items())
+        simple = all(
+            isinstance(name, str) and isinstance(each, int | float | str | bool) for name, each in value.items()
+        )
         if simple and all(len(name) <= 100 for name in value):
             return dict(value)
     raise _wrong(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")

@@ -25,9 +25,7 @@ def main() -> int:
     dev = "--dev" in sys.argv[1:]
     lock = ROOT / ("requirements-dev.lock" if dev else "requirements.lock")
     stamp = VENV / f".installed-{lock.stem}"
-    wanted = hashlib.sha256(
-        lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()
-    ).hexdigest()
+    wanted = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted and PYTHON.exists():
         return 0
     if sys.version_info < (3, 11):
@@ -71,7 +69,7 @@ def run(*command: str) -> None:
 
 
 def pip(*arguments: str) -> None:
-    """pip of the new environment; it writes .pyc files by itself."""
+    """Pip of the new environment; it writes .pyc files by itself."""
     run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
@@ -81,7 +79,7 @@ def install_locked(uv: str | None, lock: Path) -> None:
         done = subprocess.run(
             [uv, "pip", "install", "--python", str(PYTHON), "--no-deps", "--require-hashes", "--compile-bytecode",
              "-r", str(lock)],
-            stdout=sys.stderr,
+            check=False, stdout=sys.stderr,
         )  # fmt: skip
         if done.returncode == 0:
             return

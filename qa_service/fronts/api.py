@@ -1,7 +1,7 @@
 """The HTTP API under /api/v1: JSON in and out, server-sent events, errors as problem+json."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from qa_service import wire
 from qa_service.errors import BadField
@@ -33,7 +33,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     async def asked(http: HttpRequest) -> Request:
         return wire.read_request(await read_json(http))
 
-    async def answering(request: Request = Depends(asked)) -> tuple[Lang, Event, AsyncIterator[Event]]:
+    async def answering(request: Annotated[Request, Depends(asked)]) -> tuple[Lang, Event, AsyncIterator[Event]]:
         events = pump(lambda stopped: service.stream(request, stopped))
         first = await anext(events)  # an error in here still becomes a status
         return first.answer.lang, first, events  # type: ignore[union-attr]  # the first event is Answered
@@ -41,7 +41,9 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     async def running(http: HttpRequest, slug: str) -> tuple[Lang, Event, AsyncIterator[Event]]:
         body = await read_json(http, empty={})
         if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
-            raise BadField(zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body")
+            raise BadField(
+                zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body"
+            )
         params, seed = wire.read_params(body.get("params", {})), wire.read_seed(body.get("seed", 0))
         lang = wire.read_lang(body.get("lang")) or language(http)
         events = pump(lambda stopped: service.run(slug, params, seed, stopped))
@@ -58,7 +60,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             yield ServerSentEvent(event="error", data=problem(error, lang))
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
-    async def ask(opened: Any = Depends(answering)) -> JSONResponse:
+    async def ask(opened: Annotated[Any, Depends(answering)]) -> JSONResponse:
         """The whole answer, evidence included."""
         _, last, events = opened
         async for last in events:  # noqa: B007
@@ -71,7 +73,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         openapi_extra=schemas.body(schemas.REQUEST),
         responses={200: schemas.EVENTS},
     )
-    async def ask_stream(opened: Any = Depends(answering)) -> AsyncIterator[ServerSentEvent]:
+    async def ask_stream(opened: Annotated[Any, Depends(answering)]) -> AsyncIterator[ServerSentEvent]:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
         async for event in sent(*opened):
             yield event
@@ -97,7 +99,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         return JSONResponse(wire.experiment(service.lab.experiment(slug)))
 
     @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
-    async def runs(opened: Any = Depends(running)) -> JSONResponse:
+    async def runs(opened: Annotated[Any, Depends(running)]) -> JSONResponse:
         """One run: an Evidence without claims."""
         lang, last, events = opened
         async for last in events:  # noqa: B007
@@ -111,7 +113,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         openapi_extra=schemas.body(schemas.RUN),
         responses={200: schemas.EVENTS},
     )
-    async def runs_stream(opened: Any = Depends(running)) -> AsyncIterator[ServerSentEvent]:
+    async def runs_stream(opened: Annotated[Any, Depends(running)]) -> AsyncIterator[ServerSentEvent]:
         """Server-sent events: started, row…, evidence."""
         async for event in sent(*opened):
             yield event
@@ -130,16 +132,22 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 def _feedback(body: Any) -> tuple[str, bool, str | None]:
     if not isinstance(body, dict) or set(body) - {"answer_id", "helpful", "reason", "lang"}:
         raise BadField(
-            zh="请求体应当是 {answer_id, helpful, reason?}", en="the body should be {answer_id, helpful, reason?}", field="body"
+            zh="请求体应当是 {answer_id, helpful, reason?}",
+            en="the body should be {answer_id, helpful, reason?}",
+            field="body",
         )
     answer_id, helpful, reason = body.get("answer_id"), body.get("helpful"), body.get("reason")
     if not isinstance(answer_id, str) or len(answer_id) != 26 or not answer_id.isalnum():
-        raise BadField(zh="answer_id 应当是某个回答的 id", en="answer_id should be the id of an answer", field="answer_id")
+        raise BadField(
+            zh="answer_id 应当是某个回答的 id", en="answer_id should be the id of an answer", field="answer_id"
+        )
     if not isinstance(helpful, bool):
         raise BadField(zh="helpful 应当是 true 或 false", en="helpful should be true or false", field="helpful")
     if reason is not None and (not isinstance(reason, str) or len(reason) > _LONGEST_REASON or "\0" in reason):
         most = _LONGEST_REASON
         raise BadField(
-            zh=f"reason 应当是不超过 {most} 个字符的文字", en=f"reason should be a text of at most {most} characters", field="reason"
+            zh=f"reason 应当是不超过 {most} 个字符的文字",
+            en=f"reason should be a text of at most {most} characters",
+            field="reason",
         )
     return answer_id, helpful, reason

@@ -46,7 +46,13 @@ class Lab:
     """Runs experiments in children with a deadline, a memory cap and one torch thread each."""
 
     def __init__(
-        self, demos: Path, *, deadline: float = 5.0, memory: int = 2048, slots: int = 2, warm: tuple[str, ...] = ONE_SHOT
+        self,
+        demos: Path,
+        *,
+        deadline: float = 5.0,
+        memory: int = 2048,
+        slots: int = 2,
+        warm: tuple[str, ...] = ONE_SHOT,
     ) -> None:
         """`deadline` in seconds, `memory` in MiB, `slots` runs at once; `warm` are modules imported before forking."""
         self.demos = demos
@@ -102,7 +108,7 @@ class Lab:
             child.start()
             there.close()
             try:
-                return (yield from self._listen(experiment, here, child.sentinel, stopped)).ended(child_exit(child))
+                return (yield from self._listen(experiment, here, stopped)).ended(child_exit(child))
             finally:
                 _kill(child)
                 here.close()
@@ -110,7 +116,7 @@ class Lab:
             self._free.release()
 
     def _listen(
-        self, experiment: Experiment, pipe: Connection, sentinel: int, stopped: Callable[[], bool]
+        self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]
     ) -> Generator[Row, None, Report]:
         report = Report(experiment=experiment)
         born = time.monotonic()
@@ -125,10 +131,14 @@ class Lab:
             if not pipe.poll(_LOOK_UP):
                 continue
             try:
-                message = pipe.recv_bytes(_LARGEST)
-            except (EOFError, OSError):  # the child has gone, or said more than a child may say
+                message = read_message(pipe.recv_bytes(_LARGEST))
+            except EOFError:  # the child has gone
                 return report
-            yield from report.add(read_message(message))
+            except OSError as error:
+                if error.errno is not None:  # so has the pipe
+                    return report
+                message = read_message(b"")  # more than a child may say, or no length at all
+            yield from report.add(message)
             if report.finished:
                 return report
 

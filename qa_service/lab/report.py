@@ -44,10 +44,11 @@ class Report:
             case "rows", list(rows) if all(_is_row(row) for row in rows) and len(self.rows) + len(rows) <= _MOST_ROWS:
                 self.rows += rows
                 yield from rows
-            case "ran", measured if not (problem := self._nonsense(measured)):
-                self._finish(Status.RAN, Text("", ""), measured)
-            case "ran", _:
-                self._finish_nonsense(problem)
+            case "ran", measured:
+                if problem := self._nonsense(measured):
+                    self._finish_nonsense(problem)
+                else:
+                    self._finish(Status.RAN, Text("", ""), measured)
             case "raised", str(what):
                 self._finish(Status.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
             case "out_of_memory", _:
@@ -67,14 +68,19 @@ class Report:
         """The run; where the child ended without a word, its exit code says how."""
         if self._run is None:
             how = _exit_in_words(exit_code)
-            self._finish(Status.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how})."))
+            self._finish(
+                Status.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
+            )
         assert self._run is not None
         return self._run
 
     def _finish_nonsense(self, problem: str) -> None:
         self._finish(
             Status.RAISED,
-            Text(f"演示代码返回的不是有效的测量结果（{problem}）。", f"The demo returned no valid measurements ({problem})."),
+            Text(
+                f"演示代码返回的不是有效的测量结果（{problem}）。",
+                f"The demo returned no valid measurements ({problem}).",
+            ),
         )
 
     def _finish(self, status: Status, note: Text, measured: Mapping[str, Any] | None = None) -> None:

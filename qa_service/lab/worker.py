@@ -23,7 +23,7 @@ _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving
 def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
     """Runs the demo at `path` once and reports: started, rows…, then ran, raised or out_of_memory."""
     os.setpgid(0, 0)  # so that whatever a demo forks dies with it
-    _silence()
+    _leave_only(pipe)
     try:
         import torch
 
@@ -31,7 +31,9 @@ def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, dead
         _limit(deadline, mebibytes)
         demo = _load(path)
         torch.manual_seed(seed)
-        _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
+        _send(
+            pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
+        )
         _send(pipe, "ran", _measure(pipe, demo, params))
     except MemoryError:
         _send(pipe, "out_of_memory", None)
@@ -76,10 +78,13 @@ def _limit(deadline: float, mebibytes: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def _silence() -> None:
+def _leave_only(pipe: Connection) -> None:
+    """Closes every descriptor but the pipe: a demo must not reach the server it was forked from, nor our output."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
+    os.closerange(3, pipe.fileno())
+    os.closerange(pipe.fileno() + 1, 4096)
 
 
 def _send(pipe: Connection, kind: str, content: Any) -> None:

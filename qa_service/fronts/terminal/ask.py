@@ -11,7 +11,7 @@ from typing import Any
 from qa_service import wire
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Answered, Context, Done, Evidence, Finished, Lang, Request, Status
+from qa_service.model import Answer, Answered, AnswerStatus, Context, Done, Evidence, Finished, Lang, Request, Status
 from qa_service.service import Service
 
 
@@ -83,7 +83,7 @@ def _show(request: Request, service: Service) -> int:
 
 
 def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
-    """One line of JSON out for each line in, in order; a line that is no question gives a problem, and the rest go on."""
+    """A line of JSON out for each line in, in order; a line that is no question gives an error, and the rest go on."""
     worst = options.DONE
     with ThreadPoolExecutor(service.lab.slots) as pool:
         for printed, status in pool.map(lambda line: _line(line, fixed, service), list(_lines(path))):
@@ -101,7 +101,9 @@ def _lines(path: str) -> Iterator[bytes]:
                 yield from (line for line in file if line.strip())
     except OSError as error:
         raise BadField(
-            zh=f"读不了文件 {path!r}：{error.strerror}", en=f"cannot read the file {path!r}: {error.strerror}", field="--batch"
+            zh=f"读不了文件 {path!r}：{error.strerror}",
+            en=f"cannot read the file {path!r}: {error.strerror}",
+            field="--batch",
         ) from error
 
 
@@ -109,7 +111,7 @@ def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[st
     try:
         answer = _converse(line, fixed, service)
     except NumstabError as error:
-        lang = fixed["lang"] or "en"
+        lang: Lang = "zh" if fixed["lang"] == "zh" else "en"
         return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.USAGE
     return wire.answer(answer), exit_status(answer)
 

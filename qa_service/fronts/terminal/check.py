@@ -39,7 +39,10 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.json:
         options.print_json({"checked": len(checked), "differ": len(differ), "claims": [_row(row) for row in checked]})
     else:
-        head = {"zh": ("词条", "断言", "处于", "种子", "测得", "判定"), "en": ("entry", "claim", "at", "seed", "measured", "verdict")}
+        head = {
+            "zh": ("词条", "断言", "处于", "种子", "测得", "判定"),
+            "en": ("entry", "claim", "at", "seed", "measured", "verdict"),
+        }
         screen.table(head[lang], [_cells(row, lang) for row in (differ or checked)])
         screen.say(
             f"{len(checked)} 个判定，{len(differ)} 个与词条所述不符。"
@@ -52,7 +55,9 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
 def _seeds(word: str) -> int:
     if word.isdecimal() and 1 <= int(word) <= 1000:
         return int(word)
-    raise BadField(zh="--seeds 应当是 1 到 1000 的整数", en="--seeds should be an integer from 1 to 1000", field="--seeds")
+    raise BadField(
+        zh="--seeds 应当是 1 到 1000 的整数", en="--seeds should be an integer from 1 to 1000", field="--seeds"
+    )
 
 
 def _cells(row: Checked, lang: Lang) -> tuple[str, ...]:

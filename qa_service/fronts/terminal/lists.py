@@ -1,6 +1,7 @@
 """numstab entries, experiments: what there is. numstab prepare: build the caches ahead of the first question."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from qa_service import wire
@@ -47,7 +48,7 @@ def prepare(arguments: Namespace, service: Service, lang: Lang) -> int:
     return options.DONE
 
 
-def _table(lang: Lang, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> int:
+def _table(lang: Lang, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int:
     from qa_service.fronts.terminal.show import Screen
 
     Screen(lang).table(head, rows)

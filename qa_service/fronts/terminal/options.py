@@ -26,7 +26,9 @@ def add_json(parser: ArgumentParser) -> None:
 
 def add_params(parser: ArgumentParser) -> None:
     """--param and --seed."""
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; repeatable")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; repeatable"
+    )
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
 
 

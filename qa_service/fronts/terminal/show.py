@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped]
 from rich.box import SIMPLE_HEAD
@@ -18,7 +18,7 @@ from rich.text import Text as Styled
 
 from qa_service import chart, prose
 from qa_service.figures import shown
-from qa_service.model import Answer, AnswerStatus, Event, Evidence, Lang, Measuring, Row, Started, Status, Verdict
+from qa_service.model import Answer, Event, Evidence, Lang, Measuring, Row, Started, Status, Verdict
 
 T = TypeVar("T")
 _WORDS = {
@@ -56,7 +56,9 @@ class Screen:
         if answer.entry is None:
             self._out.print(Markdown(prose.text(answer)))
             return
-        title = f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
+        title = (
+            f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
+        )
         self._out.print(Styled(title, style="bold cyan"))
         if answer.entry.lecture:
             said = answer.entry.lecture
@@ -70,8 +72,9 @@ class Screen:
     def evidence(self, evidence: Evidence) -> None:
         """One finished experiment: its parameters, metrics, claims and plot."""
         run, experiment = evidence.run, evidence.experiment
-        params = _listed(evidence.params)
-        heading = f"{experiment.title[self.lang]}  {experiment.slug}({params})  seed={evidence.seed}  {run.seconds:.3f} {self.words['seconds']}"
+        called = f"{experiment.slug}({_listed(evidence.params)})"
+        took = f"{run.seconds:.3f} {self.words['seconds']}"
+        heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
         self._out.print()
         self._out.print(Styled(heading, style="bold"))
         if run.status is not Status.RAN:
@@ -80,7 +83,11 @@ class Screen:
             self.table(
                 tuple(self.words[word] for word in ("metric", "value", "unit")),
                 [
-                    (experiment.metrics[name].title[self.lang], shown(value, self.lang), _unit(experiment.metrics[name].unit))
+                    (
+                        experiment.metrics[name].title[self.lang],
+                        shown(value, self.lang),
+                        _unit(experiment.metrics[name].unit),
+                    )
                     for name, value in run.measured.items()
                 ],
             )
@@ -142,7 +149,9 @@ class Screen:
         if drawn:
             plotext.xlabel(names.get(x, x))
             self._out.print(Styled.from_ansi(plotext.build()))
-        said = sorted({word for row in evidence.run.rows for field in fields if (word := chart.word(row.get(field), log))})
+        said = sorted(
+            {word for row in evidence.run.rows for field in fields if (word := chart.word(row.get(field), log))}
+        )
         if said:
             self.say(f"  + {', '.join(said)}")
 
@@ -163,11 +172,13 @@ class Bar:
         elif isinstance(event, Measuring) and self._task is not None:
             self._progress.advance(self._task)
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._progress.stop()
@@ -197,18 +208,25 @@ def _curves(
 
 def _markdown(source: str) -> Markdown:
     """Markdown with its formulas as Unicode; code stays as it is."""
-    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.S)
-    return Markdown("".join(part if part.startswith("`") else _plain_maths(part) for part in parts), code_theme="ansi_dark")
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
+    return Markdown(
+        "".join(part if part.startswith("`") else _plain_maths(part) for part in parts), code_theme="ansi_dark"
+    )
 
 
 def _plain_maths(source: str) -> str:
-    convert = LatexNodes2Text(math_mode="text").latex_to_text
+    def unicode(latex: str) -> str:
+        grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # h_{l+1} must not read as h_l + 1
+        return str(LatexNodes2Text(math_mode="text").latex_to_text(grouped)).strip()
 
-    def plain(found: re.Match[str]) -> str:
-        return str(convert(found[1])).replace("*", r"\*").replace("_", r"\_").strip()
+    def display(found: re.Match[str]) -> str:
+        return f"\n    {unicode(found[1])}\n"
 
-    source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {str(convert(found[1])).strip()}\n", source, flags=re.S)
-    return re.sub(r"\\\((.+?)\\\)", plain, source, flags=re.S)
+    def inline(found: re.Match[str]) -> str:
+        return unicode(found[1]).replace("*", r"\*").replace("_", r"\_")
+
+    source = re.sub(r"\$\$(.+?)\$\$", display, source, flags=re.DOTALL)
+    return re.sub(r"\\\((.+?)\\\)", inline, source, flags=re.DOTALL)
 
 
 def _first(source: str) -> str:

@@ -1,0 +1,75 @@
+"""Real parts made tiny: toy demos with every way to fail, a three-entry library, a word-hash embedder."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qa_service.index import Index
+from qa_service.lab import Lab
+from qa_service.library import Library
+from qa_service.model import Experiment, Run
+from qa_service.parameters import complete
+from qa_service.service import Service, build
+from qa_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TOYS = Path(__file__).resolve().parent / "toys"
+
+
+class WordHash:
+    """Texts sharing words or characters are near: a real embedder without weights."""
+
+    def encode_query(self, sentences: list[str]) -> np.ndarray:
+        vectors = np.zeros((len(sentences), 256), dtype=np.float32)
+        for row, sentence in enumerate(sentences):
+            for word in sentence.lower().split() + list(sentence):
+                vectors[row, int.from_bytes(hashlib.blake2b(word.encode(), digest_size=2).digest()) % 256] += 1
+        return vectors
+
+    encode_document = encode_query
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """A lab of toy demos with a short deadline and a small memory."""
+    return Lab(TOYS / "demos", deadline=1.0, memory=1024, slots=2)
+
+
+@pytest.fixture(scope="session")
+def toy(lab: Lab) -> Callable[..., Run]:
+    """Runs a toy demo once."""
+
+    def run(slug: str, seed: int = 0, **params: object) -> Run:
+        experiment: Experiment = lab.experiment(slug)
+        return lab.run(experiment, complete(experiment, params), seed)
+
+    return run
+
+
+@pytest.fixture
+def toy_service(lab: Lab, tmp_path: Path) -> Service:
+    """Three entries, the toy lab, the word-hash embedder."""
+    library = Library.read(TOYS / "kb", lab.experiments)
+    return Service(library, Index(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The shipped knowledge and demos, with data and cache of the test's own."""
+    folder = tmp_path_factory.mktemp("numstab")
+    return Settings(data=folder / "data", cache=folder / "cache", deadline=30.0)
+
+
+@pytest.fixture(scope="session")
+def service(settings: Settings) -> Service:
+    """The real thing."""
+    return build(settings)
+
+
+@pytest.fixture
+def broken_kb(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the toy entries to break."""
+    yield Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))

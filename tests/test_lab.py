@@ -1,0 +1,154 @@
+"""One process per run: whatever a demo does, it gives a run with a status, and the next run is unaffected."""
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from qa_service.errors import UnknownExperiment
+from qa_service.lab import Stopped
+from qa_service.model import Status
+
+
+def test_rows_stream_and_metrics_follow(toy):
+    """A demo's rows arrive in order, then its metrics, with the versions that a receipt needs."""
+    run = toy("counts", steps=5)
+    assert run.status is Status.RAN
+    assert [row["value"] for row in run.rows] == [1, 2, 3, 4, 5]
+    assert run.measured["last"] == 5
+    assert set(run.versions) == {"torch", "python", "numstab"}
+
+
+def test_same_seed_same_numbers(toy):
+    """A run can be repeated to the bit; another seed gives another number."""
+    first, again, other = (toy("counts", seed=seed).measured["random"] for seed in (7, 7, 8))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("slug", "status", "said"),
+    [
+        ("raises", Status.RAISED, "ValueError: no such luck"),
+        ("hangs", Status.TIMED_OUT, "1 s"),
+        ("segfaults", Status.CRASHED, "SIGSEGV"),
+        ("exits", Status.CRASHED, "exit code 7"),
+        ("killed", Status.CRASHED, "SIGKILL"),
+        ("exhausts", Status.OUT_OF_MEMORY, "memory"),
+        ("exhausts_python", Status.OUT_OF_MEMORY, "memory"),
+        ("nonsense", Status.RAISED, "not a number: last"),
+        ("nothing", Status.RAISED, "NoneType"),
+        ("other_metrics", Status.RAISED, "extra"),
+        ("bad_rows", Status.RAISED, "rows"),
+        ("garbage", Status.RAISED, "no JSON"),
+    ],
+)
+def test_every_failure_is_evidence(toy, slug, status, said):
+    """Each way to fail has its status and a sentence in both languages; the next run is fine."""
+    if sys.platform == "darwin" and status is Status.OUT_OF_MEMORY:
+        pytest.skip("macOS does not enforce RLIMIT_DATA")
+    run = toy(slug)
+    assert run.status is status, run.note
+    assert said in run.note.en
+    assert run.note.zh != run.note.en
+    assert toy("counts").status is Status.RAN
+
+
+def test_deadline_is_kept(toy):
+    """A run that never ends is killed soon after its deadline of one second; its rows are kept."""
+    started = time.monotonic()
+    run = toy("hangs")
+    assert time.monotonic() - started < 10
+    assert run.status is Status.TIMED_OUT
+    assert len(run.rows) == 1
+
+
+def test_a_reader_who_leaves_takes_the_child_with_him(lab):
+    """Cancelling ends the run at once, not at its deadline."""
+    leave = []
+    rows = lab.stream(lab.experiment("sleeps"), {"steps": 1000}, 0, lambda: bool(leave))
+    next(rows)
+    leave.append(True)
+    with pytest.raises(Stopped):
+        list(rows)
+    assert _children_of_demos() == []
+
+
+def test_what_a_demo_forks_dies_with_it(toy):
+    """A demo cannot leave a process behind."""
+    run = toy("forks")
+    assert run.status is Status.RAN
+    time.sleep(0.2)
+    assert not _alive(int(run.measured["last"]))
+
+
+def test_a_child_imports_neither_front_nor_index(toy):
+    """The child is torch and the demo, nothing of the service; one thread."""
+    assert toy("modules").measured["last"] == 0
+    assert toy("threads").measured["last"] == 1
+
+
+def test_nonfinite_parameters_and_results_arrive(toy):
+    """inf, nan and None cross the pipe as themselves."""
+    measured = toy("nonfinite", given="NaN").measured
+    assert measured["inf"] == float("inf")
+    assert measured["minus_inf"] == -float("inf")
+    assert measured["nan"] != measured["nan"]
+    assert measured["never"] is None
+    assert measured["given"] != measured["given"]
+
+
+def test_unknown_experiment_is_named(lab):
+    """The error says what there is."""
+    with pytest.raises(UnknownExperiment, match="counts"):
+        lab.experiment("conts")
+
+
+def test_slots_are_given_back(lab):
+    """After many failures both slots are free and no descriptor leaks."""
+    experiment = lab.experiment("exits")
+    lab.run(experiment, {"steps": 1})
+    before = _descriptors()
+    for _ in range(6):
+        lab.run(experiment, {"steps": 1})
+    gc.collect()
+    assert _descriptors() <= before + 1
+    assert lab._free._value == lab.slots
+
+
+def test_asking_imports_no_torch():
+    """The parent answers, lists and judges without torch or sentence_transformers."""
+    code = (
+        "import sys, os\n"
+        "from qa_service.service import build\n"
+        "from qa_service.settings import Settings\n"
+        "from qa_service.model import Request\n"
+        "service = build(Settings.from_env(os.environ))\n"
+        "service.answer(Request(question='why is my loss nan'))\n"
+        "heavy = [name for name in ('torch', 'sentence_transformers', 'fastapi', 'rich') if name in sys.modules]\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().split()[2] != "Z"
+
+
+def _children_of_demos() -> list[str]:
+    import multiprocessing
+
+    return [child.name for child in multiprocessing.active_children() if child.is_alive()]
+
+

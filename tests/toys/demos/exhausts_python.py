@@ -1,0 +1,19 @@
+"""Takes memory without torch."""
+
+import torch
+
+TITLE = {"zh": "exhausts_python", "en": "exhausts_python"}
+PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
+COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}
+METRICS = {"last": {"zh": "最后一个", "en": "the last"}}
+CHART = {
+    "mark": "line",
+    "encoding": {
+        "x": {"field": "step", "type": "quantitative"},
+        "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}},
+    },
+}
+
+
+def run(steps: int = 3):
+    return {"last": float(len(bytearray(8 << 30)))}
