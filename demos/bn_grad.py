@@ -139,7 +139,7 @@ def rate_in_theory(phi: Activation, act: str, batch: int) -> float | None:
     if act == "linear":
         return (batch - 2) / (batch - 3)
     z = torch.linspace(-12, 12, 40000, dtype=torch.float64, requires_grad=True)
-    weight = torch.softmax(-z.detach() ** 2 / 2, 0)
+    weight = torch.softmax(-(z.detach() ** 2) / 2, 0)
     value = phi(z)
     (slope,) = torch.autograd.grad(value.sum(), z)
     value = value.detach()

@@ -12,11 +12,10 @@ batch; cosine and distance of the two, averaged over the steps (a zero gradient 
 The noise is drawn afresh for the second gradient, so for noisy BN the cosine contains the shift that we inject.
 Accuracy, loss and drift are measured over all points, with the noise off and with batch statistics.
 
-Santurkar et al. find that BN does not reduce the gradient shift of large nets; here it does, so this toy does not show
-their result. Nor is ours robust: from PyTorch's default initialisation, where the plain net of 5 layers hardly learns
-anything, its gradient hardly moves and BN has more shift. Source: Ioffe & Szegedy 2015, Batch normalization; Santurkar
-et al. 2018, How does batch normalization help optimization?; Awais et al. 2021, Revisiting internal covariate shift
-for batch normalization (they argue the opposite).
+Not shown: Santurkar et al. find that BN does not reduce the gradient shift of large nets; here it does. Nor is that
+robust: from PyTorch's default initialisation the plain net hardly learns, its gradient hardly moves, and BN has more
+shift. Source: Ioffe & Szegedy 2015, Batch normalization; Santurkar et al. 2018, How does batch normalization help
+optimization?; Awais et al. 2021, Revisiting internal covariate shift for batch normalization (argue the opposite).
 """
 
 import copy
@@ -86,7 +85,10 @@ def run(
 ) -> Generator[Row, None, Metrics]:
     x = torch.randn(512, 2)
     y = (x.pow(2).sum(1) > 2 * math.log(2)).float()
-    linears = [he(2 if layer == 0 else width, width) for layer in range(layers)] + [he(width, 1)]
+    linears = [nn.Linear(2 if layer == 0 else width, width) for layer in range(layers)] + [nn.Linear(width, 1)]
+    for linear in linears:
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
     nets = {kind: network(linears, kind) for kind in ("plain", "bn", "noisy")}
     drifts: dict[str, list[float]] = {kind: [] for kind in nets}
     shifts: dict[str, list[tuple[float, float]]] = {kind: [] for kind in nets}
@@ -122,31 +124,22 @@ def run(
     }
 
 
-def he(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer with weights N(0, 2/inputs) and bias 0."""
-    linear = nn.Linear(inputs, outputs)
-    nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-    nn.init.zeros_(linear.bias)
-    return linear
-
-
 def network(linears: list[nn.Linear], kind: str) -> nn.Sequential:
     """Copies of the linear layers, all but the last followed by BN (batch statistics always) unless plain."""
     *hidden, logit = copy.deepcopy(linears)
-    if kind == "plain":
-        return nn.Sequential(*(nn.Sequential(linear) for linear in hidden), logit)
-    width = logit.in_features
-    return nn.Sequential(
-        *(nn.Sequential(linear, nn.BatchNorm1d(width, track_running_stats=False)) for linear in hidden), logit
-    )
+    norms = [
+        nn.Identity() if kind == "plain" else nn.BatchNorm1d(linear.out_features, track_running_stats=False)
+        for linear in hidden
+    ]
+    return nn.Sequential(*map(nn.Sequential, hidden, norms), logit)
 
 
 def forward(blocks: nn.Sequential, x: Tensor, noise: float = 0.0) -> Tensor:
     """Every block, then the same random scale and shift of each unit for the whole batch, then ReLU."""
     for block in blocks:
         z = block(x)
-        width = z.shape[1]
-        x = torch.relu(z * (1 + noise * torch.randn(width)) + noise * torch.randn(width))
+        scale, shift = noise * torch.randn(2, z.shape[1])
+        x = torch.relu(z * (1 + scale) + shift)
     return x
 
 
@@ -175,8 +168,7 @@ def descend(parameters: list[Tensor], gradients: tuple[Tensor, ...], lr: float) 
 
 def last_hidden_input(net: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every unit that feeds the last hidden layer, noise off."""
-    with torch.no_grad():
-        h = forward(net[:-2], x).double()
+    h = forward(net[:-2], x).detach().double()
     return h.mean(0), h.std(0, correction=0)
 
 

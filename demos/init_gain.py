@@ -100,7 +100,7 @@ def run(
         ("small", "0.01", 0.01),
     ):
         moments, gradients = forward_and_back(inputs, noise, matrices, std, act)
-        for layer in range(0, layers + 1, max(1, layers // 100)):
+        for layer in (*range(0, layers, -(-layers // 120)), layers):
             gradient = gradients[layer] / gradients[-1]
             yield {"layer": layer, "series": series, "second_moment": moments[layer], "gradient": gradient}
         gain = (moments[-1] / moments[0]) ** (1 / layers)

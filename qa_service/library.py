@@ -121,6 +121,11 @@ class _Page:
         found = re.compile(rf"^\s*\[*(?:[\w.]+\.)?{re.escape(key)}\b", re.MULTILINE).search(self.source, start)
         return self.source.count("\n", 0, found.start() if found else start) + 1
 
+    def _claim_line(self, claim_id: Any, at: int) -> int:
+        line = self._line("experiment", "evidence", at)
+        found = self.source.find(f'"{claim_id}"', len("\n".join(self.source.split("\n")[:line])))
+        return self.source.count("\n", 0, found) + 1 if found >= 0 else line
+
     def _item(self, item: Any) -> int:
         if isinstance(item, int) and 1 <= item <= 16:
             return item
@@ -204,7 +209,7 @@ class _Page:
 
     def _claim(self, claim: Mapping[str, Any], experiment: Experiment, params: Any, at: int) -> Claim | None:
         before = len(self.problems)
-        line = self._line(f'id = "{claim.get("id")}"', "evidence", at)
+        line = self._claim_line(claim.get("id"), at)
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
             self._wrong(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")

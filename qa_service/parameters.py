@@ -8,6 +8,7 @@ from typing import Any
 from qa_service.errors import BadParameter, UnknownParameter
 from qa_service.model import Experiment, Lang, Limit, Parameter, Params, Value
 
+_TOO_LONG = 10**309  # no float holds such an integer
 _WORDS = {
     "infinity": math.inf, "+infinity": math.inf, "inf": math.inf, "+inf": math.inf,
     "-infinity": -math.inf, "-inf": -math.inf, "nan": math.nan,
@@ -120,7 +121,7 @@ def _as_kind(parameter: Parameter, given: Any) -> Value | None:
         return None
     if isinstance(given, str):
         given = _number(given)
-    if not isinstance(given, int | float):
+    if not isinstance(given, int | float) or (isinstance(given, int) and abs(given) >= _TOO_LONG):
         return None
     if parameter.kind == "int":
         whole = isinstance(given, int) or (math.isfinite(given) and given == int(given))

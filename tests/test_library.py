@@ -1,0 +1,85 @@
+"""The library is sound or it does not start; every problem is told at once, with path and line."""
+
+import pytest
+from qa_service.errors import BadExperiment, BadLibrary
+from qa_service.lab.signature import read_experiments
+from qa_service.library import Library
+
+
+def problems(folder, lab) -> str:
+    with pytest.raises(BadLibrary) as raised:
+        Library.read(folder, lab.experiments)
+    return "\n".join(raised.value.problems)
+
+
+def test_toy_entries_are_read(toy_service):
+    """Ordered by item, with both languages and hashes."""
+    library = toy_service.library
+    assert list(library) == ["counting", "raising", "hanging"]
+    assert library["counting"].question.zh == "怎样数数"
+    assert len({entry.hash for entry in library.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('experiment = "counts"', 'experiment = "conts"', "experiment: one of"),
+        ("params = { steps = 5 }", "params = { stepz = 5 }", "did you mean steps"),
+        ("params = { steps = 5 }", "params = { steps = 0 }", "from 1 to 100000"),
+        ('metric = "last"', 'metric = "lats"', "metric: one of last"),
+        ('op = ">="', 'op = "=>"', "op: one of"),
+        ("bound = 5", 'bound = "five"', "bound: a number"),
+        ("control = { steps = 2 }", "", "control: parameters"),
+        ("control = { steps = 2 }", "control = { steps = -1 }", "control that counts takes"),
+        ("[[counts.last]]", "[[counts.lsat]]", "[[counts.lsat]]"),
+        ('related = ["raising", "hanging"]', 'related = ["razing"]', "'razing'"),
+        ("item = 1", "item = 17", "1 to 16"),
+        ("item = 1", "itme = 1", "no key 'itme'"),
+        ('en = "how to count"', 'en = ""', "question with text in zh and en"),
+        ("[phrasings]", "[phrasing]", "10 different phrasings"),
+        ("item = 1", "item = ", "TOML"),
+    ],
+)
+def test_a_broken_file_is_reported_with_its_line(broken_kb, lab, old, new, said):
+    """Path, line and what was expected."""
+    path = broken_kb / "counting.toml"
+    source = path.read_text()
+    assert old in source
+    path.write_text(source.replace(old, new, 1))
+    found = problems(broken_kb, lab)
+    assert said in found
+    line = source[: source.index(old)].count("\n") + 1
+    lines = [int(each.removeprefix(f"{path}:").split(":")[0]) for each in found.splitlines()]
+    assert any(abs(each - line) <= 6 for each in lines), (lines, line)
+
+
+def test_all_broken_files_at_once(broken_kb, lab):
+    """Three broken files give problems of three files, binary rubbish included."""
+    (broken_kb / "counting.toml").write_bytes(b"\xff\xfe\x00")
+    (broken_kb / "raising.toml").write_text("item = 99")
+    (broken_kb / "hanging.toml").write_text("[[[")
+    found = problems(broken_kb, lab)
+    for name in ("counting", "raising", "hanging"):
+        assert f"{name}.toml:" in found
+
+
+def test_an_empty_folder_is_no_library(tmp_path, lab):
+    """Starting without knowledge is an error, not an empty answer."""
+    assert "found none" in problems(tmp_path, lab)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def run(:", "not Python"),
+        ("x = 1", "docstring"),
+        ('"""Doc."""\nTITLE = {"zh": "a", "en": "b"}', "COLUMNS"),
+        ('"""Doc."""\nTITLE = open("/etc/passwd")', "plain literal"),
+    ],
+)
+def test_a_broken_demo_is_reported_without_running_it(tmp_path, source, said):
+    """A demo is read, never executed, by the parent."""
+    (tmp_path / "broken.py").write_text(source)
+    with pytest.raises(BadExperiment, match=r"broken\.py:\d+: ") as raised:
+        read_experiments(tmp_path)
+    assert said in raised.value.problems[0]

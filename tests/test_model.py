@@ -1,0 +1,77 @@
+"""Verdicts come from the numbers alone."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qa_service.figures import on_the_wire, shown
+from qa_service.model import Claim, Text, Verdict
+
+
+def claim(op: str, bound: float) -> Claim:
+    return Claim(id="c", says=Text("说", "says"), metric="m", op=op, bound=bound, control={"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "op", "bound", "verdict"),
+    [
+        (4.07e17, ">", 1e6, Verdict.HOLDS),
+        (2.7e-5, ">", 1e6, Verdict.FAILS),
+        (28, "==", 28, Verdict.HOLDS),
+        (math.inf, "==", math.inf, Verdict.HOLDS),
+        (math.inf, "<", math.inf, Verdict.FAILS),
+        (math.nan, "<", 1, Verdict.FAILS),
+        (math.nan, ">=", 1, Verdict.FAILS),
+        (math.nan, "==", math.nan, Verdict.HOLDS),
+        (1.0, "==", math.nan, Verdict.FAILS),
+        (1.0, "!=", math.nan, Verdict.HOLDS),
+        (None, "<=", 1e9, Verdict.FAILS),
+    ],
+)
+def test_judge(value, op, bound, verdict):
+    """IEEE comparisons; `== nan` asks for nan; what never happened fails every claim."""
+    assert claim(op, bound).judge({"m": value}) is verdict
+
+
+def test_a_missing_metric_is_unknown():
+    """No number, no verdict."""
+    assert claim("<", 1).judge({"other": 0.0}) is Verdict.UNKNOWN
+
+
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+def test_opposite_claims_never_both_hold(value, bound):
+    """< and >= divide the numbers between them."""
+    verdicts = {claim(op, bound).judge({"m": value}) for op in ("<", ">=")}
+    assert verdicts == {Verdict.HOLDS, Verdict.FAILS}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4.065611575627612e17, "4.0656×10¹⁷"), (150.0, "150"), (65504.0, "65504"), (0.00390625, "0.0039062"),
+        (1e-5, "1×10⁻⁵"), (1e6, "1×10⁶"), (123456.7, "123457"), (-2.5e-30, "-2.5×10⁻³⁰"), (0.0, "0"),
+        (math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"), (28, "28"), (None, "(none)"), (True, "true"),
+    ],
+)  # fmt: skip
+def test_figures_as_a_scientist_prints_them(value, text):
+    """Five significant digits, powers of ten, words for inf and nan."""
+    assert shown(value) == text
+
+
+@given(st.floats(min_value=-1e308, max_value=1e308) | st.sampled_from([math.inf, -math.inf, math.nan]))
+def test_shown_figures_read_back(value):
+    """What is shown is the value to five digits, and never blank."""
+    text = shown(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace("×10", "e")
+    if math.isnan(value):
+        assert text == "nan"
+    else:
+        assert float(text) == pytest.approx(value, rel=6e-5)
+
+
+def test_the_wire_has_words_for_what_json_cannot_say():
+    """At any depth; null stays "there is no such value"."""
+    rows = {"a": [math.inf, (-math.inf,)], "b": {"c": math.nan}, "d": None, "e": True}
+    assert on_the_wire(rows) == {"a": ["Infinity", ["-Infinity"]], "b": {"c": "NaN"}, "d": None, "e": True}
+    with pytest.raises(TypeError):
+        on_the_wire(object())
