@@ -84,8 +84,9 @@ def run(
     blocks = [torch.randn(width, width) * (2 / width) ** 0.5 for _ in range(layers)]
     start = [torch.randn(2, width) / 2**0.5, *blocks, torch.randn(width, 1) / width**0.5]
     noise = [[torch.randn_like(weight) for weight in start] for _ in range(2)]
-    ticks = torch.linspace(-span, span, grid)
+    ticks = span * (2 * torch.arange(grid) - (grid - 1)) / (grid - 1)  # the middle of an odd grid is exactly 0
     every = math.ceil(grid / 27)
+    shown = range(grid // 2 % every, grid, every)
     metrics: Metrics = {"forwards": grid * grid}
     for net, branch in (("plain", 0.0), ("skip", layers**-0.5)):
         weights, biases = train(start, branch, data, n)
@@ -93,7 +94,7 @@ def run(
         lines = []
         for i, alpha in enumerate(ticks):
             lines.append(losses_along(weights, biases, branch, data, directions, alpha, ticks))
-            for j in range(0, grid if i % every == 0 else 0, every):
+            for j in shown if i in shown else ():
                 loss = lines[-1][j].item()
                 place = {"alpha": rounded(alpha), "beta": rounded(ticks[j])}
                 yield {"net": net, **place, "loss": loss, "log10_loss": log10(loss)}

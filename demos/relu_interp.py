@@ -49,9 +49,15 @@ CHART = {
     "transform": [{"fold": ["one_layer", "bound", "sawtooth"], "as": ["series", "value"]}],
     "mark": {"type": "line", "point": True},
     "encoding": {
-        "x": {"field": "relus", "type": "quantitative", "scale": {"type": "log"}},
+        "x": {"field": "relus", "type": "quantitative", "scale": {"type": "log", "nice": False}},
         "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}, "axis": {"format": ".0e"}},
         "color": {"field": "series", "type": "nominal"},
+        "strokeDash": {
+            "field": "series",
+            "type": "nominal",
+            "scale": {"domain": ["one_layer", "bound", "sawtooth"], "range": [[1, 0], [5, 5], [1, 0]]},
+            "legend": None,
+        },
     },
 }
 

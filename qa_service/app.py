@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from qa_service.service import Service
 
 
-LARGEST_BODY = 1 << 20
-"""Bytes of a request; a question of the greatest length, in JSON escapes, fits."""
-
-
 def fronts() -> list[ModuleType]:
     """Every module of `qa_service.fronts`; a new file there is a new front."""
     return [
@@ -40,7 +36,6 @@ def create_app(service: "Service", settings: Settings) -> "FastAPI":
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
-        max_body_size=LARGEST_BODY,
     )
     handle_errors(app)
     for front in fronts():

@@ -5,6 +5,7 @@ NumstabError
 │   ├── EmptyQuestion         nothing to answer
 │   ├── QuestionTooLong       more text than we read
 │   ├── BadText               bytes or characters that are no text (NUL, lone surrogates)
+│   ├── BodyTooLarge          413
 │   ├── BadField              a field of a request with a wrong type or value
 │   ├── UnknownEntry          404
 │   ├── UnknownExperiment     404
@@ -59,6 +60,13 @@ class BadText(BadRequest):
     """The text holds NUL bytes, lone surrogates or bytes that are not UTF-8."""
 
     code = "bad_text"
+
+
+class BodyTooLarge(BadRequest):
+    """More bytes than a request may have."""
+
+    code = "body_too_large"
+    status = 413
 
 
 class BadField(BadRequest):

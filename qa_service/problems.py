@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 _SAYS = {
     404: ("not_found", "没有这个地址", "there is nothing at this address"),
     405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
-    413: ("body_too_large", "请求体太大，最多 1 MiB", "the body is too large; at most 1 MiB"),
 }
 
 

@@ -19,7 +19,6 @@ from qa_service.model import (
     Answered,
     AnswerStatus,
     Claim,
-    Context,
     Done,
     Entry,
     Event,
@@ -59,17 +58,16 @@ class Service:
         """Who answers, without evidence: never runs code. Raises `BadRequest`."""
         reading = read(request.question, request.lang) if request.question or not request.entry else None
         named = self.library[request.entry] if request.entry else None
+        before = self.library[request.context.entry] if request.context else None
         matches = self.index.search(reading.text, MATCHES) if reading and (named is None or request.question) else ()
         if named is not None:
             matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
-        elif request.context is not None:
-            matches = self._with_context(matches, request.context)
+        elif before is not None:
+            matches = self._with_context(matches, before)
         best = matches[0]
         status = AnswerStatus.ANSWERED if named else self._status(matches)
         entry = best.entry if status is AnswerStatus.ANSWERED else None
-        earlier = (
-            dict(request.context.params) if request.context and entry and entry.id == request.context.entry else {}
-        )
+        earlier = dict(request.context.params) if request.context and entry is before else {}
         read_params = earlier | (reading.params if reading else {})
         blocks = _blocks(entry, request) if entry else ()
         _check_known(self.lab, blocks, request.params)
@@ -147,11 +145,10 @@ class Service:
             return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
         return AnswerStatus.ANSWERED
 
-    def _with_context(self, matches: tuple[Match, ...], context: Context) -> tuple[Match, ...]:
+    def _with_context(self, matches: tuple[Match, ...], before: Entry) -> tuple[Match, ...]:
         """A follow-up that matches nothing by itself ("and with addition?") stays with the entry before it."""
         if matches[0].score >= self.threshold:
             return matches
-        before = self.library[context.entry]
         own = next((match for match in matches if match.entry.id == before.id), None)
         score = max(self.threshold, matches[0].score, own.score if own else 0.0)
         stay = Match(entry=before, score=score, phrasing=own.phrasing if own else "")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import BadField, BadText, NumstabError
+from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError
 from qa_service.lab import Stopped
 from qa_service.model import Event, Lang
 from qa_service.reading import language as question_language
@@ -14,6 +14,8 @@ from qa_service.reading import language as question_language
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
+LARGEST_BODY = 1 << 20
+"""Bytes of a request; a question of the greatest length, in JSON escapes, fits."""
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
 """Given `stopped`, the events of one answer or run, blocking."""
 _END = object()
@@ -56,7 +58,14 @@ async def pump(events: Events) -> AsyncIterator[Event]:
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     """The body as JSON; raises `BadText` or `BadField`. Remembers its `lang`, so that errors come in it."""
-    data = await http.body()
+    data = b""
+    async for chunk in http.stream():
+        data += chunk
+        if len(data) > LARGEST_BODY:
+            most = LARGEST_BODY
+            raise BodyTooLarge(
+                zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
+            )
     if not data and empty is not None:
         return empty
     try:

@@ -1,0 +1,122 @@
+"""Asking: who answers, what is measured, what a question's numbers do, and what the events are."""
+
+import pytest
+from qa_service import chart, prose, wire
+from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
+from qa_service.model import (
+    Answered, AnswerStatus, Context, Done, Finished, Measuring, Request, Started, Status, Verdict,
+)  # fmt: skip
+
+
+def test_text_first_then_evidence(toy_service):
+    """The events of an answer, in their order; rows come one by one."""
+    events = list(toy_service.stream(Request(question="数数甲")))
+    kinds = [type(event) for event in events]
+    assert kinds == [Answered, Started, *[Measuring] * 5, Finished, Done]
+    assert events[0].answer.evidence == ()
+    done = events[-1].answer
+    assert done.evidence[0].verdicts == (Verdict.HOLDS,)
+    assert "数到 …" in prose.text(events[0].answer)
+    assert "数到 5。" in prose.text(done)
+
+
+def test_ask_never_runs_code(toy_service):
+    """`run: false` gives text and no evidence."""
+    answer = toy_service.answer(Request(question="数数甲", run=False))
+    assert answer.status is AnswerStatus.ANSWERED
+    assert answer.evidence == ()
+
+
+def test_not_covered_names_the_nearest_three(toy_service):
+    """No entry, no evidence, the nearest in matches and in the text."""
+    answer = toy_service.answer(Request(question="qqqq wwww zzzz xxxx vvvv"))
+    assert answer.status is AnswerStatus.NOT_COVERED
+    assert answer.entry is None
+    assert len(answer.matches) == 3
+    assert answer.matches[0].entry.question.en in prose.text(answer)
+
+
+def test_verdicts_follow_the_numbers_just_measured(toy_service):
+    """At other parameters the same claim fails; nothing is canned."""
+    answer = toy_service.answer(Request(question="数数甲", params={"steps": 2}))
+    assert answer.evidence[0].run.measured["last"] == 2
+    assert answer.evidence[0].verdicts == (Verdict.FAILS,)
+
+
+def test_a_failing_demo_leaves_its_claims_unknown(toy_service):
+    """Failure is evidence: status and note, no verdict, and the answer is still there."""
+    answer = toy_service.answer(Request(question="报错丁"))
+    assert answer.evidence[0].run.status is Status.RAISED
+    assert answer.evidence[0].verdicts == (Verdict.UNKNOWN,)
+    assert "no such luck" in wire.answer(answer)["evidence"][0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (Request(question="数数甲", params={"stepz": 1}), UnknownParameter),
+        (Request(question="数数甲", params={"steps": 0}), BadParameter),
+        (Request(question="数数甲", params={"steps": "many"}), BadParameter),
+        (Request(question="数数甲", entry="nope"), UnknownEntry),
+        (Request(question="数数甲", blocks=("nope",)), BadField),
+        (Request(question="数数甲", context=Context(entry="nope", params={}, lang="zh")), UnknownEntry),
+        (Request(question="qqqq zzzz", params={"nonsense": 1}), UnknownParameter),
+    ],
+)
+def test_bad_requests_are_refused_before_the_first_event(toy_service, request_, error):
+    """So that a front can still answer with a status."""
+    with pytest.raises(error):
+        next(toy_service.stream(request_))
+
+
+def test_numbers_of_a_question_are_clamped_and_said(service):
+    """Out of bounds in a question: the nearest allowed value, with a note in both languages."""
+    answer = service.ask(Request(question="200000 个 0.9 连乘会怎样", entry="multiply-vs-add"))
+    assert answer.params["n"] == 200000
+    assert "10000" in answer.notes[0].zh
+    assert "10000" in answer.notes[0].en
+
+
+def test_a_questions_numbers_replace_the_entrys(service):
+    """Read from the question into every experiment that has the parameter, but not into fixed ones."""
+    done = service.answer(Request(question="200 个 0.9 连乘会怎样", entry="multiply-vs-add"))
+    powers, residual = done.evidence
+    assert (powers.params["n"], powers.params["x"]) == (200, 0.9)
+    assert powers.run.measured["product"] == pytest.approx(0.9**200, rel=1e-4)
+    assert residual.params["layers"] == 100
+
+
+def test_the_request_wins_over_the_question(service):
+    """What a reader fixes replaces what was read."""
+    answer = service.ask(Request(question="200 个 0.9 连乘会怎样", entry="multiply-vs-add", params={"x": 1.1}))
+    assert answer.params == {"n": 200, "x": 1.1, "op": "multiply"}
+
+
+def test_a_follow_up_keeps_its_context(toy_service):
+    """A question that matches nothing by itself stays with the entry before it, and keeps its parameters."""
+    context = Context(entry="counting", params={"steps": 3}, lang="zh")
+    answer = toy_service.answer(Request(question="zzzz qqqq", context=context))
+    assert answer.entry is not None
+    assert answer.entry.id == "counting"
+    assert answer.evidence[0].params["steps"] == 3
+
+
+def test_nonfinite_values_are_marked_in_the_chart(toy, lab):
+    """inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
+    run = toy("nonfinite")
+    spec = chart.complete(lab.experiment("nonfinite"), run.rows, "zh")
+    plain, *marks = spec["layer"]
+    assert [row["value"] for row in plain["data"]["values"]] == [1.0, None, None, None, None, None]
+    words = [value["word"] for layer in marks for value in layer["data"]["values"] if layer["mark"]["type"] == "point"]
+    assert sorted(words) == ["-inf", "0", "inf", "nan"]
+    assert plain["encoding"]["y"]["title"] == "值"
+
+
+def test_receipts_name_what_ran(toy_service):
+    """Entry and code by hash, versions, machine, seed and parameters."""
+    evidence = wire.answer(toy_service.answer(Request(question="数数甲", seed=3)))["evidence"][0]
+    receipt = evidence["receipt"]
+    assert len(receipt["entry_hash"]) == len(receipt["code_hash"]) == 64
+    assert receipt["versions"]["torch"].startswith("2.")
+    assert receipt["machine"]
+    assert evidence["seed"] == 3
