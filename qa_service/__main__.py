@@ -68,9 +68,11 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     settings = Settings.from_env(env)
     if hasattr(arguments, "serve"):
         return int(arguments.serve(arguments, settings))
+    from qa_service.lab import ONE_SHOT, SERVER
     from qa_service.service import build
 
-    return int(arguments.carry_out(arguments, build(settings), lang))
+    many = getattr(arguments, "many", False) or getattr(arguments, "batch", None)
+    return int(arguments.carry_out(arguments, build(settings, warm=SERVER if many else ONE_SHOT), lang))
 
 
 def _lang(argv: Sequence[str], env: Mapping[str, str]) -> Lang:

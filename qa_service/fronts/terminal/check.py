@@ -19,7 +19,7 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("--seeds", default="1", help="how many seeds, from 0 on (default 1)")
     options.add_lang(parser)
     options.add_json(parser)
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(carry_out=carry_out, many=True)
 
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:

@@ -1,0 +1,16 @@
+"""The page: a chat that answers with evidence, and every entry on a page of its own."""
+
+from typing import TYPE_CHECKING
+
+from qa_service.service import Service
+from qa_service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+def router(service: Service, settings: Settings) -> "APIRouter":
+    """Pages, their assets, and the stream that the chat reads. What the page is made of is imported here, not before."""
+    from qa_service.fronts.web.routes import routes
+
+    return routes(service, settings.cache)

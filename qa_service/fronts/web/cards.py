@@ -1,0 +1,167 @@
+"""What the templates show of an experiment: its controls, and once it has run, claims, metrics and data as words."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qa_service import wire
+from qa_service.figures import on_the_wire, shown
+from qa_service.fronts.web.labels import unit
+from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Quantity, Status, Value
+from qa_service.parameters import complete, describe
+
+MOST_ROWS = 400
+"""Rows of the data table on the page; the API gives all of them."""
+_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value in words, and the tone in which to show it: inf, nan, none, or plain."""
+
+    words: str
+    tone: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def figure(value: object, lang: Lang) -> Figure:
+    """inf and nan keep their names and get a colour of their own."""
+    tone = "plain"
+    if value is None:
+        tone = "none"
+    elif isinstance(value, float) and not math.isfinite(value):
+        tone = "nan" if math.isnan(value) else "inf"
+    return Figure(shown(value, lang), tone)
+
+
+def card(
+    entry: Entry,
+    block: EvidenceBlock,
+    experiment: Experiment,
+    lang: Lang,
+    *,
+    params: Params | None = None,
+    seed: int = 0,
+    evidence: Evidence | None = None,
+    state: str = "idle",
+) -> dict[str, Any]:
+    """One evidence card: `state` is idle, running, or how the run ended."""
+    own = complete(experiment, block.params)
+    values = own if params is None else params
+    changed = on_the_wire(dict(values)) != on_the_wire(own)
+    return {
+        "entry": entry.id,
+        "block": block.id,
+        "slug": experiment.slug,
+        "title": experiment.title[lang],
+        "state": evidence.run.status.value if evidence else state,
+        "note": evidence.run.note[lang] if evidence else "",
+        "changed": changed,
+        "seed": seed,
+        "controls": [control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()],
+        "claims": _claims(block, experiment, evidence, changed, lang),
+        "metrics": _metrics(entry, block, experiment, evidence, lang),
+        "table": _table(experiment, evidence, lang),
+        "receipt": _receipt(evidence),
+    }
+
+
+def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
+    """What fills the text: each parameter and metric by its name in placeholders."""
+    known = {f"{evidence.block}.{name}": shown(value, lang) for name, value in evidence.params.items()}
+    if evidence.run.status is Status.RAN:
+        known |= {f"{evidence.block}.{name}": shown(value, lang) for name, value in evidence.run.measured.items()}
+    return known
+
+
+def control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[str, Any]:
+    """One input of the form."""
+    low, high = parameter.ge, parameter.le
+    return {
+        "name": parameter.name,
+        "title": parameter.title[lang],
+        "unit": unit(parameter.unit, lang),
+        "kind": "text" if parameter.nonfinite else parameter.kind,
+        "value": _typed(value),
+        "own": _typed(own),
+        "min": _typed(low) if low is not None and math.isfinite(low) else None,
+        "max": _typed(high) if high is not None and math.isfinite(high) else None,
+        "choices": parameter.choices,
+        "hint": describe(parameter, lang).strip(),
+    }
+
+
+def _typed(value: Value) -> str:
+    """A value as one would type it: what an input accepts and gives back."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _claims(
+    block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, changed: bool, lang: Lang
+) -> list[dict[str, Any]]:
+    verdicts = [verdict.value for verdict in evidence.verdicts] if evidence else [None] * len(block.claims)
+    measured: Mapping[str, Any] = evidence.run.measured if evidence else {}
+    return [
+        {
+            "id": claim.id,
+            "says": claim.says[lang],
+            "metric": experiment.metrics[claim.metric].title[lang],
+            "unit": unit(experiment.metrics[claim.metric].unit, lang),
+            "sign": _SIGNS[claim.op],
+            "bound": figure(claim.bound, lang),
+            "value": figure(measured[claim.metric], lang) if claim.metric in measured else None,
+            "verdict": verdict,
+            "invisible": changed and verdict not in (None, "unknown", claim.stated.value),
+            "as_stated": verdict == "fails" and claim.stated.value == "fails",
+        }
+        for claim, verdict in zip(block.claims, verdicts, strict=True)
+    ]
+
+
+def _metrics(
+    entry: Entry, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
+) -> dict[str, list[dict[str, Any]]]:
+    """Those that a claim or the text speaks of, and the others."""
+    spoken = {claim.metric for claim in block.claims}
+    spoken |= set(re.findall(rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]", entry.answer[lang]))
+    sorted_out: dict[str, list[dict[str, Any]]] = {"spoken": [], "others": []}
+    for name, value in evidence.run.measured.items() if evidence else ():
+        about: Quantity = experiment.metrics[name]
+        row = {"name": name, "title": about.title[lang], "unit": unit(about.unit, lang), "value": figure(value, lang)}
+        sorted_out["spoken" if name in spoken else "others"].append(row)
+    return sorted_out
+
+
+def _table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:
+    if evidence is None or not evidence.run.rows:
+        return None
+    rows = evidence.run.rows
+    names = [name for name in experiment.columns if any(name in row for row in rows[:MOST_ROWS])]
+    return {
+        "columns": [
+            {"title": experiment.columns[name].title[lang], "unit": unit(experiment.columns[name].unit, lang)}
+            for name in names
+        ],
+        "rows": [[figure(row.get(name), lang) if name in row else "" for name in names] for row in rows[:MOST_ROWS]],
+        "total": len(rows),
+    }
+
+
+def _receipt(evidence: Evidence | None) -> dict[str, Any] | None:
+    if evidence is None:
+        return None
+    return {
+        "seconds": f"{evidence.run.seconds:.3g}",
+        "entry_hash": (evidence.entry_hash or "")[:12],
+        "code_hash": evidence.experiment.hash[:12],
+        "versions": evidence.run.versions,
+        "machine": wire.machine(),
+    }

@@ -1,0 +1,155 @@
+"""Every word of the page, in both languages, in the terms of the glossary."""
+
+from qa_service.model import Lang, Text
+
+HTML_LANG = {"zh": "zh-CN", "en": "en"}
+LANGUAGE = Text("中文", "English")
+
+LABELS = {
+    # the frame
+    "tagline": Text("深度学习的数值稳定性：每个回答都带现场测得的数", "Numerical stability, answered with live numbers"),
+    "about": Text(
+        "回答里的数不是背出来的：实验当场运行，断言由测得的数判定，参数你可以改。",
+        "The numbers in an answer are not recited: the experiment runs while you wait, "
+        "each claim is judged by what was measured, and the parameters are yours to change.",
+    ),
+    "skip": Text("跳到正文", "Skip to content"),
+    "nav_ask": Text("提问", "Ask"),
+    "nav_entries": Text("全部词条", "All entries"),
+    "no_script": Text(
+        "提问和运行实验需要 JavaScript。没有它也能阅读：",
+        "Asking and running experiments need JavaScript. Without it you can still read:",
+    ),
+    # asking
+    "question": Text("你的问题", "Your question"),
+    "placeholder": Text("关于 nan、梯度、初始化、精度……", "About nan, gradients, initialisation, precision …"),
+    "ask": Text("提问", "Ask"),
+    "stop": Text("停止", "Stop"),
+    "retry": Text("再试一次", "Try again"),
+    "examples": Text("例如", "For example"),
+    "looking": Text("正在查找词条……", "Looking for the entry …"),
+    "measuring": Text("正在运行：", "Running: "),
+    "finished": Text("回答完毕。", "The answer is complete."),
+    "stopped": Text("已停止。", "Stopped."),
+    "unreachable": Text(
+        "连不上服务，问题还在。请检查服务是否在运行，再试一次。",
+        "The service cannot be reached. Your question is kept; see that the service is running, then try again.",
+    ),
+    "not_understood": Text("服务的答复无法识别。请再试一次。", "The reply made no sense. Please try again."),
+    "no_chart": Text("图没能画出来；数据表里有同样的数。", "The chart could not be drawn; the data table has the same numbers."),
+    # an answer
+    "confidence": Text("置信度", "confidence"),
+    "read_as": Text("从问题里读到", "read from the question"),
+    "notes": Text("说明", "Please note"),
+    "lecture": Text("讲座原话", "In the lecture’s words"),
+    "lecture_question": Text("听众问", "Asked in the lecture"),
+    "lecture_answer": Text("讲座答", "The lecture answers"),
+    "netizens": Text("网友说", "What netizens said"),
+    "own_page": Text("打开这个词条", "Open this entry"),
+    "related": Text("接着看", "Related"),
+    "references": Text("参考文献", "References"),
+    # evidence
+    "evidence": Text("证据", "Evidence"),
+    "evidence_about": Text(
+        "下面的实验随时可以重做。省略号是还没有测的数，运行之后填进正文。",
+        "Each experiment below can be run again at any time. "
+        "An ellipsis is a number not measured yet; running fills it in.",
+    ),
+    "params": Text("参数", "Parameters"),
+    "seed": Text("随机种子", "seed"),
+    "die": Text("换一个随机种子", "Roll another seed"),
+    "run": Text("运行", "Run"),
+    "run_again": Text("再运行一次", "Run again"),
+    "run_all": Text("全部现场测一遍", "Measure everything now"),
+    "running": Text("运行中", "Running"),
+    "rows": Text("行", "rows"),
+    "claims": Text("断言", "Claims"),
+    "measured": Text("测得", "measured"),
+    "claimed": Text("断言", "claimed"),
+    "holds": Text("成立", "holds"),
+    "fails": Text("不成立", "fails"),
+    "unknown": Text("未知", "unknown"),
+    "not_run": Text("尚未运行", "not run yet"),
+    "as_stated": Text("词条正是这么说的", "just as the entry says"),
+    "not_visible": Text("在这组参数下看不到这条断言。", "With these parameters the claim is not visible."),
+    "restore": Text("恢复词条的参数", "Restore the entry’s parameters"),
+    "chart": Text("图：", "Chart: "),
+    "metrics": Text("指标", "Metrics"),
+    "all_metrics": Text("全部指标", "All metrics"),
+    "metric": Text("指标", "metric"),
+    "value": Text("数值", "value"),
+    "unit": Text("单位", "unit"),
+    "data": Text("数据", "Data"),
+    "first_rows": Text("只列出前", "Shown are the first"),
+    "receipt": Text("收据", "Receipt"),
+    "took": Text("用时", "took"),
+    "entry_hash": Text("词条", "entry"),
+    "code_hash": Text("代码", "code"),
+    "versions": Text("版本", "versions"),
+    "machine": Text("机器", "machine"),
+    "source": Text("实验源码", "The experiment’s source"),
+    "ran": Text("运行完毕", "ran"),
+    "raised": Text("实验报错", "raised an error"),
+    "timed_out": Text("运行超时", "ran out of time"),
+    "crashed": Text("进程崩溃", "crashed"),
+    "out_of_memory": Text("内存不足", "ran out of memory"),
+    # the entries
+    "entries": Text("全部词条", "All entries"),
+    "entries_about": Text(
+        "一个词条讲一个问题，按讲座里的顺序排列；每个都带可以运行的证据。",
+        "One entry for each question, in the order of the lecture; every one has evidence that you can run.",
+    ),
+    "item": Text("第 {} 题", "Item {}"),
+    "closing_remark": Text("结语", "Closing remark"),
+    "experiments": Text("实验", "experiments"),
+    "claims_count": Text("断言", "claims"),
+    # when something is wrong
+    "wrong": Text("打不开这一页", "This page cannot be shown"),
+    "bad_lang": Text("没有这种语言。可选：", "There is no such language. Choose: "),
+    "back": Text("回到提问", "Back to asking"),
+}
+
+UNITS = {
+    "step": Text("步", "step"),
+    "epoch": Text("轮", "epoch"),
+    "layer": Text("层", "layer"),
+    "unit": Text("个神经元", "unit"),
+    "sample": Text("个样本", "sample"),
+    "s": Text("秒", "s"),
+}
+
+EXAMPLES = {
+    "zh": (
+        "100 个 1.5 连乘会怎样？",
+        "loss 变成 nan 了怎么办？",
+        "float16 的精度够训练用吗？",
+        "准确率一直停在 50% 是为什么？",
+        "ResNet 的残差连接为什么有用？",
+    ),
+    "en": (
+        "What happens when 100 factors of 1.5 are multiplied?",
+        "Why is my loss nan?",
+        "Is float16 precise enough for training?",
+        "Why does accuracy stay at 50 %?",
+        "Why do residual connections help?",
+    ),
+}
+
+_FOR_SCRIPTS = (
+    "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "no_chart", "retry", "rows",
+)  # fmt: skip
+
+
+def labels(lang: Lang) -> dict[str, str]:
+    """The words in one language."""
+    return {name: text[lang] for name, text in LABELS.items()}
+
+
+def for_scripts(lang: Lang) -> dict[str, str]:
+    """The few words that scripts write; all others are in the HTML they receive."""
+    return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}
+
+
+def unit(name: str, lang: Lang) -> str:
+    """A unit in words; nothing for a bare number."""
+    return "" if name == "1" else UNITS[name][lang] if name in UNITS else name

@@ -1,0 +1,99 @@
+r"""Markdown with \( … \) and $$ … $$ as HTML that is safe to insert: maths as MathML, no script, nothing from elsewhere.
+
+A lone $ is money. Whatever the renderers let through, nh3 keeps only the tags and attributes listed here.
+"""
+
+import html
+import re
+from functools import lru_cache
+from typing import Any
+from xml.etree.ElementTree import Element, tostring
+
+import nh3
+from latex2mathml.converter import Converter
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.texmath import texmath_plugin
+
+OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
+"""Private characters around a number of an experiment: OPEN measured:block.metric MIDDLE number CLOSE."""
+
+_NUMBER = re.compile(f"{OPEN}(measured|given):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_MATHML = set(
+    "math mrow mi mo mn mtext mspace ms msup msub msubsup mfrac msqrt mroot mover munder munderover mtable mtr mtd "
+    "mstyle mpadded mphantom menclose".split()
+)
+_PROSE = set("p h2 h3 h4 h5 h6 ul ol li strong em del code pre blockquote a hr br table thead tbody tr th td".split())
+_ATTRIBUTES = {
+    "a": {"href"},
+    "code": {"class"},
+    "ol": {"start"},
+    "th": {"style"},
+    "td": {"style"},
+    "math": {"display"},
+    "mi": {"mathvariant"},
+    "mo": {"stretchy", "fence", "form", "separator", "largeop", "movablelimits", "minsize", "maxsize"},
+    "mspace": {"width", "height"},
+    "mfrac": {"linethickness"},
+    "mtable": {"displaystyle", "rowspacing", "columnspacing", "columnalign"},
+    "mtd": {"columnalign"},
+    "mover": {"accent"},
+    "mstyle": {"displaystyle", "scriptlevel"},
+    "menclose": {"notation"},
+}
+
+
+def to_html(markdown: str) -> str:
+    """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
+    cleaned = nh3.clean(
+        _MARKDOWN.render(markdown),
+        tags=_PROSE | _MATHML,
+        attributes=_ATTRIBUTES,
+        url_schemes={"https", "http"},
+        link_rel="noopener noreferrer",
+        filter_style_properties={"text-align"},
+        clean_content_tags=set(),
+    )
+    return _NUMBER.sub(r'<span class="\1" data-of="\2">\3</span>', cleaned)
+
+
+@lru_cache(maxsize=2048)
+def mathml(latex: str, *, block: bool = False) -> str:
+    """A formula as MathML; one that cannot be read stays as it was written."""
+    latex = _NUMBER.sub(r"\\text{\3}", latex)
+    latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)  # the one it lays out
+    try:
+        tree = Converter(display="block" if block else "inline").convert_to_element(latex)
+    except Exception:  # a library of many errors; the reader still gets the formula
+        return f"<code>{escapeHtml(latex)}</code>"
+    return tostring(_with_characters(tree), encoding="unicode")
+
+
+def _with_characters(tree: Element) -> Element:
+    """The converter writes "&#x2264;" where it means ≤; serialising escapes what must be escaped, once."""
+    for node in tree.iter():
+        node.text = html.unescape(node.text) if node.text else node.text
+        node.tail = html.unescape(node.tail) if node.tail else node.tail
+    return tree
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    dollarmath_plugin(parser)
+    parser.disable("math_inline")
+    texmath_plugin(parser, delimiters="brackets")
+    parser.add_render_rule("math_inline", _inline)
+    parser.add_render_rule("math_block", _block)
+    return parser
+
+
+def _inline(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return mathml(tokens[at].content)
+
+
+def _block(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return mathml(tokens[at].content, block=True)
+
+
+_MARKDOWN = _parser()

@@ -1,0 +1,139 @@
+"""Templates filled: whole pages, and the fragments that a stream of events carries."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from qa_service import prose, wire
+from qa_service.figures import shown
+from qa_service.fronts.web import cards, labels, markup
+from qa_service.model import (
+    Answer,
+    Answered,
+    Done,
+    Entry,
+    Event,
+    EvidenceBlock,
+    Experiment,
+    Finished,
+    Lang,
+    Measuring,
+    Started,
+    Text,
+)  # fmt: skip
+
+_FOLDER = Path(__file__).resolve().parent
+_PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
+Experiments = Mapping[str, Experiment]
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def template(name: str, lang: Lang, **values: Any) -> str:
+    """A template with the labels of a language as `t`."""
+    return _templates().get_template(name).render(t=labels.labels(lang), lang=lang, **values)
+
+
+def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
+    """A whole page; `here` is its address without a language, for the switch to the other one."""
+    other: Lang = "en" if lang == "zh" else "zh"
+    frame = {
+        "html_lang": labels.HTML_LANG[lang],
+        "other": other,
+        "other_html_lang": labels.HTML_LANG[other],
+        "other_name": labels.LANGUAGE[other],
+        "here": here,
+        "for_scripts": labels.for_scripts(lang),
+    }
+    return template(name, lang, **frame, **values)
+
+
+def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
+    """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
+    name, data = wire.event(one, lang)
+    match one:
+        case Answered(answer):
+            data["answer_html"] = answer_html(answer, experiments)
+            data["html"] = template("answer.html", lang, **_answer(answer, experiments, lang))
+        case Started(block, experiment, params, seed) if entry:
+            shape = cards.card(
+                entry, _block(entry, block), experiment, lang, params=params, seed=seed, state="running"
+            )  # fmt: skip
+            data["html"] = template("card.html", lang, card=shape, source=None)
+        case Measuring(_, row):
+            data["shown"] = {column: shown(value, lang) for column, value in row.items()}
+        case Finished(evidence) if entry:
+            block_of = _block(entry, evidence.block)
+            shape = cards.card(
+                entry, block_of, evidence.experiment, lang,
+                params=evidence.params, seed=evidence.seed, evidence=evidence,
+            )  # fmt: skip
+            data["html"] = template("card.html", lang, card=shape, source=None)
+            data["shown"] = cards.numbers(evidence, lang)
+        case Done(answer):
+            data["answer_html"] = answer_html(answer, experiments)
+    return name, data
+
+
+def answer_html(answer: Answer, experiments: Experiments) -> Markup:
+    """The text, each number of an experiment marked; what we say when no entry answers, without the list below it."""
+    if answer.entry is None:
+        opening, _, _ = prose.text(answer).partition("\n\n")
+        return Markup(markup.to_html(opening))  # noqa: S704  # to_html cleans
+    marked = replace(answer, entry=_marked(answer.entry, answer.lang, experiments))
+    return Markup(markup.to_html(prose.text(marked)))  # noqa: S704
+
+
+def entry_html(entry: Entry, lang: Lang, experiments: Experiments) -> Markup:
+    """An entry's text before anything was measured."""
+    return Markup(markup.to_html(prose.filled(_marked(entry, lang, experiments), (), lang)))  # noqa: S704
+
+
+def lecture(entry: Entry, lang: Lang) -> dict[str, Markup]:
+    """The lecture's own words, by who said them."""
+    said = wire.lecture(entry, lang) or {}
+    return {who: Markup(markup.to_html(text)) for who, text in said.items() if text}  # noqa: S704
+
+
+def _answer(answer: Answer, experiments: Experiments, lang: Lang) -> dict[str, Any]:
+    candidates = answer.matches[:3] if answer.entry is None else ()
+    return {
+        "answer": answer,
+        "html_lang": labels.HTML_LANG[lang],
+        "text": answer_html(answer, experiments),
+        "lecture": lecture(answer.entry, lang) if answer.entry else {},
+        "params": {name: shown(value, lang) for name, value in answer.params.items()},
+        "notes": [note[lang] for note in answer.notes],
+        "candidates": [(match.entry.id, match.entry.question[lang]) for match in candidates],
+        "related": [(other.id, other.question[lang]) for other in answer.related],
+    }
+
+
+def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
+    metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
+
+    def mark(found: re.Match[str]) -> str:
+        kind = "measured" if found[2] in metrics.get(found[1], ()) else "given"
+        return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
+
+    text = _PLACEHOLDER.sub(mark, entry.answer[lang])
+    return replace(entry, answer=Text(zh=text, en=text))
+
+
+def _block(entry: Entry, block_id: str) -> EvidenceBlock:
+    return next(block for block in entry.evidence if block.id == block_id)
