@@ -1,0 +1,45 @@
+# docker build -t numstab .      docker run --init -p 8000:8000 -v numstab:/var/lib/numstab numstab
+# Why it looks like this, and how to build it without a Docker engine: docs/decisions/0005-container.md
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+# pip's own settings, for whoever has a mirror or an index with the CPU build of torch (the plain index gives Linux the
+# CUDA build, several GB). As arguments they are in pip's environment while this stage is built, and not in the image:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL="<an index that has torch's CPU build>" .
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_CERT
+WORKDIR /src
+COPY requirements.lock pyproject.toml ./
+# The lock first: what torch needs besides CUDA is then there already, each file checked against its hash.
+RUN python -m venv /app \
+ && /app/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement requirements.lock \
+ && sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock > locked.txt \
+ && /app/bin/pip install --no-cache-dir --no-compile --constraint locked.txt \
+      "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"
+COPY LICENSE README.md ./
+COPY qa_service qa_service
+COPY demos demos
+COPY kb kb
+# hatchling comes from the lock. Byte code that never looks at its source's date survives every way of copying layers.
+RUN /app/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && /app/bin/pip install --no-cache-dir --no-compile --no-deps dist/*.whl \
+ && /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib
+
+FROM ${BASE}
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/numstab --shell /usr/sbin/nologin numstab \
+ && install --directory --owner=numstab --group=numstab /var/cache/numstab
+COPY --from=build /app /app
+ENV PATH=/app/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NUMSTAB_CACHE=/var/cache/numstab \
+    NUMSTAB_DATA=/var/lib/numstab
+USER 10001
+WORKDIR /var/lib/numstab
+RUN numstab prepare
+EXPOSE 8000
+# no_proxy: a container often inherits the proxy of whoever started it.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["env", "no_proxy=127.0.0.1", "python", "-c", \
+    "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+CMD ["numstab", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,65 @@
+"""Every claim of every entry, put to the test on the lab: it holds at its parameters and fails at its control."""
+
+import pytest
+from qa_service import chart
+from qa_service.model import LANGS
+from qa_service.parameters import complete
+from qa_service.settings import Settings
+from qa_service.verdicts import check, plan
+
+ENTRIES = sorted(path.stem for path in Settings().kb.glob("*.toml"))
+DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
+PROMISED = set(
+    "ieee_table quad_gd relu_interp acc_collapse nan_trace relu_regions grad_by_activation matrix_product rnn_vs_lstm "
+    "pow_vs_sum residual_depth bn_grad gamma_beta init_distribution init_gain loss_surface iid_variance ics fp_sum "
+    "fp_properties".split()
+)
+
+
+def test_the_promised_experiments_exist():
+    """By these names, for links and receipts refer to them."""
+    assert set(DEMOS) >= PROMISED
+
+
+@pytest.mark.parametrize("entry_id", ENTRIES)
+def test_claims_hold_and_controls_fail(service, entry_id):
+    """A claim that cannot fail proves nothing."""
+    planned = list(plan(service.library[entry_id], range(1)))
+    checked = [one for each in planned for one in check(each, service.lab)]
+    assert {one.at for one in checked} == {"params", "control"}
+    for one in checked:
+        figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"
+        assert not one.differs, f"{one.claim.id} at {one.at}: {figures}"
+
+
+@pytest.mark.parametrize("slug", DEMOS)
+def test_an_experiment_runs_and_draws(service, slug):
+    """At its defaults: every metric and column it declares, and a chart that a Vega-Lite renderer accepts."""
+    import vl_convert
+
+    experiment = service.lab.experiment(slug)
+    run = service.lab.run(experiment, complete(experiment, {}))
+    assert run.status == "ran", run.note
+    assert set(run.measured) == set(experiment.metrics)
+    assert run.rows
+    assert {name for row in run.rows for name in row} <= set(experiment.columns)
+    for lang in LANGS:
+        svg = vl_convert.vegalite_to_svg(chart.complete(experiment, run.rows, lang))
+        assert svg.count("<path") > 5
+        assert "undefined" not in svg
+        assert "NaN" not in svg
+
+
+def test_all_dtypes_overflow_where_they_must(service):
+    """The figures that everyone remembers: 1.5¹⁰⁰ against 150; steps 28, 219, 1751."""
+    experiment = service.lab.experiment("pow_vs_sum")
+    measured = service.lab.run(experiment, complete(experiment, {})).measured
+    assert measured["product"] == pytest.approx(4.0656e17, rel=1e-5)
+    assert measured["sum"] == 150
+    steps = [measured[f"overflow_{dtype}"] for dtype in ("float16", "float32", "float64")]
+    assert steps == [28, 219, 1751]
+    for dtype, step in zip(("float16", "float32", "float64"), steps, strict=True):
+        again = service.lab.run(experiment, complete(experiment, {"dtype": dtype, "n": 2000})).measured
+        assert again["first_overflow_step"] == step
+    experiment = service.lab.experiment("fp_sum")
+    assert service.lab.run(experiment, complete(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"] == 0.25

@@ -1,0 +1,221 @@
+"""The command line as people and scripts use it: what is printed, what is JSON, and the exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from qa_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TOYS = ROOT / "tests" / "toys"
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("terminal")
+    own = {"NUMSTAB_CACHE": str(folder / "cache"), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "20"}
+    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="module")
+def numstab(env):
+    def run(*words: str, stdin: bytes | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "qa_service", *words],
+            input=stdin, capture_output=True, env={**env, **extra}, timeout=120, check=False, cwd=ROOT,
+        )  # fmt: skip
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in out + err
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def toys(numstab):
+    def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        folders = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "20"}
+        return numstab(*words, **{**folders, **extra})
+
+    return run
+
+
+def test_an_answer_for_people(numstab):
+    """Text, the lecture's words, numbers, verdicts and the short answer with its numbers; plain without a terminal."""
+    done = numstab("ask", "100 个 1.5 连乘会怎样？")
+    assert done.returncode == 0
+    for said in ("讲座", "4.0656×10¹⁷", "150", "✓ 成立", "pow_vs_sum(n=100, x=1.5, dtype=float32)", "相关问题"):
+        assert said in done.stdout
+    assert "\x1b[" not in done.stdout
+    assert done.stderr == ""
+    assert done.stdout.rindex("→") > done.stdout.index("✓")
+
+
+def test_an_answer_for_programs(numstab):
+    """Nothing but strict JSON on standard output, nothing on standard error."""
+    done = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout, parse_constant=lambda word: pytest.fail(word))
+    assert answer["lang"] == "en"
+    assert answer["evidence"][0]["params"]["x"] == 0.9
+    assert answer["evidence"][0]["seed"] == 3
+    never = answer["evidence"][0]["metrics"]["first_overflow_step"]
+    assert (never["value"], never["unit"]) == (None, "step")
+
+
+def test_text_only_and_parameters(numstab):
+    """--no-run measures nothing; --param wins; --lang chooses."""
+    done = numstab("ask", "--entry", "float16-precision", "--lang", "zh", "--no-run", "--json")
+    answer = json.loads(done.stdout)
+    assert (answer["evidence"], answer["lang"]) == ([], "zh")
+    done = numstab("ask", "--entry", "multiply-vs-add", "--param", "x=inf", "--param", "n=3", "--json")
+    evidence = json.loads(done.stdout)["evidence"][0]
+    assert evidence["params"]["x"] == "Infinity"
+    assert evidence["metrics"]["sum"]["value"] == "Infinity"
+    assert evidence["metrics"]["sum_rel_err"]["value"] == "NaN"
+
+
+@pytest.mark.parametrize("word", ["inf", "-inf", "nan"])
+def test_nonfinite_numbers_are_words(toys, word):
+    """In JSON as the standard's strings, in the table as inf and nan, None as none."""
+    done = toys("run", "nonfinite", "--param", f"given={word}", "--json")
+    values = {name: metric["value"] for name, metric in json.loads(done.stdout)["metrics"].items()}
+    spelled = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[word]
+    assert values == {
+        "inf": "Infinity", "minus_inf": "-Infinity", "nan": "NaN", "never": None, "zero": 0.0, "given": spelled,
+    }  # fmt: skip
+    table = toys("run", "nonfinite", "--param", f"given={word}").stdout
+    for shown in ("inf", "-inf", "nan", "(none)"):
+        assert shown in table
+
+
+def test_a_batch_answers_line_by_line(numstab, tmp_path):
+    """In order; turns are a conversation; a line that is no question gives an error and the rest go on."""
+    lines = [
+        {"q": "为什么乘法变加法会让训练更稳定？"},
+        {"turns": ["100 factors of 1.5 multiplied", "and in float16?"]},
+        "not a question",
+        {"question": "why is my loss nan", "run": False},
+        {"q": ""},
+    ]
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n{broken\n"
+    path = tmp_path / "questions.jsonl"
+    path.write_text(text)
+    for done in (numstab("ask", "--batch", str(path), "--json"), numstab("ask", "--batch", "-", "--json", stdin=text.encode())):
+        out = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(out) == 6
+        assert out[0]["entry"]["item"] == 9
+        assert out[0]["evidence"][0]["status"] == "ran"
+        assert out[1]["question"] == "and in float16?"
+        assert out[1]["params"]["dtype"] == "float16"
+        assert out[3]["evidence"] == []
+        assert [line["error"]["code"] for line in (out[2], out[4], out[5])] == ["bad_field", "empty_question", "bad_field"]
+        assert done.returncode == 2
+
+
+def test_lists(numstab):
+    """Entries and experiments, for people and for programs."""
+    entries = json.loads(numstab("entries", "--json").stdout)
+    assert {entry["item"] for entry in entries} == set(range(1, 17))
+    assert "multiply-vs-add" in numstab("entries").stdout
+    experiments = json.loads(numstab("experiments", "--json").stdout)
+    assert {"slug", "title", "params", "metrics", "source"} <= set(experiments[0])
+    assert "pow_vs_sum" in numstab("experiments", "--lang", "zh").stdout
+
+
+def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
+    """Exit 1 as soon as a measured verdict differs from what the entry states."""
+    done = toys("check", "counting", "--seeds", "2", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["checked"], report["differ"]) == (0, 4, 0)
+    assert {row["at"] for row in report["claims"]} == {"params", "control"}
+    kb = tmp_path / "kb"
+    kb.mkdir()
+    for path in (TOYS / "kb").glob("*.toml"):
+        (kb / path.name).write_text(path.read_text().replace("bound = 5", "bound = 6"))
+    done = toys("check", "counting", NUMSTAB_KB=str(kb))
+    assert done.returncode == 1
+    assert "reaches-five" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["ask", "zzzz qqqq wwww"], 1, "does not cover"),
+        (["ask", "今晚吃什么"], 1, "知识库里没有"),
+        (["ask"], 2, "no question"),
+        (["ask", ""], 2, "empty"),
+        (["ask", "   "], 2, "empty"),
+        (["ask", "x" * 30_000], 2, "20000"),
+        (["ask", "nan", "--entry", "nope"], 2, "no entry 'nope'"),
+        (["ask", "nan", "--seed", "x"], 2, "seed"),
+        (["ask", "nan", "--seed", "-1"], 2, "seed"),
+        (["ask", "nan", "--param", "x"], 2, "NAME=VALUE"),
+        (["ask", "nan", "--lang", "fr"], 2, "zh"),
+        (["ask", "--entry", "multiply-vs-add", "--param", "nn=5"], 2, "did you mean n"),
+        (["ask", "--entry", "multiply-vs-add", "--param", "n=0", "--lang", "zh"], 2, "1 到 10000"),
+        (["ask", "--batch", "/nowhere/at/all"], 2, "cannot read"),
+        (["run", "nope"], 2, "no experiment 'nope'"),
+        (["run", "pow_vs_sum", "--param", "n=nan"], 2, "from 1 to 10000"),
+        (["run", "pow_vs_sum", "--param", "dtype=float8"], 2, "float16"),
+        (["check", "nope"], 2, "no entry"),
+        (["check", "--seeds", "0"], 2, "1 to 1000"),
+        (["serve", "--port", "99999"], 2, "65535"),
+        (["dance"], 2, "invalid choice"),
+        (["dance", "--lang", "zh"], 2, "可选"),
+        (["dance", "--lang", "zh", "--nope"], 2, "可选"),
+        ([], 2, "required"),
+    ],
+)
+def test_exit_status_and_errors(numstab, words, status, said):
+    """0 answered, 1 not covered, 2 usage, 3 failed; errors name what was wrong and what is allowed."""
+    done = numstab(*words)
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
+
+
+def test_a_failed_experiment_is_status_three(toys):
+    """The answer is there all the same."""
+    assert toys("run", "raises").returncode == 3
+    done = toys("run", "hangs", "--lang", "zh", NUMSTAB_DEADLINE="1")
+    assert (done.returncode, "已被中止" in done.stdout) == (3, True)
+
+
+def test_bytes_that_are_no_text(env):
+    """An argument that is not UTF-8 is refused, not a traceback."""
+    command = [sys.executable.encode(), b"-m", b"qa_service", b"ask", b"nan \xff\xfe"]
+    done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_broken_library_stops_everything_with_all_its_problems(numstab, tmp_path):
+    """Path, line, what was expected; both files at once."""
+    (tmp_path / "one.toml").write_text("item = 0\n")
+    (tmp_path / "two.toml").write_text("[[[\n")
+    done = numstab("entries", NUMSTAB_KB=str(tmp_path))
+    assert done.returncode == 2
+    assert "one.toml:1:" in done.stderr
+    assert "two.toml:1:" in done.stderr
+
+
+def test_a_wrong_setting_is_named(numstab):
+    """The variable, not a traceback."""
+    done = numstab("entries", NUMSTAB_DEADLINE="soon")
+    assert (done.returncode, "NUMSTAB_DEADLINE" in done.stderr) == (2, True)
+
+
+def test_a_reader_who_has_seen_enough(env):
+    """`numstab entries --json | head -1` ends quietly."""
+    command = f"{sys.executable} -m qa_service entries --json | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, env=env, timeout=60, check=False, cwd=ROOT)
+    assert b"Traceback" not in done.stderr
+
+
+def test_every_variable_is_a_setting():
+    """What settings.py lists is what it reads."""
+    variables = Settings.variables()
+    assert all(name.startswith("NUMSTAB_") and about for name, about in variables.items())
+    assert Settings.from_env({"NUMSTAB_DEADLINE": "2.5"}).deadline == 2.5
