@@ -1,1 +1,4 @@
-"""Measurements, side by side with an alternative in the same run: python -m bench NAME."""
+"""Measurements, each side by side with an alternative in the same run: `python -m bench [NAME …]`.
+
+Machines are shared and noisy: quote medians and ratios, never one absolute time.
+"""

@@ -15,9 +15,10 @@ import numpy as np
 from qa_service.embedder import Embedder, Vectors, unit
 from qa_service.model import Entry, Match
 
-# The nearness of an entry is a third of the cosine to its nearest phrasing plus two thirds of the mean over its nearest
-# three: one lucky wording counts less than three that agree. A logistic curve makes a probability of it; its middle
-# lets 19 of 20 phrasings, each scored with itself left out, through (`python -m bench calibrate`). Default encoder only.
+# The nearness of an entry is a third of the cosine to its nearest phrasing plus two thirds of the mean over its
+# nearest three: one lucky wording counts less than three that agree. A logistic curve makes a probability of it; its
+# middle lets 19 of 20 phrasings through, each scored with itself left out (`python -m bench calibrate`). Default
+# encoder only.
 SLOPE, MIDDLE = 14.0, 0.46
 _NEAREST = 3
 

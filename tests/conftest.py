@@ -2,11 +2,12 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 from qa_service.index import Index
 from qa_service.lab import Lab
 from qa_service.library import Library
@@ -76,6 +77,6 @@ def service(settings: Settings) -> Service:
 
 
 @pytest.fixture
-def broken_kb(tmp_path: Path) -> Iterator[Path]:
+def broken_kb(tmp_path: Path) -> Path:
     """A copy of the toy entries to break."""
-    yield Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))
+    return Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
 from qa_service.app import create_app
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -85,7 +86,14 @@ def test_nonfinite_numbers_there_and_back(toy_client, word):
     body = {"params": {"given": word}}
     evidence = strict(toy_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
     values = {name: metric["value"] for name, metric in evidence["metrics"].items()}
-    assert values == {"inf": "Infinity", "minus_inf": "-Infinity", "nan": "NaN", "never": None, "zero": 0.0, "given": word}
+    assert values == {
+        "inf": "Infinity",
+        "minus_inf": "-Infinity",
+        "nan": "NaN",
+        "never": None,
+        "zero": 0.0,
+        "given": word,
+    }
     streamed = events(toy_client.post("/api/v1/experiments/nonfinite/runs/stream", json=body))
     assert streamed[0][1]["params"] == {"given": word}
     assert [data["row"]["value"] for name, data in streamed if name == "row"] == [

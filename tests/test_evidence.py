@@ -1,6 +1,7 @@
 """Every claim of every entry, put to the test on the lab: it holds at its parameters and fails at its control."""
 
 import pytest
+
 from qa_service import chart
 from qa_service.model import LANGS
 from qa_service.parameters import complete
@@ -9,11 +10,11 @@ from qa_service.verdicts import check, plan
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
-PROMISED = set(
-    "ieee_table quad_gd relu_interp acc_collapse nan_trace relu_regions grad_by_activation matrix_product rnn_vs_lstm "
-    "pow_vs_sum residual_depth bn_grad gamma_beta init_distribution init_gain loss_surface iid_variance ics fp_sum "
-    "fp_properties".split()
-)
+PROMISED = {
+    "ieee_table", "quad_gd", "relu_interp", "acc_collapse", "nan_trace", "relu_regions", "grad_by_activation",
+    "matrix_product", "rnn_vs_lstm", "pow_vs_sum", "residual_depth", "bn_grad", "gamma_beta", "init_distribution",
+    "init_gain", "loss_surface", "iid_variance", "ics", "fp_sum", "fp_properties",
+}  # fmt: skip
 
 
 def test_the_promised_experiments_exist():
@@ -62,4 +63,7 @@ def test_all_dtypes_overflow_where_they_must(service):
         again = service.lab.run(experiment, complete(experiment, {"dtype": dtype, "n": 2000})).measured
         assert again["first_overflow_step"] == step
     experiment = service.lab.experiment("fp_sum")
-    assert service.lab.run(experiment, complete(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"] == 0.25
+    assert (
+        service.lab.run(experiment, complete(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"]
+        == 0.25
+    )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from qa_service.errors import UnknownExperiment
 from qa_service.lab import Stopped
 from qa_service.model import Status
@@ -134,7 +135,7 @@ def test_asking_imports_no_torch():
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
+    return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
 
 
 def _alive(pid: int) -> bool:
@@ -150,5 +151,3 @@ def _children_of_demos() -> list[str]:
     import multiprocessing
 
     return [child.name for child in multiprocessing.active_children() if child.is_alive()]
-
-

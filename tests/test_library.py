@@ -1,6 +1,7 @@
 """The library is sound or it does not start; every problem is told at once, with path and line."""
 
 import pytest
+
 from qa_service.errors import BadExperiment, BadLibrary
 from qa_service.lab.signature import read_experiments
 from qa_service.library import Library

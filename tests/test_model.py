@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qa_service.figures import on_the_wire, shown
 from qa_service.model import Claim, Text, Verdict
 

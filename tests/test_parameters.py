@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qa_service.errors import BadParameter, UnknownParameter
 from qa_service.model import Experiment, Limit, Parameter, Text
 from qa_service.parameters import check, clamp, complete, schema
@@ -22,8 +23,10 @@ DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, c
 @pytest.mark.parametrize(
     ("what", "given_value", "value"),
     [
-        (parameter(), "7", 7), (parameter(), 7.0, 7), (parameter(), "7.0", 7), (X, "1e308", 1e308), (X, "inf", math.inf),
-        (X, "-Infinity", -math.inf), (X, 3, 3.0), (DTYPE, "float16", "float16"), (parameter("bool", ge=None), "true", True),
+        (parameter(), "7", 7), (parameter(), 7.0, 7), (parameter(), "7.0", 7), (X, "1e308", 1e308),
+        (X, "inf", math.inf),
+        (X, "-Infinity", -math.inf), (X, 3, 3.0), (DTYPE, "float16", "float16"),
+        (parameter("bool", ge=None), "true", True),
     ],
 )  # fmt: skip
 def test_words_become_values(what, given_value, value):
@@ -74,7 +77,9 @@ def test_limits_on_parameters_together():
     assert complete(both, {"n": 5, "trials": 10}) == {"n": 5, "trials": 10}
     with pytest.raises(BadParameter, match="n × trials is 60"):
         complete(both, {"n": 6, "trials": 10})
-    ordered = experiment(parameter(name="lo"), parameter(name="hi"), limits=(Limit(names=("lo", "hi"), ascending=True),))
+    ordered = experiment(
+        parameter(name="lo"), parameter(name="hi"), limits=(Limit(names=("lo", "hi"), ascending=True),)
+    )
     with pytest.raises(BadParameter, match="lo must be less than hi"):
         complete(ordered, {"lo": 5, "hi": 5})
 

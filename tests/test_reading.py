@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qa_service.errors import BadRequest, BadText, EmptyQuestion, QuestionTooLong
 from qa_service.reading import LONGEST, read
 
@@ -36,7 +37,8 @@ def test_parameters_by_their_shared_names(question, params):
 @pytest.mark.parametrize(
     ("question", "lang"),
     [
-        ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"), ("BatchNorm 的 gamma", "en"),
+        ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"),
+        ("BatchNorm 的 gamma", "en"),
         ("LSTM 為什麼穩定", "zh"), ("what does 爆 mean here", "en"), ("nan?", "en"),
     ],
 )  # fmt: skip
@@ -49,7 +51,8 @@ def test_language_of_mixed_sentences(question, lang):
 @pytest.mark.parametrize(
     ("question", "error"),
     [
-        ("", EmptyQuestion), ("  \n\t　", EmptyQuestion), ("?!。", EmptyQuestion), ("a\0b", BadText), ("a\ud800b", BadText),
+        ("", EmptyQuestion), ("  \n\t　", EmptyQuestion), ("?!。", EmptyQuestion), ("a\0b", BadText),
+        ("a\ud800b", BadText),
         ("x" * (LONGEST + 1), QuestionTooLong),
     ],
 )  # fmt: skip

@@ -1,10 +1,20 @@
 """Asking: who answers, what is measured, what a question's numbers do, and what the events are."""
 
 import pytest
+
 from qa_service import chart, prose, wire
 from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
 from qa_service.model import (
-    Answered, AnswerStatus, Context, Done, Finished, Measuring, Request, Started, Status, Verdict,
+    Answered,
+    AnswerStatus,
+    Context,
+    Done,
+    Finished,
+    Measuring,
+    Request,
+    Started,
+    Status,
+    Verdict,
 )  # fmt: skip
 
 
@@ -102,7 +112,7 @@ def test_a_follow_up_keeps_its_context(toy_service):
 
 
 def test_nonfinite_values_are_marked_in_the_chart(toy, lab):
-    """inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
+    """Inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
     run = toy("nonfinite")
     spec = chart.complete(lab.experiment("nonfinite"), run.rows, "zh")
     plain, *marks = spec["layer"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ def test_an_answer_for_programs(numstab):
     """Nothing but strict JSON on standard output, nothing on standard error."""
     done = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, "")
-    answer = json.loads(done.stdout, parse_constant=lambda word: pytest.fail(word))
+    answer = json.loads(done.stdout, parse_constant=pytest.fail)
     assert answer["lang"] == "en"
     assert answer["evidence"][0]["params"]["x"] == 0.9
     assert answer["evidence"][0]["seed"] == 3
@@ -104,7 +105,10 @@ def test_a_batch_answers_line_by_line(numstab, tmp_path):
     text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n{broken\n"
     path = tmp_path / "questions.jsonl"
     path.write_text(text)
-    for done in (numstab("ask", "--batch", str(path), "--json"), numstab("ask", "--batch", "-", "--json", stdin=text.encode())):
+    for done in (
+        numstab("ask", "--batch", str(path), "--json"),
+        numstab("ask", "--batch", "-", "--json", stdin=text.encode()),
+    ):
         out = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(out) == 6
         assert out[0]["entry"]["item"] == 9
@@ -112,7 +116,11 @@ def test_a_batch_answers_line_by_line(numstab, tmp_path):
         assert out[1]["question"] == "and in float16?"
         assert out[1]["params"]["dtype"] == "float16"
         assert out[3]["evidence"] == []
-        assert [line["error"]["code"] for line in (out[2], out[4], out[5])] == ["bad_field", "empty_question", "bad_field"]
+        assert [line["error"]["code"] for line in (out[2], out[4], out[5])] == [
+            "bad_field",
+            "empty_question",
+            "bad_field",
+        ]
         assert done.returncode == 2
 
 

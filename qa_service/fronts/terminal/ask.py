@@ -70,6 +70,7 @@ def _show(request: Request, service: Service) -> int:
 
     screen = Screen(opening.answer.lang)
     screen.answer(opening.answer)
+    sys.stdout.flush()  # the text is there before torch is
     finished: list[Evidence] = []
     with screen.progress() as progress:
         for event in events:

@@ -9,7 +9,18 @@ from typing import Any
 from qa_service import wire
 from qa_service.figures import on_the_wire, shown
 from qa_service.fronts.web.labels import unit
-from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Quantity, Status, Value
+from qa_service.model import (
+    Entry,
+    Evidence,
+    EvidenceBlock,
+    Experiment,
+    Lang,
+    Parameter,
+    Params,
+    Quantity,
+    Status,
+    Value,
+)
 from qa_service.parameters import complete, describe
 
 MOST_ROWS = 400
@@ -62,7 +73,9 @@ def card(
         "note": evidence.run.note[lang] if evidence else "",
         "changed": changed,
         "seed": seed,
-        "controls": [control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()],
+        "controls": [
+            control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()
+        ],
         "claims": _claims(block, experiment, evidence, changed, lang),
         "metrics": _metrics(entry, block, experiment, evidence, lang),
         "table": _table(experiment, evidence, lang),

@@ -7,7 +7,9 @@ LANGUAGE = Text("中文", "English")
 
 LABELS = {
     # the frame
-    "tagline": Text("深度学习的数值稳定性：每个回答都带现场测得的数", "Numerical stability, answered with live numbers"),
+    "tagline": Text(
+        "深度学习的数值稳定性：每个回答都带现场测得的数", "Numerical stability, answered with live numbers"
+    ),
     "about": Text(
         "回答里的数不是背出来的：实验当场运行，断言由测得的数判定，参数你可以改。",
         "The numbers in an answer are not recited: the experiment runs while you wait, "
@@ -36,7 +38,9 @@ LABELS = {
         "The service cannot be reached. Your question is kept; see that the service is running, then try again.",
     ),
     "not_understood": Text("服务的答复无法识别。请再试一次。", "The reply made no sense. Please try again."),
-    "no_chart": Text("图没能画出来；数据表里有同样的数。", "The chart could not be drawn; the data table has the same numbers."),
+    "no_chart": Text(
+        "图没能画出来；数据表里有同样的数。", "The chart could not be drawn; the data table has the same numbers."
+    ),
     # an answer
     "confidence": Text("置信度", "confidence"),
     "read_as": Text("从问题里读到", "read from the question"),
@@ -105,7 +109,10 @@ LABELS = {
     "claims_count": Text("断言", "claims"),
     # when something is wrong
     "wrong": Text("打不开这一页", "This page cannot be shown"),
-    "bad_lang": Text("没有这种语言。可选：", "There is no such language. Choose: "),
+    "bad_lang": Text(
+        "这一页没有你要的语言；有中文和英文。",
+        "This page does not come in that language; there are Chinese and English.",
+    ),
     "back": Text("回到提问", "Back to asking"),
 }
 

@@ -14,6 +14,7 @@ from qa_service import prose, wire
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
 from qa_service.model import (
+    LANGS,
     Answer,
     Answered,
     Done,
@@ -50,7 +51,7 @@ def template(name: str, lang: Lang, **values: Any) -> str:
 
 
 def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
-    """A whole page; `here` is its address without a language, for the switch to the other one."""
+    """A whole page; `here` is its path, for the switch to the other language."""
     other: Lang = "en" if lang == "zh" else "zh"
     frame = {
         "html_lang": labels.HTML_LANG[lang],
@@ -63,65 +64,75 @@ def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
     return template(name, lang, **frame, **values)
 
 
+def bad_language(here: str) -> str:
+    """The page for a ?lang= that we do not speak: in both languages, with both ways on."""
+    return page("problem.html", "zh", here=here, said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS})
+
+
+def entry(one: Entry, related: list[Entry], experiments: Experiments, lang: Lang) -> dict[str, Any]:
+    """What an entry's page shows: everything but the phrasings, nothing measured yet."""
+    return {
+        "entry": one,
+        "text": Markup(markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))),  # noqa: S704
+        "lecture": _lecture(one, lang),
+        "related": [(other.id, other.question[lang]) for other in related],
+        "blocks": [
+            (cards.card(one, block, experiments[block.experiment], lang), experiments[block.experiment])
+            for block in one.evidence
+        ],
+    }
+
+
 def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
     """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
     name, data = wire.event(one, lang)
     match one:
         case Answered(answer):
-            data["answer_html"] = answer_html(answer, experiments)
-            data["html"] = template("answer.html", lang, **_answer(answer, experiments, lang))
+            data["answer_html"] = _text(answer, experiments)
+            data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
         case Started(block, experiment, params, seed) if entry:
-            shape = cards.card(
+            card = cards.card(
                 entry, _block(entry, block), experiment, lang, params=params, seed=seed, state="running"
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=shape, source=None)
+            data["html"] = template("card.html", lang, card=card)
         case Measuring(_, row):
-            data["shown"] = {column: shown(value, lang) for column, value in row.items()}
+            data["shown"] = [shown(value, lang) for value in row.values()]
         case Finished(evidence) if entry:
-            block_of = _block(entry, evidence.block)
-            shape = cards.card(
-                entry, block_of, evidence.experiment, lang,
+            card = cards.card(
+                entry, _block(entry, evidence.block), evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=shape, source=None)
+            data["html"] = template("card.html", lang, card=card)
             data["shown"] = cards.numbers(evidence, lang)
         case Done(answer):
-            data["answer_html"] = answer_html(answer, experiments)
+            data["answer_html"] = _text(answer, experiments)
     return name, data
 
 
-def answer_html(answer: Answer, experiments: Experiments) -> Markup:
-    """The text, each number of an experiment marked; what we say when no entry answers, without the list below it."""
+def _text(answer: Answer, experiments: Experiments) -> Markup:
+    """The answer, each number of an experiment marked; without an entry, what we say above the nearest questions."""
     if answer.entry is None:
-        opening, _, _ = prose.text(answer).partition("\n\n")
-        return Markup(markup.to_html(opening))  # noqa: S704  # to_html cleans
+        return Markup(markup.to_html(prose.text(answer).partition("\n\n")[0]))  # noqa: S704  # to_html cleans
     marked = replace(answer, entry=_marked(answer.entry, answer.lang, experiments))
     return Markup(markup.to_html(prose.text(marked)))  # noqa: S704
 
 
-def entry_html(entry: Entry, lang: Lang, experiments: Experiments) -> Markup:
-    """An entry's text before anything was measured."""
-    return Markup(markup.to_html(prose.filled(_marked(entry, lang, experiments), (), lang)))  # noqa: S704
-
-
-def lecture(entry: Entry, lang: Lang) -> dict[str, Markup]:
-    """The lecture's own words, by who said them."""
-    said = wire.lecture(entry, lang) or {}
-    return {who: Markup(markup.to_html(text)) for who, text in said.items() if text}  # noqa: S704
-
-
-def _answer(answer: Answer, experiments: Experiments, lang: Lang) -> dict[str, Any]:
-    candidates = answer.matches[:3] if answer.entry is None else ()
+def _around(answer: Answer, lang: Lang) -> dict[str, Any]:
     return {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
-        "text": answer_html(answer, experiments),
-        "lecture": lecture(answer.entry, lang) if answer.entry else {},
+        "lecture": _lecture(answer.entry, lang) if answer.entry else {},
         "params": {name: shown(value, lang) for name, value in answer.params.items()},
         "notes": [note[lang] for note in answer.notes],
-        "candidates": [(match.entry.id, match.entry.question[lang]) for match in candidates],
+        "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
     }
+
+
+def _lecture(entry: Entry, lang: Lang) -> dict[str, Markup]:
+    """The lecture's own words, by who said them."""
+    said = wire.lecture(entry, lang) or {}
+    return {who: Markup(markup.to_html(text)) for who, text in said.items() if text}  # noqa: S704
 
 
 def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:

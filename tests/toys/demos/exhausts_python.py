@@ -1,7 +1,5 @@
 """Takes memory without torch."""
 
-import torch
-
 TITLE = {"zh": "exhausts_python", "en": "exhausts_python"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 TITLE = {"zh": "exits", "en": "exits"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

@@ -3,8 +3,6 @@
 import os
 import time
 
-import torch
-
 TITLE = {"zh": "forks", "en": "forks"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

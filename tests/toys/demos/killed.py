@@ -3,8 +3,6 @@
 import os
 import signal
 
-import torch
-
 TITLE = {"zh": "killed", "en": "killed"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

@@ -1,11 +1,16 @@
 """Rows and metrics that JSON cannot say."""
 
-import torch
-
 TITLE = {"zh": "nonfinite", "en": "nonfinite"}
 PARAMS = {"given": {"zh": "给定的数", "en": "the number given", "nonfinite": True}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}
-METRICS = {"inf": {"zh": "inf", "en": "inf"}, "minus_inf": {"zh": "minus_inf", "en": "minus_inf"}, "nan": {"zh": "nan", "en": "nan"}, "never": {"zh": "never", "en": "never"}, "zero": {"zh": "zero", "en": "zero"}, "given": {"zh": "given", "en": "given"}}
+METRICS = {
+    "inf": {"zh": "inf", "en": "inf"},
+    "minus_inf": {"zh": "minus_inf", "en": "minus_inf"},
+    "nan": {"zh": "nan", "en": "nan"},
+    "never": {"zh": "never", "en": "never"},
+    "zero": {"zh": "zero", "en": "zero"},
+    "given": {"zh": "given", "en": "given"},
+}
 CHART = {
     "mark": "line",
     "encoding": {

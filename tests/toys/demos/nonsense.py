@@ -1,7 +1,5 @@
 """Returns words for numbers."""
 
-import torch
-
 TITLE = {"zh": "nonsense", "en": "nonsense"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

@@ -1,7 +1,5 @@
 """Returns other metrics than it declares."""
 
-import torch
-
 TITLE = {"zh": "other_metrics", "en": "other_metrics"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

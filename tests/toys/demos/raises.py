@@ -1,7 +1,5 @@
 """Raises after a row."""
 
-import torch
-
 TITLE = {"zh": "raises", "en": "raises"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

@@ -2,8 +2,6 @@
 
 import time
 
-import torch
-
 TITLE = {"zh": "sleeps", "en": "sleeps"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
 COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}

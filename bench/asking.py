@@ -1,0 +1,41 @@
+"""One question at the terminal, from nothing, against a bare torch script that computes the same numbers."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench.pairs import side_by_side
+from qa_service.paths import shipped
+
+QUESTION = "100 个 1.5 连乘会怎样？"
+
+
+def one_shot() -> None:
+    """`numstab ask` against a bare script that runs the same two experiments; and when its first text is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "NUMSTAB_CACHE": folder}
+        ask = [sys.executable, "-m", "qa_service", "ask", QUESTION]
+
+        demos = [str(shipped("demos") / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
+        script = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
+
+        def bare() -> None:
+            subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+        def whole() -> None:
+            subprocess.run(ask, check=True, capture_output=True, env=env)
+
+        side_by_side({"bare torch script": bare, "numstab ask": whole}, rounds=5)
+        print(f"first text of numstab ask after {_first_text(ask, env) * 1e3:.0f} ms")
+
+
+def _first_text(command: list[str], env: dict[str, str]) -> float:
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        first = time.perf_counter() - started
+        child.stdout.read()
+    return first

@@ -1,0 +1,40 @@
+"""What the pages load: the files of static/, each at an address of its own, and the chart bundle."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from qa_service.fronts.web.bundle import vega_bundle
+
+_FOLDER = Path(__file__).resolve().parent / "static"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def add_routes(web: APIRouter, cache: Path) -> None:
+    """One route per file: no path of a request ever reaches the disk."""
+
+    @web.get("/static/vega.js")
+    async def vega() -> FileResponse:
+        path = await asyncio.to_thread(vega_bundle, cache)
+        kept = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type="text/javascript", headers=kept)
+
+    for path in sorted(_FOLDER.iterdir()):
+        if path.suffix in _TYPES:
+            web.add_api_route(f"/static/{path.name}", _asset(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
+
+
+def _asset(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+
+    async def asset(http: Request) -> Response:
+        if http.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
+
+    return asset
