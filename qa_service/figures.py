@@ -7,6 +7,9 @@ from qa_service.model import Lang
 
 Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_UNITS = {
+    "step": "步", "epoch": "轮", "unit": "个单元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本", "sd": "倍标准差",
+}  # fmt: skip
 _NEVER = {"zh": "（没有）", "en": "(none)"}
 
 
@@ -25,6 +28,11 @@ def on_the_wire(value: Any) -> Any:
             return [on_the_wire(element) for element in value]
         case _:
             raise TypeError(f"{type(value).__name__} has no place on the wire")
+
+
+def unit(name: str, lang: Lang) -> str:
+    """A unit in words; nothing for a bare number."""
+    return "" if name == "1" else _UNITS.get(name, name) if lang == "zh" else name
 
 
 def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:

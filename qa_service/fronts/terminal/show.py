@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service import chart, prose
-from qa_service.figures import shown
+from qa_service.figures import shown, unit
 from qa_service.model import Answer, Event, Evidence, Lang, Measuring, Row, Started, Status, Verdict
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Screen:
                     (
                         experiment.metrics[name].title[self.lang],
                         shown(value, self.lang),
-                        _unit(experiment.metrics[name].unit),
+                        unit(experiment.metrics[name].unit, self.lang),
                     )
                     for name, value in run.measured.items()
                 ],
@@ -236,7 +236,3 @@ def _first(source: str) -> str:
 def _listed(params: object) -> str:
     assert hasattr(params, "items")
     return ", ".join(f"{name}={shown(value)}" for name, value in params.items())
-
-
-def _unit(unit: str) -> str:
-    return "" if unit == "1" else unit

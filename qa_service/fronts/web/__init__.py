@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """Pages, their assets, and the stream that the chat reads. What the page is made of is imported here, not before."""
+    """Pages, their assets, and the stream that the chat reads; what they are made of is imported only now."""
     from qa_service.fronts.web.routes import routes
 
     return routes(service, settings.cache)

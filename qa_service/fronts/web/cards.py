@@ -40,7 +40,7 @@ class Figure:
 
 
 def figure(value: object, lang: Lang) -> Figure:
-    """inf and nan keep their names and get a colour of their own."""
+    """A value in words; inf and nan keep their names and get a tone of their own."""
     tone = "plain"
     if value is None:
         tone = "none"

@@ -113,6 +113,7 @@ LABELS = {
         "这一页没有你要的语言；有中文和英文。",
         "This page does not come in that language; there are Chinese and English.",
     ),
+    "this_page": Text("看这一页的中文版", "This page in English"),
     "back": Text("回到提问", "Back to asking"),
 }
 

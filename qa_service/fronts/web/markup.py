@@ -1,4 +1,4 @@
-r"""Markdown with \( … \) and $$ … $$ as HTML that is safe to insert: maths as MathML, no script, nothing from elsewhere.
+r"""Markdown with \( … \) and $$ … $$ as HTML that is safe to insert: maths as MathML, no script, nothing external.
 
 A lone $ is money. Whatever the renderers let through, nh3 keeps only the tags and attributes listed here.
 """
@@ -20,11 +20,14 @@ OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
 """Private characters around a number of an experiment: OPEN measured:block.metric MIDDLE number CLOSE."""
 
 _NUMBER = re.compile(f"{OPEN}(measured|given):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
-_MATHML = set(
-    "math mrow mi mo mn mtext mspace ms msup msub msubsup mfrac msqrt mroot mover munder munderover mtable mtr mtd "
-    "mstyle mpadded mphantom menclose".split()
-)
-_PROSE = set("p h2 h3 h4 h5 h6 ul ol li strong em del code pre blockquote a hr br table thead tbody tr th td".split())
+_MATHML = {
+    "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
+    "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
+}  # fmt: skip
+_PROSE = {
+    "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
+    "table", "thead", "tbody", "tr", "th", "td",
+}  # fmt: skip
 _ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},

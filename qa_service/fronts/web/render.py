@@ -60,6 +60,7 @@ def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
         "other_name": labels.LANGUAGE[other],
         "here": here,
         "for_scripts": labels.for_scripts(lang),
+        "words": {each: labels.labels(each) for each in LANGS},
     }
     return template(name, lang, **frame, **values)
 

@@ -1,0 +1,103 @@
+// One evidence card: running, finished, and run again with other parameters.
+import { draw, forget } from "./chart.js";
+import * as controls from "./controls.js";
+import { events } from "./stream.js";
+import { words } from "./words.js";
+
+export class Card {
+  /** `about` is {entry, lang}; `measured(numbers)` is told what fills the text; `say(sentence)` speaks the status. */
+  constructor(element, about, measured, say) {
+    Object.assign(this, { element, about, measured, say, running: null, rows: 0 });
+    element.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.run();
+    });
+    element.addEventListener("click", (event) => this.#clicked(event));
+  }
+
+  get form() {
+    return this.element.querySelector("form");
+  }
+
+  /** A run of the whole answer has come to this card; a reader's own run comes before it. */
+  started(data) {
+    if (this.running) return;
+    this.element.innerHTML = data.html;
+    this.rows = 0;
+  }
+
+  row() {
+    const count = this.element.querySelector(".state .count");
+    this.rows += 1;
+    if (count) count.textContent = ` · ${this.rows} ${words.rows}`;
+  }
+
+  finished(data) {
+    const keep = this.element.contains(document.activeElement);
+    const reserved = this.element.querySelector(".chart")?.offsetHeight;
+    this.element.classList.remove("busy");
+    this.element.innerHTML = data.html;
+    forget();
+    const place = this.element.querySelector(".chart");
+    if (reserved) place.style.minHeight = `${reserved}px`;
+    if (data.rows.length) draw(place, data.chart);
+    else place.remove();
+    if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
+    this.measured(data.shown);
+  }
+
+  /** Runs this card's experiment with what its form says; replaces the run it is in. */
+  async run() {
+    this.running?.abort();
+    const running = (this.running = new AbortController());
+    const block = this.element.dataset.block;
+    const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block] };
+    controls.refuse(this.form, null);
+    this.#busy(true);
+    try {
+      for await (const [name, data] of events(request, running.signal)) {
+        if (running.signal.aborted) return;
+        if (name === "started") this.say(words.measuring + data.title);
+        if (name === "row") this.row();
+        if (name === "evidence") this.finished(data);
+      }
+      this.say(words.finished);
+    } catch (problem) {
+      if (!running.signal.aborted) controls.refuse(this.form, problem);
+    } finally {
+      if (this.running === running) {
+        this.running = null;
+        this.#busy(false);
+      }
+    }
+  }
+
+  /** The answer's stream has stopped; a card without evidence waits for its own run. */
+  stop() {
+    this.running?.abort();
+    this.#busy(false);
+    const state = this.element.querySelector(".state.running");
+    if (state) state.textContent = words.stopped;
+  }
+
+  #busy(busy) {
+    this.rows = 0;
+    this.element.classList.toggle("busy", busy);
+    this.element.querySelector("progress").hidden = !busy;
+    if (busy) this.element.querySelector("progress").removeAttribute("value");
+  }
+
+  #clicked(event) {
+    const button = event.target.closest("button");
+    if (button?.matches(".die")) controls.roll(this.form);
+    if (button?.matches(".restore")) controls.restore(this.form);
+    if (button?.matches(".die, .restore")) this.run();
+  }
+}
+
+/** Fills the numbers that were measured into the text around the cards. */
+export function fill(article, numbers) {
+  for (const span of article.querySelectorAll("[data-of]")) {
+    if (span.dataset.of in numbers) span.textContent = numbers[span.dataset.of];
+  }
+}

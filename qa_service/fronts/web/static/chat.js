@@ -1,0 +1,90 @@
+// The chat page: the question box, the conversation, and the address that brings a question back.
+import { Turn } from "./turn.js";
+
+const composer = document.getElementById("composer");
+const box = document.getElementById("question");
+const stop = document.getElementById("stop");
+const status = document.getElementById("status");
+const turns = document.getElementById("turns");
+const pageLang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
+let current = null;
+let context = null;
+
+function say(sentence) {
+  status.textContent = sentence;
+}
+
+/** Asks; `address` is what the page's address will say, so that a reload or another language asks the same. */
+async function ask(shown, request, address) {
+  current?.stop();
+  document.body.classList.add("talking");
+  const turn = (current = new Turn(shown, request, say));
+  turns.append(turn.element);
+  remember(address, pageLang);
+  turn.element.addEventListener("answered", ({ detail }) => remember(address, detail.lang), { once: true });
+  turn.element.scrollIntoView({ block: "start" });
+  stop.hidden = false;
+  await turn.ask();
+  context = turn.context ?? context;
+  if (turn === current) stop.hidden = true;
+}
+
+function remember(address, lang) {
+  history.replaceState(null, "", `/?${new URLSearchParams({ ...address, lang })}`);
+  const other = pageLang === "zh" ? "en" : "zh";
+  document.getElementById("switch").href = `/?${new URLSearchParams({ ...address, lang: other })}`;
+}
+
+/** A question's own language decides, unless it is too short to have one ("float16"). */
+function languageOf(question) {
+  const short = !/[\u3400-\u9fff]/.test(question) && question.split(/\s+/).length < 3;
+  return short ? { lang: pageLang } : {};
+}
+
+function askQuestion(question, forced = languageOf(question)) {
+  ask(question, { question, ...forced, ...(context && { context }) }, { q: question });
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const question = box.value.trim();
+  if (!question) return box.focus();
+  box.value = "";
+  grow();
+  askQuestion(question);
+});
+
+box.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  composer.requestSubmit();
+});
+
+box.addEventListener("input", grow);
+
+function grow() {
+  box.style.height = "auto";
+  box.style.height = `${Math.min(box.scrollHeight, 160)}px`;
+}
+
+stop.addEventListener("click", () => {
+  current?.stop();
+  box.focus();
+});
+
+// Every button that asks: an example, a candidate, a related question.
+document.getElementById("main").addEventListener("click", ({ target }) => {
+  const { entry, question, keep } = target.closest("button[data-question]")?.dataset ?? {};
+  if (!question) return;
+  if (!entry) return askQuestion(question);
+  const asked = keep === undefined ? "" : target.closest(".turn").querySelector(".asked").textContent;
+  const lang = target.closest("[lang]").lang.startsWith("zh") ? "zh" : "en";
+  ask(question, { question: asked, entry, lang }, { entry });
+});
+
+const address = new URLSearchParams(location.search);
+if (address.get("entry")) {
+  ask(address.get("entry"), { question: "", entry: address.get("entry"), lang: pageLang }, { entry: address.get("entry") });
+} else if (address.get("q")?.trim()) {
+  askQuestion(address.get("q").trim(), { lang: pageLang });
+}

@@ -1,0 +1,79 @@
+// One question and its answer: text at once, then a card for each experiment.
+import { Card, fill } from "./card.js";
+import { events } from "./stream.js";
+import { words } from "./words.js";
+
+export class Turn {
+  constructor(question, request, say) {
+    this.element = document.getElementById("turn").content.firstElementChild.cloneNode(true);
+    Object.assign(this, { question, request, say, cards: new Map(), context: null });
+    this.element.querySelector(".asked").textContent = question;
+    this.element.querySelector(".trouble button").addEventListener("click", () => this.ask());
+  }
+
+  /** Asks and shows what comes; resolves to the answer, or to null when there is none. */
+  async ask() {
+    this.asking?.abort();
+    const asking = (this.asking = new AbortController());
+    this.#trouble(null);
+    this.say(words.looking);
+    let answer = null;
+    try {
+      for await (const [name, data] of events(this.request, asking.signal)) {
+        if (asking.signal.aborted) return null;
+        if (name === "answer") this.#answered((answer = data));
+        else this.#event(name, data);
+      }
+      this.say(words.finished);
+    } catch (problem) {
+      if (asking.signal.aborted) this.say(words.stopped);
+      else this.#trouble(problem);
+    }
+    return answer;
+  }
+
+  stop() {
+    this.asking?.abort();
+    for (const card of this.cards.values()) card.stop();
+  }
+
+  #answered(data) {
+    this.reply = this.element.querySelector(".reply");
+    this.reply.innerHTML = data.html;
+    this.cards.clear();
+    this.context = data.context;
+    this.about = { entry: data.entry?.id, lang: data.lang };
+    this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
+  }
+
+  #event(name, data) {
+    const card = this.cards.get(data.id);
+    if (name === "started") {
+      this.#card(data.id).started(data);
+      this.say(words.measuring + data.title);
+    } else if (name === "row") {
+      if (!card.running) card.row();
+    } else if (name === "evidence") {
+      if (!card.running) card.finished(data);
+    } else if (name === "done" && !data.evidence.length) {
+      this.reply.querySelector(".prose").innerHTML = data.answer_html;
+    }
+  }
+
+  #card(block) {
+    const element = document.createElement("section");
+    element.className = "card";
+    element.dataset.block = block;
+    this.reply.querySelector(".cards").append(element);
+    const card = new Card(element, this.about, (numbers) => fill(this.reply, numbers), this.say);
+    this.cards.set(block, card);
+    return card;
+  }
+
+  #trouble(problem) {
+    const trouble = this.element.querySelector(".trouble");
+    trouble.hidden = !problem;
+    trouble.querySelector("span").textContent = problem?.message ?? "";
+    if (problem) this.say(problem.message);
+  }
+}

@@ -1,0 +1,118 @@
+"""What the documents say is what there is: commands run, tables are complete, links lead somewhere."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qa_service import errors
+from qa_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS += sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def commands() -> list[str]:
+    """Every `numstab …` line of the README's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("numstab ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_readmes_commands_run(command, tmp_path):
+    """As written, from a checkout."""
+    env = {**os.environ, "NUMSTAB_CACHE": str(tmp_path), "NUMSTAB_DEADLINE": "30"}
+    words = [sys.executable, "-m", "qa_service", *shlex.split(command)[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=120, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_there_are_commands_to_run():
+    """So that the test above cannot pass by finding none."""
+    assert len(commands()) >= 6
+
+
+def test_the_readmes_transcript_is_real(service):
+    """Each figure of the transcript is one that the experiment gives today, and the claims hold."""
+    from qa_service.figures import shown
+    from qa_service.model import Request, Verdict
+
+    for document, lang in (("README.md", "en"), ("README.zh.md", "zh")):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        question = re.search(r'make ask Q="(.+?)"', text)
+        assert question
+        powers = service.answer(Request(question=question[1], blocks=None)).evidence[0]
+        transcript = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+        assert transcript
+        rows = re.findall(r"^ (\S.*?)\s{2,}(\S+)(?:\s+\S+)?$", transcript[1], re.MULTILINE)
+        titles = {metric.title[lang]: name for name, metric in powers.experiment.metrics.items()}
+        measured = [(title, value) for title, value in rows if title in titles]
+        assert len(measured) == 5
+        for title, value in measured:
+            assert shown(powers.run.measured[titles[title]], lang) == value
+        for claim, verdict in zip(powers.claims[:2], powers.verdicts, strict=False):
+            assert claim.says[lang] in transcript[1]
+            assert verdict is Verdict.HOLDS
+
+
+def test_the_readme_names_every_setting():
+    """With its meaning as settings.py has it."""
+    for variable, about in Settings.variables().items():
+        assert f"`{variable}`" in README
+        assert about.split(",")[0].split(";")[0].strip("`").replace("`", "") in README.replace("`", "")
+
+
+def test_the_readme_names_every_route(service, settings):
+    """Of the API and for operators."""
+    from qa_service.app import create_app
+
+    for path in create_app(service, settings).openapi()["paths"]:
+        if path.startswith("/api/") or path in ("/livez", "/readyz", "/metrics"):
+            assert path in README, path
+
+
+def test_the_readme_names_every_command():
+    """As the parser has them."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "qa_service", "--help"], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    ).stdout
+    for name in re.findall(r"^    (\w+)  ", listed, re.MULTILINE):
+        assert f"`numstab {name}" in README, name
+
+
+def test_the_readme_names_every_error_code():
+    """Codes are promises to programs."""
+    codes = {each.code for each in errors.BadRequest.__subclasses__()}
+    assert len(codes) >= 9
+    for code in codes:
+        assert f"`{code}`" in README
+
+
+def test_the_error_tree_is_drawn_whole():
+    """Every class of errors.py stands in its docstring."""
+    classes = [name for name in vars(errors) if isinstance(vars(errors)[name], type) and name[0].isupper()]
+    for name in classes:
+        if issubclass(vars(errors)[name], Exception):
+            assert name in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """Every relative link and picture of a document exists."""
+    for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_the_makefile_helps():
+    """`make help` names every target that people use."""
+    done = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
+    for target in ("ask", "serve", "test", "check", "bench", "help"):
+        assert re.search(rf"^{target}\s", done.stdout, re.MULTILINE), target
