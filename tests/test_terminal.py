@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,31 @@ def test_a_failed_experiment_is_status_three(toys):
     assert toys("run", "raises").returncode == 3
     done = toys("run", "hangs", "--lang", "zh", NUMSTAB_DEADLINE="1")
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
+
+
+@pytest.mark.parametrize("slug", ["pow_vs_sum", "quad_gd", "init_gain", "ieee_table", "loss_surface"])
+def test_a_terminal_gets_colour_a_bar_and_a_plot(env, slug):
+    """On a real (pseudo) terminal: every kind of chart, and words for what a plot cannot show."""
+    keeper, terminal = pty.openpty()
+    command = [sys.executable, "-m", "qa_service", "run", slug]
+    with subprocess.Popen(
+        command, stdout=terminal, stderr=terminal, env={**env, "TERM": "xterm-256color"}, cwd=ROOT
+    ) as run:
+        os.close(terminal)
+        printed = b""
+        with suppress(OSError):  # the other end closes when the command has ended
+            while chunk := os.read(keeper, 65536):
+                printed += chunk
+    os.close(keeper)
+    text = printed.decode()
+    assert (run.returncode, "Traceback" in text) == (0, False), text
+    assert "\x1b[" in text
+    assert slug in text
+    if slug in ("pow_vs_sum", "quad_gd", "init_gain"):
+        assert "┤" in text
+        assert "×10" in text
+    if slug == "quad_gd":
+        assert "+ inf, nan" in text
 
 
 def test_bytes_that_are_no_text(env):

@@ -139,14 +139,14 @@ class Screen:
         plotext.clear_figure()
         plotext.plot_size(min(self._out.width, 90), 16)
         plotext.theme("clear")
-        plotext.yscale("log" if log else "linear")
         names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
-        drawn = False
-        for label, points in _curves(evidence.run.rows, x, fields, series, log):
-            if points:
-                drawn = True
-                plotext.plot([at for at, _ in points], [y for _, y in points], label=names.get(label, label))
-        if drawn:
+        curves = [(label, points) for label, points in _curves(evidence.run.rows, x, fields, series, log) if points]
+        for label, points in curves:
+            heights = [math.log10(y) if log else y for _, y in points]  # a log axis of its own has unreadable ticks
+            plotext.plot([at for at, _ in points], heights, label=names.get(label, label))
+        if curves:
+            if log:
+                plotext.yticks(*_powers([y for _, points in curves for _, y in points]))
             plotext.xlabel(names.get(x, x))
             self._out.print(Styled.from_ansi(plotext.build()))
         said = sorted(
@@ -204,6 +204,13 @@ def _curves(
                 and (value > 0 or not log)
             ]
             yield (group or field), points
+
+
+def _powers(values: Sequence[float]) -> tuple[list[int], list[str]]:
+    """At most six powers of ten between the smallest and the largest value, and their names."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
+    return ticks, [shown(10.0**tick) for tick in ticks]
 
 
 def _markdown(source: str) -> Markdown:

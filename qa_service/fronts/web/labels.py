@@ -24,7 +24,7 @@ LABELS = {
     ),
     # asking
     "question": Text("你的问题", "Your question"),
-    "placeholder": Text("关于 nan、梯度、初始化、精度……", "About nan, gradients, initialisation, precision …"),
+    "placeholder": Text("关于 nan、梯度、初始化、精度……", "About nan, gradients, precision …"),
     "ask": Text("提问", "Ask"),
     "stop": Text("停止", "Stop"),
     "retry": Text("再试一次", "Try again"),

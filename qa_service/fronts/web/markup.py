@@ -36,7 +36,7 @@ _ATTRIBUTES = {
     "td": {"style"},
     "math": {"display"},
     "mi": {"mathvariant"},
-    "mo": {"stretchy", "fence", "form", "separator", "largeop", "movablelimits", "minsize", "maxsize"},
+    "mo": {"stretchy", "fence", "form", "separator", "lspace", "rspace", "minsize", "maxsize"},
     "mspace": {"width", "height"},
     "mfrac": {"linethickness"},
     "mtable": {"displaystyle", "rowspacing", "columnspacing", "columnalign"},
@@ -78,6 +78,8 @@ def _with_characters(tree: Element) -> Element:
     for node in tree.iter():
         node.text = html.unescape(node.text) if node.text else node.text
         node.tail = html.unescape(node.tail) if node.tail else node.tail
+        if node.tag == "mo" and node.text in ("|", "/"):  # browsers space these as if they were relations
+            node.attrib.update(lspace="0", rspace="0")
     return tree
 
 

@@ -7,7 +7,7 @@ import { words } from "./words.js";
 export class Card {
   /** `about` is {entry, lang}; `measured(numbers)` is told what fills the text; `say(sentence)` speaks the status. */
   constructor(element, about, measured, say) {
-    Object.assign(this, { element, about, measured, say, running: null, rows: 0 });
+    Object.assign(this, { element, about, measured, say, running: null, reran: false, rows: 0 });
     element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.run();
@@ -49,6 +49,7 @@ export class Card {
   /** Runs this card's experiment with what its form says; replaces the run it is in. */
   async run() {
     this.running?.abort();
+    this.reran = true;
     const running = (this.running = new AbortController());
     const block = this.element.dataset.block;
     const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block] };
@@ -63,7 +64,9 @@ export class Card {
       }
       this.say(words.finished);
     } catch (problem) {
-      if (!running.signal.aborted) controls.refuse(this.form, problem);
+      if (running.signal.aborted) return;
+      controls.refuse(this.form, problem);
+      this.say(problem.message);
     } finally {
       if (this.running === running) {
         this.running = null;

@@ -11,9 +11,11 @@ export async function draw(place, spec) {
     await (vega ??= import("/static/vega.js"));
     if (!place.isConnected) return;
     drawn.get(place)?.view.finalize();
+    const canvas = document.createElement("div");
+    place.replaceChildren(canvas);
     const whole = spec.encoding?.column ? spec : { ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" } };
     const options = { renderer: "svg", actions: false, config: config(place) };
-    const { view } = await window.vegaEmbed(place, whole, options);
+    const { view } = await window.vegaEmbed(canvas, whole, options);
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;

@@ -24,11 +24,9 @@ export function refuse(form, problem) {
   said.textContent = problem?.message ?? "";
   for (const input of inputs(form)) {
     const meant = problem?.field === `params.${input.name}`;
-    input.toggleAttribute("aria-invalid", meant);
-    if (meant) {
-      input.setAttribute("aria-invalid", "true");
-      input.focus();
-    }
+    if (!meant) input.removeAttribute("aria-invalid");
+    else input.setAttribute("aria-invalid", "true");
+    if (meant) input.focus();
   }
 }
 

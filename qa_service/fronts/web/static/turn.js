@@ -28,6 +28,7 @@ export class Turn {
     } catch (problem) {
       if (asking.signal.aborted) this.say(words.stopped);
       else this.#trouble(problem);
+      for (const card of this.cards.values()) if (!card.running) card.stop();
     }
     return answer;
   }
@@ -55,7 +56,7 @@ export class Turn {
       if (!card.running) card.row();
     } else if (name === "evidence") {
       if (!card.running) card.finished(data);
-    } else if (name === "done" && !data.evidence.length) {
+    } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
       this.reply.querySelector(".prose").innerHTML = data.answer_html;
     }
   }
