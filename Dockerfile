@@ -3,20 +3,19 @@
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
-# pip's own settings, for whoever has a mirror or an index with the CPU build of torch (the plain index gives Linux the
-# CUDA build, several GB). As arguments they are in pip's environment while this stage is built, and not in the image:
-#   docker build --build-arg PIP_EXTRA_INDEX_URL="<an index that has torch's CPU build>" .
-ARG PIP_INDEX_URL
-ARG PIP_EXTRA_INDEX_URL
-ARG PIP_FIND_LINKS
-ARG PIP_CERT
+# Options for pip, for whoever has a mirror or an index with the CPU build of torch (the plain index gives Linux the CUDA
+# build, several GB). Used while this stage is built, and not in the image:
+#   docker build --build-arg PIP_INDEX_ARGS="--extra-index-url <an index that has torch's CPU build>" .
+ARG PIP_INDEX_ARGS=""
 WORKDIR /src
 COPY requirements.lock pyproject.toml ./
 # The lock first: what torch needs besides CUDA is then there already, each file checked against its hash.
+# hadolint ignore=SC2086  # PIP_INDEX_ARGS is a list of words
 RUN python -m venv /app \
- && /app/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement requirements.lock \
+ && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --no-deps --require-hashes \
+      --requirement requirements.lock \
  && sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock > locked.txt \
- && /app/bin/pip install --no-cache-dir --no-compile --constraint locked.txt \
+ && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --constraint locked.txt \
       "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"
 COPY LICENSE README.md ./
 COPY qa_service qa_service
@@ -25,12 +24,12 @@ COPY kb kb
 # hatchling comes from the lock. Byte code that never looks at its source's date survives every way of copying layers;
 # that torch carries a file for a newer Python than ours is no reason to stop.
 RUN /app/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && /app/bin/pip install --no-cache-dir --no-compile --no-deps dist/*.whl \
+ && /app/bin/pip install --no-cache-dir --no-compile --no-deps --no-index dist/*.whl \
  && { /app/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /app/lib || true; }
 
 FROM ${BASE}
-RUN useradd --uid 10001 --create-home --home-dir /var/lib/numstab --shell /usr/sbin/nologin numstab \
- && install --directory --owner=numstab --group=numstab /var/cache/numstab
+RUN useradd --uid 10001 --home-dir /var/lib/numstab --no-create-home --shell /usr/sbin/nologin numstab \
+ && install --directory --owner=numstab --group=numstab /var/cache/numstab /var/lib/numstab
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \

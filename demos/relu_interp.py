@@ -50,7 +50,7 @@ CHART = {
     "mark": {"type": "line", "point": True},
     "encoding": {
         "x": {"field": "relus", "type": "quantitative", "scale": {"type": "log", "nice": False}},
-        "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}, "axis": {"format": ".0e"}},
+        "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}},
         "color": {"field": "series", "type": "nominal"},
         "strokeDash": {
             "field": "series",

@@ -83,6 +83,8 @@ def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...]
         if not isinstance(encoding, dict) or "field" not in encoding:
             continue
         field = encoding["field"]
+        if channel in ("x", "y") and encoding.get("type") == "quantitative":
+            encoding["axis"] = {"format": ".4~g"} | encoding.get("axis", {})
         if folds and field in folds["as"]:
             encoding["title"] = None
         elif field in named:

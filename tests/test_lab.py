@@ -43,6 +43,7 @@ def test_same_seed_same_numbers(toy):
         ("nothing", Status.RAISED, "NoneType"),
         ("other_metrics", Status.RAISED, "extra"),
         ("bad_rows", Status.RAISED, "rows"),
+        ("floods", Status.RAISED, "5000 rows"),
         ("garbage", Status.RAISED, "no JSON"),
     ],
 )

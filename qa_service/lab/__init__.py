@@ -121,14 +121,14 @@ class Lab:
         report = Report(experiment=experiment)
         born = time.monotonic()
         while True:
-            now = time.monotonic()
             if stopped():
                 raise Stopped
-            if report.started is None and now - born > _COLD:
-                return report.timed_out(_COLD)
-            if report.started is not None and now - report.started > self.deadline:
-                return report.timed_out(self.deadline)
-            if not pipe.poll(_LOOK_UP):
+            if not pipe.poll(_LOOK_UP):  # nothing is waiting to be read, so what is late is the child, not we
+                now = time.monotonic()
+                if report.started is None and now - born > _COLD:
+                    return report.timed_out(_COLD)
+                if report.started is not None and now - report.started > self.deadline:
+                    return report.timed_out(self.deadline)
                 continue
             try:
                 message = read_message(pipe.recv_bytes(_LARGEST))

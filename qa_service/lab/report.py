@@ -41,14 +41,16 @@ class Report:
             case "started", dict(versions) if self.started is None:
                 self.started = time.monotonic()
                 self.versions = {str(name): str(version) for name, version in versions.items()}
-            case "rows", list(rows) if all(_is_row(row) for row in rows) and len(self.rows) + len(rows) <= _MOST_ROWS:
+            case "rows", list(rows) if len(self.rows) + len(rows) > _MOST_ROWS:
+                self._finish_nonsense(f"more than {_MOST_ROWS} rows")
+            case "rows", list(rows) if all(_is_row(row) for row in rows):
                 self.rows += rows
                 yield from rows
-            case "ran", measured:
+            case "ran", {"metrics": measured, "seconds": float(seconds)}:
                 if problem := self._nonsense(measured):
                     self._finish_nonsense(problem)
                 else:
-                    self._finish(Status.RAN, Text("", ""), measured)
+                    self._finish(Status.RAN, Text("", ""), measured, seconds)
             case "raised", str(what):
                 self._finish(Status.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
             case "out_of_memory", _:
@@ -83,14 +85,18 @@ class Report:
             ),
         )
 
-    def _finish(self, status: Status, note: Text, measured: Mapping[str, Any] | None = None) -> None:
+    def _finish(
+        self, status: Status, note: Text, measured: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> None:
         self.finished = True
+        if seconds is None:  # it did not come to say so itself
+            seconds = time.monotonic() - self.started if self.started is not None else 0.0
         self._run = Run(
             status=status,
             measured={name: measured[name] for name in self.experiment.metrics} if measured else {},
             rows=tuple(self.rows),
             note=note,
-            seconds=time.monotonic() - self.started if self.started is not None else 0.0,
+            seconds=seconds,
             versions=self.versions,
         )
 

@@ -35,7 +35,9 @@ def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, dead
         _send(
             pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
         )
-        _send(pipe, "ran", _measure(pipe, demo, params))
+        began = time.perf_counter()
+        measured = _measure(pipe, demo, params)
+        _send(pipe, "ran", {"metrics": measured, "seconds": time.perf_counter() - began})
     except MemoryError:
         _send(pipe, "out_of_memory", None)
     except Exception as raised:

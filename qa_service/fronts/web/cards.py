@@ -71,7 +71,7 @@ def card(
         "title": experiment.title[lang],
         "state": evidence.run.status.value if evidence else state,
         "note": evidence.run.note[lang] if evidence else "",
-        "changed": changed,
+        "wide": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
             control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()

@@ -73,6 +73,7 @@ LABELS = {
     "holds": Text("成立", "holds"),
     "fails": Text("不成立", "fails"),
     "unknown": Text("未知", "unknown"),
+    "pending": Text("待测", "pending"),
     "not_run": Text("尚未运行", "not run yet"),
     "as_stated": Text("词条正是这么说的", "just as the entry says"),
     "not_visible": Text("在这组参数下看不到这条断言。", "With these parameters the claim is not visible."),
@@ -123,7 +124,9 @@ UNITS = {
     "layer": Text("层", "layer"),
     "unit": Text("个神经元", "unit"),
     "sample": Text("个样本", "sample"),
-    "s": Text("秒", "s"),
+    "bit": Text("位", "bits"),
+    "terms": Text("项", "terms"),
+    "sd": Text("个标准差", "sd"),
 }
 
 EXAMPLES = {

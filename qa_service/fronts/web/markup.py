@@ -58,7 +58,13 @@ def to_html(markdown: str) -> str:
         filter_style_properties={"text-align"},
         clean_content_tags=set(),
     )
-    return _NUMBER.sub(r'<span class="\1" data-of="\2">\3</span>', cleaned)
+    return _NUMBER.sub(_number, cleaned)
+
+
+def _number(found: re.Match[str]) -> str:
+    kind, name, number = found.groups()
+    waiting = " waiting" if number == "…" else ""
+    return f'<span class="{kind}{waiting}" data-of="{name}">{number}</span>'
 
 
 @lru_cache(maxsize=2048)

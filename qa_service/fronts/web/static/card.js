@@ -101,6 +101,8 @@ export class Card {
 /** Fills the numbers that were measured into the text around the cards. */
 export function fill(article, numbers) {
   for (const span of article.querySelectorAll("[data-of]")) {
-    if (span.dataset.of in numbers) span.textContent = numbers[span.dataset.of];
+    if (!(span.dataset.of in numbers)) continue;
+    span.textContent = numbers[span.dataset.of];
+    span.classList.remove("waiting");
   }
 }

@@ -3,6 +3,11 @@ import { words } from "./words.js";
 
 const drawn = new Map();
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
+  (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
+  "replace(format(round(log(datum.value) / LN10), 'd'), '−', '⁻')",
+);
+const POWER = `!datum.label || abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-9 || abs(log(datum.value)) < 8 ? datum.label : '10' + ${RAISED}`;
 let vega;
 
 /** Draws `spec` into `place`, in the page's colours; says so where that fails. */
@@ -13,9 +18,8 @@ export async function draw(place, spec) {
     drawn.get(place)?.view.finalize();
     const canvas = document.createElement("div");
     place.replaceChildren(canvas);
-    const whole = spec.encoding?.column ? spec : { ...spec, width: "container", autosize: { type: "fit-x", contains: "padding" } };
-    const options = { renderer: "svg", actions: false, config: config(place) };
-    const { view } = await window.vegaEmbed(canvas, whole, options);
+    const options = { renderer: "svg", actions: false, logLevel: 1, config: config(place) };
+    const { view } = await window.vegaEmbed(canvas, sized(spec), options);
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;
@@ -36,6 +40,27 @@ dark.addEventListener("change", () => {
   for (const [place, { spec }] of drawn) draw(place, spec);
 });
 
+/** As wide as its place, unless it stands in columns; a row of words gets the height to read it. */
+function sized(spec) {
+  const { column, y } = spec.encoding ?? {};
+  if (column) return spec;
+  const words = y?.type === "nominal";
+  const autosize = words ? undefined : { type: "fit-x", contains: "padding" };
+  const layer = spec.layer?.map(decades);
+  return { ...decades(spec), width: "container", height: words ? { step: 18 } : spec.height, autosize, ...(layer && { layer }) };
+}
+
+/** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰. */
+function decades(unit) {
+  if (!unit.encoding) return unit;
+  const encoding = { ...unit.encoding };
+  for (const name of ["x", "y"]) {
+    const channel = encoding[name];
+    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER } };
+  }
+  return { ...unit, encoding };
+}
+
 function config(place) {
   const style = getComputedStyle(place);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -49,6 +74,7 @@ function config(place) {
     legend: { ...quiet, labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
     header: quiet,
     view: { stroke: null },
+    mark: { color: colour("--series").split(" ")[0] },
     line: { strokeWidth: 2 },
     text: { font, fill: colour("--ink"), color: colour("--ink") },
     range: { category: colour("--series").split(" ") },

@@ -42,6 +42,7 @@ export class Turn {
     this.reply = this.element.querySelector(".reply");
     this.reply.innerHTML = data.html;
     this.cards.clear();
+    if (!this.request.question && data.entry) this.element.querySelector(".asked").textContent = data.entry.question;
     this.context = data.context;
     this.about = { entry: data.entry?.id, lang: data.lang };
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));

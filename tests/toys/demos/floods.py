@@ -1,0 +1,20 @@
+"""Yields rows without end."""
+
+TITLE = {"zh": "floods", "en": "floods"}
+PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}
+COLUMNS = {"step": {"zh": "步", "en": "step"}, "value": {"zh": "值", "en": "value"}}
+METRICS = {"last": {"zh": "最后一个", "en": "the last"}}
+CHART = {
+    "mark": "line",
+    "encoding": {
+        "x": {"field": "step", "type": "quantitative"},
+        "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}},
+    },
+}
+
+
+def run(steps: int = 3):
+    step = 0
+    while True:
+        step += 1
+        yield {"step": step, "value": 1.0}
