@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
 
 
 def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
-    from qa_service.app import fronts, serve_command
+    from qa_service.app import fronts, own_commands
     from qa_service.settings import Settings
 
     parser = _Parser(prog="numstab", description="Questions about numerical stability, answered with live evidence.")
@@ -63,11 +63,11 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     for front in fronts():
         if hasattr(front, "add_commands"):
             front.add_commands(commands)
-    serve_command(commands)
+    own_commands(commands)
     arguments = parser.parse_args(argv)
     settings = Settings.from_env(env)
-    if hasattr(arguments, "serve"):
-        return int(arguments.serve(arguments, settings))
+    if hasattr(arguments, "settled"):
+        return int(arguments.settled(arguments, settings))
     from qa_service.lab import ONE_SHOT, SERVER
     from qa_service.service import build
 

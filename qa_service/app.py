@@ -44,14 +44,26 @@ def create_app(service: "Service", settings: Settings) -> "FastAPI":
     return app
 
 
-def serve_command(parsers: Any) -> None:
-    """Adds `serve`."""
+def own_commands(parsers: Any) -> None:
+    """Adds `serve` and `prepare`, which concern every front."""
+    parsers.add_parser("prepare", help="build what is built once").set_defaults(settled=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
     parser.add_argument("--workers", default="1", help="processes (default 1)")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
-    parser.set_defaults(serve=_serve)
+    parser.set_defaults(settled=_serve)
+
+
+def _prepare(_arguments: Namespace, settings: Settings) -> int:
+    """Builds every cache, so that the first question waits for none."""
+    from qa_service.service import build
+
+    build(settings).index.search("nan")
+    for front in fronts():
+        if hasattr(front, "prepare"):
+            front.prepare(settings)
+    return 0
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""The terminal: ask, run, entries, experiments, check, prepare."""
+"""The terminal: ask, run, entries, experiments, check."""
 
 from typing import Any
 

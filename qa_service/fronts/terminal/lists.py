@@ -1,4 +1,4 @@
-"""numstab entries, experiments: what there is. numstab prepare: build the caches ahead of the first question."""
+"""numstab entries, experiments: what there is."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from qa_service.service import Service
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `entries`, `experiments` and `prepare`."""
+    """Adds `entries` and `experiments`."""
     for name, about, function in (
         ("entries", "list the knowledge base", entries),
         ("experiments", "list what can be measured", experiments),
@@ -20,7 +20,6 @@ def add_commands(parsers: Any) -> None:
         options.add_lang(parser)
         options.add_json(parser)
         parser.set_defaults(carry_out=function)
-    parsers.add_parser("prepare", help="build the index and its cache now").set_defaults(carry_out=prepare, lang=None)
 
 
 def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
@@ -40,12 +39,6 @@ def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
         return options.DONE
     rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in listed]
     return _table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)
-
-
-def prepare(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Builds the index, so that the first question does not wait for it."""
-    service.index.search("nan")
-    return options.DONE
 
 
 def _table(lang: Lang, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int:

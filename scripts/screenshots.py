@@ -1,0 +1,80 @@
+"""The README's pictures: the page with a real answer, in both languages. Run by `make screenshots`."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+QUESTIONS = {"en": "What happens when 100 factors of 1.5 are multiplied?", "zh": "100 个 1.5 连乘会怎样？"}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def main() -> int:
+    """Starts the service on a free port, asks, waits for the evidence, takes the pictures."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "NUMSTAB_CACHE": folder, "NUMSTAB_DATA": folder}
+        command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
+        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                wait_for(f"http://127.0.0.1:{port}/readyz")
+                PICTURES.mkdir(parents=True, exist_ok=True)
+                for lang, question in QUESTIONS.items():
+                    picture(f"http://127.0.0.1:{port}/?lang={lang}", question, PICTURES / f"page-{lang}.png")
+            finally:
+                server.terminate()
+    return 0
+
+
+def picture(address: str, question: str, path: Path) -> None:
+    """One page at 1280 px, from the question to the first chart."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1720})
+        page.goto(address)
+        page.locator("textarea").first.fill(question)
+        page.keyboard.press("Enter")
+        page.locator("svg.marks").nth(1).wait_for(timeout=60_000)
+        page.evaluate("window.scrollTo(0, 0)")
+        page.screenshot(path=path)
+        browser.close()
+    print(path)
+
+
+def chromium() -> str:
+    """The distribution's browser."""
+    found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if found is None:
+        sys.exit("no Chromium on this machine; scripts/browser.sh says how to get one")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str, seconds: float = 60) -> None:
+    """Until the address answers 200."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310  # our own address, built above
+                return
+        except OSError:
+            time.sleep(0.2)
+    sys.exit(f"{address} did not answer within {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
