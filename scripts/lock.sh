@@ -17,4 +17,4 @@ lock() { # the lock to write, then the dependency groups in it
         $skip pyproject.toml "$@" -o "$out"
 }
 lock requirements.lock --group install
-lock requirements-dev.lock --group install --group dev
+lock requirements-dev.lock --group install --group dev --constraint requirements.lock

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qa_service.index import Index
-from qa_service.lab import Lab
+from qa_service.lab import SERVER, Lab
 from qa_service.library import Library
 from qa_service.model import Experiment, Run
 from qa_service.parameters import complete
@@ -73,7 +73,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def service(settings: Settings) -> Service:
     """The real thing."""
-    return build(settings)
+    return build(settings, warm=SERVER)
 
 
 @pytest.fixture

@@ -178,5 +178,5 @@ def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
     )  # fmt: skip
     assert done.returncode == status
     assert "tests/test_web.py" in done.stderr
-    assert "apt-get install chromium" in done.stderr
+    assert "apt-get install chromium fontconfig fonts-noto-cjk" in done.stderr
     assert "brew install" in done.stderr
