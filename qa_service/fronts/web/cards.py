@@ -17,7 +17,6 @@ from qa_service.model import (
     Lang,
     Parameter,
     Params,
-    Quantity,
     Status,
     Value,
 )
@@ -25,6 +24,8 @@ from qa_service.parameters import complete, describe
 
 MOST_ROWS = 400
 """Rows of the data table on the page; the API gives all of them."""
+MOST_METRICS = 9
+"""Metrics beside the chart; the others are one click away."""
 _SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 
 
@@ -65,7 +66,6 @@ def card(
     values = own if params is None else params
     changed = on_the_wire(dict(values)) != on_the_wire(own)
     return {
-        "entry": entry.id,
         "block": block.id,
         "slug": experiment.slug,
         "title": experiment.title[lang],
@@ -142,15 +142,21 @@ def _claims(
 def _metrics(
     entry: Entry, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> dict[str, list[dict[str, Any]]]:
-    """Those that a claim or the text speaks of, and the others."""
-    spoken = {claim.metric for claim in block.claims}
-    spoken |= set(re.findall(rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]", entry.answer[lang]))
-    sorted_out: dict[str, list[dict[str, Any]]] = {"spoken": [], "others": []}
-    for name, value in evidence.run.measured.items() if evidence else ():
-        about: Quantity = experiment.metrics[name]
-        row = {"name": name, "title": about.title[lang], "unit": unit(about.unit, lang), "value": figure(value, lang)}
-        sorted_out["spoken" if name in spoken else "others"].append(row)
-    return sorted_out
+    """All of them, and the few to show at once: first those of the claims, then those the text speaks of."""
+    measured = evidence.run.measured if evidence else {}
+    rows = {
+        name: {
+            "name": name,
+            "title": experiment.metrics[name].title[lang],
+            "unit": unit(experiment.metrics[name].unit, lang),
+            "value": figure(value, lang),
+        }
+        for name, value in measured.items()
+    }
+    of_claims = [claim.metric for claim in block.claims]
+    of_text = re.findall(rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]", entry.answer[lang])
+    spoken = [name for name in dict.fromkeys(of_claims + of_text) if name in rows]
+    return {"spoken": [rows[name] for name in spoken[:MOST_METRICS]], "all": list(rows.values())}
 
 
 def _table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:

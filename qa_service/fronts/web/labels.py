@@ -38,6 +38,7 @@ LABELS = {
         "The service cannot be reached. Your question is kept; see that the service is running, then try again.",
     ),
     "not_understood": Text("服务的答复无法识别。请再试一次。", "The reply made no sense. Please try again."),
+    "drawing": Text("正在画图……", "Drawing the chart …"),
     "no_chart": Text(
         "图没能画出来；数据表里有同样的数。", "The chart could not be drawn; the data table has the same numbers."
     ),
@@ -59,14 +60,13 @@ LABELS = {
         "Each experiment below can be run again at any time. "
         "An ellipsis is a number not measured yet; running fills it in.",
     ),
-    "params": Text("参数", "Parameters"),
     "seed": Text("随机种子", "seed"),
     "die": Text("换一个随机种子", "Roll another seed"),
     "run": Text("运行", "Run"),
     "run_again": Text("再运行一次", "Run again"),
     "run_all": Text("全部现场测一遍", "Measure everything now"),
     "running": Text("运行中", "Running"),
-    "rows": Text("行", "rows"),
+    "row": Text("第 {} 行", "row {}"),
     "claims": Text("断言", "Claims"),
     "measured": Text("测得", "measured"),
     "claimed": Text("断言", "claimed"),
@@ -79,11 +79,9 @@ LABELS = {
     "not_visible": Text("在这组参数下看不到这条断言。", "With these parameters the claim is not visible."),
     "restore": Text("恢复词条的参数", "Restore the entry’s parameters"),
     "chart": Text("图：", "Chart: "),
-    "metrics": Text("指标", "Metrics"),
     "all_metrics": Text("全部指标", "All metrics"),
     "metric": Text("指标", "metric"),
     "value": Text("数值", "value"),
-    "unit": Text("单位", "unit"),
     "data": Text("数据", "Data"),
     "first_rows": Text("只列出前", "Shown are the first"),
     "receipt": Text("收据", "Receipt"),
@@ -106,8 +104,6 @@ LABELS = {
     ),
     "item": Text("第 {} 题", "Item {}"),
     "closing_remark": Text("结语", "Closing remark"),
-    "experiments": Text("实验", "experiments"),
-    "claims_count": Text("断言", "claims"),
     # when something is wrong
     "wrong": Text("打不开这一页", "This page cannot be shown"),
     "bad_lang": Text(
@@ -147,7 +143,8 @@ EXAMPLES = {
 }
 
 _FOR_SCRIPTS = (
-    "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "no_chart", "retry", "rows",
+    "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
+    "no_chart",
 )  # fmt: skip
 
 

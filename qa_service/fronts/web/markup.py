@@ -57,6 +57,7 @@ def to_html(markdown: str) -> str:
         link_rel="noopener noreferrer",
         filter_style_properties={"text-align"},
         clean_content_tags=set(),
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
     )
     return _NUMBER.sub(_number, cleaned)
 

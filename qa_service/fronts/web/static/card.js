@@ -29,7 +29,7 @@ export class Card {
   row() {
     const count = this.element.querySelector(".state .count");
     this.rows += 1;
-    if (count) count.textContent = ` · ${this.rows} ${words.rows}`;
+    if (count) count.textContent = ` · ${words.row.replace("{}", this.rows)}`;
   }
 
   finished(data) {
@@ -40,7 +40,7 @@ export class Card {
     forget();
     const place = this.element.querySelector(".chart");
     if (reserved) place.style.minHeight = `${reserved}px`;
-    if (data.rows.length) draw(place, data.chart);
+    if (data.rows.length > (data.status === "ran" ? 0 : 1)) draw(place, data.chart);
     else place.remove();
     if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
     this.measured(data.shown);
@@ -86,8 +86,20 @@ export class Card {
   #busy(busy) {
     this.rows = 0;
     this.element.classList.toggle("busy", busy);
-    this.element.querySelector("progress").hidden = !busy;
-    if (busy) this.element.querySelector("progress").removeAttribute("value");
+    const progress = this.element.querySelector("progress");
+    progress.hidden = !busy;
+    progress.removeAttribute("value");
+    const state = this.element.querySelector(".state");
+    if (busy && !this.before) {
+      this.before = { state, now: state.cloneNode() };
+      this.before.now.className = "state running";
+      this.before.now.innerHTML = "<span></span><span class=count></span>";
+      this.before.now.firstChild.textContent = words.running;
+      state.replaceWith(this.before.now);
+    } else if (!busy && this.before) {
+      if (this.before.now.isConnected) this.before.now.replaceWith(this.before.state);
+      this.before = null;
+    }
   }
 
   #clicked(event) {

@@ -12,6 +12,7 @@ let vega;
 
 /** Draws `spec` into `place`, in the page's colours; says so where that fails. */
 export async function draw(place, spec) {
+  place.textContent = words.drawing;
   try {
     await (vega ??= import("/static/vega.js"));
     if (!place.isConnected) return;
@@ -44,10 +45,11 @@ dark.addEventListener("change", () => {
 function sized(spec) {
   const { column, y } = spec.encoding ?? {};
   if (column) return spec;
-  const words = y?.type === "nominal";
-  const autosize = words ? undefined : { type: "fit-x", contains: "padding" };
+  const lines = new Set(spec.data?.values.map((row) => row[y?.field])).size;
+  const height = y?.type === "nominal" ? 18 * lines : spec.height;
+  const autosize = { type: "fit-x", contains: "padding" };
   const layer = spec.layer?.map(decades);
-  return { ...decades(spec), width: "container", height: words ? { step: 18 } : spec.height, autosize, ...(layer && { layer }) };
+  return { ...decades(spec), width: "container", height, autosize, ...(layer && { layer }) };
 }
 
 /** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰. */
@@ -71,7 +73,7 @@ function config(place) {
     background: "transparent",
     font,
     axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal" },
-    legend: { ...quiet, labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
+    legend: { ...quiet, orient: "top", labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
     header: quiet,
     view: { stroke: null },
     mark: { color: colour("--series").split(" ")[0] },
