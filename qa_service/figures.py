@@ -8,7 +8,8 @@ from qa_service.model import Lang
 Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS = {
-    "step": "步", "epoch": "轮", "unit": "个单元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本", "sd": "倍标准差",
+    "step": "步", "epoch": "轮", "unit": "个神经元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本",
+    "sd": "倍标准差",
 }  # fmt: skip
 _NEVER = {"zh": "（没有）", "en": "(none)"}
 

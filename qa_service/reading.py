@@ -11,6 +11,10 @@ from qa_service.model import Lang, Value
 
 LONGEST = 20_000
 """Characters of a question that we accept."""
+_ELLIPTIC = re.compile(
+    r"^(?:那|換成|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
+    r"|呢\s*[?？]?$|\binstead\b"
+)
 _HEAD, _TAIL = 600, 300
 """Characters of a long paste that are matched: the encoder's time grows with length, and people ask first or last."""
 
@@ -22,6 +26,16 @@ class Reading:
     text: str
     lang: Lang
     params: dict[str, Value]
+
+    @property
+    def elliptic(self) -> bool:
+        """Whether it only makes sense after another question: "and in float16?", "那换成加法呢"."""
+        return bool(_ELLIPTIC.search(self.text.lower()))
+
+    @property
+    def short(self) -> bool:
+        """A remark rather than a question of its own."""
+        return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text)) <= 8
 
 
 def read(question: str, lang: Lang | None = None) -> Reading:
@@ -84,6 +98,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("x", "n"),
     ),
     (rf"{_COUNT}\s*{_TIMES}\s*({_NUMBER})", ("n", "x")),
+    (rf"^\D{{0,6}}{_COUNT}\s*(?:个|次)\s*(?:的话)?\s*呢?\s*[?？]?$", ("n",)),
     (rf"{_COUNT}\s*(?:-|\s)?(?:hidden\s*)?(?:layers?|层)", ("layers",)),
     (rf"(?:depth|layers?|深度|层数)\s*(?:=|:|of|is|为|是)?\s*{_COUNT}", ("layers",)),
     (rf"(?:width|宽度?)\s*(?:=|:|of|is|为|是)?\s*{_COUNT}", ("width",)),

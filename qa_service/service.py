@@ -10,37 +10,32 @@ from ulid import ULID
 
 from qa_service.embedder import load_embedder
 from qa_service.errors import BadField, BadParameter
+from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.index import Index
 from qa_service.lab import ONE_SHOT, Lab
 from qa_service.library import Library
 from qa_service.model import (
     Answer,
-    Answered,
     AnswerStatus,
     Claim,
-    Done,
     Entry,
-    Event,
     Evidence,
     EvidenceBlock,
     Experiment,
-    Finished,
     Match,
-    Measuring,
     Params,
     Request,
     Run,
-    Started,
     Text,
     Value,
-)  # fmt: skip
+)
 from qa_service.parameters import clamp, complete, unknown_parameter
-from qa_service.reading import read
+from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
 MATCHES = 5
-_TOO_CLOSE = 0.02
+_TOO_CLOSE, _CLEAR = 0.02, 0.8
 Stopped = Callable[[], bool]
 
 
@@ -62,12 +57,13 @@ class Service:
         matches = self.index.search(reading.text, MATCHES) if reading and (named is None or request.question) else ()
         if named is not None:
             matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
-        elif before is not None:
-            matches = self._with_context(matches, before)
+        elif before is not None and reading is not None:
+            matches = self._with_context(matches, before, reading)
         best = matches[0]
         status = AnswerStatus.ANSWERED if named else self._status(matches)
         entry = best.entry if status is AnswerStatus.ANSWERED else None
-        earlier = dict(request.context.params) if request.context and entry is before else {}
+        follows = request.context and entry and (entry is before or (reading is not None and reading.elliptic))
+        earlier = dict(request.context.params) if request.context and follows else {}
         read_params = earlier | (reading.params if reading else {})
         blocks = _blocks(entry, request) if entry else ()
         _check_known(self.lab, blocks, request.params)
@@ -145,9 +141,10 @@ class Service:
             return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
         return AnswerStatus.ANSWERED
 
-    def _with_context(self, matches: tuple[Match, ...], before: Entry) -> tuple[Match, ...]:
-        """A follow-up that matches nothing by itself ("and with addition?") stays with the entry before it."""
-        if matches[0].score >= self.threshold:
+    def _with_context(self, matches: tuple[Match, ...], before: Entry, reading: Reading) -> tuple[Match, ...]:
+        """A follow-up that changes a parameter, or matches nothing by itself, stays with the entry before it."""
+        changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
+        if matches[0].score >= self.threshold and not changes:
             return matches
         own = next((match for match in matches if match.entry.id == before.id), None)
         score = max(self.threshold, matches[0].score, own.score if own else 0.0)

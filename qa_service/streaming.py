@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError
+from qa_service.events import Event
 from qa_service.lab import Stopped
-from qa_service.model import Event, Lang
+from qa_service.model import Lang
 from qa_service.reading import language as question_language
 
 if TYPE_CHECKING:

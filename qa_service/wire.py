@@ -5,37 +5,16 @@ Floats that JSON cannot say are "Infinity", "-Infinity" and "NaN"; null means th
 
 import os
 import platform
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from qa_service import chart, prose
-from qa_service.errors import BadField
+from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import on_the_wire
-from qa_service.model import (
-    LANGS,
-    Answer,
-    Answered,
-    Claim,
-    Context,
-    Done,
-    Entry,
-    Event,
-    Evidence,
-    Experiment,
-    Finished,
-    Lang,
-    Measuring,
-    Request,
-    Started,
-    Text,
-    Value,
-)  # fmt: skip
+from qa_service.model import LANGS, Answer, Claim, Entry, Evidence, Experiment, Lang, Text
 from qa_service.parameters import schema
 
 JSON = dict[str, Any]
-_REQUEST = ("question", "lang", "params", "seed", "entry", "blocks", "run", "context")
-_LARGEST_SEED = 2**63 - 1
 
 
 def answer(one: Answer) -> JSON:
@@ -180,97 +159,6 @@ def lecture(one: Entry, lang: Lang) -> JSON | None:
 def machine() -> str:
     """What ran it, as far as it can matter to the numbers."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
-
-
-def read_request(data: Any) -> Request:
-    """A request from JSON; raises `BadField`, which names the field and what is allowed."""
-    if not isinstance(data, Mapping):
-        raise _wrong("body", "一个 JSON 对象", "a JSON object")
-    for name in data:
-        if name not in _REQUEST:
-            allowed = ", ".join(_REQUEST)
-            raise _wrong(str(name)[:60], f"下列字段之一：{allowed}", f"one of the fields {allowed}")
-    return Request(
-        question=_question(data),
-        lang=read_lang(data.get("lang")),
-        params=read_params(data.get("params", {})),
-        seed=read_seed(data.get("seed", 0)),
-        entry=_id(data.get("entry"), "entry"),
-        blocks=_ids(data.get("blocks"), "blocks"),
-        run=_bool(data.get("run", True), "run"),
-        context=_context(data.get("context")),
-    )
-
-
-def read_lang(value: Any, field: str = "lang") -> Lang | None:
-    """zh, en or nothing."""
-    if value is None:
-        return None
-    for lang in LANGS:
-        if value == lang:
-            return lang
-    raise _wrong(field, "zh 或 en", "zh or en")
-
-
-def read_seed(value: Any) -> int:
-    """A seed that torch takes."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_SEED:
-        return value
-    raise _wrong("seed", f"0 到 {_LARGEST_SEED} 的整数", f"an integer from 0 to {_LARGEST_SEED}")
-
-
-def read_params(value: Any, field: str = "params") -> dict[str, Value]:
-    """Names with numbers, words or booleans; whether they fit is for the experiment to say."""
-    if isinstance(value, Mapping) and len(value) <= 50:
-        simple = all(
-            isinstance(name, str) and isinstance(each, int | float | str | bool) for name, each in value.items()
-        )
-        if simple and all(len(name) <= 100 for name in value):
-            return dict(value)
-    raise _wrong(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")
-
-
-def _question(data: Mapping[str, Any]) -> str:
-    question = data.get("question", "" if data.get("entry") else None)
-    if not isinstance(question, str):
-        raise _wrong("question", "一段文字", "a text")
-    return question
-
-
-def _id(value: Any, field: str) -> str | None:
-    if value is None or (isinstance(value, str) and 0 < len(value) <= 100):
-        return value
-    raise _wrong(field, "词条编号", "the id of an entry")
-
-
-def _ids(value: Any, field: str) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) <= 20 and all(isinstance(each, str) for each in value):
-        return tuple(value)
-    raise _wrong(field, "证据块编号的列表", "a list of ids of evidence blocks")
-
-
-def _bool(value: Any, field: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _wrong(field, "true 或 false", "true or false")
-
-
-def _context(value: Any) -> Context | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or set(value) - {"entry", "params", "lang"}:
-        raise _wrong("context", "上一个回答里的 context，原样送回", "the context of the answer before, as it came")
-    entry_id = _id(value.get("entry"), "context.entry")
-    lang = read_lang(value.get("lang"), "context.lang")
-    if entry_id is None:
-        raise _wrong("context.entry", "词条编号", "the id of an entry")
-    return Context(entry=entry_id, params=read_params(value.get("params", {}), "context.params"), lang=lang or "en")
-
-
-def _wrong(field: str, zh: str, en: str) -> BadField:
-    return BadField(zh=f"字段 {field} 有误：应当是{zh}", en=f"the field {field} is wrong: expected {en}", field=field)
 
 
 def _entry_in_short(one: Entry, lang: Lang) -> JSON:

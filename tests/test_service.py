@@ -4,18 +4,8 @@ import pytest
 
 from qa_service import chart, prose, wire
 from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
-from qa_service.model import (
-    Answered,
-    AnswerStatus,
-    Context,
-    Done,
-    Finished,
-    Measuring,
-    Request,
-    Started,
-    Status,
-    Verdict,
-)  # fmt: skip
+from qa_service.events import Answered, Done, Finished, Measuring, Started
+from qa_service.model import AnswerStatus, Context, Request, Status, Verdict
 
 
 def test_text_first_then_evidence(toy_service):
@@ -109,6 +99,35 @@ def test_a_follow_up_keeps_its_context(toy_service):
     assert answer.entry is not None
     assert answer.entry.id == "counting"
     assert answer.evidence[0].params["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "entry", "params"),
+    [
+        ("100 个 1.5 连乘会怎样", "那换成加法呢", "multiply-vs-add", {"n": 100, "x": 1.5, "op": "add"}),
+        ("100 个 1.5 连乘会怎样", "那 300 个呢？", "multiply-vs-add", {"n": 300, "x": 1.5, "op": "multiply"}),
+        ("multiply 1.25 80 times", "what about bf16?", "multiply-vs-add", {"n": 80, "x": 1.25, "dtype": "bfloat16"}),
+        ("可以用 relu 拟合 x^2 吗", "换成 x^3 呢", "relu-fits-curves", {"target": "x^3"}),
+    ],
+)
+def test_a_follow_up_that_changes_a_parameter_stays(service, first, then, entry, params):
+    """The same entry with the new value; what was said before still counts."""
+    before = service.ask(Request(question=first))
+    assert before.entry is not None
+    context = Context(entry=before.entry.id, params=before.params, lang=before.lang)
+    answer = service.ask(Request(question=then, context=context))
+    assert answer.entry is not None
+    assert answer.entry.id == entry
+    assert params.items() <= answer.params.items()
+
+
+def test_a_new_question_leaves_the_context(service):
+    """A question that stands by itself is not drawn to the one before."""
+    context = Context(entry="multiply-vs-add", params={"n": 100}, lang="en")
+    answer = service.ask(Request(question="are gamma and beta of batch norm needed at all", context=context))
+    assert answer.entry is not None
+    assert answer.entry.id == "constant-variance-and-batch-norm"
+    assert answer.params == {}
 
 
 def test_nonfinite_values_are_marked_in_the_chart(toy, lab):

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qa_service import wire
+from qa_service import incoming, wire
 from qa_service.errors import BadField
-from qa_service.model import Event, Finished, Lang, Request
+from qa_service.events import Event, Finished
+from qa_service.model import Lang, Request
 from qa_service.service import Service
 from qa_service.settings import Settings
 
@@ -31,7 +32,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
 
     async def asked(http: HttpRequest) -> Request:
-        return wire.read_request(await read_json(http))
+        return incoming.read_request(await read_json(http))
 
     async def answering(request: Annotated[Request, Depends(asked)]) -> tuple[Lang, Event, AsyncIterator[Event]]:
         events = pump(lambda stopped: service.stream(request, stopped))
@@ -44,8 +45,8 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             raise BadField(
                 zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body"
             )
-        params, seed = wire.read_params(body.get("params", {})), wire.read_seed(body.get("seed", 0))
-        lang = wire.read_lang(body.get("lang")) or language(http)
+        params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
+        lang = incoming.read_lang(body.get("lang")) or language(http)
         events = pump(lambda stopped: service.run(slug, params, seed, stopped))
         return lang, await anext(events), events
 

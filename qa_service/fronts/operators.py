@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qa_service.model import Done, Event, Finished
+from qa_service.events import Done, Event, Finished
 from qa_service.service import Service
 from qa_service.settings import Settings
 

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from qa_service import wire
+from qa_service import incoming, wire
 from qa_service.errors import BadField, NumstabError
+from qa_service.events import Answered, Done, Finished
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, Answered, AnswerStatus, Context, Done, Evidence, Finished, Lang, Request, Status
+from qa_service.model import Answer, AnswerStatus, Context, Evidence, Lang, Request, Status
 from qa_service.service import Service
 
 
@@ -45,7 +46,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
             en='there is no question. For example: numstab ask "why is my loss nan?"',
             field="question",
         )
-    request = wire.read_request({"question": arguments.question or "", **fixed})
+    request = incoming.read_request({"question": arguments.question or "", **fixed})
     if request.entry and not request.lang and not request.question:
         request = replace(request, lang=lang)
     if arguments.json:
@@ -130,9 +131,9 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
     given = {name: value for name, value in fixed.items() if value is not None}
     given |= {name: asked[name] for name in ("params", "seed", "entry", "run", "context") if name in asked}
-    request = wire.read_request({**given, "question": turns[0]})
+    request = incoming.read_request({**given, "question": turns[0]})
     for turn in turns[1:]:
         before = service.ask(replace(request, run=False))
         context = before.entry and Context(entry=before.entry.id, params=before.params, lang=before.lang)
-        request = replace(wire.read_request({**given, "question": turn}), context=context or None)
+        request = replace(incoming.read_request({**given, "question": turn}), context=context or None)
     return service.answer(request)

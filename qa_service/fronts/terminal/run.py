@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from qa_service import wire
+from qa_service.events import Finished
 from qa_service.fronts.terminal import options
-from qa_service.model import Finished, Lang, Status
+from qa_service.model import Lang, Status
 from qa_service.service import Service
 
 

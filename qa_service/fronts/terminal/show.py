@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service import chart, prose
+from qa_service.events import Event, Measuring, Started
 from qa_service.figures import shown, unit
-from qa_service.model import Answer, Event, Evidence, Lang, Measuring, Row, Started, Status, Verdict
+from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
 
 T = TypeVar("T")
 _WORDS = {

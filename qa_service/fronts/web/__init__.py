@@ -14,3 +14,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.fronts.web.routes import routes
 
     return routes(service, settings.cache)
+
+
+def prepare(settings: Settings) -> None:
+    """The chart bundle, which takes some ten seconds the first time."""
+    from qa_service.fronts.web.bundle import vega_bundle
+
+    vega_bundle(settings.cache)

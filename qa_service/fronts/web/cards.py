@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qa_service import wire
-from qa_service.figures import on_the_wire, shown
-from qa_service.fronts.web.labels import unit
+from qa_service.figures import on_the_wire, shown, unit
 from qa_service.model import (
     Entry,
     Evidence,

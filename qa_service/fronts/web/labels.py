@@ -114,17 +114,6 @@ LABELS = {
     "back": Text("回到提问", "Back to asking"),
 }
 
-UNITS = {
-    "step": Text("步", "step"),
-    "epoch": Text("轮", "epoch"),
-    "layer": Text("层", "layer"),
-    "unit": Text("个神经元", "unit"),
-    "sample": Text("个样本", "sample"),
-    "bit": Text("位", "bits"),
-    "terms": Text("项", "terms"),
-    "sd": Text("个标准差", "sd"),
-}
-
 EXAMPLES = {
     "zh": (
         "100 个 1.5 连乘会怎样？",
@@ -156,8 +145,3 @@ def labels(lang: Lang) -> dict[str, str]:
 def for_scripts(lang: Lang) -> dict[str, str]:
     """The few words that scripts write; all others are in the HTML they receive."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}
-
-
-def unit(name: str, lang: Lang) -> str:
-    """A unit in words; nothing for a bare number."""
-    return "" if name == "1" else UNITS[name][lang] if name in UNITS else name

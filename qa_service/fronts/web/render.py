@@ -11,23 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service import prose, wire
+from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
-from qa_service.model import (
-    LANGS,
-    Answer,
-    Answered,
-    Done,
-    Entry,
-    Event,
-    EvidenceBlock,
-    Experiment,
-    Finished,
-    Lang,
-    Measuring,
-    Started,
-    Text,
-)  # fmt: skip
+from qa_service.model import LANGS, Answer, Entry, EvidenceBlock, Experiment, Lang, Text
 
 _FOLDER = Path(__file__).resolve().parent
 _PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from qa_service import wire
 from qa_service.errors import BadRequest
+from qa_service.events import Answered, Event
 from qa_service.fronts.web import assets, render
 from qa_service.fronts.web.labels import EXAMPLES
-from qa_service.model import LANGS, Answered, Event, Lang
+from qa_service.model import LANGS, Lang
 from qa_service.service import Service
 from qa_service.streaming import problem, pump, read_json
 
@@ -71,7 +71,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang))
 
     async def asked(http: Request) -> tuple[Answered, AsyncIterator[Event]]:
-        request = wire.read_request(await read_json(http))
+        request = incoming.read_request(await read_json(http))
         events = pump(lambda stopped: service.stream(request, stopped))
         first = await anext(events)  # an error in here still becomes a status
         assert isinstance(first, Answered)
