@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from qa_service import incoming
 from qa_service.errors import BadRequest
 from qa_service.events import Answered, Event
 from qa_service.fronts.web import assets, render
