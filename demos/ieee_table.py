@@ -51,6 +51,7 @@ METRICS = {
     "grad_where_log": {"zh": "where(t > 0, log t, 0) 在 0 的导数", "en": "derivative of where(t > 0, log t, 0) at 0"},
     "grad_abs": {"zh": "|t| 在 0 的导数", "en": "derivative of |t| at 0"},
 }
+WORDS = {"finite": {"zh": "有限", "en": "finite"}}
 CHART = {
     "mark": {"type": "rect"},
     "encoding": {

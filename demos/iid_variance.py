@@ -52,6 +52,15 @@ METRICS = {
         "en": "not identical: distance from its exact value",
     },
 }
+WORDS = {
+    "iid normal": {"zh": "独立同分布，正态", "en": "iid normal"},
+    "iid uniform": {"zh": "独立同分布，均匀", "en": "iid uniform"},
+    "not identical": {"zh": "独立，不同分布", "en": "independent, not identical"},
+    "uncorrelated": {"zh": "不相关，不独立", "en": "uncorrelated, not independent"},
+    "correlated": {"zh": "相关", "en": "correlated"},
+    "shifted": {"zh": "均值不为 0", "en": "mean not 0"},
+    "depends on x": {"zh": "与 x 有关", "en": "depends on x"},
+}
 CHART = {
     "mark": {"type": "bar"},
     "encoding": {

@@ -60,6 +60,20 @@ METRICS = {
     "skew_ratio": {"zh": "偏斜的指数与正态的每层倍数之比", "en": "gain of the skewed law over the normal one"},
     "theory_log_noise": {"zh": "ln 倍数的随机误差，理论值", "en": "chance error of ln gain in theory"},
 }
+WORDS = {
+    "normal": {"zh": "正态", "en": "normal"},
+    "uniform": {"zh": "均匀", "en": "uniform"},
+    "Laplace": {"zh": "拉普拉斯", "en": "Laplace"},
+    "truncated normal": {"zh": "截断正态", "en": "truncated normal"},
+    "Student t3": {"zh": "t 分布，自由度 3", "en": "Student t3"},
+    "10 % non-zero": {"zh": "一成非零", "en": "10 % non-zero"},
+    "Exp(1) − 1": {"zh": "指数分布减 1", "en": "Exp(1) − 1"},
+    "orthogonal": {"zh": "正交", "en": "orthogonal"},
+    "Cauchy": {"zh": "柯西", "en": "Cauchy"},
+    "mean 0.5": {"zh": "均值 0.5", "en": "mean 0.5"},
+    "constant": {"zh": "常数", "en": "constant"},
+    "rank 1": {"zh": "秩 1", "en": "rank 1"},
+}
 CHART = {
     "mark": {"type": "line", "point": False},
     "encoding": {

@@ -54,6 +54,7 @@ METRICS = {
     "rescaling_shift": {"zh": "换一种写法后 log10 损失的平均变化", "en": "mean change of log10 loss after rescaling"},
     "forwards": {"zh": "每张图的前向次数", "en": "forward passes per map"},
 }
+WORDS = {"plain": {"zh": "普通网络", "en": "plain"}, "skip": {"zh": "残差网络", "en": "residual"}}
 CHART = {
     "mark": {"type": "rect"},
     "encoding": {

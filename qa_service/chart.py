@@ -13,6 +13,7 @@ from qa_service.model import Cell, Experiment, Lang, Row
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _SHAPES = {"inf": "triangle-up", "-inf": "triangle-down", "nan": "cross", "0": "triangle-down", "<0": "triangle-down"}
+_LABELS = {"color": "legend", "strokeDash": "legend", "x": "axis", "y": "axis", "column": "header", "row": "header"}
 _AT_THE_TOP = ("inf", "nan")
 
 
@@ -89,9 +90,16 @@ def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...]
             encoding["title"] = None
         elif field in named:
             encoding["title"] = named[field]
-        if channel == "color" and folds and field == folds["as"][0]:
-            pairs = ", ".join(f"'{name}': '{_quoted(named.get(name, name))}'" for name in fields)
-            encoding["legend"] = {"labelExpr": f"({{{pairs}}})[datum.label] || datum.label", "orient": "top"}
+        labels: dict[str, str] = {}
+        if folds and field == folds["as"][0]:
+            labels = {name: named.get(name, name) for name in fields}
+        elif encoding.get("type") == "nominal":
+            labels = {word: text[lang] for word, text in experiment.words.items()}
+        if labels and channel in _LABELS:
+            pairs = ", ".join(f"'{_quoted(name)}': '{_quoted(label)}'" for name, label in labels.items())
+            shown = {"labelExpr": f"({{{pairs}}})[datum.label] || datum.label"}
+            place = _LABELS[channel]
+            encoding[place] = ({"orient": "top"} if place == "legend" else {}) | (encoding.get(place) or {}) | shown
 
 
 def _quoted(label: str) -> str:

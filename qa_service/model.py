@@ -181,7 +181,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What a demo file offers, read from its text without running it."""
+    """What a demo file offers, read from its text without running it. `words` are those that rows hold as values."""
 
     slug: str
     path: str
@@ -191,6 +191,7 @@ class Experiment:
     limits: tuple[Limit, ...]
     columns: Mapping[str, Quantity]
     metrics: Mapping[str, Quantity]
+    words: Mapping[str, Text]
     chart: Mapping[str, Any]
     source: str
     hash: str

@@ -57,10 +57,11 @@ class Service:
         matches = self.index.search(reading.text, MATCHES) if reading and (named is None or request.question) else ()
         if named is not None:
             matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
-        elif before is not None and reading is not None:
-            matches = self._with_context(matches, before, reading)
+        stays = before if named is None and before and reading and self._stays(matches, reading) else None
+        if stays is not None:
+            matches = _first(stays, matches, self.threshold)
         best = matches[0]
-        status = AnswerStatus.ANSWERED if named else self._status(matches)
+        status = AnswerStatus.ANSWERED if named or stays else self._status(matches)
         entry = best.entry if status is AnswerStatus.ANSWERED else None
         follows = request.context and entry and (entry is before or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}
@@ -141,15 +142,10 @@ class Service:
             return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
         return AnswerStatus.ANSWERED
 
-    def _with_context(self, matches: tuple[Match, ...], before: Entry, reading: Reading) -> tuple[Match, ...]:
-        """A follow-up that changes a parameter, or matches nothing by itself, stays with the entry before it."""
+    def _stays(self, matches: tuple[Match, ...], reading: Reading) -> bool:
+        """Whether a follow-up stays with the entry before it: it changes a parameter, or matches nothing by itself."""
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
-        if matches[0].score >= self.threshold and not changes:
-            return matches
-        own = next((match for match in matches if match.entry.id == before.id), None)
-        score = max(self.threshold, matches[0].score, own.score if own else 0.0)
-        stay = Match(entry=before, score=score, phrasing=own.phrasing if own else "")
-        return (stay, *(match for match in matches if match.entry.id != before.id))
+        return changes or matches[0].score < self.threshold
 
     def _plan(self, block: EvidenceBlock, read_params: Params, given: Params) -> tuple[dict[str, Value], list[Text]]:
         """The block's parameters: its own, then what the question says (clamped), then what the request sets."""
@@ -199,6 +195,13 @@ def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
                 field="blocks",
             )
     return tuple(block for block in entry.evidence if block.id in request.blocks)
+
+
+def _first(entry: Entry, matches: tuple[Match, ...], at_least: float) -> tuple[Match, ...]:
+    """The same matches with this entry before them all."""
+    own = next((match for match in matches if match.entry is entry), Match(entry=entry, score=0.0, phrasing=""))
+    score = max(at_least, own.score, matches[0].score if matches else 0.0)
+    return (replace(own, score=score), *(match for match in matches if match.entry is not entry))
 
 
 def _check_known(lab: Lab, blocks: tuple[EvidenceBlock, ...], given: Params) -> None:

@@ -12,7 +12,8 @@ from typing import Any, get_args
 from qa_service.errors import BadExperiment
 from qa_service.model import Experiment, Limit, Parameter, Quantity, Text, Value
 
-TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "CHART"}
+TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART"}
+_OPTIONAL = {"LIMITS", "WORDS"}
 _KINDS = {"int": "int", "float": "float", "bool": "bool"}
 
 
@@ -63,6 +64,7 @@ def read_experiment(path: Path) -> Experiment:
         ),
         columns=_quantities("COLUMNS", tables["COLUMNS"]),
         metrics=_quantities("METRICS", tables["METRICS"]),
+        words={word: _text(f"WORDS[{word!r}]", text) for word, text in tables.get("WORDS", {}).items()},
         chart=tables["CHART"],
         source=source,
         hash=hashlib.sha256(source.encode()).hexdigest(),
@@ -77,7 +79,7 @@ def _tables(tree: ast.Module) -> dict[str, Any]:
                 tables[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
                 raise _Problem(node.lineno, f"{node.targets[0].id} to be a plain literal") from None
-    missing = TABLES - {"LIMITS"} - tables.keys()
+    missing = TABLES - _OPTIONAL - tables.keys()
     if missing:
         raise _Problem(1, f"the table(s) {', '.join(sorted(missing))}")
     return tables

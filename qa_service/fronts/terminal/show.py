@@ -141,6 +141,7 @@ class Screen:
         plotext.plot_size(min(self._out.width, 90), 16)
         plotext.theme("clear")
         names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
+        names |= {word: text[self.lang] for word, text in evidence.experiment.words.items()}
         curves = [(label, points) for label, points in _curves(evidence.run.rows, x, fields, series, log) if points]
         for label, points in curves:
             heights = [math.log10(y) if log else y for _, y in points]  # a log axis of its own has unreadable ticks

@@ -162,13 +162,19 @@ def _table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dic
     if evidence is None or not evidence.run.rows:
         return None
     rows = evidence.run.rows
+
+    def cell(value: object) -> Figure:
+        return figure(
+            experiment.words[value][lang] if isinstance(value, str) and value in experiment.words else value, lang
+        )
+
     names = [name for name in experiment.columns if any(name in row for row in rows[:MOST_ROWS])]
     return {
         "columns": [
             {"title": experiment.columns[name].title[lang], "unit": unit(experiment.columns[name].unit, lang)}
             for name in names
         ],
-        "rows": [[figure(row.get(name), lang) if name in row else "" for name in names] for row in rows[:MOST_ROWS]],
+        "rows": [[cell(row[name]) if name in row else "" for name in names] for row in rows[:MOST_ROWS]],
         "total": len(rows),
     }
 
