@@ -37,10 +37,8 @@ ENV PATH=/app/bin:$PATH \
     NUMSTAB_DATA=/var/lib/numstab
 USER 10001
 WORKDIR /var/lib/numstab
-# The index, and the script that draws charts: then the root may be read-only.
-RUN numstab prepare \
- && python -c "import os, pathlib; from qa_service.fronts.web.bundle import vega_bundle; \
-vega_bundle(pathlib.Path(os.environ['NUMSTAB_CACHE']))"
+# The index, and the script that draws charts: no first reader waits for them.
+RUN numstab prepare
 EXPOSE 8000
 # no_proxy: a container often inherits the proxy of whoever started it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["env", "no_proxy=127.0.0.1", "python", "-c", \

@@ -60,7 +60,7 @@ def run(
     std: float = 1.0,
     dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float64",
 ) -> Generator[Row, None, Metrics]:
-    log_std = math.log(std) if std else -math.inf
+    log_std = math.log(abs(std)) if std else -math.inf  # the law of the entries is symmetric: −std is std
     rate = log_std + lyapunov(d)
     product = torch.eye(d, dtype=torch.float64)
     plain = torch.eye(d, dtype=getattr(torch, dtype))

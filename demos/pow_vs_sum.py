@@ -91,7 +91,10 @@ def overflow_in_theory(x: float, dtype: str) -> int | None:
         return 1 if math.isinf(x) else None
     if abs(x) <= 1:
         return None
-    return math.floor(math.log(torch.finfo(getattr(torch, dtype)).max) / math.log(abs(x))) + 1
+    largest = torch.finfo(getattr(torch, dtype)).max
+    n = math.floor(math.log(largest) / math.log(abs(x))) + 1
+    one_less = torch.tensor(abs(x), dtype=torch.float64) ** (n - 1)  # ln max of float64 is rounded up to 1024·ln 2
+    return n - 1 if one_less > largest else n
 
 
 def overflow_measured(x: float, dtype: str, limit: int = 10000) -> int | None:

@@ -1,9 +1,10 @@
 """Gradient descent on λx²/2 blows up exactly when lr > 2/λ, and it reaches inf one step before it reaches nan.
 
 The update x ← x − lr·(λx) starts at `x0` and is carried out in `dtype`, rounding after every operation; nothing is
-random. Each step multiplies x by 1 − lr·λ, so |x| grows exactly when r = |1 − lr·λ| > 1. The update lr·λ·x overflows
-first, in step 1 + ceil((ln max − ln(max(lr·λ, r, 1)·|x0|)) / ln r); one step later inf − inf gives nan, and the run
-stops there. The end of the run is also measured at 0.95, 1 and 1.05 times the critical rate, whatever `lr` is.
+random. Each step multiplies x by 1 − lr·λ, so |x| grows exactly when r = |1 − lr·λ| > 1. The gradient λx, the update
+lr·λ·x or x overflows first, in step 1 + ceil((ln max − ln(max(λ, lr·λ, r, 1)·|x0|)) / ln r); one step later inf − inf
+gives nan, and the run stops there. The end of the run is also measured at 0.95, 1 and 1.05 times the critical rate,
+whatever `lr` is.
 Source: the linear recurrence itself; Goodfellow, Bengio & Courville 2016, Deep Learning, ch. 4.3; IEEE 754-2019.
 """
 
@@ -102,11 +103,11 @@ def final_abs(x: Tensor, lr: float, lam: float, n: int) -> float:
 
 
 def first_inf_in_theory(start: Tensor, lr: float, lam: float) -> int | None:
-    """The step in which lr·λ·x or x overflows; None where x does not grow, or the start is 0, inf or nan."""
+    """The step in which λx, lr·λ·x or x overflows; None where x does not grow, or the start is 0, inf or nan."""
     factor, origin = abs(1 - lr * lam), start.abs().item()
     if factor <= 1 or origin == 0 or not math.isfinite(origin):
         return None
-    room = math.log(torch.finfo(start.dtype).max) - math.log(max(lr * lam, factor, 1)) - math.log(origin)
+    room = math.log(torch.finfo(start.dtype).max) - math.log(max(lam, lr * lam, factor, 1)) - math.log(origin)
     return 1 + max(0, math.ceil(room / math.log(factor)))
 
 

@@ -72,7 +72,8 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     from qa_service.service import build
 
     many = getattr(arguments, "many", False) or getattr(arguments, "batch", None)
-    return int(arguments.carry_out(arguments, build(settings, warm=SERVER if many else ONE_SHOT), lang))
+    warm = None if getattr(arguments, "no_run", False) else SERVER if many else ONE_SHOT
+    return int(arguments.carry_out(arguments, build(settings, warm=warm), lang))
 
 
 def _lang(argv: Sequence[str], env: Mapping[str, str]) -> Lang:

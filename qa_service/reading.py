@@ -93,6 +93,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         rf"({_NUMBER})\s*(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?",
         ("x", "n"),
     ),
+    (rf"({_NUMBER})\s*(?:is\s*)?(?:multiplied|added|summed)\D{{1,16}}?{_COUNT}\s*{_TIMES}", ("x", "n")),
     (
         rf"{_DO}\s*({_NUMBER})\s*(?:by itself)?\D{{1,12}}?{_COUNT}\s*{_TIMES}",
         ("x", "n"),

@@ -172,10 +172,16 @@ class Service:
             ]
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] = ONE_SHOT) -> Service:
-    """The service of these settings. Starts warming the lab at once; raises `BadContent` for a broken library."""
-    lab = Lab(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm)
-    lab.warm_up()
+def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT) -> Service:
+    """The service of these settings; raises `BadContent` for a broken library.
+
+    The lab starts importing the modules in `warm` at once, while the rest is built; with None when a run asks for it.
+    """
+    lab = Lab(
+        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm or ONE_SHOT
+    )
+    if warm:
+        lab.warm_up()
     library = Library.read(settings.kb, lab.experiments)
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder

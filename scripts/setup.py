@@ -35,12 +35,12 @@ def main() -> int:
     say(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
     if not PYTHON.exists():
         run(sys.executable, "-m", "venv", str(VENV))
-    say(2, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
-    pip("install", "--constraint", str(without_hashes(lock)), torch_pin())
-    say(3, f"installing {lock.name}")
+    say(2, f"installing {lock.name}, each file checked against its hash")
     install_locked(uv, lock)
+    say(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
+    pip("install", "--constraint", str(without_hashes(lock)), torch_pin())
     pip("install", "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
-    say(4, "compiling, and building the index of phrasings")
+    say(4, "compiling, and building the index of phrasings and the chart bundle")
     run(str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(ROOT / "qa_service"))
     run(str(PYTHON), "-m", "qa_service", "prepare")
     stamp.write_text(wanted)
@@ -94,7 +94,7 @@ def torch_pin() -> str:
 
 
 def without_hashes(lock: Path) -> Path:
-    """The lock as constraints: torch brings its own dependencies, each at the locked version."""
+    """The lock as constraints: what torch needs is there already; only its GPU build brings more."""
     pins = [line.rstrip(" \\") for line in lock.read_text().splitlines() if re.match(r"[a-z]", line)]
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(pins) + "\n")

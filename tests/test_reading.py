@@ -15,6 +15,8 @@ from qa_service.reading import LONGEST, read
         ("３００个０．７相加", {"n": 300, "x": 0.7, "op": "add"}),
         ("0.7 连乘 300 次", {"n": 300, "x": 0.7, "op": "multiply"}),
         ("multiply 0.7 300 times in half precision", {"n": 300, "x": 0.7, "op": "multiply", "dtype": "float16"}),
+        ("how small is 0.7 multiplied 300 times", {"n": 300, "x": 0.7, "op": "multiply"}),
+        ("0.7 added to itself 300 times", {"n": 300, "x": 0.7, "op": "add"}),
         ("40 factors of 1.25", {"n": 40, "x": 1.25}),
         ("how big is 1.25^40 in bf16", {"n": 40, "x": 1.25, "dtype": "bfloat16"}),
         ("1.25 的 40 次方", {"n": 40, "x": 1.25}),

@@ -19,7 +19,7 @@ def add_commands(parsers: Any) -> None:
         parser = parsers.add_parser(name, help=about)
         options.add_lang(parser)
         options.add_json(parser)
-        parser.set_defaults(carry_out=function)
+        parser.set_defaults(carry_out=function, no_run=True)
 
 
 def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
