@@ -22,7 +22,7 @@ serve: setup ## the page and the API on http://127.0.0.1:8000
 
 test: setup-dev ## the whole test suite
 	@scripts/browser.sh
-	@$(V)/python -m pytest -n 2 $(ARGS)
+	@$(V)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup-dev lint types layers test ## lint, types, layers, tests
 

@@ -1,6 +1,7 @@
 """Real parts made tiny: toy demos with every way to fail, a three-entry library, a word-hash embedder."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,10 +65,16 @@ def toy_service(lab: Lab, tmp_path: Path) -> Service:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The shipped knowledge and demos, with data and cache of the test's own."""
-    folder = tmp_path_factory.mktemp("numstab")
-    return Settings(data=folder / "data", cache=folder / "cache", deadline=30.0)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the whole test run, whatever worker asks: index and chart bundle are built once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
+    """The shipped knowledge and demos, with data of the test's own."""
+    return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=30.0)
 
 
 @pytest.fixture(scope="session")

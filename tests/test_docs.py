@@ -25,9 +25,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_the_readmes_commands_run(command, tmp_path):
+def test_the_readmes_commands_run(command, cache):
     """As written, from a checkout."""
-    env = {**os.environ, "NUMSTAB_CACHE": str(tmp_path), "NUMSTAB_DEADLINE": "30"}
+    env = {**os.environ, "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "30"}
     words = [sys.executable, "-m", "qa_service", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

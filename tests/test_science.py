@@ -158,6 +158,8 @@ def test_the_ends_of_every_parameter_run(real_lab, slug, name):
     """Whatever a form lets through finishes in the lab, within its time and memory, and gives rows and all metrics."""
     experiment = real_lab.experiment(slug)
     for params in accepted(slug, name):
+        if params == complete(experiment, {}):
+            continue  # the defaults run in test_evidence
         run = real_lab.run(experiment, params)
         assert run.status is Status.RAN, f"{name} = {params[name]}: {run.note.en}"
         assert run.rows
@@ -275,7 +277,7 @@ def test_quad_gd_overflows_when_exact_arithmetic_says(dtype, lr, first_inf):
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("lr", "lam", "x0"), [(2.5, 1.0, 1.0), (3.0, 1.0, -7.0), (-0.5, 1.0, 1.0), (0.25, 16.0, 1e-3)])
 def test_quad_gd_theory_is_the_first_step_beyond_the_largest_number(dtype, lr, lam, x0):
-    """In theory: the first t with max(λ, lr·λ, r, 1)·r^(t−1)·|x0| > max, compared as exact rationals; ±1 in bfloat16."""
+    """The first t with max(λ, lr·λ, r, 1)·r^(t−1)·|x0| > max, compared as exact rationals; ±1 in bfloat16."""
     r, product = abs(1 - Fraction(lr) * Fraction(lam)), Fraction(lr) * Fraction(lam)
     reached, step = max(Fraction(lam), product, r, Fraction(1)) * abs(FORMATS[dtype].rounded(Fraction(x0))), 1
     while reached <= FORMATS[dtype].largest:
@@ -300,7 +302,7 @@ def test_quad_gd_iterates_are_those_of_exact_arithmetic(dtype, lr, n):
 def test_quad_gd_around_the_critical_rate():
     """1a: lr > 2/λ diverges and nothing else does; at 2/λ the size stays."""
     for lam in (0.5, 1.0, 4.0):
-        metrics = measured("quad_gd", lam=lam, lr=0.1, n=10000)
+        metrics = measured("quad_gd", lam=lam, lr=0.1, n=3000)
         assert metrics["lr_critical"] == 2 / lam
         assert metrics["final_abs_below_critical"] < 1e-30
         assert metrics["final_abs_at_critical"] == 1

@@ -17,9 +17,9 @@ TOYS = ROOT / "tests" / "toys"
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory) -> dict[str, str]:
+def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("terminal")
-    own = {"NUMSTAB_CACHE": str(folder / "cache"), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "20"}
+    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "20"}
     return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
 
 

@@ -28,13 +28,13 @@ ASKED = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 fa
 
 
 @pytest.fixture(scope="session")
-def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
     """`numstab serve` as a reader starts it, on a port of its own; yields its address."""
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    set_ = {"NUMSTAB_CACHE": str(folder / "cache"), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "30"}
+    set_ = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "30"}
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
     with (
         (folder / "log").open("wb") as log,
