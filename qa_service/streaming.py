@@ -57,6 +57,18 @@ async def pump(events: Events) -> AsyncIterator[Event]:
         gone.set()
 
 
+async def relay(
+    first: Event, rest: AsyncIterator[Event], encode: Callable[[Event], tuple[str, dict[str, Any]]], lang: Lang
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Events as names and data. Once the first is out a failure can have no status: the stream itself says it."""
+    try:
+        yield encode(first)
+        async for event in rest:
+            yield encode(event)
+    except Exception as error:
+        yield "error", problem(error, lang)
+
+
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     """The body as JSON; raises `BadText` or `BadField`. Remembers its `lang`, so that errors come in it."""
     data = b""

@@ -26,7 +26,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     from qa_service import schemas
     from qa_service.store import Store
-    from qa_service.streaming import language, problem, pump, read_json
+    from qa_service.streaming import language, pump, read_json, relay
 
     store = Store(settings.data)
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
@@ -51,14 +51,8 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         return lang, await anext(events), events
 
     async def sent(lang: Lang, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[ServerSentEvent]:
-        try:
-            name, data = wire.event(first, lang)
+        async for name, data in relay(first, events, lambda event: wire.event(event, lang), lang):
             yield ServerSentEvent(event=name, data=data)
-            async for event in events:
-                name, data = wire.event(event, lang)
-                yield ServerSentEvent(event=name, data=data)
-        except Exception as error:  # the status has gone out: the stream itself must say that it failed
-            yield ServerSentEvent(event="error", data=problem(error, lang))
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
     async def ask(opened: Annotated[Any, Depends(answering)]) -> JSONResponse:

@@ -1,6 +1,7 @@
 """The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from qa_service.fronts.web import assets, render
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.model import LANGS, Lang
 from qa_service.service import Service
-from qa_service.streaming import problem, pump, read_json
+from qa_service.streaming import pump, read_json, relay
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; "
@@ -82,14 +83,9 @@ def routes(service: Service, cache: Path) -> APIRouter:
     async def ask(opened: Annotated[Any, Depends(asked)]) -> AsyncIterator[ServerSentEvent]:
         first, events = opened
         entry, lang = first.answer.entry, first.answer.lang
-        try:
-            name, data = render.event(first, lang, experiments, entry)
+        encode = partial(render.event, lang=lang, experiments=experiments, entry=entry)
+        async for name, data in relay(first, events, encode, lang):
             yield ServerSentEvent(event=name, data=data)
-            async for event in events:
-                name, data = render.event(event, lang, experiments, entry)
-                yield ServerSentEvent(event=name, data=data)
-        except Exception as error:  # the status has gone out: the stream itself must say that it failed
-            yield ServerSentEvent(event="error", data=problem(error, lang))
 
     assets.add_routes(web, cache)
     return web
