@@ -20,9 +20,9 @@ ask: setup ## answer a question with live numbers: make ask Q="why is my loss na
 serve: setup ## the page and the API on http://127.0.0.1:8000
 	@$(V)/numstab serve $(ARGS)
 
-test: setup-dev ## the whole test suite
+test: setup-dev ## the whole test suite (three workers: browsers and deadlines leave cores idle)
 	@scripts/browser.sh
-	@$(V)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(V)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: setup-dev lint types layers test ## lint, types, layers, tests
 
