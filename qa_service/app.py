@@ -24,7 +24,7 @@ def fronts() -> list[ModuleType]:
 
 
 def create_app(service: "Service", settings: Settings) -> "FastAPI":
-    """The web application: every front's routes, security headers on each answer."""
+    """The web application: every front's routes, every error as a problem."""
     from fastapi import FastAPI
 
     from qa_service import __version__

@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any, cast
 
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
-from qa_service.model import LANGS, Claim, Entry, EvidenceBlock, Experiment, Lang, Lecture, Op, Params, Text, Verdict
+from qa_service.model import (
+    LANGS,
+    PLACEHOLDER,
+    Claim,
+    Entry,
+    EvidenceBlock,
+    Experiment,
+    Lang,
+    Lecture,
+    Op,
+    Params,
+    Text,
+    Verdict,
+)
 from qa_service.parameters import complete
 
 _OPS = ("<", "<=", ">", ">=", "==", "!=")
 _FEWEST_PHRASINGS = 10
-_PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
 
 
 class Library(Mapping[str, Entry]):
@@ -244,7 +256,7 @@ class _Page:
         if len(blocks) < len(entry.evidence):
             self._wrong(self._line("evidence"), "different ids for the evidence blocks")
         for lang in LANGS:
-            for block_id, name in _PLACEHOLDER.findall(entry.answer[lang]):
+            for block_id, name in PLACEHOLDER.findall(entry.answer[lang]):
                 block = blocks.get(block_id)
                 experiment = self.experiments[block.experiment] if block else None
                 if experiment is None or (name not in experiment.metrics and name not in experiment.params):

@@ -5,6 +5,7 @@ The words are those of the glossary (CONTRIBUTING): an *entry* answers a questio
 run with the verdicts on the claims.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,6 +60,9 @@ class AnswerStatus(StrEnum):
     CLARIFY = "clarify"
     NOT_COVERED = "not_covered"
 
+
+PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
+"""[[block.name]] in an answer: the metric or parameter of an evidence block, put in once it is measured."""
 
 Op = Literal["<", "<=", ">", ">=", "==", "!="]
 

@@ -1,12 +1,10 @@
 """An entry's text with the measured numbers in place, and what we say when no entry answers."""
 
-import re
 from collections.abc import Sequence
 
 from qa_service.figures import shown
-from qa_service.model import Answer, AnswerStatus, Entry, Evidence, Lang, Status, Text
+from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Text
 
-_PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
 _NOT_YET = "…"
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
@@ -29,11 +27,15 @@ def text(answer: Answer) -> str:
 
 def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
     """The entry's answer with each [[block.name]] replaced by the metric or parameter; … where nothing was measured."""
-    known: dict[tuple[str, str], str] = {}
-    for block in entry.evidence:
-        known |= {(block.id, name): shown(value, lang) for name, value in block.params.items()}
+    known = {
+        f"{block.id}.{name}": shown(value, lang) for block in entry.evidence for name, value in block.params.items()
+    }
     for one in evidence:
-        known |= {(one.block, name): shown(value, lang) for name, value in one.params.items()}
-        if one.run.status is Status.RAN:
-            known |= {(one.block, name): shown(value, lang) for name, value in one.run.measured.items()}
-    return _PLACEHOLDER.sub(lambda found: known.get((found[1], found[2]), _NOT_YET), entry.answer[lang])
+        known |= numbers(one, lang)
+    return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_YET), entry.answer[lang])
+
+
+def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
+    """What fills the text: each parameter, and each metric that was measured, by its "block.name"."""
+    values = {**evidence.params, **(evidence.run.measured if evidence.run.status is Status.RAN else {})}
+    return {f"{evidence.block}.{name}": shown(value, lang) for name, value in values.items()}

@@ -18,7 +18,6 @@ from qa_service.library import Library
 from qa_service.model import (
     Answer,
     AnswerStatus,
-    Claim,
     Entry,
     Evidence,
     EvidenceBlock,
@@ -99,8 +98,12 @@ class Service:
                 experiment = self.lab.experiment(block.experiment)
                 yield Started(block.id, experiment, params, request.seed)
                 run = yield from self._measure(block.id, experiment, params, request.seed, stopped)
-                evidence.append(_evidence(answer.entry, block, experiment, params, request.seed, run))
-                yield Finished(evidence[-1])
+                one = Evidence(
+                    block=block.id, experiment=experiment, params=params, seed=request.seed, run=run,
+                    claims=block.claims, entry_hash=answer.entry.hash,
+                )  # fmt: skip
+                evidence.append(one)
+                yield Finished(one)
             answer = replace(answer, evidence=tuple(evidence))
         yield Done(answer)
 
@@ -217,15 +220,6 @@ def _check_known(lab: Lab, blocks: tuple[EvidenceBlock, ...], given: Params) -> 
     for name in given:
         if name not in names:
             raise unknown_parameter(name, names)
-
-
-def _evidence(
-    entry: Entry, block: EvidenceBlock, experiment: Experiment, params: Params, seed: int, run: Run
-) -> Evidence:
-    claims: tuple[Claim, ...] = block.claims
-    return Evidence(
-        block=block.id, experiment=experiment, params=params, seed=seed, run=run, claims=claims, entry_hash=entry.hash
-    )  # fmt: skip
 
 
 def _clamped(name: str, value: Value, clamped: Value | None) -> Text:

@@ -25,7 +25,7 @@ def main() -> int:
     dev = "--dev" in sys.argv[1:]
     lock = ROOT / ("requirements-dev.lock" if dev else "requirements.lock")
     stamp = VENV / f".installed-{lock.stem}"
-    wanted = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
+    wanted = fingerprint(lock)
     if stamp.is_file() and stamp.read_text() == wanted and PYTHON.exists():
         return 0
     if sys.version_info < (3, 11):
@@ -45,14 +45,14 @@ def main() -> int:
     run(str(PYTHON), "-m", "qa_service", "prepare")
     stamp.write_text(wanted)
     if dev:  # the larger lock holds the smaller one
-        run_lock = ROOT / "requirements.lock"
-        (VENV / f".installed-{run_lock.stem}").write_text(
-            hashlib.sha256(
-                run_lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()
-            ).hexdigest()
-        )
+        (VENV / ".installed-requirements").write_text(fingerprint(ROOT / "requirements.lock"))
     print(f"ready after {time.monotonic() - started:.0f} s", file=sys.stderr)
     return 0
+
+
+def fingerprint(lock: Path) -> str:
+    """What an environment was made of: the lock, the project's own file, and the place it is installed from."""
+    return hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
 
 
 def say(step: int, what: str) -> None:

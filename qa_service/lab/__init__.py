@@ -21,7 +21,7 @@ from qa_service.errors import UnknownExperiment
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
 from qa_service.lab.worker import work
-from qa_service.model import Experiment, Params, Row, Run, Status, Text
+from qa_service.model import Experiment, Params, Row, Run
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
@@ -108,7 +108,7 @@ class Lab:
             child.start()
             there.close()
             try:
-                return (yield from self._listen(experiment, here, stopped)).ended(child_exit(child))
+                return (yield from self._listen(experiment, here, stopped)).ended(_exit(child))
             finally:
                 _kill(child)
                 here.close()
@@ -143,7 +143,7 @@ class Lab:
                 return report
 
 
-def child_exit(child: multiprocessing.process.BaseProcess) -> int | None:
+def _exit(child: multiprocessing.process.BaseProcess) -> int | None:
     """The child's exit code, negative for a signal, once it has had a moment to end."""
     child.join(0.5)
     return child.exitcode
@@ -156,6 +156,3 @@ def _kill(child: multiprocessing.process.BaseProcess) -> None:
         with suppress(ProcessLookupError, PermissionError):
             kill(child.pid, signal.SIGKILL)
     child.join(1.0)
-
-
-__all__ = ["ONE_SHOT", "SERVER", "Lab", "Runs", "Status", "Stopped", "Text"]

@@ -16,7 +16,6 @@ from qa_service.model import (
     Lang,
     Parameter,
     Params,
-    Status,
     Value,
 )
 from qa_service.parameters import complete, describe
@@ -80,14 +79,6 @@ def card(
         "table": _table(experiment, evidence, lang),
         "receipt": _receipt(evidence),
     }
-
-
-def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
-    """What fills the text: each parameter and metric by its name in placeholders."""
-    known = {f"{evidence.block}.{name}": shown(value, lang) for name, value in evidence.params.items()}
-    if evidence.run.status is Status.RAN:
-        known |= {f"{evidence.block}.{name}": shown(value, lang) for name, value in evidence.run.measured.items()}
-    return known
 
 
 def control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[str, Any]:

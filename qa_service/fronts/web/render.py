@@ -14,10 +14,9 @@ from qa_service import prose, wire
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
-from qa_service.model import LANGS, Answer, Entry, EvidenceBlock, Experiment, Lang, Text
+from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Text
 
 _FOLDER = Path(__file__).resolve().parent
-_PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
 Experiments = Mapping[str, Experiment]
 
 
@@ -91,7 +90,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
-            data["shown"] = cards.numbers(evidence, lang)
+            data["shown"] = prose.numbers(evidence, lang)
         case Done(answer):
             data["answer_html"] = _text(answer, experiments)
     return name, data
@@ -130,7 +129,7 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
         kind = "measured" if found[2] in metrics.get(found[1], ()) else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
-    text = _PLACEHOLDER.sub(mark, entry.answer[lang])
+    text = PLACEHOLDER.sub(mark, entry.answer[lang])
     return replace(entry, answer=Text(zh=text, en=text))
 
 
