@@ -8,7 +8,7 @@ MEASUREMENTS = {
     "ask": asking.one_shot,
     "run": running.isolation,
     "match": matching.time_per_question,
-    "calibrate": matching.calibrate,
+    "reliability": matching.reliability,
 }
 
 

@@ -1,4 +1,4 @@
-"""Matching: time per question, and how sure a nearness makes us, measured on the phrasings themselves."""
+"""Matching: time per question, and whether its probabilities mean what they say, on phrasings that were left out."""
 
 import os
 import statistics
@@ -6,55 +6,54 @@ import time
 
 import numpy as np
 
-from qa_service.embedder import load_embedder, unit
-from qa_service.index import Index, nearness, probability
+from qa_service.embedder import load_embedder
 from qa_service.lab.signature import read_experiments
 from qa_service.library import Library
+from qa_service.matching import Matcher, answering
+from qa_service.matching.training import left_out_probabilities
 from qa_service.settings import Settings
 
 
-def _parts() -> tuple[Library, Settings]:
+def _matcher() -> tuple[Library, Matcher]:
     settings = Settings.from_env(os.environ)
-    return Library.read(settings.kb, read_experiments(settings.demos)), settings
+    library = Library.read(settings.kb, read_experiments(settings.demos))
+    return library, Matcher(library, load_embedder(settings.encoder), name=settings.encoder, cache=settings.cache)
 
 
 def time_per_question() -> None:
-    """One question through encoder and index, cold and warm."""
-    library, settings = _parts()
+    """One question through encoder, classifier and index, cold and warm."""
     started = time.perf_counter()
-    index = Index(library, load_embedder(settings.encoder), name=settings.encoder, cache=settings.cache)
-    index.search("nan")
+    library, matcher = _matcher()
+    matcher.match("nan")
     print(f"{'first question (loads the encoder)':34s} {(time.perf_counter() - started) * 1e3:9.1f} ms")
     questions = [entry.question[lang] for entry in library.values() for lang in entry.phrasings]
     times = []
     for question in questions * 3:
         started = time.perf_counter()
-        index.search(question)
+        matcher.match(question)
         times.append(time.perf_counter() - started)
     print(f"{'every other question':34s} median {statistics.median(times) * 1e3:9.2f} ms")
 
 
-def calibrate() -> None:
-    """Each phrasing asked with itself left out: share right by nearness, and the logistic curve's own probability."""
-    library, settings = _parts()
-    owners, phrasings = zip(
-        *((entry.id, each) for entry in library.values() for lang in entry.phrasings for each in entry.phrasings[lang]),
-        strict=True,
-    )
-    vectors = unit(load_embedder(settings.encoder).encode_document(list(phrasings)))
-    cosines = vectors @ vectors.T
-    np.fill_diagonal(cosines, -1.0)
-    owner = np.array(owners)
-    near = {
-        entry_id: np.array([nearness(row.tolist()) for row in -np.sort(-cosines[:, owner == entry_id], axis=1)[:, :3]])
-        for entry_id in library
-    }
-    table = np.stack([near[entry_id] for entry_id in library], axis=1)
-    best, right = table.max(axis=1), np.array(list(library))[table.argmax(axis=1)] == owner
-    print(f"{len(phrasings)} phrasings, right {right.mean():.3f}, 5 % lie below {np.quantile(best, 0.05):.3f}")
-    for low in np.arange(0.35, 0.85, 0.05):
-        here = (best >= low) & (best < low + 0.05)
+def reliability() -> None:
+    """Every phrasing judged by a model that did not see it: right by the probability that was given (five folds)."""
+    _, matcher = _matcher()
+    texts, labels, vectors = matcher.corpus
+    truth, classes, probabilities = left_out_probabilities(texts, labels, vectors)
+    covered = np.array([label.startswith("item:") for label in classes])
+    right = classes[probabilities.argmax(axis=1)] == truth
+    is_covered = np.isin(truth, classes[covered])
+    print(f"{len(texts)} phrasings, {len(classes)} labels: {right.mean():.3f} right, of those we cover "
+          f"{right[is_covered].mean():.3f}, of those we do not {right[~is_covered].mean():.3f}")  # fmt: skip
+    of_items = probabilities[:, covered]
+    best = np.array([answering(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)])
+    answers = classes[covered][of_items.argmax(axis=1)] == truth
+    error = 0.0
+    for low in np.arange(0.0, 1.0, 0.1):
+        here = (best >= low) & (best < low + 0.1 + (low > 0.85))
         if here.any():
-            shown = probability(low + 0.025)
-            share = f"n {here.sum():4d}, right {right[here].mean():.2f}"
-            print(f"nearness {low:.2f} … {low + 0.05:.2f}: {share}, shown {shown:.2f}")
+            said, was = best[here].mean(), answers[here].mean()
+            error += here.mean() * abs(said - was)
+            print(f"confidence {low:.1f} … {low + 0.1:.1f}: n {here.sum():5d}, said {said:.2f}, right {was:.2f} "
+                  f"{'#' * round(40 * was)}")  # fmt: skip
+    print(f"expected calibration error {error:.3f}")

@@ -59,7 +59,7 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
     """Builds every cache, so that the first question waits for none."""
     from qa_service.service import build
 
-    build(settings, warm=None).index.search("nan")
+    build(settings, warm=None).matcher.match("nan")
     for front in fronts():
         if hasattr(front, "prepare"):
             front.prepare(settings)

@@ -43,6 +43,8 @@ def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:
             return _NEVER[lang]
         case bool() | str():
             return str(value).lower() if isinstance(value, bool) else value
+        case tuple():
+            return "、".join(shown(each, lang) for each in value) if lang == "zh" else ", ".join(map(shown, value))
         case int() if abs(value) < 10**9:
             return str(value)
         case int() | float():

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.model import LANGS, Context, Lang, Request, Value
+from qa_service.model import LANGS, Context, Lang, Named, Request, Value
 
 _REQUEST = ("question", "lang", "params", "seed", "entry", "blocks", "run", "context")
 _LARGEST_SEED = 2**63 - 1
+_SIMPLE = (int, float, str, bool)
 
 
 def read_request(data: Any) -> Request:
@@ -49,13 +50,27 @@ def read_seed(value: Any) -> int:
 
 def read_params(value: Any, field: str = "params") -> dict[str, Value]:
     """Names with numbers, words or booleans; whether they fit is for the experiment to say."""
-    if isinstance(value, Mapping) and len(value) <= 50:
-        simple = all(
-            isinstance(name, str) and isinstance(each, int | float | str | bool) for name, each in value.items()
-        )
-        if simple and all(len(name) <= 100 for name in value):
-            return dict(value)
+    if _names(value) and all(isinstance(each, _SIMPLE) for each in value.values()):
+        return dict(value)
     raise _wrong(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")
+
+
+def _named(value: Any, field: str = "context.params") -> Named:
+    """The same as an answer's context holds them: a list where the question compared several values."""
+    if _names(value):
+        named = {name: tuple(each) if isinstance(each, list) else each for name, each in value.items()}
+        values = [each if isinstance(each, tuple) else (each,) for each in named.values()]
+        if all(len(each) <= 20 and all(isinstance(one, _SIMPLE) for one in each) for each in values):
+            return named
+    return read_params(value, field)
+
+
+def _names(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) <= 50
+        and all(isinstance(name, str) and len(name) <= 100 for name in value)
+    )
 
 
 def _question(data: Mapping[str, Any]) -> str:
@@ -94,7 +109,7 @@ def _context(value: Any) -> Context | None:
     lang = read_lang(value.get("lang"), "context.lang")
     if entry_id is None:
         raise _wrong("context.entry", "词条编号", "the id of an entry")
-    return Context(entry=entry_id, params=read_params(value.get("params", {}), "context.params"), lang=lang or "en")
+    return Context(entry=entry_id, params=_named(value.get("params", {})), lang=lang or "en")
 
 
 def _wrong(field: str, zh: str, en: str) -> BadField:

@@ -5,6 +5,7 @@ The words are those of the glossary (CONTRIBUTING): an *entry* answers a questio
 run with the verdicts on the claims.
 """
 
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ LANGS: tuple[Lang, ...] = ("zh", "en")
 Value = float | int | str | bool
 """A parameter's value."""
 Params = Mapping[str, Value]
+Named = Mapping[str, Value | tuple[Value, ...]]
+"""What a question names; a tuple where it compares several values of one parameter."""
 Cell = float | int | str | bool | None
 """One cell of a row: a number (inf and nan are citizens), a word, or nothing."""
 Row = Mapping[str, Cell]
@@ -65,6 +68,9 @@ PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
 """[[block.name]] in an answer: the metric or parameter of an evidence block, put in once it is measured."""
 
 Op = Literal["<", "<=", ">", ">=", "==", "!="]
+_COMPARE = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +102,7 @@ class Claim:
 def _compare(value: float, op: Op, bound: float) -> bool:
     if isnan(bound):
         return isnan(value) if op == "==" else not isnan(value) if op == "!=" else False
-    match op:
-        case "<":
-            return value < bound
-        case "<=":
-            return value <= bound
-        case ">":
-            return value > bound
-        case ">=":
-            return value >= bound
-        case "==":
-            return value == bound
-        case "!=":
-            return value != bound
+    return bool(_COMPARE[op](value, bound))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +143,24 @@ class Entry:
     references: tuple[str, ...]
     related: tuple[str, ...]
     hash: str
+
+    def wordings(self, lang: Lang) -> tuple[str, ...]:
+        """Every way of asking that we know: our question, the lecture's, the phrasings."""
+        asked = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
+        return tuple(dict.fromkeys((self.question[lang], *asked, *self.phrasings[lang])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What people ask us and we do not cover; `name` stands in a sentence: "this is about …"."""
+
+    id: str
+    name: Text
+    phrasings: Mapping[Lang, tuple[str, ...]]
+
+    def wordings(self, lang: Lang) -> tuple[str, ...]:
+        """Every way of asking that we know."""
+        return self.phrasings[lang]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +259,7 @@ class Context:
     """What a follow-up needs to know of the answer before it."""
 
     entry: str
-    params: Params
+    params: Named
     lang: Lang
 
 
@@ -267,7 +279,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the reader gets: who answers, how sure we are, and the evidence once it is there."""
+    """What the reader gets: who answers, how sure we are, and the evidence once it is there.
+
+    `subject` names what a question that is not covered is about, where we can tell.
+    """
 
     id: str
     status: AnswerStatus
@@ -276,7 +291,8 @@ class Answer:
     entry: Entry | None
     confidence: float
     matches: tuple[Match, ...]
-    params: Params
+    params: Named
     notes: tuple[Text, ...] = ()
+    subject: Subject | None = None
     related: tuple[Entry, ...] = ()
     evidence: tuple[Evidence, ...] = ()

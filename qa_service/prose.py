@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qa_service.figures import shown
-from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Text
+from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Subject, Text
 
 _NOT_YET = "…"
 _NOT_COVERED = Text(
@@ -20,9 +20,19 @@ def text(answer: Answer) -> str:
     """The answer as markdown in its language."""
     if answer.entry is not None:
         return filled(answer.entry, answer.evidence, answer.lang)
-    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _NOT_COVERED
+    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _declined(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
+
+
+def _declined(subject: Subject | None) -> Text:
+    if subject is None:
+        return _NOT_COVERED
+    return Text(
+        f"这像是在问{subject.name.zh}，numstab 的知识库不涵盖它：这里只讲深度学习里的数值稳定性。最接近的几个问题是：",
+        f"This seems to be about {subject.name.en}, which numstab does not cover: its knowledge base is about "
+        "numerical stability in deep learning. The nearest questions in it are:",
+    )
 
 
 def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:

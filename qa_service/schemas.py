@@ -5,6 +5,7 @@ from typing import Any
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
 _VALUE = {"anyOf": [*_NUMBER["anyOf"], {"type": "string"}, {"type": "boolean"}]}
 _PARAMS = {"type": "object", "additionalProperties": _VALUE}
+_NAMED = {"type": "object", "additionalProperties": {"anyOf": [*_VALUE["anyOf"], {"type": "array", "items": _VALUE}]}}
 _LANG = {"enum": ["zh", "en"]}
 _SEED = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0}
 _TEXT = {"type": "string"}
@@ -79,8 +80,12 @@ _ANSWER = {
         "entry": {"anyOf": [{"type": "object"}, {"type": "null"}]},
         "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         "matches": {"type": "array", "items": {"type": "object"}},
+        "subject": {
+            "anyOf": [{"type": "object"}, {"type": "null"}],
+            "description": "what a declined question is about",
+        },
         "answer": {"type": "string", "description": "markdown"},
-        "params": _PARAMS,
+        "params": _NAMED,
         "notes": {"type": "array", "items": _TEXT},
         "evidence": {"type": "array", "items": _EVIDENCE},
         "related": {"type": "array", "items": {"type": "object"}},

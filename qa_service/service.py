@@ -1,7 +1,7 @@
 """The three parts joined: ask finds who answers, stream measures and judges. Values flow; nothing registers."""
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,19 @@ from qa_service.embedder import load_embedder
 from qa_service.errors import BadField, BadParameter
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
-from qa_service.index import Index
 from qa_service.lab import ONE_SHOT, Lab
 from qa_service.library import Library
+from qa_service.matching import Matcher
 from qa_service.model import (
     Answer,
     AnswerStatus,
+    Context,
     Entry,
     Evidence,
     EvidenceBlock,
     Experiment,
     Match,
+    Named,
     Params,
     Request,
     Run,
@@ -35,15 +37,16 @@ from qa_service.settings import Settings
 
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.02, 0.8
+_A_COUNT = 10  # a whole number from here on is how many, below it how much
 Stopped = Callable[[], bool]
 
 
 class Service:
     """Answers questions with evidence. Every method may be called from several threads."""
 
-    def __init__(self, library: Library, index: Index, lab: Lab, *, threshold: float) -> None:
+    def __init__(self, library: Library, matcher: Matcher, lab: Lab, *, threshold: float) -> None:
         self.library = library
-        self.index = index
+        self.matcher = matcher
         self.lab = lab
         self.threshold = threshold
         self.observers: list[Callable[[Event], None]] = []
@@ -53,7 +56,8 @@ class Service:
         reading = read(request.question, request.lang) if request.question or not request.entry else None
         named = self.library[request.entry] if request.entry else None
         before = self.library[request.context.entry] if request.context else None
-        matches = self.index.search(reading.text, MATCHES) if reading and (named is None or request.question) else ()
+        found = self.matcher.match(reading.text, MATCHES) if reading and (named is None or request.question) else None
+        matches = found.matches if found else ()
         if named is not None:
             matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
         stays = before if named is None and before and reading and self._stays(matches, reading) else None
@@ -64,7 +68,7 @@ class Service:
         entry = best.entry if status is AnswerStatus.ANSWERED else None
         follows = request.context and entry and (entry is before or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}
-        read_params = earlier | (reading.params if reading else {})
+        read_params = earlier | (_named(reading, earlier) if reading else {})
         blocks = _blocks(entry, request) if entry else ()
         _check_known(self.lab, blocks, request.params)
         planned = [self._plan(block, read_params, request.params) for block in blocks]
@@ -78,8 +82,17 @@ class Service:
             matches=matches,
             params=read_params | dict(request.params),
             notes=tuple(dict.fromkeys(note for _, notes in planned for note in notes)),
+            subject=found.subject if found and status is AnswerStatus.NOT_COVERED else None,
             related=tuple(self.library[related] for related in entry.related) if entry else (),
         )
+
+    def follow(self, request: Request, turns: Sequence[str]) -> Request:
+        """The request of the last turn of a conversation, in the context of the turns before it."""
+        for turn in turns:
+            before = self.ask(replace(request, run=False))
+            context = before.entry and Context(entry=before.entry.id, params=before.params, lang=before.lang)
+            request = replace(request, question=turn, context=context or None)
+        return request
 
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
@@ -150,13 +163,15 @@ class Service:
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
         return changes or matches[0].score < self.threshold
 
-    def _plan(self, block: EvidenceBlock, read_params: Params, given: Params) -> tuple[dict[str, Value], list[Text]]:
+    def _plan(self, block: EvidenceBlock, read_params: Named, given: Params) -> tuple[dict[str, Value], list[Text]]:
         """The block's parameters: its own, then what the question says (clamped), then what the request sets."""
         experiment = self.lab.experiment(block.experiment)
         fixed = {name: value for name, value in given.items() if name in experiment.params}
         said: dict[str, Value] = {}
         notes: list[Text] = []
         for name, value in read_params.items():
+            if isinstance(value, tuple):  # a comparison: no single run can show it
+                continue
             if name in experiment.params and name not in block.fixed and name not in fixed:
                 clamped = clamp(experiment.params[name], value)
                 if clamped is not None:
@@ -188,8 +203,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT) -> Ser
     library = Library.read(settings.kb, lab.experiments)
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
-    index = Index(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
-    return Service(library, index, lab, threshold=settings.threshold)
+    matcher = Matcher(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
+    return Service(library, matcher, lab, threshold=settings.threshold)
 
 
 def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
@@ -211,6 +226,18 @@ def _first(entry: Entry, matches: tuple[Match, ...], at_least: float) -> tuple[M
     own = next((match for match in matches if match.entry is entry), Match(entry=entry, score=0.0, phrasing=""))
     score = max(at_least, own.score, matches[0].score if matches else 0.0)
     return (replace(own, score=score), *(match for match in matches if match.entry is not entry))
+
+
+def _named(reading: Reading, earlier: Named) -> dict[str, Value | tuple[Value, ...]]:
+    """What the question names; "what about 0.9?" names the number that its context was about."""
+    if reading.params or reading.number is None or not reading.short:
+        return dict(reading.params)
+    number = reading.number
+    numbers = [name for name, value in earlier.items() if type(value) in (int, float)]
+    whole = number.is_integer() and abs(number) >= _A_COUNT
+    kind: type = int if whole else float
+    fitting = [name for name in numbers if type(earlier[name]) is kind] or numbers[:1]
+    return {name: int(number) if isinstance(earlier[name], int) else number for name in fitting[:1]}
 
 
 def _check_known(lab: Lab, blocks: tuple[EvidenceBlock, ...], given: Params) -> None:

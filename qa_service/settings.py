@@ -23,7 +23,7 @@ class Settings:
 
     kb: Path = _setting("NUMSTAB_KB", lambda: shipped("kb"), "folder of entries")
     demos: Path = _setting("NUMSTAB_DEMOS", lambda: shipped("demos"), "folder of experiments; their code is run")
-    cache: Path = _setting("NUMSTAB_CACHE", cache_folder, "what can be built again: the index, the chart bundle")
+    cache: Path = _setting("NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, chart bundle")
     data: Path = _setting("NUMSTAB_DATA", data_folder, "what cannot: feedback")
     encoder: str = _setting(
         "NUMSTAB_ENCODER", "use-multilingual", "`use-multilingual`, or a sentence-transformers model by name or folder"

@@ -37,6 +37,7 @@ def answer(one: Answer) -> JSON:
             }
             for match in one.matches
         ],
+        "subject": {"id": one.subject.id, "name": one.subject.name[lang]} if one.subject else None,
         "answer": prose.text(one),
         "lecture": lecture(one.entry, lang) if one.entry else None,
         "params": on_the_wire(dict(one.params)),

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qa_service.index import Index
 from qa_service.lab import SERVER, Lab
 from qa_service.library import Library
+from qa_service.matching import Matcher
 from qa_service.model import Experiment, Run
 from qa_service.parameters import complete
+from qa_service.paths import cache_folder
 from qa_service.service import Service, build
 from qa_service.settings import Settings
 
@@ -61,14 +62,20 @@ def toy(lab: Lab) -> Callable[..., Run]:
 def toy_service(lab: Lab, tmp_path: Path) -> Service:
     """Three entries, the toy lab, the word-hash embedder."""
     library = Library.read(TOYS / "kb", lab.experiments)
-    return Service(library, Index(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    return Service(library, Matcher(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole test run, whatever worker asks: index and chart bundle are built once."""
+    """One cache for the whole test run, whatever worker asks: matcher and chart bundle are built once."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    for built in cache_folder().glob("*-*.np[yz]"):  # named by what they were made of: set-up has built them already
+        half = cache / f"{built.name}.{os.getpid()}"
+        shutil.copy(built, half)
+        half.replace(cache / built.name)
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -24,15 +24,15 @@ from qa_service.reading import LONGEST, read
         ("loss=nan with lr=2", {"lr": 2.0}),
         ("a 30-layer tanh network", {"layers": 30, "act": "tanh"}),
         ("50 层 relu 用 kaiming 初始化", {"layers": 50, "act": "relu", "init": "kaiming"}),
-        ("xavier or kaiming?", {}),
-        ("fp16 还是 bf16", {}),
+        ("xavier or kaiming?", {"init": ("xavier", "kaiming")}),
+        ("fp16 还是 bf16", {"dtype": ("float16", "bfloat16")}),
         ("width 256, batch size 8", {"width": 256, "batch": 8}),
         ("fit x**3 with 20 hidden units", {"target": "x^3", "hidden": 20}),
         ("what is nan", {}),
     ],
 )
 def test_parameters_by_their_shared_names(question, params):
-    """Numbers and names in either language; what is named in two ways at once stays open."""
+    """Numbers and names in either language; a comparison names all its values."""
     assert read(question).params == params
 
 

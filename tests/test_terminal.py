@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -136,6 +137,30 @@ def test_lists(numstab):
     assert "pow_vs_sum" in numstab("experiments", "--lang", "zh").stdout
 
 
+def test_eval_counts_labelled_questions(numstab, tmp_path):
+    """A table with intervals, or JSON with the promised figures; a bad line is named by file and number."""
+    lines = [
+        {"q": "my loss becomes nan after 300 steps", "lang": "en", "kind": "in", "items": [1, 4]},
+        {"q": "200 个 0.9 连乘会怎样", "lang": "zh", "kind": "in", "items": [9], "params": {"n": 200, "x": 0.9}},
+        {"turns": ["200 个 0.9 连乘会怎样", "那 300 个呢"], "items": [9], "params": {"n": 300, "x": 0.9}},
+        {"q": "CUDA out of memory, which card should I buy", "lang": "en", "kind": "near", "items": []},
+        {"q": "明天会下雪吗", "lang": "zh", "kind": "out", "items": []},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    found = json.loads(numstab("eval", str(path), "--json").stdout)
+    promised = {"n", "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers",
+                "params_right", "ms_per_question", "by_lang", "by_item"}  # fmt: skip
+    assert promised <= found.keys()
+    assert [found["n"], found["hit1"], found["params_right"], found["auroc_out"]] == [5, 1.0, 1.0, 1.0]
+    assert found["false_answers"] == 0
+    assert "answered_right" in numstab("eval", str(path)).stdout
+    path.write_text('{"q": "a", "items": [1]}\nnonsense\n')
+    done = numstab("eval", str(path))
+    assert (done.returncode, f"{path}:2" in done.stderr) == (2, True)
+    assert numstab("eval", str(tmp_path / "nowhere")).returncode == 2
+
+
 def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
     """Exit 1 as soon as a measured verdict differs from what the entry states."""
     done = toys("check", "counting", "--seeds", "2", "--json")
@@ -143,9 +168,9 @@ def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
     assert (done.returncode, report["checked"], report["differ"]) == (0, 4, 0)
     assert {row["at"] for row in report["claims"]} == {"params", "control"}
     kb = tmp_path / "kb"
-    kb.mkdir()
-    for path in (TOYS / "kb").glob("*.toml"):
-        (kb / path.name).write_text(path.read_text().replace("bound = 5", "bound = 6"))
+    shutil.copytree(TOYS / "kb", kb)
+    counting = kb / "counting.toml"
+    counting.write_text(counting.read_text().replace("bound = 5", "bound = 6"))
     done = toys("check", "counting", NUMSTAB_KB=str(kb))
     assert done.returncode == 1
     assert "reaches-five" in done.stdout
@@ -155,7 +180,7 @@ def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
     ("words", "status", "said"),
     [
         (["ask", "zzzz qqqq wwww"], 1, "does not cover"),
-        (["ask", "今晚吃什么"], 1, "知识库里没有"),
+        (["ask", "今晚吃什么"], 1, "不涵盖"),
         (["ask"], 2, "no question"),
         (["ask", ""], 2, "empty"),
         (["ask", "   "], 2, "empty"),

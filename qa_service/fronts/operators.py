@@ -34,7 +34,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     def warm_up() -> None:
         with suppress(Exception):  # not ready is what readyz then says; the server itself goes on
-            service.index.search("nan")
+            service.matcher.match("nan")
             experiment = next(iter(service.lab.experiments.values()))
             service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
             ready.set()

@@ -12,7 +12,7 @@ from qa_service import incoming, wire
 from qa_service.errors import BadField, NumstabError
 from qa_service.events import Answered, Done, Finished
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Context, Evidence, Lang, Request, Status
+from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
 from qa_service.service import Service
 
 
@@ -131,9 +131,5 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
     given = {name: value for name, value in fixed.items() if value is not None}
     given |= {name: asked[name] for name in ("params", "seed", "entry", "run", "context") if name in asked}
-    request = incoming.read_request({**given, "question": turns[0]})
-    for turn in turns[1:]:
-        before = service.ask(replace(request, run=False))
-        context = before.entry and Context(entry=before.entry.id, params=before.params, lang=before.lang)
-        request = replace(incoming.read_request({**given, "question": turn}), context=context or None)
-    return service.answer(request)
+    first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
+    return service.answer(service.follow(first, [request.question for request in later]))

@@ -1,0 +1,175 @@
+"""How well questions are understood: labelled lines in, retrieval figures with their uncertainty out.
+
+Figures (docs: `numstab eval` in the README). A *covered* line has kind `in` and lists the items that may answer it;
+`near` is deep learning that no entry answers, `out` anything else.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from qa_service.errors import BadField
+from qa_service.model import Answer, AnswerStatus, Named
+
+KINDS = ("in", "near", "out")
+_CONFIDENCE = 0.95
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One line: what is asked (its last turn counts), and what a good answer is. `file` is where it was read."""
+
+    turns: tuple[str, ...]
+    lang: str
+    kind: str
+    items: tuple[int, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A labelled line with the answer it got and the seconds that took."""
+
+    line: Labelled
+    answer: Answer
+    seconds: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the best match is an accepted item."""
+        return self.answer.matches[0].entry.item in self.line.items
+
+    @property
+    def among_three(self) -> bool:
+        """Whether an accepted item is among the best three matches."""
+        return any(match.entry.item in self.line.items for match in self.answer.matches[:3])
+
+    @property
+    def answered(self) -> bool:
+        """Whether an entry was shown as the answer."""
+        return self.answer.status is AnswerStatus.ANSWERED
+
+    @property
+    def params_right(self) -> bool:
+        """Whether every parameter that the line states was read; a stated list is a comparison of all its values."""
+        return all(_same(self.answer.params, name, value) for name, value in self.line.params.items())
+
+
+def _same(read: Named, name: str, stated: Any) -> bool:
+    value = read.get(name)
+    return bool((list(value) if isinstance(value, tuple) else value) == stated)
+
+
+def read_line(text: str | bytes, where: str, file: str = "") -> Labelled:
+    """One line of JSON; raises `BadField` that names `where` and what is missing."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        table = None
+    if not isinstance(table, dict):
+        raise _bad(where, "应当是一个 JSON 对象", "should be a JSON object")
+    turns = table.get("turns", [table.get("q")])
+    if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
+        raise _bad(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
+    kind = table.get("kind", "in")  # conversations are always about something we cover
+    if kind not in KINDS:
+        raise _bad(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
+    items = table.get("items", [])
+    if not isinstance(items, list) or not all(isinstance(item, int) for item in items) or (kind == "in") != bool(items):
+        raise _bad(
+            where, "items 应当列出可接受的条目号，只有 in 才有", "items should list the accepted items; only in has any"
+        )
+    params = table.get("params", {})
+    if not isinstance(params, dict):
+        raise _bad(where, "params 应当是 JSON 对象", "params should be a JSON object")
+    lang = str(table.get("lang", "zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"))
+    return Labelled(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
+
+
+def _bad(where: str, zh: str, en: str) -> BadField:
+    return BadField(zh=f"{where}：{zh}", en=f"{where}: {en}", field="file")
+
+
+def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The promised figures (interfaces: `numstab eval`), None where no line can give one."""
+    covered = [one for one in outcomes if one.line.kind == "in"]
+    refused = [one for one in outcomes if one.line.kind != "in"]
+    with_params = [one for one in outcomes if one.line.params]
+    found: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
+
+    def share(name: str, among: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> None:
+        found[name], found["intervals"][name] = _share(sum(map(holds, among)), len(among))
+
+    share("hit1", covered, lambda one: one.right)
+    share("hit3", covered, lambda one: one.among_three)
+    for kind in ("near", "out"):
+        scores = [[one.answer.confidence for one in group] for group in (covered, _of(outcomes, kind))]
+        found[f"auroc_{kind}"], found["intervals"][f"auroc_{kind}"] = _auroc(*scores)
+    share("answered_right", covered, lambda one: one.answered and one.right)
+    share("answered_wrong", covered, lambda one: one.answered and not one.right)
+    share("false_answers", refused, lambda one: one.answered)
+    share("params_right", with_params, lambda one: one.params_right)
+    found["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
+    return found
+
+
+def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """`figures` of everything, and hit1 and hit3 by language and by (first accepted) item; all figures by file."""
+    covered = [one for one in outcomes if one.line.kind == "in"]
+    by = {
+        "by_lang": _grouped(covered, lambda one: one.line.lang),
+        "by_item": _grouped(covered, lambda one: one.line.items[0]),
+        "by_file": _grouped(outcomes, lambda one: one.line.file),
+    }
+    parts = {name: {str(key): figures(group) for key, group in groups.items()} for name, groups in by.items()}
+    for name in ("by_lang", "by_item"):
+        parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
+    return {**figures(outcomes), **parts}
+
+
+def _grouped(outcomes: Iterable[Outcome], key: Callable[[Outcome], Any]) -> dict[Any, list[Outcome]]:
+    groups: dict[Any, list[Outcome]] = {}
+    for one in outcomes:
+        groups.setdefault(key(one), []).append(one)
+    return dict(sorted(groups.items()))
+
+
+def _of(outcomes: Sequence[Outcome], kind: str) -> list[Outcome]:
+    return [one for one in outcomes if one.line.kind == kind]
+
+
+def _share(count: int, total: int) -> tuple[float | None, list[float] | None]:
+    """A share with its 95 % interval (Wilson 1927)."""
+    if not total:
+        return None, None
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+    interval = binomtest(count, total).proportion_ci(_CONFIDENCE, method="wilson")
+    return count / total, [float(interval.low), float(interval.high)]
+
+
+def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | None, list[float] | None]:
+    """The chance that one of `higher` exceeds one of `lower` (ties count half), with a bootstrapped 95 % interval."""
+    if not higher or not lower:
+        return None, None
+    import numpy as np
+    from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
+
+    truth = np.array([1] * len(higher) + [0] * len(lower))
+    scores = np.array([*chain(higher, lower)])
+    random = np.random.default_rng(0)
+    resampled = []
+    for _ in range(_RESAMPLES):
+        rows = np.concatenate(
+            [
+                random.integers(0, len(higher), len(higher)),
+                len(higher) + random.integers(0, len(lower), len(lower)),
+            ]
+        )
+        resampled.append(roc_auc_score(truth[rows], scores[rows]))
+    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return float(roc_auc_score(truth, scores)), [float(low), float(high)]

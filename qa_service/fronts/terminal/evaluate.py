@@ -1,0 +1,79 @@
+"""numstab eval: retrieval figures of labelled questions."""
+
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from qa_service.errors import BadField
+from qa_service.evaluation import Labelled, Outcome, read_line, report
+from qa_service.fronts.terminal import options
+from qa_service.model import Lang, Request
+from qa_service.service import Service
+
+_SHARES = (
+    "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers", "params_right",
+)  # fmt: skip
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `eval`."""
+    parser: ArgumentParser = parsers.add_parser("eval", help="how well labelled questions are understood")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a JSON line per question: q or turns, kind, items")
+    options.add_lang(parser)
+    options.add_json(parser)
+    parser.set_defaults(carry_out=carry_out, no_run=True)
+
+
+def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Asks every line without running an experiment, and counts."""
+    lines = [line for path in arguments.files for line in _read(path)]
+    service.matcher.match("nan")  # what is loaded once belongs to no question
+    from qa_service.fronts.terminal.show import Screen
+
+    screen = Screen(lang, quiet=arguments.json)
+    outcomes = list(screen.track((_outcome(line, service) for line in lines), len(lines)))
+    found = report(outcomes)
+    if arguments.json:
+        options.print_json(found)
+        return options.DONE
+    columns = {"zh": "全部", "en": "all"}[lang], *(Path(path).stem for path in found["by_file"])
+    head = ({"zh": "指标", "en": "figure"}[lang], *columns)
+    tables = [found, *found["by_file"].values()]
+    rows = [("n", *(str(table["n"]) for table in tables))]
+    rows += [(name, *(_cell(table, name) for table in tables)) for name in _SHARES]
+    rows += [("ms_per_question", *(f"{table['ms_per_question']:.1f}" for table in tables))]
+    screen.table(head, rows)
+    for part in ("by_lang", "by_item"):
+        rows = [
+            (key, *(f"{each[name]:.2f}" for name in ("hit1", "hit3")), str(each["n"]))
+            for key, each in found[part].items()
+        ]
+        screen.table((part, "hit1", "hit3", "n"), rows)
+    return options.DONE
+
+
+def _read(path: str) -> list[Labelled]:
+    try:
+        with open(path, "rb") as file:
+            texts = list(file)
+    except OSError as error:
+        raise BadField(
+            zh=f"读不了文件 {path!r}：{error.strerror}",
+            en=f"cannot read the file {path!r}: {error.strerror}",
+            field="file",
+        ) from error
+    return [read_line(text, f"{path}:{at}", path) for at, text in enumerate(texts, 1) if text.strip()]
+
+
+def _outcome(line: Labelled, service: Service) -> Outcome:
+    started = time.perf_counter()
+    answer = service.ask(service.follow(Request(question=line.turns[0], run=False), line.turns[1:]))
+    return Outcome(line=line, answer=answer, seconds=time.perf_counter() - started)
+
+
+def _cell(table: dict[str, Any], name: str) -> str:
+    if table[name] is None:
+        return "–"
+    low, high = table["intervals"][name]
+    return f"{table[name]:.3f} ({low:.2f}–{high:.2f})"

@@ -1,0 +1,29 @@
+"""A text as the terms that a linear model weighs: pieces of words, words and pairs of words, in either language."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+_LONGEST = 4
+_WORD = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]|\d+")
+
+
+def terms(text: str) -> list[str]:
+    """Every term of a text, as often as it occurs.
+
+    Pieces are runs of 1 to 4 characters inside a word (marked by a blank at each end), so that a typo, an unknown
+    compound or a Chinese word leaves most of its pieces intact; words and pairs of neighbours keep their order.
+    """
+    lower = text.lower()
+    words = _WORD.findall(lower)
+    return [*_pieces(lower), *(f"w:{word}" for word in words), *(f"w:{a} {b}" for a, b in pairwise(words))]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for word in text.split():
+        padded = f" {word} "
+        for length in range(1, _LONGEST + 1):
+            for start in range(max(1, len(padded) - length + 1)):
+                yield padded[start : start + length]
+                if length >= len(padded):
+                    break

@@ -1,0 +1,51 @@
+"""What a question says besides its meaning: its language, and the numbers and names that are parameters."""
+
+import re
+from dataclasses import dataclass
+
+from qa_service.model import Lang, Named
+from qa_service.reading.named import bare_number, parameters
+from qa_service.reading.text import LONGEST, check_text, language, plain, salient
+
+_ELLIPTIC = re.compile(
+    r"^(?:那|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
+    r"|呢\s*[?？]?$|\binstead\b"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A question, read: its text as it is matched, its language, the parameters it names, its only number if one."""
+
+    text: str
+    lang: Lang
+    params: Named
+    number: float | None
+
+    @property
+    def elliptic(self) -> bool:
+        """Whether it only makes sense after another question: "and in float16?", "那换成加法呢"."""
+        return bool(_ELLIPTIC.search(self.text.lower()))
+
+    @property
+    def short(self) -> bool:
+        """A remark rather than a question of its own."""
+        return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text)) <= 8
+
+
+def read(question: str, lang: Lang | None = None) -> Reading:
+    """Raises `EmptyQuestion`, `QuestionTooLong` or `BadText`."""
+    check_text(question)
+    text = plain(question)
+    one_line = text.replace("\n", " ").lower()
+    return Reading(
+        text=salient(text), lang=lang or language(text), params=parameters(one_line), number=bare_number(one_line)
+    )
+
+
+def matched(text: str) -> str:
+    """A text as questions are matched: the same for a phrasing and for a question that is written like it."""
+    return salient(plain(text))
+
+
+__all__ = ["LONGEST", "Reading", "check_text", "language", "matched", "read"]

@@ -1,0 +1,145 @@
+"""The parameters that a question names, by the names that all experiments share."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from qa_service.model import Named, Value
+from qa_service.reading.numerals import digits
+
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+_COUNT = r"(\d{1,6})(?![\d.]*\d|e-)"
+_IS = r"\s*(?:=|:|of|is|was|at|to|为|是|设为|设成|取|等于)?\s*"
+_DO = (
+    r"(?:multiply|multiplying|multiplied|add|adding|sum|summing|accumulate|accumulating"
+    r"|乘以?|加上?|连乘|连加|累乘|累加|相乘|相加|求和)"
+)
+_TIMES = r"(?:次|遍|回|times)"
+_GROWS = r"(?:scal|multipl|amplif|grow|shrink|stretch|放大|缩小|乘|扩大)[a-z]*"
+_DEEP = r"\s*(?:个)?\s*(?:-|\s)?(?:hidden\s*)?(?:layers?|层|steps?|步)"
+_UNITS = r"(?:hidden (?:units?|neurons?|nodes?)|neurons?|隐藏单元|隐单元|隐藏神经元|神经元)"
+# What may stand between the words "learning rate" and its value.
+_LR_TO = (
+    r"(?:\s*(?:=|:|≈|~|of|is|at|to|was|from|already|only|just|now|about|down|lowered|reduced|set|been|has"
+    r"|已经|已|调|降|设|改|减|小|低|到|成|为|是|用|只有|才|都|了|的|从|大概|约))*\s*"
+)
+
+# Each pattern names the parameters it captures. The first that matches a parameter wins.
+_PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (rf"(?<![a-z_])(n|k|layers|hidden|width|batch|classes|layer|epochs|d|grid|trials)\s*=\s*{_COUNT}", ("", "")),
+    (rf"(?<![a-z_])(x|lr|std|var|mean|rho|clip|lo|hi|lam|noise|forget_bias|span|balance)\s*=\s*{_NUMBER}", ("", "")),
+    (rf"{_COUNT}\s*个\s*{_NUMBER}", ("n", "x")),
+    (rf"{_COUNT}\s*(?:factors?|copies|terms|numbers|multiples)\s*of\s*{_NUMBER}", ("n", "x")),
+    (rf"{_NUMBER}\s*(?:\^|\*\*)\s*{_COUNT}", ("x", "n")),
+    (rf"{_NUMBER}\s*的\s*{_COUNT}\s*次[方幂]", ("x", "n")),
+    (rf"{_NUMBER}\s*(?:raised\s*)?to the (?:power(?: of)?\s*{_COUNT}|{_COUNT}(?:th|st|nd|rd))", ("x", "n", "n")),
+    (
+        rf"{_NUMBER}\s*(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?",
+        ("x", "n"),
+    ),
+    (rf"{_NUMBER}\s*(?:is\s*)?(?:multiplied|added|summed)\D{{1,16}}?{_COUNT}\s*{_TIMES}", ("x", "n")),
+    (rf"{_DO}\s*(?:up\s*)?{_NUMBER}\s*(?:by itself|to itself|together)?\D{{1,12}}?{_COUNT}\s*{_TIMES}", ("x", "n")),
+    (rf"{_DO}\s*(?:up\s*|together\s*)?{_COUNT}\s*(?:of|个)?\s*(?:times\s*)?{_NUMBER}'?s?", ("n", "x")),
+    (rf"{_NUMBER}\s*,?\s*{_COUNT}\s*{_TIMES}", ("x", "n")),
+    (rf"{_COUNT}\s*{_TIMES}\s*{_NUMBER}", ("n", "x")),
+    (rf"{_GROWS}\D{{0,30}}?{_NUMBER}.{{0,30}}?{_COUNT}{_DEEP}", ("x", "n")),
+    (rf"{_COUNT}{_DEEP}.{{0,40}}?{_GROWS}\D{{0,20}}?{_NUMBER}", ("n", "x")),
+    (rf"^\D{{0,6}}{_COUNT}\s*(?:个|次|times)\s*(?:的话)?\s*呢?\s*[?？]?$", ("n",)),
+    (rf"{_COUNT}\s*(?:time[ -]?steps?|个?时间步)", ("n",)),
+    (rf"(?:unroll\w*|展开|seq\w*[ _-]?len\w*|序列长度?|sequences? of(?: length)?)\D{{0,12}}?{_COUNT}", ("n",)),
+    (rf"第\s*{_COUNT}\s*(?:个)?\s*(?:隐藏|卷积|全连接)?层", ("layer",)),
+    (rf"(?<![a-z])(?:layer|block)\s*(?:#|no\.?|number)?\s*{_COUNT}", ("layer",)),
+    (rf"{_COUNT}(?:th|st|nd|rd)\s*(?:\w+\s)?layer", ("layer",)),
+    (rf"(?<!第)(?<!第 ){_COUNT}\s*(?:个)?\s*(?:-|\s)?(?:[a-z]+[ -])?(?:layers?|层|deep)(?![a-z])", ("layers",)),
+    (rf"(?:depth|(?<![a-z])layers|深度|层数){_IS}{_COUNT}", ("layers",)),
+    (rf"{_COUNT}\s*(?:个)?\s*(?:units?|neurons?|神经元|单元)\s*(?:per layer|each|wide)", ("width",)),
+    (rf"(?:每层|各层)\s*(?:有|都是)?\s*{_COUNT}\s*个?\s*(?:神经元|单元)", ("width",)),
+    (rf"(?:width|宽度?){_IS}{_COUNT}", ("width",)),
+    (rf"{_COUNT}[ -](?:units?[ -])?wide", ("width",)),
+    (rf"{_COUNT}\s*(?:个)?\s*(?:relu\s*)?{_UNITS}", ("hidden",)),
+    (rf"(?:hidden(?:[ _-]?(?:size|dim|units?))?|隐藏层?(?:大小|维度|单元)){_IS}{_COUNT}", ("hidden",)),
+    (rf"(?:(?<![a-z])lr|learning[ _-]?rate|学习率|步长){_LR_TO}{_NUMBER}(?!\s*(?:个|次|轮|epoch))", ("lr",)),
+    (rf"{_NUMBER}\s*(?:的|as)?\s*(?:the\s*)?(?:学习率|learning[ _-]?rate|lr(?![a-z]))", ("lr",)),
+    (rf"(?:batch(?:[ _-]?size)?|(?<![a-z])bs|批量(?:大小)?|批大小){_IS}{_COUNT}", ("batch",)),
+    (rf"{_COUNT}\s*(?:个)?\s*(?:-?\s?class(?:es)?|分类|个?类别|类(?!似|型))", ("classes",)),
+    (rf"(?:(?<![a-z])std(?:dev)?|sigma|standard deviation|σ|标准差){_IS}{_NUMBER}", ("std",)),
+    (rf"normal_?\(\s*(?:0|0\.0)?\s*,\s*(?:std\s*=\s*)?{_NUMBER}\s*\)", ("std",)),
+    (rf"(?:(?<![a-z])mean|均值){_IS}{_NUMBER}", ("mean",)),
+    (rf"(?:(?<![a-z])var|variance|方差){_IS}{_NUMBER}", ("var",)),
+    (rf"(?:(?<![a-z])rho|correlation|相关系数){_IS}{_NUMBER}", ("rho",)),
+    (rf"(?:clip\w*(?:\s*(?:norm|value|the gradients?))?|裁剪(?:阈值)?){_IS}(?:到)?\s*{_NUMBER}", ("clip",)),
+    (rf"(?:forget[ _-]?(?:gate[ _-]?)?bias|遗忘门(?:的)?偏置){_IS}{_NUMBER}", ("forget_bias",)),
+    (rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]", ("lo", "hi")),
+    (
+        rf"(?:between|from|在|从|区间)\s*{_NUMBER}\s*(?:and|to|到|至|~)\s*{_NUMBER}(?!\s*(?:%|epoch|轮|次|个))",
+        ("lo", "hi"),
+    ),
+)
+_INTERVAL = frozenset({"lo", "hi"})
+
+# Words that name a value. Several values of one parameter are a comparison: all of them, in the order of the question.
+_WORDS: dict[str, dict[str, str]] = {
+    "dtype": {
+        "float16": r"(?<!b)(?:fp|float|f)\s?16(?!\d)|half[ -]precision|半精度|float\s?half",
+        "bfloat16": r"(?<![a-z])bf\s?16|bfloat\s?16",
+        "float32": r"(?:fp|float)\s?32|single[ -]precision|单精度",
+        "float64": r"(?:fp|float)\s?64|double[ -]precision|双精度",
+    },
+    "act": {name: rf"(?<![a-z]){name}(?![a-z0-9])" for name in ("sigmoid", "tanh", "relu", "gelu", "selu")},
+    "init": {
+        "xavier": r"xavier|glorot",
+        "kaiming": r"kaiming|何凯明|何恺明|(?<![a-z])he[ -]?(?:et al|init|normal|uniform|初始)"
+        r"|(?<=xavier)\s*(?:vs\.?|or|and|versus|/|,|、|和|与|还是|跟)\s*he(?![a-z])"
+        r"|(?<![a-z])he\s*(?:vs\.?|or|and|versus|/|、|和|与|还是|跟)\s*(?=xavier|glorot)",
+        "orthogonal": r"orthogonal|正交初始",
+    },
+    "op": {
+        "add": r"连加|累加|相加|加法|加起来|求和|(?<![a-z])(?:sum|add|adding|added|addition)(?![a-z])",
+        "multiply": r"连乘|累乘|相乘|乘法|乘起来|(?<![a-z])(?:product|multipl(?:y|ying|ied|ication))(?![a-z])",
+    },
+    "target": {f"x^{degree}": rf"x\s?(?:\^|\*\*)\s?{degree}(?!\d)" for degree in range(6, 11)} | {
+        "x^4": r"x\s?(?:\^|\*\*)\s?4(?!\d)|quartic|四次(?:曲线|函数|多项式)",
+        "x^5": r"x\s?(?:\^|\*\*)\s?5(?!\d)|quintic|五次(?:曲线|函数|多项式)",
+        "x^2": r"x\s?(?:\^|\*\*)\s?2(?!\d)|x\s?的?平方|x squared|quadratic|parabola|二次(?:曲线|函数)|抛物线",
+        "x^3": r"x\s?(?:\^|\*\*)\s?3(?!\d)|x\s?的?立方|x cubed|(?<![a-z])cubic|三次(?:曲线|函数|多项式)",
+        "sin": r"(?<![a-z])(?:sin|sine)(?![a-z])|正弦",
+        "sqrt": r"(?<![a-z])sqrt|square root|√\s?x|根号",
+        "abs": r"\|x\||(?<![a-z])abs\(|absolute value|绝对值函数",
+    },
+}  # fmt: skip
+_REALS = frozenset(
+    {"x", "lr", "std", "mean", "var", "rho", "clip", "forget_bias", "lo", "hi", "lam", "noise", "span", "balance"}
+)
+
+
+def parameters(text: str) -> Named:
+    """What is named, unclamped; a tuple where the question compares several values of one parameter."""
+    text = digits(text)
+    found: dict[str, Value | tuple[Value, ...]] = {}
+    for name, values in _WORDS.items():
+        named = sorted(
+            (match.start(), value) for value, pattern in values.items() if (match := re.search(pattern, text))
+        )
+        if named:
+            found[name] = named[0][1] if len(named) == 1 else tuple(value for _, value in named)
+    for pattern, names in _PATTERNS:
+        match = re.search(pattern, text)
+        if match is None:
+            continue
+        pairs = [match.groups()] if names[0] == "" else zip(names, match.groups(), strict=True)
+        read = {name: _cast(name, word) for name, word in pairs if word is not None}
+        if not read.keys() & found.keys() and not (read.keys() == _INTERVAL and float(read["lo"]) >= float(read["hi"])):
+            found |= read
+    return found
+
+
+def bare_number(text: str) -> float | None:
+    """The only number of a text, such as "what about 0.9?"; None where there is none or several."""
+    numbers = re.findall(rf"(?<![a-z\d.]){_NUMBER}(?![a-z\d.])", digits(text))
+    return float(numbers[0]) if len(numbers) == 1 else None
+
+
+def _cast(name: str, word: str) -> Value:
+    cast: Callable[[str], Any] = float if name in _REALS else int
+    value: Value = cast(word)
+    return value

@@ -1,0 +1,37 @@
+"""Numbers as people write them ("five hundred", "一百个一点五", "10^-5", "20k") → digits that patterns can read."""
+
+import re
+
+_CHINESE = r"[零〇一二两三四五六七八九十百千万亿\d][零〇一二两三四五六七八九十百千万亿点.\d]*"
+_COUNTED = r"(?=\s*(?:个|次|层|步|遍|倍|轮|项|位|类|维|片|段|回|$|的|连|相|累|乘|加|隐))"
+_SPELLED = re.compile(
+    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|thousand|million)\b"
+)
+_POWER_OF_TEN = re.compile(
+    r"(?<![\d.])(?:(\d+(?:\.\d+)?)\s*[x×*]\s*)?10\s*(?:\^|\*\*|的)\s*([-−负]\s*\d{1,3})(?:\s*次[方幂])?"
+)
+
+
+def digits(text: str) -> str:
+    """The text with its numerals as digits; lower-case, NFKC text expected."""
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = _POWER_OF_TEN.sub(lambda m: f"{m[1] or '1'}e-{re.sub(r'[^0-9]', '', m[2])}", text)
+    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])", lambda m: f"{float(m[1]) * 1e3:.0f}", text)
+    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)", r"\1万", text)
+    if _SPELLED.search(text):
+        from text_to_num import alpha2digit  # type: ignore[import-untyped]
+
+        text = alpha2digit(text.replace("-", " ") if re.search(r"[a-z]-[a-z]", text) else text, "en")
+    return re.sub(_CHINESE + _COUNTED, lambda m: _arabic(m[0]), text)
+
+
+def _arabic(numeral: str) -> str:
+    if numeral.isascii() or len(numeral) > 20:
+        return numeral
+    import cn2an  # type: ignore[import-untyped]
+
+    try:
+        return f"{cn2an.cn2an(numeral, 'smart'):.15g}"
+    except ValueError:  # 一般, 万一: characters of a number, but no number
+        return numeral
