@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.errors import BadRequest, BadText, EmptyQuestion, QuestionTooLong
-from qa_service.reading import LONGEST, read
+from qa_service.reading import LONGEST, matched, read
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,24 @@ from qa_service.reading import LONGEST, read
         ("width 256, batch size 8", {"width": 256, "batch": 8}),
         ("fit x**3 with 20 hidden units", {"target": "x^3", "hidden": 20}),
         ("what is nan", {}),
+        ("multiply 1.3 six hundred times", {"n": 600, "x": 1.3, "op": "multiply"}),
+        ("sum 0.2 up three thousand times in fp16", {"n": 3000, "x": 0.2, "op": "add", "dtype": "float16"}),
+        ("一百二十个一点二连乘", {"n": 120, "x": 1.2, "op": "multiply"}),
+        ("把 0.1 累加两万次", {"n": 20000, "x": 0.1, "op": "add"}),
+        ("一般来说为什么会溢出", {}),
+        ("lr 已经降到 10^-5 了", {"lr": 1e-5}),
+        ("lr is already 3 x 10^-4", {"lr": 3e-4}),
+        ("loss is nan after 3 epochs, what about the lr", {}),
+        ("sequence length 200", {"n": 200}),
+        ("第 5 层的输出是 nan", {"layer": 5}),
+        ("layer 12 outputs nan", {"layer": 12}),
+        ("each of my 30 layers doubles, well, multiplies by 2.5", {"layers": 30, "n": 30, "x": 2.5}),
+        ("每层放大 2 倍，一共 50 层", {"layers": 50, "n": 50, "x": 2.0}),
+        ("approximate x² on [-1, 3]", {"target": "x^2", "lo": -1.0, "hi": 3.0}),
+        ("用 relu 拟合正弦函数，区间 0 到 3", {"act": "relu", "target": "sin", "lo": 0.0, "hi": 3.0}),
+        ("He or Xavier for tanh", {"init": ("kaiming", "xavier"), "act": "tanh"}),
+        ("normal_(0, 0.02) init with batch=1", {"std": 0.02, "batch": 1}),
+        ("clip 1.0 还是爆", {"clip": 1.0}),
     ],
 )
 def test_parameters_by_their_shared_names(question, params):
@@ -64,6 +82,29 @@ def test_no_question_is_said_so(question, error):
         read(question)
     assert raised.value.field == "question"
     assert raised.value["zh"] != raised.value["en"]
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("梯度消失怎麼辦，學習率該調多少", "梯度消失怎么办,学习率该调多少"),
+        ("ｌｏｓｓ　是　ｎａｎ？", "loss 是 nan?"),
+        ("拟合 x²", "拟合 x^2"),
+        ("why\n\n  nan", "why nan"),
+    ],
+)
+def test_what_is_only_written_differently_is_the_same(written, same):
+    """Traditional characters, full-width forms, powers and line breaks are matched as their plain twins."""
+    assert read(written).text == read(same).text == matched(same) == same
+
+
+def test_of_a_pasted_log_the_telling_lines_are_kept():
+    """Lines that differ in their numbers only count once at each end; the question and the failure stay."""
+    log = "\n".join(f"epoch {epoch} step {step} loss {step / 7:.4f}" for epoch in range(6) for step in range(90))
+    text = read(f"training started\n{log}\nRuntimeWarning: overflow encountered in exp\nwhy does this happen?").text
+    assert "overflow encountered in exp" in text
+    assert "why does this happen?" in text
+    assert len(text) < 1000
 
 
 def test_long_pastes_are_cut_to_where_people_ask():

@@ -69,7 +69,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (rf"(?:(?<![a-z])rho|correlation|相关系数){_IS}{_NUMBER}", ("rho",)),
     (rf"(?:clip\w*(?:\s*(?:norm|value|the gradients?))?|裁剪(?:阈值)?){_IS}(?:到)?\s*{_NUMBER}", ("clip",)),
     (rf"(?:forget[ _-]?(?:gate[ _-]?)?bias|遗忘门(?:的)?偏置){_IS}{_NUMBER}", ("forget_bias",)),
-    (rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]", ("lo", "hi")),
+    (rf"(?:\[|(?:on|in|over|interval|区间|在)\s*\()\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]", ("lo", "hi")),
     (
         rf"(?:between|from|在|从|区间)\s*{_NUMBER}\s*(?:and|to|到|至|~)\s*{_NUMBER}(?!\s*(?:%|epoch|轮|次|个))",
         ("lo", "hi"),
