@@ -5,6 +5,7 @@ Figures (docs: `numstab eval` in the README). A *covered* line has kind `in` and
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -128,7 +129,31 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     parts = {name: {str(key): figures(group) for key, group in groups.items()} for name, groups in by.items()}
     for name in ("by_lang", "by_item"):
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
-    return {**figures(outcomes), **parts}
+    lines = [
+        {"q": one.line.turns[-1], "kind": one.line.kind, "items": list(one.line.items),
+         "found": one.answer.matches[0].entry.item, "confidence": one.answer.confidence}
+        for one in worst(outcomes)
+    ]  # fmt: skip
+    return {**figures(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
+
+
+def confusions(outcomes: Iterable[Outcome]) -> list[tuple[int, int, int]]:
+    """(first accepted item, item found instead, how often), most frequent first."""
+    missed = Counter(
+        (one.line.items[0], one.answer.matches[0].entry.item)
+        for one in outcomes
+        if one.line.kind == "in" and not one.right
+    )
+    return [(wanted, found, count) for (wanted, found), count in missed.most_common()]
+
+
+def worst(outcomes: Iterable[Outcome], count: int = 10) -> list[Outcome]:
+    """The lines we were most sure of and wrong, and the covered ones we were least sure of."""
+
+    def mistake(one: Outcome) -> float:
+        return 1 - one.answer.confidence if one.line.kind == "in" and one.right else one.answer.confidence
+
+    return sorted(outcomes, key=mistake, reverse=True)[:count]
 
 
 def _grouped(outcomes: Iterable[Outcome], key: Callable[[Outcome], Any]) -> dict[Any, list[Outcome]]:

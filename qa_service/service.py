@@ -65,6 +65,8 @@ class Service:
             matches = _first(stays, matches, self.threshold)
         best = matches[0]
         status = AnswerStatus.ANSWERED if named or stays else self._status(matches)
+        if not (named or before) and reading and reading.elliptic and reading.short and best.score < _CLEAR:
+            status = AnswerStatus.CLARIFY  # "and in float16?", with nothing before it
         entry = best.entry if status is AnswerStatus.ANSWERED else None
         follows = request.context and entry and (entry is before or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}

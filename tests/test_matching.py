@@ -84,6 +84,21 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
         assert np.allclose(np.sum(found, axis=1), 1)
 
 
+def test_reasons_add_up_to_the_score():
+    """What each term and the vector contributed is the whole difference between a label and the average label."""
+    texts, labels = (
+        [f"{word} {n}" for word in ("one", "two", "three") for n in range(10)],
+        ["x"] * 10 + ["y"] * 10 + ["z"] * 10,
+    )
+    vectors = unit(np.random.default_rng(1).normal(size=(30, 4)))
+    model = train(texts, labels, vectors)
+    reasons = dict(model.reasons("two 3", vectors[0], "y", count=100))
+    logs = np.log(list(model.probabilities("two 3", vectors[0]).values())) / model.sharpness
+    bias = model.bias[1] - model.bias.mean()
+    assert sum(reasons.values()) + bias == pytest.approx(logs[1] - logs.mean(), abs=1e-3)
+    assert max(reasons, key=reasons.get).removeprefix("w:").strip() in "two"
+
+
 def test_training_twice_gives_the_same_model():
     """Deterministic: what an answer says depends on the knowledge base alone."""
     texts, labels = [f"{word} {n}" for word in ("one", "two") for n in range(10)], ["x"] * 10 + ["y"] * 10

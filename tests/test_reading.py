@@ -58,7 +58,7 @@ def test_parameters_by_their_shared_names(question, params):
     ("question", "lang"),
     [
         ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"),
-        ("BatchNorm 的 gamma", "en"),
+        ("BatchNorm 的 gamma", "en"), ("CUDA out of memory in my training loop怎么办", "zh"),
         ("LSTM 為什麼穩定", "zh"), ("what does 爆 mean here", "en"), ("nan?", "en"),
     ],
 )  # fmt: skip

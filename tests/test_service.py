@@ -5,6 +5,7 @@ import pytest
 from qa_service import chart, prose, wire
 from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
 from qa_service.events import Answered, Done, Finished, Measuring, Started
+from qa_service.incoming import read_request
 from qa_service.model import AnswerStatus, Context, Request, Status, Verdict
 
 
@@ -119,6 +120,35 @@ def test_a_follow_up_that_changes_a_parameter_stays(service, first, then, entry,
     assert answer.entry is not None
     assert answer.entry.id == entry
     assert params.items() <= answer.params.items()
+
+
+@pytest.mark.parametrize("question", ["那 200 个呢", "what about 0.9?"])
+def test_an_elliptical_question_without_context_is_asked_back(service, question):
+    """Nothing came before it: we ask what is meant instead of declining or guessing."""
+    assert service.ask(Request(question=question)).status is AnswerStatus.CLARIFY
+
+
+@pytest.mark.parametrize(
+    ("then", "name", "value"),
+    [("那 0.9 呢", "x", 0.9), ("what about 300?", "n", 300), ("换成 fp16", "dtype", "float16"), ("五百个呢", "n", 500)],
+)
+def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
+    """A bare number takes the place of the one it is like; everything else is kept."""
+    first = Request(question="200 个 1.01 连乘会怎样", run=False)
+    answer = service.ask(service.follow(first, [then]))
+    assert answer.entry.id == "multiply-vs-add"
+    assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
+
+
+def test_a_compared_parameter_travels_and_no_run_takes_it(service):
+    """A comparison is named in params, as a list on the wire and back; runs keep the entry's own value."""
+    answer = service.ask(Request(question="float16 or bfloat16: which overflows first when 2 is multiplied 100 times"))
+    assert answer.params["dtype"] == ("float16", "bfloat16")
+    sent = wire.answer(answer)
+    assert sent["params"]["dtype"] == ["float16", "bfloat16"]
+    again = read_request({"question": "and 300 times?", "context": sent["context"]})
+    assert again.context.params["dtype"] == ("float16", "bfloat16")
+    assert service.ask(again).params["dtype"] == ("float16", "bfloat16")
 
 
 def test_a_new_question_leaves_the_context(service):

@@ -161,6 +161,14 @@ def test_eval_counts_labelled_questions(numstab, tmp_path):
     assert numstab("eval", str(tmp_path / "nowhere")).returncode == 2
 
 
+def test_explain_says_which_phrasing_and_why(numstab):
+    """Every match with the wording it met and what spoke for it."""
+    said = numstab("ask", "why does my gradient explode", "--no-run", "--explain").stdout
+    assert "exploding-gradients" in said
+    assert "phrasing met" in said
+    assert "its meaning" in said or "explod" in said
+
+
 def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
     """Exit 1 as soon as a measured verdict differs from what the entry states."""
     done = toys("check", "counting", "--seeds", "2", "--json")

@@ -68,6 +68,11 @@ class Matcher:
         first = max(about, key=lambda label: about[label])
         return Matching(matches=tuple(matches[:k]), subject=self._subjects.get(first))
 
+    def reasons(self, question: str, item: int) -> list[tuple[str, float]]:
+        """What in a question spoke for an item: terms, and "" for its meaning as a whole; weightiest first."""
+        vector = unit(self._embedder.encode_query([question]))[0]
+        return self._classifier.reasons(question, vector, _label(item))
+
     @property
     def corpus(self) -> tuple[list[str], list[str], Vectors]:
         """What the classifier is trained on: phrasings as they are read, their labels, their vectors."""

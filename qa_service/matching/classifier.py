@@ -39,14 +39,28 @@ class Classifier:
         powers = np.exp(scores - scores.max())
         return dict(zip(self.labels, (powers / powers.sum()).tolist(), strict=True))
 
+    def reasons(self, text: str, vector: Vectors, label: str, count: int = 8) -> list[tuple[str, float]]:
+        """What spoke for `label` rather than for the average label: terms, and "" for the vector; weightiest first."""
+        column = self.labels.index(label)
+        rows, weighed = self._weighed(text)
+        of_terms = self._dense[0][rows].astype(np.float32) * weighed[:, None]
+        share = of_terms[:, column] - of_terms.mean(axis=1)
+        of_vector = vector @ self._dense[1]
+        found = [(self.vocabulary[row], float(each)) for row, each in zip(rows, share, strict=True)]
+        found.append(("", float(of_vector[column] - of_vector.mean())))
+        return sorted(found, key=lambda pair: -abs(pair[1]))[:count]
+
     def _of_terms(self, text: str) -> NDArray[np.float32]:
+        rows, weighed = self._weighed(text)
+        scores: NDArray[np.float32] = weighed @ self._dense[0][rows].astype(np.float32)
+        return scores
+
+    def _weighed(self, text: str) -> tuple[list[int], NDArray[np.float32]]:
+        """The rows of the terms we know and their tf-idf, of length 1 (or empty)."""
         counted = Counter(term for term in terms(text) if term in self._row)
         rows = [self._row[term] for term in counted]
-        if not rows:
-            return np.zeros_like(self.bias)
         weighed = self.idf[rows] * np.array([1 + math.log(count) for count in counted.values()], dtype=np.float32)
-        scores: NDArray[np.float32] = (weighed / np.linalg.norm(weighed)) @ self._dense[0][rows].astype(np.float32)
-        return scores
+        return rows, (weighed / np.linalg.norm(weighed)).astype(np.float32) if rows else weighed
 
     @cached_property
     def _row(self) -> dict[str, int]:

@@ -9,8 +9,10 @@ from qa_service.reading.text import LONGEST, check_text, language, plain, salien
 
 _ELLIPTIC = re.compile(
     r"^(?:那|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
-    r"|呢\s*[?？]?$|\binstead\b"
+    r"|\binstead\b"
 )
+_TRAILS_OFF = re.compile(r"呢\s*[?？]?$")
+_ASKS = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class Reading:
     @property
     def elliptic(self) -> bool:
         """Whether it only makes sense after another question: "and in float16?", "那换成加法呢"."""
-        return bool(_ELLIPTIC.search(self.text.lower()))
+        text = self.text.lower()
+        return bool(_ELLIPTIC.search(text) or (_TRAILS_OFF.search(text) and not _ASKS.search(text)))
 
     @property
     def short(self) -> bool:

@@ -85,7 +85,8 @@ _WORDS: dict[str, dict[str, str]] = {
         "float32": r"(?:fp|float)\s?32|single[ -]precision|单精度",
         "float64": r"(?:fp|float)\s?64|double[ -]precision|双精度",
     },
-    "act": {name: rf"(?<![a-z]){name}(?![a-z0-9])" for name in ("sigmoid", "tanh", "relu", "gelu", "selu")},
+    "act": {name: rf"(?<![a-z]){name}(?![a-z0-9])" for name in ("tanh", "relu", "gelu", "selu")}
+    | {"sigmoid": r"(?<![a-z])(?:sigmoid|sigmod|simoid)(?![a-z0-9])|s\s?[形型]"},
     "init": {
         "xavier": r"xavier|glorot",
         "kaiming": r"kaiming|何凯明|何恺明|(?<![a-z])he[ -]?(?:et al|init|normal|uniform|初始)"

@@ -17,6 +17,7 @@ _TELLING = re.compile(
     r"nan\b|\binf\b|overflow|underflow|explod|vanish|diverg|gradient|loss|accura|float16|fp16|bf16|half"
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
 )
+_ASKING_ZH = re.compile(r"怎[么麼样樣]|什[么麼]|为何|為何|如何|是不是|请问|請問|[吗嗎呢]\s*[?？]?$|哪[个個里裡]|多少")
 _ASKING = re.compile(r"[?？]|\b(?:why|how|what|should|is it|can i)\b|为什么|为何|怎么|如何|请问|是不是|吗|原因|解决")
 
 
@@ -43,10 +44,10 @@ def check_text(question: str) -> None:
 
 
 def language(text: str) -> Lang:
-    """Chinese as soon as Chinese characters carry the sentence, among whatever English terms."""
+    """Chinese as soon as Chinese characters carry the sentence or ask its question, among whatever English terms."""
     han = len(re.findall(r"[\u3400-\u9fff]", text))
     words = len(re.findall(r"[A-Za-z]{2,}", text))
-    return "zh" if han > 1 and han >= words else "en"
+    return "zh" if han > 1 and (han >= words or _ASKING_ZH.search(text)) else "en"
 
 
 def plain(text: str) -> str:

@@ -6,14 +6,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_service import incoming, wire
 from qa_service.errors import BadField, NumstabError
 from qa_service.events import Answered, Done, Finished
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
+from qa_service.reading import read
 from qa_service.service import Service
+
+if TYPE_CHECKING:
+    from qa_service.fronts.terminal.show import Screen
 
 
 def add_commands(parsers: Any) -> None:
@@ -25,6 +29,7 @@ def add_commands(parsers: Any) -> None:
     options.add_json(parser)
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
+    parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
     parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
     parser.set_defaults(carry_out=carry_out)
 
@@ -53,7 +58,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
         answer = service.answer(request)
         options.print_json(wire.answer(answer))
         return exit_status(answer)
-    return _show(request, service)
+    return _show(request, service, explain=arguments.explain)
 
 
 def exit_status(answer: Answer) -> int:
@@ -63,7 +68,7 @@ def exit_status(answer: Answer) -> int:
     return options.DONE if all(one.run.status is Status.RAN for one in answer.evidence) else options.FAILED
 
 
-def _show(request: Request, service: Service) -> int:
+def _show(request: Request, service: Service, *, explain: bool) -> int:
     events = service.stream(request)
     opening = next(events)
     assert isinstance(opening, Answered)
@@ -71,6 +76,8 @@ def _show(request: Request, service: Service) -> int:
 
     screen = Screen(opening.answer.lang)
     screen.answer(opening.answer)
+    if explain and request.question:
+        _explain(opening.answer, service, screen)
     sys.stdout.flush()  # the text is there before torch is
     finished: list[Evidence] = []
     with screen.progress() as progress:
@@ -82,6 +89,24 @@ def _show(request: Request, service: Service) -> int:
             if isinstance(event, Done):
                 screen.closing(event.answer)
     return exit_status(replace(opening.answer, evidence=tuple(finished)))
+
+
+def _explain(answer: Answer, service: Service, screen: "Screen") -> None:
+    text = read(answer.question).text
+    lang = answer.lang
+    head = {
+        "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
+        "en": ("item", "entry", "score", "phrasing met", "because of"),
+    }
+    meaning = {"zh": "整句的意思", "en": "its meaning"}[lang]
+    rows = []
+    for match in answer.matches:
+        reasons = service.matcher.reasons(text, match.entry.item)
+        because = ", ".join(
+            f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in reasons[:5]
+        )
+        rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, because))
+    screen.table(head[lang], rows)
 
 
 def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:

@@ -50,6 +50,24 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
             for key, each in found[part].items()
         ]
         screen.table((part, "hit1", "hit3", "n"), rows)
+    words = {
+        "zh": ("应为", "找到", "次数", "最差的问题", "把握"),
+        "en": ("item", "found", "times", "worst", "confidence"),
+    }[lang]
+    screen.table(words[:3], [tuple(map(str, row)) for row in found["confusions"]])
+    screen.table(
+        (words[3], "kind", words[0], words[1], words[4]),
+        [
+            (
+                one["q"][:60],
+                one["kind"],
+                " ".join(map(str, one["items"])),
+                str(one["found"]),
+                f"{one['confidence']:.2f}",
+            )
+            for one in found["worst"]
+        ],
+    )
     return options.DONE
 
 
