@@ -1,4 +1,4 @@
-"""kb/*.toml → the library of entries and of the subjects we do not cover. Every problem is reported at once."""
+"""kb/**/*.toml → the library of entries and of the subjects we do not cover. Every problem is reported at once."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -38,13 +38,16 @@ class Library(Mapping[str, Entry]):
 
     @classmethod
     def read(cls, folder: Path, experiments: Mapping[str, Experiment]) -> "Library":
-        """Reads every `*.toml` and `not_covered/*.toml`; raises `BadLibrary` with all problems."""
+        """Reads the entries in every folder but `not_covered`, and its subjects; raises `BadLibrary` with all problems."""
         entries: dict[str, Entry] = {}
         problems: list[str] = []
-        paths = sorted(folder.glob("*.toml"))
+        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / NOT_COVERED)
         if not paths:
             problems.append(f"{folder}: expected entries (*.toml), found none")
         ids = {path.stem for path in paths}
+        if len(ids) < len(paths):
+            twice = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
+            problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(twice)}")
         for path in paths:
             page = _EntryPage(path, experiments, ids)
             entry = page.entry()

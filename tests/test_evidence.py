@@ -8,7 +8,7 @@ from qa_service.parameters import complete
 from qa_service.settings import Settings
 from qa_service.verdicts import check, plan
 
-ENTRIES = sorted(path.stem for path in Settings().kb.glob("*.toml"))
+ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
 PROMISED = {
     "ieee_table", "quad_gd", "relu_interp", "acc_collapse", "nan_trace", "relu_regions", "grad_by_activation",
