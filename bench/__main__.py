@@ -2,13 +2,14 @@
 
 import sys
 
-from bench import asking, matching, running
+from bench import asking, indexing, matching, running
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
     "run": running.isolation,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
+    "index": indexing.sizes,
 }
 
 

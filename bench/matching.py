@@ -14,7 +14,8 @@ from qa_service.matching.training import left_out_probabilities
 from qa_service.settings import Settings
 
 
-def _matcher() -> tuple[Library, Matcher]:
+def matcher_of_settings() -> tuple[Library, Matcher]:
+    """The library and its matcher, as the environment sets them."""
     settings = Settings.from_env(os.environ)
     library = Library.read(settings.kb, read_experiments(settings.demos))
     return library, Matcher(library, load_embedder(settings.encoder), name=settings.encoder, cache=settings.cache)
@@ -23,7 +24,7 @@ def _matcher() -> tuple[Library, Matcher]:
 def time_per_question() -> None:
     """One question through encoder, classifier and index, cold and warm."""
     started = time.perf_counter()
-    library, matcher = _matcher()
+    library, matcher = matcher_of_settings()
     matcher.match("nan")
     print(f"{'first question (loads the encoder)':34s} {(time.perf_counter() - started) * 1e3:9.1f} ms")
     questions = [entry.question[lang] for entry in library.values() for lang in entry.phrasings]
@@ -37,7 +38,7 @@ def time_per_question() -> None:
 
 def reliability() -> None:
     """Every phrasing judged by a model that did not see it: right by the probability that was given (five folds)."""
-    _, matcher = _matcher()
+    _, matcher = matcher_of_settings()
     texts, labels, vectors = matcher.corpus
     truth, classes, probabilities = left_out_probabilities(texts, labels, vectors)
     covered = np.array([label.startswith("item:") for label in classes])

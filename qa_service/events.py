@@ -2,7 +2,7 @@
 experiment, then done. A front shows them as they come.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qa_service.model import Answer, Evidence, Experiment, Params, Row
 
@@ -16,19 +16,20 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An experiment is about to run."""
+    """An experiment is about to run; `id` is the evidence's, `compared` what differs in it from the runs beside it."""
 
-    block: str
+    id: str
     experiment: Experiment
     params: Params
     seed: int
+    compared: Params = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
     """One row of the experiment that is running."""
 
-    block: str
+    id: str
     row: Row
 
 

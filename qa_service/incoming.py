@@ -6,7 +6,7 @@ from typing import Any
 from qa_service.errors import BadField
 from qa_service.model import LANGS, Context, Lang, Named, Request, Value
 
-_REQUEST = ("question", "lang", "params", "seed", "entry", "blocks", "run", "context")
+_REQUEST = ("question", "lang", "params", "compare", "seed", "entry", "blocks", "run", "context")
 _LARGEST_SEED = 2**63 - 1
 _SIMPLE = (int, float, str, bool)
 
@@ -23,6 +23,7 @@ def read_request(data: Any) -> Request:
         question=_question(data),
         lang=read_lang(data.get("lang")),
         params=read_params(data.get("params", {})),
+        compare=read_compare(data.get("compare", {})),
         seed=read_seed(data.get("seed", 0)),
         entry=_id(data.get("entry"), "entry"),
         blocks=_ids(data.get("blocks"), "blocks"),
@@ -53,6 +54,19 @@ def read_params(value: Any, field: str = "params") -> dict[str, Value]:
     if _names(value) and all(isinstance(each, _SIMPLE) for each in value.values()):
         return dict(value)
     raise _wrong(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")
+
+
+def read_compare(value: Any) -> dict[str, tuple[Value, ...]]:
+    """Names with lists of values, or a list of names, which stands for all their choices."""
+    if isinstance(value, list) and len(value) <= 20 and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value, ())
+    if _names(value) and all(isinstance(each, list) for each in value.values()):
+        return {name: tuple(each) for name, each in _named(value, "compare").items() if isinstance(each, tuple)}
+    raise _wrong(
+        "compare",
+        "参数名到若干个值的对象，或参数名的列表",
+        "an object of names with lists of values, or a list of names",
+    )
 
 
 def _named(value: Any, field: str = "context.params") -> Named:
@@ -103,13 +117,14 @@ def _bool(value: Any, field: str) -> bool:
 def _context(value: Any) -> Context | None:
     if value is None:
         return None
-    if not isinstance(value, Mapping) or set(value) - {"entry", "params", "lang"}:
+    if not isinstance(value, Mapping) or set(value) - {"entry", "params", "lang", "candidates"}:
         raise _wrong("context", "上一个回答里的 context，原样送回", "the context of the answer before, as it came")
     entry_id = _id(value.get("entry"), "context.entry")
     lang = read_lang(value.get("lang"), "context.lang")
-    if entry_id is None:
+    candidates = _ids(value.get("candidates"), "context.candidates") or ()
+    if entry_id is None and not candidates:
         raise _wrong("context.entry", "词条编号", "the id of an entry")
-    return Context(entry=entry_id, params=_named(value.get("params", {})), lang=lang or "en")
+    return Context(entry=entry_id, params=_named(value.get("params", {})), lang=lang or "en", candidates=candidates)
 
 
 def _wrong(field: str, zh: str, en: str) -> BadField:

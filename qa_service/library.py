@@ -38,7 +38,7 @@ class Library(Mapping[str, Entry]):
 
     @classmethod
     def read(cls, folder: Path, experiments: Mapping[str, Experiment]) -> "Library":
-        """Reads the entries in every folder but `not_covered`, and its subjects; raises `BadLibrary` with all problems."""
+        """Reads the entries of every folder, subjects from `not_covered`; raises `BadLibrary` with all problems."""
         entries: dict[str, Entry] = {}
         problems: list[str] = []
         paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / NOT_COVERED)

@@ -41,7 +41,8 @@ def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
         f"{block.id}.{name}": shown(value, lang) for block in entry.evidence for name, value in block.params.items()
     }
     for one in evidence:
-        known |= numbers(one, lang)
+        if one.variant == 0:  # of a comparison the text tells the first
+            known |= numbers(one, lang)
     return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_YET), entry.answer[lang])
 
 

@@ -16,6 +16,13 @@ REQUEST: dict[str, Any] = {
         "question": _TEXT,
         "lang": _LANG,
         "params": _PARAMS,
+        "compare": {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "array", "items": _VALUE}},
+                {"type": "array", "items": _TEXT},
+            ],
+            "description": "run an experiment once for each value of a parameter; a name alone stands for all choices",
+        },
         "seed": _SEED,
         "entry": {"type": "string", "description": "ask this entry instead of looking for one"},
         "blocks": {"type": "array", "items": _TEXT, "description": "only these evidence blocks of the entry"},
@@ -57,6 +64,8 @@ _EVIDENCE = {
     "type": "object",
     "properties": {
         "id": _TEXT,
+        "block": _TEXT,
+        "compared": _PARAMS,
         "experiment": _TEXT,
         "params": _PARAMS,
         "seed": _SEED,

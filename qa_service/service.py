@@ -9,9 +9,8 @@ from typing import Any
 from ulid import ULID
 
 from qa_service.embedder import load_embedder
-from qa_service.errors import BadField, BadParameter
+from qa_service.errors import BadField
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
-from qa_service.figures import shown
 from qa_service.lab import ONE_SHOT, Lab
 from qa_service.library import Library
 from qa_service.matching import Matcher
@@ -30,14 +29,20 @@ from qa_service.model import (
     Run,
     Text,
     Value,
+    run_id,
 )
-from qa_service.parameters import clamp, complete, unknown_parameter
+from qa_service.parameters import complete
+from qa_service.planning import Plan, check_known, plans
 from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.02, 0.8
 _A_COUNT = 10  # a whole number from here on is how many, below it how much
+_ALONE = Text(
+    "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
+    "This seems to follow a question, but none came before it: what does it refer to?",
+)
 Stopped = Callable[[], bool]
 
 
@@ -54,8 +59,10 @@ class Service:
     def ask(self, request: Request) -> Answer:
         """Who answers, without evidence: never runs code. Raises `BadRequest`."""
         reading = read(request.question, request.lang) if request.question or not request.entry else None
-        named = self.library[request.entry] if request.entry else None
-        before = self.library[request.context.entry] if request.context else None
+        chosen = _chosen(reading, request.context)
+        asked = request.entry or chosen
+        named = self.library[asked] if asked else None
+        before = self.library[request.context.entry] if request.context and request.context.entry else None
         found = self.matcher.match(reading.text, MATCHES) if reading and (named is None or request.question) else None
         matches = found.matches if found else ()
         if named is not None:
@@ -65,15 +72,17 @@ class Service:
             matches = _first(stays, matches, self.threshold)
         best = matches[0]
         status = AnswerStatus.ANSWERED if named or stays else self._status(matches)
+        alone: list[Text] = []
         if not (named or before) and reading and reading.elliptic and reading.short and best.score < _CLEAR:
-            status = AnswerStatus.CLARIFY  # "and in float16?", with nothing before it
+            status, alone = AnswerStatus.CLARIFY, [_ALONE]  # "and in float16?"
         entry = best.entry if status is AnswerStatus.ANSWERED else None
-        follows = request.context and entry and (entry is before or (reading is not None and reading.elliptic))
+        follows = entry and (entry is before or chosen or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}
         read_params = earlier | (_named(reading, earlier) if reading else {})
         blocks = _blocks(entry, request) if entry else ()
-        _check_known(self.lab, blocks, request.params)
-        planned = [self._plan(block, read_params, request.params) for block in blocks]
+        experiments = [self.lab.experiment(block.experiment) for block in blocks]
+        check_known(experiments or list(self.lab.experiments.values()), request)
+        planned = [plans(*pair, read_params, request) for pair in zip(blocks, experiments, strict=True)]
         return Answer(
             id=str(ULID()),
             status=status,
@@ -83,7 +92,7 @@ class Service:
             confidence=best.score,
             matches=matches,
             params=read_params | dict(request.params),
-            notes=tuple(dict.fromkeys(note for _, notes in planned for note in notes)),
+            notes=tuple(dict.fromkeys([*alone, *(note for _, notes in planned for note in notes)])),
             subject=found.subject if found and status is AnswerStatus.NOT_COVERED else None,
             related=tuple(self.library[related] for related in entry.related) if entry else (),
         )
@@ -92,8 +101,7 @@ class Service:
         """The request of the last turn of a conversation, in the context of the turns before it."""
         for turn in turns:
             before = self.ask(replace(request, run=False))
-            context = before.entry and Context(entry=before.entry.id, params=before.params, lang=before.lang)
-            request = replace(request, question=turn, context=context or None)
+            request = replace(request, question=turn, context=before.context)
         return request
 
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
@@ -109,16 +117,10 @@ class Service:
         if answer.entry is not None and request.run:
             evidence: list[Evidence] = []
             for block in _blocks(answer.entry, request):
-                params, _ = self._plan(block, answer.params, request.params)
-                experiment = self.lab.experiment(block.experiment)
-                yield Started(block.id, experiment, params, request.seed)
-                run = yield from self._measure(block.id, experiment, params, request.seed, stopped)
-                one = Evidence(
-                    block=block.id, experiment=experiment, params=params, seed=request.seed, run=run,
-                    claims=block.claims, entry_hash=answer.entry.hash,
-                )  # fmt: skip
-                evidence.append(one)
-                yield Finished(one)
+                for plan in plans(block, self.lab.experiment(block.experiment), answer.params, request)[0]:
+                    one = yield from self._evidence(plan, request.seed, answer.entry, stopped)
+                    evidence.append(one)
+                    yield Finished(one)
             answer = replace(answer, evidence=tuple(evidence))
         yield Done(answer)
 
@@ -137,6 +139,15 @@ class Service:
         yield Started(slug, experiment, values, seed)
         run = yield from self._measure(slug, experiment, values, seed, stopped)
         yield Finished(Evidence(block=slug, experiment=experiment, params=values, seed=seed, run=run))
+
+    def _evidence(self, plan: Plan, seed: int, entry: Entry, stopped: Stopped) -> Generator[Event, None, Evidence]:
+        block, called = plan.block, run_id(plan.block.id, plan.variant)
+        yield Started(called, plan.experiment, plan.params, seed, plan.compared)
+        run = yield from self._measure(called, plan.experiment, plan.params, seed, stopped)
+        return Evidence(
+            block=block.id, experiment=plan.experiment, params=plan.params, seed=seed, run=run, claims=block.claims,
+            entry_hash=entry.hash, compared=plan.compared, variant=plan.variant,
+        )  # fmt: skip
 
     def _measure(
         self, block: str, experiment: Experiment, params: Params, seed: int, stopped: Stopped
@@ -165,32 +176,6 @@ class Service:
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
         return changes or matches[0].score < self.threshold
 
-    def _plan(self, block: EvidenceBlock, read_params: Named, given: Params) -> tuple[dict[str, Value], list[Text]]:
-        """The block's parameters: its own, then what the question says (clamped), then what the request sets."""
-        experiment = self.lab.experiment(block.experiment)
-        fixed = {name: value for name, value in given.items() if name in experiment.params}
-        said: dict[str, Value] = {}
-        notes: list[Text] = []
-        for name, value in read_params.items():
-            if isinstance(value, tuple):  # a comparison: no single run can show it
-                continue
-            if name in experiment.params and name not in block.fixed and name not in fixed:
-                clamped = clamp(experiment.params[name], value)
-                if clamped is not None:
-                    said[name] = clamped
-                if clamped != value and not (isinstance(value, float) and clamped == float(value)):
-                    notes.append(_clamped(name, value, clamped))
-        try:
-            return complete(experiment, {**block.params, **said, **fixed}), notes
-        except BadParameter as error:
-            if not said:
-                raise
-            kept = complete(experiment, {**block.params, **fixed})
-            return kept, [
-                *notes,
-                Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters."),
-            ]
-
 
 def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
@@ -207,6 +192,14 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT) -> Ser
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
     matcher = Matcher(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
     return Service(library, matcher, lab, threshold=settings.threshold)
+
+
+def _chosen(reading: Reading | None, context: Context | None) -> str | None:
+    """The candidate that a reply such as "第二个" or "the second one" picks."""
+    if reading is None or context is None or reading.choice is None or not context.candidates:
+        return None
+    place = reading.choice if reading.choice > 0 else len(context.candidates)
+    return context.candidates[place - 1] if place <= len(context.candidates) else None
 
 
 def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
@@ -240,24 +233,3 @@ def _named(reading: Reading, earlier: Named) -> dict[str, Value | tuple[Value, .
     kind: type = int if whole else float
     fitting = [name for name in numbers if type(earlier[name]) is kind] or numbers[:1]
     return {name: int(number) if isinstance(earlier[name], int) else number for name in fitting[:1]}
-
-
-def _check_known(lab: Lab, blocks: tuple[EvidenceBlock, ...], given: Params) -> None:
-    """A parameter that the reader set must mean something to one of the experiments."""
-    among = [lab.experiment(block.experiment) for block in blocks] or list(lab.experiments.values())
-    names = sorted({name for experiment in among for name in experiment.params})
-    for name in given:
-        if name not in names:
-            raise unknown_parameter(name, names)
-
-
-def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
-    if clamped is None:
-        return Text(
-            f"问题里的 {name} = {shown(value, 'zh')} 不能用在这个实验里，已忽略。",
-            f"{name} = {shown(value)} from the question does not fit this experiment and was left out.",
-        )
-    return Text(
-        f"问题里的 {name} = {shown(value, 'zh')} 超出范围，已改为 {shown(clamped, 'zh')}。",
-        f"{name} = {shown(value)} from the question is out of bounds; {shown(clamped)} was used.",
-    )

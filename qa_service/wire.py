@@ -11,7 +11,7 @@ from typing import Any
 from qa_service import chart, prose
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import on_the_wire
-from qa_service.model import LANGS, Answer, Claim, Entry, Evidence, Experiment, Lang, Text
+from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Experiment, Lang, Text
 from qa_service.parameters import schema
 
 JSON = dict[str, Any]
@@ -34,6 +34,7 @@ def answer(one: Answer) -> JSON:
                 "score": match.score,
                 "phrasing": match.phrasing,
                 "question": match.entry.question[lang],
+                "reasons": [{"term": term, "weight": weight} for term, weight in match.reasons],
             }
             for match in one.matches
         ],
@@ -45,9 +46,7 @@ def answer(one: Answer) -> JSON:
         "evidence": [evidence(each, lang) for each in one.evidence],
         "references": list(one.entry.references) if one.entry else [],
         "related": [{"entry": other.id, "question": other.question[lang]} for other in one.related],
-        "context": {"entry": one.entry.id, "params": on_the_wire(dict(one.params)), "lang": lang}
-        if one.entry
-        else None,
+        "context": _context(one.context),
     }
 
 
@@ -55,7 +54,9 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
     """An Evidence: metrics with units, claims with values and verdicts, rows, the whole chart, the receipt."""
     run, experiment = one.run, one.experiment
     return {
-        "id": one.block,
+        "id": one.id,
+        "block": one.block,
+        "compared": on_the_wire(dict(one.compared)),
         "experiment": experiment.slug,
         "title": experiment.title[lang],
         "params": on_the_wire(dict(one.params)),
@@ -94,11 +95,12 @@ def event(one: Event, lang: Lang) -> tuple[str, JSON]:
     match one:
         case Answered(whole):
             return "answer", answer(whole)
-        case Started(block, experiment, params, seed):
+        case Started(started, experiment, params, seed, compared):
             about = {"experiment": experiment.slug, "title": experiment.title[lang]}
-            return "started", {"id": block, **about, "params": on_the_wire(dict(params)), "seed": seed}
-        case Measuring(block, row):
-            return "row", {"id": block, "row": on_the_wire(dict(row))}
+            values = {"params": on_the_wire(dict(params)), "compared": on_the_wire(dict(compared))}
+            return "started", {"id": started, **about, **values, "seed": seed}
+        case Measuring(running, row):
+            return "row", {"id": running, "row": on_the_wire(dict(row))}
         case Finished(each):
             return "evidence", evidence(each, lang)
         case Done(whole):
@@ -160,6 +162,11 @@ def lecture(one: Entry, lang: Lang) -> JSON | None:
 def machine() -> str:
     """What ran it, as far as it can matter to the numbers."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
+
+
+def _context(one: Context) -> JSON:
+    offered = {} if one.entry else {"candidates": list(one.candidates)}
+    return {"entry": one.entry, "params": on_the_wire(dict(one.params)), "lang": one.lang, **offered}
 
 
 def _entry_in_short(one: Entry, lang: Lang) -> JSON:

@@ -92,7 +92,7 @@ def test_reasons_add_up_to_the_score():
     )
     vectors = unit(np.random.default_rng(1).normal(size=(30, 4)))
     model = train(texts, labels, vectors)
-    reasons = dict(model.reasons("two 3", vectors[0], "y", count=100))
+    reasons = dict(model.reasons("two 3", vectors[0], ["y"], count=100)[0])
     logs = np.log(list(model.probabilities("two 3", vectors[0]).values())) / model.sharpness
     bias = model.bias[1] - model.bias.mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[1] - logs.mean(), abs=1e-3)

@@ -1,5 +1,6 @@
 """What a question says besides its meaning."""
 
+import cn2an
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +124,88 @@ def test_any_text_is_read_or_refused(question):
     except BadRequest:
         return
     assert reading.lang in ("zh", "en")
+
+
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six",
+    "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+
+def _spelled(n: int) -> str:
+    if n < 20:
+        return _ONES[n]
+    if n < 100:
+        return _TENS[n // 10 - 2] + (f"-{_ONES[n % 10]}" if n % 10 else "")
+    if n < 1000:
+        return f"{_ONES[n // 100]} hundred" + (f" and {_spelled(n % 100)}" if n % 100 else "")
+    return f"{_spelled(n // 1000)} thousand" + (f" {_spelled(n % 1000)}" if n % 1000 else "")
+
+
+def _chinese(n: int) -> str:
+    return str(cn2an.an2cn(n, "low"))
+
+
+@given(st.integers(2, 9999), st.sampled_from(["0.9", "1.5", "-0.5"]))
+def test_any_count_in_any_form_is_read_back(n, x):
+    """Digits, full-width digits, thousands, Chinese numerals, English words."""
+    wide = str(n).translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
+    for written in (str(n), wide, f"{n:,}", _chinese(n)):
+        assert read(f"{written} 个 {x} 连乘").params == {"n": n, "x": float(x), "op": "multiply"}, written
+    for written in (str(n), f"{n:,}", _spelled(n)):
+        assert read(f"what is the product of {written} factors of {x}").params["n"] == n, written
+
+
+@given(st.floats(1e-6, 1e6), st.integers(2, 500))
+def test_any_number_is_read_back_exactly(x, n):
+    """To the last bit, as repr writes it, with and without an exponent, and negated."""
+    for sign, written in ((1, repr(x)), (1, f"{x:.17e}"), (-1, f"-{x!r}"), (-1, f"负 {x!r}")):
+        assert read(f"{n} 个 {written} 连乘").params["x"] == sign * x, written
+    assert read(f"multiply minus {x!r} {n} times").params["x"] == -x
+
+
+@given(st.integers(1, 99), st.integers(2, 99), st.integers(2, 500))
+def test_fractions_are_read_back(above, below, n):
+    """1/3 and 三分之一."""
+    for written in (f"{above}/{below}", f"{_chinese(below)}分之{_chinese(above)}"):
+        assert read(f"{written} 连乘 {n} 次").params["x"] == above / below, written
+
+
+@pytest.mark.parametrize(
+    ("question", "params"),
+    [
+        ("1.01 的 365 次方和 0.99 的 365 次方", {"x": (1.01, 0.99), "n": 365}),
+        ("0.9 和 1.1 连乘 100 次有什么不同", {"x": (0.9, 1.1), "n": 100, "op": "multiply"}),
+        ("multiply 0.9, 1 or 1.1 100 times", {"x": (0.9, 1.0, 1.1), "n": 100, "op": "multiply"}),
+        ("100 个 1.5 和 200 个 0.9 连乘", {"n": (100, 200), "x": (1.5, 0.9), "op": "multiply"}),
+        ("compare 50 layers and 100 layers", {"layers": (50, 100)}),
+        ("fit x^2 between 0 and 1", {"lo": 0.0, "hi": 1.0, "target": "x^2"}),
+        ("epoch 3/10 loss 0.5", {}),
+    ],
+)
+def test_several_values_are_a_comparison(question, params):
+    """In the order of the question; an interval and a counter are none."""
+    assert read(question).params == params
+
+
+@pytest.mark.parametrize(
+    ("reply", "place"),
+    [
+        ("第二个", 2), ("我选第3个", 3), ("最后一个", -1), ("2", 2), ("the second one", 2),
+        ("I meant the first question.", 1), ("option 3", 3), ("第二层梯度消失", None),
+        ("why is the first layer nan", None), ("12", None),
+    ],
+)  # fmt: skip
+def test_a_reply_may_pick_a_candidate(reply, place):
+    """Only a reply that says nothing else."""
+    assert read(reply).choice == place
+
+
+def test_a_hundred_kilobytes_are_read():
+    """A paste as long as people make them; what is beyond is refused with a clear error."""
+    log = "".join(f"[{n}] step {n} grad_norm {n * 0.37:.4f} lr 1e-4\n" for n in range(2800))
+    assert len(log) > 100_000
+    assert len(read(f"why is my loss nan?\n{log}").text) < 2000
+    assert len(read(" ".join(str(n / 7) for n in range(10_000))).text) < 2000

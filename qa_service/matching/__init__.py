@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -65,13 +65,11 @@ class Matcher:
                 probability = answering(about[_label(item)] * share, covered)
                 matches.append(Match(entry=entry, score=probability, phrasing=nearest[entry.id][1]))
         matches.sort(key=lambda match: match.score, reverse=True)
+        del matches[k:]
+        reasons = self._classifier.reasons(question, vector, [_label(match.entry.item) for match in matches])
+        explained = (replace(match, reasons=tuple(why)) for match, why in zip(matches, reasons, strict=True))
         first = max(about, key=lambda label: about[label])
-        return Matching(matches=tuple(matches[:k]), subject=self._subjects.get(first))
-
-    def reasons(self, question: str, item: int) -> list[tuple[str, float]]:
-        """What in a question spoke for an item: terms, and "" for its meaning as a whole; weightiest first."""
-        vector = unit(self._embedder.encode_query([question]))[0]
-        return self._classifier.reasons(question, vector, _label(item))
+        return Matching(matches=tuple(explained), subject=self._subjects.get(first))
 
     @property
     def corpus(self) -> tuple[list[str], list[str], Vectors]:

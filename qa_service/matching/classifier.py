@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from qa_service.embedder import Vectors
 from qa_service.matching.terms import terms
 
+Reason = tuple[str, float]
+"""A term, and how much it spoke for a label."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
@@ -39,16 +42,20 @@ class Classifier:
         powers = np.exp(scores - scores.max())
         return dict(zip(self.labels, (powers / powers.sum()).tolist(), strict=True))
 
-    def reasons(self, text: str, vector: Vectors, label: str, count: int = 8) -> list[tuple[str, float]]:
-        """What spoke for `label` rather than for the average label: terms, and "" for the vector; weightiest first."""
-        column = self.labels.index(label)
+    def reasons(self, text: str, vector: Vectors, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
+        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
+
+        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
+        """
+        columns = [self.labels.index(label) for label in labels]
         rows, weighed = self._weighed(text)
         of_terms = self._dense[0][rows].astype(np.float32) * weighed[:, None]
-        share = of_terms[:, column] - of_terms.mean(axis=1)
-        of_vector = vector @ self._dense[1]
-        found = [(self.vocabulary[row], float(each)) for row, each in zip(rows, share, strict=True)]
-        found.append(("", float(of_vector[column] - of_vector.mean())))
-        return sorted(found, key=lambda pair: -abs(pair[1]))[:count]
+        of_vector = (vector @ self._dense[1])[None, :]
+        shares = np.concatenate([of_terms, of_vector])
+        shares = shares[:, columns] - shares.mean(axis=1, keepdims=True)
+        terms = [*(self.vocabulary[row] for row in rows), ""]
+        best = np.argsort(-np.abs(shares), axis=0)[:count]
+        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(columns))]
 
     def _of_terms(self, text: str) -> NDArray[np.float32]:
         rows, weighed = self._weighed(text)

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from qa_service.model import Lang, Named
+from qa_service.reading.choice import choice
 from qa_service.reading.named import bare_number, parameters
-from qa_service.reading.text import LONGEST, check_text, language, plain, salient
+from qa_service.reading.text import LONGEST, check_text, folded, language, salient, simplified
 
 _ELLIPTIC = re.compile(
     r"^(?:那|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
@@ -17,12 +18,16 @@ _ASKS = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A question, read: its text as it is matched, its language, the parameters it names, its only number if one."""
+    """A question, read: its text as it is matched, its language, the parameters it names.
+
+    `number` is its only number if it has one; `choice` the place of the candidate it picks, if it does nothing else.
+    """
 
     text: str
     lang: Lang
     params: Named
     number: float | None
+    choice: int | None
 
     @property
     def elliptic(self) -> bool:
@@ -39,16 +44,22 @@ class Reading:
 def read(question: str, lang: Lang | None = None) -> Reading:
     """Raises `EmptyQuestion`, `QuestionTooLong` or `BadText`."""
     check_text(question)
-    text = plain(question)
-    one_line = text.replace("\n", " ").lower()
+    whole = folded(question)
+    text = simplified(salient(whole))
+    lower = text.lower()
+    picks = choice(lower)
     return Reading(
-        text=salient(text), lang=lang or language(text), params=parameters(one_line), number=bare_number(one_line)
+        text=text,
+        lang=lang or language(whole),
+        params={} if picks else parameters(lower),
+        number=None if picks else bare_number(lower),
+        choice=picks,
     )
 
 
 def matched(text: str) -> str:
     """A text as questions are matched: the same for a phrasing and for a question that is written like it."""
-    return salient(plain(text))
+    return simplified(salient(folded(text)))
 
 
 __all__ = ["LONGEST", "Reading", "check_text", "language", "matched", "read"]

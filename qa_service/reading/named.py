@@ -75,6 +75,12 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("lo", "hi"),
     ),
 )
+# "0.9 和 1.1", "0.5, 1 or 2": values to compare; an interval is none.
+_AND = r"(?:和|与|跟|还是|、|,?\s*(?:and|or|vs\.?|versus)(?![a-z]))"
+_LIST = (
+    rf"(?<![\w.\[(^-])(?<!between )(?<!from )(?<!of )(?<!在 )(?<!在)(?<!个)(?<!个 ){_NUMBER}"
+    rf"(?:\s*(?:,|{_AND})\s*{_NUMBER})*\s*{_AND}\s*{_NUMBER}(?![a-z\d.^])(?!\s*(?:之间|[\])]))"
+)
 _INTERVAL = frozenset({"lo", "hi"})
 
 # Words that name a value. Several values of one parameter are a comparison: all of them, in the order of the question.
@@ -123,15 +129,39 @@ def parameters(text: str) -> Named:
         )
         if named:
             found[name] = named[0][1] if len(named) == 1 else tuple(value for _, value in named)
+    text, listed = _first_of_lists(text)
     for pattern, names in _PATTERNS:
-        match = re.search(pattern, text)
-        if match is None:
+        read = [_captured(match, names) for match in re.finditer(pattern, text)]
+        if not read or read[0].keys() & found.keys():
             continue
-        pairs = [match.groups()] if names[0] == "" else zip(names, match.groups(), strict=True)
-        read = {name: _cast(name, word) for name, word in pairs if word is not None}
-        if not read.keys() & found.keys() and not (read.keys() == _INTERVAL and float(read["lo"]) >= float(read["hi"])):
-            found |= read
+        if read[0].keys() == _INTERVAL and float(read[0]["lo"]) >= float(read[0]["hi"]):
+            continue
+        several = names[0] and names != ("lo", "hi")
+        together = [one for one in read if one.keys() == read[0].keys()] if several else read[:1]
+        for name in read[0]:
+            all_of_it = tuple(one[name] for one in together)
+            listing = listed.get(float(all_of_it[0]))
+            if listing and len(together) == 1:
+                all_of_it = tuple(_cast(name, word) for word in listing)
+            found[name] = all_of_it[0] if len(set(all_of_it)) == 1 else all_of_it
     return found
+
+
+def _captured(match: re.Match[str], names: tuple[str, ...]) -> dict[str, Value]:
+    pairs: Any = [match.groups()] if names[0] == "" else zip(names, match.groups(), strict=True)
+    return {name: _cast(name, word) for name, word in pairs if word is not None}
+
+
+def _first_of_lists(text: str) -> tuple[str, dict[float, list[str]]]:
+    """The text with "0.9 and 1.1" as "0.9", and what each such first number stands for."""
+    lists: dict[float, list[str]] = {}
+
+    def first(found: re.Match[str]) -> str:
+        words = re.findall(_NUMBER, found[0])
+        lists[float(words[0])] = words
+        return str(words[0])
+
+    return re.sub(_LIST, first, text), lists
 
 
 def bare_number(text: str) -> float | None:
@@ -141,6 +171,6 @@ def bare_number(text: str) -> float | None:
 
 
 def _cast(name: str, word: str) -> Value:
-    cast: Callable[[str], Any] = float if name in _REALS else int
+    cast: Callable[[str], Any] = float if name in _REALS or not word.lstrip("+-").isdigit() else int
     value: Value = cast(word)
     return value

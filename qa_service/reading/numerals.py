@@ -8,13 +8,27 @@ _SPELLED = re.compile(
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
     r"|eighty|ninety|hundred|thousand|million)\b"
 )
+_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_FEW = re.compile(  # alpha2digit leaves a lone small number as a word
+    rf"\b(?:{'|'.join(_UNITS[2:])})(?=[ -](?:\w+ )?(?:factors|copies|terms|numbers|layers?|times|steps|units|neurons)\b)"
+)
 _POWER_OF_TEN = re.compile(
     r"(?<![\d.])(?:(\d+(?:\.\d+)?)\s*[x×*]\s*)?10\s*(?:\^|\*\*|的)\s*([-−负]\s*\d{1,3})(?:\s*次[方幂])?"
 )
 
 
+_FRACTION_ZH = re.compile(r"([零一二两三四五六七八九十百千\d]+)分之([零一二两三四五六七八九十百千\d]+)")
+_FRACTION = re.compile(
+    r"(?<![\w/.⁄\[])(?<!epoch )(?<!step )(?<!iter )(?<!batch )(\d{1,4})\s?[/⁄]\s?([1-9]\d{0,3})(?![\w/.⁄%])"
+)
+_MINUS = re.compile(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
+
+
 def digits(text: str) -> str:
     """The text with its numerals as digits; lower-case, NFKC text expected."""
+    text = _FRACTION_ZH.sub(_part, text)
+    text = _FRACTION.sub(lambda m: repr(int(m[1]) / int(m[2])), text)
+    text = _MINUS.sub("-", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = _POWER_OF_TEN.sub(lambda m: f"{m[1] or '1'}e-{re.sub(r'[^0-9]', '', m[2])}", text)
     text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])", lambda m: f"{float(m[1]) * 1e3:.0f}", text)
@@ -23,7 +37,15 @@ def digits(text: str) -> str:
         from text_to_num import alpha2digit  # type: ignore[import-untyped]
 
         text = alpha2digit(text.replace("-", " ") if re.search(r"[a-z]-[a-z]", text) else text, "en")
+        text = _FEW.sub(lambda m: str(_UNITS.index(m[0])), text)
     return re.sub(_CHINESE + _COUNTED, lambda m: _arabic(m[0]), text)
+
+
+def _part(found: re.Match[str]) -> str:
+    numerals = [_arabic(numeral) for numeral in found.groups()]
+    if not all(numeral.isdecimal() for numeral in numerals) or not int(numerals[0]):
+        return found[0]
+    return repr(int(numerals[1]) / int(numerals[0]))
 
 
 def _arabic(numeral: str) -> str:

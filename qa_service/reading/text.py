@@ -8,7 +8,7 @@ from typing import Any
 from qa_service.errors import BadText, EmptyQuestion, QuestionTooLong
 from qa_service.model import Lang
 
-LONGEST = 20_000
+LONGEST = 200_000
 """Characters of a question that we accept."""
 _ENOUGH = 900
 """Characters that are matched: the encoder's time grows with length, and what matters fits."""
@@ -18,7 +18,10 @@ _TELLING = re.compile(
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
 )
 _ASKING_ZH = re.compile(r"怎[么麼样樣]|什[么麼]|为何|為何|如何|是不是|请问|請問|[吗嗎呢]\s*[?？]?$|哪[个個里裡]|多少")
-_ASKING = re.compile(r"[?？]|\b(?:why|how|what|should|is it|can i)\b|为什么|为何|怎么|如何|请问|是不是|吗|原因|解决")
+_ASKING = re.compile(
+    r"[?？]|\b(?:why|how|what|should|is it|can i)\b"
+    r"|[为為]什[么麼]|[为為]何|怎[么麼]|如何|[请請][问問]|是不是|[吗嗎]|原因|解[决決]"
+)
 
 
 def check_text(question: str) -> None:
@@ -50,12 +53,17 @@ def language(text: str) -> Lang:
     return "zh" if han > 1 and (han >= words or _ASKING_ZH.search(text)) else "en"
 
 
-def plain(text: str) -> str:
-    """NFKC (full-width forms become ASCII), powers as x^2, traditional characters as simplified; lines are kept."""
+def folded(text: str) -> str:
+    """NFKC (full-width forms become ASCII), powers as x^2; lines are kept."""
     text = unicodedata.normalize("NFKC", text.translate(_POWERS))
-    if any("\u3400" <= character <= "\u9fff" for character in text):
-        text = str(_simplifier().convert(text))
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+
+
+def simplified(text: str) -> str:
+    """Traditional characters as simplified."""
+    if not any("\u3400" <= character <= "\u9fff" for character in text):
+        return text
+    return str(_simplifier().convert(text))
 
 
 def salient(text: str) -> str:

@@ -13,7 +13,6 @@ from qa_service.errors import BadField, NumstabError
 from qa_service.events import Answered, Done, Finished
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
-from qa_service.reading import read
 from qa_service.service import Service
 
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ def add_commands(parsers: Any) -> None:
     options.add_lang(parser)
     options.add_params(parser)
     options.add_json(parser)
+    parser.add_argument(
+        "--compare", action="append", default=[], metavar="NAME=A,B", help="run once for each value; repeatable"
+    )
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
@@ -39,6 +41,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     fixed = {
         "lang": arguments.lang,
         "params": options.params(arguments.param),
+        "compare": options.compared(arguments.compare),
         "seed": options.seed(arguments.seed),
         "entry": arguments.entry,
         "run": not arguments.no_run,
@@ -77,7 +80,7 @@ def _show(request: Request, service: Service, *, explain: bool) -> int:
     screen = Screen(opening.answer.lang)
     screen.answer(opening.answer)
     if explain and request.question:
-        _explain(opening.answer, service, screen)
+        _explain(opening.answer, screen)
     sys.stdout.flush()  # the text is there before torch is
     finished: list[Evidence] = []
     with screen.progress() as progress:
@@ -91,22 +94,17 @@ def _show(request: Request, service: Service, *, explain: bool) -> int:
     return exit_status(replace(opening.answer, evidence=tuple(finished)))
 
 
-def _explain(answer: Answer, service: Service, screen: "Screen") -> None:
-    text = read(answer.question).text
-    lang = answer.lang
+def _explain(answer: Answer, screen: "Screen") -> None:
     head = {
         "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
         "en": ("item", "entry", "score", "phrasing met", "because of"),
-    }
-    meaning = {"zh": "整句的意思", "en": "its meaning"}[lang]
+    }[answer.lang]
+    meaning = {"zh": "整句的意思", "en": "its meaning"}[answer.lang]
     rows = []
     for match in answer.matches:
-        reasons = service.matcher.reasons(text, match.entry.item)
-        because = ", ".join(
-            f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in reasons[:5]
-        )
-        rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, because))
-    screen.table(head[lang], rows)
+        because = (f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in match.reasons)
+        rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, ", ".join(because)))
+    screen.table(head, rows)
 
 
 def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
@@ -155,6 +153,6 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
     given = {name: value for name, value in fixed.items() if value is not None}
-    given |= {name: asked[name] for name in ("params", "seed", "entry", "run", "context") if name in asked}
+    given |= {name: asked[name] for name in ("params", "compare", "seed", "entry", "run", "context") if name in asked}
     first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
     return service.answer(service.follow(first, [request.question for request in later]))

@@ -47,6 +47,15 @@ def params(pairs: Iterable[str]) -> dict[str, Value]:
     return found
 
 
+def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
+    """NAME=A,B pairs; a name alone stands for all its choices."""
+    found: dict[str, list[Value]] = {}
+    for pair in pairs:
+        name, _, values = pair.partition("=")
+        found[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
+    return found
+
+
 def seed(word: str) -> int:
     """--seed as a number; raises `BadField`."""
     try:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service import chart, prose
+from qa_service.comparison import comparisons, listed
 from qa_service.events import Event, Measuring, Started
 from qa_service.figures import shown, unit
 from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
@@ -26,12 +27,13 @@ _WORDS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
-        "sure": "把握", "seconds": "秒", "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
+        "sure": "把握", "compared": "比较", "seconds": "秒",
+        "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "sure": "confidence", "seconds": "s",
+        "related": "related", "compared": "compared", "sure": "confidence", "seconds": "s",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
     },
 }  # fmt: skip
@@ -73,7 +75,7 @@ class Screen:
     def evidence(self, evidence: Evidence) -> None:
         """One finished experiment: its parameters, metrics, claims and plot."""
         run, experiment = evidence.run, evidence.experiment
-        called = f"{experiment.slug}({_listed(evidence.params)})"
+        called = f"{experiment.slug}({listed(evidence.params, self.lang)})"
         took = f"{run.seconds:.3f} {self.words['seconds']}"
         heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
         self._out.print()
@@ -106,11 +108,14 @@ class Screen:
         if answer.evidence and "[[" in _first(answer.entry.answer[self.lang]):
             self._out.print()
             self._out.print(_markdown(f"→ {_first(prose.text(answer))}"))
+        for table in comparisons(answer.evidence, self.lang):
+            self.say(f"\n{self.words['compared']}: {table.title}")
+            self.table((self.words["metric"], *table.heads), [(title, *values) for title, values in table.rows])
         for one in answer.evidence:
             block = next(block for block in answer.entry.evidence if block.id == one.block)
             changed = any(one.params[name] != value for name, value in block.params.items())
             if changed and Verdict.FAILS in one.verdicts:
-                self.say(self.words["invisible"].format(params=_listed(block.params)))
+                self.say(self.words["invisible"].format(params=listed(block.params, self.lang)))
         if answer.related:
             self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
 
@@ -240,8 +245,3 @@ def _plain_maths(source: str) -> str:
 
 def _first(source: str) -> str:
     return source.split("\n\n", 1)[0]
-
-
-def _listed(params: object) -> str:
-    assert hasattr(params, "items")
-    return ", ".join(f"{name}={shown(value)}" for name, value in params.items())

@@ -58,8 +58,9 @@ def card(
     seed: int = 0,
     evidence: Evidence | None = None,
     state: str = "idle",
+    compared: str = "",
 ) -> dict[str, Any]:
-    """One evidence card: `state` is idle, running, or how the run ended."""
+    """One evidence card: `state` is idle, running, or how the run ended; `compared` names a run beside others."""
     own = complete(experiment, block.params)
     values = own if params is None else params
     changed = on_the_wire(dict(values)) != on_the_wire(own)
@@ -67,6 +68,7 @@ def card(
         "block": block.id,
         "slug": experiment.slug,
         "title": experiment.title[lang],
+        "compared": compared,
         "state": evidence.run.status.value if evidence else state,
         "note": evidence.run.note[lang] if evidence else "",
         "wide": "column" in experiment.chart.get("encoding", {}),

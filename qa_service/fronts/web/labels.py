@@ -81,6 +81,8 @@ LABELS = {
     "chart": Text("图：", "Chart: "),
     "all_metrics": Text("全部指标", "All metrics"),
     "metric": Text("指标", "metric"),
+    "compared": Text("比较", "Compared"),
+    "phrasings": Text("这样问也能找到它", "Also found when asked like this"),
     "value": Text("数值", "value"),
     "data": Text("数据", "Data"),
     "first_rows": Text("只列出前", "Shown are the first"),

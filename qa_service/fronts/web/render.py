@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service import prose, wire
+from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
@@ -57,11 +58,12 @@ def bad_language(here: str) -> str:
 
 
 def entry(one: Entry, related: list[Entry], experiments: Experiments, lang: Lang) -> dict[str, Any]:
-    """What an entry's page shows: everything but the phrasings, nothing measured yet."""
+    """What an entry's page shows: everything, nothing measured yet."""
     return {
         "entry": one,
         "text": Markup(markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))),  # noqa: S704
         "lecture": _lecture(one, lang),
+        "wordings": one.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
             (cards.card(one, block, experiments[block.experiment], lang), experiments[block.experiment])
@@ -77,9 +79,10 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
         case Answered(answer):
             data["answer_html"] = _text(answer, experiments)
             data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
-        case Started(block, experiment, params, seed) if entry:
+        case Started(run_id, experiment, params, seed, compared) if entry:
             card = cards.card(
-                entry, _block(entry, block), experiment, lang, params=params, seed=seed, state="running"
+                entry, _block(entry, run_id.partition("~")[0]), experiment, lang,
+                params=params, seed=seed, state="running", compared=listed(compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
         case Measuring(_, row):
@@ -88,11 +91,14 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             card = cards.card(
                 entry, _block(entry, evidence.block), evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
+                compared=listed(evidence.compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
-            data["shown"] = prose.numbers(evidence, lang)
+            data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
         case Done(answer):
             data["answer_html"] = _text(answer, experiments)
+            tables = comparisons(answer.evidence, lang)
+            data["comparison_html"] = template("comparison.html", lang, tables=tables) if tables else ""
     return name, data
 
 

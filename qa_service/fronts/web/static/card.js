@@ -43,7 +43,7 @@ export class Card {
     if (data.rows.length > (data.status === "ran" ? 0 : 1)) draw(place, data.chart);
     else place.remove();
     if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
-    this.measured(data.shown);
+    if (!this.element.dataset.block.includes("~")) this.measured(data.shown);
   }
 
   /** Runs this card's experiment with what its form says; replaces the run it is in. */
@@ -51,7 +51,7 @@ export class Card {
     this.running?.abort();
     this.reran = true;
     const running = (this.running = new AbortController());
-    const block = this.element.dataset.block;
+    const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
     const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block] };
     controls.refuse(this.form, null);
     this.#busy(true);

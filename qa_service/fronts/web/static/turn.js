@@ -59,6 +59,7 @@ export class Turn {
       if (!card.running) card.finished(data);
     } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
       this.reply.querySelector(".prose").innerHTML = data.answer_html;
+      this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
     }
   }
 

@@ -1,0 +1,41 @@
+"""The runs of a comparison side by side: which metrics they share, and how the values differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from qa_service.figures import shown
+from qa_service.model import Evidence, Lang, Params, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A table: `heads` name the runs; each row is a metric's title and its value in every run."""
+
+    block: str
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def comparisons(evidence: Sequence[Evidence], lang: Lang) -> list[Comparison]:
+    """One table for each block that was run more than once; metrics that are the same in all its runs are left out."""
+    tables = []
+    for block, group in groupby(evidence, key=lambda one: one.block):
+        runs = [one for one in group if one.run.status is Status.RAN]
+        if len(runs) < 2:
+            continue
+        metrics = runs[0].experiment.metrics
+        rows = []
+        for name in runs[0].run.measured:
+            values = tuple(shown(one.run.measured.get(name), lang) for one in runs)
+            if len(set(values)) > 1:
+                rows.append((metrics[name].title[lang], values))
+        heads = tuple(listed(one.compared, lang) for one in runs)
+        tables.append(Comparison(block, runs[0].experiment.title[lang], heads, tuple(rows)))
+    return tables
+
+
+def listed(params: Params, lang: Lang) -> str:
+    """Such as x=0.99, n=365."""
+    return ", ".join(f"{name}={shown(value, lang)}" for name, value in params.items())

@@ -1,0 +1,118 @@
+"""What demos offer, and what became of running one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from qa_service.model.knowledge import Claim, Verdict
+from qa_service.model.values import Measured, Params, Row, Text, Value
+
+_NOTHING = Text("", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A typed, bounded input of an experiment. `choices` for words; `ge`/`le` for numbers, both included."""
+
+    name: str
+    kind: Literal["int", "float", "bool", "choice"]
+    default: Value
+    title: Text
+    unit: str = "1"
+    ge: float | None = None
+    le: float | None = None
+    nonfinite: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What a metric or a column of rows is called, and its unit."""
+
+    title: Text
+    unit: str = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A bound on parameters together: their product at most `le`, or the first below the second (`ascending`)."""
+
+    names: tuple[str, ...]
+    le: float | None = None
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What a demo file offers, read from its text without running it. `words` are those that rows hold as values."""
+
+    slug: str
+    path: str
+    title: Text
+    doc: str
+    params: Mapping[str, Parameter]
+    limits: tuple[Limit, ...]
+    columns: Mapping[str, Quantity]
+    metrics: Mapping[str, Quantity]
+    words: Mapping[str, Text]
+    chart: Mapping[str, Any]
+    source: str
+    hash: str
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    RAN = "ran"
+    RAISED = "raised"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of an experiment. `note` says in both languages why it did not finish."""
+
+    status: Status
+    measured: Measured = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    note: Text = _NOTHING
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A run with the parameters it had, the claims made about it and the verdicts on them.
+
+    Of a comparison, `compared` are the parameters in which this run differs from the others, `variant` its place.
+    """
+
+    block: str
+    experiment: Experiment
+    params: Params
+    seed: int
+    run: Run
+    claims: tuple[Claim, ...] = ()
+    entry_hash: str | None = None
+    compared: Params = field(default_factory=dict)
+    variant: int = 0
+
+    @property
+    def id(self) -> str:
+        """The block's id; the second run of a comparison is "block~2"."""
+        return run_id(self.block, self.variant)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One verdict per claim; unknown wherever the run did not finish."""
+        if self.run.status is not Status.RAN:
+            return (Verdict.UNKNOWN,) * len(self.claims)
+        return tuple(claim.judge(self.run.measured) for claim in self.claims)
+
+
+def run_id(block: str, variant: int) -> str:
+    """How the run of a block is called in the events of an answer."""
+    return f"{block}~{variant + 1}" if variant else block

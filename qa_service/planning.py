@@ -1,0 +1,130 @@
+"""Which runs an answer needs: an entry's own parameters, what the question says, what the reader fixed or compares."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from qa_service.errors import BadField, BadParameter
+from qa_service.figures import shown
+from qa_service.model import (
+    EvidenceBlock,
+    Experiment,
+    Named,
+    Parameter,
+    Params,
+    Request,
+    Text,
+    Value,
+)
+from qa_service.parameters import check, clamp, complete, unknown_parameter
+
+MOST_RUNS = 6
+"""Runs of one block in a comparison."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run of a block: all its parameters, and those in which it differs from the other runs of a comparison."""
+
+    block: EvidenceBlock
+    experiment: Experiment
+    params: Params
+    compared: Params
+    variant: int = 0
+
+
+def plans(
+    block: EvidenceBlock, experiment: Experiment, named: Named, request: Request
+) -> tuple[list[Plan], list[Text]]:
+    """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
+    given = {name: value for name, value in request.params.items() if name in experiment.params}
+    chosen = {
+        name: _chosen(experiment.params[name], values)
+        for name, values in request.compare.items()
+        if name in experiment.params
+    }
+    said, compared, notes = _said(block, experiment, {**named}, taken={*given, *chosen})
+    variants = [dict(pair) for pair in _variants({**compared, **chosen})]
+    if len(variants) > MOST_RUNS:
+        notes.append(Text(f"只比较前 {MOST_RUNS} 种。", f"Only the first {MOST_RUNS} are compared."))
+    found: list[Plan] = []
+    for wanted in variants[:MOST_RUNS]:
+        variant = wanted
+        try:
+            params = complete(experiment, {**block.params, **said, **given, **variant})
+        except BadParameter as error:
+            if not said and not compared:
+                raise
+            notes.append(Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters."))
+            params, variant = complete(experiment, {**block.params, **given}), {}
+        if all(params != other.params for other in found):
+            found.append(Plan(block=block, experiment=experiment, params=params, compared=variant, variant=len(found)))
+    return found, notes
+
+
+def check_known(experiments: Sequence[Experiment], request: Request) -> None:
+    """A parameter that the reader set or compares must mean something to one of the experiments."""
+    names = sorted({name for experiment in experiments for name in experiment.params})
+    for name in (*request.params, *request.compare):
+        if name not in names:
+            raise unknown_parameter(name, names)
+
+
+def _chosen(parameter: Parameter, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    every = {"choice": parameter.choices, "bool": (True, False)}.get(parameter.kind, ())
+    if not values and not every:
+        raise BadField(
+            zh=f"比较 {parameter.name} 时要写出各个值，例如 {parameter.name}=1,2",
+            en=f"to compare {parameter.name}, give its values, such as {parameter.name}=1,2",
+            field="compare",
+        )
+    return tuple(check(parameter, value) for value in values or every)
+
+
+def _said(
+    block: EvidenceBlock, experiment: Experiment, named: Named, taken: Iterable[str]
+) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]], list[Text]]:
+    """Of what the question names, what this experiment takes: single values, values to compare, and notes."""
+    said: dict[str, Value] = {}
+    compared: dict[str, tuple[Value, ...]] = {}
+    notes: list[Text] = []
+    for name, value in named.items():
+        if name not in experiment.params or name in block.fixed or name in taken:
+            continue
+        allowed: list[Value] = []
+        for one in value if isinstance(value, tuple) else (value,):
+            clamped = clamp(experiment.params[name], one)
+            if clamped is not None:
+                allowed.append(clamped)
+            if clamped != one and not (isinstance(one, float) and clamped == float(one)):
+                notes.append(_clamped(name, one, clamped))
+        if isinstance(value, tuple) and len(allowed) > 1:
+            compared[name] = tuple(allowed)
+        elif allowed:
+            said[name] = allowed[0]
+    return said, compared, notes
+
+
+def _variants(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
+    """Numbers that were named together go together ("1.01^365 and 0.99^300"); everything else is crossed."""
+    numbers = {name: values for name, values in compared.items() if not isinstance(values[0], str | bool)}
+    groups: list[list[dict[str, Any]]] = []
+    if numbers and len({len(values) for values in numbers.values()}) == 1:
+        groups.append([dict(zip(numbers, together, strict=True)) for together in zip(*numbers.values(), strict=True)])
+    else:
+        groups += [[{name: value} for value in values] for name, values in numbers.items()]
+    groups += [[{name: value} for value in values] for name, values in compared.items() if name not in numbers]
+    return [{name: value for part in parts for name, value in part.items()} for parts in product(*groups)]
+
+
+def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
+    if clamped is None:
+        return Text(
+            f"问题里的 {name} = {shown(value, 'zh')} 不能用在这个实验里，已忽略。",
+            f"{name} = {shown(value)} from the question does not fit this experiment and was left out.",
+        )
+    return Text(
+        f"问题里的 {name} = {shown(value, 'zh')} 超出范围，已改为 {shown(clamped, 'zh')}。",
+        f"{name} = {shown(value)} from the question is out of bounds; {shown(clamped)} was used.",
+    )
