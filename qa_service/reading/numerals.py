@@ -10,7 +10,8 @@ _SPELLED = re.compile(
 )
 _UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _FEW = re.compile(  # alpha2digit leaves a lone small number as a word
-    rf"\b(?:{'|'.join(_UNITS[2:])})(?=[ -](?:\w+ )?(?:factors|copies|terms|numbers|layers?|times|steps|units|neurons)\b)"
+    rf"\b(?:{'|'.join(_UNITS[2:])})"
+    r"(?=[ -](?:\w+ )?(?:factors|copies|terms|numbers|layers?|times|steps|units|neurons)\b)"
 )
 _POWER_OF_TEN = re.compile(
     r"(?<![\d.])(?:(\d+(?:\.\d+)?)\s*[x×*]\s*)?10\s*(?:\^|\*\*|的)\s*([-−负]\s*\d{1,3})(?:\s*次[方幂])?"
