@@ -491,3 +491,16 @@ def started(threads: list[threading.Thread]) -> Iterator[None]:
     yield
     for thread in threads:
         thread.join()
+
+
+def test_two_values_are_put_side_by_side(visit: Callable[..., Page]) -> None:
+    """A card for each run, named by what differs, and one table above them; the text keeps the first run's numbers."""
+    page = visit("/?lang=zh")
+    page.locator("#question").fill("1.01 的 365 次方和 0.99 的 365 次方")
+    page.keyboard.press("Enter")
+    table = page.locator(".comparison table")
+    expect(table.locator("thead")).to_contain_text("x=1.01", timeout=30_000)
+    expect(table.locator("thead")).to_contain_text("x=0.99")
+    expect(table.locator("tbody tr").first).to_contain_text("37.78")
+    expect(page.locator(".card .compared")).to_have_text(["x=1.01", "x=0.99"])
+    expect(page.locator(".turn .prose").last).to_contain_text("37.78")
