@@ -1,11 +1,11 @@
-"""The runs of a comparison side by side: which metrics they share, and how the values differ."""
+"""Runs side by side: of a comparison, which metrics differ and how; over seeds, how often a claim holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from qa_service.figures import shown
-from qa_service.model import Evidence, Lang, Params, Status
+from qa_service.model import Evidence, Lang, Params, Spread, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +39,12 @@ def comparisons(evidence: Sequence[Evidence], lang: Lang) -> list[Comparison]:
 def listed(params: Params, lang: Lang) -> str:
     """Such as x=0.99, n=365."""
     return ", ".join(f"{name}={shown(value, lang)}" for name, value in params.items())
+
+
+def spread_in_words(spread: Spread, lang: Lang) -> str:
+    """How often a claim held over seeds, and between which values its metric lay."""
+    low, middle, high = (shown(value, lang, 3) for value in (spread.lowest, spread.median, spread.highest))
+    share = f"{spread.share:.0%}"
+    if lang == "zh":
+        return f"{spread.seeds} 个种子里有 {spread.held} 个成立（{share}）；最小 {low}，中位 {middle}，最大 {high}"
+    return f"holds for {spread.held} of {spread.seeds} seeds ({share}); lowest {low}, median {middle}, highest {high}"

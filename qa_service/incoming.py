@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.model import LANGS, Context, Lang, Named, Request, Value
+from qa_service.model import LANGS, MOST_SEEDS, Context, Lang, Named, Request, Value
 
-_REQUEST = ("question", "lang", "params", "compare", "seed", "entry", "blocks", "run", "context")
+_REQUEST = ("question", "lang", "params", "compare", "seed", "seeds", "entry", "blocks", "run", "context")
 _LARGEST_SEED = 2**63 - 1
 _SIMPLE = (int, float, str, bool)
 
@@ -25,11 +25,25 @@ def read_request(data: Any) -> Request:
         params=read_params(data.get("params", {})),
         compare=read_compare(data.get("compare", {})),
         seed=read_seed(data.get("seed", 0)),
+        seeds=read_seeds(data.get("seeds", 1)),
         entry=_id(data.get("entry"), "entry"),
         blocks=_ids(data.get("blocks"), "blocks"),
         run=_bool(data.get("run", True), "run"),
         context=_context(data.get("context")),
     )
+
+
+def read_query(entry: str, query: Mapping[str, str]) -> Request:
+    """The request that a link to an entry stands for: ?n=200&x=0.9&seed=3, one block alone with block=powers."""
+    fields = {"lang", "seed", "block", "form"}
+    seed = query.get("seed", "0")
+    return read_request({
+        "entry": entry,
+        "lang": query.get("lang"),
+        "seed": int(seed) if seed.isdecimal() and len(seed) < 20 else seed,
+        "blocks": [query["block"]] if "block" in query else None,
+        "params": {name: value for name, value in query.items() if name not in fields},
+    })  # fmt: skip
 
 
 def read_lang(value: Any, field: str = "lang") -> Lang | None:
@@ -47,6 +61,13 @@ def read_seed(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_SEED:
         return value
     raise _wrong("seed", f"0 到 {_LARGEST_SEED} 的整数", f"an integer from 0 to {_LARGEST_SEED}")
+
+
+def read_seeds(value: Any) -> int:
+    """With how many seeds to run."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SEEDS:
+        return value
+    raise _wrong("seeds", f"1 到 {MOST_SEEDS} 的整数", f"an integer from 1 to {MOST_SEEDS}")
 
 
 def read_params(value: Any, field: str = "params") -> dict[str, Value]:

@@ -6,6 +6,10 @@ from qa_service.figures import shown
 from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Subject, Text
 
 _NOT_YET = "…"
+_NOT_MEASURED = Text("（没有测得）", "(not measured)")
+_DID_NOT_RUN = Text(
+    "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
+)
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -19,7 +23,9 @@ _CLARIFY = Text(
 def text(answer: Answer) -> str:
     """The answer as markdown in its language."""
     if answer.entry is not None:
-        return filled(answer.entry, answer.evidence, answer.lang)
+        missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not Status.RAN]
+        said = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
+        return "\n\n".join([filled(answer.entry, answer.evidence, answer.lang), *said])
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _declined(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -47,6 +53,9 @@ def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
 
 
 def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
-    """What fills the text: each parameter, and each metric that was measured, by its "block.name"."""
-    values = {**evidence.params, **(evidence.run.measured if evidence.run.status is Status.RAN else {})}
-    return {f"{evidence.block}.{name}": shown(value, lang) for name, value in values.items()}
+    """What fills the text, by "block.name": each parameter, and each metric as it was measured, or that it was not."""
+    known = {name: shown(value, lang) for name, value in evidence.params.items()}
+    for name in evidence.experiment.metrics:
+        ran = evidence.run.status is Status.RAN
+        known[name] = shown(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
+    return {f"{evidence.block}.{name}": word for name, word in known.items()}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from qa_service.model import MOST_SEEDS
+
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
 _VALUE = {"anyOf": [*_NUMBER["anyOf"], {"type": "string"}, {"type": "boolean"}]}
 _PARAMS = {"type": "object", "additionalProperties": _VALUE}
@@ -24,6 +26,7 @@ REQUEST: dict[str, Any] = {
             "description": "run an experiment once for each value of a parameter; a name alone stands for all choices",
         },
         "seed": _SEED,
+        "seeds": {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS, "default": 1},
         "entry": {"type": "string", "description": "ask this entry instead of looking for one"},
         "blocks": {"type": "array", "items": _TEXT, "description": "only these evidence blocks of the entry"},
         "run": {"type": "boolean", "default": True},
@@ -58,6 +61,14 @@ _CLAIM = {
         "bound": _NUMBER,
         "value": {"anyOf": [*_NUMBER["anyOf"], {"type": "null"}]},
         "verdict": {"enum": ["holds", "fails", "unknown"]},
+        "visible_at": {
+            "anyOf": [_PARAMS, {"type": "null"}],
+            "description": "parameters at which the claim can be seen, where these do not show it",
+        },
+        "spread": {
+            "type": "object",
+            "description": "over seeds: held, seeds, and lowest, median and highest value",
+        },
     },
 }
 _EVIDENCE = {
@@ -107,6 +118,20 @@ _PROBLEM = {
         "type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "code": _TEXT, "detail": _TEXT, "field": _TEXT,
     },
 }  # fmt: skip
+
+
+EXPORT: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": shape, "description": about}
+        for name, shape, about in (
+            ("form", {"enum": ["ipynb", "py"], "default": "ipynb"}, "a notebook or a script"),
+            ("lang", _LANG, "the language of its text"),
+            ("seed", _SEED, "the seed of its runs"),
+            ("block", _TEXT, "only this evidence block"),
+        )
+    ]
+}
+"""Any other name in the query is a parameter of the experiments."""
 
 
 def body(shape: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from qa_service.model import (
     Params,
     Request,
     Run,
+    Spread,
     Text,
     Value,
     run_id,
@@ -104,6 +105,15 @@ class Service:
             request = replace(request, question=turn, context=before.context)
         return request
 
+    def planned(self, request: Request) -> tuple[Entry, list[Plan]]:
+        """The entry that a request names, and the runs it asks for, without running them. Raises `BadRequest`."""
+        entry = self.library[request.entry or ""]
+        blocks = _blocks(entry, request)
+        experiments = [self.lab.experiment(block.experiment) for block in blocks]
+        check_known(experiments, request)
+        pairs = zip(blocks, experiments, strict=True)
+        return entry, [plan for block, experiment in pairs for plan in plans(block, experiment, {}, request)[0]]
+
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
         for event in self._stream(request, stopped):
@@ -118,7 +128,7 @@ class Service:
             evidence: list[Evidence] = []
             for block in _blocks(answer.entry, request):
                 for plan in plans(block, self.lab.experiment(block.experiment), answer.params, request)[0]:
-                    one = yield from self._evidence(plan, request.seed, answer.entry, stopped)
+                    one = yield from self._evidence(plan, request, answer.entry, stopped)
                     evidence.append(one)
                     yield Finished(one)
             answer = replace(answer, evidence=tuple(evidence))
@@ -140,23 +150,33 @@ class Service:
         run = yield from self._measure(slug, experiment, values, seed, stopped)
         yield Finished(Evidence(block=slug, experiment=experiment, params=values, seed=seed, run=run))
 
-    def _evidence(self, plan: Plan, seed: int, entry: Entry, stopped: Stopped) -> Generator[Event, None, Evidence]:
+    def _evidence(
+        self, plan: Plan, request: Request, entry: Entry, stopped: Stopped
+    ) -> Generator[Event, None, Evidence]:
         block, called = plan.block, run_id(plan.block.id, plan.variant)
-        yield Started(called, plan.experiment, plan.params, seed, plan.compared)
-        run = yield from self._measure(called, plan.experiment, plan.params, seed, stopped)
+        yield Started(called, plan.experiment, plan.params, request.seed, plan.compared)
+        run = yield from self._measure(called, plan.experiment, plan.params, request.seed, stopped)
+        runs = [run]
+        for seed in range(request.seed + 1, request.seed + request.seeds):
+            runs.append((yield from self._measure(None, plan.experiment, plan.params, seed, stopped)))
         return Evidence(
-            block=block.id, experiment=plan.experiment, params=plan.params, seed=seed, run=run, claims=block.claims,
-            entry_hash=entry.hash, compared=plan.compared, variant=plan.variant,
+            block=block.id, experiment=plan.experiment, params=plan.params, seed=request.seed, run=run,
+            claims=block.claims, entry=entry.id, entry_hash=entry.hash, own=complete(plan.experiment, block.params),
+            compared=plan.compared, variant=plan.variant,
+            spreads=tuple(Spread.of(claim, runs) for claim in block.claims) if len(runs) > 1 else (),
         )  # fmt: skip
 
     def _measure(
-        self, block: str, experiment: Experiment, params: Params, seed: int, stopped: Stopped
+        self, called: str | None, experiment: Experiment, params: Params, seed: int, stopped: Stopped
     ) -> Generator[Event, None, Run]:
+        """The run; its rows are events of the evidence it is `called` after, if any."""
         rows = self.lab.stream(experiment, params, seed, stopped)
         try:
             while True:
                 try:
-                    yield Measuring(block, next(rows))
+                    row = next(rows)
+                    if called is not None:
+                        yield Measuring(called, row)
                 except StopIteration as finished:
                     run: Run = finished.value
                     return run

@@ -1,11 +1,11 @@
 """Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from qa_service.lab import Lab
-from qa_service.model import Claim, Entry, EvidenceBlock, Params, Status, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, Spread, Status, Verdict
 from qa_service.parameters import complete
 
 At = Literal["params", "control"]
@@ -31,8 +31,13 @@ class Checked:
     claim: Claim
     at: At
     seed: int
-    value: float | int | None
+    run: Run
     verdict: Verdict
+
+    @property
+    def value(self) -> float | int | None:
+        """What was measured, if anything was."""
+        return self.run.measured.get(self.claim.metric)
 
     @property
     def expected(self) -> Verdict:
@@ -75,8 +80,45 @@ def check(planned: Planned, lab: Lab) -> list[Checked]:
             claim=claim,
             at=planned.at,
             seed=planned.seed,
-            value=run.measured.get(claim.metric),
+            run=run,
             verdict=claim.judge(run.measured) if ran else Verdict.UNKNOWN,
         )
         for claim in planned.claims
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A claim at its parameters or its control, over all its seeds: in `expected` of them it came out as stated."""
+
+    entry: str
+    claim: Claim
+    at: At
+    expected: int
+    spread: Spread
+    seconds: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether any seed contradicts the entry."""
+        return self.expected < self.spread.seeds
+
+
+def over_seeds(checked: Iterable[Checked]) -> list[Tested]:
+    """One line for each claim at its parameters, and one at its control, in the order of the entries."""
+    groups: dict[tuple[str, str, At], list[Checked]] = {}
+    for one in checked:
+        groups.setdefault((one.entry, one.claim.id, one.at), []).append(one)
+    return [_tested(rows) for rows in groups.values()]
+
+
+def _tested(rows: Sequence[Checked]) -> Tested:
+    first = rows[0]
+    return Tested(
+        entry=first.entry,
+        claim=first.claim,
+        at=first.at,
+        expected=sum(not row.differs for row in rows),
+        spread=Spread.of(first.claim, [row.run for row in rows]),
+        seconds=sum(row.run.seconds for row in rows),
+    )

@@ -71,10 +71,7 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
             }
             for name in run.measured
         },
-        "claims": [
-            _claim(claim, lang) | {"value": on_the_wire(run.measured.get(claim.metric)), "verdict": verdict.value}
-            for claim, verdict in zip(one.claims, one.verdicts, strict=True)
-        ],
+        "claims": [_judged(one, at, lang) for at in range(len(one.claims))],
         "columns": {
             name: {"title": column.title[lang], "unit": column.unit} for name, column in experiment.columns.items()
         },
@@ -82,6 +79,7 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
         "chart": chart.complete(experiment, run.rows, lang),
         "seconds": run.seconds,
         "receipt": {
+            "entry": one.entry,
             "entry_hash": one.entry_hash,
             "code_hash": experiment.hash,
             "versions": dict(run.versions),
@@ -182,6 +180,19 @@ def _entry_in_short(one: Entry, lang: Lang) -> JSON:
 def _claim(claim: Claim, lang: Lang | None) -> JSON:
     says = claim.says[lang] if lang else _both(claim.says)
     return {"id": claim.id, "says": says, "metric": claim.metric, "op": claim.op, "bound": on_the_wire(claim.bound)}
+
+
+def _judged(one: Evidence, at: int, lang: Lang) -> JSON:
+    """A claim with what was measured; `spread` over seeds, where there were several."""
+    claim, spread = one.claims[at], one.spreads[at] if one.spreads else None
+    values = {"lowest": spread.lowest, "median": spread.median, "highest": spread.highest} if spread else {}
+    over = {"spread": on_the_wire({"held": spread.held, "seeds": spread.seeds, **values})} if spread else {}
+    return _claim(claim, lang) | {
+        "value": on_the_wire(one.run.measured.get(claim.metric)),
+        "verdict": one.verdicts[at].value,
+        "visible_at": on_the_wire(dict(one.own)) if claim in one.invisible else None,
+        **over,
+    }
 
 
 def _both(text: Text) -> JSON:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qa_service import incoming, wire
+from qa_service import export, incoming, wire
 from qa_service.errors import BadField
 from qa_service.events import Event, Finished
 from qa_service.model import Lang, Request
@@ -18,7 +18,7 @@ _LONGEST_REASON = 2000
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """Every route of the API; feedback goes to the data folder."""
-    from fastapi import APIRouter, Depends
+    from fastapi import APIRouter, Depends, Response
     from fastapi import Request as HttpRequest
     from fastapi.responses import JSONResponse
     from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -82,6 +82,16 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     async def entry(entry_id: str) -> JSONResponse:
         """One entry, both languages."""
         return JSONResponse(wire.entry(service.library[entry_id]))
+
+    @api.get("/entries/{entry_id}/export", openapi_extra=schemas.EXPORT, response_class=Response)
+    async def take_away(http: HttpRequest, entry_id: str) -> Response:
+        """The entry as a notebook or a script that needs nothing but torch."""
+        form = export.read_form(http.query_params.get("form", "ipynb"), "form")
+        request = incoming.read_query(entry_id, dict(http.query_params))
+        one, plans = service.planned(request)
+        text = export.export(one, plans, request.seed, request.lang or language(http), form)
+        name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
+        return Response(text, media_type=export.FORMS[form], headers=name)
 
     @api.get("/experiments")
     async def experiments() -> JSONResponse:

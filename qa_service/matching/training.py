@@ -69,7 +69,8 @@ def _left_out(features: Any, truth: NDArray[Any]) -> NDArray[np.float64]:
 def _fit(features: Any, truth: NDArray[Any]) -> Any:
     from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
 
-    return LinearSVC(C=_COST, random_state=0).fit(features, truth)
+    # balanced: how many phrasings we happen to have of a label says nothing about how often it is asked
+    return LinearSVC(C=_COST, class_weight="balanced", random_state=0).fit(features, truth)
 
 
 def _per_label(columns: NDArray[np.float64]) -> NDArray[np.float64]:

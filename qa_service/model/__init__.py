@@ -5,13 +5,15 @@ The words are those of the glossary (CONTRIBUTING): an *entry* answers a questio
 run with the verdicts on the claims.
 """
 
-from qa_service.model.asking import OFFERED, Answer, AnswerStatus, Context, Match, Request
-from qa_service.model.experiment import Evidence, Experiment, Limit, Parameter, Quantity, Run, Status, run_id
+from qa_service.model.asking import MOST_SEEDS, OFFERED, Answer, AnswerStatus, Context, Match, Request
+from qa_service.model.evidence import Evidence, Spread, run_id
+from qa_service.model.experiment import Experiment, Limit, Parameter, Quantity, Run, Status
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
 from qa_service.model.values import LANGS, Cell, Lang, Measured, Named, Params, Row, Text, Value
 
 __all__ = [
     "LANGS",
+    "MOST_SEEDS",
     "OFFERED",
     "PLACEHOLDER",
     "Answer",
@@ -36,6 +38,7 @@ __all__ = [
     "Request",
     "Row",
     "Run",
+    "Spread",
     "Status",
     "Subject",
     "Text",

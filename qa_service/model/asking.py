@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from qa_service.model.experiment import Evidence
+from qa_service.model.evidence import Evidence
 from qa_service.model.knowledge import Entry, Subject
 from qa_service.model.values import Lang, Named, Params, Text, Value
 
 OFFERED = 3
 """How many of the nearest entries a reader may choose from when none is clear."""
+MOST_SEEDS = 20
+"""With how many seeds one request may repeat its experiments."""
 
 
 class AnswerStatus(StrEnum):
@@ -48,7 +50,7 @@ class Request:
     """A question with what the reader fixed about it.
 
     `blocks` limits the evidence to these blocks. `compare` runs an experiment once for each value of a parameter, all
-    else alike; no values stand for all its choices.
+    else alike; no values stand for all its choices. `seeds` repeats every run with that many seeds, from `seed` on.
     """
 
     question: str
@@ -56,6 +58,7 @@ class Request:
     params: Params = field(default_factory=dict)
     compare: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     seed: int = 0
+    seeds: int = 1
     entry: str | None = None
     blocks: tuple[str, ...] | None = None
     run: bool = True

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from qa_service.model.knowledge import Claim, Verdict
-from qa_service.model.values import Measured, Params, Row, Text, Value
+from qa_service.model.values import Measured, Row, Text, Value
 
 _NOTHING = Text("", "")
 
@@ -81,38 +80,3 @@ class Run:
     note: Text = _NOTHING
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """A run with the parameters it had, the claims made about it and the verdicts on them.
-
-    Of a comparison, `compared` are the parameters in which this run differs from the others, `variant` its place.
-    """
-
-    block: str
-    experiment: Experiment
-    params: Params
-    seed: int
-    run: Run
-    claims: tuple[Claim, ...] = ()
-    entry_hash: str | None = None
-    compared: Params = field(default_factory=dict)
-    variant: int = 0
-
-    @property
-    def id(self) -> str:
-        """The block's id; the second run of a comparison is "block~2"."""
-        return run_id(self.block, self.variant)
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """One verdict per claim; unknown wherever the run did not finish."""
-        if self.run.status is not Status.RAN:
-            return (Verdict.UNKNOWN,) * len(self.claims)
-        return tuple(claim.judge(self.run.measured) for claim in self.claims)
-
-
-def run_id(block: str, variant: int) -> str:
-    """How the run of a block is called in the events of an answer."""
-    return f"{block}~{variant + 1}" if variant else block

@@ -29,6 +29,7 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument(
         "--compare", action="append", default=[], metavar="NAME=A,B", help="run once for each value; repeatable"
     )
+    parser.add_argument("--seeds", default="1", help="repeat each run with this many seeds: how often a claim holds")
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
@@ -43,6 +44,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
         "params": options.params(arguments.param),
         "compare": options.compared(arguments.compare),
         "seed": options.seed(arguments.seed),
+        "seeds": options.number(arguments.seeds),
         "entry": arguments.entry,
         "run": not arguments.no_run,
     }
@@ -153,6 +155,8 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
     given = {name: value for name, value in fixed.items() if value is not None}
-    given |= {name: asked[name] for name in ("params", "compare", "seed", "entry", "run", "context") if name in asked}
+    given |= {
+        name: asked[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in asked
+    }
     first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
     return service.answer(service.follow(first, [request.question for request in later]))

@@ -4,12 +4,13 @@ from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from qa_service import report
 from qa_service.errors import BadField
-from qa_service.figures import on_the_wire, shown
+from qa_service.figures import shown
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
 from qa_service.service import Service
-from qa_service.verdicts import Checked, Planned, check, plan
+from qa_service.verdicts import Checked, Planned, Tested, check, over_seeds, plan
 
 
 def add_commands(parsers: Any) -> None:
@@ -17,6 +18,7 @@ def add_commands(parsers: Any) -> None:
     parser: ArgumentParser = parsers.add_parser("check", help="run every claim at its parameters and its control")
     parser.add_argument("entries", nargs="*", metavar="ENTRY", help="only these entries")
     parser.add_argument("--seeds", default="1", help="how many seeds, from 0 on (default 1)")
+    parser.add_argument("--report", metavar="FILE", help="also write FILE.html or FILE.json")
     options.add_lang(parser)
     options.add_json(parser)
     parser.set_defaults(carry_out=carry_out, many=True)
@@ -35,19 +37,24 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
 
     with ThreadPoolExecutor(service.lab.slots) as pool:
         checked = [row for rows in screen.track(pool.map(measure, planned), len(planned)) for row in rows]
-    differ = [row for row in checked if row.differs]
+    tested = over_seeds(checked)
+    differ = sum(row.differs for row in checked)
+    if arguments.report:
+        report.write(arguments.report, checked, tested, lang)
     if arguments.json:
-        options.print_json({"checked": len(checked), "differ": len(differ), "claims": [_row(row) for row in checked]})
+        options.print_json(report.summary(checked, tested))
     else:
         head = {
-            "zh": ("词条", "断言", "处于", "种子", "测得", "判定"),
-            "en": ("entry", "claim", "at", "seed", "measured", "verdict"),
+            "zh": ("词条", "断言", "处于", "测得", "界", "符合"),
+            "en": ("entry", "claim", "at", "measured", "bound", "as stated"),
         }
-        screen.table(head[lang], [_cells(row, lang) for row in (differ or checked)])
+        wrong = [one for one in tested if one.differs]
+        screen.table(head[lang], [_cells(one, lang) for one in (wrong or tested)])
+        versions = ", ".join(f"{name} {version}" for name, version in report.versions(checked).items())
         screen.say(
-            f"{len(checked)} 个判定，{len(differ)} 个与词条所述不符。"
+            f"{len(checked)} 个判定，{differ} 个与词条所述不符。{versions}"
             if lang == "zh"
-            else f"{len(checked)} verdicts, {len(differ)} differ from what the entries state."
+            else f"{len(checked)} verdicts, {differ} differ from what the entries state. {versions}"
         )
     return options.UNSURE if differ else options.DONE
 
@@ -60,21 +67,7 @@ def _seeds(word: str) -> int:
     )
 
 
-def _cells(row: Checked, lang: Lang) -> tuple[str, ...]:
-    measured = f"{row.claim.metric} = {shown(row.value, lang)} ({row.claim.op} {shown(row.claim.bound, lang)})"
-    return (row.entry, row.claim.id, row.at, str(row.seed), measured, row.verdict.value)
-
-
-def _row(row: Checked) -> dict[str, Any]:
-    return {
-        "entry": row.entry,
-        "claim": row.claim.id,
-        "at": row.at,
-        "seed": row.seed,
-        "value": on_the_wire(row.value),
-        "op": row.claim.op,
-        "bound": on_the_wire(row.claim.bound),
-        "verdict": row.verdict.value,
-        "stated": row.claim.stated.value,
-        "expected": row.expected.value,
-    }
+def _cells(one: Tested, lang: Lang) -> tuple[str, ...]:
+    measured = f"{one.claim.metric} = {report.measured(one, lang)}"
+    bound = f"{one.claim.op} {shown(one.claim.bound, lang)}"
+    return (one.entry, one.claim.id, one.at, measured, bound, f"{one.expected}/{one.spread.seeds}")

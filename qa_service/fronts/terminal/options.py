@@ -58,10 +58,15 @@ def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
 
 def seed(word: str) -> int:
     """--seed as a number; raises `BadField`."""
+    return read_seed(number(word))
+
+
+def number(word: str) -> int | str:
+    """A word as the whole number it is, if it is one; whoever reads the option says what is allowed."""
     try:
-        return read_seed(int(word))
+        return int(word)
     except ValueError:
-        return read_seed(word)
+        return word
 
 
 def print_json(value: Any) -> None:

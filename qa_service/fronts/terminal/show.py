@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service import chart, prose
-from qa_service.comparison import comparisons, listed
+from qa_service.comparison import comparisons, listed, spread_in_words
 from qa_service.events import Event, Measuring, Started
 from qa_service.figures import shown, unit
 from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
@@ -95,11 +95,13 @@ class Screen:
                 ],
             )
             self._plot(evidence)
-        for claim, verdict in zip(evidence.claims, evidence.verdicts, strict=True):
+        for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
             value = shown(run.measured.get(claim.metric), self.lang)
             line = f"{_MARKS[verdict]} {self.words[verdict.value]}: {claim.says[self.lang]}"
             figures = f"  [{claim.metric} = {value}, {claim.op} {shown(claim.bound, self.lang)}]"
             self._out.print(Styled(line, style=_STYLES[verdict]) + Styled(figures, style="dim"))
+            if evidence.spreads:
+                self._out.print(Styled(f"  {spread_in_words(evidence.spreads[at], self.lang)}", style="dim"))
 
     def closing(self, answer: Answer) -> None:
         """The short answer once more, now with its numbers, and where to go on."""
@@ -112,10 +114,8 @@ class Screen:
             self.say(f"\n{self.words['compared']}: {table.title}")
             self.table((self.words["metric"], *table.heads), [(title, *values) for title, values in table.rows])
         for one in answer.evidence:
-            block = next(block for block in answer.entry.evidence if block.id == one.block)
-            changed = any(one.params[name] != value for name, value in block.params.items())
-            if changed and Verdict.FAILS in one.verdicts:
-                self.say(self.words["invisible"].format(params=listed(block.params, self.lang)))
+            if one.invisible:
+                self.say(self.words["invisible"].format(params=listed(one.own, self.lang)))
         if answer.related:
             self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
 

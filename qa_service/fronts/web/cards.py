@@ -5,9 +5,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from qa_service import wire
-from qa_service.figures import on_the_wire, shown, unit
+from qa_service.comparison import spread_in_words
+from qa_service.export import FORMS
+from qa_service.figures import shown, unit
 from qa_service.model import (
     Entry,
     Evidence,
@@ -63,7 +66,7 @@ def card(
     """One evidence card: `state` is idle, running, or how the run ended; `compared` names a run beside others."""
     own = complete(experiment, block.params)
     values = own if params is None else params
-    changed = on_the_wire(dict(values)) != on_the_wire(own)
+    link = urlencode({"block": block.id, **{name: _typed(value) for name, value in values.items()}, "seed": seed})
     return {
         "block": block.id,
         "slug": experiment.slug,
@@ -76,7 +79,10 @@ def card(
         "controls": [
             control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()
         ],
-        "claims": _claims(block, experiment, evidence, changed, lang),
+        "comparable": [name for name, each in experiment.params.items() if each.kind in ("choice", "bool")],
+        "link": f"/e/{entry.id}?{link}&lang={lang}",
+        "exports": {form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS},
+        "claims": _claims(block, experiment, evidence, lang),
         "metrics": _metrics(entry, block, experiment, evidence, lang),
         "table": _table(experiment, evidence, lang),
         "receipt": _receipt(evidence),
@@ -110,7 +116,7 @@ def _typed(value: Value) -> str:
 
 
 def _claims(
-    block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, changed: bool, lang: Lang
+    block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> list[dict[str, Any]]:
     verdicts = [verdict.value for verdict in evidence.verdicts] if evidence else [None] * len(block.claims)
     measured: Mapping[str, Any] = evidence.run.measured if evidence else {}
@@ -124,10 +130,11 @@ def _claims(
             "bound": figure(claim.bound, lang),
             "value": figure(measured[claim.metric], lang) if claim.metric in measured else None,
             "verdict": verdict,
-            "invisible": changed and verdict not in (None, "unknown", claim.stated.value),
+            "invisible": evidence is not None and claim in evidence.invisible,
+            "spread": spread_in_words(evidence.spreads[at], lang) if evidence and evidence.spreads else "",
             "as_stated": verdict == "fails" and claim.stated.value == "fails",
         }
-        for claim, verdict in zip(block.claims, verdicts, strict=True)
+        for at, (claim, verdict) in enumerate(zip(block.claims, verdicts, strict=True))
     ]
 
 

@@ -62,6 +62,15 @@ LABELS = {
     ),
     "seed": Text("随机种子", "seed"),
     "die": Text("换一个随机种子", "Roll another seed"),
+    "compare": Text("逐个比较", "compare all of"),
+    "compare_nothing": Text("不比较", "nothing"),
+    "many": Text("20 个种子", "20 seeds"),
+    "many_about": Text(
+        "换 20 个随机种子各跑一遍，看断言有多常成立", "Run with 20 seeds: how often do the claims hold?"
+    ),
+    "permalink": Text("这组参数的链接", "Link to these parameters"),
+    "notebook": Text("下载笔记本", "Notebook"),
+    "script": Text("下载脚本", "Script"),
     "run": Text("运行", "Run"),
     "run_again": Text("再运行一次", "Run again"),
     "run_all": Text("全部现场测一遍", "Measure everything now"),

@@ -1,7 +1,7 @@
 """Templates filled: whole pages, and the fragments that a stream of events carries."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from qa_service.events import Answered, Done, Event, Finished, Measuring, Starte
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Text
+from qa_service.planning import Plan
 
 _FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]
@@ -57,17 +58,25 @@ def bad_language(here: str) -> str:
     return page("problem.html", "zh", here=here, said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS})
 
 
-def entry(one: Entry, related: list[Entry], experiments: Experiments, lang: Lang) -> dict[str, Any]:
-    """What an entry's page shows: everything, nothing measured yet."""
+def entry(
+    one: Entry, related: list[Entry], experiments: Experiments, lang: Lang, plans: Sequence[Plan] = (), seed: int = 0
+) -> dict[str, Any]:
+    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once."""
+    params = {plan.block.id: plan.params for plan in plans}
     return {
+        "runs_at_once": bool(plans),
         "entry": one,
         "text": Markup(markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))),  # noqa: S704
         "lecture": _lecture(one, lang),
         "wordings": one.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
-            (cards.card(one, block, experiments[block.experiment], lang), experiments[block.experiment])
+            (
+                cards.card(one, block, experiments[block.experiment], lang, params=params.get(block.id), seed=seed),
+                experiments[block.experiment],
+            )
             for block in one.evidence
+            if not plans or block.id in params
         ],
     }
 

@@ -72,6 +72,21 @@ def routes(service: Service, cache: Path) -> APIRouter:
         related = [service.library[other] for other in one.related]
         return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang))
 
+    @web.get("/e/{entry_id}")
+    async def permalink(http: Request, entry_id: str) -> HTMLResponse:
+        """An entry's page with these parameters and this seed, run as soon as it is there."""
+        lang = language(http)
+        if lang is None:
+            return refused(http)
+        try:
+            one, plans = service.planned(incoming.read_query(entry_id, {**http.query_params, "lang": lang}))
+        except BadRequest as error:
+            shown = render.page("problem.html", lang, here="/entries", said={lang: error[lang]})
+            return HTMLResponse(shown, error.status, HEADERS)
+        related = [service.library[other] for other in one.related]
+        seed = int(http.query_params.get("seed", "0"))
+        return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang, plans, seed))
+
     async def asked(http: Request) -> tuple[Answered, AsyncIterator[Event]]:
         request = incoming.read_request(await read_json(http))
         events = pump(lambda stopped: service.stream(request, stopped))

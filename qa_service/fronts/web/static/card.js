@@ -47,12 +47,13 @@ export class Card {
   }
 
   /** Runs this card's experiment with what its form says; replaces the run it is in. */
-  async run() {
+  async run(more = {}) {
     this.running?.abort();
     this.reran = true;
     const running = (this.running = new AbortController());
     const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
-    const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block] };
+    const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block], ...more };
+    let table = "";
     controls.refuse(this.form, null);
     this.#busy(true);
     try {
@@ -60,8 +61,10 @@ export class Card {
         if (running.signal.aborted) return;
         if (name === "started") this.say(words.measuring + data.title);
         if (name === "row") this.row();
-        if (name === "evidence") this.finished(data);
+        if (name === "evidence" && data.id === block) this.finished(data); // of a comparison the card shows the first
+        if (name === "done") table = data.comparison_html;
       }
+      this.element.querySelector(".comparisons")?.insertAdjacentHTML("beforeend", table);
       this.say(words.finished);
     } catch (problem) {
       if (running.signal.aborted) return;
@@ -107,6 +110,7 @@ export class Card {
     if (button?.matches(".die")) controls.roll(this.form);
     if (button?.matches(".restore")) controls.restore(this.form);
     if (button?.matches(".die, .restore")) this.run();
+    if (button?.matches(".many")) this.run({ seeds: 20 });
   }
 }
 

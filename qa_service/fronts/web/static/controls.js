@@ -1,10 +1,11 @@
 // The form of an experiment's parameters: reading it, rolling the die, restoring, showing what was refused.
 
-/** The parameters and the seed as typed; words such as inf and nan stay words. */
+/** The parameters and the seed as typed, and what to compare; words such as inf and nan stay words. */
 export function read(form) {
   const params = {};
   for (const input of inputs(form)) params[input.name] = value(input);
-  return { params, seed: Number(form.elements.seed.value) };
+  const compare = form.querySelector(".compare")?.value;
+  return { params, seed: Number(form.elements.seed.value), compare: compare ? [compare] : {} };
 }
 
 /** Puts back what the entry itself uses. */

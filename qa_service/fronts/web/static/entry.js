@@ -10,10 +10,12 @@ const cards = [...article.querySelectorAll(".card")].map(
 );
 
 const all = document.getElementById("run-all");
-all.hidden = false;
-all.addEventListener("click", async () => {
+const measure = async () => {
   all.disabled = true;
   for (const card of cards) await card.run();
   all.disabled = false;
-});
+};
+all.hidden = false;
+all.addEventListener("click", measure);
+if ("runsAtOnce" in article.dataset) measure(); // a permalink shows its numbers without a click
 document.documentElement.classList.add("live");

@@ -1,0 +1,91 @@
+"""numstab replay: evidence run again from what `--json` printed."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from qa_service.errors import BadField
+from qa_service.figures import on_the_wire, shown
+from qa_service.fronts.terminal import options
+from qa_service.model import Lang, Status
+from qa_service.replay import TOLERANCE, Replay, Sameness, receipts, replay
+from qa_service.service import Service
+
+_SAID = {
+    "zh": {
+        Sameness.IDENTICAL: "完全相同",
+        Sameness.EQUAL: f"在容差内相等（相对 {TOLERANCE:g}）",
+        Sameness.DIFFERENT: "不同",
+    },
+    "en": {
+        Sameness.IDENTICAL: "identical",
+        Sameness.EQUAL: f"equal within the tolerance (relative {TOLERANCE:g})",
+        Sameness.DIFFERENT: "different",
+    },
+}
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `replay`."""
+    parser: ArgumentParser = parsers.add_parser("replay", help="run evidence again and say whether it is the same")
+    parser.add_argument("file", metavar="FILE", help="what ask --json or run --json printed; - reads standard input")
+    options.add_lang(parser)
+    options.add_json(parser)
+    parser.set_defaults(carry_out=carry_out, many=True)
+
+
+def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Exit status 0 when everything is identical or equal, 1 when something differs."""
+    replayed = [replay(receipt, service.lab) for receipt in receipts(_read(arguments.file))]
+    if arguments.json:
+        options.print_json([_row(one) for one in replayed])
+    else:
+        from qa_service.fronts.terminal.show import Screen
+
+        screen = Screen(lang)
+        for one in replayed:
+            for line in _lines(one, lang):
+                screen.say(line)
+    return options.UNSURE if any(one.sameness is Sameness.DIFFERENT for one in replayed) else options.DONE
+
+
+def _read(path: str) -> Any:
+    try:
+        if path == "-":
+            return json.load(sys.stdin)
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise BadField(
+            zh=f"读不了文件 {path!r}：{error.strerror}",
+            en=f"cannot read the file {path!r}: {error.strerror}",
+            field="file",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadField(zh=f"{path!r} 不是 JSON", en=f"{path!r} is no JSON", field="file") from error
+
+
+def _lines(one: Replay, lang: Lang) -> list[str]:
+    called = f"{one.receipt.experiment} seed={one.receipt.seed}"
+    lines = [f"{called}: {_SAID[lang][one.sameness]}"]
+    if one.run.status is not Status.RAN:
+        lines.append(f"  {one.run.status.value}: {one.run.note[lang]}")
+    lines += [
+        f"  {name}: {shown(then, lang, 17)} → {shown(now, lang, 17)}" for name, (then, now) in one.changed.items()
+    ]
+    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in one.moved.items()]
+    return lines
+
+
+def _row(one: Replay) -> dict[str, Any]:
+    return {
+        "experiment": one.receipt.experiment,
+        "params": on_the_wire(dict(one.receipt.params)),
+        "seed": one.receipt.seed,
+        "status": one.run.status.value,
+        "sameness": one.sameness.value,
+        "changed": {name: {"then": on_the_wire(then), "now": on_the_wire(now)}
+                    for name, (then, now) in one.changed.items()},
+        "moved": {name: {"then": then, "now": now} for name, (then, now) in one.moved.items()},
+    }  # fmt: skip

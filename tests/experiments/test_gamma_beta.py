@@ -1,0 +1,57 @@
+"""gamma_beta against oracles that share nothing with it."""
+
+import numpy as np
+import pytest
+from measuring import demo, measured
+
+
+@pytest.mark.parametrize("act", ["relu", "sigmoid", "tanh"])
+def test_gamma_beta_folding(act):
+    """10d: γ > 0 moves into the next weights exactly for ReLU only; with β/γ kept too; dropping β never is exact."""
+    metrics = measured("gamma_beta", n=0, act=act)
+    exact = act == "relu"
+    assert (metrics["fold_gamma_error"] < 1e-13) is exact
+    assert (metrics["fold_gamma_keep_beta_error"] < 1e-13) is exact
+    assert metrics["dropping_beta_error"] > 0.5
+
+
+def test_gamma_beta_folding_against_numpy():
+    """The largest deviation after dropping β, from the same draws in numpy."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(5)
+    errors = demo("gamma_beta").fold(nn.Tanh())
+    torch.manual_seed(5)
+    kind = {"dtype": torch.float64}
+    z, w = torch.randn(64, 32, **kind).numpy(), torch.randn(32, 16, **kind).numpy()
+    gamma, beta = torch.rand(32, **kind).numpy() + 0.5, torch.randn(32, **kind).numpy()
+    dropped = np.tanh(gamma * z + beta) @ w - np.tanh(z) @ np.diag(gamma) @ w
+    folded = np.tanh(gamma * z) @ w - np.tanh(z) @ np.diag(gamma) @ w
+    assert errors["dropping_beta_error"] == pytest.approx(np.abs(dropped).max(), rel=1e-10)
+    assert errors["fold_gamma_error"] == pytest.approx(np.abs(folded).max(), rel=1e-10)
+
+
+@pytest.mark.parametrize("params", [{"n": 0}, {"lr": 0.0, "n": 20}])
+def test_gamma_beta_before_training(params):
+    """γ = 1 and β = 0 are what is missing without them: untrained, the three nets with BN are one and the same."""
+    metrics = measured("gamma_beta", **params)
+    assert metrics["affine_acc"] == metrics["no_affine_acc"] == metrics["only_affine_acc"]
+    assert metrics["affine_loss"] == metrics["no_affine_loss"] == metrics["only_affine_loss"]
+    assert metrics["affine_gain"] == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_gamma_beta_claims(seed):
+    """10d: ReLU trains without γ and β (above 0.85); γ and β alone already do better than chance by far."""
+    metrics = measured("gamma_beta", seed)
+    assert metrics["no_affine_acc"] > 0.85
+    assert metrics["affine_acc"] >= metrics["no_affine_acc"] - 0.02
+    assert metrics["only_affine_acc"] > 0.65
+    assert metrics["affine_gain"] == metrics["affine_acc"] - metrics["no_affine_acc"]
+
+
+def test_gamma_beta_odd_nets_cannot():
+    """Without β a tanh net is odd up to a constant and cannot learn a disc: far below the net with β."""
+    metrics = measured("gamma_beta", act="tanh", n=400)
+    assert metrics["no_affine_acc"] < 0.75 < metrics["affine_acc"]

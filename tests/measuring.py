@@ -1,0 +1,134 @@
+"""What the tests of the experiments share: one run in this process, exact rounding, the same draws, mean fields."""
+
+import importlib.util
+import math
+from fractions import Fraction
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qa_service.lab.signature import read_experiments
+from qa_service.parameters import complete
+from qa_service.settings import Settings
+
+DEMOS = Settings().demos
+EXPERIMENTS = read_experiments(DEMOS)
+INF, NAN = math.inf, math.nan
+Z = np.linspace(-12, 12, 240002)  # an even number of points: none lies on ReLU's kink
+DENSITY = np.exp(-(Z**2) / 2) / math.sqrt(2 * math.pi) * (Z[1] - Z[0])
+PHI = {
+    "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(float)),
+    "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda x: 1 / (2 + np.exp(x) + np.exp(-x))),
+    "identity": (lambda x: x, np.ones_like),
+}
+
+
+class Format(NamedTuple):
+    """A binary format by its two numbers of IEEE 754: bits of the significand and largest exponent."""
+
+    p: int
+    emax: int
+
+    @property
+    def largest(self) -> Fraction:
+        return (2 - Fraction(2) ** (1 - self.p)) * Fraction(2) ** self.emax
+
+    @property
+    def smallest_normal(self) -> Fraction:
+        return Fraction(2) ** (1 - self.emax)
+
+    @property
+    def smallest(self) -> Fraction:
+        return self.smallest_normal * Fraction(2) ** (1 - self.p)
+
+    @property
+    def overflow(self) -> Fraction:
+        """From here on a real number is rounded to inf: half a unit above the largest."""
+        return (2 - Fraction(2) ** -self.p) * Fraction(2) ** self.emax
+
+    def rounded(self, value: Fraction) -> Fraction | None:
+        """To nearest, ties to even, gradual underflow; None is ±inf."""
+        if not value:
+            return value
+        size = abs(value)
+        exponent = size.numerator.bit_length() - size.denominator.bit_length()
+        exponent -= size < Fraction(2) ** exponent
+        unit = Fraction(2) ** (max(exponent, 1 - self.emax) - self.p + 1)
+        stored = round(value / unit) * unit  # Python rounds a Fraction half to even
+        return stored if abs(stored) <= self.largest else None
+
+
+FORMATS = {
+    "float16": Format(11, 15), "bfloat16": Format(8, 127), "float32": Format(24, 127), "float64": Format(53, 1023),
+}  # fmt: skip
+NUMPY = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
+
+
+@cache
+def demo(slug: str) -> ModuleType:
+    """The experiment as a module, found by its path; one thread, as in the lab."""
+    import torch
+
+    torch.set_num_threads(1)
+    spec = importlib.util.spec_from_file_location(f"science_{slug}", DEMOS / f"{slug}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure(slug: str, seed: int = 0, **params: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows and metrics of one run in this process; the parameters are checked as the service checks them."""
+    import torch
+
+    run = demo(slug).run(**complete(EXPERIMENTS[slug], params))
+    torch.manual_seed(seed)
+    rows = []
+    while True:
+        try:
+            rows.append(next(run))
+        except StopIteration as stop:
+            return rows, stop.value
+
+
+def measured(slug: str, seed: int = 0, **params: object) -> dict[str, Any]:
+    """The metrics of one run."""
+    return measure(slug, seed, **params)[1]
+
+
+def same(a: float | None, b: float | None) -> bool:
+    """Equal, where nan equals nan and −0 does not equal 0."""
+    if a is None or b is None:
+        return a is b
+    return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+
+
+def draws(seed: int, *shapes: tuple[int, ...], double: bool = False) -> list[np.ndarray]:
+    """The same normal numbers that an experiment draws first, in float64."""
+    import torch
+
+    torch.manual_seed(seed)
+    kind = torch.float64 if double else torch.float32
+    return [torch.randn(*shape, dtype=kind).double().numpy() for shape in shapes]
+
+
+def expectation(f: np.ndarray) -> float:
+    """E f(Z) for a standard normal Z, given f on the grid."""
+    return float((f * DENSITY).sum())
+
+
+def rms_norm(x: np.ndarray) -> float:
+    return float(np.sqrt((x**2).sum()))
+
+
+def add_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None]:
+    """The rounded running sum of n copies, and the first step that changes nothing."""
+    form = FORMATS[dtype]
+    term, total = form.rounded(Fraction(x)), Fraction(0)
+    for step in range(1, n + 1):
+        before, total = total, form.rounded(total + term)
+        if total == before:
+            return total, step
+    return total, None
