@@ -158,7 +158,8 @@ class Service:
         run = yield from self._measure(called, plan.experiment, plan.params, request.seed, stopped)
         runs = [run]
         for seed in range(request.seed + 1, request.seed + request.seeds):
-            runs.append((yield from self._measure(None, plan.experiment, plan.params, seed, stopped)))
+            alike = not run.random  # every other seed would give the same
+            runs.append(run if alike else (yield from self._measure(None, plan.experiment, plan.params, seed, stopped)))
         return Evidence(
             block=block.id, experiment=plan.experiment, params=plan.params, seed=request.seed, run=run,
             claims=block.claims, entry=entry.id, entry_hash=entry.hash, own=complete(plan.experiment, block.params),

@@ -32,12 +32,15 @@ def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, dead
         demo = _load(path)
         _limit(deadline, mebibytes)
         torch.manual_seed(seed)
+        unused = torch.random.get_rng_state()
         _send(
             pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
         )
         began = time.perf_counter()
         measured = _measure(pipe, demo, params)
-        _send(pipe, "ran", {"metrics": measured, "seconds": time.perf_counter() - began})
+        seconds = time.perf_counter() - began
+        random = not torch.equal(unused, torch.random.get_rng_state())
+        _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": random})
     except MemoryError:
         _send(pipe, "out_of_memory", None)
     except Exception as raised:

@@ -72,7 +72,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of an experiment. `note` says in both languages why it did not finish."""
+    """One execution of an experiment. `note` says in both languages why it did not finish.
+
+    Not `random` is a run that drew no random number: every seed gives the same.
+    """
 
     status: Status
     measured: Measured = field(default_factory=dict)
@@ -80,3 +83,4 @@ class Run:
     note: Text = _NOTHING
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    random: bool = True
