@@ -32,6 +32,7 @@ class Settings:
     deadline: float = _setting("NUMSTAB_DEADLINE", 5.0, "seconds an experiment may run")
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
+    queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":

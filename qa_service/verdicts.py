@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from qa_service.lab import Lab
+from qa_service.lab import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, Spread, Status, Verdict
 from qa_service.parameters import complete
 
@@ -73,7 +73,7 @@ def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[Planned]:
 class Runs:
     """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
 
-    lab: Lab
+    lab: Runner
     _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
     def of(self, planned: Planned) -> Run:

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,10 +66,10 @@ class Report:
         )
         return self
 
-    def ended(self, exit_code: int | None) -> Run:
+    def ended(self, exit_code: Callable[[], int | None]) -> Run:
         """The run; where the child ended without a word, its exit code says how."""
         if self._run is None:
-            how = _exit_in_words(exit_code)
+            how = _exit_in_words(exit_code())
             self._finish(
                 Status.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
             )

@@ -1,7 +1,8 @@
 """The child's side: the only code that executes a demo or imports torch.
 
-A child lives for one run. It speaks JSON over its pipe, never pickles: what runs in here must not be able to run
-anything over there. Python's JSON spells inf and nan as Infinity and NaN, both ways.
+A child is forked ahead of need, waits for its one job, and lives for that run. It speaks JSON over its pipe, never
+pickles: what runs in here must not be able to run anything over there. Python's JSON spells inf and nan as Infinity
+and NaN, both ways.
 """
 
 import contextlib
@@ -21,14 +22,24 @@ from qa_service import __version__
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 
 
-def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
-    """Runs the demo at `path` once and reports: started, rows…, then ran, raised or out_of_memory."""
+def job(path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> bytes:
+    """What the lab sends to `work`: the demo at `path`, `deadline` in seconds, memory in MiB."""
+    return json.dumps([path, dict(params), seed, deadline, mebibytes]).encode()
+
+
+def work(pipe: Connection) -> None:
+    """Waits for one job, does it and reports: started, rows…, then ran, raised or out_of_memory."""
     os.setpgid(0, 0)  # so that whatever a demo forks dies with it
     _leave_only(pipe)
     try:
         import torch
 
         torch.set_num_threads(1)
+        torch.zeros(1).add_(1)  # the first operation costs milliseconds
+        try:
+            path, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
+        except EOFError:  # the lab has gone
+            return
         demo = _load(path)
         _limit(deadline, mebibytes)
         torch.manual_seed(seed)

@@ -74,7 +74,8 @@ class Status(StrEnum):
 class Run:
     """One execution of an experiment. `note` says in both languages why it did not finish.
 
-    Not `random` is a run that drew no random number: every seed gives the same.
+    Not `random` is a run that drew no random number: every seed gives the same. `cached` is one that was measured
+    before, for the same code, parameters and seed.
     """
 
     status: Status
@@ -84,3 +85,4 @@ class Run:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     random: bool = True
+    cached: bool = False
