@@ -87,6 +87,7 @@ _EVIDENCE = {
         "rows": {"type": "array", "items": {"type": "object"}},
         "chart": {"type": "object", "description": "Vega-Lite, data included"},
         "seconds": {"type": "number"},
+        "chart_in_words": _TEXT,
         "cached": {"type": "boolean", "description": "measured before, for the same code, parameters and seed"},
         "receipt": {"type": "object"},
     },

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from qa_service import chart, prose
+from qa_service.alt_text import alt_text
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.figures import on_the_wire
 from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Experiment, Lang, Text
@@ -77,6 +78,7 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
         },
         "rows": [on_the_wire(dict(row)) for row in run.rows],
         "chart": chart.complete(experiment, run.rows, lang),
+        "chart_in_words": alt_text(experiment, run.rows, lang),
         "seconds": run.seconds,
         "cached": run.cached,
         "receipt": {

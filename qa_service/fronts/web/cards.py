@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from qa_service import wire
+from qa_service.alt_text import alt_text
 from qa_service.comparison import spread_in_words
 from qa_service.export import FORMS
 from qa_service.figures import shown, unit
@@ -94,6 +95,7 @@ def card(
         "exports": {
             form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS if entry
         },
+        "alt": alt_text(experiment, evidence.run.rows, lang) if evidence else "",
         "bits": _typed(values.get("x", 0.1)) if "dtype" in experiment.params else "",
         "claims": _claims(block, experiment, evidence, lang),
         "metrics": _metrics(entry, block, experiment, evidence, lang),

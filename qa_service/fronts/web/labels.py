@@ -27,6 +27,10 @@ LABELS = {
     "placeholder": Text("关于 nan、梯度、初始化、精度……", "About nan, gradients, precision …"),
     "ask": Text("提问", "Ask"),
     "stop": Text("停止", "Stop"),
+    "offline": Text(
+        "你现在没有联网；问题还在，连上以后再试。",
+        "You are offline; the question is kept. Try again once you are back.",
+    ),
     "edit": Text("改一改再问", "Edit"),
     "past": Text("问过的问题", "Asked before"),
     "past_export": Text("导出", "Export"),
@@ -189,8 +193,8 @@ EXAMPLES = {
 
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
-    "no_chart", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up", "guessed",
-    "clear_sure",
+    "no_chart", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up",
+    "guessed", "clear_sure",
 )  # fmt: skip
 
 

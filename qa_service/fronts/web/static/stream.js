@@ -48,7 +48,7 @@ async function reach(promise, signal) {
   try {
     return await promise;
   } catch (error) {
-    throw signal.aborted ? error : new Problem(words.unreachable);
+    throw signal.aborted ? error : new Problem(navigator.onLine ? words.unreachable : words.offline);
   }
 }
 
