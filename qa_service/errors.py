@@ -12,6 +12,7 @@ NumstabError
 │   ├── UnknownParameter      a name that this entry's experiments do not have
 │   └── BadParameter          a value outside the type or the bounds
 ├── Overloaded            503: too many runs wait already; try again after `seconds`
+├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
 └── BadContent            our own files are broken; nothing starts
     ├── BadLibrary            kb/: every problem with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
@@ -115,6 +116,20 @@ class Overloaded(NumstabError):
             "is answered at once.",
         )
         self.seconds = seconds
+
+
+class StoreUnavailable(NumstabError):
+    """The store is gone, locked for long, or full; nothing of the request was kept."""
+
+    code = "store_unavailable"
+    status = 503
+    seconds = 5
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            zh=f"现在存不下（{why}），什么也没有保存。请稍后再试。",
+            en=f"this cannot be kept just now ({why}); nothing was saved. Please try again later.",
+        )
 
 
 class BadContent(NumstabError):
