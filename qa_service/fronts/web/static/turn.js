@@ -24,6 +24,7 @@ export class Turn {
         if (asking.signal.aborted) return null;
         if (name === "answer") this.#answered((answer = data));
         else this.#event(name, data);
+        if (name === "done") answer = data; // now with its numbers
       }
       this.say(words.finished);
     } catch (problem) {
