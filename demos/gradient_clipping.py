@@ -2,9 +2,10 @@
 
 A gradient of n entries N(0, 1), the first `outliers` of them multiplied by `scale`, is clipped in both ways of
 PyTorch: clip_grad_norm_ multiplies the whole vector by min(1, clip/‖g‖), clip_grad_value_ cuts every entry to ±clip.
-The cosine between the clipped and the original gradient says how far the direction has turned; the share says how much
-of the squared length of the clipped gradient still lies in the outliers. A third gradient, with one entry inf, is
-clipped by norm: inf/inf = nan, and the factor clip/inf = 0 wipes out all others. Norms are taken in float64.
+The gradient belongs to two parameters, one half each; together=False clips each by its own norm. The cosine between
+the clipped and the original gradient says how far the direction has turned; the share says how much of the squared
+length of the clipped gradient still lies in the outliers. A third gradient, with one entry inf, is clipped by norm:
+inf/inf = nan, and the factor clip/inf = 0 wipes out all others. Norms are taken in float64.
 Source: Pascanu, Mikolov & Bengio 2013.
 """
 
@@ -21,6 +22,7 @@ PARAMS = {
     "clip": {"zh": "裁剪阈值", "en": "clipping threshold", "ge": 1e-6, "le": 1e6},
     "outliers": {"zh": "离群的个数", "en": "how many are outliers", "ge": 0, "le": 1000},
     "scale": {"zh": "离群值放大多少倍", "en": "outliers are larger by", "ge": 0, "le": 1e6},
+    "together": {"zh": "所有参数一起裁剪", "en": "all parameters are clipped together"},
 }
 COLUMNS = {
     "entry": {"zh": "第几个数", "en": "entry"},
@@ -58,16 +60,19 @@ Row = dict[str, float | str]
 Metrics = dict[str, float | None]
 
 
-def run(n: int = 100, clip: float = 1.0, outliers: int = 5, scale: float = 10.0) -> Generator[Row, None, Metrics]:
+def run(
+    n: int = 100, clip: float = 1.0, outliers: int = 5, scale: float = 10.0, together: bool = True
+) -> Generator[Row, None, Metrics]:
     gradient = torch.randn(n)
     gradient[:outliers] *= scale
-    by_norm, by_value = clipped(gradient, clip, by="norm"), clipped(gradient, clip, by="value")
+    by_norm = clipped(gradient, clip, "norm" if together else "norm of each")
+    by_value = clipped(gradient, clip, "value")
     for kind, vector in (("none", gradient), ("norm", by_norm), ("value", by_value)):
         for entry in range(min(n, 60)):
             yield {"entry": entry + 1, "kind": kind, "value": vector[entry].item()}
     spoiled = gradient.clone()
     spoiled[0] = torch.inf
-    after = clipped(spoiled, clip, by="norm")
+    after = clipped(spoiled, clip, "norm")
     cosines = {kind: cosine(vector, gradient) for kind, vector in (("norm", by_norm), ("value", by_value))}
     return {
         "norm_before": norm(gradient),
@@ -85,14 +90,19 @@ def run(n: int = 100, clip: float = 1.0, outliers: int = 5, scale: float = 10.0)
 
 
 def clipped(gradient: Tensor, clip: float, by: str) -> Tensor:
-    """What PyTorch makes of this gradient of a single parameter."""
-    parameter = torch.nn.Parameter(torch.zeros_like(gradient))
-    parameter.grad = gradient.clone()
+    """What PyTorch makes of this gradient, which belongs to two parameters of half the length each."""
+    halves = []
+    for half in gradient.tensor_split(2):
+        halves.append(torch.nn.Parameter(torch.zeros_like(half)))
+        halves[-1].grad = half.clone()
     if by == "norm":
-        clip_grad_norm_([parameter], clip)
-    else:
-        clip_grad_value_([parameter], clip)
-    return parameter.grad
+        clip_grad_norm_(halves, clip)
+    for parameter in halves:
+        if by == "norm of each":
+            clip_grad_norm_([parameter], clip)
+        elif by == "value":
+            clip_grad_value_([parameter], clip)
+    return torch.cat([parameter.grad for parameter in halves])
 
 
 def norm(vector: Tensor) -> float:

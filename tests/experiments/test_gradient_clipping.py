@@ -38,3 +38,11 @@ def test_clipping_edges():
     assert high["turn_value"] < 1e-9
     assert high["norm_after_norm"] == high["norm_before"]
     assert math.isnan(measured("gradient_clipping", n=2, outliers=2, scale=0.0)["cos_norm"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clipping_each_parameter_by_its_own_norm_turns(seed):
+    """Two halves, each shortened to the threshold, are no longer in proportion."""
+    metrics = measured("gradient_clipping", seed, together=False)
+    assert metrics["turn_norm"] > 0.01
+    assert metrics["norm_after_norm"] == pytest.approx(math.sqrt(2), rel=1e-4)
