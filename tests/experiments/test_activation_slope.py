@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import draws, measured
+from measuring import demo, draws, measured
 
 GENTLE = ("linear", "sigmoid", "tanh", "relu", "leaky", "elu", "softplus", "sin")
 
@@ -37,6 +37,27 @@ def test_activation_slope_gradients_by_hand(layers, width, sigma):
     for act in ("tanh", "relu", "leaky2", "sin5"):
         assert metrics[f"log10_{act}"] == pytest.approx(numpy_ratio(act, layers, width, sigma), rel=1e-6), act
     assert metrics["log10_linear"] == pytest.approx(layers * math.log10(sigma), abs=1e-12)
+
+
+def test_activation_slope_all_sixteen_by_their_definitions():
+    """Each activation at a hundred points, written out in numpy."""
+    import torch
+
+    z = np.linspace(-5, 5, 101)
+    half = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in z])
+    sigmoid, below = 1 / (1 + np.exp(-z)), np.expm1(np.minimum(z, 0))
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    expected = {
+        "linear": z, "sigmoid": sigmoid, "tanh": np.tanh(z), "relu": np.maximum(z, 0), "gelu": z * half,
+        "leaky": np.where(z > 0, z, z / 100), "silu": z * sigmoid, "elu": np.where(z > 0, z, below),
+        "selu": scale * np.where(z > 0, z, alpha * below), "softplus": np.log1p(np.exp(z)), "sin": np.sin(z),
+        "relu2x": 2 * np.maximum(z, 0), "leaky2": np.where(z > 0, z, 2 * z), "sin5": np.sin(5 * z),
+        "square": z**2, "exp": np.exp(z),
+    }  # fmt: skip
+    activations = demo("activation_slope").ACTIVATIONS
+    assert set(activations) == set(expected)
+    for name, values in expected.items():
+        assert activations[name](torch.from_numpy(z)).numpy() == pytest.approx(values, rel=1e-9, abs=1e-12), name
 
 
 def test_activation_slope_largest_slopes():
