@@ -92,6 +92,7 @@ def card(
         "of_entry": entry is not None,
         "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
         "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
+        "source": f"/experiments/{experiment.slug}?{urlencode(typed)}&lang={lang}#source" if entry else "",
         "exports": {
             form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS if entry
         },

@@ -55,7 +55,7 @@ def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
 
 def bad_language(here: str) -> str:
     """The page for a ?lang= that we do not speak: in both languages, with both ways on."""
-    return page("problem.html", "zh", here=here, said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS})
+    return page("problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS})
 
 
 def entry(

@@ -7,12 +7,15 @@ const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
   (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
   "replace(format(round(log(datum.value) / LN10), 'd'), '−', '⁻')",
 );
+const WHOLE = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
+const FAINT = { condition: { test: `!(${WHOLE})`, value: 0.35 }, value: 1 };
+const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
 const POWER = `!datum.label || abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-9 || abs(log(datum.value)) < 8 ? datum.label : '10' + ${RAISED}`;
 let vega;
 
 /** Draws `spec` into `place`, in the page's colours; says so where that fails. */
 export async function draw(place, spec) {
-  place.textContent = words.drawing;
+  if (!drawn.has(place)) place.textContent = words.drawing;
   try {
     await (vega ??= import("/static/vega.js"));
     if (!place.isConnected) return;
@@ -63,7 +66,8 @@ function decades(unit) {
   const encoding = { ...unit.encoding };
   for (const name of ["x", "y"]) {
     const channel = encoding[name];
-    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER } };
+    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER, gridOpacity: FAINT } };
+    else if (channel?.type === "quantitative" && !channel.axis?.labelExpr) encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: PLAIN } };
   }
   return { ...unit, encoding };
 }
@@ -77,7 +81,7 @@ function config(place) {
   return {
     background: "transparent",
     font,
-    axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal" },
+    axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal", labelOverlap: "greedy", labelSeparation: narrow ? 6 : 3 },
     legend: { ...quiet, orient: "top", labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
     header: quiet,
     view: { stroke: null },

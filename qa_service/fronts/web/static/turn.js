@@ -2,6 +2,7 @@
 import { Card, fill } from "./card.js";
 import { dress } from "./copy.js";
 import { events } from "./stream.js";
+import { follow } from "./strip.js";
 import { words } from "./words.js";
 
 export class Turn {
@@ -9,7 +10,8 @@ export class Turn {
     this.element = document.getElementById("turn").content.firstElementChild.cloneNode(true);
     Object.assign(this, { question, request, say, cards: new Map(), context: null });
     this.element.querySelector(".asked").textContent = question;
-    this.element.querySelector(".trouble button").addEventListener("click", () => this.ask());
+    const again = () => this.element.dispatchEvent(new CustomEvent("retry"));
+    this.element.querySelector(".trouble button").addEventListener("click", again);
   }
 
   /** Asks and shows what comes; resolves to the answer, or to null when there is none. */
@@ -45,7 +47,10 @@ export class Turn {
     this.reply.innerHTML = data.html;
     dress(this.reply);
     this.cards.clear();
-    if (!this.request.question && data.entry) this.element.querySelector(".asked").textContent = data.entry.question;
+    if (!this.request.question && data.entry) {
+      this.question = data.entry.question;
+      this.element.querySelector(".asked").textContent = this.question;
+    }
     this.context = data.context;
     this.about = { entry: data.entry?.id, lang: data.lang };
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
@@ -54,7 +59,7 @@ export class Turn {
   #event(name, data) {
     const card = this.cards.get(data.id);
     if (name === "started") {
-      this.#card(data.id).started(data);
+      this.#card(data).started(data);
       this.say(words.measuring + data.title);
     } else if (name === "row") {
       if (!card.running) card.row(data);
@@ -69,13 +74,17 @@ export class Turn {
     }
   }
 
-  #card(block) {
+  #card({ id: block, title, compared }) {
     const element = document.createElement("section");
     element.className = "card";
     element.dataset.block = block;
     this.reply.querySelector(".cards").append(element);
     const card = new Card(element, this.about, (numbers) => fill(this.reply, numbers), this.say);
     this.cards.set(block, card);
+    element.id = `${this.element.id}-${block}`;
+    const row = this.reply.querySelector(".strip");
+    const differs = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
+    if (row) follow(row, card, [title, ...differs].join(" "));
     return card;
   }
 
@@ -83,6 +92,9 @@ export class Turn {
     const trouble = this.element.querySelector(".trouble");
     trouble.hidden = !problem;
     trouble.querySelector("span").textContent = problem?.message ?? "";
-    if (problem) this.say(problem.message);
+    if (problem) {
+      this.say(problem.message);
+      trouble.scrollIntoView({ block: "nearest" });
+    }
   }
 }
