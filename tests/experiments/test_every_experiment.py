@@ -38,15 +38,15 @@ def test_a_run_can_be_repeated_to_the_bit(slug):
 
 
 @pytest.mark.parametrize("slug", EXPERIMENTS)
-def test_another_seed_changes_what_is_random(slug):
-    """What draws random numbers depends on the seed; what draws none, and is therefore checked once, does not."""
+def test_another_seed_changes_only_what_is_random(slug):
+    """What draws no random number, and is therefore checked with one seed, is the same with any."""
     import torch
 
     measured = {}
     for seed in (0, 1):
         measured[seed] = repr(measure(slug, seed))
         drew = not torch.equal(torch.random.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
-    assert (measured[0] != measured[1]) is drew
+    assert drew or measured[0] == measured[1]
 
 
 @pytest.fixture(scope="module")
