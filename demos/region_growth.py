@@ -3,7 +3,7 @@
 Three nets of one input, for m = 1 … layers, the random ones on [−3, 3], the built one on [0, 1]. Deep: m hidden
 layers of `width` units. Shallow: one hidden layer of m·width units. Both random: weights N(0, σ_w²/fan-in), biases
 N(0, 1), untrained. Sawtooth: m layers of two units, h ← 2·relu(h) − 4·relu(h − ½), the hat function folded onto
-itself. All in float64, on 65537 equally spaced points, counting runs of points with one activation pattern (random
+itself. All in float64, on 16385 equally spaced points, counting runs of points with one activation pattern (random
 nets) or one sign of the slope (sawtooth, whose kinks are grid points). Pieces narrower than the grid go uncounted.
 The nets of m + 1 layers contain the first m layers of the nets before.
 
@@ -58,7 +58,7 @@ Layer = tuple[Tensor, Tensor]
 
 
 def run(layers: int = 5, width: int = 16, sigma_w: float = 1.4142) -> Generator[Row, None, Metrics]:
-    x = torch.arange(65537, dtype=torch.float64)[:, None] / 65536
+    x = torch.arange(16385, dtype=torch.float64)[:, None] / 16384
     deep = [random_layer(1 if i == 0 else width, width, sigma_w) for i in range(layers)]
     wide = random_layer(1, layers * width, sigma_w)
     start = 6 * x - 3

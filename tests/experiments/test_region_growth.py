@@ -26,7 +26,7 @@ def test_region_growth_shallow_is_its_kinks(layers, width):
         torch.randn(1 if i == 0 else width, width, dtype=torch.float64), torch.randn(width, dtype=torch.float64)
     w, b = (torch.randn(layers * width, dtype=torch.float64).numpy() for _ in range(2))
     kinks = -b / (w * 1.4142)
-    cells = np.unique(np.floor((kinks[np.abs(kinks) < 3] + 3) / 6 * 65536))
+    cells = np.unique(np.floor((kinks[np.abs(kinks) < 3] + 3) / 6 * 16384))
     assert measured("region_growth", layers=layers, width=width)["shallow_random"] == len(cells) + 1
 
 
