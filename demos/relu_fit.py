@@ -1,8 +1,8 @@
 """Trained on a curve, a ReLU net fits it where it has data; without the ReLU it stops at the best straight line.
 
-One hidden layer of `hidden` units, weights and biases drawn as PyTorch does by default (uniform on (−1, 1) in the first
-layer, ±1/√hidden in the second), Adam with `lr`, `n` full-batch steps on 201 points of [−1, 1], float32. Beside it the
-same net, from the same start, with the identity in place of the activation. The start is random, the data are not.
+One hidden layer of `hidden` units: weights w ~ N(0, 2), biases such that the kinks −b/w are uniform on (−1, 1), output
+weights N(0, 2/hidden), output bias 0. Adam with `lr`, `n` full-batch steps on 201 points of [−1, 1], float32. Beside it
+the same net, from the same start, with the identity in place of the activation. The start is random, the data are not.
 The curve is x^d, sin x, |x − 1/3| ("abs") or √|x| ("sqrt"). All errors are taken in float64.
 
 At `x`, outside the data as a rule, the net is compared with the curve, and its curvature is the second difference
@@ -78,7 +78,7 @@ def run(
     n: int = 400,
     x: float = 3.0,
 ) -> Generator[Row, None, Metrics]:
-    start = nn.Linear(1, hidden), nn.Linear(hidden, 1)
+    start = drawn(hidden)
     data = torch.linspace(-1, 1, 201)[:, None]
     goal = curve(target, data.double())
     net, line = (train(start, ACTIVATIONS[name], data, goal.float(), lr, n) for name in (act, "identity"))
@@ -123,6 +123,17 @@ class Net:
         flat = x.double().reshape(-1, 1)
         hidden = self.act(flat @ self.hidden.weight.double().T + self.hidden.bias.double())
         return (hidden @ self.out.weight.double().T + self.out.bias.double()).reshape(x.shape)
+
+
+def drawn(hidden: int) -> tuple[nn.Linear, nn.Linear]:
+    """The two layers before training."""
+    first, last = nn.Linear(1, hidden), nn.Linear(hidden, 1)
+    with torch.no_grad():
+        first.weight.copy_(math.sqrt(2) * torch.randn(hidden, 1))
+        first.bias.copy_(first.weight[:, 0] * (2 * torch.rand(hidden) - 1))
+        last.weight.copy_(math.sqrt(2 / hidden) * torch.randn(1, hidden))
+        last.bias.zero_()
+    return first, last
 
 
 def train(
