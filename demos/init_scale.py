@@ -1,4 +1,4 @@
-"""Weights that start too large overflow before the first update, where no learning rate helps; too small ones stand still.
+"""Weights that start too large overflow before the first update, and no rate helps; too small ones stand still.
 
 A net of `layers` weight matrices, 8 - width - … - width - 1, without biases; W ~ N(0, m²·2/fan_in), so m = 1 is He's
 scale; inputs N(0, 1), 64 samples, target x1·x2, mean squared error, `n` full-batch steps of gradient descent, all in
@@ -48,7 +48,10 @@ METRICS = {
         "en": "your scale: of 41 rates, lr halved again and again, how many stay finite",
     },
     "small_ratio": {"zh": "尺度 0.01：最后与开始的损失之比", "en": "scale 0.01: loss at the end over the start"},
-    "small_off_one": {"zh": "尺度 0.01：损失变化了几成（比值减 1）", "en": "scale 0.01: change of the loss, |ratio − 1|"},
+    "small_off_one": {
+        "zh": "尺度 0.01：损失变化了几成（比值减 1）",
+        "en": "scale 0.01: change of the loss, |ratio − 1|",
+    },
     "he_loss_start": {"zh": "He 尺度：开始时的损失", "en": "He's scale: loss at the start"},
     "he_loss_end": {"zh": "He 尺度：最后的损失", "en": "He's scale: loss at the end"},
     "he_ratio": {"zh": "He 尺度：最后与开始的损失之比", "en": "He's scale: loss at the end over the start"},
@@ -56,7 +59,10 @@ METRICS = {
     "two_halvings": {"zh": "尺度 2：学习率减半几次才全程有限", "en": "scale 2: halvings of lr until all is finite"},
     "ten_loss_start": {"zh": "尺度 10：开始时的损失", "en": "scale 10: loss at the start"},
     "hundred_loss_start": {"zh": "尺度 100：开始时的损失", "en": "scale 100: loss at the start"},
-    "n_overflow_at_start": {"zh": "七个尺度中一开始就溢出的个数", "en": "of the seven scales, how many overflow at the start"},
+    "n_overflow_at_start": {
+        "zh": "七个尺度中一开始就溢出的个数",
+        "en": "of the seven scales, how many overflow at the start",
+    },
     "n_trained": {"zh": "七个尺度中训得动的个数", "en": "of the seven scales, how many train"},
 }
 WORDS = {

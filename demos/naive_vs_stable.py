@@ -27,7 +27,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 TITLE = {"zh": "直接写与稳定写", "en": "Written naively, written stably"}
 PARAMS = {
@@ -109,33 +109,35 @@ def log_exact(x: float) -> float:
 
 
 NAIVE: dict[str, Form] = {
-    "log_sum_exp": lambda x, e: (x.exp() + x.exp()).log(),
+    "log_sum_exp": lambda x, _: (x.exp() + x.exp()).log(),
     "cross_entropy": cross_entropy_by_hand,
-    "bce": lambda x, e: -(1 - torch.sigmoid(x)).log(),
-    "log": lambda x, e: x.log(),
-    "sqrt": lambda x, e: x.sqrt(),
-    "norm": lambda x, e: x.square().sqrt(),
-    "mask_multiply": lambda x, e: 0 * x,
-    "where_log": lambda x, e: torch.where(x > 0, x.log(), torch.zeros_like(x)),
+    "bce": lambda x, _: -(1 - torch.sigmoid(x)).log(),
+    "log": lambda x, _: x.log(),
+    "sqrt": lambda x, _: x.sqrt(),
+    "norm": lambda x, _: x.square().sqrt(),
+    "mask_multiply": lambda x, _: 0 * x,
+    "where_log": lambda x, _: torch.where(x > 0, x.log(), torch.zeros_like(x)),
     "divide": lambda x, e: x / (x + e),
-    "zscore": lambda x, e: (x / 2) / (x / 2).abs(),
-    "masked_mean": lambda x, e: x / x,
-    "masked_row": lambda x, e: softmax_row(x),
+    "zscore": lambda x, _: (x / 2) / (x / 2).abs(),
+    "masked_mean": lambda x, _: x / x,
+    "masked_row": lambda x, _: softmax_row(x),
     "clip": clipped_naively,
 }
 STABLE: dict[str, Form] = {
-    "log_sum_exp": lambda x, e: torch.logsumexp(torch.stack([x, x]), 0),
-    "cross_entropy": lambda x, e: F.cross_entropy(torch.stack([torch.zeros_like(x), x])[None], torch.tensor([0])),
-    "bce": lambda x, e: F.binary_cross_entropy_with_logits(x, torch.zeros_like(x)),
+    "log_sum_exp": lambda x, _: torch.logsumexp(torch.stack([x, x]), 0),
+    "cross_entropy": lambda x, _: functional.cross_entropy(
+        torch.stack([torch.zeros_like(x), x])[None], torch.tensor([0])
+    ),
+    "bce": lambda x, _: functional.binary_cross_entropy_with_logits(x, torch.zeros_like(x)),
     "log": lambda x, e: torch.maximum(x, e).log(),
     "sqrt": lambda x, e: (x + e).sqrt(),
     "norm": lambda x, e: (x.square() + e).sqrt(),
-    "mask_multiply": lambda x, e: torch.where(torch.zeros_like(x) > 0, x, torch.zeros_like(x)),
-    "where_log": lambda x, e: torch.where(x > 0, torch.where(x > 0, x, torch.ones_like(x)).log(), torch.zeros_like(x)),
+    "mask_multiply": lambda x, _: torch.where(torch.zeros_like(x) > 0, x, torch.zeros_like(x)),
+    "where_log": lambda x, _: torch.where(x > 0, torch.where(x > 0, x, torch.ones_like(x)).log(), torch.zeros_like(x)),
     "divide": lambda x, e: x / (x + e),
     "zscore": lambda x, e: (x / 2) / ((x / 2).abs() + e),
-    "masked_mean": lambda x, e: x / x.clamp(min=1),
-    "masked_row": lambda x, e: softmax_row(torch.where(x > -math.inf, x, torch.zeros_like(x))) * (x > -math.inf),
+    "masked_mean": lambda x, _: x / x.clamp(min=1),
+    "masked_row": lambda x, _: softmax_row(torch.where(x > -math.inf, x, torch.zeros_like(x))) * (x > -math.inf),
     "clip": clipped_stably,
 }
 EXACT: dict[str, Callable[[float], float]] = {
@@ -145,7 +147,7 @@ EXACT: dict[str, Callable[[float], float]] = {
     "log": log_exact,
     "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
     "norm": abs,
-    "mask_multiply": lambda x: 0.0,
+    "mask_multiply": lambda _: 0.0,
     "where_log": lambda x: math.log(x) if x > 0 else 0.0,
     "divide": lambda x: 1.0 if x else 0.0,
     "zscore": lambda x: math.copysign(1, x) if x else 0.0,

@@ -10,7 +10,7 @@ nan_input        one number of sample 500, in batch 7, is nan (samples with such
 log_of_count     feature 1 is log(count), and the count of sample 500 is 0 (log(1 + count))
 constant_column  feature 1 is the same in all samples and is divided by its deviation (deviation + eps)
 log_of_zero      features in raw units, 100 times larger, and −log(softmax) written by hand (the fused loss)
-sqrt_at_zero     the loss is the mean |error| written as √(error²); one error is exactly 0 at the start (√(error² + eps))
+sqrt_at_zero     the loss is the mean of √(error²), and one error is exactly 0 at the start (√(error² + eps))
 empty_mask       each batch averages over its valid samples; batch 7 has none (divisor at least 1)
 all_ignored      cross-entropy with ignore_index; in batch 7 every label is −100 (batch left out)
 label_two        binary cross-entropy with labels 0 and 2 in place of 0 and 1; nothing is nan (labels 0 and 1)
@@ -26,7 +26,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 TITLE = {"zh": "学习率很小也出 nan：毛病在哪", "en": "Nan in spite of a small learning rate: where it comes from"}
 PARAMS = {
@@ -41,12 +41,18 @@ COLUMNS = {
 }
 METRICS = {
     "first_bad_step": {"zh": "首次出现 inf 或 nan", "en": "first inf or nan", "unit": "step"},
-    "first_bad_stage": {"zh": "最先坏在第几关（1 输入 … 5 权重）", "en": "stage that goes wrong first (1 input … 5 weights)"},
+    "first_bad_stage": {
+        "zh": "最先坏在第几关（1 输入 … 5 权重）",
+        "en": "stage that goes wrong first (1 input … 5 weights)",
+    },
     "last_good_loss": {"zh": "坏掉之前的损失", "en": "last finite loss"},
     "loss_end": {"zh": "最后的损失", "en": "loss at the end"},
     "bad_number_share": {"zh": "输入里坏数的比例", "en": "share of the inputs that is not finite"},
     "nan_weight_share": {"zh": "最后是 nan 的权重的比例", "en": "share of the weights that is nan at the end"},
-    "rates_that_help": {"zh": "13 个学习率（含 0）里不出 nan 的个数", "en": "of 13 rates, 0 included, how many stay finite"},
+    "rates_that_help": {
+        "zh": "13 个学习率（含 0）里不出 nan 的个数",
+        "en": "of 13 rates, 0 included, how many stay finite",
+    },
     "repaired_bad_step": {"zh": "修好以后首次 inf 或 nan", "en": "first inf or nan after the repair", "unit": "step"},
     "repaired_start": {"zh": "修好以后开始的损失", "en": "loss at the start after the repair"},
     "repaired_end": {"zh": "修好以后最后的损失", "en": "loss at the end after the repair"},
@@ -95,7 +101,9 @@ def run(
             repaired_bad = step
         yield {"step": step, "loss": own[1], "repaired": other[1]}
         trained, healed = own[2], other[2]
-    good = [loss for loss in losses[: None if bad_step is None else bad_step + (bad_stage or 0) // 4] if math.isfinite(loss)]
+    good = [
+        loss for loss in losses[: None if bad_step is None else bad_step + (bad_stage or 0) // 4] if math.isfinite(loss)
+    ]
     rates = [lr / 10**power for power in range(12)] + [0.0]
     return {
         "first_bad_step": bad_step,
@@ -170,14 +178,14 @@ def loss_of(out: Tensor, x: Tensor, cause: str, fixed: bool, batch: int, step: i
     match cause:
         case "log_of_zero":
             if fixed:
-                return F.cross_entropy(out, label)
+                return functional.cross_entropy(out, label)
             return -out.softmax(dim=1).gather(1, label[:, None]).log().mean()
         case "all_ignored":
             if last and fixed:
                 return 0.0 * out.sum()
-            return F.cross_entropy(out, torch.full_like(label, -100) if last else label)
+            return functional.cross_entropy(out, torch.full_like(label, -100) if last else label)
         case "label_two":
-            return F.binary_cross_entropy_with_logits(out[:, 0], (1 if fixed else 2) * label.float())
+            return functional.binary_cross_entropy_with_logits(out[:, 0], (1 if fixed else 2) * label.float())
         case "sqrt_at_zero":
             error = out - y
             if step == 0:
@@ -193,7 +201,7 @@ def loss_of(out: Tensor, x: Tensor, cause: str, fixed: bool, batch: int, step: i
 def nan_share(weights: list[Tensor]) -> float:
     """Over all weights and biases."""
     flat = torch.cat([w.detach().flatten() for w in weights])
-    return flat.isnan().double().mean().item()
+    return float(flat.isnan().double().mean())
 
 
 if __name__ == "__main__":

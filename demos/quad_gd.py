@@ -1,11 +1,11 @@
 """Gradient descent on λx²/2 blows up exactly when lr > 2/λ, and it reaches inf one step before it reaches nan.
 
 The update x ← x − lr·(λx) starts at `x0` and is carried out in `dtype`, rounding after every operation; nothing is
-random. With `clip` > 0 the gradient λx is first shortened to that size, so a step is at most lr·clip long: |x| can no
-longer run away, but it cannot settle either while lr > 2/λ. Without clipping each step multiplies x by 1 − lr·λ, so |x| grows exactly when r = |1 − lr·λ| > 1. The gradient λx, the update
+random. Each step multiplies x by 1 − lr·λ, so |x| grows exactly when r = |1 − lr·λ| > 1. The gradient λx, the update
 lr·λ·x or x overflows first, in step 1 + ceil((ln max − ln(max(λ, lr·λ, r, 1)·|x0|)) / ln r); one step later inf − inf
 gives nan, and the run stops there. The end of the run is also measured at 0.95, 1 and 1.05 times the critical rate,
-whatever `lr` is.
+whatever `lr` is. With `clip` > 0 the gradient is first shortened to that size: a step is then at most lr·clip long, so
+|x| can no longer run away, but it cannot settle either while lr > 2/λ.
 Source: the linear recurrence itself; Goodfellow, Bengio & Courville 2016, Deep Learning, ch. 4.3; IEEE 754-2019.
 """
 

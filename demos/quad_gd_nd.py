@@ -39,7 +39,11 @@ METRICS = {
     "below_over_start": {"zh": "0.99 倍临界：最后与开始之比", "en": "0.99 of critical: end over start"},
     "above_over_start": {"zh": "1.01 倍临界：最后与开始之比", "en": "1.01 of critical: end over start"},
     "alignment": {"zh": "最后的 x 与最陡方向的 |cos|", "en": "|cos| of the last x and the steepest direction"},
-    "steps_to_shrink": {"zh": "0.99 倍临界：缩到千分之一要几步", "en": "0.99 of critical: steps to a thousandth", "unit": "step"},
+    "steps_to_shrink": {
+        "zh": "0.99 倍临界：缩到千分之一要几步",
+        "en": "0.99 of critical: steps to a thousandth",
+        "unit": "step",
+    },
     "power_estimate": {"zh": "幂迭代估计的 λ_max", "en": "λ_max by power iteration"},
     "power_rel_err": {"zh": "该估计的相对误差", "en": "relative error of that estimate"},
 }

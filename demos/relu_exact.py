@@ -1,4 +1,4 @@
-"""|x|, max and min need no approximation: two or three ReLUs give them exactly; a parabola and a step they only approach.
+"""|x|, max and min take two or three ReLUs and are exact; a parabola and a step can only be approached.
 
 `case` picks the function; its ReLU form is compared with torch's own on `n` random pairs (a, b), a ~ N(0, std²),
 b ~ N(0, 1), in `dtype`, every operation rounded. The functions of one number take a.
@@ -75,14 +75,14 @@ def xor(a: Tensor, b: Tensor) -> Tensor:
 
 
 CASES: dict[str, tuple[int, Form, Form]] = {  # how many ReLUs, the function, its ReLU form
-    "abs": (2, lambda a, b: a.abs(), lambda a, b: relu(a) + relu(-a)),
+    "abs": (2, lambda a, _: a.abs(), lambda a, _: relu(a) + relu(-a)),
     "max": (3, torch.maximum, lambda a, b: relu(b - a) + (relu(a) - relu(-a))),
     "min": (3, torch.minimum, lambda a, b: (relu(a) - relu(-a)) - relu(a - b)),
-    "clip": (2, lambda a, b: a.clamp(-1, 1), lambda a, b: relu(a + 1) - relu(a - 1) - 1),
-    "hat": (3, lambda a, b: (1 - a.abs()).clamp(min=0), lambda a, b: relu(a + 1) - 2 * relu(a) + relu(a - 1)),
+    "clip": (2, lambda a, _: a.clamp(-1, 1), lambda a, _: relu(a + 1) - relu(a - 1) - 1),
+    "hat": (3, lambda a, _: (1 - a.abs()).clamp(min=0), lambda a, _: relu(a + 1) - 2 * relu(a) + relu(a - 1)),
     "xor": (2, lambda a, b: (ones(a, b)[0] != ones(a, b)[1]).to(a.dtype), xor),
-    "square": (4, lambda a, b: a * a, lambda a, b: relu(a) + relu(-a) + 2 * relu(a - 1) + 2 * relu(-a - 1)),
-    "step": (2, lambda a, b: (a > 0).to(a.dtype), lambda a, b: relu(100 * a + 0.5) - relu(100 * a - 0.5)),
+    "square": (4, lambda a, _: a * a, lambda a, _: relu(a) + relu(-a) + 2 * relu(a - 1) + 2 * relu(-a - 1)),
+    "step": (2, lambda a, _: (a > 0).to(a.dtype), lambda a, _: relu(100 * a + 0.5) - relu(100 * a - 0.5)),
 }
 
 

@@ -117,12 +117,10 @@ class Net:
         self.hidden.load_state_dict(start[0].state_dict())
         self.out.load_state_dict(start[1].state_dict())
 
-    @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """Of numbers, of any shape."""
-        flat = x.double().reshape(-1, 1)
-        hidden = self.act(flat @ self.hidden.weight.double().T + self.hidden.bias.double())
-        return (hidden @ self.out.weight.double().T + self.out.bias.double()).reshape(x.shape)
+        w, b, v, c = (p.detach().double() for p in (*self.hidden.parameters(), *self.out.parameters()))
+        return (self.act(x.double().reshape(-1, 1) @ w.T + b) @ v.T + c).reshape(x.shape)
 
 
 def drawn(hidden: int) -> tuple[nn.Linear, nn.Linear]:
@@ -139,7 +137,7 @@ def drawn(hidden: int) -> tuple[nn.Linear, nn.Linear]:
 def train(
     start: tuple[nn.Linear, nn.Linear], act: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, lr: float, n: int
 ) -> Net:
-    """n steps of Adam on all the data."""
+    """So many steps of Adam on all the data."""
     net = Net(start, act)
     adam = torch.optim.Adam([*net.hidden.parameters(), *net.out.parameters()], lr=lr)
     for _ in range(n):

@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 TITLE = {"zh": "用两个平滑单元画抛物线", "en": "A parabola from two smooth units"}
 PARAMS = {
@@ -52,9 +52,9 @@ CHART = {
 Row = dict[str, float]
 Metrics = dict[str, float | None]
 UNITS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {  # g, g''(0), error / h²
-    "gelu": (F.gelu, math.sqrt(2 / math.pi), 1 / 6),
-    "silu": (F.silu, 0.5, 1 / 12),
-    "softplus": (F.softplus, 0.25, 1 / 24),
+    "gelu": (functional.gelu, math.sqrt(2 / math.pi), 1 / 6),
+    "silu": (functional.silu, 0.5, 1 / 12),
+    "softplus": (functional.softplus, 0.25, 1 / 24),
 }
 SWEEP = [10 ** (exponent / 10) for exponent in range(-50, 11)]
 
