@@ -5,7 +5,6 @@
 log_sum_exp     log(eˣ + eˣ)                       against x + log 2 after subtracting the maximum
 cross_entropy   −log(softmax(0, x)[0])             against the fused loss; exact: log(1 + eˣ)
 bce             −log(1 − sigmoid(x))               against the loss from the logit; exact: log(1 + eˣ)
-log             log x                              against log(max(x, eps))
 sqrt            √x                                 against √(x + eps)
 norm            √(x²), the length of a vector      against √(x² + eps)
 mask_multiply   0·x, to remove x                   against where(False, x, 0)
@@ -61,12 +60,6 @@ CHART = {
         "x": {"field": "x", "type": "quantitative"},
         "y": {"field": "value", "type": "quantitative"},
         "color": {"field": "series", "type": "nominal"},
-        "strokeDash": {
-            "field": "series",
-            "type": "nominal",
-            "scale": {"domain": ["naive", "stable"], "range": [[1, 0], [5, 5]]},
-            "legend": None,
-        },
     },
 }
 
@@ -103,16 +96,10 @@ def softplus_exact(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-def log_exact(x: float) -> float:
-    """The logarithm; −inf at 0, nan below."""
-    return math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
-
-
 NAIVE: dict[str, Form] = {
     "log_sum_exp": lambda x, _: (x.exp() + x.exp()).log(),
     "cross_entropy": cross_entropy_by_hand,
     "bce": lambda x, _: -(1 - torch.sigmoid(x)).log(),
-    "log": lambda x, _: x.log(),
     "sqrt": lambda x, _: x.sqrt(),
     "norm": lambda x, _: x.square().sqrt(),
     "mask_multiply": lambda x, _: 0 * x,
@@ -129,7 +116,6 @@ STABLE: dict[str, Form] = {
         torch.stack([torch.zeros_like(x), x])[None], torch.tensor([0])
     ),
     "bce": lambda x, _: functional.binary_cross_entropy_with_logits(x, torch.zeros_like(x)),
-    "log": lambda x, e: torch.maximum(x, e).log(),
     "sqrt": lambda x, e: (x + e).sqrt(),
     "norm": lambda x, e: (x.square() + e).sqrt(),
     "mask_multiply": lambda x, _: torch.where(torch.zeros_like(x) > 0, x, torch.zeros_like(x)),
@@ -144,7 +130,6 @@ EXACT: dict[str, Callable[[float], float]] = {
     "log_sum_exp": lambda x: x + math.log(2),
     "cross_entropy": softplus_exact,
     "bce": softplus_exact,
-    "log": log_exact,
     "sqrt": lambda x: math.sqrt(x) if x >= 0 else math.nan,
     "norm": abs,
     "mask_multiply": lambda _: 0.0,
@@ -159,7 +144,7 @@ EXACT: dict[str, Callable[[float], float]] = {
 
 def run(
     case: Literal[
-        "log_sum_exp", "cross_entropy", "bce", "log", "sqrt", "norm", "mask_multiply", "where_log", "divide", "zscore",
+        "log_sum_exp", "cross_entropy", "bce", "sqrt", "norm", "mask_multiply", "where_log", "divide", "zscore",
         "masked_mean", "masked_row", "clip",
     ] = "log_sum_exp",
     x: float = 1000.0,

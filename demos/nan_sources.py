@@ -54,7 +54,6 @@ METRICS = {
         "en": "of 13 rates, 0 included, how many stay finite",
     },
     "repaired_bad_step": {"zh": "修好以后首次 inf 或 nan", "en": "first inf or nan after the repair", "unit": "step"},
-    "repaired_start": {"zh": "修好以后开始的损失", "en": "loss at the start after the repair"},
     "repaired_end": {"zh": "修好以后最后的损失", "en": "loss at the end after the repair"},
     "repaired_nan_share": {"zh": "修好以后 nan 权重的比例", "en": "share of nan weights after the repair"},
 }
@@ -88,37 +87,30 @@ def run(
     weights = [torch.randn(a, b) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
     weights += [torch.zeros(size) for size in sizes[1:]]
     faulty, repaired = (prepared(x, cause, fixed) for fixed in (False, True))
-    losses: list[float] = []
-    bad_step = bad_stage = repaired_bad = None
+    bad_step = bad_stage = repaired_bad = last_good = None
     runs = (train(data, weights, cause, fixed, lr, n) for data, fixed in ((faulty, False), (repaired, True)))
-    repaired_losses: list[float] = []
     for step, (own, other) in enumerate(zip(*runs, strict=True)):
-        losses.append(own[1])
-        repaired_losses.append(other[1])
         if bad_step is None and own[0] is not None:
             bad_step, bad_stage = step, own[0]
         if repaired_bad is None and other[0] is not None:
             repaired_bad = step
+        if bad_step in (None, step) and math.isfinite(own[1]):
+            last_good = own[1]
         yield {"step": step, "loss": own[1], "repaired": other[1]}
-        trained, healed = own[2], other[2]
-    good = [
-        loss for loss in losses[: None if bad_step is None else bad_step + (bad_stage or 0) // 4] if math.isfinite(loss)
-    ]
     rates = [lr / 10**power for power in range(12)] + [0.0]
     return {
         "first_bad_step": bad_step,
         "first_bad_stage": bad_stage,
-        "last_good_loss": good[-1] if good else None,
-        "loss_end": losses[-1],
+        "last_good_loss": last_good,
+        "loss_end": own[1],
         "bad_number_share": (~faulty.isfinite()).double().mean().item(),
-        "nan_weight_share": nan_share(trained),
+        "nan_weight_share": nan_share(own[2]),
         "rates_that_help": sum(
             all(stage is None for stage, _, _ in train(faulty, weights, cause, False, rate, n)) for rate in rates
         ),
         "repaired_bad_step": repaired_bad,
-        "repaired_start": repaired_losses[0],
-        "repaired_end": repaired_losses[-1],
-        "repaired_nan_share": nan_share(healed),
+        "repaired_end": other[1],
+        "repaired_nan_share": nan_share(other[2]),
     }
 
 
