@@ -1,6 +1,6 @@
 """Accuracy at chance with finite numbers: three quick tests tell wrong labels from a broken pipeline.
 
-Data: `classes` Gaussian blobs in 10 dimensions, centres N(0, 1), spread 1, each feature then times 20 plus 400, as
+Data: `classes` Gaussian blobs in 10 dimensions, centres N(0, 1), spread 1, each feature then times 5 plus 400, as
 raw readings are; 600 samples to train on, 600 to validate on, balanced, both standardised with the training set's
 mean and sd. Net: 10 - 64 - classes, ReLU, PyTorch's default initialisation, Adam with lr 0.01 on shuffled batches of
 50, `epochs` epochs. Random: blobs, weights, order. `case` plants one mistake. none: no mistake. shuffled_labels: the
@@ -117,7 +117,7 @@ def run(
 def blobs(centres: Tensor) -> tuple[Tensor, Tensor]:
     """Raw readings and labels, the classes taking turns."""
     y = torch.arange(SAMPLES) % len(centres)
-    return 20 * (centres[y] + torch.randn(SAMPLES, FEATURES)) + 400, y
+    return 5 * (centres[y] + torch.randn(SAMPLES, FEATURES)) + 400, y
 
 
 def fresh(classes: int, case: str) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -29,7 +29,7 @@ PARAMS = {
     "act": {"zh": "激活函数", "en": "activation"},
     "gain": {"zh": "权重尺度（乘 1/√n）", "en": "weight scale, times 1/√fan_in", "ge": 0, "le": 10},
 }
-LIMITS = [{"product": ["layers", "n"], "le": 7500}, {"product": ["layers", "width", "width", "n"], "le": 40000000}]
+LIMITS = [{"product": ["layers", "n"], "le": 7500}, {"product": ["layers", "width", "width", "n"], "le": 120000000}]
 COLUMNS = {
     "step": {"zh": "第几步", "en": "step"},
     "loss": {"zh": "损失", "en": "loss"},

@@ -9,10 +9,12 @@ inputs is nan. root: the distance between h and h itself is added to its output,
 derivative of the root there is 0 · inf. none: no fault.
 
 Measured at every step, as hooks would: the first block whose output is not finite, the first whose output is nan,
-whether that block's inputs and weights were finite; then loss and gradients. A gradient counts for the last block
-that has a bad one, for the backward pass starts at the end. detect_anomaly runs once, at the first bad step: it
-raises only if a backward function returns nan, and names that function, not the layer. Training stops after that
-step. Random: inputs and weights. Source: Goldberg 1991.
+whether that block's inputs and weights were finite; then loss and gradients. A gradient counts for the last block that
+has a bad one, for the backward pass starts at the end. detect_anomaly runs once more through the last step: it raises
+at the first backward function that returns a nan, and names that function. If the forward pass was nan already, that is
+the one of the loss (PowBackward0), far from the fault; if only the backward pass goes bad it is the one at fault
+(MulBackward0 for 0 · inf, SqrtBackward0 for 0/0). Training stops after that step. Random: inputs and weights.
+Source: Goldberg 1991.
 """
 
 import math
@@ -50,6 +52,7 @@ METRICS = {
     "bad_gradient_layers": {"zh": "梯度坏掉的层数", "en": "layers with bad gradients", "unit": "layer"},
     "bad_weight_layers": {"zh": "更新之后权重坏掉的层数", "en": "layers with bad weights after it", "unit": "layer"},
     "anomaly_raised": {"zh": "异常检测是否报错", "en": "detect_anomaly raises"},
+    "anomaly_blames_loss": {"zh": "它怪的是不是损失", "en": "it blames the loss"},
 }
 CHART = {
     "transform": [{"fold": ["output", "gradient", "update"], "as": ["series", "value"]}],
@@ -64,6 +67,7 @@ CHART = {
 Row = dict[str, float | str]
 Metrics = dict[str, float | None]
 WIDTH, SAMPLES, RATE, STEPS = 16, 32, 0.01, 12
+OF_THE_LOSS = "PowBackward0"
 
 
 def run(
@@ -87,14 +91,14 @@ def run(
         outputs = forward(x, weights, bad_layer, fault)
         loss = (outputs[-1] - y).pow(2).mean()
         grads = torch.autograd.grad(loss, weights)
-        before = [finite_share(w) for w in weights]
+        before = [w.detach().clone() for w in weights]
         with torch.no_grad():
             for w, g in zip(weights, grads, strict=True):
                 w.sub_(RATE * g)
         good = [finite_share(out) == 1 for out in outputs]
         if not (all(good) and loss.isfinite() and all(finite_share(g) == 1 for g in grads)):
             break
-    anomaly = named_by_anomaly(x, weights, before, y, bad_layer, fault)
+    anomaly = named_by_anomaly(x, before, y, bad_layer, fault)
     for i, (out, g, w) in enumerate(zip(outputs, grads, weights, strict=True), 1):
         yield {"layer": i, "output": finite_share(out), "gradient": finite_share(g), "update": finite_share(w),
                "anomaly": anomaly or "-"}  # fmt: skip
@@ -107,13 +111,14 @@ def run(
         "nan_layer": first_nan,
         "nan_lag": None if at is None or first_nan is None else first_nan - at - 1,
         "input_finite": None if at is None else int(at > 0 or finite_share(x) == 1),
-        "weights_finite": None if at is None else int(before[at] == 1),
+        "weights_finite": None if at is None else int(finite_share(before[at]) == 1),
         "loss": loss.item(),
         "gradient_step": step if bad_grads else None,
         "gradient_layer": max(bad_grads, default=None),
         "bad_gradient_layers": len(bad_grads),
         "bad_weight_layers": sum(finite_share(w) < 1 for w in weights),
         "anomaly_raised": int(anomaly is not None),
+        "anomaly_blames_loss": None if anomaly is None else int(anomaly == OF_THE_LOSS),
     }
 
 
@@ -127,7 +132,7 @@ def forward(x: Tensor, weights: list[Tensor], bad_layer: int, fault: str) -> lis
             h = {
                 "log": lambda h: (h - 1).log(),
                 "overflow": lambda h: h * 1e38 * 1e38,
-                "root": lambda h: h + (h - h.clone()).pow(2).sum(1, keepdim=True).sqrt(),
+                "root": lambda h: h + ((h - h.clone()) * (h - h.clone())).sum(1, keepdim=True).sqrt(),
             }.get(fault, lambda h: h)(h)
         outputs.append(h)
     return [*outputs, h @ weights[-1]]
@@ -138,15 +143,9 @@ def finite_share(t: Tensor) -> float:
     return float(t.isfinite().double().mean())
 
 
-def named_by_anomaly(
-    x: Tensor, weights: list[Tensor], before: list[float], y: Tensor, bad_layer: int, fault: str
-) -> str | None:
-    """The backward function that detect_anomaly blames, None if it raises nothing.
-
-    The weights are those of before the update: they are only needed where they were finite.
-    """
-    again = [w.detach().nan_to_num() if was == 1 else w.detach() for w, was in zip(weights, before, strict=True)]
-    again = [w.requires_grad_() for w in again]
+def named_by_anomaly(x: Tensor, weights: list[Tensor], y: Tensor, bad_layer: int, fault: str) -> str | None:
+    """The backward function that detect_anomaly blames in the same step again, None if it raises nothing."""
+    again = [w.requires_grad_() for w in weights]
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("ignore")
         try:

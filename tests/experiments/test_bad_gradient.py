@@ -51,7 +51,7 @@ def test_the_same_by_hand(x, optimizer, handling):
 
 
 def test_what_clipping_does_to_inf():
-    """The product inf · 0 is nan for the bad component, 0 for the others; from the next step on the nan is everywhere."""
+    """The product inf · 0 is nan for the bad component and 0 for the others; one step later the nan is everywhere."""
     metrics = measured("bad_gradient", handling="clip", optimizer="sgd")
     assert same(metrics["used_first"], NAN)
     assert metrics["used_others"] == 0

@@ -17,6 +17,7 @@ def test_the_hook_finds_layer_and_step(layers, bad_layer, bad_step, cause):
     assert metrics["weights_finite"] == int(cause != "weights")
     assert metrics["nan_lag"] == int(cause == "overflow")
     assert metrics["bad_weight_layers"] == metrics["bad_gradient_layers"] == layers + 1
+    assert (metrics["anomaly_raised"], metrics["anomaly_blames_loss"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("layers", "bad_layer", "bad_step"), PLACES)
@@ -26,13 +27,13 @@ def test_a_root_goes_bad_backward_only(layers, bad_layer, bad_step):
     assert metrics["hook_layer"] is metrics["hook_step"] is metrics["nan_layer"] is metrics["nan_lag"] is None
     assert metrics["gradient_step"] == bad_step
     assert metrics["gradient_layer"] == metrics["bad_gradient_layers"] == metrics["bad_weight_layers"] == bad_layer
-    assert metrics["anomaly_raised"] == 1
-    assert {row["anomaly"] for row in rows} <= {"PowBackward0", "SqrtBackward0"}  # 0·inf, or 0/0 for a dead row
+    assert (metrics["anomaly_raised"], metrics["anomaly_blames_loss"]) == (1, 0)
+    assert {row["anomaly"] for row in rows} <= {"MulBackward0", "SqrtBackward0"}  # 0·inf, or 0/0 for a dead row
     assert [row["layer"] for row in rows if row["gradient"] < 1] == list(range(1, bad_layer + 1))
 
 
-def test_no_fault_and_an_inf():
-    """Nothing is found where nothing is wrong; detect_anomaly is silent about an inf going forward."""
+def test_no_fault():
+    """Nothing is found where nothing is wrong; a bad_layer beyond the last block means the last."""
     for bad_step in (0, 20):
         metrics = measured("where_nan_begins", cause="none", bad_step=bad_step)
         assert metrics["hook_step"] is metrics["gradient_step"] is None
