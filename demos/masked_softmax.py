@@ -25,6 +25,7 @@ PARAMS = {
 }
 COLUMNS = {
     "place": {"zh": "第几个位置", "en": "place"},
+    "score": {"zh": "遮住之前的分数", "en": "score before masking"},
     "weight": {"zh": "注意力权重", "en": "attention weight"},
     "uniform": {"zh": "均匀权重 1/n", "en": "uniform weight, 1/n"},
 }
@@ -70,7 +71,7 @@ def run(
     (grad,) = torch.autograd.grad(output, scores)
     for place, weight in enumerate(weights.tolist()):
         if place % math.ceil(n / 200) == 0 or place == n - 1:
-            yield {"place": place, "weight": weight, "uniform": 1 / n}
+            yield {"place": place, "score": scores[place].item(), "weight": weight, "uniform": 1 / n}
     return {
         "n_nan": int(weights.isnan().sum()),
         "first_weight": weights[0].item(),

@@ -9,6 +9,7 @@ pass. `drop` leaves bad rows out of the batch before the forward pass. Batch nor
 starts at 3. Random: inputs, weights. Source: Ioffe & Szegedy 2015, Batch normalization; Goldberg 1991.
 """
 
+import copy
 from collections.abc import Generator
 from typing import Literal
 
@@ -32,6 +33,7 @@ METRICS = {
     "bad_rows": {"zh": "坏的输出样本数", "en": "bad samples coming out", "unit": "sample"},
     "bad_rows_share": {"zh": "坏的输出样本比例", "en": "share of bad samples coming out"},
     "loss": {"zh": "损失", "en": "loss"},
+    "loss_without": {"zh": "去掉坏样本的损失", "en": "loss without the bad samples"},
     "bad_gradients": {"zh": "坏梯度的比例", "en": "share of bad gradient entries"},
     "bad_running_stats": {"zh": "BN 滑动统计量坏掉的比例", "en": "share of bad running statistics of batch norm"},
 }
@@ -61,6 +63,7 @@ def run(
     middle = {"none": nn.Identity, "layer": nn.LayerNorm}.get(norm, nn.BatchNorm1d)(width)
     middle.train(norm == "batch")
     bad_in = bad_rows(data)
+    good = last(copy.deepcopy(middle)(first(data[~bad_in])).relu())
     if drop:
         data = data[~bad_in]
     hidden = middle(first(data)).relu()
@@ -77,6 +80,7 @@ def run(
         "bad_rows": spoilt,
         "bad_rows_share": spoilt / len(out) if len(out) else 0.0,
         "loss": loss.item(),
+        "loss_without": good.pow(2).mean().item(),
         "bad_gradients": bad_share(grads),
         "bad_running_stats": bad_share(torch.cat(stats)) if stats else None,
     }

@@ -26,6 +26,7 @@ def test_controls_of_a_bad_row(norm):
     """A finite number, or leaving the bad row out: nothing is bad."""
     for params in ({"x": 1.0}, {"x": NAN, "drop": True}):
         metrics = measured("nan_in_batch", norm=norm, **params)
+        assert metrics["loss"] == metrics["loss_without"]
         assert metrics["bad_rows"] == metrics["bad_gradients"] == 0
         assert math.isfinite(metrics["loss"])
         assert not metrics["bad_running_stats"]
