@@ -31,6 +31,7 @@ def test_random_logits(classes, std, balance):
     metrics = measured("chance_loss", classes=classes, std=std, balance=balance)
     assert metrics["loss"] == pytest.approx(right, rel=1e-9)
     assert math.log(classes) - 0.5 * std < metrics["loss"] < metrics["theory_upper"] + 0.5 * std
+    assert metrics["theory_upper"] == pytest.approx(math.log(classes) + std * std / 2, rel=1e-12)
     shares = np.array([first] + [(1 - first) / (classes - 1)] * (classes - 1))
     assert metrics["theory_entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-12)
     assert metrics["prior_loss"] == pytest.approx(metrics["theory_entropy"], rel=1e-2)
