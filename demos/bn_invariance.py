@@ -75,7 +75,7 @@ def run(
         w, b = (factor * weight).requires_grad_(), (with_bias * factor * bias).requires_grad_()
         z = h @ w + b
         if norm == "batch":
-            z = batch_norm(z, None, None, training=True, eps=eps)
+            z = batch_norm(z, None, None, training=True, eps=max(eps, 1e-300))
         elif norm == "layer":
             z = layer_norm(z, (width,), eps=eps)
         y = z.relu()

@@ -6,8 +6,9 @@ number of samples) are taken over the batch, unit by unit, in float64, and avera
 worst unit. theory_var is σ²/(σ² + eps) with the σ² of this batch. After ReLU, for z ~ N(0, v): mean √(v/2π), variance
 v·(1/2 − 1/2π).
 
-With one sample there is no variance and PyTorch raises an error: `refused` is 1 and everything after BN is missing.
-With two samples each unit is ±d/√(d² + eps), d being half their difference: ±1 whatever the numbers were (median_abs).
+PyTorch refuses ε = 0; 1e-38 stands for it. With one sample there is no variance and PyTorch raises an error: `refused`
+is 1 and everything after BN is missing. With two samples each unit is ±d/√(d² + eps), d being half their difference:
+±1 whatever the numbers were (median_abs).
 Source: Ioffe & Szegedy 2015, Batch normalization.
 """
 
@@ -70,7 +71,7 @@ def run(
     x = mean + std * torch.randn(batch, width)
     every = math.ceil(width / 100)
     try:
-        z = batch_norm(x, None, None, training=True, eps=eps)
+        z = batch_norm(x, None, None, training=True, eps=max(eps, 1e-38))
     except ValueError:  # "Expected more than 1 value per channel when training"
         for unit in range(0, width, every):
             yield {"unit": unit + 1, "input_mean": x[0, unit].item()}

@@ -99,7 +99,7 @@ def losses(x: Tensor, y: Tensor, rates: list[float], n: int) -> list[float]:
 def critical(x: Tensor) -> float:
     """The rate from which the error e ← e − lr·H e grows, by bisection over 24 decades and for all rates at once."""
     curvature = x.T @ x / len(x)
-    start = torch.ones(len(curvature), dtype=torch.float64)
+    start = curvature @ torch.ones(len(curvature), dtype=torch.float64)  # directions without curvature never move
     low, high = -18.0, 18.0
     for _ in range(10):  # 15 rates at a time: each round makes the interval 16 times shorter
         exponents = [low + (high - low) * at / 16 for at in range(1, 16)]
@@ -109,7 +109,9 @@ def critical(x: Tensor) -> float:
         for step in range(400):
             error = error - lr * (curvature @ error)
             half = error if step == 199 else half
-        grew = [not shrank for shrank in (error.norm(dim=0) <= half.norm(dim=0)).tolist()]  # nan counts as grown
+        before, after = ((curvature @ e).norm(dim=0) for e in (half, error))
+        floor = 1e-10 * (curvature @ start).norm()  # below it there is nothing but rounding
+        grew = [not shrank for shrank in (after <= before.maximum(floor)).tolist()]  # nan counts as grown
         first = grew.index(True) if True in grew else len(grew)
         low, high = low + (high - low) * first / 16, low + (high - low) * (first + 1) / 16
     return float(10 ** ((low + high) / 2))

@@ -79,10 +79,10 @@ def run(
         "log10_sum": total.item() / math.log(10),
         "true_log10": exactly(x, n) / math.log(10),
         "log_abs_err": error,
-        "log_rel_err": relative(total.item(), 0, x, n),
+        "log_rel_err": relative(Decimal(total.item()), 0, x, n),
         "scaled_mantissa": mantissa.item(),
         "scaled_exponent": exponent,
-        "scaled_rel_err": relative(log_abs(mantissa.item()), exponent, x, n),
+        "scaled_rel_err": relative(ln_abs(mantissa.item()), exponent, x, n),
         "naive_log": log_abs(product.item()),
     }
 
@@ -95,12 +95,18 @@ def exactly(x: float, n: int) -> float:
         return float(n * abs(Decimal(x)).ln())
 
 
-def relative(log: float, exponent: int, x: float, n: int) -> float:
+def ln_abs(value: float) -> Decimal:
+    """ln|value| with 50 digits."""
+    with localcontext(prec=50):
+        return abs(Decimal(value)).ln() if math.isfinite(value) else Decimal(value)
+
+
+def relative(log: Decimal, exponent: int, x: float, n: int) -> float:
     """|e^log·2^exponent/|x|ⁿ − 1|; the differences are taken with 50 digits, for they are all that counts."""
-    if not math.isfinite(x) or x == 0 or not math.isfinite(log):
+    if not math.isfinite(x) or x == 0 or not log.is_finite():
         return math.nan
     with localcontext(prec=50):
-        error = Decimal(log) + exponent * Decimal(2).ln() - n * abs(Decimal(x)).ln()
+        error = log + exponent * Decimal(2).ln() - n * abs(Decimal(x)).ln()
     return abs(math.expm1(min(float(error), 700.0)))
 
 
