@@ -22,7 +22,7 @@ from torch.nn.functional import layer_norm
 TITLE = {"zh": "Pre-LN 与 Post-LN 的梯度", "en": "Gradients of Pre-LN and Post-LN"}
 PARAMS = {
     "layers": {"zh": "残差块数", "en": "residual blocks", "ge": 1, "le": 200},
-    "width": {"zh": "每层宽度", "en": "width", "ge": 2, "le": 128},
+    "width": {"zh": "每层宽度", "en": "width", "ge": 3, "le": 128},
     "batch": {"zh": "样本数", "en": "samples", "ge": 1, "le": 256},
 }
 LIMITS = [{"product": ["layers", "width", "batch"], "le": 1000000}]

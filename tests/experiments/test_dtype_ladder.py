@@ -7,7 +7,6 @@ import mpmath
 import pytest
 from measuring import FORMATS, INF, NAN, Format, demo, measure, measured, same
 
-
 ENDS = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
 LOWEST = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
 
