@@ -55,7 +55,7 @@ def run(n: int = 10000, trials: int = 100) -> Generator[Row, None, Metrics]:
     for trial in range(trials):
         first, second = torch.randn(n), torch.randn(n)
         a, b = first[0].item() / norm(first), second[0].item() / norm(second)
-        c = float(torch.dot(first, second)) / norm(first) / norm(second)
+        c = float(torch.dot(first.double(), second.double())) / norm(first) / norm(second)
         cosines.append(abs(a))
         rest = (b - a * c) / math.sqrt(1 - c * c) if abs(c) < 1 else 0.0  # along the second axis of the plane
         shares.append(a * a + rest * rest)

@@ -1,18 +1,17 @@
 """What one initialisation does to a stack of layers: variance, gain per layer, gradient, and what is left of the input.
 
-h ← φ(W h), `layers` square matrices of `width` units n, no biases, `batch` inputs N(0, 1), float64. `init` is how W is
-drawn; its variance is: linear_default U(−1/√n, 1/√n), what nn.Linear does, 1/(3n); kaiming N(0, 2/n);
-kaiming_uniform U(−√(6/n), √(6/n)), 2/n; uniform_by_std U(−√(2/n), √(2/n)), the standard deviation mistaken for the
-bound, 2/(3n); trunc a normal law of variance 2/n cut off at two standard deviations, 0.774·2/n; trunc_rescaled the
-same, divided by 0.8796, 2/n; rademacher ±√(2/n), 2/n; xavier N(0, 1/n); lecun the same for square matrices, N(0, 1/n);
-leaky N(0, 2/((1 + slope²)n)); tanh_gain N(0, (5/3)²/n); fixed_std N(0, std²); lsuv N(0, 2/n) and then every matrix
-divided by the rms of the pre-activations that this batch produces, layer by layer.
+h ← φ(W h), `layers` square matrices of `width` units n, no biases, `batch` inputs N(0, 1), float64. `init` says how W
+is drawn: linear_default U(−1/√n, 1/√n), as nn.Linear does; kaiming N(0, 2/n); kaiming_uniform U(−√(6/n), √(6/n));
+uniform_by_std U(−√(2/n), √(2/n)), the standard deviation mistaken for the bound; trunc a normal law of variance 2/n cut
+off at two standard deviations; trunc_rescaled the same, divided by 0.8796; rademacher ±√(2/n); xavier N(0, 1/n); lecun
+the same, these matrices being square; leaky N(0, 2/((1 + slope²)n)); tanh_gain N(0, (5/3)²/n); fixed_std N(0, std²);
+lsuv N(0, 2/n), every matrix then divided by the rms of the pre-activations it gives on this batch, layer by layer.
 
 The gain is the factor by which a layer multiplies the second moment E[h²]; the gradient's factor is that of its norm,
 from noise N(0, 1) at the last layer back to the input; both are geometric means over the layers. The input's share of
-the last pre-activations is their variance over the samples, unit by unit, divided by their mean square: what still
-tells one input from another. The excess kurtosis is that of one unit over 20000 draws of its weights, at one input.
-Theory (infinite width, same depth): q = n·Var(W)·E[h²], E[h²] = E[φ(√q z)²], z ~ N(0, 1); for lsuv q = 1; kurtosis
+the last pre-activations is their variance over the samples, unit by unit, over their mean square: what still tells one
+input from another. The excess kurtosis is that of one unit over 20000 draws of its weights, at one input. Theory
+(infinite width, same depth): q = n·Var(W)·E[h²], E[h²] = E[φ(√q z)²], z ~ N(0, 1); for lsuv q = 1; kurtosis
 κ(W)·Σx⁴/(Σx²)². Source: Glorot & Bengio 2010; He et al. 2015; Klambauer et al. 2017; Mishkin & Matas 2016.
 """
 

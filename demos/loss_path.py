@@ -75,7 +75,7 @@ def run(
     losses = []
     for i in range(points):
         t = i / (points - 1)
-        net = [(1 - t) * a + t * b for a, b in zip(*ends, strict=True)]
+        net = [a.lerp(b, t) for a, b in zip(*ends, strict=True)]
         losses.append(float(binary_cross_entropy_with_logits(forward(net, x).double(), y.double())))
         yield {"t": t, "loss": losses[-1]}
     rise = max(loss - low for loss, low in zip(losses, accumulate(losses, min), strict=True))

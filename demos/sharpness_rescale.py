@@ -3,14 +3,15 @@
 A two-layer ReLU net without biases, 2 inputs, `width` units, 1 output, f(x) = relu(x W) V; W ~ N(0, 1), V ~ N(0,
 1/width), trained by 300 steps of full-batch gradient descent (learning rate 0.02) on the mean squared error of 64
 samples N(0, 1)² with target x₁·x₂. Then (W, V) becomes (α W, V/α), α = `alpha`: for α > 0 the same function, since
-relu(αz) = α·relu(z). float64. Compared before and after: the largest eigenvalue of the loss's Hessian (exact), and how much the loss rises along random directions, mean over both signs of 20 directions drawn once from N(0, 1): raw
-ones scaled to length 0.1 in all, and filter-normalised ones, the part of every unit scaled to 0.1 times the length of
-that unit's incoming weights.
+relu(αz) = α·relu(z). float64. Compared before and after: the largest eigenvalue of the loss's Hessian (exact), and how
+much the loss rises along random directions, mean over both signs of 20 directions drawn once from N(0, 1): raw ones
+scaled to length 0.1 in all, and filter-normalised ones, the part of every unit scaled to 0.1 times the length of that
+unit's incoming weights.
 
 Theory: the block of the Hessian that belongs to V grows α²-fold, that of W shrinks α²-fold, so the eigenvalue ratio
-tends to α² times a constant (below 1) for large α; along filter-normalised directions nothing changes. α ≤ 0 is no
-such rescaling. Source: Dinh et al. 2017, Sharp minima can generalize for deep nets; Li et al. 2018, Visualizing the
-loss landscape of neural nets.
+tends to α² times a constant (below 1) for large α; along filter-normalised directions nothing changes. α ≤ 0 is no such
+rescaling. Source: Dinh et al. 2017, Sharp minima can generalize for deep nets; Li et al. 2018, Visualizing the loss
+landscape of neural nets.
 """
 
 import math

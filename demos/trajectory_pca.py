@@ -2,14 +2,14 @@
 
 walk = training: a net of 4 inputs, two hidden layers of `width` tanh units and one output, weights N(0, 1/fan-in),
 biases 0; 64 samples N(0, 1)⁴, target x₁·x₂, mean squared error, `n` steps of full-batch gradient descent at learning
-rate `lr`, float32. walk = random: as many steps in as many dimensions, each an independent draw from N(0, 1). The path is the list
-of all weights after each step; its mean is taken out and the singular value decomposition of what is left, in float64,
-says which part of the variance each principal component explains.
+rate `lr`, float32. walk = random: as many steps in as many dimensions, each an independent draw from N(0, 1). The path
+is the list of all weights after each step; its mean is taken out and the singular value decomposition of what is left,
+in float64, says which part of the variance each principal component explains.
 
 Theory: a path that hardly bends has one large component. In very many dimensions a random walk of many steps gives the
 k-th component the share 6/(π²k²), so 0.61 and 0.15, together 0.76, and its projections are cosines, smooth curves,
-though there is no landscape whatever. A high share is therefore no sign of a simple landscape.
-Source: Li et al. 2018, Visualizing the loss landscape of neural nets (paths in the plane of two components).
+though there is no landscape whatever. A high share is therefore no sign of a simple landscape. Source: Li et al. 2018,
+Visualizing the loss landscape of neural nets (paths in the plane of two components).
 """
 
 import math
