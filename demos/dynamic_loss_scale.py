@@ -7,9 +7,10 @@ is skipped and the scale halved; after `growth_interval` good steps in a row it 
 for 2000). The hidden activations are multiplied by `act_scale` and the output divided by it: the same function, the
 same gradients in exact arithmetic, but in float16 the forward pass itself overflows from about 1e4 on.
 
-A float32 net takes the same steps. Counted: skipped steps; how many of them had a loss that was inf or nan already
-before it was scaled: no scale can mend those. Theory for a healthy net: one skipped step in growth_interval + 1.
-Source: Micikevicius et al. 2018, Mixed precision training.
+With `clip` > 0 the gradient's norm is clipped, after dividing by the scale (unscale_first, as it must be) or before,
+which clips scale·gradient instead. A float32 net takes the same steps, with the same clip. Counted: skipped steps; how
+many of them had a loss that was inf or nan already before it was scaled: no scale can mend those. Theory for a healthy
+net: one skipped step in growth_interval + 1. Source: Micikevicius et al. 2018, Mixed precision training.
 """
 
 import math
@@ -25,6 +26,8 @@ PARAMS = {
     "growth_interval": {"zh": "连续几步正常后加倍", "en": "good steps before the scale doubles", "ge": 1, "le": 1000},
     "act_scale": {"zh": "激活值乘以", "en": "activations multiplied by", "ge": 1e-3, "le": 1e6},
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 0, "le": 10},
+    "clip": {"zh": "梯度范数裁剪到（0 = 不裁剪）", "en": "gradient norm clipped to (0: off)", "ge": 0, "le": 1e6},
+    "unscale_first": {"zh": "裁剪前先除以放大倍数", "en": "divide by the scale before clipping"},
     "width": {"zh": "隐藏层宽度", "en": "hidden units", "unit": "unit", "ge": 1, "le": 128},
 }
 COLUMNS = {
@@ -70,6 +73,8 @@ def run(
     growth_interval: int = 40,
     act_scale: float = 1.0,
     lr: float = 0.05,
+    clip: float = 0.0,
+    unscale_first: bool = True,
     width: int = 32,
 ) -> Generator[Row, None, Metrics]:
     x = torch.randn(256, 2)
@@ -90,12 +95,13 @@ def run(
         if skipped[-1]:
             scale, good = scale / 2, 0
         else:
-            half = [w - lr * (g.float() / scale) for w, g in zip(half, grads, strict=True)]
+            limit = clip if unscale_first else clip / scale
+            half = descend(half, [g.float() / scale for g in grads], lr, limit)
             worked, good = max(worked, scale), good + 1
             if good == growth_interval:
                 scale, good = scale * 2, 0
         _, exact = gradients(full, x, y, torch.float32, act_scale, 1.0)
-        full = [w - lr * g for w, g in zip(full, exact, strict=True)]
+        full = descend(full, exact, lr, clip)
     mse, fp32_mse = mean_error(half, x, y), mean_error(full, x, y)
     runs = "".join("x" if s else " " for s in skipped).split()
     return {
@@ -115,6 +121,13 @@ def run(
         "fp32_mse": fp32_mse,
         "mse_over_fp32": mse / fp32_mse if fp32_mse else math.nan,
     }
+
+
+def descend(weights: Weights, grads: Weights, lr: float, clip: float) -> Weights:
+    """One step of gradient descent; with `clip` > 0 the gradient is first shortened to that norm."""
+    norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
+    factor = clip / norm if 0 < clip < norm else 1.0
+    return [w - lr * (factor * g) for w, g in zip(weights, grads, strict=True)]
 
 
 def gradients(

@@ -6,7 +6,14 @@ from measuring import measure, measured
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"n": 120, "scale": 65536.0, "growth_interval": 5}, {"n": 60, "act_scale": 1e5}, {"n": 40, "lr": 2.0}],
+    [
+        {},
+        {"n": 120, "scale": 65536.0, "growth_interval": 5},
+        {"n": 60, "act_scale": 1e5},
+        {"n": 40, "lr": 2.0},
+        {"n": 150, "clip": 0.1},
+        {"n": 150, "clip": 0.1, "unscale_first": False},
+    ],
 )
 def test_the_same_as_torchs_grad_scaler(params):
     """The same net trained by torch.amp.GradScaler and torch.optim.SGD skips the same steps and ends the same."""
@@ -29,6 +36,10 @@ def test_the_same_as_torchs_grad_scaler(params):
         optimizer.zero_grad()
         scaler.scale((out.float() - y).square().mean()).backward()
         before = scaler.get_scale()
+        if params.get("unscale_first", True):
+            scaler.unscale_(optimizer)
+        if "clip" in params:
+            torch.nn.utils.clip_grad_norm_(weights, params["clip"])
         scaler.step(optimizer)
         scaler.update()
         skipped += scaler.get_scale() < before
@@ -52,6 +63,16 @@ def test_skipping_is_normal_when_healthy_and_for_ever_when_the_loss_overflows(se
     assert sick["first_good_step"] is sick["largest_scale"] is None
     assert sick["last_scale"] < 1e-3
     assert sick["fp32_mse"] == pytest.approx(healthy["fp32_mse"], rel=0.05)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clip_after_unscaling(seed):
+    """Clipping scale·gradient to a norm of 0.5 leaves next to nothing of the gradient; unscaled first, it trains."""
+    right = measured("dynamic_loss_scale", seed, clip=0.5)
+    wrong = measured("dynamic_loss_scale", seed, clip=0.5, unscale_first=False)
+    assert right["mse_over_fp32"] < 1.2
+    assert wrong["mse_over_fp32"] > 2
+    assert wrong["fp32_mse"] == right["fp32_mse"]
 
 
 def test_edges():

@@ -41,6 +41,7 @@ def test_a_run_can_be_repeated_to_the_bit(slug):
 def test_another_seed_changes_random_experiments_only(slug):
     """What a text calls random depends on the seed; what it calls not random does not."""
     fixed = {"ieee_table", "quad_gd", "relu_interp", "pow_vs_sum", "fp_sum", "fp_properties"}
+    fixed |= {"adam_eps", "fp_algorithms", "integers_in_dtype", "loss_scaling"}
     assert (repr(measure(slug, 0)) == repr(measure(slug, 1))) is (slug in fixed)
 
 
