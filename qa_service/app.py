@@ -94,7 +94,7 @@ def warm_service(settings: Settings) -> "Service":
     from qa_service.lab import SERVER
     from qa_service.service import build
 
-    return build(settings, warm=SERVER)
+    return build(settings, warm=SERVER, many=True)
 
 
 def _number(word: str, option: str, low: int, high: int) -> int:

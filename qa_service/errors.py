@@ -11,6 +11,8 @@ NumstabError
 │   ├── UnknownExperiment     404
 │   ├── UnknownParameter      a name that this entry's experiments do not have
 │   └── BadParameter          a value outside the type or the bounds
+├── Overloaded            503: too many runs wait already; try again after `seconds`
+├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
 └── BadContent            our own files are broken; nothing starts
     ├── BadLibrary            kb/: every problem with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
@@ -99,6 +101,35 @@ class BadParameter(BadRequest):
     """A parameter's value has the wrong type or lies outside its bounds."""
 
     code = "bad_parameter"
+
+
+class Overloaded(NumstabError):
+    """Too many runs wait already: better refused at once than answered too late."""
+
+    code = "overloaded"
+    status = 503
+
+    def __init__(self, waiting: int, seconds: int) -> None:
+        super().__init__(
+            zh=f"现在排队的实验太多（{waiting} 个）。请过 {seconds} 秒再试；只看文字可以马上答（run: false）。",
+            en=f"too many experiments are waiting ({waiting}). Try again in {seconds} s; the text alone (run: false) "
+            "is answered at once.",
+        )
+        self.seconds = seconds
+
+
+class StoreUnavailable(NumstabError):
+    """The store is gone, locked for long, or full; nothing of the request was kept."""
+
+    code = "store_unavailable"
+    status = 503
+    seconds = 5
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            zh=f"现在存不下（{why}），什么也没有保存。请稍后再试。",
+            en=f"this cannot be kept just now ({why}); nothing was saved. Please try again later.",
+        )
 
 
 class BadContent(NumstabError):

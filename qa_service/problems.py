@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import NumstabError
+from qa_service.errors import NumstabError, Overloaded, StoreUnavailable
 from qa_service.streaming import language, problem
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def handle_errors(app: "FastAPI") -> None:
         return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
 
     async def ours(http: Request, error: Exception) -> JSONResponse:
-        return respond(http, error)
+        headers = {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable) else None
+        return respond(http, error, headers)
 
     async def frameworks(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

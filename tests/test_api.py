@@ -212,7 +212,7 @@ def test_feedback_is_on_disk_when_it_is_acknowledged(toy_client, tmp_path):
     answer_id = toy_client.post(ASK, json={"question": "数数甲", "run": False}).json()["id"]
     body = {"answer_id": answer_id, "helpful": False, "reason": "没看懂"}
     assert toy_client.post("/api/v1/feedback", json=body).status_code == 201
-    assert Store(tmp_path / "data").feedback() == [(answer_id, False, "没看懂")]
+    assert Store(Settings(data=tmp_path / "data").store_url).feedback() == [(answer_id, False, "没看懂")]
     for wrong in ({}, {"answer_id": "x", "helpful": True}, body | {"helpful": 1}, body | {"reason": "x" * 2001}):
         assert toy_client.post("/api/v1/feedback", json=wrong).status_code == 422
 

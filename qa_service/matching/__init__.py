@@ -44,7 +44,7 @@ class Matcher:
     def __init__(self, library: Library, embedder: Embedder, *, name: str, cache: Path) -> None:
         """`name` of the embedder is part of the cache's keys."""
         self._library = library
-        self._embedder = embedder
+        self.embedder = embedder
         self._name = name
         self._cache = cache
         self._subjects = {subject.id: subject for subject in library.subjects}
@@ -54,7 +54,7 @@ class Matcher:
 
     def match(self, question: str, k: int = 5) -> Matching:
         """The best k entries, best first; `question` is a text as `reading` leaves it."""
-        vector = unit(self._embedder.encode_query([question]))[0]
+        vector = unit(self.embedder.encode_query([question]))[0]
         about = self._classifier.probabilities(question, vector)
         covered = sum(about[_label(item)] for item in self._items)
         nearest = self._index.nearest(vector)
@@ -105,7 +105,7 @@ class Matcher:
             if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(texts):
                 return cached
         _say(f"numstab: preparing {len(texts)} phrasings once (about {1 + len(texts) // 350} s) …")
-        vectors = unit(self._embedder.encode_document(texts))
+        vectors = unit(self.embedder.encode_document(texts))
         _write(path, lambda half: np.save(half, vectors))
         return vectors
 
