@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import ASKED, ask, complete
+from browsing import ASKED, COMPARED, ask, complete
 from playwright.sync_api import Page, Route, expect
 
 from qa_service.fronts.web import labels
@@ -98,17 +98,20 @@ def test_an_unreachable_service_is_a_sentence_and_another_try(visit: Callable[..
     expect(trouble).to_be_hidden()
 
 
-def test_two_values_are_put_side_by_side(visit: Callable[..., Page]) -> None:
+@pytest.mark.parametrize("lang", LANGS)
+def test_two_values_are_put_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
     """A card for each run, named by what differs, and one table above them; the text keeps the first run's numbers."""
-    page = visit("/?lang=zh")
-    page.locator("#question").fill("1.01 的 365 次方和 0.99 的 365 次方")
+    page = visit(f"/?lang={lang}")
+    page.locator("#question").fill(COMPARED[lang])
     page.keyboard.press("Enter")
-    table = page.locator(".comparison table")
-    expect(table.locator("thead")).to_contain_text("x=1.01", timeout=30_000)
-    expect(table.locator("thead")).to_contain_text("x=0.99")
-    expect(table.locator("tbody tr").first).to_contain_text("37.78")
-    expect(page.locator(".card .compared")).to_have_text(["x=1.01", "x=0.99"])
-    expect(page.locator(".turn .prose").last).to_contain_text("37.78")
+    table = page.locator(".comparison table").first
+    expect(table.locator("thead")).to_contain_text("x=1.5", timeout=30_000)
+    expect(table.locator("thead")).to_contain_text("x=0.5")
+    expect(table.locator("tbody tr").first).to_contain_text("4.0656×10¹⁷")
+    expect(table.locator("tbody tr").first).to_contain_text("7.8886×10⁻³¹")
+    expect(page.locator(".card .compared")).to_have_text(["x=1.5", "x=0.5"])
+    expect(page.locator(".strip button").nth(1)).to_contain_text("x=0.5")
+    expect(page.locator(".turn .prose").last).to_contain_text("4.0656×10¹⁷")
 
 
 def test_the_keyboard_alone_asks(visit: Callable[..., Page]) -> None:

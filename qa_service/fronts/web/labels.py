@@ -25,7 +25,7 @@ LABELS = {
     ),
     # asking
     "question": Text("你的问题", "Your question"),
-    "placeholder": Text("关于 nan、梯度、初始化、精度……", "nan, gradients, precision …"),
+    "placeholder": Text("nan、梯度、初始化、精度……", "nan, gradients, precision …"),
     "ask": Text("提问", "Ask"),
     "stop": Text("停止", "Stop"),
     "offline": Text(

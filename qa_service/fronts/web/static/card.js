@@ -109,6 +109,7 @@ export class Card {
     } catch (problem) {
       if (running.signal.aborted) return;
       controls.refuse(this.form, problem);
+      if (this.before?.state.matches(".running")) this.before.state.textContent = words.stopped; // it never ran
       this.say(problem.message);
     } finally {
       if (this.running === running) {
@@ -188,13 +189,4 @@ export class Card {
 function plottable(row) {
   const unplottable = (value) => ["Infinity", "-Infinity", "NaN"].includes(value);
   return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, unplottable(value) ? null : value]));
-}
-
-/** Fills the numbers that were measured into the text around the cards. */
-export function fill(article, numbers) {
-  for (const span of article.querySelectorAll("[data-of]")) {
-    if (!(span.dataset.of in numbers)) continue;
-    span.textContent = numbers[span.dataset.of];
-    span.classList.remove("waiting");
-  }
 }

@@ -54,7 +54,7 @@ function sized(spec) {
   const { column, y } = spec.encoding ?? {};
   if (column) return spec;
   const lines = new Set(spec.data?.values.map((row) => row[y?.field])).size;
-  const height = y?.type === "nominal" ? 18 * lines : spec.height;
+  const height = y?.type === "nominal" ? Math.max(18, 1.6 * type()) * lines : spec.height;
   const autosize = { type: "fit-x", contains: "padding" };
   const layer = spec.layer?.map(decades);
   return { ...decades(spec), width: "container", height, autosize, ...(layer && { layer }) };
@@ -72,22 +72,28 @@ function decades(unit) {
   return { ...unit, encoding };
 }
 
+/** The size of labels: it grows with large type. */
+function type() {
+  return Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.69);
+}
+
 function config(place) {
   const style = getComputedStyle(place);
   const colour = (name) => style.getPropertyValue(name).trim();
   const font = style.fontFamily;
-  const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font };
+  const size = type();
+  const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font, labelFontSize: size, titleFontSize: size };
   const narrow = place.clientWidth < 480;
   return {
     background: "transparent",
     font,
     axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal", labelOverlap: "greedy", labelSeparation: narrow ? 6 : 3 },
-    legend: { ...quiet, orient: "top", labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
+    legend: { ...quiet, orient: "top", labelLimit: 30 * size, columns: narrow ? 1 : 3 },
     header: quiet,
     view: { stroke: null },
     mark: { color: colour("--series").split(" ")[0] },
     line: { strokeWidth: 2 },
-    text: { font, fill: colour("--ink"), color: colour("--ink") },
+    text: { font, fontSize: size, fill: colour("--ink"), color: colour("--ink") },
     range: { category: colour("--series").split(" ") },
   };
 }

@@ -1,6 +1,7 @@
 // An entry's page: each evidence card can be run, and what it measures fills the text.
-import { Card, fill } from "./card.js";
+import { Card } from "./card.js";
 import "./copy.js";
+import { fill } from "./fill.js";
 
 const article = document.querySelector("article.entry");
 const status = document.getElementById("status");

@@ -1,6 +1,7 @@
 // One question and its answer: text at once, then a card for each experiment.
-import { Card, fill } from "./card.js";
+import { Card } from "./card.js";
 import { dress } from "./copy.js";
+import { complete, fill } from "./fill.js";
 import { events } from "./stream.js";
 import { follow } from "./strip.js";
 import { words } from "./words.js";
@@ -68,7 +69,7 @@ export class Turn {
     } else if (name === "evidence") {
       if (!card.running) card.finished(data);
     } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
-      if (!("predict" in document.documentElement.dataset)) this.reply.querySelector(".prose").innerHTML = data.answer_html;
+      if (!("predict" in document.documentElement.dataset)) complete(this.reply.querySelector(".prose"), data.answer_html);
       dress(this.reply);
       this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
     }
