@@ -21,7 +21,7 @@ def main() -> int:
     """Starts the service on a free port, asks, waits for the evidence, takes the pictures."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "NUMSTAB_CACHE": folder, "NUMSTAB_DATA": folder}
+        env = {"NUMSTAB_CACHE": folder, **os.environ, "NUMSTAB_DATA": folder}
         command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
         with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
@@ -64,7 +64,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(address: str, seconds: float = 60) -> None:
+def wait_for(address: str, seconds: float = 300) -> None:
     """Until the address answers 200."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

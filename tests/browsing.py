@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web import labels
@@ -14,6 +15,14 @@ COMPARED = {
     "zh": "100 个 1.5 连乘，和 100 个 0.5 连乘比呢？",
     "en": "multiplying 100 factors of 1.5 versus 100 factors of 0.5",
 }
+
+
+def ready(address: str) -> bool:
+    """Whether the server says that it has warmed up."""
+    try:
+        return httpx.get(f"{address}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def ask(page: Page, question: str) -> None:

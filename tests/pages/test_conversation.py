@@ -1,5 +1,6 @@
 """A conversation in a real browser: text at once, evidence under it, in both languages."""
 
+import json
 import re
 from collections.abc import Callable
 
@@ -68,9 +69,14 @@ def test_the_switch_keeps_the_question(visit: Callable[..., Page]) -> None:
 
 
 def test_stop_ends_the_stream_and_keeps_what_came(visit: Callable[..., Page]) -> None:
-    page = visit("/?lang=en&entry=loss-surface")
+    page = visit("/?lang=en")
+    fresh = json.dumps({"question": "", "entry": "loss-surface", "lang": "en", "seed": 4321})  # nobody has run it yet
+    page.route("**/page/ask", lambda route: route.continue_(post_data=fresh))
+    page.locator("#question").fill("Can the contours of a loss function be drawn?")
+    page.keyboard.press("Enter")
     expect(page.locator(".card").first).to_be_visible()
     page.locator("#stop").click()
+    page.unroute("**/page/ask")
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("Stopped.")
     assert len(page.locator(".prose").inner_text()) > 200

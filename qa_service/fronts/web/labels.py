@@ -45,7 +45,7 @@ LABELS = {
     "guess_show": Text("看结果", "Show"),
     "guess_give_up": Text("不猜了，直接看", "Just show me"),
     "guessed": Text("你猜 {}，测得 {}。", "You guessed {}; measured: {}."),
-    "queued": Text("排队中，前面还有 {} 个（含自己）", "Waiting; number {} in line"),
+    "queued": Text("排队中，第 {} 位", "Waiting; number {} in line"),
     "copy": Text("复制", "Copy"),
     "copied": Text("已复制", "Copied"),
     "not_copied": Text("没能复制", "Not copied"),
@@ -133,6 +133,9 @@ LABELS = {
     "holds": Text("成立", "holds"),
     "fails": Text("不成立", "fails"),
     "unknown": Text("未知", "unknown"),
+    "holds_many": Text("成立", "hold"),
+    "fails_many": Text("不成立", "fail"),
+    "unknown_many": Text("未知", "unknown"),
     "pending": Text("待测", "pending"),
     "not_run": Text("尚未运行", "not run yet"),
     "as_stated": Text("词条正是这么说的", "just as the entry says"),
@@ -217,6 +220,7 @@ _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
     "no_chart", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up",
     "guessed", "clear_sure", "broken", "silent", "too_often", "restarting",
+    "holds_many", "fails_many", "unknown_many",
 )  # fmt: skip
 
 

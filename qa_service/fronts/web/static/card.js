@@ -47,7 +47,7 @@ export class Card {
     if (count) count.textContent = ` · ${at}`;
     this.#tell(at);
     const ticker = this.element.querySelector(".ticker");
-    if (ticker) ticker.textContent = Object.entries(data.shown).map(([title, value]) => `${title} ${value}`).join(" · ");
+    if (ticker) ticker.textContent = Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${value}`).join(" · ");
     const place = this.element.querySelector(".chart");
     if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
     this.drawnAt = performance.now();
@@ -130,7 +130,7 @@ export class Card {
   }
 
   #begin(data) {
-    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart });
+    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns });
     this.#tell(words.running);
   }
 

@@ -1,4 +1,5 @@
 // The row above an answer's text: how far each experiment is and how its claims fared; a click leads to its card.
+import { words } from "./words.js";
 
 /** Adds a card's button to `place`; it follows the card from now on. */
 export function follow(place, card, title) {
@@ -34,7 +35,7 @@ function outcome(card) {
     const chip = document.createElement("span");
     chip.className = kind;
     const alike = verdicts.filter((each) => each.matches(`.${kind}`));
-    chip.textContent = `${alike.length} ${alike[0].querySelector(".verdict").textContent}`;
+    chip.textContent = `${alike.length} ${alike.length > 1 ? words[`${kind}_many`] : alike[0].querySelector(".verdict").textContent}`;
     return chip;
   });
   return shown.length ? shown : [card.element.querySelector(".state").firstChild.textContent];
