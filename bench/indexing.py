@@ -19,7 +19,7 @@ def sizes() -> None:
     import faiss
 
     _, matcher = matcher_of_settings()
-    *_, ours = matcher.corpus
+    ours = matcher.corpus.vectors
     random = np.random.default_rng(0)
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     for size in SIZES:

@@ -10,7 +10,7 @@ from qa_service.embedder import load_embedder
 from qa_service.lab.signature import read_experiments
 from qa_service.library import Library
 from qa_service.matching import Matcher, answering
-from qa_service.matching.training import left_out_probabilities
+from qa_service.matching.training import left_out
 from qa_service.settings import Settings
 
 
@@ -37,18 +37,27 @@ def time_per_question() -> None:
 
 
 def reliability() -> None:
-    """Every phrasing judged by a model that did not see it: right by the probability that was given (five folds)."""
-    _, matcher = matcher_of_settings()
-    texts, labels, vectors = matcher.corpus
-    truth, classes, probabilities = left_out_probabilities(texts, labels, vectors)
-    covered = np.array([label.startswith("item:") for label in classes])
-    right = classes[probabilities.argmax(axis=1)] == truth
-    is_covered = np.isin(truth, classes[covered])
-    print(f"{len(texts)} phrasings, {len(classes)} labels: {right.mean():.3f} right, of those we cover "
+    """Every phrasing judged by a model that did not see it: right by the probability that was given, and by entry."""
+    library, matcher = matcher_of_settings()
+    data = matcher.corpus
+    out = left_out(data)
+    scores = out.sharpness * out.scores
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    covered = np.array([label.startswith("item:") for label in out.labels])
+    right = out.labels[probabilities.argmax(axis=1)] == out.truth
+    is_covered = np.isin(out.truth, out.labels[covered])
+    print(f"{len(right)} phrasings, {len(covered)} labels: {right.mean():.3f} right, of those we cover "
           f"{right[is_covered].mean():.3f}, of those we do not {right[~is_covered].mean():.3f}")  # fmt: skip
+    landed = out.found == out.entries
+    sources = np.array([entry != "" and library[entry].expands is None for entry in out.entries.tolist()])
+    for name, rows in (("source entry", is_covered & sources), ("expansion", is_covered & ~sources)):
+        if rows.any():
+            print(f"given its item, a phrasing of a{'n' if name[0] == 'e' else ''} {name} lands on it in "
+                  f"{landed[rows].mean():.3f} of {rows.sum()} cases")  # fmt: skip
     of_items = probabilities[:, covered]
     best = np.array([answering(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)])
-    answers = classes[covered][of_items.argmax(axis=1)] == truth
+    answers = out.labels[covered][of_items.argmax(axis=1)] == out.truth
     error = 0.0
     for low in np.arange(0.0, 1.0, 0.1):
         here = (best >= low) & (best < low + 0.1 + (low > 0.85))

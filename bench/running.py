@@ -16,9 +16,10 @@ SLUG = "pow_vs_sum"
 def isolation() -> None:
     """What a process per run costs over running in this process, and against `python script.py`."""
     lab = Lab(shipped("demos"), warm=SERVER)
+    ahead = Lab(shipped("demos"), warm=SERVER, idle=2)
     experiment = lab.experiment(SLUG)
     params = complete(experiment, {})
-    demo = _load(experiment.path)
+    demo = load(experiment.path)
 
     def here() -> None:
         for _ in demo.run(**params):
@@ -28,13 +29,20 @@ def isolation() -> None:
         subprocess.run([sys.executable, experiment.path], check=True, capture_output=True)
 
     lab.run(experiment, params)
+    ahead.run(experiment, params)
     side_by_side(
-        {"in this process": here, "in a child": lambda: lab.run(experiment, params), "python script.py": script},
+        {
+            "in this process": here,
+            "in a child that waits for it": lambda: ahead.run(experiment, params),
+            "in a child forked for it": lambda: lab.run(experiment, params),
+            "python script.py": script,
+        },
         rounds=9,
     )
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
+    """The experiment at `path` as a module."""
     spec = importlib.util.spec_from_file_location("demo", path)
     assert spec
     assert spec.loader

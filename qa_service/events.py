@@ -1,5 +1,5 @@
-"""What happens while a question is answered, in this order: answered, then started, measuring … and finished for each
-experiment, then done. A front shows them as they come.
+"""What happens while a question is answered, in this order: answered, then started, queued, measuring … and finished
+for each experiment, then done. A front shows them as they come.
 """
 
 from dataclasses import dataclass, field
@@ -26,6 +26,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The experiment waits until others have run; `before` counts it and those before it."""
+
+    id: str
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measuring:
     """One row of the experiment that is running."""
 
@@ -47,4 +55,4 @@ class Done:
     answer: Answer
 
 
-Event = Answered | Started | Measuring | Finished | Done
+Event = Answered | Started | Queued | Measuring | Finished | Done

@@ -46,6 +46,14 @@ def read_query(entry: str, query: Mapping[str, str]) -> Request:
     })  # fmt: skip
 
 
+def read_run(body: Any) -> tuple[str, dict[str, Any], int, Lang | None]:
+    """What a run of one experiment asks for: its slug, parameters, seed and language."""
+    if not isinstance(body, dict) or not isinstance(body.get("experiment"), str):
+        raise _wrong("experiment", "实验的名字", "the name of an experiment")
+    params, seed = read_params(body.get("params", {})), read_seed(body.get("seed", 0))
+    return body["experiment"], params, seed, read_lang(body.get("lang"))
+
+
 def read_lang(value: Any, field: str = "lang") -> Lang | None:
     """zh, en or nothing."""
     if value is None:

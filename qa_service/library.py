@@ -23,6 +23,7 @@ from qa_service.page import Page
 from qa_service.parameters import complete
 
 _OPS = ("<", "<=", ">", ">=", "==", "!=")
+_CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
 _KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
 NOT_COVERED = "not_covered"
 """The folder of subjects beside the entries."""
@@ -200,6 +201,11 @@ class _EntryPage(Page):
             self.wrong(line, f"bound: a number, not {bound!r}")
         if claim.get("stated", "holds") not in ("holds", "fails"):
             self.wrong(line, "stated: holds or fails")
+        share = claim.get("share", 1.0)
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 <= share <= 1:
+            self.wrong(line, f"share: the least share of seeds with which it comes out so, 0.5 to 1, not {share!r}")
+        for key in claim.keys() - _CLAIM_KEYS:
+            self.wrong(line, f"no key {key!r} in a claim")
         control = claim.get("control")
         if not isinstance(control, dict) or not control:
             self.wrong(line, "control: parameters at which the claim must fail")
@@ -218,6 +224,7 @@ class _EntryPage(Page):
             bound=float(cast("float", bound)),
             control=cast("Params", control),
             stated=Verdict(claim.get("stated", "holds")),
+            share=float(share),
         )
 
     def _check_placeholders(self, entry: Entry) -> None:

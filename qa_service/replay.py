@@ -8,7 +8,7 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.incoming import read_params, read_seed
-from qa_service.lab import Lab
+from qa_service.lab import Runner
 from qa_service.model import Params, Run, Status
 from qa_service.parameters import complete
 
@@ -65,7 +65,7 @@ def receipts(data: Any) -> Iterator[Receipt]:
         )
 
 
-def replay(receipt: Receipt, lab: Lab) -> Replay:
+def replay(receipt: Receipt, lab: Runner) -> Replay:
     """Runs it again with the same parameters and seed; raises `BadRequest` for an experiment that we do not have."""
     experiment = lab.experiment(receipt.experiment)
     run = lab.run(experiment, complete(experiment, receipt.params), receipt.seed)

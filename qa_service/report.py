@@ -8,7 +8,7 @@ from typing import Any
 from qa_service.errors import BadField
 from qa_service.figures import on_the_wire, shown
 from qa_service.model import Lang, Text
-from qa_service.verdicts import Checked, Tested
+from qa_service.verdicts import Checked, Tally
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _WORDS = {
@@ -25,15 +25,20 @@ _WORDS = {
 }
 
 
-def summary(checked: Sequence[Checked], tested: Sequence[Tested]) -> dict[str, Any]:
+def summary(checked: Sequence[Checked], tested: Sequence[Tally]) -> dict[str, Any]:
     """The report as JSON."""
     return {
         "checked": len(checked),
-        "differ": sum(row.differs for row in checked),
+        "differ": differing(tested),
         "versions": versions(checked),
         "claims": [row(one) for one in checked],
         "over_seeds": [_line(one) for one in tested],
     }
+
+
+def differing(tested: Sequence[Tally]) -> int:
+    """How many verdicts contradict their entry, where more of them do than it says."""
+    return sum(one.spread.seeds - one.expected for one in tested if one.differs)
 
 
 def row(one: Checked) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def row(one: Checked) -> dict[str, Any]:
     }
 
 
-def write(path: str, checked: Sequence[Checked], tested: Sequence[Tested], lang: Lang) -> None:
+def write(path: str, checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> None:
     """Writes FILE.html or FILE.json; raises `BadField` for another name or a folder that cannot be written."""
     if not path.endswith((".html", ".json")):
         raise BadField(
@@ -77,13 +82,13 @@ def versions(checked: Sequence[Checked]) -> dict[str, str]:
     return dict(next((one.run.versions for one in checked if one.run.versions), {}))
 
 
-def measured(one: Tested, lang: Lang) -> str:
+def measured(one: Tally, lang: Lang) -> str:
     """Median, lowest and highest value; a single value where they agree."""
     low, middle, high = (shown(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest))
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _line(one: Tested) -> dict[str, Any]:
+def _line(one: Tally) -> dict[str, Any]:
     spread = one.spread
     return {
         "entry": one.entry,
@@ -96,12 +101,13 @@ def _line(one: Tested) -> dict[str, Any]:
         "held": spread.held,
         "as_stated": one.expected,
         "seeds": spread.seeds,
+        "share": one.claim.share,
         **on_the_wire({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
         "seconds": one.seconds,
     }
 
 
-def _page(checked: Sequence[Checked], tested: Sequence[Tested], lang: Lang) -> str:
+def _page(checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -109,7 +115,7 @@ def _page(checked: Sequence[Checked], tested: Sequence[Tested], lang: Lang) -> s
         lang=lang,
         t={name: text[lang] for name, text in _WORDS.items()},
         checked=len(checked),
-        differ=sum(one.differs for one in checked),
+        differ=differing(tested),
         versions=versions(checked),
         rows=[
             {

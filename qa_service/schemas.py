@@ -87,6 +87,8 @@ _EVIDENCE = {
         "rows": {"type": "array", "items": {"type": "object"}},
         "chart": {"type": "object", "description": "Vega-Lite, data included"},
         "seconds": {"type": "number"},
+        "chart_in_words": _TEXT,
+        "cached": {"type": "boolean", "description": "measured before, for the same code, parameters and seed"},
         "receipt": {"type": "object"},
     },
 }
@@ -145,7 +147,7 @@ def _json(shape: dict[str, Any], about: str, media: str = "application/json") ->
 
 ANSWER = _json(_ANSWER, "An Answer")
 EVIDENCE = _json(_EVIDENCE, "An Evidence")
-EVENTS = {"description": "Server-sent events: answer, started, row, evidence, done, error"}
+EVENTS = {"description": "Server-sent events: answer, started, queued, row, evidence, done, error"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: _json(_PROBLEM, about, "application/problem+json")
     for status, about in (

@@ -9,9 +9,10 @@ from typing import Any
 from ulid import ULID
 
 from qa_service.embedder import load_embedder
-from qa_service.errors import BadField
-from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
-from qa_service.lab import ONE_SHOT, Lab
+from qa_service.errors import BadField, Overloaded
+from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
+from qa_service.lab import ONE_SHOT, Lab, Place, Runner
+from qa_service.lab.sharing import Sharing
 from qa_service.library import Library
 from qa_service.matching import Matcher
 from qa_service.model import (
@@ -39,6 +40,7 @@ from qa_service.settings import Settings
 
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.02, 0.8
+_SECONDS_A_RUN = 0.2  # roughly, to say when to come again
 _A_COUNT = 10  # a whole number from here on is how many, below it how much
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
@@ -50,11 +52,13 @@ Stopped = Callable[[], bool]
 class Service:
     """Answers questions with evidence. Every method may be called from several threads."""
 
-    def __init__(self, library: Library, matcher: Matcher, lab: Lab, *, threshold: float) -> None:
+    def __init__(self, library: Library, matcher: Matcher, lab: Runner, *, threshold: float, queue: int = 1000) -> None:
+        """`threshold` is the confidence below which a question is not covered, `queue` how many runs may wait."""
         self.library = library
         self.matcher = matcher
         self.lab = lab
         self.threshold = threshold
+        self.queue = queue
         self.observers: list[Callable[[Event], None]] = []
 
     def ask(self, request: Request) -> Answer:
@@ -122,6 +126,8 @@ class Service:
             yield event
 
     def _stream(self, request: Request, stopped: Stopped) -> Generator[Event, None, None]:
+        if request.run:
+            self._refuse_if_crowded()
         answer = self.ask(request)
         yield Answered(answer)
         if answer.entry is not None and request.run:
@@ -146,6 +152,7 @@ class Service:
         """One experiment without claims: started, its rows, finished."""
         experiment = self.lab.experiment(slug)
         values = complete(experiment, params)
+        self._refuse_if_crowded()
         yield Started(slug, experiment, values, seed)
         run = yield from self._measure(slug, experiment, values, seed, stopped)
         yield Finished(Evidence(block=slug, experiment=experiment, params=values, seed=seed, run=run))
@@ -158,7 +165,9 @@ class Service:
         run = yield from self._measure(called, plan.experiment, plan.params, request.seed, stopped)
         runs = [run]
         for seed in range(request.seed + 1, request.seed + request.seeds):
-            runs.append((yield from self._measure(None, plan.experiment, plan.params, seed, stopped)))
+            alike = not run.random  # every other seed would give the same
+            again = self._measure(called, plan.experiment, plan.params, seed, stopped, quiet=True)
+            runs.append(run if alike else (yield from again))
         return Evidence(
             block=block.id, experiment=plan.experiment, params=plan.params, seed=request.seed, run=run,
             claims=block.claims, entry=entry.id, entry_hash=entry.hash, own=complete(plan.experiment, block.params),
@@ -167,21 +176,27 @@ class Service:
         )  # fmt: skip
 
     def _measure(
-        self, called: str | None, experiment: Experiment, params: Params, seed: int, stopped: Stopped
+        self, called: str, experiment: Experiment, params: Params, seed: int, stopped: Stopped, *, quiet: bool = False
     ) -> Generator[Event, None, Run]:
-        """The run; its rows are events of the evidence it is `called` after, if any."""
+        """The run; its rows are events of the evidence that is `called` so, unless `quiet`."""
         rows = self.lab.stream(experiment, params, seed, stopped)
         try:
             while True:
                 try:
-                    row = next(rows)
-                    if called is not None:
-                        yield Measuring(called, row)
+                    match next(rows):
+                        case Place(before):
+                            yield Queued(called, before)
+                        case row if not quiet:
+                            yield Measuring(called, row)
                 except StopIteration as finished:
                     run: Run = finished.value
                     return run
         finally:
             rows.close()  # a reader who leaves takes the child with him
+
+    def _refuse_if_crowded(self) -> None:
+        if (waiting := self.lab.waiting) >= self.queue:
+            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_A_RUN / self.lab.slots)))
 
     def _status(self, matches: tuple[Match, ...]) -> AnswerStatus:
         best, second = matches[0], matches[1] if len(matches) > 1 else None
@@ -197,21 +212,24 @@ class Service:
         return changes or matches[0].score < self.threshold
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT) -> Service:
+def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
     The lab starts importing the modules in `warm` at once, while the rest is built; with None when a run asks for it.
+    Where `many` ask, children wait for work, and identical runs are shared.
     """
     lab = Lab(
-        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm or ONE_SHOT
-    )
+        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm or ONE_SHOT,
+        idle=settings.slots if many else 0,
+    )  # fmt: skip
     if warm:
         lab.warm_up()
     library = Library.read(settings.kb, lab.experiments)
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
     matcher = Matcher(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
-    return Service(library, matcher, lab, threshold=settings.threshold)
+    runner = Sharing(lab) if many else lab
+    return Service(library, matcher, runner, threshold=settings.threshold, queue=settings.queue)
 
 
 def _chosen(reading: Reading | None, context: Context | None) -> str | None:

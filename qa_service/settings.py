@@ -25,6 +25,11 @@ class Settings:
     demos: Path = _setting("NUMSTAB_DEMOS", lambda: shipped("demos"), "folder of experiments; their code is run")
     cache: Path = _setting("NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, chart bundle")
     data: Path = _setting("NUMSTAB_DATA", data_folder, "what cannot: feedback")
+    store: str = _setting("NUMSTAB_STORE", "", "database URL of what is kept; unset: SQLite in the data folder")
+    keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that questions are kept, for gaps; 0: none")
+    rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
+    origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins that may call the API from a browser, by commas")
+    proxies: str = _setting("NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is believed, by commas")
     encoder: str = _setting(
         "NUMSTAB_ENCODER", "use-multilingual", "`use-multilingual`, or a sentence-transformers model by name or folder"
     )
@@ -32,6 +37,7 @@ class Settings:
     deadline: float = _setting("NUMSTAB_DEADLINE", 5.0, "seconds an experiment may run")
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
+    queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -39,10 +45,15 @@ class Settings:
         given: dict[str, Any] = {}
         for setting in fields(cls):
             text = env.get(setting.metadata["variable"])
-            if text is None or text == "":
+            if text is None or (text == "" and setting.name != "rate"):
                 continue
             given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
         return cls(**given)
+
+    @property
+    def store_url(self) -> str:
+        """The database URL of the store."""
+        return self.store or f"sqlite:///{self.data / 'numstab.sqlite'}"
 
     @classmethod
     def variables(cls) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from qa_service.lab import Lab
+from qa_service.lab import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, Spread, Status, Verdict
 from qa_service.parameters import complete
 
@@ -69,10 +69,28 @@ def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[Planned]:
                 )  # fmt: skip
 
 
-def check(planned: Planned, lab: Lab) -> list[Checked]:
-    """Runs once and judges; a run that did not finish leaves its claims unknown."""
-    experiment = lab.experiment(planned.block.experiment)
-    run = lab.run(experiment, complete(experiment, planned.params), planned.seed)
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
+
+    lab: Runner
+    _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
+
+    def of(self, planned: Planned) -> Run:
+        """The run that a plan asks for. May be called from several threads, which may then run the same twice."""
+        experiment = self.lab.experiment(planned.block.experiment)
+        params = complete(experiment, planned.params)
+        asked = (experiment.slug, repr(sorted(params.items())))
+        run = self._done.get((*asked, None)) or self._done.get((*asked, planned.seed))
+        if run is None:
+            run = self.lab.run(experiment, params, planned.seed)
+            self._done[(*asked, planned.seed if run.random else None)] = run
+        return run
+
+
+def check(planned: Planned, runs: Runs) -> list[Checked]:
+    """Judges one run; a run that did not finish leaves its claims unknown."""
+    run = runs.of(planned)
     ran = run.status is Status.RAN
     return [
         Checked(
@@ -88,7 +106,7 @@ def check(planned: Planned, lab: Lab) -> list[Checked]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Tally:
     """A claim at its parameters or its control, over all its seeds: in `expected` of them it came out as stated."""
 
     entry: str
@@ -100,11 +118,11 @@ class Tested:
 
     @property
     def differs(self) -> bool:
-        """Whether any seed contradicts the entry."""
-        return self.expected < self.spread.seeds
+        """Whether more seeds contradict the entry than it says."""
+        return self.expected < self.claim.share * self.spread.seeds
 
 
-def over_seeds(checked: Iterable[Checked]) -> list[Tested]:
+def over_seeds(checked: Iterable[Checked]) -> list[Tally]:
     """One line for each claim at its parameters, and one at its control, in the order of the entries."""
     groups: dict[tuple[str, str, At], list[Checked]] = {}
     for one in checked:
@@ -112,9 +130,9 @@ def over_seeds(checked: Iterable[Checked]) -> list[Tested]:
     return [_tested(rows) for rows in groups.values()]
 
 
-def _tested(rows: Sequence[Checked]) -> Tested:
+def _tested(rows: Sequence[Checked]) -> Tally:
     first = rows[0]
-    return Tested(
+    return Tally(
         entry=first.entry,
         claim=first.claim,
         at=first.at,

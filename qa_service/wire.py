@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any
 
 from qa_service import chart, prose
-from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
+from qa_service.alt_text import alt_text
+from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.figures import on_the_wire
 from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Experiment, Lang, Text
 from qa_service.parameters import schema
@@ -77,7 +78,9 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
         },
         "rows": [on_the_wire(dict(row)) for row in run.rows],
         "chart": chart.complete(experiment, run.rows, lang),
+        "chart_in_words": alt_text(experiment, run.rows, lang),
         "seconds": run.seconds,
+        "cached": run.cached,
         "receipt": {
             "entry": one.entry,
             "entry_hash": one.entry_hash,
@@ -97,6 +100,8 @@ def event(one: Event, lang: Lang) -> tuple[str, JSON]:
             about = {"experiment": experiment.slug, "title": experiment.title[lang]}
             values = {"params": on_the_wire(dict(params)), "compared": on_the_wire(dict(compared))}
             return "started", {"id": started, **about, **values, "seed": seed}
+        case Queued(waiting, before):
+            return "queued", {"id": waiting, "before": before}
         case Measuring(running, row):
             return "row", {"id": running, "row": on_the_wire(dict(row))}
         case Finished(each):
@@ -122,7 +127,8 @@ def entry(one: Entry) -> JSON:
                 "params": on_the_wire(dict(block.params)),
                 "fixed": sorted(block.fixed),
                 "claims": [
-                    _claim(claim, None) | {"control": on_the_wire(dict(claim.control)), "stated": claim.stated.value}
+                    _claim(claim, None)
+                    | {"control": on_the_wire(dict(claim.control)), "stated": claim.stated.value, "share": claim.share}
                     for claim in block.claims
                 ],
             }

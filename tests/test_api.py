@@ -21,13 +21,15 @@ ASK = "/api/v1/ask"
 @pytest.fixture
 def toy_client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(data=tmp_path / "data", cache=tmp_path / "cache")
-    with TestClient(create_app(toy_service, settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(toy_service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)
+    ) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def client(service, settings) -> Iterator[TestClient]:
-    with TestClient(create_app(service, settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
         yield client
 
 
@@ -212,7 +214,7 @@ def test_feedback_is_on_disk_when_it_is_acknowledged(toy_client, tmp_path):
     answer_id = toy_client.post(ASK, json={"question": "数数甲", "run": False}).json()["id"]
     body = {"answer_id": answer_id, "helpful": False, "reason": "没看懂"}
     assert toy_client.post("/api/v1/feedback", json=body).status_code == 201
-    assert Store(tmp_path / "data").feedback() == [(answer_id, False, "没看懂")]
+    assert Store(Settings(data=tmp_path / "data").store_url).feedback() == [(answer_id, False, "没看懂")]
     for wrong in ({}, {"answer_id": "x", "helpful": True}, body | {"helpful": 1}, body | {"reason": "x" * 2001}):
         assert toy_client.post("/api/v1/feedback", json=wrong).status_code == 422
 

@@ -111,7 +111,9 @@ def test_no_question_that_measures_us_trains_us(service):
         for lang in LANGS
         if text
     }
-    texts, _, vectors = service.matcher.corpus
-    nearness = (vectors @ unit(load_embedder(DEFAULT).encode_query([matched(turn) for turn in asked])).T).max(axis=1)
-    near = [text for text, each in zip(texts, nearness, strict=True) if each > _TOO_NEAR and text not in own]
+    corpus = service.matcher.corpus
+    nearness = (corpus.vectors @ unit(load_embedder(DEFAULT).encode_query([matched(turn) for turn in asked])).T).max(
+        axis=1
+    )
+    near = [text for text, each in zip(corpus.texts, nearness, strict=True) if each > _TOO_NEAR and text not in own]
     assert [copies, near] == [[], []]

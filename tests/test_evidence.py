@@ -6,7 +6,7 @@ from qa_service import chart
 from qa_service.model import LANGS
 from qa_service.parameters import complete
 from qa_service.settings import Settings
-from qa_service.verdicts import check, plan
+from qa_service.verdicts import Runs, check, plan
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
@@ -26,7 +26,7 @@ def test_the_promised_experiments_exist():
 def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
     planned = list(plan(service.library[entry_id], range(1)))
-    checked = [one for each in planned for one in check(each, service.lab)]
+    checked = [one for each in planned for one in check(each, Runs(service.lab))]
     assert {one.at for one in checked} == {"params", "control"}
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"

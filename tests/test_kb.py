@@ -30,6 +30,9 @@ def put_to_use(block):
         assert "inf" in str(found) or "nan" in str(found), found
 """
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
+SOURCES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml") if "[lecture" in path.read_text("utf-8"))
+OPEN: set[str] = set()
+"""Questions without a verdict: their numbers are shown, nothing is claimed."""
 
 
 def test_every_item_of_the_lecture_has_its_entry(service):
@@ -39,17 +42,20 @@ def test_every_item_of_the_lecture_has_its_entry(service):
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_an_entry_is_whole(service, entry_id):
-    """The lecture's words, our answer, fifteen phrasings, claims with controls, references, relations."""
+    """Our answer, phrasings, evidence, relations; of an item of the lecture also its words, more claims and sources."""
     entry = service.library[entry_id]
-    assert entry.lecture is not None
-    assert entry.references
+    source = entry.expands is None
+    assert bool(entry.lecture) is source
+    assert entry.references or not source
     assert entry.related
     assert entry.id not in entry.related
-    assert sum(len(block.claims) for block in entry.evidence) >= 2
+    assert source or service.library[entry.expands].item == entry.item
+    claims = sum(len(block.claims) for block in entry.evidence)
+    assert claims >= (2 if source else 0 if entry.id in OPEN else 1)
     ids = [claim.id for block in entry.evidence for claim in block.claims]
     assert len(ids) == len(set(ids))
     for lang in LANGS:
-        assert len(entry.phrasings[lang]) >= 15
+        assert len(entry.phrasings[lang]) >= (15 if source else 10)
         answer = entry.answer[lang]
         assert re.match(r"\*\*.+?\*\*", answer, re.DOTALL), "the short answer comes first, in bold"
         assert "[[" in answer.split("\n\n")[0] or "[[" in answer, "live numbers stand in the text"
@@ -77,7 +83,7 @@ def test_no_phrasing_stands_in_two_entries(service):
 
 
 @pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("entry_id", ENTRIES)
+@pytest.mark.parametrize("entry_id", SOURCES)
 def test_the_lectures_own_questions_find_their_entry(service, entry_id, lang):
     """The question as we put it, and the lecture's own words, in both languages."""
     entry = service.library[entry_id]

@@ -1,22 +1,25 @@
 """Matching: the classifier against its library, the default encoder, any other model, and the cache between them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.svm import LinearSVC
+from sklearn.kernel_ridge import KernelRidge
 
 from qa_service import prose, wire
 from qa_service.embedder import DEFAULT, load_embedder, unit
 from qa_service.errors import BadField
+from qa_service.library import Library
 from qa_service.matching import Matcher
 from qa_service.matching.classifier import Classifier
+from qa_service.matching.index import Index, build
 from qa_service.matching.terms import terms
-from qa_service.matching.training import train
-from qa_service.model import AnswerStatus, Request
+from qa_service.matching.training import Phrasings, left_out, train
+from qa_service.model import LANGS, AnswerStatus, Request, Text
 
 
 def test_an_exact_phrasing_is_found_first(toy_service):
@@ -67,45 +70,138 @@ def test_a_cache_that_cannot_be_written_is_no_error(toy_service, word_hash, tmp_
     assert matcher.match("数数甲").matches[0].entry.id == "counting"
 
 
+WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "raising": "delta", "rain": "雨 雪"}
+
+
+def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
+    """Two entries of one item, one of another, a subject; vectors without a meaning."""
+    rows = [(owner, f"{words} {number}") for owner, words in WORDS.items() for number in range(count)]
+    items = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
+    return Phrasings(
+        texts=[text for _, text in rows],
+        labels=[items[owner] for owner, _ in rows],
+        entries=[owner if owner != "rain" else "" for owner, _ in rows],
+        firm=[firm] * len(rows),
+        vectors=unit(np.random.default_rng(0).normal(size=(len(rows), 8))),
+    )
+
+
 def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     """Our few lines of inference give the scores of the library's own pipeline, before and after the file."""
-    texts = [f"{word} {number}" for word in ("alpha beta", "gamma delta", "雨 雪") for number in range(12)]
-    labels = [word for word in ("a", "g", "r") for _ in range(12)]
-    vectors = unit(np.random.default_rng(0).normal(size=(36, 8)))
-    trained = train(texts, labels, vectors)
-    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2)
-    features = hstack([tfidf.fit_transform(texts), csr_matrix(vectors)]).tocsr()
-    oracle = LinearSVC(C=1.0, random_state=0).fit(features, labels)
+    data = phrasings()
+    trained = train(data)
+    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
+    kernel = 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
+    labels = np.array(data.labels)
+    targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
+    counts = np.array([1 / data.labels.count(label) for label in data.labels])
+    oracle = KernelRidge(alpha=0.3, kernel="precomputed").fit(kernel, targets, sample_weight=counts / counts.mean())
+    expected = softmax(trained.sharpness[0] * oracle.predict(kernel), axis=1)
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
-        found = [list(model.probabilities(text, vector).values()) for text, vector in zip(texts, vectors, strict=True)]
-        expected = softmax(trained.sharpness * oracle.decision_function(features), axis=1)
-        assert np.allclose(found, expected, atol=2e-3)
-        assert np.allclose(np.sum(found, axis=1), 1)
+        judged = [model.judge(text, vector) for text, vector in zip(data.texts, data.vectors, strict=True)]
+        assert np.allclose([list(each.labels.values()) for each in judged], expected, atol=5e-3)
+        assert all(sum(each.labels.values()) == pytest.approx(1) for each in judged)
+        assert all(each.entries["counting"] + each.entries["halving"] == pytest.approx(1) for each in judged)
+        assert all(each.entries["raising"] == 1 for each in judged)
+
+
+def test_what_is_left_out_was_not_seen():
+    """The closed form gives what a model scores that was trained without the phrasing."""
+    data = phrasings(4)
+    scores = left_out(data).scores
+    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
+    kernel = 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
+    labels = np.array(data.labels)
+    targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
+    weights = np.array([1 / data.labels.count(label) for label in data.labels])
+    weights /= weights.mean()
+    for row in range(len(labels)):
+        seen = np.arange(len(labels)) != row
+        oracle = KernelRidge(alpha=0.3, kernel="precomputed")
+        oracle.fit(kernel[np.ix_(seen, seen)], targets[seen], sample_weight=weights[seen])
+        assert np.allclose(scores[row], oracle.predict(kernel[row : row + 1, seen])[0], atol=1e-3)
+
+
+def test_a_phrasing_teaches_the_expansion_that_answers_it():
+    """A source entry keeps what is its own, and gives what its expansion clearly answers; what is firm stays."""
+    rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
+    vectors = unit(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
+    for firm, wanted in ((False, "expansion"), (True, "source")):
+        taught = left_out(
+            Phrasings(
+                texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
+                labels=["item:1"] * len(rows),
+                entries=[owner for owner, _ in rows],
+                firm=[firm] * len(rows),
+                vectors=vectors,
+            )
+        ).entries
+        assert taught.tolist() == ["source"] * 8 + [wanted] + ["expansion"] * 8
+
+
+def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
+    """The best has all of it; the best of each item come first, and no score is above the one before."""
+    entries = dict(toy_service.library)
+    twins = [
+        replace(
+            entries["counting"],
+            id=f"twin-{n}",
+            expands="counting",
+            question=Text(f"双生{n}？", f"twin {n}?"),
+            phrasings={"zh": (f"双生{n}",), "en": (f"twin {n}",)},
+            lecture=None,
+        )
+        for n in range(6)
+    ]
+    library = Library(entries | {twin.id: twin for twin in twins}, toy_service.library.subjects)
+    alone = toy_service.matcher.match("数数甲", 9).matches
+    among = Matcher(library, word_hash(), name="w", cache=tmp_path).match("数数甲", 9).matches
+    assert among[0].entry.id == "counting"
+    assert among[0].score > alone[0].score - 0.1
+    assert {match.entry.item for match in among[:3]} == {entry.item for entry in entries.values()}
+    assert len(among) == 9
+    assert [match.score for match in among] == sorted((match.score for match in among), reverse=True)
 
 
 def test_reasons_add_up_to_the_score():
     """What each term and the vector contributed is the whole difference between a label and the average label."""
-    texts, labels = (
-        [f"{word} {n}" for word in ("one", "two", "three") for n in range(10)],
-        ["x"] * 10 + ["y"] * 10 + ["z"] * 10,
-    )
-    vectors = unit(np.random.default_rng(1).normal(size=(30, 4)))
-    model = train(texts, labels, vectors)
-    reasons = dict(model.reasons("two 3", vectors[0], ["y"], count=100)[0])
-    logs = np.log(list(model.probabilities("two 3", vectors[0]).values())) / model.sharpness
-    bias = model.bias[1] - model.bias.mean()
-    assert sum(reasons.values()) + bias == pytest.approx(logs[1] - logs.mean(), abs=1e-3)
-    assert max(reasons, key=reasons.get).removeprefix("w:").strip() in "two"
+    data = phrasings()
+    model = train(data)
+    reasons = dict(model.reasons("alpha 3", data.vectors[0], ["item:1"], count=100)[0])
+    judged = model.judge("alpha 3", data.vectors[0])
+    logs = np.log(list(judged.labels.values())) / model.sharpness[0]
+    bias = model.bias[0] - model.bias[: len(model.labels)].mean()
+    assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
+    assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
 
 
 def test_training_twice_gives_the_same_model():
     """Deterministic: what an answer says depends on the knowledge base alone."""
-    texts, labels = [f"{word} {n}" for word in ("one", "two") for n in range(10)], ["x"] * 10 + ["y"] * 10
-    vectors = unit(np.random.default_rng(1).normal(size=(20, 4)))
-    first, second = (train(texts, labels, vectors) for _ in range(2))
+    first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.weights, second.weights)
-    assert first.sharpness == second.sharpness
+    assert np.array_equal(first.sharpness, second.sharpness)
+
+
+def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
+    """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
+    monkeypatch.setattr("qa_service.matching.training._MOST", 24)
+    model = train(phrasings())
+    assert len(model.phrasings) == 24
+    assert set(model.labels) == {"item:1", "item:2", "rain"}
+
+
+def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
+    """Searched or compared with one by one, the nearest wording is the same, also of an entry the search left out."""
+    library = toy_service.library
+    count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
+    vectors = unit(np.random.default_rng(3).normal(size=(count, 16)))
+    exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
+    flat = build(vectors)
+    monkeypatch.setattr("qa_service.matching.index._EXACT", count - 1)
+    monkeypatch.setattr("qa_service.matching.index._SEARCHED", 2)
+    monkeypatch.setattr("qa_service.matching.index.build", lambda _: flat)
+    assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
 
 
 @given(st.text(max_size=200))

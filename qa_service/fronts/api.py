@@ -26,9 +26,11 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     from qa_service import schemas
     from qa_service.store import Store
+    from qa_service.store.recorder import Recorder
     from qa_service.streaming import language, pump, read_json, relay
 
-    store = Store(settings.data)
+    store = Store(settings.store_url, settings.keep_questions)
+    service.observers.append(Recorder(store))
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
 
     async def asked(http: HttpRequest) -> Request:

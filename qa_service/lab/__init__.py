@@ -1,16 +1,13 @@
-"""The lab: each run in a child process of its own, forked from a warm server that has torch imported.
+"""The lab: each run in a child process of its own, forked ahead of need from a server that has torch imported.
 
 A demo that raises, hangs, crashes or exhausts its memory gives a `Run` with that status; the next run is unaffected.
 This side never imports a demo, and never torch. Why a forkserver: docs/decisions/0003-one-process-per-run.md.
 """
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -18,15 +15,16 @@ from pathlib import Path
 from typing import Protocol
 
 from qa_service.errors import UnknownExperiment
+from qa_service.lab.children import Children
+from qa_service.lab.line import Line
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
-from qa_service.lab.worker import work
 from qa_service.model import Experiment, Params, Row, Run
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
-_LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
+_LOOK_UP, _LOOK_UP_WAITING = 0.02, 0.25  # seconds between looks at the reader: is he still there?
 _COLD = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -34,12 +32,38 @@ class Stopped(Exception):
     """The reader has gone; the run was killed."""
 
 
-class Runs(Protocol):
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A run waits for a slot; `before` counts it and those that come before it."""
+
+    before: int
+
+
+class Runner(Protocol):
     """Something that runs experiments: rows as they are measured, the run at the end."""
+
+    @property
+    def slots(self) -> int:
+        """Runs at once."""
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for a slot."""
+
+    @property
+    def experiments(self) -> Mapping[str, Experiment]:
+        """Slug → experiment."""
+
+    def experiment(self, slug: str) -> Experiment:
+        """One experiment; raises `UnknownExperiment`."""
+
+    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
+        """One run from beginning to end."""
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = ...
-    ) -> Generator[Row, None, Run]: ...
+    ) -> Generator[Row | Place, None, Run]:
+        """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
 
 
 class Lab:
@@ -53,15 +77,19 @@ class Lab:
         memory: int = 2048,
         slots: int = 2,
         warm: tuple[str, ...] = ONE_SHOT,
+        idle: int = 0,
     ) -> None:
-        """`deadline` in seconds, `memory` in MiB, `slots` runs at once; `warm` are modules imported before forking."""
+        """`deadline` in seconds, `memory` in MiB, `slots` runs at once; `warm` are modules imported before forking,
+        `idle` children wait for work.
+        """
         self.demos = demos
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
-        self._free = threading.BoundedSemaphore(slots)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(warm))
+        self._line = Line(slots)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(warm))
+        self._children = Children(context, idle)
 
     @cached_property
     def experiments(self) -> Mapping[str, Experiment]:
@@ -80,6 +108,12 @@ class Lab:
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
         forkserver.ensure_running()
+        self._children.refill()
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for a slot."""
+        return len(self._line)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """One run from beginning to end."""
@@ -93,27 +127,23 @@ class Lab:
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
-    ) -> Generator[Row, None, Run]:
-        """Yields rows as the child measures them and returns the run. Raises `Stopped` within 50 ms of `stopped()`."""
-        while not self._free.acquire(timeout=_LOOK_UP):
-            if stopped():
-                raise Stopped
-        try:
-            here, there = self._context.Pipe(duplex=False)
-            child = self._context.Process(
-                target=work,
-                args=(there, experiment.path, dict(params), seed, self.deadline, self.memory),
-                daemon=True,
-            )
-            child.start()
-            there.close()
+    ) -> Generator[Row | Place, None, Run]:
+        """Yields rows as the child measures them and returns the run. Raises `Stopped` soon after `stopped()`: within
+        50 ms while it measures, 250 ms while it waits for a slot.
+        """
+        with self._line.join() as ticket:
+            before = 0
+            while not ticket.served.wait(_LOOK_UP if not before else _LOOK_UP_WAITING):
+                if stopped():
+                    raise Stopped
+                if (place := ticket.place) not in (0, before):
+                    yield Place(before := place)
+            child = self._children.take()
             try:
-                return (yield from self._listen(experiment, here, stopped)).ended(_exit(child))
+                child.set_to_work(experiment.path, params, seed, self.deadline, self.memory)
+                return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
             finally:
-                _kill(child)
-                here.close()
-        finally:
-            self._free.release()
+                child.end()
 
     def _listen(
         self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]
@@ -141,18 +171,3 @@ class Lab:
             yield from report.add(message)
             if report.finished:
                 return report
-
-
-def _exit(child: multiprocessing.process.BaseProcess) -> int | None:
-    """The child's exit code, negative for a signal, once it has had a moment to end."""
-    child.join(0.5)
-    return child.exitcode
-
-
-def _kill(child: multiprocessing.process.BaseProcess) -> None:
-    if child.pid is None:
-        return
-    for kill in (os.killpg, os.kill):  # the group first: a demo may have forked
-        with suppress(ProcessLookupError, PermissionError):
-            kill(child.pid, signal.SIGKILL)
-    child.join(1.0)

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,11 +46,11 @@ class Report:
             case "rows", list(rows) if all(_is_row(row) for row in rows):
                 self.rows += rows
                 yield from rows
-            case "ran", {"metrics": measured, "seconds": float(seconds)}:
+            case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(random)}:
                 if problem := self._nonsense(measured):
                     self._finish_nonsense(problem)
                 else:
-                    self._finish(Status.RAN, Text("", ""), measured, seconds)
+                    self._finish(Status.RAN, Text("", ""), measured, seconds, random=random)
             case "raised", str(what):
                 self._finish(Status.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
             case "out_of_memory", _:
@@ -66,10 +66,10 @@ class Report:
         )
         return self
 
-    def ended(self, exit_code: int | None) -> Run:
+    def ended(self, exit_code: Callable[[], int | None]) -> Run:
         """The run; where the child ended without a word, its exit code says how."""
         if self._run is None:
-            how = _exit_in_words(exit_code)
+            how = _exit_in_words(exit_code())
             self._finish(
                 Status.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
             )
@@ -86,7 +86,13 @@ class Report:
         )
 
     def _finish(
-        self, status: Status, note: Text, measured: Mapping[str, Any] | None = None, seconds: float | None = None
+        self,
+        status: Status,
+        note: Text,
+        measured: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+        *,
+        random: bool = True,
     ) -> None:
         self.finished = True
         if seconds is None:  # it did not come to say so itself
@@ -98,6 +104,7 @@ class Report:
             note=note,
             seconds=seconds,
             versions=self.versions,
+            random=random,
         )
 
     def _nonsense(self, measured: Any) -> str:

@@ -1,7 +1,8 @@
 """The child's side: the only code that executes a demo or imports torch.
 
-A child lives for one run. It speaks JSON over its pipe, never pickles: what runs in here must not be able to run
-anything over there. Python's JSON spells inf and nan as Infinity and NaN, both ways.
+A child is forked ahead of need, waits for its one job, and lives for that run. It speaks JSON over its pipe, never
+pickles: what runs in here must not be able to run anything over there. Python's JSON spells inf and nan as Infinity
+and NaN, both ways.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import tempfile
 import time
 from collections.abc import Generator, Mapping
 from multiprocessing.connection import Connection
@@ -17,27 +19,43 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
+from qa_service.lab.confine import confine
 
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 
 
-def work(pipe: Connection, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
-    """Runs the demo at `path` once and reports: started, rows…, then ran, raised or out_of_memory."""
+def job(path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> bytes:
+    """What the lab sends to `work`: the demo at `path`, `deadline` in seconds, memory in MiB."""
+    return json.dumps([path, dict(params), seed, deadline, mebibytes]).encode()
+
+
+def work(pipe: Connection) -> None:
+    """Waits for one job, does it and reports: started, rows…, then ran, raised or out_of_memory."""
     os.setpgid(0, 0)  # so that whatever a demo forks dies with it
     _leave_only(pipe)
     try:
         import torch
 
         torch.set_num_threads(1)
+        tempfile.gettempdir()  # found out by writing, so before that is forbidden
+        torch.zeros(1).add_(1)  # the first operation costs milliseconds
+        try:
+            path, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
+        except EOFError:  # the lab has gone
+            return
         demo = _load(path)
         _limit(deadline, mebibytes)
+        confine()
         torch.manual_seed(seed)
+        unused = torch.random.get_rng_state()
         _send(
             pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
         )
         began = time.perf_counter()
         measured = _measure(pipe, demo, params)
-        _send(pipe, "ran", {"metrics": measured, "seconds": time.perf_counter() - began})
+        seconds = time.perf_counter() - began
+        random = not torch.equal(unused, torch.random.get_rng_state())
+        _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": random})
     except MemoryError:
         _send(pipe, "out_of_memory", None)
     except Exception as raised:
@@ -82,6 +100,7 @@ def _limit(deadline: float, mebibytes: int) -> None:
         (resource.RLIMIT_DATA, memory),  # private memory: what a tensor takes
         (resource.RLIMIT_CPU, int(deadline) + 10),  # ends even a child whose parent was killed
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),  # no file grows
     ):
         with contextlib.suppress(ValueError, OSError):  # a platform that refuses still has the parent's deadline
             resource.setrlimit(what, (most, most))

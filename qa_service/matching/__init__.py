@@ -1,7 +1,7 @@
 """A question → the entries that answer it, each with a calibrated probability, or the subject it is about instead.
 
-The classifier says which item of the lecture, or which subject that we do not cover, a question belongs to; among the
-entries of one item the index decides, and names the phrasing that was met. What is built lies in the cache, under a
+The classifier says which item of the lecture, or which subject that we do not cover, a question belongs to, and which
+of the item's entries answers it; the index names the phrasing that was met. What is built lies in the cache, under a
 name made of everything it was built from.
 """
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -25,9 +25,11 @@ from qa_service.matching import terms as _terms
 from qa_service.matching import training as _training
 from qa_service.matching.classifier import Classifier
 from qa_service.matching.index import Index
+from qa_service.matching.training import Phrasings
 from qa_service.model import LANGS, Entry, Match, Subject
 
-_CLOSENESS = 20.0  # how decidedly the nearest entry of an item wins over its neighbours
+_LEADERS = 3
+"""How many different items come first in the list of matches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Matcher:
     def __init__(self, library: Library, embedder: Embedder, *, name: str, cache: Path) -> None:
         """`name` of the embedder is part of the cache's keys."""
         self._library = library
-        self._embedder = embedder
+        self.embedder = embedder
         self._name = name
         self._cache = cache
         self._subjects = {subject.id: subject for subject in library.subjects}
@@ -53,80 +55,91 @@ class Matcher:
             self._items.setdefault(entry.item, []).append(entry)
 
     def match(self, question: str, k: int = 5) -> Matching:
-        """The best k entries, best first; `question` is a text as `reading` leaves it."""
-        vector = unit(self._embedder.encode_query([question]))[0]
-        about = self._classifier.probabilities(question, vector)
-        covered = sum(about[_label(item)] for item in self._items)
-        nearest = self._index.nearest(vector)
-        matches = []
-        for item, entries in self._items.items():
-            close = np.exp(_CLOSENESS * np.array([nearest[entry.id][0] for entry in entries]))
-            for entry, share in zip(entries, (close / close.sum()).tolist(), strict=True):
-                probability = answering(about[_label(item)] * share, covered)
-                matches.append(Match(entry=entry, score=probability, phrasing=nearest[entry.id][1]))
-        matches.sort(key=lambda match: match.score, reverse=True)
-        del matches[k:]
-        reasons = self._classifier.reasons(question, vector, [_label(match.entry.item) for match in matches])
-        explained = (replace(match, reasons=tuple(why)) for match, why in zip(matches, reasons, strict=True))
-        first = max(about, key=lambda label: about[label])
-        return Matching(matches=tuple(explained), subject=self._subjects.get(first))
+        """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
 
-    @property
-    def corpus(self) -> tuple[list[str], list[str], Vectors]:
-        """What the classifier is trained on: phrasings as they are read, their labels, their vectors."""
-        return *self._labelled, self._vectors
+        `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
+        the best of them has all of it.
+        """
+        vector = unit(self.embedder.encode_query([question]))[0]
+        judged = self._classifier.judge(question, vector)
+        covered = sum(judged.labels[_label(item)] for item in self._items)
+        leaders: list[tuple[float, Entry]] = []
+        others: list[tuple[float, Entry]] = []
+        for item, entries in self._items.items():
+            sure = answering(judged.labels[_label(item)], covered)
+            best, *rest = sorted(entries, key=lambda entry: judged.entries[entry.id], reverse=True)
+            leaders.append((sure, best))
+            others += [(sure * judged.entries[each.id] / judged.entries[best.id], each) for each in rest]
+        leaders.sort(key=_score, reverse=True)
+        others = sorted([*leaders[_LEADERS:], *others], key=_score, reverse=True)
+        found = [*leaders[:_LEADERS], *((min(score, leaders[:_LEADERS][-1][0]), entry) for score, entry in others)][:k]
+        met = self._index.nearest(vector, [entry.id for _, entry in found])
+        reasons = self._classifier.reasons(question, vector, [_label(entry.item) for _, entry in found])
+        first = max(judged.labels, key=lambda label: judged.labels[label])
+        return Matching(
+            matches=tuple(
+                Match(entry=entry, score=score, phrasing=met[entry.id], reasons=tuple(why))
+                for (score, entry), why in zip(found, reasons, strict=True)
+            ),
+            subject=self._subjects.get(first),
+        )
+
+    @cached_property
+    def corpus(self) -> Phrasings:
+        """What the classifier is trained on: every wording as it is read; entries first, then subjects."""
+        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
+        rows = [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
+        texts = [reading.matched(wording) for _, wording, _ in rows]
+        expanded = {entry.expands for entry in self._library.values()}
+        return Phrasings(
+            texts=texts,
+            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in rows],
+            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in rows],
+            firm=[owner.id not in expanded or wording not in owner.phrasings[lang] for owner, wording, lang in rows],
+            vectors=self._vectors(texts),
+        )
 
     @cached_property
     def _index(self) -> Index:
         count = sum(len(entry.wordings(lang)) for entry in self._library.values() for lang in LANGS)
-        return Index(self._library, self._vectors[:count])
+        return Index(self._library, self.corpus.vectors[:count])
 
-    @cached_property
-    def _labelled(self) -> tuple[list[str], list[str]]:
-        """Every phrasing as it is read, with its label: entries first, then subjects."""
-        owners: list[tuple[Entry | Subject, str]] = [
-            *((entry, _label(entry.item)) for entry in self._library.values()),
-            *((subject, subject.id) for subject in self._subjects.values()),
-        ]
-        pairs = [
-            (reading.matched(wording), label)
-            for owner, label in owners
-            for lang in LANGS
-            for wording in owner.wordings(lang)
-        ]
-        return [text for text, _ in pairs], [label for _, label in pairs]
-
-    @cached_property
-    def _vectors(self) -> Vectors:
-        texts, _ = self._labelled
+    def _vectors(self, texts: list[str]) -> Vectors:
         path = self._cache / f"vectors-{_key(self._name, *texts)}.npy"
         with suppress(OSError, ValueError, EOFError):
-            cached: Vectors = np.load(path, allow_pickle=False)
+            cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
             if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(texts):
                 return cached
-        _say(f"numstab: preparing {len(texts)} phrasings once (about {1 + len(texts) // 350} s) …")
-        vectors = unit(self._embedder.encode_document(texts))
+        _say(f"numstab: preparing {len(texts)} phrasings once (about {1 + len(texts) // 200} s) …")
+        vectors = unit(self.embedder.encode_document(texts))
         _write(path, lambda half: np.save(half, vectors))
         return vectors
 
     @cached_property
     def _classifier(self) -> Classifier:
-        texts, labels, vectors = self.corpus
+        data = self.corpus
         code = [Path(module.__file__ or "").read_text("utf-8") for module in (_classifier, _terms, _training)]
-        path = self._cache / f"classifier-{_key(self._name, *code, *texts, *labels)}.npz"
+        firm = ["firm" if each else "" for each in data.firm]
+        path = (
+            self._cache / f"classifier-{_key(self._name, *code, *data.texts, *data.labels, *data.entries, *firm)}.npz"
+        )
         with suppress(OSError, ValueError, KeyError, EOFError):
             return Classifier.load(path)
-        trained = _training.train(texts, labels, vectors)
+        trained = _training.train(data)
         _write(path, trained.save)
         return trained
 
 
 def answering(alone: float, covered: float) -> float:
-    """The probability that an entry answers, from those that it alone does and that any does.
+    """The probability that an item answers, from those that it alone does and that any does.
 
     Their geometric mean: a phrasing has one label, yet a nan in half precision is answered by three entries.
     """
     return float(np.sqrt(alone * covered))
+
+
+def _score(pair: tuple[float, Entry]) -> float:
+    return pair[0]
 
 
 def _label(item: int) -> str:

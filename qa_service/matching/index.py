@@ -1,6 +1,6 @@
-"""FAISS over the phrasings of the entries: which wording of an entry comes nearest to a question."""
+"""Which wording of an entry comes nearest to a question. FAISS where comparing with all of them would be felt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -9,9 +9,8 @@ import numpy as np
 from qa_service.embedder import Vectors
 from qa_service.model import LANGS, Entry
 
-_NEAREST = 3
-_SEARCHED = 256
 _EXACT = 50_000
+_SEARCHED = 256
 
 
 class Index:
@@ -19,33 +18,30 @@ class Index:
 
     def __init__(self, library: Mapping[str, Entry], vectors: Vectors) -> None:
         self._vectors = vectors
-        self._phrasings: list[tuple[str, str]] = []
+        self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
         for entry in library.values():
             start = len(self._phrasings)
-            self._phrasings += [(entry.id, wording) for lang in LANGS for wording in entry.wordings(lang)]
+            self._phrasings += [wording for lang in LANGS for wording in entry.wordings(lang)]
             self._rows[entry.id] = slice(start, len(self._phrasings))
+
+    def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
+        """Entry → its phrasing that is nearest to the vector, for each of `entries`."""
+        found = self._searched(vector) if len(self._phrasings) > _EXACT else np.empty(0, dtype=np.intp)
+        met = {}
+        for entry in entries:
+            its = self._rows[entry]
+            hits = found[(found >= its.start) & (found < its.stop)]
+            row = hits[0] if hits.size else its.start + int(np.argmax(self._vectors[its] @ vector))
+            met[entry] = self._phrasings[row]
+        return met
+
+    def _searched(self, vector: Vectors) -> Any:
+        return self._faiss.search(vector.reshape(1, -1), _SEARCHED)[1][0]  # rows, nearest first; -1: found no more
 
     @cached_property
     def _faiss(self) -> Any:
         return build(self._vectors)
-
-    def nearest(self, vector: Vectors) -> dict[str, tuple[float, str]]:
-        """Entry → its nearness (the mean cosine of its nearest three phrasings) and the nearest phrasing."""
-        cosines, rows = self._faiss.search(vector.reshape(1, -1), min(_SEARCHED, len(self._phrasings)))
-        near: dict[str, list[float]] = {}
-        met: dict[str, str] = {}
-        for cosine, row in zip(cosines[0].tolist(), rows[0].tolist(), strict=True):  # best first; -1: found no more
-            entry_id, phrasing = self._phrasings[row]
-            if row >= 0 and len(of_entry := near.setdefault(entry_id, [])) < _NEAREST:
-                met.setdefault(entry_id, phrasing)
-                of_entry.append(cosine)
-        for entry_id, its in self._rows.items():
-            if len(near.get(entry_id, ())) < min(_NEAREST, its.stop - its.start):  # too far for the search
-                cosines = self._vectors[its] @ vector
-                best = np.argsort(-cosines)[:_NEAREST]
-                near[entry_id], met[entry_id] = cosines[best].tolist(), self._phrasings[its.start + int(best[0])][1]
-        return {entry_id: (sum(of_entry) / len(of_entry), met[entry_id]) for entry_id, of_entry in near.items()}
 
 
 def build(vectors: Vectors) -> Any:

@@ -1,11 +1,18 @@
-"""A text as the terms that a linear model weighs: pieces of words, words and pairs of words, in either language."""
+"""A text as the terms that a model weighs: pieces of words, words and pairs of words, in either language."""
 
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 _LONGEST = 4
 _WORD = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]|\d+")
+
+Keys = NDArray[np.uint32]
 
 
 def terms(text: str) -> list[str]:
@@ -17,6 +24,13 @@ def terms(text: str) -> list[str]:
     lower = text.lower()
     words = _WORD.findall(lower)
     return [*_pieces(lower), *(f"w:{word}" for word in words), *(f"w:{a} {b}" for a, b in pairwise(words))]
+
+
+def counted(text: str) -> tuple[list[str], Keys, NDArray[np.float32]]:
+    """The different terms of a text, their keys (CRC-32), and 1 + ln of how often each occurs."""
+    counts = Counter(terms(text))
+    keys = np.fromiter((zlib.crc32(term.encode()) for term in counts), dtype=np.uint32, count=len(counts))
+    return list(counts), keys, 1 + np.log(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)))
 
 
 def _pieces(text: str) -> Iterator[str]:

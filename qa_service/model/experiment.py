@@ -72,7 +72,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of an experiment. `note` says in both languages why it did not finish."""
+    """One execution of an experiment. `note` says in both languages why it did not finish.
+
+    Not `random` is a run that drew no random number: every seed gives the same. `cached` is one that was measured
+    before, for the same code, parameters and seed.
+    """
 
     status: Status
     measured: Measured = field(default_factory=dict)
@@ -80,3 +84,5 @@ class Run:
     note: Text = _NOTHING
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    random: bool = True
+    cached: bool = False

@@ -30,7 +30,10 @@ _COMPARE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A sentence about one metric that can be false, and parameters (`control`) at which it must be."""
+    """A sentence about one metric that can be false, and parameters (`control`) at which it must be.
+
+    `share` is the least share of seeds with which it comes out as stated, at its parameters and at its control.
+    """
 
     id: str
     says: Text
@@ -39,6 +42,7 @@ class Claim:
     bound: float
     control: Params
     stated: Verdict = Verdict.HOLDS
+    share: float = 1.0
 
     def judge(self, measured: Measured) -> Verdict:
         """Decide by the numbers alone.

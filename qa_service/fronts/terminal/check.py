@@ -10,7 +10,7 @@ from qa_service.figures import shown
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
 from qa_service.service import Service
-from qa_service.verdicts import Checked, Planned, Tested, check, over_seeds, plan
+from qa_service.verdicts import Checked, Planned, Runs, Tally, check, over_seeds, plan
 
 
 def add_commands(parsers: Any) -> None:
@@ -28,17 +28,20 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 1 when a measured verdict differs from what the entry states."""
     entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
     planned = [one for entry in entries for one in plan(entry, range(_seeds(arguments.seeds)))]
+    planned.sort(key=lambda one: one.seed)  # what the first seed shows to be without randomness runs once
     from qa_service.fronts.terminal.show import Screen
 
     screen = Screen(lang, quiet=arguments.json)
 
+    runs = Runs(service.lab)
+
     def measure(one: Planned) -> list[Checked]:
-        return check(one, service.lab)
+        return check(one, runs)
 
     with ThreadPoolExecutor(service.lab.slots) as pool:
         checked = [row for rows in screen.track(pool.map(measure, planned), len(planned)) for row in rows]
     tested = over_seeds(checked)
-    differ = sum(row.differs for row in checked)
+    differ = report.differing(tested)
     if arguments.report:
         report.write(arguments.report, checked, tested, lang)
     if arguments.json:
@@ -67,7 +70,7 @@ def _seeds(word: str) -> int:
     )
 
 
-def _cells(one: Tested, lang: Lang) -> tuple[str, ...]:
+def _cells(one: Tally, lang: Lang) -> tuple[str, ...]:
     measured = f"{one.claim.metric} = {report.measured(one, lang)}"
     bound = f"{one.claim.op} {shown(one.claim.bound, lang)}"
     return (one.entry, one.claim.id, one.at, measured, bound, f"{one.expected}/{one.spread.seeds}")

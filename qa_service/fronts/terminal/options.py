@@ -69,6 +69,11 @@ def number(word: str) -> int | str:
         return word
 
 
+def say(line: object) -> None:
+    """One line on standard output."""
+    sys.stdout.write(f"{line}\n")
+
+
 def print_json(value: Any) -> None:
     """One line of strict JSON; a reader who has gone (a closed pipe) is no error."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from qa_service import wire
+from qa_service.alt_text import alt_text
 from qa_service.comparison import spread_in_words
 from qa_service.export import FORMS
 from qa_service.figures import shown, unit
@@ -51,8 +52,13 @@ def figure(value: object, lang: Lang) -> Figure:
     return Figure(shown(value, lang), tone)
 
 
+def alone(experiment: Experiment) -> EvidenceBlock:
+    """The experiment by itself: no claims, its own defaults."""
+    return EvidenceBlock(id=experiment.slug, experiment=experiment.slug, params={}, fixed=frozenset(), claims=())
+
+
 def card(
-    entry: Entry,
+    entry: Entry | None,
     block: EvidenceBlock,
     experiment: Experiment,
     lang: Lang,
@@ -63,10 +69,14 @@ def card(
     state: str = "idle",
     compared: str = "",
 ) -> dict[str, Any]:
-    """One evidence card: `state` is idle, running, or how the run ended; `compared` names a run beside others."""
+    """One evidence card, of an entry or of an experiment by itself.
+
+    `state` is idle, running, or how the run ended; `compared` names a run beside others.
+    """
     own = complete(experiment, block.params)
     values = own if params is None else params
-    link = urlencode({"block": block.id, **{name: _typed(value) for name, value in values.items()}, "seed": seed})
+    typed = {**{name: _typed(value) for name, value in values.items()}, "seed": seed}
+    link = urlencode({"block": block.id, **typed} if entry else typed)
     return {
         "block": block.id,
         "slug": experiment.slug,
@@ -79,9 +89,14 @@ def card(
         "controls": [
             control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()
         ],
-        "comparable": [name for name, each in experiment.params.items() if each.kind in ("choice", "bool")],
-        "link": f"/e/{entry.id}?{link}&lang={lang}",
-        "exports": {form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS},
+        "of_entry": entry is not None,
+        "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
+        "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
+        "exports": {
+            form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS if entry
+        },
+        "alt": alt_text(experiment, evidence.run.rows, lang) if evidence else "",
+        "bits": _typed(values.get("x", 0.1)) if "dtype" in experiment.params else "",
         "claims": _claims(block, experiment, evidence, lang),
         "metrics": _metrics(entry, block, experiment, evidence, lang),
         "table": _table(experiment, evidence, lang),
@@ -102,8 +117,19 @@ def control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[
         "min": _typed(low) if low is not None and math.isfinite(low) else None,
         "max": _typed(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
+        "slider": _slider(parameter),
         "hint": describe(parameter, lang).strip(),
     }
+
+
+def _slider(parameter: Parameter) -> str | None:
+    """The scale of a slider for this parameter: logarithmic over two decades and more, none without both bounds."""
+    low, high = parameter.ge, parameter.le
+    if parameter.kind not in ("int", "float") or parameter.nonfinite or low is None or high is None:
+        return None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        return None
+    return "log" if low > 0 and high / low >= 100 else "linear"
 
 
 def _typed(value: Value) -> str:
@@ -139,7 +165,7 @@ def _claims(
 
 
 def _metrics(
-    entry: Entry, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
+    entry: Entry | None, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> dict[str, list[dict[str, Any]]]:
     """All of them, and the few to show at once: first those of the claims, then those the text speaks of."""
     measured = evidence.run.measured if evidence else {}
@@ -153,7 +179,8 @@ def _metrics(
         for name, value in measured.items()
     }
     of_claims = [claim.metric for claim in block.claims]
-    of_text = re.findall(rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]", entry.answer[lang])
+    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]"
+    of_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
     spoken = [name for name in dict.fromkeys(of_claims + of_text) if name in rows]
     return {"spoken": [rows[name] for name in spoken[:MOST_METRICS]], "all": list(rows.values())}
 

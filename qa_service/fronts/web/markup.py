@@ -15,6 +15,10 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
 """Private characters around a number of an experiment: OPEN measured:block.metric MIDDLE number CLOSE."""
@@ -26,11 +30,12 @@ _MATHML = {
 }  # fmt: skip
 _PROSE = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
-    "table", "thead", "tbody", "tr", "th", "td",
+    "table", "thead", "tbody", "tr", "th", "td", "span",
 }  # fmt: skip
 _ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},
+    "span": {"class"},
     "ol": {"start"},
     "th": {"style"},
     "td": {"style"},
@@ -60,6 +65,23 @@ def to_html(markdown: str) -> str:
         set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
     )
     return _NUMBER.sub(_number, cleaned)
+
+
+@lru_cache(maxsize=512)
+def highlighted(code: str, language: str = "python") -> str:
+    """Code as safe HTML with a class for each kind of word; what is no language we know stays plain."""
+    try:
+        lexer = get_lexer_by_name(language, stripnl=False)
+    except ClassNotFound:
+        lexer = get_lexer_by_name("text")
+    inside = highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="code-"))
+    return f'<pre tabindex="0"><code>{inside}</code></pre>'
+
+
+def plain(markdown: str) -> str:
+    """The first paragraph as text without marks: what a search result shows."""
+    first = next((part for part in markdown.split("\n\n") if part.strip()), "")
+    return re.sub(r"[*_`]|\\[()]", "", first).strip()
 
 
 def _number(found: re.Match[str]) -> str:
@@ -97,11 +119,16 @@ def _parser() -> MarkdownIt:
     texmath_plugin(parser, delimiters="brackets")
     parser.add_render_rule("math_inline", _inline)
     parser.add_render_rule("math_block", _block)
+    parser.add_render_rule("fence", _fence)
     return parser
 
 
 def _inline(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
     return mathml(tokens[at].content)
+
+
+def _fence(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return highlighted(tokens[at].content, tokens[at].info.strip() or "text")
 
 
 def _block(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:

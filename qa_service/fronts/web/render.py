@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from qa_service import prose, wire
+from qa_service import chart, prose, wire
 from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup
-from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Text
+from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.planning import Plan
 
 _FOLDER = Path(__file__).resolve().parent
@@ -66,6 +66,7 @@ def entry(
     return {
         "runs_at_once": bool(plans),
         "entry": one,
+        "summary": markup.plain(prose.filled(one, (), lang))[:200],
         "text": Markup(markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))),  # noqa: S704
         "lecture": _lecture(one, lang),
         "wordings": one.wordings(lang),
@@ -74,10 +75,24 @@ def entry(
             (
                 cards.card(one, block, experiments[block.experiment], lang, params=params.get(block.id), seed=seed),
                 experiments[block.experiment],
+                Markup(markup.highlighted(experiments[block.experiment].source)),  # noqa: S704
             )
             for block in one.evidence
             if not plans or block.id in params
         ],
+    }
+
+
+def playground(
+    experiment: Experiment, entries: Sequence[Entry], params: Params, seed: int, lang: Lang
+) -> dict[str, Any]:
+    """What an experiment's page shows, nothing measured yet."""
+    return {
+        "experiment": experiment,
+        "about": markup.to_html(experiment.doc),
+        "card": cards.card(None, cards.alone(experiment), experiment, lang, params=params, seed=seed),
+        "source": Markup(markup.highlighted(experiment.source)),  # noqa: S704
+        "entries": [(one.id, one.question[lang]) for one in entries],
     }
 
 
@@ -88,22 +103,27 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
         case Answered(answer):
             data["answer_html"] = _text(answer, experiments)
             data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
-        case Started(run_id, experiment, params, seed, compared) if entry:
+        case Started(run_id, experiment, params, seed, compared):
             card = cards.card(
-                entry, _block(entry, run_id.partition("~")[0]), experiment, lang,
+                entry, _block(entry, run_id.partition("~")[0], experiment), experiment, lang,
                 params=params, seed=seed, state="running", compared=listed(compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
+            data["chart"] = chart.complete(experiment, (), lang)
         case Measuring(_, row):
-            data["shown"] = [shown(value, lang) for value in row.values()]
-        case Finished(evidence) if entry:
+            data["shown"] = {name: shown(value, lang) for name, value in row.items()}
+        case Finished(evidence):
             card = cards.card(
-                entry, _block(entry, evidence.block), evidence.experiment, lang,
+                entry, _block(entry, evidence.block, evidence.experiment), evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=listed(evidence.compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
             data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
+            for metric, value in evidence.run.measured.items():
+                data["metrics"][metric] |= {
+                    "title": evidence.experiment.metrics[metric].title[lang], "shown": shown(value, lang)
+                }  # fmt: skip
         case Done(answer):
             data["answer_html"] = _text(answer, experiments)
             tables = comparisons(answer.evidence, lang)
@@ -148,5 +168,7 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
     return replace(entry, answer=Text(zh=text, en=text))
 
 
-def _block(entry: Entry, block_id: str) -> EvidenceBlock:
+def _block(entry: Entry | None, block_id: str, experiment: Experiment) -> EvidenceBlock:
+    if entry is None:
+        return cards.alone(experiment)
     return next(block for block in entry.evidence if block.id == block_id)

@@ -12,42 +12,44 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from qa_service import incoming
 from qa_service.errors import BadRequest
 from qa_service.events import Answered, Event
-from qa_service.fronts.web import assets, render
+from qa_service.fronts.web import assets, plain, render
 from qa_service.fronts.web.labels import EXAMPLES
-from qa_service.model import LANGS, Lang
+from qa_service.fronts.web.language import language
+from qa_service.fronts.web.themes import THEMES
+from qa_service.model import Entry, Lang
+from qa_service.parameters import complete
 from qa_service.service import Service
 from qa_service.streaming import pump, read_json, relay
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; object-src 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'",  # Vega compiles its expressions and styles its tooltip inline
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Vary": "Accept-Language",
 }
 
 
-def language(http: Request) -> Lang | None:
-    """`?lang=`, else the first of the browser's languages that we speak, else Chinese; None for one we do not speak."""
-    asked = http.query_params.get("lang")
-    if asked is not None:
-        return next((lang for lang in LANGS if lang == asked), None)
-    spoken = http.headers.get("accept-language", "").lower().split(",")
-    wanted = [word.partition(";")[0].strip().partition("-")[0] for word in spoken]
-    return next((lang for word in wanted for lang in LANGS if lang == word), "zh")
-
-
 def routes(service: Service, cache: Path) -> APIRouter:
     """Every route of the page; the chart bundle is kept in the cache folder."""
     web = APIRouter(include_in_schema=False)
     experiments = service.lab.experiments
+    by_item: dict[int, list[Entry]] = {}
+    for each in service.library.values():
+        by_item.setdefault(each.item, []).append(each)
 
     def page(http: Request, name: str, **values: Any) -> HTMLResponse:
         return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
 
     def refused(http: Request) -> HTMLResponse:
         return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
+
+    def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
+        folder = http.url.path.split("/")[1]
+        here = "/experiments" if folder == "experiments" else "/entries"
+        return HTMLResponse(
+            render.page("problem.html", lang, here=here, said={lang: error[lang]}), error.status, HEADERS
+        )
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
@@ -57,7 +59,9 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "entries.html", lang=lang, entries=service.library.values()) if lang else refused(http)
+        return page(http, "entries.html", lang=lang, entries=by_item.values(), themes=THEMES) if lang else refused(http)
+
+    plain.add_routes(web, service)  # before the pages: a twin's address is its page's and .md
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
@@ -67,8 +71,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         try:
             one = service.library[entry_id]
         except BadRequest as error:
-            shown = render.page("problem.html", lang, here="/entries", said={lang: error[lang]})
-            return HTMLResponse(shown, error.status, HEADERS)
+            return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang))
 
@@ -81,11 +84,30 @@ def routes(service: Service, cache: Path) -> APIRouter:
         try:
             one, plans = service.planned(incoming.read_query(entry_id, {**http.query_params, "lang": lang}))
         except BadRequest as error:
-            shown = render.page("problem.html", lang, here="/entries", said={lang: error[lang]})
-            return HTMLResponse(shown, error.status, HEADERS)
+            return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
         return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang, plans, seed))
+
+    @web.get("/experiments")
+    async def playgrounds(http: Request) -> HTMLResponse:
+        lang = language(http)
+        return page(http, "experiments.html", lang=lang, experiments=experiments.values()) if lang else refused(http)
+
+    @web.get("/experiments/{slug}")
+    async def playground(http: Request, slug: str) -> HTMLResponse:
+        """An experiment to play with; parameters and seed in the address run it as soon as the page is there."""
+        lang = language(http)
+        if lang is None:
+            return refused(http)
+        try:
+            experiment = service.lab.experiment(slug)
+            asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
+            params = complete(experiment, asked.params)
+        except BadRequest as error:
+            return wrong(http, error, lang)
+        about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
+        return page(http, "experiment.html", lang=lang, runs_at_once=bool(asked.params or asked.seed), **about)
 
     async def asked(http: Request) -> tuple[Answered, AsyncIterator[Event]]:
         request = incoming.read_request(await read_json(http))
@@ -99,6 +121,18 @@ def routes(service: Service, cache: Path) -> APIRouter:
         first, events = opened
         entry, lang = first.answer.entry, first.answer.lang
         encode = partial(render.event, lang=lang, experiments=experiments, entry=entry)
+        async for name, data in relay(first, events, encode, lang):
+            yield ServerSentEvent(event=name, data=data)
+
+    async def running(http: Request) -> tuple[Lang, Event, AsyncIterator[Event]]:
+        slug, params, seed, lang = incoming.read_run(await read_json(http))
+        events = pump(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang or "zh", await anext(events), events
+
+    @web.post("/page/run", response_class=EventSourceResponse)
+    async def run(opened: Annotated[Any, Depends(running)]) -> AsyncIterator[ServerSentEvent]:
+        lang, first, events = opened
+        encode = partial(render.event, lang=lang, experiments=experiments, entry=None)
         async for name, data in relay(first, events, encode, lang):
             yield ServerSentEvent(event=name, data=data)
 

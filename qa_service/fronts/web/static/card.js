@@ -1,18 +1,27 @@
 // One evidence card: running, finished, and run again with other parameters.
-import { draw, forget } from "./chart.js";
+import { picture } from "./bits.js";
+import { draw, forget, image } from "./chart.js";
 import * as controls from "./controls.js";
+import { guess } from "./predict.js";
+import { csv, save } from "./save.js";
+import * as sliders from "./slider.js";
 import { events } from "./stream.js";
 import { words } from "./words.js";
+
+const PATIENCE = 350; // milliseconds without a change before the experiment runs again
+const REDRAW = 400; // milliseconds between two drawings of a chart that grows
 
 export class Card {
   /** `about` is {entry, lang}; `measured(numbers)` is told what fills the text; `say(sentence)` speaks the status. */
   constructor(element, about, measured, say) {
-    Object.assign(this, { element, about, measured, say, running: null, reran: false, rows: 0 });
+    Object.assign(this, { element, about, measured, say, running: null, reran: false, rows: [], drawnAt: 0, data: null });
     element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.run();
     });
     element.addEventListener("click", (event) => this.#clicked(event));
+    element.addEventListener("input", (event) => this.#changed(event));
+    sliders.follow(this.form ?? element);
   }
 
   get form() {
@@ -23,16 +32,30 @@ export class Card {
   started(data) {
     if (this.running) return;
     this.element.innerHTML = data.html;
-    this.rows = 0;
+    this.#begin(data);
+    sliders.follow(this.form);
   }
 
-  row() {
+  /** One row more: its figures tick beside the progress bar, and the chart grows. */
+  row(data) {
     const count = this.element.querySelector(".state .count");
-    this.rows += 1;
-    if (count) count.textContent = ` · ${words.row.replace("{}", this.rows)}`;
+    this.rows.push(data.row);
+    if (count) count.textContent = ` · ${words.row.replace("{}", this.rows.length)}`;
+    const ticker = this.element.querySelector(".ticker");
+    if (ticker) ticker.textContent = Object.entries(data.shown).map(([title, value]) => `${title} ${value}`).join(" · ");
+    const place = this.element.querySelector(".chart");
+    if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
+    this.drawnAt = performance.now();
+    draw(place, { ...this.spec, data: { values: this.rows.map(plottable) } });
   }
 
-  finished(data) {
+  /** It must wait: how many are before it. */
+  queued(data) {
+    const state = this.element.querySelector(".state");
+    if (state) state.firstChild.textContent = words.queued.replace("{}", data.before);
+  }
+
+  async finished(data) {
     const keep = this.element.contains(document.activeElement);
     const reserved = this.element.querySelector(".chart")?.offsetHeight;
     this.element.classList.remove("busy");
@@ -40,10 +63,16 @@ export class Card {
     forget();
     const place = this.element.querySelector(".chart");
     if (reserved) place.style.minHeight = `${reserved}px`;
+    this.data = data;
+    sliders.follow(this.form);
+    picture(this.element);
+    if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
+    if ("predict" in document.documentElement.dataset && data.status === "ran") await guess(this.element, data);
+    if (this.data !== data) return; // run again meanwhile
     if (data.rows.length > (data.status === "ran" ? 0 : 1)) draw(place, data.chart);
     else place.remove();
-    if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
     if (!this.element.dataset.block.includes("~")) this.measured(data.shown);
+    this.element.dispatchEvent(new CustomEvent("measured", { bubbles: true }));
   }
 
   /** Runs this card's experiment with what its form says; replaces the run it is in. */
@@ -52,15 +81,21 @@ export class Card {
     this.reran = true;
     const running = (this.running = new AbortController());
     const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
-    const request = { question: "", ...this.about, ...controls.read(this.form), blocks: [block], ...more };
+    const { params, seed, compare } = controls.read(this.form);
+    const whole = this.about.entry ? { question: "", compare, blocks: [block], ...more } : {};
+    const request = { ...this.about, params, seed, ...whole };
     let table = "";
     controls.refuse(this.form, null);
     this.#busy(true);
     try {
       for await (const [name, data] of events(request, running.signal)) {
         if (running.signal.aborted) return;
-        if (name === "started") this.say(words.measuring + data.title);
-        if (name === "row") this.row();
+        if (name === "started") {
+          this.say(words.measuring + data.title);
+          this.#begin(data);
+        }
+        if (name === "queued") this.queued(data);
+        if (name === "row") this.row(data);
         if (name === "evidence" && data.id === block) this.finished(data); // of a comparison the card shows the first
         if (name === "done") table = data.comparison_html;
       }
@@ -86,8 +121,22 @@ export class Card {
     if (state) state.textContent = words.stopped;
   }
 
+  #begin(data) {
+    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart });
+  }
+
+  /** A control has moved: the experiment runs again once it rests; what is half typed runs nothing. */
+  #changed({ target }) {
+    if (!target.closest(".controls")) return;
+    if (target.type === "range") sliders.moved(target);
+    else sliders.follow(this.form);
+    clearTimeout(this.resting);
+    if (document.documentElement.classList.contains("live") && this.form.checkValidity()) {
+      this.resting = setTimeout(() => this.run(), PATIENCE);
+    }
+  }
+
   #busy(busy) {
-    this.rows = 0;
     this.element.classList.toggle("busy", busy);
     const progress = this.element.querySelector("progress");
     progress.hidden = !busy;
@@ -105,13 +154,26 @@ export class Card {
     }
   }
 
+  async #save(as) {
+    const name = `${this.data.experiment}.${as}`;
+    if (as === "csv") save(name, csv(this.data.rows), "text/csv");
+    else save(name, await image(this.element.querySelector(".chart"), as));
+  }
+
   #clicked(event) {
     const button = event.target.closest("button");
+    if (button?.matches("[data-save]")) this.#save(button.dataset.save);
     if (button?.matches(".die")) controls.roll(this.form);
     if (button?.matches(".restore")) controls.restore(this.form);
     if (button?.matches(".die, .restore")) this.run();
     if (button?.matches(".many")) this.run({ seeds: 20 });
   }
+}
+
+/** A row as a chart can take it: inf and nan, which come as words, have no place on an axis yet. */
+function plottable(row) {
+  const unplottable = (value) => ["Infinity", "-Infinity", "NaN"].includes(value);
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, unplottable(value) ? null : value]));
 }
 
 /** Fills the numbers that were measured into the text around the cards. */

@@ -19,12 +19,17 @@ export async function draw(place, spec) {
     drawn.get(place)?.view.finalize();
     const canvas = document.createElement("div");
     place.replaceChildren(canvas);
-    const options = { renderer: "svg", actions: false, logLevel: 1, config: config(place) };
+    const options = { renderer: "svg", actions: false, logLevel: 1, ast: true, tooltip: false, defaultStyle: false, config: config(place) };
     const { view } = await window.vegaEmbed(canvas, sized(spec), options);
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;
   }
+}
+
+/** The address of a chart's picture, "svg" or "png". */
+export function image(place, as) {
+  return drawn.get(place).view.toImageURL(as, 2);
 }
 
 /** Forgets the charts that are no longer on the page. */

@@ -1,4 +1,6 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
+import "./feedback.js";
+import { keep } from "./past.js";
 import { Turn } from "./turn.js";
 
 const composer = document.getElementById("composer");
@@ -20,19 +22,40 @@ async function ask(shown, request, address) {
   document.body.classList.add("talking");
   const turn = (current = new Turn(shown, request, say));
   turns.append(turn.element);
-  remember(address, pageLang);
-  turn.element.addEventListener("answered", ({ detail }) => remember(address, detail.lang), { once: true });
+  document.documentElement.classList.add("live");
+  remember(turn, address, pageLang);
+  turn.element.addEventListener("answered", ({ detail }) => remember(turn, address, detail.lang), { once: true });
+  turn.element.querySelector(".edit").addEventListener("click", () => edit(shown));
   turn.element.scrollIntoView({ block: "start" });
   stop.hidden = false;
-  await turn.ask();
+  const answer = await turn.ask();
+  if (answer) keep(shown || answer.entry.question, answer.answer, turn.address);
   context = turn.context ?? context;
   if (turn === current) stop.hidden = true;
 }
 
-function remember(address, lang) {
-  history.replaceState(null, "", `/?${new URLSearchParams({ ...address, lang })}`);
+/** Every question is a step of the browser's history; going back shows its turn again. */
+function remember(turn, address, lang) {
+  const known = turn.address;
+  turn.address = `/?${new URLSearchParams({ ...address, lang })}`;
+  const here = location.pathname + location.search === turn.address;
+  turn.element.id ||= `turn-${turns.children.length}`;
+  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id }, "", turn.address);
   const other = pageLang === "zh" ? "en" : "zh";
   document.getElementById("switch").href = `/?${new URLSearchParams({ ...address, lang: other })}`;
+}
+
+addEventListener("popstate", ({ state }) => {
+  const turn = state?.turn && document.getElementById(state.turn);
+  if (turn) turn.scrollIntoView({ block: "start" });
+  else location.reload();
+});
+
+/** Puts a question back into the box, to be changed and asked again. */
+function edit(question) {
+  box.value = question;
+  grow();
+  box.focus();
 }
 
 /** A question's own language decides, unless it is too short to have one ("float16"). */

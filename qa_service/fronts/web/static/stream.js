@@ -9,12 +9,12 @@ export class Problem extends Error {
   }
 }
 
-/** Yields events until `done`. Throws a Problem, or an AbortError once `signal` aborts. */
+/** Yields events until `done`, of a question or, with `experiment`, of one run. Throws a Problem, or an AbortError once `signal` aborts. */
 export async function* events(request, signal) {
   let done = false;
   for await (const [name, data] of read(await open(request, signal), signal)) {
     if (name === "error") throw new Problem(data.detail, data.field);
-    done ||= name === "done";
+    done ||= name === "done" || (name === "evidence" && request.experiment !== undefined);
     yield [name, data];
   }
   if (!done) throw new Problem(words.unreachable);
@@ -23,7 +23,7 @@ export async function* events(request, signal) {
 async function open(request, signal) {
   const body = JSON.stringify(request);
   const headers = { "content-type": "application/json" };
-  const response = await reach(fetch("/page/ask", { method: "POST", headers, body, signal }), signal);
+  const response = await reach(fetch(request.experiment ? "/page/run" : "/page/ask", { method: "POST", headers, body, signal }), signal);
   if (response.ok) return response.body;
   const problem = await response.json().catch(() => ({}));
   throw new Problem(problem.detail ?? words.not_understood, problem.field);
@@ -48,7 +48,7 @@ async function reach(promise, signal) {
   try {
     return await promise;
   } catch (error) {
-    throw signal.aborted ? error : new Problem(words.unreachable);
+    throw signal.aborted ? error : new Problem(navigator.onLine ? words.unreachable : words.offline);
   }
 }
 

@@ -1,5 +1,6 @@
 // One question and its answer: text at once, then a card for each experiment.
 import { Card, fill } from "./card.js";
+import { dress } from "./copy.js";
 import { events } from "./stream.js";
 import { words } from "./words.js";
 
@@ -23,6 +24,7 @@ export class Turn {
         if (asking.signal.aborted) return null;
         if (name === "answer") this.#answered((answer = data));
         else this.#event(name, data);
+        if (name === "done") answer = data; // now with its numbers
       }
       this.say(words.finished);
     } catch (problem) {
@@ -41,6 +43,7 @@ export class Turn {
   #answered(data) {
     this.reply = this.element.querySelector(".reply");
     this.reply.innerHTML = data.html;
+    dress(this.reply);
     this.cards.clear();
     if (!this.request.question && data.entry) this.element.querySelector(".asked").textContent = data.entry.question;
     this.context = data.context;
@@ -54,11 +57,14 @@ export class Turn {
       this.#card(data.id).started(data);
       this.say(words.measuring + data.title);
     } else if (name === "row") {
-      if (!card.running) card.row();
+      if (!card.running) card.row(data);
+    } else if (name === "queued") {
+      if (!card.running) card.queued(data);
     } else if (name === "evidence") {
       if (!card.running) card.finished(data);
     } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
-      this.reply.querySelector(".prose").innerHTML = data.answer_html;
+      if (!("predict" in document.documentElement.dataset)) this.reply.querySelector(".prose").innerHTML = data.answer_html;
+      dress(this.reply);
       this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
     }
   }

@@ -1,0 +1,157 @@
+"""Drafts of what an author writes: an entry with its phrasings, an experiment that runs; and entries made neat."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qa_service.errors import BadField
+from qa_service.model import LANGS, Lang
+
+_ENTRY = """\
+item = {item}
+{expands}related = [{related}]
+
+[question]
+zh = {question_zh}
+en = {question_en}
+
+[answer]
+zh = \'\'\'
+**一句话的回答，带一个现场测得的数：[[main.{metric}]]。**
+
+为什么：…
+
+今晚可以做什么：…
+\'\'\'
+en = \'\'\'
+**The short answer, with a number just measured: [[main.{metric}]].**
+
+Why: …
+
+What to do tonight: …
+\'\'\'
+
+[phrasings]
+zh = [
+{phrasings_zh}]
+en = [
+{phrasings_en}]
+
+[[evidence]]
+id = "main"
+experiment = "{experiment}"
+params = {{}}
+
+[[evidence.claims]]
+id = "main-claim"
+says = {{ zh = "一句可能为假的话", en = "A sentence that can be false" }}
+metric = "{metric}"
+op = ">"
+bound = 0
+control = {{ n = 1 }}     # parameters at which the claim must fail
+
+[[references]]
+cite = "Author year, Title, venue"
+"""
+_EXPERIMENT = '''\
+"""What was found, in one sentence.
+
+The whole setting, the theory, the source.
+"""
+
+from collections.abc import Generator
+
+import torch
+
+TITLE = {"zh": "实验的标题", "en": "Title of the experiment"}
+PARAMS = {
+    "n": {"zh": "步数", "en": "how many steps", "ge": 1, "le": 1000},
+}
+COLUMNS = {
+    "step": {"zh": "第几步", "en": "step"},
+    "value": {"zh": "数值", "en": "value"},
+}
+METRICS = {
+    "last": {"zh": "最后的值", "en": "last value"},
+}
+CHART = {
+    "mark": "line",
+    "encoding": {
+        "x": {"field": "step", "type": "quantitative"},
+        "y": {"field": "value", "type": "quantitative"},
+    },
+}
+
+
+def run(n: int = 100) -> Generator[dict[str, float], None, dict[str, float | None]]:
+    value = torch.zeros(())
+    for step in range(1, n + 1):
+        value = value + 1 / step
+        yield {"step": step, "value": value.item()}
+    return {"last": value.item() - 1}
+
+
+if __name__ == "__main__":
+
+    def show() -> Generator[dict[str, float], None, None]:
+        print((yield from run()))
+
+    for row in show():
+        print(row)
+'''
+
+
+def entry(
+    *, item: int, expands: str | None, experiment: str, metric: str = "last", phrasings: Mapping[Lang, Sequence[str]]
+) -> str:
+    """The text of an entry to be finished: its first phrasing in each language stands as its question."""
+    lists = {lang: [wording for wording in phrasings.get(lang, ()) if wording.strip()] for lang in LANGS}
+    questions = {lang: lists[lang][0] if lists[lang] else "" for lang in LANGS}
+    return _ENTRY.format(
+        item=item,
+        expands=f"expands = {_quoted(expands)}\n" if expands else "",
+        related=_quoted(expands) if expands else "",
+        experiment=experiment,
+        metric=metric,
+        **{f"question_{lang}": _quoted(questions[lang]) for lang in LANGS},
+        **{f"phrasings_{lang}": "".join(f"  {_quoted(each)},\n" for each in lists[lang][1:]) for lang in LANGS},
+    )
+
+
+def experiment() -> str:
+    """The text of an experiment that runs and is to be replaced by one's own."""
+    return _EXPERIMENT
+
+
+def write(path: Path, text: str) -> None:
+    """A new file; raises `BadField` where one stands already or none can be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadField(zh=f"{path} 已经存在", en=f"{path} exists already", field="path") from None
+    except OSError as error:
+        raise BadField(
+            zh=f"写不了 {path}：{error.strerror}", en=f"cannot write {path}: {error.strerror}", field="path"
+        ) from error
+
+
+def neat(source: str) -> str:
+    """An entry or subject with one phrasing a line, none twice, no stray space; comments and order stay."""
+    import tomlkit
+
+    document = tomlkit.parse(source)
+    phrasings = document.get("phrasings", {})
+    for lang in LANGS:
+        if lang in phrasings:
+            lines = tomlkit.array()
+            for wording in dict.fromkeys(str(wording).strip() for wording in phrasings[lang]):
+                lines.add_line(wording, indent="  ")
+            lines.add_line(indent="")
+            phrasings[lang] = lines
+    return tomlkit.dumps(document).rstrip("\n") + "\n"
+
+
+def _quoted(word: str | None) -> str:
+    return json.dumps(word or "", ensure_ascii=False)  # a JSON string is a TOML basic string

@@ -1,0 +1,96 @@
+"""numstab gaps: what readers asked and did not get, grouped; drafts of the entries that would answer."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qa_service import drafts
+from qa_service.errors import BadField
+from qa_service.figures import shown
+from qa_service.fronts.terminal import options
+from qa_service.model import Lang
+from qa_service.reading import language
+from qa_service.service import Service
+
+if TYPE_CHECKING:
+    from qa_service.gaps import Gap
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `gaps`."""
+    parser = parsers.add_parser("gaps", help="group the questions that found no answer, and draft entries for them")
+    parser.add_argument("--draft", metavar="FOLDER", help="write a draft of an entry and an experiment for each group")
+    parser.add_argument("--least", default="1", metavar="N", help="only groups of at least N questions")
+    options.add_lang(parser)
+    options.add_json(parser)
+    parser.set_defaults(carry_out=carry_out, no_run=True)
+
+
+def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Reads the store that the settings name; it holds questions only where the operator keeps them."""
+    from qa_service.gaps import gaps
+    from qa_service.store import Store
+
+    least = options.number(arguments.least)
+    if not isinstance(least, int) or least < 1:
+        raise BadField(
+            zh="--least 应当是正整数", en="--least should be a whole number from 1 on", field="--least"
+        )  # fmt: skip
+    store = Store(arguments.settings.store_url)
+    asked = store.unmet()
+    store.close()
+    found = [gap for gap in gaps(asked, service.matcher) if len(gap.questions) >= least]
+    if arguments.draft:
+        for at, gap in enumerate(found, 1):
+            _draft(gap, Path(arguments.draft), at)
+    if arguments.json:
+        options.print_json([_row(gap) for gap in found])
+    else:
+        _show(found, lang, keeps=arguments.settings.keep_questions > 0)
+    return options.DONE
+
+
+def _draft(gap: "Gap", folder: Path, at: int) -> None:
+    nearest = gap.nearest[0].entry
+    slug = f"gap-{at:02d}"
+    text = drafts.entry(
+        item=nearest.item,
+        expands=nearest.expands or nearest.id,
+        experiment=slug.replace("-", "_"),
+        phrasings={
+            lang: [one.question for one in gap.questions if language(one.question) == lang] for lang in ("zh", "en")
+        },
+    )
+    drafts.write(folder / "kb" / f"{slug}.toml", text)
+    drafts.write(folder / "demos" / f"{slug.replace('-', '_')}.py", drafts.experiment())
+
+
+def _row(gap: "Gap") -> dict[str, Any]:
+    return {
+        "questions": [
+            {"question": one.question, "lang": one.lang, "status": one.status, "entry": one.entry,
+             "helpful": one.helpful, "reason": one.reason}
+            for one in gap.questions
+        ],
+        "nearest": [{"entry": match.entry.id, "score": match.score} for match in gap.nearest],
+    }  # fmt: skip
+
+
+def _show(found: list["Gap"], lang: Lang, *, keeps: bool) -> None:
+    from qa_service.fronts.terminal.show import Screen
+
+    screen = Screen(lang)
+    if not found:
+        nothing = {"zh": "没有落空的问题。", "en": "No question went unmet."}[lang]
+        hint = {
+            "zh": "问题没有保存：设 NUMSTAB_KEEP_QUESTIONS=30 可保存 30 天。",
+            "en": "Questions are not kept: NUMSTAB_KEEP_QUESTIONS=30 keeps them for 30 days.",
+        }[lang]
+        screen.say(nothing if keeps else f"{nothing} {hint}")
+        return
+    head = {"zh": ("个数", "典型的问题", "最近的词条", "把握"), "en": ("asked", "typically", "nearest entry", "score")}
+    rows = [
+        (str(len(gap.questions)), gap.typical[:80], gap.nearest[0].entry.id, shown(gap.nearest[0].score, lang, 2))
+        for gap in found
+    ]
+    screen.table(head[lang], rows)

@@ -1,0 +1,112 @@
+"""numstab kb new, lint, fmt: the author's path from a question to a checked entry."""
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qa_service import drafts
+from qa_service.errors import BadField, BadLibrary
+from qa_service.fronts.terminal import options
+from qa_service.lab.signature import read_experiments
+from qa_service.library import Library
+from qa_service.settings import Settings
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `kb` with its three verbs."""
+    verbs = parsers.add_parser("kb", help="write entries: new, lint, fmt").add_subparsers(metavar="VERB", required=True)
+    new = verbs.add_parser("new", help="a draft of an entry, and of an experiment unless there is one already")
+    new.add_argument("id", metavar="ID", help="the new entry's id: lower-case words with hyphens")
+    new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it grows from")
+    new.add_argument("--experiment", metavar="SLUG", help="its experiment (default: a new one named like the entry)")
+    options.add_lang(new)
+    new.set_defaults(settled=_new)
+    for name, about, function in (
+        ("lint", "every problem of the entries, each with file and line", _lint),
+        ("fmt", "one phrasing a line, none twice; comments stay", _fmt),
+    ):
+        verb = verbs.add_parser(name, help=about)
+        verb.add_argument("files", nargs="*", metavar="FILE", help="only these (default: all)")
+        options.add_lang(verb)
+        verb.set_defaults(settled=function)
+
+
+def _new(arguments: Namespace, settings: Settings) -> int:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", arguments.id):
+        raise BadField(
+            zh=f"词条的 id 由小写字母、数字和连字符组成，不能是 {arguments.id!r}",
+            en=f"an entry's id is made of lower-case letters, digits and hyphens, not {arguments.id!r}",
+            field="id",
+        )
+    experiments = read_experiments(settings.demos)
+    source = Library.read(settings.kb, experiments)[arguments.expands]
+    slug = arguments.experiment or arguments.id.replace("-", "_")
+    known = experiments.get(slug)
+    if known is None and arguments.experiment:
+        names = ", ".join(experiments)
+        raise BadField(
+            zh=f"没有名为 {slug!r} 的实验。现有：{names}",
+            en=f"there is no experiment {slug!r}. There are: {names}",
+            field="--experiment",
+        )
+    metric = next(iter(known.metrics)) if known else "last"
+    folder = next(settings.kb.glob(f"*/{source.id}.toml"), settings.kb / f"{source.id}.toml").parent
+    text = drafts.entry(item=source.item, expands=source.id, experiment=slug, metric=metric, phrasings={})
+    written = [folder / f"{arguments.id}.toml"]
+    drafts.write(written[0], text)
+    if known is None:
+        written.append(settings.demos / f"{slug}.py")
+        drafts.write(written[1], drafts.experiment())
+    for path in written:
+        options.say(path)
+    return options.DONE
+
+
+def _lint(arguments: Namespace, settings: Settings) -> int:
+    wanted = _files(arguments.files, settings)
+    try:
+        library = Library.read(settings.kb, read_experiments(settings.demos))
+    except BadLibrary as broken:
+        problems = [problem for problem in broken.problems if _concerns(problem, wanted)]
+        for problem in problems:
+            options.say(problem)
+        return options.UNSURE if problems else options.DONE
+    owners: dict[str, str] = {}
+    twice = [
+        f"{entry.id}: {wording!r} / {owners[wording.lower()]}"
+        for entry in library.values()
+        for lang in ("zh", "en")
+        for wording in entry.phrasings[lang]
+        if owners.setdefault(wording.lower(), entry.id) != entry.id
+    ]
+    for line in twice:
+        options.say(line)
+    return options.UNSURE if twice else options.DONE
+
+
+def _fmt(arguments: Namespace, settings: Settings) -> int:
+    for path in _files(arguments.files, settings):
+        source = path.read_text("utf-8")
+        try:
+            neat = drafts.neat(source)
+        except ValueError as error:  # no TOML; lint says where
+            raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
+        if neat != source:
+            path.write_text(neat, "utf-8")
+            options.say(path)
+    return options.DONE
+
+
+def _files(names: Sequence[str], settings: Settings) -> list[Path]:
+    paths = [Path(name) for name in names] or sorted(settings.kb.rglob("*.toml"))
+    for path in paths:
+        if not path.is_file():
+            raise BadField(zh=f"没有文件 {path}", en=f"there is no file {path}", field="FILE")
+    return paths
+
+
+def _concerns(problem: str, wanted: Sequence[Path]) -> bool:
+    named = re.match(r"(.*\.toml):\d+:", problem)
+    return named is None or any(Path(named[1]).resolve() == path.resolve() for path in wanted)

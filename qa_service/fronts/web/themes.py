@@ -1,0 +1,28 @@
+"""The index by subject: which items of the lecture speak of what. An item may stand under several themes."""
+
+from dataclasses import dataclass
+
+from qa_service.model import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """A heading of the index, and the items under it."""
+
+    slug: str
+    name: Text
+    items: tuple[int, ...]
+
+
+THEMES = (
+    Theme("nan-and-inf", Text("nan 与 inf", "nan and inf"), (1, 4)),
+    Theme("precision", Text("浮点精度与混合精度", "Floating point and mixed precision"), (16, 9)),
+    Theme("gradients", Text("梯度消失与爆炸", "Vanishing and exploding gradients"), (6, 7, 8, 9)),
+    Theme("initialisation", Text("权重初始化", "Initialisation"), (11, 12)),
+    Theme("normalisation", Text("归一化与协变量偏移", "Normalisation and covariate shift"), (10, 15)),
+    Theme("accuracy", Text("准确率卡住", "Accuracy that is stuck"), (3,)),
+    Theme("loss-surface", Text("损失曲面", "The loss surface"), (13,)),
+    Theme("statistics", Text("独立同分布", "Independent and identically distributed"), (14,)),
+    Theme("expressivity", Text("ReLU 能拟合什么", "What ReLU networks can fit"), (2, 5)),
+    Theme("mathematics", Text("要学哪些数学", "Which mathematics to learn"), (5,)),
+)

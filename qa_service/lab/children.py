@@ -1,0 +1,90 @@
+"""Children forked ahead of need: each waits on its pipe for one job, does it, and is gone."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from qa_service.lab.worker import job, work
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process that has torch imported and nothing done, and our end of its pipe."""
+
+    process: ForkServerProcess
+    pipe: Connection
+
+    def set_to_work(self, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
+        """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
+        with suppress(BrokenPipeError):
+            self.pipe.send_bytes(job(path, params, seed, deadline, mebibytes))
+
+    def exit_code(self) -> int | None:
+        """Negative for a signal, once it has had a moment to end."""
+        self.process.join(0.5)
+        return self.process.exitcode
+
+    def end(self) -> None:
+        """Kills it and whatever it has forked."""
+        self.pipe.close()
+        if self.process.pid is None:
+            return
+        for kill in (os.killpg, os.kill):  # the group first: a demo may have forked
+            with suppress(ProcessLookupError, PermissionError):
+                kill(self.process.pid, signal.SIGKILL)
+        self.process.join(1.0)
+        with suppress(ValueError):  # still dying: its descriptor is freed later
+            self.process.close()
+
+
+class Children:
+    """Keeps `idle` of them waiting; may be used from several threads."""
+
+    def __init__(self, context: ForkServerContext, idle: int) -> None:
+        self._context = context
+        self._idle = idle
+        self._waiting: deque[Child] = deque()
+        self._short = threading.Event()
+        self._filling: threading.Thread | None = None
+
+    def take(self) -> Child:
+        """One that waits already, else a new one."""
+        self.refill()
+        while True:
+            try:
+                child = self._waiting.popleft()
+            except IndexError:
+                return self._fork()
+            if child.process.is_alive():
+                return child
+            child.end()
+
+    def refill(self) -> None:
+        """Has the missing ones forked, in a thread of its own: nobody waits for a successor."""
+        self._short.set()
+        if self._idle and self._filling is None:
+            self._filling = threading.Thread(target=self._keep_filled, daemon=True, name="children")
+            self._filling.start()
+
+    def _keep_filled(self) -> None:
+        while self._short.wait():
+            self._short.clear()
+            while len(self._waiting) < self._idle:
+                try:
+                    self._waiting.append(self._fork())
+                except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
+                    break
+
+    def _fork(self) -> Child:
+        here, there = self._context.Pipe(duplex=True)
+        process = self._context.Process(target=work, args=(there,), daemon=True)
+        process.start()
+        there.close()
+        return Child(process, here)

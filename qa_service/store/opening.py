@@ -1,0 +1,58 @@
+"""A store opened: SQLite in WAL mode or PostgreSQL, brought up to date by whoever comes first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+
+_PATIENCE = 5000  # milliseconds to wait for another writer
+_LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
+
+
+def opened(url: str) -> Engine:
+    """An engine whose tables are those of `tables`; raises SQLAlchemyError where there is none to be had."""
+    engine = create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _settle)
+    with _alone(engine) as connection:
+        _upgrade(connection)
+    return engine
+
+
+def _settle(connection: Any, _record: Any) -> None:
+    """Readers do not wait for writers; what was acknowledged is on disk."""
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_PATIENCE}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other process has at the same time: two workers may start at once on one store."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("BEGIN IMMEDIATE"))
+            try:
+                yield connection
+            except BaseException:
+                connection.execute(text("ROLLBACK"))
+                raise
+            connection.execute(text("COMMIT"))
+        return
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        yield connection
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "qa_service:store/migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,36 @@
+"""The tables of the store; what they once were, and how they became this, stands in migrations/."""
+
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+FEEDBACK = Table(
+    "feedback",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("answer_id", String(26), nullable=False, index=True),
+    Column("helpful", Boolean, nullable=False),
+    Column("reason", String(2000)),
+)
+QUESTIONS = Table(
+    "questions",
+    METADATA,
+    Column("answer_id", String(26), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, index=True),
+    Column("question", Text, nullable=False),
+    Column("lang", String(2), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("entry", String(120)),
+    Column("confidence", Float, nullable=False),
+)
+"""Only where the operator keeps questions, and only for as long."""
+ASKED = Table(
+    "asked",
+    METADATA,
+    Column("day", Date, primary_key=True),
+    Column("entry", String(120), primary_key=True),
+    Column("status", String(20), primary_key=True),
+    Column("lang", String(2), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+"""How often what was asked, by day; no word of any question. The entry is empty where none answered."""

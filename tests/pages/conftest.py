@@ -1,0 +1,106 @@
+"""A server as a reader starts it, and the system's Chromium; a page that is visited loads from its origin only."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from browsing import PATIENCE, ROOT
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
+    """`numstab serve` as a reader starts it, on a port of its own; yields its address."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    set_ = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "30"}
+    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=ROOT, env=os.environ | set_, stdout=log, stderr=log) as server,
+    ):
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while not ready(address):
+            if server.poll() is not None or time.monotonic() > deadline:
+                server.kill()
+                pytest.fail((folder / "log").read_text())
+            time.sleep(0.2)
+        yield address
+        server.terminate()
+
+
+def ready(address: str) -> bool:
+    """Whether the server says that it has warmed up."""
+    try:
+        return httpx.get(f"{address}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium; scripts/browser.sh says how to get one."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium")
+        pytest.skip("no Chromium; see scripts/browser.sh")
+    playwright: Playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Opens a page. At the end: no request left our origin, and the console stayed silent but for what is expected."""
+    silent, open_ = [], []
+
+    def open_page(path: str, *, expected: str = "nothing", **context: Any) -> Page:
+        context = {"viewport": {"width": 1280, "height": 900}, "locale": "zh-CN"} | context
+        page = chromium.new_context(base_url=live_server, **context).new_page()
+        page.set_default_timeout(PATIENCE)
+
+        def note(what: str) -> None:
+            if not re.search(expected, what):
+                silent.append(what)
+
+        page.on("console", lambda said: note(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on("request", lambda sent: None if sent.url.startswith((live_server, "data:")) else note(sent.url))
+        open_.append(page)
+        page.goto(path)
+        return page
+
+    yield open_page
+    keep(open_, request.node.name)
+    for page in open_:
+        page.context.close()
+    assert silent == []
+
+
+def keep(pages: list[Page], name: str) -> None:
+    """Pictures for people, where CI collects them."""
+    if (ROOT / "ci-output").is_dir():
+        for at, page in enumerate(pages):
+            page.screenshot(path=ROOT / "ci-output" / f"{re.sub(r'[^a-z0-9]+', '-', name)}-{at}.png", full_page=True)
+
+
+@pytest.fixture(scope="session")
+def client(live_server: str) -> Iterator[httpx.Client]:
+    """Plain HTTP to the same server."""
+    with httpx.Client(base_url=live_server, timeout=60) as http:
+        yield http

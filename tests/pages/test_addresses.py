@@ -1,0 +1,126 @@
+"""What the server says at each address of the page."""
+
+import re
+
+import httpx
+import pytest
+from browsing import ROOT
+
+from qa_service.fronts.web import labels
+from qa_service.model import LANGS
+from qa_service.service import Service
+
+
+@pytest.mark.parametrize(
+    ("query", "accepts", "lang"),
+    [
+        ("", "", "zh-CN"),
+        ("", "en-GB,en;q=0.9,zh;q=0.5", "en"),
+        ("", "fr,zh-TW;q=0.8,en;q=0.5", "zh-CN"),
+        ("?lang=en", "zh", "en"),
+        ("?lang=zh", "en", "zh-CN"),
+    ],
+)
+def test_the_language_is_asked_for_then_the_browsers_then_chinese(
+    client: httpx.Client, query: str, accepts: str, lang: str
+) -> None:
+    page = client.get(f"/entries{query}", headers={"Accept-Language": accepts})
+    assert f'<html lang="{lang}">' in page.text
+
+
+@pytest.mark.parametrize("path", ["/", "/entries", "/entries/nan-and-inf"])
+def test_an_unknown_language_is_refused_in_both(client: httpx.Client, path: str) -> None:
+    page = client.get(path, params={"lang": "<script>"})
+    assert page.status_code == 422
+    assert all(labels.LABELS["bad_lang"][lang] in page.text for lang in LANGS)
+    assert "<script>" not in page.text.replace('<script type="application/json"', "")
+
+
+def test_an_unknown_entry_is_a_page_in_the_readers_language(client: httpx.Client) -> None:
+    page = client.get("/entries/<b>nope", params={"lang": "en"})
+    assert page.status_code == 404
+    assert "There is no" in page.text or "there is no entry" in page.text
+    assert "<b>" not in page.text
+
+
+def test_pages_allow_nothing_from_elsewhere(client: httpx.Client) -> None:
+    """The policy forbids inline scripts; no page has one, and no asset names another origin."""
+    policy = client.get("/").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    for path in ("/", "/entries", "/entries/nan-and-inf", "/experiments", "/experiments/quad_gd"):
+        page = client.get(path).text
+        assert not re.search(r"<script(?![^>]*(?:src=\"/|application/json))", page)
+        assert not re.search(r"\son[a-z]+=|(?:src|href)=\"(?:https?:)?//", page)
+    for asset in (ROOT / "qa_service/fronts/web/static").iterdir():
+        text = asset.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|@import|url\(", text), asset.name
+
+
+def test_assets_are_those_in_the_folder_and_nothing_else(client: httpx.Client) -> None:
+    folder = ROOT / "qa_service/fronts/web/static"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 60_000
+    for path in folder.iterdir():
+        sent = client.get(f"/static/{path.name}")
+        assert sent.content == path.read_bytes()
+        again = client.get(f"/static/{path.name}", headers={"If-None-Match": sent.headers["etag"]})
+        assert again.status_code == 304
+    for path in ("../routes.py", "%2e%2e/routes.py", "..%2froutes.py", "%2fetc%2fpasswd", "nope.js", ""):
+        assert client.get(f"/static/{path}").status_code == 404
+
+
+def test_the_stream_carries_html_beside_what_the_api_sends(client: httpx.Client) -> None:
+    """Same events, same errors."""
+    body = {"question": "", "entry": "multiply-vs-add", "lang": "en"}
+    text = client.post("/page/ask", json=body).text
+    names = re.findall(r"^event: (\w+)", text, re.MULTILINE)
+    assert names[0] == "answer"
+    assert names[-1] == "done"
+    assert text.count('"answer_html"') == 2
+    refused = client.post("/page/ask", json={"question": "", "lang": "zh"})
+    assert refused.status_code == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert "问题是空的" in refused.json()["detail"]
+
+
+def test_every_entry_has_a_twin_in_markdown(client: httpx.Client, service: Service) -> None:
+    """The same text without a page around it, in the language asked for; robots and sitemaps find everything."""
+    for lang in LANGS:
+        twin = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
+        assert twin.headers["content-type"] == "text/markdown; charset=utf-8"
+        assert twin.text.startswith(f"# {service.library['multiply-vs-add'].question[lang]}")
+        assert "pow_vs_sum(n=100, x=1.5" in twin.text
+    assert client.get("/entries/nope.md").status_code == 404
+    sitemap, llms = client.get("/sitemap.xml").text, client.get("/llms.txt").text
+    for entry in service.library:
+        assert f"/entries/{entry}</loc>" in sitemap
+        assert f"/entries/{entry}.md?lang=en" in llms
+    for slug in service.lab.experiments:
+        assert f"/experiments/{slug}</loc>" in sitemap
+    assert "sitemap.xml" in client.get("/robots.txt").text
+
+
+def test_a_playground_refuses_what_its_experiment_does_not_take(client: httpx.Client) -> None:
+    """A page in the reader's language, as for an entry."""
+    for path, status in (("nope", 404), ("pow_vs_sum?n=0", 422), ("pow_vs_sum?m=3", 422), ("pow_vs_sum?seed=x", 422)):
+        page = client.get(f"/experiments/{path}", headers={"Accept-Language": "en"})
+        assert page.status_code == status, path
+        assert "text/html" in page.headers["content-type"]
+    assert client.get("/experiments/pow_vs_sum?n=7&x=inf&seed=3").status_code == 200
+    for wrong in ({}, {"experiment": "nope"}, {"experiment": "pow_vs_sum", "params": {"n": 0}}, [1]):
+        assert client.post("/page/run", json=wrong).status_code in (404, 422)
+
+
+def test_the_page_is_small_before_the_first_question(client: httpx.Client) -> None:
+    """Less than 150 kB: charts are loaded when the first is drawn."""
+    page = client.get("/?lang=zh").text
+    loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
+    scripts = {path for path in loaded if path.endswith(".js")}
+    while scripts:
+        text = client.get(scripts.pop()).text
+        more = {f"/static/{name}" for name in re.findall(r'^import [^"]*"\./([^"]+)"', text, re.MULTILINE)} - loaded
+        loaded |= more
+        scripts |= more
+    assert "/static/card.js" in loaded
+    assert "/static/vega.js" not in loaded
+    assert len(page.encode()) + sum(len(client.get(path).content) for path in loaded) < 150_000

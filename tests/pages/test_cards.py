@@ -1,0 +1,64 @@
+"""Evidence cards in a real browser: every parameter under one's fingers."""
+
+import re
+from collections.abc import Callable
+
+from browsing import ASKED, ask
+from playwright.sync_api import Page, expect
+
+from qa_service.fronts.web import labels
+
+
+def test_changed_parameters_are_measured_again_and_the_entrys_can_be_restored(visit: Callable[..., Page]) -> None:
+    """Only that card runs; the text follows its numbers; a claim that is no longer visible says so."""
+    page = visit("/?lang=en")
+    ask(page, ASKED["en"])
+    first, second = page.locator(".card").all()
+    second.evaluate("element => element.dataset.untouched = element.innerHTML.length")
+    first.locator("[name=x]").fill("0.9")
+    first.locator(".run").click()
+    expect(first.locator(".invisible")).to_contain_text(labels.LABELS["not_visible"].en)
+    expect(first.locator(".verdict").first).to_have_text("fails")
+    expect(page.locator('.prose [data-of="powers.x"]').first).to_have_text("0.9")
+    expect(page.locator('.prose [data-of="powers.product"]').first).to_contain_text("×10⁻⁵")
+    assert second.evaluate("element => element.dataset.untouched == element.innerHTML.length")
+    first.locator(".restore").click()
+    expect(first.locator(".verdict").first).to_have_text("holds")
+    expect(first.locator("[name=x]")).to_have_value("1.5")
+    expect(first.locator(".invisible")).to_have_count(0)
+    expect(first.locator(".chart svg")).to_be_visible()
+
+
+def test_inf_and_nan_can_be_typed_and_are_shown_as_words(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh")
+    ask(page, ASKED["zh"])
+    card = page.locator(".card").first
+    card.locator("[name=x]").fill("nan")
+    card.locator("[name=x]").press("Enter")
+    expect(card.locator(".against .nan").first).to_have_text("nan")
+    expect(card.locator("[name=x]")).to_have_value("nan")
+    card.locator("[name=x]").fill("-inf")
+    card.locator("[name=x]").press("Enter")
+    expect(card.locator(".metrics .inf").first).to_have_text(re.compile("-?inf"))
+
+
+def test_the_die_rolls_another_seed(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh")
+    ask(page, ASKED["zh"])
+    card = page.locator(".card").last
+    before = card.locator("dl.receipt dd").first.text_content()
+    card.locator(".die").click()
+    expect(card.locator("dl.receipt dd").first).not_to_have_text(str(before))
+    assert card.locator("[name=seed]").input_value() == card.locator("dl.receipt dd").first.text_content()
+
+
+def test_a_refused_parameter_is_marked_and_explained(visit: Callable[..., Page]) -> None:
+    """The card keeps what it showed; the service's sentence stands beside the input it is about."""
+    page = visit("/?lang=zh", expected="422")
+    ask(page, ASKED["zh"])
+    card = page.locator(".card").first
+    card.locator("[name=n]").fill("0")
+    card.locator(".run").click()
+    expect(card.locator(".wrong")).to_contain_text("1 到 10000")
+    expect(card.locator("[name=n]")).to_have_attribute("aria-invalid", "true")
+    expect(card.locator(".verdict").first).to_have_text("成立")

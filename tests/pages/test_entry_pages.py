@@ -1,0 +1,34 @@
+"""Entries and experiments on pages of their own."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+
+def test_an_entrys_page_measures_and_fills_its_text(visit: Callable[..., Page]) -> None:
+    page = visit("/entries/multiply-vs-add?lang=en")
+    product = page.locator('[data-of="powers.product"]').first
+    expect(product).to_have_text("…")
+    page.locator("#run-all").click()
+    expect(product).to_have_text("4.0656×10¹⁷")
+    expect(page.locator(".card").last.locator(".verdict").first).to_have_text("holds")
+    assert "…" not in page.locator(".prose .measured").all_inner_texts()
+
+
+def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page]) -> None:
+    """Question, the lecture's words as the lecture's, answer, claims, source, references, related, phrasings."""
+    page = visit("/entries/multiply-vs-add?lang=zh", java_script_enabled=False)
+    main = page.locator("main")
+    for said in (
+        "为什么乘法变加法会让训练更稳定？",
+        "讲座答",
+        "连乘的结果超过一百万",
+        "Deep residual learning",
+        "接着看",
+    ):
+        expect(main).to_contain_text(said)
+    expect(main.locator(".phrasings li").first).to_have_text("为什么乘法变加法会让训练更稳定？")
+    expect(page.locator("#run-all")).to_be_hidden()
+    expect(page.locator(".run").first).to_be_hidden()
+    page.locator(".source summary").first.click()
+    expect(page.locator(".source pre").first).to_contain_text("def run(")

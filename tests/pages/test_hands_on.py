@@ -1,0 +1,203 @@
+"""What a reader can do with an experiment: sliders, guesses, bits, files, a playground, a link that repeats it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from browsing import ASKED, ask, complete
+from playwright.sync_api import Page, expect
+
+from qa_service.fronts.web import labels
+from qa_service.model import LANGS, Lang
+
+
+def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page]) -> None:
+    """Logarithmic from 1 to 10000: the middle is 100, the end 10000; what it replaces is not waited for."""
+    page = visit("/experiments/pow_vs_sum?lang=en&n=30")
+    card = page.locator(".card")
+    expect(card.locator(".chart svg")).to_be_visible()
+    slider = card.locator("input[type=range][data-for=n]")
+    assert 300 < int(slider.input_value()) < 450
+    slider.fill("1000")
+    expect(card.locator("[name=n]")).to_have_value("10000")
+    expect(card.locator(".metrics .inf").first).to_have_text("inf")
+    slider.fill("500")
+    expect(card.locator("[name=n]")).to_have_value("100")
+    expect(card.locator(".metrics td").first).to_have_text("4.0656×10¹⁷")
+
+
+def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page]) -> None:
+    """Parameters and seed stand in it, and a reload gives the same numbers to the last digit."""
+    page = visit("/experiments/init_gain?lang=en&layers=7")
+    numbers = page.locator(".card .metrics td")
+    expect(page.locator(".card .chart svg")).to_be_visible()
+    page.locator(".card .die").click()
+    expect(page).to_have_url(re.compile(r"seed=[1-9]"))
+    expect(page.locator(".card .state.ran")).to_be_visible()
+    shown = numbers.all_inner_texts()
+    page.reload()
+    expect(page.locator(".card .chart svg")).to_be_visible()
+    assert numbers.all_inner_texts() == shown
+    assert "layers=7" in page.url
+
+
+def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
+    """Nothing that was measured is to be seen before; then the guess stands beside it."""
+    page = visit("/?lang=en")
+    page.locator("[data-pref=predict]").click()
+    expect(page.locator("[data-pref=predict]")).to_have_attribute("aria-pressed", "true")
+    page.locator("#question").fill(ASKED["en"])
+    page.keyboard.press("Enter")
+    guess = page.locator(".guess").first
+    expect(guess).to_be_visible()
+    card = page.locator(".card").first
+    expect(card.locator(".claims")).to_be_hidden()
+    expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("…")
+    guess.locator("input").fill("150")
+    guess.locator("button.primary").click()
+    expect(card.locator(".guessed")).to_have_text("You guessed 150; measured: 4.0656×10¹⁷.")
+    expect(card.locator(".claims")).to_be_visible()
+    expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
+    page.locator(".guess .give-up").first.click()
+    expect(page.locator(".covered")).to_have_count(0)
+
+
+def test_bits_can_be_touched(visit: Callable[..., Page]) -> None:
+    """0.1 in three formats; the sign bit makes it negative, an exponent of ones inf."""
+    page = visit("/experiments/pow_vs_sum?lang=en&x=0.1&n=20")
+    page.locator("details:has(.bits) summary").click()
+    rows = {dtype: page.locator(f".bits [data-dtype={dtype}]") for dtype in ("float32", "bfloat16", "float16")}
+    for dtype, stored in (
+        ("float32", "0.10000000149011612"),
+        ("bfloat16", "0.10009765625"),
+        ("float16", "0.0999755859375"),
+    ):
+        expect(rows[dtype].locator("output")).to_have_text(stored)
+        assert rows[dtype].locator("button").count() == (32 if dtype == "float32" else 16)
+    rows["float16"].locator("button").first.click()
+    expect(page.locator(".bits input")).to_have_value("-0.0999755859375")
+    page.locator(".bits input").fill("70000")
+    expect(rows["float16"].locator("output")).to_have_text("inf")
+    expect(rows["bfloat16"].locator("output")).to_have_text("70144")
+    page.locator(".bits input").fill("nan")
+    expect(rows["float32"].locator("output")).to_have_text("nan")
+
+
+def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], tmp_path: Path) -> None:
+    """SVG with its text as text, PNG, rows as CSV with inf as a word."""
+    page = visit("/experiments/pow_vs_sum?lang=en&n=300")
+    expect(page.locator(".card .chart svg")).to_be_visible()
+    saved = {}
+    for kind in ("svg", "png", "csv"):
+        with page.expect_download() as download:
+            page.locator(f"[data-save={kind}]").click()
+        download.value.save_as(tmp_path / kind)
+        assert download.value.suggested_filename == f"pow_vs_sum.{kind}"
+        saved[kind] = (tmp_path / kind).read_bytes()
+    assert b"<svg" in saved["svg"]
+    assert saved["png"].startswith(b"\x89PNG")
+    lines = saved["csv"].decode().splitlines()
+    assert lines[0] == "step,product,sum"
+    assert lines[-1] == "300,Infinity,450"
+
+
+def test_a_chart_has_words(visit: Callable[..., Page]) -> None:
+    page = visit("/experiments/pow_vs_sum?lang=en&n=300")
+    expect(page.locator(".chart svg")).to_be_visible()
+    said = page.locator(".chart").get_attribute("aria-label")
+    assert said is not None
+    assert "product: from 1.5 to inf" in said
+    assert "first inf at step 219" in said
+
+
+def test_code_can_be_copied(visit: Callable[..., Page]) -> None:
+    page = visit("/entries/multiply-vs-add?lang=en", permissions=["clipboard-read", "clipboard-write"])
+    page.locator(".prose .copy").first.click()
+    expect(page.locator(".prose .copy").first).to_have_text(labels.LABELS["copied"].en)
+    assert "class Block(torch.nn.Module)" in page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lang) -> None:
+    """Refused by the service: its sentence instead of thanks, and what was written stays."""
+    page = visit(f"/?lang={lang}", expected="503")
+    ask(page, ASKED[lang])
+    form = page.locator(".feedback")
+    page.route(
+        "**/api/v1/feedback",
+        lambda route: route.fulfill(status=503, body=json.dumps({"detail": "full"}), content_type="application/json"),
+    )
+    form.locator("[value=no]").click()
+    form.locator("textarea").fill("too short")
+    form.locator("[type=submit]").click()
+    expect(form.locator("output")).to_have_text("full")
+    expect(form.locator("textarea")).to_have_value("too short")
+    page.unroute("**/api/v1/feedback")
+    form.locator("[type=submit]").click()
+    expect(form.locator("output")).to_have_text(labels.LABELS["thanks"][lang])
+
+
+def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], tmp_path: Path) -> None:
+    """Listed, saved as a file with the answers, cleared when the reader says so."""
+    page = visit("/?lang=en")
+    ask(page, ASKED["en"])
+    ask(page, "and with 0.9?")
+    page.goto("/?lang=en")
+    page.locator("#past summary").click()
+    expect(page.locator("#past li")).to_have_text(["and with 0.9?", ASKED["en"]])
+    with page.expect_download() as download:
+        page.locator("#past .export").click()
+    download.value.save_as(tmp_path / "past.md")
+    assert "4.0656×10¹⁷" in (tmp_path / "past.md").read_text("utf-8")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("#past .clear").click()
+    expect(page.locator("#past")).to_be_hidden()
+
+
+def test_back_and_forward_show_the_turns(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=en")
+    ask(page, ASKED["en"])
+    ask(page, "What about 300 factors of 0.5?")
+    assert "0.5" in page.url
+    page.go_back()
+    assert "1.5" in page.url
+    expect(page.locator(".asked").first).to_be_in_viewport()
+    page.go_forward()
+    expect(page.locator(".asked").last).to_be_in_viewport()
+
+
+def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh")
+    ask(page, "200 个 0.9 连乘会怎样？")
+    page.locator(".edit").click()
+    expect(page.locator("#question")).to_have_value("200 个 0.9 连乘会怎样？")
+    page.locator("#question").fill("20 个 0.9 连乘会怎样？")
+    page.keyboard.press("Enter")
+    complete(page)
+    expect(page.locator(".turn").last.locator(".card [name=n]").first).to_have_value("20")
+
+
+def test_large_type_stays_chosen(visit: Callable[..., Page]) -> None:
+    page = visit("/entries?lang=zh")
+    small = page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")
+    page.locator("[data-pref=large]").click()
+    page.reload()
+    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page]) -> None:
+    page = visit("/entries?lang=en")
+    shown = page.locator(".found li:not([data-item]):visible")
+    everything = shown.count()
+    page.locator("#find").fill("residual")
+    expect(page.locator('.found a[href^="/entries/multiply-vs-add"]')).to_be_visible()
+    assert 0 < shown.count() < everything
+    page.locator("#find").fill("zebra")
+    expect(page.locator(".nothing")).to_be_visible()
+    page.locator("#find").fill("")
+    page.locator(".themes a", has_text="Initialisation").click()
+    expect(page.locator('.found a[href^="/entries/best-init"]')).to_be_visible()
+    expect(page.locator('.found a[href^="/entries/loss-surface"]')).to_be_hidden()

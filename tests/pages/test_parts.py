@@ -1,0 +1,92 @@
+"""The parts of the page without a browser."""
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qa_service.fronts.web import bundle, labels, markup, render
+from qa_service.model import LANGS, Lang, Request
+from qa_service.service import Service
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[x](javascript:alert(1))",
+    "![x](https://elsewhere.example/x.png)",
+    r"\(\text{<script>alert(1)</script>}\)",
+    r"\(\text{&lt;script&gt;alert(1)&lt;/script&gt;}\)",
+    r"\(\href{javascript:alert(1)}{x}\)",
+    r"$$\text{</math><img src=x onerror=alert(1)>}$$",
+    r"\(\frac{<svg onload=alert(1)>\)",
+    "```\n</code></pre><script>alert(1)</script>\n```",
+    "| <iframe src=//x> |\n|---|\n| <style>*{}</style> |",
+    '\ue000measured:a.b\ue001<script>\ue002 \ue000measured:" onclick="x\ue0011\ue002',
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markup_cannot_become_script(text: str) -> None:
+    """No element but those we list, no attribute that acts, no address but the web's."""
+    html = markup.to_html(text)
+    assert not re.search(r"<(?:script|img|svg|iframe|style|/math><img)", html)
+    assert not re.search(r"<[^>]*(?:\son\w+=|javascript:)", html)
+
+
+def test_a_lone_dollar_is_money() -> None:
+    html = markup.to_html(r"from $5 to $6, and \(a\le b\)")
+    assert html.count("<math") == 1
+    assert "$5 to $6" in html
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_every_entry_becomes_html_without_leftovers(service: Service, lang: Lang) -> None:
+    """No formula, emphasis or placeholder stays as it was written."""
+    for entry in service.library.values():
+        html = str(render.entry(entry, [], service.lab.experiments, lang)["text"])
+        prose = re.sub(r"<pre.*?</pre>", "", html, flags=re.DOTALL)
+        assert not re.search(r"\*\*|\\\(|\$\$|\[\[|[\ue000-\ue002]|<code>\\", prose), entry.id
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_every_example_has_an_answer_in_its_language(service: Service, lang: Lang) -> None:
+    for example in labels.EXAMPLES[lang]:
+        answer = service.ask(Request(question=example))
+        assert (answer.status.value, answer.lang) == ("answered", lang), example
+
+
+def test_the_chart_bundle_is_built_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a build that fails leaves nothing behind: the next request builds again."""
+    built = []
+
+    def run(*_: Any, **__: Any) -> subprocess.CompletedProcess[bytes]:
+        built.append(1)
+        time.sleep(0.05)
+        if len(built) == 1:
+            raise subprocess.CalledProcessError(1, "build")
+        return subprocess.CompletedProcess([], 0, b"script")
+
+    monkeypatch.setattr(bundle.subprocess, "run", run)
+    with pytest.raises(subprocess.CalledProcessError):
+        bundle.vega_bundle(tmp_path)
+    readers = [threading.Thread(target=bundle.vega_bundle, args=(tmp_path,)) for _ in range(5)]
+    with started(readers):
+        assert bundle.vega_bundle(tmp_path).read_bytes() == b"script"
+    assert len(built) == 2
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@contextmanager
+def started(threads: list[threading.Thread]) -> Iterator[None]:
+    """Threads that run meanwhile."""
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join()
