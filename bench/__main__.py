@@ -2,11 +2,12 @@
 
 import sys
 
-from bench import asking, indexing, matching, running
+from bench import asking, experiments, indexing, matching, running
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
     "run": running.isolation,
+    "experiments": experiments.cost,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
     "index": indexing.sizes,

@@ -19,7 +19,7 @@ def isolation() -> None:
     ahead = Lab(shipped("demos"), warm=SERVER, idle=2)
     experiment = lab.experiment(SLUG)
     params = complete(experiment, {})
-    demo = _load(experiment.path)
+    demo = load(experiment.path)
 
     def here() -> None:
         for _ in demo.run(**params):
@@ -41,7 +41,8 @@ def isolation() -> None:
     )
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
+    """The experiment at `path` as a module."""
     spec = importlib.util.spec_from_file_location("demo", path)
     assert spec
     assert spec.loader

@@ -2,10 +2,10 @@
 
 `n` copies of `x` are added one by one in `dtype`, rounding after every addition. A running sum s stops at the smallest
 power of two 2^e with |x| ≤ ulp(2^e)/2 = 2^(e−p), p being the bits of the significand: from there on s + x rounds back
-to s. Beside it, the same terms are added by Kahan's compensated summation (all in `dtype`), pairwise (in `dtype`),
-in a float32 accumulator, and by torch.sum. Relative errors are against n·x in float64; nothing is random.
-Source: Higham 2002, Accuracy and Stability of Numerical Algorithms; Kahan 1965, Further remarks on reducing
-truncation errors, CACM 8.
+to s. Beside it, the same terms are added by Kahan's compensated summation (all in `dtype`), pairwise (in `dtype`), in a
+float32 accumulator, by torch.sum, and by torch.dot with a vector of ones. Relative errors are against n·x in float64;
+nothing is random. Source: Higham 2002, Accuracy and Stability of Numerical Algorithms; Kahan 1965, Further remarks on
+reducing truncation errors, CACM 8.
 """
 
 import math
@@ -38,11 +38,13 @@ METRICS = {
     "pairwise_sum": {"zh": "两两求和", "en": "pairwise sum"},
     "float32_sum": {"zh": "float32 累加器的和", "en": "sum in a float32 accumulator"},
     "torch_sum": {"zh": "torch.sum 的结果", "en": "torch.sum"},
+    "torch_dot": {"zh": "torch.dot（与全 1 向量的点积）", "en": "torch.dot with a vector of ones"},
     "rel_err_running": {"zh": "逐个累加的相对误差", "en": "relative error one by one"},
     "rel_err_kahan": {"zh": "Kahan 求和的相对误差", "en": "relative error of Kahan"},
     "rel_err_pairwise": {"zh": "两两求和的相对误差", "en": "relative error of pairwise"},
     "rel_err_float32": {"zh": "float32 累加器的相对误差", "en": "relative error of the float32 accumulator"},
     "rel_err_torch": {"zh": "torch.sum 的相对误差", "en": "relative error of torch.sum"},
+    "rel_err_dot": {"zh": "torch.dot 的相对误差", "en": "relative error of torch.dot"},
 }
 CHART = {
     "transform": [{"fold": ["running", "kahan", "float32"], "as": ["series", "value"]}],
@@ -86,6 +88,7 @@ def run(
         "torch": copies.sum().item(),
     }
     theory = stall_in_theory(term)
+    dot = torch.dot(copies, torch.ones_like(copies)).item()
     return (
         {
             "stored_term": term.item(),
@@ -93,6 +96,8 @@ def run(
             "stagnates_after_n_terms": stagnates,
             "theory_stall": theory,
             "stall_over_theory": running.item() / theory if theory and stagnates else None,
+            "torch_dot": dot,
+            "rel_err_dot": relative_error(dot, n * x),
         }
         | {f"{name}_sum": value for name, value in sums.items()}
         | {f"rel_err_{name}": relative_error(value, n * x) for name, value in sums.items()}

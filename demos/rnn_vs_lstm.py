@@ -6,7 +6,7 @@ a gradient of 1e-100 is seen as what it is, not as 0.
 - rnn_orthogonal: h ← tanh(hW + xU), W a random orthogonal matrix × rho, U with standard deviation 0.1/√inputs.
 - rnn: the same equation, W and U uniform in ±1/√hidden, as in the LSTMs below (the fair comparison).
 - lstm: c ← f⊙c + i⊙g, h ← o⊙tanh(c), f, i, o sigmoid gates; weights and biases uniform in ±1/√hidden. States are c.
-- lstm_bias: the same weights, but the forget gate's bias is `forget_bias`.
+- lstm_bias: the same weights, but the forget gate's bias is `forget_bias`. Both LSTMs' recurrent weights are × w_scale.
 The path through c alone is measured on lstm_bias with h cut out of the gates' graph (h_path="cut"): there
 ∂c_n/∂c_0 = ∏ f_t exactly. input_gate="exp" replaces the sigmoid of i by exp, as xLSTM does.
 Theory: at most rho^n for rnn_orthogonal; about sigmoid(forget_bias)^n for the cell path alone.
@@ -28,6 +28,7 @@ PARAMS = {
     "forget_bias": {"zh": "遗忘门偏置", "en": "forget-gate bias", "ge": -100, "le": 100},
     "rho": {"zh": "正交 RNN 的谱半径", "en": "spectral radius of the orthogonal RNN", "ge": 0, "le": 10},
     "batch": {"zh": "批量大小", "en": "batch size", "ge": 1, "le": 64},
+    "w_scale": {"zh": "LSTM 循环权重放大的倍数", "en": "factor on the LSTM's recurrent weights", "ge": 0, "le": 100},
     "h_path": {"zh": "核对连乘时 h 这条路", "en": "the path through h when the product is checked"},
     "input_gate": {"zh": "输入门", "en": "input gate"},
 }
@@ -79,13 +80,15 @@ def run(
     forget_bias: float = 1.0,
     rho: float = 0.9,
     batch: int = 8,
+    w_scale: float = 1.0,
     h_path: Literal["cut", "connected"] = "cut",
     input_gate: Literal["sigmoid", "exp"] = "sigmoid",
 ) -> Generator[Row, None, Metrics]:
     xs = torch.randn(n, batch, inputs, dtype=torch.float64)
     orthogonal = rho * torch.linalg.qr(torch.randn(hidden, hidden, dtype=torch.float64))[0]
     small = torch.randn(inputs, hidden, dtype=torch.float64) * 0.1 / math.sqrt(inputs)
-    lstm_weights = (uniform(hidden, inputs, 4 * hidden), uniform(hidden, hidden, 4 * hidden))
+    u, w = uniform(hidden, inputs, 4 * hidden), uniform(hidden, hidden, 4 * hidden)
+    lstm_weights = (u, (w_scale * w.detach()).requires_grad_())
     bias = uniform(hidden, 4 * hidden)
     biased = bias.detach().clone()
     biased[:hidden] = forget_bias

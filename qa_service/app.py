@@ -1,6 +1,7 @@
 """Finds the fronts and puts them together: commands on one command line, routers in one application."""
 
 import importlib
+import json
 import pkgutil
 from argparse import ArgumentParser, Namespace
 from types import ModuleType
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from qa_service.service import Service
 
 
+_WORKERS = "NUMSTAB_WORKER"  # what the parent tells its workers
+
+
 def fronts() -> list[ModuleType]:
     """Every module of `qa_service.fronts`; a new file there is a new front."""
     return [
@@ -23,12 +27,14 @@ def fronts() -> list[ModuleType]:
     ]
 
 
-def create_app(service: "Service", settings: Settings) -> "FastAPI":
-    """The web application: every front's routes, every error as a problem."""
+def create_app(service: "Service", settings: Settings, *, open_to_all: bool = True) -> "FastAPI":
+    """The web application: every front's routes, every error as a problem, and the guard before them all."""
     from fastapi import FastAPI
 
     from qa_service import __version__
+    from qa_service.guard import Guard
     from qa_service.problems import handle_errors
+    from qa_service.serving import closing_in_time
 
     app = FastAPI(
         title="numstab",
@@ -36,8 +42,19 @@ def create_app(service: "Service", settings: Settings) -> "FastAPI":
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
+        lifespan=closing_in_time,
     )
     handle_errors(app)
+    app.add_middleware(Guard, settings=settings, open_to_all=open_to_all)
+    if settings.origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        origins = [origin.strip() for origin in settings.origins.split(",")]
+        shown = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
+        )  # fmt: skip
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
@@ -50,6 +67,7 @@ def own_commands(parsers: Any) -> None:
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
+    parser.add_argument("--public", action="store_true", help="on any address, let everybody in without a key")
     parser.add_argument("--workers", default="1", help="processes (default 1)")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(settled=_serve)
@@ -67,17 +85,18 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    import uvicorn
+    from qa_service.serving import open_to_all, serve
 
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
+    everybody = open_to_all(arguments.host, settings, public=arguments.public)
     service = warm_service(settings)  # a broken library stops us here, with its problems, not in a worker
     if workers == 1:
-        app = create_app(service, settings)
-        uvicorn.run(app, host=arguments.host, port=port, access_log=False)
+        serve(create_app(service, settings, open_to_all=everybody), settings, host=arguments.host, port=port)
     else:
-        uvicorn.run(
-            "qa_service.app:worker_app", factory=True, host=arguments.host, port=port, workers=workers, access_log=False
-        )
+        import os
+
+        os.environ[_WORKERS] = json.dumps({"open_to_all": everybody})
+        serve("qa_service.app:worker_app", settings, factory=True, host=arguments.host, port=port, workers=workers)
     return 0
 
 
@@ -86,7 +105,7 @@ def worker_app() -> "FastAPI":
     import os
 
     settings = Settings.from_env(os.environ)
-    return create_app(warm_service(settings), settings)
+    return create_app(warm_service(settings), settings, **json.loads(os.environ[_WORKERS]))
 
 
 def warm_service(settings: Settings) -> "Service":

@@ -12,6 +12,10 @@ NumstabError
 │   ├── UnknownParameter      a name that this entry's experiments do not have
 │   └── BadParameter          a value outside the type or the bounds
 ├── Overloaded            503: too many runs wait already; try again after `seconds`
+├── Refused               401 without a key, 403 with one that does not open this
+├── RateLimited           429: more requests than a client may make
+├── TooSlow               408: a body that did not arrive in time
+├── ShuttingDown          503: the server is about to stop; only as an event of a stream
 ├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
 └── BadContent            our own files are broken; nothing starts
     ├── BadLibrary            kb/: every problem with path, line and what was expected
@@ -116,6 +120,60 @@ class Overloaded(NumstabError):
             "is answered at once.",
         )
         self.seconds = seconds
+
+
+class Refused(NumstabError):
+    """No key, or one that does not open this."""
+
+    code = "refused"
+
+    def __init__(self, scope: str, *, known: bool) -> None:
+        self.status = 403 if known else 401  # type: ignore[misc]  # per instance
+        super().__init__(
+            zh=f"这里需要有 {scope} 权限的密钥：Authorization: Bearer …",
+            en=f"this needs a key with the scope {scope}: Authorization: Bearer …",
+        )
+
+
+class RateLimited(NumstabError):
+    """More requests than a client may make."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, rate: str, seconds: int) -> None:
+        super().__init__(
+            zh=f"请求太频繁了（最多 {rate}）。请过 {seconds} 秒再试。",
+            en=f"too many requests (at most {rate}). Try again in {seconds} s.",
+        )
+        self.seconds = seconds
+
+
+class TooSlow(NumstabError):
+    """The body of a request did not arrive in time."""
+
+    code = "too_slow"
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            zh=f"请求体来得太慢：{seconds:g} 秒没有新的数据",
+            en=f"the body came too slowly: nothing new for {seconds:g} s",
+            field="body",
+        )
+
+
+class ShuttingDown(NumstabError):
+    """The server is about to stop."""
+
+    code = "shutting_down"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            zh="服务正在重启，这个回答没有说完。问题还在，请再问一次。",
+            en="The service is restarting and this answer was cut short. The question is kept; please ask again.",
+        )
 
 
 class StoreUnavailable(NumstabError):

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import NumstabError, Overloaded, StoreUnavailable
+from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
 from qa_service.streaming import language, problem
 
 if TYPE_CHECKING:
@@ -26,29 +26,36 @@ class HttpProblem(NumstabError):
         self.code, self.status = code, status  # type: ignore[misc]  # per instance: one class for all statuses
 
 
+def respond(http: Any, error: Exception, headers: Any = None) -> Any:
+    """The error as a response; where it says when to come again, that is a header too."""
+    from starlette.responses import JSONResponse
+
+    body = problem(error, language(http))
+    again = (
+        {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable | RateLimited) else {}
+    )
+    more = {"WWW-Authenticate": "Bearer"} if body["status"] == 401 else {}
+    headers = {**(headers or {}), **again, **more}
+    return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+
+
 def handle_errors(app: "FastAPI") -> None:
     """Installs the handlers."""
     from fastapi import Request
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
 
-    def respond(http: Request, error: Exception, headers: Any = None) -> JSONResponse:
-        body = problem(error, language(http))
-        return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+    async def ours(http: Request, error: Exception) -> Any:
+        return respond(http, error)
 
-    async def ours(http: Request, error: Exception) -> JSONResponse:
-        headers = {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable) else None
-        return respond(http, error, headers)
-
-    async def frameworks(http: Request, error: Exception) -> JSONResponse:
+    async def frameworks(http: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
         return respond(http, HttpProblem(error.status_code), error.headers)
 
-    async def unreadable(http: Request, _error: Exception) -> JSONResponse:
+    async def unreadable(http: Request, _error: Exception) -> Any:
         return respond(http, HttpProblem(422))
 
-    async def unforeseen(http: Request, error: Exception) -> JSONResponse:
+    async def unforeseen(http: Request, error: Exception) -> Any:
         logging.getLogger("numstab").error("unforeseen error", exc_info=error)
         return respond(http, error)
 

@@ -27,6 +27,9 @@ class Settings:
     data: Path = _setting("NUMSTAB_DATA", data_folder, "what cannot: feedback")
     store: str = _setting("NUMSTAB_STORE", "", "database URL of what is kept; unset: SQLite in the data folder")
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that questions are kept, for gaps; 0: none")
+    rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
+    origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins that may call the API from a browser, by commas")
+    proxies: str = _setting("NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is believed, by commas")
     encoder: str = _setting(
         "NUMSTAB_ENCODER", "use-multilingual", "`use-multilingual`, or a sentence-transformers model by name or folder"
     )
@@ -42,7 +45,7 @@ class Settings:
         given: dict[str, Any] = {}
         for setting in fields(cls):
             text = env.get(setting.metadata["variable"])
-            if text is None or text == "":
+            if text is None or (text == "" and setting.name != "rate"):
                 continue
             given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
         return cls(**given)

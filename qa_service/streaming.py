@@ -3,10 +3,11 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError
+from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
 from qa_service.events import Event
 from qa_service.lab import Stopped
 from qa_service.model import Lang
@@ -20,6 +21,26 @@ LARGEST_BODY = 1 << 20
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
 """Given `stopped`, the events of one answer or run, blocking."""
 _END = object()
+_LOOK_UP = 0.5  # seconds between looks at whether the server is about to stop
+
+
+class _Closing:
+    """Whether the server has been told to stop, and until when a stream may go on."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def within(self, seconds: float) -> None:
+        """Streams end within so many seconds from now."""
+        self.at = time.monotonic() + seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether that time has passed."""
+        return self.at is not None and time.monotonic() > self.at
+
+
+CLOSING = _Closing()
 
 
 async def pump(events: Events) -> AsyncIterator[Event]:
@@ -63,10 +84,27 @@ async def relay(
     """Events as names and data. Once the first is out a failure can have no status: the stream itself says it."""
     try:
         yield encode(first)
-        async for event in rest:
+        async for event in _while_open(rest):
             yield encode(event)
     except Exception as error:
         yield "error", problem(error, lang)
+
+
+async def _while_open(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """Events, until the server must stop; raises `ShuttingDown` then."""
+    while True:
+        coming = asyncio.ensure_future(anext(events, _END))
+        try:
+            while not coming.done():
+                if CLOSING.over:
+                    raise ShuttingDown
+                await asyncio.wait({coming}, timeout=_LOOK_UP)
+        finally:
+            coming.cancel()
+        event = coming.result()
+        if event is _END:
+            return
+        yield event  # type: ignore[misc]  # everything else is an event
 
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:

@@ -21,13 +21,15 @@ ASK = "/api/v1/ask"
 @pytest.fixture
 def toy_client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(data=tmp_path / "data", cache=tmp_path / "cache")
-    with TestClient(create_app(toy_service, settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(toy_service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)
+    ) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def client(service, settings) -> Iterator[TestClient]:
-    with TestClient(create_app(service, settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
         yield client
 
 

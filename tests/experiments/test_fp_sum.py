@@ -106,3 +106,13 @@ def test_fp_sum_edges(params, expected):
     metrics = measured("fp_sum", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name
+
+
+def test_fp_sum_dot_product():
+    """16g: 4096 ones added one by one stop at 2048; the library's dot product, sum and float32 get 4096."""
+    metrics = measured("fp_sum", x=1.0, n=4096)
+    assert metrics["running_sum"] == 2048
+    assert metrics["float32_sum"] == metrics["torch_sum"] == metrics["torch_dot"] == 4096
+    assert metrics["rel_err_dot"] == 0
+    assert metrics["rel_err_running"] == 0.5
+    assert measured("fp_sum", x=1.0, n=2000)["rel_err_running"] == 0

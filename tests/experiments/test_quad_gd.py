@@ -102,3 +102,23 @@ def test_quad_gd_edges(params, expected):
     metrics = measured("quad_gd", **params)
     for name, value in expected.items():
         assert same(metrics[name], value), name
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_quad_gd_clipped(dtype):
+    """From 1 with lr 2.5 and the gradient clipped to 1: 1, −1.5, 1, −1.5, …; never inf, never at the minimum."""
+    rows, metrics = measure("quad_gd", clip=1.0, n=50, dtype=dtype)
+    assert [row["abs_x"] for row in rows] == [1.5 if step % 2 else 1.0 for step in range(51)]
+    assert metrics["largest_abs"] == 1.5
+    assert metrics["first_inf_step"] is metrics["first_nan_step"] is metrics["theory_first_inf_step"] is None
+    assert measured("quad_gd", lr=1.5, clip=1.0)["final_abs"] < 1e-30
+    assert (
+        measured("quad_gd", clip=1e6, dtype=dtype, n=20)["largest_abs"]
+        == measured("quad_gd", dtype=dtype, n=20)["largest_abs"]
+    )
+
+
+def test_quad_gd_largest():
+    """Without clipping the largest |x| is inf above the critical rate and the first step below it."""
+    assert measured("quad_gd")["largest_abs"] == INF
+    assert measured("quad_gd", lr=1.9)["largest_abs"] == pytest.approx(0.9, rel=1e-6)

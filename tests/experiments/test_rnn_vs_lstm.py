@@ -119,3 +119,13 @@ def test_rnn_vs_lstm_edges():
     assert 0 < deep["grad_lstm"] < 1e-45
     with pytest.raises(BadParameter):
         measured("rnn_vs_lstm", forget_bias=-1e308)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rnn_vs_lstm_explodes_with_large_recurrent_weights(seed):
+    """Ten times the recurrent weights and an open gate: the path through h multiplies matrices, and it explodes."""
+    params = {"n": 50, "forget_bias": 5.0}
+    assert measured("rnn_vs_lstm", seed, **params)["grad_lstm_bias"] < 100
+    assert measured("rnn_vs_lstm", seed, **params, w_scale=10.0)["grad_lstm_bias"] > 100
+    none = measured("rnn_vs_lstm", seed, **params, w_scale=0.0)
+    assert none["grad_lstm_bias"] == pytest.approx(none["forget_product_mean"], rel=0.1)

@@ -2,17 +2,18 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_service import drafts
 from qa_service.errors import BadField
 from qa_service.figures import shown
 from qa_service.fronts.terminal import options
-from qa_service.gaps import Gap, gaps
 from qa_service.model import Lang
 from qa_service.reading import language
 from qa_service.service import Service
-from qa_service.store import Store
+
+if TYPE_CHECKING:
+    from qa_service.gaps import Gap
 
 
 def add_commands(parsers: Any) -> None:
@@ -27,6 +28,9 @@ def add_commands(parsers: Any) -> None:
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Reads the store that the settings name; it holds questions only where the operator keeps them."""
+    from qa_service.gaps import gaps
+    from qa_service.store import Store
+
     least = options.number(arguments.least)
     if not isinstance(least, int) or least < 1:
         raise BadField(
@@ -46,7 +50,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     return options.DONE
 
 
-def _draft(gap: Gap, folder: Path, at: int) -> None:
+def _draft(gap: "Gap", folder: Path, at: int) -> None:
     nearest = gap.nearest[0].entry
     slug = f"gap-{at:02d}"
     text = drafts.entry(
@@ -61,7 +65,7 @@ def _draft(gap: Gap, folder: Path, at: int) -> None:
     drafts.write(folder / "demos" / f"{slug.replace('-', '_')}.py", drafts.experiment())
 
 
-def _row(gap: Gap) -> dict[str, Any]:
+def _row(gap: "Gap") -> dict[str, Any]:
     return {
         "questions": [
             {"question": one.question, "lang": one.lang, "status": one.status, "entry": one.entry,
@@ -72,7 +76,7 @@ def _row(gap: Gap) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(found: list[Gap], lang: Lang, *, keeps: bool) -> None:
+def _show(found: list["Gap"], lang: Lang, *, keeps: bool) -> None:
     from qa_service.fronts.terminal.show import Screen
 
     screen = Screen(lang)

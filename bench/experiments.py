@@ -1,0 +1,62 @@
+"""What every experiment costs: CPU seconds at its defaults, and at the ends of its parameters."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from bench.running import load
+from qa_service.errors import BadRequest
+from qa_service.lab.signature import read_experiments
+from qa_service.model import Experiment, Parameter
+from qa_service.parameters import complete
+from qa_service.paths import shipped
+
+AT_DEFAULTS, AT_THE_ENDS = 1.5, 5.0  # CPU seconds that we promise
+
+
+def cost() -> None:
+    """One line for each experiment, the dearest first; what costs more than we promise is marked."""
+    import torch
+
+    torch.set_num_threads(1)
+    lines = []
+    for slug, experiment in read_experiments(shipped("demos")).items():
+        demo = load(experiment.path)
+        _seconds(demo, complete(experiment, {}))  # imports, and the first call of every operation
+        default = _seconds(demo, complete(experiment, {}))
+        worst, where = max(((_seconds(demo, params), what) for what, params in _ends(experiment)), default=(0.0, ""))
+        lines.append((default, worst, slug, where))
+        sys.stderr.write(".")
+        sys.stderr.flush()
+    for default, worst, slug, where in sorted(lines, reverse=True):
+        mark = "" if default <= AT_DEFAULTS and worst <= AT_THE_ENDS else "   more than promised"
+        print(f"{slug:28s} default {default:6.2f} s   at most {worst:6.2f} s at {where}{mark}")
+
+
+def _ends(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each parameter at each of its ends, all others at their defaults, as far as the limits allow."""
+    for name, parameter in experiment.params.items():
+        for value in _extremes(parameter):
+            with suppress(BadRequest):
+                yield f"{name}={value}", complete(experiment, {name: value})
+
+
+def _extremes(parameter: Parameter) -> tuple[Any, ...]:
+    if parameter.kind == "choice":
+        return parameter.choices
+    if parameter.kind == "bool":
+        return (True, False)
+    return tuple(bound for bound in (parameter.ge, parameter.le) if bound is not None)
+
+
+def _seconds(demo: Any, params: dict[str, Any]) -> float:
+    import torch
+
+    torch.manual_seed(0)
+    began = time.process_time()
+    with suppress(RuntimeError, ValueError, ZeroDivisionError):  # what an experiment shows when it fails costs too
+        for _ in demo.run(**params):
+            pass
+    return time.process_time() - began

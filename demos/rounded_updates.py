@@ -1,0 +1,147 @@
+"""An update below half the gap between neighbouring numbers is rounded away, every time; rounding at random keeps it.
+
+From `start`, `x` is added `n` times. In `dtype` with rounding to nearest; in `dtype` with stochastic rounding (up with
+the probability that makes it right on average), 20 independent runs; and in a float32 master copy. A weight w with
+updates −lr·g is start = w, x = −lr·g; a running sum is start = 0. Theory: at s, nearest rounding loses x if |x| is at
+most half the gap there (a tie goes to the even neighbour). Random: the stochastic roundings only. All arithmetic is
+done in float64 and rounded explicitly, which for these formats is the same as computing in them. Source: Gupta et al.
+2015, Deep learning with limited numerical precision, ICML; Micikevicius et al. 2018.
+"""
+
+import math
+from collections.abc import Generator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+TITLE = {"zh": "被舍入吞掉的更新", "en": "Updates swallowed by rounding"}
+PARAMS = {
+    "start": {"zh": "初值（权重）", "en": "start (the weight)", "ge": -60000, "le": 60000},
+    "x": {"zh": "每步的更新", "en": "update per step", "ge": -1000, "le": 1000},
+    "n": {"zh": "步数", "en": "steps", "unit": "step", "ge": 1, "le": 20000},
+    "dtype": {"zh": "数据类型", "en": "dtype"},
+}
+COLUMNS = {
+    "step": {"zh": "步", "en": "step"},
+    "nearest": {"zh": "舍入到最近", "en": "rounded to nearest"},
+    "stochastic": {"zh": "随机舍入（一次）", "en": "stochastic rounding (one run)"},
+    "stochastic_mean": {"zh": "随机舍入（20 次平均）", "en": "stochastic rounding (mean of 20)"},
+    "master": {"zh": "float32 主权重", "en": "float32 master copy"},
+}
+METRICS = {
+    "true_end": {"zh": "准确的终值", "en": "exact end"},
+    "nearest_end": {"zh": "舍入到最近：终值", "en": "rounded to nearest: end"},
+    "stochastic_mean": {"zh": "随机舍入：20 次终值的平均", "en": "stochastic rounding: mean end of 20 runs"},
+    "stochastic_sd": {"zh": "随机舍入：终值的标准差", "en": "stochastic rounding: standard deviation of the end"},
+    "master_end": {"zh": "float32 主权重：终值", "en": "float32 master copy: end"},
+    "nearest_moved_steps": {
+        "zh": "舍入到最近：真正动了的步数",
+        "en": "to nearest: steps that moved it",
+        "unit": "step",
+    },
+    "nearest_progress": {"zh": "舍入到最近：走了应走路程的几成", "en": "to nearest: share of the way that was made"},
+    "stochastic_progress": {"zh": "随机舍入：走了应走路程的几成", "en": "stochastic: share of the way that was made"},
+    "master_progress": {"zh": "主权重：走了应走路程的几成", "en": "master copy: share of the way that was made"},
+    "stochastic_rel_err": {"zh": "随机舍入平均值的路程误差", "en": "stochastic: relative error of the mean way"},
+    "half_gap_at_start": {"zh": "初值处间隔的一半", "en": "half the gap at the start"},
+    "update_over_half_gap": {"zh": "更新量与它之比", "en": "update over half the gap"},
+}
+CHART = {
+    "transform": [{"fold": ["nearest", "stochastic", "stochastic_mean", "master"], "as": ["series", "value"]}],
+    "mark": {"type": "line", "point": False},
+    "encoding": {
+        "x": {"field": "step", "type": "quantitative"},
+        "y": {"field": "value", "type": "quantitative"},
+        "color": {"field": "series", "type": "nominal"},
+    },
+}
+
+Row = dict[str, float]
+Metrics = dict[str, float | None]
+RUNS = 20
+
+
+def run(
+    start: float = 1.0,
+    x: float = -1e-4,
+    n: int = 1000,
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16",
+) -> Generator[Row, None, Metrics]:
+    form, wide = getattr(torch, dtype), torch.float32
+    short_w, wide_w = (float(torch.tensor(start, dtype=kind)) for kind in (form, wide))
+    short_x, wide_x = (float(torch.tensor(x, dtype=kind)) for kind in (form, wide))
+    values = torch.tensor([short_w] * (RUNS + 1) + [wide_w], dtype=torch.float64)
+    update = torch.tensor([short_x] * (RUNS + 1) + [wide_x], dtype=torch.float64)
+    bits = torch.tensor([precision(form)] * (RUNS + 1) + [precision(wide)])
+    lowest = torch.tensor([exponent(form)] * (RUNS + 1) + [exponent(wide)])
+    largest = torch.tensor([torch.finfo(form).max] * (RUNS + 1) + [torch.finfo(wide).max], dtype=torch.float64)
+    moved = 0
+    every = max(1, n // 150)
+    for step in range(n + 1):
+        if step:
+            before = float(values[RUNS])
+            values = rounded(values + update, bits, lowest, largest)
+            moved += float(values[RUNS]) != before
+        if step % every == 0 or step == n:
+            yield {
+                "step": step,
+                "nearest": float(values[RUNS]),
+                "stochastic": float(values[0]),
+                "stochastic_mean": float(values[:RUNS].mean()),
+                "master": float(values[RUNS + 1]),
+            }
+    ends = values[:RUNS]
+    way = n * x
+    half_gap = float(gap(torch.tensor([short_w], dtype=torch.float64), bits[:1], lowest[:1])) / 2
+    mean = float(ends.mean())
+    return {
+        "true_end": start + way,
+        "nearest_end": float(values[RUNS]),
+        "stochastic_mean": mean,
+        "stochastic_sd": float(ends.std(correction=0)),
+        "master_end": float(values[RUNS + 1]),
+        "nearest_moved_steps": moved,
+        "nearest_progress": (float(values[RUNS]) - short_w) / way if way else None,
+        "stochastic_progress": (mean - short_w) / way if way else None,
+        "master_progress": (float(values[RUNS + 1]) - wide_w) / way if way else None,
+        "stochastic_rel_err": abs((mean - short_w) / way - 1) if way else None,
+        "half_gap_at_start": half_gap,
+        "update_over_half_gap": abs(short_x) / half_gap,
+    }
+
+
+def rounded(values: Tensor, bits: Tensor, lowest: Tensor, largest: Tensor) -> Tensor:
+    """All but the last two at random, those to nearest (a tie to even); beyond the largest number lies inf."""
+    unit = gap(values, bits, lowest)
+    units = values / unit
+    chosen = torch.cat([(units[:RUNS] + torch.rand(RUNS, dtype=torch.float64)).floor(), units[RUNS:].round()])
+    stored = chosen * unit
+    return torch.where(stored.abs() > largest, stored.sign() * math.inf, stored)
+
+
+def gap(values: Tensor, bits: Tensor, lowest: Tensor) -> Tensor:
+    """The distance between neighbouring numbers of the format around each value."""
+    power = torch.frexp(values).exponent - 1  # 2^power ≤ |value| < 2^(power + 1)
+    power = torch.where(values == 0, lowest, torch.maximum(power, lowest))
+    return torch.ldexp(torch.ones_like(values), power - bits + 1)
+
+
+def precision(form: torch.dtype) -> int:
+    """The bits of the significand."""
+    return 1 - round(math.log2(torch.finfo(form).eps))
+
+
+def exponent(form: torch.dtype) -> int:
+    """The exponent of the smallest normal number."""
+    return round(math.log2(torch.finfo(form).smallest_normal))
+
+
+if __name__ == "__main__":
+
+    def show() -> Generator[Row, None, None]:
+        torch.manual_seed(0)
+        print((yield from run()))
+
+    for row in show():
+        print(row)

@@ -1,0 +1,49 @@
+"""numstab keys: who may come in where not everybody may."""
+
+from argparse import Namespace
+from typing import Any
+
+from qa_service.access import SCOPES, Keys
+from qa_service.fronts.terminal import options
+from qa_service.settings import Settings
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `keys` with its four verbs."""
+    verbs = parsers.add_parser("keys", help="API keys: add, list, rotate, revoke").add_subparsers(
+        metavar="VERB", required=True
+    )
+    for name, about, function in (
+        ("add", "a new key; shown once, kept as a hash", _add),
+        ("rotate", "another key for the same purposes; the old one ends", _rotate),
+        ("revoke", "end a key at once", _revoke),
+        ("list", "who has one, what for, since when", _list),
+    ):
+        verb = verbs.add_parser(name, help=about)
+        if function is not _list:
+            verb.add_argument("name", metavar="NAME")
+        if function is _add:
+            verb.add_argument("--scope", choices=SCOPES, default="ask", help="what it opens (default: ask)")
+        options.add_lang(verb)
+        verb.set_defaults(settled=function)
+
+
+def _add(arguments: Namespace, settings: Settings) -> int:
+    options.say(Keys(settings.data).add(arguments.name, (arguments.scope,)))
+    return options.DONE
+
+
+def _rotate(arguments: Namespace, settings: Settings) -> int:
+    options.say(Keys(settings.data).rotate(arguments.name))
+    return options.DONE
+
+
+def _revoke(arguments: Namespace, settings: Settings) -> int:
+    Keys(settings.data).revoke(arguments.name)
+    return options.DONE
+
+
+def _list(_arguments: Namespace, settings: Settings) -> int:
+    for key in Keys(settings.data).all().values():
+        options.say(f"{key.name}\t{','.join(key.scopes)}\t{key.made}")
+    return options.DONE

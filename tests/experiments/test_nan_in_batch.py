@@ -1,0 +1,33 @@
+"""nan_in_batch against oracles that share nothing with it."""
+
+import math
+
+import pytest
+from measuring import INF, NAN, measure, measured
+
+
+@pytest.mark.parametrize("x", [NAN, INF, -INF, 1e308])
+@pytest.mark.parametrize(("norm", "spoilt"), [("none", 1), ("layer", 1), ("batch_eval", 1), ("batch", 8)])
+def test_only_batch_statistics_spread_a_bad_row(norm, spoilt, x):
+    """One row, or all of them; a pre-activation of −inf may still be saved by the ReLU, so nan is the sure case."""
+    rows, metrics = measure("nan_in_batch", norm=norm, x=x)
+    assert metrics["bad_input_rows"] == 1
+    assert metrics["bad_rows"] == spoilt
+    assert metrics["bad_rows_share"] == spoilt / 8
+    assert not math.isfinite(metrics["loss"])
+    assert [row["row"] for row in rows if row["bad"] > 0] == (list(range(8)) if spoilt == 8 else [4])
+    assert metrics["bad_running_stats"] == {"batch": 1, "batch_eval": 0}.get(norm)
+    if math.isnan(x):
+        assert metrics["bad_gradients"] == 1
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch_eval", "batch"])
+def test_controls_of_a_bad_row(norm):
+    """A finite number, or leaving the bad row out: nothing is bad."""
+    for params in ({"x": 1.0}, {"x": NAN, "drop": True}):
+        metrics = measured("nan_in_batch", norm=norm, **params)
+        assert metrics["loss"] == metrics["loss_without"]
+        assert metrics["bad_rows"] == metrics["bad_gradients"] == 0
+        assert math.isfinite(metrics["loss"])
+        assert not metrics["bad_running_stats"]
+    assert len(measure("nan_in_batch", norm=norm, x=NAN, drop=True, batch=3)[0]) == 2

@@ -1,0 +1,213 @@
+"""Who may come in, how often, and what a browser may do with the reply."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from qa_service.access import Keys
+from qa_service.app import create_app
+from qa_service.errors import BadField
+from qa_service.serving import open_to_all
+from qa_service.settings import Settings
+
+ASK = {"question": "counting numbers one", "run": False}
+
+
+@pytest.fixture
+def served(toy_service, tmp_path):
+    """Makes a client of the toy service with these settings."""
+
+    def serve(*, address: str = "10.0.0.7", everybody: bool = True, **settings: object) -> TestClient:
+        app = create_app(toy_service, Settings(data=tmp_path, **settings), open_to_all=everybody)
+        return TestClient(app, client=(address, 5000), follow_redirects=False)
+
+    return serve
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_a_key_opens_what_it_is_for(served, tmp_path):
+    """Reading, asking, operating; without one nothing but whether the service lives."""
+    keys = Keys(tmp_path)
+    secrets = {scope: keys.add(scope, (scope,)) for scope in ("read", "ask", "operate")}
+    client = served(everybody=False)
+    assert client.get("/livez").status_code == 200
+    refused = client.post("/api/v1/ask", json=ASK, headers={"Accept-Language": "zh"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "refused")
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert "密钥" in refused.json()["detail"]
+    opened = {
+        scope: (
+            client.get("/api/v1/entries", headers=bearer(secret)).status_code,
+            client.post("/api/v1/ask", json=ASK, headers=bearer(secret)).status_code,
+            client.get("/metrics", headers=bearer(secret)).status_code,
+        )
+        for scope, secret in secrets.items()
+    }
+    assert opened == {"read": (200, 403, 403), "ask": (200, 200, 403), "operate": (403, 403, 200)}
+    assert client.get("/api/v1/entries", headers=bearer("nst_wrong")).status_code == 401
+    keys.revoke("read")
+    assert client.get("/api/v1/entries", headers=bearer(secrets["read"])).status_code == 401
+    rotated = keys.rotate("ask")
+    assert client.get("/api/v1/entries", headers=bearer(secrets["ask"])).status_code == 401
+    assert client.get("/api/v1/entries", headers=bearer(rotated)).status_code == 200
+
+
+def test_keys_are_kept_as_hashes_for_their_owner_only(tmp_path):
+    secret = Keys(tmp_path).add("a class", ("ask",))
+    path = tmp_path / "keys.json"
+    assert secret not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert Keys(tmp_path).find(secret).name == "a class"
+    with pytest.raises(BadField):
+        Keys(tmp_path).add("a class", ("ask",))
+
+
+def test_a_browser_keeps_its_key_in_a_cookie(served, tmp_path):
+    """Out of the address at once, and out of reach of scripts."""
+    secret = Keys(tmp_path).add("class", ("ask",))
+    client = served(everybody=False)
+    moved = client.get(f"/entries?lang=en&key={secret}")
+    assert (moved.status_code, moved.headers["location"]) == (303, "/entries?lang=en")
+    assert {"HttpOnly", "SameSite=strict"} <= set(moved.headers["set-cookie"].split("; "))
+    assert client.get("/entries?lang=en").status_code == 200
+    client.cookies.clear()
+    assert client.get("/entries?key=wrong").status_code == 401
+
+
+def test_metrics_are_for_operators(served):
+    """From this machine, or with a key; never from elsewhere, however open the service is."""
+    assert served(address="10.0.0.7").get("/metrics").status_code == 401
+    assert served(address="127.0.0.1").get("/metrics").status_code == 200
+
+
+def test_a_client_may_ask_only_so_often(served):
+    """With the standard headers; another address has its own count; reading is free."""
+    client = served(rate="3/minute")
+    replies = [client.post("/api/v1/ask", json=ASK) for _ in range(5)]
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
+    assert [reply.headers["ratelimit-remaining"] for reply in replies[:3]] == ["2", "1", "0"]
+    assert replies[0].headers["ratelimit-limit"] == "3"
+    assert 1 <= int(replies[3].headers["retry-after"]) <= 60
+    assert replies[3].json()["code"] == "rate_limited"
+    assert client.get("/api/v1/entries").status_code == 200
+    assert served(rate="").post("/api/v1/ask", json=ASK).status_code == 200
+
+
+def test_no_other_origin_unless_it_is_named(served):
+    """CORS is off; an origin that is set may call, with the headers it needs."""
+    asked = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST",
+             "Access-Control-Request-Headers": "content-type"}  # fmt: skip
+    assert "access-control-allow-origin" not in served().options("/api/v1/ask", headers=asked).headers
+    allowed = served(origins="https://school.example").options("/api/v1/ask", headers=asked)
+    assert allowed.headers["access-control-allow-origin"] == "https://school.example"
+    other = served(origins="https://school.example").options(
+        "/api/v1/ask", headers=asked | {"Origin": "https://x.example"}
+    )
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_every_reply_forbids_what_it_does_not_need(served):
+    client = served()
+    for reply in (
+        client.get("/api/v1/entries"),
+        client.post("/api/v1/ask", json=ASK),
+        client.get("/nope"),
+        client.get("/livez"),
+    ):
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+    assert client.get("/?lang=en").headers["content-security-policy"].startswith("default-src 'self'")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_this_machine_is_open(host, tmp_path):
+    assert open_to_all(host, Settings(data=tmp_path), public=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "school.example"])
+def test_any_other_address_needs_a_key_or_a_word(host, tmp_path):
+    """Refused before anything listens, with both ways on."""
+    with pytest.raises(BadField, match="--public"):
+        open_to_all(host, Settings(data=tmp_path), public=False)
+    assert open_to_all(host, Settings(data=tmp_path), public=True)
+    Keys(tmp_path).add("class", ("ask",))
+    assert not open_to_all(host, Settings(data=tmp_path), public=False)
+
+
+def test_a_body_that_comes_too_slowly_is_refused(toy_service, tmp_path, monkeypatch):
+    """And a reader who is slow to leave is not: only the body has a clock."""
+    monkeypatch.setattr("qa_service.guard._SLOW_WRITER", 0.3)
+    app = create_app(toy_service, Settings(data=tmp_path))
+    import uvicorn
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.mark.parametrize("steps", [40, 100_000])
+def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
+    """A short run is heard to its end; a long one ends with an error event in time; no process is left."""
+    from pathlib import Path
+
+    root = Path(__file__).resolve().parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "NUMSTAB_KB": str(root / "toys/kb"), "NUMSTAB_DEMOS": str(root / "toys/demos"),
+           "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60"}  # fmt: skip
+    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+        address = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            try:
+                if httpx.get(f"{address}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        heard: list[str] = []
+        body = {"params": {"steps": steps}}
+        with httpx.stream("POST", f"{address}/api/v1/experiments/sleeps/runs/stream", json=body, timeout=60) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("event:"):
+                    heard.append(line)
+                    if len(heard) == 3:
+                        server.send_signal(signal.SIGTERM)
+                if line.startswith("data:") and heard[-1:] == ["event: error"]:
+                    assert json.loads(line[5:])["code"] == "shutting_down"
+        assert server.wait(30) in (0, -signal.SIGTERM)
+        assert heard[-1] == ("event: evidence" if steps == 40 else "event: error")
+    until = time.monotonic() + 20
+    while left := _of_session(server.pid):
+        assert time.monotonic() < until, left
+        time.sleep(0.1)
+
+
+def _of_session(leader: int) -> str:
+    """The processes that a server has started, and what they have started."""
+    listed = ["ps", "-o", "pid=,stat=,args=", "-g", str(leader)]
+    return subprocess.run(listed, capture_output=True, text=True, check=False).stdout.strip()
