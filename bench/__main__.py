@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import asking, experiments, indexing, matching, running
+from bench import asking, experiments, indexing, load, matching, running
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "match": matching.time_per_question,
     "reliability": matching.reliability,
     "index": indexing.sizes,
+    "load": load.load,
 }
 
 
