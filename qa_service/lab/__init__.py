@@ -24,7 +24,8 @@ from qa_service.model import Experiment, Params, Row, Run
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
-_LOOK_UP, _LOOK_UP_WAITING = 0.02, 0.25  # seconds between looks at the reader: is he still there?
+_LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
+_LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often
 _COLD = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -129,11 +130,11 @@ class Lab:
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
     ) -> Generator[Row | Place, None, Run]:
         """Yields rows as the child measures them and returns the run. Raises `Stopped` soon after `stopped()`: within
-        50 ms while it measures, 250 ms while it waits for a slot.
+        50 ms while it measures, two seconds while it waits for a slot.
         """
         with self._line.join() as ticket:
             before = 0
-            while not ticket.served.wait(_LOOK_UP if not before else _LOOK_UP_WAITING):
+            while not ticket.served.wait(min(_FAR, _LOOK_UP_WAITING * max(1, before / 4)) if before else _LOOK_UP):
                 if stopped():
                     raise Stopped
                 if (place := ticket.place) not in (0, before):
