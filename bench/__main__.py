@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import asking, experiments, indexing, load, matching, running
+from bench import asking, experiments, indexing, load, matching, running, soak
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "reliability": matching.reliability,
     "index": indexing.sizes,
     "load": load.load,
+    "soak": soak.soak,
 }
 
 

@@ -126,9 +126,7 @@ async def opened(events: Events) -> Opened:
     raise AssertionError("no events")
 
 
-async def _rest(
-    begun: list[Event], batches: AsyncGenerator[list[Event], None]
-) -> AsyncGenerator[list[Event], None]:
+async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:
     try:
         if begun:
             yield begun

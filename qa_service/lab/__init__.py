@@ -22,7 +22,7 @@ from qa_service.lab.signature import read_experiments
 from qa_service.model import Experiment, Params, Row, Run
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
-SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
+SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo", "qa_service.lab.settled")  # an optimiser's step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
 _LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
 _LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often

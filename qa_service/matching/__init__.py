@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from qa_service.matching.together import Together
 from qa_service.matching.training import Phrasings
 from qa_service.model import LANGS, Entry, Match, Subject
 
+_REMEMBERED = 1000
+"""Of how many texts the matches are kept."""
 _LEADERS = 3
 """How many different items come first in the list of matches."""
 
@@ -55,6 +57,7 @@ class Matcher:
         for entry in library.values():
             self._items.setdefault(entry.item, []).append(entry)
         self._felt = Together(self._feel)
+        self._matched = lru_cache(_REMEMBERED)(self._match)  # a class asks the same
 
     def match(self, question: str, k: int = 5) -> Matching:
         """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
@@ -62,6 +65,9 @@ class Matcher:
         `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
         the best of them has all of it.
         """
+        return self._matched(question, k)
+
+    def _match(self, question: str, k: int) -> Matching:
         vector, near = self._felt(question)
         parts = self._classifier.parts(question, vector, near)
         judged = self._classifier.judge(parts)
