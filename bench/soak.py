@@ -88,4 +88,5 @@ def _say(when: str, heard: list[Heard], server: Server) -> None:
 
 
 def _temporary() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith(("numstab", "pymp", "torch"))}
+    ours = ("numstab", "pymp", "torch")
+    return {path.name for path in Path(tempfile.gettempdir()).iterdir() if path.name.startswith(ours)}

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Protocol
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab.children import Children
+from qa_service.lab.children import Children, NoChild
 from qa_service.lab.line import Line
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
 from qa_service.model import Experiment, Params, Row, Run
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
-SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo", "qa_service.lab.settled")  # an optimiser's step imports 800 modules
+SERVER = (
+    *ONE_SHOT,
+    "torch.optim",
+    "torch._dynamo",
+    "qa_service.lab.settled",
+)  # an optimiser's step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
 _LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
 _LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often
@@ -139,7 +144,10 @@ class Lab:
                     raise Stopped
                 if (place := ticket.place) not in (0, before):
                     yield Place(before := place)
-            child = self._children.take()
+            try:
+                child = self._children.take()
+            except NoChild as error:
+                return Report(experiment=experiment).without_a_child(str(error))
             try:
                 child.set_to_work(experiment.path, params, seed, self.deadline, self.memory)
                 return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)

@@ -77,7 +77,8 @@ class Classifier:
 
     def near(self, vectors: Vectors) -> Scores:
         """What vectors, (n, d), add to every score, (n, columns): the nearer a phrasing, the more it counts."""
-        added: Scores = bell((vectors @ self.axes) @ self.phrasings.T) @ self.dual
+        cosines: Scores = (vectors @ self.axes) @ self.phrasings.T
+        added: Scores = bell(cosines) @ self.dual
         return added
 
     def judge(self, parts: Parts) -> Judged:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus
-from qa_service.store.opening import opened
+from qa_service.store.opening import is_there, opened
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
 
@@ -109,9 +109,13 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         try:
             with self._opening:
+                if self._engine is not None and not is_there(self._engine):  # what is written to it would be lost
+                    self._engine.dispose()
+                    self._engine = None
                 if self._engine is None:
                     self._engine = opened(self._url)
-            with self._engine.begin() as connection:
+                engine = self._engine
+            with engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             raise StoreUnavailable(type(error).__name__) from error
