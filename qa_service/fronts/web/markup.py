@@ -52,6 +52,7 @@ _ATTRIBUTES = {
 }
 
 
+@lru_cache(maxsize=512)
 def to_html(markdown: str) -> str:
     """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
     cleaned = nh3.clean(
