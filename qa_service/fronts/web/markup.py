@@ -21,7 +21,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Private characters around a number of an experiment: OPEN measured7:block.metric MIDDLE number CLOSE, 7 characters wide."""
+"""Private characters around a number of an experiment: OPEN measured7:block.metric MIDDLE number CLOSE, 7 wide."""
 
 _NUMBER = re.compile(f"{OPEN}(measured|given)(\\d*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
 _MATHML = {

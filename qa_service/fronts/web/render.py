@@ -76,7 +76,12 @@ def entry(
         "blocks": [
             (
                 cards.card(
-                    one, block, experiments[block.experiment], lang, params=params.get(block.id), seed=seed,
+                    one,
+                    block,
+                    experiments[block.experiment],
+                    lang,
+                    params=params.get(block.id),
+                    seed=seed,
                     state="running" if plans else "idle",
                 ),
                 experiments[block.experiment],
