@@ -10,7 +10,7 @@ const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
 const WHOLE = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
 const FAINT = { condition: { test: `!(${WHOLE})`, value: 0.35 }, value: 1 };
 const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
-const POWER = `!datum.label || abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-9 || abs(log(datum.value)) < 8 ? datum.label : '10' + ${RAISED}`;
+const POWER = `!datum.label ? '' : ${WHOLE} && abs(log(datum.value)) > 8 ? '10' + ${RAISED} : format(datum.value, '.4~g')`;
 let charts = 0;
 let vega;
 
