@@ -85,7 +85,7 @@ def test_offline_is_said_and_the_question_kept(visit: Callable[..., Page]) -> No
 
 
 def test_a_service_that_says_nothing_is_not_waited_for_for_ever(visit: Callable[..., Page]) -> None:
-    page = visit("/robots.txt", expected="nothing")
+    page = visit("/robots.txt", expected="ERR_FAILED")
     page.clock.install()
     page.goto("/?lang=en")
     held: list[Route] = []
