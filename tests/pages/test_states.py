@@ -86,7 +86,8 @@ def guessing(page: Page, lang: Lang) -> None:
     page.locator("[data-pref=predict]").click()
     page.locator("#question").fill(ASKED[lang])
     page.keyboard.press("Enter")
-    expect(page.locator(".guess")).to_have_count(2)
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator(".guess").first).to_be_visible()
 
 
 @state

@@ -24,6 +24,8 @@ OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
 """Private characters around a number of an experiment: OPEN measured7:block.metric MIDDLE number CLOSE, 7 wide."""
 
 _NUMBER = re.compile(f"{OPEN}(measured|given)(\\d*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_STRONG = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
+"""Bold that ends in Chinese punctuation right before a character: markdown, made for spaces, sees no end there."""
 _MATHML = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
@@ -56,7 +58,7 @@ _ATTRIBUTES = {
 def to_html(markdown: str) -> str:
     """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
     cleaned = nh3.clean(
-        _MARKDOWN.render(markdown),
+        _MARKDOWN.render(_STRONG.sub(_closed, markdown)),
         tags=_PROSE | _MATHML,
         attributes=_ATTRIBUTES,
         url_schemes={"https", "http"},
@@ -83,6 +85,10 @@ def plain(markdown: str) -> str:
     """The first paragraph as text without marks: what a search result shows."""
     first = next((part for part in markdown.split("\n\n") if part.strip()), "")
     return re.sub(r"[*_`]|\\[()]", "", first).strip()
+
+
+def _closed(found: re.Match[str]) -> str:
+    return found[0] if found[1] is None else f"**{found[1]}**{found[2]}"
 
 
 def _number(found: re.Match[str]) -> str:
