@@ -219,7 +219,9 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
         return empty
     try:
         body = json.loads(data.decode("utf-8"))
-    except UnicodeDecodeError:
+        if b"\\ud" in data.lower():  # half a character, which no text has, nor could a reply repeat it
+            json.dumps(body, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
         raise BadText(zh="请求体不是 UTF-8 文本", en="the body is not text in UTF-8", field="body") from None
     except (ValueError, RecursionError):
         raise BadField(zh="请求体不是合法的 JSON", en="the body is not valid JSON", field="body") from None
