@@ -18,7 +18,8 @@ def matcher_of_settings() -> tuple[Library, Matcher]:
     """The library and its matcher, as the environment sets them."""
     settings = Settings.from_env(os.environ)
     library = Library.read(settings.kb, read_experiments(settings.demos))
-    return library, Matcher(library, load_embedder(settings.encoder), name=settings.encoder, cache=settings.cache)
+    embedder = load_embedder(settings.encoder, settings.cache)
+    return library, Matcher(library, embedder, name=settings.encoder, cache=settings.cache)
 
 
 def time_per_question() -> None:

@@ -227,7 +227,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     library = Library.read(settings.kb, lab.experiments)
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
-    matcher = Matcher(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
+    matcher = Matcher(library, load_embedder(settings.encoder, settings.cache), name=name, cache=settings.cache)
     runner = Sharing(lab) if many else lab
     return Service(library, matcher, runner, threshold=settings.threshold, queue=settings.queue)
 

@@ -6,10 +6,7 @@ name made of everything it was built from.
 """
 
 import hashlib
-import os
 import sys
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +16,7 @@ from types import ModuleType
 import numpy as np
 
 from qa_service import reading
+from qa_service.cached import write
 from qa_service.embedder import Embedder, Vectors, unit
 from qa_service.library import Library
 from qa_service.matching import classifier as _classifier
@@ -76,7 +74,7 @@ class Matcher:
         others = sorted([*leaders[_LEADERS:], *others], key=_score, reverse=True)
         found = [*leaders[:_LEADERS], *((min(score, leaders[:_LEADERS][-1][0]), entry) for score, entry in others)][:k]
         met = self._index.nearest(vector, [entry.id for _, entry in found])
-        reasons = self._classifier.reasons(question, vector, [_label(entry.item) for _, entry in found])
+        reasons = judged.reasons([_label(entry.item) for _, entry in found])
         first = max(judged.labels, key=lambda label: judged.labels[label])
         return Matching(
             matches=tuple(
@@ -122,7 +120,7 @@ class Matcher:
                 return cached
         _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = unit(self.embedder.encode_document([reading.matched(wording) for wording in wordings]))
-        _write(path, lambda half: np.save(half, vectors))
+        write(path, lambda half: np.save(half, vectors))
         return vectors
 
     @cached_property
@@ -135,7 +133,7 @@ class Matcher:
         with suppress(OSError, ValueError, KeyError, EOFError):
             return Classifier.load(path)
         trained = _training.train(self.corpus)
-        _write(path, trained.save)
+        write(path, trained.save)
         return trained
 
 
@@ -167,12 +165,3 @@ def _key(*parts: str) -> str:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(line + "\n")
-
-
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Whole or not at all, as two processes may build the same; a cache that cannot be written costs seconds only."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as half:
-            save(Path(half.name))
-        os.replace(half.name, path)

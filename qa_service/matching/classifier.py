@@ -7,7 +7,7 @@ Among the entries of one item a second machine decides, over the same features.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,27 @@ Reason = tuple[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """Label → probability (they sum to 1), and entry → its share among the entries of its item (they sum to 1)."""
+    """Label → probability (they sum to 1), and entry → its share among the entries of its item (they sum to 1).
+
+    `terms` are those of the question that we know; `shares` what each of them, and the vector last, adds to a label's
+    score beyond what it adds to the average label's.
+    """
 
     labels: Mapping[str, float]
     entries: Mapping[str, float]
+    terms: Sequence[str]
+    shares: NDArray[np.float32]
+
+    def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
+        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
+
+        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
+        """
+        names = list(self.labels)
+        shares = self.shares[:, [names.index(label) for label in labels]]
+        terms = [*self.terms, ""]
+        best = np.argsort(-np.abs(shares), axis=0)[:count]
+        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(labels))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +54,9 @@ class Classifier:
 
     Columns are the `labels`, then the `entries`, whose item is `item_of` (as a label). Rows of `weights` are terms,
     sorted by `keys`; a text's terms weigh (1 + ln count) · `idf`, scaled to length 1 (tf-idf). Rows of `dual` are
-    phrasings; `phrasings` are their vectors along the principal `axes` of them all. `sharpness` makes probabilities
-    of the scores (temperature scaling, Guo et al., arXiv 1706.04599), the first of labels, the second of entries.
+    phrasings; `phrasings` are their vectors along the principal `axes` of them all. The entries of an item are told
+    apart by its own phrasings alone, the rows of `within` from its first to its last of `spans`. `sharpness` makes
+    probabilities of the scores (temperature scaling, Guo et al., arXiv 1706.04599), of labels first, then of entries.
     """
 
     labels: tuple[str, ...]
@@ -50,45 +68,42 @@ class Classifier:
     axes: NDArray[np.float32]
     phrasings: NDArray[np.float32]
     dual: NDArray[np.float32]
+    within: NDArray[np.float32]
+    spans: NDArray[np.int64]
     bias: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
     def judge(self, text: str, vector: Vectors) -> Judged:
         """`vector` is the text's, (d,), of length 1."""
-        of_terms, of_vector = self._parts(text, vector)[1:]
-        scores = of_terms.sum(axis=0) + of_vector + self.bias
+        with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
+            terms, rows, weighed = self._known(text)
+            of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
+            near = bell(self.phrasings @ (vector @ self.axes))
+            of_vector = near @ self.dual
         count = len(self.labels)
+        sums = of_terms.sum(axis=0) + self.bias
         shares: dict[str, float] = {}
-        for columns in self._siblings:
-            shares |= zip((self.entries[at] for at in columns), _softmax(self.sharpness[1] * scores[count:][columns]),
-                          strict=True)  # fmt: skip
+        for columns, (first, last) in zip(self._siblings, self.spans.tolist(), strict=True):
+            scores = sums[count:][columns] + near[first : last + 1] @ self.within[first : last + 1, : len(columns)]
+            shares |= zip((self.entries[at] for at in columns), _softmax(self.sharpness[1] * scores), strict=True)
+        parts = np.concatenate([of_terms[:, :count], of_vector[None, :]])
+        probabilities = _softmax(self.sharpness[0] * (sums[:count] + of_vector))
         return Judged(
-            labels=dict(zip(self.labels, _softmax(self.sharpness[0] * scores[:count]), strict=True)), entries=shares
+            labels=dict(zip(self.labels, probabilities, strict=True)),
+            entries=shares,
+            terms=terms,
+            shares=parts - parts.mean(axis=1, keepdims=True),
         )
 
-    def reasons(self, text: str, vector: Vectors, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
-        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
-
-        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
-        """
-        columns = [self.labels.index(label) for label in labels]
-        terms, of_terms, of_vector = self._parts(text, vector)
-        shares = np.concatenate([of_terms, of_vector[None, :]])[:, : len(self.labels)]
-        shares = shares[:, columns] - shares.mean(axis=1, keepdims=True)
-        named = [*terms, ""]
-        best = np.argsort(-np.abs(shares), axis=0)[:count]
-        return [[(named[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(columns))]
-
-    def _parts(self, text: str, vector: Vectors) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
-        """The terms that we know, what each adds to every score, and what the vector adds."""
+    def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
+        """The terms of the text that we know, their rows, and their tf-idf, of length 1 (or empty)."""
         terms, keys, counts = counted(text)
         rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         known = np.flatnonzero(self.keys[rows] == keys)
         rows = rows[known]
         weighed = self.idf[rows] * counts[known]
         weighed /= max(float(np.linalg.norm(weighed)), 1e-9)
-        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
-        return [terms[at] for at in known], of_terms, bell(self.phrasings @ (vector @ self.axes)) @ self.dual
+        return [terms[at] for at in known], rows, weighed
 
     @cached_property
     def _siblings(self) -> list[list[int]]:
@@ -119,6 +134,13 @@ class Classifier:
     @classmethod
     def _names(cls) -> list[str]:
         return [field.name for field in fields(cls)]
+
+
+@cache
+def _one_thread() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController().limit
 
 
 def bell(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
