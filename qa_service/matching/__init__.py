@@ -63,16 +63,16 @@ class Matcher:
         vector = unit(self.embedder.encode_query([question]))[0]
         judged = self._classifier.judge(question, vector)
         covered = sum(judged.labels[_label(item)] for item in self._items)
+        sure = {item: answering(judged.labels[_label(item)], covered) for item in self._items}
         leaders: list[tuple[float, Entry]] = []
         others: list[tuple[float, Entry]] = []
-        for item, entries in self._items.items():
-            sure = answering(judged.labels[_label(item)], covered)
-            best, *rest = sorted(entries, key=lambda entry: judged.entries[entry.id], reverse=True)
-            leaders.append((sure, best))
-            others += [(sure * judged.entries[each.id] / judged.entries[best.id], each) for each in rest]
-        leaders.sort(key=_score, reverse=True)
-        others = sorted([*leaders[_LEADERS:], *others], key=_score, reverse=True)
-        found = [*leaders[:_LEADERS], *((min(score, leaders[:_LEADERS][-1][0]), entry) for score, entry in others)][:k]
+        for item in sorted(sure, key=lambda item: -sure[item])[: max(k, _LEADERS)]:
+            shares = judged.entries(_label(item))
+            best, *rest = sorted(self._items[item], key=lambda entry: -shares[entry.id])
+            (leaders if len(leaders) < _LEADERS else others).append((sure[item], best))
+            others += [(sure[item] * shares[each.id] / shares[best.id], each) for each in rest]
+        others.sort(key=lambda pair: -pair[0])
+        found = [*leaders, *((min(score, leaders[-1][0]), entry) for score, entry in others)][:k]
         met = self._index.nearest(vector, [entry.id for _, entry in found])
         reasons = judged.reasons([_label(entry.item) for _, entry in found])
         first = max(judged.labels, key=lambda label: judged.labels[label])
@@ -144,10 +144,6 @@ def answering(alone: float, covered: float) -> float:
     precision is answered by three items.
     """
     return float(alone**0.25 * covered**0.75)
-
-
-def _score(pair: tuple[float, Entry]) -> float:
-    return pair[0]
 
 
 def _label(item: int) -> str:

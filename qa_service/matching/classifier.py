@@ -23,31 +23,6 @@ Reason = tuple[str, float]
 """A term, and how much it spoke for a label."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """Label → probability (they sum to 1), and entry → its share among the entries of its item (they sum to 1).
-
-    `terms` are those of the question that we know; `shares` what each of them, and the vector last, adds to a label's
-    score beyond what it adds to the average label's.
-    """
-
-    labels: Mapping[str, float]
-    entries: Mapping[str, float]
-    terms: Sequence[str]
-    shares: NDArray[np.float32]
-
-    def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
-        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
-
-        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
-        """
-        names = list(self.labels)
-        shares = self.shares[:, [names.index(label) for label in labels]]
-        terms = [*self.terms, ""]
-        best = np.argsort(-np.abs(shares), axis=0)[:count]
-        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(labels))]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
     """Scores are linear in the terms and in the bells around the phrasings that it was trained on.
@@ -73,7 +48,7 @@ class Classifier:
     bias: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
-    def judge(self, text: str, vector: Vectors) -> Judged:
+    def judge(self, text: str, vector: Vectors) -> "Judged":
         """`vector` is the text's, (d,), of length 1."""
         with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
             terms, rows, weighed = self._known(text)
@@ -81,18 +56,14 @@ class Classifier:
             near = bell(self.phrasings @ (vector @ self.axes))
             of_vector = near @ self.dual
         count = len(self.labels)
-        sums = of_terms.sum(axis=0) + self.bias
-        shares: dict[str, float] = {}
-        for columns, (first, last) in zip(self._siblings, self.spans.tolist(), strict=True):
-            scores = sums[count:][columns] + near[first : last + 1] @ self.within[first : last + 1, : len(columns)]
-            shares |= zip((self.entries[at] for at in columns), _softmax(self.sharpness[1] * scores), strict=True)
-        parts = np.concatenate([of_terms[:, :count], of_vector[None, :]])
-        probabilities = _softmax(self.sharpness[0] * (sums[:count] + of_vector))
+        scores = of_terms[:, :count].sum(axis=0) + of_vector + self.bias[:count]
         return Judged(
-            labels=dict(zip(self.labels, probabilities, strict=True)),
-            entries=shares,
+            classifier=self,
+            labels=dict(zip(self.labels, _softmax(self.sharpness[0] * scores), strict=True)),
             terms=terms,
-            shares=parts - parts.mean(axis=1, keepdims=True),
+            of_terms=of_terms,
+            of_vector=of_vector,
+            near=near,
         )
 
     def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
@@ -106,12 +77,13 @@ class Classifier:
         return [terms[at] for at in known], rows, weighed
 
     @cached_property
-    def _siblings(self) -> list[list[int]]:
-        """The entries of each item."""
-        items: dict[str, list[int]] = {}
-        for at, item in enumerate(self.item_of):
-            items.setdefault(item, []).append(at)
-        return list(items.values())
+    def siblings(self) -> dict[str, tuple[slice, slice]]:
+        """Item, by its label → the columns of its entries, and the rows of its phrasings."""
+        found = {}
+        for label, (first, last) in zip(dict.fromkeys(self.item_of), self.spans.tolist(), strict=True):
+            start = len(self.labels) + self.item_of.index(label)
+            found[label] = slice(start, start + self.item_of.count(label)), slice(first, last + 1)
+        return found
 
     def save(self, path: Path) -> None:
         """Numbers only: what is loaded later can run no code."""
@@ -134,6 +106,44 @@ class Classifier:
     @classmethod
     def _names(cls) -> list[str]:
         return [field.name for field in fields(cls)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a classifier makes of one question: `labels` with their probabilities, which sum to 1.
+
+    `terms` are those of the question that are known, `of_terms` and `of_vector` what they and the vector add to every
+    column's score; `near` is how near each phrasing is.
+    """
+
+    classifier: Classifier
+    labels: Mapping[str, float]
+    terms: Sequence[str]
+    of_terms: NDArray[np.float32]
+    of_vector: NDArray[np.float32]
+    near: NDArray[np.float32]
+
+    def entries(self, label: str) -> dict[str, float]:
+        """Entry → its share among the entries of an item, by its label; they sum to 1."""
+        model = self.classifier
+        columns, rows = model.siblings[label]
+        scores = self.of_terms[:, columns].sum(axis=0) + model.bias[columns]
+        scores += self.near[rows] @ model.within[rows, : columns.stop - columns.start]
+        first = len(model.labels)
+        names = model.entries[columns.start - first : columns.stop - first]
+        return dict(zip(names, _softmax(model.sharpness[1] * scores), strict=True))
+
+    def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
+        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
+
+        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
+        """
+        names = self.classifier.labels
+        shares = np.concatenate([self.of_terms[:, : len(names)], self.of_vector[None, :]])
+        shares = shares[:, [names.index(label) for label in labels]] - shares.mean(axis=1, keepdims=True)
+        terms = [*self.terms, ""]
+        best = np.argsort(-np.abs(shares), axis=0)[:count]
+        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(labels))]
 
 
 @cache
