@@ -1,11 +1,13 @@
 """The three parts joined: ask finds who answers, stream measures and judges. Values flow; nothing registers."""
 
 import os
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
 
 from qa_service.embedder import load_embedder
@@ -41,6 +43,7 @@ from qa_service.settings import Settings
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
+_AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
 _A_COUNT = 10  # a whole number from here on is how many, below it how much
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
@@ -60,6 +63,7 @@ class Service:
         self.threshold = threshold
         self.queue = queue
         self.observers: list[Callable[[Event], None]] = []
+        self._thinking = threading.Semaphore(_AT_ONCE)
 
     def ask(self, request: Request) -> Answer:
         """Who answers, without evidence: never runs code. Raises `BadRequest`."""
@@ -128,7 +132,8 @@ class Service:
     def _stream(self, request: Request, stopped: Stopped) -> Generator[Event, None, None]:
         if request.run:
             self._refuse_if_crowded()
-        answer = self.ask(request)
+        with self._thinking:
+            answer = self.ask(request)
         yield Answered(answer)
         if answer.entry is not None and request.run:
             evidence: list[Evidence] = []
@@ -207,9 +212,12 @@ class Service:
         return AnswerStatus.ANSWERED
 
     def _stays(self, matches: tuple[Match, ...], reading: Reading) -> bool:
-        """Whether a follow-up stays with the entry before it: it changes a parameter, or matches nothing by itself."""
+        """Whether a follow-up stays with the entry before it.
+
+        It changes a parameter, says that something was tried in vain, or matches nothing by itself.
+        """
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
-        return changes or matches[0].score < self.threshold
+        return changes or reading.in_vain or matches[0].score < self.threshold
 
 
 def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: bool = False) -> Service:
@@ -228,6 +236,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
     matcher = Matcher(library, load_embedder(settings.encoder, settings.cache), name=name, cache=settings.cache)
+    if many:
+        threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
     runner = Sharing(lab) if many else lab
     return Service(library, matcher, runner, threshold=settings.threshold, queue=settings.queue)
 

@@ -9,7 +9,7 @@ import hashlib
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -22,12 +22,15 @@ from qa_service.library import Library
 from qa_service.matching import classifier as _classifier
 from qa_service.matching import terms as _terms
 from qa_service.matching import training as _training
-from qa_service.matching.classifier import Classifier
+from qa_service.matching.classifier import Classifier, Felt
 from qa_service.matching.index import Index
+from qa_service.matching.together import Together
 from qa_service.matching.training import Phrasings
 from qa_service.model import LANGS, Entry, Lang, Match, Subject
 from qa_service.reading import text as _text
 
+_REMEMBERED = 1000
+"""Of how many texts the matches are kept."""
 _LEADERS = 3
 """How many different items come first in the list of matches."""
 
@@ -53,6 +56,8 @@ class Matcher:
         self._items: dict[int, list[Entry]] = {}
         for entry in library.values():
             self._items.setdefault(entry.item, []).append(entry)
+        self._felt = Together(self._feel)
+        self._matched = lru_cache(_REMEMBERED)(self._match)  # a class asks the same
 
     def match(self, question: str, k: int = 5) -> Matching:
         """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
@@ -60,8 +65,11 @@ class Matcher:
         `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
         the best of them has all of it.
         """
-        vector = unit(self.embedder.encode_query([question]))[0]
-        judged = self._classifier.judge(question, vector)
+        return self._matched(question, k)
+
+    def _match(self, question: str, k: int) -> Matching:
+        vector, felt = self._felt(question)
+        judged = self._classifier.judge(question, felt)
         covered = sum(judged.labels[_label(item)] for item in self._items)
         sure = {item: answering(judged.labels[_label(item)], covered) for item in self._items}
         leaders: list[tuple[float, Entry]] = []
@@ -83,6 +91,11 @@ class Matcher:
             ),
             subject=self._subjects.get(first),
         )
+
+    def _feel(self, questions: list[str]) -> list[tuple[Vectors, Felt]]:
+        """Of each its vector and what that says to the classifier."""
+        vectors = unit(self.embedder.encode_query(questions))
+        return list(zip(vectors, self._classifier.feel(vectors), strict=True))
 
     @cached_property
     def corpus(self) -> Phrasings:

@@ -23,6 +23,14 @@ Reason = tuple[str, float]
 """A term, and how much it spoke for a label."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Felt:
+    """What a vector says: how near each phrasing is, and what all of them add to the score of each label."""
+
+    near: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
     """Scores are linear in the terms and in the bells around the phrasings that it was trained on.
@@ -48,22 +56,26 @@ class Classifier:
     bias: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
-    def judge(self, text: str, vector: Vectors) -> "Judged":
-        """`vector` is the text's, (d,), of length 1."""
+    def feel(self, vectors: Vectors) -> list[Felt]:
+        """What vectors, (n, d), of length 1, say, each by itself."""
         with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
-            terms, rows, weighed = self._known(text)
-            of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
-            near = bell(self.phrasings @ (vector @ self.axes))
-            of_vector = near @ self.dual
+            cosines = (vectors @ self.axes) @ self.phrasings.T
+            near = bell(cosines.astype(np.float32, copy=False))
+            return [Felt(near=row, scores=scores) for row, scores in zip(near, near @ self.dual, strict=True)]
+
+    def judge(self, text: str, felt: Felt) -> "Judged":
+        """By the text's terms and by what its vector says."""
+        terms, rows, weighed = self._known(text)
+        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
         count = len(self.labels)
-        scores = of_terms[:, :count].sum(axis=0) + of_vector + self.bias[:count]
+        scores = of_terms[:, :count].sum(axis=0) + felt.scores + self.bias[:count]
+        probabilities = _softmax(self.sharpness[0] * scores)
         return Judged(
             classifier=self,
-            labels=dict(zip(self.labels, _softmax(self.sharpness[0] * scores), strict=True)),
+            labels=dict(zip(self.labels, probabilities, strict=True)),
             terms=terms,
             of_terms=of_terms,
-            of_vector=of_vector,
-            near=near,
+            felt=felt,
         )
 
     def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
@@ -112,23 +124,21 @@ class Classifier:
 class Judged:
     """What a classifier makes of one question: `labels` with their probabilities, which sum to 1.
 
-    `terms` are those of the question that are known, `of_terms` and `of_vector` what they and the vector add to every
-    column's score; `near` is how near each phrasing is.
+    `terms` are those of the question that are known, `of_terms` what they add to every column's score.
     """
 
     classifier: Classifier
     labels: Mapping[str, float]
     terms: Sequence[str]
     of_terms: NDArray[np.float32]
-    of_vector: NDArray[np.float32]
-    near: NDArray[np.float32]
+    felt: Felt
 
     def entries(self, label: str) -> dict[str, float]:
         """Entry → its share among the entries of an item, by its label; they sum to 1."""
         model = self.classifier
         columns, rows = model.siblings[label]
         scores = self.of_terms[:, columns].sum(axis=0) + model.bias[columns]
-        scores += self.near[rows] @ model.within[rows, : columns.stop - columns.start]
+        scores += self.felt.near[rows] @ model.within[rows, : columns.stop - columns.start]
         first = len(model.labels)
         names = model.entries[columns.start - first : columns.stop - first]
         return dict(zip(names, _softmax(model.sharpness[1] * scores), strict=True))
@@ -139,7 +149,7 @@ class Judged:
         Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
         """
         names = self.classifier.labels
-        shares = np.concatenate([self.of_terms[:, : len(names)], self.of_vector[None, :]])
+        shares = np.concatenate([self.of_terms[:, : len(names)], self.felt.scores[None, :]])
         shares = shares[:, [names.index(label) for label in labels]] - shares.mean(axis=1, keepdims=True)
         terms = [*self.terms, ""]
         best = np.argsort(-np.abs(shares), axis=0)[:count]
