@@ -6,6 +6,7 @@ from bench import asking, experiments, indexing, load, matching, page, running, 
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
+    "cold": asking.cold,
     "run": running.isolation,
     "experiments": experiments.cost,
     "match": matching.time_per_question,

@@ -1,6 +1,8 @@
 """One question at the terminal, from nothing, against a bare torch script that computes the same numbers."""
 
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,26 @@ def one_shot() -> None:
 
         side_by_side({"bare torch script": bare, "numstab ask": whole}, rounds=5)
         print(f"first text of numstab ask after {_first_text(ask, env) * 1e3:.0f} ms")
+
+
+def cold() -> None:
+    """CPU seconds, of the user and of the system, of a first answer without evidence against `import torch` alone."""
+    things = {
+        "import torch": [sys.executable, "-c", "import torch"],
+        "numstab ask --no-run": [sys.executable, "-m", "qa_service", "ask", "--no-run", QUESTION],
+    }
+    spent: dict[str, list[float]] = {name: [] for name in things}
+    for at in range(8):
+        for name, command in things.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(command, check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            if at:  # the first builds what is built once
+                spent[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    base = statistics.median(spent["import torch"])
+    for name, each in spent.items():
+        spread = f"{min(each):.2f} … {max(each):.2f} s"
+        print(f"{name:34s} median {statistics.median(each):9.2f} s   {spread}   x{statistics.median(each) / base:.2f}")
 
 
 def _first_text(command: list[str], env: dict[str, str]) -> float:

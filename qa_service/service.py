@@ -212,9 +212,12 @@ class Service:
         return AnswerStatus.ANSWERED
 
     def _stays(self, matches: tuple[Match, ...], reading: Reading) -> bool:
-        """Whether a follow-up stays with the entry before it: it changes a parameter, or matches nothing by itself."""
+        """Whether a follow-up stays with the entry before it.
+
+        It changes a parameter, says that something was tried in vain, or matches nothing by itself.
+        """
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
-        return changes or matches[0].score < self.threshold
+        return changes or reading.in_vain or matches[0].score < self.threshold
 
 
 def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: bool = False) -> Service:
@@ -232,7 +235,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     library = Library.read(settings.kb, lab.experiments)
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
-    matcher = Matcher(library, load_embedder(settings.encoder), name=name, cache=settings.cache)
+    matcher = Matcher(library, load_embedder(settings.encoder, settings.cache), name=name, cache=settings.cache)
     if many:
         threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
     runner = Sharing(lab) if many else lab

@@ -203,6 +203,19 @@ def test_a_reply_may_pick_a_candidate(reply, place):
     assert read(reply).choice == place
 
 
+@pytest.mark.parametrize(
+    ("remark", "in_vain"),
+    [
+        ("降低学习率到 1e-5 还是没用", True), ("换成 relu 也不行", True), ("I lowered the lr, that didn't help", True),
+        ("clipping had no effect", True), ("换成 relu 行不行", False), ("为什么裁剪没有用", False),
+        ("why does clipping not help", False), ("loss 是 nan", False),
+    ],
+)  # fmt: skip
+def test_what_was_tried_in_vain_is_a_remark(remark, in_vain):
+    """It belongs to the question before it; what asks is a question of its own."""
+    assert read(remark).in_vain is in_vain
+
+
 def test_a_hundred_kilobytes_are_read():
     """A paste as long as people make them; what is beyond is refused with a clear error."""
     log = "".join(f"[{n}] step {n} grad_norm {n * 0.37:.4f} lr 1e-4\n" for n in range(2800))

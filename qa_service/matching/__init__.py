@@ -6,10 +6,7 @@ name made of everything it was built from.
 """
 
 import hashlib
-import os
 import sys
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,12 +16,13 @@ from types import ModuleType
 import numpy as np
 
 from qa_service import reading
+from qa_service.cached import write
 from qa_service.embedder import Embedder, Vectors, unit
 from qa_service.library import Library
 from qa_service.matching import classifier as _classifier
 from qa_service.matching import terms as _terms
 from qa_service.matching import training as _training
-from qa_service.matching.classifier import Classifier, Scores
+from qa_service.matching.classifier import Classifier, Felt
 from qa_service.matching.index import Index
 from qa_service.matching.together import Together
 from qa_service.matching.training import Phrasings
@@ -70,22 +68,21 @@ class Matcher:
         return self._matched(question, k)
 
     def _match(self, question: str, k: int) -> Matching:
-        vector, near = self._felt(question)
-        parts = self._classifier.parts(question, vector, near)
-        judged = self._classifier.judge(parts)
+        vector, felt = self._felt(question)
+        judged = self._classifier.judge(question, felt)
         covered = sum(judged.labels[_label(item)] for item in self._items)
+        sure = {item: answering(judged.labels[_label(item)], covered) for item in self._items}
         leaders: list[tuple[float, Entry]] = []
         others: list[tuple[float, Entry]] = []
-        for item, entries in self._items.items():
-            sure = answering(judged.labels[_label(item)], covered)
-            best, *rest = sorted(entries, key=lambda entry: judged.entries[entry.id], reverse=True)
-            leaders.append((sure, best))
-            others += [(sure * judged.entries[each.id] / judged.entries[best.id], each) for each in rest]
-        leaders.sort(key=_score, reverse=True)
-        others = sorted([*leaders[_LEADERS:], *others], key=_score, reverse=True)
-        found = [*leaders[:_LEADERS], *((min(score, leaders[:_LEADERS][-1][0]), entry) for score, entry in others)][:k]
+        for item in sorted(sure, key=lambda item: -sure[item])[: max(k, _LEADERS)]:
+            shares = judged.entries(_label(item))
+            best, *rest = sorted(self._items[item], key=lambda entry: -shares[entry.id])
+            (leaders if len(leaders) < _LEADERS else others).append((sure[item], best))
+            others += [(sure[item] * shares[each.id] / shares[best.id], each) for each in rest]
+        others.sort(key=lambda pair: -pair[0])
+        found = [*leaders, *((min(score, leaders[-1][0]), entry) for score, entry in others)][:k]
         met = self._index.nearest(vector, [entry.id for _, entry in found])
-        reasons = self._classifier.reasons(parts, [_label(entry.item) for _, entry in found])
+        reasons = judged.reasons([_label(entry.item) for _, entry in found])
         first = max(judged.labels, key=lambda label: judged.labels[label])
         return Matching(
             matches=tuple(
@@ -95,10 +92,10 @@ class Matcher:
             subject=self._subjects.get(first),
         )
 
-    def _feel(self, questions: list[str]) -> list[tuple[Vectors, Scores]]:
+    def _feel(self, questions: list[str]) -> list[tuple[Vectors, Felt]]:
         """Of each its vector and what that says to the classifier."""
         vectors = unit(self.embedder.encode_query(questions))
-        return list(zip(vectors, self._classifier.near(vectors), strict=True))
+        return list(zip(vectors, self._classifier.feel(vectors), strict=True))
 
     @cached_property
     def corpus(self) -> Phrasings:
@@ -136,7 +133,7 @@ class Matcher:
                 return cached
         _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = unit(self.embedder.encode_document([reading.matched(wording) for wording in wordings]))
-        _write(path, lambda half: np.save(half, vectors))
+        write(path, lambda half: np.save(half, vectors))
         return vectors
 
     @cached_property
@@ -149,7 +146,7 @@ class Matcher:
         with suppress(OSError, ValueError, KeyError, EOFError):
             return Classifier.load(path)
         trained = _training.train(self.corpus)
-        _write(path, trained.save)
+        write(path, trained.save)
         return trained
 
 
@@ -160,10 +157,6 @@ def answering(alone: float, covered: float) -> float:
     precision is answered by three items.
     """
     return float(alone**0.25 * covered**0.75)
-
-
-def _score(pair: tuple[float, Entry]) -> float:
-    return pair[0]
 
 
 def _label(item: int) -> str:
@@ -181,12 +174,3 @@ def _key(*parts: str) -> str:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(line + "\n")
-
-
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Whole or not at all, as two processes may build the same; a cache that cannot be written costs seconds only."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as half:
-            save(Path(half.name))
-        os.replace(half.name, path)

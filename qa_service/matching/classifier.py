@@ -7,7 +7,7 @@ Among the entries of one item a second machine decides, over the same features.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,14 @@ WIDTH = 2.0
 """Of the Gaussian bell over vectors u, v of length 1: exp(WIDTH (u·v - 1))."""
 Reason = tuple[str, float]
 """A term, and how much it spoke for a label."""
-Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The terms of a text that we know, what each adds to every score, (terms, columns), and what the vector adds."""
+class Felt:
+    """What a vector says: how near each phrasing is, and what all of them add to the score of each label."""
 
-    terms: list[str]
-    of_terms: Scores
-    of_vector: Scores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """Label → probability (they sum to 1), and entry → its share among the entries of its item (they sum to 1)."""
-
-    labels: Mapping[str, float]
-    entries: Mapping[str, float]
+    near: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +37,9 @@ class Classifier:
 
     Columns are the `labels`, then the `entries`, whose item is `item_of` (as a label). Rows of `weights` are terms,
     sorted by `keys`; a text's terms weigh (1 + ln count) · `idf`, scaled to length 1 (tf-idf). Rows of `dual` are
-    phrasings; `phrasings` are their vectors along the principal `axes` of them all. `sharpness` makes probabilities
-    of the scores (temperature scaling, Guo et al., arXiv 1706.04599), the first of labels, the second of entries.
+    phrasings; `phrasings` are their vectors along the principal `axes` of them all. The entries of an item are told
+    apart by its own phrasings alone, the rows of `within` from its first to its last of `spans`. `sharpness` makes
+    probabilities of the scores (temperature scaling, Guo et al., arXiv 1706.04599), of labels first, then of entries.
     """
 
     labels: tuple[str, ...]
@@ -60,58 +51,51 @@ class Classifier:
     axes: NDArray[np.float32]
     phrasings: NDArray[np.float32]
     dual: NDArray[np.float32]
+    within: NDArray[np.float32]
+    spans: NDArray[np.int64]
     bias: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
-    def parts(self, text: str, vector: Vectors, near: Scores | None = None) -> Parts:
-        """Of a text and its vector, (d,), of length 1; `near` is its row of `near`, where that is known."""
+    def feel(self, vectors: Vectors) -> list[Felt]:
+        """What vectors, (n, d), of length 1, say, each by itself."""
+        with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
+            cosines = (vectors @ self.axes) @ self.phrasings.T
+            near = bell(cosines.astype(np.float32, copy=False))
+            return [Felt(near=row, scores=scores) for row, scores in zip(near, near @ self.dual, strict=True)]
+
+    def judge(self, text: str, felt: Felt) -> "Judged":
+        """By the text's terms and by what its vector says."""
+        terms, rows, weighed = self._known(text)
+        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
+        count = len(self.labels)
+        scores = of_terms[:, :count].sum(axis=0) + felt.scores + self.bias[:count]
+        probabilities = _softmax(self.sharpness[0] * scores)
+        return Judged(
+            classifier=self,
+            labels=dict(zip(self.labels, probabilities, strict=True)),
+            terms=terms,
+            of_terms=of_terms,
+            felt=felt,
+        )
+
+    def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
+        """The terms of the text that we know, their rows, and their tf-idf, of length 1 (or empty)."""
         terms, keys, counts = counted(text)
         rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         known = np.flatnonzero(self.keys[rows] == keys)
         rows = rows[known]
         weighed = self.idf[rows] * counts[known]
         weighed /= max(float(np.linalg.norm(weighed)), 1e-9)
-        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
-        of_vector = self.near(vector[None, :])[0] if near is None else near
-        return Parts(terms=[terms[at] for at in known], of_terms=of_terms, of_vector=of_vector)
-
-    def near(self, vectors: Vectors) -> Scores:
-        """What vectors, (n, d), add to every score, (n, columns): the nearer a phrasing, the more it counts."""
-        cosines = ((vectors @ self.axes) @ self.phrasings.T).astype(np.float32, copy=False)
-        return (bell(cosines) @ self.dual).astype(np.float32, copy=False)
-
-    def judge(self, parts: Parts) -> Judged:
-        """How probable each label is, and each entry among its siblings."""
-        of_terms, of_vector = parts.of_terms, parts.of_vector
-        scores = of_terms.sum(axis=0) + of_vector + self.bias
-        count = len(self.labels)
-        shares: dict[str, float] = {}
-        for columns in self._siblings:
-            shares |= zip((self.entries[at] for at in columns), _softmax(self.sharpness[1] * scores[count:][columns]),
-                          strict=True)  # fmt: skip
-        return Judged(
-            labels=dict(zip(self.labels, _softmax(self.sharpness[0] * scores[:count]), strict=True)), entries=shares
-        )
-
-    def reasons(self, parts: Parts, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
-        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
-
-        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
-        """
-        columns = [self.labels.index(label) for label in labels]
-        shares = np.concatenate([parts.of_terms, parts.of_vector[None, :]])[:, : len(self.labels)]
-        shares = shares[:, columns] - shares.mean(axis=1, keepdims=True)
-        named = [*parts.terms, ""]
-        best = np.argsort(-np.abs(shares), axis=0)[:count]
-        return [[(named[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(columns))]
+        return [terms[at] for at in known], rows, weighed
 
     @cached_property
-    def _siblings(self) -> list[list[int]]:
-        """The entries of each item."""
-        items: dict[str, list[int]] = {}
-        for at, item in enumerate(self.item_of):
-            items.setdefault(item, []).append(at)
-        return list(items.values())
+    def siblings(self) -> dict[str, tuple[slice, slice]]:
+        """Item, by its label → the columns of its entries, and the rows of its phrasings."""
+        found = {}
+        for label, (first, last) in zip(dict.fromkeys(self.item_of), self.spans.tolist(), strict=True):
+            start = len(self.labels) + self.item_of.index(label)
+            found[label] = slice(start, start + self.item_of.count(label)), slice(first, last + 1)
+        return found
 
     def save(self, path: Path) -> None:
         """Numbers only: what is loaded later can run no code."""
@@ -134,6 +118,49 @@ class Classifier:
     @classmethod
     def _names(cls) -> list[str]:
         return [field.name for field in fields(cls)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a classifier makes of one question: `labels` with their probabilities, which sum to 1.
+
+    `terms` are those of the question that are known, `of_terms` what they add to every column's score.
+    """
+
+    classifier: Classifier
+    labels: Mapping[str, float]
+    terms: Sequence[str]
+    of_terms: NDArray[np.float32]
+    felt: Felt
+
+    def entries(self, label: str) -> dict[str, float]:
+        """Entry → its share among the entries of an item, by its label; they sum to 1."""
+        model = self.classifier
+        columns, rows = model.siblings[label]
+        scores = self.of_terms[:, columns].sum(axis=0) + model.bias[columns]
+        scores += self.felt.near[rows] @ model.within[rows, : columns.stop - columns.start]
+        first = len(model.labels)
+        names = model.entries[columns.start - first : columns.stop - first]
+        return dict(zip(names, _softmax(model.sharpness[1] * scores), strict=True))
+
+    def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
+        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
+
+        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
+        """
+        names = self.classifier.labels
+        shares = np.concatenate([self.of_terms[:, : len(names)], self.felt.scores[None, :]])
+        shares = shares[:, [names.index(label) for label in labels]] - shares.mean(axis=1, keepdims=True)
+        terms = [*self.terms, ""]
+        best = np.argsort(-np.abs(shares), axis=0)[:count]
+        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(labels))]
+
+
+@cache
+def _one_thread() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController().limit
 
 
 def bell(cosines: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 _PENALTY = 0.3  # of large weights; 0.15 to 1 differ by less than chance
 _TERMS = 0.5  # what the terms weigh beside the vectors
-_AXES = 192  # of 512: they hold nine tenths of the vectors' variance, and no question was judged otherwise by the rest
+_AXES = 128  # of 512: they hold four fifths of the variance; 192 judge no better and take longer to read
 _RAREST = 2  # phrasings that a term must occur in
 _MOST = 16_000  # phrasings that are trained on: memory grows with their square, to a gigabyte
 _BALANCED = 0.8  # how far entries of an item with few phrasings count as much as those with many (0 to 1)
@@ -31,6 +31,7 @@ _BLOCK = 1000
 class Phrasings:
     """What is trained on, a row each: the text, its label, its entry ("" if its label is a subject), its vector.
 
+    The rows of an item follow each other.
     A phrasing that is not `firm` belongs to a source entry that may have an expansion which answers it better.
     """
 
@@ -81,14 +82,16 @@ def _train(data: Phrasings) -> tuple[Classifier, LeftOut]:
     dual, scores = _ridge(kernel, _signs(truth, labels), _weights(truth, 1.0))  # overwrites the kernel
     sharpness = _sharpness(scores, np.searchsorted(labels, truth))
     entries = [entry for item in items for entry in item.entries]
-    duals = np.zeros((len(truth), len(labels) + len(entries)), dtype=np.float32)
-    duals[:, : len(labels)] = dual
-    column = len(labels)
+    within = np.zeros((len(truth), max(len(item.entries) for item in items)), dtype=np.float32)
+    columns = [dual]  # of the labels, then of each item's entries, which no other item's phrasings bear on
     found = owners.copy()
     for item in items:
-        duals[item.rows, column : column + len(item.entries)] = item.dual
+        within[item.rows, : len(item.entries)] = item.dual
+        its = np.zeros((len(truth), len(item.entries)), dtype=np.float32)
+        its[item.rows] = item.dual
+        columns.append(its)
         found[item.rows] = np.array(item.entries)[item.scores.argmax(axis=1)]
-        column += len(item.entries)
+    duals = np.concatenate(columns, axis=1)
     classifier = Classifier(
         labels=tuple(labels.tolist()),
         entries=tuple(entries),
@@ -98,7 +101,9 @@ def _train(data: Phrasings) -> tuple[Classifier, LeftOut]:
         weights=(_TERMS * (tfidf.T @ duals)).astype(np.float16),
         axes=axes,
         phrasings=along,
-        dual=duals,
+        dual=np.ascontiguousarray(dual),
+        within=within,
+        spans=np.array([(item.rows[0], item.rows[-1]) for item in items]),
         bias=duals.sum(axis=0),
         sharpness=np.array([sharpness, _common_sharpness(items)], dtype=np.float32),
     )

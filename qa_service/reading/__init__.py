@@ -8,9 +8,14 @@ from qa_service.reading.choice import choice
 from qa_service.reading.named import bare_number, parameters
 from qa_service.reading.text import LONGEST, check_text, folded, language, salient, simplified
 
+_SHORT, _REMARK = 8, 16  # words, and Chinese characters
 _ELLIPTIC = re.compile(
     r"^(?:那|换成|改成|改用|再|还有|如果|and\b|what about|how about|what if|but\b|with\b|in\b|now\b)"
     r"|\binstead\b"
+)
+_IN_VAIN = re.compile(
+    r"(?:也|还是|还|都|依然|仍然?)(?:没有?|无)(?:什么)?(?:用|效果?|变化|改善)|(?:也|还是|依然|仍然?)不(?:行|管用|起作用)$|试过了"
+    r"|\b(?:does|did|do)(?: not|n['’]?t) (?:help|work|change anything)\b|\bno (?:effect|luck)\b|\bstill the same\b"
 )
 _TRAILS_OFF = re.compile(r"呢\s*[?？]?$")
 _ASKS = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
@@ -36,9 +41,19 @@ class Reading:
         return bool(_ELLIPTIC.search(text) or (_TRAILS_OFF.search(text) and not _ASKS.search(text)))
 
     @property
+    def in_vain(self) -> bool:
+        """Whether it says, and asks no more, that something was tried and did not help: "调小学习率也没用"."""
+        text = self.text.lower()
+        return self._words <= _REMARK and bool(_IN_VAIN.search(text)) and not _ASKS.search(text)
+
+    @property
     def short(self) -> bool:
         """A remark rather than a question of its own."""
-        return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text)) <= 8
+        return self._words <= _SHORT
+
+    @property
+    def _words(self) -> int:
+        return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text))
 
 
 def read(question: str, lang: Lang | None = None) -> Reading:
