@@ -1,12 +1,14 @@
 """What the HTTP fronts share: blocking events as an async stream that ends with its reader, bodies, errors."""
 
 import asyncio
+import contextvars
 import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from qa_service.correlation import TICKET
 from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
 from qa_service.events import Event
 from qa_service.lab import Stopped
@@ -68,7 +70,7 @@ async def pump(events: Events) -> AsyncIterator[Event]:
         except Exception as error:
             put(error)
 
-    threading.Thread(target=work, daemon=True, name="answer").start()
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="answer").start()
     try:
         while (item := await queue.get()) is not _END:
             if isinstance(item, Exception):
@@ -157,4 +159,6 @@ def problem(error: Exception, lang: Lang) -> dict[str, Any]:
         "code": error.code,
         "detail": error[lang],
     }
+    if (ticket := TICKET.get()) is not None:
+        body["request_id"] = ticket.id
     return body | ({"field": error.field} if error.field else {})

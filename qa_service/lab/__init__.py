@@ -20,6 +20,7 @@ from qa_service.lab.line import Line
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
 from qa_service.model import Experiment, Params, Row, Run
+from qa_service.stages import Stages
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
@@ -51,6 +52,14 @@ class Runner(Protocol):
         """Runs that wait for a slot."""
 
     @property
+    def ready(self) -> int:
+        """Children that wait for work."""
+
+    @property
+    def stages(self) -> Stages:
+        """Who watches how long things take."""
+
+    @property
     def experiments(self) -> Mapping[str, Experiment]:
         """Slug → experiment."""
 
@@ -64,6 +73,16 @@ class Runner(Protocol):
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = ...
     ) -> Generator[Row | Place, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
+
+
+def known(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
+    """One of them; raises `UnknownExperiment`."""
+    if slug not in experiments:
+        names = ", ".join(experiments)
+        raise UnknownExperiment(
+            zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
+        )
+    return experiments[slug]
 
 
 class Lab:
@@ -87,6 +106,7 @@ class Lab:
         self.memory = memory
         self.slots = slots
         self._line = Line(slots)
+        self.stages = Stages()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(warm))
         self._children = Children(context, idle)
@@ -98,12 +118,7 @@ class Lab:
 
     def experiment(self, slug: str) -> Experiment:
         """One experiment; raises `UnknownExperiment`."""
-        if slug not in self.experiments:
-            names = ", ".join(self.experiments)
-            raise UnknownExperiment(
-                zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
-            )
-        return self.experiments[slug]
+        return known(self.experiments, slug)
 
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
@@ -114,6 +129,11 @@ class Lab:
     def waiting(self) -> int:
         """Runs that wait for a slot."""
         return len(self._line)
+
+    @property
+    def ready(self) -> int:
+        """Children that wait for work."""
+        return len(self._children)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """One run from beginning to end."""
@@ -133,17 +153,19 @@ class Lab:
         """
         with self._line.join() as ticket:
             before = 0
-            while not ticket.served.wait(_LOOK_UP if not before else _LOOK_UP_WAITING):
-                if stopped():
-                    raise Stopped
-                if (place := ticket.place) not in (0, before):
-                    yield Place(before := place)
-            child = self._children.take()
-            try:
-                child.set_to_work(experiment.path, params, seed, self.deadline, self.memory)
-                return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
-            finally:
-                child.end()
+            with self.stages.within("queue"):
+                while not ticket.served.wait(_LOOK_UP if not before else _LOOK_UP_WAITING):
+                    if stopped():
+                        raise Stopped
+                    if (place := ticket.place) not in (0, before):
+                        yield Place(before := place)
+            with self.stages.within("run"):
+                child = self._children.take()
+                try:
+                    child.set_to_work(experiment, params, seed, self.deadline, self.memory)
+                    return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
+                finally:
+                    child.end()
 
     def _listen(
         self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]

@@ -84,19 +84,29 @@ class Matcher:
             subject=self._subjects.get(first),
         )
 
+    @property
+    def built(self) -> bool:
+        """Whether the cache holds what this library needs, so that the first question builds nothing."""
+        return self._vectors_path.is_file() and self._classifier_path.is_file()
+
     @cached_property
     def corpus(self) -> Phrasings:
         """What the classifier is trained on: every wording as it is read; entries first, then subjects."""
+        texts, labels, entries, firm = self._wordings
+        return Phrasings(texts=texts, labels=labels, entries=entries, firm=firm, vectors=self._vectors(texts))
+
+    @cached_property
+    def _wordings(self) -> tuple[list[str], list[str], list[str], list[bool]]:
+        """Their texts, and of each its label, its entry and whether it is firm."""
         owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
         rows = [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
         texts = [reading.matched(wording) for _, wording, _ in rows]
         expanded = {entry.expands for entry in self._library.values()}
-        return Phrasings(
-            texts=texts,
-            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in rows],
-            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in rows],
-            firm=[owner.id not in expanded or wording not in owner.phrasings[lang] for owner, wording, lang in rows],
-            vectors=self._vectors(texts),
+        return (
+            texts,
+            [_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in rows],
+            [owner.id if isinstance(owner, Entry) else "" for owner, *_ in rows],
+            [owner.id not in expanded or wording not in owner.phrasings[lang] for owner, wording, lang in rows],
         )
 
     @cached_property
@@ -104,8 +114,19 @@ class Matcher:
         count = sum(len(entry.wordings(lang)) for entry in self._library.values() for lang in LANGS)
         return Index(self._library, self.corpus.vectors[:count])
 
+    @cached_property
+    def _vectors_path(self) -> Path:
+        return self._cache / f"vectors-{_key(self._name, *self._wordings[0])}.npy"
+
+    @cached_property
+    def _classifier_path(self) -> Path:
+        texts, labels, entries, firm = self._wordings
+        code = [Path(module.__file__ or "").read_text("utf-8") for module in (_classifier, _terms, _training)]
+        marks = ["firm" if each else "" for each in firm]
+        return self._cache / f"classifier-{_key(self._name, *code, *texts, *labels, *entries, *marks)}.npz"
+
     def _vectors(self, texts: list[str]) -> Vectors:
-        path = self._cache / f"vectors-{_key(self._name, *texts)}.npy"
+        path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
             if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(texts):
@@ -117,15 +138,10 @@ class Matcher:
 
     @cached_property
     def _classifier(self) -> Classifier:
-        data = self.corpus
-        code = [Path(module.__file__ or "").read_text("utf-8") for module in (_classifier, _terms, _training)]
-        firm = ["firm" if each else "" for each in data.firm]
-        path = (
-            self._cache / f"classifier-{_key(self._name, *code, *data.texts, *data.labels, *data.entries, *firm)}.npz"
-        )
+        path = self._classifier_path
         with suppress(OSError, ValueError, KeyError, EOFError):
             return Classifier.load(path)
-        trained = _training.train(data)
+        trained = _training.train(self.corpus)
         _write(path, trained.save)
         return trained
 

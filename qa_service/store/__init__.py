@@ -1,12 +1,13 @@
 """What must not be lost: feedback. And what an operator may want to keep: what was asked, and what found no answer."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -40,6 +41,7 @@ class Store:
         self._keep_days = keep_days
         self._engine: Engine | None = None
         self._opening = threading.Lock()
+        self.on_failure: list[Callable[[], None]] = []
 
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
         """Returns once it is on disk."""
@@ -91,6 +93,11 @@ class Store:
                 for row in connection.execute(query)
             ]  # fmt: skip
 
+    def ping(self) -> None:
+        """Whether it can be reached, and its tables are those of this version."""
+        with self._writing() as connection:
+            connection.execute(select(FEEDBACK.c.id).limit(1))
+
     def close(self) -> None:
         """Gives its connections back; the next use opens it again."""
         with self._opening:
@@ -106,7 +113,9 @@ class Store:
                     self._engine = opened(self._url)
             with self._engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, CommandError, OSError) as error:
+            for hear in self.on_failure:
+                hear()
             raise StoreUnavailable(type(error).__name__) from error
 
 

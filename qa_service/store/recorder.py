@@ -39,5 +39,7 @@ class Recorder:
                 self._store.record(answer)
             except StoreUnavailable as error:
                 logging.getLogger("numstab").warning("an answer is not recorded: %s", error)
+            except Exception:  # whatever it is, the next answer is recorded all the same
+                logging.getLogger("numstab").exception("an answer is not recorded")
             finally:
                 self._answers.task_done()

@@ -33,10 +33,12 @@ HEADERS = {
 def routes(service: Service, cache: Path) -> APIRouter:
     """Every route of the page; the chart bundle is kept in the cache folder."""
     web = APIRouter(include_in_schema=False)
-    experiments = service.lab.experiments
-    by_item: dict[int, list[Entry]] = {}
-    for each in service.library.values():
-        by_item.setdefault(each.item, []).append(each)
+
+    def by_item() -> list[list[Entry]]:
+        items: dict[int, list[Entry]] = {}
+        for each in service.library.values():
+            items.setdefault(each.item, []).append(each)
+        return list(items.values())
 
     def page(http: Request, name: str, **values: Any) -> HTMLResponse:
         return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
@@ -59,7 +61,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "entries.html", lang=lang, entries=by_item.values(), themes=THEMES) if lang else refused(http)
+        return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
 
     plain.add_routes(web, service)  # before the pages: a twin's address is its page's and .md
 
@@ -73,7 +75,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang))
+        return page(http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang))
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
@@ -87,12 +89,18 @@ def routes(service: Service, cache: Path) -> APIRouter:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang, plans, seed))
+        return page(
+            http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang, plans, seed)
+        )
 
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "experiments.html", lang=lang, experiments=experiments.values()) if lang else refused(http)
+        return (
+            page(http, "experiments.html", lang=lang, experiments=service.lab.experiments.values())
+            if lang
+            else refused(http)
+        )
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
@@ -120,7 +128,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     async def ask(opened: Annotated[Any, Depends(asked)]) -> AsyncIterator[ServerSentEvent]:
         first, events = opened
         entry, lang = first.answer.entry, first.answer.lang
-        encode = partial(render.event, lang=lang, experiments=experiments, entry=entry)
+        encode = partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry)
         async for name, data in relay(first, events, encode, lang):
             yield ServerSentEvent(event=name, data=data)
 
@@ -132,7 +140,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.post("/page/run", response_class=EventSourceResponse)
     async def run(opened: Annotated[Any, Depends(running)]) -> AsyncIterator[ServerSentEvent]:
         lang, first, events = opened
-        encode = partial(render.event, lang=lang, experiments=experiments, entry=None)
+        encode = partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None)
         async for name, data in relay(first, events, encode, lang):
             yield ServerSentEvent(event=name, data=data)
 
