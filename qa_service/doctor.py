@@ -164,9 +164,9 @@ def _store(settings: Settings) -> Check:
             Text("存储还是空的：第一次用到时建表", "the store is empty: its tables are made on first use"),
         )
     if at != newest:
-        says = Text(f"存储在迁移 {at}，最新的是 {newest}：第一次用到时升级", f"the store is at migration {at}, the newest is {newest}: "
-                    "brought up to date on first use")  # fmt: skip
-        return Check("store", "note", says)
+        zh = f"存储在迁移 {at}，最新的是 {newest}：第一次用到时升级"
+        en = f"the store is at migration {at}, the newest is {newest}: brought up to date on first use"
+        return Check("store", "note", Text(zh, en))
     return Check(
         "store",
         "ok",

@@ -57,10 +57,10 @@ class Logged:
 
                     await respond(Request(scope), error)(scope, receive, sending)
                 if span is not None:
-                    span(_route(scope), status, ticket.about)
+                    span(_route(scope, status), status, ticket.about)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = _route(scope)
+            route = _route(scope, status)
             self._served(method, route, status)
             if route not in _QUIET or status >= 500:
                 milliseconds = round(1000 * (time.perf_counter() - began), 1)
@@ -86,7 +86,7 @@ def note(settings: Settings) -> Callable[[Event], None]:
     return answered
 
 
-def _route(scope: "Scope") -> str:
-    """Its pattern, not its path: no id and no query; what matches none is one."""
+def _route(scope: "Scope", status: int) -> str:
+    """Its pattern, not its path: no id and no query. What the guard refuses has not come so far."""
     route = scope.get("route")
-    return str(getattr(route, "path", None) or "unmatched")
+    return str(getattr(route, "path", None) or ("refused" if status in (401, 403, 429) else "unmatched"))

@@ -1,10 +1,8 @@
 """kb and demos read again while the service runs: all of them or, where anything is broken, none."""
 
-import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from qa_service.errors import BadContent
@@ -38,11 +36,10 @@ class Reloading:
         with self._one:
             began = time.monotonic()
             try:
-                with self._alone():
-                    experiments = read_experiments(self._settings.demos)
-                    library = Library.read(self._settings.kb, experiments)
-                    found = matcher(self._settings, library, self._service.matcher.embedder)
-                    found.match("nan")  # built now, not by the first reader
+                experiments = read_experiments(self._settings.demos)
+                library = Library.read(self._settings.kb, experiments)
+                found = matcher(self._settings, library, self._service.matcher.embedder)
+                found.match("nan")  # built now, not by the first reader
             except Exception as error:  # whatever is wrong with the new, the old goes on
                 problems = error.problems if isinstance(error, BadContent) else (f"{type(error).__name__}: {error}",)
                 self.problem = "\n".join(problems)
@@ -80,16 +77,3 @@ class Reloading:
                 continue
             seen[path] = (about.st_mtime_ns, about.st_size)
         return seen
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One worker trains the classifier; the others then find it in the cache."""
-        try:
-            self._settings.cache.mkdir(parents=True, exist_ok=True)
-            lock = (self._settings.cache / "reload.lock").open("w")
-        except OSError:  # a cache that cannot be written costs seconds only
-            yield
-            return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield

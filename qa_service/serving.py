@@ -75,6 +75,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "forwarded_allow_ips": settings.proxies or "127.0.0.1",
         "timeout_graceful_shutdown": GRACE,
         "timeout_keep_alive": 15,
+        "timeout_worker_healthcheck": 60,  # one that trains on a busy machine is slow to say so, not dead
         "server_header": False,
     }
 

@@ -321,7 +321,10 @@ def test_slots_are_shared_out(whole, workers, shares):
 
 def test_a_worker_gets_the_number_of_the_dead(tmp_path):
     """Two at once have different numbers; one that ends gives its own back."""
-    code = f"from pathlib import Path; from qa_service.serving import place; print(place(Path({str(tmp_path)!r})), flush=True); input()"
+    code = (
+        "from pathlib import Path\nfrom qa_service.serving import place\n"
+        f"print(place(Path({str(tmp_path)!r})), flush=True)\ninput()"
+    )
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     with subprocess.Popen([sys.executable, "-c", code], **options) as first:
         assert first.stdout.readline() == "0\n"

@@ -5,12 +5,13 @@ of the item's entries answers it; the index names the phrasing that was met. Wha
 name made of everything it was built from.
 """
 
+import fcntl
 import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,11 +140,12 @@ class Matcher:
     @cached_property
     def _classifier(self) -> Classifier:
         path = self._classifier_path
-        with suppress(OSError, ValueError, KeyError, EOFError):
-            return Classifier.load(path)
-        trained = _training.train(self.corpus)
-        _write(path, trained.save)
-        return trained
+        with _alone(path):  # of several workers one trains, the others wait and load
+            with suppress(OSError, ValueError, KeyError, EOFError):
+                return Classifier.load(path)
+            trained = _training.train(self.corpus)
+            _write(path, trained.save)
+            return trained
 
 
 def answering(alone: float, covered: float) -> float:
@@ -169,6 +171,22 @@ def _key(*parts: str) -> str:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(line + "\n")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process makes the same file meanwhile; where the cache cannot be written, each makes its own."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError:
+        lock = None
+    if lock is None:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:

@@ -14,7 +14,7 @@ def bundle(cache: Path) -> Check:
     if path.is_file():
         return Check("charts", "ok", Text("图表脚本已就绪", "the script that draws charts is built"))
     return Check(
-        "charts", "note", Text("图表脚本还没有生成：第一张图多等十秒", "no script of charts yet: ten seconds more, once"),
+        "charts", "note", Text("图表脚本还没有生成：第一张图多等十秒", "no script of charts yet: ten seconds, once"),
         Text("运行 numstab prepare", "run numstab prepare"),
     )  # fmt: skip
 
