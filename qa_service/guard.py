@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ _HEADERS = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cross-origin-resource-policy": b"same-origin",
 }
+_JUMP = 2.0  # seconds by which a clock is corrected in its stride
 _SLOW_READER = 30.0  # seconds that one piece of a reply may take to leave
 _SLOW_WRITER = 20.0  # seconds between two pieces of a request's body
 
@@ -42,6 +44,7 @@ class Guard:
         self._behind_proxy = bool(settings.proxies)
         self._rate = parse(settings.rate) if settings.rate else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._shift = _now() - time.monotonic()
 
     async def __call__(self, scope: "Connection", receive: "Receive", send: "Send") -> None:
         """Lets a request through or answers it with a problem."""
@@ -97,6 +100,10 @@ class Guard:
         if self._rate is None or scope["method"] != "POST":
             return {}
         client = f"key:{key.name}" if key else f"address:{(scope.get('client') or ('?', 0))[0]}"
+        shift = _now() - time.monotonic()
+        if abs(shift - self._shift) > _JUMP:  # the clock was set: what was counted by it means nothing any more
+            self._limiter.storage.reset()
+        self._shift = shift
         allowed = self._limiter.hit(self._rate, client)
         window = self._limiter.get_window_stats(self._rate, client)
         seconds = max(1, round(window.reset_time - _now()))
@@ -123,7 +130,8 @@ class _Sending:
             given = {name.lower() for name, _ in message["headers"]}
             more = [(name, value) for name, value in self._extra.items() if name not in given]
             message = {**message, "headers": [*message["headers"], *more]}
-        await asyncio.wait_for(self._send(message), _SLOW_READER)
+        async with asyncio.timeout(_SLOW_READER):
+            await self._send(message)
 
 
 def _patient(receive: "Receive") -> "Receive":
@@ -170,6 +178,4 @@ def _request(scope: "Connection") -> Any:
 
 
 def _now() -> float:
-    import time
-
     return time.time()

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
-from qa_service.streaming import language, problem
+from qa_service.streaming import ReaderGone, language, problem
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,7 +40,7 @@ def respond(http: Any, error: Exception, headers: Any = None) -> Any:
 
 def handle_errors(app: "FastAPI") -> None:
     """Installs the handlers; what nobody foresaw is for `logged`, the outermost layer."""
-    from fastapi import Request
+    from fastapi import Request, Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
@@ -54,6 +54,10 @@ def handle_errors(app: "FastAPI") -> None:
     async def unreadable(http: Request, _error: Exception) -> Any:
         return respond(http, HttpProblem(422))
 
+    async def gone(_http: Request, _error: Exception) -> Any:
+        return Response(status_code=499)  # nobody reads it
+
     app.add_exception_handler(NumstabError, ours)
+    app.add_exception_handler(ReaderGone, gone)
     app.add_exception_handler(HTTPException, frameworks)
     app.add_exception_handler(RequestValidationError, unreadable)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
 
 from qa_service import following
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     from qa_service.store import Store
 
 MATCHES = 5
-_TOO_CLOSE, _CLEAR = 0.02, 0.8
+_TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
+_AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
     "This seems to follow a question, but none came before it: what does it refer to?",
@@ -74,6 +76,7 @@ class Service:
         self.store: Store | None = None
         self.observers: list[Callable[[Event], None]] = []
         self._renewing = threading.Lock()
+        self._thinking = threading.Semaphore(_AT_ONCE)
 
     def renew(self, library: Library, matcher: Matcher, experiments: Mapping[str, Experiment]) -> None:
         """Other knowledge from the next question on; an answer that has begun ends with what it began with."""
@@ -165,7 +168,7 @@ class Service:
     def _stream(self, request: Request, stopped: Stopped) -> Generator[Event, None, None]:
         if request.run:
             self._refuse_if_crowded()
-        with self.stages.within("text"):
+        with self.stages.within("text"), self._thinking:
             answer = self._ask(request)
         yield Answered(answer)
         if answer.entry is not None and request.run:
@@ -268,6 +271,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     if warm:
         lab.warm_up()
     library = Library.read(settings.kb, lab.experiments)
+    if many:
+        threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
     runner = Sharing(lab) if many else lab
     matching = matcher(settings, library, load_embedder(settings.encoder))
     return Service(library, matching, runner, threshold=settings.threshold, queue=settings.queue)

@@ -1,6 +1,7 @@
 """A server of many readers: where it may listen, and how it ends without losing an answer half told."""
 
 import fcntl
+import gc
 import ipaddress
 import os
 import signal
@@ -119,6 +120,8 @@ async def closing_in_time(app: Any) -> AsyncIterator[None]:
         else:
             app.state.reloading.soon()
 
+    gc.collect()
+    gc.freeze()  # entries, vectors and routes live as long as the server: no collection looks at them again
     try:
         for each in before:
             signal.signal(each, close)

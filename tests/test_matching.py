@@ -99,7 +99,7 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     expected = softmax(trained.sharpness[0] * oracle.predict(kernel), axis=1)
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
-        judged = [model.judge(text, vector) for text, vector in zip(data.texts, data.vectors, strict=True)]
+        judged = [model.judge(model.parts(text, vector)) for text, vector in zip(data.texts, data.vectors, strict=True)]
         assert np.allclose([list(each.labels.values()) for each in judged], expected, atol=5e-3)
         assert all(sum(each.labels.values()) == pytest.approx(1) for each in judged)
         assert all(each.entries["counting"] + each.entries["halving"] == pytest.approx(1) for each in judged)
@@ -168,8 +168,9 @@ def test_reasons_add_up_to_the_score():
     """What each term and the vector contributed is the whole difference between a label and the average label."""
     data = phrasings()
     model = train(data)
-    reasons = dict(model.reasons("alpha 3", data.vectors[0], ["item:1"], count=100)[0])
-    judged = model.judge("alpha 3", data.vectors[0])
+    parts = model.parts("alpha 3", data.vectors[0])
+    reasons = dict(model.reasons(parts, ["item:1"], count=100)[0])
+    judged = model.judge(parts)
     logs = np.log(list(judged.labels.values())) / model.sharpness[0]
     bias = model.bias[0] - model.bias[: len(model.labels)].mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)

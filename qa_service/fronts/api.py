@@ -1,11 +1,10 @@
 """The HTTP API under /api/v1: JSON in and out, server-sent events, errors as problem+json."""
 
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from qa_service import export, incoming, wire
 from qa_service.errors import BadField
-from qa_service.events import Event, Finished
+from qa_service.events import Answered, Done, Finished
 from qa_service.model import Lang, Request
 from qa_service.service import Service
 from qa_service.settings import Settings
@@ -21,13 +20,12 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from fastapi import APIRouter, Depends, Response
     from fastapi import Request as HttpRequest
     from fastapi.responses import JSONResponse
-    from fastapi.sse import EventSourceResponse, ServerSentEvent
     from starlette.concurrency import run_in_threadpool
 
     from qa_service import schemas
     from qa_service.store import Store
     from qa_service.store.recorder import Recorder
-    from qa_service.streaming import language, pump, read_json, relay
+    from qa_service.streaming import EventStream, Opened, language, opened, read_json
 
     store = service.store or Store(settings.store_url, settings.keep_questions)
     service.observers.append(Recorder(store))
@@ -36,12 +34,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     async def asked(http: HttpRequest) -> Request:
         return incoming.read_request(await read_json(http))
 
-    async def answering(request: Annotated[Request, Depends(asked)]) -> tuple[Lang, Event, AsyncIterator[Event]]:
-        events = pump(lambda stopped: service.stream(request, stopped))
-        first = await anext(events)  # an error in here still becomes a status
-        return first.answer.lang, first, events  # type: ignore[union-attr]  # the first event is Answered
+    async def answering(request: Annotated[Request, Depends(asked)]) -> Opened:
+        return await opened(lambda stopped: service.stream(request, stopped))  # an error in here still becomes a status
 
-    async def running(http: HttpRequest, slug: str) -> tuple[Lang, Event, AsyncIterator[Event]]:
+    async def running(http: HttpRequest, slug: str) -> tuple[Lang, Opened]:
         body = await read_json(http, empty={})
         if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
             raise BadField(
@@ -49,31 +45,28 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             )
         params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
         lang = incoming.read_lang(body.get("lang")) or language(http)
-        events = pump(lambda stopped: service.run(slug, params, seed, stopped))
-        return lang, await anext(events), events
+        return lang, await opened(lambda stopped: service.run(slug, params, seed, stopped))
 
-    async def sent(lang: Lang, first: Event, events: AsyncIterator[Event]) -> AsyncIterator[ServerSentEvent]:
-        async for name, data in relay(first, events, lambda event: wire.event(event, lang), lang):
-            yield ServerSentEvent(event=name, data=data)
+    def sent(begun: Opened, lang: Lang) -> Response:
+        return begun.respond(lambda event: wire.event(event, lang), lang)
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
-    async def ask(opened: Annotated[Any, Depends(answering)]) -> JSONResponse:
+    async def ask(http: HttpRequest, begun: Annotated[Opened, Depends(answering)]) -> JSONResponse:
         """The whole answer, evidence included."""
-        _, last, events = opened
-        async for last in events:  # noqa: B007
-            pass
+        last = await begun.last(http)
+        assert isinstance(last, Done)
         return JSONResponse(wire.answer(last.answer))
 
     @api.post(
         "/ask/stream",
-        response_class=EventSourceResponse,
+        response_class=EventStream,
         openapi_extra=schemas.body(schemas.REQUEST),
         responses={200: schemas.EVENTS},
     )
-    async def ask_stream(opened: Annotated[Any, Depends(answering)]) -> AsyncIterator[ServerSentEvent]:
+    async def ask_stream(begun: Annotated[Opened, Depends(answering)]) -> Response:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
-        async for event in sent(*opened):
-            yield event
+        assert isinstance(begun.first, Answered)
+        return sent(begun, begun.first.answer.lang)
 
     @api.get("/entries")
     async def entries() -> JSONResponse:
@@ -106,24 +99,23 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         return JSONResponse(wire.experiment(service.lab.experiment(slug)))
 
     @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
-    async def runs(opened: Annotated[Any, Depends(running)]) -> JSONResponse:
+    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> JSONResponse:
         """One run: an Evidence without claims."""
-        lang, last, events = opened
-        async for last in events:  # noqa: B007
-            pass
+        lang, run = begun
+        last = await run.last(http)
         assert isinstance(last, Finished)
         return JSONResponse(wire.evidence(last.evidence, lang))
 
     @api.post(
         "/experiments/{slug}/runs/stream",
-        response_class=EventSourceResponse,
+        response_class=EventStream,
         openapi_extra=schemas.body(schemas.RUN),
         responses={200: schemas.EVENTS},
     )
-    async def runs_stream(opened: Annotated[Any, Depends(running)]) -> AsyncIterator[ServerSentEvent]:
+    async def runs_stream(begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> Response:
         """Server-sent events: started, row…, evidence."""
-        async for event in sent(*opened):
-            yield event
+        lang, run = begun
+        return sent(run, lang)
 
     @api.post("/feedback", status_code=201, openapi_extra=schemas.body(schemas.FEEDBACK))
     async def feedback(http: HttpRequest) -> JSONResponse:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab.children import Children
+from qa_service.lab.children import Children, NoChild
 from qa_service.lab.line import Line
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
@@ -23,9 +23,15 @@ from qa_service.model import Experiment, Params, Row, Run
 from qa_service.stages import Stages
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
-SERVER = (*ONE_SHOT, "torch.optim", "torch._dynamo")  # the first optimiser step imports 800 modules
+SERVER = (
+    *ONE_SHOT,
+    "torch.optim",
+    "torch._dynamo",
+    "qa_service.lab.settled",
+)  # an optimiser's step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
-_LOOK_UP, _LOOK_UP_WAITING = 0.02, 0.25  # seconds between looks at the reader: is he still there?
+_LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
+_LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often
 _COLD = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -149,18 +155,21 @@ class Lab:
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
     ) -> Generator[Row | Place, None, Run]:
         """Yields rows as the child measures them and returns the run. Raises `Stopped` soon after `stopped()`: within
-        50 ms while it measures, 250 ms while it waits for a slot.
+        50 ms while it measures, two seconds while it waits for a slot.
         """
         with self._line.join() as ticket:
             before = 0
             with self.stages.within("queue"):
-                while not ticket.served.wait(_LOOK_UP if not before else _LOOK_UP_WAITING):
+                while not ticket.served.wait(min(_FAR, _LOOK_UP_WAITING * max(1, before / 4)) if before else _LOOK_UP):
                     if stopped():
                         raise Stopped
                     if (place := ticket.place) not in (0, before):
                         yield Place(before := place)
             with self.stages.within("run"):
-                child = self._children.take()
+                try:
+                    child = self._children.take()
+                except NoChild as error:
+                    return Report(experiment=experiment).without_a_child(str(error))
                 try:
                     child.set_to_work(experiment, params, seed, self.deadline, self.memory)
                     return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)

@@ -3,16 +3,38 @@
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from qa_service.lab.worker import job, work
 from qa_service.model import Experiment
+
+_NAME = "numstab experiment"
+_AGAIN = (0.05, 0.5)  # seconds before the second and the third try
+_prepared = spawn.get_preparation_data
+
+
+def _without_main(name: str) -> dict[str, Any]:
+    """Has children not import our main module anew, as multiprocessing would: no demo needs it, and it costs 30 ms."""
+    data: dict[str, Any] = _prepared(name)
+    if name == _NAME:
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+    return data
+
+
+spawn.get_preparation_data = _without_main
+
+
+class NoChild(Exception):
+    """No process could be started: no memory, descriptors or processes are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +84,28 @@ class Children:
         return len(self._waiting)
 
     def take(self) -> Child:
-        """One that waits already, else a new one."""
+        """One that waits already, else a new one; raises `NoChild` where the system gives none."""
         self.refill()
         while True:
             try:
                 child = self._waiting.popleft()
             except IndexError:
-                return self._fork()
+                return self._forked()
             if child.process.is_alive():
                 return child
             child.end()
+
+    def _forked(self) -> Child:
+        """A server that was killed is started anew by who asks next; he may have asked in the moment of its death."""
+        for again in _AGAIN:
+            try:
+                return self._fork()
+            except (OSError, EOFError):
+                time.sleep(again)
+        try:
+            return self._fork()
+        except (OSError, EOFError) as error:
+            raise NoChild(f"{type(error).__name__}: {error}") from error
 
     def refill(self) -> None:
         """Has the missing ones forked, in a thread of its own: nobody waits for a successor."""
@@ -91,7 +125,12 @@ class Children:
 
     def _fork(self) -> Child:
         here, there = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=work, args=(there,), daemon=True)
-        process.start()
-        there.close()
+        process = self._context.Process(target=work, args=(there,), daemon=True, name=_NAME)
+        try:
+            process.start()
+        except BaseException:
+            here.close()
+            raise
+        finally:
+            there.close()
         return Child(process, here)

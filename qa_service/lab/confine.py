@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ _ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | er
 _X32 = 0x40000000  # a second table of numbers on x86-64: refused as a whole
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CLONE_THREAD = 0x00010000
-_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2  # prctl
+_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER, _DEATH_SIGNAL = 38, 22, 2, 1  # prctl
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ def confine() -> bool:
     prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
     no_more = prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     return no_more and bool(prctl(_SET_SECCOMP, _FILTER, ctypes.addressof(program), 0, 0) == 0)
+
+
+def die_with_the_server() -> None:
+    """Has the kernel end this process when the one that forked it ends; that one ends with the service (Linux)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
 
 
 def _program(table: _Table, own: int) -> list[tuple[int, int, int, int]]:

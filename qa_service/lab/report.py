@@ -66,6 +66,15 @@ class Report:
         )
         return self
 
+    def without_a_child(self, why: str) -> Run:
+        """The run that could not begin."""
+        self._finish(
+            Status.CRASHED,
+            Text(f"没能启动实验进程（{why}）。请稍后再试。", f"No process could be started ({why}). Please try again."),
+        )
+        assert self._run is not None
+        return self._run
+
     def ended(self, exit_code: Callable[[], int | None]) -> Run:
         """The run; where the child ended without a word, its exit code says how."""
         if self._run is None:

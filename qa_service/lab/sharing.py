@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 
 from qa_service.lab import Lab, Place, Stopped
+from qa_service.lab.leaving import Leaving
 from qa_service.model import Experiment, Params, Row, Run, Status
 from qa_service.stages import Stages
 
@@ -144,11 +145,24 @@ class _Flight:
             self._news.notify_all()
 
     def listen(self, stopped: Callable[[], bool]) -> Generator[Row | Place, None, Run]:
+        if not isinstance(stopped, Leaving):
+            return (yield from self._listen(stopped, _LOOK_UP))
+        stopped.tell(self._wake)
+        try:
+            return (yield from self._listen(stopped, None))
+        finally:
+            stopped.forget(self._wake)
+
+    def _wake(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _listen(self, stopped: Callable[[], bool], patience: float | None) -> Generator[Row | Place, None, Run]:
         at = place = 0
         while True:
             with self._news:
-                if at == len(self._heard) and self.outcome is None and place == self._place:
-                    self._news.wait(_LOOK_UP)
+                if at == len(self._heard) and self.outcome is None and place == self._place and not stopped():
+                    self._news.wait(patience)
                 new, outcome, now = self._heard[at:], self.outcome, self._place
             if stopped():
                 raise Stopped

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.confine import confine
+from qa_service.lab.confine import confine, die_with_the_server
 
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 
@@ -31,6 +31,7 @@ def job(path: str, source: str, params: Mapping[str, Any], seed: int, deadline: 
 
 def work(pipe: Connection) -> None:
     """Waits for one job, does it and reports: started, rows…, then ran, raised or out_of_memory."""
+    die_with_the_server()
     os.setpgid(0, 0)  # so that whatever a demo forks dies with it
     _leave_only(pipe)
     try:

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -24,11 +25,15 @@ from qa_service.library import Library
 from qa_service.matching import classifier as _classifier
 from qa_service.matching import terms as _terms
 from qa_service.matching import training as _training
-from qa_service.matching.classifier import Classifier
+from qa_service.matching.classifier import Classifier, Scores
 from qa_service.matching.index import Index
+from qa_service.matching.together import Together
 from qa_service.matching.training import Phrasings
-from qa_service.model import LANGS, Entry, Match, Subject
+from qa_service.model import LANGS, Entry, Lang, Match, Subject
+from qa_service.reading import text as _text
 
+_REMEMBERED = 1000
+"""Of how many texts the matches are kept."""
 _LEADERS = 3
 """How many different items come first in the list of matches."""
 
@@ -54,6 +59,8 @@ class Matcher:
         self._items: dict[int, list[Entry]] = {}
         for entry in library.values():
             self._items.setdefault(entry.item, []).append(entry)
+        self._felt = Together(self._feel)
+        self._matched = lru_cache(_REMEMBERED)(self._match)  # a class asks the same
 
     def match(self, question: str, k: int = 5) -> Matching:
         """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
@@ -61,8 +68,12 @@ class Matcher:
         `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
         the best of them has all of it.
         """
-        vector = unit(self.embedder.encode_query([question]))[0]
-        judged = self._classifier.judge(question, vector)
+        return self._matched(question, k)
+
+    def _match(self, question: str, k: int) -> Matching:
+        vector, near = self._felt(question)
+        parts = self._classifier.parts(question, vector, near)
+        judged = self._classifier.judge(parts)
         covered = sum(judged.labels[_label(item)] for item in self._items)
         leaders: list[tuple[float, Entry]] = []
         others: list[tuple[float, Entry]] = []
@@ -75,7 +86,7 @@ class Matcher:
         others = sorted([*leaders[_LEADERS:], *others], key=_score, reverse=True)
         found = [*leaders[:_LEADERS], *((min(score, leaders[:_LEADERS][-1][0]), entry) for score, entry in others)][:k]
         met = self._index.nearest(vector, [entry.id for _, entry in found])
-        reasons = self._classifier.reasons(question, vector, [_label(entry.item) for _, entry in found])
+        reasons = self._classifier.reasons(parts, [_label(entry.item) for _, entry in found])
         first = max(judged.labels, key=lambda label: judged.labels[label])
         return Matching(
             matches=tuple(
@@ -90,50 +101,60 @@ class Matcher:
         """Whether the cache holds what this library needs, so that the first question builds nothing."""
         return self._vectors_path.is_file() and self._classifier_path.is_file()
 
+    def _feel(self, questions: list[str]) -> list[tuple[Vectors, Scores]]:
+        """Of each its vector and what that says to the classifier."""
+        vectors = unit(self.embedder.encode_query(questions))
+        return list(zip(vectors, self._classifier.near(vectors), strict=True))
+
     @cached_property
     def corpus(self) -> Phrasings:
         """What the classifier is trained on: every wording as it is read; entries first, then subjects."""
-        texts, labels, entries, firm = self._wordings
-        return Phrasings(texts=texts, labels=labels, entries=entries, firm=firm, vectors=self._vectors(texts))
-
-    @cached_property
-    def _wordings(self) -> tuple[list[str], list[str], list[str], list[bool]]:
-        """Their texts, and of each its label, its entry and whether it is firm."""
-        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
-        rows = [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
-        texts = [reading.matched(wording) for _, wording, _ in rows]
+        texts = [reading.matched(wording) for _, wording, _ in self._wordings]
         expanded = {entry.expands for entry in self._library.values()}
-        return (
-            texts,
-            [_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in rows],
-            [owner.id if isinstance(owner, Entry) else "" for owner, *_ in rows],
-            [owner.id not in expanded or wording not in owner.phrasings[lang] for owner, wording, lang in rows],
+        return Phrasings(
+            texts=texts,
+            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in self._wordings],
+            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in self._wordings],
+            firm=[
+                owner.id not in expanded or wording not in owner.phrasings[lang]
+                for owner, wording, lang in self._wordings
+            ],
+            vectors=self._vectors,
         )
 
     @cached_property
-    def _index(self) -> Index:
-        count = sum(len(entry.wordings(lang)) for entry in self._library.values() for lang in LANGS)
-        return Index(self._library, self.corpus.vectors[:count])
+    def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
+        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
+        return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
     @cached_property
     def _vectors_path(self) -> Path:
-        return self._cache / f"vectors-{_key(self._name, *self._wordings[0])}.npy"
+        wordings = [wording for _, wording, _ in self._wordings]
+        return self._cache / f"vectors-{_key(self._name, _code(_text), *wordings)}.npy"
 
     @cached_property
     def _classifier_path(self) -> Path:
-        texts, labels, entries, firm = self._wordings
-        code = [Path(module.__file__ or "").read_text("utf-8") for module in (_classifier, _terms, _training)]
-        marks = ["firm" if each else "" for each in firm]
-        return self._cache / f"classifier-{_key(self._name, *code, *texts, *labels, *entries, *marks)}.npz"
+        made_of = [_code(module) for module in (_text, _classifier, _terms, _training)]
+        for owner, wording, _ in self._wordings:
+            about = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
+            made_of += [owner.id, about, wording]
+        return self._cache / f"classifier-{_key(self._name, *made_of)}.npz"
 
-    def _vectors(self, texts: list[str]) -> Vectors:
+    @cached_property
+    def _index(self) -> Index:
+        count = sum(isinstance(owner, Entry) for owner, *_ in self._wordings)
+        return Index(self._library, self._vectors[:count])
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
-            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(texts):
+            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
                 return cached
-        _say(f"numstab: preparing {len(texts)} phrasings once (about {1 + len(texts) // 200} s) …")
-        vectors = unit(self.embedder.encode_document(texts))
+        _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
+        vectors = unit(self.embedder.encode_document([reading.matched(wording) for wording in wordings]))
         _write(path, lambda half: np.save(half, vectors))
         return vectors
 
@@ -151,9 +172,10 @@ class Matcher:
 def answering(alone: float, covered: float) -> float:
     """The probability that an item answers, from those that it alone does and that any does.
 
-    Their geometric mean: a phrasing has one label, yet a nan in half precision is answered by three entries.
+    Their geometric mean, the second weighing three times the first: a phrasing has one label, yet a nan in half
+    precision is answered by three items.
     """
-    return float(np.sqrt(alone * covered))
+    return float(alone**0.25 * covered**0.75)
 
 
 def _score(pair: tuple[float, Entry]) -> float:
@@ -162,6 +184,10 @@ def _score(pair: tuple[float, Entry]) -> float:
 
 def _label(item: int) -> str:
     return f"item:{item}"
+
+
+def _code(module: ModuleType) -> str:
+    return Path(module.__file__ or "").read_text("utf-8")
 
 
 def _key(*parts: str) -> str:

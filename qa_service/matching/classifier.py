@@ -21,6 +21,16 @@ WIDTH = 2.0
 """Of the Gaussian bell over vectors u, v of length 1: exp(WIDTH (u·v - 1))."""
 Reason = tuple[str, float]
 """A term, and how much it spoke for a label."""
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The terms of a text that we know, what each adds to every score, (terms, columns), and what the vector adds."""
+
+    terms: list[str]
+    of_terms: Scores
+    of_vector: Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +63,26 @@ class Classifier:
     bias: NDArray[np.float32]
     sharpness: NDArray[np.float32]
 
-    def judge(self, text: str, vector: Vectors) -> Judged:
-        """`vector` is the text's, (d,), of length 1."""
-        of_terms, of_vector = self._parts(text, vector)[1:]
+    def parts(self, text: str, vector: Vectors, near: Scores | None = None) -> Parts:
+        """Of a text and its vector, (d,), of length 1; `near` is its row of `near`, where that is known."""
+        terms, keys, counts = counted(text)
+        rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        known = np.flatnonzero(self.keys[rows] == keys)
+        rows = rows[known]
+        weighed = self.idf[rows] * counts[known]
+        weighed /= max(float(np.linalg.norm(weighed)), 1e-9)
+        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
+        of_vector = self.near(vector[None, :])[0] if near is None else near
+        return Parts(terms=[terms[at] for at in known], of_terms=of_terms, of_vector=of_vector)
+
+    def near(self, vectors: Vectors) -> Scores:
+        """What vectors, (n, d), add to every score, (n, columns): the nearer a phrasing, the more it counts."""
+        cosines = ((vectors @ self.axes) @ self.phrasings.T).astype(np.float32, copy=False)
+        return (bell(cosines) @ self.dual).astype(np.float32, copy=False)
+
+    def judge(self, parts: Parts) -> Judged:
+        """How probable each label is, and each entry among its siblings."""
+        of_terms, of_vector = parts.of_terms, parts.of_vector
         scores = of_terms.sum(axis=0) + of_vector + self.bias
         count = len(self.labels)
         shares: dict[str, float] = {}
@@ -66,29 +93,17 @@ class Classifier:
             labels=dict(zip(self.labels, _softmax(self.sharpness[0] * scores[:count]), strict=True)), entries=shares
         )
 
-    def reasons(self, text: str, vector: Vectors, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
+    def reasons(self, parts: Parts, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
         """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
 
         Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
         """
         columns = [self.labels.index(label) for label in labels]
-        terms, of_terms, of_vector = self._parts(text, vector)
-        shares = np.concatenate([of_terms, of_vector[None, :]])[:, : len(self.labels)]
+        shares = np.concatenate([parts.of_terms, parts.of_vector[None, :]])[:, : len(self.labels)]
         shares = shares[:, columns] - shares.mean(axis=1, keepdims=True)
-        named = [*terms, ""]
+        named = [*parts.terms, ""]
         best = np.argsort(-np.abs(shares), axis=0)[:count]
         return [[(named[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(columns))]
-
-    def _parts(self, text: str, vector: Vectors) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32]]:
-        """The terms that we know, what each adds to every score, and what the vector adds."""
-        terms, keys, counts = counted(text)
-        rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        known = np.flatnonzero(self.keys[rows] == keys)
-        rows = rows[known]
-        weighed = self.idf[rows] * counts[known]
-        weighed /= max(float(np.linalg.norm(weighed)), 1e-9)
-        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
-        return [terms[at] for at in known], of_terms, bell(self.phrasings @ (vector @ self.axes)) @ self.dual
 
     @cached_property
     def _siblings(self) -> list[list[int]]:

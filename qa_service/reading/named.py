@@ -7,7 +7,7 @@ from typing import Any
 from qa_service.model import Named, Value
 from qa_service.reading.numerals import digits
 
-_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+_NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # one way only to read each: two make a list of n take 2^n
 _COUNT = r"(\d{1,6})(?![\d.]*\d|e-)"
 _IS = r"\s*(?:=|:|of|is|was|at|to|为|是|设为|设成|取|等于)?\s*"
 _DO = (

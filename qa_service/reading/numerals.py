@@ -25,8 +25,16 @@ _FRACTION = re.compile(
 _MINUS = re.compile(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
 
 
+_ENDLESS = re.compile(r"[\d.]{40,}")
+"""No number that anybody means; a pattern that looks for one would try every pair of its ends."""
+
+
 def digits(text: str) -> str:
-    """The text with its numerals as digits; lower-case, NFKC text expected."""
+    """The text with its numerals as digits, without those of more than 40; lower-case, NFKC text expected."""
+    return _ENDLESS.sub(" ", _with_digits(_ENDLESS.sub(" ", text)))
+
+
+def _with_digits(text: str) -> str:
     text = _FRACTION_ZH.sub(_part, text)
     text = _FRACTION.sub(lambda m: repr(int(m[1]) / int(m[2])), text)
     text = _MINUS.sub("-", text)

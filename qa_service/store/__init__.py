@@ -1,6 +1,7 @@
 """What must not be lost: feedback. And what an operator may want to keep: what was asked, and what found no answer."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus
-from qa_service.store.opening import opened
+from qa_service.store.opening import is_there, opened
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
 
@@ -55,19 +56,25 @@ class Store:
         with self._writing() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).order_by(FEEDBACK.c.id))]
 
-    def record(self, answer: Answer) -> None:
-        """Counts the answer and, where questions are kept, keeps its question; forgets what is too old."""
-        entry = answer.entry.id if answer.entry else ""
+    def record(self, *answers: Answer) -> None:
+        """Counts answers and, where questions are kept, keeps theirs; forgets what is too old."""
         now = datetime.now(UTC)
-        key = {"day": now.date(), "entry": entry, "status": answer.status.value, "lang": answer.lang}
+        counts = Counter((answer.entry.id if answer.entry else "", answer.status.value, answer.lang)
+                         for answer in answers)  # fmt: skip
+        kept = [
+            {"answer_id": answer.id, "at": now, "question": answer.question, "lang": answer.lang,
+             "status": answer.status.value, "entry": answer.entry.id if answer.entry else None,
+             "confidence": answer.confidence}
+            for answer in answers if self._keep_days and answer.question
+        ]  # fmt: skip
         with self._writing() as connection:
-            _count(connection, key)
+            for (entry, status, lang), count in sorted(
+                counts.items()
+            ):  # in one order: two workers do not lock each other
+                _count(connection, {"day": now.date(), "entry": entry, "status": status, "lang": lang}, count)
             connection.execute(delete(QUESTIONS).where(QUESTIONS.c.at < now - timedelta(days=self._keep_days)))
-            if self._keep_days and answer.question:
-                kept = {"answer_id": answer.id, "at": now, "question": answer.question, "lang": answer.lang,
-                        "status": answer.status.value, "entry": entry or None,
-                        "confidence": answer.confidence}  # fmt: skip
-                connection.execute(insert(QUESTIONS).values(kept))
+            if kept:
+                connection.execute(insert(QUESTIONS), kept)
 
     def asked(self, since: date) -> list[tuple[str, str, int]]:
         """Entry (empty where none answered), status and how often, most often first."""
@@ -109,9 +116,13 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         try:
             with self._opening:
+                if self._engine is not None and not is_there(self._engine):  # what is written to it would be lost
+                    self._engine.dispose()
+                    self._engine = None
                 if self._engine is None:
                     self._engine = opened(self._url)
-            with self._engine.begin() as connection:
+                engine = self._engine
+            with engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, CommandError, OSError) as error:
             for hear in self.on_failure:
@@ -119,13 +130,13 @@ class Store:
             raise StoreUnavailable(type(error).__name__) from error
 
 
-def _count(connection: Connection, key: dict[str, Any]) -> None:
+def _count(connection: Connection, key: dict[str, Any], more: int) -> None:
     row = [ASKED.c[name] == value for name, value in key.items()]
-    one_more = update(ASKED).where(*row).values(count=ASKED.c.count + 1)
-    if connection.execute(one_more).rowcount:
+    added = update(ASKED).where(*row).values(count=ASKED.c.count + more)
+    if connection.execute(added).rowcount:
         return
     try:
         with connection.begin_nested():
-            connection.execute(insert(ASKED).values({**key, "count": 1}))
+            connection.execute(insert(ASKED).values({**key, "count": more}))
     except IntegrityError:  # another process was the first of the day
-        connection.execute(one_more)
+        connection.execute(added)

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 _PATIENCE = 5000  # milliseconds to wait for another writer
 _ONE = threading.Lock()  # alembic keeps what it is about in a global
+_OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
+"""Engine of SQLite → device and number of its file."""
 _LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
 
 
@@ -22,6 +25,7 @@ def opened(url: str) -> Engine:
         event.listen(engine, "connect", _settle)
     with _ONE, _alone(engine) as connection:
         _upgrade(connection)
+    is_there(engine)
     return engine
 
 
@@ -39,6 +43,19 @@ def standing(url: str) -> tuple[str | None, str | None]:
             return MigrationContext.configure(connection).get_current_revision(), newest
     finally:
         engine.dispose()
+
+
+def is_there(engine: Engine) -> bool:
+    """Whether the file that the engine opened is the one that lies there: SQLite would write on to a deleted one."""
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not path or path == ":memory:":
+        return True
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return False
+    first: tuple[int, int] = _OPENED.setdefault(engine, (found.st_dev, found.st_ino))
+    return first == (found.st_dev, found.st_ino)
 
 
 def _settle(connection: Any, _record: Any) -> None:

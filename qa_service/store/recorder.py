@@ -3,6 +3,8 @@
 import logging
 import queue
 import threading
+import time
+from contextlib import suppress
 
 from qa_service.errors import StoreUnavailable
 from qa_service.events import Done, Event
@@ -10,6 +12,8 @@ from qa_service.model import Answer
 from qa_service.store import Store
 
 _WAITING = 1000
+_TOGETHER = 100
+_PAUSE = 0.2  # seconds
 
 
 class Recorder:
@@ -34,12 +38,17 @@ class Recorder:
 
     def _record(self) -> None:
         while True:
-            answer = self._answers.get()
+            answers = [self._answers.get()]
+            with suppress(queue.Empty):
+                while len(answers) < _TOGETHER:
+                    answers.append(self._answers.get_nowait())
             try:
-                self._store.record(answer)
+                self._store.record(*answers)
             except StoreUnavailable as error:
-                logging.getLogger("numstab").warning("an answer is not recorded: %s", error)
+                logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
             except Exception:  # whatever it is, the next answer is recorded all the same
-                logging.getLogger("numstab").exception("an answer is not recorded")
+                logging.getLogger("numstab").exception("answers are not recorded")
             finally:
-                self._answers.task_done()
+                for _ in answers:
+                    self._answers.task_done()
+            time.sleep(_PAUSE)  # what comes meanwhile is one transaction

@@ -1,25 +1,23 @@
 """The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from qa_service import incoming
 from qa_service.errors import BadRequest
-from qa_service.events import Answered, Event
-from qa_service.fronts.web import assets, plain, render
+from qa_service.events import Answered
+from qa_service.fronts.web import assets, lost, plain, render
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import language
-from qa_service.fronts.web.themes import THEMES
+from qa_service.fronts.web.themes import THEMES, shelves
 from qa_service.model import Entry, Lang
 from qa_service.parameters import complete
 from qa_service.service import Service
-from qa_service.streaming import pump, read_json, relay
+from qa_service.streaming import EventStream, Opened, opened, read_json
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -47,11 +45,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
 
     def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        folder = http.url.path.split("/")[1]
-        here = "/experiments" if folder == "experiments" else "/entries"
-        return HTMLResponse(
-            render.page("problem.html", lang, here=here, said={lang: error[lang]}), error.status, HEADERS
-        )
+        return HTMLResponse(lost.page(service, http.url.path, error, lang), error.status, HEADERS)
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
@@ -96,11 +90,10 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:
         lang = language(http)
-        return (
-            page(http, "experiments.html", lang=lang, experiments=service.lab.experiments.values())
-            if lang
-            else refused(http)
-        )
+        if lang is None:
+            return refused(http)
+        shelved = shelves(service.library.values(), service.lab.experiments)
+        return page(http, "experiments.html", lang=lang, shelves=shelved)
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
@@ -115,34 +108,26 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
-        return page(http, "experiment.html", lang=lang, runs_at_once=bool(asked.params or asked.seed), **about)
+        return page(http, "experiment.html", lang=lang, **about)
 
-    async def asked(http: Request) -> tuple[Answered, AsyncIterator[Event]]:
+    async def asked(http: Request) -> Opened:
         request = incoming.read_request(await read_json(http))
-        events = pump(lambda stopped: service.stream(request, stopped))
-        first = await anext(events)  # an error in here still becomes a status
-        assert isinstance(first, Answered)
-        return first, events
+        return await opened(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
 
-    @web.post("/page/ask", response_class=EventSourceResponse)
-    async def ask(opened: Annotated[Any, Depends(asked)]) -> AsyncIterator[ServerSentEvent]:
-        first, events = opened
-        entry, lang = first.answer.entry, first.answer.lang
-        encode = partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry)
-        async for name, data in relay(first, events, encode, lang):
-            yield ServerSentEvent(event=name, data=data)
+    @web.post("/page/ask", response_class=EventStream)
+    async def ask(begun: Annotated[Opened, Depends(asked)]) -> Response:
+        assert isinstance(begun.first, Answered)
+        entry, lang = begun.first.answer.entry, begun.first.answer.lang
+        return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
 
-    async def running(http: Request) -> tuple[Lang, Event, AsyncIterator[Event]]:
+    async def running(http: Request) -> tuple[Lang, Opened]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
-        events = pump(lambda stopped: service.run(slug, params, seed, stopped))
-        return lang or "zh", await anext(events), events
+        return lang or "zh", await opened(lambda stopped: service.run(slug, params, seed, stopped))
 
-    @web.post("/page/run", response_class=EventSourceResponse)
-    async def run(opened: Annotated[Any, Depends(running)]) -> AsyncIterator[ServerSentEvent]:
-        lang, first, events = opened
-        encode = partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None)
-        async for name, data in relay(first, events, encode, lang):
-            yield ServerSentEvent(event=name, data=data)
+    @web.post("/page/run", response_class=EventStream)
+    async def run(begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> Response:
+        lang, one = begun
+        return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
 
     assets.add_routes(web, cache)
     return web

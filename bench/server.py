@@ -1,0 +1,120 @@
+"""A `numstab serve` of one's own on a free port: started, watched from outside, ended with everything it started."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PATIENCE = 180.0  # seconds until a cold machine is ready
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; `log` is what it wrote to standard error."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: object) -> tuple[int, Any]:
+        """Status and body, which is JSON; under /api/v1."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", f"/api/v1{path}", data, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read())
+        finally:
+            connection.close()
+
+    def processes(self) -> dict[int, str]:
+        """Process → its command: the server's, and all that these started (Linux); a child of the lab leads a group
+        of its own but stays in the session.
+        """
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError, IndexError):
+                after_name = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(after_name[3]) == self.process.pid and after_name[0] != "Z":
+                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(folder.name)] = command.decode(errors="replace")
+        return found
+
+    def cpu_seconds(self) -> float:
+        """What its living processes have used, and the dead that they waited for."""
+        total = 0.0
+        for pid in self.processes():
+            with suppress(OSError):
+                after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, after_name[11:15])) / _TICKS
+        return total
+
+    def ready(self) -> bool:
+        """Whether it says so."""
+        with suppress(OSError, http.client.HTTPException):
+            return self.get("/readyz")[0] == 200
+        return False
+
+
+@contextmanager
+def served(
+    env: Mapping[str, str] | None = None, *, workers: int = 1, before: str = "", port: int | None = None
+) -> Iterator[Server]:
+    """A server with these settings, ready; its data lie in a folder of their own. `before` is Python that its process
+    executes first, for limits and faults.
+    """
+    port = port or free_port()
+    with tempfile.TemporaryDirectory(prefix="numstab-served-") as folder:
+        log = Path(folder) / "log"
+        arguments = ["numstab", "serve", "--port", str(port), "--workers", str(workers)]
+        code = f"{before}\nimport sys; sys.argv = {arguments!r}\nfrom qa_service.__main__ import main; sys.exit(main())"
+        command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "qa_service", *arguments[1:]]
+        whole = {**os.environ, "NUMSTAB_DATA": str(Path(folder) / "data"), **(env or {})}
+        with (
+            open(log, "wb") as errors,
+            subprocess.Popen(command, env=whole, stdout=errors, stderr=errors, start_new_session=True) as process,
+        ):
+            server = Server(process, port, log)
+            try:
+                until = time.monotonic() + _PATIENCE
+                while not server.ready():
+                    if process.poll() is not None or time.monotonic() > until:
+                        raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-2000:]}")
+                    time.sleep(0.1)
+                yield server
+            finally:
+                left = server.processes()
+                process.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                for pid in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
