@@ -1,4 +1,5 @@
-# docker build -t numstab .      docker run --init -p 8000:8000 -v numstab:/var/lib/numstab numstab
+# docker build -t numstab .      docker run --init -p 127.0.0.1:8000:8000 -v numstab:/var/lib/numstab numstab
+# With PostgreSQL, two workers and a proxy before them: deploy/compose.yaml
 # Why it looks like this, and how to build it without a Docker engine: docs/decisions/0005-container.md
 ARG BASE=python:3.11-slim
 
@@ -8,12 +9,14 @@ FROM ${BASE} AS build
 #   docker build --build-arg PIP_INDEX_ARGS="--extra-index-url <an index that has torch's CPU build>" .
 ARG PIP_INDEX_ARGS=""
 WORKDIR /src
-COPY requirements.lock pyproject.toml ./
-# The lock first: what torch needs besides CUDA is then there already, each file checked against its hash.
+COPY requirements.lock requirements-dev.lock pyproject.toml ./
+# The lock first: what torch needs besides CUDA is then there already, each file checked against its hash. Of the other
+# lock, what speaks to PostgreSQL.
 # hadolint ignore=SC2086  # PIP_INDEX_ARGS is a list of words
 RUN python -m venv /app \
+ && awk '/^[a-z]/ { wanted = /^psycopg/ } wanted' requirements-dev.lock > postgres.lock \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --no-deps --require-hashes \
-      --requirement requirements.lock \
+      --requirement requirements.lock --requirement postgres.lock \
  && sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock > locked.txt \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --constraint locked.txt \
       "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"
@@ -43,4 +46,5 @@ EXPOSE 8000
 # no_proxy: a container often inherits the proxy of whoever started it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["env", "no_proxy=127.0.0.1", "python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
-CMD ["numstab", "serve", "--host", "0.0.0.0"]
+# Whom the port is published to is said to docker run, not here; for keys instead: numstab keys add, and no --public.
+CMD ["numstab", "serve", "--host", "0.0.0.0", "--public"]

@@ -4,7 +4,7 @@ V := .venv/bin
 Q ?= 100 个 1.5 连乘会怎样？
 export Q
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev ask serve test check fmt lint types layers bench build lock screenshots clean
+.PHONY: help setup setup-dev ask serve test check fmt lint types layers bench build audit lock screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,8 +38,12 @@ layers: setup-dev ## import-linter: who may import whom
 bench: setup-dev ## measure, side by side with an alternative
 	@$(V)/python -m bench $(ARGS)
 
-build: setup-dev ## the wheel, into dist/
+build: setup-dev ## the wheel and its SBOM, into dist/
 	@$(V)/python -m build --no-isolation --wheel
+	@$(V)/python scripts/sbom.py dist
+
+audit: setup-dev ## known weaknesses of what the locks pin
+	@$(V)/python scripts/audit.py
 
 screenshots: setup-dev ## the README's pictures
 	@scripts/browser.sh

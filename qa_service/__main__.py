@@ -65,7 +65,8 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
             front.add_commands(commands)
     own_commands(commands)
     arguments = parser.parse_args(argv)
-    settings = arguments.settings = Settings.from_env(env)
+    arguments.env = env
+    settings = arguments.settings = Settings.load(env)
     if hasattr(arguments, "settled"):
         return int(arguments.settled(arguments, settings))
     from qa_service.lab import ONE_SHOT, SERVER

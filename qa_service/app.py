@@ -3,7 +3,10 @@
 import importlib
 import json
 import pkgutil
+import tempfile
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +30,30 @@ def fronts() -> list[ModuleType]:
     ]
 
 
-def create_app(service: "Service", settings: Settings, *, open_to_all: bool = True) -> "FastAPI":
-    """The web application: every front's routes, every error as a problem, and the guard before them all."""
+def create_app(
+    service: "Service", settings: Settings, *, open_to_all: bool = True, shared: Path | None = None
+) -> "FastAPI":
+    """The web application: every front's routes, every error as a problem, the guard and the log before them all.
+
+    `shared` is the folder where several workers add up their counts.
+    """
     from fastapi import FastAPI
 
-    from qa_service import __version__
+    from qa_service import __version__, traces
     from qa_service.guard import Guard
+    from qa_service.logged import Logged, note
+    from qa_service.metrics import Metrics
     from qa_service.problems import handle_errors
+    from qa_service.reloading import Reloading
     from qa_service.serving import closing_in_time
+    from qa_service.store import Store
 
+    metrics = Metrics(service, shared)
+    spans = traces.Traces(traces.provider(settings))
+    service.store = Store(settings.store_url, settings.keep_questions)
+    service.store.on_failure.append(metrics.store_failed)
+    service.observers.append(note(settings))
+    service.stages.watches.append(spans.stage)
     app = FastAPI(
         title="numstab",
         version=__version__,
@@ -44,17 +62,20 @@ def create_app(service: "Service", settings: Settings, *, open_to_all: bool = Tr
         redoc_url=None,
         lifespan=closing_in_time,
     )
+    app.state.metrics, app.state.traces = metrics, spans
+    app.state.reloading = Reloading(service, settings, lambda well: metrics.reloaded(well=well))
     handle_errors(app)
     app.add_middleware(Guard, settings=settings, open_to_all=open_to_all)
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware
 
         origins = [origin.strip() for origin in settings.origins.split(",")]
-        shown = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+        shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
         )  # fmt: skip
+    app.add_middleware(Logged, served=metrics.request, span=spans.request)
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
@@ -69,8 +90,14 @@ def own_commands(parsers: Any) -> None:
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
     parser.add_argument("--public", action="store_true", help="on any address, let everybody in without a key")
     parser.add_argument("--workers", default="1", help="processes (default 1)")
+    parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(settled=_serve)
+    doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
+    doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
+    doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
+    doctor.add_argument("--lang", choices=("zh", "en"), help="language of the report (default: the system's)")
+    doctor.set_defaults(settled=_doctor)
 
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
@@ -84,28 +111,63 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
     return 0
 
 
-def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.serving import open_to_all, serve
+def _doctor(arguments: Namespace, settings: Settings) -> int:
+    from qa_service.doctor import checks, report
 
+    found = checks(settings, _number(arguments.port, "--port", 0, 65535))
+    for front in fronts():
+        if hasattr(front, "checks"):
+            found += front.checks(settings)
+    return report(found, arguments.lang, as_json=arguments.json)
+
+
+def _serve(arguments: Namespace, settings: Settings) -> int:
+    from qa_service import logs
+    from qa_service.serving import open_to_all, serve, serve_many
+
+    logs.set_up(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
     everybody = open_to_all(arguments.host, settings, public=arguments.public)
-    service = warm_service(settings)  # a broken library stops us here, with its problems, not in a worker
     if workers == 1:
-        serve(create_app(service, settings, open_to_all=everybody), settings, host=arguments.host, port=port)
-    else:
-        import os
+        app = create_app(warm_service(settings), settings, open_to_all=everybody)
+        if arguments.reload_kb:
+            app.state.reloading.watch()
+        serve(app, settings, host=arguments.host, port=port)
+        return 0
+    import os
 
-        os.environ[_WORKERS] = json.dumps({"open_to_all": everybody})
-        serve("qa_service.app:worker_app", settings, factory=True, host=arguments.host, port=port, workers=workers)
+    from qa_service.service import build
+
+    build(settings, warm=None)  # a broken library stops us here, with its problems, not in a worker
+    with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
+        told = {"open_to_all": everybody, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
+        os.environ[_WORKERS] = json.dumps(told)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # read by prometheus_client when it is imported
+        serve_many("qa_service.app:worker_app", settings, host=arguments.host, port=port, workers=workers)
     return 0
 
 
 def worker_app() -> "FastAPI":
-    """The application of one of several worker processes; settings come from the environment they inherited."""
+    """The application of one of several worker processes; settings come from the environment they inherited.
+
+    Slots and places in the queue are what all workers have together: each gets its share.
+    """
     import os
 
-    settings = Settings.from_env(os.environ)
-    return create_app(warm_service(settings), settings, **json.loads(os.environ[_WORKERS]))
+    from qa_service import logs
+    from qa_service.serving import place, share
+
+    told = json.loads(os.environ[_WORKERS])
+    settings, shared = Settings.load(os.environ), Path(told["shared"])
+    logs.set_up(settings)
+    mine, workers = place(shared), told["workers"]
+    settings = replace(
+        settings, slots=share(settings.slots, workers, mine), queue=share(settings.queue, workers, mine)
+    )  # fmt: skip
+    app = create_app(warm_service(settings), settings, open_to_all=told["open_to_all"], shared=shared)
+    if told["reload_kb"]:
+        app.state.reloading.watch()
+    return app
 
 
 def warm_service(settings: Settings) -> "Service":

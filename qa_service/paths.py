@@ -23,3 +23,10 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("numstab"))
+
+
+def config_folder() -> Path:
+    """The platform's folder for an application's configuration (XDG_CONFIG_HOME on Linux)."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("numstab"))

@@ -1,6 +1,5 @@
 """Every error of the web application as problem+json (RFC 9457) in the reader's language; never a traceback."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
@@ -40,7 +39,7 @@ def respond(http: Any, error: Exception, headers: Any = None) -> Any:
 
 
 def handle_errors(app: "FastAPI") -> None:
-    """Installs the handlers."""
+    """Installs the handlers; what nobody foresaw is for `logged`, the outermost layer."""
     from fastapi import Request, Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
@@ -58,12 +57,7 @@ def handle_errors(app: "FastAPI") -> None:
     async def gone(_http: Request, _error: Exception) -> Any:
         return Response(status_code=499)  # nobody reads it
 
-    async def unforeseen(http: Request, error: Exception) -> Any:
-        logging.getLogger("numstab").error("unforeseen error", exc_info=error)
-        return respond(http, error)
-
     app.add_exception_handler(NumstabError, ours)
     app.add_exception_handler(ReaderGone, gone)
     app.add_exception_handler(HTTPException, frameworks)
     app.add_exception_handler(RequestValidationError, unreadable)
-    app.add_exception_handler(Exception, unforeseen)

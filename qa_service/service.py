@@ -1,38 +1,38 @@
 """The three parts joined: ask finds who answers, stream measures and judges. Values flow; nothing registers."""
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
 
-from qa_service.embedder import load_embedder
+from qa_service import following
+from qa_service.embedder import Embedder, load_embedder
 from qa_service.errors import BadField, Overloaded
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.lab import ONE_SHOT, Lab, Place, Runner
 from qa_service.lab.sharing import Sharing
+from qa_service.lab.stocked import Stocked
 from qa_service.library import Library
 from qa_service.matching import Matcher
 from qa_service.model import (
     Answer,
     AnswerStatus,
-    Context,
     Entry,
     Evidence,
     EvidenceBlock,
     Experiment,
     Match,
-    Named,
     Params,
     Request,
     Run,
     Spread,
     Text,
-    Value,
     run_id,
 )
 from qa_service.parameters import complete
@@ -40,11 +40,13 @@ from qa_service.planning import Plan, check_known, plans
 from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
+if TYPE_CHECKING:
+    from qa_service.store import Store
+
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
 _AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
-_A_COUNT = 10  # a whole number from here on is how many, below it how much
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
     "This seems to follow a question, but none came before it: what does it refer to?",
@@ -55,39 +57,67 @@ Stopped = Callable[[], bool]
 class Service:
     """Answers questions with evidence. Every method may be called from several threads."""
 
-    def __init__(self, library: Library, matcher: Matcher, lab: Runner, *, threshold: float, queue: int = 1000) -> None:
+    def __init__(
+        self,
+        library: Library,
+        matcher: Matcher,
+        lab: Runner,
+        *,
+        threshold: float,
+        queue: int = 1000,
+    ) -> None:
         """`threshold` is the confidence below which a question is not covered, `queue` how many runs may wait."""
         self.library = library
         self.matcher = matcher
         self.lab = lab
         self.threshold = threshold
         self.queue = queue
+        self.stages = lab.stages
+        self.store: Store | None = None
         self.observers: list[Callable[[Event], None]] = []
+        self._renewing = threading.Lock()
         self._thinking = threading.Semaphore(_AT_ONCE)
+
+    def renew(self, library: Library, matcher: Matcher, experiments: Mapping[str, Experiment]) -> None:
+        """Other knowledge from the next question on; an answer that has begun ends with what it began with."""
+        with self._renewing:
+            runner = self.lab.runner if isinstance(self.lab, Stocked) else self.lab
+            self.library, self.matcher, self.lab = library, matcher, Stocked(runner, experiments)
+
+    def _now(self) -> "Service":
+        """The service as it stands: library, matcher and experiments of one reading."""
+        with self._renewing:
+            return copy.copy(self)
 
     def ask(self, request: Request) -> Answer:
         """Who answers, without evidence: never runs code. Raises `BadRequest`."""
+        return self._now()._ask(request)
+
+    def _ask(self, request: Request) -> Answer:
         reading = read(request.question, request.lang) if request.question or not request.entry else None
-        chosen = _chosen(reading, request.context)
-        asked = request.entry or chosen
+        picked = following.chosen(reading, request.context)
+        asked = request.entry or picked
         named = self.library[asked] if asked else None
         before = self.library[request.context.entry] if request.context and request.context.entry else None
-        found = self.matcher.match(reading.text, MATCHES) if reading and (named is None or request.question) else None
+        found = None
+        if reading and (named is None or request.question):
+            with self.stages.within("matching"):
+                found = self.matcher.match(reading.text, MATCHES)
         matches = found.matches if found else ()
         if named is not None:
             matches = (Match(entry=named, score=1.0, phrasing=""), *(m for m in matches if m.entry.id != named.id))
         stays = before if named is None and before and reading and self._stays(matches, reading) else None
         if stays is not None:
-            matches = _first(stays, matches, self.threshold)
+            matches = following.first(stays, matches, self.threshold)
         best = matches[0]
         status = AnswerStatus.ANSWERED if named or stays else self._status(matches)
         alone: list[Text] = []
         if not (named or before) and reading and reading.elliptic and reading.short and best.score < _CLEAR:
             status, alone = AnswerStatus.CLARIFY, [_ALONE]  # "and in float16?"
         entry = best.entry if status is AnswerStatus.ANSWERED else None
-        follows = entry and (entry is before or chosen or (reading is not None and reading.elliptic))
+        follows = entry and (entry is before or picked or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}
-        read_params = earlier | (_named(reading, earlier) if reading else {})
+        read_params = earlier | (following.named(reading, earlier) if reading else {})
         blocks = _blocks(entry, request) if entry else ()
         experiments = [self.lab.experiment(block.experiment) for block in blocks]
         check_known(experiments or list(self.lab.experiments.values()), request)
@@ -115,6 +145,9 @@ class Service:
 
     def planned(self, request: Request) -> tuple[Entry, list[Plan]]:
         """The entry that a request names, and the runs it asks for, without running them. Raises `BadRequest`."""
+        return self._now()._planned(request)
+
+    def _planned(self, request: Request) -> tuple[Entry, list[Plan]]:
         entry = self.library[request.entry or ""]
         blocks = _blocks(entry, request)
         experiments = [self.lab.experiment(block.experiment) for block in blocks]
@@ -124,16 +157,19 @@ class Service:
 
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
-        for event in self._stream(request, stopped):
-            for observe in self.observers:
-                observe(event)
+        for event in self._now()._stream(request, stopped):
+            self._tell(event)
             yield event
+
+    def _tell(self, event: Event) -> None:
+        for observe in self.observers:
+            observe(event)
 
     def _stream(self, request: Request, stopped: Stopped) -> Generator[Event, None, None]:
         if request.run:
             self._refuse_if_crowded()
-        with self._thinking:
-            answer = self.ask(request)
+        with self.stages.within("text"), self._thinking:
+            answer = self._ask(request)
         yield Answered(answer)
         if answer.entry is not None and request.run:
             evidence: list[Evidence] = []
@@ -155,6 +191,11 @@ class Service:
         self, slug: str, params: Mapping[str, Any], seed: int = 0, stopped: Stopped = lambda: False
     ) -> Generator[Event, None, None]:
         """One experiment without claims: started, its rows, finished."""
+        for event in self._run(slug, params, seed, stopped):
+            self._tell(event)
+            yield event
+
+    def _run(self, slug: str, params: Mapping[str, Any], seed: int, stopped: Stopped) -> Generator[Event, None, None]:
         experiment = self.lab.experiment(slug)
         values = complete(experiment, params)
         self._refuse_if_crowded()
@@ -233,21 +274,18 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     if warm:
         lab.warm_up()
     library = Library.read(settings.kb, lab.experiments)
-    folder = Path(settings.encoder)
-    name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
-    matcher = Matcher(library, load_embedder(settings.encoder, settings.cache), name=name, cache=settings.cache)
     if many:
         threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
     runner = Sharing(lab) if many else lab
-    return Service(library, matcher, runner, threshold=settings.threshold, queue=settings.queue)
+    matching = matcher(settings, library, load_embedder(settings.encoder, settings.cache))
+    return Service(library, matching, runner, threshold=settings.threshold, queue=settings.queue)
 
 
-def _chosen(reading: Reading | None, context: Context | None) -> str | None:
-    """The candidate that a reply such as "第二个" or "the second one" picks."""
-    if reading is None or context is None or reading.choice is None or not context.candidates:
-        return None
-    place = reading.choice if reading.choice > 0 else len(context.candidates)
-    return context.candidates[place - 1] if place <= len(context.candidates) else None
+def matcher(settings: Settings, library: Library, embedder: Embedder) -> Matcher:
+    """What finds the entries of a library; `embedder` is the one that the settings name."""
+    folder = Path(settings.encoder)
+    name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
+    return Matcher(library, embedder, name=name, cache=settings.cache)
 
 
 def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
@@ -262,22 +300,3 @@ def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
                 field="blocks",
             )
     return tuple(block for block in entry.evidence if block.id in request.blocks)
-
-
-def _first(entry: Entry, matches: tuple[Match, ...], at_least: float) -> tuple[Match, ...]:
-    """The same matches with this entry before them all."""
-    own = next((match for match in matches if match.entry is entry), Match(entry=entry, score=0.0, phrasing=""))
-    score = max(at_least, own.score, matches[0].score if matches else 0.0)
-    return (replace(own, score=score), *(match for match in matches if match.entry is not entry))
-
-
-def _named(reading: Reading, earlier: Named) -> dict[str, Value | tuple[Value, ...]]:
-    """What the question names; "what about 0.9?" names the number that its context was about."""
-    if reading.params or reading.number is None or not reading.short:
-        return dict(reading.params)
-    number = reading.number
-    numbers = [name for name, value in earlier.items() if type(value) in (int, float)]
-    whole = number.is_integer() and abs(number) >= _A_COUNT
-    kind: type = int if whole else float
-    fitting = [name for name in numbers if type(earlier[name]) is kind] or numbers[:1]
-    return {name: int(number) if isinstance(earlier[name], int) else number for name in fitting[:1]}

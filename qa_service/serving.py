@@ -1,10 +1,15 @@
 """A server of many readers: where it may listen, and how it ends without losing an answer half told."""
 
+import fcntl
 import gc
 import ipaddress
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -41,25 +46,66 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
     return False
 
 
-def serve(app: "FastAPI | str", settings: Settings, **options: Any) -> None:
+def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:
     """Runs until it is told to stop; whoever listens to an answer then has `GRACE` seconds to hear its end."""
     import uvicorn
 
-    uvicorn.run(
-        app,
-        access_log=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies or "127.0.0.1",
-        timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=15,
-        server_header=False,
-        **options,
-    )
+    uvicorn.run(app, **_options(settings), **options)
+
+
+def serve_many(app: str, settings: Settings, **options: Any) -> None:
+    """The same with several workers, each of which makes its own `app`; a SIGHUP is handed on to them all."""
+    import uvicorn
+    from uvicorn.supervisors.multiprocess import Multiprocess
+
+    class Supervisor(Multiprocess):
+        def handle_hup(self) -> None:
+            for process in self.processes:
+                if process.pid is not None and process.is_ready(timeout=1):
+                    os.kill(process.pid, signal.SIGHUP)
+
+    config = uvicorn.Config(app, factory=True, **_options(settings), **options)
+    Supervisor(config, sockets=[config.bind_socket()]).run()
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "access_log": False,
+        "log_config": None,  # logs.set_up says where lines go
+        "proxy_headers": bool(settings.proxies),
+        "forwarded_allow_ips": settings.proxies or "127.0.0.1",
+        "timeout_graceful_shutdown": GRACE,
+        "timeout_keep_alive": 15,
+        "timeout_worker_healthcheck": 60,  # one that trains on a busy machine is slow to say so, not dead
+        "server_header": False,
+    }
+
+
+def place(shared: Path) -> int:
+    """A worker's number, 0 for the first; one that takes the place of a dead worker gets its number."""
+    for number in count():
+        lock = os.open(shared / f"worker-{number}", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+        else:
+            return number  # the descriptor stays open, and so the lock is held, for as long as we live
+    raise AssertionError
+
+
+def share(whole: int, workers: int, number: int) -> int:
+    """A worker's part of what all have together; at least one, or it could run nothing."""
+    return max(1, whole // workers + (number % workers < whole % workers))
 
 
 @asynccontextmanager
-async def closing_in_time(_app: Any) -> AsyncIterator[None]:
-    """A lifespan: told to stop, it first tells the running streams, each of which ends within the grace time."""
+async def closing_in_time(app: Any) -> AsyncIterator[None]:
+    """A lifespan: told to stop, it first tells the running streams, each of which ends within the grace time.
+
+    A SIGHUP reads kb and demos again; but where it says that our terminal is gone, we go too.
+    """
+    terminal = sys.stdin is not None and sys.stdin.isatty()
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def close(number: int, frame: FrameType | None) -> None:
@@ -68,13 +114,22 @@ async def closing_in_time(_app: Any) -> AsyncIterator[None]:
         if callable(handler):
             handler(number, frame)
 
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        if terminal and not os.isatty(0):
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            app.state.reloading.soon()
+
     gc.collect()
     gc.freeze()  # entries, vectors and routes live as long as the server: no collection looks at them again
     try:
         for each in before:
             signal.signal(each, close)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     except ValueError:  # not the main thread: whoever runs the application there ends it there
         before = {}
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
+    with suppress(Exception):  # a collector that has gone holds nobody up
+        app.state.traces.close()

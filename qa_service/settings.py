@@ -1,13 +1,25 @@
-"""What an operator may set, each through one environment variable. Nothing else reads the environment."""
+"""What an operator may set, each through an environment variable or a line of a file; the environment wins.
 
+Nothing else reads the environment.
+"""
+
+import difflib
 import os
+import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.paths import cache_folder, data_folder, shipped
+from qa_service.paths import cache_folder, config_folder, data_folder, shipped
+
+FILE = "NUMSTAB_SETTINGS"
+"""The variable that names the file; without it, `settings.toml` in the platform's folder for configuration."""
+
+
+FORMS = ("logfmt", "json")
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
@@ -38,17 +50,47 @@ class Settings:
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
+    log: str = _setting("NUMSTAB_LOG", "logfmt", "form of the log's lines on standard error: `logfmt` or `json`")
+    log_questions: int = _setting("NUMSTAB_LOG_QUESTIONS", 0, "1: questions stand in the log; 0: no word of any")
+    traces: str = _setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", "", "address of an OpenTelemetry collector, for traces; needs numstab[traces]"
+    )
+
+    def __post_init__(self) -> None:
+        """Raises `BadField` for a form of log that there is not."""
+        if self.log not in FORMS:
+            raise BadField(
+                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(FORMS)}，不能是 {self.log!r}",
+                en=f"NUMSTAB_LOG should be {' or '.join(FORMS)}, not {self.log!r}",
+                field="NUMSTAB_LOG",
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Reads the variables that are set; raises `BadField` for a value of the wrong type."""
-        given: dict[str, Any] = {}
-        for setting in fields(cls):
-            text = env.get(setting.metadata["variable"])
-            if text is None or (text == "" and setting.name != "rate"):
-                continue
-            given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
-        return cls(**given)
+        return cls(**_from_env(env))
+
+    @classmethod
+    def load(cls, env: Mapping[str, str]) -> "Settings":
+        """The file, and the environment over it; raises `BadField` for what neither may hold."""
+        return cls(**(_from_file(settings_file(env)) | _from_env(env)))
+
+    @classmethod
+    def sources(cls, env: Mapping[str, str]) -> dict[str, str]:
+        """Field → where its value in force comes from: a variable, the file, or `default`."""
+        file, from_file, from_env = settings_file(env), _from_file(settings_file(env)), _from_env(env)
+        return {
+            each.name: each.metadata["variable"]
+            if each.name in from_env
+            else str(file)
+            if each.name in from_file
+            else "default"
+            for each in fields(cls)
+        }
+
+    def shown(self) -> dict[str, str]:
+        """Field → its value in force as text, without passwords."""
+        return {each.name: hidden(str(getattr(self, each.name))) for each in fields(self)}
 
     @property
     def store_url(self) -> str:
@@ -61,6 +103,60 @@ class Settings:
         return {setting.metadata["variable"]: setting.metadata["about"] for setting in fields(cls)}
 
 
+def hidden(text: str) -> str:
+    """Without the password of a URL."""
+    text = re.sub(r"(://[^/@:\s]*:)[^@/\s]+@", r"\1***@", text)
+    return re.sub(r"([?&](?:password|sslpassword|key|token)=)[^&\s]+", r"\1***", text)
+
+
+def settings_file(env: Mapping[str, str]) -> Path | None:
+    """The file of settings, if there is one; raises `BadField` where one is named and is not there."""
+    if named := env.get(FILE):
+        if not Path(named).is_file():
+            raise BadField(
+                zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE
+            )  # fmt: skip
+        return Path(named)
+    usual = config_folder() / "settings.toml"
+    return usual if usual.is_file() else None
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for setting in fields(Settings):
+        text = env.get(setting.metadata["variable"])
+        if text is None or (text == "" and setting.name != "rate"):
+            continue
+        given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
+    return given
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    """`name = value` lines; a folder is meant relative to the file."""
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field=FILE) from error
+    known = {setting.name: setting for setting in fields(Settings)}
+    given: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+            raise BadField(
+                zh=f"{path}：没有名为 {name!r} 的设置；最接近的是 {near!r}",
+                en=f"{path}: there is no setting {name!r}; the nearest is {near!r}",
+                field=name,
+            )
+        text = (
+            str(int(value)) if isinstance(value, bool) else str(value) if isinstance(value, str | int | float) else ""
+        )
+        typed = _typed(f"{path}: {name}", str(known[name].type), text)
+        given[name] = path.parent / typed if isinstance(typed, Path) else typed
+    return given
+
+
 def _typed(variable: str, kind: str, text: str) -> Any:
     types: dict[str, Any] = {"<class 'pathlib.Path'>": Path, "<class 'float'>": float, "<class 'int'>": int}
     try:
@@ -69,8 +165,8 @@ def _typed(variable: str, kind: str, text: str) -> Any:
         value = None
     if value is None or (isinstance(value, int | float) and not 0 <= value < float("inf")):
         raise BadField(
-            zh=f"环境变量 {variable}={text!r} 应当是一个非负的数",
-            en=f"the environment variable {variable}={text!r} should be a number that is not negative",
+            zh=f"设置 {variable}={text!r} 应当是一个非负的数",
+            en=f"the setting {variable}={text!r} should be a number that is not negative",
             field=variable,
         )
     return value

@@ -1,6 +1,7 @@
 """What the HTTP fronts share: blocking events as an async stream that ends with its reader, bodies, errors."""
 
 import asyncio
+import contextvars
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import StreamingResponse
 
+from qa_service.correlation import TICKET
 from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
 from qa_service.events import Event
 from qa_service.lab import Stopped
@@ -163,7 +165,7 @@ async def _pumped(events: Events) -> AsyncGenerator[list[Event], None]:
         ended.over = True
         wake()
 
-    threading.Thread(target=work, daemon=True, name="answer").start()
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="answer").start()
     try:
         while True:
             over = ended.over  # before the events: none comes after it
@@ -257,4 +259,6 @@ def problem(error: Exception, lang: Lang) -> dict[str, Any]:
         "code": error.code,
         "detail": error[lang],
     }
+    if (ticket := TICKET.get()) is not None:
+        body["request_id"] = ticket.id
     return body | ({"field": error.field} if error.field else {})

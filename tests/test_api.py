@@ -225,7 +225,7 @@ def test_operators_see_life_readiness_and_counts(toy_client):
     assert toy_client.get("/readyz").status_code in (200, 503)
     toy_client.post(ASK, json={"question": "数数甲"})
     counted = toy_client.get("/metrics").text
-    assert 'numstab_questions_total{status="answered"} 1.0' in counted
+    assert 'numstab_questions_total{entry="counting",status="answered"} 1.0' in counted
     assert 'numstab_runs_total{experiment="counts",status="ran"} 1.0' in counted
 
 

@@ -11,6 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from qa_service.serving import GRACE
+from qa_service.settings import FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -151,7 +155,7 @@ def test_both_locks_pin_everything():
     asked = {re.split(r"[=<>\[ ]", each)[0] for each in project["project"]["dependencies"]}
     assert asked - {name for name, _ in small} == {"torch"}
     assert any(re.fullmatch(r"torch==[\d.]+", each) for each in project["project"]["dependencies"])
-    groups = {each for group in project["dependency-groups"].values() for each in group}
+    groups = {each.partition("[")[0] for group in project["dependency-groups"].values() for each in group}
     assert groups <= {name for name, _ in large}
 
 
@@ -181,3 +185,83 @@ def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
     assert "tests/test_web.py" in done.stderr
     assert "apt-get install chromium fontconfig fonts-noto-cjk" in done.stderr
     assert "brew install" in done.stderr
+
+
+def test_the_sbom_names_what_the_lock_pins(tmp_path):
+    """Every package, its version and every hash; twice the same file."""
+    texts = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        command = [sys.executable, str(ROOT / "scripts" / "sbom.py"), str(folder)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        texts.append(Path(done.stdout.strip()).read_text("utf-8"))
+    assert texts[0] == texts[1]
+    bom = json.loads(texts[0])
+    assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.6")
+    named = {
+        (one["name"], one["version"]): {
+            f"--hash=sha256:{each['content']}" for ref in one.get("externalReferences", ()) for each in ref["hashes"]
+        }
+        for one in bom["components"]
+    }
+    assert named.pop(next(pair for pair in named if pair[0] == "torch")) == set()
+    assert named == {pair: set(hashes) for pair, hashes in pins("requirements.lock").items()}
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "word"),
+    [
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "0 weaknesses known in 1 packages"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 0, "NOT DONE for 1 of 1"),
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}]}', 1,
+         "a 1: X-1, mended in 2"),
+        ("", 0, "NOT DONE: pip-audit is not there, or its service cannot be reached"),
+    ],
+)  # fmt: skip
+def test_an_audit_says_what_it_could_not_do(tmp_path, said, status, word):
+    """Only a weakness that is known fails; a service that nobody could ask is said, not passed over."""
+    double = tmp_path / "audit.py"
+    double.write_text(f"print({said!r})\n")
+    command = [sys.executable, str(ROOT / "scripts" / "audit.py"), sys.executable, str(double)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, word in done.stdout) == (status, True), done.stdout
+    assert ("NOT DONE" in done.stdout) == ("NOT DONE" in word)
+
+
+def test_the_compose_file_fits_the_image():
+    """Two workers, PostgreSQL, a proxy that is trusted by the address it has; nothing but the proxy is published."""
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
+    services = compose["services"]
+    assert [name for name, one in services.items() if "ports" in one] == ["proxy"]
+    web = services["web"]
+    assert web["command"][-2:] == ["--workers", "2"]
+    (subnet,) = compose["networks"]["front"]["ipam"]["config"]
+    assert web["environment"]["NUMSTAB_PROXIES"] == subnet["subnet"]
+    settings = Settings.from_env({name: str(value) for name, value in web["environment"].items()})
+    assert settings.store_url.startswith("postgresql+psycopg://")
+    assert {"front"} == set(services["proxy"]["networks"])
+    assert {volume.partition(":")[0] for volume in (*web["volumes"], *services["db"]["volumes"])} == set(
+        compose["volumes"]
+    )
+    nginx = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
+    assert "server web:8000;" in nginx
+    assert "proxy_buffering off;" in nginx
+    assert "X-Forwarded-For $remote_addr" in nginx
+
+
+def test_the_systemd_unit_calls_commands_that_there_are():
+    """And stops no sooner than the server's grace, with its settings where the server looks for them."""
+    unit = (ROOT / "deploy" / "numstab.service").read_text("utf-8")
+    fields = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    for name in ("ExecStartPre", "ExecStart"):
+        words = fields[name].split()[1:]
+        done = subprocess.run([sys.executable, "-m", "qa_service", words[0], "--help"], check=True, cwd=ROOT,
+                              capture_output=True, text=True, timeout=60)  # fmt: skip
+        assert all(word in done.stdout for word in words if word.startswith("--"))
+    assert int(fields["TimeoutStopSec"]) > GRACE
+    set_there = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
+    assert set_there <= {*Settings.variables(), FILE}
+
+
+def test_ci_installs_what_the_stores_tests_need():
+    """Without a PostgreSQL half of them would be skipped."""
+    assert "missing+=(postgresql)" in (ROOT / ".ci" / "run").read_text("utf-8")

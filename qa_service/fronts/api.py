@@ -27,7 +27,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.store.recorder import Recorder
     from qa_service.streaming import EventStream, Opened, language, opened, read_json
 
-    store = Store(settings.store_url, settings.keep_questions)
+    store = service.store or Store(settings.store_url, settings.keep_questions)
     service.observers.append(Recorder(store))
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
 

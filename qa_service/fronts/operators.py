@@ -1,46 +1,83 @@
-"""For operators, at the root: is it alive, is it ready, what has it done."""
+"""For operators, at the root: is it alive, is it ready, what has it done. On the command line: what is in force."""
 
+import asyncio
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING
+import time
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
 
-from qa_service.events import Done, Event, Finished
+from qa_service.model import Status
 from qa_service.service import Service
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+_AGAIN = 5.0  # seconds until a warm-up that failed is tried again
+
+
+class Readiness:
+    """What must be there before a reader is let in; `why` says of each part that is not what is wrong with it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.parts = {"library": False, "model": False, "index": False, "child": False}
+        self.why: dict[str, str] = {}
+        self._ping = None
+        if service.store is not None:
+            from qa_service.store.ping import Ping
+
+            self._ping = Ping(service.store)
+        threading.Thread(target=self._warm_up, daemon=True, name="warm-up").start()
+
+    async def look(self) -> dict[str, bool]:
+        """Part → whether it is there, now."""
+        found = dict(self.parts)
+        if self._ping is not None:
+            problem = await asyncio.to_thread(self._ping.problem)
+            found["store"] = problem is None
+            self.why.pop("store", None)
+            if problem:
+                self.why["store"] = problem
+        return found
+
+    def _warm_up(self) -> None:
+        while not all(self.parts.values()):
+            for part in self.parts:
+                try:
+                    getattr(self, f"_{part}")()
+                except Exception as error:  # not ready is what readyz then says; the server itself goes on
+                    self.why[part] = f"{type(error).__name__}: {error}"
+                    break
+                self.why.pop(part, None)
+                self.parts[part] = True
+            else:
+                return
+            time.sleep(_AGAIN)
+
+    def _library(self) -> None:
+        if not len(self._service.library):
+            raise LookupError("no entries")
+
+    def _model(self) -> None:
+        self._service.matcher.embedder.encode_query(["nan"])
+
+    def _index(self) -> None:
+        self._service.matcher.match("nan")
+
+    def _child(self) -> None:
+        experiment = next(iter(self._service.lab.experiments.values()))
+        run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
+        if run.status not in (Status.RAN, Status.RAISED):  # raised, the child has worked all the same
+            raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
+
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """/livez, /readyz, /metrics. Warming up begins here, so that the first reader does not wait for it."""
-    from fastapi import APIRouter, Response
+    from fastapi import APIRouter, Request, Response
     from fastapi.responses import JSONResponse
-    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
-    registry = CollectorRegistry()
-    questions = Counter("numstab_questions", "Questions answered", ["status"], registry=registry)
-    runs = Counter("numstab_runs", "Experiments run", ["experiment", "status"], registry=registry)
-    seconds = Histogram("numstab_run_seconds", "Time of a run", registry=registry)
-    ready = threading.Event()
-
-    def count(event: Event) -> None:
-        if isinstance(event, Done):
-            questions.labels(event.answer.status.value).inc()
-        elif isinstance(event, Finished):
-            run = event.evidence.run
-            runs.labels(event.evidence.experiment.slug, run.status.value).inc()
-            seconds.observe(run.seconds)
-
-    def warm_up() -> None:
-        with suppress(Exception):  # not ready is what readyz then says; the server itself goes on
-            service.matcher.match("nan")
-            experiment = next(iter(service.lab.experiments.values()))
-            service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
-            ready.set()
-
-    service.observers.append(count)
-    threading.Thread(target=warm_up, daemon=True, name="warm-up").start()
+    readiness = Readiness(service)
     routes = APIRouter()
 
     @routes.get("/livez")
@@ -48,14 +85,43 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         """The process answers."""
         return JSONResponse({"live": True})
 
-    @routes.get("/readyz", responses={503: {"description": "Still warming up"}})
-    async def readyz() -> JSONResponse:
-        """Model, index and library are there, and a child has run."""
-        return JSONResponse({"ready": ready.is_set()}, 200 if ready.is_set() else 503)
+    @routes.get("/readyz", responses={503: {"description": "Some part is not ready; it says which"}})
+    async def readyz(http: Request) -> JSONResponse:
+        """Library, model and index are there, a child has run, the store is reached. Operators also read why not."""
+        parts = await readiness.look()
+        body: dict[str, Any] = {"ready": all(parts.values()), "parts": parts}
+        if getattr(http.state, "operator", False):
+            body["why"] = readiness.why
+            body["reload"] = http.app.state.reloading.problem
+        return JSONResponse(body, 200 if body["ready"] else 503)
 
     @routes.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
-        """Counts in Prometheus' text format."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(http: Request) -> Response:
+        """Counts in Prometheus' text format, of all workers together."""
+        text, media_type = await asyncio.to_thread(http.app.state.metrics.text)
+        return Response(text, media_type=media_type)
 
     return routes
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds `settings`."""
+    parser: ArgumentParser = parsers.add_parser("settings", help="what is in force, and where it comes from")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
+    parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
+    parser.set_defaults(settled=_settings)
+
+
+def _settings(arguments: Namespace, settings: Settings) -> int:
+    import json
+    import sys
+
+    shown, sources = settings.shown(), Settings.sources(arguments.env)
+    if arguments.json:
+        about = {name: {"value": value, "from": sources[name]} for name, value in shown.items()}
+        sys.stdout.write(json.dumps(about, ensure_ascii=False) + "\n")
+        return 0
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        sys.stdout.write(f"{name:{width}}  {value or '-'}  ({sources[name]})\n")
+    return 0

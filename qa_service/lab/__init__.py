@@ -20,6 +20,7 @@ from qa_service.lab.line import Line
 from qa_service.lab.report import Report, read_message
 from qa_service.lab.signature import read_experiments
 from qa_service.model import Experiment, Params, Row, Run
+from qa_service.stages import Stages
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (
@@ -57,6 +58,14 @@ class Runner(Protocol):
         """Runs that wait for a slot."""
 
     @property
+    def ready(self) -> int:
+        """Children that wait for work."""
+
+    @property
+    def stages(self) -> Stages:
+        """Who watches how long things take."""
+
+    @property
     def experiments(self) -> Mapping[str, Experiment]:
         """Slug → experiment."""
 
@@ -70,6 +79,16 @@ class Runner(Protocol):
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = ...
     ) -> Generator[Row | Place, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
+
+
+def known(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
+    """One of them; raises `UnknownExperiment`."""
+    if slug not in experiments:
+        names = ", ".join(experiments)
+        raise UnknownExperiment(
+            zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
+        )
+    return experiments[slug]
 
 
 class Lab:
@@ -93,6 +112,7 @@ class Lab:
         self.memory = memory
         self.slots = slots
         self._line = Line(slots)
+        self.stages = Stages()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(warm))
         self._children = Children(context, idle)
@@ -104,12 +124,7 @@ class Lab:
 
     def experiment(self, slug: str) -> Experiment:
         """One experiment; raises `UnknownExperiment`."""
-        if slug not in self.experiments:
-            names = ", ".join(self.experiments)
-            raise UnknownExperiment(
-                zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
-            )
-        return self.experiments[slug]
+        return known(self.experiments, slug)
 
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
@@ -120,6 +135,11 @@ class Lab:
     def waiting(self) -> int:
         """Runs that wait for a slot."""
         return len(self._line)
+
+    @property
+    def ready(self) -> int:
+        """Children that wait for work."""
+        return len(self._children)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """One run from beginning to end."""
@@ -139,20 +159,22 @@ class Lab:
         """
         with self._line.join() as ticket:
             before = 0
-            while not ticket.served.wait(min(_FAR, _LOOK_UP_WAITING * max(1, before / 4)) if before else _LOOK_UP):
-                if stopped():
-                    raise Stopped
-                if (place := ticket.place) not in (0, before):
-                    yield Place(before := place)
-            try:
-                child = self._children.take()
-            except NoChild as error:
-                return Report(experiment=experiment).without_a_child(str(error))
-            try:
-                child.set_to_work(experiment.path, params, seed, self.deadline, self.memory)
-                return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
-            finally:
-                child.end()
+            with self.stages.within("queue"):
+                while not ticket.served.wait(min(_FAR, _LOOK_UP_WAITING * max(1, before / 4)) if before else _LOOK_UP):
+                    if stopped():
+                        raise Stopped
+                    if (place := ticket.place) not in (0, before):
+                        yield Place(before := place)
+            with self.stages.within("run"):
+                try:
+                    child = self._children.take()
+                except NoChild as error:
+                    return Report(experiment=experiment).without_a_child(str(error))
+                try:
+                    child.set_to_work(experiment, params, seed, self.deadline, self.memory)
+                    return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
+                finally:
+                    child.end()
 
     def _listen(
         self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]

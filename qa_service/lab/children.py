@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from qa_service.lab.worker import job, work
+from qa_service.model import Experiment
 
 _NAME = "numstab experiment"
 _AGAIN = (0.05, 0.5)  # seconds before the second and the third try
@@ -43,10 +44,12 @@ class Child:
     process: ForkServerProcess
     pipe: Connection
 
-    def set_to_work(self, path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> None:
+    def set_to_work(
+        self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
+    ) -> None:
         """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
         with suppress(BrokenPipeError):
-            self.pipe.send_bytes(job(path, params, seed, deadline, mebibytes))
+            self.pipe.send_bytes(job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 
     def exit_code(self) -> int | None:
         """Negative for a signal, once it has had a moment to end."""
@@ -75,6 +78,10 @@ class Children:
         self._waiting: deque[Child] = deque()
         self._short = threading.Event()
         self._filling: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def take(self) -> Child:
         """One that waits already, else a new one; raises `NoChild` where the system gives none."""

@@ -1,5 +1,6 @@
 """Identical runs are one run: who asks for what is just being measured listens in, what was measured is remembered."""
 
+import contextvars
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
@@ -8,6 +9,7 @@ from dataclasses import replace
 from qa_service.lab import Lab, Place, Stopped
 from qa_service.lab.leaving import Leaving
 from qa_service.model import Experiment, Params, Row, Run, Status
+from qa_service.stages import Stages
 
 _LOOK_UP = 0.1  # seconds between looks at the reader while nothing comes
 Key = tuple[str, str, int]
@@ -37,6 +39,16 @@ class Sharing:
     def waiting(self) -> int:
         """Runs that wait for a slot."""
         return self.lab.waiting
+
+    @property
+    def ready(self) -> int:
+        """Children that wait for work."""
+        return self.lab.ready
+
+    @property
+    def stages(self) -> Stages:
+        """Who watches how long things take."""
+        return self.lab.stages
 
     @property
     def experiments(self) -> Mapping[str, Experiment]:
@@ -80,7 +92,8 @@ class Sharing:
                 return flight
             flight = self._flights[key] = _Flight()
             flight.listeners = 1  # before it takes off, or it would find itself alone
-        threading.Thread(target=self._fly, args=(flight, key, experiment, params), daemon=True, name="run").start()
+        fly = (contextvars.copy_context().run, (self._fly, flight, key, experiment, params))
+        threading.Thread(target=fly[0], args=fly[1], daemon=True, name="run").start()
         return flight
 
     def _fly(self, flight: "_Flight", key: Key, experiment: Experiment, params: Params) -> None:

@@ -24,9 +24,9 @@ from qa_service.lab.confine import confine, die_with_the_server
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 
 
-def job(path: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> bytes:
-    """What the lab sends to `work`: the demo at `path`, `deadline` in seconds, memory in MiB."""
-    return json.dumps([path, dict(params), seed, deadline, mebibytes]).encode()
+def job(path: str, source: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> bytes:
+    """What the lab sends to `work`: a demo's text, read at `path`; `deadline` in seconds, memory in MiB."""
+    return json.dumps([path, source, dict(params), seed, deadline, mebibytes]).encode()
 
 
 def work(pipe: Connection) -> None:
@@ -41,10 +41,10 @@ def work(pipe: Connection) -> None:
         tempfile.gettempdir()  # found out by writing, so before that is forbidden
         torch.zeros(1).add_(1)  # the first operation costs milliseconds
         try:
-            path, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
+            path, source, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
         except EOFError:  # the lab has gone
             return
-        demo = _load(path)
+        demo = _load(path, source)
         _limit(deadline, mebibytes)
         confine()
         torch.manual_seed(seed)
@@ -81,14 +81,13 @@ def _measure(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> A
             rows, sent = [], time.monotonic()
 
 
-def _load(path: str) -> ModuleType:
-    """Executes the demo's own text, so that the hash in the receipt is of what ran (no stale .pyc).
+def _load(path: str, source: str) -> ModuleType:
+    """Executes the demo's text as it was read, so that the hash in the receipt is of what ran, whatever became of the
+    file meanwhile.
 
     The first step of an optimiser imports 800 modules: a demo that needs them gets them before its time begins.
     """
     demo = ModuleType("demo")
-    with open(path, encoding="utf-8") as file:
-        source = file.read()
     exec(compile(source, path, "exec"), demo.__dict__)
     if "torch.optim" in source:
         importlib.import_module("torch._dynamo")

@@ -5,9 +5,11 @@ of the item's entries answers it; the index names the phrasing that was met. Wha
 name made of everything it was built from.
 """
 
+import fcntl
 import hashlib
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -92,6 +94,11 @@ class Matcher:
             subject=self._subjects.get(first),
         )
 
+    @property
+    def built(self) -> bool:
+        """Whether the cache holds what this library needs, so that the first question builds nothing."""
+        return self._vectors_path.is_file() and self._classifier_path.is_file()
+
     def _feel(self, questions: list[str]) -> list[tuple[Vectors, Felt]]:
         """Of each its vector and what that says to the classifier."""
         vectors = unit(self.embedder.encode_query(questions))
@@ -119,6 +126,19 @@ class Matcher:
         return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
     @cached_property
+    def _vectors_path(self) -> Path:
+        wordings = [wording for _, wording, _ in self._wordings]
+        return self._cache / f"vectors-{_key(self._name, _code(_text), *wordings)}.npy"
+
+    @cached_property
+    def _classifier_path(self) -> Path:
+        made_of = [_code(module) for module in (_text, _classifier, _terms, _training)]
+        for owner, wording, _ in self._wordings:
+            about = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
+            made_of += [owner.id, about, wording]
+        return self._cache / f"classifier-{_key(self._name, *made_of)}.npz"
+
+    @cached_property
     def _index(self) -> Index:
         count = sum(isinstance(owner, Entry) for owner, *_ in self._wordings)
         return Index(self._library, self._vectors[:count])
@@ -126,7 +146,7 @@ class Matcher:
     @cached_property
     def _vectors(self) -> Vectors:
         wordings = [wording for _, wording, _ in self._wordings]
-        path = self._cache / f"vectors-{_key(self._name, _code(_text), *wordings)}.npy"
+        path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
             if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
@@ -138,16 +158,13 @@ class Matcher:
 
     @cached_property
     def _classifier(self) -> Classifier:
-        made_of = [_code(module) for module in (_text, _classifier, _terms, _training)]
-        for owner, wording, _ in self._wordings:
-            about = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
-            made_of += [owner.id, about, wording]
-        path = self._cache / f"classifier-{_key(self._name, *made_of)}.npz"
-        with suppress(OSError, ValueError, KeyError, EOFError):
-            return Classifier.load(path)
-        trained = _training.train(self.corpus)
-        write(path, trained.save)
-        return trained
+        path = self._classifier_path
+        with _alone(path):  # of several workers one trains, the others wait and load
+            with suppress(OSError, ValueError, KeyError, EOFError):
+                return Classifier.load(path)
+            trained = _training.train(self.corpus)
+            write(path, trained.save)
+            return trained
 
 
 def answering(alone: float, covered: float) -> float:
@@ -174,3 +191,19 @@ def _key(*parts: str) -> str:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(line + "\n")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process makes the same file meanwhile; where the cache cannot be written, each makes its own."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError:
+        lock = None
+    if lock is None:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

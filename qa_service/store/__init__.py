@@ -2,12 +2,13 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -41,6 +42,7 @@ class Store:
         self._keep_days = keep_days
         self._engine: Engine | None = None
         self._opening = threading.Lock()
+        self.on_failure: list[Callable[[], None]] = []
 
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
         """Returns once it is on disk."""
@@ -98,6 +100,11 @@ class Store:
                 for row in connection.execute(query)
             ]  # fmt: skip
 
+    def ping(self) -> None:
+        """Whether it can be reached, and its tables are those of this version."""
+        with self._writing() as connection:
+            connection.execute(select(FEEDBACK.c.id).limit(1))
+
     def close(self) -> None:
         """Gives its connections back; the next use opens it again."""
         with self._opening:
@@ -117,7 +124,9 @@ class Store:
                 engine = self._engine
             with engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, CommandError, OSError) as error:
+            for hear in self.on_failure:
+                hear()
             raise StoreUnavailable(type(error).__name__) from error
 
 

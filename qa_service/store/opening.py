@@ -1,5 +1,6 @@
 """A store opened: SQLite in WAL mode or PostgreSQL, brought up to date by whoever comes first."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 _PATIENCE = 5000  # milliseconds to wait for another writer
+_ONE = threading.Lock()  # alembic keeps what it is about in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Engine of SQLite → device and number of its file."""
 _LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
@@ -16,15 +18,31 @@ _LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
 
 def opened(url: str) -> Engine:
     """An engine whose tables are those of `tables`; raises SQLAlchemyError where there is none to be had."""
-    engine = create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)  # an error in the log quotes nobody
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _settle)
-    with _alone(engine) as connection:
+    with _ONE, _alone(engine) as connection:
         _upgrade(connection)
     is_there(engine)
     return engine
+
+
+def standing(url: str) -> tuple[str | None, str | None]:
+    """The migration that the store is at, None where it is empty, and the newest there is; makes nothing."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    engine = create_engine(url, hide_parameters=True)
+    if engine.dialect.name == "sqlite" and not (engine.url.database and Path(engine.url.database).is_file()):
+        return None, newest
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision(), newest
+    finally:
+        engine.dispose()
 
 
 def is_there(engine: Engine) -> bool:
@@ -65,11 +83,17 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
+def _config() -> Any:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "qa_service:store/migrations")
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -46,6 +46,8 @@ class Recorder:
                 self._store.record(*answers)
             except StoreUnavailable as error:
                 logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
+            except Exception:  # whatever it is, the next answer is recorded all the same
+                logging.getLogger("numstab").exception("answers are not recorded")
             finally:
                 for _ in answers:
                     self._answers.task_done()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from qa_service.doctor import Check
 from qa_service.service import Service
 from qa_service.settings import Settings
 
@@ -14,6 +15,13 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.fronts.web.routes import routes
 
     return routes(service, settings.cache)
+
+
+def checks(settings: Settings) -> list[Check]:
+    """For `numstab doctor`: what draws charts, and what tests the page."""
+    from qa_service.fronts.web.checks import bundle, chromium
+
+    return [bundle(settings.cache), chromium()]
 
 
 def prepare(settings: Settings) -> None:

@@ -31,11 +31,12 @@ HEADERS = {
 def routes(service: Service, cache: Path) -> APIRouter:
     """Every route of the page; the chart bundle is kept in the cache folder."""
     web = APIRouter(include_in_schema=False)
-    experiments = service.lab.experiments
-    by_item: dict[int, list[Entry]] = {}
-    for each in service.library.values():
-        by_item.setdefault(each.item, []).append(each)
-    shelved = shelves(service.library.values(), experiments)
+
+    def by_item() -> list[list[Entry]]:
+        items: dict[int, list[Entry]] = {}
+        for each in service.library.values():
+            items.setdefault(each.item, []).append(each)
+        return list(items.values())
 
     def page(http: Request, name: str, **values: Any) -> HTMLResponse:
         return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
@@ -54,7 +55,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "entries.html", lang=lang, entries=by_item.values(), themes=THEMES) if lang else refused(http)
+        return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
 
     plain.add_routes(web, service)  # before the pages: a twin's address is its page's and .md
 
@@ -68,7 +69,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang))
+        return page(http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang))
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
@@ -82,12 +83,17 @@ def routes(service: Service, cache: Path) -> APIRouter:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, experiments, lang, plans, seed))
+        return page(
+            http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang, plans, seed)
+        )
 
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "experiments.html", lang=lang, shelves=shelved) if lang else refused(http)
+        if lang is None:
+            return refused(http)
+        shelved = shelves(service.library.values(), service.lab.experiments)
+        return page(http, "experiments.html", lang=lang, shelves=shelved)
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
@@ -112,7 +118,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     async def ask(begun: Annotated[Opened, Depends(asked)]) -> Response:
         assert isinstance(begun.first, Answered)
         entry, lang = begun.first.answer.entry, begun.first.answer.lang
-        return begun.respond(partial(render.event, lang=lang, experiments=experiments, entry=entry), lang)
+        return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
 
     async def running(http: Request) -> tuple[Lang, Opened]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
@@ -121,7 +127,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.post("/page/run", response_class=EventStream)
     async def run(begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> Response:
         lang, one = begun
-        return one.respond(partial(render.event, lang=lang, experiments=experiments, entry=None), lang)
+        return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
 
     assets.add_routes(web, cache)
     return web

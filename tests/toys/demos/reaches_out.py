@@ -27,7 +27,7 @@ def run(
     elif what == "write":
         open(os.path.join(tempfile.gettempdir(), "reached"), "w").close()
     elif what == "delete":
-        pathlib.Path("/tmp/numstab-nothing-here").unlink()
+        pathlib.Path(f"{tempfile.gettempdir()}/numstab-nothing-here").unlink()
     elif what == "fork" and os.fork() == 0:
         os._exit(0)
     elif what == "program":

@@ -1,0 +1,44 @@
+"""Whether a store can be reached, for whoever asks often: asked at most once a second, waited for two seconds."""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qa_service.store import Store
+
+_FRESH = 1.0
+_PATIENCE = 2.0
+
+
+class Ping:
+    """May be asked from several threads; one at a time asks the store."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._asking = threading.Lock()
+        self._answered = threading.Condition()
+        self._at = float("-inf")
+        self._problem: str | None = "not asked yet"
+
+    def problem(self) -> str | None:
+        """What is wrong with it, None if nothing is."""
+        asked = time.monotonic()
+        if asked - self._at < _FRESH:
+            return self._problem
+        if self._asking.acquire(blocking=False):
+            threading.Thread(target=self._ask, daemon=True, name="ping").start()
+        with self._answered:
+            heard = self._answered.wait_for(lambda: self._at >= asked, _PATIENCE)
+        return self._problem if heard else f"no answer within {_PATIENCE:g} s"
+
+    def _ask(self) -> None:
+        problem: str | None = None
+        try:
+            self._store.ping()
+        except Exception as error:  # whatever it is, the store is not reached
+            problem = str(error)
+        with self._answered:
+            self._problem, self._at = problem, time.monotonic()
+            self._asking.release()
+            self._answered.notify_all()

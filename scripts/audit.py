@@ -1,0 +1,42 @@
+"""Asks the advisory service of pip-audit about every package that the locks pin.
+
+Exit status 1 where a weakness is known, 0 where none is, and 0 with a clear word where the service cannot be asked or
+does not know a package: what nobody could look up is no finding, and no reason for a build to fail.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(command: list[str]) -> int:
+    """Audits; `command` is how pip-audit is called."""
+    lock = ROOT / "requirements-dev.lock"
+    done = subprocess.run(
+        [*command, "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json",
+         "--requirement", str(lock)],
+        check=False, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    try:
+        packages = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        print(f"audit: NOT DONE: pip-audit is not there, or its service cannot be reached\n  {lines[-1][:300]}")
+        return 0
+    known = [(package, weak) for package in packages for weak in package.get("vulns", ())]
+    for package, weak in known:
+        mended = ", ".join(weak["fix_versions"]) or "no version yet"
+        print(f"audit: {package['name']} {package['version']}: {weak['id']}, mended in {mended}")
+    unknown = [package["name"] for package in packages if "skip_reason" in package]
+    if unknown:
+        print(f"audit: NOT DONE for {len(unknown)} of {len(packages)}: the service does not know them")
+    if len(unknown) < len(packages):
+        print(f"audit: {len(known)} weaknesses known in {len(packages) - len(unknown)} packages")
+    return int(bool(known))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or [sys.executable, "-m", "pip_audit"]))
