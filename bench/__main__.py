@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import asking, experiments, indexing, load, matching, running, soak
+from bench import asking, experiments, indexing, load, matching, page, running, soak
 
 MEASUREMENTS = {
     "ask": asking.one_shot,
@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "match": matching.time_per_question,
     "reliability": matching.reliability,
     "index": indexing.sizes,
+    "page": page.load,
     "load": load.load,
     "soak": soak.soak,
 }

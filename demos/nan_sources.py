@@ -16,7 +16,8 @@ all_ignored      cross-entropy with ignore_index; in batch 7 every label is −1
 label_two        binary cross-entropy with labels 0 and 2 in place of 0 and 1; nothing is nan (labels 0 and 1)
 
 Stages: 1 input, 2 forward pass, 3 loss, 4 gradient, 5 weights after the update. The rates tried are lr, lr/10, …,
-lr/10^11 and 0. Source: IEEE 754-2019; Goldberg 1991.
+lr/10^11 and 0, for one pass
+over the data each. Source: IEEE 754-2019; Goldberg 1991.
 """
 
 import math
@@ -106,7 +107,8 @@ def run(
         "bad_number_share": (~faulty.isfinite()).double().mean().item(),
         "nan_weight_share": nan_share(own[2]),
         "rates_that_help": sum(
-            all(stage is None for stage, _, _ in train(faulty, weights, cause, False, rate, n)) for rate in rates
+            all(stage is None for stage, _, _ in train(faulty, weights, cause, False, rate, min(n, 16)))
+            for rate in rates
         ),
         "repaired_bad_step": repaired_bad,
         "repaired_end": other[1],

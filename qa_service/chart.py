@@ -97,7 +97,7 @@ def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...]
             labels = {word: text[lang] for word, text in experiment.words.items()}
         if labels and channel in _LABELS:
             pairs = ", ".join(f"'{_quoted(name)}': '{_quoted(label)}'" for name, label in labels.items())
-            shown = {"labelExpr": f"({{{pairs}}})[datum.label] || datum.label"}
+            shown = {"labelExpr": f"({{{pairs}}})[datum.label] || (datum.label)"}
             place = _LABELS[channel]
             encoding[place] = ({"orient": "top"} if place == "legend" else {}) | (encoding.get(place) or {}) | shown
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from qa_service.embedder import unit
 from qa_service.matching import Matcher
 from qa_service.model import Match
 from qa_service.reading import matched
-from qa_service.store import Asked
+
+if TYPE_CHECKING:
+    from qa_service.store import Asked
 
 _APART = 0.45  # mean cosine distance beyond which two groups stay two; chosen on our own phrasings of one entry
 
@@ -18,7 +21,7 @@ _APART = 0.45  # mean cosine distance beyond which two groups stay two; chosen o
 class Gap:
     """Questions of one meaning, the most typical first, and the entries nearest to it."""
 
-    questions: tuple[Asked, ...]
+    questions: "tuple[Asked, ...]"
     nearest: tuple[Match, ...]
 
     @property
@@ -27,7 +30,7 @@ class Gap:
         return self.questions[0].question
 
 
-def gaps(asked: Sequence[Asked], matcher: Matcher) -> list[Gap]:
+def gaps(asked: "Sequence[Asked]", matcher: Matcher) -> list[Gap]:
     """Groups, largest first (average linkage over cosine distances of the encoder's vectors)."""
     if not asked:
         return []

@@ -41,7 +41,7 @@ from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
 MATCHES = 5
-_TOO_CLOSE, _CLEAR = 0.02, 0.8
+_TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
 _AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
 _A_COUNT = 10  # a whole number from here on is how many, below it how much

@@ -1,5 +1,6 @@
 """Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,6 +10,7 @@ from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, Spread, S
 from qa_service.parameters import complete
 
 At = Literal["params", "control"]
+_UNLIKELY = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +120,12 @@ class Tally:
 
     @property
     def differs(self) -> bool:
-        """Whether more seeds contradict the entry than it says."""
-        return self.expected < self.claim.share * self.spread.seeds
+        """Whether more seeds contradict the entry than its share can explain: as few as these by chance in 1 of 40."""
+        seeds, share = self.spread.seeds, self.claim.share
+        if share == 1:
+            return self.expected < seeds
+        chances = (math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.expected + 1))
+        return sum(chances) < _UNLIKELY
 
 
 def over_seeds(checked: Iterable[Checked]) -> list[Tally]:

@@ -13,7 +13,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-QUESTIONS = {"en": "What happens when 100 factors of 1.5 are multiplied?", "zh": "100 个 1.5 连乘会怎样？"}
+QUESTIONS = {
+    "en": "What do 0.99 and 1.01 become when multiplied 1000 times?",
+    "zh": "0.99 或 1.01 连乘 1000 次，结果是多少？",
+}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -21,7 +24,7 @@ def main() -> int:
     """Starts the service on a free port, asks, waits for the evidence, takes the pictures."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "NUMSTAB_CACHE": folder, "NUMSTAB_DATA": folder}
+        env = {"NUMSTAB_CACHE": folder, **os.environ, "NUMSTAB_DATA": folder}
         command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
         with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
             try:
@@ -35,15 +38,16 @@ def main() -> int:
 
 
 def picture(address: str, question: str, path: Path) -> None:
-    """One page at 1280 px, from the question to the first chart."""
+    """One page at 1280 px, from the question to the first chart and its readings."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1720})
+        page = browser.new_page(viewport={"width": 1280, "height": 1560})
         page.goto(address)
         page.locator("textarea").first.fill(question)
         page.keyboard.press("Enter")
-        page.locator("svg.marks").nth(1).wait_for(timeout=60_000)
-        page.evaluate("window.scrollTo(0, 0)")
+        page.locator("#stop").wait_for(state="hidden", timeout=60_000)
+        page.locator("svg.marks").first.wait_for(timeout=60_000)
+        page.evaluate("document.activeElement.blur(); window.scrollTo({ top: 0, behavior: 'instant' })")
         page.screenshot(path=path)
         browser.close()
     print(path)
@@ -64,7 +68,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(address: str, seconds: float = 60) -> None:
+def wait_for(address: str, seconds: float = 300) -> None:
     """Until the address answers 200."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -11,9 +11,13 @@ from qa_service.verdicts import Runs, check, plan
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
 PROMISED = {
-    "ieee_table", "quad_gd", "relu_interp", "acc_collapse", "nan_trace", "relu_regions", "grad_by_activation",
-    "matrix_product", "rnn_vs_lstm", "pow_vs_sum", "residual_depth", "bn_grad", "gamma_beta", "init_distribution",
-    "init_gain", "loss_surface", "iid_variance", "ics", "fp_sum", "fp_properties",
+    "ieee_table", "quad_gd", "init_scale", "relu_interp", "relu_fit", "linear_collapse", "acc_collapse",
+    "fifty_causes", "arch_stability", "nan_trace", "nan_causes", "flat_when_small", "relu_regions", "svm_autograd",
+    "differentiable_not_enough", "grad_by_activation", "vanish_probability", "dead_relu", "activation_slope",
+    "bounded_output_explodes", "matrix_product", "rnn_vs_lstm", "log_space_product", "pow_vs_sum", "residual_depth",
+    "bn_grad", "bn_stats", "gamma_beta", "init_distribution", "init_train_dist", "init_gain", "init_train",
+    "loss_surface", "sharpness_rescale", "iid_variance", "tied_vs_independent", "ics", "non_iid_batches_bn",
+    "fp_sum", "fp_properties", "fp16_training",
 }  # fmt: skip
 
 

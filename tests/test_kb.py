@@ -15,12 +15,15 @@ _READERS_OWN = """
 import torch
 from torch import nn
 
+torch.set_num_threads(1)
+
 def theirs():
     model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
     x, y = torch.randn(64, 8), torch.randint(2, (64,))
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return dict(torch=torch, model=model, x=x, y=y, X=x, Y=y, x_val=x, y_val=y, criterion=criterion, loss_fn=criterion,
+    return dict(
+        torch=torch, nn=nn, model=model, x=x, y=y, X=x, Y=y, x_val=x, y_val=y, criterion=criterion, loss_fn=criterion,
                 optimizer=optimizer, loss=criterion(model(x), y), layer=model[0], new_loader=[(x, y)] * 3)
 
 def put_to_use(block):
@@ -31,7 +34,7 @@ def put_to_use(block):
 """
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 SOURCES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml") if "[lecture" in path.read_text("utf-8"))
-OPEN: set[str] = set()
+OPEN = {"bn-gradient-predictiveness"}
 """Questions without a verdict: their numbers are shown, nothing is claimed."""
 
 
@@ -115,11 +118,11 @@ def test_code_in_answers_runs(service):
     }
     assert blocks
     code = f"{_READERS_OWN}\nfor block in {sorted(blocks)!r}:\n    put_to_use(block)\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_sources_are_files_of_their_own():
     """One entry, one file; one experiment, one file."""
-    assert len(list(Path(Settings().demos).glob("*.py"))) >= 20
-    assert len(ENTRIES) >= 16
+    assert len(list(Path(Settings().demos).glob("*.py"))) >= 100
+    assert len(ENTRIES) >= 160

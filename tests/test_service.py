@@ -82,7 +82,7 @@ def test_numbers_of_a_question_are_clamped_and_said(service):
 def test_a_questions_numbers_replace_the_entrys(service):
     """Read from the question into every experiment that has the parameter, but not into fixed ones."""
     done = service.answer(Request(question="200 个 0.9 连乘会怎样", entry="multiply-vs-add"))
-    powers, residual = done.evidence
+    powers, residual, *_ = done.evidence
     assert (powers.params["n"], powers.params["x"]) == (200, 0.9)
     assert powers.run.measured["product"] == pytest.approx(0.9**200, rel=1e-4)
     assert residual.params["layers"] == 100

@@ -51,7 +51,7 @@ def test_what_has_no_randomness_runs_once(tested):
     assert control.spread.held == 20
 
 
-@pytest.mark.parametrize(("share", "differs"), [(0.1, False), (1.0, True)])
+@pytest.mark.parametrize(("share", "differs"), [(0.1, False), (0.6, False), (0.99, True), (1.0, True)])
 def test_a_claim_may_state_its_share(tested, share, differs):
     """Half of the seeds are enough for a claim that says so, and not for one that says nothing."""
     assert tested(replace(HEADS, share=share))[0].differs is differs

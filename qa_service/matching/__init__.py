@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from qa_service.matching.classifier import Classifier, Scores
 from qa_service.matching.index import Index
 from qa_service.matching.together import Together
 from qa_service.matching.training import Phrasings
-from qa_service.model import LANGS, Entry, Match, Subject
+from qa_service.model import LANGS, Entry, Lang, Match, Subject
+from qa_service.reading import text as _text
 
 _REMEMBERED = 1000
 """Of how many texts the matches are kept."""
@@ -101,45 +103,52 @@ class Matcher:
     @cached_property
     def corpus(self) -> Phrasings:
         """What the classifier is trained on: every wording as it is read; entries first, then subjects."""
-        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
-        rows = [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
-        texts = [reading.matched(wording) for _, wording, _ in rows]
+        texts = [reading.matched(wording) for _, wording, _ in self._wordings]
         expanded = {entry.expands for entry in self._library.values()}
         return Phrasings(
             texts=texts,
-            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in rows],
-            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in rows],
-            firm=[owner.id not in expanded or wording not in owner.phrasings[lang] for owner, wording, lang in rows],
-            vectors=self._vectors(texts),
+            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in self._wordings],
+            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in self._wordings],
+            firm=[
+                owner.id not in expanded or wording not in owner.phrasings[lang]
+                for owner, wording, lang in self._wordings
+            ],
+            vectors=self._vectors,
         )
 
     @cached_property
-    def _index(self) -> Index:
-        count = sum(len(entry.wordings(lang)) for entry in self._library.values() for lang in LANGS)
-        return Index(self._library, self.corpus.vectors[:count])
+    def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
+        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
+        return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
-    def _vectors(self, texts: list[str]) -> Vectors:
-        path = self._cache / f"vectors-{_key(self._name, *texts)}.npy"
+    @cached_property
+    def _index(self) -> Index:
+        count = sum(isinstance(owner, Entry) for owner, *_ in self._wordings)
+        return Index(self._library, self._vectors[:count])
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        wordings = [wording for _, wording, _ in self._wordings]
+        path = self._cache / f"vectors-{_key(self._name, _code(_text), *wordings)}.npy"
         with suppress(OSError, ValueError, EOFError):
             cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
-            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(texts):
+            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
                 return cached
-        _say(f"numstab: preparing {len(texts)} phrasings once (about {1 + len(texts) // 200} s) …")
-        vectors = unit(self.embedder.encode_document(texts))
+        _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
+        vectors = unit(self.embedder.encode_document([reading.matched(wording) for wording in wordings]))
         _write(path, lambda half: np.save(half, vectors))
         return vectors
 
     @cached_property
     def _classifier(self) -> Classifier:
-        data = self.corpus
-        code = [Path(module.__file__ or "").read_text("utf-8") for module in (_classifier, _terms, _training)]
-        firm = ["firm" if each else "" for each in data.firm]
-        path = (
-            self._cache / f"classifier-{_key(self._name, *code, *data.texts, *data.labels, *data.entries, *firm)}.npz"
-        )
+        made_of = [_code(module) for module in (_text, _classifier, _terms, _training)]
+        for owner, wording, _ in self._wordings:
+            about = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
+            made_of += [owner.id, about, wording]
+        path = self._cache / f"classifier-{_key(self._name, *made_of)}.npz"
         with suppress(OSError, ValueError, KeyError, EOFError):
             return Classifier.load(path)
-        trained = _training.train(data)
+        trained = _training.train(self.corpus)
         _write(path, trained.save)
         return trained
 
@@ -147,9 +156,10 @@ class Matcher:
 def answering(alone: float, covered: float) -> float:
     """The probability that an item answers, from those that it alone does and that any does.
 
-    Their geometric mean: a phrasing has one label, yet a nan in half precision is answered by three entries.
+    Their geometric mean, the second weighing three times the first: a phrasing has one label, yet a nan in half
+    precision is answered by three items.
     """
-    return float(np.sqrt(alone * covered))
+    return float(alone**0.25 * covered**0.75)
 
 
 def _score(pair: tuple[float, Entry]) -> float:
@@ -158,6 +168,10 @@ def _score(pair: tuple[float, Entry]) -> float:
 
 def _label(item: int) -> str:
     return f"item:{item}"
+
+
+def _code(module: ModuleType) -> str:
+    return Path(module.__file__ or "").read_text("utf-8")
 
 
 def _key(*parts: str) -> str:

@@ -77,9 +77,8 @@ class Classifier:
 
     def near(self, vectors: Vectors) -> Scores:
         """What vectors, (n, d), add to every score, (n, columns): the nearer a phrasing, the more it counts."""
-        cosines: Scores = (vectors @ self.axes) @ self.phrasings.T
-        added: Scores = bell(cosines) @ self.dual
-        return added
+        cosines = ((vectors @ self.axes) @ self.phrasings.T).astype(np.float32, copy=False)
+        return (bell(cosines) @ self.dual).astype(np.float32, copy=False)
 
     def judge(self, parts: Parts) -> Judged:
         """How probable each label is, and each entry among its siblings."""

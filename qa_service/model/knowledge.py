@@ -32,7 +32,7 @@ _COMPARE = {
 class Claim:
     """A sentence about one metric that can be false, and parameters (`control`) at which it must be.
 
-    `share` is the least share of seeds with which it comes out as stated, at its parameters and at its control.
+    `share` is the share of seeds, at least, with which it comes out as stated, at its parameters and at its control.
     """
 
     id: str

@@ -10,7 +10,7 @@ from measuring import draws, measured
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 1000])
 def test_ln_c(classes):
-    """3e: equal logits cost ln C, to the last digits."""
+    """Equal logits cost ln C, to the last digits."""
     metrics = measured("chance_loss", classes=classes)
     right = float(mpmath.log(classes))
     assert metrics["loss"] == pytest.approx(right, rel=1e-12)

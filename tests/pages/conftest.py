@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import PATIENCE, ROOT
+from browsing import PATIENCE, ROOT, ready
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 
@@ -31,7 +31,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
         subprocess.Popen(command, cwd=ROOT, env=os.environ | set_, stdout=log, stderr=log) as server,
     ):
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready(address):
             if server.poll() is not None or time.monotonic() > deadline:
                 server.kill()
@@ -39,14 +39,6 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
             time.sleep(0.2)
         yield address
         server.terminate()
-
-
-def ready(address: str) -> bool:
-    """Whether the server says that it has warmed up."""
-    try:
-        return httpx.get(f"{address}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """A conversation in a real browser: text at once, evidence under it, in both languages."""
 
+import json
 import re
 from collections.abc import Callable
 
 import pytest
-from browsing import ASKED, ask, complete
+from browsing import ASKED, COMPARED, ask, complete
 from playwright.sync_api import Page, Route, expect
 
 from qa_service.fronts.web import labels
@@ -21,7 +22,7 @@ def test_an_answer_comes_with_its_numbers_its_verdicts_and_a_chart(visit: Callab
     expect(reply.locator('.prose [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
     assert "…" not in reply.locator(".prose .measured").all_inner_texts()
     cards = reply.locator(".card")
-    expect(cards).to_have_count(2)
+    assert cards.count() > 1
     first = cards.first
     expect(first.locator(".verdict")).to_have_text([labels.LABELS["holds"][lang]] * 3)
     expect(first.locator(".against").first).to_contain_text("4.0656×10¹⁷")
@@ -68,9 +69,14 @@ def test_the_switch_keeps_the_question(visit: Callable[..., Page]) -> None:
 
 
 def test_stop_ends_the_stream_and_keeps_what_came(visit: Callable[..., Page]) -> None:
-    page = visit("/?lang=en&entry=loss-surface")
+    page = visit("/?lang=en")
+    fresh = json.dumps({"question": "", "entry": "loss-surface", "lang": "en", "seed": 4321})  # nobody has run it yet
+    page.route("**/page/ask", lambda route: route.continue_(post_data=fresh))
+    page.locator("#question").fill("Can the contours of a loss function be drawn?")
+    page.keyboard.press("Enter")
     expect(page.locator(".card").first).to_be_visible()
     page.locator("#stop").click()
+    page.unroute("**/page/ask")
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("Stopped.")
     assert len(page.locator(".prose").inner_text()) > 200
@@ -98,17 +104,21 @@ def test_an_unreachable_service_is_a_sentence_and_another_try(visit: Callable[..
     expect(trouble).to_be_hidden()
 
 
-def test_two_values_are_put_side_by_side(visit: Callable[..., Page]) -> None:
+@pytest.mark.parametrize("lang", LANGS)
+def test_two_values_are_put_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
     """A card for each run, named by what differs, and one table above them; the text keeps the first run's numbers."""
-    page = visit("/?lang=zh")
-    page.locator("#question").fill("1.01 的 365 次方和 0.99 的 365 次方")
+    page = visit(f"/?lang={lang}")
+    page.locator("#question").fill(COMPARED[lang])
     page.keyboard.press("Enter")
-    table = page.locator(".comparison table")
-    expect(table.locator("thead")).to_contain_text("x=1.01", timeout=30_000)
-    expect(table.locator("thead")).to_contain_text("x=0.99")
-    expect(table.locator("tbody tr").first).to_contain_text("37.78")
-    expect(page.locator(".card .compared")).to_have_text(["x=1.01", "x=0.99"])
-    expect(page.locator(".turn .prose").last).to_contain_text("37.78")
+    table = page.locator(".comparison table").first
+    expect(table.locator("thead")).to_contain_text("x=1.5", timeout=30_000)
+    expect(table.locator("thead")).to_contain_text("x=0.5")
+    expect(table.locator("tbody tr").first).to_contain_text("4.0656×10¹⁷")
+    expect(table.locator("tbody tr").first).to_contain_text("7.8886×10⁻³¹")
+    expect(page.locator(".card .compared").first).to_have_text("x=1.5")
+    expect(page.locator(".card .compared").nth(1)).to_have_text("x=0.5")
+    expect(page.locator(".strip button").nth(1)).to_contain_text("x=0.5")
+    expect(page.locator(".turn .prose").last).to_contain_text("4.0656×10¹⁷")
 
 
 def test_the_keyboard_alone_asks(visit: Callable[..., Page]) -> None:

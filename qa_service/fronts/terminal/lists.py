@@ -27,7 +27,9 @@ def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.json:
         options.print_json([wire.entry(entry) for entry in service.library.values()])
         return options.DONE
-    rows = [(str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()]
+    rows = [
+        ("" if entry.expands else str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()
+    ]
     return _table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
 
 

@@ -92,6 +92,7 @@ def card(
         "of_entry": entry is not None,
         "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
         "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
+        "source": f"/experiments/{experiment.slug}?{urlencode(typed)}&lang={lang}#source" if entry else "",
         "exports": {
             form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}" for form in FORMS if entry
         },
@@ -168,13 +169,13 @@ def _metrics(
     entry: Entry | None, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> dict[str, list[dict[str, Any]]]:
     """All of them, and the few to show at once: first those of the claims, then those the text speaks of."""
-    measured = evidence.run.measured if evidence else {}
+    measured: Mapping[str, Any] = evidence.run.measured if evidence else dict.fromkeys(experiment.metrics, "…")
     rows = {
         name: {
             "name": name,
             "title": experiment.metrics[name].title[lang],
             "unit": unit(experiment.metrics[name].unit, lang),
-            "value": figure(value, lang),
+            "value": figure(value, lang) if evidence else Figure("…", "none"),
         }
         for name, value in measured.items()
     }

@@ -7,6 +7,7 @@ LANGUAGE = Text("中文", "English")
 
 LABELS = {
     # the frame
+    "colon": Text("：", ": "),
     "tagline": Text(
         "深度学习的数值稳定性：每个回答都带现场测得的数", "Numerical stability, answered with live numbers"
     ),
@@ -24,7 +25,7 @@ LABELS = {
     ),
     # asking
     "question": Text("你的问题", "Your question"),
-    "placeholder": Text("关于 nan、梯度、初始化、精度……", "About nan, gradients, precision …"),
+    "placeholder": Text("nan、梯度、初始化、精度……", "nan, gradients, precision …"),
     "ask": Text("提问", "Ask"),
     "stop": Text("停止", "Stop"),
     "offline": Text(
@@ -40,11 +41,11 @@ LABELS = {
     "predict_about": Text("先猜一个数，再看测得的结果", "Guess a number before you see what was measured"),
     "large": Text("大字", "Large type"),
     "large_about": Text("教室里用的大字", "Large type for a classroom"),
-    "guess": Text("猜一猜：{} 会是多少？", "Your guess: what will “{}” be?"),
+    "guess": Text("猜一猜：“{}”会是多少？", "Your guess: what will “{}” be?"),
     "guess_show": Text("看结果", "Show"),
     "guess_give_up": Text("不猜了，直接看", "Just show me"),
     "guessed": Text("你猜 {}，测得 {}。", "You guessed {}; measured: {}."),
-    "queued": Text("排队中，前面还有 {} 个（含自己）", "Waiting; number {} in line"),
+    "queued": Text("排队中，第 {} 位", "Waiting; number {} in line"),
     "copy": Text("复制", "Copy"),
     "copied": Text("已复制", "Copied"),
     "not_copied": Text("没能复制", "Not copied"),
@@ -69,6 +70,23 @@ LABELS = {
     "unreachable": Text(
         "连不上服务，问题还在。请检查服务是否在运行，再试一次。",
         "The service cannot be reached. Your question is kept; see that the service is running, then try again.",
+    ),
+    "broken": Text(
+        "回答到一半，连接断了，可能是服务在重启。问题还在，再试一次就好。",
+        "The connection broke in the middle of the answer; the service may be restarting. "
+        "Your question is kept: try again.",
+    ),
+    "silent": Text(
+        "服务太久没有回音。问题还在，再试一次就好。",
+        "The service has been silent for too long. Your question is kept: try again.",
+    ),
+    "too_often": Text(
+        "请求太频繁了，问题还在，过一会儿再试。",
+        "Too many requests. Your question is kept; try again in a moment.",
+    ),
+    "restarting": Text(
+        "服务正忙或正在重启，问题还在，过几秒再试。",
+        "The service is busy or restarting. Your question is kept; try again in a few seconds.",
     ),
     "not_understood": Text("服务的答复无法识别。请再试一次。", "The reply made no sense. Please try again."),
     "drawing": Text("正在画图……", "Drawing the chart …"),
@@ -115,6 +133,9 @@ LABELS = {
     "holds": Text("成立", "holds"),
     "fails": Text("不成立", "fails"),
     "unknown": Text("未知", "unknown"),
+    "holds_many": Text("成立", "hold"),
+    "fails_many": Text("不成立", "fail"),
+    "unknown_many": Text("未知", "unknown"),
     "pending": Text("待测", "pending"),
     "not_run": Text("尚未运行", "not run yet"),
     "as_stated": Text("词条正是这么说的", "just as the entry says"),
@@ -146,6 +167,10 @@ LABELS = {
         "一个词条讲一个问题，按讲座里的顺序排列；每个都带可以运行的证据。",
         "One entry for each question, in the order of the lecture; every one has evidence that you can run.",
     ),
+    "further": Text("延伸问题", "Further questions"),
+    "no_entry": Text("没有编号为“{}”的词条。", "There is no entry “{}”."),
+    "no_experiment": Text("没有叫“{}”的实验。", "There is no experiment “{}”."),
+    "other_experiments": Text("其他实验", "Other experiments"),
     "find": Text("查找", "Find"),
     "nothing_found": Text("没有找到。", "Nothing found."),
     "by_theme": Text("按主题", "By theme"),
@@ -194,7 +219,8 @@ EXAMPLES = {
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
     "no_chart", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up",
-    "guessed", "clear_sure",
+    "guessed", "clear_sure", "broken", "silent", "too_often", "restarting",
+    "holds_many", "fails_many", "unknown_many",
 )  # fmt: skip
 
 

@@ -21,9 +21,11 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Private characters around a number of an experiment: OPEN measured:block.metric MIDDLE number CLOSE."""
+"""Private characters around a number of an experiment: OPEN measured7:block.metric MIDDLE number CLOSE, 7 wide."""
 
-_NUMBER = re.compile(f"{OPEN}(measured|given):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_NUMBER = re.compile(f"{OPEN}(measured|given)(\\d*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_STRONG = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
+"""Bold that ends in Chinese punctuation right before a character: markdown, made for spaces, sees no end there."""
 _MATHML = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
@@ -56,7 +58,7 @@ _ATTRIBUTES = {
 def to_html(markdown: str) -> str:
     """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
     cleaned = nh3.clean(
-        _MARKDOWN.render(markdown),
+        _MARKDOWN.render(_STRONG.sub(_closed, markdown)),
         tags=_PROSE | _MATHML,
         attributes=_ATTRIBUTES,
         url_schemes={"https", "http"},
@@ -85,16 +87,20 @@ def plain(markdown: str) -> str:
     return re.sub(r"[*_`]|\\[()]", "", first).strip()
 
 
+def _closed(found: re.Match[str]) -> str:
+    return found[0] if found[1] is None else f"**{found[1]}**{found[2]}"
+
+
 def _number(found: re.Match[str]) -> str:
-    kind, name, number = found.groups()
-    waiting = " waiting" if number == "…" else ""
+    kind, width, name, number = found.groups()
+    waiting = f" waiting{f' w{width}' if width else ''}" if number == "…" else ""
     return f'<span class="{kind}{waiting}" data-of="{name}">{number}</span>'
 
 
 @lru_cache(maxsize=2048)
 def mathml(latex: str, *, block: bool = False) -> str:
     """A formula as MathML; one that cannot be read stays as it was written."""
-    latex = _NUMBER.sub(r"\\text{\3}", latex)
+    latex = _NUMBER.sub(r"\\text{\4}", latex)
     latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)  # the one it lays out
     try:
         tree = Converter(display="block" if block else "inline").convert_to_element(latex)

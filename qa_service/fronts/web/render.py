@@ -14,7 +14,7 @@ from qa_service import chart, prose, wire
 from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
-from qa_service.fronts.web import cards, labels, markup
+from qa_service.fronts.web import cards, labels, markup, widths
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.planning import Plan
 
@@ -55,7 +55,9 @@ def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
 
 def bad_language(here: str) -> str:
     """The page for a ?lang= that we do not speak: in both languages, with both ways on."""
-    return page("problem.html", "zh", here=here, said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS})
+    return page(
+        "problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
+    )
 
 
 def entry(
@@ -73,7 +75,15 @@ def entry(
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
             (
-                cards.card(one, block, experiments[block.experiment], lang, params=params.get(block.id), seed=seed),
+                cards.card(
+                    one,
+                    block,
+                    experiments[block.experiment],
+                    lang,
+                    params=params.get(block.id),
+                    seed=seed,
+                    state="running" if plans else "idle",
+                ),
                 experiments[block.experiment],
                 Markup(markup.highlighted(experiments[block.experiment].source)),  # noqa: S704
             )
@@ -90,7 +100,7 @@ def playground(
     return {
         "experiment": experiment,
         "about": markup.to_html(experiment.doc),
-        "card": cards.card(None, cards.alone(experiment), experiment, lang, params=params, seed=seed),
+        "card": cards.card(None, cards.alone(experiment), experiment, lang, params=params, seed=seed, state="running"),
         "source": Markup(markup.highlighted(experiment.source)),  # noqa: S704
         "entries": [(one.id, one.question[lang]) for one in entries],
     }
@@ -110,6 +120,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
             data["chart"] = chart.complete(experiment, (), lang)
+            data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
         case Measuring(_, row):
             data["shown"] = {name: shown(value, lang) for name, value in row.items()}
         case Finished(evidence):
@@ -120,6 +131,8 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
             data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
+            if entry:
+                widths.remember(entry.id, data["shown"])
             for metric, value in evidence.run.measured.items():
                 data["metrics"][metric] |= {
                     "title": evidence.experiment.metrics[metric].title[lang], "shown": shown(value, lang)
@@ -161,7 +174,8 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
-        kind = "measured" if found[2] in metrics.get(found[1], ()) else "given"
+        measured = found[2] in metrics.get(found[1], ())
+        kind = f"measured{widths.of(entry.id, f'{found[1]}.{found[2]}')}" if measured else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])

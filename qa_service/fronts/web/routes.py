@@ -10,10 +10,10 @@ from fastapi.responses import HTMLResponse
 from qa_service import incoming
 from qa_service.errors import BadRequest
 from qa_service.events import Answered
-from qa_service.fronts.web import assets, plain, render
+from qa_service.fronts.web import assets, lost, plain, render
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import language
-from qa_service.fronts.web.themes import THEMES
+from qa_service.fronts.web.themes import THEMES, shelves
 from qa_service.model import Entry, Lang
 from qa_service.parameters import complete
 from qa_service.service import Service
@@ -35,6 +35,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     by_item: dict[int, list[Entry]] = {}
     for each in service.library.values():
         by_item.setdefault(each.item, []).append(each)
+    shelved = shelves(service.library.values(), experiments)
 
     def page(http: Request, name: str, **values: Any) -> HTMLResponse:
         return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
@@ -43,11 +44,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
 
     def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        folder = http.url.path.split("/")[1]
-        here = "/experiments" if folder == "experiments" else "/entries"
-        return HTMLResponse(
-            render.page("problem.html", lang, here=here, said={lang: error[lang]}), error.status, HEADERS
-        )
+        return HTMLResponse(lost.page(service, http.url.path, error, lang), error.status, HEADERS)
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
@@ -90,7 +87,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "experiments.html", lang=lang, experiments=experiments.values()) if lang else refused(http)
+        return page(http, "experiments.html", lang=lang, shelves=shelved) if lang else refused(http)
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
@@ -105,7 +102,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
-        return page(http, "experiment.html", lang=lang, runs_at_once=bool(asked.params or asked.seed), **about)
+        return page(http, "experiment.html", lang=lang, **about)
 
     async def asked(http: Request) -> Opened:
         request = incoming.read_request(await read_json(http))

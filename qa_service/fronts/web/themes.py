@@ -1,8 +1,10 @@
 """The index by subject: which items of the lecture speak of what. An item may stand under several themes."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from qa_service.model import Text
+from qa_service.fronts.web.labels import LABELS
+from qa_service.model import Entry, Experiment, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +28,17 @@ THEMES = (
     Theme("expressivity", Text("ReLU 能拟合什么", "What ReLU networks can fit"), (2, 5)),
     Theme("mathematics", Text("要学哪些数学", "Which mathematics to learn"), (5,)),
 )
+
+
+def shelves(entries: Iterable[Entry], experiments: Mapping[str, Experiment]) -> list[tuple[Text, list[Experiment]]]:
+    """The experiments, each under the first theme that one of its entries belongs to; the others at the end."""
+    items: dict[str, set[int]] = {slug: set() for slug in experiments}
+    for entry in entries:
+        for block in entry.evidence:
+            items[block.experiment].add(entry.item)
+    left = dict(sorted(experiments.items()))
+    found = []
+    for theme in THEMES:
+        here = [left.pop(slug) for slug in list(left) if items[slug] & set(theme.items)]
+        found.append((theme.name, here))
+    return [shelf for shelf in [*found, (LABELS["other_experiments"], list(left.values()))] if shelf[1]]

@@ -46,6 +46,15 @@ function words(value) {
   return Number.isFinite(value) ? String(value) : value > 0 ? "inf" : "-inf";
 }
 
+/** A finite number as its fraction times a power of two, the way the bits say it. */
+function parts(value, lowest) {
+  if (!value || !Number.isFinite(value)) return "";
+  let exponent = Math.max(lowest, Math.floor(Math.log2(Math.abs(value))));
+  if (Math.abs(value) / 2 ** exponent >= 2) exponent += 1;
+  const raised = [...String(exponent)].map((digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]).join("");
+  return `= ${value / 2 ** exponent} × 2${raised}`;
+}
+
 function show(place, value) {
   for (const row of place.querySelectorAll("[data-dtype]")) {
     const [e, m] = FORMATS[row.dataset.dtype];
@@ -54,7 +63,9 @@ function show(place, value) {
       button.textContent = bits[at];
       button.setAttribute("aria-pressed", String(bits[at] === 1));
     });
-    row.querySelector("output").textContent = words(decode(bits, e, m));
+    const stored = decode(bits, e, m);
+    row.querySelector("output").textContent = words(stored);
+    row.querySelector(".parts").textContent = parts(stored, 1 - (2 ** (e - 1) - 1));
   }
 }
 

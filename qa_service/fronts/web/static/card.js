@@ -4,6 +4,7 @@ import { draw, forget, image } from "./chart.js";
 import * as controls from "./controls.js";
 import { guess } from "./predict.js";
 import { csv, save } from "./save.js";
+import { put } from "./renew.js";
 import * as sliders from "./slider.js";
 import { events } from "./stream.js";
 import { words } from "./words.js";
@@ -21,6 +22,8 @@ export class Card {
     });
     element.addEventListener("click", (event) => this.#clicked(event));
     element.addEventListener("input", (event) => this.#changed(event));
+    element.addEventListener("moved", (event) => this.#changed(event));
+    element.addEventListener("keydown", (event) => event.target.type === "range" && sliders.pressed(event));
     sliders.follow(this.form ?? element);
   }
 
@@ -31,7 +34,7 @@ export class Card {
   /** A run of the whole answer has come to this card; a reader's own run comes before it. */
   started(data) {
     if (this.running) return;
-    this.element.innerHTML = data.html;
+    put(this.element, data.html);
     this.#begin(data);
     sliders.follow(this.form);
   }
@@ -40,9 +43,11 @@ export class Card {
   row(data) {
     const count = this.element.querySelector(".state .count");
     this.rows.push(data.row);
-    if (count) count.textContent = ` · ${words.row.replace("{}", this.rows.length)}`;
+    const at = words.row.replace("{}", this.rows.length);
+    if (count) count.textContent = ` · ${at}`;
+    this.#tell(at);
     const ticker = this.element.querySelector(".ticker");
-    if (ticker) ticker.textContent = Object.entries(data.shown).map(([title, value]) => `${title} ${value}`).join(" · ");
+    if (ticker) ticker.textContent = Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${value}`).join(" · ");
     const place = this.element.querySelector(".chart");
     if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
     this.drawnAt = performance.now();
@@ -56,17 +61,16 @@ export class Card {
   }
 
   async finished(data) {
-    const keep = this.element.contains(document.activeElement);
     const reserved = this.element.querySelector(".chart")?.offsetHeight;
     this.element.classList.remove("busy");
-    this.element.innerHTML = data.html;
+    put(this.element, data.html);
     forget();
     const place = this.element.querySelector(".chart");
     if (reserved) place.style.minHeight = `${reserved}px`;
     this.data = data;
+    this.before = null;
     sliders.follow(this.form);
     picture(this.element);
-    if (keep) this.element.querySelector(".run").focus({ preventScroll: true });
     if ("predict" in document.documentElement.dataset && data.status === "ran") await guess(this.element, data);
     if (this.data !== data) return; // run again meanwhile
     if (data.rows.length > (data.status === "ran" ? 0 : 1)) draw(place, data.chart);
@@ -90,20 +94,22 @@ export class Card {
     try {
       for await (const [name, data] of events(request, running.signal)) {
         if (running.signal.aborted) return;
+        if (name === "done") table = data.comparison_html;
+        if (data.id !== block) continue; // of a comparison the card shows the first
         if (name === "started") {
           this.say(words.measuring + data.title);
           this.#begin(data);
         }
         if (name === "queued") this.queued(data);
         if (name === "row") this.row(data);
-        if (name === "evidence" && data.id === block) this.finished(data); // of a comparison the card shows the first
-        if (name === "done") table = data.comparison_html;
+        if (name === "evidence") this.finished(data);
       }
       this.element.querySelector(".comparisons")?.insertAdjacentHTML("beforeend", table);
       this.say(words.finished);
     } catch (problem) {
       if (running.signal.aborted) return;
       controls.refuse(this.form, problem);
+      if (this.before?.state.matches(".running")) this.before.state.textContent = words.stopped; // it never ran
       this.say(problem.message);
     } finally {
       if (this.running === running) {
@@ -118,17 +124,26 @@ export class Card {
     this.running?.abort();
     this.#busy(false);
     const state = this.element.querySelector(".state.running");
-    if (state) state.textContent = words.stopped;
+    if (!state) return;
+    state.textContent = words.stopped;
+    this.element.dispatchEvent(new CustomEvent("stopped", { detail: words.stopped }));
   }
 
   #begin(data) {
-    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart });
+    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns });
+    this.#tell(words.running);
+  }
+
+  /** Tells the row above the text how far it is. */
+  #tell(detail) {
+    this.element.dispatchEvent(new CustomEvent("progress", { bubbles: true, detail }));
   }
 
   /** A control has moved: the experiment runs again once it rests; what is half typed runs nothing. */
-  #changed({ target }) {
+  #changed({ target, type }) {
     if (!target.closest(".controls")) return;
-    if (target.type === "range") sliders.moved(target);
+    if (type === "moved") sliders.follow(this.form);
+    else if (target.type === "range") sliders.moved(target);
     else sliders.follow(this.form);
     clearTimeout(this.resting);
     if (document.documentElement.classList.contains("live") && this.form.checkValidity()) {
@@ -174,13 +189,4 @@ export class Card {
 function plottable(row) {
   const unplottable = (value) => ["Infinity", "-Infinity", "NaN"].includes(value);
   return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, unplottable(value) ? null : value]));
-}
-
-/** Fills the numbers that were measured into the text around the cards. */
-export function fill(article, numbers) {
-  for (const span of article.querySelectorAll("[data-of]")) {
-    if (!(span.dataset.of in numbers)) continue;
-    span.textContent = numbers[span.dataset.of];
-    span.classList.remove("waiting");
-  }
 }

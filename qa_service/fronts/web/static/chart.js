@@ -7,12 +7,16 @@ const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
   (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
   "replace(format(round(log(datum.value) / LN10), 'd'), '−', '⁻')",
 );
-const POWER = `!datum.label || abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-9 || abs(log(datum.value)) < 8 ? datum.label : '10' + ${RAISED}`;
+const WHOLE = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
+const FAINT = { condition: { test: `!(${WHOLE})`, value: 0.35 }, value: 1 };
+const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
+const POWER = `!datum.label ? '' : ${WHOLE} && abs(log(datum.value)) > 8 ? '10' + ${RAISED} : format(datum.value, '.4~g')`;
+let charts = 0;
 let vega;
 
 /** Draws `spec` into `place`, in the page's colours; says so where that fails. */
 export async function draw(place, spec) {
-  place.textContent = words.drawing;
+  if (!drawn.has(place)) place.textContent = words.drawing;
   try {
     await (vega ??= import("/static/vega.js"));
     if (!place.isConnected) return;
@@ -20,10 +24,22 @@ export async function draw(place, spec) {
     const canvas = document.createElement("div");
     place.replaceChildren(canvas);
     const options = { renderer: "svg", actions: false, logLevel: 1, ast: true, tooltip: false, defaultStyle: false, config: config(place) };
-    const { view } = await window.vegaEmbed(canvas, sized(spec), options);
+    const { view } = await window.vegaEmbed(canvas, sized(spec, place.clientWidth), options);
+    anchor(canvas);
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;
+  }
+}
+
+/** Gradients and clips by names of this chart's own: they name the page's address, which changes, and each other's. */
+function anchor(canvas) {
+  const own = `chart${(charts += 1)}-`;
+  for (const each of canvas.querySelectorAll("defs [id]")) each.id = own + each.id;
+  for (const name of ["fill", "stroke", "clip-path"]) {
+    for (const each of canvas.querySelectorAll(`[${name}^="url("]`)) {
+      each.setAttribute(name, each.getAttribute(name).replace(/url\(.*#(.*)\)/, `url(#${own}$1)`));
+    }
   }
 }
 
@@ -47,43 +63,58 @@ dark.addEventListener("change", () => {
 });
 
 /** As wide as its place, unless it stands in columns; a row of words gets the height to read it. */
-function sized(spec) {
+function sized(spec, room) {
   const { column, y } = spec.encoding ?? {};
-  if (column) return spec;
+  if (column) return room < 480 ? stacked(spec, room) : spec;
   const lines = new Set(spec.data?.values.map((row) => row[y?.field])).size;
-  const height = y?.type === "nominal" ? 18 * lines : spec.height;
+  const height = y?.type === "nominal" ? Math.max(18, 1.6 * type()) * lines : (spec.height * type()) / 11;
   const autosize = { type: "fit-x", contains: "padding" };
-  const layer = spec.layer?.map(decades);
-  return { ...decades(spec), width: "container", height, autosize, ...(layer && { layer }) };
+  const ticks = Math.round(room / (7 * type()));
+  const layer = spec.layer?.map((unit) => decades(unit, ticks));
+  return { ...decades(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };
 }
 
-/** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰. */
-function decades(unit) {
+/** Columns under each other, where they do not fit side by side. */
+function stacked(spec, room) {
+  const { column, ...encoding } = spec.encoding;
+  const size = { width: room - 110, height: room - 110 };
+  return { ...spec, ...size, encoding: { ...encoding, row: { ...column, header: { ...column.header, labelOrient: "top", labelAngle: 0 } } } };
+}
+
+/** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰; as many ticks as have room. */
+function decades(unit, ticks) {
   if (!unit.encoding) return unit;
   const encoding = { ...unit.encoding };
   for (const name of ["x", "y"]) {
     const channel = encoding[name];
-    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER } };
+    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER, gridOpacity: FAINT } };
+    else if (channel?.type === "quantitative" && !channel.axis?.labelExpr) encoding[name] = { ...channel, axis: { ...(name === "x" && { tickCount: ticks }), ...channel.axis, labelExpr: PLAIN } };
   }
   return { ...unit, encoding };
+}
+
+/** The size of labels: it grows with large type. */
+function type() {
+  return Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.69);
 }
 
 function config(place) {
   const style = getComputedStyle(place);
   const colour = (name) => style.getPropertyValue(name).trim();
   const font = style.fontFamily;
-  const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font };
+  const size = type();
+  const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font, labelFontSize: size, titleFontSize: size };
   const narrow = place.clientWidth < 480;
   return {
     background: "transparent",
     font,
-    axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal" },
-    legend: { ...quiet, orient: "top", labelLimit: narrow ? 260 : 320, columns: narrow ? 1 : 3 },
+    axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal", labelOverlap: "greedy", labelSeparation: narrow ? 6 : 3 },
+    legend: { ...quiet, orient: "top", labelLimit: 30 * size, columns: narrow ? 1 : 3 },
     header: quiet,
     view: { stroke: null },
     mark: { color: colour("--series").split(" ")[0] },
     line: { strokeWidth: 2 },
-    text: { font, fill: colour("--ink"), color: colour("--ink") },
+    text: { font, fontSize: size, fill: colour("--ink"), color: colour("--ink") },
     range: { category: colour("--series").split(" ") },
   };
 }

@@ -9,6 +9,7 @@ const stop = document.getElementById("stop");
 const status = document.getElementById("status");
 const turns = document.getElementById("turns");
 const pageLang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
+const LONGEST = 1500; // characters of a question that an address can carry
 let current = null;
 let context = null;
 
@@ -17,32 +18,46 @@ function say(sentence) {
 }
 
 /** Asks; `address` is what the page's address will say, so that a reload or another language asks the same. */
-async function ask(shown, request, address) {
+function ask(shown, request, address) {
+  const same = JSON.stringify(address);
+  if (current?.same === same && !stop.hidden) return; // a second click on the same
   current?.stop();
   document.body.classList.add("talking");
   const turn = (current = new Turn(shown, request, say));
   turns.append(turn.element);
   document.documentElement.classList.add("live");
   remember(turn, address, pageLang);
-  turn.element.addEventListener("answered", ({ detail }) => remember(turn, address, detail.lang), { once: true });
-  turn.element.querySelector(".edit").addEventListener("click", () => edit(shown));
+  turn.same = same;
+  turn.element.addEventListener("answered", ({ detail }) => {
+    if (turn === current) context = detail.context;
+    remember(turn, address, detail.lang);
+  });
+  turn.element.addEventListener("retry", () => answer(turn));
+  turn.element.querySelector(".edit").addEventListener("click", () => edit(turn.question));
   turn.element.scrollIntoView({ block: "start" });
+  answer(turn);
+}
+
+/** Runs a turn, the first time or once more. */
+async function answer(turn) {
+  if (turn !== current) current.stop();
+  current = turn;
   stop.hidden = false;
   const answer = await turn.ask();
-  if (answer) keep(shown || answer.entry.question, answer.answer, turn.address);
-  context = turn.context ?? context;
+  if (answer) keep(turn.question, answer.answer, turn.address);
   if (turn === current) stop.hidden = true;
 }
 
 /** Every question is a step of the browser's history; going back shows its turn again. */
 function remember(turn, address, lang) {
   const known = turn.address;
-  turn.address = `/?${new URLSearchParams({ ...address, lang })}`;
+  const long = address.q?.length > LONGEST;
+  turn.address = `/?${new URLSearchParams({ ...(!long && address), lang })}`;
   const here = location.pathname + location.search === turn.address;
   turn.element.id ||= `turn-${turns.children.length}`;
-  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id }, "", turn.address);
+  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id, ...(long && { question: address.q }) }, "", turn.address);
   const other = pageLang === "zh" ? "en" : "zh";
-  document.getElementById("switch").href = `/?${new URLSearchParams({ ...address, lang: other })}`;
+  document.getElementById("switch").href = `/?${new URLSearchParams({ ...(!long && address), lang: other })}`;
 }
 
 addEventListener("popstate", ({ state }) => {
@@ -108,6 +123,6 @@ document.getElementById("main").addEventListener("click", ({ target }) => {
 const address = new URLSearchParams(location.search);
 if (address.get("entry")) {
   ask(address.get("entry"), { question: "", entry: address.get("entry"), lang: pageLang }, { entry: address.get("entry") });
-} else if (address.get("q")?.trim()) {
-  askQuestion(address.get("q").trim(), { lang: pageLang });
+} else if (address.get("q")?.trim() || history.state?.question) {
+  askQuestion(address.get("q")?.trim() || history.state.question, { lang: pageLang });
 }

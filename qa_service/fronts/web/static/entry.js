@@ -1,6 +1,7 @@
 // An entry's page: each evidence card can be run, and what it measures fills the text.
-import { Card, fill } from "./card.js";
+import { Card } from "./card.js";
 import "./copy.js";
+import { fill } from "./fill.js";
 
 const article = document.querySelector("article.entry");
 const status = document.getElementById("status");
@@ -13,17 +14,29 @@ const cards = [...article.querySelectorAll(".card")].map(
 
 const all = document.getElementById("run-all");
 const measure = async () => {
-  all.disabled = true;
+  if (all) all.disabled = true;
   for (const card of cards) await card.run();
-  all.disabled = false;
+  if (all) all.disabled = false;
 };
-all.hidden = false;
-all.addEventListener("click", measure);
+if (all) {
+  all.hidden = false;
+  all.addEventListener("click", measure);
+}
 if ("runsAtOnce" in article.dataset) measure(); // a permalink shows its numbers without a click
 document.documentElement.classList.add("live");
+
+// The other language shows the same parameters.
+const toggle = document.getElementById("switch");
+function mirror() {
+  const other = new URL(location.href);
+  other.searchParams.set("lang", lang === "zh" ? "en" : "zh");
+  toggle.href = other;
+}
+mirror();
 
 // The address follows the parameters, so that it can be shared and a reload shows the same numbers.
 article.addEventListener("measured", ({ target }) => {
   const link = target.querySelector(".take-away a");
   if (link && (experiment || cards.some((card) => card.reran))) history.replaceState(null, "", link.href);
+  mirror();
 });

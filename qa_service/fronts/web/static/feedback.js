@@ -18,7 +18,9 @@ document.addEventListener("submit", async (event) => {
   const said = form.querySelector("output");
   const reason = form.querySelector("textarea").value.trim();
   const body = { answer_id: form.dataset.answer, helpful: form.dataset.helpful === "yes", ...(reason && { reason }) };
+  const send = form.querySelector("[type=submit]");
   said.textContent = "";
+  send.disabled = true;
   try {
     const response = await fetch("/api/v1/feedback", {
       method: "POST",
@@ -30,4 +32,5 @@ document.addEventListener("submit", async (event) => {
   } catch {
     said.textContent = words.unreachable;
   }
+  send.disabled = false;
 });

@@ -51,7 +51,11 @@ place.addEventListener("click", ({ target }) => {
     save("numstab.md", text, "text/markdown");
   }
   if (target.matches(".clear") && confirm(words.clear_sure)) {
-    localStorage.removeItem(KEY);
+    try {
+      localStorage.removeItem(KEY);
+    } catch {
+      // nothing was kept
+    }
     show();
   }
 });

@@ -16,7 +16,7 @@ export function guess(card, data) {
   giveUp.textContent = words.guess_give_up;
   card.classList.add("covered");
   card.querySelector(".controls").after(form);
-  form.querySelector("input").focus({ preventScroll: true });
+  if (card.contains(document.activeElement)) form.querySelector("input").focus({ preventScroll: true }); // else the reader is elsewhere
   return new Promise((resolve) => {
     const uncover = (said) => {
       card.classList.remove("covered");

@@ -1,6 +1,21 @@
 // What a reader has chosen for every page, put in force before anything is painted: large type, predicting first.
 (() => {
-  const chosen = (name) => localStorage.getItem(`numstab.${name}`) === "yes";
+  const here = {}; // where the browser keeps nothing, a choice holds for this page
+  const chosen = (name) => {
+    try {
+      return (here[name] ?? localStorage.getItem(`numstab.${name}`)) === "yes";
+    } catch {
+      return here[name] === "yes";
+    }
+  };
+  const choose = (name, value) => {
+    here[name] = value;
+    try {
+      localStorage.setItem(`numstab.${name}`, value);
+    } catch {
+      // private, or full
+    }
+  };
   const html = document.documentElement;
   const apply = (name) => html.toggleAttribute(`data-${name}`, chosen(name));
   for (const name of ["large", "predict"]) apply(name);
@@ -11,7 +26,7 @@
       button.hidden = false;
       show();
       button.addEventListener("click", () => {
-        localStorage.setItem(`numstab.${name}`, chosen(name) ? "no" : "yes");
+        choose(name, chosen(name) ? "no" : "yes");
         apply(name);
         show();
       });

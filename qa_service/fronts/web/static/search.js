@@ -14,6 +14,10 @@ function show() {
     leaf.hidden = !wanted.every((word) => words.includes(word)) || (items && !items.includes(item));
   }
   for (const item of list.querySelectorAll("[data-item]")) item.hidden = !item.querySelector("li:not([hidden])");
+  for (const fold of list.querySelectorAll("details")) {
+    fold.hidden = !fold.querySelector("li:not([hidden])");
+    fold.open = wanted.length > 0 || items !== null;
+  }
   nothing.hidden = leaves.some((leaf) => !leaf.hidden);
 }
 

@@ -1,7 +1,9 @@
 // One question and its answer: text at once, then a card for each experiment.
-import { Card, fill } from "./card.js";
+import { Card } from "./card.js";
 import { dress } from "./copy.js";
+import { complete, fill } from "./fill.js";
 import { events } from "./stream.js";
+import { follow } from "./strip.js";
 import { words } from "./words.js";
 
 export class Turn {
@@ -9,7 +11,8 @@ export class Turn {
     this.element = document.getElementById("turn").content.firstElementChild.cloneNode(true);
     Object.assign(this, { question, request, say, cards: new Map(), context: null });
     this.element.querySelector(".asked").textContent = question;
-    this.element.querySelector(".trouble button").addEventListener("click", () => this.ask());
+    const again = () => this.element.dispatchEvent(new CustomEvent("retry"));
+    this.element.querySelector(".trouble button").addEventListener("click", again);
   }
 
   /** Asks and shows what comes; resolves to the answer, or to null when there is none. */
@@ -45,7 +48,10 @@ export class Turn {
     this.reply.innerHTML = data.html;
     dress(this.reply);
     this.cards.clear();
-    if (!this.request.question && data.entry) this.element.querySelector(".asked").textContent = data.entry.question;
+    if (!this.request.question && data.entry) {
+      this.question = data.entry.question;
+      this.element.querySelector(".asked").textContent = this.question;
+    }
     this.context = data.context;
     this.about = { entry: data.entry?.id, lang: data.lang };
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
@@ -54,7 +60,7 @@ export class Turn {
   #event(name, data) {
     const card = this.cards.get(data.id);
     if (name === "started") {
-      this.#card(data.id).started(data);
+      this.#card(data).started(data);
       this.say(words.measuring + data.title);
     } else if (name === "row") {
       if (!card.running) card.row(data);
@@ -63,19 +69,23 @@ export class Turn {
     } else if (name === "evidence") {
       if (!card.running) card.finished(data);
     } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
-      if (!("predict" in document.documentElement.dataset)) this.reply.querySelector(".prose").innerHTML = data.answer_html;
+      if (!("predict" in document.documentElement.dataset)) complete(this.reply.querySelector(".prose"), data.answer_html);
       dress(this.reply);
       this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
     }
   }
 
-  #card(block) {
+  #card({ id: block, title, compared }) {
     const element = document.createElement("section");
     element.className = "card";
     element.dataset.block = block;
     this.reply.querySelector(".cards").append(element);
     const card = new Card(element, this.about, (numbers) => fill(this.reply, numbers), this.say);
     this.cards.set(block, card);
+    element.id = `${this.element.id}-${block}`;
+    const row = this.reply.querySelector(".strip");
+    const differs = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
+    if (row) follow(row, card, [title, ...differs].join(" "));
     return card;
   }
 
@@ -83,6 +93,9 @@ export class Turn {
     const trouble = this.element.querySelector(".trouble");
     trouble.hidden = !problem;
     trouble.querySelector("span").textContent = problem?.message ?? "";
-    if (problem) this.say(problem.message);
+    if (problem) {
+      this.say(problem.message);
+      trouble.scrollIntoView({ block: "nearest" });
+    }
   }
 }

@@ -1,0 +1,41 @@
+"""Fast and still: little is loaded before the first question, and nothing moves as evidence arrives."""
+
+from collections.abc import Callable
+
+import pytest
+from browsing import ASKED, complete
+from playwright.sync_api import Page
+
+from bench.page import SIZES, WATCH
+from qa_service.model import LANGS, Lang
+
+MOST_BYTES = 150_000
+MOST_SHIFT = 0.1
+"""What counts as good for readers (web.dev/cls); a quiet machine shows less than 0.02."""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("lang", LANGS)
+def test_little_is_loaded_and_nothing_moves(visit: Callable[..., Page], lang: Lang, size: str) -> None:
+    """Headers and all, with an empty cache; charts come with the first answer. The text stays put."""
+    page = visit("/robots.txt", viewport=SIZES[size])
+    page.add_init_script(WATCH)
+    sent: list[int] = []
+    page.on("requestfinished", lambda request: sent.append(sum(request.sizes().values())))
+    page.goto(f"/?lang={lang}", wait_until="networkidle")
+    assert 10_000 < sum(sent) < MOST_BYTES
+    page.locator("#question").fill(ASKED[lang])
+    page.locator("#ask").click()
+    page.locator(".reply .prose").wait_for()
+    complete(page)
+    assert page.evaluate("window.moved") < MOST_SHIFT
+
+
+@pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=zh", "/e/multiply-vs-add?lang=en&n=60"])
+def test_a_page_that_measures_at_once_keeps_the_place(visit: Callable[..., Page], path: str) -> None:
+    page = visit("/robots.txt", viewport=SIZES["telephone"])
+    page.add_init_script(WATCH)
+    page.goto(path)
+    page.locator(".card .state.ran").first.wait_for()
+    complete(page)
+    assert page.evaluate("window.moved") < MOST_SHIFT

@@ -1,0 +1,122 @@
+"""By keyboard and by ear: everything is reached, focus is never lost, the end of an answer is said once."""
+
+from collections.abc import Callable
+
+import pytest
+from browsing import ASKED, ask, complete, in_words
+from playwright.sync_api import Page, expect
+
+from qa_service.model import LANGS, Lang
+
+LISTEN = """
+window.said = [];
+addEventListener("DOMContentLoaded", () => {
+  const status = document.getElementById("status");
+  const listen = new MutationObserver(() => said.push(status.textContent));
+  listen.observe(status, { childList: true, characterData: true, subtree: true });
+});
+"""
+FOCUSED = "document.activeElement.name || document.activeElement.dataset.for || document.activeElement.className"
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_end_of_an_answer_is_said_once(visit: Callable[..., Page], lang: Lang) -> None:
+    """And its rows, its numbers and its growing chart not at all: no live region but the status."""
+    page = visit("/robots.txt")
+    page.add_init_script(LISTEN)
+    page.goto(f"/?lang={lang}")
+    ask(page, ASKED[lang])
+    said = page.evaluate("said")
+    assert said.count(in_words("finished", lang)) == 1
+    assert said[-1] == in_words("finished", lang)
+    assert len(said) < 8
+    assert page.locator("[aria-live]").count() == 1
+    assert page.locator(".ticker:not([aria-hidden=true])").count() == 0
+
+
+def test_tab_reaches_every_control(visit: Callable[..., Page]) -> None:
+    """In the order in which they stand; the focus can be seen on each."""
+    page = visit("/experiments/pow_vs_sum?lang=en")
+    complete(page)
+    assert page.locator("main :is(a, button, input, select, textarea, summary)[tabindex='-1']").count() == 0
+    page.locator("[name=n]").focus()
+    seen = []
+    for _ in range(7):
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        seen.append(page.evaluate(FOCUSED))
+        page.keyboard.press("Tab")
+    assert seen == ["n", "n", "x", "dtype", "seed", "die", "primary run"]
+
+
+def test_arrow_keys_move_a_slider_and_keep_the_focus(visit: Callable[..., Page]) -> None:
+    """A whole number moves by one at least; the experiment runs again under the reader's finger."""
+    page = visit("/experiments/pow_vs_sum?lang=en&n=2")
+    complete(page)
+    slider = page.locator("input[type=range][data-for=n]")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[name=n]")).to_have_value("3")
+    expect(page.locator(".folds summary .count").nth(1)).to_have_text("3")
+    assert page.evaluate("document.activeElement.dataset.for") == "n"
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert 15 < int(page.locator("[name=n]").input_value()) < 60
+    expect(page.locator("input[type=range][data-for=n]")).to_have_attribute(
+        "aria-valuetext", page.locator("[name=n]").input_value()
+    )
+
+
+def test_what_is_typed_while_results_arrive_stays(visit: Callable[..., Page]) -> None:
+    """The form is never replaced under the reader; open folds stay open."""
+    page = visit("/experiments/pow_vs_sum?lang=en&n=50")
+    complete(page)
+    page.locator("details[data-fold=data] summary").click()
+    number = page.locator("[name=n]")
+    number.fill("18")
+    expect(page.locator("details[data-fold=data] .count")).to_have_text("18")
+    assert page.evaluate("document.activeElement.name") == "n"
+    page.keyboard.type("0")
+    expect(page.locator("details[data-fold=data] .count")).to_have_text("180")
+    expect(number).to_have_value("180")
+    expect(page.locator("details[data-fold=data] table")).to_be_visible()
+
+
+def test_a_button_that_vanishes_leaves_its_focus_in_the_card(visit: Callable[..., Page]) -> None:
+    page = visit("/e/multiply-vs-add?block=powers&n=60&x=0.5&lang=en")
+    complete(page)
+    page.locator(".restore").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".restore")).to_have_count(0)
+    expect(page.locator(".card .run")).to_be_focused()
+
+
+def test_the_row_above_the_text_leads_to_the_evidence(visit: Callable[..., Page]) -> None:
+    """While the text is read it says how the claims fared; Enter goes to the card."""
+    page = visit("/?lang=zh", viewport={"width": 375, "height": 800})
+    ask(page, ASKED["zh"])
+    row = page.locator(".strip button")
+    expect(row).to_have_count(page.locator(".card").count())
+    expect(row.first).to_contain_text("3 成立")
+    expect(row.first).to_be_in_viewport()
+    row.first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".card").first).to_be_focused()
+    expect(page.locator(".card .head").first).to_be_in_viewport()
+
+
+def test_a_guess_does_not_take_the_focus_from_the_question_box(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=en")
+    page.locator("[data-pref=predict]").click()
+    page.locator("#question").fill(ASKED["en"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator(".guess").first).to_be_visible()
+    expect(page.locator("#question")).to_be_focused()
+    expect(page.locator(".strip")).not_to_contain_text("holds")
+
+
+def test_nothing_moves_for_readers_who_want_it_so(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=en&entry=loss-surface", reduced_motion="reduce")
+    expect(page.locator(".card progress").first).to_be_attached()
+    assert page.evaluate("document.getAnimations().length") == 0
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"

@@ -1,0 +1,165 @@
+"""What goes wrong and what readers do: servers restart, browsers keep nothing, impatience, long questions."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from browsing import ASKED, PATIENCE, ROOT, ask, complete, in_words, ready
+from playwright.sync_api import Browser, Page, Route, expect
+
+NO_STORE = (
+    "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
+)
+
+
+@contextmanager
+def a_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`numstab serve` on a port, killed at the end."""
+    env = os.environ | {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(data), "NUMSTAB_DEADLINE": "30"}
+    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as server:
+        deadline = time.monotonic() + 300
+        while not ready(f"http://127.0.0.1:{port}"):
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield server
+        server.kill()
+
+
+def test_a_server_that_restarts_in_the_middle_of_an_answer(chromium: Browser, cache: Path, tmp_path: Path) -> None:
+    """The reader is told so, text and question stay, and one button goes on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = chromium.new_page(viewport={"width": 375, "height": 800}, locale="zh-CN")
+    page.set_default_timeout(PATIENCE)
+    with a_server(port, cache, tmp_path) as server:
+        page.goto(f"http://127.0.0.1:{port}/?lang=zh&entry=loss-surface")
+        expect(page.locator(".card").first).to_be_visible()
+        server.kill()
+        expect(page.locator(".trouble")).to_contain_text(in_words("broken", "zh"))
+        expect(page.locator(".trouble button")).to_be_in_viewport(ratio=1)
+        assert len(page.locator(".prose").inner_text()) > 200
+        asked = page.locator(".asked").inner_text()
+    with a_server(port, cache, tmp_path):
+        page.locator(".trouble button").click()
+        expect(page.locator("#stop")).to_be_visible()
+        complete(page)
+        expect(page.locator(".trouble")).to_be_hidden()
+        expect(page.locator(".asked")).to_have_text(asked)
+        expect(page.locator(".card .verdict").first).to_have_text("成立")
+    page.context.close()
+
+
+@pytest.mark.parametrize(("status", "label"), [(429, "too_often"), (503, "restarting"), (504, "silent")])
+def test_what_a_proxy_says_is_said_in_words(visit: Callable[..., Page], status: int, label: str) -> None:
+    page = visit("/?lang=en", expected="the server responded with a status")
+    page.route("**/page/ask", lambda route: route.fulfill(status=status, body="<html>no", content_type="text/html"))
+    page.locator("#question").fill(ASKED["en"])
+    page.locator("#ask").click()
+    expect(page.locator(".trouble")).to_contain_text(in_words(label, "en"))
+    page.unroute("**/page/ask")
+    page.locator(".trouble button").click()
+    complete(page)
+    expect(page.locator(".card .verdict").first).to_have_text("holds")
+
+
+def test_offline_is_said_and_the_question_kept(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh", expected="ERR_INTERNET_DISCONNECTED")
+    page.context.set_offline(True)
+    page.locator("#question").fill(ASKED["zh"])
+    page.locator("#ask").click()
+    expect(page.locator(".trouble")).to_contain_text(in_words("offline", "zh"))
+    page.context.set_offline(False)
+    page.locator(".trouble button").click()
+    complete(page)
+    expect(page.locator(".asked")).to_have_text(ASKED["zh"])
+
+
+def test_a_service_that_says_nothing_is_not_waited_for_for_ever(visit: Callable[..., Page]) -> None:
+    page = visit("/robots.txt", expected="ERR_FAILED")
+    page.clock.install()
+    page.goto("/?lang=en")
+    held: list[Route] = []
+    page.route("**/page/ask", lambda route: held.append(route))  # noqa: PLW0108  # playwright wants a function
+    page.locator("#question").fill(ASKED["en"])
+    page.locator("#ask").click()
+    expect(page.locator("#status")).to_have_text(in_words("looking", "en"))
+    page.clock.fast_forward(61_000)
+    expect(page.locator(".trouble")).to_contain_text(in_words("silent", "en"))
+    held[0].abort()
+
+
+def test_a_browser_that_keeps_nothing_can_do_everything_else(visit: Callable[..., Page]) -> None:
+    """Private windows may refuse localStorage outright: choices then hold for the page, and nothing is listed."""
+    page = visit("/robots.txt")
+    page.add_init_script(NO_STORE)
+    page.goto("/?lang=en")
+    page.locator("[data-pref=large]").click()
+    expect(page.locator("html")).to_have_attribute("data-large", "")
+    page.locator("[data-pref=large]").click()
+    ask(page, ASKED["en"])
+    expect(page.locator(".card .verdict").first).to_have_text("holds")
+    expect(page.locator("#past")).to_be_hidden()
+
+
+def test_a_second_click_asks_once_and_another_question_takes_over(visit: Callable[..., Page]) -> None:
+    """What is asked while an answer runs goes on from that answer, and the first one stops."""
+    page = visit("/?lang=zh")
+    page.locator(".examples button", has_text="100 个 1.5").dblclick()
+    expect(page.locator(".turn .prose")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(1)
+    ask(page, "改成 300 个 0.5 呢？")
+    expect(page.locator(".turn")).to_have_count(2)
+    expect(page.locator(".turn").last.locator(".read a")).to_have_attribute("href", "/entries/multiply-vs-add?lang=zh")
+    expect(page.locator(".turn").last.locator("[name=n]").first).to_have_value("300")
+    page.locator(".turn").last.locator(".run").first.dblclick()
+    cards = page.locator(".turn").last.locator(".card")
+    expect(cards.locator(".state.ran")).to_have_count(cards.count())
+
+
+def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[..., Page]) -> None:
+    """Too long for an address: the browser's history keeps it. On the page it takes eight lines."""
+    page = visit("/?lang=en", viewport={"width": 375, "height": 800})
+    question = "Why is my loss nan? " + "It was fine before I changed the learning rate. " * 200
+    ask(page, question)
+    assert len(page.url) < 2000
+    assert page.locator(".asked").evaluate("heading => heading.offsetHeight") < 320
+    page.reload()
+    expect(page.locator(".asked")).to_have_text(question.strip())
+    complete(page)
+
+
+def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=en", expected="ERR_ABORTED|network error")
+    page.locator("#question").fill("What happens when 150 factors of 1.5 are multiplied?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".turn .prose")).to_be_visible()
+    page.reload()
+    expect(page.locator(".asked")).to_contain_text("150 factors")
+    expect(page.locator(".turn .prose")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".hero p")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(0)
+    page.go_forward()
+    expect(page.locator(".asked")).to_contain_text("150 factors")
+    complete(page)
+
+
+def test_twenty_seeds_while_another_experiment_runs(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh&entry=multiply-vs-add")
+    complete(page)
+    first, second = page.locator(".card").all()[:2]
+    first.locator(".many").click()
+    second.locator(".run").click()
+    expect(first.locator(".claims")).to_contain_text("20")
+    expect(second.locator(".state.ran")).to_be_visible()
+    expect(second.locator(".verdict").first).to_have_text("成立")
