@@ -6,7 +6,7 @@ python -m bench.fuzzing -max_total_time=600 -timeout=2 corpus/
 
 import sys
 
-import atheris  # type: ignore[import-not-found]  # no dependency: only who fuzzes needs it
+import atheris  # type: ignore[import-untyped]  # no dependency: only who fuzzes needs it
 
 with atheris.instrument_imports(include=["qa_service"]):
     from qa_service import incoming, reading

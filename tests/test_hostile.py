@@ -77,7 +77,9 @@ def test_a_string_anywhere_in_the_api(client, name):
     spelled = quote(piece.encode("utf-8", "surrogatepass"), safe="")
     for path in ("/entries/{}", "/entries/{}/export", "/experiments/{}"):
         sane(client.get(API + path.format(spelled[:2000])))
-    sane(client.get(f"{API}/entries/counting/export?form={spelled[:2000]}&seed={spelled[:2000]}&steps={spelled[:2000]}"))
+    sane(
+        client.get(f"{API}/entries/counting/export?form={spelled[:2000]}&seed={spelled[:2000]}&steps={spelled[:2000]}")
+    )
 
 
 @pytest.mark.parametrize("name", PIECES)
