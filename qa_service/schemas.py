@@ -151,9 +151,14 @@ EVENTS = {"description": "Server-sent events: answer, started, queued, row, evid
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: _json(_PROBLEM, about, "application/problem+json")
     for status, about in (
+        (401, "No key"),
+        (403, "A key that does not open this"),
         (404, "Unknown entry or experiment"),
+        (408, "A body that came too slowly"),
         (413, "Body too large"),
         (422, "Bad input"),
+        (429, "Too many requests; Retry-After says when"),
         (500, "Ours"),
+        (503, "Overloaded, about to stop, or nothing can be kept; Retry-After says when"),
     )
 }

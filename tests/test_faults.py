@@ -71,8 +71,9 @@ def test_a_reader_who_does_not_wait_for_a_whole_answer_takes_the_run_with_him(se
 
 
 def _until_the_child_is_dead(server: Server, route: str) -> float:
-    body = b'{"params": {"steps": 100000}, "seed": %d}' % time.monotonic_ns()
-    head = f"POST /api/v1/experiments/sleeps{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    """Of a demo that says one row and then nothing for ever: no row wakes who listens."""
+    body = b'{"seed": %d}' % time.monotonic_ns()
+    head = f"POST /api/v1/experiments/hangs{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     _until(lambda: len(_children(server)) == _waiting())
     idle = _children(server)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
