@@ -35,7 +35,9 @@ class Settings:
 
     kb: Path = _setting("NUMSTAB_KB", lambda: shipped("kb"), "folder of entries")
     demos: Path = _setting("NUMSTAB_DEMOS", lambda: shipped("demos"), "folder of experiments; their code is run")
-    cache: Path = _setting("NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, encoder, chart bundle")
+    cache: Path = _setting(
+        "NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, encoder, chart bundle"
+    )
     data: Path = _setting("NUMSTAB_DATA", data_folder, "what cannot: feedback")
     store: str = _setting("NUMSTAB_STORE", "", "database URL of what is kept; unset: SQLite in the data folder")
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that questions are kept, for gaps; 0: none")
