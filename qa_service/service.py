@@ -253,10 +253,7 @@ class Service:
         return AnswerStatus.ANSWERED
 
     def _stays(self, matches: tuple[Match, ...], reading: Reading) -> bool:
-        """Whether a follow-up stays with the entry before it.
-
-        It changes a parameter, says that something was tried in vain, or matches nothing by itself.
-        """
+        """Whether a follow-up stays with the one before: it changes a parameter, tried in vain, or matches nothing."""
         changes = bool(reading.params) and (reading.elliptic or (reading.short and matches[0].score < _CLEAR))
         return changes or reading.in_vain or matches[0].score < self.threshold
 
