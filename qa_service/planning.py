@@ -38,11 +38,12 @@ def plans(
     block: EvidenceBlock, experiment: Experiment, named: Named, request: Request
 ) -> tuple[list[Plan], list[Text]]:
     """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
-    given = {name: value for name, value in request.params.items() if name in experiment.params}
+    own = experiment.params
+    given = {name: value for name, value in request.params.items() if name in own and _takes(own[name], value)}
     chosen = {
-        name: _chosen(experiment.params[name], values)
+        name: _chosen(own[name], tuple(value for value in values if _takes(own[name], value)))
         for name, values in request.compare.items()
-        if name in experiment.params
+        if name in own and (not values or any(_takes(own[name], value) for value in values))
     }
     said, compared, notes = _said(block, experiment, {**named}, taken={*given, *chosen})
     variants = [dict(pair) for pair in _variants({**compared, **chosen})]
@@ -64,11 +65,29 @@ def plans(
 
 
 def check_known(experiments: Sequence[Experiment], request: Request) -> None:
-    """A parameter that the reader set or compares must mean something to one of the experiments."""
+    """A parameter that the reader set or compares must mean something to one of the experiments, and so must its value.
+
+    An experiment that does not have one of the choices keeps its own where another experiment has it.
+    """
     names = sorted({name for experiment in experiments for name in experiment.params})
     for name in (*request.params, *request.compare):
         if name not in names:
             raise unknown_parameter(name, names)
+        holders = [experiment.params[name] for experiment in experiments if name in experiment.params]
+        for value in (request.params[name],) if name in request.params else request.compare[name]:
+            if not any(_takes(parameter, value) for parameter in holders):
+                check(holders[0], value)
+
+
+def _takes(parameter: Parameter, value: Value) -> bool:
+    """Whether this is one of the parameter's choices; numbers are for `complete` to judge."""
+    if parameter.kind != "choice":
+        return True
+    try:
+        check(parameter, value)
+    except BadParameter:
+        return False
+    return True
 
 
 def _chosen(parameter: Parameter, values: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -137,7 +137,8 @@ def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
     """A bare number takes the place of the one it is like; everything else is kept."""
     first = Request(question="200 个 1.01 连乘会怎样", run=False)
     answer = service.ask(service.follow(first, [then]))
-    assert answer.entry.id == "multiply-vs-add"
+    assert answer.entry.item == 9
+    assert answer.entry is service.ask(first).entry
     assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
 
 
@@ -157,7 +158,7 @@ def test_a_new_question_leaves_the_context(service):
     context = Context(entry="multiply-vs-add", params={"n": 100}, lang="en")
     answer = service.ask(Request(question="are gamma and beta of batch norm needed at all", context=context))
     assert answer.entry is not None
-    assert answer.entry.id == "constant-variance-and-batch-norm"
+    assert answer.entry.item == 10
     assert answer.params == {}
 
 
@@ -184,8 +185,9 @@ def test_receipts_name_what_ran(toy_service):
 
 def test_a_question_with_two_values_runs_both_and_compares(service):
     """The same seed twice with one thing changed, side by side; the text tells of the first."""
-    done = service.answer(Request(question="1.01 的 365 次方和 0.99 的 365 次方"))
-    assert done.entry.id == "multiply-vs-add"
+    question = "1.01 的 365 次方和 0.99 的 365 次方"
+    assert service.ask(Request(question=question)).entry.item == 9
+    done = service.answer(Request(question=question, entry="multiply-vs-add"))
     first, second = (one for one in done.evidence if one.block == "powers")
     assert (first.compared, second.compared) == ({"x": 1.01}, {"x": 0.99})
     assert first.run.measured["product"] == pytest.approx(1.01**365, rel=1e-4)
