@@ -284,5 +284,5 @@ def test_a_reader_who_has_seen_enough(env):
 def test_every_variable_is_a_setting():
     """What settings.py lists is what it reads."""
     variables = Settings.variables()
-    assert all(name.startswith("NUMSTAB_") and about for name, about in variables.items())
+    assert all(name.startswith(("NUMSTAB_", "OTEL_")) and about for name, about in variables.items())
     assert Settings.from_env({"NUMSTAB_DEADLINE": "2.5"}).deadline == 2.5
