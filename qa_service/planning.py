@@ -40,11 +40,11 @@ def plans(
     """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
     own = experiment.params
     given = {name: value for name, value in request.params.items() if name in own and _takes(own[name], value)}
-    chosen = {
-        name: _chosen(own[name], tuple(value for value in values if _takes(own[name], value)))
-        for name, values in request.compare.items()
-        if name in own and (not values or any(_takes(own[name], value) for value in values))
-    }
+    chosen: dict[str, tuple[Value, ...]] = {}
+    for name, values in request.compare.items():
+        taken = tuple(value for value in values if name in own and _takes(own[name], value))
+        if name in own and (taken or not values):
+            chosen[name] = _chosen(own[name], taken)
     said, compared, notes = _said(block, experiment, {**named}, taken={*given, *chosen})
     variants = [dict(pair) for pair in _variants({**compared, **chosen})]
     if len(variants) > MOST_RUNS:
@@ -70,11 +70,12 @@ def check_known(experiments: Sequence[Experiment], request: Request) -> None:
     An experiment that does not have one of the choices keeps its own where another experiment has it.
     """
     names = sorted({name for experiment in experiments for name in experiment.params})
-    for name in (*request.params, *request.compare):
+    given = ((name, (value,)) for name, value in request.params.items())
+    for name, values in (*given, *request.compare.items()):
         if name not in names:
             raise unknown_parameter(name, names)
         holders = [experiment.params[name] for experiment in experiments if name in experiment.params]
-        for value in (request.params[name],) if name in request.params else request.compare[name]:
+        for value in values:
             if not any(_takes(parameter, value) for parameter in holders):
                 check(holders[0], value)
 
