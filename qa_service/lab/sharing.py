@@ -3,65 +3,33 @@
 import contextvars
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
-from qa_service.lab import Lab, Place, Stopped
+from qa_service.lab import Place, Runner, Stopped
+from qa_service.lab.around import Around
 from qa_service.lab.leaving import Leaving
 from qa_service.model import Experiment, Params, Row, Run, Status
-from qa_service.stages import Stages
 
 _LOOK_UP = 0.1  # seconds between looks at the reader while nothing comes
 Key = tuple[str, str, int]
 
 
-class Sharing:
+class Sharing(Around):
     """A lab that measures each (code, parameters, seed) once; it remembers runs up to `most_rows` rows together.
 
     The same seed gives the same numbers to the bit (they are what a receipt repeats), so a run remembered is a run
-    repeated; it says so (`Run.cached`). Runs that did not finish are not remembered: they may do so next time.
+    repeated; it says so (`Run.cached`). Runs that did not finish are not remembered: they may do so next time. `run`
+    never comes from memory: who asks for a run without its rows tests the lab.
     """
 
-    def __init__(self, lab: Lab, most_rows: int = 100_000) -> None:
-        self.lab = lab
+    def __init__(self, runner: Runner, most_rows: int = 100_000) -> None:
+        super().__init__(runner)
         self._most_rows = most_rows
         self._lock = threading.Lock()
         self._flights: dict[Key, _Flight] = {}
         self._known: OrderedDict[Key, Run] = OrderedDict()
         self._rows = 0
-
-    @property
-    def slots(self) -> int:
-        """Runs at once."""
-        return self.lab.slots
-
-    @property
-    def waiting(self) -> int:
-        """Runs that wait for a slot."""
-        return self.lab.waiting
-
-    @property
-    def ready(self) -> int:
-        """Children that wait for work."""
-        return self.lab.ready
-
-    @property
-    def stages(self) -> Stages:
-        """Who watches how long things take."""
-        return self.lab.stages
-
-    @property
-    def experiments(self) -> Mapping[str, Experiment]:
-        """Slug → experiment."""
-        return self.lab.experiments
-
-    def experiment(self, slug: str) -> Experiment:
-        """One experiment; raises `UnknownExperiment`."""
-        return self.lab.experiment(slug)
-
-    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """One run from beginning to end, never from memory: who asks for a run without its rows tests the lab."""
-        return self.lab.run(experiment, params, seed)
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
@@ -97,7 +65,7 @@ class Sharing:
         return flight
 
     def _fly(self, flight: "_Flight", key: Key, experiment: Experiment, params: Params) -> None:
-        rows = self.lab.stream(experiment, params, key[2], lambda: not flight.listeners)
+        rows = self.runner.stream(experiment, params, key[2], lambda: not flight.listeners)
         outcome: Run | Exception
         try:
             while True:

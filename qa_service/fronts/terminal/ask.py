@@ -127,11 +127,7 @@ def _lines(path: str) -> Iterator[bytes]:
             with open(path, "rb") as file:
                 yield from (line for line in file if line.strip())
     except OSError as error:
-        raise BadField(
-            zh=f"读不了文件 {path!r}：{error.strerror}",
-            en=f"cannot read the file {path!r}: {error.strerror}",
-            field="--batch",
-        ) from error
+        raise options.unreadable(path, error, "--batch") from error
 
 
 def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:

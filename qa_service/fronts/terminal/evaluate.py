@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from qa_service.errors import BadField
 from qa_service.evaluation import Labelled, Outcome, read_line, report
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Request
@@ -76,11 +75,7 @@ def _read(path: str) -> list[Labelled]:
         with open(path, "rb") as file:
             texts = list(file)
     except OSError as error:
-        raise BadField(
-            zh=f"读不了文件 {path!r}：{error.strerror}",
-            en=f"cannot read the file {path!r}: {error.strerror}",
-            field="file",
-        ) from error
+        raise options.unreadable(path, error) from error
     return [read_line(text, f"{path}:{at}", path) for at, text in enumerate(texts, 1) if text.strip()]
 
 

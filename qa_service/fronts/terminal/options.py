@@ -69,6 +69,15 @@ def number(word: str) -> int | str:
         return word
 
 
+def unreadable(path: str, error: OSError, field: str = "file") -> BadField:
+    """The error for a file that cannot be read."""
+    return BadField(
+        zh=f"读不了文件 {path!r}：{error.strerror}",
+        en=f"cannot read the file {path!r}: {error.strerror}",
+        field=field,
+    )
+
+
 def say(line: object) -> None:
     """One line on standard output."""
     sys.stdout.write(f"{line}\n")

@@ -57,11 +57,7 @@ def _read(path: str) -> Any:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise BadField(
-            zh=f"读不了文件 {path!r}：{error.strerror}",
-            en=f"cannot read the file {path!r}: {error.strerror}",
-            field="file",
-        ) from error
+        raise options.unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadField(zh=f"{path!r} 不是 JSON", en=f"{path!r} is no JSON", field="file") from error
 
