@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +78,8 @@ def crowd(port: int, bodies: list[dict[str, Any]], path: str = "/api/v1/ask/stre
     async def together() -> list[Heard]:
         return await asyncio.gather(*(listen(port, body, path) for body in bodies))
 
-    return asyncio.run(together())
+    with ThreadPoolExecutor(1) as own:  # whoever calls may have a loop running in his thread
+        return own.submit(lambda: asyncio.run(together())).result()
 
 
 def percentile(values: list[float], share: float) -> float:

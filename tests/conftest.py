@@ -1,6 +1,7 @@
 """Real parts made tiny: toy demos with every way to fail, a three-entry library, a word-hash embedder."""
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qa_service import logs
 from qa_service.lab import SERVER, Lab
 from qa_service.library import Library
 from qa_service.matching import Matcher
@@ -94,3 +96,22 @@ def service(settings: Settings) -> Service:
 def broken_kb(tmp_path: Path) -> Path:
     """A copy of the toy entries to break."""
     return Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))
+
+
+@pytest.fixture
+def log(capsys):
+    """Sets the log up as a server does, and gives its lines so far."""
+    before = logging.getLogger("numstab").handlers[:]
+
+    def lines() -> list[str]:
+        return [line for line in capsys.readouterr().err.splitlines() if line]
+
+    def set_up(**settings: object):
+        logs.set_up(Settings(**settings))
+        return lines
+
+    yield set_up
+    logging.getLogger("numstab").handlers[:] = before
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers[:] = []
+        logging.getLogger(name).propagate = True

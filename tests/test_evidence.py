@@ -19,6 +19,7 @@ PROMISED = {
     "loss_surface", "sharpness_rescale", "iid_variance", "tied_vs_independent", "ics", "non_iid_batches_bn",
     "fp_sum", "fp_properties", "fp16_training",
 }  # fmt: skip
+OPEN = {"bn-gradient-predictiveness"}  # shown, and left undecided: see its answer
 
 
 def test_the_promised_experiments_exist():
@@ -31,7 +32,7 @@ def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
     planned = list(plan(service.library[entry_id], range(1)))
     checked = [one for each in planned for one in check(each, Runs(service.lab))]
-    assert {one.at for one in checked} == {"params", "control"}
+    assert {one.at for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"
         assert not one.differs, f"{one.claim.id} at {one.at}: {figures}"

@@ -1,0 +1,176 @@
+"""What operators do: they reload what changed, and have several workers serve at once."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from qa_service.events import Answered, Finished
+from qa_service.model import Request
+from qa_service.reloading import Reloading
+from qa_service.serving import place, share
+from qa_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TOYS = ROOT / "tests" / "toys"
+ASK = "/api/v1/ask"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Copies of kb and demos to change, and their settings."""
+    kb, demos = shutil.copytree(TOYS / "kb", tmp_path / "kb"), shutil.copytree(TOYS / "demos", tmp_path / "demos")
+    return Settings(kb=Path(kb), demos=Path(demos), cache=tmp_path / "cache", data=tmp_path / "data")
+
+
+def test_a_reload_renews_library_and_matcher(toy_service, own):
+    """A new phrasing is met, a new title read; counts go on."""
+    heard: list[bool] = []
+    reloading = Reloading(toy_service, own, heard.append)
+    path = own.kb / "counting.toml"
+    path.write_text(path.read_text("utf-8").replace("数数甲", "花花世界怎么数"), "utf-8")
+    assert reloading.once()
+    assert heard == [True]
+    found = toy_service.matcher.match("花花世界怎么数").matches[0]
+    assert (found.entry.id, found.phrasing) == ("counting", "花花世界怎么数")
+    assert toy_service.library["counting"].hash == found.entry.hash
+
+
+def test_a_broken_entry_keeps_the_older_reading(toy_service, own, log):
+    """The operator reads what is wrong with file and line; mended, it is gone."""
+    lines = log(log="json")
+    heard: list[bool] = []
+    reloading = Reloading(toy_service, own, heard.append)
+    before = toy_service.library
+    path = own.kb / "counting.toml"
+    whole = path.read_text("utf-8")
+    path.write_text(whole.replace("item =", "itme ="), "utf-8")
+    assert not reloading.once()
+    assert toy_service.library is before
+    assert "counting.toml" in reloading.problem
+    assert any("older reading stays" in line and "counting.toml" in line for line in lines())
+    path.write_text(whole, "utf-8")
+    assert reloading.once()
+    assert reloading.problem is None
+    assert heard == [False, True]
+
+
+def test_an_answer_ends_with_what_it_began_with(toy_service, own):
+    """Reloaded between its text and its run: the experiment that runs is the one that was read, whatever is on disk."""
+    reloading = Reloading(toy_service, own, lambda _well: None)
+    assert reloading.once()
+    events = toy_service.stream(Request(question="数数甲"))
+    first = next(events)
+    assert isinstance(first, Answered)
+    demo = own.demos / "counts.py"
+    began_with = toy_service.lab.experiment("counts").hash
+    demo.write_text(demo.read_text("utf-8").replace("def run(", "# another\ndef run("), "utf-8")
+    assert reloading.once()
+    assert toy_service.lab.experiment("counts").hash != began_with
+    finished = [event.evidence for event in events if isinstance(event, Finished)]
+    assert finished
+    assert all(one.experiment.hash == began_with for one in finished if one.experiment.slug == "counts")
+    again = toy_service.answer(Request(question="数数甲"))
+    assert again.evidence[0].experiment.hash != began_with
+
+
+def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
+    """Within seconds, without anybody asking."""
+    monkeypatch.setattr("qa_service.reloading._EVERY", 0.05)
+    heard: list[bool] = []
+    reloading = Reloading(toy_service, own, heard.append)
+    reloading.watch()
+    time.sleep(0.2)
+    assert heard == []
+    path = own.kb / "counting.toml"
+    path.write_text(path.read_text("utf-8").replace("数数甲", "数数子"), "utf-8")
+    end = time.monotonic() + 60
+    while not heard and time.monotonic() < end:
+        time.sleep(0.05)
+    assert heard == [True]
+
+
+@pytest.mark.parametrize(
+    ("whole", "workers", "shares"), [(5, 2, [3, 2]), (2, 2, [1, 1]), (1, 2, [1, 1]), (8, 3, [3, 3, 2])]
+)
+def test_slots_are_shared_out(whole, workers, shares):
+    assert [share(whole, workers, number) for number in range(workers)] == shares
+
+
+def test_a_worker_gets_the_number_of_the_dead(tmp_path):
+    """Two at once have different numbers; one that ends gives its own back."""
+    code = (
+        "from pathlib import Path\nfrom qa_service.serving import place\n"
+        f"print(place(Path({str(tmp_path)!r})), flush=True)\ninput()"
+    )
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with subprocess.Popen([sys.executable, "-c", code], **options) as first:
+        assert first.stdout.readline() == "0\n"
+        assert place(tmp_path) == 1
+        first.communicate("\n", timeout=30)
+    assert place(tmp_path) == 0
+
+
+@pytest.fixture
+def two_workers(tmp_path, cache):
+    """`numstab serve --workers 2 --reload-kb` on copies of the toys: address, settings' folders, process."""
+    shutil.copytree(TOYS / "kb", tmp_path / "kb")
+    shutil.copytree(TOYS / "demos", tmp_path / "demos")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"),
+           "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_LOG": "json",
+           "NUMSTAB_DEADLINE": "60"}  # fmt: skip
+    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port), "--workers", "2"]
+    with (tmp_path / "log").open("w") as lines, subprocess.Popen(command, env=env, stderr=lines, cwd=ROOT) as server:
+        yield f"http://127.0.0.1:{port}", tmp_path, server
+        server.terminate()
+        assert server.wait(60) == 0
+
+
+def pids(log: Path) -> set[int]:
+    """The workers that have said that they started."""
+    started = [json.loads(line)["message"] for line in log.read_text().splitlines() if "Started server process" in line]
+    return {int(message.partition("[")[2].rstrip("]")) for message in started}
+
+
+def listening(address: str) -> bool:
+    """Whether anyone takes connections yet: a worker says that it started before it does."""
+    try:
+        return httpx.get(f"{address}/livez", timeout=30).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def test_two_workers_add_up_and_reload(two_workers):
+    """Whichever is asked counts for both; a SIGHUP reaches both, and a broken file stops neither."""
+    address, folder, server = two_workers
+    end = time.monotonic() + 120
+    while len(pids(folder / "log")) < 2 or not listening(address):
+        assert time.monotonic() < end, (folder / "log").read_text()
+        time.sleep(0.2)
+    for _ in range(20):  # a client each: the kernel hands connections to either
+        assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
+    seen = [httpx.get(f"{address}/metrics", timeout=30).text for _ in range(4)]
+    for text in seen:
+        assert 'numstab_questions_total{entry="counting",status="answered"} 20.0' in text
+        assert "numstab_build_info" in text
+    entry = folder / "kb" / "counting.toml"
+    entry.write_text(entry.read_text("utf-8").replace("item =", "itme ="), "utf-8")
+    server.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 60
+    while (folder / "log").read_text().count("older reading stays") < 2:
+        assert time.monotonic() < end, (folder / "log").read_text()
+        time.sleep(0.2)
+    assert "numstab_reload_broken 2.0" in httpx.get(f"{address}/metrics", timeout=30).text
+    assert "counting.toml" in httpx.get(f"{address}/readyz", timeout=30).json()["reload"]
+    assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
