@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from qa_service.figures import shown
-from qa_service.model import Evidence, Lang, Params, Spread, Status
+from qa_service.ladder import ladder
+from qa_service.model import Evidence, Lang, Params, Spread, Status, Text
+
+_FIRST = {
+    Text("{column}：首次溢出（{key}）", "{column}: first overflow ({key})"): "overflow",
+    Text("{column}：首次丢掉一位（{key}）", "{column}: first lost digit ({key})"): "lost",
+    Text("{column}：最后的误差，以 float64 为准（ulp）", "{column}: error in the end, from float64 (ulp)"): "ulps",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +38,26 @@ def comparisons(evidence: Sequence[Evidence], lang: Lang) -> list[Comparison]:
             values = tuple(shown(one.run.measured.get(name), lang) for one in runs)
             if len(set(values)) > 1:
                 rows.append((metrics[name].title[lang], values))
+        rows += _in_formats(runs, lang)
         heads = tuple(listed(one.compared, lang) for one in runs)
         tables.append(Comparison(block, runs[0].experiment.title[lang], heads, tuple(rows)))
     return tables
+
+
+def _in_formats(runs: Sequence[Evidence], lang: Lang) -> list[tuple[str, tuple[str, ...]]]:
+    """Where only the format differs: for each column where it first overflows and loses a digit, and by how much."""
+    columns, rungs = runs[0].experiment.columns, ladder(runs)
+    key = next(iter(columns.values())).title[lang]
+    rows = []
+    for column in dict.fromkeys(rung.column for rung in rungs):
+        found = {rung.dtype: rung for rung in rungs if rung.column == column}
+        for words, part in _FIRST.items():
+            values = [getattr(found.get(str(one.params["dtype"])), part, None) for one in runs]
+            if any(values):
+                title = words[lang].format(column=columns[column].title[lang], key=key)
+                digits = tuple("" if value is None else shown(value, lang, 3) for value in values)
+                rows.append((title, digits))
+    return rows
 
 
 def listed(params: Params, lang: Lang) -> str:

@@ -110,6 +110,12 @@ _ANSWER = {
         "params": _NAMED,
         "notes": {"type": "array", "items": _TEXT},
         "evidence": {"type": "array", "items": _EVIDENCE},
+        "ladder": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "where dtypes are compared, float64 among them: block, dtype, column, the first row that "
+            "overflows, the first off by more than half a unit in the last place, the last row's error in such units",
+        },
         "related": {"type": "array", "items": {"type": "object"}},
         "context": {"anyOf": [{"type": "object"}, {"type": "null"}]},
     },

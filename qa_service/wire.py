@@ -5,6 +5,7 @@ Floats that JSON cannot say are "Infinity", "-Infinity" and "NaN"; null means th
 
 import os
 import platform
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from qa_service import chart, prose
 from qa_service.alt_text import alt_text
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.figures import on_the_wire
+from qa_service.ladder import ladder
 from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Experiment, Lang, Text
 from qa_service.parameters import schema
 
@@ -45,6 +47,7 @@ def answer(one: Answer) -> JSON:
         "params": on_the_wire(dict(one.params)),
         "notes": [note[lang] for note in one.notes],
         "evidence": [evidence(each, lang) for each in one.evidence],
+        "ladder": [on_the_wire(asdict(rung)) for rung in ladder(one.evidence)],
         "references": list(one.entry.references) if one.entry else [],
         "related": [{"entry": other.id, "question": other.question[lang]} for other in one.related],
         "context": _context(one.context),

@@ -1,0 +1,73 @@
+"""Number formats side by side, against numpy's spacing and against rational numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_service import wire
+from qa_service.comparison import comparisons
+from qa_service.ladder import FORMATS, ladder
+from qa_service.model import Request
+from qa_service.parameters import complete
+
+
+@given(st.floats(1e-45, 3e38))
+def test_an_ulp_of_float32_is_numpys(value):
+    """At what float32 makes of the value, subnormal or not."""
+    stored = np.float32(value)
+    assert FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
+
+
+@given(st.floats(0, 6e4))
+def test_an_ulp_of_float16_is_numpys(value):
+    stored = np.float16(value)
+    assert FORMATS["float16"].ulp(float(stored)) == float(np.spacing(stored))
+
+
+@pytest.mark.parametrize(
+    ("x", "column", "op"), [(1.5, "product", "multiply"), (0.1, "sum", "add"), (1.1, "sum", "add")]
+)
+def test_a_comparison_of_dtypes_agrees_with_rational_numbers(service, x, column, op):
+    """`dtype_ladder` knows the exact value at every step: the same first overflow, lost digit and error."""
+    request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"x": x}, compare={"dtype": ()})
+    found = {rung.dtype: rung for rung in ladder(service.answer(request).evidence) if rung.column == column}
+    assert set(found) == {"float16", "bfloat16", "float32"}
+    experiment = service.lab.experiment("dtype_ladder")
+    exact = service.lab.run(experiment, complete(experiment, {"op": op, "x": x, "n": 100})).measured
+    for dtype, rung in found.items():
+        assert rung.overflow == exact[f"overflow_{dtype}"]
+        assert rung.lost == exact[f"lost_{dtype}"]
+        assert rung.ulps == pytest.approx(exact[f"ulps_{dtype}"], rel=1e-3, abs=1e-3)
+
+
+def test_the_comparison_says_so_in_words_and_on_the_wire(service):
+    """A hundred factors of 1.5: float16 overflows at the 28th, as everyone knows, and has lost a digit long before."""
+    request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare={"dtype": ()})
+    answer = service.answer(request)
+    (table,) = comparisons(answer.evidence, "en")
+    rows = dict(table.rows)
+    assert rows["product: first overflow (step)"] == ("28", "", "", "")
+    assert rows["product: first lost digit (step)"][:2] == ("8", "7")
+    (first, *_) = wire.answer(answer)["ladder"]
+    assert first["ulps"] == "Infinity"
+    assert (first["dtype"], first["column"], first["overflow"]) == ("float16", "product", 28)
+
+
+@pytest.mark.parametrize("compare", [{"dtype": ("float16", "bfloat16")}, {"x": (1.5, 2.0)}, {}])
+def test_without_float64_or_with_anything_else_compared_there_is_no_ladder(service, compare):
+    request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare=compare)
+    assert ladder(service.answer(request).evidence) == []
+
+
+def test_what_no_format_holds_has_no_error(service):
+    """2^2000 is too large for float64 too: nothing to be measured against, no false alarm."""
+    request = Request(
+        question="", entry="multiply-vs-add", blocks=("powers",), params={"x": 2.0, "n": 2000}, compare={"dtype": ()}
+    )
+    found = {rung.dtype: rung for rung in ladder(service.answer(request).evidence) if rung.column == "product"}
+    assert found["float32"].ulps is None
+    assert found["float16"].overflow == 20  # of the rows that there are: a long run shows every 20th step
+    assert not any(math.isnan(rung.ulps or 0) for rung in found.values())
