@@ -20,7 +20,7 @@ def one_shot() -> None:
         env = {**os.environ, "NUMSTAB_CACHE": folder}
         ask = [sys.executable, "-m", "qa_service", "ask", QUESTION]
 
-        demos = [str(shipped("demos") / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
+        demos = [str(shipped("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
         script = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
 
         def bare() -> None:

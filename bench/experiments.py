@@ -1,15 +1,17 @@
-"""What every experiment costs: CPU seconds at its defaults, and at the ends of its parameters."""
+"""What every experiment costs: CPU seconds at its defaults, and at the ends of its parameters and limits."""
 
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import permutations
 from typing import Any
 
 from bench.running import load
 from qa_service.errors import BadRequest
 from qa_service.lab.signature import read_experiments
-from qa_service.model import Experiment, Parameter
+from qa_service.model import Experiment, Limit, Parameter
 from qa_service.parameters import complete
 from qa_service.paths import shipped
 
@@ -36,11 +38,26 @@ def cost() -> None:
 
 
 def _ends(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each parameter at each of its ends, all others at their defaults, as far as the limits allow."""
+    """Each parameter at each of its ends, all others at their defaults; each limit used up, in every order."""
     for name, parameter in experiment.params.items():
         for value in _extremes(parameter):
             with suppress(BadRequest):
                 yield f"{name}={value}", complete(experiment, {name: value})
+    for limit in experiment.limits:
+        for names in permutations(sorted(set(limit.names))) if limit.le else ():
+            with suppress(BadRequest):
+                corner = _used_up(experiment, limit, names)
+                yield ", ".join(f"{name}={value}" for name, value in corner.items()), complete(experiment, corner)
+
+
+def _used_up(experiment: Experiment, limit: Limit, names: Sequence[str]) -> dict[str, int]:
+    """The first name as large as its bound and the limit allow, then the next; the rest of the names at their least."""
+    corner = {name: int(experiment.params[name].ge or 1) for name in names}
+    for name in names:
+        others = math.prod(corner[other] for other in limit.names if other != name)
+        room = int((limit.le or 0) / max(1, others)) ** (1 / limit.names.count(name))
+        corner[name] = max(corner[name], min(int(experiment.params[name].le or room), int(room + 1e-9)))
+    return corner
 
 
 def _extremes(parameter: Parameter) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ class Reloading:
 
     def _seen(self) -> _Seen:
         seen: _Seen = {}
-        for path in (*self._settings.kb.rglob("*.toml"), *self._settings.demos.glob("*.py")):
+        for path in (*self._settings.kb.rglob("*.toml"), *self._settings.demos.rglob("*.py")):
             try:
                 about = path.stat()
             except OSError:  # gone since it was listed

@@ -73,7 +73,7 @@ def demo(slug: str) -> ModuleType:
     import torch
 
     torch.set_num_threads(1)
-    spec = importlib.util.spec_from_file_location(f"science_{slug}", DEMOS / f"{slug}.py")
+    spec = importlib.util.spec_from_file_location(f"science_{slug}", EXPERIMENTS[slug].path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -86,6 +86,7 @@ def test_from_a_draft_to_a_checked_entry(numstab, tmp_path):
     entry, demo = (Path(line) for line in new.stdout.split())
     assert entry.parent.name == "16-float16-precision"
     assert demo.name == "harmonic_sums.py"
+    assert demo.parent.name == "precision"
     assert numstab("kb", "new", "harmonic-sums", "--expands", "float16-precision").returncode == 2
     lint = numstab("kb", "lint", str(entry))
     assert lint.returncode == 1

@@ -9,7 +9,7 @@ from qa_service.settings import Settings
 from qa_service.verdicts import Runs, check, plan
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
-DEMOS = sorted(path.stem for path in Settings().demos.glob("*.py"))
+DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
 PROMISED = {
     "ieee_table", "quad_gd", "init_scale", "relu_interp", "relu_fit", "linear_collapse", "acc_collapse",
     "fifty_causes", "arch_stability", "nan_trace", "nan_causes", "flat_when_small", "relu_regions", "svm_autograd",

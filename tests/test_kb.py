@@ -124,5 +124,5 @@ def test_code_in_answers_runs(service):
 
 def test_sources_are_files_of_their_own():
     """One entry, one file; one experiment, one file."""
-    assert len(list(Path(Settings().demos).glob("*.py"))) >= 100
+    assert len(list(Path(Settings().demos).rglob("*.py"))) >= 100
     assert len(ENTRIES) >= 160

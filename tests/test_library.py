@@ -1,10 +1,16 @@
 """The library is sound or it does not start; every problem is told at once, with path and line."""
 
+from pathlib import Path
+
 import pytest
 
 from qa_service.errors import BadExperiment, BadLibrary
+from qa_service.fronts.web.themes import THEMES, shelves
 from qa_service.lab.signature import read_experiments
 from qa_service.library import Library
+from qa_service.settings import Settings
+
+TOYS = Path(__file__).resolve().parent / "toys"
 
 
 def problems(folder, lab) -> str:
@@ -84,3 +90,23 @@ def test_a_broken_demo_is_reported_without_running_it(tmp_path, source, said):
     with pytest.raises(BadExperiment, match=r"broken\.py:\d+: ") as raised:
         read_experiments(tmp_path)
     assert said in raised.value.problems[0]
+
+
+def test_experiments_lie_in_folders_and_no_two_share_a_name(tmp_path):
+    """A link names an experiment without its folder."""
+    source = (TOYS / "demos" / "counts.py").read_text("utf-8")
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "one" / "counts.py").write_text(source, "utf-8")
+    assert read_experiments(tmp_path)["counts"].file == "one/counts.py"
+    (tmp_path / "two" / "counts.py").write_text(source, "utf-8")
+    with pytest.raises(BadExperiment, match=r"two.counts\.py:1: .*one.counts\.py"):
+        read_experiments(tmp_path)
+
+
+def test_every_shipped_experiment_has_a_theme():
+    """Every folder of demos/ is called as a theme of the page, so that no experiment is left over there."""
+    experiments = read_experiments(Settings().demos).values()
+    themes = {theme.slug.replace("-", "_") for theme in THEMES}
+    assert {one.file.partition("/")[0] for one in experiments} <= themes
+    assert sum(len(shelf) for _, shelf in shelves(experiments)) == len(experiments)

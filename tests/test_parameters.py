@@ -61,7 +61,17 @@ def test_clamped_values_are_always_allowed(value):
 
 def experiment(*parameters: Parameter, limits: tuple[Limit, ...] = ()) -> Experiment:
     named = {each.name: each for each in parameters}
-    nothing = {"columns": {}, "metrics": {}, "words": {}, "chart": {}, "source": "", "hash": "", "doc": "", "path": ""}
+    nothing = {
+        "columns": {},
+        "metrics": {},
+        "words": {},
+        "chart": {},
+        "source": "",
+        "hash": "",
+        "doc": "",
+        "path": "",
+        "file": "",
+    }
     return Experiment(slug="e", title=Text("实验", "experiment"), params=named, limits=limits, **nothing)
 
 

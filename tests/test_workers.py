@@ -96,6 +96,12 @@ def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
     while not heard and time.monotonic() < end:
         time.sleep(0.05)
     assert heard == [True]
+    (own.demos / "theme").mkdir()
+    (own.demos / "counts.py").rename(own.demos / "theme" / "counts.py")
+    while len(heard) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert heard == [True, True]
+    assert toy_service.lab.experiment("counts").file == "theme/counts.py"
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,15 @@ class _Problem(Exception):
 
 
 def read_experiments(folder: Path) -> dict[str, Experiment]:
-    """Every `*.py` of the folder; raises `BadExperiment` with all problems of all files at once."""
+    """Every `*.py` in and below the folder; raises `BadExperiment` with all problems of all files at once."""
     found: dict[str, Experiment] = {}
     problems: list[str] = []
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py"), key=lambda path: path.stem):
+        if path.stem in found:
+            problems.append(f"{path}:1: a name of its own: {found[path.stem].path} has this one")
+            continue
         try:
-            found[path.stem] = read_experiment(path)
+            found[path.stem] = read_experiment(path, folder)
         except _Problem as problem:
             problems.append(f"{path}:{problem.line}: {problem}")
         except SyntaxError as broken:
@@ -39,8 +42,8 @@ def read_experiments(folder: Path) -> dict[str, Experiment]:
     return found
 
 
-def read_experiment(path: Path) -> Experiment:
-    """One demo. The hash is of its source, so that a receipt can say which code ran."""
+def read_experiment(path: Path, folder: Path) -> Experiment:
+    """One demo of the folder. The hash is of its source, so that a receipt can say which code ran."""
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     doc = ast.get_docstring(tree)
@@ -53,6 +56,7 @@ def read_experiment(path: Path) -> Experiment:
     return Experiment(
         slug=path.stem,
         path=str(path),
+        file=path.relative_to(folder).as_posix(),
         title=_text("TITLE", tables["TITLE"]),
         doc=doc,
         params=_parameters(run, tables["PARAMS"]),

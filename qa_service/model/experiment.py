@@ -44,10 +44,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What a demo file offers, read from its text without running it. `words` are those that rows hold as values."""
+    """What a demo file offers, read from its text without running it.
+
+    `file` is its path within `demos/`, whose folders are the themes; `words` are those that rows hold as values.
+    """
 
     slug: str
     path: str
+    file: str
     title: Text
     doc: str
     params: Mapping[str, Parameter]

@@ -57,7 +57,8 @@ def _new(arguments: Namespace, settings: Settings) -> int:
     written = [folder / f"{arguments.id}.toml"]
     drafts.write(written[0], text)
     if known is None:
-        written.append(settings.demos / f"{slug}.py")
+        theme = Path(experiments[source.evidence[0].experiment].file).parent if source.evidence else ""
+        written.append(settings.demos / theme / f"{slug}.py")
         drafts.write(written[1], drafts.experiment())
     for path in written:
         options.say(path)

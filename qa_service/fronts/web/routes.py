@@ -92,7 +92,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
-        shelved = shelves(service.library.values(), service.lab.experiments)
+        shelved = shelves(service.lab.experiments.values())
         return page(http, "experiments.html", lang=lang, shelves=shelved)
 
     @web.get("/experiments/{slug}")

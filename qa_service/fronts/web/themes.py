@@ -1,10 +1,10 @@
 """The index by subject: which items of the lecture speak of what. An item may stand under several themes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qa_service.fronts.web.labels import LABELS
-from qa_service.model import Entry, Experiment, Text
+from qa_service.model import Experiment, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,12 @@ THEMES = (
 )
 
 
-def shelves(entries: Iterable[Entry], experiments: Mapping[str, Experiment]) -> list[tuple[Text, list[Experiment]]]:
-    """The experiments, each under the first theme that one of its entries belongs to; the others at the end."""
-    items: dict[str, set[int]] = {slug: set() for slug in experiments}
-    for entry in entries:
-        for block in entry.evidence:
-            items[block.experiment].add(entry.item)
-    left = dict(sorted(experiments.items()))
+def shelves(experiments: Iterable[Experiment]) -> list[tuple[Text, list[Experiment]]]:
+    """The experiments by the folders of `demos/`, which are called as the themes; any other folder's at the end."""
+    left = sorted(experiments, key=lambda one: one.slug)
     found = []
     for theme in THEMES:
-        here = [left.pop(slug) for slug in list(left) if items[slug] & set(theme.items)]
+        here = [one for one in left if one.file.startswith(f"{theme.slug.replace('-', '_')}/")]
+        left = [one for one in left if one not in here]
         found.append((theme.name, here))
-    return [shelf for shelf in [*found, (LABELS["other_experiments"], list(left.values()))] if shelf[1]]
+    return [shelf for shelf in [*found, (LABELS["other_experiments"], left)] if shelf[1]]
