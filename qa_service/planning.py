@@ -64,6 +64,30 @@ def plans(
     return found, notes
 
 
+def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list[Plan]:
+    """What an experiment wants shown beside a comparison of its runs; as far as its own bounds allow."""
+    first = found[0]
+    more = []
+    for other in first.experiment.beside:
+        if not any(other.parameter in plan.compared for plan in found):
+            continue
+        experiment = experiments[other.experiment]
+        shared = {
+            name: clamped
+            for name, parameter in experiment.params.items()
+            if name in first.params
+            and name != other.parameter
+            and (clamped := clamp(parameter, first.params[name])) is not None
+        }
+        params = complete(experiment, {**shared, **other.params})
+        block = EvidenceBlock(
+            id=f"{first.block.id}-{'-'.join(str(value) for value in other.params.values())}",
+            experiment=experiment.slug, params=params, fixed=frozenset(), claims=(),
+        )  # fmt: skip
+        more.append(Plan(block=block, experiment=experiment, params=params, compared={}))
+    return more
+
+
 def check_known(experiments: Sequence[Experiment], request: Request) -> None:
     """A parameter that the reader set or compares must mean something to one of the experiments, and so must its value.
 

@@ -3,7 +3,7 @@
 import copy
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from qa_service.model import (
     EvidenceBlock,
     Experiment,
     Match,
+    Named,
     Params,
     Request,
     Run,
@@ -36,7 +37,7 @@ from qa_service.model import (
     run_id,
 )
 from qa_service.parameters import complete
-from qa_service.planning import Plan, check_known, plans
+from qa_service.planning import Plan, beside, check_known, plans
 from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
@@ -149,11 +150,14 @@ class Service:
 
     def _planned(self, request: Request) -> tuple[Entry, list[Plan]]:
         entry = self.library[request.entry or ""]
-        blocks = _blocks(entry, request)
-        experiments = [self.lab.experiment(block.experiment) for block in blocks]
-        check_known(experiments, request)
-        pairs = zip(blocks, experiments, strict=True)
-        return entry, [plan for block, experiment in pairs for plan in plans(block, experiment, {}, request)[0]]
+        check_known([self.lab.experiment(block.experiment) for block in _blocks(entry, request)], request)
+        return entry, list(self._runs(entry, {}, request))
+
+    def _runs(self, entry: Entry, named: Named, request: Request) -> Iterator[Plan]:
+        for block in _blocks(entry, request):
+            found, _ = plans(block, self.lab.experiment(block.experiment), named, request)
+            yield from found
+            yield from beside(found, self.lab.experiments)
 
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
@@ -173,11 +177,10 @@ class Service:
         yield Answered(answer)
         if answer.entry is not None and request.run:
             evidence: list[Evidence] = []
-            for block in _blocks(answer.entry, request):
-                for plan in plans(block, self.lab.experiment(block.experiment), answer.params, request)[0]:
-                    one = yield from self._evidence(plan, request, answer.entry, stopped)
-                    evidence.append(one)
-                    yield Finished(one)
+            for plan in self._runs(answer.entry, answer.params, request):
+                one = yield from self._evidence(plan, request, answer.entry, stopped)
+                evidence.append(one)
+                yield Finished(one)
             answer = replace(answer, evidence=tuple(evidence))
         yield Done(answer)
 

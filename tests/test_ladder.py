@@ -71,3 +71,19 @@ def test_what_no_format_holds_has_no_error(service):
     assert found["float32"].ulps is None
     assert found["float16"].overflow == 20  # of the rows that there are: a long run shows every 20th step
     assert not any(math.isnan(rung.ulps or 0) for rung in found.values())
+
+
+def test_beside_a_comparison_of_formats_stands_every_format_against_exact_arithmetic(service):
+    """One request: float64 down to float8, with the numbers that were asked for; and nothing beside any other run."""
+    request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"n": 60}, compare={"dtype": ()})
+    beside = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
+    assert [(one.id, one.params["op"], one.params["n"]) for one in beside] == [
+        ("powers-multiply", "multiply", 60),
+        ("powers-add", "add", 60),
+    ]
+    assert beside[0].run.measured["exact"] == pytest.approx(1.5**60)
+    assert beside[0].run.measured["overflow_float16"] == math.floor(math.log(65504, 1.5)) + 1
+    assert beside[0].run.measured["lost_e5m2"] < beside[0].run.measured["lost_float16"]
+    for compare in ({}, {"x": (1.5, 2.0)}):
+        plain = service.answer(Request(question="", entry="multiply-vs-add", blocks=("powers",), compare=compare))
+        assert {one.experiment.slug for one in plain.evidence} == {"pow_vs_sum"}

@@ -110,3 +110,18 @@ def test_every_shipped_experiment_has_a_theme():
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
     assert {one.file.partition("/")[0] for one in experiments} <= themes
     assert sum(len(shelf) for _, shelf in shelves(experiments)) == len(experiments)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[{"parameter": "dtype", "experiment": "nowhere", "params": {}}]', "not 'nowhere'"),
+        ('[{"parameter": "dtype"}]', "parameter, experiment and params"),
+    ],
+)
+def test_what_stands_beside_an_experiment_exists(tmp_path, table, said):
+    source = (TOYS / "demos" / "counts.py").read_text("utf-8")
+    (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
+    with pytest.raises(BadExperiment) as raised:
+        read_experiments(tmp_path)
+    assert said in raised.value.problems[0]

@@ -48,6 +48,7 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "multiply"}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -46,6 +46,10 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+BESIDE = [
+    {"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "multiply"}},
+    {"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "add"}},
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -55,6 +55,7 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "add"}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

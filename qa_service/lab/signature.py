@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qa_service.errors import BadExperiment
-from qa_service.model import Experiment, Limit, Parameter, Quantity, Text, Value
+from qa_service.model import Beside, Experiment, Limit, Parameter, Quantity, Text, Value
 
-TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART"}
-_OPTIONAL = {"LIMITS", "WORDS"}
+TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
+_OPTIONAL = {"LIMITS", "WORDS", "BESIDE"}
 _KINDS = {"int": "int", "float": "float", "bool": "bool"}
 
 
@@ -37,6 +37,12 @@ def read_experiments(folder: Path) -> dict[str, Experiment]:
             problems.append(f"{path}:{problem.line}: {problem}")
         except SyntaxError as broken:
             problems.append(f"{path}:{broken.lineno}: not Python: {broken.msg}")
+    for one in found.values():
+        problems += [
+            f"{one.path}:1: BESIDE to name an experiment that there is, not {other.experiment!r}"
+            for other in one.beside
+            if other.experiment not in found
+        ]
     if problems:
         raise BadExperiment(tuple(problems))
     return found
@@ -72,6 +78,7 @@ def read_experiment(path: Path, folder: Path) -> Experiment:
         chart=tables["CHART"],
         source=source,
         hash=hashlib.sha256(source.encode()).hexdigest(),
+        beside=tuple(_beside(row) for row in tables.get("BESIDE", ())),
     )
 
 
@@ -93,6 +100,12 @@ def _text(name: str, value: Any) -> Text:
     if not (isinstance(value, Mapping) and value.get("zh") and value.get("en")):
         raise _Problem(1, f"{name} with zh and en")
     return Text(value["zh"], value["en"])
+
+
+def _beside(row: Any) -> Beside:
+    if not (isinstance(row, Mapping) and set(row) == {"parameter", "experiment", "params"}):
+        raise _Problem(1, "BESIDE to be a list of tables of parameter, experiment and params")
+    return Beside(**row)
 
 
 def _quantities(name: str, table: Mapping[str, Any]) -> dict[str, Quantity]:

@@ -7,7 +7,7 @@ run with the verdicts on the claims.
 
 from qa_service.model.asking import MOST_SEEDS, OFFERED, Answer, AnswerStatus, Context, Match, Request
 from qa_service.model.evidence import Evidence, Spread, run_id
-from qa_service.model.experiment import Experiment, Limit, Parameter, Quantity, Run, Status
+from qa_service.model.experiment import Beside, Experiment, Limit, Parameter, Quantity, Run, Status
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
 from qa_service.model.values import LANGS, Cell, Lang, Measured, Named, Params, Row, Text, Value
 
@@ -18,6 +18,7 @@ __all__ = [
     "PLACEHOLDER",
     "Answer",
     "AnswerStatus",
+    "Beside",
     "Cell",
     "Claim",
     "Context",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from qa_service.model.values import Measured, Row, Text, Value
+from qa_service.model.values import Measured, Params, Row, Text, Value
 
 _NOTHING = Text("", "")
 
@@ -43,6 +43,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Another experiment that is shown beside this one where `parameter` is compared, with these parameters.
+
+    What both have by the same name, the compared parameter apart, it has from this one.
+    """
+
+    parameter: str
+    experiment: str
+    params: Params
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What a demo file offers, read from its text without running it.
 
@@ -62,6 +74,7 @@ class Experiment:
     chart: Mapping[str, Any]
     source: str
     hash: str
+    beside: tuple[Beside, ...] = ()
 
 
 class Status(StrEnum):

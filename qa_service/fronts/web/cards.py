@@ -105,6 +105,12 @@ def card(
     }
 
 
+def address(experiment: Experiment, params: Params, lang: Lang) -> str:
+    """The experiment's own page with these parameters."""
+    typed = urlencode({name: _typed(value) for name, value in params.items()})
+    return f"/experiments/{experiment.slug}?{typed}&lang={lang}"
+
+
 def control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[str, Any]:
     """One input of the form."""
     low, high = parameter.ge, parameter.le

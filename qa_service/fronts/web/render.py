@@ -15,7 +15,7 @@ from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
 from qa_service.fronts.web import cards, labels, markup, widths
-from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Params, Text
+from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.planning import Plan
 
 _FOLDER = Path(__file__).resolve().parent
@@ -114,8 +114,10 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["answer_html"] = _text(answer, experiments)
             data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
         case Started(run_id, experiment, params, seed, compared):
+            owner, block = _whose(entry, run_id.partition("~")[0], experiment)
+            data["alone"] = owner is None
             card = cards.card(
-                entry, _block(entry, run_id.partition("~")[0], experiment), experiment, lang,
+                owner, block, experiment, lang,
                 params=params, seed=seed, state="running", compared=listed(compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
@@ -124,8 +126,9 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
         case Measuring(_, row):
             data["shown"] = {name: shown(value, lang) for name, value in row.items()}
         case Finished(evidence):
+            owner, block = _whose(entry, evidence.block, evidence.experiment)
             card = cards.card(
-                entry, _block(entry, evidence.block, evidence.experiment), evidence.experiment, lang,
+                owner, block, evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=listed(evidence.compared, lang),
             )  # fmt: skip
@@ -140,7 +143,14 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
         case Done(answer):
             data["answer_html"] = _text(answer, experiments)
             tables = comparisons(answer.evidence, lang)
-            data["comparison_html"] = template("comparison.html", lang, tables=tables) if tables else ""
+            beside = [
+                (
+                    f"{one.experiment.title[lang]} ({listed(one.params, lang)})",
+                    cards.address(one.experiment, one.params, lang),
+                )
+                for one in _beside(answer)
+            ]
+            data["comparison_html"] = template("comparison.html", lang, tables=tables, beside=beside) if tables else ""
     return name, data
 
 
@@ -182,7 +192,15 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
     return replace(entry, answer=Text(zh=text, en=text))
 
 
-def _block(entry: Entry | None, block_id: str, experiment: Experiment) -> EvidenceBlock:
-    if entry is None:
-        return cards.alone(experiment)
-    return next(block for block in entry.evidence if block.id == block_id)
+def _beside(answer: Answer) -> list[Evidence]:
+    """What an experiment of the entry had run beside a comparison."""
+    own = {block.id for block in answer.entry.evidence} if answer.entry else set()
+    return [one for one in answer.evidence if one.block not in own]
+
+
+def _whose(entry: Entry | None, block_id: str, experiment: Experiment) -> tuple[Entry | None, EvidenceBlock]:
+    """The entry and its block of this id; an experiment by itself where the entry has none such."""
+    for block in entry.evidence if entry else ():
+        if block.id == block_id:
+            return entry, block
+    return None, cards.alone(experiment)

@@ -75,12 +75,14 @@ export class Turn {
     }
   }
 
-  #card({ id: block, title, compared }) {
+  /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. */
+  #card({ id: block, title, compared, experiment, alone }) {
     const element = document.createElement("section");
     element.className = "card";
-    element.dataset.block = block;
+    element.dataset.block = alone ? experiment : block;
     this.reply.querySelector(".cards").append(element);
-    const card = new Card(element, this.about, (numbers) => fill(this.reply, numbers), this.say);
+    const about = alone ? { experiment, lang: this.about.lang } : this.about;
+    const card = new Card(element, about, (numbers) => fill(this.reply, numbers), this.say);
     this.cards.set(block, card);
     element.id = `${this.element.id}-${block}`;
     const row = this.reply.querySelector(".strip");
