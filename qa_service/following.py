@@ -1,10 +1,12 @@
 """A question that follows another: what it picks, where it stays, what number it means."""
 
+import re
 from dataclasses import replace
 
-from qa_service.model import Context, Entry, Match, Named, Value
+from qa_service.model import Context, Entry, Lang, Match, Named, Value
 from qa_service.reading import Reading
 
+_A_SENTENCE = 2  # words from which on one can say that it is English
 _A_COUNT = 10  # a whole number from here on is how many, below it how much
 
 
@@ -14,6 +16,13 @@ def chosen(reading: Reading | None, context: Context | None) -> str | None:
         return None
     place = reading.choice if reading.choice > 0 else len(context.candidates)
     return context.candidates[place - 1] if place <= len(context.candidates) else None
+
+
+def language(question: str, context: Context | None) -> Lang | None:
+    """The conversation's, where a reply such as "2", "0.9?" or "bf16" has no language of its own; else None."""
+    if context is None or re.search(r"[\u3400-\u9fff]", question):
+        return None
+    return context.lang if len(re.findall(r"\b[A-Za-z]{2,}\b", question)) < _A_SENTENCE else None
 
 
 def first(entry: Entry, matches: tuple[Match, ...], at_least: float) -> tuple[Match, ...]:

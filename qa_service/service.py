@@ -95,7 +95,8 @@ class Service:
         return self._now()._ask(request)
 
     def _ask(self, request: Request) -> Answer:
-        reading = read(request.question, request.lang) if request.question or not request.entry else None
+        lang = request.lang or following.language(request.question, request.context)
+        reading = read(request.question, lang) if request.question or not request.entry else None
         picked = following.chosen(reading, request.context)
         asked = request.entry or picked
         named = self.library[asked] if asked else None
@@ -126,7 +127,7 @@ class Service:
         return Answer(
             id=str(ULID()),
             status=status,
-            lang=request.lang or (reading.lang if reading else "en"),
+            lang=lang or (reading.lang if reading else "en"),
             question=request.question,
             entry=entry,
             confidence=best.score,

@@ -258,3 +258,15 @@ def test_whatever_is_sent_is_answered_or_declined(service, question, status, lan
     """Other languages in English; what is no question of ours is declined."""
     answer = service.ask(Request(question=question))
     assert (answer.status, answer.lang) == (status, lang)
+
+
+@pytest.mark.parametrize(
+    ("reply", "before", "lang"),
+    [("2", "zh", "zh"), ("0.9?", "zh", "zh"), ("bf16", "zh", "zh"), ("sigmoid?", "zh", "zh"),
+     ("what about addition", "zh", "en"), ("那换成加法呢", "en", "zh"), ("n=200", "en", "en")],
+)  # fmt: skip
+def test_a_reply_without_a_language_is_answered_in_the_conversations(toy_service, reply, before, lang):
+    """A number or a single name is neither Chinese nor English; a sentence is; and who sets a language gets it."""
+    context = Context(entry="counting", params={"steps": 3}, lang=before)
+    assert toy_service.ask(Request(question=reply, context=context)).lang == lang
+    assert toy_service.ask(Request(question=reply, context=context, lang="en")).lang == "en"

@@ -1,13 +1,13 @@
-"""The terminal: ask, run, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
+"""The terminal: ask, chat, run, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, check, evaluate, export, gaps, kb, keys, lists, replay, run
+from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, lists, replay, run
 
 
 def add_commands(parsers: Any) -> None:
     """Adds each command with its options and the function that carries it out."""
-    for command in (ask, run, check, replay, export, evaluate, gaps, kb, keys, lists):
+    for command in (ask, chat, run, check, replay, export, evaluate, gaps, kb, keys, lists):
         command.add_commands(parsers)
 
 

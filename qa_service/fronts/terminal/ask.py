@@ -5,14 +5,15 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qa_service import incoming, wire
 from qa_service.errors import BadField, NumstabError
-from qa_service.events import Answered, Done, Finished
+from qa_service.events import Answered, Done, Event, Finished
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
+from qa_service.model import Answer, AnswerStatus, Context, Evidence, Lang, Request, Status
 from qa_service.service import Service
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
         answer = service.answer(request)
         options.print_json(wire.answer(answer))
         return exit_status(answer)
-    return _show(request, service, explain=arguments.explain)
+    return exit_status(show(request, service, explain=arguments.explain))
 
 
 def exit_status(answer: Answer) -> int:
@@ -73,15 +74,27 @@ def exit_status(answer: Answer) -> int:
     return options.DONE if all(one.run.status is Status.RAN for one in answer.evidence) else options.FAILED
 
 
-def _show(request: Request, service: Service, *, explain: bool) -> int:
-    events = service.stream(request)
+def show(request: Request, service: Service, *, context: Context | None = None, explain: bool = False) -> Answer:
+    """Prints the answer's text at once and its evidence as it is measured. Raises `BadRequest` before anything else.
+
+    An interrupt ends the run under way and is passed on.
+    """
+    context = context or request.context
+    before = context.entry if context else None
+    with closing(service.stream(replace(request, context=context))) as events:
+        return _printed(events, before=before, explain=explain and bool(request.question))
+
+
+def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> Answer:
+    """The text of an entry that was read just `before` is left out: its short answer follows with the numbers."""
     opening = next(events)
     assert isinstance(opening, Answered)
     from qa_service.fronts.terminal.show import Screen
 
     screen = Screen(opening.answer.lang)
-    screen.answer(opening.answer)
-    if explain and request.question:
+    entry = opening.answer.entry
+    screen.answer(opening.answer, known=entry is not None and entry.id == before)
+    if explain:
         _explain(opening.answer, screen)
     sys.stdout.flush()  # the text is there before torch is
     finished: list[Evidence] = []
@@ -93,7 +106,7 @@ def _show(request: Request, service: Service, *, explain: bool) -> int:
                 screen.evidence(event.evidence)
             if isinstance(event, Done):
                 screen.closing(event.answer)
-    return exit_status(replace(opening.answer, evidence=tuple(finished)))
+    return replace(opening.answer, evidence=tuple(finished))
 
 
 def _explain(answer: Answer, screen: "Screen") -> None:

@@ -54,8 +54,11 @@ class Screen:
         """One plain line."""
         self._out.print(line, markup=False)
 
-    def answer(self, answer: Answer) -> None:
-        """The text, at once: who answers, the lecture's words, our answer with its numbers still open."""
+    def answer(self, answer: Answer, *, known: bool = False) -> None:
+        """The text, at once: who answers, the lecture's words, our answer with its numbers still open.
+
+        What the reader has read a moment ago (`known`) is not told again.
+        """
         if answer.entry is None:
             self._out.print(Markdown(prose.text(answer)))
             return
@@ -63,14 +66,15 @@ class Screen:
             f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
         )
         self._out.print(Styled(title, style="bold cyan"))
-        if answer.entry.lecture:
+        if answer.entry.lecture and not known:
             said = answer.entry.lecture
             lines = [f"{self.words['lecture']}: {said.answer[self.lang]}"]
             lines += [f"{self.words['netizens']}: {said.netizens[self.lang]}"] if said.netizens else []
             self._out.print(Panel(Styled("\n".join(lines)), border_style="dim"))
         for note in answer.notes:
             self._out.print(f"! {note[self.lang]}", style="yellow", markup=False)
-        self._out.print(_markdown(prose.text(answer)))
+        if not known:
+            self._out.print(_markdown(prose.text(answer)))
 
     def evidence(self, evidence: Evidence) -> None:
         """One finished experiment: its parameters, metrics, claims and plot."""
