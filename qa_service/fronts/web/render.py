@@ -14,7 +14,7 @@ from qa_service import chart, prose, wire
 from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
-from qa_service.fronts.web import cards, labels, markup, widths
+from qa_service.fronts.web import cards, labels, markup, remembered
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.planning import Plan
 
@@ -132,7 +132,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["html"] = template("card.html", lang, card=card)
             data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                widths.remember(entry.id, data["shown"])
+                remembered.remember(entry.id, data["shown"])
             for metric, value in evidence.run.measured.items():
                 data["metrics"][metric] |= {
                     "title": evidence.experiment.metrics[metric].title[lang], "shown": shown(value, lang)
@@ -175,7 +175,7 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
 
     def mark(found: re.Match[str]) -> str:
         measured = found[2] in metrics.get(found[1], ())
-        kind = f"measured{widths.of(entry.id, f'{found[1]}.{found[2]}')}" if measured else "given"
+        kind = f"measured{remembered.of(entry.id, f'{found[1]}.{found[2]}')}" if measured else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])
