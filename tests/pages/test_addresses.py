@@ -43,6 +43,16 @@ def test_an_unknown_entry_is_a_page_in_the_readers_language(client: httpx.Client
     assert "<b>" not in page.text
 
 
+def test_a_reader_gets_a_page_where_there_is_nothing(client: httpx.Client) -> None:
+    """In his language, with a way on; a program gets a problem."""
+    for path in ("/nope", "/entries/multiply-vs-add/nope", "/api/v1/nope"):
+        page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8", "Accept-Language": "en"})
+        assert page.status_code == 404
+        assert '<html lang="en">' in page.text
+        assert "There is nothing at this address" in page.text
+        assert client.get(path).json()["code"] == "not_found"
+
+
 def test_pages_allow_nothing_from_elsewhere(client: httpx.Client) -> None:
     """The policy forbids inline scripts; no page has one, and no asset names another origin."""
     policy = client.get("/").headers["content-security-policy"]

@@ -1,5 +1,6 @@
 """The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
 from qa_service import incoming
-from qa_service.errors import BadRequest
+from qa_service.errors import BadRequest, NumstabError
 from qa_service.events import Answered
 from qa_service.fronts.web import assets, lost, plain, render
 from qa_service.fronts.web.labels import EXAMPLES
@@ -26,6 +27,15 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "Accept-Language",
 }
+
+
+def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
+    """The page that a browser gets at an address where there is nothing."""
+
+    def page(http: Request, error: NumstabError) -> Response:
+        return HTMLResponse(lost.page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS)
+
+    return page
 
 
 def routes(service: Service, cache: Path) -> APIRouter:
