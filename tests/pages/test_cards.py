@@ -39,7 +39,7 @@ def test_inf_and_nan_can_be_typed_and_are_shown_as_words(visit: Callable[..., Pa
     expect(card.locator("[name=x]")).to_have_value("nan")
     card.locator("[name=x]").fill("-inf")
     card.locator("[name=x]").press("Enter")
-    expect(card.locator(".metrics .inf").first).to_have_text(re.compile("-?inf"))
+    expect(card.locator(".panel .inf").first).to_have_text(re.compile("-?inf"))
 
 
 def test_the_die_rolls_another_seed(visit: Callable[..., Page]) -> None:

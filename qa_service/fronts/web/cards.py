@@ -84,7 +84,7 @@ def card(
         "compared": compared,
         "state": evidence.run.status.value if evidence else state,
         "note": evidence.run.note[lang] if evidence else "",
-        "wide": "column" in experiment.chart.get("encoding", {}),
+        "squares": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
             control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()
