@@ -89,6 +89,8 @@ def test_the_stream_carries_html_beside_what_the_api_sends(client: httpx.Client)
     assert names[0] == "answer"
     assert names[-1] == "done"
     assert text.count('"answer_html"') == 2
+    running = client.post("/page/run", json={"experiment": "loss_surface", "lang": "zh"}).text
+    assert '"words":{"plain":"普通网络"' in running
     refused = client.post("/page/ask", json={"question": "", "lang": "zh"})
     assert refused.status_code == 422
     assert refused.headers["content-type"] == "application/problem+json"

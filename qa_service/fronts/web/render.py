@@ -121,6 +121,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["html"] = template("card.html", lang, card=card)
             data["chart"] = chart.complete(experiment, (), lang)
             data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
+            data["words"] = {word: text[lang] for word, text in experiment.words.items()}
         case Measuring(_, row):
             data["shown"] = {name: shown(value, lang) for name, value in row.items()}
         case Finished(evidence):

@@ -47,7 +47,7 @@ export class Card {
     if (count) count.textContent = ` · ${at}`;
     this.#tell(at);
     const ticker = this.element.querySelector(".ticker");
-    if (ticker) ticker.textContent = Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${value}`).join(" · ");
+    if (ticker) ticker.textContent = " · " + Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${this.named?.[value] ?? value}`).join(" · ");
     const place = this.element.querySelector(".chart");
     if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
     this.drawnAt = performance.now();
@@ -130,7 +130,7 @@ export class Card {
   }
 
   #begin(data) {
-    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns });
+    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns, named: data.words });
     this.#tell(words.running);
   }
 
@@ -160,7 +160,7 @@ export class Card {
     if (busy && !this.before) {
       this.before = { state, now: state.cloneNode() };
       this.before.now.className = "state running";
-      this.before.now.innerHTML = "<span></span><span class=count></span>";
+      this.before.now.innerHTML = "<span></span><span class=count></span><span class=ticker aria-hidden=true></span>";
       this.before.now.firstChild.textContent = words.running;
       state.replaceWith(this.before.now);
     } else if (!busy && this.before) {

@@ -94,10 +94,10 @@ function sized(spec, place) {
 function squares(spec, room, rem) {
   const { column, ...encoding } = spec.encoding;
   const count = new Set(spec.data.values.map((row) => row[column.field])).size || 1;
-  const side = Math.min(26 * rem, (room - 4 * rem) / count - 1.5 * rem);
+  const inside = room - 6.1 * rem; // beside an axis with its labels
+  const side = Math.min(26 * rem, inside / count - 1.5 * rem);
   if (side >= 11 * rem) return { ...spec, width: side, height: side };
-  const alone = room - 4 * rem;
-  return { ...spec, width: alone, height: alone, encoding: { ...encoding, row: { ...column, header: { ...column.header, title: null, labelOrient: "top", labelAngle: 0 } } } };
+  return { ...spec, width: inside, height: inside, encoding: { ...encoding, row: { ...column, header: { ...column.header, title: null, labelOrient: "top", labelAngle: 0 } } } };
 }
 
 /** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰; as many ticks as have room. */
