@@ -121,6 +121,8 @@ def test_a_playground_refuses_what_its_experiment_does_not_take(client: httpx.Cl
         assert page.status_code == status, path
         assert "text/html" in page.headers["content-type"]
     assert client.get("/experiments/pow_vs_sum?n=7&x=inf&seed=3").status_code == 200
+    for seeds, status in (("20", 200), ("0", 422), ("many", 422), ("9999", 422)):
+        assert client.get(f"/e/multiply-vs-add?compare=dtype&seeds={seeds}").status_code == status
     for wrong in ({}, {"experiment": "nope"}, {"experiment": "pow_vs_sum", "params": {"n": 0}}, [1]):
         assert client.post("/page/run", json=wrong).status_code in (404, 422)
 

@@ -52,6 +52,22 @@ def test_the_die_rolls_another_seed(visit: Callable[..., Page]) -> None:
     assert card.locator("[name=seed]").input_value() == card.locator("dl.receipt dd").first.text_content()
 
 
+def test_a_comparison_and_many_seeds_are_links(visit: Callable[..., Page]) -> None:
+    """Whoever opens the address sees the same table, and the same share of seeds."""
+    page = visit("/e/multiply-vs-add?block=powers&n=60&lang=en", viewport={"width": 375, "height": 800})
+    page.locator(".compare").select_option("dtype")
+    for _ in range(2):
+        expect(page.locator(".comparison thead")).to_contain_text("dtype=float64")
+        expect(page).to_have_url(re.compile("compare=dtype"))
+        page.reload()
+    page.locator(".compare").select_option("")
+    page.locator(".many").click()
+    for _ in range(2):
+        expect(page.locator(".claims")).to_contain_text("of 20 seeds")
+        expect(page).to_have_url(re.compile("seeds=20"))
+        page.reload()
+
+
 def test_a_refused_parameter_is_marked_and_explained(visit: Callable[..., Page]) -> None:
     """The card keeps what it showed; the service's sentence stands beside the input it is about."""
     page = visit("/?lang=zh", expected="422")

@@ -61,9 +61,17 @@ def bad_language(here: str) -> str:
 
 
 def entry(
-    one: Entry, related: list[Entry], experiments: Experiments, lang: Lang, plans: Sequence[Plan] = (), seed: int = 0
+    one: Entry,
+    related: list[Entry],
+    experiments: Experiments,
+    lang: Lang,
+    plans: Sequence[Plan] = (),
+    seed: int = 0,
+    compare: str = "",
 ) -> dict[str, Any]:
-    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once."""
+    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once, and beside
+    each the other values of the parameter `compare`.
+    """
     params = {plan.block.id: plan.params for plan in plans}
     return {
         "runs_at_once": bool(plans),
@@ -83,6 +91,7 @@ def entry(
                     params=params.get(block.id),
                     seed=seed,
                     state="running" if plans else "idle",
+                    compare=compare,
                 ),
                 experiments[block.experiment],
                 Markup(markup.highlighted(experiments[block.experiment].source)),  # noqa: S704

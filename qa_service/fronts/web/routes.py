@@ -79,7 +79,8 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang))
+        shown = render.entry(one, related, service.lab.experiments, lang)
+        return page(http, "entry.html", lang=lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
@@ -88,14 +89,14 @@ def routes(service: Service, cache: Path) -> APIRouter:
         if lang is None:
             return refused(http)
         try:
-            one, plans = service.planned(incoming.read_query(entry_id, {**http.query_params, "lang": lang}))
+            query, compare, seeds = incoming.read_beside(http.query_params)
+            one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        return page(
-            http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang, plans, seed)
-        )
+        shown = render.entry(one, related, service.lab.experiments, lang, plans, seed, compare)
+        return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
 
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:

@@ -65,6 +65,7 @@ export class Card {
     this.element.classList.remove("busy");
     put(this.element, data.html);
     forget();
+    this.#link();
     const place = this.element.querySelector(".chart");
     if (reserved) place.style.minHeight = `${reserved}px`;
     this.data = data;
@@ -86,6 +87,7 @@ export class Card {
     const running = (this.running = new AbortController());
     const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
     const { params, seed, compare } = controls.read(this.form);
+    this.beside = { ...(compare.length && { compare }), ...more };
     const whole = this.about.entry ? { question: "", compare, blocks: [block], ...more } : {};
     const request = { ...this.about, params, seed, ...whole };
     let table = "";
@@ -127,6 +129,14 @@ export class Card {
     if (!state) return;
     state.textContent = words.stopped;
     this.element.dispatchEvent(new CustomEvent("stopped", { detail: words.stopped }));
+  }
+
+  /** The link to these parameters holds what ran beside them. */
+  #link() {
+    const link = this.element.querySelector(".take-away a");
+    const search = new URLSearchParams(link.search);
+    for (const [name, value] of Object.entries(this.beside ?? {})) search.set(name, value);
+    link.search = search;
   }
 
   #begin(data) {
