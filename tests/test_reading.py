@@ -198,6 +198,10 @@ def test_fractions_are_read_back(above, below, n):
         ("100 个 1.5（或 0.5）连乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
         ("1.5 或 0.5，连乘 100 次", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
         ("100 factors of either 1.5 or of 0.5", {"n": 100, "x": (1.5, 0.5)}),
+        (
+            "What do 0.99 and 1.01 become when multiplied 1000 times?",
+            {"n": 1000, "x": (0.99, 1.01), "op": "multiply"},
+        ),
         ("学习率 0.1、0.01、0.001 哪个好", {"lr": (0.1, 0.01, 0.001)}),
         ("a learning rate of 0.1 or 0.01", {"lr": (0.1, 0.01)}),
         ("an MLP of 20 or 50 layers", {"layers": (20, 50)}),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 _LIKELY = "0.0000×10⁻⁰⁰"
 """What most numbers are no wider than."""
+_COUNTED, _COUNT = frozenset({"step", "epoch", "unit", "bit", "terms", "layer", "sample"}), "0000"
 _last: dict[tuple[str, str], str] = {}
 
 
@@ -13,6 +14,6 @@ def remember(entry_id: str, numbers: Mapping[str, str]) -> None:
         _last[entry_id, name] = words
 
 
-def of(entry_id: str, name: str) -> str:
-    """The number in words; a wide one if it was not measured since the service started."""
-    return _last.get((entry_id, name), _LIKELY)
+def of(entry_id: str, name: str, unit: str) -> str:
+    """The number in words; one as wide as may be if it was not measured since the service started."""
+    return _last.get((entry_id, name), _COUNT if unit in _COUNTED else _LIKELY)

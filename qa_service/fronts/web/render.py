@@ -184,8 +184,9 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
-        measured = found[2] in metrics.get(found[1], ())
-        kind = f"measured{remembered.of(entry.id, f'{found[1]}.{found[2]}')}" if measured else "given"
+        metric = metrics.get(found[1], {}).get(found[2])
+        like = remembered.of(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
+        kind = f"measured{like}" if metric else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])

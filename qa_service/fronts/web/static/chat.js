@@ -1,5 +1,6 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
 import "./feedback.js";
+import { release } from "./fill.js";
 import { keep } from "./past.js";
 import { Turn } from "./turn.js";
 
@@ -35,6 +36,7 @@ function ask(shown, request, address) {
   turn.element.addEventListener("retry", () => answer(turn));
   turn.element.querySelector(".edit").addEventListener("click", () => edit(turn.question));
   turn.element.scrollIntoView({ block: "start" });
+  release(turns);
   if (document.activeElement.matches("button")) turn.element.querySelector(".asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
   answer(turn);
 }
