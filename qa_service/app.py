@@ -79,6 +79,8 @@ def create_app(
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
+        if hasattr(front, "nowhere"):
+            app.state.nowhere = front.nowhere(service)
     return app
 
 

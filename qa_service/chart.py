@@ -140,14 +140,15 @@ def _marks(spec: Mapping[str, Any], special: list[dict[str, Cell]], series: str 
         if not values:
             continue
         top = edge == "top"
-        encoding = {"x": x, "y": {"value": 6 if top else 234}} | color
+        encoding = {"x": x, "y": {"value": 0 if top else "height"}} | color
+        inwards = 1 if top else -1
         shape = {"field": "word", "type": "nominal", "legend": None,
                  "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())}}  # fmt: skip
         layers += [
-            {"data": {"values": values}, "mark": {"type": "point", "size": 40, "filled": True},
+            {"data": {"values": values}, "mark": {"type": "point", "size": 40, "filled": True, "yOffset": 6 * inwards},
              "encoding": encoding | {"shape": shape}},
             {"data": {"values": [mark for mark in values if mark["label"]]},
-             "mark": {"type": "text", "dy": 12 if top else -12, "align": "left", "fontWeight": "bold"},
+             "mark": {"type": "text", "dy": 18 * inwards, "align": "left", "fontWeight": "bold"},
              "encoding": encoding | {"text": {"field": "label"}}},
         ]  # fmt: skip
     return layers

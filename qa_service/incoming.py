@@ -46,6 +46,13 @@ def read_query(entry: str, query: Mapping[str, str]) -> Request:
     })  # fmt: skip
 
 
+def read_beside(query: Mapping[str, str]) -> tuple[dict[str, str], str, int]:
+    """The query of a link without what it runs beside: the parameter to compare, and the number of seeds."""
+    rest = dict(query)
+    compare, seeds = rest.pop("compare", ""), rest.pop("seeds", "1")
+    return rest, compare, read_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
+
+
 def read_run(body: Any) -> tuple[str, dict[str, Any], int, Lang | None]:
     """What a run of one experiment asks for: its slug, parameters, seed and language."""
     if not isinstance(body, dict) or not isinstance(body.get("experiment"), str):

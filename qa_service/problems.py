@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _SAYS = {
-    404: ("not_found", "没有这个地址", "there is nothing at this address"),
+    404: ("not_found", "没有这个地址。", "There is nothing at this address."),
     405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
 }
 
@@ -49,7 +49,11 @@ def handle_errors(app: "FastAPI") -> None:
 
     async def frameworks(http: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
-        return respond(http, HttpProblem(error.status_code), error.headers)
+        refusal = HttpProblem(error.status_code)
+        page = getattr(http.app.state, "nowhere", None)
+        if page is not None and error.status_code == 404 and "text/html" in http.headers.get("accept", ""):
+            return page(http, refusal)
+        return respond(http, refusal, error.headers)
 
     async def unreadable(http: Request, _error: Exception) -> Any:
         return respond(http, HttpProblem(422))

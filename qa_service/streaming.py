@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from qa_service.correlation import TICKET
@@ -210,13 +211,16 @@ def dumped(data: Any) -> str:
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     """The body as JSON; raises `BadText` or `BadField`. Remembers its `lang`, so that errors come in it."""
     data = b""
-    async for chunk in http.stream():
-        data += chunk
-        if len(data) > LARGEST_BODY:
-            most = LARGEST_BODY
-            raise BodyTooLarge(
-                zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
-            )
+    try:
+        async for chunk in http.stream():
+            data += chunk
+            if len(data) > LARGEST_BODY:
+                most = LARGEST_BODY
+                raise BodyTooLarge(
+                    zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
+                )
+    except ClientDisconnect:
+        raise ReaderGone from None
     if not data and empty is not None:
         return empty
     try:

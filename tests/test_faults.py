@@ -5,6 +5,7 @@ import signal
 import socket
 import sqlite3
 import statistics
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,27 @@ def test_a_reader_who_leaves_in_mid_stream_takes_the_run_with_him(server):
 def test_a_reader_who_does_not_wait_for_a_whole_answer_takes_the_run_with_him(server):
     """The same where nothing is streamed."""
     assert _until_the_child_is_dead(server, "/runs") < 2.0
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+@pytest.mark.parametrize(
+    ("route", "sent", "heard"), [("/runs/stream", 4, ""), ("/runs/stream", None, "event: row"), ("/runs", None, "")]
+)
+def test_a_reader_who_leaves_is_no_error(server, route, sent, heard, abruptly):
+    """In the middle of his question, of what he is told, of his waiting: the log has a line, and no failure."""
+    before = server.log.read_text().count("message=request")
+    body = b'{"seed": %d, "params": {"steps": 1000}}' % time.monotonic_ns()
+    head = f"POST /api/v1/experiments/sleeps{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
+        reader.sendall(head.encode() + body[:sent])
+        while heard.encode() not in reader.recv(65536) if heard else False:
+            pass
+        if abruptly:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    _until(lambda: server.log.read_text().count("message=request") > before)
+    said = server.log.read_text()
+    assert "unforeseen" not in said
+    assert "Traceback" not in said
 
 
 def _until_the_child_is_dead(server: Server, route: str) -> float:

@@ -48,6 +48,8 @@ from qa_service.reading import LONGEST, matched, read
         ("He or Xavier for tanh", {"init": ("kaiming", "xavier"), "act": "tanh"}),
         ("normal_(0, 0.02) init with batch=1", {"std": 0.02, "batch": 1}),
         ("clip 1.0 还是爆", {"clip": 1.0}),
+        ("what does 0.99 become when multiplied 1000 times", {"n": 1000, "x": 0.99, "op": "multiply"}),
+        ("the gradient shrinks over 50 layers", {"layers": 50}),
     ],
 )
 def test_parameters_by_their_shared_names(question, params):
@@ -180,13 +182,39 @@ def test_fractions_are_read_back(above, below, n):
         ("0.9 和 1.1 连乘 100 次有什么不同", {"x": (0.9, 1.1), "n": 100, "op": "multiply"}),
         ("multiply 0.9, 1 or 1.1 100 times", {"x": (0.9, 1.0, 1.1), "n": 100, "op": "multiply"}),
         ("100 个 1.5 和 200 个 0.9 连乘", {"n": (100, 200), "x": (1.5, 0.9), "op": "multiply"}),
+        ("100 个 1.5 或 0.5 连乘会怎样", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("100 个 1.5、0.5 连乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("100 个 1.5 或者 0.5 相加", {"n": 100, "x": (1.5, 0.5), "op": "add"}),
+        ("一百个一点五或零点五连乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("100 个 1.5、1 和 0.5 连乘", {"n": 100, "x": (1.5, 1.0, 0.5), "op": "multiply"}),
+        ("100 或 200 个 1.5 连乘", {"n": (100, 200), "x": 1.5, "op": "multiply"}),
+        ("1.5 和 0.5 分别连乘 100 次", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("1.5 和 0.5 各 100 个相乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("the product of 100 factors of 1.5 or 0.5", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("multiply 100 1.5s or 0.5s", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("1.5 vs 0.5, each multiplied 100 times", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("the 100th power of 1.5 and 0.5", {"n": 100, "x": (1.5, 0.5)}),
+        ("100个1.5或0.5连乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("100 个 1.5（或 0.5）连乘", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("1.5 或 0.5，连乘 100 次", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("100 factors of either 1.5 or of 0.5", {"n": 100, "x": (1.5, 0.5)}),
+        (
+            "What do 0.99 and 1.01 become when multiplied 1000 times?",
+            {"n": 1000, "x": (0.99, 1.01), "op": "multiply"},
+        ),
+        ("学习率 0.1、0.01、0.001 哪个好", {"lr": (0.1, 0.01, 0.001)}),
+        ("a learning rate of 0.1 or 0.01", {"lr": (0.1, 0.01)}),
+        ("an MLP of 20 or 50 layers", {"layers": (20, 50)}),
+        ("lr 0.1 and 50 layers", {"lr": 0.1, "layers": 50}),
+        ("学习率 0.1 和 50 层", {"lr": 0.1, "layers": 50}),
+        ("100 factors of 1.5 or 200 factors of 0.5", {"n": (100, 200), "x": (1.5, 0.5)}),
         ("compare 50 layers and 100 layers", {"layers": (50, 100)}),
         ("fit x^2 between 0 and 1", {"lo": 0.0, "hi": 1.0, "target": "x^2"}),
         ("epoch 3/10 loss 0.5", {}),
     ],
 )
 def test_several_values_are_a_comparison(question, params):
-    """In the order of the question; an interval and a counter are none."""
+    """In the order of the question; an interval, a counter and numbers that each have a word of their own are none."""
     assert read(question).params == params
 
 

@@ -8,13 +8,14 @@ from qa_service.model import Named, Value
 from qa_service.reading.numerals import digits
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # one way only to read each: two make a list of n take 2^n
-_COUNT = r"(\d{1,6})(?![\d.]*\d|e-)"
+_COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"
 _IS = r"\s*(?:=|:|of|is|was|at|to|为|是|设为|设成|取|等于)?\s*"
 _DO = (
     r"(?:multiply|multiplying|multiplied|add|adding|sum|summing|accumulate|accumulating"
     r"|乘以?|加上?|连乘|连加|累乘|累加|相乘|相加|求和)"
 )
 _TIMES = r"(?:次|遍|回|times)"
+_IS_DONE = r"(?:(?:is|are|each|becomes?|gets?|when|if|being)\s*)*"
 _GROWS = r"(?:scal|multipl|amplif|grow|shrink|stretch|放大|缩小|乘|扩大)[a-z]*"
 _DEEP = r"\s*(?:个)?\s*(?:-|\s)?(?:hidden\s*)?(?:layers?|层|steps?|步)"
 _UNITS = r"(?:hidden (?:units?|neurons?|nodes?)|neurons?|隐藏单元|隐单元|隐藏神经元|神经元)"
@@ -33,14 +34,20 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (rf"{_NUMBER}\s*(?:\^|\*\*)\s*{_COUNT}", ("x", "n")),
     (rf"{_NUMBER}\s*的\s*{_COUNT}\s*次[方幂]", ("x", "n")),
     (rf"{_NUMBER}\s*(?:raised\s*)?to the (?:power(?: of)?\s*{_COUNT}|{_COUNT}(?:th|st|nd|rd))", ("x", "n", "n")),
+    (rf"{_COUNT}(?:th|st|nd|rd) power of\s*{_NUMBER}", ("n", "x")),
+    (rf"{_COUNT}\s+{_NUMBER}'?s(?![a-z])", ("n", "x")),
     (
-        rf"{_NUMBER}\s*(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?",
+        rf"{_NUMBER}\s*,?\s*(?:(?:各自?|分别|都)\s*)?(?:连乘|连加|累乘|累加|自乘|自加|相乘|相加|乘|加|一直乘|一直加)\D{{0,6}}{_COUNT}\s*{_TIMES}?",
         ("x", "n"),
     ),
-    (rf"{_NUMBER}\s*(?:is\s*)?(?:multiplied|added|summed)\D{{1,16}}?{_COUNT}\s*{_TIMES}", ("x", "n")),
+    (
+        rf"{_NUMBER}\s*,?\s*{_IS_DONE}(?:multiplied|added|summed)\D{{1,16}}?{_COUNT}\s*{_TIMES}",
+        ("x", "n"),
+    ),
     (rf"{_DO}\s*(?:up\s*)?{_NUMBER}\s*(?:by itself|to itself|together)?\D{{1,12}}?{_COUNT}\s*{_TIMES}", ("x", "n")),
     (rf"{_DO}\s*(?:up\s*|together\s*)?{_COUNT}\s*(?:of|个)?\s*(?:times\s*)?{_NUMBER}'?s?", ("n", "x")),
     (rf"{_NUMBER}\s*,?\s*{_COUNT}\s*{_TIMES}", ("x", "n")),
+    (rf"{_NUMBER}\s*,?\s*各\s*{_COUNT}\s*(?:个|次|遍)", ("x", "n")),
     (rf"{_COUNT}\s*{_TIMES}\s*{_NUMBER}", ("n", "x")),
     (rf"{_GROWS}\D{{0,30}}?{_NUMBER}.{{0,30}}?{_COUNT}{_DEEP}", ("x", "n")),
     (rf"{_COUNT}{_DEEP}.{{0,40}}?{_GROWS}\D{{0,20}}?{_NUMBER}", ("n", "x")),
@@ -76,10 +83,24 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 # "0.9 和 1.1", "0.5, 1 or 2": values to compare; an interval is none.
-_AND = r"(?:和|与|跟|还是|、|,?\s*(?:and|or|vs\.?|versus)(?![a-z]))"
-_LIST = (
-    rf"(?<![\w.\[(^-])(?<!between )(?<!from )(?<!of )(?<!在 )(?<!在)(?<!个)(?<!个 ){_NUMBER}"
-    rf"(?:\s*(?:,|{_AND})\s*{_NUMBER})*\s*{_AND}\s*{_NUMBER}(?![a-z\d.^])(?!\s*(?:之间|[\])]))"
+_AND = (
+    r"(?:或者?|或是|和|与|跟|以及|还是|对比|、|&"
+    r"|,?\s*(?:and|or|vs\.?|versus|against|compared (?:with|to))(?: of)?(?![a-z]))"
+)
+_LIST = re.compile(
+    rf"(?<![a-z\d_.\[(^-])(?<!between )(?<!from )(?<!在 )(?<!在)(?P<first>{_NUMBER}(?:'?s(?![a-z]))?)"
+    rf"(?:\s*(?:,|{_AND})\s*{_NUMBER}(?:'?s(?![a-z]))?)*\s*{_AND}\s*{_NUMBER}(?:'?s(?![a-z]))?"
+    r"(?![a-z\d.^])(?!\s*(?:之间|[\])]))"
+)
+# In "100 个 1.5 和 200 个 0.9" or "lr 0.1 and 50 layers" each number has a word of its own: that is no list.
+_WORD_BEFORE = re.compile(
+    r"(?:个|=|:|(?:factors|copies|terms|numbers|multiples) of"
+    r"|(?:lr|rate|std|mean|variance|size|norm|bias)(?: of| is| at)?"
+    r"|率|标准差|均值|方差|大小|偏置)\s*(?:为|是|取|等于)?\s*$"
+)
+_WORD_AFTER = re.compile(
+    r"[\s-]*(?:个|次|遍|层|步|轮|类"
+    r"|(?:factors|copies|terms|numbers|multiples|times|layers?|steps?|epochs?|class(?:es)?|units?|neurons?)(?![a-z]))"
 )
 _INTERVAL = frozenset({"lo", "hi"})
 
@@ -158,10 +179,15 @@ def _first_of_lists(text: str) -> tuple[str, dict[float, list[str]]]:
 
     def first(found: re.Match[str]) -> str:
         words = re.findall(_NUMBER, found[0])
+        if _WORD_AFTER.match(text, found.end()):
+            before = text[max(0, found.start() - 24) : found.start()]
+            if _WORD_BEFORE.search(before) or not all(word.isdigit() for word in words):
+                return found[0]
         lists[float(words[0])] = words
-        return str(words[0])
+        return found["first"]
 
-    return re.sub(_LIST, first, text), lists
+    text = re.sub(rf"\(\s*({_AND}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])", r" \1 ", text)
+    return _LIST.sub(first, text), lists
 
 
 def bare_number(text: str) -> float | None:

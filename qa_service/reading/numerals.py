@@ -3,7 +3,10 @@
 import re
 
 _CHINESE = r"[零〇一二两三四五六七八九十百千万亿\d][零〇一二两三四五六七八九十百千万亿点.\d]*"
-_COUNTED = r"(?=\s*(?:个|次|层|步|遍|倍|轮|项|位|类|维|片|段|回|$|的|连|相|累|乘|加|隐))"
+_COUNTED = (
+    r"(?=\s*(?:个|次|层|步|遍|倍|轮|项|位|类|维|片|段|回|$|的|连|相|累|乘|加|隐"
+    r"|(?:或者?|或是|和|与|跟|以及|还是|、)\s*[零〇一二两三四五六七八九十\d]))"
+)
 _SPELLED = re.compile(
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
     r"|eighty|ninety|hundred|thousand|million)\b"

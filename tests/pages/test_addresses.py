@@ -43,6 +43,16 @@ def test_an_unknown_entry_is_a_page_in_the_readers_language(client: httpx.Client
     assert "<b>" not in page.text
 
 
+def test_a_reader_gets_a_page_where_there_is_nothing(client: httpx.Client) -> None:
+    """In his language, with a way on; a program gets a problem."""
+    for path in ("/nope", "/entries/multiply-vs-add/nope", "/api/v1/nope"):
+        page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8", "Accept-Language": "en"})
+        assert page.status_code == 404
+        assert '<html lang="en">' in page.text
+        assert "There is nothing at this address" in page.text
+        assert client.get(path).json()["code"] == "not_found"
+
+
 def test_pages_allow_nothing_from_elsewhere(client: httpx.Client) -> None:
     """The policy forbids inline scripts; no page has one, and no asset names another origin."""
     policy = client.get("/").headers["content-security-policy"]
@@ -79,6 +89,8 @@ def test_the_stream_carries_html_beside_what_the_api_sends(client: httpx.Client)
     assert names[0] == "answer"
     assert names[-1] == "done"
     assert text.count('"answer_html"') == 2
+    running = client.post("/page/run", json={"experiment": "loss_surface", "lang": "zh"}).text
+    assert '"words":{"plain":"普通网络"' in running
     refused = client.post("/page/ask", json={"question": "", "lang": "zh"})
     assert refused.status_code == 422
     assert refused.headers["content-type"] == "application/problem+json"
@@ -109,6 +121,8 @@ def test_a_playground_refuses_what_its_experiment_does_not_take(client: httpx.Cl
         assert page.status_code == status, path
         assert "text/html" in page.headers["content-type"]
     assert client.get("/experiments/pow_vs_sum?n=7&x=inf&seed=3").status_code == 200
+    for seeds, status in (("20", 200), ("0", 422), ("many", 422), ("9999", 422)):
+        assert client.get(f"/e/multiply-vs-add?compare=dtype&seeds={seeds}").status_code == status
     for wrong in ({}, {"experiment": "nope"}, {"experiment": "pow_vs_sum", "params": {"n": 0}}, [1]):
         assert client.post("/page/run", json=wrong).status_code in (404, 422)
 

@@ -39,7 +39,7 @@ def test_inf_and_nan_can_be_typed_and_are_shown_as_words(visit: Callable[..., Pa
     expect(card.locator("[name=x]")).to_have_value("nan")
     card.locator("[name=x]").fill("-inf")
     card.locator("[name=x]").press("Enter")
-    expect(card.locator(".metrics .inf").first).to_have_text(re.compile("-?inf"))
+    expect(card.locator(".panel .inf").first).to_have_text(re.compile("-?inf"))
 
 
 def test_the_die_rolls_another_seed(visit: Callable[..., Page]) -> None:
@@ -50,6 +50,22 @@ def test_the_die_rolls_another_seed(visit: Callable[..., Page]) -> None:
     card.locator(".die").click()
     expect(card.locator("dl.receipt dd").first).not_to_have_text(str(before))
     assert card.locator("[name=seed]").input_value() == card.locator("dl.receipt dd").first.text_content()
+
+
+def test_a_comparison_and_many_seeds_are_links(visit: Callable[..., Page]) -> None:
+    """Whoever opens the address sees the same table, and the same share of seeds."""
+    page = visit("/e/multiply-vs-add?block=powers&n=60&lang=en", viewport={"width": 375, "height": 800})
+    page.locator(".compare").select_option("dtype")
+    for _ in range(2):
+        expect(page.locator(".comparison thead")).to_contain_text("dtype=float64")
+        expect(page).to_have_url(re.compile("compare=dtype"))
+        page.reload()
+    page.locator(".compare").select_option("")
+    page.locator(".many").click()
+    for _ in range(2):
+        expect(page.locator(".claims")).to_contain_text("of 20 seeds")
+        expect(page).to_have_url(re.compile("seeds=20"))
+        page.reload()
 
 
 def test_a_refused_parameter_is_marked_and_explained(visit: Callable[..., Page]) -> None:

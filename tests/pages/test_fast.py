@@ -31,6 +31,17 @@ def test_little_is_loaded_and_nothing_moves(visit: Callable[..., Page], lang: La
     assert page.evaluate("window.moved") < MOST_SHIFT
 
 
+def test_the_first_long_answer_stays_where_it_is(visit: Callable[..., Page]) -> None:
+    """Even of an entry whose numbers nobody has seen since the service started."""
+    page = visit("/robots.txt", viewport=SIZES["telephone"])
+    page.add_init_script(WATCH)
+    page.goto("/?lang=zh&entry=best-init")
+    page.locator(".reply .prose").wait_for()
+    complete(page)
+    assert page.locator(".prose .measured").count() > 10
+    assert page.evaluate("window.moved") < 0.02
+
+
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=zh", "/e/multiply-vs-add?lang=en&n=60"])
 def test_a_page_that_measures_at_once_keeps_the_place(visit: Callable[..., Page], path: str) -> None:
     page = visit("/robots.txt", viewport=SIZES["telephone"])

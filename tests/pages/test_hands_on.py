@@ -22,16 +22,16 @@ def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page]) -> None:
     assert 300 < int(slider.input_value()) < 450
     slider.fill("1000")
     expect(card.locator("[name=n]")).to_have_value("10000")
-    expect(card.locator(".metrics .inf").first).to_have_text("inf")
+    expect(card.locator(".panel .inf").first).to_have_text("inf")
     slider.fill("500")
     expect(card.locator("[name=n]")).to_have_value("100")
-    expect(card.locator(".metrics td").first).to_have_text("4.0656×10¹⁷")
+    expect(card.locator(".panel dd").first).to_have_text("4.0656×10¹⁷")
 
 
 def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page]) -> None:
     """Parameters and seed stand in it, and a reload gives the same numbers to the last digit."""
     page = visit("/experiments/init_gain?lang=en&layers=7")
-    numbers = page.locator(".card .metrics td")
+    numbers = page.locator(".card .panel dd")
     expect(page.locator(".card .chart svg")).to_be_visible()
     page.locator(".card .die").click()
     expect(page).to_have_url(re.compile(r"seed=[1-9]"))
@@ -187,6 +187,24 @@ def test_large_type_stays_chosen(visit: Callable[..., Page]) -> None:
     page.reload()
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page]) -> None:
+    """A reload and the other language show the same."""
+    page = visit("/entries?lang=en")
+    page.locator("#find").fill("relu")
+    page.locator(".themes a", has_text="Initialisation").click()
+    shown = page.locator(".found li:not([data-item]):visible")
+    before = shown.count()
+    assert before > 0
+    page.reload()
+    expect(page.locator("#find")).to_have_value("relu")
+    expect(page.locator(".themes [aria-current=true]")).to_have_text("Initialisation")
+    assert shown.count() == before
+    page.locator("#switch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.locator("#find")).to_have_value("relu")
+    expect(page.locator(".themes [aria-current=true]")).to_have_count(1)
 
 
 def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page]) -> None:

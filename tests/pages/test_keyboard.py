@@ -104,6 +104,25 @@ def test_the_row_above_the_text_leads_to_the_evidence(visit: Callable[..., Page]
     expect(page.locator(".card .head").first).to_be_in_viewport()
 
 
+def test_whoever_asks_by_a_button_reads_on_at_the_answer(visit: Callable[..., Page]) -> None:
+    """And whoever types stays in the question box; the title says what was asked."""
+    page = visit("/?lang=en")
+    page.locator(".examples button").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".asked")).to_be_focused()
+    expect(page).to_have_title("Why is my loss nan? · numstab")
+    complete(page)
+    page.locator(".after .chip").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".asked").last).to_be_focused()
+    expect(page).not_to_have_title("Why is my loss nan? · numstab")
+    complete(page)
+    page.go_back()
+    expect(page).to_have_title("Why is my loss nan? · numstab")
+    ask(page, "and in float16?")
+    expect(page.locator("#question")).to_be_focused()
+
+
 def test_a_guess_does_not_take_the_focus_from_the_question_box(visit: Callable[..., Page]) -> None:
     page = visit("/?lang=en")
     page.locator("[data-pref=predict]").click()

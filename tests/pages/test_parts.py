@@ -53,6 +53,23 @@ def test_a_lone_dollar_is_money() -> None:
     assert "$5 to $6" in html
 
 
+def test_names_and_signs_are_spaced_as_in_print() -> None:
+    """A thin space on either side of ln where a letter stands there; the minus of a number stands close to it."""
+    assert '<mo lspace="0.167em" rspace="0.167em">ln</mo><mi>x</mi>' in markup.mathml(r"n\ln x")
+    assert '<mo lspace="0" rspace="0">ln</mo>' in markup.mathml(r"\ln(x)")
+    assert '<mo lspace="0" rspace="0.167em">log</mo>' in markup.mathml(r"=\log_2 x")
+    assert '<mo form="prefix">−</mo>' in markup.mathml(r"y \approx -0.01")
+    assert "prefix" not in markup.mathml("(a)-b")
+
+
+def test_a_comma_stays_with_its_formula() -> None:
+    """A browser would break the line between them."""
+    assert re.search(
+        r'<span class="together"><math display="inline">.*</math>，</span>仍',
+        markup.to_html(r"是 \(x\)，仍是 \(y\) 的"),
+    )
+
+
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_entry_becomes_html_without_leftovers(service: Service, lang: Lang) -> None:
     """No formula, emphasis or placeholder stays as it was written."""

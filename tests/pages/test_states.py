@@ -120,6 +120,14 @@ def a_playground(page: Page, lang: Lang) -> None:
 
 
 @state
+def squares(page: Page, lang: Lang) -> None:
+    """Maps side by side, or under each other: they fit without scrolling."""
+    page.goto(f"/experiments/loss_surface?lang={lang}")
+    complete(page)
+    assert page.locator(".chart").evaluate("chart => chart.scrollWidth <= chart.clientWidth")
+
+
+@state
 def the_index(page: Page, lang: Lang) -> None:
     page.goto(f"/entries?lang={lang}")
     page.locator("#find").fill("relu")

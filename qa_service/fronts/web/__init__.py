@@ -7,7 +7,12 @@ from qa_service.service import Service
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
+    from collections.abc import Callable
+
+    from fastapi import APIRouter, Response
+    from fastapi import Request as HttpRequest
+
+    from qa_service.errors import NumstabError
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
@@ -15,6 +20,13 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.fronts.web.routes import routes
 
     return routes(service, settings.cache)
+
+
+def nowhere(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
+    """What a browser gets at an address where there is nothing."""
+    from qa_service.fronts.web.routes import nowhere as page
+
+    return page(service)
 
 
 def checks(settings: Settings) -> list[Check]:

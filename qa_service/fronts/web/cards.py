@@ -68,10 +68,12 @@ def card(
     evidence: Evidence | None = None,
     state: str = "idle",
     compared: str = "",
+    compare: str = "",
 ) -> dict[str, Any]:
     """One evidence card, of an entry or of an experiment by itself.
 
-    `state` is idle, running, or how the run ended; `compared` names a run beside others.
+    `state` is idle, running, or how the run ended; `compared` names a run beside others,
+    `compare` the parameter whose values are to run beside each other.
     """
     own = complete(experiment, block.params)
     values = own if params is None else params
@@ -82,9 +84,10 @@ def card(
         "slug": experiment.slug,
         "title": experiment.title[lang],
         "compared": compared,
+        "compare": compare,
         "state": evidence.run.status.value if evidence else state,
         "note": evidence.run.note[lang] if evidence else "",
-        "wide": "column" in experiment.chart.get("encoding", {}),
+        "squares": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
             control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()

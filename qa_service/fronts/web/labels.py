@@ -174,6 +174,7 @@ LABELS = {
     "other_experiments": Text("其他实验", "Other experiments"),
     "find": Text("查找", "Find"),
     "nothing_found": Text("没有找到。", "Nothing found."),
+    "ask_instead": Text("拿它去提问", "Ask it instead"),
     "by_theme": Text("按主题", "By theme"),
     "by_item": Text("按讲座的顺序", "In the order of the lecture"),
     "experiments": Text("实验", "Experiments"),
@@ -212,7 +213,7 @@ EXAMPLES = {
         "What happens when 100 factors of 1.5 are multiplied?",
         "Why is my loss nan?",
         "Is float16 precise enough for training?",
-        "Why does accuracy stay at 50 %?",
+        "Why does accuracy stay at 50%?",
         "Why do residual connections help?",
     ),
 }

@@ -2,13 +2,13 @@
 
 from difflib import get_close_matches
 
-from qa_service.errors import BadRequest, UnknownEntry, UnknownExperiment
+from qa_service.errors import NumstabError, UnknownEntry, UnknownExperiment
 from qa_service.fronts.web import labels, render
 from qa_service.model import Lang
 from qa_service.service import Service
 
 
-def page(service: Service, path: str, error: BadRequest, lang: Lang) -> str:
+def page(service: Service, path: str, error: NumstabError, lang: Lang) -> str:
     """In the reader's language, with links to the nearest that there is."""
     _, folder, name, *_ = f"{path}//".split("/")
     here = "/experiments" if folder == "experiments" else "/entries"
@@ -17,9 +17,9 @@ def page(service: Service, path: str, error: BadRequest, lang: Lang) -> str:
         if here == "/experiments"
         else {one.id: one.question[lang] for one in service.library.values()}
     )
-    near = get_close_matches(name, titles, n=5, cutoff=0.4)
-    words = {UnknownEntry: "no_entry", UnknownExperiment: "no_experiment"}.get(type(error))
-    unknown = words is not None
+    near = [name] if name in titles else get_close_matches(name, titles, n=5, cutoff=0.4)
+    unknown: dict[type, str] = {UnknownEntry: "no_entry", UnknownExperiment: "no_experiment"}
+    words = unknown.get(type(error))
     sentence = labels.LABELS[words][lang].format(name) if words else error[lang]
-    links = [(f"{here}/{one}?lang={lang}", titles[one]) for one in near] if unknown else []
+    links = [(f"{here}/{one}?lang={lang}", titles[one]) for one in near]
     return render.page("problem.html", lang, here=here, near=links, said={lang: sentence})

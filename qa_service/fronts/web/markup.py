@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
 import nh3
+from latex2mathml.commands import FUNCTIONS
 from latex2mathml.converter import Converter
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
@@ -21,15 +22,22 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Private characters around a number of an experiment: OPEN measured7:block.metric MIDDLE number CLOSE, 7 wide."""
+"""Around a number of an experiment: OPEN measured0.12:block.metric MIDDLE number CLOSE, where 0.12 is as wide as it."""
 
-_NUMBER = re.compile(f"{OPEN}(measured|given)(\\d*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_NUMBER = re.compile(f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
+_TOGETHER = re.compile(
+    r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
+)
 _STRONG = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
 """Bold that ends in Chinese punctuation right before a character: markdown, made for spaces, sees no end there."""
 _MATHML = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
 }  # fmt: skip
+_NAMES = frozenset(command.removeprefix("\\") for command in FUNCTIONS)
+_SIGNS, _CLOSING, _THIN = frozenset("+-−±"), frozenset(")]}|!"), "0.167em"
+_SCRIPTS = frozenset({"msub", "msup", "msubsup", "munder", "mover", "munderover"})
+_IN_PLACES = _SCRIPTS | {"mfrac", "mroot"}  # what a child is, its place says
 _PROSE = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
@@ -67,7 +75,7 @@ def to_html(markdown: str) -> str:
         clean_content_tags=set(),
         set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
     )
-    return _NUMBER.sub(_number, cleaned)
+    return _TOGETHER.sub(r'<span class="together">\1\2</span>', _NUMBER.sub(_number, cleaned))
 
 
 @lru_cache(maxsize=512)
@@ -92,9 +100,11 @@ def _closed(found: re.Match[str]) -> str:
 
 
 def _number(found: re.Match[str]) -> str:
-    kind, width, name, number = found.groups()
-    waiting = f" waiting{f' w{width}' if width else ''}" if number == "…" else ""
-    return f'<span class="{kind}{waiting}" data-of="{name}">{number}</span>'
+    kind, like, name, number = found.groups()
+    if number != "…":
+        return f'<span class="{kind}" data-of="{name}">{number}</span>'
+    room = html.escape(html.unescape(like))
+    return f'<span class="{kind} waiting" data-of="{name}" data-like="{room}"><span>…</span></span>'
 
 
 @lru_cache(maxsize=2048)
@@ -116,7 +126,24 @@ def _with_characters(tree: Element) -> Element:
         node.tail = html.unescape(node.tail) if node.tail else node.tail
         if node.tag == "mo" and node.text in ("|", "/"):  # browsers space these as if they were relations
             node.attrib.update(lspace="0", rspace="0")
+    for row in tree.iter():
+        if row.tag not in _IN_PLACES:
+            _space(row)
     return tree
+
+
+def _space(row: Element) -> None:
+    """As TeX does it: a thin space on either side of a name such as ln; a sign stands close to its number."""
+    nodes: list[Element | None] = [None, *row, None]
+    for before, node, after in zip(nodes, row, nodes[2:], strict=False):
+        name = node[0] if node.tag in _SCRIPTS and len(node) else node
+        begins = before is None or (before.tag == "mo" and before.text not in _CLOSING)
+        if name.tag == "mi" and (name.text or "") in _NAMES:
+            name.tag = "mo"
+            name.set("lspace", "0" if begins else _THIN)
+            name.set("rspace", "0" if after is None or after.tag == "mo" else _THIN)
+        elif node.tag == "mo" and node.text in _SIGNS and begins:
+            node.set("form", "prefix")
 
 
 def _parser() -> MarkdownIt:

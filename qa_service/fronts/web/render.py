@@ -14,7 +14,7 @@ from qa_service import chart, prose, wire
 from qa_service.comparison import comparisons, listed
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
 from qa_service.figures import shown
-from qa_service.fronts.web import cards, labels, markup, widths
+from qa_service.fronts.web import cards, labels, markup, remembered
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.planning import Plan
 
@@ -61,9 +61,17 @@ def bad_language(here: str) -> str:
 
 
 def entry(
-    one: Entry, related: list[Entry], experiments: Experiments, lang: Lang, plans: Sequence[Plan] = (), seed: int = 0
+    one: Entry,
+    related: list[Entry],
+    experiments: Experiments,
+    lang: Lang,
+    plans: Sequence[Plan] = (),
+    seed: int = 0,
+    compare: str = "",
 ) -> dict[str, Any]:
-    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once."""
+    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once, and beside
+    each the other values of the parameter `compare`.
+    """
     params = {plan.block.id: plan.params for plan in plans}
     return {
         "runs_at_once": bool(plans),
@@ -83,6 +91,7 @@ def entry(
                     params=params.get(block.id),
                     seed=seed,
                     state="running" if plans else "idle",
+                    compare=compare,
                 ),
                 experiments[block.experiment],
                 Markup(markup.highlighted(experiments[block.experiment].source)),  # noqa: S704
@@ -123,6 +132,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["html"] = template("card.html", lang, card=card)
             data["chart"] = chart.complete(experiment, (), lang)
             data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
+            data["words"] = {word: text[lang] for word, text in experiment.words.items()}
         case Measuring(_, row):
             data["shown"] = {name: shown(value, lang) for name, value in row.items()}
         case Finished(evidence):
@@ -135,7 +145,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["html"] = template("card.html", lang, card=card)
             data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                widths.remember(entry.id, data["shown"])
+                remembered.remember(entry.id, data["shown"])
             for metric, value in evidence.run.measured.items():
                 data["metrics"][metric] |= {
                     "title": evidence.experiment.metrics[metric].title[lang], "shown": shown(value, lang)
@@ -184,8 +194,9 @@ def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
-        measured = found[2] in metrics.get(found[1], ())
-        kind = f"measured{widths.of(entry.id, f'{found[1]}.{found[2]}')}" if measured else "given"
+        metric = metrics.get(found[1], {}).get(found[2])
+        like = remembered.of(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
+        kind = f"measured{like}" if metric else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])

@@ -1,5 +1,6 @@
 """The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
 from qa_service import incoming
-from qa_service.errors import BadRequest
+from qa_service.errors import BadRequest, NumstabError
 from qa_service.events import Answered
 from qa_service.fronts.web import assets, lost, plain, render
 from qa_service.fronts.web.labels import EXAMPLES
@@ -26,6 +27,15 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "Accept-Language",
 }
+
+
+def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
+    """The page that a browser gets at an address where there is nothing."""
+
+    def page(http: Request, error: NumstabError) -> Response:
+        return HTMLResponse(lost.page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS)
+
+    return page
 
 
 def routes(service: Service, cache: Path) -> APIRouter:
@@ -69,7 +79,8 @@ def routes(service: Service, cache: Path) -> APIRouter:
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
-        return page(http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang))
+        shown = render.entry(one, related, service.lab.experiments, lang)
+        return page(http, "entry.html", lang=lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
@@ -78,14 +89,14 @@ def routes(service: Service, cache: Path) -> APIRouter:
         if lang is None:
             return refused(http)
         try:
-            one, plans = service.planned(incoming.read_query(entry_id, {**http.query_params, "lang": lang}))
+            query, compare, seeds = incoming.read_beside(http.query_params)
+            one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        return page(
-            http, "entry.html", lang=lang, **render.entry(one, related, service.lab.experiments, lang, plans, seed)
-        )
+        shown = render.entry(one, related, service.lab.experiments, lang, plans, seed, compare)
+        return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
 
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:

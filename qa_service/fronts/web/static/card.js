@@ -47,7 +47,7 @@ export class Card {
     if (count) count.textContent = ` · ${at}`;
     this.#tell(at);
     const ticker = this.element.querySelector(".ticker");
-    if (ticker) ticker.textContent = Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${value}`).join(" · ");
+    if (ticker) ticker.textContent = " · " + Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${this.named?.[value] ?? value}`).join(" · ");
     const place = this.element.querySelector(".chart");
     if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
     this.drawnAt = performance.now();
@@ -65,6 +65,7 @@ export class Card {
     this.element.classList.remove("busy");
     put(this.element, data.html);
     forget();
+    this.#link();
     const place = this.element.querySelector(".chart");
     if (reserved) place.style.minHeight = `${reserved}px`;
     this.data = data;
@@ -86,6 +87,7 @@ export class Card {
     const running = (this.running = new AbortController());
     const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
     const { params, seed, compare } = controls.read(this.form);
+    this.beside = { ...(compare.length && { compare }), ...more };
     const whole = this.about.entry ? { question: "", compare, blocks: [block], ...more } : {};
     const request = { ...this.about, params, seed, ...whole };
     let table = "";
@@ -129,8 +131,16 @@ export class Card {
     this.element.dispatchEvent(new CustomEvent("stopped", { detail: words.stopped }));
   }
 
+  /** The link to these parameters holds what ran beside them. */
+  #link() {
+    const link = this.element.querySelector(".take-away a");
+    const search = new URLSearchParams(link.search);
+    for (const [name, value] of Object.entries(this.beside ?? {})) search.set(name, value);
+    link.search = search;
+  }
+
   #begin(data) {
-    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns });
+    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns, named: data.words });
     this.#tell(words.running);
   }
 
@@ -160,7 +170,7 @@ export class Card {
     if (busy && !this.before) {
       this.before = { state, now: state.cloneNode() };
       this.before.now.className = "state running";
-      this.before.now.innerHTML = "<span></span><span class=count></span>";
+      this.before.now.innerHTML = "<span></span><span class=count></span><span class=ticker aria-hidden=true></span>";
       this.before.now.firstChild.textContent = words.running;
       state.replaceWith(this.before.now);
     } else if (!busy && this.before) {

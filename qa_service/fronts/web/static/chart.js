@@ -11,6 +11,7 @@ const WHOLE = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / 
 const FAINT = { condition: { test: `!(${WHOLE})`, value: 0.35 }, value: 1 };
 const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
 const POWER = `!datum.label ? '' : ${WHOLE} && abs(log(datum.value)) > 8 ? '10' + ${RAISED} : format(datum.value, '.4~g')`;
+const RESIZED = 200; // milliseconds of rest after which a chart gets its new width
 let charts = 0;
 let vega;
 
@@ -21,10 +22,11 @@ export async function draw(place, spec) {
     await (vega ??= import("/static/vega.js"));
     if (!place.isConnected) return;
     drawn.get(place)?.view.finalize();
+    place.classList.toggle("on-dark", dark.matches);
     const canvas = document.createElement("div");
     place.replaceChildren(canvas);
     const options = { renderer: "svg", actions: false, logLevel: 1, ast: true, tooltip: false, defaultStyle: false, config: config(place) };
-    const { view } = await window.vegaEmbed(canvas, sized(spec, place.clientWidth), options);
+    const { view } = await window.vegaEmbed(canvas, sized(spec, place), options);
     anchor(canvas);
     drawn.set(place, { view, spec });
   } catch {
@@ -57,28 +59,45 @@ export function forget() {
   }
 }
 
-dark.addEventListener("change", () => {
+function redraw() {
   forget();
   for (const [place, { spec }] of drawn) draw(place, spec);
-});
+}
 
-/** As wide as its place, unless it stands in columns; a row of words gets the height to read it. */
-function sized(spec, room) {
+let width = innerWidth;
+let resizing;
+addEventListener("resize", () => {
+  if (innerWidth === width) return; // a telephone hides its address bar
+  width = innerWidth;
+  clearTimeout(resizing);
+  resizing = setTimeout(redraw, RESIZED);
+});
+dark.addEventListener("change", redraw);
+new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-large"] });
+
+/** As wide as its place and as high as evidence.css keeps free; a row of words gets the height to read it. */
+function sized(spec, place) {
   const { column, y } = spec.encoding ?? {};
-  if (column) return room < 480 ? stacked(spec, room) : spec;
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
+  if (column) return squares(spec, room, rem);
   const lines = new Set(spec.data?.values.map((row) => row[y?.field])).size;
-  const height = y?.type === "nominal" ? Math.max(18, 1.6 * type()) * lines : (spec.height * type()) / 11;
+  const plot = Math.min(23 * rem, Math.max(15 * rem, 0.36 * place.clientWidth));
+  const height = y?.type === "nominal" ? Math.max(18, 1.6 * type()) * lines : plot;
   const autosize = { type: "fit-x", contains: "padding" };
   const ticks = Math.round(room / (7 * type()));
   const layer = spec.layer?.map((unit) => decades(unit, ticks));
   return { ...decades(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };
 }
 
-/** Columns under each other, where they do not fit side by side. */
-function stacked(spec, room) {
+/** Columns as squares side by side, or under each other where these would be small. */
+function squares(spec, room, rem) {
   const { column, ...encoding } = spec.encoding;
-  const size = { width: room - 110, height: room - 110 };
-  return { ...spec, ...size, encoding: { ...encoding, row: { ...column, header: { ...column.header, labelOrient: "top", labelAngle: 0 } } } };
+  const count = new Set(spec.data.values.map((row) => row[column.field])).size || 1;
+  const inside = room - 6.1 * rem; // beside an axis with its labels
+  const side = Math.min(26 * rem, inside / count - 1.5 * rem);
+  if (side >= 11 * rem) return { ...spec, width: side, height: side };
+  return { ...spec, width: inside, height: inside, encoding: { ...encoding, row: { ...column, header: { ...column.header, title: null, labelOrient: "top", labelAngle: 0 } } } };
 }
 
 /** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰; as many ticks as have room. */

@@ -1,5 +1,6 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
 import "./feedback.js";
+import { release } from "./fill.js";
 import { keep } from "./past.js";
 import { Turn } from "./turn.js";
 
@@ -35,6 +36,8 @@ function ask(shown, request, address) {
   turn.element.addEventListener("retry", () => answer(turn));
   turn.element.querySelector(".edit").addEventListener("click", () => edit(turn.question));
   turn.element.scrollIntoView({ block: "start" });
+  release(turns);
+  if (document.activeElement.matches("button")) turn.element.querySelector(".asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
   answer(turn);
 }
 
@@ -55,15 +58,18 @@ function remember(turn, address, lang) {
   turn.address = `/?${new URLSearchParams({ ...(!long && address), lang })}`;
   const here = location.pathname + location.search === turn.address;
   turn.element.id ||= `turn-${turns.children.length}`;
-  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id, ...(long && { question: address.q }) }, "", turn.address);
+  const title = `${turn.question.slice(0, 100)} · numstab`;
+  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id, title, ...(long && { question: address.q }) }, "", turn.address);
   const other = pageLang === "zh" ? "en" : "zh";
+  document.title = title;
   document.getElementById("switch").href = `/?${new URLSearchParams({ ...(!long && address), lang: other })}`;
 }
 
 addEventListener("popstate", ({ state }) => {
   const turn = state?.turn && document.getElementById(state.turn);
-  if (turn) turn.scrollIntoView({ block: "start" });
-  else location.reload();
+  if (!turn) return location.reload();
+  document.title = state.title;
+  turn.scrollIntoView({ block: "start" });
 });
 
 /** Puts a question back into the box, to be changed and asked again. */

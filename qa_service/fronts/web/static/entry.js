@@ -5,7 +5,7 @@ import { fill } from "./fill.js";
 
 const article = document.querySelector("article.entry");
 const status = document.getElementById("status");
-const { entry, experiment, lang } = article.dataset;
+const { entry, experiment, lang, seeds } = article.dataset;
 const about = entry ? { entry, lang } : { experiment, lang };
 const say = (sentence) => (status.textContent = sentence);
 const cards = [...article.querySelectorAll(".card")].map(
@@ -13,16 +13,16 @@ const cards = [...article.querySelectorAll(".card")].map(
 );
 
 const all = document.getElementById("run-all");
-const measure = async () => {
+const measure = async (beside = {}) => {
   if (all) all.disabled = true;
-  for (const card of cards) await card.run();
+  for (const card of cards) await card.run(beside);
   if (all) all.disabled = false;
 };
 if (all) {
   all.hidden = false;
-  all.addEventListener("click", measure);
+  all.addEventListener("click", () => measure());
 }
-if ("runsAtOnce" in article.dataset) measure(); // a permalink shows its numbers without a click
+if ("runsAtOnce" in article.dataset) measure(seeds ? { seeds: Number(seeds) } : {}); // a permalink shows its numbers without a click
 document.documentElement.classList.add("live");
 
 // The other language shows the same parameters.

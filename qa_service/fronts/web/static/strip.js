@@ -7,6 +7,7 @@ export function follow(place, card, title) {
   item.innerHTML = "<button type=button><span class=what></span> <span class=how></span></button>";
   const [what, how] = item.querySelectorAll("span");
   what.textContent = title;
+  item.firstChild.title = title;
   place.append(item);
   card.element.tabIndex = -1;
   item.firstChild.addEventListener("click", () => {

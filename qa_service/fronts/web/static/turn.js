@@ -87,7 +87,7 @@ export class Turn {
     element.id = `${this.element.id}-${block}`;
     const row = this.reply.querySelector(".strip");
     const differs = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
-    if (row) follow(row, card, [title, ...differs].join(" "));
+    if (row) follow(row, card, [...differs, title].join(" "));
     return card;
   }
 

@@ -1,0 +1,37 @@
+"""Charts in a real browser: they use the room that there is, and grow with the type."""
+
+from collections.abc import Callable
+
+import pytest
+from browsing import complete
+from playwright.sync_api import Page
+
+LABEL = "parseFloat(getComputedStyle(document.querySelector('.chart .role-axis-label text')).fontSize)"
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=en&n=300", "/experiments/loss_surface?lang=zh"])
+def test_a_chart_uses_the_width_of_its_card(visit: Callable[..., Page], path: str, width: int) -> None:
+    """Whether it is a line or squares side by side; and it follows when the window gets another width."""
+    page = visit(path, viewport={"width": 900, "height": 900})
+    complete(page)
+    page.set_viewport_size({"width": width, "height": 900})
+    room = page.locator(".card").evaluate("card => card.clientWidth")
+    page.wait_for_timeout(1000)  # until it rests
+    drawn = page.locator(".chart svg").evaluate("svg => svg.getBoundingClientRect().width")
+    assert 0.82 * room < drawn <= room
+
+
+def test_a_chart_grows_with_the_type_and_keeps_its_marks_at_the_edge(visit: Callable[..., Page]) -> None:
+    """Zeros have no place on a logarithmic axis: their marks stand on its lower edge, however high the chart is."""
+    page = visit("/experiments/pow_vs_sum?lang=en&n=60&x=0.5&dtype=float16", viewport={"width": 1280, "height": 900})
+    complete(page)
+    small = page.evaluate(LABEL)
+    page.locator("[data-pref=large]").click()
+    page.wait_for_timeout(1000)
+    assert page.evaluate(LABEL) > 1.3 * small
+    edge = page.locator(".chart svg .role-frame > g > path.background").first.bounding_box()
+    mark = page.locator(".chart svg .mark-symbol.role-mark path").last.bounding_box()
+    assert edge is not None
+    assert mark is not None
+    assert 0 <= edge["y"] + edge["height"] - mark["y"] - mark["height"] < 10
