@@ -82,6 +82,7 @@ export class Card {
 
   /** Runs this card's experiment with what its form says; replaces the run it is in. */
   async run(more = {}) {
+    clearTimeout(this.resting); // what it rested for is in this run
     this.running?.abort();
     this.reran = true;
     const running = (this.running = new AbortController());
