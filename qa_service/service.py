@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
-_AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
+_AT_ONCE = 32  # questions read and matched at once: the threads of a crowd wait here, not for each other
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
     "This seems to follow a question, but none came before it: what does it refer to?",
