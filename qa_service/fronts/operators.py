@@ -79,6 +79,8 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from fastapi import APIRouter, Request, Response
     from fastapi.responses import JSONResponse
 
+    from qa_service import schemas
+
     readiness = Readiness(service)
     routes = APIRouter()
 
@@ -87,7 +89,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         """The process answers."""
         return JSONResponse({"live": True})
 
-    @routes.get("/readyz", responses={503: {"description": "Some part is not ready; it says which"}})
+    @routes.get("/readyz", responses={503: schemas.NOT_READY})
     async def readyz(http: Request) -> JSONResponse:
         """Library, model and index are there, a child has run, the store is reached. Operators also read why not."""
         parts = await readiness.look()
@@ -97,7 +99,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             body["reload"] = http.app.state.reloading.problem
         return JSONResponse(body, 200 if body["ready"] else 503)
 
-    @routes.get("/metrics", response_class=Response)
+    described: dict[int | str, dict[str, Any]] = {200: schemas.METRICS}
+    described |= {status: schemas.PROBLEMS[status] for status in (401, 403, 500)}
+
+    @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:
         """Counts in Prometheus' text format, of all workers together."""
         text, media_type = await asyncio.to_thread(http.app.state.metrics.text)
