@@ -153,6 +153,8 @@ def _json(shape: dict[str, Any], about: str, media: str = "application/json") ->
 
 ANSWER = _json(_ANSWER, "An Answer")
 EVIDENCE = _json(_EVIDENCE, "An Evidence")
+METRICS = {"description": "Counts", "content": {"text/plain": {"schema": _TEXT}}}
+NOT_READY = _json({"type": "object"}, "Some part is not ready; it says which")
 EVENTS = {"description": "Server-sent events: answer, started, queued, row, evidence, done, error"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: _json(_PROBLEM, about, "application/problem+json")

@@ -16,6 +16,7 @@ from qa_service.embedder import Embedder, load_embedder
 from qa_service.errors import BadField, Overloaded
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.lab import ONE_SHOT, Lab, Place, Runner
+from qa_service.lab.kept import Kept
 from qa_service.lab.sharing import Sharing
 from qa_service.lab.stocked import Stocked
 from qa_service.library import Library
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 MATCHES = 5
 _TOO_CLOSE, _CLEAR = 0.01, 0.8
 _SECONDS_A_RUN = 0.2  # roughly, to say when to come again
-_AT_ONCE = 16  # questions read and matched at once: the threads of a crowd wait here, not for each other
+_AT_ONCE = 32  # questions read and matched at once: the threads of a crowd wait here, not for each other
 _ALONE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
     "This seems to follow a question, but none came before it: what does it refer to?",
@@ -277,7 +278,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     library = Library.read(settings.kb, lab.experiments)
     if many:
         threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
-    runner = Sharing(lab) if many else lab
+    runner = Sharing(lab, kept=Kept.of(settings.cache, settings.runs_on_disk)) if many else lab
     matching = matcher(settings, library, load_embedder(settings.encoder, settings.cache))
     return Service(library, matching, runner, threshold=settings.threshold, queue=settings.queue)
 

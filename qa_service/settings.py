@@ -52,6 +52,7 @@ class Settings:
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
+    runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs kept in the cache folder; 0: memory only")
     log: str = _setting("NUMSTAB_LOG", "logfmt", "form of the log's lines on standard error: `logfmt` or `json`")
     log_questions: int = _setting("NUMSTAB_LOG_QUESTIONS", 0, "1: questions stand in the log; 0: no word of any")
     traces: str = _setting(

@@ -4,6 +4,7 @@ import http.client
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,6 +97,29 @@ def test_work_done_together_fails_nobody_for_anothers_sake():
     failed = sum(one.exception() is not None for one in done)
     assert failed == 100
     assert {one.result() for one in done if one.exception() is None} == {1.0, 0.5}
+
+
+def test_who_waits_is_worked_for_by_the_first_of_them():
+    """Twenty come while one is at work: sixteen are one piece of work, four another; nobody waits for ever."""
+    begun, go, sizes = threading.Event(), threading.Event(), []
+
+    def work(given: list[int]) -> list[int]:
+        sizes.append(len(given))
+        begun.set()
+        assert go.wait(20)
+        return [-each for each in given]
+
+    together: Together[int, int] = Together(work)
+    with ThreadPoolExecutor(21) as pool:
+        done = [pool.submit(together, 0)]
+        assert begun.wait(20)
+        done += [pool.submit(together, at) for at in range(1, 21)]
+        end = time.monotonic() + 20
+        while len(together._waiting) < 20 and time.monotonic() < end:
+            time.sleep(0.01)
+        go.set()
+    assert [one.result() for one in done] == [-at for at in range(21)]
+    assert sizes == [1, 16, 4]
 
 
 def test_events_leave_as_they_would_singly(server):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
@@ -47,3 +48,20 @@ def test_no_request_breaks_what_is_described(api):
             case.call_and_validate(checks=checks)
 
         asked()
+
+
+@pytest.mark.parametrize(
+    ("path", "near", "status"), [("/metrics", True, 200), ("/metrics", False, 401), ("/readyz", True, 503)]
+)
+def test_what_operators_ask_is_described(lab, word_hash, tmp_path, path, near, status):
+    """Who may not read the counts hears so with a status and a media type that the description names."""
+    library = Library.read(TOYS / "kb", lab.experiments)
+    service = Service(library, Matcher(library, word_hash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path))
+    client = TestClient(app, client=("127.0.0.1" if near else "192.0.2.1", 1))
+    reply = client.get(path)
+    if path == "/readyz" and reply.status_code == 200:  # it has become ready already
+        status = 200
+    described = client.get("/openapi.json").json()["paths"][path]["get"]["responses"]
+    assert reply.status_code == status
+    assert reply.headers["content-type"].partition(";")[0] in described[str(status)]["content"]

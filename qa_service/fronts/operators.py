@@ -6,13 +6,15 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from qa_service.model import Status
+from qa_service.model import Request, Status
 from qa_service.service import Service
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+_READ = "一百个一点五连乘, five hundred times"
+"""A question whose reading loads all that any question's does: tables of characters and numerals, patterns."""
 _AGAIN = 5.0  # seconds until a warm-up that failed is tried again
 
 
@@ -63,7 +65,7 @@ class Readiness:
         self._service.matcher.embedder.encode_query(["nan"])
 
     def _index(self) -> None:
-        self._service.matcher.match("nan")
+        self._service.ask(Request(question=_READ))
 
     def _child(self) -> None:
         experiment = next(iter(self._service.lab.experiments.values()))
@@ -77,6 +79,8 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from fastapi import APIRouter, Request, Response
     from fastapi.responses import JSONResponse
 
+    from qa_service import schemas
+
     readiness = Readiness(service)
     routes = APIRouter()
 
@@ -85,7 +89,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         """The process answers."""
         return JSONResponse({"live": True})
 
-    @routes.get("/readyz", responses={503: {"description": "Some part is not ready; it says which"}})
+    @routes.get("/readyz", responses={503: schemas.NOT_READY})
     async def readyz(http: Request) -> JSONResponse:
         """Library, model and index are there, a child has run, the store is reached. Operators also read why not."""
         parts = await readiness.look()
@@ -95,7 +99,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             body["reload"] = http.app.state.reloading.problem
         return JSONResponse(body, 200 if body["ready"] else 503)
 
-    @routes.get("/metrics", response_class=Response)
+    described: dict[int | str, dict[str, Any]] = {200: schemas.METRICS}
+    described |= {status: schemas.PROBLEMS[status] for status in (401, 403, 500)}
+
+    @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:
         """Counts in Prometheus' text format, of all workers together."""
         text, media_type = await asyncio.to_thread(http.app.state.metrics.text)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from qa_service.lab import Place, Runner, Stopped
 from qa_service.lab.around import Around
+from qa_service.lab.kept import Kept
 from qa_service.lab.leaving import Leaving
 from qa_service.model import Experiment, Params, Row, Run, Status
 
@@ -23,8 +24,10 @@ class Sharing(Around):
     never comes from memory: who asks for a run without its rows tests the lab.
     """
 
-    def __init__(self, runner: Runner, most_rows: int = 100_000) -> None:
+    def __init__(self, runner: Runner, most_rows: int = 100_000, kept: Kept | None = None) -> None:
+        """`kept` remembers across restarts and for other workers."""
         super().__init__(runner)
+        self._kept = kept
         self._most_rows = most_rows
         self._lock = threading.Lock()
         self._flights: dict[Key, _Flight] = {}
@@ -65,21 +68,27 @@ class Sharing(Around):
         return flight
 
     def _fly(self, flight: "_Flight", key: Key, experiment: Experiment, params: Params) -> None:
-        rows = self.runner.stream(experiment, params, key[2], lambda: not flight.listeners)
-        outcome: Run | Exception
-        try:
-            while True:
-                flight.add(next(rows))
-        except StopIteration as end:
-            outcome = end.value
-        except Exception as error:
-            outcome = error
+        outcome: Run | Exception | None = self._kept.find(experiment, params, key[2]) if self._kept else None
+        for row in outcome.rows if isinstance(outcome, Run) else ():
+            flight.add(row)
+        if outcome is None:
+            rows = self.runner.stream(experiment, params, key[2], lambda: not flight.listeners)
+            try:
+                while True:
+                    flight.add(next(rows))
+            except StopIteration as end:
+                outcome = end.value
+            except Exception as error:
+                outcome = error
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             if isinstance(outcome, Run) and outcome.status is Status.RAN:
                 self._remember(key, outcome)
+        assert outcome is not None
         flight.land(outcome)
+        if self._kept and isinstance(outcome, Run) and not outcome.cached:
+            self._kept.keep(experiment, params, key[2], outcome)  # nobody waits for the disk
 
     def _remember(self, key: Key, run: Run) -> None:
         self._known[key] = run

@@ -58,8 +58,8 @@ class Matcher:
         self._items: dict[int, list[Entry]] = {}
         for entry in library.values():
             self._items.setdefault(entry.item, []).append(entry)
-        self._felt = Together(self._feel)
-        self._matched = lru_cache(_REMEMBERED)(self._match)  # a class asks the same
+        self._together = Together(self._match)
+        self._matched = lru_cache(_REMEMBERED)(self._together)  # a class asks the same
 
     def match(self, question: str, k: int = 5) -> Matching:
         """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
@@ -67,10 +67,15 @@ class Matcher:
         `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
         the best of them has all of it.
         """
-        return self._matched(question, k)
+        return self._matched((question, k))
 
-    def _match(self, question: str, k: int) -> Matching:
-        vector, felt = self._felt(question)
+    def _match(self, asked: list[tuple[str, int]]) -> list[Matching]:
+        vectors = unit(self.embedder.encode_query([question for question, _ in asked]))
+        felt = self._classifier.feel(vectors)
+        return [self._one(*what) for what in zip(asked, vectors, felt, strict=True)]
+
+    def _one(self, asked: tuple[str, int], vector: Vectors, felt: Felt) -> Matching:
+        question, k = asked
         judged = self._classifier.judge(question, felt)
         covered = sum(judged.labels[_label(item)] for item in self._items)
         sure = {item: answering(judged.labels[_label(item)], covered) for item in self._items}
@@ -98,11 +103,6 @@ class Matcher:
     def built(self) -> bool:
         """Whether the cache holds what this library needs, so that the first question builds nothing."""
         return self._vectors_path.is_file() and self._classifier_path.is_file()
-
-    def _feel(self, questions: list[str]) -> list[tuple[Vectors, Felt]]:
-        """Of each its vector and what that says to the classifier."""
-        vectors = unit(self.embedder.encode_query(questions))
-        return list(zip(vectors, self._classifier.feel(vectors), strict=True))
 
     @cached_property
     def corpus(self) -> Phrasings:

@@ -12,31 +12,59 @@ Found = TypeVar("Found")
 
 
 class Together(Generic[Given, Found]):
-    """Calls `work` with what several threads gave, in one list; whoever finds it idle works for all that wait."""
+    """Calls `work` with what several threads gave, in one list; whoever finds it idle works for all that wait.
+
+    The others sleep: threads that take turns at the interpreter with the one that works cost more than they do.
+    """
 
     def __init__(self, work: Callable[[list[Given]], Sequence[Found]]) -> None:
         self._work = work
-        self._waiting: deque[tuple[Given, Future[Found]]] = deque()
-        self._working = threading.Lock()
+        self._waiting: deque[_Waiter[Given, Found]] = deque()
+        self._lock = threading.Lock()
+        self._working = False
 
     def __call__(self, given: Given) -> Found:
         """What `work` finds for this one; raises what it raises."""
-        found: Future[Found] = Future()
-        self._waiting.append((given, found))
-        while not found.done():
-            with self._working:
-                if not found.done():
-                    self._do([self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))])
-        return found.result()
+        mine = _Waiter[Given, Found](given)
+        with self._lock:
+            self._waiting.append(mine)
+            leads, self._working = not self._working, True
+        if not leads:
+            mine.called.wait()
+        if not mine.found.done():  # the first of those that wait: it works for them
+            with self._lock:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
+            try:
+                self._do(batch)
+            finally:
+                self._hand_on()
+            for one in batch:
+                one.called.set()
+        return mine.found.result()
 
-    def _do(self, batch: list[tuple[Given, "Future[Found]"]]) -> None:
+    def _hand_on(self) -> None:
+        with self._lock:
+            self._working = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].called.set()
+
+    def _do(self, batch: "list[_Waiter[Given, Found]]") -> None:
         try:
-            results = self._work([given for given, _ in batch])
+            results = self._work([one.given for one in batch])
         except Exception as error:
             if len(batch) == 1:
-                batch[0][1].set_exception(error)
+                batch[0].found.set_exception(error)
             for one in batch if len(batch) > 1 else ():  # nobody fails for another's sake
                 self._do([one])
             return
-        for (_, found), result in zip(batch, results, strict=True):
-            found.set_result(result)
+        for one, result in zip(batch, results, strict=True):
+            one.found.set_result(result)
+
+
+class _Waiter(Generic[Given, Found]):
+    """What one thread gave; it is called when that is done, or when it is the one to do it."""
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self.found: Future[Found] = Future()
+        self.called = threading.Event()

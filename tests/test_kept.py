@@ -1,0 +1,196 @@
+"""Runs kept on disk: found again after a restart, bounded, and never in anybody's way."""
+
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.server import served
+from qa_service.lab import kept as module
+from qa_service.lab.kept import Kept
+from qa_service.lab.sharing import Sharing
+from qa_service.model import Run, Status
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def counts(lab):
+    return lab.experiment("counts")
+
+
+def _run(counts, value: float = 1.0, rows: int = 1) -> Run:
+    measured = dict.fromkeys(counts.metrics, value)
+    return Run(status=Status.RAN, measured=measured, rows=({"step": 1, "value": value},) * rows, seconds=0.25)
+
+
+def _listen(sharing: Sharing, experiment, steps: int):
+    stream, rows = sharing.stream(experiment, {"steps": steps}, 0), []
+    while True:
+        try:
+            rows.append(next(stream))
+        except StopIteration as end:
+            return rows, end.value
+
+
+class _Counted:
+    def __init__(self, lab):
+        self._lab, self.ran = lab, 0
+
+    def __getattr__(self, name):
+        return getattr(self._lab, name)
+
+    def stream(self, *what):
+        self.ran += 1
+        return self._lab.stream(*what)
+
+
+def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
+    """The same rows and numbers, marked as what memory gives; other code is measured anew."""
+    counted = _Counted(lab)
+    rows, first = _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), counts, 5)
+    _until_kept(tmp_path, 1)
+    again, second = _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), counts, 5)
+    assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
+    other = replace(counts, hash="0" * 64)
+    assert not _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert counted.ran == 2
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.0, 0.1, 5e-324, None])
+def test_every_number_comes_back(counts, tmp_path, value):
+    kept = Kept(tmp_path, 1 << 20)
+    kept.keep(counts, {}, 0, _run(counts, value))
+    found = kept.find(counts, {}, 0)
+    assert repr(found.measured) == repr(_run(counts, value).measured)
+    assert repr(found.rows[0]["value"]) == repr(value)
+
+
+@pytest.mark.parametrize(("params", "seed"), [({"steps": 2}, 0), ({"steps": 1.0}, 0), ({"steps": 1}, 1)])
+def test_other_parameters_and_seeds_are_other_runs(counts, tmp_path, params, seed):
+    kept = Kept(tmp_path, 1 << 20)
+    kept.keep(counts, {"steps": 1}, 0, _run(counts))
+    assert kept.find(counts, {"steps": 1}, 0) is not None
+    assert kept.find(counts, params, seed) is None
+
+
+def test_another_version_is_another_run(counts, tmp_path, monkeypatch):
+    kept = Kept(tmp_path, 1 << 20)
+    kept.keep(counts, {}, 0, _run(counts))
+    monkeypatch.setattr(module, "_where", lambda: ("another torch",))
+    assert kept.find(counts, {}, 0) is None
+
+
+def test_a_run_that_failed_is_not_kept(counts, tmp_path):
+    kept = Kept(tmp_path, 1 << 20)
+    kept.keep(counts, {}, 0, Run(status=Status.TIMED_OUT))
+    assert kept.find(counts, {}, 0) is None
+
+
+def test_the_least_recently_used_go_first(counts, tmp_path):
+    """What is asked for stays; together they never take more bytes than they may, on the disk neither."""
+    most = 60_000
+    kept = Kept(tmp_path, most)
+    for seed in range(60):
+        kept.keep(counts, {}, seed, _run(counts, rows=200))
+        assert kept.find(counts, {}, 0) is not None
+    seeds = [seed for seed in range(60) if kept.find(counts, {}, seed)]
+    assert seeds == [0, *range(61 - len(seeds), 60)]
+    assert 5 < len(seeds) < 30
+    assert (tmp_path / "runs.sqlite").stat().st_size < 2 * most
+
+
+def test_what_is_broken_is_removed(counts, tmp_path):
+    """An entry that is nonsense, and a file that is no database."""
+    kept = Kept(tmp_path, 1 << 20)
+    for nonsense in ("{", "[]", '{"measured": {}, "rows": 3}', "null"):
+        kept.keep(counts, {}, 0, _run(counts))
+        with sqlite3.connect(tmp_path / "runs.sqlite") as store:
+            store.execute("UPDATE runs SET run = ?", (nonsense,))
+        store.close()
+        assert kept.find(counts, {}, 0) is None
+        assert _kept(tmp_path) == 0
+    (tmp_path / "runs.sqlite").write_bytes(b"no database " * 1000)
+    assert kept.find(counts, {}, 0) is None
+    kept.keep(counts, {}, 0, _run(counts))
+    assert kept.find(counts, {}, 0) is not None
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    kept = Kept(tmp_path / "file", 1 << 20)
+    kept.keep(counts, {}, 0, _run(counts))
+    assert kept.find(counts, {}, 0) is None
+
+
+def test_a_full_disk_is_no_failure(counts, tmp_path):
+    """Nothing is kept, nothing raised; what was kept is still found."""
+    code = (
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.kept import Kept\n"
+        "from qa_service.lab.signature import read_experiment\nfrom qa_service.model import Run, Status\n"
+        f"counts = read_experiment(Path({counts.path!r}))\n"
+        f"kept = Kept(Path({str(tmp_path)!r}), 1 << 24)\n"
+        "def run(rows): return Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "                          rows=({'step': 1, 'value': 1.0},) * rows)\n"
+        "kept.keep(counts, {}, 0, run(1))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+        "kept.keep(counts, {}, 1, run(5000))\n"
+        "print(kept.find(counts, {}, 0) is not None, kept.find(counts, {}, 1) is None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_two_processes_keep_at_once(counts, tmp_path):
+    """Each finds what the other kept."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.kept import Kept\n"
+        "from qa_service.lab.signature import read_experiment\nfrom qa_service.model import Run, Status\n"
+        f"counts = read_experiment(Path({counts.path!r}))\n"
+        "run = Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
+        "for seed in range(int(sys.argv[1]), 80, 2):\n"
+        f"    Kept(Path({str(tmp_path)!r}), 1 << 20).keep(counts, {{}}, seed, run)\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(at)], cwd=ROOT) for at in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    kept = Kept(tmp_path, 1 << 20)
+    assert [seed for seed in range(80) if kept.find(counts, {}, seed) is None] == []
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
+def test_a_server_that_starts_again_remembers(cache, tmp_path):
+    """Told to by the operator; by default it measures anew."""
+    shutil.copytree(cache, tmp_path / "cache")
+    toys = ROOT / "tests" / "toys"
+    env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "60",
+           "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_RUNS_ON_DISK": "1"}  # fmt: skip
+    cached = []
+    for on_disk in ("1", "1", "0"):
+        with served(env | {"NUMSTAB_RUNS_ON_DISK": on_disk}) as server:
+            status, body = server.post("/experiments/counts/runs", {"params": {"steps": 3}})
+            assert status == 200
+            cached.append(body["cached"])
+            if on_disk == "1":
+                _until_kept(tmp_path / "cache", 1)
+    assert cached == [False, True, False]
+
+
+def _kept(folder: Path) -> int:
+    store = sqlite3.connect(folder / "runs.sqlite")
+    count = store.execute("SELECT count(*) FROM runs").fetchone()[0]
+    store.close()
+    return count
+
+
+def _until_kept(folder: Path, count: int) -> None:
+    end = time.monotonic() + 20
+    while not (folder / "runs.sqlite").exists() or _kept(folder) < count:
+        assert time.monotonic() < end
+        time.sleep(0.02)
