@@ -1,10 +1,15 @@
 """kb and demos read again while the service runs: all of them or, where anything is broken, none."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from qa_service.embedder import load_embedder
 from qa_service.errors import BadContent
 from qa_service.lab.signature import read_experiments
 from qa_service.library import Library
@@ -12,6 +17,7 @@ from qa_service.logs import say
 from qa_service.service import Service, matcher
 from qa_service.settings import Settings
 
+_LONGEST = 600.0  # seconds that building may take
 _EVERY = 1.0  # seconds between looks at the folders
 _Seen = dict[Path, tuple[int, int]]
 
@@ -39,7 +45,9 @@ class Reloading:
                 experiments = read_experiments(self._settings.demos)
                 library = Library.read(self._settings.kb, experiments)
                 found = matcher(self._settings, library, self._service.matcher.embedder)
-                found.match("nan")  # built now, not by the first reader
+                if not found.built:
+                    _build(self._settings)
+                found.match("nan")  # loaded now, not by the first reader; built as well where the other could not
             except Exception as error:  # whatever is wrong with the new, the old goes on
                 problems = error.problems if isinstance(error, BadContent) else (f"{type(error).__name__}: {error}",)
                 self.problem = "\n".join(problems)
@@ -77,3 +85,24 @@ class Reloading:
                 continue
             seen[path] = (about.st_mtime_ns, about.st_size)
         return seen
+
+
+def _build(settings: Settings) -> None:
+    """Has a process of its own, that yields to everybody, build what the library needs into the cache: training in
+    this one would slow answers down. Of several workers' processes one trains, the others wait for it.
+    """
+    variables = {
+        "NUMSTAB_KB": settings.kb, "NUMSTAB_DEMOS": settings.demos, "NUMSTAB_CACHE": settings.cache,
+        "NUMSTAB_ENCODER": settings.encoder,
+    }  # fmt: skip
+    env = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    code = "import os; os.nice(10); from qa_service.reloading import build; build()"
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", code], env=env, timeout=_LONGEST, check=False, stdin=subprocess.DEVNULL)
+
+
+def build() -> None:
+    """What that process does."""
+    settings = Settings.from_env(os.environ)
+    library = Library.read(settings.kb, read_experiments(settings.demos))
+    matcher(settings, library, load_embedder(settings.encoder, settings.cache)).match("nan")

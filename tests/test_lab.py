@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from qa_service.errors import UnknownExperiment
 from qa_service.lab import Lab, Place, Stopped
+from qa_service.lab.children import Child
 from qa_service.lab.line import Line
 from qa_service.model import Status
 
@@ -223,3 +225,23 @@ def _children_of_demos() -> list[str]:
     import multiprocessing
 
     return [child.name for child in multiprocessing.active_children() if child.is_alive()]
+
+
+def test_nobody_waits_until_a_child_has_gone(monkeypatch):
+    """What its run gave is there while the kernel still takes it apart; it is buried all the same."""
+    go, buried = threading.Event(), threading.Event()
+    bury = Child.bury
+
+    def slowly(child: Child) -> None:
+        assert go.wait(20)
+        bury(child)
+        buried.set()
+
+    monkeypatch.setattr(Child, "bury", slowly)
+    lab = Lab(Path(__file__).resolve().parent / "toys" / "demos", deadline=5.0, slots=1, idle=1)
+    try:
+        assert lab.run(lab.experiment("counts"), {"steps": 2}).status is Status.RAN
+        assert not buried.is_set()
+    finally:
+        go.set()
+    assert buried.wait(20)

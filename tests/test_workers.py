@@ -1,5 +1,6 @@
 """What operators do: they reload what changed, and have several workers serve at once."""
 
+import copy
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,11 +26,17 @@ TOYS = ROOT / "tests" / "toys"
 ASK = "/api/v1/ask"
 
 
-@pytest.fixture
-def own(tmp_path):
+def copies(folder: Path) -> Settings:
     """Copies of kb and demos to change, and their settings."""
-    kb, demos = shutil.copytree(TOYS / "kb", tmp_path / "kb"), shutil.copytree(TOYS / "demos", tmp_path / "demos")
-    return Settings(kb=Path(kb), demos=Path(demos), cache=tmp_path / "cache", data=tmp_path / "data")
+    kb, demos = shutil.copytree(TOYS / "kb", folder / "kb"), shutil.copytree(TOYS / "demos", folder / "demos")
+    return Settings(kb=Path(kb), demos=Path(demos), cache=folder / "cache", data=folder / "data")
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The same for the toy service, whose embedder no other process knows."""
+    monkeypatch.setattr("qa_service.reloading._build", lambda _settings: None)
+    return copies(tmp_path)
 
 
 def test_a_reload_renews_library_and_matcher(toy_service, own):
@@ -61,6 +69,17 @@ def test_a_broken_entry_keeps_the_older_reading(toy_service, own, log):
     assert reloading.once()
     assert reloading.problem is None
     assert heard == [False, True]
+
+
+def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
+    """Not in the process that answers: that one loads what the other built."""
+    own = replace(copies(tmp_path), cache=settings.cache)
+    (own.kb / "counting.toml").write_text(
+        (own.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
+    )
+    monkeypatch.setattr("qa_service.matching._training.train", lambda _corpus: pytest.fail("trained here"))
+    reloading = Reloading(copy.copy(service), own, lambda _well: None)
+    assert reloading.once(), reloading.problem
 
 
 def test_an_answer_ends_with_what_it_began_with(toy_service, own):

@@ -32,6 +32,7 @@ SERVER = (
 _LARGEST = 8 << 20  # bytes in one message
 _LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
 _LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often
+_TRIES = 3  # a child that dies before it has begun may have been dying while it waited
 _COLD = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -166,15 +167,25 @@ class Lab:
                     if (place := ticket.place) not in (0, before):
                         yield Place(before := place)
             with self.stages.within("run"):
-                try:
-                    child = self._children.take()
-                except NoChild as error:
-                    return Report(experiment=experiment).without_a_child(str(error))
-                try:
-                    child.set_to_work(experiment, params, seed, self.deadline, self.memory)
-                    return (yield from self._listen(experiment, child.pipe, stopped)).ended(child.exit_code)
-                finally:
-                    child.end()
+                return (yield from self._in_a_child(experiment, params, seed, stopped))
+
+    def _in_a_child(
+        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool]
+    ) -> Generator[Row, None, Run]:
+        tries = _TRIES
+        while True:
+            tries -= 1
+            try:
+                child = self._children.take()
+            except NoChild as error:
+                return Report(experiment=experiment).without_a_child(str(error))
+            try:
+                child.set_to_work(experiment, params, seed, self.deadline, self.memory)
+                report = yield from self._listen(experiment, child.pipe, stopped)
+                if report.began or not tries:
+                    return report.ended(child.exit_code)
+            finally:
+                self._children.end(child)
 
     def _listen(
         self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]

@@ -56,7 +56,7 @@ class Child:
         self.process.join(0.5)
         return self.process.exitcode
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """Kills it and whatever it has forked."""
         self.pipe.close()
         if self.process.pid is None:
@@ -64,6 +64,9 @@ class Child:
         for kill in (os.killpg, os.kill):  # the group first: a demo may have forked
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.process.pid, signal.SIGKILL)
+
+    def bury(self) -> None:
+        """Waits until it has gone: for what torch holds, the kernel needs milliseconds."""
         self.process.join(1.0)
         with suppress(ValueError):  # still dying: its descriptor is freed later
             self.process.close()
@@ -76,6 +79,7 @@ class Children:
         self._context = context
         self._idle = idle
         self._waiting: deque[Child] = deque()
+        self._killed: deque[Child] = deque()
         self._short = threading.Event()
         self._filling: threading.Thread | None = None
 
@@ -93,7 +97,16 @@ class Children:
                 return self._forked()
             if child.process.is_alive():
                 return child
-            child.end()
+            self.end(child)
+
+    def end(self, child: Child) -> None:
+        """Kills it at once; where children wait, nobody waits for it to be gone."""
+        child.kill()
+        if self._idle:
+            self._killed.append(child)
+            self.refill()
+        else:
+            child.bury()
 
     def _forked(self) -> Child:
         """A server that was killed is started anew by who asks next; he may have asked in the moment of its death."""
@@ -108,7 +121,7 @@ class Children:
             raise NoChild(f"{type(error).__name__}: {error}") from error
 
     def refill(self) -> None:
-        """Has the missing ones forked, in a thread of its own: nobody waits for a successor."""
+        """Has the missing ones forked and the killed ones buried, in a thread of its own: nobody waits for that."""
         self._short.set()
         if self._idle and self._filling is None:
             self._filling = threading.Thread(target=self._keep_filled, daemon=True, name="children")
@@ -122,6 +135,8 @@ class Children:
                     self._waiting.append(self._fork())
                 except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
                     break
+            while self._killed:
+                self._killed.popleft().bury()
 
     def _fork(self) -> Child:
         here, there = self._context.Pipe(duplex=True)

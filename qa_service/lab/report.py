@@ -35,6 +35,11 @@ class Report:
     finished: bool = False
     _run: Run | None = None
 
+    @property
+    def began(self) -> bool:
+        """Whether the child said anything."""
+        return self.finished or self.started is not None
+
     def add(self, message: Message) -> Iterator[Row]:
         """Takes one message in; yields the rows in it."""
         match message:
