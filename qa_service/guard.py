@@ -12,6 +12,7 @@ from qa_service.access import Key, Keys, Scope
 from qa_service.errors import NumstabError, RateLimited, Refused, TooSlow
 from qa_service.problems import respond
 from qa_service.settings import Settings
+from qa_service.streaming import SlowReader
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Send
@@ -130,8 +131,11 @@ class _Sending:
             given = {name.lower() for name, _ in message["headers"]}
             more = [(name, value) for name, value in self._extra.items() if name not in given]
             message = {**message, "headers": [*message["headers"], *more]}
-        async with asyncio.timeout(_SLOW_READER):
-            await self._send(message)
+        try:
+            async with asyncio.timeout(_SLOW_READER):
+                await self._send(message)
+        except TimeoutError:
+            raise SlowReader from None
 
 
 def _patient(receive: "Receive") -> "Receive":

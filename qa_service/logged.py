@@ -11,6 +11,7 @@ from qa_service.events import Answered, Event
 from qa_service.logs import say
 from qa_service.problems import respond
 from qa_service.settings import Settings
+from qa_service.streaming import SlowReader
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,6 +50,8 @@ class Logged:
             with self._span(scope) as span:
                 try:
                     await self._app(scope, receive, sending)
+                except SlowReader:
+                    say("a reader was too slow", logging.WARNING, seconds=round(time.perf_counter() - began, 1))
                 except Exception as error:
                     logging.getLogger("numstab").exception("unforeseen error")
                     if status:

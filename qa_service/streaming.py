@@ -117,6 +117,10 @@ class ReaderGone(Exception):
     """Nobody waits for the answer any more."""
 
 
+class SlowReader(Exception):
+    """A reader took too long for a piece; he is cut off."""
+
+
 async def opened(events: Events) -> Opened:
     """Runs a blocking generator in a thread of its own. When the reader leaves, the experiment's child dies with it.
 

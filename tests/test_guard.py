@@ -1,6 +1,7 @@
 """Who may come in, how often, and what a browser may do with the reply."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -147,25 +149,51 @@ def test_any_other_address_needs_a_key_or_a_word(host, tmp_path):
     assert not open_to_all(host, Settings(data=tmp_path), public=False)
 
 
-def test_a_body_that_comes_too_slowly_is_refused(toy_service, tmp_path, monkeypatch):
-    """And a reader who is slow to leave is not: only the body has a clock."""
-    monkeypatch.setattr("qa_service.guard._SLOW_WRITER", 0.3)
-    app = create_app(toy_service, Settings(data=tmp_path))
+@pytest.fixture
+def listening(toy_service, tmp_path):
+    """The port of a real server of the toy service in a thread of this process."""
     import uvicorn
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    app = create_app(toy_service, Settings(data=tmp_path))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+    yield port
     server.should_exit = True
     thread.join(10)
+
+
+def test_a_body_that_comes_too_slowly_is_refused(listening, monkeypatch):
+    """And a reader who is slow to leave is not: only the body has a clock."""
+    monkeypatch.setattr("qa_service.guard._SLOW_WRITER", 0.3)
+    with socket.create_connection(("127.0.0.1", listening), timeout=10) as client:
+        client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
+    """He asks for much and reads nothing: one line in the log, no error, and his connection is gone."""
+    monkeypatch.setattr("qa_service.guard._SLOW_READER", 0.5)
+    monkeypatch.setattr(logging.getLogger("numstab"), "propagate", True)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", listening))
+        client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+        until = time.monotonic() + 30
+        while "a reader was too slow" not in caplog.text:
+            assert time.monotonic() < until, caplog.text[-2000:]
+            time.sleep(0.05)
+        with suppress(ConnectionResetError):
+            while client.recv(1 << 20):
+                pass
+    assert "unforeseen" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("steps", [40, 100_000])
