@@ -6,7 +6,8 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from qa_service.model import Request, Status
+from qa_service.model import Status
+from qa_service.reading import read
 from qa_service.service import Service
 from qa_service.settings import Settings
 
@@ -65,7 +66,7 @@ class Readiness:
         self._service.matcher.embedder.encode_query(["nan"])
 
     def _index(self) -> None:
-        self._service.ask(Request(question=_READ))
+        self._service.matcher.match(read(_READ).text)
 
     def _child(self) -> None:
         experiment = next(iter(self._service.lab.experiments.values()))
