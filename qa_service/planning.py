@@ -8,6 +8,7 @@ from typing import Any
 from qa_service.errors import BadField, BadParameter
 from qa_service.figures import shown
 from qa_service.model import (
+    Entry,
     EvidenceBlock,
     Experiment,
     Named,
@@ -32,6 +33,21 @@ class Plan:
     params: Params
     compared: Params
     variant: int = 0
+
+
+def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
+    """The blocks of an entry that a request asks for, all if it does not say; raises `BadField` for another's."""
+    if request.blocks is None:
+        return entry.evidence
+    ids = [block.id for block in entry.evidence]
+    for name in request.blocks:
+        if name not in ids:
+            raise BadField(
+                zh=f"词条 {entry.id} 没有证据块 {name!r}。现有：{', '.join(ids)}",
+                en=f"entry {entry.id} has no evidence block {name!r}. There are: {', '.join(ids)}",
+                field="blocks",
+            )
+    return tuple(block for block in entry.evidence if block.id in request.blocks)
 
 
 def plans(

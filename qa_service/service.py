@@ -13,7 +13,7 @@ from ulid import ULID
 
 from qa_service import following
 from qa_service.embedder import Embedder, load_embedder
-from qa_service.errors import BadField, Overloaded
+from qa_service.errors import Overloaded
 from qa_service.events import Answered, Done, Event, Finished, Measuring, Queued, Started
 from qa_service.lab import ONE_SHOT, Lab, Place, Runner
 from qa_service.lab.kept import Kept
@@ -26,7 +26,6 @@ from qa_service.model import (
     AnswerStatus,
     Entry,
     Evidence,
-    EvidenceBlock,
     Experiment,
     Match,
     Named,
@@ -38,7 +37,7 @@ from qa_service.model import (
     run_id,
 )
 from qa_service.parameters import complete
-from qa_service.planning import Plan, beside, check_known, plans
+from qa_service.planning import Plan, beside, blocks, check_known, plans
 from qa_service.reading import Reading, read
 from qa_service.settings import Settings
 
@@ -121,10 +120,10 @@ class Service:
         follows = entry and (entry is before or picked or (reading is not None and reading.elliptic))
         earlier = dict(request.context.params) if request.context and follows else {}
         read_params = earlier | (following.named(reading, earlier) if reading else {})
-        blocks = _blocks(entry, request) if entry else ()
-        experiments = [self.lab.experiment(block.experiment) for block in blocks]
+        asked_for = blocks(entry, request) if entry else ()
+        experiments = [self.lab.experiment(block.experiment) for block in asked_for]
         check_known(experiments or list(self.lab.experiments.values()), request)
-        planned = [plans(*pair, read_params, request) for pair in zip(blocks, experiments, strict=True)]
+        planned = [plans(*pair, read_params, request) for pair in zip(asked_for, experiments, strict=True)]
         return Answer(
             id=str(ULID()),
             status=status,
@@ -152,11 +151,11 @@ class Service:
 
     def _planned(self, request: Request) -> tuple[Entry, list[Plan]]:
         entry = self.library[request.entry or ""]
-        check_known([self.lab.experiment(block.experiment) for block in _blocks(entry, request)], request)
+        check_known([self.lab.experiment(block.experiment) for block in blocks(entry, request)], request)
         return entry, list(self._runs(entry, {}, request))
 
     def _runs(self, entry: Entry, named: Named, request: Request) -> Iterator[Plan]:
-        for block in _blocks(entry, request):
+        for block in blocks(entry, request):
             found, _ = plans(block, self.lab.experiment(block.experiment), named, request)
             yield from found
             yield from beside(found, self.lab.experiments)
@@ -288,17 +287,3 @@ def matcher(settings: Settings, library: Library, embedder: Embedder) -> Matcher
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder
     return Matcher(library, embedder, name=name, cache=settings.cache)
-
-
-def _blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
-    if request.blocks is None:
-        return entry.evidence
-    ids = [block.id for block in entry.evidence]
-    for name in request.blocks:
-        if name not in ids:
-            raise BadField(
-                zh=f"词条 {entry.id} 没有证据块 {name!r}。现有：{', '.join(ids)}",
-                en=f"entry {entry.id} has no evidence block {name!r}. There are: {', '.join(ids)}",
-                field="blocks",
-            )
-    return tuple(block for block in entry.evidence if block.id in request.blocks)
