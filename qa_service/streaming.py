@@ -21,6 +21,7 @@ from qa_service.lab import Stopped
 from qa_service.lab.leaving import Leaving
 from qa_service.model import Lang
 from qa_service.reading import language as question_language
+from qa_service.texts_first import TEXTS_FIRST
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
@@ -98,6 +99,7 @@ class Opened:
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
+            await TEXTS_FIRST.stand_back()
             async for batch in self.rest:
                 silent = 0.0 if batch else silent + _LOOK_UP
                 if CLOSING.over:
@@ -127,9 +129,10 @@ async def opened(events: Events) -> Opened:
     An error before the first event is raised here, so that a front can still answer with a status.
     """
     batches = _pumped(events)
-    async for batch in batches:
-        if batch:
-            return Opened(batch[0], _rest(batch[1:], batches))
+    with TEXTS_FIRST.coming():
+        async for batch in batches:
+            if batch:
+                return Opened(batch[0], _rest(batch[1:], batches))
     raise AssertionError("no events")
 
 
