@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,7 @@ def test_an_interrupt_stops_the_run_and_not_the_conversation(env, tmp_path):
             os.write(keeper, b"hanging forever three\n")
             until(keeper, "It counts to")
             time.sleep(1)
-            talk.send_signal(signal.SIGINT)
-            until(keeper, "Stopped.")
+            until(keeper, "Stopped.", pressing=lambda: talk.send_signal(signal.SIGINT))
             os.write(keeper, b"/quit\n")
             assert talk.wait(30) == 0
         finally:
@@ -107,10 +107,12 @@ def test_an_interrupt_stops_the_run_and_not_the_conversation(env, tmp_path):
     os.close(keeper)
 
 
-def until(descriptor: int, words: str) -> str:
-    """Reads the terminal until these words have been printed."""
-    printed, end = "", time.monotonic() + 40
+def until(descriptor: int, words: str, pressing: Callable[[], None] = lambda: None) -> str:
+    """Reads the terminal until these words have been printed, pressing a key meanwhile, again and again."""
+    printed, end = "", time.monotonic() + 90
     while words not in printed:
-        assert select.select([descriptor], [], [], end - time.monotonic())[0], printed
-        printed += os.read(descriptor, 65536).decode(errors="replace")
+        assert time.monotonic() < end, printed
+        pressing()
+        if select.select([descriptor], [], [], 5)[0]:
+            printed += os.read(descriptor, 65536).decode(errors="replace")
     return printed

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from browsing import PATIENCE, ROOT, ready
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is right is there at once
 
 
 @pytest.fixture(scope="session")
