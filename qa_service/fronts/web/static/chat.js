@@ -65,6 +65,7 @@ function remember(turn, address, lang) {
   document.getElementById("switch").href = `/?${new URLSearchParams({ ...(!long && address), lang: other })}`;
 }
 
+history.scrollRestoration = "manual"; // the browser would go where the reader left, after we have gone to the turn
 addEventListener("popstate", ({ state }) => {
   const turn = state?.turn && document.getElementById(state.turn);
   if (!turn) return location.reload();
