@@ -113,6 +113,6 @@ def until(descriptor: int, words: str, pressing: Callable[[], None] = lambda: No
     while words not in printed:
         assert time.monotonic() < end, printed
         pressing()
-        if select.select([descriptor], [], [], 5)[0]:
+        while words not in printed and select.select([descriptor], [], [], 10)[0]:
             printed += os.read(descriptor, 65536).decode(errors="replace")
     return printed

@@ -13,7 +13,7 @@ from qa_service import incoming, wire
 from qa_service.errors import BadField, NumstabError
 from qa_service.events import Answered, Done, Event, Finished
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Context, Evidence, Lang, Request, Status
+from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
 from qa_service.service import Service
 
 if TYPE_CHECKING:
@@ -74,14 +74,13 @@ def exit_status(answer: Answer) -> int:
     return options.DONE if all(one.run.status is Status.RAN for one in answer.evidence) else options.FAILED
 
 
-def show(request: Request, service: Service, *, context: Context | None = None, explain: bool = False) -> Answer:
+def show(request: Request, service: Service, *, explain: bool = False) -> Answer:
     """Prints the answer's text at once and its evidence as it is measured. Raises `BadRequest` before anything else.
 
     An interrupt ends the run under way and is passed on.
     """
-    context = context or request.context
-    before = context.entry if context else None
-    with closing(service.stream(replace(request, context=context))) as events:
+    before = request.context.entry if request.context else None
+    with closing(service.stream(request)) as events:
         return _printed(events, before=before, explain=explain and bool(request.question))
 
 

@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from qa_service import incoming
@@ -47,9 +48,10 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     talk.seed = options.seed(arguments.seed)
     if sys.stdin.isatty():
         options.say(_WELCOME[lang])
-    while (line := _heard()) is not None:
+    while True:
         try:
-            if not talk.take(line):
+            line = _heard()
+            if line is None or not talk.take(line):
                 break
         except NumstabError as error:
             options.say(error[talk.lang])
@@ -106,5 +108,5 @@ class _Talk:
 
     def _ask(self, question: str, context: Context | None) -> None:
         request = incoming.read_request({"question": question, "seed": self.seed, **self.given})
-        answer = ask.show(request, self.service, context=context)
+        answer = ask.show(replace(request, context=context), self.service)
         self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)
