@@ -147,7 +147,8 @@ def test_strings_and_bodies_at_the_terminal(cache, tmp_path, capsys, monkeypatch
 
 @pytest.mark.parametrize(
     "unit", ["9", "91,", ",999", "1.", "0.9 和 ", "个", "十万", "1/", "learning rate is ", "乘９", "a ", "。", "? ",
-             "twenty-", "\u0301", "\ufdfa", "\n9", "9" * 39 + ",", "10^-5 ", "1e9 and ", "multiply 1 "]
+             "twenty-", "\u0301", "\ufdfa", "\n9", "9" * 39 + ",", "10^-5 ", "1e9 and ", "multiply 1 ",
+             ", 那 ", ". and what ", " 呢", "9, 9"]
 )  # fmt: skip
 def test_reading_takes_no_time_without_end(unit):
     """1,800 and 100,000 characters that a careless pattern would try in every way: two seconds on any machine."""

@@ -211,6 +211,14 @@ def test_fractions_are_read_back(above, below, n):
         ("compare 50 layers and 100 layers", {"layers": (50, 100)}),
         ("fit x^2 between 0 and 1", {"lo": 0.0, "hi": 1.0, "target": "x^2"}),
         ("epoch 3/10 loss 0.5", {}),
+        ("100 个 1.5 连乘，0.5 呢", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("1.5 连乘 100 次会怎样？那换成 0.5 的话呢？", {"n": 100, "x": (1.5, 0.5), "op": "multiply"}),
+        ("1.5 连乘 100 次，200 呢？", {"n": (100, 200), "x": 1.5, "op": "multiply"}),
+        ("0.9 和 1.1 连乘 100 次，1.5 呢", {"n": 100, "x": (0.9, 1.1, 1.5), "op": "multiply"}),
+        ("lr=0.1 diverges, and what about 0.01?", {"lr": (0.1, 0.01)}),
+        ("50 layers with lr 0.1, and with 0.01?", {"layers": 50, "lr": (0.1, 0.01)}),
+        ("那 0.5 呢？", {}),
+        ("lr=0.01, batch 32, and nan at step 500", {"lr": 0.01, "batch": 32}),
     ],
 )
 def test_several_values_are_a_comparison(question, params):

@@ -1,5 +1,6 @@
 """The parameters that a question names, by the names that all experiments share."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -102,6 +103,11 @@ _WORD_AFTER = re.compile(
     r"[\s-]*(?:个|次|遍|层|步|轮|类"
     r"|(?:factors|copies|terms|numbers|multiples|times|layers?|steps?|epochs?|class(?:es)?|units?|neurons?)(?![a-z]))"
 )
+# "100 个 1.5 连乘，0.5 呢？", "… by 0.9 a hundred times, and what about 1.1?": one more value of what was said before.
+_AFTERTHOUGHT = re.compile(
+    rf"[,.;:!?。；](?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
+    rf"|(?:那么?|而|再|换成?|改成?|用|要是|如果|是|若|\s)*{_NUMBER}(?:的话|又|会怎样|怎么样|\s)*呢)\s*[?？。.!]*$"
+)
 _INTERVAL = frozenset({"lo", "hi"})
 
 # Words that name a value. Several values of one parameter are a comparison: all of them, in the order of the question.
@@ -150,7 +156,7 @@ def parameters(text: str) -> Named:
         )
         if named:
             found[name] = named[0][1] if len(named) == 1 else tuple(value for _, value in named)
-    text, listed = _first_of_lists(text)
+    text, listed = _first_of_lists(*_afterthought(text))
     for pattern, names in _PATTERNS:
         read = [_captured(match, names) for match in re.finditer(pattern, text)]
         if not read or read[0].keys() & found.keys():
@@ -173,9 +179,26 @@ def _captured(match: re.Match[str], names: tuple[str, ...]) -> dict[str, Value]:
     return {name: _cast(name, word) for name, word in pairs if word is not None}
 
 
-def _first_of_lists(text: str) -> tuple[str, dict[float, list[str]]]:
-    """The text with "0.9 and 1.1" as "0.9", and what each such first number stands for."""
-    lists: dict[float, list[str]] = {}
+def _afterthought(text: str) -> tuple[str, dict[float, list[str]]]:
+    """The text without ", 0.5 呢？" at its end, and that number with the one before it that is nearest in magnitude."""
+    found = _AFTERTHOUGHT.search(text)
+    if found is None:
+        return text, {}
+    before, word = text[: found.start()], found[1] or found[2]
+    others = re.findall(rf"(?<![a-z\d._^]){_NUMBER}(?![a-z\d])", before)
+    if not others or not float(word):
+        return text, {}
+    nearest = min(reversed(others), key=lambda other: _apart(float(other), float(word)))
+    return before, {float(nearest): [nearest, word]}
+
+
+def _apart(one: float, other: float) -> float:
+    """How far two numbers are from each other in order of magnitude; a sign is no magnitude."""
+    return abs(math.log10(abs(one) / abs(other))) if one else math.inf
+
+
+def _first_of_lists(text: str, lists: dict[float, list[str]]) -> tuple[str, dict[float, list[str]]]:
+    """The text with "0.9 and 1.1" as "0.9", and what each such first number stands for, besides those known."""
 
     def first(found: re.Match[str]) -> str:
         words = re.findall(_NUMBER, found[0])
@@ -183,7 +206,7 @@ def _first_of_lists(text: str) -> tuple[str, dict[float, list[str]]]:
             before = text[max(0, found.start() - 24) : found.start()]
             if _WORD_BEFORE.search(before) or not all(word.isdigit() for word in words):
                 return found[0]
-        lists[float(words[0])] = words
+        lists[float(words[0])] = words + [more for word in words for more in lists.pop(float(word), [])[1:]]
         return found["first"]
 
     text = re.sub(rf"\(\s*({_AND}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])", r" \1 ", text)
