@@ -37,7 +37,8 @@ def checks(settings: Settings) -> list[Check]:
 
 
 def prepare(settings: Settings) -> None:
-    """The chart bundle, which takes some ten seconds the first time."""
-    from qa_service.fronts.web.bundle import vega_bundle
+    """The chart bundle and the font of formulas, which take some ten seconds the first time."""
+    from qa_service.fronts.web.bundle import math_font, vega_bundle
 
     vega_bundle(settings.cache)
+    math_font(settings.cache)

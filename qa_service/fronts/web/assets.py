@@ -1,4 +1,4 @@
-"""What the pages load: the files of static/, each at an address of its own, and the chart bundle."""
+"""What the pages load: the files of static/, each at an address of its own, and what is built from packages."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from qa_service.fronts.web.bundle import vega_bundle
+from qa_service.fronts.web.bundle import math_font, vega_bundle
 
 _FOLDER = Path(__file__).resolve().parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -19,13 +19,20 @@ def add_routes(web: APIRouter, cache: Path) -> None:
 
     @web.get("/static/vega.js")
     async def vega() -> FileResponse:
-        path = await asyncio.to_thread(vega_bundle, cache)
-        kept = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type="text/javascript", headers=kept)
+        return _kept(await asyncio.to_thread(vega_bundle, cache), "text/javascript")
+
+    @web.get("/static/math.woff")
+    async def math() -> FileResponse:
+        return _kept(await asyncio.to_thread(math_font, cache), "font/woff")
 
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
             web.add_api_route(f"/static/{path.name}", _asset(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
+
+
+def _kept(path: Path, media_type: str) -> FileResponse:
+    kept = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=media_type, headers=kept)
 
 
 def _asset(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:

@@ -1,5 +1,6 @@
-"""Vega-Lite and vega-embed as one script of our own origin, built when the first chart asks for it."""
+"""What pages load when they need it, built from packages once: Vega-Lite as a script, and the font of formulas."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,21 +9,44 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-_BUILD = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+from qa_service.fronts.web.mathfont import CHARACTERS
+
+_VEGA = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
+_FONT = "from qa_service.fronts.web.mathfont import font; built = font()"
 _building = threading.Lock()
 
 
 def vega_bundle(cache: Path) -> Path:
-    """The script's path in the cache folder; builds it if it is not there (some 10 s), never twice at once.
+    """Vega-Lite and vega-embed as one script (some 10 s)."""
+    return _built(vega_path(cache), _VEGA)
 
-    It is built in a process of its own, because the builder keeps the interpreter to itself while it works.
+
+def math_font(cache: Path) -> Path:
+    """The font that formulas are set in (some 3 s)."""
+    return _built(font_path(cache), _FONT)
+
+
+def vega_path(cache: Path) -> Path:
+    """Where the script lies once it is built."""
+    return cache / f"vega-{version('vl-convert-python')}.js"
+
+
+def font_path(cache: Path) -> Path:
+    """Where the font lies once it is built; other characters are another font."""
+    return cache / f"math-{version('ziamath')}-{hashlib.sha256(CHARACTERS.encode()).hexdigest()[:8]}.woff"
+
+
+def _built(path: Path, source: str) -> Path:
+    """Built if it is not there, never twice at once.
+
+    In a process of its own, because the builders keep the interpreter to themselves while they work.
     """
-    path = cache / f"vega-{version('vl-convert-python')}.js"
     with _building:
         if not path.is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            built = subprocess.run([sys.executable, "-c", _BUILD], stdout=subprocess.PIPE, check=True, timeout=120)
-            with tempfile.NamedTemporaryFile(dir=cache, delete=False) as half:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]
+            built = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as half:
                 half.write(built.stdout)
             os.replace(half.name, path)  # whole or not at all, whichever worker is faster
     return path

@@ -1,20 +1,20 @@
 """What `numstab doctor` looks at for the page."""
 
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 from qa_service.doctor import Check
+from qa_service.fronts.web.bundle import font_path, vega_path
 from qa_service.model import Text
 
 
 def bundle(cache: Path) -> Check:
-    """The script that draws charts."""
-    path = cache / f"vega-{version('vl-convert-python')}.js"
-    if path.is_file():
-        return Check("charts", "ok", Text("图表脚本已就绪", "the script that draws charts is built"))
+    """The script that draws charts, and the font of formulas."""
+    if vega_path(cache).is_file() and font_path(cache).is_file():
+        return Check("charts", "ok", Text("图表脚本和公式字体已就绪", "the charts' script and the formulas' font are built"))
     return Check(
-        "charts", "note", Text("图表脚本还没有生成：第一张图多等十秒", "no script of charts yet: ten seconds, once"),
+        "charts", "note",
+        Text("图表脚本或公式字体还没有生成：第一次多等十秒", "no script of charts or font of formulas yet: ten seconds, once"),
         Text("运行 numstab prepare", "run numstab prepare"),
     )  # fmt: skip
 

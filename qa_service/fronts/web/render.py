@@ -73,11 +73,13 @@ def entry(
     each the other values of the parameter `compare`.
     """
     params = {plan.block.id: plan.params for plan in plans}
+    text = markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))
     return {
         "runs_at_once": bool(plans),
         "entry": one,
         "summary": markup.plain(prose.filled(one, (), lang))[:200],
-        "text": Markup(markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))),  # noqa: S704
+        "text": Markup(text),  # noqa: S704
+        "mathematics": "<math" in text,
         "lecture": _lecture(one, lang),
         "wordings": one.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],

@@ -60,7 +60,10 @@ def routes(service: Service, cache: Path) -> APIRouter:
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "chat.html", lang=lang, examples=EXAMPLES[lang]) if lang else refused(http)
+        if lang is None:
+            return refused(http)
+        asked = not {"q", "entry"}.isdisjoint(http.query_params)
+        return page(http, "chat.html", lang=lang, examples=EXAMPLES[lang], mathematics=asked)
 
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:

@@ -23,6 +23,7 @@ function ask(shown, request, address) {
   const same = JSON.stringify(address);
   if (current?.same === same && !stop.hidden) return; // a second click on the same
   current?.stop();
+  fetchMaths();
   document.body.classList.add("talking");
   const turn = (current = new Turn(shown, request, say));
   turns.append(turn.element);
@@ -106,6 +107,12 @@ box.addEventListener("keydown", (event) => {
 });
 
 box.addEventListener("input", grow);
+for (const about of ["input", "pointerdown"]) addEventListener(about, fetchMaths, { once: true }); // to ask
+
+/** The font of formulas: there before an answer is, and not before there is a question. */
+function fetchMaths() {
+  document.fonts.load("1em 'STIX of numstab'");
+}
 
 function grow() {
   box.style.height = "auto";
