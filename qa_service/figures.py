@@ -11,6 +11,7 @@ _UNITS = {
     "step": "步", "epoch": "轮", "unit": "个神经元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本",
     "sd": "倍标准差",
 }  # fmt: skip
+_COUNTED = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
 _NEVER = {"zh": "（没有）", "en": "(none)"}
 
 
@@ -31,9 +32,11 @@ def on_the_wire(value: Any) -> Any:
             raise TypeError(f"{type(value).__name__} has no place on the wire")
 
 
-def unit(name: str, lang: Lang) -> str:
-    """A unit in words; nothing for a bare number."""
-    return "" if name == "1" else _UNITS.get(name, name) if lang == "zh" else name
+def unit(name: str, lang: Lang, value: object = 1) -> str:
+    """A unit in words, of so many; nothing for a bare number."""
+    if lang == "zh":
+        return "" if name == "1" else _UNITS.get(name, name)
+    return "" if name == "1" else f"{name}s" if name in _COUNTED and value != 1 else name
 
 
 def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:

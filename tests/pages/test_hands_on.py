@@ -55,6 +55,7 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
     card = page.locator(".card").first
     expect(card.locator(".claims")).to_be_hidden()
     expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("…")
+    expect(page.locator(".prose")).to_be_hidden()
     guess.locator("input").fill("150")
     guess.locator("button.primary").click()
     expect(card.locator(".guessed")).to_have_text("You guessed 150; measured: 4.0656×10¹⁷.")
@@ -63,6 +64,7 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
     while page.locator(".guess .give-up").count():
         page.locator(".guess .give-up").first.click()
     expect(page.locator(".covered")).to_have_count(0)
+    expect(page.locator(".prose")).to_be_visible()
 
 
 def test_bits_can_be_touched(visit: Callable[..., Page]) -> None:
@@ -214,6 +216,9 @@ def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page]) -
     page.locator("#find").fill("residual")
     expect(page.locator('.found a[href^="/entries/multiply-vs-add"]')).to_be_visible()
     assert 0 < shown.count() < everything
+    page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item say so; its question stays above them
+    expect(page.locator("[data-item]:visible").last.locator(".index a")).to_be_visible()
+    page.goto("/entries?lang=en")
     page.locator("#find").fill("zebra")
     expect(page.locator(".nothing")).to_be_visible()
     page.locator("#find").fill("")

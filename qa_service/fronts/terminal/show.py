@@ -93,7 +93,7 @@ class Screen:
                     (
                         experiment.metrics[name].title[self.lang],
                         shown(value, self.lang),
-                        unit(experiment.metrics[name].unit, self.lang),
+                        unit(experiment.metrics[name].unit, self.lang, value),
                     )
                     for name, value in run.measured.items()
                 ],

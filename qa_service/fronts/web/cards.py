@@ -161,7 +161,7 @@ def _claims(
             "id": claim.id,
             "says": claim.says[lang],
             "metric": experiment.metrics[claim.metric].title[lang],
-            "unit": unit(experiment.metrics[claim.metric].unit, lang),
+            "unit": unit(experiment.metrics[claim.metric].unit, lang, measured.get(claim.metric)),
             "sign": _SIGNS[claim.op],
             "bound": figure(claim.bound, lang),
             "value": figure(measured[claim.metric], lang) if claim.metric in measured else None,
@@ -183,7 +183,7 @@ def _metrics(
         name: {
             "name": name,
             "title": experiment.metrics[name].title[lang],
-            "unit": unit(experiment.metrics[name].unit, lang),
+            "unit": unit(experiment.metrics[name].unit, lang, value),
             "value": figure(value, lang) if evidence else Figure("…", "none"),
         }
         for name, value in measured.items()

@@ -11,10 +11,12 @@ from qa_service.model import Text
 def bundle(cache: Path) -> Check:
     """The script that draws charts, and the font of formulas."""
     if vega_path(cache).is_file() and font_path(cache).is_file():
-        return Check("charts", "ok", Text("图表脚本和公式字体已就绪", "the charts' script and the formulas' font are built"))
+        return Check(
+            "charts", "ok", Text("图表脚本和公式字体已就绪", "script of charts and font of formulas are built")
+        )
     return Check(
         "charts", "note",
-        Text("图表脚本或公式字体还没有生成：第一次多等十秒", "no script of charts or font of formulas yet: ten seconds, once"),
+        Text("图表脚本或公式字体还没有生成：第一次多等十秒", "no script of charts or no font yet: ten seconds, once"),
         Text("运行 numstab prepare", "run numstab prepare"),
     )  # fmt: skip
 

@@ -44,6 +44,7 @@ LABELS = {
     "guess": Text("猜一猜：“{}”会是多少？", "Your guess: what will “{}” be?"),
     "guess_show": Text("看结果", "Show"),
     "guess_give_up": Text("不猜了，直接看", "Just show me"),
+    "told": Text("正文（答案在里面，先猜再看）", "The text (it tells, so guess first)"),
     "guessed": Text("你猜 {}，测得 {}。", "You guessed {}; measured: {}."),
     "queued": Text("排队中，第 {} 位", "Waiting; number {} in line"),
     "copy": Text("复制", "Copy"),
@@ -221,7 +222,7 @@ EXAMPLES = {
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
     "no_chart", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up",
-    "guessed", "clear_sure", "broken", "silent", "too_often", "restarting",
+    "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many",
 )  # fmt: skip
 

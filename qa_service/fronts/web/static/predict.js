@@ -1,6 +1,15 @@
 // Predict before you run: what was measured stays covered until the reader has guessed, or gives up.
 import { words } from "./words.js";
 
+/** Folds a text that would tell. */
+export function fold(text) {
+  const told = document.createElement("details");
+  told.className = "told";
+  told.append(Object.assign(document.createElement("summary"), { textContent: words.told }));
+  text.before(told);
+  told.append(text);
+}
+
 /** Covers the results in `card` and asks for one metric; resolves once they may be seen. */
 export function guess(card, data) {
   const claim = data.claims[0];
@@ -26,6 +35,7 @@ export function guess(card, data) {
         told.textContent = words.guessed.replace("{}", said).replace("{}", metric.shown);
         form.replaceWith(told);
       } else form.remove();
+      card.dispatchEvent(new CustomEvent("uncovered", { bubbles: true }));
       resolve();
     };
     form.addEventListener("submit", (event) => {

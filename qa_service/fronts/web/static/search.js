@@ -16,12 +16,13 @@ function show() {
     const item = leaf.closest("[data-item]")?.dataset.item;
     leaf.hidden = !wanted.every((word) => words.includes(word)) || (items && !items.includes(item));
   }
+  nothing.hidden = leaves.some((leaf) => !leaf.hidden);
   for (const item of list.querySelectorAll("[data-item]")) item.hidden = !item.querySelector("li:not([hidden])");
   for (const fold of list.querySelectorAll("details")) {
     fold.hidden = !fold.querySelector("li:not([hidden])");
     fold.open = wanted.length > 0 || items !== null;
   }
-  nothing.hidden = leaves.some((leaf) => !leaf.hidden);
+  for (const heading of list.querySelectorAll(".index > li")) heading.hidden = false; // what its expansions expand
   nothing.querySelector("a").search = new URLSearchParams({ q: box.value.trim(), lang: document.documentElement.lang.slice(0, 2) });
 }
 

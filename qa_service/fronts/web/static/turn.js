@@ -2,15 +2,19 @@
 import { Card } from "./card.js";
 import { dress } from "./copy.js";
 import { complete, fill } from "./fill.js";
+import { fold } from "./predict.js";
 import { events } from "./stream.js";
 import { follow } from "./strip.js";
 import { words } from "./words.js";
+
+const predicting = () => "predict" in document.documentElement.dataset;
 
 export class Turn {
   constructor(question, request, say) {
     this.element = document.getElementById("turn").content.firstElementChild.cloneNode(true);
     Object.assign(this, { question, request, say, cards: new Map(), context: null });
     this.element.querySelector(".asked").textContent = question;
+    this.element.addEventListener("uncovered", () => this.#tell());
     const again = () => this.element.dispatchEvent(new CustomEvent("retry"));
     this.element.querySelector(".trouble button").addEventListener("click", again);
   }
@@ -29,6 +33,8 @@ export class Turn {
         else this.#event(name, data);
         if (name === "done") answer = data; // now with its numbers
       }
+      this.done = true;
+      this.#tell();
       this.say(words.finished);
     } catch (problem) {
       if (asking.signal.aborted) this.say(words.stopped);
@@ -48,6 +54,9 @@ export class Turn {
     this.reply.innerHTML = data.html;
     dress(this.reply);
     this.cards.clear();
+    this.done = false;
+    const text = this.reply.querySelector(".prose");
+    if (predicting() && data.entry && text) fold(text);
     if (!this.request.question && data.entry) {
       this.question = data.entry.question;
       this.element.querySelector(".asked").textContent = this.question;
@@ -69,10 +78,16 @@ export class Turn {
     } else if (name === "evidence") {
       if (!card.running) card.finished(data);
     } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
-      if (!("predict" in document.documentElement.dataset)) complete(this.reply.querySelector(".prose"), data.answer_html);
+      if (!predicting()) complete(this.reply.querySelector(".prose"), data.answer_html);
       dress(this.reply);
       this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
     }
+  }
+
+  /** Once nothing is left to guess, the text may be read. */
+  #tell() {
+    const told = this.reply?.querySelector(".told");
+    if (told && this.done && !this.reply.querySelector(".covered")) told.open = true;
   }
 
   /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. */
