@@ -105,13 +105,18 @@ async def closing_in_time(app: Any) -> AsyncIterator[None]:
 
     A SIGHUP reads kb and demos again; but where it says that our terminal is gone, we go too.
     """
+    import uvicorn
+
     terminal = sys.stdin is not None and sys.stdin.isatty()
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def close(number: int, frame: FrameType | None) -> None:
         CLOSING.within(GRACE - 2)
         handler = before[signal.Signals(number)]
-        if callable(handler):
+        server = getattr(handler, "__self__", None)
+        if number == signal.SIGTERM and isinstance(server, uvicorn.Server):
+            server.should_exit = True  # uvicorn would raise the signal once more at its end: no temporary file would go
+        elif callable(handler):
             handler(number, frame)
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
