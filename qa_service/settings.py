@@ -119,7 +119,8 @@ def settings_file(env: Mapping[str, str]) -> Path | None:
     try:
         there = path.is_file()
     except OSError as error:  # a folder on the way that we may not enter
-        raise BadField(zh=f"{path} 读不了：{error.strerror}", en=f"{path} cannot be read: {error.strerror}", field=FILE) from error  # fmt: skip
+        why = error.strerror
+        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=FILE) from error
     if named and not there:
         raise BadField(zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE)
     return path if there else None

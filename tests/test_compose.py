@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from qa_service import app
+from qa_service import app, serving
 from qa_service.serving import GRACE
 from qa_service.settings import Settings
 
@@ -29,7 +29,7 @@ SERVICES = COMPOSE["services"]
 WEB, PROXY, DB = (SERVICES[name] for name in ("web", "proxy", "db"))
 FRONT = COMPOSE["networks"]["front"]["ipam"]["config"][0]
 NGINX = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
-PASSWORD = "NUMSTAB_DB_PASSWORD"  # noqa: S105 — the variable's name
+PASSWORD = "NUMSTAB_DB_PASSWORD"
 
 # What the specification of compose has and we use: a misspelt key stands out.
 KEYS = {
@@ -94,7 +94,7 @@ def test_only_the_proxy_is_published_and_to_this_machine_only():
 def test_the_command_and_the_settings_are_ours():
     """Two workers for everybody; each variable is one we read, or libpq does."""
     options = serve_options()
-    assert (options["workers"], options["public"], options["host"]) == ("2", True, "0.0.0.0")  # noqa: S104
+    assert (options["workers"], options["public"], options["host"]) == ("2", True, "0.0.0.0")
     environment = {name: str(value) for name, value in WEB["environment"].items()}
     assert set(environment) <= {*Settings.variables(), "PGPASSWORD"}
     settings = Settings.from_env(environment)
@@ -122,8 +122,15 @@ def test_the_proxy_finds_the_server_where_it_listens():
     assert address != gateway
 
 
+def test_the_proxy_lets_go_of_a_connection_before_the_server_does():
+    """Else a question is sent into one that is being closed, and nginx does not ask twice."""
+    (kept,) = re.findall(r"keepalive_timeout (\d+)s;", CONF)
+    assert int(kept) < serving._options(Settings())["timeout_keep_alive"]
+
+
 def test_the_addresses_that_are_believed_are_those_of_the_network():
-    """The server believes the proxy, the proxy believes the host."""
+    """The server believes the proxy, which tells it one address; the proxy believes the host."""
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in CONF
     assert WEB["environment"]["NUMSTAB_PROXIES"] == FRONT["subnet"]
     assert re.findall(r"set_real_ip_from (\S+);", CONF) == [FRONT["gateway"]]
 
@@ -132,7 +139,7 @@ def test_the_container_is_as_closed_as_it_may_be():
     assert WEB["read_only"] is True
     assert WEB["cap_drop"] == ["ALL"]
     assert WEB["security_opt"] == ["no-new-privileges:true"]
-    assert WEB["tmpfs"] == ["/tmp"]  # noqa: S108
+    assert WEB["tmpfs"] == ["/tmp"]
     assert WEB["init"] is True, "an experiment that forks leaves orphans"
     assert int(WEB["stop_grace_period"].rstrip("s")) > GRACE
     assert WEB["image"] == COMPOSE["name"] == "numstab"
@@ -147,7 +154,10 @@ def test_the_database_is_asked_over_tcp():
 def test_compose_itself_reads_the_file():
     """Where it is installed; no engine is needed."""
     command = ["docker", "compose", "-f", str(ROOT / "deploy" / "compose.yaml"), "config", "--format", "json"]
-    if not shutil.which("docker") or subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode:
+    if (
+        not shutil.which("docker")
+        or subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("no docker compose")
     env = {name: value for name, value in os.environ.items() if name != PASSWORD}
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -222,7 +232,8 @@ def client(address: str, here: str) -> httpx.Client:
 
 
 def test_events_pass_through_nginx_as_they_come(behind_nginx):
-    """Each when it is measured, not all at the end."""
+    """Each when it is measured, not all at the end; no reply has to ask for that."""
+    assert "proxy_buffering off;" in CONF
     seen: list[float] = []
     with (
         client(behind_nginx[0], "127.0.0.9") as reader,

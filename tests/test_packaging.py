@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from qa_service.serving import GRACE
 from qa_service.settings import FILE, Settings
@@ -242,6 +241,8 @@ def test_the_systemd_unit_calls_commands_that_there_are():
     assert set_there <= {*Settings.variables(), FILE}
 
 
-def test_ci_installs_what_the_stores_tests_need():
-    """Without a PostgreSQL half of them would be skipped."""
-    assert "missing+=(postgresql)" in (ROOT / ".ci" / "run").read_text("utf-8")
+def test_ci_installs_what_some_tests_need():
+    """Without a PostgreSQL half of the store's would be skipped, without nginx those of deploy/nginx.conf."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "missing+=(postgresql)" in script
+    assert "missing+=(nginx-light)" in script
