@@ -113,15 +113,17 @@ def hidden(text: str) -> str:
 
 
 def settings_file(env: Mapping[str, str]) -> Path | None:
-    """The file of settings, if there is one; raises `BadField` where one is named and is not there."""
-    if named := env.get(FILE):
-        if not Path(named).is_file():
-            raise BadField(
-                zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE
-            )  # fmt: skip
-        return Path(named)
-    usual = config_folder() / "settings.toml"
-    return usual if usual.is_file() else None
+    """The file of settings, if there is one; raises `BadField` where it is out of reach, or named and not there."""
+    named = env.get(FILE)
+    path = Path(named) if named else config_folder() / "settings.toml"
+    try:
+        there = path.is_file()
+    except OSError as error:  # a folder on the way that we may not enter
+        why = error.strerror
+        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=FILE) from error
+    if named and not there:
+        raise BadField(zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE)
+    return path if there else None
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:

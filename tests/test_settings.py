@@ -71,6 +71,17 @@ def test_a_file_that_is_named_must_be_there(tmp_path, capsys):
     assert "there is no such file" in capsys.readouterr().err
 
 
+def test_a_file_out_of_reach_is_said_and_no_traceback(monkeypatch, capsys):
+    """A folder on the way that we may not enter, as a unit's credentials can be."""
+
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert main(["settings"], {FILE: "credentials/settings.toml"}) == 2
+    assert "settings.toml cannot be read: Permission denied" in capsys.readouterr().err
+
+
 def test_what_is_in_force_is_shown_without_secrets(written, capsys):
     """Value and source of every setting; no password, however the URL holds it."""
     env = written('store = "postgresql+psycopg://me:s3cret@db/numstab?sslpassword=hid3"')
