@@ -49,6 +49,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# x/√(x²), Adam's step without its eps, down to the x that was asked for
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "normalised", "spacing": "halving", "n": 12},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]
