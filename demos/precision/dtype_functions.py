@@ -40,7 +40,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-TITLE = {"zh": "一个函数，八种格式：从 float64 到 float8", "en": "A function in the eight formats down to float8"}
+TITLE = {"zh": "一个函数，八种格式：从 float64 到 float8", "en": "One function, eight formats: from float64 to float8"}
 PARAMS = {
     "f": {"zh": "函数", "en": "function"},
     "spacing": {"zh": "自变量怎样走到 x", "en": "how the arguments go to x"},

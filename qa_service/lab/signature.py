@@ -113,11 +113,13 @@ def _missing(one: Experiment, other: Beside, found: Mapping[str, Experiment]) ->
     """What a table BESIDE names and nobody has."""
     if other.experiment not in found:
         return [("an experiment", other.experiment)]
+    numbers = {name for name, parameter in one.params.items() if parameter.kind in ("int", "float")}
     taken = [name for value in other.params.values() if isinstance(value, tuple) for name in value]
-    return [("a parameter of its own", name) for name in (other.parameter, *taken) if name not in one.params] + [
-        (f"a parameter of {other.experiment}", name)
-        for name in other.params
-        if name not in found[other.experiment].params
+    theirs = found[other.experiment].params
+    return [
+        *(("a parameter of its own", name) for name in (other.parameter,) if name not in one.params),
+        *(("numbers of its own", name) for name in taken if name not in numbers),
+        *((f"a parameter of {other.experiment}", name) for name in other.params if name not in theirs),
     ]
 
 
