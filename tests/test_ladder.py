@@ -82,14 +82,14 @@ def test_what_no_format_holds_has_no_error(service):
 def test_beside_a_comparison_of_formats_stands_every_format_against_exact_arithmetic(service):
     """One request: float64 down to float8, with the numbers that were asked for; and nothing beside any other run."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"n": 60}, compare={"dtype": ()})
-    beside = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
-    assert [(one.id, one.params["op"], one.params["n"]) for one in beside] == [
+    found = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
+    assert [(one.id, one.params["op"], one.params["n"]) for one in found] == [
         ("powers-multiply", "multiply", 60),
         ("powers-add", "add", 60),
     ]
-    assert beside[0].run.measured["exact"] == pytest.approx(1.5**60)
-    assert beside[0].run.measured["overflow_float16"] == math.floor(math.log(65504, 1.5)) + 1
-    assert beside[0].run.measured["lost_e5m2"] < beside[0].run.measured["lost_float16"]
+    assert found[0].run.measured["exact"] == pytest.approx(1.5**60)
+    assert found[0].run.measured["overflow_float16"] == math.floor(math.log(65504, 1.5)) + 1
+    assert found[0].run.measured["lost_e5m2"] < found[0].run.measured["lost_float16"]
     for compare in ({}, {"x": (1.5, 2.0)}):
         plain = service.answer(Request(question="", entry="multiply-vs-add", blocks=("powers",), compare=compare))
         assert {one.experiment.slug for one in plain.evidence} == {"pow_vs_sum"}
@@ -101,7 +101,8 @@ def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service
     entry, block = next(
         (entry, block) for entry in service.library.values() for block in entry.evidence if block.experiment == slug
     )
-    request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": ("bfloat16", "float32")})
+    two = EXPERIMENTS[slug].params["dtype"].choices[-2:]
+    request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": two})
     found = [one for one in service.answer(request).evidence if one.block != block.id]
     assert len(found) == len(EXPERIMENTS[slug].beside)
     assert len({one.id for one in found}) == len(found)
