@@ -147,3 +147,12 @@ def test_without_a_number_the_function_is_shown_at_its_own():
     """What the reader gave is nan: nothing to be taken over, and no error."""
     (plan,) = shown_beside("naive_vs_stable", x=math.nan)
     assert plan.params["x"] == EXPERIMENTS["dtype_functions"].params["x"].default
+
+
+def test_what_two_blocks_have_beside_them_is_shown_once(service):
+    """Both blocks of Adam's eps start from the same gradient."""
+    _, plans = service.planned(
+        Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")})
+    )
+    assert [plan.experiment.slug for plan in plans].count("adam_eps") == 4
+    assert [plan.experiment.slug for plan in plans].count("dtype_functions") == 1

@@ -49,12 +49,12 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
-# x/√(x²), Adam's step without its eps, down to the x that was asked for
+# Adam's first step without its eps, exactly ±1, down to the x that was asked for
 BESIDE = [
     {
         "parameter": "dtype",
         "experiment": "dtype_functions",
-        "params": {"f": "normalised", "spacing": "halving", "n": 12},
+        "params": {"f": "adam_step", "spacing": "halving", "n": 12},
     }
 ]
 

@@ -12,7 +12,7 @@ entropy              v·log(v), as in Σ p·log(p)
 mean                 ((1 + v) + 2)/3
 small_part           (1 + v) − 1, exactly v
 neighbour            (v + 1) − v, exactly 1: from the first v whose successor is lost, it is not
-normalised           v/√(v·v), exactly ±1: Adam's step without its eps
+adam_step            v/(32·√(v²/1024)), exactly ±1: Adam's first step without eps, 1 − β₂ being 2⁻¹⁰
 unscaled             v is stored and brought into [½, 1) by a power of two, without rounding, as loss scaling does
 difference_quotient  ((1 + v)² − 1)/v, exactly 2 + v
 second_difference    ((1 + v)² + (1 − v)² − 2)/v², exactly 2
@@ -119,7 +119,7 @@ FORMATS = (  # name, dtype, bits of the significand, exponent of the smallest no
     ("e5m2fnuz", torch.float8_e5m2fnuz, 3, -15, 57344.0),
     ("e4m3fnuz", torch.float8_e4m3fnuz, 4, -7, 240.0),
 )
-UNDEFINED_AT_0 = ("entropy", "normalised", "difference_quotient", "second_difference")
+UNDEFINED_AT_0 = ("entropy", "adam_step", "difference_quotient", "second_difference")
 
 
 @dataclass
@@ -168,8 +168,8 @@ class Rung:
                 return keep(keep(1 + v) - 1)
             case "neighbour":
                 return keep(keep(v + 1) - v)
-            case "normalised":
-                return keep(v / keep(keep(v * v).sqrt()))
+            case "adam_step":
+                return keep(v / keep(32 * keep(keep(v * v / 1024).sqrt())))
         up, down = (keep(keep(1 + h) ** 2) for h in (v, -v))
         if f == "difference_quotient":
             return keep(keep(up - 1) / v)
@@ -197,7 +197,7 @@ class Rung:
 def run(
     f: Literal[
         "exp", "softmax", "softmax_gradient", "log_one_plus_exp", "sigmoid_slope", "entropy", "mean", "small_part",
-        "neighbour", "normalised", "unscaled", "difference_quotient", "second_difference",
+        "neighbour", "adam_step", "unscaled", "difference_quotient", "second_difference",
     ] = "exp",
     spacing: Literal["even", "halving", "doubling"] = "even",
     n: int = 100,
@@ -247,7 +247,7 @@ def exactly(f: str, argument: float) -> Fraction | None:
         "mean": (v + 3) / 3,
         "small_part": v,
         "neighbour": Fraction(1),
-        "normalised": Fraction(1 if v > 0 else -1),
+        "adam_step": Fraction(1 if v > 0 else -1),
         "unscaled": Fraction(math.frexp(argument)[0]),
         "difference_quotient": v + 2,
         "second_difference": Fraction(2),
