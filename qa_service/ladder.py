@@ -1,8 +1,8 @@
 """The same run in several number formats: how far each lies from float64, in its own units in the last place.
 
 float64 stands for the exact value: it carries 29 bits more than float32, 42 more than float16, 45 more than bfloat16.
-The experiment `dtype_ladder` has the float8 formats as well and rational numbers for a reference; where it can carry
-out the same computation, it is run beside the comparison (`BESIDE` in a demo).
+`dtype_ladder` and `dtype_functions` have the float8 formats as well, and exact numbers for a reference. Beside the
+comparison they carry out the operation on which the experiment turns, not the whole of it (`BESIDE` in a demo).
 Source: IEEE 754-2019; Muller et al. 2018, Handbook of Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
 

@@ -1,5 +1,6 @@
 """Which runs an answer needs: an entry's own parameters, what the question says, what the reader fixed or compares."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -88,20 +89,31 @@ def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list
         if not any(other.parameter in plan.compared for plan in found):
             continue
         experiment = experiments[other.experiment]
-        shared = {
-            name: clamped
-            for name, parameter in experiment.params.items()
-            if name in first.params
-            and name != other.parameter
-            and (clamped := clamp(parameter, first.params[name])) is not None
-        }
-        params = complete(experiment, {**shared, **other.params})
+        shared = {name: value for name, value in first.params.items() if name != other.parameter}
+        wanted = shared | {name: _taken(value, first.params) for name, value in other.params.items()}
+        params = complete(
+            experiment,
+            {
+                name: clamped
+                for name, parameter in experiment.params.items()
+                if name in wanted and (clamped := clamp(parameter, wanted[name])) is not None
+            },
+        )
+        words = [value for value in other.params.values() if isinstance(value, str)]
         block = EvidenceBlock(
-            id=f"{first.block.id}-{'-'.join(str(value) for value in other.params.values())}",
-            experiment=experiment.slug, params=params, fixed=frozenset(), claims=(),
-        )  # fmt: skip
+            id="-".join((first.block.id, *words)),
+            experiment=experiment.slug,
+            params=params,
+            fixed=frozenset(),
+            claims=(),
+        )
         more.append(Plan(block=block, experiment=experiment, params=params, compared={}))
     return more
+
+
+def _taken(value: Value | tuple[str, ...], own: Params) -> Value:
+    """A constant as it is; for names, the product of these parameters."""
+    return math.prod(float(own[name]) for name in value) if isinstance(value, tuple) else value
 
 
 def check_known(experiments: Sequence[Experiment], request: Request) -> None:

@@ -155,10 +155,15 @@ class Service:
         return entry, list(self._runs(entry, {}, request))
 
     def _runs(self, entry: Entry, named: Named, request: Request) -> Iterator[Plan]:
+        """The blocks' runs, each with what stands beside it; the same only once, where two blocks have it beside."""
+        shown: list[tuple[str, Params]] = []
         for block in blocks(entry, request):
             found, _ = plans(block, self.lab.experiment(block.experiment), named, request)
             yield from found
-            yield from beside(found, self.lab.experiments)
+            for plan in beside(found, self.lab.experiments):
+                if (plan.experiment.slug, plan.params) not in shown:
+                    shown.append((plan.experiment.slug, plan.params))
+                    yield plan
 
     def stream(self, request: Request, stopped: Stopped = lambda: False) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""

@@ -64,7 +64,40 @@ class Format(NamedTuple):
 FORMATS = {
     "float16": Format(11, 15), "bfloat16": Format(8, 127), "float32": Format(24, 127), "float64": Format(53, 1023),
 }  # fmt: skip
+ENDS = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
+LOWEST = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
+
+
+class Eight(Format):
+    """A float8 format, whose largest and smallest normal numbers are not always those that IEEE 754 would give it."""
+
+    @property
+    def largest(self) -> Fraction:
+        return Fraction(ENDS[self])
+
+    def rounded(self, value: Fraction) -> Fraction | None:
+        bounded = Format(self.p, 2000)
+        unit = self.lowest * Fraction(2) ** (1 - self.p)
+        stored = round(value / unit) * unit if abs(value) < self.lowest else bounded.rounded(value)
+        return stored if abs(stored) <= self.largest else None
+
+    @property
+    def lowest(self) -> Fraction:
+        """The smallest normal number."""
+        return Fraction(2) ** LOWEST[self]
+
+
+ALL = FORMATS | {"e5m2": Eight(3, 15), "e4m3fn": Eight(4, 8), "e5m2fnuz": Eight(3, 16), "e4m3fnuz": Eight(4, 7)}
 NUMPY = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
+
+
+def ulp(form: Format, value: Fraction) -> Fraction:
+    """The distance of neighbouring numbers at `value`."""
+    lowest = form.lowest if isinstance(form, Eight) else form.smallest_normal
+    size = lowest
+    while size * 2 <= abs(value):
+        size *= 2
+    return size * Fraction(2) ** (1 - form.p)
 
 
 @cache

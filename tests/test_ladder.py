@@ -1,17 +1,23 @@
 """Number formats side by side, against numpy's spacing and against rational numbers."""
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measuring import EXPERIMENTS
 
 from qa_service import wire
 from qa_service.comparison import comparisons
+from qa_service.errors import BadParameter
 from qa_service.ladder import FORMATS, ladder
-from qa_service.model import Request
+from qa_service.model import EvidenceBlock, Request, Status
 from qa_service.parameters import complete
+from qa_service.planning import Plan, beside
+
+WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
 
 
 @given(st.floats(1e-45, 3e38))
@@ -76,14 +82,77 @@ def test_what_no_format_holds_has_no_error(service):
 def test_beside_a_comparison_of_formats_stands_every_format_against_exact_arithmetic(service):
     """One request: float64 down to float8, with the numbers that were asked for; and nothing beside any other run."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"n": 60}, compare={"dtype": ()})
-    beside = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
-    assert [(one.id, one.params["op"], one.params["n"]) for one in beside] == [
+    found = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
+    assert [(one.id, one.params["op"], one.params["n"]) for one in found] == [
         ("powers-multiply", "multiply", 60),
         ("powers-add", "add", 60),
     ]
-    assert beside[0].run.measured["exact"] == pytest.approx(1.5**60)
-    assert beside[0].run.measured["overflow_float16"] == math.floor(math.log(65504, 1.5)) + 1
-    assert beside[0].run.measured["lost_e5m2"] < beside[0].run.measured["lost_float16"]
+    assert found[0].run.measured["exact"] == pytest.approx(1.5**60)
+    assert found[0].run.measured["overflow_float16"] == math.floor(math.log(65504, 1.5)) + 1
+    assert found[0].run.measured["lost_e5m2"] < found[0].run.measured["lost_float16"]
     for compare in ({}, {"x": (1.5, 2.0)}):
         plain = service.answer(Request(question="", entry="multiply-vs-add", blocks=("powers",), compare=compare))
         assert {one.experiment.slug for one in plain.evidence} == {"pow_vs_sum"}
+
+
+@pytest.mark.parametrize("slug", WITH_A_DTYPE)
+def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service, slug):
+    """Asked of an entry's block: first overflow, first lost digit and error in ulp, from float64 down to float8."""
+    entry, block = next(
+        (entry, block) for entry in service.library.values() for block in entry.evidence if block.experiment == slug
+    )
+    two = EXPERIMENTS[slug].params["dtype"].choices[-2:]
+    request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": two})
+    found = [one for one in service.answer(request).evidence if one.block != block.id]
+    assert len(found) == len(EXPERIMENTS[slug].beside)
+    assert len({one.id for one in found}) == len(found)
+    for one in found:
+        assert one.run.status is Status.RAN
+        for name in ("float64", "float32", "bfloat16", "float16", "e5m2", "e4m3fn", "e5m2fnuz", "e4m3fnuz"):
+            assert {f"overflow_{name}", f"lost_{name}", f"ulps_{name}"} <= set(one.run.measured)
+            assert one.run.measured[f"ulps_{name}"] is not None
+
+
+def shown_beside(slug: str, **params: object) -> list[Plan]:
+    experiment = EXPERIMENTS[slug]
+    values = complete(experiment, params)
+    block = EvidenceBlock(id="block", experiment=slug, params=values, fixed=frozenset(), claims=())
+    plan = Plan(block=block, experiment=experiment, params=values, compared={"dtype": "float32"})
+    return beside([plan], EXPERIMENTS)
+
+
+def test_what_stands_beside_takes_products_of_parameters():
+    """The factor of gradient descent is lr·λ; a number of steps stays a whole number; a limit is kept."""
+    (descent,) = shown_beside("quad_gd", lr=0.5, lam=3.0, x0=-2.0, n=7)
+    assert descent.params == {"op": "descend", "x": 1.5, "start": -2.0, "n": 7}
+    (layers,) = shown_beside("bounded_output_explodes", layers=12, sigma_w=1.5)
+    assert layers.params == {"op": "multiply", "x": 1.5, "start": 1.0, "n": 12}
+    (long,) = shown_beside("matrix_product", n=10000, d=3, std=2.0)
+    assert (long.params["n"], long.params["x"]) == (2000, 12.0)
+
+
+@pytest.mark.parametrize("slug", WITH_A_DTYPE)
+def test_what_stands_beside_has_allowed_numbers_whatever_the_reader_gave(slug):
+    """At every end of every parameter, inf and nan among them; what it cannot take, it has at its default."""
+    for parameter in EXPERIMENTS[slug].params.values():
+        ends = [*parameter.choices, parameter.ge, parameter.le, *([math.nan, 1e308] if parameter.nonfinite else [])]
+        for end in ends:
+            if isinstance(end, str) or (end is not None and (parameter.nonfinite or math.isfinite(end))):
+                with suppress(BadParameter):  # too much together with the other parameters
+                    for plan in shown_beside(slug, **{parameter.name: end}):
+                        assert plan.params == complete(plan.experiment, plan.params)
+
+
+def test_without_a_number_the_function_is_shown_at_its_own():
+    """What the reader gave is nan: nothing to be taken over, and no error."""
+    (plan,) = shown_beside("naive_vs_stable", x=math.nan)
+    assert plan.params["x"] == EXPERIMENTS["dtype_functions"].params["x"].default
+
+
+def test_what_two_blocks_have_beside_them_is_shown_once(service):
+    """Both blocks of Adam's eps start from the same gradient."""
+    _, plans = service.planned(
+        Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")})
+    )
+    assert [plan.experiment.slug for plan in plans].count("adam_eps") == 4
+    assert [plan.experiment.slug for plan in plans].count("dtype_functions") == 1

@@ -125,3 +125,34 @@ def test_what_stands_beside_an_experiment_exists(tmp_path, table, said):
     with pytest.raises(BadExperiment) as raised:
         read_experiments(tmp_path)
     assert said in raised.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ('{"steps": ["stepz"]}', "numbers of its own that there is, not 'stepz'"),
+        ('{"stepz": 3}', "a parameter of counts that there is, not 'stepz'"),
+    ],
+)
+def test_what_stands_beside_an_experiment_takes_parameters_that_there_are(tmp_path, params, said):
+    table = f'[{{"parameter": "steps", "experiment": "counts", "params": {params}}}]'
+    source = (TOYS / "demos" / "counts.py").read_text("utf-8")
+    (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
+    with pytest.raises(BadExperiment) as raised:
+        read_experiments(tmp_path)
+    assert said in raised.value.problems[0]
+
+
+EIGHT = ("float64", "float32", "bfloat16", "float16", "e5m2", "e4m3fn", "e5m2fnuz", "e4m3fnuz")
+
+
+def test_beside_every_experiment_with_a_dtype_stands_one_with_all_eight_formats():
+    """It reports of each format the first overflow, the first lost digit and the error in ulp."""
+    experiments = read_experiments(Settings().demos)
+    figures = {f"{what}_{name}" for what in ("overflow", "lost", "ulps") for name in EIGHT}
+    ladders = {one.slug for one in experiments.values() if figures <= set(one.metrics)}
+    assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {
+        one.slug
+        for one in experiments.values()
+        if any(other.parameter == "dtype" and other.experiment in ladders for other in one.beside)
+    }

@@ -56,6 +56,14 @@ CHART = {
         },
     },
 }
+# max(b, a) for b = 1, a = −v: relu(b − a) + a is (v + 1) − v, up to v = std
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "neighbour", "spacing": "doubling", "n": 60, "x": ["std"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

@@ -48,6 +48,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the second difference of a curve over h², down to the h that was asked for
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "second_difference", "spacing": "halving", "n": 10, "x": ["h"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

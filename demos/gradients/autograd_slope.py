@@ -52,6 +52,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the sigmoid's slope on the way to x, every operation in the format
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "sigmoid_slope", "spacing": "even", "n": 100},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

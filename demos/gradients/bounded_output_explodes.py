@@ -58,6 +58,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# what a layer does to the gradient's norm where no unit saturates: times σ_w
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_ladder",
+        "params": {"op": "multiply", "x": ["sigma_w"], "n": ["layers"]},
+    }
+]
 
 Row = dict[str, float | str]
 Metrics = dict[str, float | None]

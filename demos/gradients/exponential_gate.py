@@ -46,6 +46,8 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the gate's exponential on the way to x
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "exp", "spacing": "even"}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -48,6 +48,14 @@ CHART = {
         "y": {"field": "error", "type": "quantitative", "scale": {"type": "log"}},
     },
 }
+# a forward difference quotient, down to the h that was asked for
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "difference_quotient", "spacing": "halving", "n": 20, "x": ["h"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

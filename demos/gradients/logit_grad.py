@@ -47,6 +47,14 @@ CHART = {
         "shape": {"field": "series", "type": "nominal"},
     },
 }
+# p − 1 where the right class leads by v, up to v = std
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "softmax_gradient", "spacing": "even", "n": 100, "x": ["std"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -49,6 +49,8 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# what a matrix does to the mean square of the norm: E‖W·p‖² = d·std²·‖p‖²
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "multiply", "x": ["std", "std", "d"]}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

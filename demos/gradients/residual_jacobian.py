@@ -54,6 +54,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the rms stretch of a block with c = 1: √2
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_ladder",
+        "params": {"op": "multiply", "x": 1.4142135623730951, "n": ["layers"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

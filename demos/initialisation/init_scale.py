@@ -80,6 +80,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# what a ReLU layer does to the mean square on average: times scale²
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_ladder",
+        "params": {"op": "multiply", "x": ["scale", "scale"], "n": ["layers"]},
+    }
+]
 
 Row = dict[str, float | str]
 Metrics = dict[str, float | None]

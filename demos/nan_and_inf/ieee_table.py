@@ -60,6 +60,14 @@ CHART = {
         "color": {"field": "kind", "type": "nominal"},
     },
 }
+# exp(big)/Σexp: the step of overflow is the `big` of the format
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "softmax", "spacing": "even", "n": 720, "x": 720.0},
+    }
+]
 
 Row = dict[str, float | str]
 Metrics = dict[str, float]

@@ -47,6 +47,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the weight of a score that a mask has lowered by v
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "softmax", "spacing": "even", "n": 100, "x": -100.0},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

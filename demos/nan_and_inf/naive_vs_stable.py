@@ -62,6 +62,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# log(1 + eˣ) as it stands: the naive form of three of the cases, log_sum_exp nearly
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "log_one_plus_exp", "spacing": "even", "n": 100},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

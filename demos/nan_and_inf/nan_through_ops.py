@@ -57,6 +57,10 @@ CHART = {
         "color": {"field": "kind", "type": "nominal"},
     },
 }
+# the mean of (1, x, 2)
+BESIDE = [
+    {"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "mean", "spacing": "doubling", "n": 60}}
+]
 
 Row = dict[str, float | str]
 Metrics = dict[str, float]

@@ -67,6 +67,8 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# gradient descent along one direction, with the curvature of the last layer, about `width`
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "descend", "x": ["lr", "width"]}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -50,6 +50,14 @@ CHART = {
         "y": {"field": "abs_x", "type": "quantitative", "scale": {"type": "log"}},
     },
 }
+# x ← x − (lr·λ)·x, the factor rounded once
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_ladder",
+        "params": {"op": "descend", "x": ["lr", "lam"], "start": ["x0"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -49,6 +49,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# Adam's first step without its eps, exactly ±1, down to the x that was asked for
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "adam_step", "spacing": "halving", "n": 12},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

@@ -1,9 +1,10 @@
 """The same computation, step by step, in eight number formats from float64 down to float8, against exact arithmetic.
 
-`op`: multiply (v ← v·x from 1), add (v ← v + x from 0), divide (v ← v/x from 1), square_root_iteration (v ← (v + x/v)/2
-from 1, towards √x), exp_sum (t ← t·x/k, v ← v + t from t = v = 1, towards e^x). Every operation is rounded to the
-format, x itself first; k is an integer apart. The exact values are rational numbers in x as float64 has it, without any
-rounding; only the square root iteration, whose exact iterates double their digits, keeps 400 bits of each.
+`op`: multiply (v ← v·x), divide (v ← v/x), update (v ← v + x) and descend (v ← v − x·v), each from `start`; add
+(v ← v + x from 0), square_root_iteration (v ← (v + x/v)/2 from 1, towards √x), exp_sum (t ← t·x/k, v ← v + t from
+t = v = 1, towards e^x). Every operation is rounded to the format, x and `start` first; k is an integer apart. The exact
+values are rational numbers in x and `start` as float64 has them, without any rounding; only the square root iteration,
+whose exact iterates double their digits, keeps 400 bits of each.
 
 The float8 formats have no arithmetic of their own: each operation runs in float32 and is rounded again by
 conversion. That second rounding is innocuous: for +, −, ·, ÷ and √ rounding first to P bits and then to p gives the
@@ -32,6 +33,7 @@ PARAMS = {
     "op": {"zh": "运算", "en": "operation"},
     "n": {"zh": "步数", "en": "steps", "ge": 1, "le": 2000},
     "x": {"zh": "数值", "en": "the number", "ge": -1e300, "le": 1e300},
+    "start": {"zh": "初值", "en": "start", "ge": -1e300, "le": 1e300},
 }
 COLUMNS = {
     "step": {"zh": "第几步", "en": "step"},
@@ -133,16 +135,20 @@ class Rung:
         return kept
 
     def number(self, value: float) -> Tensor:
-        return self.keep(torch.tensor(value, dtype=torch.float64).to(self.wide))
+        """A number of float64 in the format, rounded once: not to float32 first."""
+        stored = self.rounded(Fraction(value))
+        return self.keep(torch.tensor(stored if math.isfinite(stored) else value, dtype=torch.float64).to(self.wide))
 
     def advance(self, op: str, x: Tensor, step: int) -> None:
         self.step, keep = step, self.keep
         if op == "multiply":
             self.v = keep(self.v * x)
-        elif op == "add":
-            self.v = keep(self.v + x)
         elif op == "divide":
             self.v = keep(self.v / x)
+        elif op in ("add", "update"):
+            self.v = keep(self.v + x)
+        elif op == "descend":
+            self.v = keep(self.v - keep(x * self.v))
         elif op == "square_root_iteration":
             self.v = keep(keep(self.v + keep(x / self.v)) / 2)
         else:
@@ -163,18 +169,19 @@ class Rung:
 
 
 def run(
-    op: Literal["multiply", "add", "divide", "square_root_iteration", "exp_sum"] = "multiply",
+    op: Literal["multiply", "add", "divide", "square_root_iteration", "exp_sum", "update", "descend"] = "multiply",
     n: int = 100,
     x: float = 1.5,
+    start: float = 1.0,
 ) -> Generator[Row, None, Metrics]:
     rungs = [Rung(*form) for form in FORMATS]
     factors = [rung.number(x) for rung in rungs]
-    if op == "add":
-        for rung in rungs:
-            rung.v = torch.zeros_like(rung.v)
+    start = {"add": 0.0, "square_root_iteration": 1.0, "exp_sum": 1.0}.get(op, start)
+    for rung in rungs:
+        rung.v = rung.number(start)
     every = math.ceil(n / 60)
     exact: Fraction | None = None
-    for step, exact in zip(range(1, n + 1), exactly(op, x), strict=False):
+    for step, exact in zip(range(1, n + 1), exactly(op, x, start), strict=False):
         for rung, factor in zip(rungs, factors, strict=True):
             rung.advance(op, factor, step)
             value = rung.v.item()
@@ -198,19 +205,22 @@ def run(
     return metrics
 
 
-def exactly(op: str, x: float) -> Iterator[Fraction | None]:
+def exactly(op: str, x: float, start: float) -> Iterator[Fraction | None]:
     """The exact value after each step, None where there is none. Numerators and denominators are never reduced."""
     a, b = x.as_integer_ratio()
     if (op == "divide" and x == 0) or (op == "square_root_iteration" and x < 0):
         yield from itertools.repeat(None)
-    top, bottom, term = (0 if op == "add" else 1), 1, 1
+    (first, unit), term = start.as_integer_ratio(), 1
+    top, bottom = first, unit
     for k in itertools.count(1):
         if op == "multiply":
             top, bottom = top * a, bottom * b
-        elif op == "add":
-            top, bottom = k * a, b
         elif op == "divide":
             top, bottom = top * b, bottom * a
+        elif op in ("add", "update"):
+            top, bottom = first * b + k * a * unit, unit * b
+        elif op == "descend":
+            top, bottom = top * (b - a), bottom * b
         elif op == "square_root_iteration":
             top, bottom = top * top * b + a * bottom * bottom, 2 * top * bottom * b
             short = leading(top, bottom, 400)

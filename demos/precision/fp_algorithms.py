@@ -53,6 +53,15 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the naive forms of one_plus and of softmax
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "small_part", "spacing": "halving", "n": 10},
+    },
+    {"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "softmax", "spacing": "even", "n": 100}},
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

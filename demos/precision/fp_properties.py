@@ -57,6 +57,19 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# where exp overflows, and the bits of the significand: (1 + 2⁻ᵏ) − 1 is 0 from k = p on
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "exp", "spacing": "even", "n": 720, "x": 720.0},
+    },
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "small_part", "spacing": "halving", "n": 60, "x": 8.673617379884035e-19},
+    },
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

@@ -45,6 +45,15 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# whether v and v + 1 are told apart: v = 1, 2, 4, …, lost from 2ᵖ on; and v = x
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "neighbour", "spacing": "doubling", "n": 60, "x": 5.764607523034235e17},
+    },
+    {"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "neighbour", "spacing": "even", "n": 1}},
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

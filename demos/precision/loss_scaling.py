@@ -48,6 +48,14 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# x·scale as it is stored, and up to 2²⁴ times larger: where digits are lost, a larger scale saves them
+BESIDE = [
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "unscaled", "spacing": "halving", "n": 25, "x": ["x", "scale"]},
+    }
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

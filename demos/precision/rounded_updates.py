@@ -56,6 +56,8 @@ CHART = {
         "color": {"field": "series", "type": "nominal"},
     },
 }
+# the same update from the same start
+BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": "update"}}]
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]

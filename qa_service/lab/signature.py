@@ -37,12 +37,12 @@ def read_experiments(folder: Path) -> dict[str, Experiment]:
             problems.append(f"{path}:{problem.line}: {problem}")
         except SyntaxError as broken:
             problems.append(f"{path}:{broken.lineno}: not Python: {broken.msg}")
-    for one in found.values():
-        problems += [
-            f"{one.path}:1: BESIDE to name an experiment that there is, not {other.experiment!r}"
-            for other in one.beside
-            if other.experiment not in found
-        ]
+    problems += [
+        f"{one.path}:1: BESIDE to name {what} that there is, not {name!r}"
+        for one in found.values()
+        for other in one.beside
+        for what, name in _missing(one, other, found)
+    ]
     if problems:
         raise BadExperiment(tuple(problems))
     return found
@@ -105,7 +105,22 @@ def _text(name: str, value: Any) -> Text:
 def _beside(row: Any) -> Beside:
     if not (isinstance(row, Mapping) and set(row) == {"parameter", "experiment", "params"}):
         raise _Problem(1, "BESIDE to be a list of tables of parameter, experiment and params")
-    return Beside(**row)
+    params = {name: tuple(value) if isinstance(value, list) else value for name, value in row["params"].items()}
+    return Beside(parameter=row["parameter"], experiment=row["experiment"], params=params)
+
+
+def _missing(one: Experiment, other: Beside, found: Mapping[str, Experiment]) -> list[tuple[str, str]]:
+    """What a table BESIDE names and nobody has."""
+    if other.experiment not in found:
+        return [("an experiment", other.experiment)]
+    numbers = {name for name, parameter in one.params.items() if parameter.kind in ("int", "float")}
+    taken = [name for value in other.params.values() if isinstance(value, tuple) for name in value]
+    theirs = found[other.experiment].params
+    return [
+        *(("a parameter of its own", name) for name in (other.parameter,) if name not in one.params),
+        *(("numbers of its own", name) for name in taken if name not in numbers),
+        *((f"a parameter of {other.experiment}", name) for name in other.params if name not in theirs),
+    ]
 
 
 def _quantities(name: str, table: Mapping[str, Any]) -> dict[str, Quantity]:

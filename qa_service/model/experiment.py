@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from qa_service.model.values import Measured, Params, Row, Text, Value
+from qa_service.model.values import Measured, Row, Text, Value
 
 _NOTHING = Text("", "")
 
@@ -46,12 +46,13 @@ class Limit:
 class Beside:
     """Another experiment that is shown beside this one where `parameter` is compared, with these parameters.
 
+    Several names stand for the product of this experiment's own parameters of these names, one for that parameter.
     What both have by the same name, the compared parameter apart, it has from this one.
     """
 
     parameter: str
     experiment: str
-    params: Params
+    params: Mapping[str, Value | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,36 +5,12 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from measuring import FORMATS, INF, NAN, Format, demo, measure, measured, same
+from measuring import ALL, INF, NAN, Eight, demo, measure, measured, same, ulp
 
-ENDS = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
-LOWEST = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
-
-
-class Eight(Format):
-    """A float8 format, whose largest and smallest normal numbers are not always those that IEEE 754 would give it."""
-
-    @property
-    def largest(self) -> Fraction:
-        return Fraction(ENDS[self])
-
-    def rounded(self, value: Fraction) -> Fraction | None:
-        bounded = Format(self.p, 200)
-        unit = self.lowest * Fraction(2) ** (1 - self.p)
-        stored = round(value / unit) * unit if abs(value) < self.lowest else bounded.rounded(value)
-        return stored if abs(stored) <= self.largest else None
-
-    @property
-    def lowest(self) -> Fraction:
-        """The smallest normal number."""
-        return Fraction(2) ** LOWEST[self]
-
-
-ALL = FORMATS | {"e5m2": Eight(3, 15), "e4m3fn": Eight(4, 8), "e5m2fnuz": Eight(3, 16), "e4m3fnuz": Eight(4, 7)}
 EIGHT = [name for name, form in ALL.items() if isinstance(form, Eight)]
 
 
-def steps(op: str, x: Fraction, rounded) -> "itertools.Iterator[Fraction]":
+def steps(op: str, x: Fraction, rounded, start: float = 1.0) -> "itertools.Iterator[Fraction]":
     """The computation with `rounded` after every operation; raises OverflowError where it gives None."""
 
     def keep(value):
@@ -44,12 +20,14 @@ def steps(op: str, x: Fraction, rounded) -> "itertools.Iterator[Fraction]":
         return stored
 
     x = keep(x)
-    value, term = Fraction(0 if op == "add" else 1), Fraction(1)
+    value, term = keep(Fraction(0 if op == "add" else start)), Fraction(1)
     for k in itertools.count(1):
         if op == "multiply":
             value = keep(value * x)
-        elif op == "add":
+        elif op in ("add", "update"):
             value = keep(value + x)
+        elif op == "descend":
+            value = keep(value - keep(x * value))
         elif op == "divide":
             value = keep(value / x)
         elif op == "square_root_iteration":
@@ -60,25 +38,32 @@ def steps(op: str, x: Fraction, rounded) -> "itertools.Iterator[Fraction]":
         yield value
 
 
-def exactly(op: str, x: Fraction, n: int) -> list[Fraction]:
-    return list(itertools.islice(steps(op, x, lambda value: value), n))
+def exactly(op: str, x: Fraction, n: int, start: float) -> list[Fraction]:
+    return list(itertools.islice(steps(op, x, lambda value: value, start), n))
 
 
 CASES = [
     ("multiply", 1.5, 40), ("multiply", 0.9, 60), ("multiply", -1.1, 50), ("add", 0.1, 200), ("add", 1.5, 300),
     ("add", -3.0, 40), ("divide", 1.5, 50), ("divide", 0.3, 30), ("square_root_iteration", 2.0, 8),
     ("square_root_iteration", 10.0, 9), ("exp_sum", 1.0, 30), ("exp_sum", -5.0, 40), ("exp_sum", 3.0, 25),
+    ("update", -1e-4, 300), ("descend", 2.5, 40), ("descend", 0.1, 60),
 ]  # fmt: skip
+STARTS = [
+    ("multiply", 1.5, 30, 0.1),
+    ("divide", 0.3, 20, -7.0),
+    ("update", 0.01, 200, 100.0),
+    ("descend", 2.1, 90, 0.3),
+]
 
 
-@pytest.mark.parametrize(("op", "x", "n"), CASES)
-def test_dtype_ladder_by_exact_rounding(op, x, n):
+@pytest.mark.parametrize(("op", "x", "n", "start"), [*((*case, 1.0) for case in CASES), *STARTS])
+def test_dtype_ladder_by_exact_rounding(op, x, n, start):
     """Value, first overflow, first lost digit and errors of all eight formats, without float32 in between."""
-    metrics, exact = measured("dtype_ladder", op=op, x=x, n=n), exactly(op, Fraction(x), n)
+    metrics, exact = measured("dtype_ladder", op=op, x=x, n=n, start=start), exactly(op, Fraction(x), n, start)
     assert metrics["exact"] == pytest.approx(float(exact[-1]), rel=1e-15)
     for name, form in ALL.items():
         overflow = lost = value = None
-        computed = steps(op, Fraction(x), form.rounded)
+        computed = steps(op, Fraction(x), form.rounded, start)
         for step in range(1, n + 1):
             try:
                 value = next(computed)
@@ -93,16 +78,7 @@ def test_dtype_ladder_by_exact_rounding(op, x, n):
             assert Fraction(metrics[f"value_{name}"]) == value, name
             error = abs(value - exact[-1])
             assert metrics[f"rel_err_{name}"] == pytest.approx(float(error / abs(exact[-1])), rel=1e-9), name
-            assert metrics[f"ulps_{name}"] == pytest.approx(float(error / unit(form, exact[-1])), rel=1e-9), name
-
-
-def unit(form: Format, value: Fraction) -> Fraction:
-    """The distance of neighbouring numbers at `value`."""
-    lowest = form.lowest if isinstance(form, Eight) else form.smallest_normal
-    size = lowest
-    while size * 2 <= abs(value):
-        size *= 2
-    return size * Fraction(2) ** (1 - form.p)
+            assert metrics[f"ulps_{name}"] == pytest.approx(float(error / ulp(form, exact[-1])), rel=1e-9), name
 
 
 @pytest.mark.parametrize("name", EIGHT)
@@ -175,3 +151,16 @@ def test_dtype_ladder_formats_are_torchs():
         assert info.max == largest
         assert info.smallest_normal == 2.0**lowest
         assert dtype.itemsize > 1 or p in (3, 4)
+
+
+def test_dtype_ladder_rounds_its_numbers_once():
+    """A little above the middle of 1 and its neighbour, which float32 cannot tell from the middle itself."""
+    metrics = measured("dtype_ladder", op="multiply", x=1 + 2**-11 + 2**-40, n=1)
+    assert metrics["value_float16"] == 1 + 2**-10
+    assert metrics["lost_float16"] is None
+
+
+@pytest.mark.parametrize("op", ["add", "square_root_iteration", "exp_sum"])
+def test_dtype_ladder_other_operations_have_a_start_of_their_own(op):
+    here, there = (measured("dtype_ladder", op=op, x=2.0, n=20, start=start) for start in (1.0, -30.0))
+    assert repr(here) == repr(there)

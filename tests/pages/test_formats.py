@@ -28,4 +28,17 @@ def test_the_toggle_of_a_card_links_to_what_stands_beside(visit: Callable[..., P
     card.locator("select.compare").select_option("dtype")
     card.locator("button.run").click()
     link = card.locator(".beside a").first
-    expect(link).to_have_attribute("href", "/experiments/dtype_ladder?op=multiply&n=60&x=1.5&lang=zh")
+    expect(link).to_have_attribute("href", "/experiments/dtype_ladder?op=multiply&n=60&x=1.5&start=1&lang=zh")
+
+
+def test_beside_an_experiment_that_is_no_recurrence_stands_its_function(visit: Callable[..., Page]) -> None:
+    """The exponential gate: exp on the way to the x of the card; the label does not call it the experiment."""
+    page = visit("/entries/lstm-with-exp-and-log?lang=en")
+    card = page.locator(".card", has=page.locator("h3", has_text="exponential_gate")).first
+    card.locator("[name=x]").fill("30")
+    card.locator("select.compare").select_option("dtype")
+    card.locator("button.run").click()
+    beside = card.locator(".beside")
+    expect(beside).to_contain_text("The operation on which it turns, in eight formats")
+    href = "/experiments/dtype_functions?f=exp&spacing=even&n=50&x=30&lang=en"
+    expect(beside.locator("a").first).to_have_attribute("href", href)

@@ -146,7 +146,7 @@ LABELS = {
     "all_metrics": Text("全部指标", "All metrics"),
     "metric": Text("指标", "metric"),
     "compared": Text("比较", "Compared"),
-    "beside": Text("一并运行的实验", "Run beside it"),
+    "beside": Text("其中关键的一步运算，在八种格式里", "The operation on which it turns, in eight formats"),
     "phrasings": Text("这样问也能找到它", "Also found when asked like this"),
     "value": Text("数值", "value"),
     "data": Text("数据", "Data"),
