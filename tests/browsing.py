@@ -24,7 +24,7 @@ Promise.allSettled(
   document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished),
 ).then(() => null)
 """
-"""Once no colour is on its way any more. No `wait_for_function`: it asks again by eval, which the page's policy forbids."""
+"""Until no colour is on its way. (`wait_for_function` would ask again by eval, which the page's policy forbids.)"""
 
 
 class Look(NamedTuple):
