@@ -79,7 +79,7 @@ def lang(look: Look) -> Lang:
 def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    At the end: no request left our origin, the console stayed silent but for what is expected, and axe too.
+    At the end: no request left our origin, the console stayed silent but for what is expected, and `check_access`.
     """
     seen: Look = request.getfixturevalue("look") if "look" in request.fixturenames else FIRST
     silent, open_, scripted = [], [], []

@@ -36,7 +36,7 @@ def a_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[by
         server.kill()
 
 
-@once_a_language  # servers start in seconds
+@once_a_language  # it starts two servers of its own
 def test_a_server_that_restarts_in_the_middle_of_an_answer(
     visit: Callable[..., Page], lang: Lang, cache: Path, tmp_path: Path
 ) -> None:
@@ -163,7 +163,7 @@ def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], 
     complete(page)
 
 
-@once_a_language  # forty runs
+@once_a_language  # an experiment runs twenty times
 def test_twenty_seeds_while_another_experiment_runs(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}&entry=multiply-vs-add")
     complete(page)
