@@ -184,12 +184,16 @@ def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], la
 
 
 def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None:
+    """And fits everywhere: navigation, long names of files, tables of numbers."""
     page = visit(f"/entries?lang={lang}")
     small = page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")
     page.locator("[data-pref=large]").click()
-    page.reload()
-    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for path in ("/entries", "/entries/multiply-vs-add", "/experiments/pow_vs_sum"):
+        page.goto(f"{path}?lang={lang}")
+        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("[data-fold=metrics] summary").click()
+    assert page.locator(".metrics").evaluate("table => table.getBoundingClientRect().right <= innerWidth")
 
 
 def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page], lang: Lang) -> None:
