@@ -1,8 +1,11 @@
-"""What the tests of the page share: asking in a browser and waiting until everything is there."""
+"""What the tests of the page share: looks of the page, asking in a browser, waiting until everything is there."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web import labels
@@ -15,6 +18,40 @@ COMPARED = {
     "zh": "100 个 1.5 连乘，和 100 个 0.5 连乘比呢？",
     "en": "multiplying 100 factors of 1.5 versus 100 factors of 0.5",
 }
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SETTLED = """
+Promise.allSettled(
+  document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished),
+).then(() => null)
+"""
+"""Until no colour is on its way. (`wait_for_function` would ask again by eval, which the page's policy forbids.)"""
+
+
+class Look(NamedTuple):
+    """How a reader sees the page: in which language, on which screen, light or dark."""
+
+    lang: Lang
+    width: int
+    scheme: str
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The browser that shows it so."""
+        return {
+            "viewport": {"width": self.width, "height": 800 if self.width < 500 else 900},
+            "color_scheme": self.scheme,
+            "locale": {"zh": "zh-CN", "en": "en-GB"}[self.lang],
+        }
+
+
+FIRST = Look("zh", 1280, "light")
+LOOKS = {f"{look.lang}-{look.width}-{look.scheme}": look for look in (
+    FIRST, Look("zh", 375, "dark"), Look("en", 375, "light"), Look("en", 1280, "dark"),
+)}  # fmt: skip
+"""Every language with every width, every language with every scheme, every width with every scheme."""
+
+once_a_language = pytest.mark.parametrize("look", ["zh-375-dark", "en-1280-dark"], indirect=True)
+"""For flows that take long: two looks of the four, in which language and width differ."""
 
 
 def ready(address: str) -> bool:
@@ -37,6 +74,15 @@ def complete(page: Page) -> None:
     expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
     for card in page.locator(".card:has(.chart)").all():
         expect(card.locator(".chart svg")).to_be_visible(timeout=PATIENCE)
+
+
+def check_access(page: Page) -> None:
+    """Axe finds nothing (labels, roles, order of headings, contrast, sizes), and nothing scrolls sideways."""
+    expect(page.locator(".busy")).to_have_count(0, timeout=PATIENCE)  # what is being measured again is dimmed
+    page.evaluate(SETTLED)
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def in_words(label: str, lang: Lang) -> str:

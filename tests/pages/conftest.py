@@ -1,4 +1,7 @@
-"""A server as a reader starts it, and the system's Chromium; a page that is visited loads from its origin only."""
+"""A server as a reader starts it, the system's Chromium, and the looks in which a flow runs.
+
+A page that is visited loads from its origin only, and is accessible in the state in which its test leaves it.
+"""
 
 import os
 import re
@@ -13,8 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import PATIENCE, ROOT, ready
+from browsing import FIRST, LOOKS, PATIENCE, ROOT, Look, check_access, ready
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+from qa_service.model import Lang
 
 expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is right is there at once
 
@@ -58,14 +63,29 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> Look:
+    """How the reader sees the page; a test that takes it, or `lang`, runs once in each look."""
+    return LOOKS[request.param]
+
+
+@pytest.fixture
+def lang(look: Look) -> Lang:
+    """The reader's language."""
+    return look.lang
+
+
 @pytest.fixture
 def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """Opens a page. At the end: no request left our origin, and the console stayed silent but for what is expected."""
-    silent, open_ = [], []
+    """Opens a page in the test's look, if it has one.
 
-    def open_page(path: str, *, expected: str = "nothing", **context: Any) -> Page:
-        context = {"viewport": {"width": 1280, "height": 900}, "locale": "zh-CN"} | context
-        page = chromium.new_context(base_url=live_server, **context).new_page()
+    At the end: no request left our origin, the console stayed silent but for what is expected, and `check_access`.
+    """
+    seen: Look = request.getfixturevalue("look") if "look" in request.fixturenames else FIRST
+    silent, open_, scripted = [], [], []
+
+    def open_page(path: str, *, expected: str = "nothing", origin: str = live_server, **context: Any) -> Page:
+        page = chromium.new_context(base_url=origin, **seen.context | context).new_page()
         page.set_default_timeout(PATIENCE)
 
         def note(what: str) -> None:
@@ -74,15 +94,21 @@ def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -
 
         page.on("console", lambda said: note(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: note(str(error)))
-        page.on("request", lambda sent: None if sent.url.startswith((live_server, "data:")) else note(sent.url))
+        page.on("request", lambda sent: None if sent.url.startswith((f"{origin}/", "data:")) else note(sent.url))
         open_.append(page)
+        if context.get("java_script_enabled", True):  # axe is a script
+            scripted.append(page)
         page.goto(path)
         return page
 
-    yield open_page
-    keep(open_, request.node.name)
-    for page in open_:
-        page.context.close()
+    try:
+        yield open_page
+        keep(open_, request.node.name)
+        for page in scripted:
+            check_access(page)
+    finally:
+        for page in open_:
+            page.context.close()
     assert silent == []
 
 

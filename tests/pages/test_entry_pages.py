@@ -2,32 +2,39 @@
 
 from collections.abc import Callable
 
+from browsing import in_words
 from playwright.sync_api import Page, expect
 
+from qa_service.model import Lang, Text
 
-def test_an_entrys_page_measures_and_fills_its_text(visit: Callable[..., Page]) -> None:
-    page = visit("/entries/multiply-vs-add?lang=en")
+QUESTION = Text(
+    "为什么乘法变加法会让训练更稳定？", "Why does turning multiplication into addition make training more stable?"
+)
+
+
+def test_an_entrys_page_measures_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/entries/multiply-vs-add?lang={lang}")
     product = page.locator('[data-of="powers.product"]').first
     expect(product).to_have_text("…")
     page.locator("#run-all").click()
     expect(product).to_have_text("4.0656×10¹⁷")
-    expect(page.locator(".card").last.locator(".verdict").first).to_have_text("holds")
+    expect(page.locator(".card").last.locator(".verdict").first).to_have_text(in_words("holds", lang))
     assert "…" not in page.locator(".prose .measured").all_inner_texts()
 
 
-def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page]) -> None:
+def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: Lang) -> None:
     """Question, the lecture's words as the lecture's, answer, claims, source, references, related, phrasings."""
-    page = visit("/entries/multiply-vs-add?lang=zh", java_script_enabled=False)
+    page = visit(f"/entries/multiply-vs-add?lang={lang}", java_script_enabled=False)
     main = page.locator("main")
     for said in (
-        "为什么乘法变加法会让训练更稳定？",
-        "讲座答",
-        "连乘的结果超过一百万",
+        QUESTION[lang],
+        in_words("lecture_answer", lang),
+        Text("连乘的结果超过一百万", "The product exceeds one million")[lang],
         "Deep residual learning",
-        "接着看",
+        in_words("related", lang),
     ):
         expect(main).to_contain_text(said)
-    expect(main.locator(".phrasings li").first).to_have_text("为什么乘法变加法会让训练更稳定？")
+    expect(main.locator(".phrasings li").first).to_have_text(QUESTION[lang])
     expect(page.locator("#run-all")).to_be_hidden()
     expect(page.locator(".run").first).to_be_hidden()
     page.locator(".source summary").first.click()

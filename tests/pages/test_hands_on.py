@@ -5,17 +5,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from browsing import ASKED, ask, complete
+from browsing import ASKED, ask, complete, in_words
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web import labels
-from qa_service.model import LANGS, Lang
+from qa_service.fronts.web.themes import THEMES
+from qa_service.model import Lang, Text
+
+THEME = next(theme.name for theme in THEMES if theme.slug == "initialisation")
+BEFORE = Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")
 
 
-def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page]) -> None:
+def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: Lang) -> None:
     """Logarithmic from 1 to 10000: the middle is 100, the end 10000; what it replaces is not waited for."""
-    page = visit("/experiments/pow_vs_sum?lang=en&n=30")
+    page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=30")
     card = page.locator(".card")
     expect(card.locator(".chart svg")).to_be_visible()
     slider = card.locator("input[type=range][data-for=n]")
@@ -28,9 +31,9 @@ def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page]) -> None:
     expect(card.locator(".panel dd").first).to_have_text("4.0656×10¹⁷")
 
 
-def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page]) -> None:
+def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page], lang: Lang) -> None:
     """Parameters and seed stand in it, and a reload gives the same numbers to the last digit."""
-    page = visit("/experiments/init_gain?lang=en&layers=7")
+    page = visit(f"/experiments/init_gain?lang={lang}&layers=7")
     numbers = page.locator(".card .panel dd")
     expect(page.locator(".card .chart svg")).to_be_visible()
     page.locator(".card .die").click()
@@ -43,12 +46,12 @@ def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page]) -> N
     assert "layers=7" in page.url
 
 
-def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
+def test_a_reader_may_guess_first(visit: Callable[..., Page], lang: Lang) -> None:
     """Nothing that was measured is to be seen before; then the guess stands beside it."""
-    page = visit("/?lang=en")
+    page = visit(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
     expect(page.locator("[data-pref=predict]")).to_have_attribute("aria-pressed", "true")
-    page.locator("#question").fill(ASKED["en"])
+    page.locator("#question").fill(ASKED[lang])
     page.keyboard.press("Enter")
     guess = page.locator(".guess").first
     expect(guess).to_be_visible()
@@ -58,7 +61,7 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
     expect(page.locator(".prose")).to_be_hidden()
     guess.locator("input").fill("150")
     guess.locator("button.primary").click()
-    expect(card.locator(".guessed")).to_have_text("You guessed 150; measured: 4.0656×10¹⁷.")
+    expect(card.locator(".guessed")).to_have_text(in_words("guessed", lang).format("150", "4.0656×10¹⁷"))
     expect(card.locator(".claims")).to_be_visible()
     expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
     while page.locator(".guess .give-up").count():
@@ -67,9 +70,9 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page]) -> None:
     expect(page.locator(".prose")).to_be_visible()
 
 
-def test_bits_can_be_touched(visit: Callable[..., Page]) -> None:
+def test_bits_can_be_touched(visit: Callable[..., Page], lang: Lang) -> None:
     """0.1 in three formats; the sign bit makes it negative, an exponent of ones inf."""
-    page = visit("/experiments/pow_vs_sum?lang=en&x=0.1&n=20")
+    page = visit(f"/experiments/pow_vs_sum?lang={lang}&x=0.1&n=20")
     page.locator("details:has(.bits) summary").click()
     rows = {dtype: page.locator(f".bits [data-dtype={dtype}]") for dtype in ("float32", "bfloat16", "float16")}
     for dtype, stored in (
@@ -88,9 +91,9 @@ def test_bits_can_be_touched(visit: Callable[..., Page]) -> None:
     expect(rows["float32"].locator("output")).to_have_text("nan")
 
 
-def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], tmp_path: Path) -> None:
+def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
     """SVG with its text as text, PNG, rows as CSV with inf as a word."""
-    page = visit("/experiments/pow_vs_sum?lang=en&n=300")
+    page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
     expect(page.locator(".card .chart svg")).to_be_visible()
     saved = {}
     for kind in ("svg", "png", "csv"):
@@ -106,23 +109,22 @@ def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], tmp_path:
     assert lines[-1] == "300,Infinity,450"
 
 
-def test_a_chart_has_words(visit: Callable[..., Page]) -> None:
-    page = visit("/experiments/pow_vs_sum?lang=en&n=300")
+def test_a_chart_has_words(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
     expect(page.locator(".chart svg")).to_be_visible()
     said = page.locator(".chart").get_attribute("aria-label")
     assert said is not None
-    assert "product: from 1.5 to inf" in said
-    assert "first inf at step 219" in said
+    assert Text("连乘：从 1.5 到 inf", "product: from 1.5 to inf")[lang] in said
+    assert Text("在第几步 219 处首次为 inf", "first inf at step 219")[lang] in said
 
 
-def test_code_can_be_copied(visit: Callable[..., Page]) -> None:
-    page = visit("/entries/multiply-vs-add?lang=en", permissions=["clipboard-read", "clipboard-write"])
+def test_code_can_be_copied(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/entries/multiply-vs-add?lang={lang}", permissions=["clipboard-read", "clipboard-write"])
     page.locator(".prose .copy").first.click()
-    expect(page.locator(".prose .copy").first).to_have_text(labels.LABELS["copied"].en)
+    expect(page.locator(".prose .copy").first).to_have_text(in_words("copied", lang))
     assert "class Block(torch.nn.Module)" in page.evaluate("navigator.clipboard.readText()")
 
 
-@pytest.mark.parametrize("lang", LANGS)
 def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lang) -> None:
     """Refused by the service: its sentence instead of thanks, and what was written stays."""
     page = visit(f"/?lang={lang}", expected="503")
@@ -139,17 +141,18 @@ def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lan
     expect(form.locator("textarea")).to_have_value("too short")
     page.unroute("**/api/v1/feedback")
     form.locator("[type=submit]").click()
-    expect(form.locator("output")).to_have_text(labels.LABELS["thanks"][lang])
+    expect(form.locator("output")).to_have_text(in_words("thanks", lang))
 
 
-def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], tmp_path: Path) -> None:
+def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
     """Listed, saved as a file with the answers, cleared when the reader says so."""
-    page = visit("/?lang=en")
-    ask(page, ASKED["en"])
-    ask(page, "and with 0.9?")
-    page.goto("/?lang=en")
+    page = visit(f"/?lang={lang}")
+    ask(page, ASKED[lang])
+    then = Text("改成 0.9 呢？", "and with 0.9?")[lang]
+    ask(page, then)
+    page.goto(f"/?lang={lang}")
     page.locator("#past summary").click()
-    expect(page.locator("#past li")).to_have_text(["and with 0.9?", ASKED["en"]])
+    expect(page.locator("#past li")).to_have_text([then, ASKED[lang]])
     with page.expect_download() as download:
         page.locator("#past .export").click()
     download.value.save_as(tmp_path / "past.md")
@@ -159,10 +162,10 @@ def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], tmp_p
     expect(page.locator("#past")).to_be_hidden()
 
 
-def test_back_and_forward_show_the_turns(visit: Callable[..., Page]) -> None:
-    page = visit("/?lang=en")
-    ask(page, ASKED["en"])
-    ask(page, "What about 300 factors of 0.5?")
+def test_back_and_forward_show_the_turns(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/?lang={lang}")
+    ask(page, ASKED[lang])
+    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     assert "0.5" in page.url
     page.go_back()
     assert "1.5" in page.url
@@ -171,57 +174,62 @@ def test_back_and_forward_show_the_turns(visit: Callable[..., Page]) -> None:
     expect(page.locator(".asked").last).to_be_in_viewport()
 
 
-def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page]) -> None:
-    page = visit("/?lang=zh")
-    ask(page, "200 个 0.9 连乘会怎样？")
+def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/?lang={lang}")
+    ask(page, BEFORE[lang])
     page.locator(".edit").click()
-    expect(page.locator("#question")).to_have_value("200 个 0.9 连乘会怎样？")
-    page.locator("#question").fill("20 个 0.9 连乘会怎样？")
+    expect(page.locator("#question")).to_have_value(BEFORE[lang])
+    page.locator("#question").fill(BEFORE[lang].replace("200", "20"))
     page.keyboard.press("Enter")
     complete(page)
     expect(page.locator(".turn").last.locator(".card [name=n]").first).to_have_value("20")
 
 
-def test_large_type_stays_chosen(visit: Callable[..., Page]) -> None:
-    page = visit("/entries?lang=zh")
+def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None:
+    """And fits everywhere: navigation, long names of files, tables of numbers."""
+    page = visit(f"/entries?lang={lang}")
     small = page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")
     page.locator("[data-pref=large]").click()
-    page.reload()
-    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for path in ("/entries", "/entries/multiply-vs-add", "/experiments/pow_vs_sum"):
+        page.goto(f"{path}?lang={lang}")
+        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("[data-fold=metrics] summary").click()
+    assert page.locator(".metrics").evaluate("table => table.getBoundingClientRect().right <= innerWidth")
 
 
-def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page]) -> None:
+def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page], lang: Lang) -> None:
     """A reload and the other language show the same."""
-    page = visit("/entries?lang=en")
+    page = visit(f"/entries?lang={lang}")
     page.locator("#find").fill("relu")
-    page.locator(".themes a", has_text="Initialisation").click()
+    page.locator(".themes a", has_text=THEME[lang]).click()
     shown = page.locator(".found li:not([data-item]):visible")
     before = shown.count()
     assert before > 0
     page.reload()
     expect(page.locator("#find")).to_have_value("relu")
-    expect(page.locator(".themes [aria-current=true]")).to_have_text("Initialisation")
+    expect(page.locator(".themes [aria-current=true]")).to_have_text(THEME[lang])
     assert shown.count() == before
     page.locator("#switch").click()
-    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    other: Lang = "en" if lang == "zh" else "zh"
+    expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
     expect(page.locator("#find")).to_have_value("relu")
-    expect(page.locator(".themes [aria-current=true]")).to_have_count(1)
+    expect(page.locator(".themes [aria-current=true]")).to_have_text(THEME[other])
 
 
-def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page]) -> None:
-    page = visit("/entries?lang=en")
+def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page], lang: Lang) -> None:
+    page = visit(f"/entries?lang={lang}")
     shown = page.locator(".found li:not([data-item]):visible")
     everything = shown.count()
-    page.locator("#find").fill("residual")
+    page.locator("#find").fill(Text("残差", "residual")[lang])
     expect(page.locator('.found a[href^="/entries/multiply-vs-add"]')).to_be_visible()
     assert 0 < shown.count() < everything
     page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item say so; its question stays above them
     expect(page.locator("[data-item]:visible").last.locator(".index a")).to_be_visible()
-    page.goto("/entries?lang=en")
-    page.locator("#find").fill("zebra")
+    page.goto(f"/entries?lang={lang}")
+    page.locator("#find").fill(Text("斑马", "zebra")[lang])
     expect(page.locator(".nothing")).to_be_visible()
     page.locator("#find").fill("")
-    page.locator(".themes a", has_text="Initialisation").click()
+    page.locator(".themes a", has_text=THEME[lang]).click()
     expect(page.locator('.found a[href^="/entries/best-init"]')).to_be_visible()
     expect(page.locator('.found a[href^="/entries/loss-surface"]')).to_be_hidden()

@@ -6,6 +6,8 @@ import pytest
 from browsing import complete
 from playwright.sync_api import Page
 
+from qa_service.model import Lang
+
 LABEL = "parseFloat(getComputedStyle(document.querySelector('.chart .role-axis-label text')).fontSize)"
 
 
@@ -22,9 +24,9 @@ def test_a_chart_uses_the_width_of_its_card(visit: Callable[..., Page], path: st
     assert 0.82 * room < drawn <= room
 
 
-def test_a_chart_grows_with_the_type_and_keeps_its_marks_at_the_edge(visit: Callable[..., Page]) -> None:
+def test_a_chart_grows_with_the_type_and_keeps_its_marks_at_the_edge(visit: Callable[..., Page], lang: Lang) -> None:
     """Zeros have no place on a logarithmic axis: their marks stand on its lower edge, however high the chart is."""
-    page = visit("/experiments/pow_vs_sum?lang=en&n=60&x=0.5&dtype=float16", viewport={"width": 1280, "height": 900})
+    page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=60&x=0.5&dtype=float16")
     complete(page)
     small = page.evaluate(LABEL)
     page.locator("[data-pref=large]").click()
