@@ -1,5 +1,6 @@
 """What the tests of the page share: looks of the page, asking in a browser, waiting until everything is there."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,23 @@ Promise.allSettled(
 ).then(() => null)
 """
 """Until no colour is on its way. (`wait_for_function` would ask again by eval, which the page's policy forbids.)"""
+CUT_OFF = """
+() => {
+  const style = new Map();
+  const of = (each) => style.get(each) ?? (style.set(each, getComputedStyle(each)), style.get(each));
+  const right = (each) => each.getBoundingClientRect().right;
+  return [...document.querySelectorAll("main *:not(svg *, math *)")].filter((each) => {
+    if (!each.getBoundingClientRect().width) return false;
+    for (let around = each.parentElement; around; around = around.parentElement) {
+      const { overflowX, textOverflow } = of(around);
+      if (/auto|scroll/.test(overflowX) || textOverflow === "ellipsis" || around.clientWidth < 2) return false;
+      if (overflowX !== "visible" && right(each) > right(around) + 1) return true;
+    }
+    return false;
+  }).map((each) => each.outerHTML.slice(0, 120));
+}
+"""
+"""What reaches out of an element that hides the rest, with no way to scroll there."""
 
 
 class Look(NamedTuple):
@@ -77,12 +95,19 @@ def complete(page: Page) -> None:
 
 
 def check_access(page: Page) -> None:
-    """Axe finds nothing (labels, roles, order of headings, contrast, sizes), and nothing scrolls sideways."""
+    """Axe finds nothing (labels, roles, order of headings, contrast, sizes); nothing is cut off or scrolls sideways."""
     expect(page.locator(".busy")).to_have_count(0, timeout=PATIENCE)  # what is being measured again is dimmed
     page.evaluate(SETTLED)
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.evaluate(CUT_OFF) == []
+
+
+def keep(page: Page, name: str) -> None:
+    """A picture for people, where CI collects them."""
+    if (ROOT / "ci-output").is_dir():
+        page.screenshot(path=ROOT / "ci-output" / f"{re.sub(r'[^a-z0-9]+', '-', name)}.png", full_page=True)
 
 
 def in_words(label: str, lang: Lang) -> str:

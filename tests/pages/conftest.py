@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import FIRST, LOOKS, PATIENCE, ROOT, Look, check_access, ready
+from browsing import FIRST, LOOKS, PATIENCE, ROOT, Look, check_access, keep, ready
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from qa_service.model import Lang
@@ -103,20 +103,14 @@ def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -
 
     try:
         yield open_page
-        keep(open_, request.node.name)
+        for at, page in enumerate(open_):
+            keep(page, f"{request.node.name}-{at}")
         for page in scripted:
             check_access(page)
     finally:
         for page in open_:
             page.context.close()
     assert silent == []
-
-
-def keep(pages: list[Page], name: str) -> None:
-    """Pictures for people, where CI collects them."""
-    if (ROOT / "ci-output").is_dir():
-        for at, page in enumerate(pages):
-            page.screenshot(path=ROOT / "ci-output" / f"{re.sub(r'[^a-z0-9]+', '-', name)}-{at}.png", full_page=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from browsing import in_words
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text

@@ -43,7 +43,8 @@ def test_the_font_is_small_and_has_what_mathematics_needs(client: httpx.Client) 
 def test_formulas_are_set_in_it(visit: Callable[..., Page], path: str) -> None:
     page = visit(path)
     complete(page)
-    page.wait_for_function(f"{LOADED} === 'loaded'")
+    page.evaluate("document.fonts.ready.then(() => null)")
+    assert page.evaluate(LOADED) == "loaded"
 
 
 def test_a_page_without_formulas_does_not_load_it(visit: Callable[..., Page]) -> None:

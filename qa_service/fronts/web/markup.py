@@ -75,6 +75,7 @@ def to_html(markdown: str) -> str:
         clean_content_tags=set(),
         set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
     )
+    cleaned = cleaned.replace('<math display="block">', '<math display="block" tabindex="0">')  # as for pre
     return _TOGETHER.sub(r'<span class="together">\1\2</span>', _NUMBER.sub(_number, cleaned))
 
 
