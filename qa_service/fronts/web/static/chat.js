@@ -111,7 +111,7 @@ for (const about of ["input", "pointerdown"]) addEventListener(about, fetchMaths
 
 /** The font of formulas: there before an answer is, and not before there is a question. */
 function fetchMaths() {
-  document.fonts.load("1em 'STIX of numstab'");
+  document.fonts.load("1em 'STIX of numstab'").catch(() => {}); // offline: formulas do without
 }
 
 function grow() {
