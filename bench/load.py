@@ -15,12 +15,12 @@ READERS = 300
 
 
 def load() -> None:
-    """300 readers at once over the streaming API: one and two workers, the same question and different ones."""
+    """300 readers at once over the streaming API: one and two workers, each crowd at a server that has seen none."""
     print(f"{os.cpu_count()} cores, load before {Path('/proc/loadavg').read_text().split()[0]}; the readers share them")
     for workers in (1, 2):
-        with served({"NUMSTAB_RATE": ""}, workers=workers) as server:
-            crowd(server.port, [{"question": "why is my loss nan"}] * 2)
-            for name, bodies in crowds().items():
+        for name, bodies in crowds().items():
+            with served({"NUMSTAB_RATE": ""}, workers=workers) as server:
+                crowd(server.port, [{"question": "why is my loss nan"}] * 2)
                 _measure(f"{workers} worker{'s'[: workers - 1]}, {name}", server, bodies)
 
 

@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 
 from qa_service.correlation import TICKET
 from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
-from qa_service.events import Event
+from qa_service.events import Answered, Event
 from qa_service.lab import Stopped
 from qa_service.lab.leaving import Leaving
 from qa_service.model import Lang
@@ -164,6 +164,8 @@ async def _pumped(events: Events) -> AsyncGenerator[list[Event], None]:
                 heard.append(event)
                 if len(heard) == 1:  # else the reader has been told already
                     wake()
+                if isinstance(event, Answered):
+                    TEXTS_FIRST.wait()
                 if leaving():
                     return
         except Stopped:

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from qa_service import texts_first
+from qa_service import streaming, texts_first
+from qa_service.events import Answered
+from qa_service.model import Request
 from qa_service.texts_first import TextsFirst
 
 
@@ -37,6 +39,29 @@ def test_evidence_stands_back_until_the_last_text_is_there():
             await asyncio.sleep(0.1)
             assert not evidence.done()
         await asyncio.wait_for(evidence, 0.5)
+
+    in_a_loop(crowd())
+
+
+def test_no_run_begins_while_somebody_waits_for_his_text(service, monkeypatch):
+    """The thread that answers goes no further than its text until the others have theirs."""
+    order = TextsFirst()
+    monkeypatch.setattr(streaming, "TEXTS_FIRST", order)
+    begun = threading.Event()
+
+    def events(stopped):
+        for event in service.stream(Request(question="", entry="multiply-vs-add", blocks=("powers",)), stopped):
+            if not isinstance(event, Answered):
+                begun.set()
+            yield event
+
+    async def crowd() -> None:
+        with order.coming():
+            answer = await streaming.opened(events)
+            assert isinstance(answer.first, Answered)
+            assert not begun.wait(0.3)
+        assert await asyncio.to_thread(begun.wait, 10)
+        await answer.rest.aclose()
 
     in_a_loop(crowd())
 
