@@ -9,10 +9,11 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-from qa_service.fronts.web.mathfont import CHARACTERS
+from qa_service.fronts.web import mathfont
 
 _VEGA = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
 _FONT = "from qa_service.fronts.web.mathfont import font; built = font()"
+_CUT = Path(mathfont.__file__).read_bytes()
 _building = threading.Lock()
 
 
@@ -32,8 +33,8 @@ def vega_path(cache: Path) -> Path:
 
 
 def font_path(cache: Path) -> Path:
-    """Where the font lies once it is built; other characters are another font."""
-    return cache / f"math-{version('ziamath')}-{hashlib.sha256(CHARACTERS.encode()).hexdigest()[:8]}.woff"
+    """Where the font lies once it is built; cut otherwise it is another font."""
+    return cache / f"math-{version('ziamath')}-{hashlib.sha256(_CUT).hexdigest()[:8]}.woff"
 
 
 def _built(path: Path, source: str) -> Path:
