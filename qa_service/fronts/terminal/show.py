@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped]
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
@@ -20,6 +19,7 @@ from qa_service import chart, prose
 from qa_service.comparison import comparisons, listed, spread_in_words
 from qa_service.events import Event, Measuring, Started
 from qa_service.figures import shown, unit
+from qa_service.fronts.terminal import formulas
 from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
 
 T = TypeVar("T")
@@ -228,23 +228,8 @@ def _markdown(source: str) -> Markdown:
     """Markdown with its formulas as Unicode; code stays as it is."""
     parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
     return Markdown(
-        "".join(part if part.startswith("`") else _plain_maths(part) for part in parts), code_theme="ansi_dark"
+        "".join(part if part.startswith("`") else formulas.plain(part) for part in parts), code_theme="ansi_dark"
     )
-
-
-def _plain_maths(source: str) -> str:
-    def unicode(latex: str) -> str:
-        grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # h_{l+1} must not read as h_l + 1
-        return str(LatexNodes2Text(math_mode="text").latex_to_text(grouped)).strip()
-
-    def display(found: re.Match[str]) -> str:
-        return f"\n    {unicode(found[1])}\n"
-
-    def inline(found: re.Match[str]) -> str:
-        return unicode(found[1]).replace("*", r"\*").replace("_", r"\_")
-
-    source = re.sub(r"\$\$(.+?)\$\$", display, source, flags=re.DOTALL)
-    return re.sub(r"\\\((.+?)\\\)", inline, source, flags=re.DOTALL)
 
 
 def _first(source: str) -> str:

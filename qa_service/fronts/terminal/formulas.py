@@ -1,0 +1,60 @@
+r"""Formulas in a terminal: \( … \) and $$ … $$ of a text as Unicode, with the brackets that a line of text needs."""
+
+import re
+from functools import cache
+from typing import Any
+
+from pylatexenc.latex2text import (  # type: ignore[import-untyped]
+    LatexNodes2Text,
+    MacroTextSpec,
+    get_default_latex_context_db,
+)
+from pylatexenc.latexwalker import LatexWalker  # type: ignore[import-untyped]
+from pylatexenc.latexwalker import get_default_latex_context_db as get_default_walker_db
+from pylatexenc.macrospec import std_macro  # type: ignore[import-untyped]
+
+_FRACTIONS = ("frac", "tfrac", "dfrac")
+_SYMBOL = r"[^\W\d_][̀-ͯ]*(?:[_^](?:\w+|\([^()]*\)))*"
+_WHOLE = re.compile(rf"∂?{_SYMBOL}|\d+(?:\.\d+)?|√?\([^()]*\)|‖[^‖]*‖|\|[^|]*\|")
+"""What needs no brackets below a fraction's bar: one symbol with what hangs on it, a number, something in brackets."""
+
+
+def plain(source: str) -> str:
+    """The text with its formulas in Unicode."""
+    source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {formula(found[1])}\n", source, flags=re.DOTALL)
+    return re.sub(r"\\\((.+?)\\\)", lambda found: _escaped(formula(found[1])), source, flags=re.DOTALL)
+
+
+def formula(latex: str) -> str:
+    """One formula on one line."""
+    grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # h_{l+1} must not read as h_l + 1
+    nodes, _, _ = LatexWalker(grouped, latex_context=_walker()).get_latex_nodes()
+    return str(_writer().nodelist_to_text(nodes)).strip()
+
+
+def _escaped(unicode: str) -> str:
+    return unicode.replace("*", r"\*").replace("_", r"\_")
+
+
+def _fraction(node: Any, l2tobj: Any) -> str:
+    """(z − μ)/σ: above the bar a sum needs brackets, below it whatever is more than one thing."""
+    above, below = (l2tobj.nodelist_to_text([each]).strip() for each in node.nodeargd.argnlist)
+    bare = re.sub(r"\([^()]*\)|\|[^|]*\||‖[^‖]*‖", "", above)
+    if re.search(r"[-+−±]", bare.lstrip("-−")):
+        above = f"({above})"
+    return f"{above}/{below}" if _WHOLE.fullmatch(below) else f"{above}/({below})"
+
+
+@cache
+def _walker() -> Any:
+    known = get_default_walker_db()
+    known.add_context_category("fractions", [std_macro(name, "{{") for name in _FRACTIONS], prepend=True)
+    return known
+
+
+@cache
+def _writer() -> Any:
+    known = get_default_latex_context_db()
+    specs = [MacroTextSpec(name, simplify_repl=_fraction) for name in _FRACTIONS]
+    known.add_context_category("fractions", macros=specs, prepend=True)
+    return LatexNodes2Text(latex_context=known, math_mode="text")

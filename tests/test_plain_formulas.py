@@ -1,0 +1,19 @@
+"""Formulas as a terminal shows them."""
+
+import pytest
+
+from qa_service.fronts.terminal.formulas import formula
+
+
+@pytest.mark.parametrize(
+    ("latex", "line"),
+    [
+        (r"\frac{z-\mu}{\sigma}", "(z-μ)/σ"), (r"\sqrt{\frac{2}{\pi n}}", "√(2/(πn))"), (r"\tfrac12", "1/2"),
+        (r"\Gamma(\frac{n+1}{2})", "Γ((n+1)/2)"), (r"\frac{\partial h_{n}}{\partial h_{0}}", "∂h_n/∂h_0"),
+        (r"\frac{|a|+|b|}{|a-b|}", "(|a|+|b|)/|a-b|"), (r"\frac{\sigma^2}{1-p}", "σ^2/(1-p)"),
+        (r"h_{l+1}=h_l+f(h_l)", "h_(l+1)=h_l+f(h_l)"), (r"\frac{\hat m}{\sqrt{\hat v}+\epsilon}", "m̂/(√(v̂)+ϵ)"),
+    ],
+)  # fmt: skip
+def test_a_formula_on_one_line_means_the_same(latex, line):
+    """A fraction's bar holds together what is above and below it; a slash does not."""
+    assert formula(latex) == line
