@@ -91,7 +91,10 @@ def test_an_interrupt_stops_the_run_and_not_the_conversation(env, tmp_path):
     """At a terminal: Ctrl-C in the middle of an experiment, then /quit."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path)}
     keeper, terminal = pty.openpty()
-    command = [sys.executable, "-m", "qa_service", "chat", "--lang", "en"]
+    # A job in the background, as the tests may be, ignores it; whoever sits at a terminal does not.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeded}; import sys; from qa_service.__main__ import main; sys.exit(main(['chat', '--lang', 'en']))"
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=env | toys, cwd=ROOT) as talk:
         os.close(terminal)
         try:
