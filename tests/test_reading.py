@@ -218,6 +218,10 @@ def test_fractions_are_read_back(above, below, n):
         ("lr=0.1 diverges, and what about 0.01?", {"lr": (0.1, 0.01)}),
         ("50 layers with lr 0.1, and with 0.01?", {"layers": 50, "lr": (0.1, 0.01)}),
         ("那 0.5 呢？", {}),
+        ("学习率 0.01 呢", {"lr": 0.01}),
+        ("那 lr=0.1 呢？", {"lr": 0.1}),
+        ("lr 0.1. 0.01 呢", {"lr": (0.1, 0.01)}),
+        ("lr=0.1,0.01 呢", {"lr": (0.1, 0.01)}),
         ("lr=0.01, batch 32, and nan at step 500", {"lr": 0.01, "batch": 32}),
     ],
 )

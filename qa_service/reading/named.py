@@ -105,7 +105,8 @@ _WORD_AFTER = re.compile(
 )
 # "100 个 1.5 连乘，0.5 呢？", "… by 0.9 a hundred times, and what about 1.1?": one more value of what was said before.
 _AFTERTHOUGHT = re.compile(
-    rf"[,.;:!?。；](?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
+    r"(?:[,;:!?。；]|\.(?!\d))"  # the end of a clause, not the point of 0.5
+    rf"(?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
     rf"|(?:那么?|而|再|换成?|改成?|用|要是|如果|是|若|\s)*{_NUMBER}(?:的话|又|会怎样|怎么样|\s)*呢)\s*[?？。.!]*$"
 )
 _INTERVAL = frozenset({"lo", "hi"})
