@@ -34,9 +34,11 @@ def on_the_wire(value: Any) -> Any:
 
 def unit(name: str, lang: Lang, value: object = 1) -> str:
     """A unit in words, of so many; nothing for a bare number."""
+    if name == "1":
+        return ""
     if lang == "zh":
-        return "" if name == "1" else _UNITS.get(name, name)
-    return "" if name == "1" else f"{name}s" if name in _COUNTED and value != 1 else name
+        return _UNITS.get(name, name)
+    return f"{name}s" if name in _COUNTED and value != 1 else name
 
 
 def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:

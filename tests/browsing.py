@@ -99,6 +99,11 @@ def check_access(page: Page) -> None:
     page.evaluate(SETTLED)
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
+    check_fit(page)
+
+
+def check_fit(page: Page) -> None:
+    """Nothing is cut off or scrolls sideways."""
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert page.evaluate(CUT_OFF) == []
 

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from bench.server import free_port
 from qa_service import app, serving
 from qa_service.serving import GRACE
 from qa_service.settings import Settings
@@ -166,12 +166,6 @@ def test_compose_itself_reads_the_file():
     env[PASSWORD] = "p@s/s:w%rd"
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["services"]["web"]["environment"]["PGPASSWORD"] == env[PASSWORD]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from bench.server import free_port
 from qa_service.access import Keys
 from qa_service.app import create_app
 from qa_service.errors import BadField
@@ -156,9 +157,7 @@ def listening(toy_service, tmp_path):
     """The port of a real server of the toy service in a thread of this process."""
     import uvicorn
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     app = create_app(toy_service, Settings(data=tmp_path))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -204,9 +203,7 @@ def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
     from pathlib import Path
 
     root = Path(__file__).resolve().parent
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "NUMSTAB_KB": str(root / "toys/kb"), "NUMSTAB_DEMOS": str(root / "toys/demos"),
            "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60",
            "TMPDIR": (short := tempfile.mkdtemp(prefix="n-"))}  # fmt: skip  # a socket's path has 107 bytes at most

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from measuring import EXPERIMENTS
+from measuring import ALL, EXPERIMENTS
 
 from qa_service import wire
 from qa_service.comparison import comparisons
@@ -108,7 +108,7 @@ def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service
     assert len({one.id for one in found}) == len(found)
     for one in found:
         assert one.run.status is Status.RAN
-        for name in ("float64", "float32", "bfloat16", "float16", "e5m2", "e4m3fn", "e5m2fnuz", "e4m3fnuz"):
+        for name in ALL:
             assert {f"overflow_{name}", f"lost_{name}", f"ulps_{name}"} <= set(one.run.measured)
             assert one.run.measured[f"ulps_{name}"] is not None
 

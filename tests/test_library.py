@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from measuring import ALL
 
 from qa_service.errors import BadExperiment, BadLibrary
 from qa_service.fronts.web.themes import THEMES, shelves
@@ -143,13 +144,10 @@ def test_what_stands_beside_an_experiment_takes_parameters_that_there_are(tmp_pa
     assert said in raised.value.problems[0]
 
 
-EIGHT = ("float64", "float32", "bfloat16", "float16", "e5m2", "e4m3fn", "e5m2fnuz", "e4m3fnuz")
-
-
 def test_beside_every_experiment_with_a_dtype_stands_one_with_all_eight_formats():
     """It reports of each format the first overflow, the first lost digit and the error in ulp."""
     experiments = read_experiments(Settings().demos)
-    figures = {f"{what}_{name}" for what in ("overflow", "lost", "ulps") for name in EIGHT}
+    figures = {f"{what}_{name}" for what in ("overflow", "lost", "ulps") for name in ALL}
     ladders = {one.slug for one in experiments.values() if figures <= set(one.metrics)}
     assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {
         one.slug

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.server import free_port
 from qa_service.events import Answered, Finished
 from qa_service.model import Request
 from qa_service.reloading import Reloading
@@ -149,9 +149,7 @@ def two_workers(tmp_path, cache):
     """`numstab serve --workers 2 --reload-kb` on copies of the toys: address, settings' folders, process."""
     shutil.copytree(TOYS / "kb", tmp_path / "kb")
     shutil.copytree(TOYS / "demos", tmp_path / "demos")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"),
            "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_LOG": "json",
            "NUMSTAB_DEADLINE": "60"}  # fmt: skip

@@ -6,7 +6,6 @@ A page that is visited loads from its origin only, and is accessible in the stat
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 from browsing import FIRST, LOOKS, PATIENCE, ROOT, Look, check_access, keep, ready
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
+from bench.server import free_port
 from qa_service.model import Lang
 
 expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is right is there at once
@@ -28,9 +28,7 @@ expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is ri
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
     """`numstab serve` as a reader starts it, on a port of its own; yields its address."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     set_ = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "30"}
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
     with (

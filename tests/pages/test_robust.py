@@ -1,7 +1,6 @@
 """What goes wrong and what readers do: servers restart, browsers keep nothing, impatience, long questions."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 from browsing import ASKED, ROOT, ask, complete, in_words, once_a_language, ready
 from playwright.sync_api import Page, Route, expect
 
+from bench.server import free_port
 from qa_service.model import Lang, Text
 
 NO_STORE = (
@@ -41,9 +41,7 @@ def test_a_server_that_restarts_in_the_middle_of_an_answer(
     visit: Callable[..., Page], lang: Lang, cache: Path, tmp_path: Path
 ) -> None:
     """The reader is told so, text and question stay, and one button goes on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     with a_server(port, cache, tmp_path) as server:
         page = visit(f"/?lang={lang}&entry=loss-surface", origin=origin, expected="ERR_INCOMPLETE_CHUNKED_ENCODING")

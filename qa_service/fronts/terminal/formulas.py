@@ -9,11 +9,7 @@ from pylatexenc.latex2text import (  # type: ignore[import-untyped]
     MacroTextSpec,
     get_default_latex_context_db,
 )
-from pylatexenc.latexwalker import LatexWalker  # type: ignore[import-untyped]
-from pylatexenc.latexwalker import get_default_latex_context_db as get_default_walker_db
-from pylatexenc.macrospec import std_macro  # type: ignore[import-untyped]
 
-_FRACTIONS = ("frac", "tfrac", "dfrac")
 _SYMBOL = r"[^\W\d_][̀-ͯ]*(?:[_^](?:\w+|\([^()]*\)))*"
 _WHOLE = re.compile(rf"∂?{_SYMBOL}|\d+(?:\.\d+)?|√?\([^()]*\)|‖[^‖]*‖|\|[^|]*\|")
 """What needs no brackets below a fraction's bar: one symbol with what hangs on it, a number, something in brackets."""
@@ -28,8 +24,8 @@ def plain(source: str) -> str:
 def formula(latex: str) -> str:
     """One formula on one line."""
     grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # h_{l+1} must not read as h_l + 1
-    nodes, _, _ = LatexWalker(grouped, latex_context=_walker()).get_latex_nodes()
-    return str(_writer().nodelist_to_text(nodes)).strip()
+    grouped = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", grouped)
+    return str(_writer().latex_to_text(grouped)).strip()
 
 
 def _escaped(unicode: str) -> str:
@@ -46,15 +42,7 @@ def _fraction(node: Any, l2tobj: Any) -> str:
 
 
 @cache
-def _walker() -> Any:
-    known = get_default_walker_db()
-    known.add_context_category("fractions", [std_macro(name, "{{") for name in _FRACTIONS], prepend=True)
-    return known
-
-
-@cache
 def _writer() -> Any:
     known = get_default_latex_context_db()
-    specs = [MacroTextSpec(name, simplify_repl=_fraction) for name in _FRACTIONS]
-    known.add_context_category("fractions", macros=specs, prepend=True)
+    known.add_context_category("fractions", macros=[MacroTextSpec("frac", simplify_repl=_fraction)], prepend=True)
     return LatexNodes2Text(latex_context=known, math_mode="text")
