@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.running import load
 from qa_service.errors import BadRequest
-from qa_service.lab.signature import read_experiments
+from qa_service.experiments.parameters import complete
+from qa_service.experiments.spec import read_experiments
 from qa_service.model import Experiment, Limit, Parameter
-from qa_service.parameters import complete
 from qa_service.paths import shipped
 
 AT_DEFAULTS, AT_THE_ENDS = 1.5, 5.0  # CPU seconds that we promise

@@ -9,8 +9,9 @@ import sys
 import atheris  # type: ignore[import-untyped]  # no dependency: only who fuzzes needs it
 
 with atheris.instrument_imports(include=["qa_service"]):
-    from qa_service import incoming, reading
+    from qa_service import parsing as reading
     from qa_service.errors import BadRequest
+    from qa_service.schemas import requests as incoming
 
 
 def one(data: bytes) -> None:

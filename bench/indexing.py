@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from bench.matching import matcher_of_settings
-from qa_service.embedder import unit
-from qa_service.matching.index import build
+from qa_service.retrieval.embedder import unit
+from qa_service.retrieval.index import build
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 QUESTIONS = 200

@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.crowd import Heard, crowd, percentile
 from bench.server import Server, served
-from qa_service.lab.signature import read_experiments
-from qa_service.library import Library
+from qa_service.experiments.spec import read_experiments
+from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
 READERS = 300

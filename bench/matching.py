@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 
-from qa_service.embedder import load_embedder
-from qa_service.lab.signature import read_experiments
-from qa_service.library import Library
-from qa_service.matching import Matcher, answering
-from qa_service.matching.training import left_out
+from qa_service.experiments.spec import read_experiments
+from qa_service.knowledge.library import Library
+from qa_service.retrieval.embedder import load_embedder
+from qa_service.retrieval.matcher import Matcher, answering
+from qa_service.retrieval.training import left_out
 from qa_service.settings import Settings
 
 

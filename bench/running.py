@@ -7,8 +7,8 @@ import sys
 from typing import Any, Self
 
 from bench.pairs import side_by_side
-from qa_service.lab import SERVER, Lab
-from qa_service.parameters import complete
+from qa_service.experiments.parameters import complete
+from qa_service.lab.runner import SERVER, Lab
 from qa_service.paths import shipped
 
 SLUG = "pow_vs_sum"

@@ -69,8 +69,8 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     settings = arguments.settings = Settings.load(env)
     if hasattr(arguments, "settled"):
         return int(arguments.settled(arguments, settings))
-    from qa_service.lab import ONE_SHOT, SERVER
-    from qa_service.service import build
+    from qa_service.answering.service import build
+    from qa_service.lab.runner import ONE_SHOT, SERVER
 
     many = getattr(arguments, "many", False) or getattr(arguments, "batch", None)
     warm = None if getattr(arguments, "no_run", False) else SERVER if many else ONE_SHOT

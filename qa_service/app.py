@@ -17,7 +17,7 @@ from qa_service.settings import Settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from qa_service.service import Service
+    from qa_service.answering.service import Service
 
 
 _WORKERS = "NUMSTAB_WORKER"  # what the parent tells its workers
@@ -39,14 +39,15 @@ def create_app(
     """
     from fastapi import FastAPI
 
-    from qa_service import __version__, traces
-    from qa_service.guard import Guard
-    from qa_service.logged import Logged, note
-    from qa_service.metrics import Metrics
-    from qa_service.problems import handle_errors
-    from qa_service.reloading import Reloading
-    from qa_service.serving import closing_in_time
+    from qa_service import __version__
+    from qa_service.answering.reload import Reloading
+    from qa_service.server.access_log import Logged, note
+    from qa_service.server.gateway import Guard
+    from qa_service.server.lifecycle import closing_in_time
+    from qa_service.server.metrics import Metrics
+    from qa_service.server.problems import handle_errors
     from qa_service.store import Store
+    from qa_service.telemetry import tracing as traces
 
     metrics = Metrics(service, shared)
     spans = traces.Traces(traces.provider(settings))
@@ -104,7 +105,7 @@ def own_commands(parsers: Any) -> None:
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
     """Builds every cache, so that the first question waits for none."""
-    from qa_service.service import build
+    from qa_service.answering.service import build
 
     build(settings, warm=None).matcher.match("nan")
     for front in fronts():
@@ -114,7 +115,7 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
 
 
 def _doctor(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.doctor import checks, report
+    from qa_service.tools.doctor import checks, report
 
     found = checks(settings, _number(arguments.port, "--port", 0, 65535))
     for front in fronts():
@@ -124,8 +125,8 @@ def _doctor(arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service import logs
-    from qa_service.serving import open_to_all, serve, serve_many
+    from qa_service.server.lifecycle import open_to_all, serve, serve_many
+    from qa_service.telemetry import logging as logs
 
     logs.set_up(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
@@ -138,7 +139,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
         return 0
     import os
 
-    from qa_service.service import build
+    from qa_service.answering.service import build
 
     build(settings, warm=None)  # a broken library stops us here, with its problems, not in a worker
     with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
@@ -156,8 +157,8 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service import logs
-    from qa_service.serving import place, share
+    from qa_service.server.lifecycle import place, share
+    from qa_service.telemetry import logging as logs
 
     told = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(told["shared"])
@@ -174,8 +175,8 @@ def worker_app() -> "FastAPI":
 
 def warm_service(settings: Settings) -> "Service":
     """A service warmed for many questions."""
-    from qa_service.lab import SERVER
-    from qa_service.service import build
+    from qa_service.answering.service import build
+    from qa_service.lab.runner import SERVER
 
     return build(settings, warm=SERVER, many=True)
 

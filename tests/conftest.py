@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qa_service import logs
-from qa_service.lab import SERVER, Lab
-from qa_service.library import Library
-from qa_service.matching import Matcher
+from qa_service.answering.service import Service, build
+from qa_service.experiments.parameters import complete
+from qa_service.knowledge.library import Library
+from qa_service.lab.runner import SERVER, Lab
 from qa_service.model import Experiment, Run
-from qa_service.parameters import complete
 from qa_service.paths import cache_folder
-from qa_service.service import Service, build
+from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
+from qa_service.telemetry import logging as logs
 
 ROOT = Path(__file__).resolve().parent.parent
 TOYS = Path(__file__).resolve().parent / "toys"

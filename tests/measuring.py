@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qa_service.lab.signature import read_experiments
-from qa_service.parameters import complete
+from qa_service.experiments.parameters import complete
+from qa_service.experiments.spec import read_experiments
 from qa_service.settings import Settings
 
 DEMOS = Settings().demos

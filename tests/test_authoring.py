@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from qa_service import drafts
 from qa_service.errors import BadField
-from qa_service.gaps import gaps
-from qa_service.lab.signature import read_experiments
+from qa_service.experiments.spec import read_experiments
+from qa_service.knowledge import scaffold as drafts
 from qa_service.settings import Settings
 from qa_service.store import Asked, Store
+from qa_service.tools.gaps import gaps
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from bench.server import free_port
-from qa_service import app, serving
-from qa_service.serving import GRACE
+from qa_service import app
+from qa_service.server import lifecycle as serving
+from qa_service.server.lifecycle import GRACE
 from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -41,8 +41,8 @@ def test_there_are_commands_to_run():
 
 def test_the_readmes_transcript_is_real(service):
     """Each figure of the transcript is one that the experiment gives today, and the claims hold."""
-    from qa_service.figures import shown
     from qa_service.model import Request, Verdict
+    from qa_service.presentation.numbers import shown
 
     for document, lang in (("README.md", "en"), ("README.zh.md", "zh")):
         text = (ROOT / document).read_text(encoding="utf-8")

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from qa_service.embedder import DEFAULT, load_embedder, unit
 from qa_service.errors import BadField
-from qa_service.evaluation import Labelled, Outcome, figures, read_line, report
 from qa_service.model import LANGS, AnswerStatus
-from qa_service.reading import matched
+from qa_service.parsing import matched
+from qa_service.retrieval.embedder import DEFAULT, load_embedder, unit
+from qa_service.tools.evaluation import Labelled, Outcome, figures, read_line, report
 
 MEASURING = sorted((Path(__file__).resolve().parents[2] / "shared" / "eval").glob("*.jsonl"))
 _SHORTEST, _TOO_ALIKE, _TOO_NEAR = 8, 0.8, 0.86

@@ -2,11 +2,11 @@
 
 import pytest
 
-from qa_service import chart
+from qa_service.experiments.parameters import complete
 from qa_service.model import LANGS
-from qa_service.parameters import complete
+from qa_service.presentation import chart
 from qa_service.settings import Settings
-from qa_service.verdicts import Runs, check, plan
+from qa_service.tools.claim_check import Runs, check, plan
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))

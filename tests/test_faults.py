@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 
 from bench.server import Server, free_port, served
 from qa_service.app import create_app
-from qa_service.lab import Lab
-from qa_service.lab.children import Children
+from qa_service.lab.pool import Children
+from qa_service.lab.runner import Lab
 from qa_service.model import Status
 from qa_service.settings import Settings
 from qa_service.store import Store

@@ -16,12 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from nasty import BODIES, PIECES
 
-from qa_service import incoming, reading
+from qa_service import parsing as reading
 from qa_service.__main__ import main
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
-from qa_service.parameters import complete
-from qa_service.reading.named import bare_number, parameters
+from qa_service.experiments.parameters import complete
+from qa_service.parsing.parameters import bare_number, parameters
+from qa_service.schemas import requests as incoming
 from qa_service.settings import Settings
 from qa_service.store import Store
 

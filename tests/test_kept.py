@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.server import served
-from qa_service.lab import kept as module
-from qa_service.lab.kept import Kept
-from qa_service.lab.sharing import Sharing
+from qa_service.lab import disk_cache as module
+from qa_service.lab.disk_cache import Kept
+from qa_service.lab.single_flight import Sharing
 from qa_service.model import Run, Status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,8 +132,8 @@ def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
 def test_a_full_disk_is_no_failure(counts, tmp_path):
     """Nothing is kept, nothing raised; what was kept is still found."""
     code = (
-        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.kept import Kept\n"
-        "from qa_service.lab.signature import read_experiments\nfrom qa_service.model import Run, Status\n"
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
+        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
         f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         f"kept = Kept(Path({str(tmp_path)!r}), 1 << 24)\n"
         "def run(rows): return Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
@@ -151,8 +151,8 @@ def test_a_full_disk_is_no_failure(counts, tmp_path):
 def test_two_processes_keep_at_once(counts, tmp_path):
     """Each finds what the other kept."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.kept import Kept\n"
-        "from qa_service.lab.signature import read_experiments\nfrom qa_service.model import Run, Status\n"
+        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
+        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
         f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         "run = Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
         "for seed in range(int(sys.argv[1]), 80, 2):\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab import Lab, Place, Stopped
-from qa_service.lab.children import Child
-from qa_service.lab.line import Line
+from qa_service.lab.pool import Child
+from qa_service.lab.queue import Line
+from qa_service.lab.runner import Lab, Place, Stopped
 from qa_service.model import Status
 
 
@@ -190,7 +190,7 @@ def test_asking_imports_no_torch():
     """The parent answers, lists and judges without torch or sentence_transformers."""
     code = (
         "import sys, os\n"
-        "from qa_service.service import build\n"
+        "from qa_service.answering.service import build\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.model import Request\n"
         "service = build(Settings.from_env(os.environ))\n"

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measuring import ALL, EXPERIMENTS
 
-from qa_service import wire
-from qa_service.comparison import comparisons
+from qa_service.answering.planning import Plan, beside
 from qa_service.errors import BadParameter
-from qa_service.ladder import FORMATS, ladder
+from qa_service.experiments.parameters import complete
 from qa_service.model import EvidenceBlock, Request, Status
-from qa_service.parameters import complete
-from qa_service.planning import Plan, beside
+from qa_service.presentation.comparison import comparisons
+from qa_service.presentation.precision import FORMATS, ladder
+from qa_service.schemas import responses as wire
 
 WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
 

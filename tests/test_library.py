@@ -6,9 +6,9 @@ import pytest
 from measuring import ALL
 
 from qa_service.errors import BadExperiment, BadLibrary
+from qa_service.experiments.spec import read_experiments
 from qa_service.fronts.web.themes import THEMES, shelves
-from qa_service.lab.signature import read_experiments
-from qa_service.library import Library
+from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
 TOYS = Path(__file__).resolve().parent / "toys"

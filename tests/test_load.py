@@ -13,7 +13,7 @@ import pytest
 
 from bench.crowd import crowd, percentile
 from bench.server import Server, served
-from qa_service.matching.together import Together
+from qa_service.retrieval.batcher import Together
 from qa_service.settings import Settings
 from qa_service.store import Store
 

@@ -10,16 +10,17 @@ from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.kernel_ridge import KernelRidge
 
-from qa_service import prose, wire
-from qa_service.embedder import DEFAULT, UseMultilingual, load_embedder, unit
 from qa_service.errors import BadField
-from qa_service.library import Library
-from qa_service.matching import Matcher
-from qa_service.matching.classifier import Classifier
-from qa_service.matching.index import Index, build
-from qa_service.matching.terms import terms
-from qa_service.matching.training import Phrasings, left_out, train
+from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, AnswerStatus, Request, Text
+from qa_service.presentation import prose
+from qa_service.retrieval.classifier import Classifier
+from qa_service.retrieval.embedder import DEFAULT, UseMultilingual, load_embedder, unit
+from qa_service.retrieval.features import terms
+from qa_service.retrieval.index import Index, build
+from qa_service.retrieval.matcher import Matcher
+from qa_service.retrieval.training import Phrasings, left_out, train
+from qa_service.schemas import responses as wire
 
 
 def test_an_exact_phrasing_is_found_first(toy_service):
@@ -187,7 +188,7 @@ def test_training_twice_gives_the_same_model():
 
 def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
     """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
-    monkeypatch.setattr("qa_service.matching.training._MOST", 24)
+    monkeypatch.setattr("qa_service.retrieval.training._MOST", 24)
     model = train(phrasings())
     assert len(model.phrasings) == 24
     assert set(model.labels) == {"item:1", "item:2", "rain"}
@@ -200,9 +201,9 @@ def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
     vectors = unit(np.random.default_rng(3).normal(size=(count, 16)))
     exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
     flat = build(vectors)
-    monkeypatch.setattr("qa_service.matching.index._EXACT", count - 1)
-    monkeypatch.setattr("qa_service.matching.index._SEARCHED", 2)
-    monkeypatch.setattr("qa_service.matching.index.build", lambda _: flat)
+    monkeypatch.setattr("qa_service.retrieval.index._EXACT", count - 1)
+    monkeypatch.setattr("qa_service.retrieval.index._SEARCHED", 2)
+    monkeypatch.setattr("qa_service.retrieval.index.build", lambda _: flat)
     assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa_service.figures import on_the_wire, shown
 from qa_service.model import Claim, Text, Verdict
+from qa_service.model.json_numbers import on_the_wire
+from qa_service.presentation.numbers import shown
 
 
 def claim(op: str, bound: float) -> Claim:

@@ -12,11 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
+from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.lab import Lab
-from qa_service.library import Library
-from qa_service.matching import Matcher
-from qa_service.service import Service
+from qa_service.knowledge.library import Library
+from qa_service.lab.runner import Lab
+from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 
 MOST = int(os.environ.get("NUMSTAB_REQUESTS", "40"))

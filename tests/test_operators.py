@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from qa_service import logs
-from qa_service.access import Keys
 from qa_service.app import create_app
-from qa_service.correlation import request_id
 from qa_service.errors import BadWeights
+from qa_service.server.api_keys import Keys
 from qa_service.settings import Settings
+from qa_service.telemetry import logging as logs
+from qa_service.telemetry.request_context import request_id
 
 ROOT = Path(__file__).resolve().parent.parent
 TOYS = ROOT / "tests" / "toys"
@@ -179,7 +179,7 @@ def test_the_log_holds_no_secret(served, log, tmp_path):
 
 def test_nothing_of_telemetry_is_imported_unless_it_is_set():
     code = (
-        "import sys\nfrom qa_service.settings import Settings\nfrom qa_service import traces\n"
+        "import sys\nfrom qa_service.settings import Settings\nfrom qa_service.telemetry import tracing as traces\n"
         "assert traces.provider(Settings()) is None\n"
         "traces.Traces(None)\nassert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
@@ -196,7 +196,7 @@ def test_traces_show_a_request_and_its_stages(served, monkeypatch):
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr("qa_service.traces.provider", lambda _settings: provider)
+    monkeypatch.setattr("qa_service.telemetry.tracing.provider", lambda _settings: provider)
     trace = "0af7651916cd43dd8448eb211c80319c"
     client = served()
     client.post(ASK, json={"question": "数数甲"}, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
@@ -212,7 +212,7 @@ def test_traces_show_a_request_and_its_stages(served, monkeypatch):
 
 def test_weights_that_are_others_are_refused(tmp_path, monkeypatch):
     """One changed byte, or none at all; with both hashes and what to do."""
-    from qa_service import embedder
+    from qa_service.retrieval import embedder
 
     embedder.check_weights()
     for name in embedder.WEIGHTS:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_service.serving import GRACE
+from qa_service.server.lifecycle import GRACE
 from qa_service.settings import FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.errors import BadParameter, UnknownParameter
+from qa_service.experiments.parameters import check, clamp, complete, schema
 from qa_service.model import Experiment, Limit, Parameter, Text
-from qa_service.parameters import check, clamp, complete, schema
 
 
 def parameter(kind: str = "int", **given: object) -> Parameter:

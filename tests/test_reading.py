@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.errors import BadRequest, BadText, EmptyQuestion, QuestionTooLong
-from qa_service.reading import LONGEST, matched, read
+from qa_service.parsing import LONGEST, matched, read
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import pytest
 
-from qa_service import chart, prose, wire
-from qa_service.comparison import comparisons
 from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
-from qa_service.events import Answered, Done, Finished, Measuring, Started
-from qa_service.incoming import read_request
 from qa_service.model import AnswerStatus, Context, Request, Status, Verdict
+from qa_service.model.events import Answered, Done, Finished, Measuring, Started
+from qa_service.presentation import chart, prose
+from qa_service.presentation.comparison import comparisons
+from qa_service.schemas import responses as wire
+from qa_service.schemas.requests import read_request
 
 
 def test_text_first_then_evidence(toy_service):

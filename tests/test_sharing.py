@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qa_service.lab import Stopped
-from qa_service.lab.sharing import Sharing
+from qa_service.lab.runner import Stopped
+from qa_service.lab.single_flight import Sharing
 from qa_service.model import Run, Status
 
 

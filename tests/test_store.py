@@ -15,9 +15,9 @@ from sqlalchemy import create_engine, inspect, text, update
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Request
 from qa_service.store import Store
-from qa_service.store.opening import opened
-from qa_service.store.recorder import Recorder
+from qa_service.store.engine import opened
 from qa_service.store.tables import METADATA, QUESTIONS
+from qa_service.store.writer import Recorder
 
 ANSWER = "01K0000000000000000000000A"
 
@@ -141,7 +141,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
 
 def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
     """After the patience of a writer; a moment later all is well."""
-    monkeypatch.setattr("qa_service.store.opening._PATIENCE", 100)
+    monkeypatch.setattr("qa_service.store.engine._PATIENCE", 100)
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
     store = store_at(url)
     store.add_feedback(ANSWER, True, None)

@@ -7,16 +7,16 @@ import sys
 import pytest
 from fastapi.testclient import TestClient
 
-from qa_service import wire
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
-from qa_service.events import Finished
-from qa_service.export import export
-from qa_service.figures import on_the_wire
-from qa_service.incoming import read_query
 from qa_service.model import Request, Status
-from qa_service.replay import Sameness, receipts, replay
+from qa_service.model.events import Finished
+from qa_service.model.json_numbers import on_the_wire
+from qa_service.schemas import responses as wire
+from qa_service.schemas.requests import read_query
 from qa_service.settings import Settings
+from qa_service.tools.notebook import export
+from qa_service.tools.replay import Sameness, receipts, replay
 
 # Runs code cells as a notebook does, with numstab out of reach, and prints what they print.
 _ALONE = """

@@ -6,10 +6,11 @@ import time
 
 import pytest
 
-from qa_service import streaming, texts_first
-from qa_service.events import Answered
 from qa_service.model import Request
-from qa_service.texts_first import TextsFirst
+from qa_service.model.events import Answered
+from qa_service.server import priority as texts_first
+from qa_service.server import streaming
+from qa_service.server.priority import TextsFirst
 
 
 def in_a_loop(coroutine) -> None:

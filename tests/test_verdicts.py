@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
-from qa_service.verdicts import Runs, Tally, check, over_seeds, plan
+from qa_service.tools.claim_check import Runs, Tally, check, over_seeds, plan
 
 HEADS = Claim(
     id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, share=0.5

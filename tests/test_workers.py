@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from bench.server import free_port
-from qa_service.events import Answered, Finished
+from qa_service.answering.reload import Reloading
 from qa_service.model import Request
-from qa_service.reloading import Reloading
-from qa_service.serving import place, share
+from qa_service.model.events import Answered, Finished
+from qa_service.server.lifecycle import place, share
 from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def copies(folder: Path) -> Settings:
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """The same for the toy service, whose embedder no other process knows."""
-    monkeypatch.setattr("qa_service.reloading._build", lambda _settings: None)
+    monkeypatch.setattr("qa_service.answering.reload._build", lambda _settings: None)
     return copies(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
     (own.kb / "counting.toml").write_text(
         (own.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
     )
-    monkeypatch.setattr("qa_service.matching._training.train", lambda _corpus: pytest.fail("trained here"))
+    monkeypatch.setattr("qa_service.retrieval.matcher._training.train", lambda _corpus: pytest.fail("trained here"))
     reloading = Reloading(copy.copy(service), own, lambda _well: None)
     assert reloading.once(), reloading.problem
 
@@ -103,7 +103,7 @@ def test_an_answer_ends_with_what_it_began_with(toy_service, own):
 
 def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
     """Within seconds, without anybody asking."""
-    monkeypatch.setattr("qa_service.reloading._EVERY", 0.05)
+    monkeypatch.setattr("qa_service.answering.reload._EVERY", 0.05)
     heard: list[bool] = []
     reloading = Reloading(toy_service, own, heard.append)
     reloading.watch()
@@ -133,7 +133,7 @@ def test_slots_are_shared_out(whole, workers, shares):
 def test_a_worker_gets_the_number_of_the_dead(tmp_path):
     """Two at once have different numbers; one that ends gives its own back."""
     code = (
-        "from pathlib import Path\nfrom qa_service.serving import place\n"
+        "from pathlib import Path\nfrom qa_service.server.lifecycle import place\n"
         f"print(place(Path({str(tmp_path)!r})), flush=True)\ninput()"
     )
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}

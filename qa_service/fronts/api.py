@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qa_service import export, incoming, wire
+from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.events import Answered, Done, Finished
 from qa_service.model import Lang, Request
-from qa_service.service import Service
+from qa_service.model.events import Answered, Done, Finished
+from qa_service.schemas import requests as incoming
+from qa_service.schemas import responses as wire
 from qa_service.settings import Settings
+from qa_service.tools import notebook as export
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -22,10 +24,11 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
 
-    from qa_service import schemas
+    from qa_service.schemas import openapi as schemas
+    from qa_service.server.problems import language
+    from qa_service.server.streaming import EventStream, Opened, opened, read_json
     from qa_service.store import Store
-    from qa_service.store.recorder import Recorder
-    from qa_service.streaming import EventStream, Opened, language, opened, read_json
+    from qa_service.store.writer import Recorder
 
     store = service.store or Store(settings.store_url, settings.keep_questions)
     service.observers.append(Recorder(store))

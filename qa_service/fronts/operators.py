@@ -6,9 +6,9 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from qa_service.answering.service import Service
 from qa_service.model import Status
-from qa_service.reading import read
-from qa_service.service import Service
+from qa_service.parsing import read
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Readiness:
         self.why: dict[str, str] = {}
         self._ping = None
         if service.store is not None:
-            from qa_service.store.ping import Ping
+            from qa_service.store.health import Ping
 
             self._ping = Ping(service.store)
         threading.Thread(target=self._warm_up, daemon=True, name="warm-up").start()
@@ -80,7 +80,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from fastapi import APIRouter, Request, Response
     from fastapi.responses import JSONResponse
 
-    from qa_service import schemas
+    from qa_service.schemas import openapi as schemas
 
     readiness = Readiness(service)
     routes = APIRouter()

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.confine import confine, die_with_the_server
+from qa_service.lab.sandbox import confine, die_with_the_server
 
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 

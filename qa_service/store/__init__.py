@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus
-from qa_service.store.opening import is_there, opened
+from qa_service.store.engine import is_there, opened
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
 

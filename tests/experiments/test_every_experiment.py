@@ -17,9 +17,9 @@ from measuring import (
 )
 
 from qa_service.errors import BadParameter
-from qa_service.lab import SERVER, Lab
+from qa_service.experiments.parameters import complete
+from qa_service.lab.runner import SERVER, Lab
 from qa_service.model import Parameter, Status
-from qa_service.parameters import complete
 
 EXPECTED = [
     case

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from browsing import ROOT
 
+from qa_service.answering.service import Service
 from qa_service.fronts.web import labels
 from qa_service.model import LANGS
-from qa_service.service import Service
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from browsing import complete
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
 
+from qa_service.answering.service import Service
 from qa_service.fronts.web import markup
-from qa_service.fronts.web.mathfont import CHARACTERS
+from qa_service.fronts.web.math_font import CHARACTERS
 from qa_service.model import LANGS, Lang
-from qa_service.service import Service
 
 LOADED = "[...document.fonts].filter((face) => face.family.includes('STIX')).map((face) => face.status).join()"
 

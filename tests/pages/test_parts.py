@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from qa_service.fronts.web import bundle, labels, markup, render
+from qa_service.answering.service import Service
+from qa_service.fronts.web import build as bundle
+from qa_service.fronts.web import labels, markup, render
 from qa_service.model import LANGS, Lang, Request
-from qa_service.service import Service
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, lists, replay, run
+from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, replay, run
+from qa_service.fronts.terminal import listing as lists
 
 
 def add_commands(parsers: Any) -> None:

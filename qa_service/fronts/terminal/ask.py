@@ -9,15 +9,16 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qa_service import incoming, wire
+from qa_service.answering.service import Service
 from qa_service.errors import BadField, NumstabError
-from qa_service.events import Answered, Done, Event, Finished
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
-from qa_service.service import Service
+from qa_service.model.events import Answered, Done, Event, Finished
+from qa_service.schemas import requests as incoming
+from qa_service.schemas import responses as wire
 
 if TYPE_CHECKING:
-    from qa_service.fronts.terminal.show import Screen
+    from qa_service.fronts.terminal.screen import Screen
 
 
 def add_commands(parsers: Any) -> None:
@@ -88,7 +89,7 @@ def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> A
     """The text of an entry that was read just `before` is left out: its short answer follows with the numbers."""
     opening = next(events)
     assert isinstance(opening, Answered)
-    from qa_service.fronts.terminal.show import Screen
+    from qa_service.fronts.terminal.screen import Screen
 
     screen = Screen(opening.answer.lang)
     entry = opening.answer.entry

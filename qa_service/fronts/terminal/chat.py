@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from qa_service import incoming
+from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.terminal import ask, options
 from qa_service.model import Context, Lang, Text
-from qa_service.service import Service
+from qa_service.schemas import requests as incoming
 
 _WELCOME = Text(
     "用中文或英文提问，可以接着问（“那换成加法呢”）。/help 看命令，/quit 或 Ctrl-D 离开，Ctrl-C 停下正在跑的实验。",

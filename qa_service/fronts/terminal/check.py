@@ -4,13 +4,13 @@ from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from qa_service import report
+from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.figures import shown
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.service import Service
-from qa_service.verdicts import Checked, Planned, Runs, Tally, check, over_seeds, plan
+from qa_service.presentation.numbers import shown
+from qa_service.tools import check_report as report
+from qa_service.tools.claim_check import Checked, Planned, Runs, Tally, check, over_seeds, plan
 
 
 def add_commands(parsers: Any) -> None:
@@ -29,7 +29,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
     planned = [one for entry in entries for one in plan(entry, range(_seeds(arguments.seeds)))]
     planned.sort(key=lambda one: one.seed)  # what the first seed shows to be without randomness runs once
-    from qa_service.fronts.terminal.show import Screen
+    from qa_service.fronts.terminal.screen import Screen
 
     screen = Screen(lang, quiet=arguments.json)
 

@@ -5,10 +5,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from qa_service.evaluation import Labelled, Outcome, read_line, report
+from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Request
-from qa_service.service import Service
+from qa_service.tools.evaluation import Labelled, Outcome, read_line, report
 
 _SHARES = (
     "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers", "params_right",
@@ -28,7 +28,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Asks every line without running an experiment, and counts."""
     lines = [line for path in arguments.files for line in _read(path)]
     service.matcher.match("nan")  # what is loaded once belongs to no question
-    from qa_service.fronts.terminal.show import Screen
+    from qa_service.fronts.terminal.screen import Screen
 
     screen = Screen(lang, quiet=arguments.json)
     outcomes = list(screen.track((_outcome(line, service) for line in lines), len(lines)))

@@ -5,11 +5,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from qa_service import export, incoming
+from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.service import Service
+from qa_service.schemas import requests as incoming
+from qa_service.tools import notebook as export
 
 
 def add_commands(parsers: Any) -> None:

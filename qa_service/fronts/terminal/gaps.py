@@ -4,16 +4,16 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qa_service import drafts
+from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.figures import shown
 from qa_service.fronts.terminal import options
+from qa_service.knowledge import scaffold as drafts
 from qa_service.model import Lang
-from qa_service.reading import language
-from qa_service.service import Service
+from qa_service.parsing import language
+from qa_service.presentation.numbers import shown
 
 if TYPE_CHECKING:
-    from qa_service.gaps import Gap
+    from qa_service.tools.gaps import Gap
 
 
 def add_commands(parsers: Any) -> None:
@@ -28,8 +28,8 @@ def add_commands(parsers: Any) -> None:
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Reads the store that the settings name; it holds questions only where the operator keeps them."""
-    from qa_service.gaps import gaps
     from qa_service.store import Store
+    from qa_service.tools.gaps import gaps
 
     least = options.number(arguments.least)
     if not isinstance(least, int) or least < 1:
@@ -77,7 +77,7 @@ def _row(gap: "Gap") -> dict[str, Any]:
 
 
 def _show(found: list["Gap"], lang: Lang, *, keeps: bool) -> None:
-    from qa_service.fronts.terminal.show import Screen
+    from qa_service.fronts.terminal.screen import Screen
 
     screen = Screen(lang)
     if not found:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qa_service import drafts
 from qa_service.errors import BadField, BadLibrary
+from qa_service.experiments.spec import read_experiments
 from qa_service.fronts.terminal import options
-from qa_service.lab.signature import read_experiments
-from qa_service.library import Library
+from qa_service.knowledge import scaffold as drafts
+from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
 

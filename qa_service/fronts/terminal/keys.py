@@ -3,8 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from qa_service.access import SCOPES, Keys
 from qa_service.fronts.terminal import options
+from qa_service.server.api_keys import SCOPES, Keys
 from qa_service.settings import Settings
 
 

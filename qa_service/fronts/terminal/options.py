@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.incoming import read_seed
 from qa_service.model import Value
+from qa_service.schemas.requests import read_seed
 
 USAGE, FAILED, UNSURE, DONE = 2, 3, 1, 0
 """Exit status: usage; an experiment failed; not covered, unclear, or a check failed; done."""

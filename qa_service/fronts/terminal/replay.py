@@ -5,12 +5,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.figures import on_the_wire, shown
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Status
-from qa_service.replay import TOLERANCE, Replay, Sameness, receipts, replay
-from qa_service.service import Service
+from qa_service.model.json_numbers import on_the_wire
+from qa_service.presentation.numbers import shown
+from qa_service.tools.replay import TOLERANCE, Replay, Sameness, receipts, replay
 
 _SAID = {
     "zh": {
@@ -41,7 +42,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.json:
         options.print_json([_row(one) for one in replayed])
     else:
-        from qa_service.fronts.terminal.show import Screen
+        from qa_service.fronts.terminal.screen import Screen
 
         screen = Screen(lang)
         for one in replayed:

@@ -3,11 +3,11 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from qa_service import wire
-from qa_service.events import Finished
+from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Status
-from qa_service.service import Service
+from qa_service.model.events import Finished
+from qa_service.schemas import responses as wire
 
 
 def add_commands(parsers: Any) -> None:
@@ -29,7 +29,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
         assert isinstance(last, Finished)
         options.print_json(wire.evidence(last.evidence, lang))
     else:
-        from qa_service.fronts.terminal.show import Screen
+        from qa_service.fronts.terminal.screen import Screen
 
         screen = Screen(lang)
         with screen.progress() as progress:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from qa_service.doctor import Check
-from qa_service.service import Service
+from qa_service.answering.service import Service
 from qa_service.settings import Settings
+from qa_service.tools.doctor import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def checks(settings: Settings) -> list[Check]:
 
 def prepare(settings: Settings) -> None:
     """The chart bundle and the font of formulas, which take some ten seconds the first time."""
-    from qa_service.fronts.web.bundle import math_font, vega_bundle
+    from qa_service.fronts.web.build import math_font, vega_bundle
 
     vega_bundle(settings.cache)
     math_font(settings.cache)

@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from qa_service.fronts.web.bundle import math_font, vega_bundle
+from qa_service.fronts.web.build import math_font, vega_bundle
 
 _FOLDER = Path(__file__).resolve().parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from qa_service import wire
-from qa_service.alt_text import alt_text
-from qa_service.comparison import spread_in_words
-from qa_service.export import FORMS
-from qa_service.figures import shown, unit
-from qa_service.model import (
-    Entry,
-    Evidence,
-    EvidenceBlock,
-    Experiment,
-    Lang,
-    Parameter,
-    Params,
-    Value,
-)
-from qa_service.parameters import complete, describe
+from qa_service.experiments.parameters import complete, describe
+from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
+from qa_service.presentation.alt_text import alt_text
+from qa_service.presentation.comparison import spread_in_words
+from qa_service.presentation.numbers import shown, unit
+from qa_service.schemas import responses as wire
+from qa_service.tools.notebook import FORMS
 
 MOST_ROWS = 400
 """Rows of the data table on the page; the API gives all of them."""

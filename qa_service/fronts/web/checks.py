@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from qa_service.doctor import Check
-from qa_service.fronts.web.bundle import font_path, vega_path
+from qa_service.fronts.web.build import font_path, vega_path
 from qa_service.model import Text
+from qa_service.tools.doctor import Check
 
 
 def bundle(cache: Path) -> Check:

@@ -10,13 +10,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from qa_service import chart, prose, wire
-from qa_service.comparison import comparisons, listed
-from qa_service.events import Answered, Done, Event, Finished, Measuring, Started
-from qa_service.figures import shown
-from qa_service.fronts.web import cards, labels, markup, remembered
+from qa_service.answering.planning import Plan
+from qa_service.fronts.web import cards, labels, markup
+from qa_service.fronts.web import width_hints as remembered
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
-from qa_service.planning import Plan
+from qa_service.model.events import Answered, Done, Event, Finished, Measuring, Started
+from qa_service.presentation import chart, prose
+from qa_service.presentation.comparison import comparisons, listed
+from qa_service.presentation.numbers import shown
+from qa_service.schemas import responses as wire
 
 _FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]

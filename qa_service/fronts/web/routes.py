@@ -8,17 +8,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
-from qa_service import incoming
+from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
-from qa_service.events import Answered
-from qa_service.fronts.web import assets, lost, plain, render
+from qa_service.experiments.parameters import complete
+from qa_service.fronts.web import assets, render
+from qa_service.fronts.web import machine_pages as plain
+from qa_service.fronts.web import not_found as lost
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import language
 from qa_service.fronts.web.themes import THEMES, shelves
 from qa_service.model import Entry, Lang
-from qa_service.parameters import complete
-from qa_service.service import Service
-from qa_service.streaming import EventStream, Opened, opened, read_json
+from qa_service.model.events import Answered
+from qa_service.schemas import requests as incoming
+from qa_service.server.streaming import EventStream, Opened, opened, read_json
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "

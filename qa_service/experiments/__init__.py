@@ -1,0 +1,1 @@
+"""What a demo file declares, and values for its parameters."""

@@ -1,0 +1,236 @@
+"""What a person sees in the terminal: prose, tables, a progress bar, a small plot. Plain text where there is none."""
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text as Styled
+
+from qa_service.fronts.terminal import formulas
+from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
+from qa_service.model.events import Event, Measuring, Started
+from qa_service.presentation import chart, prose
+from qa_service.presentation.comparison import comparisons, listed, spread_in_words
+from qa_service.presentation.numbers import shown, unit
+
+T = TypeVar("T")
+_WORDS = {
+    "zh": {
+        "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
+        "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
+        "sure": "把握", "compared": "比较", "seconds": "秒",
+        "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
+    },
+    "en": {
+        "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
+        "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
+        "related": "related", "compared": "compared", "sure": "confidence", "seconds": "s",
+        "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
+    },
+}  # fmt: skip
+_MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.UNKNOWN: "?"}
+_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN: "yellow"}
+
+
+class Screen:
+    """Writes to standard output; progress goes to standard error and is silent when that is no terminal."""
+
+    def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
+        self.lang = lang
+        self.words = _WORDS[lang]
+        self._out = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 100)
+        self._err = Console(stderr=True, quiet=not sys.stderr.isatty())
+
+    def say(self, line: str) -> None:
+        """One plain line."""
+        self._out.print(line, markup=False)
+
+    def answer(self, answer: Answer, *, known: bool = False) -> None:
+        """The text, at once: who answers, the lecture's words, our answer with its numbers still open.
+
+        What the reader has read a moment ago (`known`) is not told again.
+        """
+        if answer.entry is None:
+            self._out.print(Markdown(prose.text(answer)))
+            return
+        title = (
+            f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
+        )
+        self._out.print(Styled(title, style="bold cyan"))
+        if answer.entry.lecture and not known:
+            said = answer.entry.lecture
+            lines = [f"{self.words['lecture']}: {said.answer[self.lang]}"]
+            lines += [f"{self.words['netizens']}: {said.netizens[self.lang]}"] if said.netizens else []
+            self._out.print(Panel(Styled("\n".join(lines)), border_style="dim"))
+        for note in answer.notes:
+            self._out.print(f"! {note[self.lang]}", style="yellow", markup=False)
+        if not known:
+            self._out.print(_markdown(prose.text(answer)))
+
+    def evidence(self, evidence: Evidence) -> None:
+        """One finished experiment: its parameters, metrics, claims and plot."""
+        run, experiment = evidence.run, evidence.experiment
+        called = f"{experiment.slug}({listed(evidence.params, self.lang)})"
+        took = f"{run.seconds:.3f} {self.words['seconds']}"
+        heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
+        self._out.print()
+        self._out.print(Styled(heading, style="bold"))
+        if run.status is not Status.RAN:
+            self._out.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
+        if run.measured:
+            self.table(
+                tuple(self.words[word] for word in ("metric", "value", "unit")),
+                [
+                    (
+                        experiment.metrics[name].title[self.lang],
+                        shown(value, self.lang),
+                        unit(experiment.metrics[name].unit, self.lang, value),
+                    )
+                    for name, value in run.measured.items()
+                ],
+            )
+            self._plot(evidence)
+        for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
+            value = shown(run.measured.get(claim.metric), self.lang)
+            line = f"{_MARKS[verdict]} {self.words[verdict.value]}: {claim.says[self.lang]}"
+            figures = f"  [{claim.metric} = {value}, {claim.op} {shown(claim.bound, self.lang)}]"
+            self._out.print(Styled(line, style=_STYLES[verdict]) + Styled(figures, style="dim"))
+            if evidence.spreads:
+                self._out.print(Styled(f"  {spread_in_words(evidence.spreads[at], self.lang)}", style="dim"))
+
+    def closing(self, answer: Answer) -> None:
+        """The short answer once more, now with its numbers, and where to go on."""
+        if answer.entry is None:
+            return
+        if answer.evidence and "[[" in _first(answer.entry.answer[self.lang]):
+            self._out.print()
+            self._out.print(_markdown(f"→ {_first(prose.text(answer))}"))
+        for table in comparisons(answer.evidence, self.lang):
+            self.say(f"\n{self.words['compared']}: {table.title}")
+            self.table((self.words["metric"], *table.heads), [(title, *values) for title, values in table.rows])
+        for one in answer.evidence:
+            if one.invisible:
+                self.say(self.words["invisible"].format(params=listed(one.own, self.lang)))
+        if answer.related:
+            self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table with as little ink as possible."""
+        table = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Styled(cell) for cell in row))
+        self._out.print(table)
+
+    def progress(self) -> "Bar":
+        """A bar that moves with the experiment's rows."""
+        return Bar(self._err)
+
+    def track(self, results: Iterable[T], total: int) -> Iterator[T]:
+        """Passes results on, drawing how far they are."""
+        with _progress(self._err) as progress:
+            yield from progress.track(results, total=total)
+
+    def _plot(self, evidence: Evidence) -> None:
+        axes = chart.axes(evidence.experiment)
+        if axes is None or len(evidence.run.rows) < 2 or not self._out.is_terminal:
+            return
+        import plotext  # type: ignore[import-untyped]
+
+        x, fields, series, log = axes
+        plotext.clear_figure()
+        plotext.plot_size(min(self._out.width, 90), 16)
+        plotext.theme("clear")
+        names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
+        names |= {word: text[self.lang] for word, text in evidence.experiment.words.items()}
+        curves = [(label, points) for label, points in _curves(evidence.run.rows, x, fields, series, log) if points]
+        for label, points in curves:
+            heights = [math.log10(y) if log else y for _, y in points]  # a log axis of its own has unreadable ticks
+            plotext.plot([at for at, _ in points], heights, label=names.get(label, label))
+        if curves:
+            if log:
+                plotext.yticks(*_powers([y for _, points in curves for _, y in points]))
+            plotext.xlabel(names.get(x, x))
+            self._out.print(Styled.from_ansi(plotext.build()))
+        said = sorted(
+            {word for row in evidence.run.rows for field in fields if (word := chart.word(row.get(field), log))}
+        )
+        if said:
+            self.say(f"  + {', '.join(said)}")
+
+
+class Bar:
+    """Draws the running experiment's rows against how many steps it was asked for."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = _progress(console)
+        self._task: TaskID | None = None
+
+    def take(self, event: Event) -> None:
+        """Starts a bar with an experiment and moves it with each row."""
+        if isinstance(event, Started):
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(event.experiment.slug, total=None)
+        elif isinstance(event, Measuring) and self._task is not None:
+            self._progress.advance(self._task)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._progress.stop()
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _curves(
+    rows: Sequence[Row], x: str, fields: Sequence[str], series: str | None, log: bool
+) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    groups = sorted({str(row.get(series)) for row in rows}) if series else [""]
+    for field in fields:
+        for group in groups:
+            points = [
+                (float(row[x] or 0), float(value))
+                for row in rows
+                if (not series or str(row.get(series)) == group)
+                and isinstance(value := row.get(field), int | float)
+                and math.isfinite(value)
+                and (value > 0 or not log)
+            ]
+            yield (group or field), points
+
+
+def _powers(values: Sequence[float]) -> tuple[list[int], list[str]]:
+    """At most six powers of ten between the smallest and the largest value, and their names."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
+    return ticks, [shown(10.0**tick) for tick in ticks]
+
+
+def _markdown(source: str) -> Markdown:
+    """Markdown with its formulas as Unicode; code stays as it is."""
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
+    return Markdown(
+        "".join(part if part.startswith("`") else formulas.plain(part) for part in parts), code_theme="ansi_dark"
+    )
+
+
+def _first(source: str) -> str:
+    return source.split("\n\n", 1)[0]

@@ -1,0 +1,1 @@
+"""The knowledge base: entries and subjects, read from kb/."""

@@ -1,0 +1,240 @@
+"""kb/**/*.toml → the library of entries and of the subjects we do not cover. Every problem is reported at once."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
+from qa_service.experiments.parameters import complete
+from qa_service.knowledge.toml_reader import Page
+from qa_service.model import (
+    LANGS,
+    PLACEHOLDER,
+    Claim,
+    Entry,
+    EvidenceBlock,
+    Experiment,
+    Lecture,
+    Op,
+    Params,
+    Subject,
+    Verdict,
+)
+
+_OPS = ("<", "<=", ">", ">=", "==", "!=")
+_CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
+_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
+NOT_COVERED = "not_covered"
+"""The folder of subjects beside the entries."""
+
+
+class Library(Mapping[str, Entry]):
+    """The entries by id, in the order of their items; `subjects` is what we are asked and do not cover."""
+
+    def __init__(self, entries: Mapping[str, Entry], subjects: tuple[Subject, ...]) -> None:
+        self.subjects = subjects
+        self._entries = dict(sorted(entries.items(), key=lambda pair: (pair[1].item, pair[1].expands or "", pair[0])))
+        self.hash = hashlib.sha256("".join(entry.hash for entry in self._entries.values()).encode()).hexdigest()
+
+    @classmethod
+    def read(cls, folder: Path, experiments: Mapping[str, Experiment]) -> "Library":
+        """Reads the entries of every folder, subjects from `not_covered`; raises `BadLibrary` with all problems."""
+        entries: dict[str, Entry] = {}
+        problems: list[str] = []
+        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / NOT_COVERED)
+        if not paths:
+            problems.append(f"{folder}: expected entries (*.toml), found none")
+        ids = {path.stem for path in paths}
+        if len(ids) < len(paths):
+            twice = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
+            problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(twice)}")
+        for path in paths:
+            page = _EntryPage(path, experiments, ids)
+            entry = page.entry()
+            problems += page.problems
+            if entry is not None:
+                entries[path.stem] = entry
+        subjects: list[Subject] = []
+        for path in sorted((folder / NOT_COVERED).glob("*.toml")):
+            about = Page(path)
+            subjects += _subject(about)
+            problems += about.problems
+        if not subjects and not problems:
+            problems.append(f"{folder / NOT_COVERED}: expected subjects that are not covered (*.toml), found none")
+        if problems:
+            raise BadLibrary(tuple(problems))
+        return cls(entries, tuple(subjects))
+
+    def __getitem__(self, entry_id: str) -> Entry:
+        """One entry; raises `UnknownEntry`, which names what there is."""
+        if entry_id not in self._entries:
+            ids = ", ".join(self._entries)
+            raise UnknownEntry(
+                zh=f"没有编号为 {entry_id!r} 的词条。现有：{ids}",
+                en=f"there is no entry {entry_id!r}. There are: {ids}",
+                field="entry",
+            )
+        return self._entries[entry_id]
+
+    def __contains__(self, entry_id: object) -> bool:
+        return entry_id in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _subject(page: Page) -> list[Subject]:
+    table = page.table(("name", "phrasings"))
+    if table is None:
+        return []
+    return [Subject(id=page.path.stem, name=page.text(table, "name"), phrasings=page.phrasings(table))]
+
+
+class _EntryPage(Page):
+    """The file of an entry."""
+
+    def __init__(self, path: Path, experiments: Mapping[str, Experiment], ids: set[str]) -> None:
+        super().__init__(path)
+        self.experiments = experiments
+        self.ids = ids
+
+    def entry(self) -> Entry | None:
+        """The entry, or None when anything is wrong with it."""
+        table = self.table(_KEYS)
+        if table is None:
+            return None
+        evidence = tuple(self._block(block, at) for at, block in enumerate(self.elements(table, "evidence", dict)))
+        entry = Entry(
+            id=self.path.stem,
+            item=self._item(table.get("item")),
+            expands=self._id(table["expands"], "expands") if "expands" in table else None,
+            question=self.text(table, "question"),
+            lecture=self._lecture(table["lecture"]) if "lecture" in table else None,
+            answer=self.text(table, "answer"),
+            phrasings=self.phrasings(table),
+            evidence=tuple(block for block in evidence if block),
+            references=tuple(self._cite(reference) for reference in self.elements(table, "references", dict)),
+            related=tuple(self._id(related, "related") for related in self.elements(table, "related", str)),
+            hash=hashlib.sha256(self.raw).hexdigest(),
+        )
+        self._check_placeholders(entry)
+        if not entry.evidence and not self.problems:
+            self.wrong(1, "at least one [[evidence]] block")
+        return None if self.problems else entry
+
+    def _claim_line(self, claim_id: Any, at: int) -> int:
+        line = self.line("experiment", "evidence", at)
+        found = self.source.find(f'"{claim_id}"', len("\n".join(self.source.split("\n")[:line])))
+        return self.source.count("\n", 0, found) + 1 if found >= 0 else line
+
+    def _item(self, item: Any) -> int:
+        if isinstance(item, int) and 1 <= item <= 16:
+            return item
+        self.wrong(self.line("item"), "item = the number of the source item, 1 to 16")
+        return 0
+
+    def _id(self, entry_id: Any, key: str) -> str:
+        if entry_id not in self.ids:
+            self.wrong(self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
+        return str(entry_id)
+
+    def _lecture(self, table: Any) -> Lecture | None:
+        if not isinstance(table, dict):
+            self.wrong(self.line("lecture"), "lecture: question, answer, netizens")
+            return None
+        optional = {key: self.text(table, key, f"lecture.{key}") if key in table else None
+                    for key in ("question", "netizens")}  # fmt: skip
+        return Lecture(
+            question=optional["question"], answer=self.text(table, "answer", "lecture"), netizens=optional["netizens"]
+        )
+
+    def _cite(self, reference: Mapping[str, Any]) -> str:
+        cite = reference.get("cite")
+        if not isinstance(cite, str) or not cite:
+            self.wrong(self.line("references"), 'each reference as cite = "…"')
+        return str(cite)
+
+    def _block(self, block: Mapping[str, Any], at: int) -> EvidenceBlock | None:
+        experiment = self.experiments.get(str(block.get("experiment")))
+        if experiment is None:
+            names = ", ".join(self.experiments)
+            found = f"not {block.get('experiment')!r}"
+            self.wrong(self.line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
+            return None
+        params, fixed = block.get("params", {}), block.get("fixed", [])
+        if not self._params_fit(experiment, params, "params", at):
+            return None
+        if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
+            self.wrong(self.line("fixed", "evidence", at), f"fixed: names among {', '.join(experiment.params)}")
+        for key in block.keys() - {"id", "experiment", "params", "fixed", "claims"}:
+            self.wrong(self.line(key, "evidence", at), f"no key {key!r} in an evidence block")
+        claims = tuple(self._claim(claim, experiment, params, at) for claim in block.get("claims", []))
+        return EvidenceBlock(
+            id=str(block.get("id", experiment.slug)),
+            experiment=experiment.slug,
+            params=params,
+            fixed=frozenset(fixed),
+            claims=tuple(claim for claim in claims if claim),
+        )
+
+    def _params_fit(self, experiment: Experiment, params: Any, key: str, at: int) -> bool:
+        try:
+            complete(experiment, params if isinstance(params, dict) else {"": params})
+        except BadRequest as error:
+            self.wrong(self.line(key, "evidence", at), f"{key} that {experiment.slug} takes: {error.en}")
+            return False
+        return True
+
+    def _claim(self, claim: Mapping[str, Any], experiment: Experiment, params: Any, at: int) -> Claim | None:
+        before = len(self.problems)
+        line = self._claim_line(claim.get("id"), at)
+        metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
+        if metric not in experiment.metrics:
+            self.wrong(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
+        if op not in _OPS:
+            self.wrong(line, f"op: one of {' '.join(_OPS)}; not {op!r}")
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            self.wrong(line, f"bound: a number, not {bound!r}")
+        if claim.get("stated", "holds") not in ("holds", "fails"):
+            self.wrong(line, "stated: holds or fails")
+        share = claim.get("share", 1.0)
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 <= share <= 1:
+            self.wrong(line, f"share: the least share of seeds with which it comes out so, 0.5 to 1, not {share!r}")
+        for key in claim.keys() - _CLAIM_KEYS:
+            self.wrong(line, f"no key {key!r} in a claim")
+        control = claim.get("control")
+        if not isinstance(control, dict) or not control:
+            self.wrong(line, "control: parameters at which the claim must fail")
+        else:
+            self._params_fit(experiment, params | control, "control", at)
+        if not isinstance(claim.get("id"), str):
+            self.wrong(line, "an id for every claim")
+        says = self.text(claim, "says", "evidence", at)
+        if len(self.problems) > before:
+            return None
+        return Claim(
+            id=claim["id"],
+            says=says,
+            metric=str(metric),
+            op=cast("Op", op),
+            bound=float(cast("float", bound)),
+            control=cast("Params", control),
+            stated=Verdict(claim.get("stated", "holds")),
+            share=float(share),
+        )
+
+    def _check_placeholders(self, entry: Entry) -> None:
+        blocks = {block.id: block for block in entry.evidence}
+        if len(blocks) < len(entry.evidence):
+            self.wrong(self.line("evidence"), "different ids for the evidence blocks")
+        for lang in LANGS:
+            for block_id, name in PLACEHOLDER.findall(entry.answer[lang]):
+                block = blocks.get(block_id)
+                experiment = self.experiments[block.experiment] if block else None
+                if experiment is None or (name not in experiment.metrics and name not in experiment.params):
+                    line = self.source.count("\n", 0, self.source.find(f"[[{block_id}.{name}]]")) + 1
+                    self.wrong(line, f"[[{block_id}.{name}]] to be a metric or parameter of an evidence block")

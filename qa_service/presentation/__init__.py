@@ -1,0 +1,1 @@
+"""Answers and runs as people read them: numbers, charts, text."""

@@ -1,0 +1,61 @@
+"""An entry's text with the measured numbers in place, and what we say when no entry answers."""
+
+from collections.abc import Sequence
+
+from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Subject, Text
+from qa_service.presentation.numbers import shown
+
+_NOT_YET = "…"
+_NOT_MEASURED = Text("（没有测得）", "(not measured)")
+_DID_NOT_RUN = Text(
+    "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
+)
+_NOT_COVERED = Text(
+    "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
+    "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
+    "the nearest questions in it are:",
+)
+_CLARIFY = Text(
+    "这句话可能是在问下面几个不同的问题，你指的是哪一个？", "This could mean different things. Which one do you mean?"
+)
+
+
+def text(answer: Answer) -> str:
+    """The answer as markdown in its language."""
+    if answer.entry is not None:
+        missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not Status.RAN]
+        said = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
+        return "\n\n".join([filled(answer.entry, answer.evidence, answer.lang), *said])
+    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _declined(answer.subject)
+    nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
+    return f"{opening[answer.lang]}\n\n{nearest}"
+
+
+def _declined(subject: Subject | None) -> Text:
+    if subject is None:
+        return _NOT_COVERED
+    return Text(
+        f"这像是在问{subject.name.zh}，numstab 的知识库不涵盖它：这里只讲深度学习里的数值稳定性。最接近的几个问题是：",
+        f"This seems to be about {subject.name.en}, which numstab does not cover: its knowledge base is about "
+        "numerical stability in deep learning. The nearest questions in it are:",
+    )
+
+
+def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
+    """The entry's answer with each [[block.name]] replaced by the metric or parameter; … where nothing was measured."""
+    known = {
+        f"{block.id}.{name}": shown(value, lang) for block in entry.evidence for name, value in block.params.items()
+    }
+    for one in evidence:
+        if one.variant == 0:  # of a comparison the text tells the first
+            known |= numbers(one, lang)
+    return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_YET), entry.answer[lang])
+
+
+def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
+    """What fills the text, by "block.name": each parameter, and each metric as it was measured, or that it was not."""
+    known = {name: shown(value, lang) for name, value in evidence.params.items()}
+    for name in evidence.experiment.metrics:
+        ran = evidence.run.status is Status.RAN
+        known[name] = shown(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
+    return {f"{evidence.block}.{name}": word for name, word in known.items()}

@@ -1,0 +1,1 @@
+"""A question → the entries that answer it."""

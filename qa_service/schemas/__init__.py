@@ -1,0 +1,1 @@
+"""The JSON of the API: requests read, responses written, and their description."""

@@ -1,0 +1,132 @@
+"""What the service has done and how it stands, for Prometheus. Of several workers the counts are added up.
+
+Each worker then keeps its counts in files of one folder (prometheus_client's multiprocess mode), and whichever is
+asked reads them all. Counts of a worker that has ended stay; how it stood does not.
+"""
+
+import os
+import threading
+import time
+from contextlib import AbstractContextManager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qa_service import __version__
+from qa_service.answering.service import Service
+from qa_service.model.events import Done, Event, Finished
+from qa_service.telemetry.timing import Stage
+
+_CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SAMPLED = 1.0  # seconds between looks at how a worker stands
+
+
+class Metrics:
+    """Listens to a service. `folder` is what several workers share; alone, None."""
+
+    def __init__(self, service: Service, folder: Path | None = None) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._service = service
+        self._folder = folder
+        self._registry = here = CollectorRegistry()
+        self._questions = Counter(
+            "numstab_questions", "Questions answered; no entry where none answered", ["status", "entry"], registry=here
+        )
+        self._confidence = Histogram(
+            "numstab_confidence", "How sure the best match was", buckets=_CONFIDENCE, registry=here
+        )
+        self._stages = Histogram(
+            "numstab_stage_seconds", "Time until the text (matching is a part of it), in the queue, of a run",
+            ["stage"], buckets=_SECONDS, registry=here,
+        )  # fmt: skip
+        self._runs = Counter("numstab_runs", "Experiments run, by how they ended", ["experiment", "status"],
+                             registry=here)  # fmt: skip
+        self._cached = Counter("numstab_cache_hits", "Runs remembered instead of repeated", registry=here)
+        self._requests = Counter(
+            "numstab_requests", "Requests; status 0 where the reader had gone", ["method", "route", "status"],
+            registry=here,
+        )  # fmt: skip
+        self._store = Counter("numstab_store_failures", "What the store could not keep or give", registry=here)
+        self._reloads = Counter("numstab_reloads", "Reloads of kb and demos, by outcome", ["outcome"], registry=here)
+        self._broken = Gauge("numstab_reload_broken", "Workers that keep an older reading, as kb or demos are broken",
+                             registry=here, multiprocess_mode="livesum")  # fmt: skip
+        self._queue = Gauge("numstab_queue_length", "Runs that wait for a slot", registry=here,
+                            multiprocess_mode="livesum")  # fmt: skip
+        self._idle = Gauge("numstab_children_idle", "Children that wait for work", registry=here,
+                           multiprocess_mode="livesum")  # fmt: skip
+        about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
+        about.labels(__version__, _torch()).set(1)
+        service.observers.append(self._count)
+        service.stages.watches.append(self._time)
+        if folder is not None:
+            threading.Thread(target=self._keep_sampling, daemon=True, name="sampling").start()
+
+    def text(self) -> tuple[bytes, str]:
+        """Everything in Prometheus' text format, and its media type."""
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+        self._sample()
+        registry = self._registry
+        if self._folder is not None:
+            for pid in {path.stem.rpartition("_")[2] for path in self._folder.glob("gauge_live*.db")}:
+                if not _alive(int(pid)):
+                    mark_process_dead(int(pid), str(self._folder))  # type: ignore[no-untyped-call]
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def request(self, method: str, route: str, status: int) -> None:
+        """One request served."""
+        self._requests.labels(method, route, str(status)).inc()
+
+    def store_failed(self) -> None:
+        """The store could not."""
+        self._store.inc()
+
+    def reloaded(self, *, well: bool) -> None:
+        """Kb and demos were read again."""
+        self._reloads.labels("renewed" if well else "refused").inc()
+        self._broken.set(0 if well else 1)
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, Done):
+            answer = event.answer
+            self._questions.labels(answer.status.value, answer.entry.id if answer.entry else "").inc()
+            self._confidence.observe(answer.confidence)
+        elif isinstance(event, Finished):
+            run = event.evidence.run
+            if run.cached:
+                self._cached.inc()
+            else:
+                self._runs.labels(event.evidence.experiment.slug, run.status.value).inc()
+
+    def _time(self, stage: Stage) -> AbstractContextManager[Any]:
+        return self._stages.labels(stage).time()
+
+    def _sample(self) -> None:
+        self._queue.set(self._service.lab.waiting)
+        self._idle.set(self._service.lab.ready)
+
+    def _keep_sampling(self) -> None:
+        while True:
+            self._sample()
+            time.sleep(_SAMPLED)
+
+
+def _torch() -> str:
+    with suppress(PackageNotFoundError):
+        return version("torch")
+    return "none"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

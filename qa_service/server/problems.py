@@ -1,0 +1,106 @@
+"""Every error of the web application as problem+json (RFC 9457) in the reader's language; never a traceback."""
+
+from typing import TYPE_CHECKING, Any
+
+from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
+from qa_service.model import Lang
+from qa_service.telemetry.request_context import TICKET
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_SAYS = {
+    404: ("not_found", "没有这个地址。", "There is nothing at this address."),
+    405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
+}
+
+
+class HttpProblem(NumstabError):
+    """What the web framework refuses by itself."""
+
+    def __init__(self, status: int) -> None:
+        code, zh, en = _SAYS.get(
+            status, ("http_error", f"请求被拒绝（{status}）", f"the request was refused ({status})")
+        )
+        super().__init__(zh=zh, en=en)
+        self.code, self.status = code, status  # type: ignore[misc]  # per instance: one class for all statuses
+
+
+def respond(http: Any, error: Exception, headers: Any = None) -> Any:
+    """The error as a response; where it says when to come again, that is a header too."""
+    from starlette.responses import JSONResponse
+
+    body = problem(error, language(http))
+    again = (
+        {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable | RateLimited) else {}
+    )
+    more = {"WWW-Authenticate": "Bearer"} if body["status"] == 401 else {}
+    headers = {**(headers or {}), **again, **more}
+    return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+
+
+def handle_errors(app: "FastAPI") -> None:
+    """Installs the handlers; what nobody foresaw is for `logged`, the outermost layer."""
+    from fastapi import Request, Response
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
+    async def ours(http: Request, error: Exception) -> Any:
+        return respond(http, error)
+
+    async def frameworks(http: Request, error: Exception) -> Any:
+        assert isinstance(error, HTTPException)
+        refusal = HttpProblem(error.status_code)
+        page = getattr(http.app.state, "nowhere", None)
+        if page is not None and error.status_code == 404 and "text/html" in http.headers.get("accept", ""):
+            return page(http, refusal)
+        return respond(http, refusal, error.headers)
+
+    async def unreadable(http: Request, _error: Exception) -> Any:
+        return respond(http, HttpProblem(422))
+
+    async def gone(_http: Request, _error: Exception) -> Any:
+        return Response(status_code=499)  # nobody reads it
+
+    app.add_exception_handler(NumstabError, ours)
+    app.add_exception_handler(ReaderGone, gone)
+    app.add_exception_handler(HTTPException, frameworks)
+    app.add_exception_handler(RequestValidationError, unreadable)
+
+
+class ReaderGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class SlowReader(Exception):
+    """A reader took too long for a piece; he is cut off."""
+
+
+def language(http: Any) -> Lang:
+    """What an error should be written in: the request's language, else the browser's, else English."""
+    lang: Lang | None = getattr(http.state, "lang", None)
+    if lang is None and http.query_params.get("lang") in ("zh", "en"):
+        lang = "zh" if http.query_params["lang"] == "zh" else "en"
+    if lang is None:
+        first = http.headers.get("accept-language", "").split(",")[0].strip().lower()
+        lang = "zh" if first.startswith("zh") else "en"
+    return lang
+
+
+def problem(error: Exception, lang: Lang) -> dict[str, Any]:
+    """The body of an error: a stable code for programs, a sentence in the reader's language, nothing of our insides."""
+    if not isinstance(error, NumstabError):
+        error = NumstabError(
+            zh="服务出了内部错误，问题已记录。请再试一次。",
+            en="Something broke on our side and was logged. Please try again.",
+        )
+    body: dict[str, Any] = {
+        "type": f"/errors/{error.code}",
+        "title": error.code.replace("_", " "),
+        "status": error.status,
+        "code": error.code,
+        "detail": error[lang],
+    }
+    if (ticket := TICKET.get()) is not None:
+        body["request_id"] = ticket.id
+    return body | ({"field": error.field} if error.field else {})

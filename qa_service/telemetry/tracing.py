@@ -1,0 +1,83 @@
+"""Traces for OpenTelemetry, where an address to send them to is set; nothing of it is imported otherwise."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from qa_service import __version__
+from qa_service.settings import Settings
+from qa_service.telemetry.timing import Stage
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+_KEPT = ("answer", "entry", "answered")
+
+
+def provider(settings: Settings) -> "TracerProvider | None":
+    """What sends the spans away, or None where no address is set or numstab[traces] is not installed."""
+    if not settings.traces:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        logging.getLogger("numstab").warning("no traces: install numstab[traces]")
+        return None
+    address = settings.traces.rstrip("/") + "/v1/traces"
+    found = TracerProvider(resource=Resource.create({"service.name": "numstab", "service.version": __version__}))
+    found.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=address)))
+    return found
+
+
+class Traces:
+    """Spans of requests and, inside them, of the stages of an answer. Without a provider it does nothing."""
+
+    def __init__(self, provider: "TracerProvider | None") -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("numstab", __version__) if provider else None
+
+    def request(self, scope: Any) -> Any:
+        """A context that gives what to call at the end: route, status, what is known about the answer."""
+        return nullcontext() if self._tracer is None else self._request(scope)
+
+    @contextmanager
+    def _request(self, scope: Any) -> Iterator[Callable[[str, int, dict[str, Any]], None]]:
+        from opentelemetry.propagate import extract
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+
+        assert self._tracer is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        parent = extract({name: headers[name] for name in ("traceparent", "tracestate") if name in headers})
+        with self._tracer.start_as_current_span("request", context=parent, kind=SpanKind.SERVER) as span:
+
+            def ended(route: str, status: int, about: dict[str, Any]) -> None:
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attributes(
+                    {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
+                )
+                span.set_attributes({f"numstab.{name}": about[name] for name in _KEPT if about.get(name)})
+                if status >= 500:
+                    span.set_status(Status(StatusCode.ERROR))
+
+            yield ended
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """A span inside the request's. It is nobody's parent: a generator may end in another thread's hands."""
+        if self._tracer is None:
+            yield
+            return
+        span = self._tracer.start_span(stage)
+        try:
+            yield
+        finally:
+            span.end()
+
+    def close(self) -> None:
+        """Sends what has not been sent."""
+        if self._provider is not None:
+            self._provider.shutdown()

@@ -1,0 +1,1 @@
+"""What authors and operators use: check, replay, export, eval, gaps, doctor."""

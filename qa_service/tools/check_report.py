@@ -1,0 +1,138 @@
+"""The report of a check, as a page that stands alone and as JSON: what every claim measured, over how many seeds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qa_service.errors import BadField
+from qa_service.model import Lang, Text
+from qa_service.model.json_numbers import on_the_wire
+from qa_service.presentation.numbers import shown
+from qa_service.tools.claim_check import Checked, Tally
+
+_TEMPLATE = Path(__file__).with_name("report.html")
+_WORDS = {
+    "title": Text("断言检验报告", "Report of a check"),
+    "entry": Text("词条", "entry"),
+    "claim": Text("断言", "claim"),
+    "at": Text("处于", "at"),
+    "params": Text("词条的参数", "its parameters"),
+    "control": Text("对照", "its control"),
+    "measured": Text("测得：中位 [最小, 最大]", "measured: median [lowest, highest]"),
+    "bound": Text("界", "bound"),
+    "share": Text("符合所述的种子", "seeds as stated"),
+    "seconds": Text("秒", "s"),
+}
+
+
+def summary(checked: Sequence[Checked], tested: Sequence[Tally]) -> dict[str, Any]:
+    """The report as JSON."""
+    return {
+        "checked": len(checked),
+        "differ": differing(tested),
+        "versions": versions(checked),
+        "claims": [row(one) for one in checked],
+        "over_seeds": [_line(one) for one in tested],
+    }
+
+
+def differing(tested: Sequence[Tally]) -> int:
+    """How many verdicts contradict their entry, where more of them do than it says."""
+    return sum(one.spread.seeds - one.expected for one in tested if one.differs)
+
+
+def row(one: Checked) -> dict[str, Any]:
+    """One verdict."""
+    return {
+        "entry": one.entry,
+        "claim": one.claim.id,
+        "at": one.at,
+        "seed": one.seed,
+        "value": on_the_wire(one.value),
+        "op": one.claim.op,
+        "bound": on_the_wire(one.claim.bound),
+        "verdict": one.verdict.value,
+        "stated": one.claim.stated.value,
+        "expected": one.expected.value,
+        "seconds": one.run.seconds,
+    }
+
+
+def write(path: str, checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> None:
+    """Writes FILE.html or FILE.json; raises `BadField` for another name or a folder that cannot be written."""
+    if not path.endswith((".html", ".json")):
+        raise BadField(
+            zh=f"--report 应当是 .html 或 .json 文件，不是 {path!r}",
+            en=f"--report should be a .html or .json file, not {path!r}",
+            field="--report",
+        )
+    text = _page(checked, tested, lang) if path.endswith(".html") else json.dumps(summary(checked, tested), indent=1)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadField(
+            zh=f"写不了文件 {path!r}：{error.strerror}",
+            en=f"cannot write the file {path!r}: {error.strerror}",
+            field="--report",
+        ) from error
+
+
+def versions(checked: Sequence[Checked]) -> dict[str, str]:
+    """What ran the experiments."""
+    return dict(next((one.run.versions for one in checked if one.run.versions), {}))
+
+
+def measured(one: Tally, lang: Lang) -> str:
+    """Median, lowest and highest value; a single value where they agree."""
+    low, middle, high = (shown(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest))
+    return middle if low == high else f"{middle} [{low}, {high}]"
+
+
+def _line(one: Tally) -> dict[str, Any]:
+    spread = one.spread
+    return {
+        "entry": one.entry,
+        "claim": one.claim.id,
+        "at": one.at,
+        "metric": one.claim.metric,
+        "op": one.claim.op,
+        "bound": on_the_wire(one.claim.bound),
+        "stated": one.claim.stated.value,
+        "held": spread.held,
+        "as_stated": one.expected,
+        "seeds": spread.seeds,
+        "share": one.claim.share,
+        **on_the_wire({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
+        "seconds": one.seconds,
+    }
+
+
+def _page(checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> str:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
+        lang=lang,
+        t={name: text[lang] for name, text in _WORDS.items()},
+        checked=len(checked),
+        differ=differing(tested),
+        versions=versions(checked),
+        rows=[
+            {
+                "entry": one.entry,
+                "id": one.claim.id,
+                "says": one.claim.says[lang],
+                "at": one.at,
+                "metric": one.claim.metric,
+                "measured": measured(one, lang),
+                "op": one.claim.op,
+                "bound": shown(one.claim.bound, lang),
+                "expected": one.expected,
+                "seeds": one.spread.seeds,
+                "seconds": f"{one.seconds:.2f}",
+                "differs": one.differs,
+            }
+            for one in tested
+        ],
+    )

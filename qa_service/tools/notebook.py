@@ -1,0 +1,180 @@
+"""An entry to take away: a notebook or a script that needs nothing but torch and gives the same metrics.
+
+Both are made of the same cells. A demo needs nothing of us, so its text is a cell as it stands; a cell after it runs it
+with the parameters and the seed, prints every metric and judges every claim.
+"""
+
+import ast
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qa_service.answering.planning import Plan
+from qa_service.errors import BadField
+from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
+from qa_service.presentation.numbers import shown
+
+Form = Literal["ipynb", "py"]
+FORMS: Mapping[Form, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
+"""What can be written, with its media type."""
+
+_WORDS = {
+    "zh": {
+        "about": "由 numstab 导出；只需要 torch。数值在运行后得到。",
+        "text": '正文里的 `块["指标"]` 在运行各单元之后就有了值。',
+        "references": "参考文献",
+    },
+    "en": {
+        "about": "Exported by numstab; needs nothing but torch. The numbers come from running it.",
+        "text": 'Each `block["metric"]` in the text has its value once the cells have run.',
+        "references": "References",
+    },
+}  # fmt: skip
+_HELPERS = '''\
+import operator
+
+import torch
+
+torch.set_num_threads(1)
+SEED = {seed}
+OPS = {{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}}
+
+
+def run_to_end(experiment):
+    """Runs an experiment to its end: its metrics, and its rows."""
+    rows = []
+    while True:
+        try:
+            rows.append(next(experiment))
+        except StopIteration as finished:
+            return finished.value, rows
+
+
+def claim_holds(value, op, bound):
+    """Whether a claim holds; None means that it never happened. `== nan` asks whether the value is nan."""
+    if value is None:
+        return False
+    if bound != bound:
+        return (value != value) == (op == "==")
+    return OPS[op](value, bound)
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: markdown or code."""
+
+    kind: Literal["markdown", "code"]
+    source: str
+
+
+def read_form(word: str, field: str) -> Form:
+    """Ipynb or py; raises `BadField`."""
+    for form in FORMS:
+        if word == form:
+            return form
+    raise BadField(
+        zh=f"可以导出为 .ipynb 或 .py，不是 {word!r}",
+        en=f"an entry can be exported as .ipynb or .py, not {word!r}",
+        field=field,
+    )
+
+
+def export(entry: Entry, plans: list[Plan], seed: int, lang: Lang, form: Form) -> str:
+    """The whole file's text."""
+    cells = list(_cells(entry, plans, seed, lang))
+    return _notebook(cells, lang) if form == "ipynb" else _script(cells)
+
+
+def _cells(entry: Entry, plans: list[Plan], seed: int, lang: Lang) -> Iterator[Cell]:
+    words = _WORDS[lang]
+    yield Cell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
+    yield Cell("code", _HELPERS.format(seed=seed))
+    yield Cell("markdown", f"{_answer(entry, plans, lang)}\n\n*{words['text']}*")
+    for plan in plans:
+        yield Cell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
+        yield Cell("code", _without_main(plan.experiment))
+        yield Cell("code", _running(plan, lang))
+    if entry.references:
+        cited = "\n".join(f"- {cite}" for cite in entry.references)
+        yield Cell("markdown", f"## {words['references']}\n\n{cited}")
+
+
+def _answer(entry: Entry, plans: list[Plan], lang: Lang) -> str:
+    """The answer: parameters as numbers, metrics by the names that the code gives them."""
+    params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
+
+    def named(block: str, name: str) -> str:
+        key = f"{block}.{name}"
+        return shown(params[key], lang) if key in params else f'`{_variable(block)}["{name}"]`'
+
+    return PLACEHOLDER.sub(lambda found: named(found[1], found[2]), entry.answer[lang]).strip()
+
+
+def _without_main(experiment: Experiment) -> str:
+    """The demo without the lines that show it when it is run as a file."""
+    lines = experiment.source.split("\n")
+    for node in reversed(ast.parse(experiment.source).body):
+        if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
+            del lines[node.lineno - 1 : node.end_lineno]
+    return "\n".join(lines).strip()
+
+
+def _running(plan: Plan, lang: Lang) -> str:
+    name = _variable(plan.block.id)
+    lines = [
+        "torch.manual_seed(SEED)",
+        f"{name}, rows = run_to_end(run({_arguments(plan.params)}))",
+        f"for name, value in {name}.items():",
+        f'    print(f"{plan.block.id}.{{name}} = {{value}}")',
+    ]
+    lines += [line for claim in plan.block.claims for line in _judging(plan.block, claim.id, lang)]
+    return "\n".join(lines)
+
+
+def _judging(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
+    claim = next(claim for claim in block.claims if claim.id == claim_id)
+    held = f'claim_holds({_variable(block.id)}["{claim.metric}"], "{claim.op}", {_literal(claim.bound)})'
+    return [f'print("{claim.id}", "holds" if {held} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
+
+
+def _arguments(params: Params) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in params.items())
+
+
+def _literal(value: Any) -> str:
+    """A value as Python reads it back: inf and nan have no literal."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value)
+
+
+def _variable(block_id: str) -> str:
+    return block_id.replace("-", "_")
+
+
+def _script(cells: list[Cell]) -> str:
+    """Cells after `# %%`, as editors and notebooks read them."""
+    parts = []
+    for cell in cells:
+        if cell.kind == "code":
+            parts.append(f"# %%\n{cell.source}")
+        else:
+            commented = "\n".join(f"# {line}".rstrip() for line in cell.source.split("\n"))
+            parts.append(f"# %% [markdown]\n{commented}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _notebook(cells: list[Cell], lang: Lang) -> str:
+    """Nbformat 4.5, the format's documentation: nbformat.readthedocs.io."""
+    made = []
+    for at, cell in enumerate(cells):
+        lines = cell.source.splitlines(keepends=True)
+        own: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
+        made.append(own | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "numstab": {"lang": lang}}
+    whole = {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
