@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from bench.pairs import side_by_side
-from qa_service.paths import shipped
+from qa_service.paths import bundled
 
 QUESTION = "100 个 1.5 连乘会怎样？"
 
@@ -20,7 +20,7 @@ def one_shot() -> None:
         env = {**os.environ, "NUMSTAB_CACHE": folder}
         ask = [sys.executable, "-m", "qa_service", "ask", QUESTION]
 
-        demos = [str(shipped("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
+        demos = [str(bundled("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
         script = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
 
         def bare() -> None:

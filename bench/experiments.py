@@ -10,10 +10,10 @@ from typing import Any
 
 from bench.running import load
 from qa_service.errors import BadRequest
-from qa_service.experiments.parameters import complete
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import load_specs
 from qa_service.model import Experiment, Limit, Parameter
-from qa_service.paths import shipped
+from qa_service.paths import bundled
 
 AT_DEFAULTS, AT_THE_ENDS = 1.5, 5.0  # CPU seconds that we promise
 
@@ -24,10 +24,10 @@ def cost() -> None:
 
     torch.set_num_threads(1)
     lines = []
-    for slug, experiment in read_experiments(shipped("demos")).items():
+    for slug, experiment in load_specs(bundled("demos")).items():
         demo = load(experiment.path)
-        _seconds(demo, complete(experiment, {}))  # imports, and the first call of every operation
-        default = _seconds(demo, complete(experiment, {}))
+        _seconds(demo, fill_defaults(experiment, {}))  # imports, and the first call of every operation
+        default = _seconds(demo, fill_defaults(experiment, {}))
         worst, where = max(((_seconds(demo, params), what) for what, params in _ends(experiment)), default=(0.0, ""))
         lines.append((default, worst, slug, where))
         sys.stderr.write(".")
@@ -42,12 +42,12 @@ def _ends(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, parameter in experiment.params.items():
         for value in _extremes(parameter):
             with suppress(BadRequest):
-                yield f"{name}={value}", complete(experiment, {name: value})
+                yield f"{name}={value}", fill_defaults(experiment, {name: value})
     for limit in experiment.limits:
         for names in permutations(sorted(set(limit.names))) if limit.le else ():
             with suppress(BadRequest):
                 corner = _used_up(experiment, limit, names)
-                yield ", ".join(f"{name}={value}" for name, value in corner.items()), complete(experiment, corner)
+                yield ", ".join(f"{name}={value}" for name, value in corner.items()), fill_defaults(experiment, corner)
 
 
 def _used_up(experiment: Experiment, limit: Limit, names: Sequence[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ def one(data: bytes) -> None:
     provider = atheris.FuzzedDataProvider(data)
     text = provider.ConsumeUnicode(2000)
     try:
-        reading.read(text)
+        reading.parse_question(text)
     except BadRequest:
         pass
     try:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from bench.matching import matcher_of_settings
-from qa_service.retrieval.embedder import unit
+from qa_service.retrieval.embedder import l2_normalise
 from qa_service.retrieval.index import build
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
@@ -29,8 +29,8 @@ def sizes() -> None:
             one, two = ours[random.integers(0, len(ours), (2, len(part)))]
             share = random.random((len(part), 1), dtype=np.float32)
             noise = random.standard_normal(part.shape, dtype=np.float32) / (3 * part.shape[1] ** 0.5)
-            part[:] = unit(share * one + (1 - share) * two + noise)
-        questions = unit(
+            part[:] = l2_normalise(share * one + (1 - share) * two + noise)
+        questions = l2_normalise(
             vectors[random.integers(0, size, QUESTIONS)]
             + random.standard_normal((QUESTIONS, ours.shape[1]), dtype=np.float32) / (3 * ours.shape[1] ** 0.5)
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.crowd import Heard, crowd, percentile
 from bench.server import Server, served
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
@@ -27,7 +27,7 @@ def load() -> None:
 def crowds() -> dict[str, list[dict[str, Any]]]:
     """What they ask: the text alone, the same question, a question each, a run each."""
     settings = Settings.from_env(os.environ)
-    library = Library.read(settings.kb, read_experiments(settings.demos))
+    library = Library.read(settings.kb, load_specs(settings.demos))
     wordings = [wording for entry in library.values() for wording in (*entry.phrasings["zh"], *entry.phrasings["en"])]
     each = wordings[:: max(1, len(wordings) // READERS)][:READERS]
     same = "What happens when 100 factors of 1.5 are multiplied?"

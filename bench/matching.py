@@ -6,18 +6,18 @@ import time
 
 import numpy as np
 
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.retrieval.embedder import load_embedder
-from qa_service.retrieval.matcher import Matcher, answering
-from qa_service.retrieval.training import left_out
+from qa_service.retrieval.matcher import Matcher, combined_confidence
+from qa_service.retrieval.training import leave_one_out
 from qa_service.settings import Settings
 
 
 def matcher_of_settings() -> tuple[Library, Matcher]:
     """The library and its matcher, as the environment sets them."""
     settings = Settings.from_env(os.environ)
-    library = Library.read(settings.kb, read_experiments(settings.demos))
+    library = Library.read(settings.kb, load_specs(settings.demos))
     embedder = load_embedder(settings.encoder, settings.cache)
     return library, Matcher(library, embedder, name=settings.encoder, cache=settings.cache)
 
@@ -41,7 +41,7 @@ def reliability() -> None:
     """Every phrasing judged by a model that did not see it: right by the probability that was given, and by entry."""
     library, matcher = matcher_of_settings()
     data = matcher.corpus
-    out = left_out(data)
+    out = leave_one_out(data)
     scores = out.sharpness * out.scores
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -57,7 +57,9 @@ def reliability() -> None:
             print(f"given its item, a phrasing of a{'n' if name[0] == 'e' else ''} {name} lands on it in "
                   f"{landed[rows].mean():.3f} of {rows.sum()} cases")  # fmt: skip
     of_items = probabilities[:, covered]
-    best = np.array([answering(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)])
+    best = np.array(
+        [combined_confidence(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)]
+    )
     answers = out.labels[covered][of_items.argmax(axis=1)] == out.truth
     error = 0.0
     for low in np.arange(0.0, 1.0, 0.1):

@@ -7,19 +7,19 @@ import sys
 from typing import Any, Self
 
 from bench.pairs import side_by_side
-from qa_service.experiments.parameters import complete
-from qa_service.lab.runner import SERVER, Lab
-from qa_service.paths import shipped
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.paths import bundled
 
 SLUG = "pow_vs_sum"
 
 
 def isolation() -> None:
     """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
-    lab = Lab(shipped("demos"), warm=SERVER)
-    ahead = Lab(shipped("demos"), warm=SERVER, idle=2)
+    lab = ProcessRunner(bundled("demos"), warm=SERVER)
+    ahead = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
     experiment = lab.experiment(SLUG)
-    params = complete(experiment, {})
+    params = fill_defaults(experiment, {})
     demo = load(experiment.path)
 
     def here() -> None:

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
 
 
 def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
-    from qa_service.app import fronts, own_commands
+    from qa_service.app import add_core_commands, fronts
     from qa_service.settings import Settings
 
     parser = _Parser(prog="numstab", description="Questions about numerical stability, answered with live evidence.")
@@ -63,7 +63,7 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     for front in fronts():
         if hasattr(front, "add_commands"):
             front.add_commands(commands)
-    own_commands(commands)
+    add_core_commands(commands)
     arguments = parser.parse_args(argv)
     arguments.env = env
     settings = arguments.settings = Settings.load(env)

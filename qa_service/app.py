@@ -40,33 +40,33 @@ def create_app(
     from fastapi import FastAPI
 
     from qa_service import __version__
-    from qa_service.answering.reload import Reloading
-    from qa_service.server.access_log import Logged, note
-    from qa_service.server.gateway import Guard
-    from qa_service.server.lifecycle import closing_in_time
+    from qa_service.answering.reload import KnowledgeReloader
+    from qa_service.server.access_log import AccessLogMiddleware, log_answer
+    from qa_service.server.gateway import GatewayMiddleware
+    from qa_service.server.lifecycle import lifespan
     from qa_service.server.metrics import Metrics
     from qa_service.server.problems import handle_errors
     from qa_service.store import Store
     from qa_service.telemetry import tracing as traces
 
     metrics = Metrics(service, shared)
-    spans = traces.Traces(traces.provider(settings))
+    spans = traces.Tracing(traces.provider(settings))
     service.store = Store(settings.store_url, settings.keep_questions)
     service.store.on_failure.append(metrics.store_failed)
-    service.observers.append(note(settings))
-    service.stages.watches.append(spans.stage)
+    service.observers.append(log_answer(settings))
+    service.stages.listeners.append(spans.stage)
     app = FastAPI(
         title="numstab",
         version=__version__,
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
-        lifespan=closing_in_time,
+        lifespan=lifespan,
     )
     app.state.metrics, app.state.traces = metrics, spans
-    app.state.reloading = Reloading(service, settings, lambda well: metrics.reloaded(well=well))
+    app.state.reloading = KnowledgeReloader(service, settings, lambda well: metrics.reloaded(well=well))
     handle_errors(app)
-    app.add_middleware(Guard, settings=settings, open_to_all=open_to_all)
+    app.add_middleware(GatewayMiddleware, settings=settings, open_to_all=open_to_all)
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware
 
@@ -76,7 +76,7 @@ def create_app(
             CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
         )  # fmt: skip
-    app.add_middleware(Logged, served=metrics.request, span=spans.request)
+    app.add_middleware(AccessLogMiddleware, served=metrics.request, span=spans.request)
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
@@ -85,7 +85,7 @@ def create_app(
     return app
 
 
-def own_commands(parsers: Any) -> None:
+def add_core_commands(parsers: Any) -> None:
     """Adds `serve` and `prepare`, which concern every front."""
     parsers.add_parser("prepare", help="build what is built once").set_defaults(settled=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
@@ -128,7 +128,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
     from qa_service.server.lifecycle import open_to_all, serve, serve_many
     from qa_service.telemetry import logging as logs
 
-    logs.set_up(settings)
+    logs.configure_logging(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
     everybody = open_to_all(arguments.host, settings, public=arguments.public)
     if workers == 1:
@@ -157,18 +157,18 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.server.lifecycle import place, share
+    from qa_service.server.lifecycle import share_of, worker_index
     from qa_service.telemetry import logging as logs
 
-    told = json.loads(os.environ[_WORKERS])
-    settings, shared = Settings.load(os.environ), Path(told["shared"])
-    logs.set_up(settings)
-    mine, workers = place(shared), told["workers"]
+    worker_options = json.loads(os.environ[_WORKERS])
+    settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
+    logs.configure_logging(settings)
+    mine, workers = worker_index(shared), worker_options["workers"]
     settings = replace(
-        settings, slots=share(settings.slots, workers, mine), queue=share(settings.queue, workers, mine)
+        settings, slots=share_of(settings.slots, workers, mine), queue=share_of(settings.queue, workers, mine)
     )  # fmt: skip
-    app = create_app(warm_service(settings), settings, open_to_all=told["open_to_all"], shared=shared)
-    if told["reload_kb"]:
+    app = create_app(warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared)
+    if worker_options["reload_kb"]:
         app.state.reloading.watch()
     return app
 

@@ -123,7 +123,7 @@ class Overloaded(NumstabError):
         self.seconds = seconds
 
 
-class Refused(NumstabError):
+class Unauthorized(NumstabError):
     """No key, or one that does not open this."""
 
     code = "refused"
@@ -150,7 +150,7 @@ class RateLimited(NumstabError):
         self.seconds = seconds
 
 
-class TooSlow(NumstabError):
+class RequestTimeout(NumstabError):
     """The body of a request did not arrive in time."""
 
     code = "too_slow"

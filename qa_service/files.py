@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write(path: Path, save: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, save: Callable[[Path], None]) -> None:
     """A cache that cannot be written costs seconds only."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

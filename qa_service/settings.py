@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.paths import cache_folder, config_folder, data_folder, shipped
+from qa_service.paths import bundled, cache_folder, config_folder, data_folder
 
 FILE = "NUMSTAB_SETTINGS"
 """The variable that names the file; without it, `settings.toml` in the platform's folder for configuration."""
@@ -33,8 +33,8 @@ def _setting(variable: str, default: Any, about: str) -> Any:
 class Settings:
     """Immutable, handed down by constructor. `variables()` lists the names and what they mean."""
 
-    kb: Path = _setting("NUMSTAB_KB", lambda: shipped("kb"), "folder of entries")
-    demos: Path = _setting("NUMSTAB_DEMOS", lambda: shipped("demos"), "folder of experiments; their code is run")
+    kb: Path = _setting("NUMSTAB_KB", lambda: bundled("kb"), "folder of entries")
+    demos: Path = _setting("NUMSTAB_DEMOS", lambda: bundled("demos"), "folder of experiments; their code is run")
     cache: Path = _setting(
         "NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, encoder, chart bundle"
     )
@@ -91,9 +91,9 @@ class Settings:
             for each in fields(cls)
         }
 
-    def shown(self) -> dict[str, str]:
+    def redacted(self) -> dict[str, str]:
         """Field → its value in force as text, without passwords."""
-        return {each.name: hidden(str(getattr(self, each.name))) for each in fields(self)}
+        return {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
 
     @property
     def store_url(self) -> str:
@@ -106,7 +106,7 @@ class Settings:
         return {setting.metadata["variable"]: setting.metadata["about"] for setting in fields(cls)}
 
 
-def hidden(text: str) -> str:
+def redact_url(text: str) -> str:
     """Without the password of a URL."""
     text = re.sub(r"(://[^/@:\s]*:)[^@/\s]+@", r"\1***@", text)
     return re.sub(r"([?&](?:password|sslpassword|key|token)=)[^&\s]+", r"\1***", text)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from qa_service.answering.service import Service, build
-from qa_service.experiments.parameters import complete
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import SERVER, Lab
+from qa_service.lab.runner import SERVER, ProcessRunner
 from qa_service.model import Experiment, Run
 from qa_service.paths import cache_folder
 from qa_service.retrieval.matcher import Matcher
@@ -44,24 +44,24 @@ def word_hash() -> type[WordHash]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
+def lab() -> ProcessRunner:
     """A lab of toy demos with a short deadline and a small memory."""
-    return Lab(TOYS / "demos", deadline=1.0, memory=1024, slots=2)
+    return ProcessRunner(TOYS / "demos", deadline=1.0, memory=1024, slots=2)
 
 
 @pytest.fixture(scope="session")
-def toy(lab: Lab) -> Callable[..., Run]:
+def toy(lab: ProcessRunner) -> Callable[..., Run]:
     """Runs a toy demo once."""
 
     def run(slug: str, seed: int = 0, **params: object) -> Run:
         experiment: Experiment = lab.experiment(slug)
-        return lab.run(experiment, complete(experiment, params), seed)
+        return lab.run(experiment, fill_defaults(experiment, params), seed)
 
     return run
 
 
 @pytest.fixture
-def toy_service(lab: Lab, tmp_path: Path) -> Service:
+def toy_service(lab: ProcessRunner, tmp_path: Path) -> Service:
     """Three entries, the toy lab, the word-hash embedder."""
     library = Library.read(TOYS / "kb", lab.experiments)
     return Service(library, Matcher(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
@@ -107,7 +107,7 @@ def log(capsys):
         return [line for line in capsys.readouterr().err.splitlines() if line]
 
     def set_up(**settings: object):
-        logs.set_up(Settings(**settings))
+        logs.configure_logging(Settings(**settings))
         return lines
 
     yield set_up

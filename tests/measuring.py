@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qa_service.experiments.parameters import complete
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import load_specs
 from qa_service.settings import Settings
 
 DEMOS = Settings().demos
-EXPERIMENTS = read_experiments(DEMOS)
+EXPERIMENTS = load_specs(DEMOS)
 INF, NAN = math.inf, math.nan
 Z = np.linspace(-12, 12, 240002)  # an even number of points: none lies on ReLU's kink
 DENSITY = np.exp(-(Z**2) / 2) / math.sqrt(2 * math.pi) * (Z[1] - Z[0])
@@ -116,7 +116,7 @@ def measure(slug: str, seed: int = 0, **params: object) -> tuple[list[dict[str, 
     """Rows and metrics of one run in this process; the parameters are checked as the service checks them."""
     import torch
 
-    run = demo(slug).run(**complete(EXPERIMENTS[slug], params))
+    run = demo(slug).run(**fill_defaults(EXPERIMENTS[slug], params))
     torch.manual_seed(seed)
     rows = []
     while True:

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from qa_service.errors import BadField
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.knowledge import scaffold as drafts
 from qa_service.settings import Settings
-from qa_service.store import Asked, Store
+from qa_service.store import KeptQuestion, Store
 from qa_service.tools.gaps import gaps
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def asked(question: str) -> Asked:
-    return Asked(question=question, lang="en", status="not_covered", entry=None, helpful=None, reason=None)
+def asked(question: str) -> KeptQuestion:
+    return KeptQuestion(question=question, lang="en", status="not_covered", entry=None, helpful=None, reason=None)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_gaps_are_listed_and_drafted(numstab, tmp_path):
     assert "gap-01.toml" in written
     assert "gap_01.py" in written
     assert "stochastic depth" in (tmp_path / "drafts" / "kb" / "gap-01.toml").read_text("utf-8")
-    assert set(read_experiments(tmp_path / "drafts" / "demos")) >= {"gap_01"}
+    assert set(load_specs(tmp_path / "drafts" / "demos")) >= {"gap_01"}
 
 
 def test_nothing_kept_is_said(numstab):
@@ -139,4 +139,4 @@ def test_the_shipped_entries_are_neat():
     """`numstab kb fmt` changes none of them."""
     for path in sorted(Settings().kb.rglob("*.toml")):
         source = path.read_text("utf-8")
-        assert drafts.neat(source) == source, path
+        assert drafts.format_entry(source) == source, path

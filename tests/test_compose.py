@@ -19,7 +19,7 @@ import yaml
 from bench.server import free_port
 from qa_service import app
 from qa_service.server import lifecycle as serving
-from qa_service.server.lifecycle import GRACE
+from qa_service.server.lifecycle import SHUTDOWN_GRACE
 from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ KEYS = {
 def serve_options() -> dict:
     """The command of the service as our own parser reads it."""
     parser = ArgumentParser()
-    app.own_commands(parser.add_subparsers(required=True))
+    app.add_core_commands(parser.add_subparsers(required=True))
     program, *words = WEB["command"]
     assert program == "numstab"
     return vars(parser.parse_args(words))
@@ -142,7 +142,7 @@ def test_the_container_is_as_closed_as_it_may_be():
     assert WEB["security_opt"] == ["no-new-privileges:true"]
     assert WEB["tmpfs"] == ["/tmp"]
     assert WEB["init"] is True, "an experiment that forks leaves orphans"
-    assert int(WEB["stop_grace_period"].rstrip("s")) > GRACE
+    assert int(WEB["stop_grace_period"].rstrip("s")) > SHUTDOWN_GRACE
     assert WEB["image"] == COMPOSE["name"] == "numstab"
     assert WEB["pull_policy"] == "never", "a registry's image of that name is none of ours"
 

@@ -42,7 +42,7 @@ def test_there_are_commands_to_run():
 def test_the_readmes_transcript_is_real(service):
     """Each figure of the transcript is one that the experiment gives today, and the claims hold."""
     from qa_service.model import Request, Verdict
-    from qa_service.presentation.numbers import shown
+    from qa_service.presentation.numbers import format_number
 
     for document, lang in (("README.md", "en"), ("README.zh.md", "zh")):
         text = (ROOT / document).read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_the_readmes_transcript_is_real(service):
         measured = [(title, value) for title, value in rows if title in titles]
         assert len(measured) == 5
         for title, value in measured:
-            assert shown(powers.run.measured[titles[title]], lang) == value
+            assert format_number(powers.run.measured[titles[title]], lang) == value
         for claim, verdict in zip(powers.claims[:2], powers.verdicts, strict=False):
             assert claim.says[lang] in transcript[1]
             assert verdict is Verdict.HOLDS

@@ -11,8 +11,8 @@ import pytest
 
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
-from qa_service.parsing import matched
-from qa_service.retrieval.embedder import DEFAULT, load_embedder, unit
+from qa_service.parsing import normalise
+from qa_service.retrieval.embedder import DEFAULT, l2_normalise, load_embedder
 from qa_service.tools.evaluation import Labelled, Outcome, figures, read_line, report
 
 MEASURING = sorted((Path(__file__).resolve().parents[2] / "shared" / "eval").glob("*.jsonl"))
@@ -105,15 +105,15 @@ def test_no_question_that_measures_us_trains_us(service):
     bare = [_bare(turn) for turn in asked]
     copies = [phrasing for phrasing in phrasings if any(_alike(_bare(phrasing), turn) for turn in bare)]
     own = {  # the source's own questions are what others are measured by
-        matched(text[lang])
+        normalise(text[lang])
         for entry in service.library.values()
         for text in (entry.question, entry.lecture and entry.lecture.question)
         for lang in LANGS
         if text
     }
     corpus = service.matcher.corpus
-    nearness = (corpus.vectors @ unit(load_embedder(DEFAULT).encode_query([matched(turn) for turn in asked])).T).max(
-        axis=1
-    )
+    nearness = (
+        corpus.vectors @ l2_normalise(load_embedder(DEFAULT).encode_query([normalise(turn) for turn in asked])).T
+    ).max(axis=1)
     near = [text for text, each in zip(corpus.texts, nearness, strict=True) if each > _TOO_NEAR and text not in own]
     assert [copies, near] == [[], []]

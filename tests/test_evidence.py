@@ -2,11 +2,11 @@
 
 import pytest
 
-from qa_service.experiments.parameters import complete
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import LANGS
 from qa_service.presentation import chart
 from qa_service.settings import Settings
-from qa_service.tools.claim_check import Runs, check, plan
+from qa_service.tools.claim_check import MemoRunner, check, plan
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
@@ -31,11 +31,11 @@ def test_the_promised_experiments_exist():
 def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
     planned = list(plan(service.library[entry_id], range(1)))
-    checked = [one for each in planned for one in check(each, Runs(service.lab))]
-    assert {one.at for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
+    checked = [one for each in planned for one in check(each, MemoRunner(service.lab))]
+    assert {one.condition for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"
-        assert not one.differs, f"{one.claim.id} at {one.at}: {figures}"
+        assert not one.differs, f"{one.claim.id} at {one.condition}: {figures}"
 
 
 @pytest.mark.parametrize("slug", DEMOS)
@@ -44,13 +44,13 @@ def test_an_experiment_runs_and_draws(service, slug):
     import vl_convert
 
     experiment = service.lab.experiment(slug)
-    run = service.lab.run(experiment, complete(experiment, {}))
+    run = service.lab.run(experiment, fill_defaults(experiment, {}))
     assert run.status == "ran", run.note
     assert set(run.measured) == set(experiment.metrics)
     assert run.rows
     assert {name for row in run.rows for name in row} <= set(experiment.columns)
     for lang in LANGS:
-        svg = vl_convert.vegalite_to_svg(chart.complete(experiment, run.rows, lang))
+        svg = vl_convert.vegalite_to_svg(chart.build_spec(experiment, run.rows, lang))
         assert svg.count("<path") > 5
         assert "undefined" not in svg
         assert "NaN" not in svg
@@ -59,16 +59,16 @@ def test_an_experiment_runs_and_draws(service, slug):
 def test_all_dtypes_overflow_where_they_must(service):
     """The figures that everyone remembers: 1.5¹⁰⁰ against 150; steps 28, 219, 1751."""
     experiment = service.lab.experiment("pow_vs_sum")
-    measured = service.lab.run(experiment, complete(experiment, {})).measured
+    measured = service.lab.run(experiment, fill_defaults(experiment, {})).measured
     assert measured["product"] == pytest.approx(4.0656e17, rel=1e-5)
     assert measured["sum"] == 150
     steps = [measured[f"overflow_{dtype}"] for dtype in ("float16", "float32", "float64")]
     assert steps == [28, 219, 1751]
     for dtype, step in zip(("float16", "float32", "float64"), steps, strict=True):
-        again = service.lab.run(experiment, complete(experiment, {"dtype": dtype, "n": 2000})).measured
+        again = service.lab.run(experiment, fill_defaults(experiment, {"dtype": dtype, "n": 2000})).measured
         assert again["first_overflow_step"] == step
     experiment = service.lab.experiment("fp_sum")
     assert (
-        service.lab.run(experiment, complete(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"]
+        service.lab.run(experiment, fill_defaults(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"]
         == 0.25
     )

@@ -17,9 +17,9 @@ from fastapi.testclient import TestClient
 
 from bench.server import Server, free_port, served
 from qa_service.app import create_app
-from qa_service.lab.pool import Children
-from qa_service.lab.runner import Lab
-from qa_service.model import Status
+from qa_service.lab.pool import ChildPool
+from qa_service.lab.runner import ProcessRunner
+from qa_service.model import RunStatus
 from qa_service.settings import Settings
 from qa_service.store import Store
 
@@ -164,17 +164,17 @@ def _held(pid: int) -> tuple[int, int]:
 
 def test_no_process_to_be_had_is_evidence_too(monkeypatch):
     """No memory, descriptors or processes: the run says so, the slot is free again, the next one runs."""
-    lab = Lab(TOYS / "demos", deadline=5.0, memory=1024, slots=1)
+    lab = ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=1)
     experiment = lab.experiment("counts")
 
-    def none(_self: Children) -> None:
+    def none(_self: ChildPool) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Children, "_fork", none)
+        patched.setattr(ChildPool, "_fork", none)
         failed = lab.run(experiment, {"steps": 1})
-    assert (failed.status, "temporarily unavailable" in failed.note.en) == (Status.CRASHED, True)
-    assert lab.run(experiment, {"steps": 1}).status is Status.RAN
+    assert (failed.status, "temporarily unavailable" in failed.note.en) == (RunStatus.CRASHED, True)
+    assert lab.run(experiment, {"steps": 1}).status is RunStatus.RAN
 
 
 def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_path):

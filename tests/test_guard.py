@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 from bench.server import free_port
 from qa_service.app import create_app
 from qa_service.errors import BadField
-from qa_service.server.api_keys import Keys
+from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.lifecycle import open_to_all
 from qa_service.settings import Settings
 
@@ -45,7 +45,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 def test_a_key_opens_what_it_is_for(served, tmp_path):
     """Reading, asking, operating; without one nothing but whether the service lives."""
-    keys = Keys(tmp_path)
+    keys = ApiKeyStore(tmp_path)
     secrets = {scope: keys.add(scope, (scope,)) for scope in ("read", "ask", "operate")}
     client = served(everybody=False)
     assert client.get("/livez").status_code == 200
@@ -71,18 +71,18 @@ def test_a_key_opens_what_it_is_for(served, tmp_path):
 
 
 def test_keys_are_kept_as_hashes_for_their_owner_only(tmp_path):
-    secret = Keys(tmp_path).add("a class", ("ask",))
+    secret = ApiKeyStore(tmp_path).add("a class", ("ask",))
     path = tmp_path / "keys.json"
     assert secret not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert Keys(tmp_path).find(secret).name == "a class"
+    assert ApiKeyStore(tmp_path).find(secret).name == "a class"
     with pytest.raises(BadField):
-        Keys(tmp_path).add("a class", ("ask",))
+        ApiKeyStore(tmp_path).add("a class", ("ask",))
 
 
 def test_a_browser_keeps_its_key_in_a_cookie(served, tmp_path):
     """Out of the address at once, and out of reach of scripts."""
-    secret = Keys(tmp_path).add("class", ("ask",))
+    secret = ApiKeyStore(tmp_path).add("class", ("ask",))
     client = served(everybody=False)
     moved = client.get(f"/entries?lang=en&key={secret}")
     assert (moved.status_code, moved.headers["location"]) == (303, "/entries?lang=en")
@@ -148,7 +148,7 @@ def test_any_other_address_needs_a_key_or_a_word(host, tmp_path):
     with pytest.raises(BadField, match="--public"):
         open_to_all(host, Settings(data=tmp_path), public=False)
     assert open_to_all(host, Settings(data=tmp_path), public=True)
-    Keys(tmp_path).add("class", ("ask",))
+    ApiKeyStore(tmp_path).add("class", ("ask",))
     assert not open_to_all(host, Settings(data=tmp_path), public=False)
 
 

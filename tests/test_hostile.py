@@ -20,8 +20,8 @@ from qa_service import parsing as reading
 from qa_service.__main__ import main
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
-from qa_service.experiments.parameters import complete
-from qa_service.parsing.parameters import bare_number, parameters
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.parsing.parameters import extract_parameters, single_number
 from qa_service.schemas import requests as incoming
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -155,7 +155,7 @@ def test_reading_takes_no_time_without_end(unit):
     """1,800 and 100,000 characters that a careless pattern would try in every way: two seconds on any machine."""
     for size in (1_800, 100_000):
         began = time.thread_time()
-        reading.read((unit * size)[:size] + "x")
+        reading.parse_question((unit * size)[:size] + "x")
         assert time.thread_time() - began < 2
 
 
@@ -192,7 +192,7 @@ def test_any_link_is_a_request_or_a_bad_request(entry, query):
 @quick
 def test_any_value_is_allowed_or_refused(lab, values):
     try:
-        completed = complete(lab.experiment("counts"), values)
+        completed = fill_defaults(lab.experiment("counts"), values)
         assert 1 <= completed["steps"] <= 100000
     except BadRequest as error:
         assert error.field.startswith("params.")
@@ -226,9 +226,9 @@ FRAGMENTS = st.sampled_from(
 @quick
 def test_any_text_is_read_or_refused(text):
     try:
-        read = reading.read(text)
+        read = reading.parse_question(text)
     except BadRequest:
         return
     assert len(read.text) < 4000
-    for value in (*parameters(text.lower()).values(), bare_number(text.lower())):
+    for value in (*extract_parameters(text.lower()).values(), single_number(text.lower())):
         assert isinstance(value, int | float | str | bool | tuple | None)

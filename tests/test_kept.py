@@ -13,9 +13,9 @@ import pytest
 
 from bench.server import served
 from qa_service.lab import disk_cache as module
-from qa_service.lab.disk_cache import Kept
-from qa_service.lab.single_flight import Sharing
-from qa_service.model import Run, Status
+from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.single_flight import SharedRunner
+from qa_service.model import Run, RunStatus
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,10 +27,10 @@ def counts(lab):
 
 def _run(counts, value: float = 1.0, rows: int = 1) -> Run:
     measured = dict.fromkeys(counts.metrics, value)
-    return Run(status=Status.RAN, measured=measured, rows=({"step": 1, "value": value},) * rows, seconds=0.25)
+    return Run(status=RunStatus.RAN, measured=measured, rows=({"step": 1, "value": value},) * rows, seconds=0.25)
 
 
-def _listen(sharing: Sharing, experiment, steps: int):
+def _listen(sharing: SharedRunner, experiment, steps: int):
     stream, rows = sharing.stream(experiment, {"steps": steps}, 0), []
     while True:
         try:
@@ -54,53 +54,53 @@ class _Counted:
 def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
     """The same rows and numbers, marked as what memory gives; other code is measured anew."""
     counted = _Counted(lab)
-    rows, first = _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), counts, 5)
+    rows, first = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     _until_kept(tmp_path, 1)
-    again, second = _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), counts, 5)
+    again, second = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
     other = replace(counts, hash="0" * 64)
-    assert not _listen(Sharing(counted, kept=Kept(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert not _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
     assert counted.ran == 2
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.0, 0.1, 5e-324, None])
 def test_every_number_comes_back(counts, tmp_path, value):
-    kept = Kept(tmp_path, 1 << 20)
-    kept.keep(counts, {}, 0, _run(counts, value))
-    found = kept.find(counts, {}, 0)
+    kept = RunDiskCache(tmp_path, 1 << 20)
+    kept.put(counts, {}, 0, _run(counts, value))
+    found = kept.get(counts, {}, 0)
     assert repr(found.measured) == repr(_run(counts, value).measured)
     assert repr(found.rows[0]["value"]) == repr(value)
 
 
 @pytest.mark.parametrize(("params", "seed"), [({"steps": 2}, 0), ({"steps": 1.0}, 0), ({"steps": 1}, 1)])
 def test_other_parameters_and_seeds_are_other_runs(counts, tmp_path, params, seed):
-    kept = Kept(tmp_path, 1 << 20)
-    kept.keep(counts, {"steps": 1}, 0, _run(counts))
-    assert kept.find(counts, {"steps": 1}, 0) is not None
-    assert kept.find(counts, params, seed) is None
+    kept = RunDiskCache(tmp_path, 1 << 20)
+    kept.put(counts, {"steps": 1}, 0, _run(counts))
+    assert kept.get(counts, {"steps": 1}, 0) is not None
+    assert kept.get(counts, params, seed) is None
 
 
 def test_another_version_is_another_run(counts, tmp_path, monkeypatch):
-    kept = Kept(tmp_path, 1 << 20)
-    kept.keep(counts, {}, 0, _run(counts))
-    monkeypatch.setattr(module, "_where", lambda: ("another torch",))
-    assert kept.find(counts, {}, 0) is None
+    kept = RunDiskCache(tmp_path, 1 << 20)
+    kept.put(counts, {}, 0, _run(counts))
+    monkeypatch.setattr(module, "_environment_key", lambda: ("another torch",))
+    assert kept.get(counts, {}, 0) is None
 
 
 def test_a_run_that_failed_is_not_kept(counts, tmp_path):
-    kept = Kept(tmp_path, 1 << 20)
-    kept.keep(counts, {}, 0, Run(status=Status.TIMED_OUT))
-    assert kept.find(counts, {}, 0) is None
+    kept = RunDiskCache(tmp_path, 1 << 20)
+    kept.put(counts, {}, 0, Run(status=RunStatus.TIMED_OUT))
+    assert kept.get(counts, {}, 0) is None
 
 
 def test_the_least_recently_used_go_first(counts, tmp_path):
     """What is asked for stays; together they never take more bytes than they may, on the disk neither."""
     most = 60_000
-    kept = Kept(tmp_path, most)
+    kept = RunDiskCache(tmp_path, most)
     for seed in range(60):
-        kept.keep(counts, {}, seed, _run(counts, rows=200))
-        assert kept.find(counts, {}, 0) is not None
-    seeds = [seed for seed in range(60) if kept.find(counts, {}, seed)]
+        kept.put(counts, {}, seed, _run(counts, rows=200))
+        assert kept.get(counts, {}, 0) is not None
+    seeds = [seed for seed in range(60) if kept.get(counts, {}, seed)]
     assert seeds == [0, *range(61 - len(seeds), 60)]
     assert 5 < len(seeds) < 30
     assert (tmp_path / "runs.sqlite").stat().st_size < 2 * most
@@ -108,25 +108,25 @@ def test_the_least_recently_used_go_first(counts, tmp_path):
 
 def test_what_is_broken_is_removed(counts, tmp_path):
     """An entry that is nonsense, and a file that is no database."""
-    kept = Kept(tmp_path, 1 << 20)
+    kept = RunDiskCache(tmp_path, 1 << 20)
     for nonsense in ("{", "[]", '{"measured": {}, "rows": 3}', "null"):
-        kept.keep(counts, {}, 0, _run(counts))
+        kept.put(counts, {}, 0, _run(counts))
         with sqlite3.connect(tmp_path / "runs.sqlite") as store:
             store.execute("UPDATE runs SET run = ?", (nonsense,))
         store.close()
-        assert kept.find(counts, {}, 0) is None
+        assert kept.get(counts, {}, 0) is None
         assert _kept(tmp_path) == 0
     (tmp_path / "runs.sqlite").write_bytes(b"no database " * 1000)
-    assert kept.find(counts, {}, 0) is None
-    kept.keep(counts, {}, 0, _run(counts))
-    assert kept.find(counts, {}, 0) is not None
+    assert kept.get(counts, {}, 0) is None
+    kept.put(counts, {}, 0, _run(counts))
+    assert kept.get(counts, {}, 0) is not None
 
 
 def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    kept = Kept(tmp_path / "file", 1 << 20)
-    kept.keep(counts, {}, 0, _run(counts))
-    assert kept.find(counts, {}, 0) is None
+    kept = RunDiskCache(tmp_path / "file", 1 << 20)
+    kept.put(counts, {}, 0, _run(counts))
+    assert kept.get(counts, {}, 0) is None
 
 
 def test_a_full_disk_is_no_failure(counts, tmp_path):
@@ -135,14 +135,14 @@ def test_a_full_disk_is_no_failure(counts, tmp_path):
         "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
         "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
         f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
-        f"kept = Kept(Path({str(tmp_path)!r}), 1 << 24)\n"
+        f"kept = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
         "def run(rows): return Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
         "                          rows=({'step': 1, 'value': 1.0},) * rows)\n"
-        "kept.keep(counts, {}, 0, run(1))\n"
+        "kept.put(counts, {}, 0, run(1))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
-        "kept.keep(counts, {}, 1, run(5000))\n"
-        "print(kept.find(counts, {}, 0) is not None, kept.find(counts, {}, 1) is None)\n"
+        "kept.put(counts, {}, 1, run(5000))\n"
+        "print(kept.get(counts, {}, 0) is not None, kept.get(counts, {}, 1) is None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr) == ("True True\n", "")
@@ -156,12 +156,12 @@ def test_two_processes_keep_at_once(counts, tmp_path):
         f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         "run = Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
         "for seed in range(int(sys.argv[1]), 80, 2):\n"
-        f"    Kept(Path({str(tmp_path)!r}), 1 << 20).keep(counts, {{}}, seed, run)\n"
+        f"    RunDiskCache(Path({str(tmp_path)!r}), 1 << 20).put(counts, {{}}, seed, run)\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(at)], cwd=ROOT) for at in range(2)]
     assert [one.wait(60) for one in both] == [0, 0]
-    kept = Kept(tmp_path, 1 << 20)
-    assert [seed for seed in range(80) if kept.find(counts, {}, seed) is None] == []
+    kept = RunDiskCache(tmp_path, 1 << 20)
+    assert [seed for seed in range(80) if kept.get(counts, {}, seed) is None] == []
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")

@@ -14,15 +14,15 @@ import pytest
 
 from qa_service.errors import UnknownExperiment
 from qa_service.lab.pool import Child
-from qa_service.lab.queue import Line
-from qa_service.lab.runner import Lab, Place, Stopped
-from qa_service.model import Status
+from qa_service.lab.queue import FifoQueue
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
+from qa_service.model import RunStatus
 
 
 def test_rows_stream_and_metrics_follow(toy):
     """A demo's rows arrive in order, then its metrics, with the versions that a receipt needs."""
     run = toy("counts", steps=5)
-    assert run.status is Status.RAN
+    assert run.status is RunStatus.RAN
     assert [row["value"] for row in run.rows] == [1, 2, 3, 4, 5]
     assert run.measured["last"] == 5
     assert set(run.versions) == {"torch", "python", "numstab"}
@@ -40,30 +40,30 @@ TOYS = Path(__file__).resolve().parent / "toys"
 @pytest.mark.parametrize(
     ("slug", "status", "said"),
     [
-        ("raises", Status.RAISED, "ValueError: no such luck"),
-        ("hangs", Status.TIMED_OUT, "1 s"),
-        ("segfaults", Status.CRASHED, "SIGSEGV"),
-        ("exits", Status.CRASHED, "exit code 7"),
-        ("killed", Status.CRASHED, "SIGKILL"),
-        ("exhausts", Status.OUT_OF_MEMORY, "memory"),
-        ("exhausts_python", Status.OUT_OF_MEMORY, "memory"),
-        ("nonsense", Status.RAISED, "not a number: last"),
-        ("nothing", Status.RAISED, "NoneType"),
-        ("other_metrics", Status.RAISED, "extra"),
-        ("bad_rows", Status.RAISED, "rows"),
-        ("floods", Status.RAISED, "5000 rows"),
-        ("garbage", Status.RAISED, "no JSON"),
+        ("raises", RunStatus.RAISED, "ValueError: no such luck"),
+        ("hangs", RunStatus.TIMED_OUT, "1 s"),
+        ("segfaults", RunStatus.CRASHED, "SIGSEGV"),
+        ("exits", RunStatus.CRASHED, "exit code 7"),
+        ("killed", RunStatus.CRASHED, "SIGKILL"),
+        ("exhausts", RunStatus.OUT_OF_MEMORY, "memory"),
+        ("exhausts_python", RunStatus.OUT_OF_MEMORY, "memory"),
+        ("nonsense", RunStatus.RAISED, "not a number: last"),
+        ("nothing", RunStatus.RAISED, "NoneType"),
+        ("other_metrics", RunStatus.RAISED, "extra"),
+        ("bad_rows", RunStatus.RAISED, "rows"),
+        ("floods", RunStatus.RAISED, "5000 rows"),
+        ("garbage", RunStatus.RAISED, "no JSON"),
     ],
 )
 def test_every_failure_is_evidence(toy, slug, status, said):
     """Each way to fail has its status and a sentence in both languages; the next run is fine."""
-    if sys.platform == "darwin" and status is Status.OUT_OF_MEMORY:
+    if sys.platform == "darwin" and status is RunStatus.OUT_OF_MEMORY:
         pytest.skip("macOS does not enforce RLIMIT_DATA")
     run = toy(slug)
     assert run.status is status, run.note
     assert said in run.note.en
     assert run.note.zh != run.note.en
-    assert toy("counts").status is Status.RAN
+    assert toy("counts").status is RunStatus.RAN
 
 
 def test_deadline_is_kept(toy):
@@ -71,7 +71,7 @@ def test_deadline_is_kept(toy):
     started = time.monotonic()
     run = toy("hangs")
     assert time.monotonic() - started < 10
-    assert run.status is Status.TIMED_OUT
+    assert run.status is RunStatus.TIMED_OUT
     assert len(run.rows) == 1
 
 
@@ -81,7 +81,7 @@ def test_a_reader_who_leaves_takes_the_child_with_him(lab):
     rows = lab.stream(lab.experiment("sleeps"), {"steps": 1000}, 0, lambda: bool(leave))
     next(rows)
     leave.append(True)
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         list(rows)
     assert _children_of_demos() == []
 
@@ -90,7 +90,7 @@ def test_what_a_demo_forks_dies_with_it(toy):
     """A demo cannot leave a process behind, where the platform lets it fork at all."""
     run = toy("forks")
     if sys.platform.startswith("linux"):
-        assert (run.status, "PermissionError" in run.note.en) == (Status.RAISED, True)
+        assert (run.status, "PermissionError" in run.note.en) == (RunStatus.RAISED, True)
     else:
         time.sleep(0.2)
         assert not _alive(int(run.measured["last"]))
@@ -101,14 +101,14 @@ def test_what_a_demo_forks_dies_with_it(toy):
 def test_a_demo_cannot_reach_out(toy, what):
     """No network, no file written or deleted, no other process or program, nobody else killed."""
     run = toy("reaches_out", what=what)
-    assert run.status is Status.RAISED
+    assert run.status is RunStatus.RAISED
     assert "PermissionError" in run.note.en
 
 
 def test_a_demo_may_still_read_and_start_threads(toy):
     """What torch needs."""
-    assert toy("reaches_out", what="read").status is Status.RAN
-    assert toy("reaches_out", what="thread").status is Status.RAN
+    assert toy("reaches_out", what="read").status is RunStatus.RAN
+    assert toy("reaches_out", what="thread").status is RunStatus.RAN
 
 
 def test_a_child_imports_neither_front_nor_index(toy):
@@ -147,7 +147,7 @@ def test_slots_are_given_back(lab):
 
 def test_children_wait_for_work():
     """Forked ahead of need, one for one; they end with the lab, and one that died meanwhile is no loss."""
-    lab = Lab(TOYS / "demos", deadline=5.0, memory=1024, slots=2, idle=2)
+    lab = ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=2, idle=2)
     lab.warm_up()
     experiment = lab.experiment("counts")
     for _ in range(2):
@@ -155,19 +155,19 @@ def test_children_wait_for_work():
         waiting = [child.process for child in lab._children._waiting]
         os.kill(waiting[0].pid, signal.SIGKILL)
         waiting[0].join(5)
-        assert lab.run(experiment, {"steps": 3}).status is Status.RAN
+        assert lab.run(experiment, {"steps": 3}).status is RunStatus.RAN
     _until(lambda: len(lab._children._waiting) == 2)
 
 
 def test_who_waits_knows_his_place_and_may_leave(lab):
     """First come, first served; who leaves the line lets the others move up."""
-    line = Line(1)
+    line = FifoQueue(1)
     first, second, third = line.join(), line.join(), line.join()
     assert [ticket.place for ticket in (first, second, third)] == [0, 1, 2]
     line.leave(second)
     assert third.place == 1
     line.leave(first)
-    assert third.served.is_set()
+    assert third.granted.is_set()
     line.leave(third)
     assert (line.free, len(line)) == (1, 0)
 
@@ -177,9 +177,9 @@ def test_a_busy_lab_says_who_is_before(lab):
     leave, asleep = [], lab.experiment("sleeps")
     sleepers = [lab.stream(asleep, {"steps": 1000}, 0, lambda: bool(leave)) for _ in range(lab.slots)]
     for sleeper in sleepers:
-        assert not isinstance(next(sleeper), Place)
+        assert not isinstance(next(sleeper), QueuePosition)
     waiting = lab.stream(lab.experiment("counts"), {"steps": 3}, 0, lambda: False)
-    assert next(waiting) == Place(1)
+    assert next(waiting) == QueuePosition(1)
     assert lab.waiting == 1
     for sleeper in sleepers:
         sleeper.close()
@@ -230,17 +230,17 @@ def _children_of_demos() -> list[str]:
 def test_nobody_waits_until_a_child_has_gone(monkeypatch):
     """What its run gave is there while the kernel still takes it apart; it is buried all the same."""
     go, buried = threading.Event(), threading.Event()
-    bury = Child.bury
+    bury = Child.reap
 
     def slowly(child: Child) -> None:
         assert go.wait(20)
         bury(child)
         buried.set()
 
-    monkeypatch.setattr(Child, "bury", slowly)
-    lab = Lab(Path(__file__).resolve().parent / "toys" / "demos", deadline=5.0, slots=1, idle=1)
+    monkeypatch.setattr(Child, "reap", slowly)
+    lab = ProcessRunner(Path(__file__).resolve().parent / "toys" / "demos", deadline=5.0, slots=1, idle=1)
     try:
-        assert lab.run(lab.experiment("counts"), {"steps": 2}).status is Status.RAN
+        assert lab.run(lab.experiment("counts"), {"steps": 2}).status is RunStatus.RAN
         assert not buried.is_set()
     finally:
         go.set()

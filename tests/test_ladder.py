@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measuring import ALL, EXPERIMENTS
 
-from qa_service.answering.planning import Plan, beside
+from qa_service.answering.planning import PlannedRun, companion_runs
 from qa_service.errors import BadParameter
-from qa_service.experiments.parameters import complete
-from qa_service.model import EvidenceBlock, Request, Status
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.model import EvidenceBlock, Request, RunStatus
 from qa_service.presentation.comparison import comparisons
-from qa_service.presentation.precision import FORMATS, ladder
+from qa_service.presentation.precision import FORMATS, precision_losses
 from qa_service.schemas import responses as wire
 
 WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
@@ -39,13 +39,13 @@ def test_an_ulp_of_float16_is_numpys(value):
 def test_a_comparison_of_dtypes_agrees_with_rational_numbers(service, x, column, op):
     """`dtype_ladder` knows the exact value at every step: the same first overflow, lost digit and error."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"x": x}, compare={"dtype": ()})
-    found = {rung.dtype: rung for rung in ladder(service.answer(request).evidence) if rung.column == column}
+    found = {rung.dtype: rung for rung in precision_losses(service.answer(request).evidence) if rung.column == column}
     assert set(found) == {"float16", "bfloat16", "float32"}
     experiment = service.lab.experiment("dtype_ladder")
-    exact = service.lab.run(experiment, complete(experiment, {"op": op, "x": x, "n": 100})).measured
+    exact = service.lab.run(experiment, fill_defaults(experiment, {"op": op, "x": x, "n": 100})).measured
     for dtype, rung in found.items():
         assert rung.overflow == exact[f"overflow_{dtype}"]
-        assert rung.lost == exact[f"lost_{dtype}"]
+        assert rung.first_wrong_digit == exact[f"lost_{dtype}"]
         assert rung.ulps == pytest.approx(exact[f"ulps_{dtype}"], rel=1e-3, abs=1e-3)
 
 
@@ -65,7 +65,7 @@ def test_the_comparison_says_so_in_words_and_on_the_wire(service):
 @pytest.mark.parametrize("compare", [{"dtype": ("float16", "bfloat16")}, {"x": (1.5, 2.0)}, {}])
 def test_without_float64_or_with_anything_else_compared_there_is_no_ladder(service, compare):
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare=compare)
-    assert ladder(service.answer(request).evidence) == []
+    assert precision_losses(service.answer(request).evidence) == []
 
 
 def test_what_no_format_holds_has_no_error(service):
@@ -73,7 +73,9 @@ def test_what_no_format_holds_has_no_error(service):
     request = Request(
         question="", entry="multiply-vs-add", blocks=("powers",), params={"x": 2.0, "n": 2000}, compare={"dtype": ()}
     )
-    found = {rung.dtype: rung for rung in ladder(service.answer(request).evidence) if rung.column == "product"}
+    found = {
+        rung.dtype: rung for rung in precision_losses(service.answer(request).evidence) if rung.column == "product"
+    }
     assert found["float32"].ulps is None
     assert found["float16"].overflow == 20  # of the rows that there are: a long run shows every 20th step
     assert not any(math.isnan(rung.ulps or 0) for rung in found.values())
@@ -107,18 +109,18 @@ def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service
     assert len(found) == len(EXPERIMENTS[slug].beside)
     assert len({one.id for one in found}) == len(found)
     for one in found:
-        assert one.run.status is Status.RAN
+        assert one.run.status is RunStatus.RAN
         for name in ALL:
             assert {f"overflow_{name}", f"lost_{name}", f"ulps_{name}"} <= set(one.run.measured)
             assert one.run.measured[f"ulps_{name}"] is not None
 
 
-def shown_beside(slug: str, **params: object) -> list[Plan]:
+def shown_beside(slug: str, **params: object) -> list[PlannedRun]:
     experiment = EXPERIMENTS[slug]
-    values = complete(experiment, params)
+    values = fill_defaults(experiment, params)
     block = EvidenceBlock(id="block", experiment=slug, params=values, fixed=frozenset(), claims=())
-    plan = Plan(block=block, experiment=experiment, params=values, compared={"dtype": "float32"})
-    return beside([plan], EXPERIMENTS)
+    plan = PlannedRun(block=block, experiment=experiment, params=values, compared={"dtype": "float32"})
+    return companion_runs([plan], EXPERIMENTS)
 
 
 def test_what_stands_beside_takes_products_of_parameters():
@@ -140,7 +142,7 @@ def test_what_stands_beside_has_allowed_numbers_whatever_the_reader_gave(slug):
             if isinstance(end, str) or (end is not None and (parameter.nonfinite or math.isfinite(end))):
                 with suppress(BadParameter):  # too much together with the other parameters
                     for plan in shown_beside(slug, **{parameter.name: end}):
-                        assert plan.params == complete(plan.experiment, plan.params)
+                        assert plan.params == fill_defaults(plan.experiment, plan.params)
 
 
 def test_without_a_number_the_function_is_shown_at_its_own():

@@ -6,8 +6,8 @@ import pytest
 from measuring import ALL
 
 from qa_service.errors import BadExperiment, BadLibrary
-from qa_service.experiments.spec import read_experiments
-from qa_service.fronts.web.themes import THEMES, shelves
+from qa_service.experiments.spec import load_specs
+from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
@@ -89,7 +89,7 @@ def test_a_broken_demo_is_reported_without_running_it(tmp_path, source, said):
     """A demo is read, never executed, by the parent."""
     (tmp_path / "broken.py").write_text(source)
     with pytest.raises(BadExperiment, match=r"broken\.py:\d+: ") as raised:
-        read_experiments(tmp_path)
+        load_specs(tmp_path)
     assert said in raised.value.problems[0]
 
 
@@ -99,18 +99,18 @@ def test_experiments_lie_in_folders_and_no_two_share_a_name(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     (tmp_path / "one" / "counts.py").write_text(source, "utf-8")
-    assert read_experiments(tmp_path)["counts"].file == "one/counts.py"
+    assert load_specs(tmp_path)["counts"].file == "one/counts.py"
     (tmp_path / "two" / "counts.py").write_text(source, "utf-8")
     with pytest.raises(BadExperiment, match=r"two.counts\.py:1: .*one.counts\.py"):
-        read_experiments(tmp_path)
+        load_specs(tmp_path)
 
 
 def test_every_shipped_experiment_has_a_theme():
     """Every folder of demos/ is called as a theme of the page, so that no experiment is left over there."""
-    experiments = read_experiments(Settings().demos).values()
+    experiments = load_specs(Settings().demos).values()
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
     assert {one.file.partition("/")[0] for one in experiments} <= themes
-    assert sum(len(shelf) for _, shelf in shelves(experiments)) == len(experiments)
+    assert sum(len(shelf) for _, shelf in by_theme(experiments)) == len(experiments)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_stands_beside_an_experiment_exists(tmp_path, table, said):
     source = (TOYS / "demos" / "counts.py").read_text("utf-8")
     (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
     with pytest.raises(BadExperiment) as raised:
-        read_experiments(tmp_path)
+        load_specs(tmp_path)
     assert said in raised.value.problems[0]
 
 
@@ -140,13 +140,13 @@ def test_what_stands_beside_an_experiment_takes_parameters_that_there_are(tmp_pa
     source = (TOYS / "demos" / "counts.py").read_text("utf-8")
     (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
     with pytest.raises(BadExperiment) as raised:
-        read_experiments(tmp_path)
+        load_specs(tmp_path)
     assert said in raised.value.problems[0]
 
 
 def test_beside_every_experiment_with_a_dtype_stands_one_with_all_eight_formats():
     """It reports of each format the first overflow, the first lost digit and the error in ulp."""
-    experiments = read_experiments(Settings().demos)
+    experiments = load_specs(Settings().demos)
     figures = {f"{what}_{name}" for what in ("overflow", "lost", "ulps") for name in ALL}
     ladders = {one.slug for one in experiments.values() if figures <= set(one.metrics)}
     assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {

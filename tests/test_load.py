@@ -13,7 +13,7 @@ import pytest
 
 from bench.crowd import crowd, percentile
 from bench.server import Server, served
-from qa_service.retrieval.batcher import Together
+from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.settings import Settings
 from qa_service.store import Store
 
@@ -88,7 +88,7 @@ def test_two_workers_start_at_once_on_one_store_and_lose_nothing(env, tmp_path):
 
 def test_work_done_together_fails_nobody_for_anothers_sake():
     """One of a batch is wrong: he alone hears so."""
-    together: Together[int, float] = Together(lambda given: [1 / each for each in given])
+    together: MicroBatcher[int, float] = MicroBatcher(lambda given: [1 / each for each in given])
     with pytest.raises(ZeroDivisionError):
         together(0)
     assert together(4) == 0.25
@@ -109,7 +109,7 @@ def test_who_waits_is_worked_for_by_the_first_of_them():
         assert go.wait(20)
         return [-each for each in given]
 
-    together: Together[int, int] = Together(work)
+    together: MicroBatcher[int, int] = MicroBatcher(work)
     with ThreadPoolExecutor(21) as pool:
         done = [pool.submit(together, 0)]
         assert begun.wait(20)

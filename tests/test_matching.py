@@ -15,11 +15,11 @@ from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, AnswerStatus, Request, Text
 from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
-from qa_service.retrieval.embedder import DEFAULT, UseMultilingual, load_embedder, unit
+from qa_service.retrieval.embedder import DEFAULT, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
 from qa_service.retrieval.index import Index, build
 from qa_service.retrieval.matcher import Matcher
-from qa_service.retrieval.training import Phrasings, left_out, train
+from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas import responses as wire
 
 
@@ -83,7 +83,7 @@ def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
         labels=[items[owner] for owner, _ in rows],
         entries=[owner if owner != "rain" else "" for owner, _ in rows],
         firm=[firm] * len(rows),
-        vectors=unit(np.random.default_rng(0).normal(size=(len(rows), 8))),
+        vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
 
 
@@ -97,10 +97,10 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
     counts = np.array([1 / data.labels.count(label) for label in data.labels])
     oracle = KernelRidge(alpha=0.3, kernel="precomputed").fit(kernel, targets, sample_weight=counts / counts.mean())
-    expected = softmax(trained.sharpness[0] * oracle.predict(kernel), axis=1)
+    expected = softmax(trained.inverse_temperature[0] * oracle.predict(kernel), axis=1)
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
-        judged = [model.judge(*each) for each in zip(data.texts, model.feel(data.vectors), strict=True)]
+        judged = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
         assert np.allclose([list(each.labels.values()) for each in judged], expected, atol=5e-3)
         assert all(sum(each.labels.values()) == pytest.approx(1) for each in judged)
         assert all(sum(each.entries("item:1").values()) == pytest.approx(1) for each in judged)
@@ -112,7 +112,7 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
 def test_what_is_left_out_was_not_seen():
     """The closed form gives what a model scores that was trained without the phrasing."""
     data = phrasings(4)
-    scores = left_out(data).scores
+    scores = leave_one_out(data).scores
     tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
     kernel = 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
     labels = np.array(data.labels)
@@ -129,9 +129,9 @@ def test_what_is_left_out_was_not_seen():
 def test_a_phrasing_teaches_the_expansion_that_answers_it():
     """A source entry keeps what is its own, and gives what its expansion clearly answers; what is firm stays."""
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
-    vectors = unit(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
+    vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
     for firm, wanted in ((False, "expansion"), (True, "source")):
-        taught = left_out(
+        taught = leave_one_out(
             Phrasings(
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
                 labels=["item:1"] * len(rows),
@@ -171,9 +171,9 @@ def test_reasons_add_up_to_the_score():
     """What each term and the vector contributed is the whole difference between a label and the average label."""
     data = phrasings()
     model = train(data)
-    judged = model.judge("alpha 3", model.feel(data.vectors[:1])[0])
+    judged = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
     reasons = dict(judged.reasons(["item:1"], count=100)[0])
-    logs = np.log(list(judged.labels.values())) / model.sharpness[0]
+    logs = np.log(list(judged.labels.values())) / model.inverse_temperature[0]
     bias = model.bias[0] - model.bias[: len(model.labels)].mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
     assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
@@ -183,12 +183,12 @@ def test_training_twice_gives_the_same_model():
     """Deterministic: what an answer says depends on the knowledge base alone."""
     first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.weights, second.weights)
-    assert np.array_equal(first.sharpness, second.sharpness)
+    assert np.array_equal(first.inverse_temperature, second.inverse_temperature)
 
 
 def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
     """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
-    monkeypatch.setattr("qa_service.retrieval.training._MOST", 24)
+    monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
     assert len(model.phrasings) == 24
     assert set(model.labels) == {"item:1", "item:2", "rain"}
@@ -198,10 +198,10 @@ def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
     """Searched or compared with one by one, the nearest wording is the same, also of an entry the search left out."""
     library = toy_service.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
-    vectors = unit(np.random.default_rng(3).normal(size=(count, 16)))
+    vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
     exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
     flat = build(vectors)
-    monkeypatch.setattr("qa_service.retrieval.index._EXACT", count - 1)
+    monkeypatch.setattr("qa_service.retrieval.index.FAISS_FROM", count - 1)
     monkeypatch.setattr("qa_service.retrieval.index._SEARCHED", 2)
     monkeypatch.setattr("qa_service.retrieval.index.build", lambda _: flat)
     assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
@@ -234,7 +234,7 @@ def test_any_sentence_transformers_model_by_folder(toy_service, tiny_model, tmp_
     embedder = load_embedder(str(tiny_model))
     matcher = Matcher(toy_service.library, embedder, name=str(tiny_model), cache=tmp_path)
     assert matcher.match("raising errors two").matches[0].entry.id == "raising"
-    assert np.allclose(np.linalg.norm(unit(embedder.encode_query(["hanging"])), axis=1), 1)
+    assert np.allclose(np.linalg.norm(l2_normalise(embedder.encode_query(["hanging"])), axis=1), 1)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -246,7 +246,7 @@ def test_a_model_that_is_not_there_is_said_so(tmp_path):
 
 def test_the_default_encoder_puts_both_languages_in_one_space():
     """A sentence is nearer to its translation than to another sentence."""
-    vectors = unit(
+    vectors = l2_normalise(
         load_embedder(DEFAULT).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
     )
     assert vectors.shape == (3, 512)
@@ -265,13 +265,13 @@ def test_the_encoder_from_the_cache_is_the_encoder(tmp_path):
         "",
         "\t a",
     ]
-    plain = UseMultilingual().encode_query(texts)
+    plain = MultilingualUSE().encode_query(texts)
     for _ in range(2):  # writes it, reads it
-        assert np.array_equal(UseMultilingual(tmp_path).encode_query(texts), plain)
+        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), plain)
     files = list(tmp_path.glob("encoder-*.np[yz]"))
     assert len(files) == 2
     for file in files:
         file.write_bytes(b"rubbish")
     for _ in range(2):
-        assert np.array_equal(UseMultilingual(tmp_path).encode_query(texts), plain)
+        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), plain)
     assert all(file.stat().st_size > 1e6 for file in files)

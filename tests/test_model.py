@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.model import Claim, Text, Verdict
-from qa_service.model.json_numbers import on_the_wire
-from qa_service.presentation.numbers import shown
+from qa_service.model.json_numbers import json_safe
+from qa_service.presentation.numbers import format_number
 
 
 def claim(op: str, bound: float) -> Claim:
@@ -58,13 +58,13 @@ def test_opposite_claims_never_both_hold(value, bound):
 )  # fmt: skip
 def test_figures_as_a_scientist_prints_them(value, text):
     """Five significant digits, powers of ten, words for inf and nan."""
-    assert shown(value) == text
+    assert format_number(value) == text
 
 
 @given(st.floats(min_value=-1e308, max_value=1e308) | st.sampled_from([math.inf, -math.inf, math.nan]))
 def test_shown_figures_read_back(value):
     """What is shown is the value to five digits, and never blank."""
-    text = shown(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace("×10", "e")
+    text = format_number(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace("×10", "e")
     if math.isnan(value):
         assert text == "nan"
     else:
@@ -74,6 +74,6 @@ def test_shown_figures_read_back(value):
 def test_the_wire_has_words_for_what_json_cannot_say():
     """At any depth; null stays "there is no such value"."""
     rows = {"a": [math.inf, (-math.inf,)], "b": {"c": math.nan}, "d": None, "e": True}
-    assert on_the_wire(rows) == {"a": ["Infinity", ["-Infinity"]], "b": {"c": "NaN"}, "d": None, "e": True}
+    assert json_safe(rows) == {"a": ["Infinity", ["-Infinity"]], "b": {"c": "NaN"}, "d": None, "e": True}
     with pytest.raises(TypeError):
-        on_the_wire(object())
+        json_safe(object())

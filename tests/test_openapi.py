@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import Lab
+from qa_service.lab.runner import ProcessRunner
 from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 
@@ -25,7 +25,7 @@ TOYS = Path(__file__).resolve().parent / "toys"
 
 
 @pytest.fixture(scope="module")
-def api(lab: Lab, word_hash: type, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def api(lab: ProcessRunner, word_hash: type, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     folder = tmp_path_factory.mktemp("openapi")
     library = Library.read(TOYS / "kb", lab.experiments)
     service = Service(library, Matcher(library, word_hash(), name="word-hash", cache=folder), lab, threshold=0.5)

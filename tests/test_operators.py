@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from qa_service.app import create_app
 from qa_service.errors import BadWeights
-from qa_service.server.api_keys import Keys
+from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 from qa_service.telemetry.request_context import request_id
@@ -158,7 +158,7 @@ def test_an_error_has_the_id_of_its_request(served, log, monkeypatch, toy_servic
 
 def test_the_log_holds_no_secret(served, log, tmp_path):
     """No question unless it is allowed, no key however it comes, no password of the store."""
-    secret = Keys(tmp_path / "data").add("class", ("ask",))
+    secret = ApiKeyStore(tmp_path / "data").add("class", ("ask",))
     lines = log(log="logfmt")
     broken = "postgresql+psycopg://me:s3cret@127.0.0.1:9/none"
     client = served(store=broken)
@@ -172,7 +172,7 @@ def test_the_log_holds_no_secret(served, log, tmp_path):
     assert said.count("message=request") >= 4
     for hidden in (secret, secret[8:24], "s3cret", "Privatsache", "数数甲"):
         assert hidden not in said
-    logs.set_up(Settings())
+    logs.configure_logging(Settings())
     served(log_questions=1).post(ASK, json={"question": question, "run": False})
     assert "Privatsache" in "\n".join(lines())
 
@@ -181,7 +181,7 @@ def test_nothing_of_telemetry_is_imported_unless_it_is_set():
     code = (
         "import sys\nfrom qa_service.settings import Settings\nfrom qa_service.telemetry import tracing as traces\n"
         "assert traces.provider(Settings()) is None\n"
-        "traces.Traces(None)\nassert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
+        "traces.Tracing(None)\nassert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_service.server.lifecycle import GRACE
+from qa_service.server.lifecycle import SHUTDOWN_GRACE
 from qa_service.settings import FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -235,7 +235,7 @@ def test_the_systemd_unit_calls_commands_that_there_are():
         done = subprocess.run([sys.executable, "-m", "qa_service", words[0], "--help"], check=True, cwd=ROOT,
                               capture_output=True, text=True, timeout=60)  # fmt: skip
         assert all(word in done.stdout for word in words if word.startswith("--"))
-    assert int(fields["TimeoutStopSec"]) > GRACE
+    assert int(fields["TimeoutStopSec"]) > SHUTDOWN_GRACE
     assert int(fields["TimeoutStartSec"]) >= 600, "the first start trains"
     set_there = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
     assert set_there <= {*Settings.variables(), FILE}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.errors import BadParameter, UnknownParameter
-from qa_service.experiments.parameters import check, clamp, complete, schema
+from qa_service.experiments.parameters import clamp, fill_defaults, schema, validate
 from qa_service.model import Experiment, Limit, Parameter, Text
 
 
@@ -31,7 +31,7 @@ DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, c
 )  # fmt: skip
 def test_words_become_values(what, given_value, value):
     """The command line and JSON spell the same value."""
-    assert check(what, given_value) == value
+    assert validate(what, given_value) == value
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_words_become_values(what, given_value, value):
 def test_a_wrong_value_is_named_with_what_is_allowed(what, wrong):
     """Both languages name the parameter and the bounds."""
     with pytest.raises(BadParameter) as raised:
-        check(what, wrong)
+        validate(what, wrong)
     for lang in ("zh", "en"):
         assert what.name in raised.value[lang]
     assert raised.value.field == f"params.{what.name}"
@@ -56,7 +56,7 @@ def test_clamped_values_are_always_allowed(value):
     """Whatever a question says, the experiment gets an allowed value or none."""
     for what in (parameter(), X, DTYPE, parameter("float", name="lr", ge=0.0, le=10.0)):
         clamped = clamp(what, value)
-        assert clamped is None or check(what, clamped) == clamped or clamped != clamped
+        assert clamped is None or validate(what, clamped) == clamped or clamped != clamped
 
 
 def experiment(*parameters: Parameter, limits: tuple[Limit, ...] = ()) -> Experiment:
@@ -78,20 +78,20 @@ def experiment(*parameters: Parameter, limits: tuple[Limit, ...] = ()) -> Experi
 def test_unknown_names_get_the_nearest_one():
     """A typo is answered with the name that was meant."""
     with pytest.raises(UnknownParameter, match="did you mean dtype"):
-        complete(experiment(parameter(), DTYPE), {"dtpye": "float16"})
+        fill_defaults(experiment(parameter(), DTYPE), {"dtpye": "float16"})
 
 
 def test_limits_on_parameters_together():
     """A product that would take too long, and bounds in the wrong order, are refused by name."""
     both = experiment(parameter(), parameter(name="trials"), limits=(Limit(names=("n", "trials"), le=50),))
-    assert complete(both, {"n": 5, "trials": 10}) == {"n": 5, "trials": 10}
+    assert fill_defaults(both, {"n": 5, "trials": 10}) == {"n": 5, "trials": 10}
     with pytest.raises(BadParameter, match="n × trials is 60"):
-        complete(both, {"n": 6, "trials": 10})
+        fill_defaults(both, {"n": 6, "trials": 10})
     ordered = experiment(
         parameter(name="lo"), parameter(name="hi"), limits=(Limit(names=("lo", "hi"), ascending=True),)
     )
     with pytest.raises(BadParameter, match="lo must be less than hi"):
-        complete(ordered, {"lo": 5, "hi": 5})
+        fill_defaults(ordered, {"lo": 5, "hi": 5})
 
 
 def test_schema_says_types_bounds_defaults_and_words_for_inf():

@@ -3,8 +3,8 @@
 import pytest
 
 from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParameter
-from qa_service.model import AnswerStatus, Context, Request, Status, Verdict
-from qa_service.model.events import Answered, Done, Finished, Measuring, Started
+from qa_service.model import AnswerStatus, Context, Request, RunStatus, Verdict
+from qa_service.model.events import AnswerReady, Done, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparisons
 from qa_service.schemas import responses as wire
@@ -15,7 +15,7 @@ def test_text_first_then_evidence(toy_service):
     """The events of an answer, in their order; rows come one by one."""
     events = list(toy_service.stream(Request(question="数数甲")))
     kinds = [type(event) for event in events]
-    assert kinds == [Answered, Started, *[Measuring] * 5, Finished, Done]
+    assert kinds == [AnswerReady, Started, *[RowMeasured] * 5, EvidenceReady, Done]
     assert events[0].answer.evidence == ()
     done = events[-1].answer
     assert done.evidence[0].verdicts == (Verdict.HOLDS,)
@@ -49,7 +49,7 @@ def test_verdicts_follow_the_numbers_just_measured(toy_service):
 def test_a_failing_demo_leaves_its_claims_unknown(toy_service):
     """Failure is evidence: status and note, no verdict, and the answer is still there."""
     answer = toy_service.answer(Request(question="报错丁"))
-    assert answer.evidence[0].run.status is Status.RAISED
+    assert answer.evidence[0].run.status is RunStatus.RAISED
     assert answer.evidence[0].verdicts == (Verdict.UNKNOWN,)
     assert "no such luck" in wire.answer(answer)["evidence"][0]["note"]
 
@@ -166,7 +166,7 @@ def test_a_new_question_leaves_the_context(service):
 def test_nonfinite_values_are_marked_in_the_chart(toy, lab):
     """Inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
     run = toy("nonfinite")
-    spec = chart.complete(lab.experiment("nonfinite"), run.rows, "zh")
+    spec = chart.build_spec(lab.experiment("nonfinite"), run.rows, "zh")
     plain, *marks = spec["layer"]
     assert [row["value"] for row in plain["data"]["values"]] == [1.0, None, None, None, None, None]
     words = [value["word"] for layer in marks for value in layer["data"]["values"] if layer["mark"]["type"] == "point"]
@@ -195,7 +195,7 @@ def test_a_question_with_two_values_runs_both_and_compares(service):
     assert second.run.measured["product"] == pytest.approx(0.99**365, rel=1e-4)
     assert second.id == "powers~2"
     (table,) = comparisons(done.evidence, "en")
-    assert table.heads == ("x=1.01", "x=0.99")
+    assert table.column_titles == ("x=1.01", "x=0.99")
     assert any(len(set(values)) == 2 for _, values in table.rows)
     assert wire.answer(done)["evidence"][1]["compared"] == {"x": 0.99}
 

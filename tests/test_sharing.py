@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from qa_service.lab.runner import Stopped
-from qa_service.lab.single_flight import Sharing
-from qa_service.model import Run, Status
+from qa_service.lab.runner import Cancelled
+from qa_service.lab.single_flight import SharedRunner
+from qa_service.model import Run, RunStatus
 
 
 class Counted:
@@ -30,7 +30,7 @@ def counted(lab):
     return Counted(lab)
 
 
-def _listen(sharing: Sharing, slug: str, steps: int, seed: int = 0, stopped: Callable[[], bool] = lambda: False):
+def _listen(sharing: SharedRunner, slug: str, steps: int, seed: int = 0, stopped: Callable[[], bool] = lambda: False):
     rows = []
     stream = sharing.stream(sharing.experiment(slug), {"steps": steps}, seed, stopped)
     while True:
@@ -42,7 +42,7 @@ def _listen(sharing: Sharing, slug: str, steps: int, seed: int = 0, stopped: Cal
 
 def test_many_who_ask_the_same_at_once_share_one_run(counted):
     """Each hears every row from the first, whenever he came."""
-    sharing, heard = Sharing(counted), []
+    sharing, heard = SharedRunner(counted), []
     threads = [threading.Thread(target=lambda: heard.append(_listen(sharing, "counts", 50))) for _ in range(20)]
     for thread in threads:
         thread.start()
@@ -52,12 +52,12 @@ def test_many_who_ask_the_same_at_once_share_one_run(counted):
     assert len(heard) == 20
     for rows, run in heard:
         assert [row["value"] for row in rows] == list(range(1, 51))
-        assert (run.status, run.measured["last"]) == (Status.RAN, 50)
+        assert (run.status, run.measured["last"]) == (RunStatus.RAN, 50)
 
 
 def test_what_was_measured_is_remembered_and_says_so(counted):
     """The same code, parameters and seed: the same numbers, marked; another seed is another run."""
-    sharing = Sharing(counted)
+    sharing = SharedRunner(counted)
     (rows, first), (again, second), (_, other) = (_listen(sharing, "counts", 4, seed) for seed in (1, 1, 2))
     assert counted.ran == 2
     assert again == rows
@@ -67,7 +67,7 @@ def test_what_was_measured_is_remembered_and_says_so(counted):
 
 def test_memory_is_bounded(counted):
     """The oldest runs are forgotten first."""
-    sharing = Sharing(counted, most_rows=12)
+    sharing = SharedRunner(counted, most_rows=12)
     for steps in (3, 4, 5, 3, 5):
         _listen(sharing, "counts", steps)
     assert counted.ran == 4
@@ -76,21 +76,21 @@ def test_memory_is_bounded(counted):
 
 def test_a_failure_is_not_remembered(counted):
     """It may go better next time."""
-    sharing = Sharing(counted)
+    sharing = SharedRunner(counted)
     for _ in range(2):
-        assert _listen(sharing, "raises", 1)[1].status is Status.RAISED
+        assert _listen(sharing, "raises", 1)[1].status is RunStatus.RAISED
     assert counted.ran == 2
 
 
 def test_a_run_ends_with_its_last_listener(counted):
     """One of two leaves: the run goes on. The other leaves: it is over, and who comes then gets a run of his own."""
-    sharing, ended = Sharing(counted), []
+    sharing, ended = SharedRunner(counted), []
     leave = [threading.Event(), threading.Event()]
 
     def listen(at: int) -> None:
         try:
             _listen(sharing, "sleeps", 1000, 0, leave[at].is_set)
-        except Stopped:
+        except Cancelled:
             ended.append(at)
 
     threads = [threading.Thread(target=listen, args=(at,)) for at in range(2)]

@@ -15,9 +15,9 @@ from sqlalchemy import create_engine, inspect, text, update
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Request
 from qa_service.store import Store
-from qa_service.store.engine import opened
+from qa_service.store.engine import open_engine
 from qa_service.store.tables import METADATA, QUESTIONS
-from qa_service.store.writer import Recorder
+from qa_service.store.writer import BackgroundWriter
 
 ANSWER = "01K0000000000000000000000A"
 
@@ -88,7 +88,7 @@ def test_feedback_is_kept(url, store_at):
 
 def test_the_tables_are_those_that_the_migrations_make(url, store_at):
     """Every column, its kind and whether it may be empty."""
-    engine = opened(url)
+    engine = open_engine(url)
     for name, table in METADATA.tables.items():
         columns = {column["name"]: column for column in inspect(engine).get_columns(name)}
         assert set(columns) == set(table.columns.keys())
@@ -141,7 +141,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
 
 def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
     """After the patience of a writer; a moment later all is well."""
-    monkeypatch.setattr("qa_service.store.engine._PATIENCE", 100)
+    monkeypatch.setattr("qa_service.store.engine.TIMEOUT_MS", 100)
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
     store = store_at(url)
     store.add_feedback(ANSWER, True, None)
@@ -173,7 +173,7 @@ def test_what_is_asked_is_counted_and_no_question_kept_unless_allowed(url, toy_s
     counted = plain.asked(date(2020, 1, 1))
     assert sum(count for *_, count in counted) == 3
     assert counted[0] == ("counting", "answered", 2)
-    assert plain.unmet() == []
+    assert plain.unanswered() == []
     declined = toy_service.answer(Request(question="今晚吃什么", run=False))
     unhelpful = toy_service.answer(Request(question="counting numbers one", run=False))
     helpful = toy_service.answer(Request(question="counting numbers two", run=False))
@@ -181,7 +181,7 @@ def test_what_is_asked_is_counted_and_no_question_kept_unless_allowed(url, toy_s
         keeping.record(answer)
     keeping.add_feedback(unhelpful.id, False, "too short")
     keeping.add_feedback(helpful.id, True, None)
-    assert [(one.question, one.helpful) for one in keeping.unmet()] == [
+    assert [(one.question, one.helpful) for one in keeping.unanswered()] == [
         ("今晚吃什么", None), ("counting numbers one", False)
     ]  # fmt: skip
 
@@ -192,20 +192,20 @@ def test_questions_are_forgotten_after_their_time(url, toy_service, store_at):
     answers = [toy_service.answer(Request(question=f"今晚吃什么 {at}", run=False)) for at in range(3)]
     store.record(answers[0])
     store.record(answers[1])
-    engine = opened(url)
+    engine = open_engine(url)
     with engine.begin() as connection:
         past = datetime.now(UTC) - timedelta(days=8)
         connection.execute(update(QUESTIONS).where(QUESTIONS.c.answer_id == answers[0].id).values(at=past))
     engine.dispose()
     store.record(answers[2])
-    assert [one.question for one in store.unmet()] == ["今晚吃什么 1", "今晚吃什么 2"]
+    assert [one.question for one in store.unanswered()] == ["今晚吃什么 1", "今晚吃什么 2"]
 
 
 def test_no_answer_waits_for_the_store_or_fails_with_it(toy_service, tmp_path, caplog, store_at):
     """Recorded behind the reader's back; a store that is gone costs a line in the log."""
     for url, kept in ((f"sqlite:///{tmp_path / 'numstab.sqlite'}", 1), ("sqlite:////proc/nowhere/x.sqlite", 0)):
         store = store_at(url)
-        recorder = Recorder(store)
+        recorder = BackgroundWriter(store)
         toy_service.observers[:] = [recorder]
         toy_service.answer(Request(question="counting numbers one", run=False))
         recorder.wait()

@@ -9,14 +9,14 @@ from fastapi.testclient import TestClient
 
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
-from qa_service.model import Request, Status
-from qa_service.model.events import Finished
-from qa_service.model.json_numbers import on_the_wire
+from qa_service.model import Request, RunStatus
+from qa_service.model.events import EvidenceReady
+from qa_service.model.json_numbers import json_safe
 from qa_service.schemas import responses as wire
 from qa_service.schemas.requests import read_query
 from qa_service.settings import Settings
 from qa_service.tools.notebook import export
-from qa_service.tools.replay import Sameness, receipts, replay
+from qa_service.tools.replay import Outcome, receipts, replay
 
 # Runs code cells as a notebook does, with numstab out of reach, and prints what they print.
 _ALONE = """
@@ -105,7 +105,7 @@ def test_export_over_http(client):
 
 def _evidence(service, slug, seed=0, **params):
     *_, last = service.run(slug, params, seed)
-    assert isinstance(last, Finished)
+    assert isinstance(last, EvidenceReady)
     return json.loads(json.dumps(wire.evidence(last.evidence, "en")))
 
 
@@ -117,9 +117,9 @@ def test_a_replay_is_identical(service, slug, params):
     """The same numbers bit for bit, inf, nan and "never" among them, whatever has run in between."""
     (receipt,) = receipts([_evidence(service, slug, seed=5, **params)])
     again = replay(receipt, service.lab)
-    assert again.sameness is Sameness.IDENTICAL
+    assert again.sameness is Outcome.IDENTICAL
     assert not again.changed
-    assert not again.moved
+    assert not again.changed_versions
 
 
 def test_a_replay_says_what_differs(service):
@@ -128,15 +128,15 @@ def test_a_replay_says_what_differs(service):
     product = evidence["metrics"]["product"]
     measured = product["value"]
     product["value"] = measured * (1 + 1e-9)
-    assert replay(next(receipts(evidence)), service.lab).sameness is Sameness.EQUAL
+    assert replay(next(receipts(evidence)), service.lab).sameness is Outcome.EQUAL
     product["value"] = measured * 1.01
     evidence["receipt"] |= {"code_hash": "0" * 64, "versions": evidence["receipt"]["versions"] | {"torch": "1.0"}}
     again = replay(next(receipts(evidence)), service.lab)
-    assert again.sameness is Sameness.DIFFERENT
+    assert again.sameness is Outcome.DIFFERENT
     assert list(again.changed) == ["product"]
-    assert set(again.moved) == {"code", "torch"}
+    assert set(again.changed_versions) == {"code", "torch"}
     product["value"] = "Infinity"
-    assert replay(next(receipts(evidence)), service.lab).sameness is Sameness.DIFFERENT
+    assert replay(next(receipts(evidence)), service.lab).sameness is Outcome.DIFFERENT
     evidence["params"]["n"] = 10
     assert "sum" in replay(next(receipts(evidence)), service.lab).changed
 
@@ -190,9 +190,9 @@ def test_a_claim_that_cannot_be_seen_says_where_it_can(service):
         service.answer(Request(question="", entry="multiply-vs-add", params=params, blocks=("powers",))).evidence[0]
         for params in ({}, {"x": 0.9})
     )
-    assert own.run.status is Status.RAN
+    assert own.run.status is RunStatus.RAN
     assert own.invisible == ()
     assert other.invisible[0].id == "product-explodes"
     claims = {claim["id"]: claim for claim in wire.evidence(other, "zh")["claims"]}
-    assert claims["product-explodes"]["visible_at"] == on_the_wire(dict(other.own))
+    assert claims["product-explodes"]["visible_at"] == json_safe(dict(other.own))
     assert claims["sum-is-exact"]["visible_at"] is None

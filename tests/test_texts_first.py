@@ -7,10 +7,10 @@ import time
 import pytest
 
 from qa_service.model import Request
-from qa_service.model.events import Answered
+from qa_service.model.events import AnswerReady
 from qa_service.server import priority as texts_first
 from qa_service.server import streaming
-from qa_service.server.priority import TextsFirst
+from qa_service.server.priority import TextPriority
 
 
 def in_a_loop(coroutine) -> None:
@@ -31,10 +31,10 @@ def in_a_loop(coroutine) -> None:
 
 def test_evidence_stands_back_until_the_last_text_is_there():
     async def crowd() -> None:
-        order = TextsFirst()
-        with order.coming():
-            with order.coming():
-                evidence = asyncio.ensure_future(order.stand_back())
+        order = TextPriority()
+        with order.pending():
+            with order.pending():
+                evidence = asyncio.ensure_future(order.wait_for_texts())
                 await asyncio.sleep(0.2)
                 assert not evidence.done()
             await asyncio.sleep(0.1)
@@ -46,20 +46,20 @@ def test_evidence_stands_back_until_the_last_text_is_there():
 
 def test_no_run_begins_while_somebody_waits_for_his_text(service, monkeypatch):
     """The thread that answers goes no further than its text until the others have theirs."""
-    order = TextsFirst()
+    order = TextPriority()
     monkeypatch.setattr(streaming, "TEXTS_FIRST", order)
     begun = threading.Event()
 
     def events(stopped):
         for event in service.stream(Request(question="", entry="multiply-vs-add", blocks=("powers",)), stopped):
-            if not isinstance(event, Answered):
+            if not isinstance(event, AnswerReady):
                 begun.set()
             yield event
 
     async def crowd() -> None:
-        with order.coming():
-            answer = await streaming.opened(events)
-            assert isinstance(answer.first, Answered)
+        with order.pending():
+            answer = await streaming.open_stream(events)
+            assert isinstance(answer.first, AnswerReady)
             assert not begun.wait(0.3)
         assert await asyncio.to_thread(begun.wait, 10)
         await answer.rest.aclose()
@@ -68,13 +68,13 @@ def test_no_run_begins_while_somebody_waits_for_his_text(service, monkeypatch):
 
 
 def test_questions_that_never_cease_hold_nothing_up(monkeypatch):
-    monkeypatch.setattr(texts_first, "_PATIENCE", 0.3)
+    monkeypatch.setattr(texts_first, "TIMEOUT_SECONDS", 0.3)
 
     async def crowd() -> None:
-        order = TextsFirst()
+        order = TextPriority()
         began = time.monotonic()
-        with order.coming():
-            await order.stand_back()
+        with order.pending():
+            await order.wait_for_texts()
         assert 0.2 < time.monotonic() - began < 5
 
     in_a_loop(crowd())
@@ -84,11 +84,11 @@ def test_a_text_that_failed_is_waited_for_no_longer():
     """And where nobody asks nobody waits."""
 
     async def alone() -> None:
-        order = TextsFirst()
-        with pytest.raises(ValueError, match="no text"), order.coming():
+        order = TextPriority()
+        with pytest.raises(ValueError, match="no text"), order.pending():
             raise ValueError("no text")
         began = time.monotonic()
-        await order.stand_back()
+        await order.wait_for_texts()
         assert time.monotonic() - began < 0.3
 
     in_a_loop(alone())

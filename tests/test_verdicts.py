@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
-from qa_service.tools.claim_check import Runs, Tally, check, over_seeds, plan
+from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check, plan, summarise
 
 HEADS = Claim(
-    id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, share=0.5
+    id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, min_share=0.5
 )
 
 
@@ -31,12 +31,12 @@ def tested(lab, toy_service):
     """A claim about the coin with 20 seeds: at its parameters, at its control, and the runs that this took."""
     entry = next(iter(toy_service.library.values()))
 
-    def over(claim: Claim) -> tuple[Tally, Tally, int]:
+    def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting = Counting(lab)
-        runs = Runs(counting)
+        runs = MemoRunner(counting)
         checked = [row for one in plan(replace(entry, evidence=(block,)), range(20)) for row in check(one, runs)]
-        params, control = over_seeds(checked)
+        params, control = summarise(checked)
         return params, control, counting.ran
 
     return over

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from bench.server import free_port
-from qa_service.answering.reload import Reloading
+from qa_service.answering.reload import KnowledgeReloader
 from qa_service.model import Request
-from qa_service.model.events import Answered, Finished
-from qa_service.server.lifecycle import place, share
+from qa_service.model.events import AnswerReady, EvidenceReady
+from qa_service.server.lifecycle import share_of, worker_index
 from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,10 +42,10 @@ def own(tmp_path, monkeypatch):
 def test_a_reload_renews_library_and_matcher(toy_service, own):
     """A new phrasing is met, a new title read; counts go on."""
     heard: list[bool] = []
-    reloading = Reloading(toy_service, own, heard.append)
+    reloading = KnowledgeReloader(toy_service, own, heard.append)
     path = own.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "花花世界怎么数"), "utf-8")
-    assert reloading.once()
+    assert reloading.reload()
     assert heard == [True]
     found = toy_service.matcher.match("花花世界怎么数").matches[0]
     assert (found.entry.id, found.phrasing) == ("counting", "花花世界怎么数")
@@ -56,17 +56,17 @@ def test_a_broken_entry_keeps_the_older_reading(toy_service, own, log):
     """The operator reads what is wrong with file and line; mended, it is gone."""
     lines = log(log="json")
     heard: list[bool] = []
-    reloading = Reloading(toy_service, own, heard.append)
+    reloading = KnowledgeReloader(toy_service, own, heard.append)
     before = toy_service.library
     path = own.kb / "counting.toml"
     whole = path.read_text("utf-8")
     path.write_text(whole.replace("item =", "itme ="), "utf-8")
-    assert not reloading.once()
+    assert not reloading.reload()
     assert toy_service.library is before
     assert "counting.toml" in reloading.problem
     assert any("older reading stays" in line and "counting.toml" in line for line in lines())
     path.write_text(whole, "utf-8")
-    assert reloading.once()
+    assert reloading.reload()
     assert reloading.problem is None
     assert heard == [False, True]
 
@@ -78,23 +78,23 @@ def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
         (own.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
     )
     monkeypatch.setattr("qa_service.retrieval.matcher._training.train", lambda _corpus: pytest.fail("trained here"))
-    reloading = Reloading(copy.copy(service), own, lambda _well: None)
-    assert reloading.once(), reloading.problem
+    reloading = KnowledgeReloader(copy.copy(service), own, lambda _well: None)
+    assert reloading.reload(), reloading.problem
 
 
 def test_an_answer_ends_with_what_it_began_with(toy_service, own):
     """Reloaded between its text and its run: the experiment that runs is the one that was read, whatever is on disk."""
-    reloading = Reloading(toy_service, own, lambda _well: None)
-    assert reloading.once()
+    reloading = KnowledgeReloader(toy_service, own, lambda _well: None)
+    assert reloading.reload()
     events = toy_service.stream(Request(question="数数甲"))
     first = next(events)
-    assert isinstance(first, Answered)
+    assert isinstance(first, AnswerReady)
     demo = own.demos / "counts.py"
     began_with = toy_service.lab.experiment("counts").hash
     demo.write_text(demo.read_text("utf-8").replace("def run(", "# another\ndef run("), "utf-8")
-    assert reloading.once()
+    assert reloading.reload()
     assert toy_service.lab.experiment("counts").hash != began_with
-    finished = [event.evidence for event in events if isinstance(event, Finished)]
+    finished = [event.evidence for event in events if isinstance(event, EvidenceReady)]
     assert finished
     assert all(one.experiment.hash == began_with for one in finished if one.experiment.slug == "counts")
     again = toy_service.answer(Request(question="数数甲"))
@@ -105,7 +105,7 @@ def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
     """Within seconds, without anybody asking."""
     monkeypatch.setattr("qa_service.answering.reload._EVERY", 0.05)
     heard: list[bool] = []
-    reloading = Reloading(toy_service, own, heard.append)
+    reloading = KnowledgeReloader(toy_service, own, heard.append)
     reloading.watch()
     time.sleep(0.2)
     assert heard == []
@@ -127,7 +127,7 @@ def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
     ("whole", "workers", "shares"), [(5, 2, [3, 2]), (2, 2, [1, 1]), (1, 2, [1, 1]), (8, 3, [3, 3, 2])]
 )
 def test_slots_are_shared_out(whole, workers, shares):
-    assert [share(whole, workers, number) for number in range(workers)] == shares
+    assert [share_of(whole, workers, number) for number in range(workers)] == shares
 
 
 def test_a_worker_gets_the_number_of_the_dead(tmp_path):
@@ -139,9 +139,9 @@ def test_a_worker_gets_the_number_of_the_dead(tmp_path):
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     with subprocess.Popen([sys.executable, "-c", code], **options) as first:
         assert first.stdout.readline() == "0\n"
-        assert place(tmp_path) == 1
+        assert worker_index(tmp_path) == 1
         first.communicate("\n", timeout=30)
-    assert place(tmp_path) == 0
+    assert worker_index(tmp_path) == 0
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ from itertools import product
 from typing import Any
 
 from qa_service.errors import BadField, BadParameter
-from qa_service.experiments.parameters import check, clamp, complete, unknown_parameter
-from qa_service.model import Entry, EvidenceBlock, Experiment, Named, Parameter, Params, Request, Text, Value
-from qa_service.presentation.numbers import shown
+from qa_service.experiments.parameters import clamp, fill_defaults, unknown_parameter, validate
+from qa_service.model import Entry, EvidenceBlock, Experiment, NamedValues, Parameter, Params, Request, Text, Value
+from qa_service.presentation.numbers import format_number
 
 MOST_RUNS = 6
 """Runs of one block in a comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PlannedRun:
     """One run of a block: all its parameters, and those in which it differs from the other runs of a comparison."""
 
     block: EvidenceBlock
@@ -41,37 +41,39 @@ def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
     return tuple(block for block in entry.evidence if block.id in request.blocks)
 
 
-def plans(
-    block: EvidenceBlock, experiment: Experiment, named: Named, request: Request
-) -> tuple[list[Plan], list[Text]]:
+def plan_block(
+    block: EvidenceBlock, experiment: Experiment, named: NamedValues, request: Request
+) -> tuple[list[PlannedRun], list[Text]]:
     """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
     own = experiment.params
-    given = {name: value for name, value in request.params.items() if name in own and _takes(own[name], value)}
+    given = {name: value for name, value in request.params.items() if name in own and _accepts(own[name], value)}
     chosen: dict[str, tuple[Value, ...]] = {}
     for name, values in request.compare.items():
-        taken = tuple(value for value in values if name in own and _takes(own[name], value))
+        taken = tuple(value for value in values if name in own and _accepts(own[name], value))
         if name in own and (taken or not values):
             chosen[name] = _chosen(own[name], taken)
-    said, compared, notes = _said(block, experiment, {**named}, taken={*given, *chosen})
+    said, compared, notes = _from_question(block, experiment, {**named}, taken={*given, *chosen})
     variants = [dict(pair) for pair in _variants({**compared, **chosen})]
     if len(variants) > MOST_RUNS:
         notes.append(Text(f"只比较前 {MOST_RUNS} 种。", f"Only the first {MOST_RUNS} are compared."))
-    found: list[Plan] = []
+    found: list[PlannedRun] = []
     for wanted in variants[:MOST_RUNS]:
         variant = wanted
         try:
-            params = complete(experiment, {**block.params, **said, **given, **variant})
+            params = fill_defaults(experiment, {**block.params, **said, **given, **variant})
         except BadParameter as error:
             if not said and not compared:
                 raise
             notes.append(Text(f"{error.zh}；改用词条的参数。", f"{error.en}; used the entry's own parameters."))
-            params, variant = complete(experiment, {**block.params, **given}), {}
+            params, variant = fill_defaults(experiment, {**block.params, **given}), {}
         if all(params != other.params for other in found):
-            found.append(Plan(block=block, experiment=experiment, params=params, compared=variant, variant=len(found)))
+            found.append(
+                PlannedRun(block=block, experiment=experiment, params=params, compared=variant, variant=len(found))
+            )
     return found, notes
 
 
-def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list[Plan]:
+def companion_runs(found: Sequence[PlannedRun], experiments: Mapping[str, Experiment]) -> list[PlannedRun]:
     """What an experiment wants shown beside a comparison of its runs; as far as its own bounds allow."""
     first = found[0]
     more = []
@@ -80,8 +82,8 @@ def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list
             continue
         experiment = experiments[other.experiment]
         shared = {name: value for name, value in first.params.items() if name != other.parameter}
-        wanted = shared | {name: _taken(value, first.params) for name, value in other.params.items()}
-        params = complete(
+        wanted = shared | {name: _derived_value(value, first.params) for name, value in other.params.items()}
+        params = fill_defaults(
             experiment,
             {
                 name: clamped
@@ -97,11 +99,11 @@ def beside(found: Sequence[Plan], experiments: Mapping[str, Experiment]) -> list
             fixed=frozenset(),
             claims=(),
         )
-        more.append(Plan(block=block, experiment=experiment, params=params, compared={}))
+        more.append(PlannedRun(block=block, experiment=experiment, params=params, compared={}))
     return more
 
 
-def _taken(value: Value | tuple[str, ...], own: Params) -> Value:
+def _derived_value(value: Value | tuple[str, ...], own: Params) -> Value:
     """A constant as it is; for names, the product of these parameters."""
     return math.prod(float(own[name]) for name in value) if isinstance(value, tuple) else value
 
@@ -118,16 +120,16 @@ def check_known(experiments: Sequence[Experiment], request: Request) -> None:
             raise unknown_parameter(name, names)
         holders = [experiment.params[name] for experiment in experiments if name in experiment.params]
         for value in values:
-            if not any(_takes(parameter, value) for parameter in holders):
-                check(holders[0], value)
+            if not any(_accepts(parameter, value) for parameter in holders):
+                validate(holders[0], value)
 
 
-def _takes(parameter: Parameter, value: Value) -> bool:
+def _accepts(parameter: Parameter, value: Value) -> bool:
     """Whether this is one of the parameter's choices; numbers are for `complete` to judge."""
     if parameter.kind != "choice":
         return True
     try:
-        check(parameter, value)
+        validate(parameter, value)
     except BadParameter:
         return False
     return True
@@ -141,11 +143,11 @@ def _chosen(parameter: Parameter, values: tuple[Value, ...]) -> tuple[Value, ...
             en=f"to compare {parameter.name}, give its values, such as {parameter.name}=1,2",
             field="compare",
         )
-    return tuple(check(parameter, value) for value in values or every)
+    return tuple(validate(parameter, value) for value in values or every)
 
 
-def _said(
-    block: EvidenceBlock, experiment: Experiment, named: Named, taken: Iterable[str]
+def _from_question(
+    block: EvidenceBlock, experiment: Experiment, named: NamedValues, taken: Iterable[str]
 ) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]], list[Text]]:
     """Of what the question names, what this experiment takes: single values, values to compare, and notes."""
     said: dict[str, Value] = {}
@@ -183,10 +185,10 @@ def _variants(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value
 def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
     if clamped is None:
         return Text(
-            f"问题里的 {name} = {shown(value, 'zh')} 不能用在这个实验里，已忽略。",
-            f"{name} = {shown(value)} from the question does not fit this experiment and was left out.",
+            f"问题里的 {name} = {format_number(value, 'zh')} 不能用在这个实验里，已忽略。",
+            f"{name} = {format_number(value)} from the question does not fit this experiment and was left out.",
         )
     return Text(
-        f"问题里的 {name} = {shown(value, 'zh')} 超出范围，已改为 {shown(clamped, 'zh')}。",
-        f"{name} = {shown(value)} from the question is out of bounds; {shown(clamped)} was used.",
+        f"问题里的 {name} = {format_number(value, 'zh')} 超出范围，已改为 {format_number(clamped, 'zh')}。",
+        f"{name} = {format_number(value)} from the question is out of bounds; {format_number(clamped)} was used.",
     )

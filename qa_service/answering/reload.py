@@ -11,18 +11,18 @@ from pathlib import Path
 
 from qa_service.answering.service import Service, matcher
 from qa_service.errors import BadContent
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
-from qa_service.telemetry.logging import say
+from qa_service.telemetry.logging import log_event
 
 _LONGEST = 600.0  # seconds that building may take
 _EVERY = 1.0  # seconds between looks at the folders
 _Seen = dict[Path, tuple[int, int]]
 
 
-class Reloading:
+class KnowledgeReloader:
     """Renews a service. What was wrong at the last attempt is `problem`: for the operator, not for readers."""
 
     def __init__(self, service: Service, settings: Settings, heard: Callable[[bool], None]) -> None:
@@ -33,50 +33,50 @@ class Reloading:
         self._one = threading.Lock()
         self.problem: str | None = None
 
-    def soon(self) -> None:
+    def reload_in_background(self) -> None:
         """One reload, in a thread of its own."""
-        threading.Thread(target=self.once, daemon=True, name="reload").start()
+        threading.Thread(target=self.reload, daemon=True, name="reload").start()
 
-    def once(self) -> bool:
+    def reload(self) -> bool:
         """One reload; whether it went well. Where it did not, everything stays as it was, and the log says why."""
         with self._one:
             began = time.monotonic()
             try:
-                experiments = read_experiments(self._settings.demos)
+                experiments = load_specs(self._settings.demos)
                 library = Library.read(self._settings.kb, experiments)
                 found = matcher(self._settings, library, self._service.matcher.embedder)
-                if not found.built:
+                if not found.is_cached:
                     _build(self._settings)
                 found.match("nan")  # loaded now, not by the first reader; built as well where the other could not
             except Exception as error:  # whatever is wrong with the new, the old goes on
                 problems = error.problems if isinstance(error, BadContent) else (f"{type(error).__name__}: {error}",)
                 self.problem = "\n".join(problems)
                 for line in problems:
-                    say("reload refused, the older reading stays", 40, problem=line)
+                    log_event("reload refused, the older reading stays", 40, problem=line)
             else:
-                self._service.renew(library, found, experiments)
+                self._service.replace_knowledge(library, found, experiments)
                 self.problem = None
                 seconds = round(time.monotonic() - began, 1)
-                say("reloaded", entries=len(library), experiments=len(experiments), seconds=seconds)
+                log_event("reloaded", entries=len(library), experiments=len(experiments), seconds=seconds)
             self._heard(self.problem is None)
             return self.problem is None
 
     def watch(self) -> None:
         """Reloads whenever a file has changed and then kept still for a moment; in a thread of its own."""
-        before = self._seen()
+        before = self._fingerprint()
         threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch").start()
 
     def _keep_watching(self, read: _Seen) -> None:
         last = read
         while True:
             time.sleep(_EVERY)
-            now = self._seen()
+            now = self._fingerprint()
             if now != read and now == last:
                 read = now
-                self.once()
+                self.reload()
             last = now
 
-    def _seen(self) -> _Seen:
+    def _fingerprint(self) -> _Seen:
         seen: _Seen = {}
         for path in (*self._settings.kb.rglob("*.toml"), *self._settings.demos.rglob("*.py")):
             try:
@@ -104,5 +104,5 @@ def _build(settings: Settings) -> None:
 def build() -> None:
     """What that process does."""
     settings = Settings.from_env(os.environ)
-    library = Library.read(settings.kb, read_experiments(settings.demos))
+    library = Library.read(settings.kb, load_specs(settings.demos))
     matcher(settings, library, load_embedder(settings.encoder, settings.cache)).match("nan")

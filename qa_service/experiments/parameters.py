@@ -15,13 +15,13 @@ _WORDS = {
 }  # fmt: skip
 
 
-def complete(experiment: Experiment, given: Mapping[str, Any]) -> dict[str, Value]:
+def fill_defaults(experiment: Experiment, given: Mapping[str, Any]) -> dict[str, Value]:
     """Every parameter: the given ones checked, the others at their defaults. Raises `BadRequest`."""
     unknown = [name for name in given if name not in experiment.params]
     if unknown:
         raise unknown_parameter(unknown[0], list(experiment.params))
     values = {
-        name: check(parameter, given[name]) if name in given else parameter.default
+        name: validate(parameter, given[name]) if name in given else parameter.default
         for name, parameter in experiment.params.items()
     }
     for limit in experiment.limits:
@@ -40,7 +40,7 @@ def unknown_parameter(name: str, allowed: list[str]) -> UnknownParameter:
     )
 
 
-def check(parameter: Parameter, given: Any) -> Value:
+def validate(parameter: Parameter, given: Any) -> Value:
     """One value as its type, inside its bounds; words such as "Infinity" count where inf and nan are allowed."""
     value = _as_kind(parameter, given)
     if value is None or not _allowed(parameter, value):

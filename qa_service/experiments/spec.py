@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qa_service.errors import BadExperiment
-from qa_service.model import Beside, Experiment, Limit, Parameter, Quantity, Text, Value
+from qa_service.model import Companion, Experiment, Labelled, Limit, Parameter, Text, Value
 
 TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
 _OPTIONAL = {"LIMITS", "WORDS", "BESIDE"}
@@ -23,7 +23,7 @@ class _Problem(Exception):
         self.line = line
 
 
-def read_experiments(folder: Path) -> dict[str, Experiment]:
+def load_specs(folder: Path) -> dict[str, Experiment]:
     """Every `*.py` in and below the folder; raises `BadExperiment` with all problems of all files at once."""
     found: dict[str, Experiment] = {}
     problems: list[str] = []
@@ -102,14 +102,14 @@ def _text(name: str, value: Any) -> Text:
     return Text(value["zh"], value["en"])
 
 
-def _beside(row: Any) -> Beside:
+def _beside(row: Any) -> Companion:
     if not (isinstance(row, Mapping) and set(row) == {"parameter", "experiment", "params"}):
         raise _Problem(1, "BESIDE to be a list of tables of parameter, experiment and params")
     params = {name: tuple(value) if isinstance(value, list) else value for name, value in row["params"].items()}
-    return Beside(parameter=row["parameter"], experiment=row["experiment"], params=params)
+    return Companion(parameter=row["parameter"], experiment=row["experiment"], params=params)
 
 
-def _missing(one: Experiment, other: Beside, found: Mapping[str, Experiment]) -> list[tuple[str, str]]:
+def _missing(one: Experiment, other: Companion, found: Mapping[str, Experiment]) -> list[tuple[str, str]]:
     """What a table BESIDE names and nobody has."""
     if other.experiment not in found:
         return [("an experiment", other.experiment)]
@@ -123,8 +123,8 @@ def _missing(one: Experiment, other: Beside, found: Mapping[str, Experiment]) ->
     ]
 
 
-def _quantities(name: str, table: Mapping[str, Any]) -> dict[str, Quantity]:
-    return {key: Quantity(title=_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
+def _quantities(name: str, table: Mapping[str, Any]) -> dict[str, Labelled]:
+    return {key: Labelled(title=_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
             for key, row in table.items()}  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.model import Lang, Request
-from qa_service.model.events import Answered, Done, Finished
+from qa_service.model.events import AnswerReady, Done, EvidenceReady
 from qa_service.schemas import requests as incoming
 from qa_service.schemas import responses as wire
 from qa_service.settings import Settings
@@ -26,21 +26,23 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     from qa_service.schemas import openapi as schemas
     from qa_service.server.problems import language
-    from qa_service.server.streaming import EventStream, Opened, opened, read_json
+    from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
     from qa_service.store import Store
-    from qa_service.store.writer import Recorder
+    from qa_service.store.writer import BackgroundWriter
 
     store = service.store or Store(settings.store_url, settings.keep_questions)
-    service.observers.append(Recorder(store))
+    service.observers.append(BackgroundWriter(store))
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
 
     async def asked(http: HttpRequest) -> Request:
         return incoming.read_request(await read_json(http))
 
-    async def answering(request: Annotated[Request, Depends(asked)]) -> Opened:
-        return await opened(lambda stopped: service.stream(request, stopped))  # an error in here still becomes a status
+    async def answering(request: Annotated[Request, Depends(asked)]) -> EventStream:
+        return await open_stream(
+            lambda stopped: service.stream(request, stopped)
+        )  # an error in here still becomes a status
 
-    async def running(http: HttpRequest, slug: str) -> tuple[Lang, Opened]:
+    async def running(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
         body = await read_json(http, empty={})
         if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
             raise BadField(
@@ -48,27 +50,27 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             )
         params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
         lang = incoming.read_lang(body.get("lang")) or language(http)
-        return lang, await opened(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang, await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
 
-    def sent(begun: Opened, lang: Lang) -> Response:
+    def sent(begun: EventStream, lang: Lang) -> Response:
         return begun.respond(lambda event: wire.event(event, lang), lang)
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
-    async def ask(http: HttpRequest, begun: Annotated[Opened, Depends(answering)]) -> JSONResponse:
+    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(answering)]) -> JSONResponse:
         """The whole answer, evidence included."""
-        last = await begun.last(http)
+        last = await begun.collect(http)
         assert isinstance(last, Done)
         return JSONResponse(wire.answer(last.answer))
 
     @api.post(
         "/ask/stream",
-        response_class=EventStream,
+        response_class=SSEResponse,
         openapi_extra=schemas.body(schemas.REQUEST),
         responses={200: schemas.EVENTS},
     )
-    async def ask_stream(begun: Annotated[Opened, Depends(answering)]) -> Response:
+    async def ask_stream(begun: Annotated[EventStream, Depends(answering)]) -> Response:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
-        assert isinstance(begun.first, Answered)
+        assert isinstance(begun.first, AnswerReady)
         return sent(begun, begun.first.answer.lang)
 
     @api.get("/entries")
@@ -102,20 +104,20 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         return JSONResponse(wire.experiment(service.lab.experiment(slug)))
 
     @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
-    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> JSONResponse:
+    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> JSONResponse:
         """One run: an Evidence without claims."""
         lang, run = begun
-        last = await run.last(http)
-        assert isinstance(last, Finished)
+        last = await run.collect(http)
+        assert isinstance(last, EvidenceReady)
         return JSONResponse(wire.evidence(last.evidence, lang))
 
     @api.post(
         "/experiments/{slug}/runs/stream",
-        response_class=EventStream,
+        response_class=SSEResponse,
         openapi_extra=schemas.body(schemas.RUN),
         responses={200: schemas.EVENTS},
     )
-    async def runs_stream(begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> Response:
+    async def runs_stream(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
         """Server-sent events: started, row…, evidence."""
         lang, run = begun
         return sent(run, lang)

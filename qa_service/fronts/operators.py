@@ -7,14 +7,14 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from qa_service.answering.service import Service
-from qa_service.model import Status
-from qa_service.parsing import read
+from qa_service.model import RunStatus
+from qa_service.parsing import parse_question
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-_READ = "一百个一点五连乘, five hundred times"
+WARM_UP_QUESTION = "一百个一点五连乘, five hundred times"
 """A question whose reading loads all that any question's does: tables of characters and numerals, patterns."""
 _AGAIN = 5.0  # seconds until a warm-up that failed is tried again
 
@@ -28,9 +28,9 @@ class Readiness:
         self.why: dict[str, str] = {}
         self._ping = None
         if service.store is not None:
-            from qa_service.store.health import Ping
+            from qa_service.store.health import HealthProbe
 
-            self._ping = Ping(service.store)
+            self._ping = HealthProbe(service.store)
         threading.Thread(target=self._warm_up, daemon=True, name="warm-up").start()
 
     async def look(self) -> dict[str, bool]:
@@ -66,12 +66,12 @@ class Readiness:
         self._service.matcher.embedder.encode_query(["nan"])
 
     def _index(self) -> None:
-        self._service.matcher.match(read(_READ).text)
+        self._service.matcher.match(parse_question(WARM_UP_QUESTION).text)
 
     def _child(self) -> None:
         experiment = next(iter(self._service.lab.experiments.values()))
         run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
-        if run.status not in (Status.RAN, Status.RAISED):  # raised, the child has worked all the same
+        if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # raised, the child has worked all the same
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
 
 
@@ -124,7 +124,7 @@ def _settings(arguments: Namespace, settings: Settings) -> int:
     import json
     import sys
 
-    shown, sources = settings.shown(), Settings.sources(arguments.env)
+    shown, sources = settings.redacted(), Settings.sources(arguments.env)
     if arguments.json:
         about = {name: {"value": value, "from": sources[name]} for name, value in shown.items()}
         sys.stdout.write(json.dumps(about, ensure_ascii=False) + "\n")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
-from qa_service.experiments.parameters import complete
-from qa_service.knowledge.toml_reader import Page
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.knowledge.toml_reader import TomlReader
 from qa_service.model import (
     LANGS,
     PLACEHOLDER,
@@ -50,14 +50,14 @@ class Library(Mapping[str, Entry]):
             twice = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
             problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(twice)}")
         for path in paths:
-            page = _EntryPage(path, experiments, ids)
+            page = _EntryReader(path, experiments, ids)
             entry = page.entry()
             problems += page.problems
             if entry is not None:
                 entries[path.stem] = entry
         subjects: list[Subject] = []
         for path in sorted((folder / NOT_COVERED).glob("*.toml")):
-            about = Page(path)
+            about = TomlReader(path)
             subjects += _subject(about)
             problems += about.problems
         if not subjects and not problems:
@@ -87,14 +87,14 @@ class Library(Mapping[str, Entry]):
         return len(self._entries)
 
 
-def _subject(page: Page) -> list[Subject]:
+def _subject(page: TomlReader) -> list[Subject]:
     table = page.table(("name", "phrasings"))
     if table is None:
         return []
     return [Subject(id=page.path.stem, name=page.text(table, "name"), phrasings=page.phrasings(table))]
 
 
-class _EntryPage(Page):
+class _EntryReader(TomlReader):
     """The file of an entry."""
 
     def __init__(self, path: Path, experiments: Mapping[str, Experiment], ids: set[str]) -> None:
@@ -123,7 +123,7 @@ class _EntryPage(Page):
         )
         self._check_placeholders(entry)
         if not entry.evidence and not self.problems:
-            self.wrong(1, "at least one [[evidence]] block")
+            self.add_problem(1, "at least one [[evidence]] block")
         return None if self.problems else entry
 
     def _claim_line(self, claim_id: Any, at: int) -> int:
@@ -134,17 +134,17 @@ class _EntryPage(Page):
     def _item(self, item: Any) -> int:
         if isinstance(item, int) and 1 <= item <= 16:
             return item
-        self.wrong(self.line("item"), "item = the number of the source item, 1 to 16")
+        self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
     def _id(self, entry_id: Any, key: str) -> str:
         if entry_id not in self.ids:
-            self.wrong(self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
+            self.add_problem(self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
 
     def _lecture(self, table: Any) -> Lecture | None:
         if not isinstance(table, dict):
-            self.wrong(self.line("lecture"), "lecture: question, answer, netizens")
+            self.add_problem(self.line("lecture"), "lecture: question, answer, netizens")
             return None
         optional = {key: self.text(table, key, f"lecture.{key}") if key in table else None
                     for key in ("question", "netizens")}  # fmt: skip
@@ -155,7 +155,7 @@ class _EntryPage(Page):
     def _cite(self, reference: Mapping[str, Any]) -> str:
         cite = reference.get("cite")
         if not isinstance(cite, str) or not cite:
-            self.wrong(self.line("references"), 'each reference as cite = "…"')
+            self.add_problem(self.line("references"), 'each reference as cite = "…"')
         return str(cite)
 
     def _block(self, block: Mapping[str, Any], at: int) -> EvidenceBlock | None:
@@ -163,15 +163,15 @@ class _EntryPage(Page):
         if experiment is None:
             names = ", ".join(self.experiments)
             found = f"not {block.get('experiment')!r}"
-            self.wrong(self.line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
+            self.add_problem(self.line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
             return None
         params, fixed = block.get("params", {}), block.get("fixed", [])
         if not self._params_fit(experiment, params, "params", at):
             return None
         if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
-            self.wrong(self.line("fixed", "evidence", at), f"fixed: names among {', '.join(experiment.params)}")
+            self.add_problem(self.line("fixed", "evidence", at), f"fixed: names among {', '.join(experiment.params)}")
         for key in block.keys() - {"id", "experiment", "params", "fixed", "claims"}:
-            self.wrong(self.line(key, "evidence", at), f"no key {key!r} in an evidence block")
+            self.add_problem(self.line(key, "evidence", at), f"no key {key!r} in an evidence block")
         claims = tuple(self._claim(claim, experiment, params, at) for claim in block.get("claims", []))
         return EvidenceBlock(
             id=str(block.get("id", experiment.slug)),
@@ -183,9 +183,9 @@ class _EntryPage(Page):
 
     def _params_fit(self, experiment: Experiment, params: Any, key: str, at: int) -> bool:
         try:
-            complete(experiment, params if isinstance(params, dict) else {"": params})
+            fill_defaults(experiment, params if isinstance(params, dict) else {"": params})
         except BadRequest as error:
-            self.wrong(self.line(key, "evidence", at), f"{key} that {experiment.slug} takes: {error.en}")
+            self.add_problem(self.line(key, "evidence", at), f"{key} that {experiment.slug} takes: {error.en}")
             return False
         return True
 
@@ -194,25 +194,27 @@ class _EntryPage(Page):
         line = self._claim_line(claim.get("id"), at)
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
-            self.wrong(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
+            self.add_problem(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
         if op not in _OPS:
-            self.wrong(line, f"op: one of {' '.join(_OPS)}; not {op!r}")
+            self.add_problem(line, f"op: one of {' '.join(_OPS)}; not {op!r}")
         if isinstance(bound, bool) or not isinstance(bound, int | float):
-            self.wrong(line, f"bound: a number, not {bound!r}")
+            self.add_problem(line, f"bound: a number, not {bound!r}")
         if claim.get("stated", "holds") not in ("holds", "fails"):
-            self.wrong(line, "stated: holds or fails")
+            self.add_problem(line, "stated: holds or fails")
         share = claim.get("share", 1.0)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 <= share <= 1:
-            self.wrong(line, f"share: the least share of seeds with which it comes out so, 0.5 to 1, not {share!r}")
+            self.add_problem(
+                line, f"share: the least share of seeds with which it comes out so, 0.5 to 1, not {share!r}"
+            )
         for key in claim.keys() - _CLAIM_KEYS:
-            self.wrong(line, f"no key {key!r} in a claim")
+            self.add_problem(line, f"no key {key!r} in a claim")
         control = claim.get("control")
         if not isinstance(control, dict) or not control:
-            self.wrong(line, "control: parameters at which the claim must fail")
+            self.add_problem(line, "control: parameters at which the claim must fail")
         else:
             self._params_fit(experiment, params | control, "control", at)
         if not isinstance(claim.get("id"), str):
-            self.wrong(line, "an id for every claim")
+            self.add_problem(line, "an id for every claim")
         says = self.text(claim, "says", "evidence", at)
         if len(self.problems) > before:
             return None
@@ -223,18 +225,18 @@ class _EntryPage(Page):
             op=cast("Op", op),
             bound=float(cast("float", bound)),
             control=cast("Params", control),
-            stated=Verdict(claim.get("stated", "holds")),
-            share=float(share),
+            expected_verdict=Verdict(claim.get("stated", "holds")),
+            min_share=float(share),
         )
 
     def _check_placeholders(self, entry: Entry) -> None:
         blocks = {block.id: block for block in entry.evidence}
         if len(blocks) < len(entry.evidence):
-            self.wrong(self.line("evidence"), "different ids for the evidence blocks")
+            self.add_problem(self.line("evidence"), "different ids for the evidence blocks")
         for lang in LANGS:
             for block_id, name in PLACEHOLDER.findall(entry.answer[lang]):
                 block = blocks.get(block_id)
                 experiment = self.experiments[block.experiment] if block else None
                 if experiment is None or (name not in experiment.metrics and name not in experiment.params):
                     line = self.source.count("\n", 0, self.source.find(f"[[{block_id}.{name}]]")) + 1
-                    self.wrong(line, f"[[{block_id}.{name}]] to be a metric or parameter of an evidence block")
+                    self.add_problem(line, f"[[{block_id}.{name}]] to be a metric or parameter of an evidence block")

@@ -137,7 +137,7 @@ def write(path: Path, text: str) -> None:
         ) from error
 
 
-def neat(source: str) -> str:
+def format_entry(source: str) -> str:
     """An entry or subject with one phrasing a line, none twice, no stray space; comments and order stay."""
     import tomlkit
 

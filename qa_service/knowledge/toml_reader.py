@@ -11,7 +11,7 @@ from qa_service.model import LANGS, Lang, Text
 _FEWEST_PHRASINGS = 10
 
 
-class Page:
+class TomlReader:
     """One file. What is wrong is noted in `problems`, and an empty value of the right type goes on in its place."""
 
     def __init__(self, path: Path) -> None:
@@ -27,17 +27,17 @@ class Page:
             self.source = self.raw.decode("utf-8")
             table = tomllib.loads(self.source)
         except UnicodeDecodeError as error:
-            self.wrong(self.raw[: error.start].count(b"\n") + 1, "text in UTF-8")
+            self.add_problem(self.raw[: error.start].count(b"\n") + 1, "text in UTF-8")
             return None
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"line (\d+)", str(error))
-            self.wrong(int(found.group(1)) if found else self.source.count("\n") + 1, f"TOML: {error}")
+            self.add_problem(int(found.group(1)) if found else self.source.count("\n") + 1, f"TOML: {error}")
             return None
         for key in table.keys() - set(known):
-            self.wrong(self.line(key), f"no key {key!r}; allowed are {', '.join(known)}")
+            self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(known)}")
         return table
 
-    def wrong(self, line: int, expected: str) -> None:
+    def add_problem(self, line: int, expected: str) -> None:
         """Notes a problem."""
         self.problems.append(f"{self.path}:{line}: expected {expected}")
 
@@ -56,7 +56,7 @@ class Page:
         value = table.get(key)
         if isinstance(value, dict) and all(isinstance(value.get(lang), str) and value[lang].strip() for lang in LANGS):
             return Text(value["zh"].strip(), value["en"].strip())
-        self.wrong(self.line(key, header, nth), f"{key} with text in zh and en")
+        self.add_problem(self.line(key, header, nth), f"{key} with text in zh and en")
         return Text("", "")
 
     def elements(self, table: Mapping[str, Any], key: str, kind: type) -> list[Any]:
@@ -64,7 +64,7 @@ class Page:
         value = table.get(key, [])
         if isinstance(value, list) and all(isinstance(element, kind) for element in value):
             return value
-        self.wrong(self.line(key), f"{key}: a list of {'tables' if kind is dict else 'strings'}")
+        self.add_problem(self.line(key), f"{key}: a list of {'tables' if kind is dict else 'strings'}")
         return []
 
     def phrasings(self, table: Mapping[str, Any]) -> Mapping[Lang, tuple[str, ...]]:
@@ -76,5 +76,5 @@ class Page:
         words = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
         if wordings and words and len(set(wordings)) >= _FEWEST_PHRASINGS:
             return tuple(dict.fromkeys(wordings))
-        self.wrong(self.line(lang, "phrasings"), f"at least {_FEWEST_PHRASINGS} different phrasings in {lang}")
+        self.add_problem(self.line(lang, "phrasings"), f"at least {_FEWEST_PHRASINGS} different phrasings in {lang}")
         return ()

@@ -3,29 +3,29 @@
 from collections.abc import Callable
 
 
-class Leaving:
+class CancelToken:
     """Called, it says whether the reader has gone. May be used from several threads."""
 
     def __init__(self) -> None:
-        self._gone = False
+        self._cancelled = False
         self._told: list[Callable[[], None]] = []
 
     def __call__(self) -> bool:
-        return self._gone
+        return self._cancelled
 
-    def tell(self, whom: Callable[[], None]) -> None:
+    def add_callback(self, whom: Callable[[], None]) -> None:
         """Has `whom` called once the reader leaves; never, or at once and twice at worst, where he is leaving now."""
         self._told.append(whom)
-        if self._gone:
+        if self._cancelled:
             whom()
 
-    def forget(self, whom: Callable[[], None]) -> None:
+    def remove_callback(self, whom: Callable[[], None]) -> None:
         """Has `whom` called no more."""
         if whom in self._told:
             self._told.remove(whom)
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """The reader goes."""
-        self._gone = True
+        self._cancelled = True
         for whom in tuple(self._told):
             whom()

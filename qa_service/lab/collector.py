@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qa_service.model import Experiment, Row, Run, Status, Text
+from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
 _MOST_ROWS = 5000
 Message = tuple[str, Any]
@@ -25,7 +25,7 @@ def read_message(data: bytes) -> Message:
 
 
 @dataclass(kw_only=True)
-class Report:
+class RunCollector:
     """Collects a child's messages. Filled by `add` until `finished`; `ended` makes the run of it."""
 
     experiment: Experiment
@@ -47,34 +47,34 @@ class Report:
                 self.started = time.monotonic()
                 self.versions = {str(name): str(version) for name, version in versions.items()}
             case "rows", list(rows) if len(self.rows) + len(rows) > _MOST_ROWS:
-                self._finish_nonsense(f"more than {_MOST_ROWS} rows")
+                self._finish_invalid(f"more than {_MOST_ROWS} rows")
             case "rows", list(rows) if all(_is_row(row) for row in rows):
                 self.rows += rows
                 yield from rows
             case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(random)}:
-                if problem := self._nonsense(measured):
-                    self._finish_nonsense(problem)
+                if problem := self._metrics_problem(measured):
+                    self._finish_invalid(problem)
                 else:
-                    self._finish(Status.RAN, Text("", ""), measured, seconds, random=random)
+                    self._finish(RunStatus.RAN, Text("", ""), measured, seconds, random=random)
             case "raised", str(what):
-                self._finish(Status.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
+                self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
             case "out_of_memory", _:
                 self._finish(*_OUT_OF_MEMORY)
             case _, content:
-                self._finish_nonsense(content if message[0] == "nonsense" else "it sent rows that are none")
+                self._finish_invalid(content if message[0] == "nonsense" else "it sent rows that are none")
 
-    def timed_out(self, after: float) -> "Report":
+    def timed_out(self, after: float) -> "RunCollector":
         """The deadline (seconds) has passed."""
         self._finish(
-            Status.TIMED_OUT,
+            RunStatus.TIMED_OUT,
             Text(f"运行超过 {after:g} 秒，已被中止。", f"The run took longer than {after:g} s and was stopped."),
         )
         return self
 
-    def without_a_child(self, why: str) -> Run:
+    def not_started(self, why: str) -> Run:
         """The run that could not begin."""
         self._finish(
-            Status.CRASHED,
+            RunStatus.CRASHED,
             Text(f"没能启动实验进程（{why}）。请稍后再试。", f"No process could be started ({why}). Please try again."),
         )
         assert self._run is not None
@@ -85,14 +85,14 @@ class Report:
         if self._run is None:
             how = _exit_in_words(exit_code())
             self._finish(
-                Status.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
+                RunStatus.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
             )
         assert self._run is not None
         return self._run
 
-    def _finish_nonsense(self, problem: str) -> None:
+    def _finish_invalid(self, problem: str) -> None:
         self._finish(
-            Status.RAISED,
+            RunStatus.RAISED,
             Text(
                 f"演示代码返回的不是有效的测量结果（{problem}）。",
                 f"The demo returned no valid measurements ({problem}).",
@@ -101,7 +101,7 @@ class Report:
 
     def _finish(
         self,
-        status: Status,
+        status: RunStatus,
         note: Text,
         measured: Mapping[str, Any] | None = None,
         seconds: float | None = None,
@@ -118,10 +118,10 @@ class Report:
             note=note,
             seconds=seconds,
             versions=self.versions,
-            random=random,
+            used_rng=random,
         )
 
-    def _nonsense(self, measured: Any) -> str:
+    def _metrics_problem(self, measured: Any) -> str:
         if not isinstance(measured, dict):
             return f"{type(measured).__name__} instead of metrics"
         if wrong := set(measured) ^ set(self.experiment.metrics):
@@ -131,7 +131,7 @@ class Report:
 
 
 _OUT_OF_MEMORY = (
-    Status.OUT_OF_MEMORY,
+    RunStatus.OUT_OF_MEMORY,
     Text("实验用完了分配给它的内存。", "The experiment used up the memory it may have."),
 )
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Generator, Mapping
 
-from qa_service.lab.runner import Place, Runner, known
+from qa_service.lab.runner import QueuePosition, Runner, require_experiment
 from qa_service.model import Experiment, Params, Row, Run
-from qa_service.telemetry.timing import Stages
+from qa_service.telemetry.timing import Timings
 
 
 class Around:
@@ -29,7 +29,7 @@ class Around:
         return self.runner.ready
 
     @property
-    def stages(self) -> Stages:
+    def stages(self) -> Timings:
         """Who watches how long things take."""
         return self.runner.stages
 
@@ -40,7 +40,7 @@ class Around:
 
     def experiment(self, slug: str) -> Experiment:
         """One experiment; raises `UnknownExperiment`."""
-        return known(self.experiments, slug)
+        return require_experiment(self.experiments, slug)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """One run from beginning to end."""
@@ -48,6 +48,6 @@ class Around:
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
-    ) -> Generator[Row | Place, None, Run]:
+    ) -> Generator[Row | QueuePosition, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
         return self.runner.stream(experiment, params, seed, stopped)

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from qa_service import __version__
-from qa_service.model import Experiment, Params, Run, Status
-from qa_service.model.json_numbers import on_the_wire
+from qa_service.model import Experiment, Params, Run, RunStatus
+from qa_service.model.json_numbers import json_safe
 
 _FLOATS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-_PATIENCE = 2.0  # seconds that one worker waits for another's writing
+TIMEOUT_SECONDS = 2.0  # seconds that one worker waits for another's writing
 _TABLE = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, run TEXT NOT NULL, size INTEGER, used REAL)"
 
 
-class Kept:
+class RunDiskCache:
     """At most `most_bytes` of runs in `folder`. Never raises: a cache that cannot be used is none."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
@@ -35,11 +35,11 @@ class Kept:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: Path, mebibytes: int) -> "Kept | None":
+    def of(cls, folder: Path, mebibytes: int) -> "RunDiskCache | None":
         """None where there is to be none."""
         return cls(folder, mebibytes << 20) if mebibytes else None
 
-    def find(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
+    def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
         """The run of this code, these parameters and this seed, by these versions on such a machine."""
         called = _key(experiment, params, seed)
         found: list[tuple[str]] = []
@@ -48,17 +48,17 @@ class Kept:
             found.extend(store.execute("SELECT run FROM runs WHERE key = ?", (called,)).fetchall())
             store.execute("UPDATE runs SET used = ? WHERE key = ?", (time.time(), called))
 
-        self._within(look)
+        self._transaction(look)
         for (text,) in found:
             try:
                 return _read(experiment, text)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                self._within(lambda store: store.execute("DELETE FROM runs WHERE key = ?", (called,)))
+                self._transaction(lambda store: store.execute("DELETE FROM runs WHERE key = ?", (called,)))
         return None
 
-    def keep(self, experiment: Experiment, params: Params, seed: int, run: Run) -> None:
+    def put(self, experiment: Experiment, params: Params, seed: int, run: Run) -> None:
         """Keeps a run that finished; the least recently used go where there is no room."""
-        if run.status is not Status.RAN:
+        if run.status is not RunStatus.RAN:
             return
         row = (_key(experiment, params, seed), text := _written(run), size := len(text.encode()), time.time())
         if size > self._most_bytes:
@@ -76,14 +76,14 @@ class Kept:
                 over -= its
             store.executemany("DELETE FROM runs WHERE key = ?", gone)
 
-        self._within(add)
+        self._transaction(add)
 
-    def _within(self, work: Any) -> None:
+    def _transaction(self, work: Any) -> None:
         """One transaction on a connection of its own. A file that is no database goes."""
         with self._lock, suppress(OSError, sqlite3.Error):
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                store = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+                store = sqlite3.connect(self._path, timeout=TIMEOUT_SECONDS, isolation_level=None)
                 try:
                     store.execute("PRAGMA auto_vacuum = FULL")  # what is deleted is given back to the disk
                     store.execute("PRAGMA synchronous = OFF")  # it can be measured again
@@ -100,12 +100,12 @@ class Kept:
 
 
 def _key(experiment: Experiment, params: Params, seed: int) -> str:
-    made_of = [experiment.slug, experiment.hash, sorted(on_the_wire(dict(params)).items()), seed, *_where()]
+    made_of = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *_environment_key()]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 @cache
-def _where() -> tuple[str, ...]:
+def _environment_key() -> tuple[str, ...]:
     """What the last bits of a number depend on besides the code: versions, and the kind of machine."""
     try:
         torch = version("torch")
@@ -120,8 +120,8 @@ def _where() -> tuple[str, ...]:
 
 def _written(run: Run) -> str:
     whole = {"measured": dict(run.measured), "rows": [dict(row) for row in run.rows], "seconds": run.seconds,
-             "versions": dict(run.versions), "random": run.random}  # fmt: skip
-    return json.dumps(on_the_wire(whole), allow_nan=False, separators=(",", ":"))
+             "versions": dict(run.versions), "random": run.used_rng}  # fmt: skip
+    return json.dumps(json_safe(whole), allow_nan=False, separators=(",", ":"))
 
 
 def _read(experiment: Experiment, text: str) -> Run:
@@ -131,8 +131,8 @@ def _read(experiment: Experiment, text: str) -> Run:
     if measured.keys() != experiment.metrics.keys():
         raise ValueError(measured)
     return Run(
-        status=Status.RAN, measured=measured, rows=rows, seconds=float(whole["seconds"]),
-        versions={str(name): str(each) for name, each in whole["versions"].items()}, random=bool(whole["random"]),
+        status=RunStatus.RAN, measured=measured, rows=rows, seconds=float(whole["seconds"]),
+        versions={str(name): str(each) for name, each in whole["versions"].items()}, used_rng=bool(whole["random"]),
         cached=True,
     )  # fmt: skip
 

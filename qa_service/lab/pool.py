@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from qa_service.lab.worker import job, work
+from qa_service.lab.worker import job, main
 from qa_service.model import Experiment
 
 _NAME = "numstab experiment"
@@ -33,7 +33,7 @@ def _without_main(name: str) -> dict[str, Any]:
 spawn.get_preparation_data = _without_main
 
 
-class NoChild(Exception):
+class SpawnFailed(Exception):
     """No process could be started: no memory, descriptors or processes are left."""
 
 
@@ -44,7 +44,7 @@ class Child:
     process: ForkServerProcess
     pipe: Connection
 
-    def set_to_work(
+    def send_job(
         self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
     ) -> None:
         """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
@@ -65,14 +65,14 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.process.pid, signal.SIGKILL)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Waits until it has gone: for what torch holds, the kernel needs milliseconds."""
         self.process.join(1.0)
         with suppress(ValueError):  # still dying: its descriptor is freed later
             self.process.close()
 
 
-class Children:
+class ChildPool:
     """Keeps `idle` of them waiting; may be used from several threads."""
 
     def __init__(self, context: ForkServerContext, idle: int) -> None:
@@ -80,14 +80,14 @@ class Children:
         self._idle = idle
         self._waiting: deque[Child] = deque()
         self._killed: deque[Child] = deque()
-        self._short = threading.Event()
+        self._refill_needed = threading.Event()
         self._filling: threading.Thread | None = None
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
 
-    def take(self) -> Child:
+    def acquire(self) -> Child:
         """One that waits already, else a new one; raises `NoChild` where the system gives none."""
         self.refill()
         while True:
@@ -97,16 +97,16 @@ class Children:
                 return self._forked()
             if child.process.is_alive():
                 return child
-            self.end(child)
+            self.release(child)
 
-    def end(self, child: Child) -> None:
+    def release(self, child: Child) -> None:
         """Kills it at once; where children wait, nobody waits for it to be gone."""
         child.kill()
         if self._idle:
             self._killed.append(child)
             self.refill()
         else:
-            child.bury()
+            child.reap()
 
     def _forked(self) -> Child:
         """A server that was killed is started anew by who asks next; he may have asked in the moment of its death."""
@@ -118,29 +118,29 @@ class Children:
         try:
             return self._fork()
         except (OSError, EOFError) as error:
-            raise NoChild(f"{type(error).__name__}: {error}") from error
+            raise SpawnFailed(f"{type(error).__name__}: {error}") from error
 
     def refill(self) -> None:
         """Has the missing ones forked and the killed ones buried, in a thread of its own: nobody waits for that."""
-        self._short.set()
+        self._refill_needed.set()
         if self._idle and self._filling is None:
             self._filling = threading.Thread(target=self._keep_filled, daemon=True, name="children")
             self._filling.start()
 
     def _keep_filled(self) -> None:
-        while self._short.wait():
-            self._short.clear()
+        while self._refill_needed.wait():
+            self._refill_needed.clear()
             while len(self._waiting) < self._idle:
                 try:
                     self._waiting.append(self._fork())
                 except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
                     break
             while self._killed:
-                self._killed.popleft().bury()
+                self._killed.popleft().reap()
 
     def _fork(self) -> Child:
         here, there = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=work, args=(there,), daemon=True, name=_NAME)
+        process = self._context.Process(target=main, args=(there,), daemon=True, name=_NAME)
         try:
             process.start()
         except BaseException:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from qa_service.errors import UnknownExperiment
-from qa_service.experiments.spec import read_experiments
-from qa_service.lab.collector import Report, read_message
-from qa_service.lab.pool import Children, NoChild
-from qa_service.lab.queue import Line
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.collector import RunCollector, read_message
+from qa_service.lab.pool import ChildPool, SpawnFailed
+from qa_service.lab.queue import FifoQueue
 from qa_service.model import Experiment, Params, Row, Run
-from qa_service.telemetry.timing import Stages
+from qa_service.telemetry.timing import Timings
 
 ONE_SHOT = ("torch", "qa_service.lab.worker")
 SERVER = (
@@ -30,18 +30,18 @@ SERVER = (
     "qa_service.lab.preload",
 )  # an optimiser's step imports 800 modules
 _LARGEST = 8 << 20  # bytes in one message
-_LOOK_UP = 0.02  # seconds between looks at the reader: is he still there?
-_LOOK_UP_WAITING, _FAR = 0.25, 2.0  # the same while he waits: the more are before him, the less often
+POLL_SECONDS = 0.02  # seconds between looks at the reader: is he still there?
+_LOOK_UP_WAITING, MAX_POLL_SECONDS = 0.25, 2.0  # the same while he waits: the more are before him, the less often
 _TRIES = 3  # a child that dies before it has begun may have been dying while it waited
-_COLD = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
+IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The reader has gone; the run was killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueuePosition:
     """A run waits for a slot; `before` counts it and those that come before it."""
 
     before: int
@@ -63,7 +63,7 @@ class Runner(Protocol):
         """Children that wait for work."""
 
     @property
-    def stages(self) -> Stages:
+    def stages(self) -> Timings:
         """Who watches how long things take."""
 
     @property
@@ -78,11 +78,11 @@ class Runner(Protocol):
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = ...
-    ) -> Generator[Row | Place, None, Run]:
+    ) -> Generator[Row | QueuePosition, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
 
 
-def known(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
+def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
     """One of them; raises `UnknownExperiment`."""
     if slug not in experiments:
         names = ", ".join(experiments)
@@ -92,7 +92,7 @@ def known(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
     return experiments[slug]
 
 
-class Lab:
+class ProcessRunner:
     """Runs experiments in children with a deadline, a memory cap and one torch thread each."""
 
     def __init__(
@@ -112,20 +112,20 @@ class Lab:
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
-        self._line = Line(slots)
-        self.stages = Stages()
+        self._line = FifoQueue(slots)
+        self.stages = Timings()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(warm))
-        self._children = Children(context, idle)
+        self._children = ChildPool(context, idle)
 
     @cached_property
     def experiments(self) -> Mapping[str, Experiment]:
         """Slug → experiment, read from the files' text."""
-        return read_experiments(self.demos)
+        return load_specs(self.demos)
 
     def experiment(self, slug: str) -> Experiment:
         """One experiment; raises `UnknownExperiment`."""
-        return known(self.experiments, slug)
+        return require_experiment(self.experiments, slug)
 
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
@@ -154,51 +154,53 @@ class Lab:
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
-    ) -> Generator[Row | Place, None, Run]:
+    ) -> Generator[Row | QueuePosition, None, Run]:
         """Yields rows as the child measures them and returns the run. Raises `Stopped` soon after `stopped()`: within
         50 ms while it measures, two seconds while it waits for a slot.
         """
         with self._line.join() as ticket:
             before = 0
-            with self.stages.within("queue"):
-                while not ticket.served.wait(min(_FAR, _LOOK_UP_WAITING * max(1, before / 4)) if before else _LOOK_UP):
+            with self.stages.time("queue"):
+                while not ticket.granted.wait(
+                    min(MAX_POLL_SECONDS, _LOOK_UP_WAITING * max(1, before / 4)) if before else POLL_SECONDS
+                ):
                     if stopped():
-                        raise Stopped
+                        raise Cancelled
                     if (place := ticket.place) not in (0, before):
-                        yield Place(before := place)
-            with self.stages.within("run"):
-                return (yield from self._in_a_child(experiment, params, seed, stopped))
+                        yield QueuePosition(before := place)
+            with self.stages.time("run"):
+                return (yield from self._run_in_child(experiment, params, seed, stopped))
 
-    def _in_a_child(
+    def _run_in_child(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool]
     ) -> Generator[Row, None, Run]:
         tries = _TRIES
         while True:
             tries -= 1
             try:
-                child = self._children.take()
-            except NoChild as error:
-                return Report(experiment=experiment).without_a_child(str(error))
+                child = self._children.acquire()
+            except SpawnFailed as error:
+                return RunCollector(experiment=experiment).not_started(str(error))
             try:
-                child.set_to_work(experiment, params, seed, self.deadline, self.memory)
+                child.send_job(experiment, params, seed, self.deadline, self.memory)
                 report = yield from self._listen(experiment, child.pipe, stopped)
                 if report.began or not tries:
                     return report.ended(child.exit_code)
             finally:
-                self._children.end(child)
+                self._children.release(child)
 
     def _listen(
         self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]
-    ) -> Generator[Row, None, Report]:
-        report = Report(experiment=experiment)
+    ) -> Generator[Row, None, RunCollector]:
+        report = RunCollector(experiment=experiment)
         born = time.monotonic()
         while True:
             if stopped():
-                raise Stopped
-            if not pipe.poll(_LOOK_UP):  # nothing is waiting to be read, so what is late is the child, not we
+                raise Cancelled
+            if not pipe.poll(POLL_SECONDS):  # nothing is waiting to be read, so what is late is the child, not we
                 now = time.monotonic()
-                if report.started is None and now - born > _COLD:
-                    return report.timed_out(_COLD)
+                if report.started is None and now - born > IMPORT_TIMEOUT:
+                    return report.timed_out(IMPORT_TIMEOUT)
                 if report.started is not None and now - report.started > self.deadline:
                     return report.timed_out(self.deadline)
                 continue

@@ -56,7 +56,7 @@ _TABLES = {
 }  # fmt: skip
 
 
-def confine() -> bool:
+def apply_seccomp() -> bool:
     """Gives it all up, for this thread and those it will start; whether this platform could."""
     table = _TABLES.get(platform.machine())
     if not sys.platform.startswith("linux") or table is None:
@@ -71,7 +71,7 @@ def confine() -> bool:
     return no_more and bool(prctl(_SET_SECCOMP, _FILTER, ctypes.addressof(program), 0, 0) == 0)
 
 
-def die_with_the_server() -> None:
+def die_with_parent() -> None:
     """Has the kernel end this process when the one that forked it ends; that one ends with the service (Linux)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.sandbox import confine, die_with_the_server
+from qa_service.lab.sandbox import apply_seccomp, die_with_parent
 
 _SEND_EVERY = 0.04  # seconds: rows travel in batches, often enough for a moving progress bar
 
@@ -29,11 +29,11 @@ def job(path: str, source: str, params: Mapping[str, Any], seed: int, deadline: 
     return json.dumps([path, source, dict(params), seed, deadline, mebibytes]).encode()
 
 
-def work(pipe: Connection) -> None:
+def main(pipe: Connection) -> None:
     """Waits for one job, does it and reports: started, rows…, then ran, raised or out_of_memory."""
-    die_with_the_server()
+    die_with_parent()
     os.setpgid(0, 0)  # so that whatever a demo forks dies with it
-    _leave_only(pipe)
+    _close_other_fds(pipe)
     try:
         import torch
 
@@ -46,7 +46,7 @@ def work(pipe: Connection) -> None:
             return
         demo = _load(path, source)
         _limit(deadline, mebibytes)
-        confine()
+        apply_seccomp()
         torch.manual_seed(seed)
         unused = torch.random.get_rng_state()
         _send(
@@ -106,7 +106,7 @@ def _limit(deadline: float, mebibytes: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def _leave_only(pipe: Connection) -> None:
+def _close_other_fds(pipe: Connection) -> None:
     """Closes every descriptor but the pipe: a demo must not reach the server it was forked from, nor our output."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

@@ -5,42 +5,42 @@ The words are those of the glossary (CONTRIBUTING): an *entry* answers a questio
 run with the verdicts on the claims.
 """
 
-from qa_service.model.asking import MOST_SEEDS, OFFERED, Answer, AnswerStatus, Context, Match, Request
+from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
 from qa_service.model.evidence import Evidence, Spread, run_id
-from qa_service.model.experiment import Beside, Experiment, Limit, Parameter, Quantity, Run, Status
+from qa_service.model.experiment import Companion, Experiment, Labelled, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
-from qa_service.model.values import LANGS, Cell, Lang, Measured, Named, Params, Row, Text, Value
+from qa_service.model.values import LANGS, Cell, Lang, Measured, NamedValues, Params, Row, Text, Value
 
 __all__ = [
     "LANGS",
-    "MOST_SEEDS",
-    "OFFERED",
+    "MAX_CANDIDATES",
+    "MAX_SEEDS",
     "PLACEHOLDER",
     "Answer",
     "AnswerStatus",
-    "Beside",
     "Cell",
     "Claim",
+    "Companion",
     "Context",
     "Entry",
     "Evidence",
     "EvidenceBlock",
     "Experiment",
+    "Labelled",
     "Lang",
     "Lecture",
     "Limit",
     "Match",
     "Measured",
-    "Named",
+    "NamedValues",
     "Op",
     "Parameter",
     "Params",
-    "Quantity",
     "Request",
     "Row",
     "Run",
+    "RunStatus",
     "Spread",
-    "Status",
     "Subject",
     "Text",
     "Value",

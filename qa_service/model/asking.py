@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from qa_service.model.evidence import Evidence
 from qa_service.model.knowledge import Entry, Subject
-from qa_service.model.values import Lang, Named, Params, Text, Value
+from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
-OFFERED = 3
+MAX_CANDIDATES = 3
 """How many of the nearest entries a reader may choose from when none is clear."""
-MOST_SEEDS = 20
+MAX_SEEDS = 20
 """With how many seeds one request may repeat its experiments."""
 
 
@@ -40,7 +40,7 @@ class Context:
     """What a follow-up needs to know of the answer before it; without an entry, the `candidates` it offered."""
 
     entry: str | None
-    params: Named
+    params: NamedValues
     lang: Lang
     candidates: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class Answer:
     entry: Entry | None
     confidence: float
     matches: tuple[Match, ...]
-    params: Named
+    params: NamedValues
     notes: tuple[Text, ...] = ()
     subject: Subject | None = None
     related: tuple[Entry, ...] = ()
@@ -90,5 +90,5 @@ class Answer:
         """What a follow-up sends back."""
         if self.entry is not None:
             return Context(entry=self.entry.id, params=self.params, lang=self.lang)
-        offered = tuple(match.entry.id for match in self.matches[:OFFERED])
+        offered = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])
         return Context(entry=None, params=self.params, lang=self.lang, candidates=offered)

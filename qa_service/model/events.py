@@ -8,7 +8,7 @@ from qa_service.model import Answer, Evidence, Experiment, Params, Row
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerReady:
     """First of an answer's events: who answers, before any evidence."""
 
     answer: Answer
@@ -30,11 +30,11 @@ class Queued:
     """The experiment waits until others have run; `before` counts it and those before it."""
 
     id: str
-    before: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
-class Measuring:
+class RowMeasured:
     """One row of the experiment that is running."""
 
     id: str
@@ -42,7 +42,7 @@ class Measuring:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class EvidenceReady:
     """One evidence is complete."""
 
     evidence: Evidence
@@ -55,4 +55,4 @@ class Done:
     answer: Answer
 
 
-Event = Answered | Started | Queued | Measuring | Finished | Done
+Event = AnswerReady | Started | Queued | RowMeasured | EvidenceReady | Done

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qa_service.model.experiment import Experiment, Run, Status
+from qa_service.model.experiment import Experiment, Run, RunStatus
 from qa_service.model.knowledge import Claim, Verdict
 from qa_service.model.values import Params
 
@@ -32,7 +32,7 @@ class Spread:
     @classmethod
     def of(cls, claim: Claim, runs: Sequence[Run]) -> "Spread":
         """What runs that are alike but for the seed say about a claim."""
-        ran = [run for run in runs if run.status is Status.RAN]
+        ran = [run for run in runs if run.status is RunStatus.RAN]
         found = (run.measured.get(claim.metric) for run in ran)
         values = sorted((value for value in found if value is not None), key=_order)
         held = sum(claim.judge(run.measured) is Verdict.HOLDS for run in ran)
@@ -59,7 +59,7 @@ class Evidence:
     claims: tuple[Claim, ...] = ()
     entry: str | None = None
     entry_hash: str | None = None
-    own: Params = field(default_factory=dict)
+    entry_params: Params = field(default_factory=dict)
     compared: Params = field(default_factory=dict)
     variant: int = 0
     spreads: tuple[Spread, ...] = ()
@@ -72,17 +72,17 @@ class Evidence:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """One verdict per claim; unknown wherever the run did not finish."""
-        if self.run.status is not Status.RAN:
+        if self.run.status is not RunStatus.RAN:
             return (Verdict.UNKNOWN,) * len(self.claims)
         return tuple(claim.judge(self.run.measured) for claim in self.claims)
 
     @property
-    def invisible(self) -> tuple[Claim, ...]:
+    def not_testable_here(self) -> tuple[Claim, ...]:
         """The claims that the numbers contradict only because the reader chose other parameters than `own`."""
-        if all(repr(self.params[name]) == repr(value) for name, value in self.own.items()):
+        if all(repr(self.params[name]) == repr(value) for name, value in self.entry_params.items()):
             return ()
         pairs = zip(self.claims, self.verdicts, strict=True)
-        return tuple(claim for claim, verdict in pairs if verdict not in (Verdict.UNKNOWN, claim.stated))
+        return tuple(claim for claim, verdict in pairs if verdict not in (Verdict.UNKNOWN, claim.expected_verdict))
 
 
 def run_id(block: str, variant: int) -> str:

@@ -26,7 +26,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
+class Labelled:
     """What a metric or a column of rows is called, and its unit."""
 
     title: Text
@@ -43,7 +43,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class Companion:
     """Another experiment that is shown beside this one where `parameter` is compared, with these parameters.
 
     Several names stand for the product of this experiment's own parameters of these names, one for that parameter.
@@ -69,16 +69,16 @@ class Experiment:
     doc: str
     params: Mapping[str, Parameter]
     limits: tuple[Limit, ...]
-    columns: Mapping[str, Quantity]
-    metrics: Mapping[str, Quantity]
+    columns: Mapping[str, Labelled]
+    metrics: Mapping[str, Labelled]
     words: Mapping[str, Text]
     chart: Mapping[str, Any]
     source: str
     hash: str
-    beside: tuple[Beside, ...] = ()
+    beside: tuple[Companion, ...] = ()
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     """How a run ended."""
 
     RAN = "ran"
@@ -96,11 +96,11 @@ class Run:
     before, for the same code, parameters and seed.
     """
 
-    status: Status
+    status: RunStatus
     measured: Measured = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     note: Text = _NOTHING
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
-    random: bool = True
+    used_rng: bool = True
     cached: bool = False

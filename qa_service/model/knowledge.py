@@ -41,8 +41,8 @@ class Claim:
     op: Op
     bound: float
     control: Params
-    stated: Verdict = Verdict.HOLDS
-    share: float = 1.0
+    expected_verdict: Verdict = Verdict.HOLDS
+    min_share: float = 1.0
 
     def judge(self, measured: Measured) -> Verdict:
         """Decide by the numbers alone.

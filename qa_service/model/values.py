@@ -9,7 +9,7 @@ LANGS: tuple[Lang, ...] = ("zh", "en")
 Value = float | int | str | bool
 """A parameter's value."""
 Params = Mapping[str, Value]
-Named = Mapping[str, Value | tuple[Value, ...]]
+NamedValues = Mapping[str, Value | tuple[Value, ...]]
 """What a question names; a tuple where it compares several values of one parameter."""
 Cell = float | int | str | bool | None
 """One cell of a row: a number (inf and nan are citizens), a word, or nothing."""

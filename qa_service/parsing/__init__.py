@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from qa_service.model import Lang, Named
-from qa_service.parsing.ordinals import choice
-from qa_service.parsing.parameters import bare_number, parameters
-from qa_service.parsing.text import LONGEST, check_text, folded, language, salient, simplified
+from qa_service.model import Lang, NamedValues
+from qa_service.parsing.ordinals import parse_ordinal
+from qa_service.parsing.parameters import extract_parameters, single_number
+from qa_service.parsing.text import LONGEST, check_text, language, nfkc, simplified, summarise_paste
 
 _SHORT, _REMARK = 8, 16  # words, and Chinese characters
 _ELLIPTIC = re.compile(
@@ -22,7 +22,7 @@ _ASKS = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ParsedQuestion:
     """A question, read: its text as it is matched, its language, the parameters it names.
 
     `number` is its only number if it has one; `choice` the place of the candidate it picks, if it does nothing else.
@@ -30,24 +30,24 @@ class Reading:
 
     text: str
     lang: Lang
-    params: Named
+    params: NamedValues
     number: float | None
     choice: int | None
 
     @property
-    def elliptic(self) -> bool:
+    def is_elliptical(self) -> bool:
         """Whether it only makes sense after another question: "and in float16?", "那换成加法呢"."""
         text = self.text.lower()
         return bool(_ELLIPTIC.search(text) or (_TRAILS_OFF.search(text) and not _ASKS.search(text)))
 
     @property
-    def in_vain(self) -> bool:
+    def reports_failure(self) -> bool:
         """Whether it says, and asks no more, that something was tried and did not help: "调小学习率也没用"."""
         text = self.text.lower()
         return self._words <= _REMARK and bool(_IN_VAIN.search(text)) and not _ASKS.search(text)
 
     @property
-    def short(self) -> bool:
+    def is_short(self) -> bool:
         """A remark rather than a question of its own."""
         return self._words <= _SHORT
 
@@ -56,25 +56,25 @@ class Reading:
         return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text))
 
 
-def read(question: str, lang: Lang | None = None) -> Reading:
+def parse_question(question: str, lang: Lang | None = None) -> ParsedQuestion:
     """Raises `EmptyQuestion`, `QuestionTooLong` or `BadText`."""
     check_text(question)
-    whole = folded(question)
-    text = simplified(salient(whole))
+    whole = nfkc(question)
+    text = simplified(summarise_paste(whole))
     lower = text.lower()
-    picks = choice(lower)
-    return Reading(
+    picks = parse_ordinal(lower)
+    return ParsedQuestion(
         text=text,
         lang=lang or language(whole),
-        params={} if picks else parameters(lower),
-        number=None if picks else bare_number(lower),
+        params={} if picks else extract_parameters(lower),
+        number=None if picks else single_number(lower),
         choice=picks,
     )
 
 
-def matched(text: str) -> str:
+def normalise(text: str) -> str:
     """A text as questions are matched: the same for a phrasing and for a question that is written like it."""
-    return simplified(salient(folded(text)))
+    return simplified(summarise_paste(nfkc(text)))
 
 
 __all__ = ["LONGEST", "Reading", "check_text", "language", "matched", "read"]

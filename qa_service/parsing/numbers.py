@@ -32,7 +32,7 @@ _ENDLESS = re.compile(r"[\d.]{40,}")
 """No number that anybody means; a pattern that looks for one would try every pair of its ends."""
 
 
-def digits(text: str) -> str:
+def numerals_to_digits(text: str) -> str:
     """The text with its numerals as digits, without those of more than 40; lower-case, NFKC text expected."""
     return _ENDLESS.sub(" ", _with_digits(_ENDLESS.sub(" ", text)))
 

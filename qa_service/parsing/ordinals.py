@@ -16,7 +16,7 @@ _PLACES = {
 }  # fmt: skip
 
 
-def choice(text: str) -> int | None:
+def parse_ordinal(text: str) -> int | None:
     """Its place from 1, or -1 for the last; None for a text that says anything else. Lower case expected."""
     for pattern in (_ZH, _EN, _BARE):
         found = pattern.fullmatch(text.strip())

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from qa_service.model import Named, Value
-from qa_service.parsing.numbers import digits
+from qa_service.model import NamedValues, Value
+from qa_service.parsing.numbers import numerals_to_digits
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # one way only to read each: two make a list of n take 2^n
 _COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"
@@ -104,7 +104,7 @@ _WORD_AFTER = re.compile(
     r"|(?:factors|copies|terms|numbers|multiples|times|layers?|steps?|epochs?|class(?:es)?|units?|neurons?)(?![a-z]))"
 )
 # "100 个 1.5 连乘，0.5 呢？", "… by 0.9 a hundred times, and what about 1.1?": one more value of what was said before.
-_AFTERTHOUGHT = re.compile(
+_TRAILING_VALUE = re.compile(
     r"(?:[,;:!?。；]|\.(?!\d))"  # the end of a clause, not the point of 0.5
     rf"(?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
     rf"|(?:那么?|而|再|换成?|改成?|用|要是|如果|是|若|\s)*{_NUMBER}(?:的话|又|会怎样|怎么样|\s)*呢)\s*[?？。.!]*$"
@@ -147,9 +147,9 @@ _REALS = frozenset(
 )
 
 
-def parameters(text: str) -> Named:
+def extract_parameters(text: str) -> NamedValues:
     """What is named, unclamped; a tuple where the question compares several values of one parameter."""
-    text = digits(text)
+    text = numerals_to_digits(text)
     found: dict[str, Value | tuple[Value, ...]] = {}
     for name, values in _WORDS.items():
         named = sorted(
@@ -182,7 +182,7 @@ def _captured(match: re.Match[str], names: tuple[str, ...]) -> dict[str, Value]:
 
 def _afterthought(text: str) -> tuple[str, dict[float, list[str]]]:
     """The text without ", 0.5 呢？" at its end, and that number with the one before it that is nearest in magnitude."""
-    found = _AFTERTHOUGHT.search(text)
+    found = _TRAILING_VALUE.search(text)
     if found is None:
         return text, {}
     before, word = text[: found.start()], found[1] or found[2]
@@ -214,9 +214,9 @@ def _first_of_lists(text: str, lists: dict[float, list[str]]) -> tuple[str, dict
     return _LIST.sub(first, text), lists
 
 
-def bare_number(text: str) -> float | None:
+def single_number(text: str) -> float | None:
     """The only number of a text, such as "what about 0.9?"; None where there is none or several."""
-    numbers = re.findall(rf"(?<![a-z\d.]){_NUMBER}(?![a-z\d.])", digits(text))
+    numbers = re.findall(rf"(?<![a-z\d.]){_NUMBER}(?![a-z\d.])", numerals_to_digits(text))
     return float(numbers[0]) if len(numbers) == 1 else None
 
 

@@ -10,10 +10,10 @@ from qa_service.model import Lang
 
 LONGEST = 200_000
 """Characters of a question that we accept."""
-_ENOUGH = 900
+MAX_MATCHED_CHARS = 900
 """Characters that are matched: the encoder's time grows with length, and what matters fits."""
 _POWERS = str.maketrans({sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})  # NFKC would make x² an x2
-_TELLING = re.compile(
+_SYMPTOMS = re.compile(
     r"nan\b|\binf\b|overflow|underflow|explod|vanish|diverg|gradient|loss|accura|float16|fp16|bf16|half"
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
 )
@@ -53,7 +53,7 @@ def language(text: str) -> Lang:
     return "zh" if han > 1 and (han >= words or _ASKING_ZH.search(text)) else "en"
 
 
-def folded(text: str) -> str:
+def nfkc(text: str) -> str:
     """NFKC (full-width forms become ASCII), powers as x^2; lines are kept."""
     text = unicodedata.normalize("NFKC", text.translate(_POWERS))
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
@@ -66,12 +66,12 @@ def simplified(text: str) -> str:
     return str(_simplifier().convert(text))
 
 
-def salient(text: str) -> str:
+def summarise_paste(text: str) -> str:
     """One line of at most about 900 characters: where people ask, and what their log says.
 
     Of lines that differ in their numbers only (a training log) the first and the last count.
     """
-    if len(text) > _ENOUGH:
+    if len(text) > MAX_MATCHED_CHARS:
         text = _shortened(text)
     return text.replace("\n", " ")
 
@@ -86,19 +86,19 @@ def _shortened(text: str) -> str:
         last[each] = at
     rows = sorted({*first.values(), *last.values()})
     by_weight = sorted(rows, key=lambda at: (-_weight(pieces[at], at, len(pieces)), at))
-    kept, room = set(), _ENOUGH
+    kept, room = set(), MAX_MATCHED_CHARS
     for at in by_weight:
         if room > 0:
             kept.add(at)
             room -= len(pieces[at])
-    return "\n".join(pieces[at][:_ENOUGH] for at in sorted(kept))[: 2 * _ENOUGH]
+    return "\n".join(pieces[at][:MAX_MATCHED_CHARS] for at in sorted(kept))[: 2 * MAX_MATCHED_CHARS]
 
 
 def _weight(piece: str, at: int, total: int) -> int:
     """People ask first or last; what they ask, and what went wrong, says most."""
     lower = piece.lower()
     ends = at == 0 or at == total - 1
-    return 3 * bool(_ASKING.search(lower)) + 2 * bool(_TELLING.search(lower)) + 2 * ends
+    return 3 * bool(_ASKING.search(lower)) + 2 * bool(_SYMPTOMS.search(lower)) + 2 * ends
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from qa_service.model import Cell, Experiment, Lang, Row
 from qa_service.presentation import chart
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.numbers import format_number
 
 _MOST_SERIES = 6
 
@@ -20,7 +20,7 @@ def alt_text(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> str:
     along = _along(experiment, rows, x, lang)
     told = []
     for name, points in list(_series(experiment, rows, x, fields, by, lang).items())[:_MOST_SERIES]:
-        told.append(_told(name, points, experiment.columns[x].title[lang], lang))
+        told.append(_series_sentence(name, points, experiment.columns[x].title[lang], lang))
     return title + along + "".join(told)
 
 
@@ -28,7 +28,7 @@ def _along(experiment: Experiment, rows: Sequence[Row], x: str, lang: Lang) -> s
     places = [value for row in rows if isinstance(value := row.get(x), int | float) and math.isfinite(value)]
     if not places:
         return ""
-    low, high = shown(min(places), lang), shown(max(places), lang)
+    low, high = format_number(min(places), lang), format_number(max(places), lang)
     name = experiment.columns[x].title[lang]
     return f"横轴是{name}，从 {low} 到 {high}。" if lang == "zh" else f"Along {name}, from {low} to {high}. "
 
@@ -49,15 +49,16 @@ def _series(
     return found
 
 
-def _told(name: str, points: list[tuple[Cell, float]], along: str, lang: Lang) -> str:
+def _series_sentence(name: str, points: list[tuple[Cell, float]], along: str, lang: Lang) -> str:
     finite = [value for _, value in points if math.isfinite(value)]
     strange = next((point for point in points if not math.isfinite(point[1])), None)
-    first, last = shown(points[0][1], lang), shown(points[-1][1], lang)
-    low, high = (shown(min(finite), lang), shown(max(finite), lang)) if finite else ("", "")
+    first, last = format_number(points[0][1], lang), format_number(points[-1][1], lang)
+    low, high = (format_number(min(finite), lang), format_number(max(finite), lang)) if finite else ("", "")
     if lang == "zh":
         said = f"{name}：从 {first} 到 {last}" + (f"，最小 {low}，最大 {high}" if finite else "")
-        return said + (
-            f"，在{along} {shown(strange[0], lang)} 处首次为 {shown(strange[1], lang)}。" if strange else "。"
-        )
+        where = f"，在{along} {format_number(strange[0], lang)} 处首次为 " if strange else ""
+        return said + where + (f"{format_number(strange[1], lang)}。" if strange else "。")
     said = f"{name}: from {first} to {last}" + (f", lowest {low}, highest {high}" if finite else "")
-    return said + (f", first {shown(strange[1], lang)} at {along} {shown(strange[0], lang)}. " if strange else ". ")
+    return said + (
+        f", first {format_number(strange[1], lang)} at {along} {format_number(strange[0], lang)}. " if strange else ". "
+    )

@@ -17,7 +17,7 @@ _LABELS = {"color": "legend", "strokeDash": "legend", "x": "axis", "y": "axis", 
 _AT_THE_TOP = ("inf", "nan")
 
 
-def complete(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
+def build_spec(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
     """A whole Vega-Lite specification, ready to embed; figures that JSON cannot say are null in it and marked apart."""
     plain = copy.deepcopy(dict(experiment.chart))
     log = _is_log(plain)
@@ -42,10 +42,10 @@ def axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool
     if not _is_quantitative(spec) or encoding.get("x", {}).get("type") != "quantitative" or "column" in encoding:
         return None
     fields, series = _series(spec)
-    return encoding["x"]["field"], fields, None if _folds(spec) else series, _is_log(spec)
+    return encoding["x"]["field"], fields, None if _fold_transform(spec) else series, _is_log(spec)
 
 
-def word(value: Cell, log: bool) -> str | None:
+def nonfinite_label(value: Cell, log: bool) -> str | None:
     """The word for a value that an axis cannot carry, or None for one it can."""
     if value is None or isinstance(value, str | bool):
         return None
@@ -56,12 +56,12 @@ def word(value: Cell, log: bool) -> str | None:
     return None if value > 0 or not log else "0" if value == 0 else "<0"
 
 
-def _folds(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _fold_transform(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((step for step in spec.get("transform", ()) if "fold" in step), None)
 
 
 def _series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
-    folds = _folds(spec)
+    folds = _fold_transform(spec)
     encoding = spec.get("encoding", {})
     if folds:
         return tuple(folds["fold"]), folds["as"][0]
@@ -79,7 +79,7 @@ def _is_log(spec: Mapping[str, Any]) -> bool:
 
 def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
     named = {name: quantity.title[lang] for name, quantity in experiment.columns.items()}
-    folds = _folds(spec)
+    folds = _fold_transform(spec)
     for channel, encoding in spec.get("encoding", {}).items():
         if not isinstance(encoding, dict) or "field" not in encoding:
             continue
@@ -108,7 +108,7 @@ def _quoted(label: str) -> str:
 
 def _plottable(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
     def finite(name: str, value: Cell) -> Cell:
-        return None if word(value, log and name in fields) else value
+        return None if nonfinite_label(value, log and name in fields) else value
 
     return {name: finite(name, value) for name, value in row.items()}
 
@@ -117,13 +117,13 @@ def _special(
     spec: Mapping[str, Any], rows: Sequence[Row], fields: tuple[str, ...], series: str | None, log: bool
 ) -> list[dict[str, Cell]]:
     x = spec["encoding"]["x"]["field"]
-    folded = _folds(spec) is not None
+    folded = _fold_transform(spec) is not None
     marks: list[dict[str, Cell]] = []
     before: dict[Cell, str | None] = {}
     for row in rows:
         for field in fields:
             name = field if folded else row.get(series, "") if series else ""
-            said = word(row.get(field), log)
+            said = nonfinite_label(row.get(field), log)
             if said:
                 label = said if before.get(name) != said else ""
                 marks.append({x: row.get(x), "series": name, "word": said, "label": label})

@@ -15,7 +15,7 @@ _COUNTED = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
 _NEVER = {"zh": "（没有）", "en": "(none)"}
 
 
-def unit(name: str, lang: Lang, value: object = 1) -> str:
+def format_unit(name: str, lang: Lang, value: object = 1) -> str:
     """A unit in words, of so many; nothing for a bare number."""
     if name == "1":
         return ""
@@ -24,7 +24,7 @@ def unit(name: str, lang: Lang, value: object = 1) -> str:
     return f"{name}s" if name in _COUNTED and value != 1 else name
 
 
-def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:
+def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
     """A value as a scientist would print it: 4.0656×10¹⁷, 0.0039063, 150, inf, nan."""
     match value:
         case None:
@@ -32,7 +32,11 @@ def shown(value: object, lang: Lang = "en", digits: int = 5) -> str:
         case bool() | str():
             return str(value).lower() if isinstance(value, bool) else value
         case tuple():
-            return "、".join(shown(each, lang) for each in value) if lang == "zh" else ", ".join(map(shown, value))
+            return (
+                "、".join(format_number(each, lang) for each in value)
+                if lang == "zh"
+                else ", ".join(map(format_number, value))
+            )
         case int() if abs(value) < 10**9:
             return str(value)
         case int() | float():

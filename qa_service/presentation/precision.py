@@ -33,29 +33,29 @@ FORMATS = {"float32": Format(24, -126), "bfloat16": Format(8, -126), "float16": 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class PrecisionLoss:
     """One column of a block's experiment in one format.
 
-    `overflow` and `lost` are the values of the experiment's first column in the first row that is no longer finite
-    where float64 is, and in the first that is off by more than half a unit in the last place, as no correctly rounded
-    number is; None if there is none. `ulps` is the error of the last row; inf where only float64 is finite, None where
-    float64 itself is not.
+    `overflow` and `first_wrong_digit` are values of the experiment's first column: at the first row that is not finite
+    while float64's is, and at the first row that is off by more than half a unit in the last place, as no correctly
+    rounded number is; None if there is none. `ulps` is the error of the last row in units in the last place: inf where
+    only float64 is finite, None where float64 itself is not.
     """
 
     block: str
     dtype: str
     column: str
     overflow: Cell
-    lost: Cell
+    first_wrong_digit: Cell
     ulps: float | None
 
 
-def ladder(evidence: Iterable[Evidence]) -> list[Rung]:
+def precision_losses(evidence: Iterable[Evidence]) -> list[PrecisionLoss]:
     """Of every block whose runs differ in nothing but `dtype`, float64 among them. Columns of numbers only."""
     return [rung for _, runs in groupby(evidence, key=lambda one: one.block) for rung in _of_block(list(runs))]
 
 
-def _of_block(runs: Sequence[Evidence]) -> Iterator[Rung]:
+def _of_block(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
     rows = {str(one.params.get("dtype")): one.run.rows for one in runs if set(one.compared) == {"dtype"}}
     key, *columns = runs[0].experiment.columns
     exact: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE, ()) if key in row}
@@ -71,14 +71,14 @@ def _of_block(runs: Sequence[Evidence]) -> Iterator[Rung]:
                 yield _rung(runs[0].block, dtype, column, pairs)
 
 
-def _rung(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float, float]]) -> Rung:
+def _rung(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float, float]]) -> PrecisionLoss:
     errors = [(at, _error(value, exact, FORMATS[dtype])) for at, value, exact in pairs]
-    return Rung(
+    return PrecisionLoss(
         block=block,
         dtype=dtype,
         column=column,
         overflow=next((at for at, value, exact in pairs if math.isfinite(exact) and not math.isfinite(value)), None),
-        lost=next((at for at, ulps in errors if ulps is not None and ulps > 0.5), None),
+        first_wrong_digit=next((at for at, ulps in errors if ulps is not None and ulps > 0.5), None),
         ulps=errors[-1][1],
     )
 

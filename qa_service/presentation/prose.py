@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, Status, Subject, Text
-from qa_service.presentation.numbers import shown
+from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, RunStatus, Subject, Text
+from qa_service.presentation.numbers import format_number
 
 _NOT_YET = "…"
 _NOT_MEASURED = Text("（没有测得）", "(not measured)")
@@ -23,15 +23,15 @@ _CLARIFY = Text(
 def text(answer: Answer) -> str:
     """The answer as markdown in its language."""
     if answer.entry is not None:
-        missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not Status.RAN]
+        missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN]
         said = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
-        return "\n\n".join([filled(answer.entry, answer.evidence, answer.lang), *said])
-    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else _declined(answer.subject)
+        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *said])
+    opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
 
 
-def _declined(subject: Subject | None) -> Text:
+def not_covered_text(subject: Subject | None) -> Text:
     if subject is None:
         return _NOT_COVERED
     return Text(
@@ -41,10 +41,12 @@ def _declined(subject: Subject | None) -> Text:
     )
 
 
-def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
+def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
     """The entry's answer with each [[block.name]] replaced by the metric or parameter; … where nothing was measured."""
     known = {
-        f"{block.id}.{name}": shown(value, lang) for block in entry.evidence for name, value in block.params.items()
+        f"{block.id}.{name}": format_number(value, lang)
+        for block in entry.evidence
+        for name, value in block.params.items()
     }
     for one in evidence:
         if one.variant == 0:  # of a comparison the text tells the first
@@ -54,8 +56,8 @@ def filled(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
 
 def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
     """What fills the text, by "block.name": each parameter, and each metric as it was measured, or that it was not."""
-    known = {name: shown(value, lang) for name, value in evidence.params.items()}
+    known = {name: format_number(value, lang) for name, value in evidence.params.items()}
     for name in evidence.experiment.metrics:
-        ran = evidence.run.status is Status.RAN
-        known[name] = shown(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
+        ran = evidence.run.status is RunStatus.RAN
+        known[name] = format_number(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
     return {f"{evidence.block}.{name}": word for name, word in known.items()}

@@ -11,7 +11,7 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-class Together(Generic[Given, Found]):
+class MicroBatcher(Generic[Given, Found]):
     """Calls `work` with what several threads gave, in one list; whoever finds it idle works for all that wait.
 
     The others sleep: threads that take turns at the interpreter with the one that works cost more than they do.
@@ -37,12 +37,12 @@ class Together(Generic[Given, Found]):
             try:
                 self._do(batch)
             finally:
-                self._hand_on()
+                self._wake_next_leader()
             for one in batch:
                 one.called.set()
         return mine.found.result()
 
-    def _hand_on(self) -> None:
+    def _wake_next_leader(self) -> None:
         with self._lock:
             self._working = bool(self._waiting)
             if self._waiting:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import Keys, counted
+from qa_service.retrieval.features import TermIds, tf_vector
 
 WIDTH = 2.0
 """Of the Gaussian bell over vectors u, v of length 1: exp(WIDTH (u·v - 1))."""
@@ -24,7 +24,7 @@ Reason = tuple[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Felt:
+class VectorScores:
     """What a vector says: how near each phrasing is, and what all of them add to the score of each label."""
 
     near: NDArray[np.float32]
@@ -45,32 +45,32 @@ class Classifier:
     labels: tuple[str, ...]
     entries: tuple[str, ...]
     item_of: tuple[str, ...]
-    keys: Keys
+    keys: TermIds
     idf: NDArray[np.float32]
     weights: NDArray[np.float16]
     axes: NDArray[np.float32]
     phrasings: NDArray[np.float32]
     dual: NDArray[np.float32]
-    within: NDArray[np.float32]
+    entry_dual: NDArray[np.float32]
     spans: NDArray[np.int64]
     bias: NDArray[np.float32]
-    sharpness: NDArray[np.float32]
+    inverse_temperature: NDArray[np.float32]
 
-    def feel(self, vectors: Vectors) -> list[Felt]:
+    def score_vectors(self, vectors: Vectors) -> list[VectorScores]:
         """What vectors, (n, d), of length 1, say, each by itself."""
         with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
             cosines = (vectors @ self.axes) @ self.phrasings.T
-            near = bell(cosines.astype(np.float32, copy=False))
-            return [Felt(near=row, scores=scores) for row, scores in zip(near, near @ self.dual, strict=True)]
+            near = gaussian_kernel(cosines.astype(np.float32, copy=False))
+            return [VectorScores(near=row, scores=scores) for row, scores in zip(near, near @ self.dual, strict=True)]
 
-    def judge(self, text: str, felt: Felt) -> "Judged":
+    def predict(self, text: str, felt: VectorScores) -> "Prediction":
         """By the text's terms and by what its vector says."""
         terms, rows, weighed = self._known(text)
         of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
         count = len(self.labels)
         scores = of_terms[:, :count].sum(axis=0) + felt.scores + self.bias[:count]
-        probabilities = _softmax(self.sharpness[0] * scores)
-        return Judged(
+        probabilities = _softmax(self.inverse_temperature[0] * scores)
+        return Prediction(
             classifier=self,
             labels=dict(zip(self.labels, probabilities, strict=True)),
             terms=terms,
@@ -80,7 +80,7 @@ class Classifier:
 
     def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
         """The terms of the text that we know, their rows, and their tf-idf, of length 1 (or empty)."""
-        terms, keys, counts = counted(text)
+        terms, keys, counts = tf_vector(text)
         rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         known = np.flatnonzero(self.keys[rows] == keys)
         rows = rows[known]
@@ -89,7 +89,7 @@ class Classifier:
         return [terms[at] for at in known], rows, weighed
 
     @cached_property
-    def siblings(self) -> dict[str, tuple[slice, slice]]:
+    def item_slices(self) -> dict[str, tuple[slice, slice]]:
         """Item, by its label → the columns of its entries, and the rows of its phrasings."""
         found = {}
         for label, (first, last) in zip(dict.fromkeys(self.item_of), self.spans.tolist(), strict=True):
@@ -121,7 +121,7 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Prediction:
     """What a classifier makes of one question: `labels` with their probabilities, which sum to 1.
 
     `terms` are those of the question that are known, `of_terms` what they add to every column's score.
@@ -131,17 +131,17 @@ class Judged:
     labels: Mapping[str, float]
     terms: Sequence[str]
     of_terms: NDArray[np.float32]
-    felt: Felt
+    felt: VectorScores
 
     def entries(self, label: str) -> dict[str, float]:
         """Entry → its share among the entries of an item, by its label; they sum to 1."""
         model = self.classifier
-        columns, rows = model.siblings[label]
+        columns, rows = model.item_slices[label]
         scores = self.of_terms[:, columns].sum(axis=0) + model.bias[columns]
-        scores += self.felt.near[rows] @ model.within[rows, : columns.stop - columns.start]
+        scores += self.felt.near[rows] @ model.entry_dual[rows, : columns.stop - columns.start]
         first = len(model.labels)
         names = model.entries[columns.start - first : columns.stop - first]
-        return dict(zip(names, _softmax(model.sharpness[1] * scores), strict=True))
+        return dict(zip(names, _softmax(model.inverse_temperature[1] * scores), strict=True))
 
     def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
         """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
@@ -163,7 +163,7 @@ def _one_thread() -> Any:
     return ThreadpoolController().limit
 
 
-def bell(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
     """What nearness counts."""
     near: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1), dtype=np.float32)
     return near

@@ -34,7 +34,7 @@ class Embedder(Protocol):
     def encode_document(self, sentences: list[str]) -> Any: ...
 
 
-class UseMultilingual:
+class MultilingualUSE:
     """Multilingual Universal Sentence Encoder v3, 512-d (Yang et al. 2020, ACL demos), quantised, in numpy.
 
     Loads on first use: in a second, or from the cache in a twentieth of it. One thread: more are slower on busy cores.
@@ -93,7 +93,7 @@ def load_embedder(name: str, cache: Path | None = None) -> Embedder:
     `cache` may hold the default, unpacked.
     """
     if name == DEFAULT:
-        return UseMultilingual(cache)
+        return MultilingualUSE(cache)
     from sentence_transformers import SentenceTransformer  # six seconds: only when asked for
 
     try:
@@ -107,7 +107,7 @@ def load_embedder(name: str, cache: Path | None = None) -> Embedder:
     return model
 
 
-def unit(vectors: Sequence[Any] | Vectors) -> Vectors:
+def l2_normalise(vectors: Sequence[Any] | Vectors) -> Vectors:
     """Rows scaled to length 1, so that an inner product is a cosine."""
     array = np.ascontiguousarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(array, axis=1, keepdims=True).astype(np.float32)

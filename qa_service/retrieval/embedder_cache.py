@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qa_service.files import write
+from qa_service.files import write_atomically
 
 _TABLE = "table"
 _OWN = ("sp", "threads", "_threadpool")
@@ -45,8 +45,8 @@ def save(model: Any, cache: Path, called: str) -> None:
         if field not in (*_OWN, _TABLE):
             parts = value if isinstance(value, list) else [value]
             arrays |= {f"{field}.{at if isinstance(value, list) else ''}": part for at, part in enumerate(parts)}
-    write(cache / f"encoder-{called}.npz", lambda path: np.savez(path, **arrays))
-    write(cache / f"encoder-{called}.npy", lambda path: np.save(path, backend.table))
+    write_atomically(cache / f"encoder-{called}.npz", lambda path: np.savez(path, **arrays))
+    write_atomically(cache / f"encoder-{called}.npy", lambda path: np.save(path, backend.table))
 
 
 def load(cache: Path, called: str) -> Any:
@@ -68,7 +68,7 @@ def load(cache: Path, called: str) -> Any:
     vars(tokenizer).update(
         _pieces=(), _scores=array.array("f", arrays.pop("scores").tobytes()), _unk_id=0, _bos_id=1, _eos_id=2,
         _unk_score=unknown, _max_len=int(longest), _normalizer=normalizer,
-        _prefixes=_Pieces(arrays.pop("keys"), arrays.pop("numbers")),
+        _prefixes=_VocabularyView(arrays.pop("keys"), arrays.pop("numbers")),
     )  # fmt: skip
     empty = NumpyBackend.__new__(NumpyBackend)
     vars(empty).update(sp=tokenizer, threads=1, _threadpool=_one_thread(), table=table)
@@ -84,7 +84,7 @@ def load(cache: Path, called: str) -> Any:
     return model
 
 
-class _Pieces:
+class _VocabularyView:
     """The vocabulary and its prefixes, by the hash of their letters; `get` is all that the package asks of it."""
 
     def __init__(self, keys: Any, numbers: Any) -> None:

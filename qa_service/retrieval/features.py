@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _LONGEST = 4
 _WORD = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]|\d+")
 
-Keys = NDArray[np.uint32]
+TermIds = NDArray[np.uint32]
 
 
 def terms(text: str) -> list[str]:
@@ -26,7 +26,7 @@ def terms(text: str) -> list[str]:
     return [*_pieces(lower), *(f"w:{word}" for word in words), *(f"w:{a} {b}" for a, b in pairwise(words))]
 
 
-def counted(text: str) -> tuple[list[str], Keys, NDArray[np.float32]]:
+def tf_vector(text: str) -> tuple[list[str], TermIds, NDArray[np.float32]]:
     """The different terms of a text, their keys (CRC-32), and 1 + ln of how often each occurs."""
     counts = Counter(terms(text))
     keys = np.fromiter((zlib.crc32(term.encode()) for term in counts), dtype=np.uint32, count=len(counts))

@@ -9,7 +9,7 @@ import numpy as np
 from qa_service.model import LANGS, Entry
 from qa_service.retrieval.embedder import Vectors
 
-_EXACT = 50_000
+FAISS_FROM = 50_000
 _SEARCHED = 256
 
 
@@ -27,7 +27,7 @@ class Index:
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
         """Entry → its phrasing that is nearest to the vector, for each of `entries`."""
-        found = self._searched(vector) if len(self._phrasings) > _EXACT else np.empty(0, dtype=np.intp)
+        found = self._searched(vector) if len(self._phrasings) > FAISS_FROM else np.empty(0, dtype=np.intp)
         met = {}
         for entry in entries:
             its = self._rows[entry]
@@ -53,7 +53,7 @@ def build(vectors: Vectors) -> Any:
 
     count, width = vectors.shape
     index: Any = faiss.IndexFlatIP(width)
-    if count > _EXACT:
+    if count > FAISS_FROM:
         cells = 1 << round(np.log2(2 * count**0.5))
         index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
         index.cp.max_points_per_centroid = 64

@@ -18,16 +18,16 @@ from types import ModuleType
 import numpy as np
 
 from qa_service import parsing as reading
-from qa_service.files import write
+from qa_service.files import write_atomically
 from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, Entry, Lang, Match, Subject
 from qa_service.parsing import text as _text
 from qa_service.retrieval import classifier as _classifier
 from qa_service.retrieval import features as _terms
 from qa_service.retrieval import training as _training
-from qa_service.retrieval.batcher import Together
-from qa_service.retrieval.classifier import Classifier, Felt
-from qa_service.retrieval.embedder import Embedder, Vectors, unit
+from qa_service.retrieval.batcher import MicroBatcher
+from qa_service.retrieval.classifier import Classifier, VectorScores
+from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import Index
 from qa_service.retrieval.training import Phrasings
 
@@ -38,7 +38,7 @@ _LEADERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matching:
+class MatchResult:
     """What a question is about: the nearest entries, best first, and a subject if it is rather that than any entry."""
 
     matches: tuple[Match, ...]
@@ -58,10 +58,10 @@ class Matcher:
         self._items: dict[int, list[Entry]] = {}
         for entry in library.values():
             self._items.setdefault(entry.item, []).append(entry)
-        self._together = Together(self._match)
+        self._together = MicroBatcher(self._match)
         self._matched = lru_cache(_REMEMBERED)(self._together)  # a class asks the same
 
-    def match(self, question: str, k: int = 5) -> Matching:
+    def match(self, question: str, k: int = 5) -> MatchResult:
         """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
 
         `question` is a text as `reading` leaves it. How sure we are of an item is not shared out among its entries:
@@ -69,16 +69,16 @@ class Matcher:
         """
         return self._matched((question, k))
 
-    def _match(self, asked: list[tuple[str, int]]) -> list[Matching]:
-        vectors = unit(self.embedder.encode_query([question for question, _ in asked]))
-        felt = self._classifier.feel(vectors)
+    def _match(self, asked: list[tuple[str, int]]) -> list[MatchResult]:
+        vectors = l2_normalise(self.embedder.encode_query([question for question, _ in asked]))
+        felt = self._classifier.score_vectors(vectors)
         return [self._one(*what) for what in zip(asked, vectors, felt, strict=True)]
 
-    def _one(self, asked: tuple[str, int], vector: Vectors, felt: Felt) -> Matching:
+    def _one(self, asked: tuple[str, int], vector: Vectors, felt: VectorScores) -> MatchResult:
         question, k = asked
-        judged = self._classifier.judge(question, felt)
+        judged = self._classifier.predict(question, felt)
         covered = sum(judged.labels[_label(item)] for item in self._items)
-        sure = {item: answering(judged.labels[_label(item)], covered) for item in self._items}
+        sure = {item: combined_confidence(judged.labels[_label(item)], covered) for item in self._items}
         leaders: list[tuple[float, Entry]] = []
         others: list[tuple[float, Entry]] = []
         for item in sorted(sure, key=lambda item: -sure[item])[: max(k, _LEADERS)]:
@@ -91,7 +91,7 @@ class Matcher:
         met = self._index.nearest(vector, [entry.id for _, entry in found])
         reasons = judged.reasons([_label(entry.item) for _, entry in found])
         first = max(judged.labels, key=lambda label: judged.labels[label])
-        return Matching(
+        return MatchResult(
             matches=tuple(
                 Match(entry=entry, score=score, phrasing=met[entry.id], reasons=tuple(why))
                 for (score, entry), why in zip(found, reasons, strict=True)
@@ -100,20 +100,20 @@ class Matcher:
         )
 
     @property
-    def built(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether the cache holds what this library needs, so that the first question builds nothing."""
         return self._vectors_path.is_file() and self._classifier_path.is_file()
 
     @cached_property
     def corpus(self) -> Phrasings:
         """What the classifier is trained on: every wording as it is read; entries first, then subjects."""
-        texts = [reading.matched(wording) for _, wording, _ in self._wordings]
+        texts = [reading.normalise(wording) for _, wording, _ in self._wordings]
         expanded = {entry.expands for entry in self._library.values()}
         return Phrasings(
             texts=texts,
             labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in self._wordings],
             entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in self._wordings],
-            firm=[
+            fixed_label=[
                 owner.id not in expanded or wording not in owner.phrasings[lang]
                 for owner, wording, lang in self._wordings
             ],
@@ -152,22 +152,22 @@ class Matcher:
             if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
                 return cached
         _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
-        vectors = unit(self.embedder.encode_document([reading.matched(wording) for wording in wordings]))
-        write(path, lambda half: np.save(half, vectors))
+        vectors = l2_normalise(self.embedder.encode_document([reading.normalise(wording) for wording in wordings]))
+        write_atomically(path, lambda half: np.save(half, vectors))
         return vectors
 
     @cached_property
     def _classifier(self) -> Classifier:
         path = self._classifier_path
-        with _alone(path):  # of several workers one trains, the others wait and load
+        with _file_lock(path):  # of several workers one trains, the others wait and load
             with suppress(OSError, ValueError, KeyError, EOFError):
                 return Classifier.load(path)
             trained = _training.train(self.corpus)
-            write(path, trained.save)
+            write_atomically(path, trained.save)
             return trained
 
 
-def answering(alone: float, covered: float) -> float:
+def combined_confidence(alone: float, covered: float) -> float:
     """The probability that an item answers, from those that it alone does and that any does.
 
     Their geometric mean, the second weighing three times the first: a phrasing has one label, yet a nan in half
@@ -194,7 +194,7 @@ def _say(line: str) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[None]:
     """No other process makes the same file meanwhile; where the cache cannot be written, each makes its own."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_service.retrieval.classifier import Classifier, bell
+from qa_service.retrieval.classifier import Classifier, gaussian_kernel
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import counted
+from qa_service.retrieval.features import tf_vector
 
 Floats = NDArray[np.float32]
 
-_PENALTY = 0.3  # of large weights; 0.15 to 1 differ by less than chance
+RIDGE_ALPHA = 0.3  # of large weights; 0.15 to 1 differ by less than chance
 _TERMS = 0.5  # what the terms weigh beside the vectors
 _AXES = 128  # of 512: they hold four fifths of the variance; 192 judge no better and take longer to read
 _RAREST = 2  # phrasings that a term must occur in
-_MOST = 16_000  # phrasings that are trained on: memory grows with their square, to a gigabyte
+MAX_PHRASINGS = 16_000  # phrasings that are trained on: memory grows with their square, to a gigabyte
 _BALANCED = 0.8  # how far entries of an item with few phrasings count as much as those with many (0 to 1)
-_CLEARLY = 0.5  # by how much an entry must win over another to take a phrasing from it
+RELABEL_MARGIN = 0.5  # by how much an entry must win over another to take a phrasing from it
 _BLOCK = 1000
 
 
@@ -38,12 +38,12 @@ class Phrasings:
     texts: Sequence[str]
     labels: Sequence[str]
     entries: Sequence[str]
-    firm: Sequence[bool]
+    fixed_label: Sequence[bool]
     vectors: Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeaveOneOut:
     """Judgements by models that did not see the phrasing.
 
     `scores` are (phrasings, `labels`), to be multiplied by `sharpness`; `found` the entry each lands on among those of
@@ -63,15 +63,15 @@ def train(data: Phrasings) -> Classifier:
     return _train(data)[0]
 
 
-def left_out(data: Phrasings) -> LeftOut:
+def leave_one_out(data: Phrasings) -> LeaveOneOut:
     """What `train` knows of its own mistakes."""
     return _train(data)[1]
 
 
-def _train(data: Phrasings) -> tuple[Classifier, LeftOut]:
-    kept = np.unique(np.linspace(0, len(data.texts) - 1, min(_MOST, len(data.texts))).astype(int))
+def _train(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
+    kept = np.unique(np.linspace(0, len(data.texts) - 1, min(MAX_PHRASINGS, len(data.texts))).astype(int))
     texts, vectors = [data.texts[at] for at in kept], data.vectors[kept]
-    truth, owners, firm = np.array(data.labels)[kept], np.array(data.entries)[kept], np.array(data.firm)[kept]
+    truth, owners, firm = np.array(data.labels)[kept], np.array(data.entries)[kept], np.array(data.fixed_label)[kept]
     keys, idf, tfidf = _tfidf(texts)
     axes = _principal(vectors)
     along = np.ascontiguousarray(vectors @ axes)
@@ -102,12 +102,12 @@ def _train(data: Phrasings) -> tuple[Classifier, LeftOut]:
         axes=axes,
         phrasings=along,
         dual=np.ascontiguousarray(dual),
-        within=within,
+        entry_dual=within,
         spans=np.array([(item.rows[0], item.rows[-1]) for item in items]),
         bias=duals.sum(axis=0),
-        sharpness=np.array([sharpness, _common_sharpness(items)], dtype=np.float32),
+        inverse_temperature=np.array([sharpness, _common_sharpness(items)], dtype=np.float32),
     )
-    return classifier, LeftOut(
+    return classifier, LeaveOneOut(
         labels=labels, truth=truth, scores=scores, sharpness=sharpness, entries=taught, found=found
     )
 
@@ -132,21 +132,23 @@ def _entries_of(
     The source entries had their phrasings before there were expansions, and many ask just what an expansion answers:
     what the others would clearly give to an expansion teaches the expansion.
     """
-    taught = owners.copy()
+    train_labels = owners.copy()
     items = []
     for label in np.unique(truth[owners != ""]):
         rows = np.flatnonzero(truth == label)
         entries = np.unique(owners[rows])
         within = kernel[np.ix_(rows, rows)]
         for final in (False, True):
-            dual, scores = _ridge(within.copy(), _signs(taught[rows], entries), _weights(taught[rows], _BALANCED))
-            own = np.searchsorted(entries, taught[rows])
+            dual, scores = _ridge(
+                within.copy(), _signs(train_labels[rows], entries), _weights(train_labels[rows], _BALANCED)
+            )
+            own = np.searchsorted(entries, train_labels[rows])
             if not final:
                 lead = scores.max(axis=1) - scores[np.arange(len(rows)), own]
-                leaves = (lead > _CLEARLY) & ~firm[rows]
-                taught[rows[leaves]] = entries[scores.argmax(axis=1)[leaves]]
+                leaves = (lead > RELABEL_MARGIN) & ~firm[rows]
+                train_labels[rows[leaves]] = entries[scores.argmax(axis=1)[leaves]]
         items.append(_Item(label=label, rows=rows, entries=entries.tolist(), truth=own, dual=dual, scores=scores))
-    return items, taught
+    return items, train_labels
 
 
 def _ridge(kernel: Floats, targets: Floats, weights: NDArray[np.float64]) -> tuple[Floats, Floats]:
@@ -156,7 +158,7 @@ def _ridge(kernel: Floats, targets: Floats, weights: NDArray[np.float64]) -> tup
     """
     from scipy.linalg.lapack import spotrf, spotri, spotrs  # type: ignore[import-untyped]
 
-    kernel[np.diag_indices(len(kernel))] += (_PENALTY / weights).astype(np.float32)
+    kernel[np.diag_indices(len(kernel))] += (RIDGE_ALPHA / weights).astype(np.float32)
     factor, failed = spotrf(kernel.T, lower=1, overwrite_a=1)  # symmetric: its transpose is in LAPACK's order
     if failed:
         raise ArithmeticError(f"the kernel of the phrasings is not positive definite at row {failed}")
@@ -181,7 +183,7 @@ def _tfidf(texts: Sequence[str]) -> tuple[NDArray[np.uint32], Floats, Any]:
     """The keys of all terms, their idf, and the (texts, terms) weights as a sparse matrix of rows of length 1."""
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
-    counts = [counted(text)[1:] for text in texts]
+    counts = [tf_vector(text)[1:] for text in texts]
     keys, occurs = np.unique(np.concatenate([each for each, _ in counts]), return_counts=True)
     keys, occurs = keys[occurs >= _RAREST], occurs[occurs >= _RAREST]
     idf = (np.log((1 + len(texts)) / (1 + occurs)) + 1).astype(np.float32)
@@ -209,7 +211,7 @@ def _kernel(tfidf: Any, along: Floats) -> Floats:
     kernel = np.empty((count, count), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        kernel[rows] = 1 + _TERMS * (tfidf[rows] @ tfidf.T).toarray() + bell(along[rows] @ along.T)
+        kernel[rows] = 1 + _TERMS * (tfidf[rows] @ tfidf.T).toarray() + gaussian_kernel(along[rows] @ along.T)
     return kernel
 
 

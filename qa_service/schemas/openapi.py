@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qa_service.model import MOST_SEEDS
+from qa_service.model import MAX_SEEDS
 
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
 _VALUE = {"anyOf": [*_NUMBER["anyOf"], {"type": "string"}, {"type": "boolean"}]}
@@ -26,7 +26,7 @@ REQUEST: dict[str, Any] = {
             "description": "run an experiment once for each value of a parameter; a name alone stands for all choices",
         },
         "seed": _SEED,
-        "seeds": {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS, "default": 1},
+        "seeds": {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS, "default": 1},
         "entry": {"type": "string", "description": "ask this entry instead of looking for one"},
         "blocks": {"type": "array", "items": _TEXT, "description": "only these evidence blocks of the entry"},
         "run": {"type": "boolean", "default": True},

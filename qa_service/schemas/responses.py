@@ -5,17 +5,16 @@ Floats that JSON cannot say are "Infinity", "-Infinity" and "NaN"; null means th
 
 import os
 import platform
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from qa_service.experiments.parameters import schema
 from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Experiment, Lang, Text
-from qa_service.model.events import Answered, Done, Event, Finished, Measuring, Queued, Started
-from qa_service.model.json_numbers import on_the_wire
+from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, Queued, RowMeasured, Started
+from qa_service.model.json_numbers import json_safe
 from qa_service.presentation import chart, prose
 from qa_service.presentation.alt_text import alt_text
-from qa_service.presentation.precision import ladder
+from qa_service.presentation.precision import PrecisionLoss, precision_losses
 
 JSON = dict[str, Any]
 
@@ -44,10 +43,10 @@ def answer(one: Answer) -> JSON:
         "subject": {"id": one.subject.id, "name": one.subject.name[lang]} if one.subject else None,
         "answer": prose.text(one),
         "lecture": lecture(one.entry, lang) if one.entry else None,
-        "params": on_the_wire(dict(one.params)),
+        "params": json_safe(dict(one.params)),
         "notes": [note[lang] for note in one.notes],
         "evidence": [evidence(each, lang) for each in one.evidence],
-        "ladder": [on_the_wire(asdict(rung)) for rung in ladder(one.evidence)],
+        "ladder": [_precision_loss(loss) for loss in precision_losses(one.evidence)],
         "references": list(one.entry.references) if one.entry else [],
         "related": [{"entry": other.id, "question": other.question[lang]} for other in one.related],
         "context": _context(one.context),
@@ -60,27 +59,27 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
     return {
         "id": one.id,
         "block": one.block,
-        "compared": on_the_wire(dict(one.compared)),
+        "compared": json_safe(dict(one.compared)),
         "experiment": experiment.slug,
         "title": experiment.title[lang],
-        "params": on_the_wire(dict(one.params)),
+        "params": json_safe(dict(one.params)),
         "seed": one.seed,
         "status": run.status.value,
         "note": run.note[lang],
         "metrics": {
             name: {
-                "value": on_the_wire(run.measured[name]),
+                "value": json_safe(run.measured[name]),
                 "unit": experiment.metrics[name].unit,
                 "title": experiment.metrics[name].title[lang],
             }
             for name in run.measured
         },
-        "claims": [_judged(one, at, lang) for at in range(len(one.claims))],
+        "claims": [claim_json(one, at, lang) for at in range(len(one.claims))],
         "columns": {
             name: {"title": column.title[lang], "unit": column.unit} for name, column in experiment.columns.items()
         },
-        "rows": [on_the_wire(dict(row)) for row in run.rows],
-        "chart": chart.complete(experiment, run.rows, lang),
+        "rows": [json_safe(dict(row)) for row in run.rows],
+        "chart": chart.build_spec(experiment, run.rows, lang),
         "chart_in_words": alt_text(experiment, run.rows, lang),
         "seconds": run.seconds,
         "cached": run.cached,
@@ -97,17 +96,17 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
 def event(one: Event, lang: Lang) -> tuple[str, JSON]:
     """A server-sent event: its name and data."""
     match one:
-        case Answered(whole):
+        case AnswerReady(whole):
             return "answer", answer(whole)
         case Started(started, experiment, params, seed, compared):
             about = {"experiment": experiment.slug, "title": experiment.title[lang]}
-            values = {"params": on_the_wire(dict(params)), "compared": on_the_wire(dict(compared))}
+            values = {"params": json_safe(dict(params)), "compared": json_safe(dict(compared))}
             return "started", {"id": started, **about, **values, "seed": seed}
         case Queued(waiting, before):
             return "queued", {"id": waiting, "before": before}
-        case Measuring(running, row):
-            return "row", {"id": running, "row": on_the_wire(dict(row))}
-        case Finished(each):
+        case RowMeasured(running, row):
+            return "row", {"id": running, "row": json_safe(dict(row))}
+        case EvidenceReady(each):
             return "evidence", evidence(each, lang)
         case Done(whole):
             return "done", answer(whole)
@@ -119,19 +118,23 @@ def entry(one: Entry) -> JSON:
         "id": one.id,
         "item": one.item,
         "expands": one.expands,
-        "question": _both(one.question),
-        "answer": _both(one.answer),
+        "question": text_json(one.question),
+        "answer": text_json(one.answer),
         "lecture": {lang: lecture(one, lang) for lang in LANGS},
         "phrasings": {lang: list(one.phrasings[lang]) for lang in LANGS},
         "evidence": [
             {
                 "id": block.id,
                 "experiment": block.experiment,
-                "params": on_the_wire(dict(block.params)),
+                "params": json_safe(dict(block.params)),
                 "fixed": sorted(block.fixed),
                 "claims": [
                     _claim(claim, None)
-                    | {"control": on_the_wire(dict(claim.control)), "stated": claim.stated.value, "share": claim.share}
+                    | {
+                        "control": json_safe(dict(claim.control)),
+                        "stated": claim.expected_verdict.value,
+                        "share": claim.min_share,
+                    }
                     for claim in block.claims
                 ],
             }
@@ -147,11 +150,11 @@ def experiment(one: Experiment) -> JSON:
     """An experiment: what it measures, its parameters as JSON Schema, its source."""
     return {
         "slug": one.slug,
-        "title": _both(one.title),
+        "title": text_json(one.title),
         "doc": one.doc,
-        "params": on_the_wire(schema(one)),
-        "metrics": {name: {"unit": each.unit, "title": _both(each.title)} for name, each in one.metrics.items()},
-        "columns": {name: {"unit": each.unit, "title": _both(each.title)} for name, each in one.columns.items()},
+        "params": json_safe(schema(one)),
+        "metrics": {name: {"unit": each.unit, "title": text_json(each.title)} for name, each in one.metrics.items()},
+        "columns": {name: {"unit": each.unit, "title": text_json(each.title)} for name, each in one.columns.items()},
         "source": one.source,
         "code_hash": one.hash,
     }
@@ -173,7 +176,7 @@ def machine() -> str:
 
 def _context(one: Context) -> JSON:
     offered = {} if one.entry else {"candidates": list(one.candidates)}
-    return {"entry": one.entry, "params": on_the_wire(dict(one.params)), "lang": one.lang, **offered}
+    return {"entry": one.entry, "params": json_safe(dict(one.params)), "lang": one.lang, **offered}
 
 
 def _entry_in_short(one: Entry, lang: Lang) -> JSON:
@@ -187,22 +190,27 @@ def _entry_in_short(one: Entry, lang: Lang) -> JSON:
 
 
 def _claim(claim: Claim, lang: Lang | None) -> JSON:
-    says = claim.says[lang] if lang else _both(claim.says)
-    return {"id": claim.id, "says": says, "metric": claim.metric, "op": claim.op, "bound": on_the_wire(claim.bound)}
+    says = claim.says[lang] if lang else text_json(claim.says)
+    return {"id": claim.id, "says": says, "metric": claim.metric, "op": claim.op, "bound": json_safe(claim.bound)}
 
 
-def _judged(one: Evidence, at: int, lang: Lang) -> JSON:
+def claim_json(one: Evidence, at: int, lang: Lang) -> JSON:
     """A claim with what was measured; `spread` over seeds, where there were several."""
     claim, spread = one.claims[at], one.spreads[at] if one.spreads else None
     values = {"lowest": spread.lowest, "median": spread.median, "highest": spread.highest} if spread else {}
-    over = {"spread": on_the_wire({"held": spread.held, "seeds": spread.seeds, **values})} if spread else {}
+    over = {"spread": json_safe({"held": spread.held, "seeds": spread.seeds, **values})} if spread else {}
     return _claim(claim, lang) | {
-        "value": on_the_wire(one.run.measured.get(claim.metric)),
+        "value": json_safe(one.run.measured.get(claim.metric)),
         "verdict": one.verdicts[at].value,
-        "visible_at": on_the_wire(dict(one.own)) if claim in one.invisible else None,
+        "visible_at": json_safe(dict(one.entry_params)) if claim in one.not_testable_here else None,
         **over,
     }
 
 
-def _both(text: Text) -> JSON:
+def _precision_loss(one: PrecisionLoss) -> JSON:
+    figures = {"overflow": one.overflow, "lost": one.first_wrong_digit, "ulps": one.ulps}
+    return {"block": one.block, "dtype": one.dtype, "column": one.column, **json_safe(figures)}
+
+
+def text_json(text: Text) -> JSON:
     return {"zh": text.zh, "en": text.en}

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from qa_service.model.events import Answered, Event
-from qa_service.server.problems import SlowReader, respond
+from qa_service.model.events import AnswerReady, Event
+from qa_service.server.problems import SlowClient, problem_response
 from qa_service.settings import Settings
-from qa_service.telemetry.logging import say
-from qa_service.telemetry.request_context import TICKET, Ticket, request_id
+from qa_service.telemetry.logging import log_event
+from qa_service.telemetry.request_context import REQUEST_CONTEXT, RequestContext, request_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ Served = Callable[[str, str, int], None]
 Span = Callable[["Scope"], AbstractContextManager[Any]]
 
 
-class Logged:
+class AccessLogMiddleware:
     """An ASGI middleware. `served` hears of each request's method, route and status; `span` spans it."""
 
     def __init__(self, app: "ASGIApp", *, served: Served, span: Span) -> None:
@@ -35,8 +35,8 @@ class Logged:
             await self._app(scope, receive, send)
             return
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), None)
-        ticket = Ticket(request_id(given))
-        began, status, before = time.perf_counter(), 0, TICKET.set(ticket)
+        ticket = RequestContext(request_id(given))
+        began, status, before = time.perf_counter(), 0, REQUEST_CONTEXT.set(ticket)
 
         async def sending(message: "Message") -> None:
             nonlocal status
@@ -49,17 +49,17 @@ class Logged:
             with self._span(scope) as span:
                 try:
                     await self._app(scope, receive, sending)
-                except SlowReader:
-                    say("a reader was too slow", logging.WARNING, seconds=round(time.perf_counter() - began, 1))
+                except SlowClient:
+                    log_event("a reader was too slow", logging.WARNING, seconds=round(time.perf_counter() - began, 1))
                 except Exception as error:
                     logging.getLogger("numstab").exception("unforeseen error")
                     if status:
                         raise
                     from starlette.requests import Request
 
-                    await respond(Request(scope), error)(scope, receive, sending)
+                    await problem_response(Request(scope), error)(scope, receive, sending)
                 if span is not None:
-                    span(_route(scope, status), status, ticket.about)
+                    span(_route(scope, status), status, ticket.log_fields)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = _route(scope, status)
@@ -68,22 +68,24 @@ class Logged:
                 milliseconds = round(1000 * (time.perf_counter() - began), 1)
                 level = logging.ERROR if status >= 500 and status != 503 else logging.INFO
                 # 0: the reader had gone before there was anything to send
-                say("request", level, method=method, route=route, status=status, ms=milliseconds, **ticket.about)
-            TICKET.reset(before)
+                log_event(
+                    "request", level, method=method, route=route, status=status, ms=milliseconds, **ticket.log_fields
+                )
+            REQUEST_CONTEXT.reset(before)
 
 
-def note(settings: Settings) -> Callable[[Event], None]:
+def log_answer(settings: Settings) -> Callable[[Event], None]:
     """An observer of a service: what a request's line says about its answer."""
 
     def answered(event: Event) -> None:
-        ticket = TICKET.get()
-        if ticket is not None and isinstance(event, Answered):
+        ticket = REQUEST_CONTEXT.get()
+        if ticket is not None and isinstance(event, AnswerReady):
             answer = event.answer
-            ticket.about.update(
+            ticket.log_fields.update(
                 answer=answer.id, entry=answer.entry.id if answer.entry else None, answered=answer.status.value
             )
             if settings.log_questions:
-                ticket.about["question"] = answer.question
+                ticket.log_fields["question"] = answer.question
 
     return answered
 

@@ -6,10 +6,10 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from qa_service.errors import BadField
 
@@ -17,34 +17,34 @@ Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """`read` what there is; `ask` questions, run experiments, give feedback, and read; `operate`: metrics."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
-_MARK = "nst_"
+KEY_PREFIX = "nst_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class ApiKey:
     """Who holds it, what for, and the SHA-256 of it: 256 random bits need no slower hash."""
 
     name: str
     scopes: tuple[Scope, ...]
     sha256: str
-    made: str
+    created_at: str  # "made" in the file
 
     def allows(self, scope: Scope) -> bool:
         """Whether it opens this."""
         return any(scope in _IMPLIED[held] for held in self.scopes)
 
 
-class Keys:
+class ApiKeyStore:
     """The keys of a data folder; several processes may read while one writes."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "keys.json"
-        self._read: tuple[tuple[int, int], dict[str, Key]] | None = None
+        self._read: tuple[tuple[int, int], dict[str, ApiKey]] | None = None
 
     def __len__(self) -> int:
         return len(self.all())
 
-    def all(self) -> dict[str, Key]:
+    def all(self) -> dict[str, ApiKey]:
         """By SHA-256; read again when the file has changed."""
         try:
             about = self._path.stat()
@@ -53,11 +53,11 @@ class Keys:
         stamp = (about.st_mtime_ns, about.st_size)
         if self._read is None or self._read[0] != stamp:
             rows = json.loads(self._path.read_text("utf-8"))
-            keys = (Key(**{**row, "scopes": tuple(row["scopes"])}) for row in rows)
+            keys = map(_from_json, rows)
             self._read = (stamp, {key.sha256: key for key in keys})
         return self._read[1]
 
-    def find(self, secret: str) -> Key | None:
+    def find(self, secret: str) -> ApiKey | None:
         """The key that a client shows, if it is one; found by its hash, so nothing secret is compared."""
         return self.all().get(_hash(secret))
 
@@ -67,12 +67,12 @@ class Keys:
             raise BadField(
                 zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"
             )  # fmt: skip
-        secret = _MARK + secrets.token_urlsafe(32)
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*self.all().values(), Key(name=name, scopes=scopes, sha256=_hash(secret), made=made)])
+        self._write([*self.all().values(), ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)])
         return secret
 
-    def revoke(self, name: str) -> Key:
+    def revoke(self, name: str) -> ApiKey:
         """Ends a key at once; raises `BadField` where nobody of that name has one."""
         kept = [key for key in self.all().values() if key.name != name]
         gone = next((key for key in self.all().values() if key.name == name), None)
@@ -88,11 +88,19 @@ class Keys:
         """A new key for the same purposes; the old one ends."""
         return self.add(name, self.revoke(name).scopes)
 
-    def _write(self, keys: list[Key]) -> None:
+    def _write(self, keys: list[ApiKey]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as half:
-            json.dump([asdict(key) for key in keys], half, indent=1)
+            json.dump([_to_json(key) for key in keys], half, indent=1)
         os.replace(half.name, self._path)  # made readable for its owner only, as temporary files are
+
+
+def _to_json(key: ApiKey) -> dict[str, Any]:
+    return {"name": key.name, "scopes": key.scopes, "sha256": key.sha256, "made": key.created_at}
+
+
+def _from_json(row: dict[str, Any]) -> ApiKey:
+    return ApiKey(name=row["name"], scopes=tuple(row["scopes"]), sha256=row["sha256"], created_at=row["made"])
 
 
 def _hash(secret: str) -> str:

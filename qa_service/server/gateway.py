@@ -8,9 +8,9 @@ from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-from qa_service.errors import NumstabError, RateLimited, Refused, TooSlow
-from qa_service.server.api_keys import Key, Keys, Scope
-from qa_service.server.problems import SlowReader, respond
+from qa_service.errors import NumstabError, RateLimited, RequestTimeout, Unauthorized
+from qa_service.server.api_keys import ApiKey, ApiKeyStore, Scope
+from qa_service.server.problems import SlowClient, problem_response
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from starlette.types import Scope as Connection
 
 _COOKIE = "numstab_key"
-_OPEN = ("/livez", "/readyz", "/robots.txt")
+PUBLIC_PATHS = ("/livez", "/readyz", "/robots.txt")
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cross-origin-resource-policy": b"same-origin",
 }
-_JUMP = 2.0  # seconds by which a clock is corrected in its stride
+CLOCK_JUMP_SECONDS = 2.0  # seconds by which a clock is corrected in its stride
 _SLOW_READER = 30.0  # seconds that one piece of a reply may take to leave
 _SLOW_WRITER = 20.0  # seconds between two pieces of a request's body
 
 
-class Guard:
+class GatewayMiddleware:
     """An ASGI middleware. With `open_to_all` no key is asked for; /metrics is for operators all the same."""
 
     def __init__(self, app: "ASGIApp", settings: Settings, *, open_to_all: bool) -> None:
@@ -39,7 +39,7 @@ class Guard:
         from limits.strategies import MovingWindowRateLimiter
 
         self._app = app
-        self._keys = Keys(settings.data)
+        self._keys = ApiKeyStore(settings.data)
         self._open_to_all = open_to_all
         self._behind_proxy = bool(settings.proxies)
         self._rate = parse(settings.rate) if settings.rate else None
@@ -52,37 +52,41 @@ class Guard:
             await self._app(scope, receive, send)
             return
         extra = dict(_HEADERS)
-        sending = _Sending(send, extra)
+        sending = _SendWithHeaders(send, extra)
         try:
-            key = self._admitted(scope)
-            scope.setdefault("state", {})["operator"] = self._near(scope) or bool(key and key.allows("operate"))
-            if (moved := self._with_cookie(scope)) is not None:
+            key = self._authorize(scope)
+            scope.setdefault("state", {})["operator"] = self._is_local(scope) or bool(key and key.allows("operate"))
+            if (moved := self._key_to_cookie(scope)) is not None:
                 await moved(scope, receive, sending)
                 return
-            extra |= self._counted(scope, key)
-            await self._app(scope, _patient(receive), sending)
+            extra |= self._rate_limit(scope, key)
+            await self._app(scope, _receive_with_timeout(receive), sending)
         except NumstabError as refusal:
             if sending.began:
                 raise
-            await respond(_request(scope), refusal)(scope, receive, sending)
+            await problem_response(_request(scope), refusal)(scope, receive, sending)
 
-    def _admitted(self, scope: "Connection") -> Key | None:
+    def _authorize(self, scope: "Connection") -> ApiKey | None:
         path, method = scope["path"], scope["method"]
         wanted: Scope = "operate" if path == "/metrics" else "read" if method in ("GET", "HEAD") else "ask"
         secret = _secret(scope)
         key = self._keys.find(secret) if secret else None
-        if path in _OPEN or (self._open_to_all and wanted != "operate") or (wanted == "operate" and self._near(scope)):
+        if (
+            path in PUBLIC_PATHS
+            or (self._open_to_all and wanted != "operate")
+            or (wanted == "operate" and self._is_local(scope))
+        ):
             return key
         if key is None or not key.allows(wanted):
-            raise Refused(wanted, known=key is not None)
+            raise Unauthorized(wanted, known=key is not None)
         return key
 
-    def _near(self, scope: "Connection") -> bool:
+    def _is_local(self, scope: "Connection") -> bool:
         """From this machine itself; not through a proxy on it that we have not been told of."""
         forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
         return _local(scope) and (self._behind_proxy or not forwarded)
 
-    def _with_cookie(self, scope: "Connection") -> Any:
+    def _key_to_cookie(self, scope: "Connection") -> Any:
         """A browser that comes with ?key=… is sent on without it, and keeps the key in a cookie."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if scope["method"] != "GET" or "key" not in query or self._open_to_all:
@@ -95,13 +99,15 @@ class Guard:
         reply.set_cookie(_COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
         return reply
 
-    def _counted(self, scope: "Connection", key: Key | None) -> dict[bytes, bytes]:
+    def _rate_limit(self, scope: "Connection", key: ApiKey | None) -> dict[bytes, bytes]:
         """What a client may still ask for, as headers; raises `RateLimited`. Reading is free."""
         if self._rate is None or scope["method"] != "POST":
             return {}
         client = f"key:{key.name}" if key else f"address:{(scope.get('client') or ('?', 0))[0]}"
         shift = _now() - time.monotonic()
-        if abs(shift - self._shift) > _JUMP:  # the clock was set: what was counted by it means nothing any more
+        if (
+            abs(shift - self._shift) > CLOCK_JUMP_SECONDS
+        ):  # the clock was set: what was counted by it means nothing any more
             self._limiter.storage.reset()
         self._shift = shift
         allowed = self._limiter.hit(self._rate, client)
@@ -116,7 +122,7 @@ class Guard:
         }
 
 
-class _Sending:
+class _SendWithHeaders:
     """Sends a reply with more headers than the routes give; a reader who takes too long for a piece is cut off."""
 
     def __init__(self, send: "Send", extra: Mapping[bytes, bytes]) -> None:
@@ -134,10 +140,10 @@ class _Sending:
             async with asyncio.timeout(_SLOW_READER):
                 await self._send(message)
         except TimeoutError:
-            raise SlowReader from None
+            raise SlowClient from None
 
 
-def _patient(receive: "Receive") -> "Receive":
+def _receive_with_timeout(receive: "Receive") -> "Receive":
     """Waits for the pieces of a body only so long; for a reader to leave, as long as it takes."""
     whole = False
 
@@ -148,7 +154,7 @@ def _patient(receive: "Receive") -> "Receive":
         try:
             message = await asyncio.wait_for(receive(), _SLOW_WRITER)
         except TimeoutError:
-            raise TooSlow(_SLOW_WRITER) from None
+            raise RequestTimeout(_SLOW_WRITER) from None
         whole = not message.get("more_body", False)
         return message
 

@@ -14,14 +14,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import BadField
-from qa_service.server.api_keys import Keys
+from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import CLOSING
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-GRACE = 10
+SHUTDOWN_GRACE = 10
 """Seconds that running answers have to finish once the server is told to stop."""
 
 
@@ -36,7 +36,7 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
         local = False
     if local or public:
         return True
-    if not Keys(settings.data):
+    if not ApiKeyStore(settings.data):
         raise BadField(
             zh=f"{host} 不是本机地址：先用 `numstab keys add NAME` 发一个密钥，或者用 --public 明确对所有人开放",
             en=f"{host} is not this machine's own address: make a key first (numstab keys add NAME), or say --public "
@@ -74,14 +74,14 @@ def _options(settings: Settings) -> dict[str, Any]:
         "log_config": None,  # logs.set_up says where lines go
         "proxy_headers": bool(settings.proxies),
         "forwarded_allow_ips": settings.proxies or "127.0.0.1",
-        "timeout_graceful_shutdown": GRACE,
+        "timeout_graceful_shutdown": SHUTDOWN_GRACE,
         "timeout_keep_alive": 15,
         "timeout_worker_healthcheck": 60,  # one that trains on a busy machine is slow to say so, not dead
         "server_header": False,
     }
 
 
-def place(shared: Path) -> int:
+def worker_index(shared: Path) -> int:
     """A worker's number, 0 for the first; one that takes the place of a dead worker gets its number."""
     for number in count():
         lock = os.open(shared / f"worker-{number}", os.O_CREAT | os.O_RDWR)
@@ -94,13 +94,13 @@ def place(shared: Path) -> int:
     raise AssertionError
 
 
-def share(whole: int, workers: int, number: int) -> int:
+def share_of(whole: int, workers: int, number: int) -> int:
     """A worker's part of what all have together; at least one, or it could run nothing."""
     return max(1, whole // workers + (number % workers < whole % workers))
 
 
 @asynccontextmanager
-async def closing_in_time(app: Any) -> AsyncIterator[None]:
+async def lifespan(app: Any) -> AsyncIterator[None]:
     """A lifespan: told to stop, it first tells the running streams, each of which ends within the grace time.
 
     A SIGHUP reads kb and demos again; but where it says that our terminal is gone, we go too.
@@ -111,7 +111,7 @@ async def closing_in_time(app: Any) -> AsyncIterator[None]:
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def close(number: int, frame: FrameType | None) -> None:
-        CLOSING.within(GRACE - 2)
+        CLOSING.within(SHUTDOWN_GRACE - 2)
         handler = before[signal.Signals(number)]
         server = getattr(handler, "__self__", None)
         if number == signal.SIGTERM and isinstance(server, uvicorn.Server):

@@ -14,7 +14,7 @@ from typing import Any
 
 from qa_service import __version__
 from qa_service.answering.service import Service
-from qa_service.model.events import Done, Event, Finished
+from qa_service.model.events import Done, Event, EvidenceReady
 from qa_service.telemetry.timing import Stage
 
 _CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -50,8 +50,10 @@ class Metrics:
         )  # fmt: skip
         self._store = Counter("numstab_store_failures", "What the store could not keep or give", registry=here)
         self._reloads = Counter("numstab_reloads", "Reloads of kb and demos, by outcome", ["outcome"], registry=here)
-        self._broken = Gauge("numstab_reload_broken", "Workers that keep an older reading, as kb or demos are broken",
-                             registry=here, multiprocess_mode="livesum")  # fmt: skip
+        self._stale_workers = Gauge(
+            "numstab_reload_broken", "Workers that keep an older reading, as kb or demos are broken", registry=here,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
         self._queue = Gauge("numstab_queue_length", "Runs that wait for a slot", registry=here,
                             multiprocess_mode="livesum")  # fmt: skip
         self._idle = Gauge("numstab_children_idle", "Children that wait for work", registry=here,
@@ -59,7 +61,7 @@ class Metrics:
         about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
         about.labels(__version__, _torch()).set(1)
         service.observers.append(self._count)
-        service.stages.watches.append(self._time)
+        service.stages.listeners.append(self._time)
         if folder is not None:
             threading.Thread(target=self._keep_sampling, daemon=True, name="sampling").start()
 
@@ -89,14 +91,14 @@ class Metrics:
     def reloaded(self, *, well: bool) -> None:
         """Kb and demos were read again."""
         self._reloads.labels("renewed" if well else "refused").inc()
-        self._broken.set(0 if well else 1)
+        self._stale_workers.set(0 if well else 1)
 
     def _count(self, event: Event) -> None:
         if isinstance(event, Done):
             answer = event.answer
             self._questions.labels(answer.status.value, answer.entry.id if answer.entry else "").inc()
             self._confidence.observe(answer.confidence)
-        elif isinstance(event, Finished):
+        elif isinstance(event, EvidenceReady):
             run = event.evidence.run
             if run.cached:
                 self._cached.inc()

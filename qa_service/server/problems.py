@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
 from qa_service.model import Lang
-from qa_service.telemetry.request_context import TICKET
+from qa_service.telemetry.request_context import REQUEST_CONTEXT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_SAYS = {
+HTTP_ERRORS = {
     404: ("not_found", "没有这个地址。", "There is nothing at this address."),
     405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
 }
@@ -19,14 +19,14 @@ class HttpProblem(NumstabError):
     """What the web framework refuses by itself."""
 
     def __init__(self, status: int) -> None:
-        code, zh, en = _SAYS.get(
+        code, zh, en = HTTP_ERRORS.get(
             status, ("http_error", f"请求被拒绝（{status}）", f"the request was refused ({status})")
         )
         super().__init__(zh=zh, en=en)
         self.code, self.status = code, status  # type: ignore[misc]  # per instance: one class for all statuses
 
 
-def respond(http: Any, error: Exception, headers: Any = None) -> Any:
+def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     """The error as a response; where it says when to come again, that is a header too."""
     from starlette.responses import JSONResponse
 
@@ -46,7 +46,7 @@ def handle_errors(app: "FastAPI") -> None:
     from starlette.exceptions import HTTPException
 
     async def ours(http: Request, error: Exception) -> Any:
-        return respond(http, error)
+        return problem_response(http, error)
 
     async def frameworks(http: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
@@ -54,25 +54,25 @@ def handle_errors(app: "FastAPI") -> None:
         page = getattr(http.app.state, "nowhere", None)
         if page is not None and error.status_code == 404 and "text/html" in http.headers.get("accept", ""):
             return page(http, refusal)
-        return respond(http, refusal, error.headers)
+        return problem_response(http, refusal, error.headers)
 
     async def unreadable(http: Request, _error: Exception) -> Any:
-        return respond(http, HttpProblem(422))
+        return problem_response(http, HttpProblem(422))
 
     async def gone(_http: Request, _error: Exception) -> Any:
         return Response(status_code=499)  # nobody reads it
 
     app.add_exception_handler(NumstabError, ours)
-    app.add_exception_handler(ReaderGone, gone)
+    app.add_exception_handler(ClientDisconnected, gone)
     app.add_exception_handler(HTTPException, frameworks)
     app.add_exception_handler(RequestValidationError, unreadable)
 
 
-class ReaderGone(Exception):
+class ClientDisconnected(Exception):
     """Nobody waits for the answer any more."""
 
 
-class SlowReader(Exception):
+class SlowClient(Exception):
     """A reader took too long for a piece; he is cut off."""
 
 
@@ -101,6 +101,6 @@ def problem(error: Exception, lang: Lang) -> dict[str, Any]:
         "code": error.code,
         "detail": error[lang],
     }
-    if (ticket := TICKET.get()) is not None:
+    if (ticket := REQUEST_CONTEXT.get()) is not None:
         body["request_id"] = ticket.id
     return body | ({"field": error.field} if error.field else {})

@@ -15,13 +15,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from qa_service.errors import BadField, BadText, BodyTooLarge, ShuttingDown
-from qa_service.lab.cancellation import Leaving
-from qa_service.lab.runner import Stopped
+from qa_service.lab.cancellation import CancelToken
+from qa_service.lab.runner import Cancelled
 from qa_service.model import Lang
-from qa_service.model.events import Answered, Event
+from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import language as question_language
 from qa_service.server.priority import TEXTS_FIRST
-from qa_service.server.problems import ReaderGone, language, problem  # noqa: F401
+from qa_service.server.problems import ClientDisconnected, language, problem  # noqa: F401
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
@@ -37,7 +37,7 @@ _PING = 15.0  # seconds of silence after which a comment keeps the connection op
 _STREAM = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-class _Closing:
+class ShutdownDeadline:
     """Whether the server has been told to stop, and until when a stream may go on."""
 
     def __init__(self) -> None:
@@ -53,10 +53,10 @@ class _Closing:
         return self.at is not None and time.monotonic() > self.at
 
 
-CLOSING = _Closing()
+CLOSING = ShutdownDeadline()
 
 
-class EventStream(StreamingResponse):
+class SSEResponse(StreamingResponse):
     """Server-sent events as bytes. The framework's own way encodes and hands on each event by itself, at ten times the
     cost (`python -m bench load`).
     """
@@ -65,32 +65,32 @@ class EventStream(StreamingResponse):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class EventStream:
     """An answer or a run that has begun: its first event is there, the rest come as they happen."""
 
     first: Event
     rest: AsyncGenerator[list[Event], None]
 
-    async def last(self, http: "HttpRequest") -> Event:
+    async def collect(self, http: "HttpRequest") -> Event:
         """Its last event; what runs ends when the reader does not wait for it. Raises what went wrong."""
-        last = self.first
-        leaves = asyncio.ensure_future(_until_gone(http))
+        collect = self.first
+        leaves = asyncio.ensure_future(_wait_for_disconnect(http))
         try:
             while True:
                 coming = asyncio.ensure_future(anext(self.rest, None))
                 await asyncio.wait({coming, leaves}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
                     coming.cancel()
-                    raise ReaderGone
+                    raise ClientDisconnected
                 if (batch := coming.result()) is None:
-                    return last
-                last = batch[-1] if batch else last
+                    return collect
+                collect = batch[-1] if batch else collect
         finally:
             leaves.cancel()
 
-    def respond(self, encode: Encode, lang: Lang) -> EventStream:
+    def respond(self, encode: Encode, lang: Lang) -> SSEResponse:
         """All of it as server-sent events."""
-        return EventStream(self._written(encode, lang), headers=_STREAM)
+        return SSEResponse(self._written(encode, lang), headers=_STREAM)
 
     async def _written(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
         """What has happened since the last piece is one piece. Once the first is out a failure can have no status: the
@@ -99,7 +99,7 @@ class Opened:
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
-            await TEXTS_FIRST.stand_back()
+            await TEXTS_FIRST.wait_for_texts()
             async for batch in self.rest:
                 silent = 0.0 if batch else silent + _LOOK_UP
                 if CLOSING.over:
@@ -115,16 +115,16 @@ class Opened:
             await self.rest.aclose()
 
 
-async def opened(events: Events) -> Opened:
+async def open_stream(events: Events) -> EventStream:
     """Runs a blocking generator in a thread of its own. When the reader leaves, the experiment's child dies with it.
 
     An error before the first event is raised here, so that a front can still answer with a status.
     """
-    batches = _pumped(events)
-    with TEXTS_FIRST.coming():
+    batches = _iterate_in_thread(events)
+    with TEXTS_FIRST.pending():
         async for batch in batches:
             if batch:
-                return Opened(batch[0], _rest(batch[1:], batches))
+                return EventStream(batch[0], _rest(batch[1:], batches))
     raise AssertionError("no events")
 
 
@@ -138,12 +138,12 @@ async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) 
         await batches.aclose()
 
 
-async def _pumped(events: Events) -> AsyncGenerator[list[Event], None]:
+async def _iterate_in_thread(events: Events) -> AsyncGenerator[list[Event], None]:
     """Lists of what has happened meanwhile; an empty one where that is nothing for a second."""
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
     heard: deque[Event] = deque()
-    leaving, ended = Leaving(), _Ended()
+    leaving, ended = CancelToken(), _Ended()
 
     def wake() -> None:
         if not leaving():
@@ -156,11 +156,11 @@ async def _pumped(events: Events) -> AsyncGenerator[list[Event], None]:
                 heard.append(event)
                 if len(heard) == 1:  # else the reader has been told already
                     wake()
-                if isinstance(event, Answered):
-                    TEXTS_FIRST.wait()
+                if isinstance(event, AnswerReady):
+                    TEXTS_FIRST.wait_for_texts_blocking()
                 if leaving():
                     return
-        except Stopped:
+        except Cancelled:
             pass
         except Exception as error:
             ended.error = error
@@ -186,7 +186,7 @@ async def _pumped(events: Events) -> AsyncGenerator[list[Event], None]:
         if ended.error is not None:
             raise ended.error
     finally:
-        leaving.leave()
+        leaving.cancel()
 
 
 @dataclass(slots=True)
@@ -195,16 +195,18 @@ class _Ended:
     error: Exception | None = None
 
 
-async def _until_gone(http: "HttpRequest") -> None:
+async def _wait_for_disconnect(http: "HttpRequest") -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
 
 
 def _sse(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {dumped(data)}\n\n".encode("utf-8", "backslashreplace")  # \udc80 is JSON as well
+    return f"event: {name}\ndata: {dumps_strict(data)}\n\n".encode(
+        "utf-8", "backslashreplace"
+    )  # \udc80 is JSON as well
 
 
-def dumped(data: Any) -> str:
+def dumps_strict(data: Any) -> str:
     """Compact JSON, strictly: what it cannot say is refused."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -221,7 +223,7 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
                     zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
                 )
     except ClientDisconnect:
-        raise ReaderGone from None
+        raise ClientDisconnected from None
     if not data and empty is not None:
         return empty
     try:

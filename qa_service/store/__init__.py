@@ -14,12 +14,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus
-from qa_service.store.engine import is_there, opened
+from qa_service.store.engine import open_engine, same_file
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class KeptQuestion:
     """A question that was kept: no entry answered it, or a reader found the answer unhelpful."""
 
     question: str
@@ -47,13 +47,13 @@ class Store:
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
         """Returns once it is on disk."""
         row = {"at": datetime.now(UTC), "answer_id": answer_id, "helpful": helpful, "reason": reason}
-        with self._writing() as connection:
+        with self._transaction() as connection:
             connection.execute(insert(FEEDBACK).values(row))
 
     def feedback(self) -> list[tuple[str, bool, str | None]]:
         """Every feedback, oldest first: answer id, helpful, reason."""
         columns = (FEEDBACK.c.answer_id, FEEDBACK.c.helpful, FEEDBACK.c.reason)
-        with self._writing() as connection:
+        with self._transaction() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).order_by(FEEDBACK.c.id))]
 
     def record(self, *answers: Answer) -> None:
@@ -67,7 +67,7 @@ class Store:
              "confidence": answer.confidence}
             for answer in answers if self._keep_days and answer.question
         ]  # fmt: skip
-        with self._writing() as connection:
+        with self._transaction() as connection:
             for (entry, status, lang), count in sorted(
                 counts.items()
             ):  # in one order: two workers do not lock each other
@@ -80,11 +80,11 @@ class Store:
         """Entry (empty where none answered), status and how often, most often first."""
         count = func.sum(ASKED.c.count)
         query = select(ASKED.c.entry, ASKED.c.status, count).where(ASKED.c.day >= since)
-        with self._writing() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(query.group_by(ASKED.c.entry, ASKED.c.status).order_by(count.desc()))
             return [(row[0], row[1], int(row[2])) for row in rows]
 
-    def unmet(self) -> list[Asked]:
+    def unanswered(self) -> list[KeptQuestion]:
         """The questions kept that no entry answered, or whose answer was unhelpful; oldest first."""
         unhelpful = select(FEEDBACK.c.answer_id).where(FEEDBACK.c.helpful.is_(False))
         query = (
@@ -93,16 +93,18 @@ class Store:
             .where(or_(QUESTIONS.c.status != AnswerStatus.ANSWERED.value, QUESTIONS.c.answer_id.in_(unhelpful)))
             .order_by(QUESTIONS.c.at)
         )
-        with self._writing() as connection:
+        with self._transaction() as connection:
             return [
-                Asked(question=row.question, lang=row.lang, status=row.status, entry=row.entry, helpful=row.helpful,
-                      reason=row.reason)
+                KeptQuestion(
+                    question=row.question, lang=row.lang, status=row.status, entry=row.entry, helpful=row.helpful,
+                    reason=row.reason,
+                )
                 for row in connection.execute(query)
             ]  # fmt: skip
 
     def ping(self) -> None:
         """Whether it can be reached, and its tables are those of this version."""
-        with self._writing() as connection:
+        with self._transaction() as connection:
             connection.execute(select(FEEDBACK.c.id).limit(1))
 
     def close(self) -> None:
@@ -113,14 +115,14 @@ class Store:
                 self._engine = None
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         try:
             with self._opening:
-                if self._engine is not None and not is_there(self._engine):  # what is written to it would be lost
+                if self._engine is not None and not same_file(self._engine):  # what is written to it would be lost
                     self._engine.dispose()
                     self._engine = None
                 if self._engine is None:
-                    self._engine = opened(self._url)
+                    self._engine = open_engine(self._url)
                 engine = self._engine
             with engine.begin() as connection:
                 yield connection

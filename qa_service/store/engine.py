@@ -9,27 +9,27 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-_PATIENCE = 5000  # milliseconds to wait for another writer
+TIMEOUT_MS = 5000  # milliseconds to wait for another writer
 _ONE = threading.Lock()  # alembic keeps what it is about in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Engine of SQLite → device and number of its file."""
 _LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
 
 
-def opened(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
     """An engine whose tables are those of `tables`; raises SQLAlchemyError where there is none to be had."""
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)  # an error in the log quotes nobody
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _settle)
+        event.listen(engine, "connect", _set_pragmas)
     with _ONE, _alone(engine) as connection:
         _upgrade(connection)
-    is_there(engine)
+    same_file(engine)
     return engine
 
 
-def standing(url: str) -> tuple[str | None, str | None]:
+def migration_state(url: str) -> tuple[str | None, str | None]:
     """The migration that the store is at, None where it is empty, and the newest there is; makes nothing."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -45,7 +45,7 @@ def standing(url: str) -> tuple[str | None, str | None]:
         engine.dispose()
 
 
-def is_there(engine: Engine) -> bool:
+def same_file(engine: Engine) -> bool:
     """Whether the file that the engine opened is the one that lies there: SQLite would write on to a deleted one."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
@@ -58,9 +58,9 @@ def is_there(engine: Engine) -> bool:
     return first == (found.st_dev, found.st_ino)
 
 
-def _settle(connection: Any, _record: Any) -> None:
+def _set_pragmas(connection: Any, _record: Any) -> None:
     """Readers do not wait for writers; what was acknowledged is on disk."""
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_PATIENCE}"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

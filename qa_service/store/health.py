@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from qa_service.store import Store
 
 _FRESH = 1.0
-_PATIENCE = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
-class Ping:
+class HealthProbe:
     """May be asked from several threads; one at a time asks the store."""
 
     def __init__(self, store: "Store") -> None:
@@ -29,8 +29,8 @@ class Ping:
         if self._asking.acquire(blocking=False):
             threading.Thread(target=self._ask, daemon=True, name="ping").start()
         with self._answered:
-            heard = self._answered.wait_for(lambda: self._at >= asked, _PATIENCE)
-        return self._problem if heard else f"no answer within {_PATIENCE:g} s"
+            heard = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
+        return self._problem if heard else f"no answer within {TIMEOUT_SECONDS:g} s"
 
     def _ask(self) -> None:
         problem: str | None = None

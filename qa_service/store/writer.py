@@ -16,7 +16,7 @@ _TOGETHER = 100
 _PAUSE = 0.2  # seconds
 
 
-class Recorder:
+class BackgroundWriter:
     """An observer of a service's events. What the store cannot take is lost, and the log says so."""
 
     def __init__(self, store: Store) -> None:

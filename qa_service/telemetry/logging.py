@@ -11,18 +11,18 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from qa_service.settings import Settings, hidden
-from qa_service.telemetry.request_context import TICKET
+from qa_service.settings import Settings, redact_url
+from qa_service.telemetry.request_context import REQUEST_CONTEXT
 
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f]+")
 _KEY = re.compile(r"nst_[\w-]{8,}")
 _OURS = "numstab"
 
 
-def set_up(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
     """Sends our log and the server's to standard error in the form that the settings say."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(settings.log))
+    handler.setFormatter(LineFormatter(settings.log))
     for name in (_OURS, "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [] if name == "uvicorn.error" else [handler]
@@ -30,12 +30,12 @@ def set_up(settings: Settings) -> None:
         logger.propagate = name == "uvicorn.error"
 
 
-def say(message: str, level: int = logging.INFO, **about: Any) -> None:
+def log_event(message: str, level: int = logging.INFO, **about: Any) -> None:
     """One line with fields of its own."""
     logging.getLogger(_OURS).log(level, message, extra={"about": about})
 
 
-class Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """time, level, what happened, the request's id, and the fields of the event."""
 
     def __init__(self, form: str) -> None:
@@ -44,7 +44,7 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever is in it."""
-        ticket = TICKET.get()
+        ticket = REQUEST_CONTEXT.get()
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -63,7 +63,7 @@ class Lines(logging.Formatter):
 
 
 def _clean(value: Any) -> Any:
-    return _KEY.sub("nst_***", hidden(value)) if isinstance(value, str) else value
+    return _KEY.sub("nst_***", redact_url(value)) if isinstance(value, str) else value
 
 
 def _word(value: Any) -> str:

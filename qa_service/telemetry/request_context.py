@@ -10,14 +10,14 @@ _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class RequestContext:
     """One request. `about` grows while it is served: whichever thread serves it has the same ticket."""
 
     id: str
-    about: dict[str, Any] = field(default_factory=dict)
+    log_fields: dict[str, Any] = field(default_factory=dict)
 
 
-TICKET: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
+REQUEST_CONTEXT: ContextVar[RequestContext | None] = ContextVar("ticket", default=None)
 """That of the request being served here; a thread that serves it runs in a copy of its context."""
 
 

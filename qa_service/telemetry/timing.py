@@ -8,18 +8,18 @@ Stage = Literal["text", "matching", "queue", "run"]
 Watch = Callable[[Stage], AbstractContextManager[object]]
 
 
-class Stages:
+class Timings:
     """`text` is the time until the answer's text (`matching` is a part of it), `queue` the wait for a slot, `run` a
     child's work.
     """
 
     def __init__(self) -> None:
-        self.watches: list[Watch] = []
+        self.listeners: list[Watch] = []
 
     @contextmanager
-    def within(self, stage: Stage) -> Iterator[None]:
+    def time(self, stage: Stage) -> Iterator[None]:
         """Tells every watch when the stage begins and ends."""
         with ExitStack() as stack:
-            for watch in self.watches:
+            for watch in self.listeners:
                 stack.enter_context(watch(stage))
             yield

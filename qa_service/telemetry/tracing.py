@@ -33,7 +33,7 @@ def provider(settings: Settings) -> "TracerProvider | None":
     return found
 
 
-class Traces:
+class Tracing:
     """Spans of requests and, inside them, of the stages of an answer. Without a provider it does nothing."""
 
     def __init__(self, provider: "TracerProvider | None") -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.model import Lang, Text
-from qa_service.model.json_numbers import on_the_wire
-from qa_service.presentation.numbers import shown
-from qa_service.tools.claim_check import Checked, Tally
+from qa_service.model.json_numbers import json_safe
+from qa_service.presentation.numbers import format_number
+from qa_service.tools.claim_check import ClaimResult, ClaimSummary
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _WORDS = {
@@ -26,7 +26,7 @@ _WORDS = {
 }
 
 
-def summary(checked: Sequence[Checked], tested: Sequence[Tally]) -> dict[str, Any]:
+def summary(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary]) -> dict[str, Any]:
     """The report as JSON."""
     return {
         "checked": len(checked),
@@ -37,29 +37,29 @@ def summary(checked: Sequence[Checked], tested: Sequence[Tally]) -> dict[str, An
     }
 
 
-def differing(tested: Sequence[Tally]) -> int:
+def differing(tested: Sequence[ClaimSummary]) -> int:
     """How many verdicts contradict their entry, where more of them do than it says."""
     return sum(one.spread.seeds - one.expected for one in tested if one.differs)
 
 
-def row(one: Checked) -> dict[str, Any]:
+def row(one: ClaimResult) -> dict[str, Any]:
     """One verdict."""
     return {
         "entry": one.entry,
         "claim": one.claim.id,
-        "at": one.at,
+        "at": one.condition,
         "seed": one.seed,
-        "value": on_the_wire(one.value),
+        "value": json_safe(one.value),
         "op": one.claim.op,
-        "bound": on_the_wire(one.claim.bound),
+        "bound": json_safe(one.claim.bound),
         "verdict": one.verdict.value,
-        "stated": one.claim.stated.value,
+        "stated": one.claim.expected_verdict.value,
         "expected": one.expected.value,
         "seconds": one.run.seconds,
     }
 
 
-def write(path: str, checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> None:
+def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> None:
     """Writes FILE.html or FILE.json; raises `BadField` for another name or a folder that cannot be written."""
     if not path.endswith((".html", ".json")):
         raise BadField(
@@ -78,37 +78,39 @@ def write(path: str, checked: Sequence[Checked], tested: Sequence[Tally], lang: 
         ) from error
 
 
-def versions(checked: Sequence[Checked]) -> dict[str, str]:
+def versions(checked: Sequence[ClaimResult]) -> dict[str, str]:
     """What ran the experiments."""
     return dict(next((one.run.versions for one in checked if one.run.versions), {}))
 
 
-def measured(one: Tally, lang: Lang) -> str:
+def measured(one: ClaimSummary, lang: Lang) -> str:
     """Median, lowest and highest value; a single value where they agree."""
-    low, middle, high = (shown(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest))
+    low, middle, high = (
+        format_number(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest)
+    )
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _line(one: Tally) -> dict[str, Any]:
+def _line(one: ClaimSummary) -> dict[str, Any]:
     spread = one.spread
     return {
         "entry": one.entry,
         "claim": one.claim.id,
-        "at": one.at,
+        "at": one.condition,
         "metric": one.claim.metric,
         "op": one.claim.op,
-        "bound": on_the_wire(one.claim.bound),
-        "stated": one.claim.stated.value,
+        "bound": json_safe(one.claim.bound),
+        "stated": one.claim.expected_verdict.value,
         "held": spread.held,
         "as_stated": one.expected,
         "seeds": spread.seeds,
-        "share": one.claim.share,
-        **on_the_wire({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
+        "share": one.claim.min_share,
+        **json_safe({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
         "seconds": one.seconds,
     }
 
 
-def _page(checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> str:
+def _page(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -123,11 +125,11 @@ def _page(checked: Sequence[Checked], tested: Sequence[Tally], lang: Lang) -> st
                 "entry": one.entry,
                 "id": one.claim.id,
                 "says": one.claim.says[lang],
-                "at": one.at,
+                "at": one.condition,
                 "metric": one.claim.metric,
                 "measured": measured(one, lang),
                 "op": one.claim.op,
-                "bound": shown(one.claim.bound, lang),
+                "bound": format_number(one.claim.bound, lang),
                 "expected": one.expected,
                 "seeds": one.spread.seeds,
                 "seconds": f"{one.seconds:.2f}",

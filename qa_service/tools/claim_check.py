@@ -5,33 +5,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from qa_service.experiments.parameters import complete
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import Runner
-from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, Spread, Status, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, RunStatus, Spread, Verdict
 
-At = Literal["params", "control"]
+Condition = Literal["params", "control"]
 _UNLIKELY = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class ClaimRun:
     """One run that decides some claims."""
 
     entry: str
     block: EvidenceBlock
-    at: At
+    condition: Condition
     params: Params
     seed: int
     claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class ClaimResult:
     """A claim's verdict at its parameters or its control, with one seed."""
 
     entry: str
     claim: Claim
-    at: At
+    condition: Condition
     seed: int
     run: Run
     verdict: Verdict
@@ -44,9 +44,9 @@ class Checked:
     @property
     def expected(self) -> Verdict:
         """What the entry states; its opposite at the control."""
-        if self.at == "params":
-            return self.claim.stated
-        return Verdict.FAILS if self.claim.stated is Verdict.HOLDS else Verdict.HOLDS
+        if self.condition == "params":
+            return self.claim.expected_verdict
+        return Verdict.FAILS if self.claim.expected_verdict is Verdict.HOLDS else Verdict.HOLDS
 
     @property
     def differs(self) -> bool:
@@ -54,51 +54,53 @@ class Checked:
         return self.verdict is not self.expected
 
 
-def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[Planned]:
+def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
     """Every run that the entry's claims need: one per block and seed, and one per different control and seed."""
     for seed in seeds:
         for block in entry.evidence:
             if not block.claims:
                 continue
-            yield Planned(entry=entry.id, block=block, at="params", params=block.params, seed=seed, claims=block.claims)
+            yield ClaimRun(
+                entry=entry.id, block=block, condition="params", params=block.params, seed=seed, claims=block.claims
+            )
             controls: dict[str, list[Claim]] = {}
             for claim in block.claims:
                 controls.setdefault(repr(sorted(claim.control.items())), []).append(claim)
             for claims in controls.values():
                 params = {**block.params, **claims[0].control}
-                yield Planned(
-                    entry=entry.id, block=block, at="control", params=params, seed=seed, claims=tuple(claims)
+                yield ClaimRun(
+                    entry=entry.id, block=block, condition="control", params=params, seed=seed, claims=tuple(claims)
                 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class MemoRunner:
     """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
 
     lab: Runner
     _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
-    def of(self, planned: Planned) -> Run:
+    def of(self, planned: ClaimRun) -> Run:
         """The run that a plan asks for. May be called from several threads, which may then run the same twice."""
         experiment = self.lab.experiment(planned.block.experiment)
-        params = complete(experiment, planned.params)
+        params = fill_defaults(experiment, planned.params)
         asked = (experiment.slug, repr(sorted(params.items())))
         run = self._done.get((*asked, None)) or self._done.get((*asked, planned.seed))
         if run is None:
             run = self.lab.run(experiment, params, planned.seed)
-            self._done[(*asked, planned.seed if run.random else None)] = run
+            self._done[(*asked, planned.seed if run.used_rng else None)] = run
         return run
 
 
-def check(planned: Planned, runs: Runs) -> list[Checked]:
+def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
     """Judges one run; a run that did not finish leaves its claims unknown."""
     run = runs.of(planned)
-    ran = run.status is Status.RAN
+    ran = run.status is RunStatus.RAN
     return [
-        Checked(
+        ClaimResult(
             entry=planned.entry,
             claim=claim,
-            at=planned.at,
+            condition=planned.condition,
             seed=planned.seed,
             run=run,
             verdict=claim.judge(run.measured) if ran else Verdict.UNKNOWN,
@@ -108,12 +110,12 @@ def check(planned: Planned, runs: Runs) -> list[Checked]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class ClaimSummary:
     """A claim at its parameters or its control, over all its seeds: in `expected` of them it came out as stated."""
 
     entry: str
     claim: Claim
-    at: At
+    condition: Condition
     expected: int
     spread: Spread
     seconds: float
@@ -121,27 +123,27 @@ class Tally:
     @property
     def differs(self) -> bool:
         """Whether more seeds contradict the entry than its share can explain: as few as these by chance in 1 of 40."""
-        seeds, share = self.spread.seeds, self.claim.share
+        seeds, share = self.spread.seeds, self.claim.min_share
         if share == 1:
             return self.expected < seeds
         chances = (math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.expected + 1))
         return sum(chances) < _UNLIKELY
 
 
-def over_seeds(checked: Iterable[Checked]) -> list[Tally]:
+def summarise(checked: Iterable[ClaimResult]) -> list[ClaimSummary]:
     """One line for each claim at its parameters, and one at its control, in the order of the entries."""
-    groups: dict[tuple[str, str, At], list[Checked]] = {}
+    groups: dict[tuple[str, str, Condition], list[ClaimResult]] = {}
     for one in checked:
-        groups.setdefault((one.entry, one.claim.id, one.at), []).append(one)
+        groups.setdefault((one.entry, one.claim.id, one.condition), []).append(one)
     return [_tested(rows) for rows in groups.values()]
 
 
-def _tested(rows: Sequence[Checked]) -> Tally:
+def _tested(rows: Sequence[ClaimResult]) -> ClaimSummary:
     first = rows[0]
-    return Tally(
+    return ClaimSummary(
         entry=first.entry,
         claim=first.claim,
-        at=first.at,
+        condition=first.condition,
         expected=sum(not row.differs for row in rows),
         spread=Spread.of(first.claim, [row.run for row in rows]),
         seconds=sum(row.run.seconds for row in rows),

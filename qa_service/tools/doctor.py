@@ -13,10 +13,10 @@ from typing import Literal
 
 from qa_service.answering.service import matcher
 from qa_service.errors import NumstabError
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import ONE_SHOT, Lab
-from qa_service.model import Lang, Status, Text
+from qa_service.lab.runner import ONE_SHOT, ProcessRunner
+from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
 from qa_service.settings import Settings
 
@@ -116,25 +116,25 @@ def _cache(settings: Settings) -> Check:
 
 
 def _library(settings: Settings) -> Check:
-    experiments = read_experiments(settings.demos)
+    experiments = load_specs(settings.demos)
     entries = len(Library.read(settings.kb, experiments))
     says = Text(f"{entries} 个词条，{len(experiments)} 个实验", f"{entries} entries, {len(experiments)} experiments")
     return Check("library", "ok", says)
 
 
 def _index(settings: Settings) -> Check:
-    library = Library.read(settings.kb, read_experiments(settings.demos))
-    if matcher(settings, library, load_embedder(settings.encoder)).built:
+    library = Library.read(settings.kb, load_specs(settings.demos))
+    if matcher(settings, library, load_embedder(settings.encoder)).is_cached:
         return Check("index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries"))
     says = Text("索引还没有为这些词条生成：第一个问题要多等一分钟", "no index of these entries yet: a minute more once")
     return Check("index", "note", says, Text("运行 numstab prepare", "run numstab prepare"))
 
 
 def _run(settings: Settings) -> Check:
-    lab = Lab(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
+    lab = ProcessRunner(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
     experiment = next(iter(lab.experiments.values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
-    if run.status is not Status.RAN:
+    if run.status is not RunStatus.RAN:
         raise RuntimeError(f"{experiment.slug}: {run.status}: {run.note.en}")
     took = f"{run.seconds:.2f} s"
     return Check("run", "ok", Text(f"子进程里跑了一个实验（{took}）", f"an experiment ran in a child ({took})"))
@@ -154,9 +154,9 @@ def _seccomp() -> Check:
 
 
 def _store(settings: Settings) -> Check:
-    from qa_service.store.engine import standing
+    from qa_service.store.engine import migration_state
 
-    at, newest = standing(settings.store_url)
+    at, newest = migration_state(settings.store_url)
     if at is None:
         return Check(
             "store",

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.model import Answer, AnswerStatus, Named
+from qa_service.model import Answer, AnswerStatus, NamedValues
 
 KINDS = ("in", "near", "out")
 _CONFIDENCE = 0.95
@@ -60,7 +60,7 @@ class Outcome:
         return all(_same(self.answer.params, name, value) for name, value in self.line.params.items())
 
 
-def _same(read: Named, name: str, stated: Any) -> bool:
+def _same(read: NamedValues, name: str, stated: Any) -> bool:
     value = read.get(name)
     return bool((list(value) if isinstance(value, tuple) else value) == stated)
 

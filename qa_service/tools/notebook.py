@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qa_service.answering.planning import Plan
+from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField
 from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.numbers import format_number
 
 Form = Literal["ipynb", "py"]
 FORMS: Mapping[Form, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
@@ -82,13 +82,13 @@ def read_form(word: str, field: str) -> Form:
     )
 
 
-def export(entry: Entry, plans: list[Plan], seed: int, lang: Lang, form: Form) -> str:
+def export(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: Form) -> str:
     """The whole file's text."""
     cells = list(_cells(entry, plans, seed, lang))
     return _notebook(cells, lang) if form == "ipynb" else _script(cells)
 
 
-def _cells(entry: Entry, plans: list[Plan], seed: int, lang: Lang) -> Iterator[Cell]:
+def _cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[Cell]:
     words = _WORDS[lang]
     yield Cell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
     yield Cell("code", _HELPERS.format(seed=seed))
@@ -102,13 +102,13 @@ def _cells(entry: Entry, plans: list[Plan], seed: int, lang: Lang) -> Iterator[C
         yield Cell("markdown", f"## {words['references']}\n\n{cited}")
 
 
-def _answer(entry: Entry, plans: list[Plan], lang: Lang) -> str:
+def _answer(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
     """The answer: parameters as numbers, metrics by the names that the code gives them."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 
     def named(block: str, name: str) -> str:
         key = f"{block}.{name}"
-        return shown(params[key], lang) if key in params else f'`{_variable(block)}["{name}"]`'
+        return format_number(params[key], lang) if key in params else f'`{_variable(block)}["{name}"]`'
 
     return PLACEHOLDER.sub(lambda found: named(found[1], found[2]), entry.answer[lang]).strip()
 
@@ -122,7 +122,7 @@ def _without_main(experiment: Experiment) -> str:
     return "\n".join(lines).strip()
 
 
-def _running(plan: Plan, lang: Lang) -> str:
+def _running(plan: PlannedRun, lang: Lang) -> str:
     name = _variable(plan.block.id)
     lines = [
         "torch.manual_seed(SEED)",

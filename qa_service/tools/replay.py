@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from qa_service.errors import BadField
-from qa_service.experiments.parameters import complete
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import Runner
-from qa_service.model import Params, Run, Status
+from qa_service.model import Params, Run, RunStatus
 from qa_service.schemas.requests import read_params, read_seed
 
 TOLERANCE = 1e-6
@@ -17,7 +17,7 @@ TOLERANCE = 1e-6
 _WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
-class Sameness(StrEnum):
+class Outcome(StrEnum):
     """How a run compares with the one before."""
 
     IDENTICAL = "identical"
@@ -43,9 +43,9 @@ class Replay:
 
     receipt: Receipt
     run: Run
-    sameness: Sameness
+    sameness: Outcome
     changed: Mapping[str, tuple[float | int | None, float | int | None]]
-    moved: Mapping[str, tuple[str, str]]
+    changed_versions: Mapping[str, tuple[str, str]]
 
 
 def receipts(data: Any) -> Iterator[Receipt]:
@@ -68,20 +68,20 @@ def receipts(data: Any) -> Iterator[Receipt]:
 def replay(receipt: Receipt, lab: Runner) -> Replay:
     """Runs it again with the same parameters and seed; raises `BadRequest` for an experiment that we do not have."""
     experiment = lab.experiment(receipt.experiment)
-    run = lab.run(experiment, complete(experiment, receipt.params), receipt.seed)
+    run = lab.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
     then, now = receipt.measured, run.measured
     names = [
         name for name in {**then, **now} if not (name in then and name in now and _identical(then[name], now[name]))
     ]
     changed = {name: (then.get(name), now.get(name)) for name in names
                if not (name in then and name in now and _equal(then[name], now[name]))}  # fmt: skip
-    sameness = Sameness.DIFFERENT if changed else Sameness.EQUAL if names else Sameness.IDENTICAL
-    if run.status is not Status.RAN:
-        sameness = Sameness.DIFFERENT
+    sameness = Outcome.DIFFERENT if changed else Outcome.EQUAL if names else Outcome.IDENTICAL
+    if run.status is not RunStatus.RAN:
+        sameness = Outcome.DIFFERENT
     pairs = {"code": (receipt.code_hash, experiment.hash)}
     pairs |= {name: (version, run.versions.get(name, "")) for name, version in receipt.versions.items()}
     moved = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return Replay(receipt=receipt, run=run, sameness=sameness, changed=changed, moved=moved)
+    return Replay(receipt=receipt, run=run, sameness=sameness, changed=changed, changed_versions=moved)
 
 
 def _receipt(data: Mapping[str, Any]) -> Receipt:

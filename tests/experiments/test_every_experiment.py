@@ -17,9 +17,9 @@ from measuring import (
 )
 
 from qa_service.errors import BadParameter
-from qa_service.experiments.parameters import complete
-from qa_service.lab.runner import SERVER, Lab
-from qa_service.model import Parameter, Status
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.model import Parameter, RunStatus
 
 EXPECTED = [
     case
@@ -50,9 +50,9 @@ def test_another_seed_changes_only_what_is_random(slug):
 
 
 @pytest.fixture(scope="module")
-def real_lab() -> Lab:
+def real_lab() -> ProcessRunner:
     """The shipped experiments in children of their own, with time for a busy machine."""
-    return Lab(DEMOS, deadline=30.0, warm=SERVER)
+    return ProcessRunner(DEMOS, deadline=30.0, warm=SERVER)
 
 
 def ends(parameter: Parameter) -> list[object]:
@@ -68,7 +68,7 @@ def accepted(slug: str, name: str) -> list[dict[str, Any]]:
     experiment, found = EXPERIMENTS[slug], []
     for value in ends(experiment.params[name]):
         with suppress(BadParameter):
-            found.append(complete(experiment, {name: value}))
+            found.append(fill_defaults(experiment, {name: value}))
     return found
 
 
@@ -80,10 +80,10 @@ def test_the_ends_of_every_parameter_run(real_lab, slug, name):
     """Whatever a form lets through finishes in the lab, within its time and memory, and gives rows and all metrics."""
     experiment = real_lab.experiment(slug)
     for params in accepted(slug, name):
-        if params == complete(experiment, {}):
+        if params == fill_defaults(experiment, {}):
             continue  # the defaults run in test_evidence
         run = real_lab.run(experiment, params)
-        assert run.status is Status.RAN, f"{name} = {params[name]}: {run.note.en}"
+        assert run.status is RunStatus.RAN, f"{name} = {params[name]}: {run.note.en}"
         assert run.rows
         assert set(run.measured) == set(experiment.metrics)
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Status
-from qa_service.model.events import Answered, Done, Event, Finished
+from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
+from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
 from qa_service.schemas import requests as incoming
 from qa_service.schemas import responses as wire
 
 if TYPE_CHECKING:
-    from qa_service.fronts.terminal.screen import Screen
+    from qa_service.fronts.terminal.screen import TerminalView
 
 
 def add_commands(parsers: Any) -> None:
@@ -71,8 +71,8 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
 def exit_status(answer: Answer) -> int:
     """What the shell is told."""
     if answer.status is not AnswerStatus.ANSWERED:
-        return options.UNSURE
-    return options.DONE if all(one.run.status is Status.RAN for one in answer.evidence) else options.FAILED
+        return options.EXIT_NOT_ANSWERED
+    return options.DONE if all(one.run.status is RunStatus.RAN for one in answer.evidence) else options.FAILED
 
 
 def show(request: Request, service: Service, *, explain: bool = False) -> Answer:
@@ -88,10 +88,10 @@ def show(request: Request, service: Service, *, explain: bool = False) -> Answer
 def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> Answer:
     """The text of an entry that was read just `before` is left out: its short answer follows with the numbers."""
     opening = next(events)
-    assert isinstance(opening, Answered)
-    from qa_service.fronts.terminal.screen import Screen
+    assert isinstance(opening, AnswerReady)
+    from qa_service.fronts.terminal.screen import TerminalView
 
-    screen = Screen(opening.answer.lang)
+    screen = TerminalView(opening.answer.lang)
     entry = opening.answer.entry
     screen.answer(opening.answer, known=entry is not None and entry.id == before)
     if explain:
@@ -101,7 +101,7 @@ def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> A
     with screen.progress() as progress:
         for event in events:
             progress.take(event)
-            if isinstance(event, Finished):
+            if isinstance(event, EvidenceReady):
                 finished.append(event.evidence)
                 screen.evidence(event.evidence)
             if isinstance(event, Done):
@@ -109,7 +109,7 @@ def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> A
     return replace(opening.answer, evidence=tuple(finished))
 
 
-def _explain(answer: Answer, screen: "Screen") -> None:
+def _explain(answer: Answer, screen: "TerminalView") -> None:
     head = {
         "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
         "en": ("item", "entry", "score", "phrasing met", "because of"),
@@ -168,4 +168,4 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
         name: asked[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in asked
     }
     first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
-    return service.answer(service.follow(first, [request.question for request in later]))
+    return service.answer(service.fold_turns(first, [request.question for request in later]))

@@ -8,9 +8,9 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.numbers import format_number
 from qa_service.tools import check_report as report
-from qa_service.tools.claim_check import Checked, Planned, Runs, Tally, check, over_seeds, plan
+from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, MemoRunner, check, plan, summarise
 
 
 def add_commands(parsers: Any) -> None:
@@ -29,18 +29,18 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
     planned = [one for entry in entries for one in plan(entry, range(_seeds(arguments.seeds)))]
     planned.sort(key=lambda one: one.seed)  # what the first seed shows to be without randomness runs once
-    from qa_service.fronts.terminal.screen import Screen
+    from qa_service.fronts.terminal.screen import TerminalView
 
-    screen = Screen(lang, quiet=arguments.json)
+    screen = TerminalView(lang, quiet=arguments.json)
 
-    runs = Runs(service.lab)
+    runs = MemoRunner(service.lab)
 
-    def measure(one: Planned) -> list[Checked]:
+    def measure(one: ClaimRun) -> list[ClaimResult]:
         return check(one, runs)
 
     with ThreadPoolExecutor(service.lab.slots) as pool:
         checked = [row for rows in screen.track(pool.map(measure, planned), len(planned)) for row in rows]
-    tested = over_seeds(checked)
+    tested = summarise(checked)
     differ = report.differing(tested)
     if arguments.report:
         report.write(arguments.report, checked, tested, lang)
@@ -59,7 +59,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
             if lang == "zh"
             else f"{len(checked)} verdicts, {differ} differ from what the entries state. {versions}"
         )
-    return options.UNSURE if differ else options.DONE
+    return options.EXIT_NOT_ANSWERED if differ else options.DONE
 
 
 def _seeds(word: str) -> int:
@@ -70,7 +70,7 @@ def _seeds(word: str) -> int:
     )
 
 
-def _cells(one: Tally, lang: Lang) -> tuple[str, ...]:
+def _cells(one: ClaimSummary, lang: Lang) -> tuple[str, ...]:
     measured = f"{one.claim.metric} = {report.measured(one, lang)}"
-    bound = f"{one.claim.op} {shown(one.claim.bound, lang)}"
-    return (one.entry, one.claim.id, one.at, measured, bound, f"{one.expected}/{one.spread.seeds}")
+    bound = f"{one.claim.op} {format_number(one.claim.bound, lang)}"
+    return (one.entry, one.claim.id, one.condition, measured, bound, f"{one.expected}/{one.spread.seeds}")

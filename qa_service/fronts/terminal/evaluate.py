@@ -28,9 +28,9 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Asks every line without running an experiment, and counts."""
     lines = [line for path in arguments.files for line in _read(path)]
     service.matcher.match("nan")  # what is loaded once belongs to no question
-    from qa_service.fronts.terminal.screen import Screen
+    from qa_service.fronts.terminal.screen import TerminalView
 
-    screen = Screen(lang, quiet=arguments.json)
+    screen = TerminalView(lang, quiet=arguments.json)
     outcomes = list(screen.track((_outcome(line, service) for line in lines), len(lines)))
     found = report(outcomes)
     if arguments.json:
@@ -81,7 +81,7 @@ def _read(path: str) -> list[Labelled]:
 
 def _outcome(line: Labelled, service: Service) -> Outcome:
     started = time.perf_counter()
-    answer = service.ask(service.follow(Request(question=line.turns[0], run=False), line.turns[1:]))
+    answer = service.ask(service.fold_turns(Request(question=line.turns[0], run=False), line.turns[1:]))
     return Outcome(line=line, answer=answer, seconds=time.perf_counter() - started)
 
 

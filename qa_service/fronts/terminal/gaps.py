@@ -10,10 +10,10 @@ from qa_service.fronts.terminal import options
 from qa_service.knowledge import scaffold as drafts
 from qa_service.model import Lang
 from qa_service.parsing import language
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
-    from qa_service.tools.gaps import Gap
+    from qa_service.tools.gaps import UnansweredGroup
 
 
 def add_commands(parsers: Any) -> None:
@@ -37,7 +37,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
             zh="--least 应当是正整数", en="--least should be a whole number from 1 on", field="--least"
         )  # fmt: skip
     store = Store(arguments.settings.store_url)
-    asked = store.unmet()
+    asked = store.unanswered()
     store.close()
     found = [gap for gap in gaps(asked, service.matcher) if len(gap.questions) >= least]
     if arguments.draft:
@@ -50,7 +50,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     return options.DONE
 
 
-def _draft(gap: "Gap", folder: Path, at: int) -> None:
+def _draft(gap: "UnansweredGroup", folder: Path, at: int) -> None:
     nearest = gap.nearest[0].entry
     slug = f"gap-{at:02d}"
     text = drafts.entry(
@@ -65,7 +65,7 @@ def _draft(gap: "Gap", folder: Path, at: int) -> None:
     drafts.write(folder / "demos" / f"{slug.replace('-', '_')}.py", drafts.experiment())
 
 
-def _row(gap: "Gap") -> dict[str, Any]:
+def _row(gap: "UnansweredGroup") -> dict[str, Any]:
     return {
         "questions": [
             {"question": one.question, "lang": one.lang, "status": one.status, "entry": one.entry,
@@ -76,10 +76,10 @@ def _row(gap: "Gap") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(found: list["Gap"], lang: Lang, *, keeps: bool) -> None:
-    from qa_service.fronts.terminal.screen import Screen
+def _show(found: list["UnansweredGroup"], lang: Lang, *, keeps: bool) -> None:
+    from qa_service.fronts.terminal.screen import TerminalView
 
-    screen = Screen(lang)
+    screen = TerminalView(lang)
     if not found:
         nothing = {"zh": "没有落空的问题。", "en": "No question went unmet."}[lang]
         hint = {
@@ -90,7 +90,12 @@ def _show(found: list["Gap"], lang: Lang, *, keeps: bool) -> None:
         return
     head = {"zh": ("个数", "典型的问题", "最近的词条", "把握"), "en": ("asked", "typically", "nearest entry", "score")}
     rows = [
-        (str(len(gap.questions)), gap.typical[:80], gap.nearest[0].entry.id, shown(gap.nearest[0].score, lang, 2))
+        (
+            str(len(gap.questions)),
+            gap.typical[:80],
+            gap.nearest[0].entry.id,
+            format_number(gap.nearest[0].score, lang, 2),
+        )
         for gap in found
     ]
     screen.table(head[lang], rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_service.errors import BadField, BadLibrary
-from qa_service.experiments.spec import read_experiments
+from qa_service.experiments.spec import load_specs
 from qa_service.fronts.terminal import options
 from qa_service.knowledge import scaffold as drafts
 from qa_service.knowledge.library import Library
@@ -40,7 +40,7 @@ def _new(arguments: Namespace, settings: Settings) -> int:
             en=f"an entry's id is made of lower-case letters, digits and hyphens, not {arguments.id!r}",
             field="id",
         )
-    experiments = read_experiments(settings.demos)
+    experiments = load_specs(settings.demos)
     source = Library.read(settings.kb, experiments)[arguments.expands]
     slug = arguments.experiment or arguments.id.replace("-", "_")
     known = experiments.get(slug)
@@ -68,12 +68,12 @@ def _new(arguments: Namespace, settings: Settings) -> int:
 def _lint(arguments: Namespace, settings: Settings) -> int:
     wanted = _files(arguments.files, settings)
     try:
-        library = Library.read(settings.kb, read_experiments(settings.demos))
+        library = Library.read(settings.kb, load_specs(settings.demos))
     except BadLibrary as broken:
         problems = [problem for problem in broken.problems if _concerns(problem, wanted)]
         for problem in problems:
             options.say(problem)
-        return options.UNSURE if problems else options.DONE
+        return options.EXIT_NOT_ANSWERED if problems else options.DONE
     owners: dict[str, str] = {}
     twice = [
         f"{entry.id}: {wording!r} / {owners[wording.lower()]}"
@@ -84,14 +84,14 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
     ]
     for line in twice:
         options.say(line)
-    return options.UNSURE if twice else options.DONE
+    return options.EXIT_NOT_ANSWERED if twice else options.DONE
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:
     for path in _files(arguments.files, settings):
         source = path.read_text("utf-8")
         try:
-            neat = drafts.neat(source)
+            neat = drafts.format_entry(source)
         except ValueError as error:  # no TOML; lint says where
             raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
         if neat != source:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from qa_service.fronts.terminal import options
-from qa_service.server.api_keys import SCOPES, Keys
+from qa_service.server.api_keys import SCOPES, ApiKeyStore
 from qa_service.settings import Settings
 
 
@@ -29,21 +29,21 @@ def add_commands(parsers: Any) -> None:
 
 
 def _add(arguments: Namespace, settings: Settings) -> int:
-    options.say(Keys(settings.data).add(arguments.name, (arguments.scope,)))
+    options.say(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
     return options.DONE
 
 
 def _rotate(arguments: Namespace, settings: Settings) -> int:
-    options.say(Keys(settings.data).rotate(arguments.name))
+    options.say(ApiKeyStore(settings.data).rotate(arguments.name))
     return options.DONE
 
 
 def _revoke(arguments: Namespace, settings: Settings) -> int:
-    Keys(settings.data).revoke(arguments.name)
+    ApiKeyStore(settings.data).revoke(arguments.name)
     return options.DONE
 
 
 def _list(_arguments: Namespace, settings: Settings) -> int:
-    for key in Keys(settings.data).all().values():
-        options.say(f"{key.name}\t{','.join(key.scopes)}\t{key.made}")
+    for key in ApiKeyStore(settings.data).all().values():
+        options.say(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
     return options.DONE

@@ -44,7 +44,7 @@ def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _table(lang: Lang, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int:
-    from qa_service.fronts.terminal.screen import Screen
+    from qa_service.fronts.terminal.screen import TerminalView
 
-    Screen(lang).table(head, rows)
+    TerminalView(lang).table(head, rows)
     return options.DONE

@@ -10,7 +10,7 @@ from qa_service.errors import BadField
 from qa_service.model import Value
 from qa_service.schemas.requests import read_seed
 
-USAGE, FAILED, UNSURE, DONE = 2, 3, 1, 0
+USAGE, FAILED, EXIT_NOT_ANSWERED, DONE = 2, 3, 1, 0
 """Exit status: usage; an experiment failed; not covered, unclear, or a check failed; done."""
 
 

@@ -8,21 +8,21 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
-from qa_service.model import Lang, Status
-from qa_service.model.json_numbers import on_the_wire
-from qa_service.presentation.numbers import shown
-from qa_service.tools.replay import TOLERANCE, Replay, Sameness, receipts, replay
+from qa_service.model import Lang, RunStatus
+from qa_service.model.json_numbers import json_safe
+from qa_service.presentation.numbers import format_number
+from qa_service.tools.replay import TOLERANCE, Outcome, Replay, receipts, replay
 
 _SAID = {
     "zh": {
-        Sameness.IDENTICAL: "完全相同",
-        Sameness.EQUAL: f"在容差内相等（相对 {TOLERANCE:g}）",
-        Sameness.DIFFERENT: "不同",
+        Outcome.IDENTICAL: "完全相同",
+        Outcome.EQUAL: f"在容差内相等（相对 {TOLERANCE:g}）",
+        Outcome.DIFFERENT: "不同",
     },
     "en": {
-        Sameness.IDENTICAL: "identical",
-        Sameness.EQUAL: f"equal within the tolerance (relative {TOLERANCE:g})",
-        Sameness.DIFFERENT: "different",
+        Outcome.IDENTICAL: "identical",
+        Outcome.EQUAL: f"equal within the tolerance (relative {TOLERANCE:g})",
+        Outcome.DIFFERENT: "different",
     },
 }
 
@@ -42,13 +42,13 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.json:
         options.print_json([_row(one) for one in replayed])
     else:
-        from qa_service.fronts.terminal.screen import Screen
+        from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = Screen(lang)
+        screen = TerminalView(lang)
         for one in replayed:
             for line in _lines(one, lang):
                 screen.say(line)
-    return options.UNSURE if any(one.sameness is Sameness.DIFFERENT for one in replayed) else options.DONE
+    return options.EXIT_NOT_ANSWERED if any(one.sameness is Outcome.DIFFERENT for one in replayed) else options.DONE
 
 
 def _read(path: str) -> Any:
@@ -66,23 +66,24 @@ def _read(path: str) -> Any:
 def _lines(one: Replay, lang: Lang) -> list[str]:
     called = f"{one.receipt.experiment} seed={one.receipt.seed}"
     lines = [f"{called}: {_SAID[lang][one.sameness]}"]
-    if one.run.status is not Status.RAN:
+    if one.run.status is not RunStatus.RAN:
         lines.append(f"  {one.run.status.value}: {one.run.note[lang]}")
     lines += [
-        f"  {name}: {shown(then, lang, 17)} → {shown(now, lang, 17)}" for name, (then, now) in one.changed.items()
+        f"  {name}: {format_number(then, lang, 17)} → {format_number(now, lang, 17)}"
+        for name, (then, now) in one.changed.items()
     ]
-    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in one.moved.items()]
+    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in one.changed_versions.items()]
     return lines
 
 
 def _row(one: Replay) -> dict[str, Any]:
     return {
         "experiment": one.receipt.experiment,
-        "params": on_the_wire(dict(one.receipt.params)),
+        "params": json_safe(dict(one.receipt.params)),
         "seed": one.receipt.seed,
         "status": one.run.status.value,
         "sameness": one.sameness.value,
-        "changed": {name: {"then": on_the_wire(then), "now": on_the_wire(now)}
+        "changed": {name: {"then": json_safe(then), "now": json_safe(now)}
                     for name, (then, now) in one.changed.items()},
-        "moved": {name: {"then": then, "now": now} for name, (then, now) in one.moved.items()},
+        "moved": {name: {"then": then, "now": now} for name, (then, now) in one.changed_versions.items()},
     }  # fmt: skip

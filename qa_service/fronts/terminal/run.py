@@ -5,8 +5,8 @@ from typing import Any
 
 from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
-from qa_service.model import Lang, Status
-from qa_service.model.events import Finished
+from qa_service.model import Lang, RunStatus
+from qa_service.model.events import EvidenceReady
 from qa_service.schemas import responses as wire
 
 
@@ -26,16 +26,16 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     first = next(events)
     if arguments.json:
         *_, last = events
-        assert isinstance(last, Finished)
+        assert isinstance(last, EvidenceReady)
         options.print_json(wire.evidence(last.evidence, lang))
     else:
-        from qa_service.fronts.terminal.screen import Screen
+        from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = Screen(lang)
+        screen = TerminalView(lang)
         with screen.progress() as progress:
             progress.take(first)
             for last in events:
                 progress.take(last)
-        assert isinstance(last, Finished)
+        assert isinstance(last, EvidenceReady)
         screen.evidence(last.evidence)
-    return options.DONE if last.evidence.run.status is Status.RAN else options.FAILED
+    return options.DONE if last.evidence.run.status is RunStatus.RAN else options.FAILED

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service.fronts.terminal import formulas
-from qa_service.model import Answer, Evidence, Lang, Row, Status, Verdict
-from qa_service.model.events import Event, Measuring, Started
+from qa_service.model import Answer, Evidence, Lang, Row, RunStatus, Verdict
+from qa_service.model.events import Event, RowMeasured, Started
 from qa_service.presentation import chart, prose
-from qa_service.presentation.comparison import comparisons, listed, spread_in_words
-from qa_service.presentation.numbers import shown, unit
+from qa_service.presentation.comparison import comparisons, format_params, spread_in_words
+from qa_service.presentation.numbers import format_number, format_unit
 
 T = TypeVar("T")
 _WORDS = {
@@ -41,7 +41,7 @@ _MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.UNKNOWN: "?"}
 _STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN: "yellow"}
 
 
-class Screen:
+class TerminalView:
     """Writes to standard output; progress goes to standard error and is silent when that is no terminal."""
 
     def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
@@ -79,12 +79,12 @@ class Screen:
     def evidence(self, evidence: Evidence) -> None:
         """One finished experiment: its parameters, metrics, claims and plot."""
         run, experiment = evidence.run, evidence.experiment
-        called = f"{experiment.slug}({listed(evidence.params, self.lang)})"
+        called = f"{experiment.slug}({format_params(evidence.params, self.lang)})"
         took = f"{run.seconds:.3f} {self.words['seconds']}"
         heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
         self._out.print()
         self._out.print(Styled(heading, style="bold"))
-        if run.status is not Status.RAN:
+        if run.status is not RunStatus.RAN:
             self._out.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
         if run.measured:
             self.table(
@@ -92,17 +92,17 @@ class Screen:
                 [
                     (
                         experiment.metrics[name].title[self.lang],
-                        shown(value, self.lang),
-                        unit(experiment.metrics[name].unit, self.lang, value),
+                        format_number(value, self.lang),
+                        format_unit(experiment.metrics[name].unit, self.lang, value),
                     )
                     for name, value in run.measured.items()
                 ],
             )
             self._plot(evidence)
         for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
-            value = shown(run.measured.get(claim.metric), self.lang)
+            value = format_number(run.measured.get(claim.metric), self.lang)
             line = f"{_MARKS[verdict]} {self.words[verdict.value]}: {claim.says[self.lang]}"
-            figures = f"  [{claim.metric} = {value}, {claim.op} {shown(claim.bound, self.lang)}]"
+            figures = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
             self._out.print(Styled(line, style=_STYLES[verdict]) + Styled(figures, style="dim"))
             if evidence.spreads:
                 self._out.print(Styled(f"  {spread_in_words(evidence.spreads[at], self.lang)}", style="dim"))
@@ -116,10 +116,10 @@ class Screen:
             self._out.print(_markdown(f"→ {_first(prose.text(answer))}"))
         for table in comparisons(answer.evidence, self.lang):
             self.say(f"\n{self.words['compared']}: {table.title}")
-            self.table((self.words["metric"], *table.heads), [(title, *values) for title, values in table.rows])
+            self.table((self.words["metric"], *table.column_titles), [(title, *values) for title, values in table.rows])
         for one in answer.evidence:
-            if one.invisible:
-                self.say(self.words["invisible"].format(params=listed(one.own, self.lang)))
+            if one.not_testable_here:
+                self.say(self.words["invisible"].format(params=format_params(one.entry_params, self.lang)))
         if answer.related:
             self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
 
@@ -161,7 +161,12 @@ class Screen:
             plotext.xlabel(names.get(x, x))
             self._out.print(Styled.from_ansi(plotext.build()))
         said = sorted(
-            {word for row in evidence.run.rows for field in fields if (word := chart.word(row.get(field), log))}
+            {
+                word
+                for row in evidence.run.rows
+                for field in fields
+                if (word := chart.nonfinite_label(row.get(field), log))
+            }
         )
         if said:
             self.say(f"  + {', '.join(said)}")
@@ -180,7 +185,7 @@ class Bar:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(event.experiment.slug, total=None)
-        elif isinstance(event, Measuring) and self._task is not None:
+        elif isinstance(event, RowMeasured) and self._task is not None:
             self._progress.advance(self._task)
 
     def __enter__(self) -> Self:
@@ -221,7 +226,7 @@ def _powers(values: Sequence[float]) -> tuple[list[int], list[str]]:
     """At most six powers of ten between the smallest and the largest value, and their names."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
-    return ticks, [shown(10.0**tick) for tick in ticks]
+    return ticks, [format_number(10.0**tick) for tick in ticks]
 
 
 def _markdown(source: str) -> Markdown:

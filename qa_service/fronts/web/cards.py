@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from qa_service.experiments.parameters import complete, describe
+from qa_service.experiments.parameters import describe, fill_defaults
 from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
 from qa_service.presentation.alt_text import alt_text
 from qa_service.presentation.comparison import spread_in_words
-from qa_service.presentation.numbers import shown, unit
+from qa_service.presentation.numbers import format_number, format_unit
 from qa_service.schemas import responses as wire
 from qa_service.tools.notebook import FORMS
 
@@ -40,10 +40,10 @@ def figure(value: object, lang: Lang) -> Figure:
         tone = "none"
     elif isinstance(value, float) and not math.isfinite(value):
         tone = "nan" if math.isnan(value) else "inf"
-    return Figure(shown(value, lang), tone)
+    return Figure(format_number(value, lang), tone)
 
 
-def alone(experiment: Experiment) -> EvidenceBlock:
+def standalone_block(experiment: Experiment) -> EvidenceBlock:
     """The experiment by itself: no claims, its own defaults."""
     return EvidenceBlock(id=experiment.slug, experiment=experiment.slug, params={}, fixed=frozenset(), claims=())
 
@@ -66,7 +66,7 @@ def card(
     `state` is idle, running, or how the run ended; `compared` names a run beside others,
     `compare` the parameter whose values are to run beside each other.
     """
-    own = complete(experiment, block.params)
+    own = fill_defaults(experiment, block.params)
     values = own if params is None else params
     typed = {**{name: _typed(value) for name, value in values.items()}, "seed": seed}
     link = urlencode({"block": block.id, **typed} if entry else typed)
@@ -111,7 +111,7 @@ def control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[
     return {
         "name": parameter.name,
         "title": parameter.title[lang],
-        "unit": unit(parameter.unit, lang),
+        "unit": format_unit(parameter.unit, lang),
         "kind": "text" if parameter.nonfinite else parameter.kind,
         "value": _typed(value),
         "own": _typed(own),
@@ -152,14 +152,14 @@ def _claims(
             "id": claim.id,
             "says": claim.says[lang],
             "metric": experiment.metrics[claim.metric].title[lang],
-            "unit": unit(experiment.metrics[claim.metric].unit, lang, measured.get(claim.metric)),
+            "unit": format_unit(experiment.metrics[claim.metric].unit, lang, measured.get(claim.metric)),
             "sign": _SIGNS[claim.op],
             "bound": figure(claim.bound, lang),
             "value": figure(measured[claim.metric], lang) if claim.metric in measured else None,
             "verdict": verdict,
-            "invisible": evidence is not None and claim in evidence.invisible,
+            "invisible": evidence is not None and claim in evidence.not_testable_here,
             "spread": spread_in_words(evidence.spreads[at], lang) if evidence and evidence.spreads else "",
-            "as_stated": verdict == "fails" and claim.stated.value == "fails",
+            "as_stated": verdict == "fails" and claim.expected_verdict.value == "fails",
         }
         for at, (claim, verdict) in enumerate(zip(block.claims, verdicts, strict=True))
     ]
@@ -174,7 +174,7 @@ def _metrics(
         name: {
             "name": name,
             "title": experiment.metrics[name].title[lang],
-            "unit": unit(experiment.metrics[name].unit, lang, value),
+            "unit": format_unit(experiment.metrics[name].unit, lang, value),
             "value": figure(value, lang) if evidence else Figure("…", "none"),
         }
         for name, value in measured.items()
@@ -199,7 +199,7 @@ def _table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dic
     names = [name for name in experiment.columns if any(name in row for row in rows[:MOST_ROWS])]
     return {
         "columns": [
-            {"title": experiment.columns[name].title[lang], "unit": unit(experiment.columns[name].unit, lang)}
+            {"title": experiment.columns[name].title[lang], "unit": format_unit(experiment.columns[name].unit, lang)}
             for name in names
         ],
         "rows": [[cell(row[name]) if name in row else "" for name in names] for row in rows[:MOST_ROWS]],

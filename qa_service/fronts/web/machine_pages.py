@@ -10,8 +10,8 @@ from qa_service.errors import BadRequest
 from qa_service.fronts.web.language import language
 from qa_service.model import LANGS, Entry, Experiment, Lang, Text
 from qa_service.presentation import prose
-from qa_service.presentation.comparison import listed
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.comparison import format_params
+from qa_service.presentation.numbers import format_number
 
 _ABOUT = Text(
     "深度学习数值稳定性的问答：每个词条都带可以运行的证据，数由实验当场测得。",
@@ -56,14 +56,14 @@ def add_routes(web: APIRouter, service: Service) -> None:
 
 def markdown(entry: Entry, lang: Lang) -> str:
     """The entry as its page shows it, before anything has run."""
-    parts = [f"# {entry.question[lang]}", prose.filled(entry, (), lang), f"## {_EVIDENCE[lang]}"]
+    parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang), f"## {_EVIDENCE[lang]}"]
     for block in entry.evidence:
         claims = [
-            f"- {claim.says[lang]} (`{claim.metric} {claim.op} {shown(claim.bound, lang)}`; "
-            f"{_MUST_FAIL[lang]}: {listed(claim.control, lang)})"
+            f"- {claim.says[lang]} (`{claim.metric} {claim.op} {format_number(claim.bound, lang)}`; "
+            f"{_MUST_FAIL[lang]}: {format_params(claim.control, lang)})"
             for claim in block.claims
         ]
-        parts.append("\n".join([f"`{block.experiment}({listed(block.params, lang)})`", "", *claims]).strip())
+        parts.append("\n".join([f"`{block.experiment}({format_params(block.params, lang)})`", "", *claims]).strip())
     parts.append(f"{_HOW[lang]} `numstab ask --entry {entry.id} --lang {lang}`")
     if entry.references:
         parts += [f"## {_REFERENCES[lang]}", "\n".join(f"- {cite}" for cite in entry.references)]

@@ -8,7 +8,7 @@ from qa_service.fronts.web import labels, render
 from qa_service.model import Lang
 
 
-def page(service: Service, path: str, error: NumstabError, lang: Lang) -> str:
+def not_found_page(service: Service, path: str, error: NumstabError, lang: Lang) -> str:
     """In the reader's language, with links to the nearest that there is."""
     _, folder, name, *_ = f"{path}//".split("/")
     here = "/experiments" if folder == "experiments" else "/entries"

@@ -10,14 +10,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from qa_service.answering.planning import Plan
+from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, labels, markup
 from qa_service.fronts.web import width_hints as remembered
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
-from qa_service.model.events import Answered, Done, Event, Finished, Measuring, Started
+from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
-from qa_service.presentation.comparison import comparisons, listed
-from qa_service.presentation.numbers import shown
+from qa_service.presentation.comparison import comparisons, format_params
+from qa_service.presentation.numbers import format_number
 from qa_service.schemas import responses as wire
 
 _FOLDER = Path(__file__).resolve().parent
@@ -67,7 +67,7 @@ def entry(
     related: list[Entry],
     experiments: Experiments,
     lang: Lang,
-    plans: Sequence[Plan] = (),
+    plans: Sequence[PlannedRun] = (),
     seed: int = 0,
     compare: str = "",
 ) -> dict[str, Any]:
@@ -75,11 +75,11 @@ def entry(
     each the other values of the parameter `compare`.
     """
     params = {plan.block.id: plan.params for plan in plans}
-    text = markup.to_html(prose.filled(_marked(one, lang, experiments), (), lang))
+    text = markup.to_html(prose.fill_placeholders(_marked(one, lang, experiments), (), lang))
     return {
         "runs_at_once": bool(plans),
         "entry": one,
-        "summary": markup.plain(prose.filled(one, (), lang))[:200],
+        "summary": markup.plain(prose.fill_placeholders(one, (), lang))[:200],
         "text": Markup(text),  # noqa: S704
         "mathematics": "<math" in text,
         "lecture": _lecture(one, lang),
@@ -113,7 +113,9 @@ def playground(
     return {
         "experiment": experiment,
         "about": markup.to_html(experiment.doc),
-        "card": cards.card(None, cards.alone(experiment), experiment, lang, params=params, seed=seed, state="running"),
+        "card": cards.card(
+            None, cards.standalone_block(experiment), experiment, lang, params=params, seed=seed, state="running"
+        ),
         "source": Markup(markup.highlighted(experiment.source)),  # noqa: S704
         "entries": [(one.id, one.question[lang]) for one in entries],
     }
@@ -123,7 +125,7 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
     """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
     name, data = wire.event(one, lang)
     match one:
-        case Answered(answer):
+        case AnswerReady(answer):
             data["answer_html"] = _text(answer, experiments)
             data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
         case Started(run_id, experiment, params, seed, compared):
@@ -131,35 +133,35 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
             data["alone"] = owner is None
             card = cards.card(
                 owner, block, experiment, lang,
-                params=params, seed=seed, state="running", compared=listed(compared, lang),
+                params=params, seed=seed, state="running", compared=format_params(compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
-            data["chart"] = chart.complete(experiment, (), lang)
+            data["chart"] = chart.build_spec(experiment, (), lang)
             data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
             data["words"] = {word: text[lang] for word, text in experiment.words.items()}
-        case Measuring(_, row):
-            data["shown"] = {name: shown(value, lang) for name, value in row.items()}
-        case Finished(evidence):
+        case RowMeasured(_, row):
+            data["shown"] = {name: format_number(value, lang) for name, value in row.items()}
+        case EvidenceReady(evidence):
             owner, block = _whose(entry, evidence.block, evidence.experiment)
             card = cards.card(
                 owner, block, evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
-                compared=listed(evidence.compared, lang),
+                compared=format_params(evidence.compared, lang),
             )  # fmt: skip
             data["html"] = template("card.html", lang, card=card)
             data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                remembered.remember(entry.id, data["shown"])
+                remembered.remember_width(entry.id, data["shown"])
             for metric, value in evidence.run.measured.items():
                 data["metrics"][metric] |= {
-                    "title": evidence.experiment.metrics[metric].title[lang], "shown": shown(value, lang)
+                    "title": evidence.experiment.metrics[metric].title[lang], "shown": format_number(value, lang)
                 }  # fmt: skip
         case Done(answer):
             data["answer_html"] = _text(answer, experiments)
             tables = comparisons(answer.evidence, lang)
             beside = [
                 (
-                    f"{one.experiment.title[lang]} ({listed(one.params, lang)})",
+                    f"{one.experiment.title[lang]} ({format_params(one.params, lang)})",
                     cards.address(one.experiment, one.params, lang),
                 )
                 for one in _beside(answer)
@@ -181,7 +183,7 @@ def _around(answer: Answer, lang: Lang) -> dict[str, Any]:
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
         "lecture": _lecture(answer.entry, lang) if answer.entry else {},
-        "params": {name: shown(value, lang) for name, value in answer.params.items()},
+        "params": {name: format_number(value, lang) for name, value in answer.params.items()},
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
@@ -218,4 +220,4 @@ def _whose(entry: Entry | None, block_id: str, experiment: Experiment) -> tuple[
     for block in entry.evidence if entry else ():
         if block.id == block_id:
             return entry, block
-    return None, cards.alone(experiment)
+    return None, cards.standalone_block(experiment)

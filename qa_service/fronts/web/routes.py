@@ -10,17 +10,17 @@ from fastapi.responses import HTMLResponse
 
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
-from qa_service.experiments.parameters import complete
+from qa_service.experiments.parameters import fill_defaults
 from qa_service.fronts.web import assets, render
 from qa_service.fronts.web import machine_pages as plain
 from qa_service.fronts.web import not_found as lost
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import language
-from qa_service.fronts.web.themes import THEMES, shelves
+from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.model import Entry, Lang
-from qa_service.model.events import Answered
+from qa_service.model.events import AnswerReady
 from qa_service.schemas import requests as incoming
-from qa_service.server.streaming import EventStream, Opened, opened, read_json
+from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -35,7 +35,9 @@ def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
     """The page that a browser gets at an address where there is nothing."""
 
     def page(http: Request, error: NumstabError) -> Response:
-        return HTMLResponse(lost.page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS)
+        return HTMLResponse(
+            lost.not_found_page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS
+        )
 
     return page
 
@@ -57,7 +59,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
 
     def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        return HTMLResponse(lost.page(service, http.url.path, error, lang), error.status, HEADERS)
+        return HTMLResponse(lost.not_found_page(service, http.url.path, error, lang), error.status, HEADERS)
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
@@ -94,7 +96,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         if lang is None:
             return refused(http)
         try:
-            query, compare, seeds = incoming.read_beside(http.query_params)
+            query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
             one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
@@ -108,7 +110,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
-        shelved = shelves(service.lab.experiments.values())
+        shelved = by_theme(service.lab.experiments.values())
         return page(http, "experiments.html", lang=lang, shelves=shelved)
 
     @web.get("/experiments/{slug}")
@@ -120,28 +122,28 @@ def routes(service: Service, cache: Path) -> APIRouter:
         try:
             experiment = service.lab.experiment(slug)
             asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
-            params = complete(experiment, asked.params)
+            params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
             return wrong(http, error, lang)
         about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
         return page(http, "experiment.html", lang=lang, **about)
 
-    async def asked(http: Request) -> Opened:
+    async def asked(http: Request) -> EventStream:
         request = incoming.read_request(await read_json(http))
-        return await opened(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
+        return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
 
-    @web.post("/page/ask", response_class=EventStream)
-    async def ask(begun: Annotated[Opened, Depends(asked)]) -> Response:
-        assert isinstance(begun.first, Answered)
+    @web.post("/page/ask", response_class=SSEResponse)
+    async def ask(begun: Annotated[EventStream, Depends(asked)]) -> Response:
+        assert isinstance(begun.first, AnswerReady)
         entry, lang = begun.first.answer.entry, begun.first.answer.lang
         return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
 
-    async def running(http: Request) -> tuple[Lang, Opened]:
+    async def running(http: Request) -> tuple[Lang, EventStream]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
-        return lang or "zh", await opened(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
 
-    @web.post("/page/run", response_class=EventStream)
-    async def run(begun: Annotated[tuple[Lang, Opened], Depends(running)]) -> Response:
+    @web.post("/page/run", response_class=SSEResponse)
+    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
         lang, one = begun
         return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
 

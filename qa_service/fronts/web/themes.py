@@ -30,7 +30,7 @@ THEMES = (
 )
 
 
-def shelves(experiments: Iterable[Experiment]) -> list[tuple[Text, list[Experiment]]]:
+def by_theme(experiments: Iterable[Experiment]) -> list[tuple[Text, list[Experiment]]]:
     """The experiments by the folders of `demos/`, which are called as the themes; any other folder's at the end."""
     left = sorted(experiments, key=lambda one: one.slug)
     found = []

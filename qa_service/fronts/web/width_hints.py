@@ -8,7 +8,7 @@ _COUNTED, _COUNT = frozenset({"step", "epoch", "unit", "bit", "terms", "layer", 
 _last: dict[tuple[str, str], str] = {}
 
 
-def remember(entry_id: str, numbers: Mapping[str, str]) -> None:
+def remember_width(entry_id: str, numbers: Mapping[str, str]) -> None:
     """Takes note of what stood in the text: `numbers` is "block.metric" to words."""
     for name, words in numbers.items():
         _last[entry_id, name] = words
