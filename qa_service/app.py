@@ -53,8 +53,8 @@ def create_app(
     spans = traces.Tracing(traces.provider(settings))
     service.store = Store(settings.store_url, settings.keep_questions)
     service.store.on_failure.append(metrics.store_failed)
-    service.observers.append(log_answer(settings))
-    service.stages.listeners.append(spans.stage)
+    service.subscribe(log_answer(settings))
+    service.timings.listeners.append(spans.stage)
     app = FastAPI(
         title="numstab",
         version=__version__,
@@ -107,7 +107,7 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
     """Builds every cache, so that the first question waits for none."""
     from qa_service.answering.service import build
 
-    build(settings, warm=None).matcher.match("nan")
+    build(settings, warm=None).knowledge.matcher.match("nan")
     for front in fronts():
         if hasattr(front, "prepare"):
             front.prepare(settings)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.knowledge.library import Library
+from qa_service.experiments.spec import load_specs
 from qa_service.lab.runner import SERVER, ProcessRunner
 from qa_service.model import Experiment, Run
 from qa_service.paths import cache_folder
-from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 
@@ -44,17 +44,23 @@ def word_hash() -> type[WordHash]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> ProcessRunner:
-    """A lab of toy demos with a short deadline and a small memory."""
-    return ProcessRunner(TOYS / "demos", deadline=1.0, memory=1024, slots=2)
+def toy_experiments() -> dict[str, Experiment]:
+    """The toy experiments by slug."""
+    return load_specs(TOYS / "demos")
 
 
 @pytest.fixture(scope="session")
-def toy(lab: ProcessRunner) -> Callable[..., Run]:
+def lab() -> ProcessRunner:
+    """A lab with a short deadline and a small memory."""
+    return ProcessRunner(deadline=1.0, memory=1024, slots=2)
+
+
+@pytest.fixture(scope="session")
+def toy(lab: ProcessRunner, toy_experiments: dict[str, Experiment]) -> Callable[..., Run]:
     """Runs a toy demo once."""
 
     def run(slug: str, seed: int = 0, **params: object) -> Run:
-        experiment: Experiment = lab.experiment(slug)
+        experiment = toy_experiments[slug]
         return lab.run(experiment, fill_defaults(experiment, params), seed)
 
     return run
@@ -62,9 +68,9 @@ def toy(lab: ProcessRunner) -> Callable[..., Run]:
 
 @pytest.fixture
 def toy_service(lab: ProcessRunner, tmp_path: Path) -> Service:
-    """Three entries, the toy lab, the word-hash embedder."""
-    library = Library.read(TOYS / "kb", lab.experiments)
-    return Service(library, Matcher(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    """Three entries, the toy experiments, the word-hash embedder."""
+    settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
+    return Service(Knowledge.read(settings, WordHash()), lab, threshold=0.5)
 
 
 @pytest.fixture(scope="session")

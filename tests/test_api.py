@@ -240,7 +240,7 @@ def test_openapi_describes_every_promised_route(toy_client):
 
 def test_an_error_of_ours_shows_nothing_of_our_insides(toy_client, monkeypatch, toy_service):
     """500 as a problem in the reader's language, without a traceback."""
-    monkeypatch.setattr(toy_service.matcher, "match", lambda *_: 1 / 0)
+    monkeypatch.setattr(toy_service.knowledge.matcher, "match", lambda *_: 1 / 0)
     response = toy_client.post(ASK, json={"question": "数数甲"})
     assert response.status_code == 500
     assert response.json()["code"] == "error"

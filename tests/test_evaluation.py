@@ -100,18 +100,18 @@ def test_no_question_that_measures_us_trains_us(service):
     """No phrasing is a measuring line or a near copy: by its letters, and by its meaning."""
     lines = [json.loads(line) for path in MEASURING for line in path.read_text("utf-8").splitlines()]
     asked = [turn for line in lines for turn in line.get("turns", [line.get("q")]) if len(turn) >= _SHORTEST]
-    owners = [*service.library.values(), *service.library.subjects]
+    owners = [*service.knowledge.library.values(), *service.knowledge.library.subjects]
     phrasings = [each for owner in owners for words in owner.phrasings.values() for each in words]
     bare = [_bare(turn) for turn in asked]
     copies = [phrasing for phrasing in phrasings if any(_alike(_bare(phrasing), turn) for turn in bare)]
     own = {  # the source's own questions are what others are measured by
         normalise(text[lang])
-        for entry in service.library.values()
+        for entry in service.knowledge.library.values()
         for text in (entry.question, entry.lecture and entry.lecture.question)
         for lang in LANGS
         if text
     }
-    corpus = service.matcher.corpus
+    corpus = service.knowledge.matcher.corpus
     nearness = (
         corpus.vectors @ l2_normalise(load_embedder(DEFAULT).encode_query([normalise(turn) for turn in asked])).T
     ).max(axis=1)

@@ -162,10 +162,10 @@ def _held(pid: int) -> tuple[int, int]:
     return int(status["VmRSS"].split()[0]), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_no_process_to_be_had_is_evidence_too(monkeypatch):
+def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
     """No memory, descriptors or processes: the run says so, the slot is free again, the next one runs."""
-    lab = ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=1)
-    experiment = lab.experiment("counts")
+    lab = ProcessRunner(deadline=5.0, memory=1024, slots=1)
+    experiment = toy_experiments["counts"]
 
     def none(_self: ChildPool) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")

@@ -190,9 +190,9 @@ def test_any_link_is_a_request_or_a_bad_request(entry, query):
 
 @given(st.dictionaries(st.sampled_from(["steps", "value", "n"]), VALUES, max_size=3))
 @quick
-def test_any_value_is_allowed_or_refused(lab, values):
+def test_any_value_is_allowed_or_refused(toy_experiments, values):
     try:
-        completed = fill_defaults(lab.experiment("counts"), values)
+        completed = fill_defaults(toy_experiments["counts"], values)
         assert 1 <= completed["steps"] <= 100000
     except BadRequest as error:
         assert error.field.startswith("params.")

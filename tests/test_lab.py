@@ -75,10 +75,10 @@ def test_deadline_is_kept(toy):
     assert len(run.rows) == 1
 
 
-def test_a_reader_who_leaves_takes_the_child_with_him(lab):
+def test_a_reader_who_leaves_takes_the_child_with_him(lab, toy_experiments):
     """Cancelling ends the run at once, not at its deadline."""
     leave = []
-    rows = lab.stream(lab.experiment("sleeps"), {"steps": 1000}, 0, lambda: bool(leave))
+    rows = lab.stream(toy_experiments["sleeps"], {"steps": 1000}, 0, lambda: bool(leave))
     next(rows)
     leave.append(True)
     with pytest.raises(Cancelled):
@@ -127,15 +127,15 @@ def test_nonfinite_parameters_and_results_arrive(toy):
     assert measured["given"] != measured["given"]
 
 
-def test_unknown_experiment_is_named(lab):
+def test_unknown_experiment_is_named(toy_service):
     """The error says what there is."""
     with pytest.raises(UnknownExperiment, match="counts"):
-        lab.experiment("conts")
+        toy_service.knowledge.experiment("conts")
 
 
-def test_slots_are_given_back(lab):
+def test_slots_are_given_back(lab, toy_experiments):
     """After many failures both slots are free and no descriptor leaks."""
-    experiment = lab.experiment("exits")
+    experiment = toy_experiments["exits"]
     lab.run(experiment, {"steps": 1})
     before = _descriptors()
     for _ in range(6):
@@ -145,11 +145,11 @@ def test_slots_are_given_back(lab):
     assert lab._line.free == lab.slots
 
 
-def test_children_wait_for_work():
+def test_children_wait_for_work(toy_experiments):
     """Forked ahead of need, one for one; they end with the lab, and one that died meanwhile is no loss."""
-    lab = ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=2, idle=2)
+    lab = ProcessRunner(deadline=5.0, memory=1024, slots=2, idle=2)
     lab.warm_up()
-    experiment = lab.experiment("counts")
+    experiment = toy_experiments["counts"]
     for _ in range(2):
         _until(lambda: len(lab._children._waiting) == 2)
         waiting = [child.process for child in lab._children._waiting]
@@ -172,13 +172,13 @@ def test_who_waits_knows_his_place_and_may_leave(lab):
     assert (line.free, len(line)) == (1, 0)
 
 
-def test_a_busy_lab_says_who_is_before(lab):
+def test_a_busy_lab_says_who_is_before(lab, toy_experiments):
     """Two slots are taken by sleepers: the third run hears its place, then its rows."""
-    leave, asleep = [], lab.experiment("sleeps")
+    leave, asleep = [], toy_experiments["sleeps"]
     sleepers = [lab.stream(asleep, {"steps": 1000}, 0, lambda: bool(leave)) for _ in range(lab.slots)]
     for sleeper in sleepers:
         assert not isinstance(next(sleeper), QueuePosition)
-    waiting = lab.stream(lab.experiment("counts"), {"steps": 3}, 0, lambda: False)
+    waiting = lab.stream(toy_experiments["counts"], {"steps": 3}, 0, lambda: False)
     assert next(waiting) == QueuePosition(1)
     assert lab.waiting == 1
     for sleeper in sleepers:
@@ -227,7 +227,7 @@ def _children_of_demos() -> list[str]:
     return [child.name for child in multiprocessing.active_children() if child.is_alive()]
 
 
-def test_nobody_waits_until_a_child_has_gone(monkeypatch):
+def test_nobody_waits_until_a_child_has_gone(monkeypatch, toy_experiments):
     """What its run gave is there while the kernel still takes it apart; it is buried all the same."""
     go, buried = threading.Event(), threading.Event()
     bury = Child.reap
@@ -238,9 +238,9 @@ def test_nobody_waits_until_a_child_has_gone(monkeypatch):
         buried.set()
 
     monkeypatch.setattr(Child, "reap", slowly)
-    lab = ProcessRunner(Path(__file__).resolve().parent / "toys" / "demos", deadline=5.0, slots=1, idle=1)
+    lab = ProcessRunner(deadline=5.0, slots=1, idle=1)
     try:
-        assert lab.run(lab.experiment("counts"), {"steps": 2}).status is RunStatus.RAN
+        assert lab.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
         assert not buried.is_set()
     finally:
         go.set()

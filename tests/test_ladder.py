@@ -41,7 +41,7 @@ def test_a_comparison_of_dtypes_agrees_with_rational_numbers(service, x, column,
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"x": x}, compare={"dtype": ()})
     found = {rung.dtype: rung for rung in precision_losses(service.answer(request).evidence) if rung.column == column}
     assert set(found) == {"float16", "bfloat16", "float32"}
-    experiment = service.lab.experiment("dtype_ladder")
+    experiment = service.knowledge.experiment("dtype_ladder")
     exact = service.lab.run(experiment, fill_defaults(experiment, {"op": op, "x": x, "n": 100})).measured
     for dtype, rung in found.items():
         assert rung.overflow == exact[f"overflow_{dtype}"]
@@ -101,7 +101,10 @@ def test_beside_a_comparison_of_formats_stands_every_format_against_exact_arithm
 def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service, slug):
     """Asked of an entry's block: first overflow, first lost digit and error in ulp, from float64 down to float8."""
     entry, block = next(
-        (entry, block) for entry in service.library.values() for block in entry.evidence if block.experiment == slug
+        (entry, block)
+        for entry in service.knowledge.library.values()
+        for block in entry.evidence
+        if block.experiment == slug
     )
     two = EXPERIMENTS[slug].params["dtype"].choices[-2:]
     request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": two})
@@ -153,8 +156,6 @@ def test_without_a_number_the_function_is_shown_at_its_own():
 
 def test_what_two_blocks_have_beside_them_is_shown_once(service):
     """Both blocks of Adam's eps start from the same gradient."""
-    _, plans = service.planned(
-        Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")})
-    )
+    _, plans = service.plan(Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")}))
     assert [plan.experiment.slug for plan in plans].count("adam_eps") == 4
     assert [plan.experiment.slug for plan in plans].count("dtype_functions") == 1

@@ -25,7 +25,7 @@ from qa_service.schemas import responses as wire
 
 def test_an_exact_phrasing_is_found_first(toy_service):
     """Its entry is best, with the phrasing that was met, and three entries are always named."""
-    matches = toy_service.matcher.match("报错丁", 3).matches
+    matches = toy_service.knowledge.matcher.match("报错丁", 3).matches
     assert [matches[0].entry.id, matches[0].phrasing] == ["raising", "报错丁"]
     assert len(matches) == 3
     scores = [match.score for match in matches]
@@ -44,7 +44,7 @@ def test_a_subject_we_do_not_cover_is_named(toy_service):
 
 def test_everything_is_cached_by_what_it_is_made_of(toy_service, word_hash, tmp_path):
     """A second matcher reads the cache; a damaged one is built again; other phrasings have another key."""
-    library = toy_service.library
+    library = toy_service.knowledge.library
 
     class Counting(word_hash):
         calls = 0
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(toy_service, word_hash, tmp_
     """A read-only home still gets an answer."""
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    matcher = Matcher(toy_service.library, word_hash(), name="w", cache=blocked / "cache")
+    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="w", cache=blocked / "cache")
     assert matcher.match("数数甲").matches[0].entry.id == "counting"
 
 
@@ -145,7 +145,7 @@ def test_a_phrasing_teaches_the_expansion_that_answers_it():
 
 def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
     """The best has all of it; the best of each item come first, and no score is above the one before."""
-    entries = dict(toy_service.library)
+    entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
             entries["counting"],
@@ -157,8 +157,8 @@ def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash
         )
         for n in range(6)
     ]
-    library = Library(entries | {twin.id: twin for twin in twins}, toy_service.library.subjects)
-    alone = toy_service.matcher.match("数数甲", 9).matches
+    library = Library(entries | {twin.id: twin for twin in twins}, toy_service.knowledge.library.subjects)
+    alone = toy_service.knowledge.matcher.match("数数甲", 9).matches
     among = Matcher(library, word_hash(), name="w", cache=tmp_path).match("数数甲", 9).matches
     assert among[0].entry.id == "counting"
     assert among[0].score > alone[0].score - 0.1
@@ -196,7 +196,7 @@ def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
 
 def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
     """Searched or compared with one by one, the nearest wording is the same, also of an entry the search left out."""
-    library = toy_service.library
+    library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
     exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
@@ -232,7 +232,7 @@ def tiny_model(tmp_path_factory):
 def test_any_sentence_transformers_model_by_folder(toy_service, tiny_model, tmp_path):
     """The Protocol is sentence-transformers' own: a folder in the settings is enough."""
     embedder = load_embedder(str(tiny_model))
-    matcher = Matcher(toy_service.library, embedder, name=str(tiny_model), cache=tmp_path)
+    matcher = Matcher(toy_service.knowledge.library, embedder, name=str(tiny_model), cache=tmp_path)
     assert matcher.match("raising errors two").matches[0].entry.id == "raising"
     assert np.allclose(np.linalg.norm(l2_normalise(embedder.encode_query(["hanging"])), axis=1), 1)
 

@@ -148,7 +148,7 @@ def test_an_error_has_the_id_of_its_request(served, log, monkeypatch, toy_servic
     def fails(question: str, _k: int) -> None:
         raise ValueError(question)
 
-    monkeypatch.setattr(toy_service.matcher, "match", fails)
+    monkeypatch.setattr(toy_service.knowledge.matcher, "match", fails)
     broken = client.post(ASK, json={"question": "Geheimnis"}, headers={"X-Request-ID": "q-7"})
     assert (broken.status_code, broken.json()["request_id"], broken.headers["x-request-id"]) == (500, "q-7", "q-7")
     said = [line for line in lines() if '"q-7"' in line]

@@ -137,7 +137,7 @@ def test_an_elliptical_question_without_context_is_asked_back(service, question)
 def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
     """A bare number takes the place of the one it is like; everything else is kept."""
     first = Request(question="200 个 1.01 连乘会怎样", run=False)
-    answer = service.ask(service.follow(first, [then]))
+    answer = service.ask(service.fold_turns(first, [then]))
     assert answer.entry.item == 9
     assert answer.entry is service.ask(first).entry
     assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
@@ -163,10 +163,10 @@ def test_a_new_question_leaves_the_context(service):
     assert answer.params == {}
 
 
-def test_nonfinite_values_are_marked_in_the_chart(toy, lab):
+def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
     """Inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
     run = toy("nonfinite")
-    spec = chart.build_spec(lab.experiment("nonfinite"), run.rows, "zh")
+    spec = chart.build_spec(toy_experiments["nonfinite"], run.rows, "zh")
     plain, *marks = spec["layer"]
     assert [row["value"] for row in plain["data"]["values"]] == [1.0, None, None, None, None, None]
     words = [value["word"] for layer in marks for value in layer["data"]["values"] if layer["mark"]["type"] == "point"]

@@ -54,8 +54,8 @@ def _metrics(printed: str) -> dict[str, dict[str, str]]:
 def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part):
     """Every entry, as a notebook in one language and as a script in the other."""
     files, expected = [], {}
-    for entry_id in list(service.library)[part::4]:
-        entry, plans = service.planned(Request(question="", entry=entry_id, seed=3))
+    for entry_id in list(service.knowledge.library)[part::4]:
+        entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
         files.append((f"{entry_id}.ipynb", json.loads(export(entry, plans, 3, "zh", "ipynb"))))
         files.append((f"{entry_id}.py", export(entry, plans, 3, "en", "py")))
         runs = [(plan.block.id, service.lab.run(plan.experiment, plan.params, 3)) for plan in plans]
@@ -71,9 +71,9 @@ def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part
 
 def test_an_exported_script_judges_its_claims(service):
     """A claim holds at the entry's parameters and fails at its control, in the script as here."""
-    entry = service.library["multiply-vs-add"]
+    entry = service.knowledge.library["multiply-vs-add"]
     for params, verdict in (({}, "holds"), ({"x": 0.9}, "fails")):
-        _, plans = service.planned(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
+        _, plans = service.plan(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
         script = export(entry, plans, 0, "en", "py")
         done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
         assert f"product-explodes {verdict}" in done.stdout
@@ -81,7 +81,7 @@ def test_an_exported_script_judges_its_claims(service):
 
 def test_a_notebook_is_one(service):
     """Format 4.5: cells with ids, sources as lines, nothing run."""
-    entry, plans = service.planned(Request(question="", entry="multiply-vs-add"))
+    entry, plans = service.plan(Request(question="", entry="multiply-vs-add"))
     notebook = json.loads(export(entry, plans, 0, "zh", "ipynb"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
@@ -116,7 +116,7 @@ def _evidence(service, slug, seed=0, **params):
 def test_a_replay_is_identical(service, slug, params):
     """The same numbers bit for bit, inf, nan and "never" among them, whatever has run in between."""
     (receipt,) = receipts([_evidence(service, slug, seed=5, **params)])
-    again = replay(receipt, service.lab)
+    again = replay(receipt, service.knowledge.experiments, service.lab)
     assert again.sameness is Outcome.IDENTICAL
     assert not again.changed
     assert not again.changed_versions
@@ -128,17 +128,17 @@ def test_a_replay_says_what_differs(service):
     product = evidence["metrics"]["product"]
     measured = product["value"]
     product["value"] = measured * (1 + 1e-9)
-    assert replay(next(receipts(evidence)), service.lab).sameness is Outcome.EQUAL
+    assert replay(next(receipts(evidence)), service.knowledge.experiments, service.lab).sameness is Outcome.EQUAL
     product["value"] = measured * 1.01
     evidence["receipt"] |= {"code_hash": "0" * 64, "versions": evidence["receipt"]["versions"] | {"torch": "1.0"}}
-    again = replay(next(receipts(evidence)), service.lab)
+    again = replay(next(receipts(evidence)), service.knowledge.experiments, service.lab)
     assert again.sameness is Outcome.DIFFERENT
     assert list(again.changed) == ["product"]
     assert set(again.changed_versions) == {"code", "torch"}
     product["value"] = "Infinity"
-    assert replay(next(receipts(evidence)), service.lab).sameness is Outcome.DIFFERENT
+    assert replay(next(receipts(evidence)), service.knowledge.experiments, service.lab).sameness is Outcome.DIFFERENT
     evidence["params"]["n"] = 10
-    assert "sum" in replay(next(receipts(evidence)), service.lab).changed
+    assert "sum" in replay(next(receipts(evidence)), service.knowledge.experiments, service.lab).changed
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_a_claim_that_cannot_be_seen_says_where_it_can(service):
         for params in ({}, {"x": 0.9})
     )
     assert own.run.status is RunStatus.RAN
-    assert own.invisible == ()
-    assert other.invisible[0].id == "product-explodes"
+    assert own.not_testable_here == ()
+    assert other.not_testable_here[0].id == "product-explodes"
     claims = {claim["id"]: claim for claim in wire.evidence(other, "zh")["claims"]}
-    assert claims["product-explodes"]["visible_at"] == json_safe(dict(other.own))
+    assert claims["product-explodes"]["visible_at"] == json_safe(dict(other.entry_params))
     assert claims["sum-is-exact"]["visible_at"] is None

@@ -18,23 +18,20 @@ class Counting:
     def __init__(self, lab):
         self.lab, self.ran = lab, 0
 
-    def experiment(self, slug):
-        return self.lab.experiment(slug)
-
     def run(self, *what):
         self.ran += 1
         return self.lab.run(*what)
 
 
 @pytest.fixture
-def tested(lab, toy_service):
+def tested(lab, toy_experiments, toy_service):
     """A claim about the coin with 20 seeds: at its parameters, at its control, and the runs that this took."""
-    entry = next(iter(toy_service.library.values()))
+    entry = next(iter(toy_service.knowledge.library.values()))
 
     def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting = Counting(lab)
-        runs = MemoRunner(counting)
+        runs = MemoRunner(toy_experiments, counting)
         checked = [row for one in plan(replace(entry, evidence=(block,)), range(20)) for row in check(one, runs)]
         params, control = summarise(checked)
         return params, control, counting.ran

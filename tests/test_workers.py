@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from bench.server import free_port
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.reload import KnowledgeReloader
+from qa_service.app import create_app
+from qa_service.knowledge.library import Library
 from qa_service.model import Request
 from qa_service.model.events import AnswerReady, EvidenceReady
 from qa_service.server.lifecycle import share_of, worker_index
@@ -33,36 +38,40 @@ def copies(folder: Path) -> Settings:
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """The same for the toy service, whose embedder no other process knows."""
-    monkeypatch.setattr("qa_service.answering.reload._build", lambda _settings: None)
+def own(tmp_path):
+    """The same for the toy service."""
     return copies(tmp_path)
+
+
+def reloader(service, settings, on_result=lambda _succeeded: None, **options):
+    """A reloader of the toy service, whose embedder no other process knows: none is asked to train."""
+    return KnowledgeReloader(service, settings, on_result, train=lambda _settings: None, **options)
 
 
 def test_a_reload_renews_library_and_matcher(toy_service, own):
     """A new phrasing is met, a new title read; counts go on."""
     heard: list[bool] = []
-    reloading = KnowledgeReloader(toy_service, own, heard.append)
+    reloading = reloader(toy_service, own, heard.append)
     path = own.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "花花世界怎么数"), "utf-8")
     assert reloading.reload()
     assert heard == [True]
-    found = toy_service.matcher.match("花花世界怎么数").matches[0]
+    found = toy_service.knowledge.matcher.match("花花世界怎么数").matches[0]
     assert (found.entry.id, found.phrasing) == ("counting", "花花世界怎么数")
-    assert toy_service.library["counting"].hash == found.entry.hash
+    assert toy_service.knowledge.library["counting"].hash == found.entry.hash
 
 
 def test_a_broken_entry_keeps_the_older_reading(toy_service, own, log):
     """The operator reads what is wrong with file and line; mended, it is gone."""
     lines = log(log="json")
     heard: list[bool] = []
-    reloading = KnowledgeReloader(toy_service, own, heard.append)
-    before = toy_service.library
+    reloading = reloader(toy_service, own, heard.append)
+    before = toy_service.knowledge.library
     path = own.kb / "counting.toml"
     whole = path.read_text("utf-8")
     path.write_text(whole.replace("item =", "itme ="), "utf-8")
     assert not reloading.reload()
-    assert toy_service.library is before
+    assert toy_service.knowledge.library is before
     assert "counting.toml" in reloading.problem
     assert any("older reading stays" in line and "counting.toml" in line for line in lines())
     path.write_text(whole, "utf-8")
@@ -84,16 +93,16 @@ def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
 
 def test_an_answer_ends_with_what_it_began_with(toy_service, own):
     """Reloaded between its text and its run: the experiment that runs is the one that was read, whatever is on disk."""
-    reloading = KnowledgeReloader(toy_service, own, lambda _well: None)
+    reloading = reloader(toy_service, own)
     assert reloading.reload()
     events = toy_service.stream(Request(question="数数甲"))
     first = next(events)
     assert isinstance(first, AnswerReady)
     demo = own.demos / "counts.py"
-    began_with = toy_service.lab.experiment("counts").hash
+    began_with = toy_service.knowledge.experiment("counts").hash
     demo.write_text(demo.read_text("utf-8").replace("def run(", "# another\ndef run("), "utf-8")
     assert reloading.reload()
-    assert toy_service.lab.experiment("counts").hash != began_with
+    assert toy_service.knowledge.experiment("counts").hash != began_with
     finished = [event.evidence for event in events if isinstance(event, EvidenceReady)]
     assert finished
     assert all(one.experiment.hash == began_with for one in finished if one.experiment.slug == "counts")
@@ -101,13 +110,11 @@ def test_an_answer_ends_with_what_it_began_with(toy_service, own):
     assert again.evidence[0].experiment.hash != began_with
 
 
-def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
+def test_a_change_is_seen_once_it_has_settled(toy_service, own):
     """Within seconds, without anybody asking."""
-    monkeypatch.setattr("qa_service.answering.reload._EVERY", 0.05)
     heard: list[bool] = []
-    reloading = KnowledgeReloader(toy_service, own, heard.append)
+    reloading = reloader(toy_service, own, heard.append, poll_seconds=0.05)
     reloading.watch()
-    time.sleep(0.2)
     assert heard == []
     path = own.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "数数子"), "utf-8")
@@ -120,7 +127,8 @@ def test_a_change_is_seen_once_it_has_settled(toy_service, own, monkeypatch):
     while len(heard) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     assert heard == [True, True]
-    assert toy_service.lab.experiment("counts").file == "theme/counts.py"
+    assert toy_service.knowledge.experiment("counts").file == "theme/counts.py"
+    reloading.close()
 
 
 @pytest.mark.parametrize(
@@ -197,3 +205,40 @@ def test_two_workers_add_up_and_reload(two_workers):
     assert "numstab_reload_broken 2.0" in httpx.get(f"{address}/metrics", timeout=30).text
     assert "counting.toml" in httpx.get(f"{address}/readyz", timeout=30).json()["reload"]
     assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
+
+
+def renamed(knowledge: Knowledge) -> Knowledge:
+    """The same knowledge after every experiment has another slug, as a reload would read it."""
+    experiments = {f"new_{slug}": replace(one, slug=f"new_{slug}") for slug, one in knowledge.experiments.items()}
+    entries = {
+        entry.id: replace(
+            entry,
+            evidence=tuple(replace(block, experiment=f"new_{block.experiment}") for block in entry.evidence),
+        )
+        for entry in knowledge.library.values()
+    }
+    library = Library(entries, knowledge.library.subjects)
+    return replace(knowledge, library=library, experiments=experiments)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/page/ask", {"question": "数数甲"}),
+        ("/page/run", {"experiment": "counts"}),
+        ("/api/v1/ask/stream", {"question": "数数甲"}),
+        ("/api/v1/experiments/counts/runs/stream", {}),
+    ],
+)
+def test_a_stream_ends_with_the_knowledge_it_began_with(toy_service, tmp_path, path, body):
+    """A reload that renames every experiment, between a stream's first event and the next, is not noticed by it."""
+    before = toy_service.knowledge
+    toy_service.subscribe(lambda _event: toy_service.replace_knowledge(renamed(before)))
+    with TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path))) as client:
+        reply = client.post(path, json=body)
+    names = re.findall(r"^event: (\w+)$", reply.text, re.MULTILINE)
+    assert names[-1] in ("done", "evidence")
+    assert "error" not in names
+    assert '"experiment":"counts"' in reply.text
+    assert "new_counts" not in reply.text
+    assert "new_counts" in toy_service.knowledge.experiments

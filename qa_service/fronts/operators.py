@@ -59,17 +59,17 @@ class Readiness:
             time.sleep(_AGAIN)
 
     def _library(self) -> None:
-        if not len(self._service.library):
+        if not len(self._service.knowledge.library):
             raise LookupError("no entries")
 
     def _model(self) -> None:
-        self._service.matcher.embedder.encode_query(["nan"])
+        self._service.knowledge.matcher.embedder.encode_query(["nan"])
 
     def _index(self) -> None:
-        self._service.matcher.match(parse_question(WARM_UP_QUESTION).text)
+        self._service.knowledge.matcher.match(parse_question(WARM_UP_QUESTION).text)
 
     def _child(self) -> None:
-        experiment = next(iter(self._service.lab.experiments.values()))
+        experiment = next(iter(self._service.knowledge.experiments.values()))
         run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
         if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # raised, the child has worked all the same
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")

@@ -6,16 +6,12 @@ This side never imports a demo, and never torch. Why a forkserver: docs/decision
 
 import multiprocessing
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import cached_property
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Protocol
 
-from qa_service.errors import UnknownExperiment
-from qa_service.experiments.spec import load_specs
 from qa_service.lab.collector import RunCollector, read_message
 from qa_service.lab.pool import ChildPool, SpawnFailed
 from qa_service.lab.queue import FifoQueue
@@ -63,15 +59,8 @@ class Runner(Protocol):
         """Children that wait for work."""
 
     @property
-    def stages(self) -> Timings:
+    def timings(self) -> Timings:
         """Who watches how long things take."""
-
-    @property
-    def experiments(self) -> Mapping[str, Experiment]:
-        """Slug → experiment."""
-
-    def experiment(self, slug: str) -> Experiment:
-        """One experiment; raises `UnknownExperiment`."""
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """One run from beginning to end."""
@@ -82,22 +71,11 @@ class Runner(Protocol):
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
 
 
-def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
-    """One of them; raises `UnknownExperiment`."""
-    if slug not in experiments:
-        names = ", ".join(experiments)
-        raise UnknownExperiment(
-            zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
-        )
-    return experiments[slug]
-
-
 class ProcessRunner:
     """Runs experiments in children with a deadline, a memory cap and one torch thread each."""
 
     def __init__(
         self,
-        demos: Path,
         *,
         deadline: float = 5.0,
         memory: int = 2048,
@@ -108,24 +86,14 @@ class ProcessRunner:
         """`deadline` in seconds, `memory` in MiB, `slots` runs at once; `warm` are modules imported before forking,
         `idle` children wait for work.
         """
-        self.demos = demos
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
         self._line = FifoQueue(slots)
-        self.stages = Timings()
+        self.timings = Timings()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(warm))
         self._children = ChildPool(context, idle)
-
-    @cached_property
-    def experiments(self) -> Mapping[str, Experiment]:
-        """Slug → experiment, read from the files' text."""
-        return load_specs(self.demos)
-
-    def experiment(self, slug: str) -> Experiment:
-        """One experiment; raises `UnknownExperiment`."""
-        return require_experiment(self.experiments, slug)
 
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
@@ -160,7 +128,7 @@ class ProcessRunner:
         """
         with self._line.join() as ticket:
             before = 0
-            with self.stages.time("queue"):
+            with self.timings.time("queue"):
                 while not ticket.granted.wait(
                     min(MAX_POLL_SECONDS, _LOOK_UP_WAITING * max(1, before / 4)) if before else POLL_SECONDS
                 ):
@@ -168,7 +136,7 @@ class ProcessRunner:
                         raise Cancelled
                     if (place := ticket.place) not in (0, before):
                         yield QueuePosition(before := place)
-            with self.stages.time("run"):
+            with self.timings.time("run"):
                 return (yield from self._run_in_child(experiment, params, seed, stopped))
 
     def _run_in_child(

@@ -7,16 +7,16 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken
-from qa_service.lab.delegate import Around
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import Cancelled, QueuePosition, Runner
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
+from qa_service.telemetry.timing import Timings
 
 _LOOK_UP = 0.1  # seconds between looks at the reader while nothing comes
 RunKey = tuple[str, str, int]
 
 
-class SharedRunner(Around):
+class SharedRunner:
     """A lab that measures each (code, parameters, seed) once; it remembers runs up to `most_rows` rows together.
 
     The same seed gives the same numbers to the bit (they are what a receipt repeats), so a run remembered is a run
@@ -26,13 +26,37 @@ class SharedRunner(Around):
 
     def __init__(self, runner: Runner, most_rows: int = 100_000, kept: RunDiskCache | None = None) -> None:
         """`kept` remembers across restarts and for other workers."""
-        super().__init__(runner)
+        self._runner = runner
         self._kept = kept
         self._most_rows = most_rows
         self._lock = threading.Lock()
         self._flights: dict[RunKey, _SharedRun] = {}
         self._cache: OrderedDict[RunKey, Run] = OrderedDict()
         self._rows = 0
+
+    @property
+    def slots(self) -> int:
+        """Runs at once."""
+        return self._runner.slots
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait for a slot."""
+        return self._runner.waiting
+
+    @property
+    def ready(self) -> int:
+        """Child processes that wait for work."""
+        return self._runner.ready
+
+    @property
+    def timings(self) -> Timings:
+        """Who is told how long things take."""
+        return self._runner.timings
+
+    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
+        """One run from beginning to end, always measured anew."""
+        return self._runner.run(experiment, params, seed)
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
@@ -72,7 +96,7 @@ class SharedRunner(Around):
         for row in outcome.rows if isinstance(outcome, Run) else ():
             flight.add(row)
         if outcome is None:
-            rows = self.runner.stream(experiment, params, key[2], lambda: not flight.listeners)
+            rows = self._runner.stream(experiment, params, key[2], lambda: not flight.listeners)
             try:
                 while True:
                     flight.add(next(rows))

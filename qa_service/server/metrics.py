@@ -60,8 +60,8 @@ class Metrics:
                            multiprocess_mode="livesum")  # fmt: skip
         about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
         about.labels(__version__, _torch()).set(1)
-        service.observers.append(self._count)
-        service.stages.listeners.append(self._time)
+        service.subscribe(self._count)
+        service.timings.listeners.append(self._time)
         if folder is not None:
             threading.Thread(target=self._keep_sampling, daemon=True, name="sampling").start()
 

@@ -1,13 +1,13 @@
 """Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import Runner
-from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, RunStatus, Spread, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, Params, Run, Spread, Verdict, judge_claims
 
 Condition = Literal["params", "control"]
 _UNLIKELY = 0.025
@@ -77,17 +77,18 @@ def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
 class MemoRunner:
     """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
 
-    lab: Runner
+    experiments: Mapping[str, Experiment]
+    runner: Runner
     _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
     def of(self, planned: ClaimRun) -> Run:
         """The run that a plan asks for. May be called from several threads, which may then run the same twice."""
-        experiment = self.lab.experiment(planned.block.experiment)
+        experiment = self.experiments[planned.block.experiment]
         params = fill_defaults(experiment, planned.params)
         asked = (experiment.slug, repr(sorted(params.items())))
         run = self._done.get((*asked, None)) or self._done.get((*asked, planned.seed))
         if run is None:
-            run = self.lab.run(experiment, params, planned.seed)
+            run = self.runner.run(experiment, params, planned.seed)
             self._done[(*asked, planned.seed if run.used_rng else None)] = run
         return run
 
@@ -95,7 +96,6 @@ class MemoRunner:
 def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
     """Judges one run; a run that did not finish leaves its claims unknown."""
     run = runs.of(planned)
-    ran = run.status is RunStatus.RAN
     return [
         ClaimResult(
             entry=planned.entry,
@@ -103,9 +103,9 @@ def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
             condition=planned.condition,
             seed=planned.seed,
             run=run,
-            verdict=claim.judge(run.measured) if ran else Verdict.UNKNOWN,
+            verdict=verdict,
         )
-        for claim in planned.claims
+        for claim, verdict in zip(planned.claims, judge_claims(planned.claims, run), strict=True)
     ]
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from qa_service.answering.service import matcher
+from qa_service.answering.knowledge import build_matcher
 from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
@@ -124,15 +124,15 @@ def _library(settings: Settings) -> Check:
 
 def _index(settings: Settings) -> Check:
     library = Library.read(settings.kb, load_specs(settings.demos))
-    if matcher(settings, library, load_embedder(settings.encoder)).is_cached:
+    if build_matcher(settings, library, load_embedder(settings.encoder)).is_cached:
         return Check("index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries"))
     says = Text("索引还没有为这些词条生成：第一个问题要多等一分钟", "no index of these entries yet: a minute more once")
     return Check("index", "note", says, Text("运行 numstab prepare", "run numstab prepare"))
 
 
 def _run(settings: Settings) -> Check:
-    lab = ProcessRunner(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
-    experiment = next(iter(lab.experiments.values()))
+    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
+    experiment = next(iter(load_specs(settings.demos).values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
         raise RuntimeError(f"{experiment.slug}: {run.status}: {run.note.en}")
@@ -141,7 +141,7 @@ def _run(settings: Settings) -> Check:
 
 
 def _seccomp() -> Check:
-    code = "from qa_service.lab.sandbox import confine; raise SystemExit(not confine())"
+    code = "from qa_service.lab.sandbox import apply_seccomp; raise SystemExit(not apply_seccomp())"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
     if done.returncode == 0:
         return Check(

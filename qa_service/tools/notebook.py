@@ -7,7 +7,7 @@ with the parameters and the seed, prints every metric and judges every claim.
 import ast
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,13 +82,13 @@ def read_form(word: str, field: str) -> Form:
     )
 
 
-def export(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: Form) -> str:
+def export(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang, form: Form) -> str:
     """The whole file's text."""
     cells = list(_cells(entry, plans, seed, lang))
     return _notebook(cells, lang) if form == "ipynb" else _script(cells)
 
 
-def _cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[Cell]:
+def _cells(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang) -> Iterator[Cell]:
     words = _WORDS[lang]
     yield Cell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
     yield Cell("code", _HELPERS.format(seed=seed))
@@ -102,7 +102,7 @@ def _cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iter
         yield Cell("markdown", f"## {words['references']}\n\n{cited}")
 
 
-def _answer(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
+def _answer(entry: Entry, plans: Sequence[PlannedRun], lang: Lang) -> str:
     """The answer: parameters as numbers, metrics by the names that the code gives them."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import require_experiment
 from qa_service.lab.runner import Runner
-from qa_service.model import Params, Run, RunStatus
+from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.schemas.requests import read_params, read_seed
 
 TOLERANCE = 1e-6
@@ -65,10 +66,10 @@ def receipts(data: Any) -> Iterator[Receipt]:
         )
 
 
-def replay(receipt: Receipt, lab: Runner) -> Replay:
+def replay(receipt: Receipt, experiments: Mapping[str, Experiment], runner: Runner) -> Replay:
     """Runs it again with the same parameters and seed; raises `BadRequest` for an experiment that we do not have."""
-    experiment = lab.experiment(receipt.experiment)
-    run = lab.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
+    experiment = require_experiment(experiments, receipt.experiment)
+    run = runner.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
     then, now = receipt.measured, run.measured
     names = [
         name for name in {**then, **now} if not (name in then and name in now and _identical(then[name], now[name]))

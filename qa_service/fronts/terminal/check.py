@@ -26,14 +26,16 @@ def add_commands(parsers: Any) -> None:
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 1 when a measured verdict differs from what the entry states."""
-    entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
+    entries = [service.knowledge.library[entry_id] for entry_id in arguments.entries] or list(
+        service.knowledge.library.values()
+    )
     planned = [one for entry in entries for one in plan(entry, range(_seeds(arguments.seeds)))]
     planned.sort(key=lambda one: one.seed)  # what the first seed shows to be without randomness runs once
     from qa_service.fronts.terminal.screen import TerminalView
 
     screen = TerminalView(lang, quiet=arguments.json)
 
-    runs = MemoRunner(service.lab)
+    runs = MemoRunner(service.knowledge.experiments, service.lab)
 
     def measure(one: ClaimRun) -> list[ClaimResult]:
         return check(one, runs)

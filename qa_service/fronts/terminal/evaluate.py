@@ -27,7 +27,7 @@ def add_commands(parsers: Any) -> None:
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Asks every line without running an experiment, and counts."""
     lines = [line for path in arguments.files for line in _read(path)]
-    service.matcher.match("nan")  # what is loaded once belongs to no question
+    service.knowledge.matcher.match("nan")  # what is loaded once belongs to no question
     from qa_service.fronts.terminal.screen import TerminalView
 
     screen = TerminalView(lang, quiet=arguments.json)

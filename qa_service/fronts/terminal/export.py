@@ -29,7 +29,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     form = export.read_form(target.suffix.removeprefix("."), "--output")
     params, seed = options.params(arguments.param), options.seed(arguments.seed)
     request = incoming.read_request({"entry": arguments.entry, "params": params, "seed": seed})
-    entry, plans = service.planned(request)
+    entry, plans = service.plan(request)
     try:
         target.write_text(export.export(entry, plans, seed, lang, form), encoding="utf-8")
     except OSError as error:

@@ -39,7 +39,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     store = Store(arguments.settings.store_url)
     asked = store.unanswered()
     store.close()
-    found = [gap for gap in gaps(asked, service.matcher) if len(gap.questions) >= least]
+    found = [gap for gap in gaps(asked, service.knowledge.matcher) if len(gap.questions) >= least]
     if arguments.draft:
         for at, gap in enumerate(found, 1):
             _draft(gap, Path(arguments.draft), at)

@@ -25,17 +25,18 @@ def add_commands(parsers: Any) -> None:
 def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Item, id and question of every entry."""
     if arguments.json:
-        options.print_json([wire.entry(entry) for entry in service.library.values()])
+        options.print_json([wire.entry(entry) for entry in service.knowledge.library.values()])
         return options.DONE
     rows = [
-        ("" if entry.expands else str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()
+        ("" if entry.expands else str(entry.item), entry.id, entry.question[lang])
+        for entry in service.knowledge.library.values()
     ]
     return _table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
 
 
 def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Slug, title and parameters of every experiment."""
-    listed = service.lab.experiments.values()
+    listed = service.knowledge.experiments.values()
     if arguments.json:
         options.print_json([wire.experiment(experiment) for experiment in listed])
         return options.DONE

@@ -38,7 +38,9 @@ def add_commands(parsers: Any) -> None:
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 0 when everything is identical or equal, 1 when something differs."""
-    replayed = [replay(receipt, service.lab) for receipt in receipts(_read(arguments.file))]
+    replayed = [
+        replay(receipt, service.knowledge.experiments, service.lab) for receipt in receipts(_read(arguments.file))
+    ]
     if arguments.json:
         options.print_json([_row(one) for one in replayed])
     else:

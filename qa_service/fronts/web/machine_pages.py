@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
 from qa_service.fronts.web.language import language
+from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, Entry, Experiment, Lang, Text
 from qa_service.presentation import prose
 from qa_service.presentation.comparison import format_params
@@ -29,7 +30,7 @@ def add_routes(web: APIRouter, service: Service) -> None:
     async def twin(http: Request, entry_id: str) -> Response:
         lang = language(http) or "zh"
         try:
-            text = markdown(service.library[entry_id], lang)
+            text = markdown(service.knowledge.library[entry_id], lang)
         except BadRequest as error:
             return Response(error[lang], error.status, media_type="text/plain; charset=utf-8")
         return Response(text, media_type="text/markdown; charset=utf-8", headers={"Vary": "Accept-Language"})
@@ -37,15 +38,18 @@ def add_routes(web: APIRouter, service: Service) -> None:
     @web.get("/llms.txt")
     async def llms(http: Request) -> Response:
         base = str(http.base_url)
-        entries = [f"- [{one.question.en}]({base}entries/{one.id}.md?lang=en)" for one in service.library.values()]
+        entries = [
+            f"- [{one.question.en}]({base}entries/{one.id}.md?lang=en)" for one in service.knowledge.library.values()
+        ]
         lines = ["# numstab", "", f"> {_ABOUT.en}", "", "## Entries", "", *entries, "", "## API", "",
                  f"- [OpenAPI]({base}openapi.json)", f"- [Entries as JSON]({base}api/v1/entries)"]  # fmt: skip
         return Response("\n".join(lines) + "\n", media_type="text/plain; charset=utf-8")
 
     @web.get("/sitemap.xml")
     async def sitemap(http: Request) -> Response:
-        paths = ["", "entries", "experiments", *(f"entries/{id}" for id in service.library)]  # noqa: A001
-        paths += [f"experiments/{slug}" for slug in service.lab.experiments]
+        knowledge = service.knowledge
+        paths = ["", "entries", "experiments", *(f"entries/{id}" for id in knowledge.library)]  # noqa: A001
+        paths += [f"experiments/{slug}" for slug in knowledge.experiments]
         return Response(_sitemap(str(http.base_url), paths), media_type="application/xml")
 
     @web.get("/robots.txt")
@@ -80,8 +84,6 @@ def _sitemap(base: str, paths: Sequence[str]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {spaces}>' + "\n".join(urls) + "</urlset>\n"
 
 
-def uses(service: Service, experiment: Experiment) -> list[Entry]:
+def uses(library: Library, experiment: Experiment) -> list[Entry]:
     """The entries that an experiment is evidence of."""
-    return [
-        one for one in service.library.values() if any(block.experiment == experiment.slug for block in one.evidence)
-    ]
+    return [one for one in library.values() if any(block.experiment == experiment.slug for block in one.evidence)]

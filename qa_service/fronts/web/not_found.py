@@ -13,9 +13,9 @@ def not_found_page(service: Service, path: str, error: NumstabError, lang: Lang)
     _, folder, name, *_ = f"{path}//".split("/")
     here = "/experiments" if folder == "experiments" else "/entries"
     titles = (
-        {slug: one.title[lang] for slug, one in service.lab.experiments.items()}
+        {slug: one.title[lang] for slug, one in service.knowledge.experiments.items()}
         if here == "/experiments"
-        else {one.id: one.question[lang] for one in service.library.values()}
+        else {one.id: one.question[lang] for one in service.knowledge.library.values()}
     )
     near = [name] if name in titles else get_close_matches(name, titles, n=5, cutoff=0.4)
     unknown: dict[type, str] = {UnknownEntry: "no_entry", UnknownExperiment: "no_experiment"}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
@@ -48,7 +49,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
 
     def by_item() -> list[list[Entry]]:
         items: dict[int, list[Entry]] = {}
-        for each in service.library.values():
+        for each in service.knowledge.library.values():
             items.setdefault(each.item, []).append(each)
         return list(items.values())
 
@@ -81,12 +82,13 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
+        knowledge = service.knowledge
         try:
-            one = service.library[entry_id]
+            one = knowledge.library[entry_id]
         except BadRequest as error:
             return wrong(http, error, lang)
-        related = [service.library[other] for other in one.related]
-        shown = render.entry(one, related, service.lab.experiments, lang)
+        related = [knowledge.library[other] for other in one.related]
+        shown = render.entry(one, related, knowledge.experiments, lang)
         return page(http, "entry.html", lang=lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
@@ -95,14 +97,15 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
+        knowledge = service.knowledge
         try:
             query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
-            one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
+            one, plans = service.plan(incoming.read_query(entry_id, {**query, "lang": lang}), knowledge)
         except BadRequest as error:
             return wrong(http, error, lang)
-        related = [service.library[other] for other in one.related]
+        related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry(one, related, service.lab.experiments, lang, plans, seed, compare)
+        shown = render.entry(one, related, knowledge.experiments, lang, plans, seed, compare)
         return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
 
     @web.get("/experiments")
@@ -110,7 +113,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
-        shelved = by_theme(service.lab.experiments.values())
+        shelved = by_theme(service.knowledge.experiments.values())
         return page(http, "experiments.html", lang=lang, shelves=shelved)
 
     @web.get("/experiments/{slug}")
@@ -119,33 +122,38 @@ def routes(service: Service, cache: Path) -> APIRouter:
         lang = language(http)
         if lang is None:
             return refused(http)
+        knowledge = service.knowledge
         try:
-            experiment = service.lab.experiment(slug)
+            experiment = knowledge.experiment(slug)
             asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
             return wrong(http, error, lang)
-        about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
+        about = render.playground(experiment, plain.uses(knowledge.library, experiment), params, asked.seed, lang)
         return page(http, "experiment.html", lang=lang, **about)
 
-    async def asked(http: Request) -> EventStream:
-        request = incoming.read_request(await read_json(http))
-        return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
+    async def asked(http: Request) -> tuple[Knowledge, EventStream]:
+        """A stream and the snapshot it is answered from; an error before its first event becomes a status."""
+        request, knowledge = incoming.read_request(await read_json(http)), service.knowledge
+        return knowledge, await open_stream(lambda stopped: service.stream(request, stopped, knowledge))
 
     @web.post("/page/ask", response_class=SSEResponse)
-    async def ask(begun: Annotated[EventStream, Depends(asked)]) -> Response:
-        assert isinstance(begun.first, AnswerReady)
-        entry, lang = begun.first.answer.entry, begun.first.answer.lang
-        return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
+    async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(asked)]) -> Response:
+        knowledge, stream = begun
+        assert isinstance(stream.first, AnswerReady)
+        entry, lang = stream.first.answer.entry, stream.first.answer.lang
+        return stream.respond(partial(render.event, lang=lang, experiments=knowledge.experiments, entry=entry), lang)
 
-    async def running(http: Request) -> tuple[Lang, EventStream]:
+    async def running(http: Request) -> tuple[Knowledge, Lang, EventStream]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
-        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        knowledge = service.knowledge
+        stream = await open_stream(lambda stopped: service.run(slug, params, seed, stopped, knowledge))
+        return knowledge, lang or "zh", stream
 
     @web.post("/page/run", response_class=SSEResponse)
-    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
-        lang, one = begun
-        return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
+    async def run(begun: Annotated[tuple[Knowledge, Lang, EventStream], Depends(running)]) -> Response:
+        knowledge, lang, stream = begun
+        return stream.respond(partial(render.event, lang=lang, experiments=knowledge.experiments, entry=None), lang)
 
     assets.add_routes(web, cache)
     return web
