@@ -154,7 +154,8 @@ def test_two_processes_keep_at_once(counts, tmp_path):
         "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
         "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
         f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
-        "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
+        "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "          rows=({'step': 1, 'value': 1.0},))\n"
         "for seed in range(int(sys.argv[1]), 80, 2):\n"
         f"    RunDiskCache(Path({str(tmp_path)!r}), 1 << 20).put(counts, {{}}, seed, run)\n"
     )

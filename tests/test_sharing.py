@@ -3,12 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from qa_service.experiments.spec import load_specs
 from qa_service.lab.runner import Cancelled
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
+
+EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")
 
 
 class Counted:
@@ -32,7 +36,7 @@ def counted(lab):
 
 def _listen(sharing: SharedRunner, slug: str, steps: int, seed: int = 0, stopped: Callable[[], bool] = lambda: False):
     rows = []
-    stream = sharing.stream(sharing.experiment(slug), {"steps": steps}, seed, stopped)
+    stream = sharing.stream(EXPERIMENTS[slug], {"steps": steps}, seed, stopped)
     while True:
         try:
             rows.append(next(stream))
