@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from bench.pairs import side_by_side
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.paths import bundled
 
 SLUG = "pow_vs_sum"
@@ -16,8 +16,8 @@ SLUG = "pow_vs_sum"
 
 def isolation() -> None:
     """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
-    lab = ProcessRunner(bundled("demos"), warm=SERVER)
-    ahead = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
+    lab = ProcessRunner(bundled("demos"), preload=SERVER_PRELOAD)
+    ahead = ProcessRunner(bundled("demos"), preload=SERVER_PRELOAD, idle=2)
     experiment = lab.experiment(SLUG)
     params = fill_defaults(experiment, {})
     demo = load(experiment.path)

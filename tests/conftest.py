@@ -13,7 +13,7 @@ import pytest
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Experiment, Run
 from qa_service.paths import cache_folder
 from qa_service.retrieval.matcher import Matcher
@@ -89,7 +89,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
 @pytest.fixture(scope="session")
 def service(settings: Settings) -> Service:
     """The real thing."""
-    return build(settings, warm=SERVER)
+    return build(settings, warm=SERVER_PRELOAD)
 
 
 @pytest.fixture

@@ -54,12 +54,12 @@ class _Counted:
 def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
     """The same rows and numbers, marked as what memory gives; other code is measured anew."""
     counted = _Counted(lab)
-    rows, first = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    rows, first = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     _until_kept(tmp_path, 1)
-    again, second = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    again, second = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
     other = replace(counts, hash="0" * 64)
-    assert not _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert not _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
     assert counted.ran == 2
 
 
@@ -132,11 +132,11 @@ def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
 def test_a_full_disk_is_no_failure(counts, tmp_path):
     """Nothing is kept, nothing raised; what was kept is still found."""
     code = (
-        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
-        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
-        f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
+        f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         f"kept = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
-        "def run(rows): return Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "def run(rows): return Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
         "                          rows=({'step': 1, 'value': 1.0},) * rows)\n"
         "kept.put(counts, {}, 0, run(1))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -151,10 +151,11 @@ def test_a_full_disk_is_no_failure(counts, tmp_path):
 def test_two_processes_keep_at_once(counts, tmp_path):
     """Each finds what the other kept."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
-        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
-        f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
-        "run = Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
+        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
+        f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
+        "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "          rows=({'step': 1, 'value': 1.0},))\n"
         "for seed in range(int(sys.argv[1]), 80, 2):\n"
         f"    RunDiskCache(Path({str(tmp_path)!r}), 1 << 20).put(counts, {{}}, seed, run)\n"
     )

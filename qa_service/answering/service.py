@@ -17,7 +17,7 @@ from qa_service.errors import Overloaded
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge.library import Library
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import ONE_SHOT, ProcessRunner, QueuePosition, Runner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, QueuePosition, Runner
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.lab.snapshot import Stocked
 from qa_service.model import (
@@ -283,22 +283,22 @@ class Service:
         return changes or reading.reports_failure or matches[0].score < self.threshold
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: bool = False) -> Service:
+def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
     The lab starts importing the modules in `warm` at once, while the rest is built; with None when a run asks for it.
     Where `many` ask, children wait for work, and identical runs are shared.
     """
     lab = ProcessRunner(
-        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm or ONE_SHOT,
-        idle=settings.slots if many else 0,
+        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=settings.slots,
+        preload=warm or CLI_PRELOAD, idle=settings.slots if many else 0,
     )  # fmt: skip
     if warm:
         lab.warm_up()
     library = Library.read(settings.kb, lab.experiments)
     if many:
         threadpool_limits(1)  # readers are the parallel ones: more threads in BLAS cost three times the time of a match
-    runner = SharedRunner(lab, kept=RunDiskCache.of(settings.cache, settings.runs_on_disk)) if many else lab
+    runner = SharedRunner(lab, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk)) if many else lab
     matching = matcher(settings, library, load_embedder(settings.encoder, settings.cache))
     return Service(library, matching, runner, threshold=settings.threshold, queue=settings.queue)
 

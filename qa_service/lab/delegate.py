@@ -47,7 +47,7 @@ class Around:
         return self.runner.run(experiment, params, seed)
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
-        return self.runner.stream(experiment, params, seed, stopped)
+        return self.runner.stream(experiment, params, seed, is_cancelled)

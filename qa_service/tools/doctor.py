@@ -15,7 +15,7 @@ from qa_service.answering.service import matcher
 from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import ONE_SHOT, ProcessRunner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
 from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
 from qa_service.settings import Settings
@@ -131,7 +131,9 @@ def _index(settings: Settings) -> Check:
 
 
 def _run(settings: Settings) -> Check:
-    lab = ProcessRunner(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
+    lab = ProcessRunner(
+        settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD
+    )
     experiment = next(iter(lab.experiments.values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
@@ -141,7 +143,7 @@ def _run(settings: Settings) -> Check:
 
 
 def _seccomp() -> Check:
-    code = "from qa_service.lab.sandbox import confine; raise SystemExit(not confine())"
+    code = "from qa_service.lab.sandbox import apply_seccomp; raise SystemExit(not apply_seccomp())"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
     if done.returncode == 0:
         return Check(
