@@ -17,7 +17,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
 from qa_service.model import Lang, RunStatus, Text
-from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
 
 _TORCH = "2.13.0"
@@ -100,7 +100,7 @@ def _torch() -> Check:
 
 
 def _encoder(settings: Settings) -> Check:
-    if settings.encoder == DEFAULT:
+    if settings.encoder == DEFAULT_ENCODER:
         check_weights()
         return Check(
             "encoder", "ok", Text("编码器的权重与我们量过的相同", "the encoder's weights are those we measured with")
