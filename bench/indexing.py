@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.matching import matcher_of_settings
 from qa_service.retrieval.embedder import l2_normalise
-from qa_service.retrieval.index import build
+from qa_service.retrieval.index import build_faiss_index
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 QUESTIONS = 200
@@ -36,7 +36,7 @@ def sizes() -> None:
         )
         exact = np.concatenate([np.argsort(-(vectors @ question))[:10][None] for question in questions])
         started = time.perf_counter()
-        index = build(vectors)
+        index = build_faiss_index(vectors)
         built = time.perf_counter() - started
         faiss.omp_set_num_threads(1)
         times, hits = [], 0

@@ -42,16 +42,16 @@ def reliability() -> None:
     library, matcher = matcher_of_settings()
     data = matcher.corpus
     out = leave_one_out(data)
-    scores = out.sharpness * out.scores
+    scores = out.inverse_temperature * out.scores
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     covered = np.array([label.startswith("item:") for label in out.labels])
-    right = out.labels[probabilities.argmax(axis=1)] == out.truth
-    is_covered = np.isin(out.truth, out.labels[covered])
+    right = out.labels[probabilities.argmax(axis=1)] == out.true_labels
+    is_covered = np.isin(out.true_labels, out.labels[covered])
     print(f"{len(right)} phrasings, {len(covered)} labels: {right.mean():.3f} right, of those we cover "
           f"{right[is_covered].mean():.3f}, of those we do not {right[~is_covered].mean():.3f}")  # fmt: skip
-    landed = out.found == out.entries
-    sources = np.array([entry != "" and library[entry].expands is None for entry in out.entries.tolist()])
+    landed = out.predicted_entries == out.target_entries
+    sources = np.array([entry != "" and library[entry].expands is None for entry in out.target_entries.tolist()])
     for name, rows in (("source entry", is_covered & sources), ("expansion", is_covered & ~sources)):
         if rows.any():
             print(f"given its item, a phrasing of a{'n' if name[0] == 'e' else ''} {name} lands on it in "
@@ -60,7 +60,7 @@ def reliability() -> None:
     best = np.array(
         [combined_confidence(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)]
     )
-    answers = out.labels[covered][of_items.argmax(axis=1)] == out.truth
+    answers = out.labels[covered][of_items.argmax(axis=1)] == out.true_labels
     error = 0.0
     for low in np.arange(0.0, 1.0, 0.1):
         here = (best >= low) & (best < low + 0.1 + (low > 0.85))

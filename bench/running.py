@@ -9,7 +9,7 @@ from typing import Any, Self
 from bench.pairs import side_by_side
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.paths import bundled
 
 SLUG = "pow_vs_sum"
@@ -17,8 +17,8 @@ SLUG = "pow_vs_sum"
 
 def isolation() -> None:
     """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
-    lab = ProcessRunner(warm=SERVER)
-    ahead = ProcessRunner(warm=SERVER, idle=2)
+    lab = ProcessRunner(preload=SERVER_PRELOAD)
+    ahead = ProcessRunner(preload=SERVER_PRELOAD, idle=2)
     experiment = load_specs(bundled("demos"))[SLUG]
     params = fill_defaults(experiment, {})
     demo = load(experiment.path)

@@ -70,10 +70,10 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     if hasattr(arguments, "settled"):
         return int(arguments.settled(arguments, settings))
     from qa_service.answering.service import build
-    from qa_service.lab.runner import ONE_SHOT, SERVER
+    from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
 
     many = getattr(arguments, "many", False) or getattr(arguments, "batch", None)
-    warm = None if getattr(arguments, "no_run", False) else SERVER if many else ONE_SHOT
+    warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many else CLI_PRELOAD
     return int(arguments.carry_out(arguments, build(settings, warm=warm), lang))
 
 

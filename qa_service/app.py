@@ -176,9 +176,9 @@ def worker_app() -> "FastAPI":
 def warm_service(settings: Settings) -> "Service":
     """A service warmed for many questions."""
     from qa_service.answering.service import build
-    from qa_service.lab.runner import SERVER
+    from qa_service.lab.runner import SERVER_PRELOAD
 
-    return build(settings, warm=SERVER, many=True)
+    return build(settings, warm=SERVER_PRELOAD, many=True)
 
 
 def _number(word: str, option: str, low: int, high: int) -> int:

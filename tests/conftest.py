@@ -14,7 +14,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Experiment, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -95,7 +95,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
 @pytest.fixture(scope="session")
 def service(settings: Settings) -> Service:
     """The real thing."""
-    return build(settings, warm=SERVER)
+    return build(settings, warm=SERVER_PRELOAD)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
 from qa_service.parsing import normalise
-from qa_service.retrieval.embedder import DEFAULT, l2_normalise, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, l2_normalise, load_embedder
 from qa_service.tools.evaluation import Labelled, Outcome, figures, read_line, report
 
 MEASURING = sorted((Path(__file__).resolve().parents[2] / "shared" / "eval").glob("*.jsonl"))
@@ -113,7 +113,8 @@ def test_no_question_that_measures_us_trains_us(service):
     }
     corpus = service.knowledge.matcher.corpus
     nearness = (
-        corpus.vectors @ l2_normalise(load_embedder(DEFAULT).encode_query([normalise(turn) for turn in asked])).T
+        corpus.vectors
+        @ l2_normalise(load_embedder(DEFAULT_ENCODER).encode_query([normalise(turn) for turn in asked])).T
     ).max(axis=1)
     near = [text for text, each in zip(corpus.texts, nearness, strict=True) if each > _TOO_NEAR and text not in own]
     assert [copies, near] == [[], []]

@@ -54,12 +54,12 @@ class _Counted:
 def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
     """The same rows and numbers, marked as what memory gives; other code is measured anew."""
     counted = _Counted(lab)
-    rows, first = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    rows, first = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     _until_kept(tmp_path, 1)
-    again, second = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    again, second = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
     other = replace(counts, hash="0" * 64)
-    assert not _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert not _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
     assert counted.ran == 2
 
 

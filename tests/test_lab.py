@@ -142,7 +142,7 @@ def test_slots_are_given_back(lab, toy_experiments):
         lab.run(experiment, {"steps": 1})
     gc.collect()
     assert _descriptors() <= before + 1
-    assert lab._line.free == lab.slots
+    assert lab._queue.free == lab.slots
 
 
 def test_children_wait_for_work(toy_experiments):
@@ -163,9 +163,9 @@ def test_who_waits_knows_his_place_and_may_leave(lab):
     """First come, first served; who leaves the line lets the others move up."""
     line = FifoQueue(1)
     first, second, third = line.join(), line.join(), line.join()
-    assert [ticket.place for ticket in (first, second, third)] == [0, 1, 2]
+    assert [ticket.position for ticket in (first, second, third)] == [0, 1, 2]
     line.leave(second)
-    assert third.place == 1
+    assert third.position == 1
     line.leave(first)
     assert third.granted.is_set()
     line.leave(third)

@@ -115,7 +115,7 @@ def test_who_waits_is_worked_for_by_the_first_of_them():
         assert begun.wait(20)
         done += [pool.submit(together, at) for at in range(1, 21)]
         end = time.monotonic() + 20
-        while len(together._waiting) < 20 and time.monotonic() < end:
+        while len(together._pending) < 20 and time.monotonic() < end:
             time.sleep(0.01)
         go.set()
     assert [one.result() for one in done] == [-at for at in range(21)]

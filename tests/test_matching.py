@@ -15,9 +15,9 @@ from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, AnswerStatus, Request, Text
 from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
-from qa_service.retrieval.embedder import DEFAULT, MultilingualUSE, l2_normalise, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, build
+from qa_service.retrieval.index import Index, build_faiss_index
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas import responses as wire
@@ -82,7 +82,7 @@ def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
         texts=[text for _, text in rows],
         labels=[items[owner] for owner, _ in rows],
         entries=[owner if owner != "rain" else "" for owner, _ in rows],
-        firm=[firm] * len(rows),
+        fixed_label=[firm] * len(rows),
         vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
 
@@ -101,11 +101,13 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
         judged = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
-        assert np.allclose([list(each.labels.values()) for each in judged], expected, atol=5e-3)
-        assert all(sum(each.labels.values()) == pytest.approx(1) for each in judged)
-        assert all(sum(each.entries("item:1").values()) == pytest.approx(1) for each in judged)
-        assert all(each.entries("item:2") == {"raising": 1} for each in judged)
-        best = [max(each.entries("item:1"), key=each.entries("item:1").get) for each in judged[:24]]
+        assert np.allclose([list(each.probabilities.values()) for each in judged], expected, atol=5e-3)
+        assert all(sum(each.probabilities.values()) == pytest.approx(1) for each in judged)
+        assert all(sum(each.entry_probabilities("item:1").values()) == pytest.approx(1) for each in judged)
+        assert all(each.entry_probabilities("item:2") == {"raising": 1} for each in judged)
+        best = [
+            max(each.entry_probabilities("item:1"), key=each.entry_probabilities("item:1").get) for each in judged[:24]
+        ]
         assert best == data.entries[:24]
 
 
@@ -136,10 +138,10 @@ def test_a_phrasing_teaches_the_expansion_that_answers_it():
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
                 labels=["item:1"] * len(rows),
                 entries=[owner for owner, _ in rows],
-                firm=[firm] * len(rows),
+                fixed_label=[firm] * len(rows),
                 vectors=vectors,
             )
-        ).entries
+        ).target_entries
         assert taught.tolist() == ["source"] * 8 + [wanted] + ["expansion"] * 8
 
 
@@ -173,7 +175,7 @@ def test_reasons_add_up_to_the_score():
     model = train(data)
     judged = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
     reasons = dict(judged.reasons(["item:1"], count=100)[0])
-    logs = np.log(list(judged.labels.values())) / model.inverse_temperature[0]
+    logs = np.log(list(judged.probabilities.values())) / model.inverse_temperature[0]
     bias = model.bias[0] - model.bias[: len(model.labels)].mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
     assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
@@ -182,7 +184,7 @@ def test_reasons_add_up_to_the_score():
 def test_training_twice_gives_the_same_model():
     """Deterministic: what an answer says depends on the knowledge base alone."""
     first, second = (train(phrasings()) for _ in range(2))
-    assert np.array_equal(first.weights, second.weights)
+    assert np.array_equal(first.term_weights, second.term_weights)
     assert np.array_equal(first.inverse_temperature, second.inverse_temperature)
 
 
@@ -190,7 +192,7 @@ def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
     """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
-    assert len(model.phrasings) == 24
+    assert len(model.phrasing_vectors) == 24
     assert set(model.labels) == {"item:1", "item:2", "rain"}
 
 
@@ -200,10 +202,10 @@ def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
     exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
-    flat = build(vectors)
+    flat = build_faiss_index(vectors)
     monkeypatch.setattr("qa_service.retrieval.index.FAISS_FROM", count - 1)
-    monkeypatch.setattr("qa_service.retrieval.index._SEARCHED", 2)
-    monkeypatch.setattr("qa_service.retrieval.index.build", lambda _: flat)
+    monkeypatch.setattr("qa_service.retrieval.index._MAX_NEIGHBOURS", 2)
+    monkeypatch.setattr("qa_service.retrieval.index.build_faiss_index", lambda _: flat)
     assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
 
 
@@ -247,7 +249,7 @@ def test_a_model_that_is_not_there_is_said_so(tmp_path):
 def test_the_default_encoder_puts_both_languages_in_one_space():
     """A sentence is nearer to its translation than to another sentence."""
     vectors = l2_normalise(
-        load_embedder(DEFAULT).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
+        load_embedder(DEFAULT_ENCODER).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
     )
     assert vectors.shape == (3, 512)
     assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.1

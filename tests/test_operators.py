@@ -215,10 +215,10 @@ def test_weights_that_are_others_are_refused(tmp_path, monkeypatch):
     from qa_service.retrieval import embedder
 
     embedder.check_weights()
-    for name in embedder.WEIGHTS:
+    for name in embedder.WEIGHTS_SHA256:
         (tmp_path / name).write_bytes(b"other")
     with pytest.raises(BadWeights, match="from the lock") as refused:
         embedder.check_weights(tmp_path)
-    assert embedder.WEIGHTS["weights.npz"] in refused.value.zh
+    assert embedder.WEIGHTS_SHA256["weights.npz"] in refused.value.zh
     with pytest.raises(BadWeights, match="FileNotFoundError"):
         embedder.check_weights(tmp_path / "none")

@@ -71,11 +71,11 @@ def test_what_was_measured_is_remembered_and_says_so(counted):
 
 def test_memory_is_bounded(counted):
     """The oldest runs are forgotten first."""
-    sharing = SharedRunner(counted, most_rows=12)
+    sharing = SharedRunner(counted, max_rows=12)
     for steps in (3, 4, 5, 3, 5):
         _listen(sharing, "counts", steps)
     assert counted.ran == 4
-    assert sharing._rows <= 12
+    assert sharing._cached_rows <= 12
 
 
 def test_a_failure_is_not_remembered(counted):
@@ -100,14 +100,14 @@ def test_a_run_ends_with_its_last_listener(counted):
     threads = [threading.Thread(target=listen, args=(at,)) for at in range(2)]
     for thread in threads:
         thread.start()
-    _until(lambda: sharing._flights and next(iter(sharing._flights.values())).listeners == 2)
+    _until(lambda: sharing._in_progress and next(iter(sharing._in_progress.values())).listeners == 2)
     leave[0].set()
     threads[0].join(5)
-    assert (ended, len(sharing._flights)) == ([0], 1)
+    assert (ended, len(sharing._in_progress)) == ([0], 1)
     leave[1].set()
     threads[1].join(5)
-    assert (ended, len(sharing._flights)) == ([0, 1], 0)
-    _until(lambda: counted._line.free == counted.slots)
+    assert (ended, len(sharing._in_progress)) == ([0, 1], 0)
+    _until(lambda: counted._queue.free == counted.slots)
     assert isinstance(_listen(sharing, "counts", 2)[1], Run)
 
 

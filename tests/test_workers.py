@@ -86,7 +86,7 @@ def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
     (own.kb / "counting.toml").write_text(
         (own.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
     )
-    monkeypatch.setattr("qa_service.retrieval.matcher._training.train", lambda _corpus: pytest.fail("trained here"))
+    monkeypatch.setattr("qa_service.retrieval.training.train", lambda _corpus: pytest.fail("trained here"))
     reloading = KnowledgeReloader(copy.copy(service), own, lambda _well: None)
     assert reloading.reload(), reloading.problem
 

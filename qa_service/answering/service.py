@@ -17,7 +17,7 @@ from qa_service.answering.planning import PlannedRun
 from qa_service.errors import Overloaded
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import ONE_SHOT, ProcessRunner, Runner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Answer, Entry, Request
 from qa_service.model.events import AnswerReady, Done, Event
@@ -174,14 +174,14 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
     )
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: bool = False) -> Service:
+def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
     The fork server of the lab imports the modules in `warm` while the rest is built; with None, when a run asks for it.
     With `many` clients, child processes wait for work, and identical runs are shared.
     """
     processes = ProcessRunner(
-        deadline=settings.deadline, memory=settings.memory, slots=settings.slots, warm=warm or ONE_SHOT,
+        deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
         idle=settings.slots if many else 0,
     )  # fmt: skip
     if warm:
@@ -190,5 +190,5 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = ONE_SHOT, many: 
     lab: Runner = processes
     if many:
         threadpool_limits(1)  # clients are what is parallel: more threads in BLAS make a match three times as slow
-        lab = SharedRunner(processes, kept=RunDiskCache.of(settings.cache, settings.runs_on_disk))
+        lab = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
     return Service(knowledge, lab, threshold=settings.threshold, queue=settings.queue)

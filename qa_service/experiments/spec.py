@@ -49,7 +49,7 @@ def load_specs(folder: Path) -> dict[str, Experiment]:
 
 
 def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
-    """One of them; raises `UnknownExperiment`."""
+    """`experiments[slug]`; raises `UnknownExperiment`, which lists the slugs there are."""
     if slug not in experiments:
         names = ", ".join(experiments)
         raise UnknownExperiment(

@@ -1,4 +1,4 @@
-"""Children forked ahead of need: each waits on its pipe for one job, does it, and is gone."""
+"""A pool of pre-forked child processes. Each waits on its pipe for one job, does it and exits."""
 
 import os
 import signal
@@ -13,33 +13,36 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from qa_service.lab.worker import job, main
+from qa_service.lab.worker import child_main, encode_job
 from qa_service.model import Experiment
 
-_NAME = "numstab experiment"
-_AGAIN = (0.05, 0.5)  # seconds before the second and the third try
-_prepared = spawn.get_preparation_data
+_PROCESS_NAME = "numstab experiment"
+_RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third attempt to fork
+_get_preparation_data = spawn.get_preparation_data
 
 
-def _without_main(name: str) -> dict[str, Any]:
-    """Has children not import our main module anew, as multiprocessing would: no demo needs it, and it costs 30 ms."""
-    data: dict[str, Any] = _prepared(name)
-    if name == _NAME:
+def _preparation_data_without_main(name: str) -> dict[str, Any]:
+    """Preparation data that keeps children from importing our main module again: no demo needs it, and it costs 30 ms.
+
+    Other processes of multiprocessing get theirs unchanged.
+    """
+    data: dict[str, Any] = _get_preparation_data(name)
+    if name == _PROCESS_NAME:
         data.pop("init_main_from_name", None)
         data.pop("init_main_from_path", None)
     return data
 
 
-spawn.get_preparation_data = _without_main
+spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
-    """No process could be started: no memory, descriptors or processes are left."""
+    """The system cannot start a child process: no memory, descriptors or processes are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process that has torch imported and nothing done, and our end of its pipe."""
+    """One child process, with torch imported, and the parent's end of its pipe."""
 
     process: ForkServerProcess
     pipe: Connection
@@ -47,33 +50,36 @@ class Child:
     def send_job(
         self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
     ) -> None:
-        """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
+        """Send the child its one job; `deadline` in seconds, memory in MiB.
+
+        Does not fail if the child has died: whoever reads from the pipe will notice.
+        """
         with suppress(BrokenPipeError):
-            self.pipe.send_bytes(job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
+            self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 
     def exit_code(self) -> int | None:
-        """Negative for a signal, once it has had a moment to end."""
+        """The exit code, negative for a signal; None if it still runs after half a second."""
         self.process.join(0.5)
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Kills it and whatever it has forked."""
+        """Close the pipe and send SIGKILL to the child and to whatever it has forked."""
         self.pipe.close()
         if self.process.pid is None:
             return
-        for kill in (os.killpg, os.kill):  # the group first: a demo may have forked
+        for send_signal in (os.killpg, os.kill):  # the group first: a demo may have forked
             with suppress(ProcessLookupError, PermissionError):
-                kill(self.process.pid, signal.SIGKILL)
+                send_signal(self.process.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Waits until it has gone: for what torch holds, the kernel needs milliseconds."""
+        """Join the killed process; the kernel needs milliseconds to free torch's memory."""
         self.process.join(1.0)
-        with suppress(ValueError):  # still dying: its descriptor is freed later
+        with suppress(ValueError):  # it has not exited yet: its descriptor is freed later
             self.process.close()
 
 
 class ChildPool:
-    """Keeps `idle` of them waiting; may be used from several threads."""
+    """Keeps `idle` children forked and waiting for a job; 0 forks each on demand. Thread-safe."""
 
     def __init__(self, context: ForkServerContext, idle: int) -> None:
         self._context = context
@@ -81,26 +87,26 @@ class ChildPool:
         self._waiting: deque[Child] = deque()
         self._killed: deque[Child] = deque()
         self._refill_needed = threading.Event()
-        self._filling: threading.Thread | None = None
+        self._refill_thread: threading.Thread | None = None
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of idle children."""
         return len(self._waiting)
 
     def acquire(self) -> Child:
-        """One that waits already, else a new one; raises `NoChild` where the system gives none."""
+        """An idle child, or a new one if none is left. Raises `SpawnFailed`."""
         self.refill()
         while True:
             try:
                 child = self._waiting.popleft()
             except IndexError:
-                return self._forked()
+                return self._fork_with_retries()
             if child.process.is_alive():
                 return child
             self.release(child)
 
     def release(self, child: Child) -> None:
-        """Kills it at once; where children wait, nobody waits for it to be gone."""
+        """Kill the child. With idle children kept it is reaped in the background, else before this returns."""
         child.kill()
         if self._idle:
             self._killed.append(child)
@@ -108,26 +114,26 @@ class ChildPool:
         else:
             child.reap()
 
-    def _forked(self) -> Child:
-        """A server that was killed is started anew by who asks next; he may have asked in the moment of its death."""
-        for again in _AGAIN:
+    def _fork_with_retries(self) -> Child:
+        """Fork, retrying twice: a fork server that has just died is restarted by the next request."""
+        for delay in _RETRY_DELAYS:
             try:
                 return self._fork()
             except (OSError, EOFError):
-                time.sleep(again)
+                time.sleep(delay)
         try:
             return self._fork()
         except (OSError, EOFError) as error:
             raise SpawnFailed(f"{type(error).__name__}: {error}") from error
 
     def refill(self) -> None:
-        """Has the missing ones forked and the killed ones buried, in a thread of its own: nobody waits for that."""
+        """Have a background thread fork the missing children and reap the killed ones; returns at once."""
         self._refill_needed.set()
-        if self._idle and self._filling is None:
-            self._filling = threading.Thread(target=self._keep_filled, daemon=True, name="children")
-            self._filling.start()
+        if self._idle and self._refill_thread is None:
+            self._refill_thread = threading.Thread(target=self._refill_loop, daemon=True, name="children")
+            self._refill_thread.start()
 
-    def _keep_filled(self) -> None:
+    def _refill_loop(self) -> None:
         while self._refill_needed.wait():
             self._refill_needed.clear()
             while len(self._waiting) < self._idle:
@@ -139,13 +145,13 @@ class ChildPool:
                 self._killed.popleft().reap()
 
     def _fork(self) -> Child:
-        here, there = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=main, args=(there,), daemon=True, name=_NAME)
+        parent_end, child_end = self._context.Pipe(duplex=True)
+        process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
         try:
             process.start()
         except BaseException:
-            here.close()
+            parent_end.close()
             raise
         finally:
-            there.close()
-        return Child(process, here)
+            child_end.close()
+        return Child(process, parent_end)

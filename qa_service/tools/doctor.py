@@ -15,9 +15,9 @@ from qa_service.answering.knowledge import build_matcher
 from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import ONE_SHOT, ProcessRunner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
 from qa_service.model import Lang, RunStatus, Text
-from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
 
 _TORCH = "2.13.0"
@@ -100,7 +100,7 @@ def _torch() -> Check:
 
 
 def _encoder(settings: Settings) -> Check:
-    if settings.encoder == DEFAULT:
+    if settings.encoder == DEFAULT_ENCODER:
         check_weights()
         return Check(
             "encoder", "ok", Text("编码器的权重与我们量过的相同", "the encoder's weights are those we measured with")
@@ -131,7 +131,7 @@ def _index(settings: Settings) -> Check:
 
 
 def _run(settings: Settings) -> Check:
-    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
+    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
     experiment = next(iter(load_specs(settings.demos).values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:

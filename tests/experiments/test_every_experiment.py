@@ -17,7 +17,7 @@ from measuring import (
 
 from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Parameter, RunStatus
 
 EXPECTED = [
@@ -51,7 +51,7 @@ def test_another_seed_changes_only_what_is_random(slug):
 @pytest.fixture(scope="module")
 def real_lab() -> ProcessRunner:
     """The shipped experiments in children of their own, with time for a busy machine."""
-    return ProcessRunner(deadline=30.0, warm=SERVER)
+    return ProcessRunner(deadline=30.0, preload=SERVER_PRELOAD)
 
 
 def ends(parameter: Parameter) -> list[object]:

@@ -9,7 +9,7 @@ from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.knowledge import scaffold as drafts
 from qa_service.model import Lang
-from qa_service.parsing import language
+from qa_service.parsing import detect_language
 from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _draft(gap: "UnansweredGroup", folder: Path, at: int) -> None:
         expands=nearest.expands or nearest.id,
         experiment=slug.replace("-", "_"),
         phrasings={
-            lang: [one.question for one in gap.questions if language(one.question) == lang] for lang in ("zh", "en")
+            lang: [one.question for one in gap.questions if detect_language(one.question) == lang]
+            for lang in ("zh", "en")
         },
     )
     drafts.write(folder / "kb" / f"{slug}.toml", text)
