@@ -5,16 +5,16 @@ import sys
 from bench import asking, experiments, indexing, load, matching, page, running, soak
 
 MEASUREMENTS = {
-    "ask": asking.one_shot,
-    "cold": asking.cold,
-    "run": running.isolation,
-    "experiments": experiments.cost,
+    "ask": asking.first_answer,
+    "cold": asking.cold_start,
+    "run": running.isolation_cost,
+    "experiments": experiments.experiment_cost,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
-    "index": indexing.sizes,
-    "page": page.load,
-    "load": load.load,
-    "soak": soak.soak,
+    "index": indexing.index_sizes,
+    "page": page.page_load,
+    "load": load.load_test,
+    "soak": soak.soak_test,
 }
 
 

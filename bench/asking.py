@@ -8,13 +8,13 @@ import sys
 import tempfile
 import time
 
-from bench.pairs import side_by_side
+from bench.interleaved import time_interleaved
 from qa_service.paths import bundled
 
 QUESTION = "100 个 1.5 连乘会怎样？"
 
 
-def one_shot() -> None:
+def first_answer() -> None:
     """`numstab ask` against a bare script that runs the same two experiments; and when its first text is there."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "NUMSTAB_CACHE": folder}
@@ -29,11 +29,11 @@ def one_shot() -> None:
         def whole() -> None:
             subprocess.run(ask, check=True, capture_output=True, env=env)
 
-        side_by_side({"bare torch script": bare, "numstab ask": whole}, rounds=5)
+        time_interleaved({"bare torch script": bare, "numstab ask": whole}, rounds=5)
         print(f"first text of numstab ask after {_first_text(ask, env) * 1e3:.0f} ms")
 
 
-def cold() -> None:
+def cold_start() -> None:
     """CPU seconds, of the user and of the system, of a first answer without evidence against `import torch` alone."""
     things = {
         "import torch": [sys.executable, "-c", "import torch"],

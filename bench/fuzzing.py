@@ -9,25 +9,25 @@ import sys
 import atheris  # type: ignore[import-untyped]  # no dependency: only who fuzzes needs it
 
 with atheris.instrument_imports(include=["qa_service"]):
-    from qa_service import parsing as reading
+    from qa_service import parsing
     from qa_service.errors import BadRequest
-    from qa_service.schemas import requests as incoming
+    from qa_service.schemas import requests
 
 
-def one(data: bytes) -> None:
+def fuzz_one_input(data: bytes) -> None:
     """Reads the bytes as a question, and as a link to an entry."""
     provider = atheris.FuzzedDataProvider(data)
     text = provider.ConsumeUnicode(2000)
     try:
-        reading.parse_question(text)
+        parsing.parse_question(text)
     except BadRequest:
         pass
     try:
-        incoming.read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
+        requests.read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
     except BadRequest:
         pass
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, fuzz_one_input)
     atheris.Fuzz()

@@ -14,7 +14,7 @@ SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,
 QUESTIONS = 200
 
 
-def sizes() -> None:
+def index_sizes() -> None:
     """Build time, memory, time per search and recall@10 by size; vectors are our phrasings' own, mixed and blurred."""
     import faiss
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any, Self
 
-from bench.pairs import side_by_side
+from bench.interleaved import time_interleaved
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import SERVER, ProcessRunner
 from qa_service.paths import bundled
@@ -14,13 +14,13 @@ from qa_service.paths import bundled
 SLUG = "pow_vs_sum"
 
 
-def isolation() -> None:
+def isolation_cost() -> None:
     """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
     lab = ProcessRunner(bundled("demos"), warm=SERVER)
     ahead = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
     experiment = lab.experiment(SLUG)
     params = fill_defaults(experiment, {})
-    demo = load(experiment.path)
+    demo = import_demo(experiment.path)
 
     def here() -> None:
         for _ in demo.run(**params):
@@ -31,8 +31,8 @@ def isolation() -> None:
 
     lab.run(experiment, params)
     ahead.run(experiment, params)
-    with Warm(experiment.path) as warm:
-        side_by_side(
+    with WarmProcess(experiment.path) as warm:
+        time_interleaved(
             {
                 "in this process": here,
                 "in a child that waits for it": lambda: ahead.run(experiment, params),
@@ -44,7 +44,7 @@ def isolation() -> None:
         )
 
 
-class Warm:
+class WarmProcess:
     """One process that has the experiment loaded and runs it again and again, told so over a pipe: what a notebook's
     kernel does, without the kernel's own protocol. Nothing separates its runs.
     """
@@ -75,7 +75,7 @@ class Warm:
         return rows
 
 
-def load(path: str) -> Any:
+def import_demo(path: str) -> Any:
     """The experiment at `path` as a module."""
     spec = importlib.util.spec_from_file_location("demo", path)
     assert spec

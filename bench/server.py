@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 180.0  # seconds until a cold machine is ready
-_TICKS = os.sysconf("SC_CLK_TCK")
+_START_TIMEOUT = 180.0  # seconds until a cold machine is ready
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Server:
         for pid in self.processes():
             with suppress(OSError):
                 after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, after_name[11:15])) / _TICKS
+                total += sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
         return total
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it says so."""
         with suppress(OSError, http.client.HTTPException):
             return self.get("/readyz")[0] == 200
@@ -78,7 +78,7 @@ class Server:
 
 
 @contextmanager
-def served(
+def run_server(
     env: Mapping[str, str] | None = None, *, workers: int = 1, before: str = "", port: int | None = None
 ) -> Iterator[Server]:
     """A server with these settings, ready; its data lie in a folder of their own. `before` is Python that its process
@@ -97,8 +97,8 @@ def served(
         ):
             server = Server(process, port, log)
             try:
-                until = time.monotonic() + _PATIENCE
-                while not server.ready():
+                until = time.monotonic() + _START_TIMEOUT
+                while not server.is_ready():
                     if process.poll() is not None or time.monotonic() > until:
                         raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-2000:]}")
                     time.sleep(0.1)

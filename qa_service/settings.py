@@ -15,11 +15,11 @@ from typing import Any
 from qa_service.errors import BadField
 from qa_service.paths import bundled, cache_folder, config_folder, data_folder
 
-FILE = "NUMSTAB_SETTINGS"
+SETTINGS_FILE = "NUMSTAB_SETTINGS"
 """The variable that names the file; without it, `settings.toml` in the platform's folder for configuration."""
 
 
-FORMS = ("logfmt", "json")
+LOG_FORMATS = ("logfmt", "json")
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
@@ -61,10 +61,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises `BadField` for a form of log that there is not."""
-        if self.log not in FORMS:
+        if self.log not in LOG_FORMATS:
             raise BadField(
-                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(FORMS)}，不能是 {self.log!r}",
-                en=f"NUMSTAB_LOG should be {' or '.join(FORMS)}, not {self.log!r}",
+                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(LOG_FORMATS)}，不能是 {self.log!r}",
+                en=f"NUMSTAB_LOG should be {' or '.join(LOG_FORMATS)}, not {self.log!r}",
                 field="NUMSTAB_LOG",
             )
 
@@ -91,7 +91,7 @@ class Settings:
             for each in fields(cls)
         }
 
-    def redacted(self) -> dict[str, str]:
+    def redacted_values(self) -> dict[str, str]:
         """Field → its value in force as text, without passwords."""
         return {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
 
@@ -114,15 +114,19 @@ def redact_url(text: str) -> str:
 
 def settings_file(env: Mapping[str, str]) -> Path | None:
     """The file of settings, if there is one; raises `BadField` where it is out of reach, or named and not there."""
-    named = env.get(FILE)
+    named = env.get(SETTINGS_FILE)
     path = Path(named) if named else config_folder() / "settings.toml"
     try:
         there = path.is_file()
     except OSError as error:  # a folder on the way that we may not enter
         why = error.strerror
-        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=FILE) from error
+        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=SETTINGS_FILE) from error
     if named and not there:
-        raise BadField(zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE)
+        raise BadField(
+            zh=f"{SETTINGS_FILE}={named!r}：没有这个文件",
+            en=f"{SETTINGS_FILE}={named!r}: there is no such file",
+            field=SETTINGS_FILE,
+        )
     return path if there else None
 
 
@@ -132,7 +136,7 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
         text = env.get(setting.metadata["variable"])
         if text is None or (text == "" and setting.name != "rate"):
             continue
-        given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
+        given[setting.name] = _parse_value(setting.metadata["variable"], str(setting.type), text)
     return given
 
 
@@ -143,7 +147,9 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field=FILE) from error
+        raise BadField(
+            zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field=SETTINGS_FILE
+        ) from error
     known = {setting.name: setting for setting in fields(Settings)}
     given: dict[str, Any] = {}
     for name, value in table.items():
@@ -157,12 +163,12 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         text = (
             str(int(value)) if isinstance(value, bool) else str(value) if isinstance(value, str | int | float) else ""
         )
-        typed = _typed(f"{path}: {name}", str(known[name].type), text)
+        typed = _parse_value(f"{path}: {name}", str(known[name].type), text)
         given[name] = path.parent / typed if isinstance(typed, Path) else typed
     return given
 
 
-def _typed(variable: str, kind: str, text: str) -> Any:
+def _parse_value(variable: str, kind: str, text: str) -> Any:
     types: dict[str, Any] = {"<class 'pathlib.Path'>": Path, "<class 'float'>": float, "<class 'int'>": int}
     try:
         value = types.get(kind, str)(text)

@@ -32,15 +32,15 @@ def main() -> int:
         sys.exit(f"numstab needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 …")
     started = time.monotonic()
     uv = shutil.which("uv")
-    say(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
+    print_step(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
     if not PYTHON.exists():
         run(sys.executable, "-m", "venv", str(VENV))
-    say(2, f"installing {lock.name}, each file checked against its hash")
+    print_step(2, f"installing {lock.name}, each file checked against its hash")
     install_locked(uv, lock)
-    say(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
+    print_step(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
     pip("install", "--constraint", str(without_hashes(lock)), torch_pin())
     pip("install", "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
-    say(4, "compiling, and building the index of phrasings and the chart bundle")
+    print_step(4, "compiling, and building the index of phrasings and the chart bundle")
     run(str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(ROOT / "qa_service"))
     run(str(PYTHON), "-m", "qa_service", "prepare")
     stamp.write_text(wanted)
@@ -55,7 +55,7 @@ def fingerprint(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
 
 
-def say(step: int, what: str) -> None:
+def print_step(step: int, what: str) -> None:
     """One line of progress; pip and uv draw their own bars below it."""
     print(f"[{step}/4] {what}", file=sys.stderr, flush=True)
 

@@ -22,10 +22,10 @@ from qa_service.model import (
     Verdict,
 )
 
-_OPS = ("<", "<=", ">", ">=", "==", "!=")
+_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
-_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
-NOT_COVERED = "not_covered"
+_ENTRY_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
+SUBJECTS_FOLDER = "not_covered"
 """The folder of subjects beside the entries."""
 
 
@@ -42,7 +42,7 @@ class Library(Mapping[str, Entry]):
         """Reads the entries of every folder, subjects from `not_covered`; raises `BadLibrary` with all problems."""
         entries: dict[str, Entry] = {}
         problems: list[str] = []
-        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / NOT_COVERED)
+        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / SUBJECTS_FOLDER)
         if not paths:
             problems.append(f"{folder}: expected entries (*.toml), found none")
         ids = {path.stem for path in paths}
@@ -56,12 +56,12 @@ class Library(Mapping[str, Entry]):
             if entry is not None:
                 entries[path.stem] = entry
         subjects: list[Subject] = []
-        for path in sorted((folder / NOT_COVERED).glob("*.toml")):
+        for path in sorted((folder / SUBJECTS_FOLDER).glob("*.toml")):
             about = TomlReader(path)
-            subjects += _subject(about)
+            subjects += _read_subject(about)
             problems += about.problems
         if not subjects and not problems:
-            problems.append(f"{folder / NOT_COVERED}: expected subjects that are not covered (*.toml), found none")
+            problems.append(f"{folder / SUBJECTS_FOLDER}: expected subjects that are not covered (*.toml), found none")
         if problems:
             raise BadLibrary(tuple(problems))
         return cls(entries, tuple(subjects))
@@ -87,11 +87,11 @@ class Library(Mapping[str, Entry]):
         return len(self._entries)
 
 
-def _subject(page: TomlReader) -> list[Subject]:
-    table = page.table(("name", "phrasings"))
+def _read_subject(page: TomlReader) -> list[Subject]:
+    table = page.read_table(("name", "phrasings"))
     if table is None:
         return []
-    return [Subject(id=page.path.stem, name=page.text(table, "name"), phrasings=page.phrasings(table))]
+    return [Subject(id=page.path.stem, name=page.bilingual_text(table, "name"), phrasings=page.phrasings(table))]
 
 
 class _EntryReader(TomlReader):
@@ -104,21 +104,21 @@ class _EntryReader(TomlReader):
 
     def entry(self) -> Entry | None:
         """The entry, or None when anything is wrong with it."""
-        table = self.table(_KEYS)
+        table = self.read_table(_ENTRY_KEYS)
         if table is None:
             return None
-        evidence = tuple(self._block(block, at) for at, block in enumerate(self.elements(table, "evidence", dict)))
+        evidence = tuple(self._block(block, at) for at, block in enumerate(self.list_of(table, "evidence", dict)))
         entry = Entry(
             id=self.path.stem,
             item=self._item(table.get("item")),
             expands=self._id(table["expands"], "expands") if "expands" in table else None,
-            question=self.text(table, "question"),
+            question=self.bilingual_text(table, "question"),
             lecture=self._lecture(table["lecture"]) if "lecture" in table else None,
-            answer=self.text(table, "answer"),
+            answer=self.bilingual_text(table, "answer"),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
-            references=tuple(self._cite(reference) for reference in self.elements(table, "references", dict)),
-            related=tuple(self._id(related, "related") for related in self.elements(table, "related", str)),
+            references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
+            related=tuple(self._id(related, "related") for related in self.list_of(table, "related", str)),
             hash=hashlib.sha256(self.raw).hexdigest(),
         )
         self._check_placeholders(entry)
@@ -146,10 +146,12 @@ class _EntryReader(TomlReader):
         if not isinstance(table, dict):
             self.add_problem(self.line("lecture"), "lecture: question, answer, netizens")
             return None
-        optional = {key: self.text(table, key, f"lecture.{key}") if key in table else None
+        optional = {key: self.bilingual_text(table, key, f"lecture.{key}") if key in table else None
                     for key in ("question", "netizens")}  # fmt: skip
         return Lecture(
-            question=optional["question"], answer=self.text(table, "answer", "lecture"), netizens=optional["netizens"]
+            question=optional["question"],
+            answer=self.bilingual_text(table, "answer", "lecture"),
+            netizens=optional["netizens"],
         )
 
     def _cite(self, reference: Mapping[str, Any]) -> str:
@@ -166,7 +168,7 @@ class _EntryReader(TomlReader):
             self.add_problem(self.line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
             return None
         params, fixed = block.get("params", {}), block.get("fixed", [])
-        if not self._params_fit(experiment, params, "params", at):
+        if not self._check_params(experiment, params, "params", at):
             return None
         if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
             self.add_problem(self.line("fixed", "evidence", at), f"fixed: names among {', '.join(experiment.params)}")
@@ -181,7 +183,7 @@ class _EntryReader(TomlReader):
             claims=tuple(claim for claim in claims if claim),
         )
 
-    def _params_fit(self, experiment: Experiment, params: Any, key: str, at: int) -> bool:
+    def _check_params(self, experiment: Experiment, params: Any, key: str, at: int) -> bool:
         try:
             fill_defaults(experiment, params if isinstance(params, dict) else {"": params})
         except BadRequest as error:
@@ -195,8 +197,8 @@ class _EntryReader(TomlReader):
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
             self.add_problem(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
-        if op not in _OPS:
-            self.add_problem(line, f"op: one of {' '.join(_OPS)}; not {op!r}")
+        if op not in _OPERATORS:
+            self.add_problem(line, f"op: one of {' '.join(_OPERATORS)}; not {op!r}")
         if isinstance(bound, bool) or not isinstance(bound, int | float):
             self.add_problem(line, f"bound: a number, not {bound!r}")
         if claim.get("stated", "holds") not in ("holds", "fails"):
@@ -212,10 +214,10 @@ class _EntryReader(TomlReader):
         if not isinstance(control, dict) or not control:
             self.add_problem(line, "control: parameters at which the claim must fail")
         else:
-            self._params_fit(experiment, params | control, "control", at)
+            self._check_params(experiment, params | control, "control", at)
         if not isinstance(claim.get("id"), str):
             self.add_problem(line, "an id for every claim")
-        says = self.text(claim, "says", "evidence", at)
+        says = self.bilingual_text(claim, "says", "evidence", at)
         if len(self.problems) > before:
             return None
         return Claim(

@@ -8,7 +8,7 @@ from typing import Any
 
 from qa_service.model import LANGS, Lang, Text
 
-_FEWEST_PHRASINGS = 10
+_MIN_PHRASINGS = 10
 
 
 class TomlReader:
@@ -20,7 +20,7 @@ class TomlReader:
         self.raw = b""
         self.source = ""
 
-    def table(self, known: tuple[str, ...]) -> Mapping[str, Any] | None:
+    def read_table(self, known: tuple[str, ...]) -> Mapping[str, Any] | None:
         """The whole file, or None when it is no TOML; keys that are not `known` are noted."""
         try:
             self.raw = self.path.read_bytes()
@@ -51,7 +51,7 @@ class TomlReader:
         found = re.compile(rf"^\s*\[*(?:[\w.]+\.)?{re.escape(key)}\b", re.MULTILINE).search(self.source, start)
         return self.source.count("\n", 0, found.start() if found else start) + 1
 
-    def text(self, table: Mapping[str, Any], key: str, header: str | None = None, nth: int = 0) -> Text:
+    def bilingual_text(self, table: Mapping[str, Any], key: str, header: str | None = None, nth: int = 0) -> Text:
         """`key` in both languages."""
         value = table.get(key)
         if isinstance(value, dict) and all(isinstance(value.get(lang), str) and value[lang].strip() for lang in LANGS):
@@ -59,7 +59,7 @@ class TomlReader:
         self.add_problem(self.line(key, header, nth), f"{key} with text in zh and en")
         return Text("", "")
 
-    def elements(self, table: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+    def list_of(self, table: Mapping[str, Any], key: str, kind: type) -> list[Any]:
         """A list of tables (`dict`) or strings; empty if it is not there."""
         value = table.get(key, [])
         if isinstance(value, list) and all(isinstance(element, kind) for element in value):
@@ -74,7 +74,7 @@ class TomlReader:
     def _phrasings(self, phrasings: Any, lang: Lang) -> tuple[str, ...]:
         wordings = phrasings.get(lang) if isinstance(phrasings, dict) else None
         words = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
-        if wordings and words and len(set(wordings)) >= _FEWEST_PHRASINGS:
+        if wordings and words and len(set(wordings)) >= _MIN_PHRASINGS:
             return tuple(dict.fromkeys(wordings))
-        self.add_problem(self.line(lang, "phrasings"), f"at least {_FEWEST_PHRASINGS} different phrasings in {lang}")
+        self.add_problem(self.line(lang, "phrasings"), f"at least {_MIN_PHRASINGS} different phrasings in {lang}")
         return ()

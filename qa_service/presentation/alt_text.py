@@ -7,24 +7,24 @@ from qa_service.model import Cell, Experiment, Lang, Row
 from qa_service.presentation import chart
 from qa_service.presentation.numbers import format_number
 
-_MOST_SERIES = 6
+_MAX_SERIES = 6
 
 
-def alt_text(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> str:
+def chart_alt_text(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> str:
     """Title and, for a chart with two axes, each series: first and last value, lowest and highest, first inf or nan."""
     title = f"图：{experiment.title.zh}。" if lang == "zh" else f"Chart: {experiment.title.en}. "
-    axes = chart.axes(experiment)
+    axes = chart.chart_axes(experiment)
     if axes is None or not rows:
         return title + (f"共 {len(rows)} 行数据。" if lang == "zh" else f"{len(rows)} rows of data.")
     x, fields, by, _ = axes
-    along = _along(experiment, rows, x, lang)
+    along = _axis_sentence(experiment, rows, x, lang)
     told = []
-    for name, points in list(_series(experiment, rows, x, fields, by, lang).items())[:_MOST_SERIES]:
+    for name, points in list(_points_by_series(experiment, rows, x, fields, by, lang).items())[:_MAX_SERIES]:
         told.append(_series_sentence(name, points, experiment.columns[x].title[lang], lang))
     return title + along + "".join(told)
 
 
-def _along(experiment: Experiment, rows: Sequence[Row], x: str, lang: Lang) -> str:
+def _axis_sentence(experiment: Experiment, rows: Sequence[Row], x: str, lang: Lang) -> str:
     places = [value for row in rows if isinstance(value := row.get(x), int | float) and math.isfinite(value)]
     if not places:
         return ""
@@ -33,7 +33,7 @@ def _along(experiment: Experiment, rows: Sequence[Row], x: str, lang: Lang) -> s
     return f"横轴是{name}，从 {low} 到 {high}。" if lang == "zh" else f"Along {name}, from {low} to {high}. "
 
 
-def _series(
+def _points_by_series(
     experiment: Experiment, rows: Sequence[Row], x: str, fields: tuple[str, ...], by: str | None, lang: Lang
 ) -> dict[str, list[tuple[Cell, float]]]:
     found: dict[str, list[tuple[Cell, float]]] = {}

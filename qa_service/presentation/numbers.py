@@ -7,12 +7,12 @@ from qa_service.model import Lang
 
 Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_UNITS = {
+_UNIT_NAMES_ZH = {
     "step": "步", "epoch": "轮", "unit": "个神经元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本",
     "sd": "倍标准差",
 }  # fmt: skip
-_COUNTED = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
-_NEVER = {"zh": "（没有）", "en": "(none)"}
+_PLURAL_UNITS = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
+_NO_VALUE = {"zh": "（没有）", "en": "(none)"}
 
 
 def format_unit(name: str, lang: Lang, value: object = 1) -> str:
@@ -20,15 +20,15 @@ def format_unit(name: str, lang: Lang, value: object = 1) -> str:
     if name == "1":
         return ""
     if lang == "zh":
-        return _UNITS.get(name, name)
-    return f"{name}s" if name in _COUNTED and value != 1 else name
+        return _UNIT_NAMES_ZH.get(name, name)
+    return f"{name}s" if name in _PLURAL_UNITS and value != 1 else name
 
 
 def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
     """A value as a scientist would print it: 4.0656×10¹⁷, 0.0039063, 150, inf, nan."""
     match value:
         case None:
-            return _NEVER[lang]
+            return _NO_VALUE[lang]
         case bool() | str():
             return str(value).lower() if isinstance(value, bool) else value
         case tuple():
@@ -40,12 +40,12 @@ def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
         case int() if abs(value) < 10**9:
             return str(value)
         case int() | float():
-            return _number(float(value), digits)
+            return _format_float(float(value), digits)
         case _:
             raise TypeError(f"{type(value).__name__} is no figure")
 
 
-def _number(value: float, digits: int) -> str:
+def _format_float(value: float, digits: int) -> str:
     if not math.isfinite(value):
         return str(value)
     if value == 0:

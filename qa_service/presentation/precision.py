@@ -13,23 +13,23 @@ from itertools import groupby
 
 from qa_service.model import Cell, Evidence, Row
 
-REFERENCE = "float64"
+REFERENCE_DTYPE = "float64"
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class FloatFormat:
     """Bits of the significand, the leading one included, and the exponent of the smallest normal number."""
 
-    bits: int
-    lowest: int
+    significand_bits: int
+    min_exponent: int
 
     def ulp(self, value: float) -> float:
         """The distance of neighbours near a value, were the format without an upper end."""
-        exponent = math.frexp(value)[1] - 1 if value else self.lowest
-        return math.ldexp(1.0, max(exponent, self.lowest) - self.bits + 1)
+        exponent = math.frexp(value)[1] - 1 if value else self.min_exponent
+        return math.ldexp(1.0, max(exponent, self.min_exponent) - self.significand_bits + 1)
 
 
-FORMATS = {"float32": Format(24, -126), "bfloat16": Format(8, -126), "float16": Format(11, -14)}
+FLOAT_FORMATS = {"float32": FloatFormat(24, -126), "bfloat16": FloatFormat(8, -126), "float16": FloatFormat(11, -14)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,27 +52,27 @@ class PrecisionLoss:
 
 def precision_losses(evidence: Iterable[Evidence]) -> list[PrecisionLoss]:
     """Of every block whose runs differ in nothing but `dtype`, float64 among them. Columns of numbers only."""
-    return [rung for _, runs in groupby(evidence, key=lambda one: one.block) for rung in _of_block(list(runs))]
+    return [rung for _, runs in groupby(evidence, key=lambda one: one.block) for rung in _block_losses(list(runs))]
 
 
-def _of_block(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
+def _block_losses(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
     rows = {str(one.params.get("dtype")): one.run.rows for one in runs if set(one.compared) == {"dtype"}}
     key, *columns = runs[0].experiment.columns
-    exact: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE, ()) if key in row}
+    exact: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE_DTYPE, ()) if key in row}
     for column in columns:
         for dtype, own in rows.items():
             pairs = [
                 (row[key], value, reference)
                 for row in own
-                if (value := _number(row.get(column))) is not None
-                and (reference := _number(exact.get(row.get(key), {}).get(column))) is not None
+                if (value := _float_or_none(row.get(column))) is not None
+                and (reference := _float_or_none(exact.get(row.get(key), {}).get(column))) is not None
             ]
-            if pairs and dtype in FORMATS:
-                yield _rung(runs[0].block, dtype, column, pairs)
+            if pairs and dtype in FLOAT_FORMATS:
+                yield _column_loss(runs[0].block, dtype, column, pairs)
 
 
-def _rung(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float, float]]) -> PrecisionLoss:
-    errors = [(at, _error(value, exact, FORMATS[dtype])) for at, value, exact in pairs]
+def _column_loss(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float, float]]) -> PrecisionLoss:
+    errors = [(at, _error_in_ulps(value, exact, FLOAT_FORMATS[dtype])) for at, value, exact in pairs]
     return PrecisionLoss(
         block=block,
         dtype=dtype,
@@ -83,11 +83,11 @@ def _rung(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float
     )
 
 
-def _error(value: float, exact: float, form: Format) -> float | None:
+def _error_in_ulps(value: float, exact: float, form: FloatFormat) -> float | None:
     if not math.isfinite(exact):
         return None
     return abs(value - exact) / form.ulp(exact) if math.isfinite(value) else math.inf
 
 
-def _number(cell: object) -> float | None:
+def _float_or_none(cell: object) -> float | None:
     return float(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, RunStatus, Subject, Text
 from qa_service.presentation.numbers import format_number
 
-_NOT_YET = "…"
+_NOT_MEASURED_YET = "…"
 _NOT_MEASURED = Text("（没有测得）", "(not measured)")
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
@@ -20,7 +20,7 @@ _CLARIFY = Text(
 )
 
 
-def text(answer: Answer) -> str:
+def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
     if answer.entry is not None:
         missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN]
@@ -50,11 +50,11 @@ def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) ->
     }
     for one in evidence:
         if one.variant == 0:  # of a comparison the text tells the first
-            known |= numbers(one, lang)
-    return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_YET), entry.answer[lang])
+            known |= placeholder_values(one, lang)
+    return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_MEASURED_YET), entry.answer[lang])
 
 
-def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
+def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
     """What fills the text, by "block.name": each parameter, and each metric as it was measured, or that it was not."""
     known = {name: format_number(value, lang) for name, value in evidence.params.items()}
     for name in evidence.experiment.metrics:

@@ -12,7 +12,7 @@ from qa_service.presentation.numbers import format_number
 from qa_service.tools.claim_check import ClaimResult, ClaimSummary
 
 _TEMPLATE = Path(__file__).with_name("report.html")
-_WORDS = {
+_REPORT_LABELS = {
     "title": Text("断言检验报告", "Report of a check"),
     "entry": Text("词条", "entry"),
     "claim": Text("断言", "claim"),
@@ -26,23 +26,23 @@ _WORDS = {
 }
 
 
-def summary(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary]) -> dict[str, Any]:
+def report_json(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary]) -> dict[str, Any]:
     """The report as JSON."""
     return {
         "checked": len(checked),
-        "differ": differing(tested),
-        "versions": versions(checked),
-        "claims": [row(one) for one in checked],
-        "over_seeds": [_line(one) for one in tested],
+        "differ": count_mismatches(tested),
+        "versions": library_versions(checked),
+        "claims": [claim_result_json(one) for one in checked],
+        "over_seeds": [_claim_summary_json(one) for one in tested],
     }
 
 
-def differing(tested: Sequence[ClaimSummary]) -> int:
+def count_mismatches(tested: Sequence[ClaimSummary]) -> int:
     """How many verdicts contradict their entry, where more of them do than it says."""
-    return sum(one.spread.seeds - one.expected for one in tested if one.differs)
+    return sum(one.spread.seeds - one.as_expected for one in tested if one.differs)
 
 
-def row(one: ClaimResult) -> dict[str, Any]:
+def claim_result_json(one: ClaimResult) -> dict[str, Any]:
     """One verdict."""
     return {
         "entry": one.entry,
@@ -54,12 +54,12 @@ def row(one: ClaimResult) -> dict[str, Any]:
         "bound": json_safe(one.claim.bound),
         "verdict": one.verdict.value,
         "stated": one.claim.expected_verdict.value,
-        "expected": one.expected.value,
+        "expected": one.expected_verdict.value,
         "seconds": one.run.seconds,
     }
 
 
-def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> None:
+def write_report(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> None:
     """Writes FILE.html or FILE.json; raises `BadField` for another name or a folder that cannot be written."""
     if not path.endswith((".html", ".json")):
         raise BadField(
@@ -67,7 +67,11 @@ def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSumma
             en=f"--report should be a .html or .json file, not {path!r}",
             field="--report",
         )
-    text = _page(checked, tested, lang) if path.endswith(".html") else json.dumps(summary(checked, tested), indent=1)
+    text = (
+        _report_html(checked, tested, lang)
+        if path.endswith(".html")
+        else json.dumps(report_json(checked, tested), indent=1)
+    )
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -78,12 +82,12 @@ def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSumma
         ) from error
 
 
-def versions(checked: Sequence[ClaimResult]) -> dict[str, str]:
+def library_versions(checked: Sequence[ClaimResult]) -> dict[str, str]:
     """What ran the experiments."""
     return dict(next((one.run.versions for one in checked if one.run.versions), {}))
 
 
-def measured(one: ClaimSummary, lang: Lang) -> str:
+def format_measured(one: ClaimSummary, lang: Lang) -> str:
     """Median, lowest and highest value; a single value where they agree."""
     low, middle, high = (
         format_number(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest)
@@ -91,7 +95,7 @@ def measured(one: ClaimSummary, lang: Lang) -> str:
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _line(one: ClaimSummary) -> dict[str, Any]:
+def _claim_summary_json(one: ClaimSummary) -> dict[str, Any]:
     spread = one.spread
     return {
         "entry": one.entry,
@@ -102,7 +106,7 @@ def _line(one: ClaimSummary) -> dict[str, Any]:
         "bound": json_safe(one.claim.bound),
         "stated": one.claim.expected_verdict.value,
         "held": spread.held,
-        "as_stated": one.expected,
+        "as_stated": one.as_expected,
         "seeds": spread.seeds,
         "share": one.claim.min_share,
         **json_safe({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
@@ -110,16 +114,16 @@ def _line(one: ClaimSummary) -> dict[str, Any]:
     }
 
 
-def _page(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> str:
+def _report_html(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         lang=lang,
-        t={name: text[lang] for name, text in _WORDS.items()},
+        t={name: text[lang] for name, text in _REPORT_LABELS.items()},
         checked=len(checked),
-        differ=differing(tested),
-        versions=versions(checked),
+        differ=count_mismatches(tested),
+        library_versions=library_versions(checked),
         rows=[
             {
                 "entry": one.entry,
@@ -127,10 +131,10 @@ def _page(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: 
                 "says": one.claim.says[lang],
                 "at": one.condition,
                 "metric": one.claim.metric,
-                "measured": measured(one, lang),
+                "measured": format_measured(one, lang),
                 "op": one.claim.op,
                 "bound": format_number(one.claim.bound, lang),
-                "expected": one.expected,
+                "expected": one.as_expected,
                 "seeds": one.spread.seeds,
                 "seconds": f"{one.seconds:.2f}",
                 "differs": one.differs,

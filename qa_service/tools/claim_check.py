@@ -10,7 +10,7 @@ from qa_service.lab.runner import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, RunStatus, Spread, Verdict
 
 Condition = Literal["params", "control"]
-_UNLIKELY = 0.025
+_SIGNIFICANCE = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class ClaimResult:
         return self.run.measured.get(self.claim.metric)
 
     @property
-    def expected(self) -> Verdict:
+    def expected_verdict(self) -> Verdict:
         """What the entry states; its opposite at the control."""
         if self.condition == "params":
             return self.claim.expected_verdict
@@ -51,10 +51,10 @@ class ClaimResult:
     @property
     def differs(self) -> bool:
         """Whether the numbers contradict the entry."""
-        return self.verdict is not self.expected
+        return self.verdict is not self.expected_verdict
 
 
-def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
+def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
     """Every run that the entry's claims need: one per block and seed, and one per different control and seed."""
     for seed in seeds:
         for block in entry.evidence:
@@ -77,24 +77,24 @@ def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
 class MemoRunner:
     """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
 
-    lab: Runner
-    _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
+    runner: Runner
+    _cache: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
-    def of(self, planned: ClaimRun) -> Run:
+    def run(self, planned: ClaimRun) -> Run:
         """The run that a plan asks for. May be called from several threads, which may then run the same twice."""
-        experiment = self.lab.experiment(planned.block.experiment)
+        experiment = self.runner.experiment(planned.block.experiment)
         params = fill_defaults(experiment, planned.params)
         asked = (experiment.slug, repr(sorted(params.items())))
-        run = self._done.get((*asked, None)) or self._done.get((*asked, planned.seed))
+        run = self._cache.get((*asked, None)) or self._cache.get((*asked, planned.seed))
         if run is None:
-            run = self.lab.run(experiment, params, planned.seed)
-            self._done[(*asked, planned.seed if run.used_rng else None)] = run
+            run = self.runner.run(experiment, params, planned.seed)
+            self._cache[(*asked, planned.seed if run.used_rng else None)] = run
         return run
 
 
-def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
+def check_claims(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
     """Judges one run; a run that did not finish leaves its claims unknown."""
-    run = runs.of(planned)
+    run = runs.run(planned)
     ran = run.status is RunStatus.RAN
     return [
         ClaimResult(
@@ -116,7 +116,7 @@ class ClaimSummary:
     entry: str
     claim: Claim
     condition: Condition
-    expected: int
+    as_expected: int
     spread: Spread
     seconds: float
 
@@ -125,26 +125,26 @@ class ClaimSummary:
         """Whether more seeds contradict the entry than its share can explain: as few as these by chance in 1 of 40."""
         seeds, share = self.spread.seeds, self.claim.min_share
         if share == 1:
-            return self.expected < seeds
-        chances = (math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.expected + 1))
-        return sum(chances) < _UNLIKELY
+            return self.as_expected < seeds
+        chances = (math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.as_expected + 1))
+        return sum(chances) < _SIGNIFICANCE
 
 
-def summarise(checked: Iterable[ClaimResult]) -> list[ClaimSummary]:
+def summarise_over_seeds(checked: Iterable[ClaimResult]) -> list[ClaimSummary]:
     """One line for each claim at its parameters, and one at its control, in the order of the entries."""
     groups: dict[tuple[str, str, Condition], list[ClaimResult]] = {}
     for one in checked:
         groups.setdefault((one.entry, one.claim.id, one.condition), []).append(one)
-    return [_tested(rows) for rows in groups.values()]
+    return [_summarise_group(rows) for rows in groups.values()]
 
 
-def _tested(rows: Sequence[ClaimResult]) -> ClaimSummary:
+def _summarise_group(rows: Sequence[ClaimResult]) -> ClaimSummary:
     first = rows[0]
     return ClaimSummary(
         entry=first.entry,
         claim=first.claim,
         condition=first.condition,
-        expected=sum(not row.differs for row in rows),
+        as_expected=sum(not row.differs for row in rows),
         spread=Spread.of(first.claim, [row.run for row in rows]),
         seconds=sum(row.run.seconds for row in rows),
     )

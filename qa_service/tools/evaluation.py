@@ -15,12 +15,12 @@ from qa_service.errors import BadField
 from qa_service.model import Answer, AnswerStatus, NamedValues
 
 KINDS = ("in", "near", "out")
-_CONFIDENCE = 0.95
+_CONFIDENCE_LEVEL = 0.95
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
+class LabelledQuestion:
     """One line: what is asked (its last turn counts), and what a good answer is. `file` is where it was read."""
 
     turns: tuple[str, ...]
@@ -32,22 +32,22 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class EvaluatedQuestion:
     """A labelled line with the answer it got and the seconds that took."""
 
-    line: Labelled
+    question: LabelledQuestion
     answer: Answer
     seconds: float
 
     @property
-    def right(self) -> bool:
+    def top1_correct(self) -> bool:
         """Whether the best match is an accepted item."""
-        return self.answer.matches[0].entry.item in self.line.items
+        return self.answer.matches[0].entry.item in self.question.items
 
     @property
-    def among_three(self) -> bool:
+    def top3_correct(self) -> bool:
         """Whether an accepted item is among the best three matches."""
-        return any(match.entry.item in self.line.items for match in self.answer.matches[:3])
+        return any(match.entry.item in self.question.items for match in self.answer.matches[:3])
 
     @property
     def answered(self) -> bool:
@@ -55,125 +55,127 @@ class Outcome:
         return self.answer.status is AnswerStatus.ANSWERED
 
     @property
-    def params_right(self) -> bool:
+    def params_correct(self) -> bool:
         """Whether every parameter that the line states was read; a stated list is a comparison of all its values."""
-        return all(_same(self.answer.params, name, value) for name, value in self.line.params.items())
+        return all(_param_equals(self.answer.params, name, value) for name, value in self.question.params.items())
 
 
-def _same(read: NamedValues, name: str, stated: Any) -> bool:
+def _param_equals(read: NamedValues, name: str, stated: Any) -> bool:
     value = read.get(name)
     return bool((list(value) if isinstance(value, tuple) else value) == stated)
 
 
-def read_line(text: str | bytes, where: str, file: str = "") -> Labelled:
+def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> LabelledQuestion:
     """One line of JSON; raises `BadField` that names `where` and what is missing."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
         table = None
     if not isinstance(table, dict):
-        raise _bad(where, "应当是一个 JSON 对象", "should be a JSON object")
+        raise _line_error(where, "应当是一个 JSON 对象", "should be a JSON object")
     turns = table.get("turns", [table.get("q")])
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
-        raise _bad(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
+        raise _line_error(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
     kind = table.get("kind", "in")  # conversations are always about something we cover
     if kind not in KINDS:
-        raise _bad(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
+        raise _line_error(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
     items = table.get("items", [])
     if not isinstance(items, list) or not all(isinstance(item, int) for item in items) or (kind == "in") != bool(items):
-        raise _bad(
+        raise _line_error(
             where, "items 应当列出可接受的条目号，只有 in 才有", "items should list the accepted items; only in has any"
         )
     params = table.get("params", {})
     if not isinstance(params, dict):
-        raise _bad(where, "params 应当是 JSON 对象", "params should be a JSON object")
+        raise _line_error(where, "params 应当是 JSON 对象", "params should be a JSON object")
     lang = str(table.get("lang", "zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"))
-    return Labelled(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
+    return LabelledQuestion(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
 
 
-def _bad(where: str, zh: str, en: str) -> BadField:
+def _line_error(where: str, zh: str, en: str) -> BadField:
     return BadField(zh=f"{where}：{zh}", en=f"{where}: {en}", field="file")
 
 
-def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
     """The promised figures (interfaces: `numstab eval`), None where no line can give one."""
-    covered = [one for one in outcomes if one.line.kind == "in"]
-    refused = [one for one in outcomes if one.line.kind != "in"]
-    with_params = [one for one in outcomes if one.line.params]
+    covered = [one for one in outcomes if one.question.kind == "in"]
+    refused = [one for one in outcomes if one.question.kind != "in"]
+    with_params = [one for one in outcomes if one.question.params]
     found: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
 
-    def share(name: str, among: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> None:
-        found[name], found["intervals"][name] = _share(sum(map(holds, among)), len(among))
+    def share(name: str, among: Sequence[EvaluatedQuestion], holds: Callable[[EvaluatedQuestion], bool]) -> None:
+        found[name], found["intervals"][name] = _proportion(sum(map(holds, among)), len(among))
 
-    share("hit1", covered, lambda one: one.right)
-    share("hit3", covered, lambda one: one.among_three)
+    share("hit1", covered, lambda one: one.top1_correct)
+    share("hit3", covered, lambda one: one.top3_correct)
     for kind in ("near", "out"):
-        scores = [[one.answer.confidence for one in group] for group in (covered, _of(outcomes, kind))]
+        scores = [[one.answer.confidence for one in group] for group in (covered, _of_kind(outcomes, kind))]
         found[f"auroc_{kind}"], found["intervals"][f"auroc_{kind}"] = _auroc(*scores)
-    share("answered_right", covered, lambda one: one.answered and one.right)
-    share("answered_wrong", covered, lambda one: one.answered and not one.right)
+    share("answered_right", covered, lambda one: one.answered and one.top1_correct)
+    share("answered_wrong", covered, lambda one: one.answered and not one.top1_correct)
     share("false_answers", refused, lambda one: one.answered)
-    share("params_right", with_params, lambda one: one.params_right)
+    share("params_right", with_params, lambda one: one.params_correct)
     found["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
     return found
 
 
-def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
     """`figures` of everything, and hit1 and hit3 by language and by (first accepted) item; all figures by file."""
-    covered = [one for one in outcomes if one.line.kind == "in"]
+    covered = [one for one in outcomes if one.question.kind == "in"]
     by = {
-        "by_lang": _grouped(covered, lambda one: one.line.lang),
-        "by_item": _grouped(covered, lambda one: one.line.items[0]),
-        "by_file": _grouped(outcomes, lambda one: one.line.file),
+        "by_lang": _group_by(covered, lambda one: one.question.lang),
+        "by_item": _group_by(covered, lambda one: one.question.items[0]),
+        "by_file": _group_by(outcomes, lambda one: one.question.file),
     }
-    parts = {name: {str(key): figures(group) for key, group in groups.items()} for name, groups in by.items()}
+    parts = {name: {str(key): retrieval_metrics(group) for key, group in groups.items()} for name, groups in by.items()}
     for name in ("by_lang", "by_item"):
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
     lines = [
-        {"q": one.line.turns[-1], "kind": one.line.kind, "items": list(one.line.items),
+        {"q": one.question.turns[-1], "kind": one.question.kind, "items": list(one.question.items),
          "found": one.answer.matches[0].entry.item, "confidence": one.answer.confidence}
-        for one in worst(outcomes)
+        for one in worst_predictions(outcomes)
     ]  # fmt: skip
-    return {**figures(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
+    return {**retrieval_metrics(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
 
 
-def confusions(outcomes: Iterable[Outcome]) -> list[tuple[int, int, int]]:
+def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:
     """(first accepted item, item found instead, how often), most frequent first."""
     missed = Counter(
-        (one.line.items[0], one.answer.matches[0].entry.item)
+        (one.question.items[0], one.answer.matches[0].entry.item)
         for one in outcomes
-        if one.line.kind == "in" and not one.right
+        if one.question.kind == "in" and not one.top1_correct
     )
     return [(wanted, found, count) for (wanted, found), count in missed.most_common()]
 
 
-def worst(outcomes: Iterable[Outcome], count: int = 10) -> list[Outcome]:
+def worst_predictions(outcomes: Iterable[EvaluatedQuestion], count: int = 10) -> list[EvaluatedQuestion]:
     """The lines we were most sure of and wrong, and the covered ones we were least sure of."""
 
-    def mistake(one: Outcome) -> float:
-        return 1 - one.answer.confidence if one.line.kind == "in" and one.right else one.answer.confidence
+    def mistake(one: EvaluatedQuestion) -> float:
+        return 1 - one.answer.confidence if one.question.kind == "in" and one.top1_correct else one.answer.confidence
 
     return sorted(outcomes, key=mistake, reverse=True)[:count]
 
 
-def _grouped(outcomes: Iterable[Outcome], key: Callable[[Outcome], Any]) -> dict[Any, list[Outcome]]:
-    groups: dict[Any, list[Outcome]] = {}
+def _group_by(
+    outcomes: Iterable[EvaluatedQuestion], key: Callable[[EvaluatedQuestion], Any]
+) -> dict[Any, list[EvaluatedQuestion]]:
+    groups: dict[Any, list[EvaluatedQuestion]] = {}
     for one in outcomes:
         groups.setdefault(key(one), []).append(one)
     return dict(sorted(groups.items()))
 
 
-def _of(outcomes: Sequence[Outcome], kind: str) -> list[Outcome]:
-    return [one for one in outcomes if one.line.kind == kind]
+def _of_kind(outcomes: Sequence[EvaluatedQuestion], kind: str) -> list[EvaluatedQuestion]:
+    return [one for one in outcomes if one.question.kind == kind]
 
 
-def _share(count: int, total: int) -> tuple[float | None, list[float] | None]:
+def _proportion(count: int, total: int) -> tuple[float | None, list[float] | None]:
     """A share with its 95 % interval (Wilson 1927)."""
     if not total:
         return None, None
     from scipy.stats import binomtest  # type: ignore[import-untyped]
 
-    interval = binomtest(count, total).proportion_ci(_CONFIDENCE, method="wilson")
+    interval = binomtest(count, total).proportion_ci(_CONFIDENCE_LEVEL, method="wilson")
     return count / total, [float(interval.low), float(interval.high)]
 
 
@@ -196,5 +198,5 @@ def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | Non
             ]
         )
         resampled.append(roc_auc_score(truth[rows], scores[rows]))
-    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    low, high = np.quantile(resampled, [(1 - _CONFIDENCE_LEVEL) / 2, (1 + _CONFIDENCE_LEVEL) / 2])
     return float(roc_auc_score(truth, scores)), [float(low), float(high)]

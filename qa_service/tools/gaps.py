@@ -25,18 +25,18 @@ class UnansweredGroup:
     nearest: tuple[Match, ...]
 
     @property
-    def typical(self) -> str:
+    def most_typical(self) -> str:
         """The question nearest to the middle of the group."""
         return self.questions[0].question
 
 
-def gaps(asked: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
+def group_unanswered(asked: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
     """Groups, largest first (average linkage over cosine distances of the encoder's vectors)."""
     if not asked:
         return []
     vectors = l2_normalise(matcher.embedder.encode_document([normalise(one.question) for one in asked]))
     found = []
-    for members in _groups(vectors):
+    for members in _cluster(vectors):
         middle = vectors[members].mean(axis=0)
         ordered = sorted(members, key=lambda at: -float(vectors[at] @ middle))
         questions = tuple(asked[at] for at in ordered)
@@ -46,7 +46,7 @@ def gaps(asked: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGr
     return sorted(found, key=lambda gap: -len(gap.questions))
 
 
-def _groups(vectors: np.ndarray) -> list[list[int]]:
+def _cluster(vectors: np.ndarray) -> list[list[int]]:
     if len(vectors) == 1:
         return [[0]]
     from sklearn.cluster import AgglomerativeClustering  # type: ignore[import-untyped]

@@ -16,11 +16,11 @@ from qa_service.errors import BadField
 from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
 from qa_service.presentation.numbers import format_number
 
-Form = Literal["ipynb", "py"]
-FORMS: Mapping[Form, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
+ExportFormat = Literal["ipynb", "py"]
+EXPORT_FORMATS: Mapping[ExportFormat, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
 """What can be written, with its media type."""
 
-_WORDS = {
+_NOTEBOOK_TEXTS = {
     "zh": {
         "about": "由 numstab 导出；只需要 torch。数值在运行后得到。",
         "text": '正文里的 `块["指标"]` 在运行各单元之后就有了值。',
@@ -32,7 +32,7 @@ _WORDS = {
         "references": "References",
     },
 }  # fmt: skip
-_HELPERS = '''\
+_HELPER_CODE = '''\
 import operator
 
 import torch
@@ -63,16 +63,16 @@ def claim_holds(value, op, bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class NotebookCell:
     """One cell: markdown or code."""
 
     kind: Literal["markdown", "code"]
     source: str
 
 
-def read_form(word: str, field: str) -> Form:
+def parse_export_format(word: str, field: str) -> ExportFormat:
     """Ipynb or py; raises `BadField`."""
-    for form in FORMS:
+    for form in EXPORT_FORMATS:
         if word == form:
             return form
     raise BadField(
@@ -82,38 +82,38 @@ def read_form(word: str, field: str) -> Form:
     )
 
 
-def export(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: Form) -> str:
+def export_entry(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
     """The whole file's text."""
-    cells = list(_cells(entry, plans, seed, lang))
-    return _notebook(cells, lang) if form == "ipynb" else _script(cells)
+    cells = list(_build_cells(entry, plans, seed, lang))
+    return _to_ipynb(cells, lang) if form == "ipynb" else _to_script(cells)
 
 
-def _cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[Cell]:
-    words = _WORDS[lang]
-    yield Cell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
-    yield Cell("code", _HELPERS.format(seed=seed))
-    yield Cell("markdown", f"{_answer(entry, plans, lang)}\n\n*{words['text']}*")
+def _build_cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[NotebookCell]:
+    words = _NOTEBOOK_TEXTS[lang]
+    yield NotebookCell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
+    yield NotebookCell("code", _HELPER_CODE.format(seed=seed))
+    yield NotebookCell("markdown", f"{_answer_markdown(entry, plans, lang)}\n\n*{words['text']}*")
     for plan in plans:
-        yield Cell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
-        yield Cell("code", _without_main(plan.experiment))
-        yield Cell("code", _running(plan, lang))
+        yield NotebookCell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
+        yield NotebookCell("code", _strip_main_block(plan.experiment))
+        yield NotebookCell("code", _run_code(plan, lang))
     if entry.references:
         cited = "\n".join(f"- {cite}" for cite in entry.references)
-        yield Cell("markdown", f"## {words['references']}\n\n{cited}")
+        yield NotebookCell("markdown", f"## {words['references']}\n\n{cited}")
 
 
-def _answer(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
+def _answer_markdown(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
     """The answer: parameters as numbers, metrics by the names that the code gives them."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 
     def named(block: str, name: str) -> str:
         key = f"{block}.{name}"
-        return format_number(params[key], lang) if key in params else f'`{_variable(block)}["{name}"]`'
+        return format_number(params[key], lang) if key in params else f'`{_variable_name(block)}["{name}"]`'
 
     return PLACEHOLDER.sub(lambda found: named(found[1], found[2]), entry.answer[lang]).strip()
 
 
-def _without_main(experiment: Experiment) -> str:
+def _strip_main_block(experiment: Experiment) -> str:
     """The demo without the lines that show it when it is run as a file."""
     lines = experiment.source.split("\n")
     for node in reversed(ast.parse(experiment.source).body):
@@ -122,40 +122,40 @@ def _without_main(experiment: Experiment) -> str:
     return "\n".join(lines).strip()
 
 
-def _running(plan: PlannedRun, lang: Lang) -> str:
-    name = _variable(plan.block.id)
+def _run_code(plan: PlannedRun, lang: Lang) -> str:
+    name = _variable_name(plan.block.id)
     lines = [
         "torch.manual_seed(SEED)",
-        f"{name}, rows = run_to_end(run({_arguments(plan.params)}))",
+        f"{name}, rows = run_to_end(run({_call_arguments(plan.params)}))",
         f"for name, value in {name}.items():",
         f'    print(f"{plan.block.id}.{{name}} = {{value}}")',
     ]
-    lines += [line for claim in plan.block.claims for line in _judging(plan.block, claim.id, lang)]
+    lines += [line for claim in plan.block.claims for line in _claim_code(plan.block, claim.id, lang)]
     return "\n".join(lines)
 
 
-def _judging(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
+def _claim_code(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
     claim = next(claim for claim in block.claims if claim.id == claim_id)
-    held = f'claim_holds({_variable(block.id)}["{claim.metric}"], "{claim.op}", {_literal(claim.bound)})'
+    held = f'claim_holds({_variable_name(block.id)}["{claim.metric}"], "{claim.op}", {_python_literal(claim.bound)})'
     return [f'print("{claim.id}", "holds" if {held} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
 
 
-def _arguments(params: Params) -> str:
-    return ", ".join(f"{name}={_literal(value)}" for name, value in params.items())
+def _call_arguments(params: Params) -> str:
+    return ", ".join(f"{name}={_python_literal(value)}" for name, value in params.items())
 
 
-def _literal(value: Any) -> str:
+def _python_literal(value: Any) -> str:
     """A value as Python reads it back: inf and nan have no literal."""
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return repr(value)
 
 
-def _variable(block_id: str) -> str:
+def _variable_name(block_id: str) -> str:
     return block_id.replace("-", "_")
 
 
-def _script(cells: list[Cell]) -> str:
+def _to_script(cells: list[NotebookCell]) -> str:
     """Cells after `# %%`, as editors and notebooks read them."""
     parts = []
     for cell in cells:
@@ -167,7 +167,7 @@ def _script(cells: list[Cell]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _notebook(cells: list[Cell], lang: Lang) -> str:
+def _to_ipynb(cells: list[NotebookCell], lang: Lang) -> str:
     """Nbformat 4.5, the format's documentation: nbformat.readthedocs.io."""
     made = []
     for at, cell in enumerate(cells):

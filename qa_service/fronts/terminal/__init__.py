@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, replay, run
-from qa_service.fronts.terminal import listing as lists
+from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, listing, replay, run
 
 
 def add_commands(parsers: Any) -> None:
     """Adds each command with its options and the function that carries it out."""
-    for command in (ask, chat, run, check, replay, export, evaluate, gaps, kb, keys, lists):
+    for command in (ask, chat, run, check, replay, export, evaluate, gaps, kb, keys, listing):
         command.add_commands(parsers)
 
 

@@ -14,8 +14,7 @@ from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
-from qa_service.schemas import requests as incoming
-from qa_service.schemas import responses as wire
+from qa_service.schemas import requests, responses
 
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
@@ -36,56 +35,60 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
     parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(run_with_service=run_with_service)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 0 answered, 1 not covered or unclear, 3 an experiment failed."""
     fixed = {
         "lang": arguments.lang,
-        "params": options.params(arguments.param),
-        "compare": options.compared(arguments.compare),
-        "seed": options.seed(arguments.seed),
-        "seeds": options.number(arguments.seeds),
+        "params": options.parse_params(arguments.param),
+        "compare": options.parse_compare(arguments.compare),
+        "seed": options.parse_seed(arguments.seed),
+        "seeds": options.int_or_text(arguments.seeds),
         "entry": arguments.entry,
         "run": not arguments.no_run,
     }
     if arguments.batch:
-        return _batch(arguments.batch, fixed, service)
+        return _answer_batch(arguments.batch, fixed, service)
     if arguments.question is None and arguments.entry is None:
         raise BadField(
             zh='缺少问题。例如：numstab ask "loss 变成 nan 怎么办"',
             en='there is no question. For example: numstab ask "why is my loss nan?"',
             field="question",
         )
-    request = incoming.read_request({"question": arguments.question or "", **fixed})
+    request = requests.read_request({"question": arguments.question or "", **fixed})
     if request.entry and not request.lang and not request.question:
         request = replace(request, lang=lang)
     if arguments.json:
         answer = service.answer(request)
-        options.print_json(wire.answer(answer))
+        options.print_json(responses.answer(answer))
         return exit_status(answer)
-    return exit_status(show(request, service, explain=arguments.explain))
+    return exit_status(print_answer(request, service, explain=arguments.explain))
 
 
 def exit_status(answer: Answer) -> int:
     """What the shell is told."""
     if answer.status is not AnswerStatus.ANSWERED:
         return options.EXIT_NOT_ANSWERED
-    return options.DONE if all(one.run.status is RunStatus.RAN for one in answer.evidence) else options.FAILED
+    return (
+        options.EXIT_OK
+        if all(one.run.status is RunStatus.RAN for one in answer.evidence)
+        else options.EXIT_EXPERIMENT_FAILED
+    )
 
 
-def show(request: Request, service: Service, *, explain: bool = False) -> Answer:
+def print_answer(request: Request, service: Service, *, explain: bool = False) -> Answer:
     """Prints the answer's text at once and its evidence as it is measured. Raises `BadRequest` before anything else.
 
     An interrupt ends the run under way and is passed on.
     """
     before = request.context.entry if request.context else None
     with closing(service.stream(request)) as events:
-        return _printed(events, before=before, explain=explain and bool(request.question))
+        return _print_events(events, before=before, explain=explain and bool(request.question))
 
 
-def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> Answer:
+def _print_events(events: Iterator[Event], *, before: str | None, explain: bool) -> Answer:
     """The text of an entry that was read just `before` is left out: its short answer follows with the numbers."""
     opening = next(events)
     assert isinstance(opening, AnswerReady)
@@ -93,23 +96,23 @@ def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> A
 
     screen = TerminalView(opening.answer.lang)
     entry = opening.answer.entry
-    screen.answer(opening.answer, known=entry is not None and entry.id == before)
+    screen.print_answer(opening.answer, known=entry is not None and entry.id == before)
     if explain:
-        _explain(opening.answer, screen)
+        _print_explanation(opening.answer, screen)
     sys.stdout.flush()  # the text is there before torch is
     finished: list[Evidence] = []
-    with screen.progress() as progress:
+    with screen.run_progress() as progress:
         for event in events:
-            progress.take(event)
+            progress.on_event(event)
             if isinstance(event, EvidenceReady):
                 finished.append(event.evidence)
-                screen.evidence(event.evidence)
+                screen.print_evidence(event.evidence)
             if isinstance(event, Done):
-                screen.closing(event.answer)
+                screen.print_summary(event.answer)
     return replace(opening.answer, evidence=tuple(finished))
 
 
-def _explain(answer: Answer, screen: "TerminalView") -> None:
+def _print_explanation(answer: Answer, screen: "TerminalView") -> None:
     head = {
         "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
         "en": ("item", "entry", "score", "phrasing met", "because of"),
@@ -119,20 +122,20 @@ def _explain(answer: Answer, screen: "TerminalView") -> None:
     for match in answer.matches:
         because = (f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in match.reasons)
         rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, ", ".join(because)))
-    screen.table(head, rows)
+    screen.print_table(head, rows)
 
 
-def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
+def _answer_batch(path: str, fixed: dict[str, Any], service: Service) -> int:
     """A line of JSON out for each line in, in order; a line that is no question gives an error, and the rest go on."""
-    worst = options.DONE
+    worst = options.EXIT_OK
     with ThreadPoolExecutor(service.lab.slots) as pool:
-        for printed, status in pool.map(lambda line: _line(line, fixed, service), list(_lines(path))):
+        for printed, status in pool.map(lambda line: _answer_line(line, fixed, service), list(_read_batch(path))):
             options.print_json(printed)
             worst = max(worst, status)
     return worst
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _read_batch(path: str) -> Iterator[bytes]:
     try:
         if path == "-":
             yield from (line for line in sys.stdin.buffer if line.strip())
@@ -140,19 +143,19 @@ def _lines(path: str) -> Iterator[bytes]:
             with open(path, "rb") as file:
                 yield from (line for line in file if line.strip())
     except OSError as error:
-        raise options.unreadable(path, error, "--batch") from error
+        raise options.unreadable_file(path, error, "--batch") from error
 
 
-def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
+def _answer_line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
     try:
-        answer = _converse(line, fixed, service)
+        answer = _answer_turns(line, fixed, service)
     except NumstabError as error:
         lang: Lang = "zh" if fixed["lang"] == "zh" else "en"
-        return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.USAGE
-    return wire.answer(answer), exit_status(answer)
+        return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.EXIT_USAGE
+    return responses.answer(answer), exit_status(answer)
 
 
-def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
+def _answer_turns(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
     """The answer to a line: of its last turn, each turn in the context of the one before."""
     try:
         asked = json.loads(line)
@@ -167,5 +170,5 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
     given |= {
         name: asked[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in asked
     }
-    first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
+    first, *later = [requests.read_request({**given, "question": turn}) for turn in turns]
     return service.answer(service.fold_turns(first, [request.question for request in later]))

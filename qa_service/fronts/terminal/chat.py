@@ -10,7 +10,7 @@ from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.terminal import ask, options
 from qa_service.model import Context, Lang, Text
-from qa_service.schemas import requests as incoming
+from qa_service.schemas import requests
 
 _WELCOME = Text(
     "用中文或英文提问，可以接着问（“那换成加法呢”）。/help 看命令，/quit 或 Ctrl-D 离开，Ctrl-C 停下正在跑的实验。",
@@ -23,9 +23,9 @@ _HELP = Text(
     "/seed N  asks the last question again with another seed\n/new     forgets what was said before\n/quit    leaves\n"
     "Pick one of several candidates by its number: 2, or “the second one”.",
 )
-_FORGOTTEN = Text("好，重新开始。", "Starting afresh.")
+_STARTED_AFRESH = Text("好，重新开始。", "Starting afresh.")
 _STOPPED = Text("已停下。", "Stopped.")
-_UNKNOWN = Text(
+_UNKNOWN_COMMAND = Text(
     "没有命令 {}。有 /help、/seed N、/new、/quit。", "There is no command {}. There are /help, /seed N, /new, /quit."
 )
 _NOTHING_YET = Text("还没有问过问题。", "No question has been asked yet.")
@@ -37,30 +37,30 @@ def add_commands(parsers: Any) -> None:
     options.add_lang(parser)
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(run_with_service=run_with_service)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Until the end of the input; what goes wrong with one question leaves the conversation as it was."""
     with suppress(ImportError):
         import readline  # noqa: F401  # input() then has a history and can be edited
-    talk = _Talk(service, lang, given={"lang": arguments.lang, "run": not arguments.no_run})
-    talk.seed = options.seed(arguments.seed)
+    talk = _Conversation(service, lang, given={"lang": arguments.lang, "run": not arguments.no_run})
+    talk.seed = options.parse_seed(arguments.seed)
     if sys.stdin.isatty():
-        options.say(_WELCOME[lang])
+        options.print_line(_WELCOME[lang])
     while True:
         try:
-            line = _heard()
-            if line is None or not talk.take(line):
+            line = _read_line()
+            if line is None or not talk.handle(line):
                 break
         except NumstabError as error:
-            options.say(error[talk.lang])
+            options.print_line(error[talk.lang])
         except KeyboardInterrupt:
-            options.say(f"\n{_STOPPED[talk.lang]}")
-    return options.DONE
+            options.print_line(f"\n{_STOPPED[talk.lang]}")
+    return options.EXIT_OK
 
 
-def _heard() -> str | None:
+def _read_line() -> str | None:
     """The next line, None at the end. At a terminal Ctrl-C empties the line; elsewhere the line is shown again."""
     asks = sys.stdin.isatty()
     while True:
@@ -69,44 +69,44 @@ def _heard() -> str | None:
         except EOFError:
             return None
         except KeyboardInterrupt:
-            options.say("")
+            options.print_line("")
             continue
         if line and not asks:
-            options.say(f"\n? {line}")
+            options.print_line(f"\n? {line}")
         if line:
             return line
 
 
-class _Talk:
+class _Conversation:
     def __init__(self, service: Service, lang: Lang, given: dict[str, Any]) -> None:
         self.service, self.lang, self.given = service, lang, given
         self.seed = 0
         self.context: Context | None = None
         self.asked: tuple[str, Context | None] | None = None  # the last question, and what it was asked in
 
-    def take(self, line: str) -> bool:
+    def handle(self, line: str) -> bool:
         """A question or a command; False to leave. Raises `NumstabError`."""
         match line.split():
             case ["/quit" | "/exit"]:
                 return False
             case ["/help"]:
-                options.say(_HELP[self.lang])
+                options.print_line(_HELP[self.lang])
             case ["/new"]:
                 self.context = self.asked = None
-                options.say(_FORGOTTEN[self.lang])
+                options.print_line(_STARTED_AFRESH[self.lang])
             case ["/seed", word]:
-                self.seed = options.seed(word)
+                self.seed = options.parse_seed(word)
                 if self.asked is None:
-                    options.say(_NOTHING_YET[self.lang])
+                    options.print_line(_NOTHING_YET[self.lang])
                 else:
                     self._ask(*self.asked)
             case [str(word), *_] if word.startswith("/"):
-                options.say(_UNKNOWN[self.lang].format(word))
+                options.print_line(_UNKNOWN_COMMAND[self.lang].format(word))
             case _:
                 self._ask(line, self.context)
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = incoming.read_request({"question": question, "seed": self.seed, **self.given})
-        answer = ask.show(replace(request, context=context), self.service)
+        request = requests.read_request({"question": question, "seed": self.seed, **self.given})
+        answer = ask.print_answer(replace(request, context=context), self.service)
         self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)

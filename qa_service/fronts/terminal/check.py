@@ -9,8 +9,16 @@ from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
 from qa_service.presentation.numbers import format_number
-from qa_service.tools import check_report as report
-from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, MemoRunner, check, plan, summarise
+from qa_service.tools import check_report
+from qa_service.tools.claim_check import (
+    ClaimResult,
+    ClaimRun,
+    ClaimSummary,
+    MemoRunner,
+    check_claims,
+    plan_claim_runs,
+    summarise_over_seeds,
+)
 
 
 def add_commands(parsers: Any) -> None:
@@ -21,13 +29,13 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("--report", metavar="FILE", help="also write FILE.html or FILE.json")
     options.add_lang(parser)
     options.add_json(parser)
-    parser.set_defaults(carry_out=carry_out, many=True)
+    parser.set_defaults(run_with_service=run_with_service, many_runs=True)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 1 when a measured verdict differs from what the entry states."""
     entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
-    planned = [one for entry in entries for one in plan(entry, range(_seeds(arguments.seeds)))]
+    planned = [one for entry in entries for one in plan_claim_runs(entry, range(_parse_seed_count(arguments.seeds)))]
     planned.sort(key=lambda one: one.seed)  # what the first seed shows to be without randomness runs once
     from qa_service.fronts.terminal.screen import TerminalView
 
@@ -36,33 +44,33 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     runs = MemoRunner(service.lab)
 
     def measure(one: ClaimRun) -> list[ClaimResult]:
-        return check(one, runs)
+        return check_claims(one, runs)
 
     with ThreadPoolExecutor(service.lab.slots) as pool:
-        checked = [row for rows in screen.track(pool.map(measure, planned), len(planned)) for row in rows]
-    tested = summarise(checked)
-    differ = report.differing(tested)
+        checked = [row for rows in screen.track_progress(pool.map(measure, planned), len(planned)) for row in rows]
+    tested = summarise_over_seeds(checked)
+    differ = check_report.count_mismatches(tested)
     if arguments.report:
-        report.write(arguments.report, checked, tested, lang)
+        check_report.write_report(arguments.report, checked, tested, lang)
     if arguments.json:
-        options.print_json(report.summary(checked, tested))
+        options.print_json(check_report.report_json(checked, tested))
     else:
         head = {
             "zh": ("词条", "断言", "处于", "测得", "界", "符合"),
             "en": ("entry", "claim", "at", "measured", "bound", "as stated"),
         }
         wrong = [one for one in tested if one.differs]
-        screen.table(head[lang], [_cells(one, lang) for one in (wrong or tested)])
-        versions = ", ".join(f"{name} {version}" for name, version in report.versions(checked).items())
-        screen.say(
+        screen.print_table(head[lang], [_table_row(one, lang) for one in (wrong or tested)])
+        versions = ", ".join(f"{name} {version}" for name, version in check_report.library_versions(checked).items())
+        screen.print_line(
             f"{len(checked)} 个判定，{differ} 个与词条所述不符。{versions}"
             if lang == "zh"
             else f"{len(checked)} verdicts, {differ} differ from what the entries state. {versions}"
         )
-    return options.EXIT_NOT_ANSWERED if differ else options.DONE
+    return options.EXIT_NOT_ANSWERED if differ else options.EXIT_OK
 
 
-def _seeds(word: str) -> int:
+def _parse_seed_count(word: str) -> int:
     if word.isdecimal() and 1 <= int(word) <= 1000:
         return int(word)
     raise BadField(
@@ -70,7 +78,7 @@ def _seeds(word: str) -> int:
     )
 
 
-def _cells(one: ClaimSummary, lang: Lang) -> tuple[str, ...]:
-    measured = f"{one.claim.metric} = {report.measured(one, lang)}"
+def _table_row(one: ClaimSummary, lang: Lang) -> tuple[str, ...]:
+    measured = f"{one.claim.metric} = {check_report.format_measured(one, lang)}"
     bound = f"{one.claim.op} {format_number(one.claim.bound, lang)}"
-    return (one.entry, one.claim.id, one.condition, measured, bound, f"{one.expected}/{one.spread.seeds}")
+    return (one.entry, one.claim.id, one.condition, measured, bound, f"{one.as_expected}/{one.spread.seeds}")

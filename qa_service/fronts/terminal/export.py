@@ -9,8 +9,8 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.schemas import requests as incoming
-from qa_service.tools import notebook as export
+from qa_service.schemas import requests
+from qa_service.tools import notebook
 
 
 def add_commands(parsers: Any) -> None:
@@ -20,18 +20,18 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="FILE.ipynb or FILE.py")
     options.add_lang(parser)
     options.add_params(parser)
-    parser.set_defaults(carry_out=carry_out, no_run=True)
+    parser.set_defaults(run_with_service=run_with_service, no_run=True)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Writes the file; a file that is there is replaced."""
     target = Path(arguments.output)
-    form = export.read_form(target.suffix.removeprefix("."), "--output")
-    params, seed = options.params(arguments.param), options.seed(arguments.seed)
-    request = incoming.read_request({"entry": arguments.entry, "params": params, "seed": seed})
+    form = notebook.parse_export_format(target.suffix.removeprefix("."), "--output")
+    params, seed = options.parse_params(arguments.param), options.parse_seed(arguments.seed)
+    request = requests.read_request({"entry": arguments.entry, "params": params, "seed": seed})
     entry, plans = service.planned(request)
     try:
-        target.write_text(export.export(entry, plans, seed, lang, form), encoding="utf-8")
+        target.write_text(notebook.export_entry(entry, plans, seed, lang, form), encoding="utf-8")
     except OSError as error:
         raise BadField(
             zh=f"写不了文件 {arguments.output!r}：{error.strerror}",
@@ -39,4 +39,4 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
             field="--output",
         ) from error
     sys.stdout.write(f"{target}\n")
-    return options.DONE
+    return options.EXIT_OK

@@ -9,7 +9,7 @@ from typing import Any
 from qa_service.errors import BadField, BadLibrary
 from qa_service.experiments.spec import load_specs
 from qa_service.fronts.terminal import options
-from qa_service.knowledge import scaffold as drafts
+from qa_service.knowledge import scaffold
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
@@ -22,7 +22,7 @@ def add_commands(parsers: Any) -> None:
     new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it grows from")
     new.add_argument("--experiment", metavar="SLUG", help="its experiment (default: a new one named like the entry)")
     options.add_lang(new)
-    new.set_defaults(settled=_new)
+    new.set_defaults(run_with_settings=_new)
     for name, about, function in (
         ("lint", "every problem of the entries, each with file and line", _lint),
         ("fmt", "one phrasing a line, none twice; comments stay", _fmt),
@@ -30,7 +30,7 @@ def add_commands(parsers: Any) -> None:
         verb = verbs.add_parser(name, help=about)
         verb.add_argument("files", nargs="*", metavar="FILE", help="only these (default: all)")
         options.add_lang(verb)
-        verb.set_defaults(settled=function)
+        verb.set_defaults(run_with_settings=function)
 
 
 def _new(arguments: Namespace, settings: Settings) -> int:
@@ -53,16 +53,16 @@ def _new(arguments: Namespace, settings: Settings) -> int:
         )
     metric = next(iter(known.metrics)) if known else "last"
     folder = next(settings.kb.glob(f"*/{source.id}.toml"), settings.kb / f"{source.id}.toml").parent
-    text = drafts.entry(item=source.item, expands=source.id, experiment=slug, metric=metric, phrasings={})
+    text = scaffold.draft_entry(item=source.item, expands=source.id, experiment=slug, metric=metric, phrasings={})
     written = [folder / f"{arguments.id}.toml"]
-    drafts.write(written[0], text)
+    scaffold.write_new_file(written[0], text)
     if known is None:
         theme = Path(experiments[source.evidence[0].experiment].file).parent if source.evidence else ""
         written.append(settings.demos / theme / f"{slug}.py")
-        drafts.write(written[1], drafts.experiment())
+        scaffold.write_new_file(written[1], scaffold.draft_experiment())
     for path in written:
-        options.say(path)
-    return options.DONE
+        options.print_line(path)
+    return options.EXIT_OK
 
 
 def _lint(arguments: Namespace, settings: Settings) -> int:
@@ -72,8 +72,8 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
     except BadLibrary as broken:
         problems = [problem for problem in broken.problems if _concerns(problem, wanted)]
         for problem in problems:
-            options.say(problem)
-        return options.EXIT_NOT_ANSWERED if problems else options.DONE
+            options.print_line(problem)
+        return options.EXIT_NOT_ANSWERED if problems else options.EXIT_OK
     owners: dict[str, str] = {}
     twice = [
         f"{entry.id}: {wording!r} / {owners[wording.lower()]}"
@@ -83,21 +83,21 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
         if owners.setdefault(wording.lower(), entry.id) != entry.id
     ]
     for line in twice:
-        options.say(line)
-    return options.EXIT_NOT_ANSWERED if twice else options.DONE
+        options.print_line(line)
+    return options.EXIT_NOT_ANSWERED if twice else options.EXIT_OK
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:
     for path in _files(arguments.files, settings):
         source = path.read_text("utf-8")
         try:
-            neat = drafts.format_entry(source)
+            neat = scaffold.format_entry(source)
         except ValueError as error:  # no TOML; lint says where
             raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
         if neat != source:
             path.write_text(neat, "utf-8")
-            options.say(path)
-    return options.DONE
+            options.print_line(path)
+    return options.EXIT_OK
 
 
 def _files(names: Sequence[str], settings: Settings) -> list[Path]:

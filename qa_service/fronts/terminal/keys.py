@@ -25,25 +25,25 @@ def add_commands(parsers: Any) -> None:
         if function is _add:
             verb.add_argument("--scope", choices=SCOPES, default="ask", help="what it opens (default: ask)")
         options.add_lang(verb)
-        verb.set_defaults(settled=function)
+        verb.set_defaults(run_with_settings=function)
 
 
 def _add(arguments: Namespace, settings: Settings) -> int:
-    options.say(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
-    return options.DONE
+    options.print_line(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
+    return options.EXIT_OK
 
 
 def _rotate(arguments: Namespace, settings: Settings) -> int:
-    options.say(ApiKeyStore(settings.data).rotate(arguments.name))
-    return options.DONE
+    options.print_line(ApiKeyStore(settings.data).rotate(arguments.name))
+    return options.EXIT_OK
 
 
 def _revoke(arguments: Namespace, settings: Settings) -> int:
     ApiKeyStore(settings.data).revoke(arguments.name)
-    return options.DONE
+    return options.EXIT_OK
 
 
 def _list(_arguments: Namespace, settings: Settings) -> int:
     for key in ApiKeyStore(settings.data).all().values():
-        options.say(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
-    return options.DONE
+        options.print_line(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
+    return options.EXIT_OK

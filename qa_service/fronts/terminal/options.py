@@ -10,7 +10,7 @@ from qa_service.errors import BadField
 from qa_service.model import Value
 from qa_service.schemas.requests import read_seed
 
-USAGE, FAILED, EXIT_NOT_ANSWERED, DONE = 2, 3, 1, 0
+EXIT_USAGE, EXIT_EXPERIMENT_FAILED, EXIT_NOT_ANSWERED, EXIT_OK = 2, 3, 1, 0
 """Exit status: usage; an experiment failed; not covered, unclear, or a check failed; done."""
 
 
@@ -32,7 +32,7 @@ def add_params(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
 
 
-def params(pairs: Iterable[str]) -> dict[str, Value]:
+def parse_params(pairs: Iterable[str]) -> dict[str, Value]:
     """NAME=VALUE pairs; the experiment decides what the words mean."""
     found: dict[str, Value] = {}
     for pair in pairs:
@@ -47,7 +47,7 @@ def params(pairs: Iterable[str]) -> dict[str, Value]:
     return found
 
 
-def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
+def parse_compare(pairs: Iterable[str]) -> dict[str, list[Value]]:
     """NAME=A,B pairs; a name alone stands for all its choices."""
     found: dict[str, list[Value]] = {}
     for pair in pairs:
@@ -56,12 +56,12 @@ def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
     return found
 
 
-def seed(word: str) -> int:
+def parse_seed(word: str) -> int:
     """--seed as a number; raises `BadField`."""
-    return read_seed(number(word))
+    return read_seed(int_or_text(word))
 
 
-def number(word: str) -> int | str:
+def int_or_text(word: str) -> int | str:
     """A word as the whole number it is, if it is one; whoever reads the option says what is allowed."""
     try:
         return int(word)
@@ -69,7 +69,7 @@ def number(word: str) -> int | str:
         return word
 
 
-def unreadable(path: str, error: OSError, field: str = "file") -> BadField:
+def unreadable_file(path: str, error: OSError, field: str = "file") -> BadField:
     """The error for a file that cannot be read."""
     return BadField(
         zh=f"读不了文件 {path!r}：{error.strerror}",
@@ -78,7 +78,7 @@ def unreadable(path: str, error: OSError, field: str = "file") -> BadField:
     )
 
 
-def say(line: object) -> None:
+def print_line(line: object) -> None:
     """One line on standard output."""
     sys.stdout.write(f"{line}\n")
 

@@ -11,18 +11,18 @@ from qa_service.fronts.terminal import options
 from qa_service.model import Lang, RunStatus
 from qa_service.model.json_numbers import json_safe
 from qa_service.presentation.numbers import format_number
-from qa_service.tools.replay import TOLERANCE, Outcome, Replay, receipts, replay
+from qa_service.tools.replay import RELATIVE_TOLERANCE, ReplayOutcome, ReplayResult, read_receipts, replay_run
 
-_SAID = {
+_OUTCOME_TEXTS = {
     "zh": {
-        Outcome.IDENTICAL: "完全相同",
-        Outcome.EQUAL: f"在容差内相等（相对 {TOLERANCE:g}）",
-        Outcome.DIFFERENT: "不同",
+        ReplayOutcome.IDENTICAL: "完全相同",
+        ReplayOutcome.EQUAL: f"在容差内相等（相对 {RELATIVE_TOLERANCE:g}）",
+        ReplayOutcome.DIFFERENT: "不同",
     },
     "en": {
-        Outcome.IDENTICAL: "identical",
-        Outcome.EQUAL: f"equal within the tolerance (relative {TOLERANCE:g})",
-        Outcome.DIFFERENT: "different",
+        ReplayOutcome.IDENTICAL: "identical",
+        ReplayOutcome.EQUAL: f"equal within the tolerance (relative {RELATIVE_TOLERANCE:g})",
+        ReplayOutcome.DIFFERENT: "different",
     },
 }
 
@@ -33,39 +33,43 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("file", metavar="FILE", help="what ask --json or run --json printed; - reads standard input")
     options.add_lang(parser)
     options.add_json(parser)
-    parser.set_defaults(carry_out=carry_out, many=True)
+    parser.set_defaults(run_with_service=run_with_service, many_runs=True)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 0 when everything is identical or equal, 1 when something differs."""
-    replayed = [replay(receipt, service.lab) for receipt in receipts(_read(arguments.file))]
+    replayed = [replay_run(receipt, service.lab) for receipt in read_receipts(_read_json(arguments.file))]
     if arguments.json:
-        options.print_json([_row(one) for one in replayed])
+        options.print_json([_result_json(one) for one in replayed])
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
         screen = TerminalView(lang)
         for one in replayed:
-            for line in _lines(one, lang):
-                screen.say(line)
-    return options.EXIT_NOT_ANSWERED if any(one.sameness is Outcome.DIFFERENT for one in replayed) else options.DONE
+            for line in _result_lines(one, lang):
+                screen.print_line(line)
+    return (
+        options.EXIT_NOT_ANSWERED
+        if any(one.outcome is ReplayOutcome.DIFFERENT for one in replayed)
+        else options.EXIT_OK
+    )
 
 
-def _read(path: str) -> Any:
+def _read_json(path: str) -> Any:
     try:
         if path == "-":
             return json.load(sys.stdin)
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise options.unreadable(path, error) from error
+        raise options.unreadable_file(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadField(zh=f"{path!r} 不是 JSON", en=f"{path!r} is no JSON", field="file") from error
 
 
-def _lines(one: Replay, lang: Lang) -> list[str]:
+def _result_lines(one: ReplayResult, lang: Lang) -> list[str]:
     called = f"{one.receipt.experiment} seed={one.receipt.seed}"
-    lines = [f"{called}: {_SAID[lang][one.sameness]}"]
+    lines = [f"{called}: {_OUTCOME_TEXTS[lang][one.outcome]}"]
     if one.run.status is not RunStatus.RAN:
         lines.append(f"  {one.run.status.value}: {one.run.note[lang]}")
     lines += [
@@ -76,13 +80,13 @@ def _lines(one: Replay, lang: Lang) -> list[str]:
     return lines
 
 
-def _row(one: Replay) -> dict[str, Any]:
+def _result_json(one: ReplayResult) -> dict[str, Any]:
     return {
         "experiment": one.receipt.experiment,
         "params": json_safe(dict(one.receipt.params)),
         "seed": one.receipt.seed,
         "status": one.run.status.value,
-        "sameness": one.sameness.value,
+        "sameness": one.outcome.value,
         "changed": {name: {"then": json_safe(then), "now": json_safe(now)}
                     for name, (then, now) in one.changed.items()},
         "moved": {name: {"then": then, "now": now} for name, (then, now) in one.changed_versions.items()},

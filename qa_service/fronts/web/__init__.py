@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from qa_service.answering.service import Service
 from qa_service.settings import Settings
-from qa_service.tools.doctor import Check
+from qa_service.tools.doctor import DoctorCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """Pages, their assets, and the stream that the chat reads; what they are made of is imported only now."""
-    from qa_service.fronts.web.routes import routes
+    from qa_service.fronts.web.routes import create_router
 
-    return routes(service, settings.cache)
+    return create_router(service, settings.cache)
 
 
 def nowhere(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
     """What a browser gets at an address where there is nothing."""
-    from qa_service.fronts.web.routes import nowhere as page
+    from qa_service.fronts.web.routes import not_found_response as page
 
     return page(service)
 
 
-def checks(settings: Settings) -> list[Check]:
+def checks(settings: Settings) -> list[DoctorCheck]:
     """For `numstab doctor`: what draws charts, and what tests the page."""
-    from qa_service.fronts.web.checks import bundle, chromium
+    from qa_service.fronts.web.doctor_checks import check_build, check_chromium
 
-    return [bundle(settings.cache), chromium()]
+    return [check_build(settings.cache), check_chromium()]
 
 
 def prepare(settings: Settings) -> None:
     """The chart bundle and the font of formulas, which take some ten seconds the first time."""
-    from qa_service.fronts.web.build import math_font, vega_bundle
+    from qa_service.fronts.web.build import build_math_font, build_vega_bundle
 
-    vega_bundle(settings.cache)
-    math_font(settings.cache)
+    build_vega_bundle(settings.cache)
+    build_math_font(settings.cache)

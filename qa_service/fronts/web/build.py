@@ -9,40 +9,40 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-from qa_service.fronts.web import math_font as mathfont
+from qa_service.fronts.web import math_font
 
-_VEGA = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
-_FONT = "from qa_service.fronts.web.math_font import font; built = font()"
-_CUT = Path(mathfont.__file__).read_bytes()
-_building = threading.Lock()
+_VEGA_CODE = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
+_FONT_CODE = "from qa_service.fronts.web.math_font import subset_font; built = subset_font()"
+_FONT_SUBSETTER_SOURCE = Path(math_font.__file__).read_bytes()
+_build_lock = threading.Lock()
 
 
-def vega_bundle(cache: Path) -> Path:
+def build_vega_bundle(cache: Path) -> Path:
     """Vega-Lite and vega-embed as one script (some 10 s)."""
-    return _built(vega_path(cache), _VEGA)
+    return _build_once(vega_bundle_path(cache), _VEGA_CODE)
 
 
-def math_font(cache: Path) -> Path:
+def build_math_font(cache: Path) -> Path:
     """The font that formulas are set in (some 3 s)."""
-    return _built(font_path(cache), _FONT)
+    return _build_once(math_font_path(cache), _FONT_CODE)
 
 
-def vega_path(cache: Path) -> Path:
+def vega_bundle_path(cache: Path) -> Path:
     """Where the script lies once it is built."""
     return cache / f"vega-{version('vl-convert-python')}.js"
 
 
-def font_path(cache: Path) -> Path:
+def math_font_path(cache: Path) -> Path:
     """Where the font lies once it is built; cut otherwise it is another font."""
-    return cache / f"math-{version('ziamath')}-{hashlib.sha256(_CUT).hexdigest()[:8]}.woff"
+    return cache / f"math-{version('ziamath')}-{hashlib.sha256(_FONT_SUBSETTER_SOURCE).hexdigest()[:8]}.woff"
 
 
-def _built(path: Path, source: str) -> Path:
+def _build_once(path: Path, source: str) -> Path:
     """Built if it is not there, never twice at once.
 
     In a process of its own, because the builders keep the interpreter to themselves while they work.
     """
-    with _building:
+    with _build_lock:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]

@@ -3,7 +3,7 @@
 from qa_service.model import Lang, Text
 
 HTML_LANG = {"zh": "zh-CN", "en": "en"}
-LANGUAGE = Text("中文", "English")
+LANGUAGE_NAME = Text("中文", "English")
 
 LABELS = {
     # the frame
@@ -227,11 +227,11 @@ _FOR_SCRIPTS = (
 )  # fmt: skip
 
 
-def labels(lang: Lang) -> dict[str, str]:
+def labels_in(lang: Lang) -> dict[str, str]:
     """The words in one language."""
     return {name: text[lang] for name, text in LABELS.items()}
 
 
-def for_scripts(lang: Lang) -> dict[str, str]:
+def script_labels(lang: Lang) -> dict[str, str]:
     """The few words that scripts write; all others are in the HTML they receive."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}

@@ -5,7 +5,7 @@ from fastapi import Request
 from qa_service.model import LANGS, Lang
 
 
-def language(http: Request) -> Lang | None:
+def page_language(http: Request) -> Lang | None:
     """`?lang=`, else the first of the browser's languages that we speak, else Chinese; None for one we do not speak."""
     asked = http.query_params.get("lang")
     if asked is not None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
-from qa_service.fronts.web.language import language
+from qa_service.fronts.web.language import page_language
 from qa_service.model import LANGS, Entry, Experiment, Lang, Text
 from qa_service.presentation import prose
 from qa_service.presentation.comparison import format_params
@@ -17,19 +17,19 @@ _ABOUT = Text(
     "深度学习数值稳定性的问答：每个词条都带可以运行的证据，数由实验当场测得。",
     "Questions about numerical stability in deep learning, each answered with evidence that can be run.",
 )
-_EVIDENCE, _REFERENCES = Text("证据", "Evidence"), Text("参考文献", "References")
-_MUST_FAIL = Text("对照（断言必须不成立）", "control (must fail)")
-_HOW = Text("省略号是运行实验才有的数：", "An ellipsis is a number that running the experiments gives:")
+_EVIDENCE_TITLE, _REFERENCES_TITLE = Text("证据", "Evidence"), Text("参考文献", "References")
+_CONTROL_LABEL = Text("对照（断言必须不成立）", "control (must fail)")
+_ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is a number that running the experiments gives:")
 
 
-def add_routes(web: APIRouter, service: Service) -> None:
+def add_machine_routes(web: APIRouter, service: Service) -> None:
     """All of them are text, the same for everybody."""
 
     @web.get("/entries/{entry_id}.md")
     async def twin(http: Request, entry_id: str) -> Response:
-        lang = language(http) or "zh"
+        lang = page_language(http) or "zh"
         try:
-            text = markdown(service.library[entry_id], lang)
+            text = entry_markdown(service.library[entry_id], lang)
         except BadRequest as error:
             return Response(error[lang], error.status, media_type="text/plain; charset=utf-8")
         return Response(text, media_type="text/markdown; charset=utf-8", headers={"Vary": "Accept-Language"})
@@ -46,7 +46,7 @@ def add_routes(web: APIRouter, service: Service) -> None:
     async def sitemap(http: Request) -> Response:
         paths = ["", "entries", "experiments", *(f"entries/{id}" for id in service.library)]  # noqa: A001
         paths += [f"experiments/{slug}" for slug in service.lab.experiments]
-        return Response(_sitemap(str(http.base_url), paths), media_type="application/xml")
+        return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml")
 
     @web.get("/robots.txt")
     async def robots(http: Request) -> Response:
@@ -54,23 +54,23 @@ def add_routes(web: APIRouter, service: Service) -> None:
         return Response(rules, media_type="text/plain")
 
 
-def markdown(entry: Entry, lang: Lang) -> str:
+def entry_markdown(entry: Entry, lang: Lang) -> str:
     """The entry as its page shows it, before anything has run."""
-    parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang), f"## {_EVIDENCE[lang]}"]
+    parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang), f"## {_EVIDENCE_TITLE[lang]}"]
     for block in entry.evidence:
         claims = [
             f"- {claim.says[lang]} (`{claim.metric} {claim.op} {format_number(claim.bound, lang)}`; "
-            f"{_MUST_FAIL[lang]}: {format_params(claim.control, lang)})"
+            f"{_CONTROL_LABEL[lang]}: {format_params(claim.control, lang)})"
             for claim in block.claims
         ]
         parts.append("\n".join([f"`{block.experiment}({format_params(block.params, lang)})`", "", *claims]).strip())
-    parts.append(f"{_HOW[lang]} `numstab ask --entry {entry.id} --lang {lang}`")
+    parts.append(f"{_ELLIPSIS_NOTE[lang]} `numstab ask --entry {entry.id} --lang {lang}`")
     if entry.references:
-        parts += [f"## {_REFERENCES[lang]}", "\n".join(f"- {cite}" for cite in entry.references)]
+        parts += [f"## {_REFERENCES_TITLE[lang]}", "\n".join(f"- {cite}" for cite in entry.references)]
     return "\n\n".join(parts) + "\n"
 
 
-def _sitemap(base: str, paths: Sequence[str]) -> str:
+def _sitemap_xml(base: str, paths: Sequence[str]) -> str:
     urls = []
     for path in paths:
         page = escape(f"{base}{path}")
@@ -80,7 +80,7 @@ def _sitemap(base: str, paths: Sequence[str]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {spaces}>' + "\n".join(urls) + "</urlset>\n"
 
 
-def uses(service: Service, experiment: Experiment) -> list[Entry]:
+def entries_using(service: Service, experiment: Experiment) -> list[Entry]:
     """The entries that an experiment is evidence of."""
     return [
         one for one in service.library.values() if any(block.experiment == experiment.slug for block in one.evidence)

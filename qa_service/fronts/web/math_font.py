@@ -11,13 +11,15 @@ from importlib.resources import files
 from typing import Any
 
 SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟹↦⋯⋮ϵϕϑ"
-_GREEK = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
-_ITALIC = "".join(map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C))))  # what <mi>x</mi> shows
-_BOLD = "".join(map(chr, range(0x1D400, 0x1D434)))
-CHARACTERS = string.printable + _GREEK + _ITALIC + _BOLD + SIGNS
+_GREEK_LETTERS = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
+_ITALIC_LETTERS = "".join(
+    map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)))
+)  # what <mi>x</mi> shows
+_BOLD_LETTERS = "".join(map(chr, range(0x1D400, 0x1D434)))
+CHARACTERS = string.printable + _GREEK_LETTERS + _ITALIC_LETTERS + _BOLD_LETTERS + SIGNS
 
 
-def font() -> bytes:
+def subset_font() -> bytes:
     """A WOFF file. Takes some three seconds."""
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
@@ -27,14 +29,14 @@ def font() -> bytes:
         chosen = Subsetter(Options(layout_features=[], hinting=False, drop_tables=["DSIG", "GPOS", "GSUB"]))
         chosen.populate(text=CHARACTERS)
         chosen.subset(cut)
-        _hang(cut)
+        _align_radicals(cut)
         cut.flavor = "woff"
         written = io.BytesIO()
         cut.save(written)
     return written.getvalue()
 
 
-def _hang(font: Any) -> None:
+def _align_radicals(font: Any) -> None:
     """Tall radical signs hang out to the left of their place, which is as wide as the small one's.
 
     Chromium does not know the height of what is under a root when it reserves the width, and takes that of the tallest

@@ -22,4 +22,4 @@ def not_found_page(service: Service, path: str, error: NumstabError, lang: Lang)
     words = unknown.get(type(error))
     sentence = labels.LABELS[words][lang].format(name) if words else error[lang]
     links = [(f"{here}/{one}?lang={lang}", titles[one]) for one in near]
-    return render.page("problem.html", lang, here=here, near=links, said={lang: sentence})
+    return render.render_page("problem.html", lang, here=here, near=links, said={lang: sentence})

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-_PATIENCE = 300.0
+_TIMEOUT = 300.0
 
 
 @dataclass(slots=True)
-class Heard:
+class ClientResult:
     """What one reader heard: seconds until the text, until the last word, and what was wrong."""
 
     status: int = 0
@@ -31,17 +31,17 @@ class Heard:
         ]
 
 
-async def listen(port: int, body: dict[str, Any], path: str = "/api/v1/ask/stream") -> Heard:
+async def stream_answer(port: int, body: dict[str, Any], path: str = "/api/v1/ask/stream") -> ClientResult:
     """Asks and listens to the end."""
-    heard, began = Heard(), time.perf_counter()
+    heard, began = ClientResult(), time.perf_counter()
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
             try:
                 data = json.dumps(body).encode()
                 head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n"
                 writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
-                await _hear(reader, heard, began)
+                await _read_events(reader, heard, began)
             finally:
                 writer.close()
     except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
@@ -49,7 +49,7 @@ async def listen(port: int, body: dict[str, Any], path: str = "/api/v1/ask/strea
     return heard
 
 
-async def _hear(reader: asyncio.StreamReader, heard: Heard, began: float) -> None:
+async def _read_events(reader: asyncio.StreamReader, heard: ClientResult, began: float) -> None:
     heard.status = int((await reader.readline()).split()[1])
     if heard.status != 200:
         heard.error = f"status {heard.status}"
@@ -72,11 +72,11 @@ async def _hear(reader: asyncio.StreamReader, heard: Heard, began: float) -> Non
         heard.error = "the stream ended before it was done"
 
 
-def crowd(port: int, bodies: list[dict[str, Any]], path: str = "/api/v1/ask/stream") -> list[Heard]:
+def run_clients(port: int, bodies: list[dict[str, Any]], path: str = "/api/v1/ask/stream") -> list[ClientResult]:
     """All of them at once."""
 
-    async def together() -> list[Heard]:
-        return await asyncio.gather(*(listen(port, body, path) for body in bodies))
+    async def together() -> list[ClientResult]:
+        return await asyncio.gather(*(stream_answer(port, body, path) for body in bodies))
 
     with ThreadPoolExecutor(1) as own:  # whoever calls may have a loop running in his thread
         return own.submit(lambda: asyncio.run(together())).result()

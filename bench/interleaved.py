@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-def side_by_side(things: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+def time_interleaved(things: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """Times each thing `rounds` times in turn after one warm-up; prints and returns the medians in seconds."""
     times: dict[str, list[float]] = {name: [] for name in things}
     for at in range(rounds + 1):
