@@ -1,7 +1,7 @@
-"""A demo's Vega-Lite chart, completed: data, titles in the reader's language, and marks for what no axis can carry.
+"""Completes a demo's Vega-Lite chart: adds data, titles in one language, and marks for values off the axis.
 
-inf sits at the upper edge, -inf and a zero on a log axis at the lower one, nan at the upper edge with a cross; the
-first of each kind in a series is labelled with its word. Nothing is dropped silently.
+inf is drawn at the upper edge, -inf and a zero on a log axis at the lower edge, nan at the upper edge as a cross; the
+first of each kind in a series has a text label. No value is dropped silently.
 """
 
 import copy
@@ -31,25 +31,28 @@ _TOP_EDGE_LABELS = ("inf", "nan")
 
 
 def build_spec(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
-    """A whole Vega-Lite specification, ready to embed; figures that JSON cannot say are null in it and marked apart."""
-    plain = copy.deepcopy(dict(experiment.chart))
-    log = _is_log(plain)
-    fields, series = _y_fields_and_series(plain)
-    _add_titles(plain, experiment, fields, lang)
-    on_axis = _is_quantitative(plain)
-    plain["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
-    special = _nonfinite_points(plain, rows, fields, series, log) if on_axis else []
-    if special:
-        spec: dict[str, Any] = {"layer": [plain, *_nonfinite_layers(plain, special, series)]}
+    """The complete Vega-Lite specification. Values that are no JSON numbers are null and drawn in additional layers."""
+    base = copy.deepcopy(dict(experiment.chart))
+    log = _is_log(base)
+    fields, series = _y_fields_and_series(base)
+    _add_titles(base, experiment, fields, lang)
+    on_axis = _is_quantitative(base)
+    base["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
+    off_axis = _nonfinite_points(base, rows, fields, series, log) if on_axis else []
+    if off_axis:
+        spec: dict[str, Any] = {"layer": [base, *_nonfinite_layers(base, off_axis, series)]}
         spec["resolve"] = {"scale": {"shape": "independent"}}
     else:
-        spec = plain
-    size = {} if "column" in plain.get("encoding", {}) else {"width": 480, "height": 240}
+        spec = base
+    size = {} if "column" in base.get("encoding", {}) else {"width": 480, "height": 240}
     return {"$schema": SCHEMA} | size | spec
 
 
 def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
-    """x, the y columns, the column that names a series if any, whether y is logarithmic; None for other pictures."""
+    """(x column, y columns, column that names the series or None, whether y is logarithmic).
+
+    None for a chart without two quantitative axes, and for a faceted one.
+    """
     spec = dict(experiment.chart)
     encoding = spec.get("encoding", {})
     if not _is_quantitative(spec) or encoding.get("x", {}).get("type") != "quantitative" or "column" in encoding:
@@ -59,7 +62,7 @@ def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None
 
 
 def nonfinite_label(value: Cell, log: bool) -> str | None:
-    """The word for a value that an axis cannot carry, or None for one it can."""
+    """The label of a value that has no place on the axis: inf, -inf, nan and, on a log axis, 0 and <0; else None."""
     if value is None or isinstance(value, str | bool):
         return None
     if math.isnan(value):
@@ -74,10 +77,10 @@ def _fold_transform(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _y_fields_and_series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
-    folds = _fold_transform(spec)
+    fold = _fold_transform(spec)
     encoding = spec.get("encoding", {})
-    if folds:
-        return tuple(folds["fold"]), folds["as"][0]
+    if fold:
+        return tuple(fold["fold"]), fold["as"][0]
     y = encoding.get("y", {}).get("field")
     return (y,) if y else (), encoding.get("color", {}).get("field")
 
@@ -91,28 +94,29 @@ def _is_log(spec: Mapping[str, Any]) -> bool:
 
 
 def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
-    named = {name: quantity.title[lang] for name, quantity in experiment.columns.items()}
-    folds = _fold_transform(spec)
+    titles = {name: column.title[lang] for name, column in experiment.columns.items()}
+    fold = _fold_transform(spec)
     for channel, encoding in spec.get("encoding", {}).items():
         if not isinstance(encoding, dict) or "field" not in encoding:
             continue
         field = encoding["field"]
         if channel in ("x", "y") and encoding.get("type") == "quantitative":
             encoding["axis"] = {"format": ".4~g"} | encoding.get("axis", {})
-        if folds and field in folds["as"]:
+        if fold and field in fold["as"]:
             encoding["title"] = None
-        elif field in named:
-            encoding["title"] = named[field]
+        elif field in titles:
+            encoding["title"] = titles[field]
         labels: dict[str, str] = {}
-        if folds and field == folds["as"][0]:
-            labels = {name: named.get(name, name) for name in fields}
+        if fold and field == fold["as"][0]:
+            labels = {name: titles.get(name, name) for name in fields}
         elif encoding.get("type") == "nominal":
             labels = {word: text[lang] for word, text in experiment.words.items()}
         if labels and channel in _GUIDE_BY_CHANNEL:
             pairs = ", ".join(f"'{_escape_quotes(name)}': '{_escape_quotes(label)}'" for name, label in labels.items())
-            shown = {"labelExpr": f"({{{pairs}}})[datum.label] || (datum.label)"}
-            place = _GUIDE_BY_CHANNEL[channel]
-            encoding[place] = ({"orient": "top"} if place == "legend" else {}) | (encoding.get(place) or {}) | shown
+            label_expr = {"labelExpr": f"({{{pairs}}})[datum.label] || (datum.label)"}
+            guide = _GUIDE_BY_CHANNEL[channel]
+            defaults = {"orient": "top"} if guide == "legend" else {}
+            encoding[guide] = defaults | (encoding.get(guide) or {}) | label_expr
 
 
 def _escape_quotes(label: str) -> str:
@@ -120,10 +124,10 @@ def _escape_quotes(label: str) -> str:
 
 
 def _finite_row(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
-    def finite(name: str, value: Cell) -> Cell:
+    def or_null(name: str, value: Cell) -> Cell:
         return None if nonfinite_label(value, log and name in fields) else value
 
-    return {name: finite(name, value) for name, value in row.items()}
+    return {name: or_null(name, value) for name, value in row.items()}
 
 
 def _nonfinite_points(
@@ -131,17 +135,17 @@ def _nonfinite_points(
 ) -> list[dict[str, Cell]]:
     x = spec["encoding"]["x"]["field"]
     folded = _fold_transform(spec) is not None
-    marks: list[dict[str, Cell]] = []
-    before: dict[Cell, str | None] = {}
+    points: list[dict[str, Cell]] = []
+    previous: dict[Cell, str | None] = {}
     for row in rows:
         for field in fields:
             name = field if folded else row.get(series, "") if series else ""
-            said = nonfinite_label(row.get(field), log)
-            if said:
-                label = said if before.get(name) != said else ""
-                marks.append({x: row.get(x), "series": name, "word": said, "label": label})
-            before[name] = said
-    return marks
+            word = nonfinite_label(row.get(field), log)
+            if word:
+                label = word if previous.get(name) != word else ""
+                points.append({x: row.get(x), "series": name, "word": word, "label": label})
+            previous[name] = word
+    return points
 
 
 def _nonfinite_layers(

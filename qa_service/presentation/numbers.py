@@ -1,4 +1,4 @@
-"""Numbers for people and for the wire: inf and nan are words everywhere, never blank, never null."""
+"""Formats numbers and units as text; inf and nan are words, never blank."""
 
 import math
 from typing import Literal
@@ -16,7 +16,7 @@ _NO_VALUE = {"zh": "（没有）", "en": "(none)"}
 
 
 def format_unit(name: str, lang: Lang, value: object = 1) -> str:
-    """A unit in words, of so many; nothing for a bare number."""
+    """The unit's name, in the plural where `value` asks for it in English; "" for the dimensionless unit "1"."""
     if name == "1":
         return ""
     if lang == "zh":
@@ -25,7 +25,10 @@ def format_unit(name: str, lang: Lang, value: object = 1) -> str:
 
 
 def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
-    """A value as a scientist would print it: 4.0656×10¹⁷, 0.0039063, 150, inf, nan."""
+    """A value with `digits` significant digits: 4.0656×10¹⁷, 0.0039063, 150, inf, nan.
+
+    Takes None, booleans, strings, numbers and tuples of these; raises `TypeError` for anything else.
+    """
     match value:
         case None:
             return _NO_VALUE[lang]
@@ -42,7 +45,7 @@ def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
         case int() | float():
             return _format_float(float(value), digits)
         case _:
-            raise TypeError(f"{type(value).__name__} is no figure")
+            raise TypeError(f"cannot format a {type(value).__name__} as a number")
 
 
 def _format_float(value: float, digits: int) -> str:
