@@ -1,4 +1,4 @@
-"""An installation examined: what is well, what is not, and what to do about it. Nothing is changed or made."""
+"""`numstab doctor`: checks an installation and says what to do. The checks change nothing that lasts."""
 
 import json
 import platform
@@ -20,14 +20,14 @@ from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
 from qa_service.settings import Settings
 
-_TORCH = "2.13.0"
+_TESTED_TORCH = "2.13.0"
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
 _REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One thing looked at. A `note` is no fault: it costs time, or only some need it."""
+    """The result of one check: what was found (`says`) and what to do (`todo`). A `note` is no fault."""
 
     name: str
     state: Literal["ok", "note", "wrong"]
@@ -36,8 +36,8 @@ class DoctorCheck:
 
 
 def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
-    """Everything that concerns every front; a check that fails itself is a fault too."""
-    every: tuple[tuple[str, Text, Callable[[], DoctorCheck]], ...] = (
+    """Runs the checks that concern every front; an exception in a check is reported as a fault."""
+    table: tuple[tuple[str, Text, Callable[[], DoctorCheck]], ...] = (
         ("python", _REINSTALL, _check_python),
         ("torch", _REINSTALL, _check_torch),
         ("encoder", Text("从锁文件重新安装，或改 NUMSTAB_ENCODER", "install from the lock, or mend NUMSTAB_ENCODER"),
@@ -58,17 +58,17 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
         ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"),
          lambda: _check_port(port)),
     )  # fmt: skip
-    return [_run_check(*each) for each in every]
+    return [_run_check(*row) for row in table]
 
 
-def print_checks(found: list[DoctorCheck], lang: Lang | None, *, as_json: bool) -> int:
-    """The checks on standard output; exit status 1 where anything is wrong."""
-    wrong = any(check.state == "wrong" for check in found)
+def print_checks(checks: list[DoctorCheck], lang: Lang | None, *, as_json: bool) -> int:
+    """Prints the checks to standard output; returns exit status 1 if any is wrong, else 0."""
+    wrong = any(check.state == "wrong" for check in checks)
     if as_json:
-        rows = [asdict(check) for check in found]
+        rows = [asdict(check) for check in checks]
         sys.stdout.write(json.dumps({"ok": not wrong, "checks": rows}, ensure_ascii=False) + "\n")
         return int(wrong)
-    for check in found:
+    for check in checks:
         sys.stdout.write(f"{_STATE_MARKS[check.state]} {check.name:8}  {check.says[lang or 'en']}\n")
         if check.todo is not None:
             sys.stdout.write(f"            → {check.todo[lang or 'en']}\n")
@@ -80,13 +80,13 @@ def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> Docto
         return check()
     except NumstabError as error:
         return DoctorCheck(name, "wrong", Text(error.zh, error.en), todo)
-    except Exception as error:  # whatever it is, it is what is wrong
-        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return DoctorCheck(name, "wrong", Text(said, said), todo)
+    except Exception as error:  # any failure of the check is its result
+        message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return DoctorCheck(name, "wrong", Text(message, message), todo)
 
 
 def _check_python() -> DoctorCheck:
-    found = platform.python_version()  # an older one would not have come this far: our syntax is newer
+    found = platform.python_version()  # an older Python would have failed on our syntax
     return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
 
 
@@ -95,10 +95,10 @@ def _check_torch() -> DoctorCheck:
         found = version("torch")
     except PackageNotFoundError:
         return DoctorCheck("torch", "wrong", Text("没有安装 torch", "torch is not installed"), _REINSTALL)
-    if found.partition("+")[0] != _TORCH:
+    if found.partition("+")[0] != _TESTED_TORCH:
         says = Text(
-            f"torch 是 {found}，断言是用 {_TORCH} 检验的",
-            f"torch is {found}; the claims were tested with {_TORCH}",
+            f"torch 是 {found}，断言是用 {_TESTED_TORCH} 检验的",
+            f"torch is {found}; the claims were tested with {_TESTED_TORCH}",
         )
         return DoctorCheck("torch", "note", says, _REINSTALL)
     return DoctorCheck("torch", "ok", Text(f"torch {found}", f"torch {found}"))
@@ -184,10 +184,10 @@ def _check_store(settings: Settings) -> DoctorCheck:
 
 
 def _check_port(port: int) -> DoctorCheck:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
-            one.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             says = Text(f"端口 {port} 不能用：{error.strerror}", f"port {port} cannot be used: {error.strerror}")
             todo = Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port")

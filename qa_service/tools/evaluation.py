@@ -1,7 +1,7 @@
-"""How well questions are understood: labelled lines in, retrieval figures with their uncertainty out.
+"""Retrieval metrics of labelled questions, with 95 % intervals (`numstab eval`).
 
-Figures (docs: `numstab eval` in the README). A *covered* line has kind `in` and lists the items that may answer it;
-`near` is deep learning that no entry answers, `out` anything else.
+A question of kind `in` is covered and lists the items that may answer it; `near` is about deep learning but answered
+by no entry, `out` is about anything else.
 """
 
 import json
@@ -21,7 +21,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledQuestion:
-    """One line: what is asked (its last turn counts), and what a good answer is. `file` is where it was read."""
+    """One line of a file: the turns of a conversation, of which the last is evaluated, and the accepted answers."""
 
     turns: tuple[str, ...]
     lang: str
@@ -33,7 +33,7 @@ class LabelledQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedQuestion:
-    """A labelled line with the answer it got and the seconds that took."""
+    """A labelled question with its answer and the seconds it took."""
 
     question: LabelledQuestion
     answer: Answer
@@ -51,22 +51,22 @@ class EvaluatedQuestion:
 
     @property
     def answered(self) -> bool:
-        """Whether an entry was shown as the answer."""
+        """Whether an entry was given as the answer."""
         return self.answer.status is AnswerStatus.ANSWERED
 
     @property
     def params_correct(self) -> bool:
-        """Whether every parameter that the line states was read; a stated list is a comparison of all its values."""
+        """Whether every labelled parameter was read from the question; a list stands for a comparison of its values."""
         return all(_param_equals(self.answer.params, name, value) for name, value in self.question.params.items())
 
 
-def _param_equals(read: NamedValues, name: str, stated: Any) -> bool:
-    value = read.get(name)
-    return bool((list(value) if isinstance(value, tuple) else value) == stated)
+def _param_equals(params: NamedValues, name: str, label: Any) -> bool:
+    value = params.get(name)
+    return bool((list(value) if isinstance(value, tuple) else value) == label)
 
 
 def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> LabelledQuestion:
-    """One line of JSON; raises `BadField` that names `where` and what is missing."""
+    """One line of JSON; raises `BadField`, which names `where` ("FILE:LINE") and what is missing."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
@@ -96,37 +96,40 @@ def _line_error(where: str, zh: str, en: str) -> BadField:
 
 
 def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
-    """The promised figures (interfaces: `numstab eval`), None where no line can give one."""
+    """The metrics by name, with their intervals under "intervals"; None where no question can give a value."""
     covered = [one for one in outcomes if one.question.kind == "in"]
-    refused = [one for one in outcomes if one.question.kind != "in"]
+    uncovered = [one for one in outcomes if one.question.kind != "in"]
     with_params = [one for one in outcomes if one.question.params]
-    found: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
+    metrics: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
 
-    def share(name: str, among: Sequence[EvaluatedQuestion], holds: Callable[[EvaluatedQuestion], bool]) -> None:
-        found[name], found["intervals"][name] = _proportion(sum(map(holds, among)), len(among))
+    def share(name: str, among: Sequence[EvaluatedQuestion], predicate: Callable[[EvaluatedQuestion], bool]) -> None:
+        metrics[name], metrics["intervals"][name] = _proportion(sum(map(predicate, among)), len(among))
 
     share("hit1", covered, lambda one: one.top1_correct)
     share("hit3", covered, lambda one: one.top3_correct)
     for kind in ("near", "out"):
         scores = [[one.answer.confidence for one in group] for group in (covered, _of_kind(outcomes, kind))]
-        found[f"auroc_{kind}"], found["intervals"][f"auroc_{kind}"] = _auroc(*scores)
+        metrics[f"auroc_{kind}"], metrics["intervals"][f"auroc_{kind}"] = _auroc(*scores)
     share("answered_right", covered, lambda one: one.answered and one.top1_correct)
     share("answered_wrong", covered, lambda one: one.answered and not one.top1_correct)
-    share("false_answers", refused, lambda one: one.answered)
+    share("false_answers", uncovered, lambda one: one.answered)
     share("params_right", with_params, lambda one: one.params_correct)
-    found["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
-    return found
+    metrics["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
+    return metrics
 
 
 def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
-    """`figures` of everything, and hit1 and hit3 by language and by (first accepted) item; all figures by file."""
+    """All metrics, overall and by file; hit1 and hit3 by language and by first accepted item; the worst mistakes."""
     covered = [one for one in outcomes if one.question.kind == "in"]
-    by = {
+    groupings = {
         "by_lang": _group_by(covered, lambda one: one.question.lang),
         "by_item": _group_by(covered, lambda one: one.question.items[0]),
         "by_file": _group_by(outcomes, lambda one: one.question.file),
     }
-    parts = {name: {str(key): retrieval_metrics(group) for key, group in groups.items()} for name, groups in by.items()}
+    parts = {
+        name: {str(key): retrieval_metrics(group) for key, group in groups.items()}
+        for name, groups in groupings.items()
+    }
     for name in ("by_lang", "by_item"):
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
     lines = [
@@ -138,22 +141,22 @@ def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
 
 
 def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:
-    """(first accepted item, item found instead, how often), most frequent first."""
-    missed = Counter(
+    """(first accepted item, item of the best match, count) of wrong answers, most frequent first."""
+    mistakes = Counter(
         (one.question.items[0], one.answer.matches[0].entry.item)
         for one in outcomes
         if one.question.kind == "in" and not one.top1_correct
     )
-    return [(wanted, found, count) for (wanted, found), count in missed.most_common()]
+    return [(accepted, matched, count) for (accepted, matched), count in mistakes.most_common()]
 
 
 def worst_predictions(outcomes: Iterable[EvaluatedQuestion], count: int = 10) -> list[EvaluatedQuestion]:
-    """The lines we were most sure of and wrong, and the covered ones we were least sure of."""
+    """The `count` worst questions: wrong with high confidence, or right with low confidence, worst first."""
 
-    def mistake(one: EvaluatedQuestion) -> float:
+    def loss(one: EvaluatedQuestion) -> float:
         return 1 - one.answer.confidence if one.question.kind == "in" and one.top1_correct else one.answer.confidence
 
-    return sorted(outcomes, key=mistake, reverse=True)[:count]
+    return sorted(outcomes, key=loss, reverse=True)[:count]
 
 
 def _group_by(
@@ -170,7 +173,7 @@ def _of_kind(outcomes: Sequence[EvaluatedQuestion], kind: str) -> list[Evaluated
 
 
 def _proportion(count: int, total: int) -> tuple[float | None, list[float] | None]:
-    """A share with its 95 % interval (Wilson 1927)."""
+    """The ratio count / total with its 95 % interval (Wilson 1927); (None, None) if the total is 0."""
     if not total:
         return None, None
     from scipy.stats import binomtest  # type: ignore[import-untyped]
@@ -180,7 +183,7 @@ def _proportion(count: int, total: int) -> tuple[float | None, list[float] | Non
 
 
 def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | None, list[float] | None]:
-    """The chance that one of `higher` exceeds one of `lower` (ties count half), with a bootstrapped 95 % interval."""
+    """AUROC, the probability that one of `higher` exceeds one of `lower` (ties count half); bootstrapped interval."""
     if not higher or not lower:
         return None, None
     import numpy as np

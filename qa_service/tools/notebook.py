@@ -1,7 +1,7 @@
-"""An entry to take away: a notebook or a script that needs nothing but torch and gives the same metrics.
+"""Exports an entry as a notebook or a script that needs only torch and measures the same metrics.
 
-Both are made of the same cells. A demo needs nothing of us, so its text is a cell as it stands; a cell after it runs it
-with the parameters and the seed, prints every metric and judges every claim.
+Both are made of the same cells. A demo imports nothing of numstab, so its source is a cell as it is; the next cell
+runs it with the parameters and the seed, prints every metric and judges every claim.
 """
 
 import ast
@@ -18,7 +18,7 @@ from qa_service.presentation.numbers import format_number
 
 ExportFormat = Literal["ipynb", "py"]
 EXPORT_FORMATS: Mapping[ExportFormat, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
-"""What can be written, with its media type."""
+"""Export format → media type."""
 
 _NOTEBOOK_TEXTS = {
     "zh": {
@@ -64,57 +64,57 @@ def claim_holds(value, op, bound):
 
 @dataclass(frozen=True, slots=True)
 class NotebookCell:
-    """One cell: markdown or code."""
+    """One cell of the exported notebook."""
 
     kind: Literal["markdown", "code"]
     source: str
 
 
-def parse_export_format(word: str, field: str) -> ExportFormat:
-    """Ipynb or py; raises `BadField`."""
+def parse_export_format(text: str, field: str) -> ExportFormat:
+    """The text as an export format; raises `BadField`, which names `field`, for any other text."""
     for form in EXPORT_FORMATS:
-        if word == form:
+        if text == form:
             return form
     raise BadField(
-        zh=f"可以导出为 .ipynb 或 .py，不是 {word!r}",
-        en=f"an entry can be exported as .ipynb or .py, not {word!r}",
+        zh=f"可以导出为 .ipynb 或 .py，不是 {text!r}",
+        en=f"an entry can be exported as .ipynb or .py, not {text!r}",
         field=field,
     )
 
 
 def export_entry(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
-    """The whole file's text."""
+    """The text of the exported file."""
     cells = list(_build_cells(entry, plans, seed, lang))
     return _to_ipynb(cells, lang) if form == "ipynb" else _to_script(cells)
 
 
 def _build_cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[NotebookCell]:
-    words = _NOTEBOOK_TEXTS[lang]
-    yield NotebookCell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
+    texts = _NOTEBOOK_TEXTS[lang]
+    yield NotebookCell("markdown", f"# {entry.question[lang]}\n\n{texts['about']}")
     yield NotebookCell("code", _HELPER_CODE.format(seed=seed))
-    yield NotebookCell("markdown", f"{_answer_markdown(entry, plans, lang)}\n\n*{words['text']}*")
+    yield NotebookCell("markdown", f"{_answer_markdown(entry, plans, lang)}\n\n*{texts['text']}*")
     for plan in plans:
         yield NotebookCell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
         yield NotebookCell("code", _strip_main_block(plan.experiment))
         yield NotebookCell("code", _run_code(plan, lang))
     if entry.references:
         cited = "\n".join(f"- {cite}" for cite in entry.references)
-        yield NotebookCell("markdown", f"## {words['references']}\n\n{cited}")
+        yield NotebookCell("markdown", f"## {texts['references']}\n\n{cited}")
 
 
 def _answer_markdown(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
-    """The answer: parameters as numbers, metrics by the names that the code gives them."""
+    """The answer with its placeholders replaced: parameters by their values, metrics by the expressions of the code."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 
-    def named(block: str, name: str) -> str:
+    def replacement(block: str, name: str) -> str:
         key = f"{block}.{name}"
         return format_number(params[key], lang) if key in params else f'`{_variable_name(block)}["{name}"]`'
 
-    return PLACEHOLDER.sub(lambda found: named(found[1], found[2]), entry.answer[lang]).strip()
+    return PLACEHOLDER.sub(lambda found: replacement(found[1], found[2]), entry.answer[lang]).strip()
 
 
 def _strip_main_block(experiment: Experiment) -> str:
-    """The demo without the lines that show it when it is run as a file."""
+    """The demo's source without its `if __name__ == "__main__"` block."""
     lines = experiment.source.split("\n")
     for node in reversed(ast.parse(experiment.source).body):
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
@@ -123,6 +123,7 @@ def _strip_main_block(experiment: Experiment) -> str:
 
 
 def _run_code(plan: PlannedRun, lang: Lang) -> str:
+    """The code that runs the experiment, prints its metrics and judges its claims."""
     name = _variable_name(plan.block.id)
     lines = [
         "torch.manual_seed(SEED)",
@@ -136,8 +137,10 @@ def _run_code(plan: PlannedRun, lang: Lang) -> str:
 
 def _claim_code(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
     claim = next(claim for claim in block.claims if claim.id == claim_id)
-    held = f'claim_holds({_variable_name(block.id)}["{claim.metric}"], "{claim.op}", {_python_literal(claim.bound)})'
-    return [f'print("{claim.id}", "holds" if {held} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
+    condition = (
+        f'claim_holds({_variable_name(block.id)}["{claim.metric}"], "{claim.op}", {_python_literal(claim.bound)})'
+    )
+    return [f'print("{claim.id}", "holds" if {condition} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
 
 
 def _call_arguments(params: Params) -> str:
@@ -145,7 +148,7 @@ def _call_arguments(params: Params) -> str:
 
 
 def _python_literal(value: Any) -> str:
-    """A value as Python reads it back: inf and nan have no literal."""
+    """A value as a Python expression; inf and nan, which have no literal, as float("inf")."""
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return repr(value)
@@ -156,7 +159,7 @@ def _variable_name(block_id: str) -> str:
 
 
 def _to_script(cells: list[NotebookCell]) -> str:
-    """Cells after `# %%`, as editors and notebooks read them."""
+    """The cells as a script in the `# %%` format that editors read as cells."""
     parts = []
     for cell in cells:
         if cell.kind == "code":
@@ -168,13 +171,13 @@ def _to_script(cells: list[NotebookCell]) -> str:
 
 
 def _to_ipynb(cells: list[NotebookCell], lang: Lang) -> str:
-    """Nbformat 4.5, the format's documentation: nbformat.readthedocs.io."""
-    made = []
+    """The cells as a notebook of nbformat 4.5 (nbformat.readthedocs.io)."""
+    cell_objects = []
     for at, cell in enumerate(cells):
         lines = cell.source.splitlines(keepends=True)
-        own: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
-        made.append(own | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
+        common: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
+        cell_objects.append(common | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "numstab": {"lang": lang}}
-    whole = {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    document = {"cells": cell_objects, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

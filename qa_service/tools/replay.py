@@ -1,4 +1,4 @@
-"""Evidence run again from its receipt: is it identical, equal within a tolerance, or different, and in what?"""
+"""Repeats runs from their receipts: identical, equal within a tolerance, or different (`numstab replay`)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from qa_service.model import Params, Run, RunStatus
 from qa_service.schemas.requests import read_params, read_seed
 
 RELATIVE_TOLERANCE = 1e-6
-"""Relative: what another machine's arithmetic may change in float64, and what cannot change a reader's mind."""
+"""Relative tolerance, above what the float64 arithmetic of another machine may change."""
 _NONFINITE_WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
 class ReplayOutcome(StrEnum):
-    """How a run compares with the one before."""
+    """The result of comparing a repeated run with its receipt."""
 
     IDENTICAL = "identical"
     EQUAL = "equal"
@@ -27,7 +27,7 @@ class ReplayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What repeats a run, and what it measured then."""
+    """What is needed to repeat a run, and what it measured."""
 
     experiment: str
     params: Params
@@ -39,7 +39,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """A run and its repetition: `changed` are metrics beyond the tolerance, `moved` code or versions; (then, now)."""
+    """A receipt and its repeated run; differences as (then, now).
+
+    `changed` are metrics beyond the tolerance, `changed_versions` library versions and the hash of the code ("code").
+    """
 
     receipt: Receipt
     run: Run
@@ -49,7 +52,7 @@ class ReplayResult:
 
 
 def read_receipts(data: Any) -> Iterator[Receipt]:
-    """Every receipt in an Answer, an Evidence or a list of either, as JSON; raises `BadField`."""
+    """Every receipt in the JSON of an Answer, an Evidence or a list of either; raises `BadField` for other JSON."""
     if isinstance(data, list):
         for each in data:
             yield from read_receipts(each)
@@ -65,30 +68,30 @@ def read_receipts(data: Any) -> Iterator[Receipt]:
         )
 
 
-def replay_run(receipt: Receipt, lab: Runner) -> ReplayResult:
-    """Runs it again with the same parameters and seed; raises `BadRequest` for an experiment that we do not have."""
-    experiment = lab.experiment(receipt.experiment)
-    run = lab.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
+def replay_run(receipt: Receipt, runner: Runner) -> ReplayResult:
+    """Repeats the run with the same parameters and seed; raises `BadRequest` for an unknown experiment or parameter."""
+    experiment = runner.experiment(receipt.experiment)
+    run = runner.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
     then, now = receipt.measured, run.measured
-    names = [
+    not_identical = [
         name for name in {**then, **now} if not (name in then and name in now and _is_identical(then[name], now[name]))
     ]
-    changed = {name: (then.get(name), now.get(name)) for name in names
+    changed = {name: (then.get(name), now.get(name)) for name in not_identical
                if not (name in then and name in now and _is_close(then[name], now[name]))}  # fmt: skip
-    outcome = ReplayOutcome.DIFFERENT if changed else ReplayOutcome.EQUAL if names else ReplayOutcome.IDENTICAL
+    outcome = ReplayOutcome.DIFFERENT if changed else ReplayOutcome.EQUAL if not_identical else ReplayOutcome.IDENTICAL
     if run.status is not RunStatus.RAN:
         outcome = ReplayOutcome.DIFFERENT
     pairs = {"code": (receipt.code_hash, experiment.hash)}
     pairs |= {name: (version, run.versions.get(name, "")) for name, version in receipt.versions.items()}
-    moved = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return ReplayResult(receipt=receipt, run=run, outcome=outcome, changed=changed, changed_versions=moved)
+    changed_versions = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return ReplayResult(receipt=receipt, run=run, outcome=outcome, changed=changed, changed_versions=changed_versions)
 
 
 def _parse_receipt(data: Mapping[str, Any]) -> Receipt:
-    about, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
-    if not (isinstance(about, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
+    receipt, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
+    if not (isinstance(receipt, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
         raise BadField(zh="收据的写法不对", en="the receipt is malformed", field="receipt")
-    versions = about.get("versions")
+    versions = receipt.get("versions")
     return Receipt(
         experiment=data["experiment"],
         params={
@@ -96,7 +99,7 @@ def _parse_receipt(data: Mapping[str, Any]) -> Receipt:
             for name, value in params.items()
         },
         seed=read_seed(data["seed"]),
-        code_hash=str(about.get("code_hash", "")),
+        code_hash=str(receipt.get("code_hash", "")),
         versions={str(name): str(each) for name, each in versions.items()} if isinstance(versions, Mapping) else {},
         measured={str(name): _parse_number(metric) for name, metric in metrics.items()},
     )
