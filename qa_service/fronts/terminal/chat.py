@@ -1,4 +1,4 @@
-"""numstab chat: a conversation in the terminal, each question in the context of the answer before it."""
+"""`numstab chat`: a conversation in the terminal, each question asked in the context of the previous answer."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -32,7 +32,7 @@ _NOTHING_YET = Text("还没有问过问题。", "No question has been asked yet.
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `chat`."""
+    """Adds the command `chat`."""
     parser: ArgumentParser = parsers.add_parser("chat", help="a conversation in the terminal")
     options.add_lang(parser)
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
@@ -41,65 +41,70 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Until the end of the input; what goes wrong with one question leaves the conversation as it was."""
+    """Reads and answers lines until the end of the input; an error leaves the conversation as it was."""
     with suppress(ImportError):
-        import readline  # noqa: F401  # input() then has a history and can be edited
-    talk = _Conversation(service, lang, given={"lang": arguments.lang, "run": not arguments.no_run})
-    talk.seed = options.parse_seed(arguments.seed)
+        import readline  # noqa: F401  # gives input() line editing and a history
+    conversation = _Conversation(service, lang, request_fields={"lang": arguments.lang, "run": not arguments.no_run})
+    conversation.seed = options.parse_seed(arguments.seed)
     if sys.stdin.isatty():
         options.print_line(_WELCOME[lang])
     while True:
         try:
             line = _read_line()
-            if line is None or not talk.handle(line):
+            if line is None or not conversation.handle(line):
                 break
         except NumstabError as error:
-            options.print_line(error[talk.lang])
+            options.print_line(error[conversation.lang])
         except KeyboardInterrupt:
-            options.print_line(f"\n{_STOPPED[talk.lang]}")
+            options.print_line(f"\n{_STOPPED[conversation.lang]}")
     return options.EXIT_OK
 
 
 def _read_line() -> str | None:
-    """The next line, None at the end. At a terminal Ctrl-C empties the line; elsewhere the line is shown again."""
-    asks = sys.stdin.isatty()
+    """The next line that is not empty; None at the end of input. At a terminal Ctrl-C discards the line being typed.
+
+    Where input does not come from a terminal, the line is echoed, so that the output reads as a conversation.
+    """
+    interactive = sys.stdin.isatty()
     while True:
         try:
-            line = input("\n? " if asks else "").strip()
+            line = input("\n? " if interactive else "").strip()
         except EOFError:
             return None
         except KeyboardInterrupt:
             options.print_line("")
             continue
-        if line and not asks:
+        if line and not interactive:
             options.print_line(f"\n? {line}")
         if line:
             return line
 
 
 class _Conversation:
-    def __init__(self, service: Service, lang: Lang, given: dict[str, Any]) -> None:
-        self.service, self.lang, self.given = service, lang, given
+    """The state between questions: language, seed, context of the last answer, last question."""
+
+    def __init__(self, service: Service, lang: Lang, request_fields: dict[str, Any]) -> None:
+        self.service, self.lang, self.request_fields = service, lang, request_fields
         self.seed = 0
         self.context: Context | None = None
-        self.asked: tuple[str, Context | None] | None = None  # the last question, and what it was asked in
+        self.last_question: tuple[str, Context | None] | None = None  # with the context in which it was asked
 
     def handle(self, line: str) -> bool:
-        """A question or a command; False to leave. Raises `NumstabError`."""
+        """Answers a question or carries out a /command; returns False to quit. Raises `NumstabError`."""
         match line.split():
             case ["/quit" | "/exit"]:
                 return False
             case ["/help"]:
                 options.print_line(_HELP[self.lang])
             case ["/new"]:
-                self.context = self.asked = None
+                self.context = self.last_question = None
                 options.print_line(_STARTED_AFRESH[self.lang])
             case ["/seed", word]:
                 self.seed = options.parse_seed(word)
-                if self.asked is None:
+                if self.last_question is None:
                     options.print_line(_NOTHING_YET[self.lang])
                 else:
-                    self._ask(*self.asked)
+                    self._ask(*self.last_question)
             case [str(word), *_] if word.startswith("/"):
                 options.print_line(_UNKNOWN_COMMAND[self.lang].format(word))
             case _:
@@ -107,6 +112,6 @@ class _Conversation:
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = requests.read_request({"question": question, "seed": self.seed, **self.given})
+        request = requests.read_request({"question": question, "seed": self.seed, **self.request_fields})
         answer = ask.print_answer(replace(request, context=context), self.service)
-        self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)
+        self.lang, self.context, self.last_question = answer.lang, answer.context, (question, context)

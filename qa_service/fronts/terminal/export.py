@@ -1,4 +1,4 @@
-"""numstab export: an entry as a notebook or a script that needs nothing but torch."""
+"""`numstab export`: writes an entry as a notebook or a script that needs only torch."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -14,7 +14,7 @@ from qa_service.tools import notebook
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `export`."""
+    """Adds the command `export`."""
     parser: ArgumentParser = parsers.add_parser("export", help="write an entry as a notebook or a script")
     parser.add_argument("entry", metavar="ENTRY", help="its id; `numstab entries` lists them")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="FILE.ipynb or FILE.py")
@@ -24,19 +24,19 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Writes the file; a file that is there is replaced."""
-    target = Path(arguments.output)
-    form = notebook.parse_export_format(target.suffix.removeprefix("."), "--output")
+    """Writes the file, replacing an existing one; raises `BadField` if it cannot be written."""
+    path = Path(arguments.output)
+    export_format = notebook.parse_export_format(path.suffix.removeprefix("."), "--output")
     params, seed = options.parse_params(arguments.param), options.parse_seed(arguments.seed)
     request = requests.read_request({"entry": arguments.entry, "params": params, "seed": seed})
     entry, plans = service.planned(request)
     try:
-        target.write_text(notebook.export_entry(entry, plans, seed, lang, form), encoding="utf-8")
+        path.write_text(notebook.export_entry(entry, plans, seed, lang, export_format), encoding="utf-8")
     except OSError as error:
         raise BadField(
             zh=f"写不了文件 {arguments.output!r}：{error.strerror}",
             en=f"cannot write the file {arguments.output!r}: {error.strerror}",
             field="--output",
         ) from error
-    sys.stdout.write(f"{target}\n")
+    sys.stdout.write(f"{path}\n")
     return options.EXIT_OK

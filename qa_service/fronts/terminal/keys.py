@@ -1,4 +1,4 @@
-"""numstab keys: who may come in where not everybody may."""
+"""`numstab keys`: manages the API keys of a server that is not public."""
 
 from argparse import Namespace
 from typing import Any
@@ -9,7 +9,7 @@ from qa_service.settings import Settings
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `keys` with its four verbs."""
+    """Adds the command `keys` with its four verbs."""
     verbs = parsers.add_parser("keys", help="API keys: add, list, rotate, revoke").add_subparsers(
         metavar="VERB", required=True
     )

@@ -1,4 +1,4 @@
-"""numstab entries, experiments: what there is."""
+"""`numstab entries` and `numstab experiments`: lists the knowledge base and the experiments."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `entries` and `experiments`."""
+    """Adds the commands `entries` and `experiments`."""
     for name, about, function in (
         ("entries", "list the knowledge base", list_entries),
         ("experiments", "list what can be measured", list_experiments),
@@ -23,7 +23,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Item, id and question of every entry."""
+    """Prints item, id and question of every entry; returns exit status 0."""
     if arguments.json:
         options.print_json([responses.entry(entry) for entry in service.library.values()])
         return options.EXIT_OK
@@ -34,12 +34,12 @@ def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def list_experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Slug, title and parameters of every experiment."""
-    listed = service.lab.experiments.values()
+    """Prints slug, title and parameters of every experiment; returns exit status 0."""
+    experiments = service.lab.experiments.values()
     if arguments.json:
-        options.print_json([responses.experiment(experiment) for experiment in listed])
+        options.print_json([responses.experiment(experiment) for experiment in experiments])
         return options.EXIT_OK
-    rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in listed]
+    rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in experiments]
     return _print_table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)
 
 

@@ -1,4 +1,4 @@
-"""numstab replay: evidence run again from what `--json` printed."""
+"""`numstab replay`: repeats the runs in the output of `ask --json` or `run --json`."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ _OUTCOME_TEXTS = {
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `replay`."""
+    """Adds the command `replay`."""
     parser: ArgumentParser = parsers.add_parser("replay", help="run evidence again and say whether it is the same")
     parser.add_argument("file", metavar="FILE", help="what ask --json or run --json printed; - reads standard input")
     options.add_lang(parser)
@@ -37,20 +37,20 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Exit status 0 when everything is identical or equal, 1 when something differs."""
-    replayed = [replay_run(receipt, service.lab) for receipt in read_receipts(_read_json(arguments.file))]
+    """Repeats every run of the file; returns exit status 0 if all are identical or equal, 1 if any differs."""
+    results = [replay_run(receipt, service.lab) for receipt in read_receipts(_read_json(arguments.file))]
     if arguments.json:
-        options.print_json([_result_json(one) for one in replayed])
+        options.print_json([_result_json(result) for result in results])
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = TerminalView(lang)
-        for one in replayed:
-            for line in _result_lines(one, lang):
-                screen.print_line(line)
+        view = TerminalView(lang)
+        for result in results:
+            for line in _result_lines(result, lang):
+                view.print_line(line)
     return (
         options.EXIT_NOT_ANSWERED
-        if any(one.outcome is ReplayOutcome.DIFFERENT for one in replayed)
+        if any(result.outcome is ReplayOutcome.DIFFERENT for result in results)
         else options.EXIT_OK
     )
 
@@ -67,27 +67,27 @@ def _read_json(path: str) -> Any:
         raise BadField(zh=f"{path!r} 不是 JSON", en=f"{path!r} is no JSON", field="file") from error
 
 
-def _result_lines(one: ReplayResult, lang: Lang) -> list[str]:
-    called = f"{one.receipt.experiment} seed={one.receipt.seed}"
-    lines = [f"{called}: {_OUTCOME_TEXTS[lang][one.outcome]}"]
-    if one.run.status is not RunStatus.RAN:
-        lines.append(f"  {one.run.status.value}: {one.run.note[lang]}")
+def _result_lines(result: ReplayResult, lang: Lang) -> list[str]:
+    heading = f"{result.receipt.experiment} seed={result.receipt.seed}"
+    lines = [f"{heading}: {_OUTCOME_TEXTS[lang][result.outcome]}"]
+    if result.run.status is not RunStatus.RAN:
+        lines.append(f"  {result.run.status.value}: {result.run.note[lang]}")
     lines += [
         f"  {name}: {format_number(then, lang, 17)} → {format_number(now, lang, 17)}"
-        for name, (then, now) in one.changed.items()
+        for name, (then, now) in result.changed.items()
     ]
-    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in one.changed_versions.items()]
+    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in result.changed_versions.items()]
     return lines
 
 
-def _result_json(one: ReplayResult) -> dict[str, Any]:
+def _result_json(result: ReplayResult) -> dict[str, Any]:
     return {
-        "experiment": one.receipt.experiment,
-        "params": json_safe(dict(one.receipt.params)),
-        "seed": one.receipt.seed,
-        "status": one.run.status.value,
-        "sameness": one.outcome.value,
+        "experiment": result.receipt.experiment,
+        "params": json_safe(dict(result.receipt.params)),
+        "seed": result.receipt.seed,
+        "status": result.run.status.value,
+        "sameness": result.outcome.value,
         "changed": {name: {"then": json_safe(then), "now": json_safe(now)}
-                    for name, (then, now) in one.changed.items()},
-        "moved": {name: {"then": then, "now": now} for name, (then, now) in one.changed_versions.items()},
+                    for name, (then, now) in result.changed.items()},
+        "moved": {name: {"then": then, "now": now} for name, (then, now) in result.changed_versions.items()},
     }  # fmt: skip

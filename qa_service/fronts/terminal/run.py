@@ -1,4 +1,4 @@
-"""numstab run: one experiment by itself."""
+"""`numstab run`: runs one experiment."""
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -11,7 +11,7 @@ from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `run`."""
+    """Adds the command `run`."""
     parser: ArgumentParser = parsers.add_parser("run", help="run one experiment")
     parser.add_argument("experiment", help="its slug; `numstab experiments` lists them")
     options.add_lang(parser)
@@ -21,7 +21,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Exit status 0 when it ran, 3 when it did not."""
+    """Runs the experiment; returns exit status 0 if it ran to its end, else 3."""
     events = service.run(
         arguments.experiment, options.parse_params(arguments.param), options.parse_seed(arguments.seed)
     )
@@ -33,11 +33,11 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = TerminalView(lang)
-        with screen.run_progress() as progress:
+        view = TerminalView(lang)
+        with view.run_progress() as progress:
             progress.on_event(first)
             for last in events:
                 progress.on_event(last)
         assert isinstance(last, EvidenceReady)
-        screen.print_evidence(last.evidence)
+        view.print_evidence(last.evidence)
     return options.EXIT_OK if last.evidence.run.status is RunStatus.RAN else options.EXIT_EXPERIMENT_FAILED

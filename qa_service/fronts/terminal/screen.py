@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: prose, tables, a progress bar, a small plot. Plain text where there is none."""
+"""Terminal output with rich: text, tables, a progress bar, a small plot; plain text where output is no terminal."""
 
 import math
 import re
@@ -42,7 +42,7 @@ _VERDICT_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN
 
 
 class TerminalView:
-    """Writes to standard output; progress goes to standard error and is silent when that is no terminal."""
+    """Prints to standard output. Progress goes to standard error, and only if that is a terminal."""
 
     def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
         self.lang = lang
@@ -51,13 +51,13 @@ class TerminalView:
         self._stderr = Console(stderr=True, quiet=not sys.stderr.isatty())
 
     def print_line(self, line: str) -> None:
-        """One plain line."""
+        """Prints one plain line."""
         self._stdout.print(line, markup=False)
 
-    def print_answer(self, answer: Answer, *, known: bool = False) -> None:
-        """The text, at once: who answers, the lecture's words, our answer with its numbers still open.
+    def print_answer(self, answer: Answer, *, text_shown: bool = False) -> None:
+        """Prints the entry's question, the lecture's words, the notes, and the answer with "…" for its numbers.
 
-        What the reader has read a moment ago (`known`) is not told again.
+        With `text_shown`, as when the previous answer was of the same entry, only the question and the notes.
         """
         if answer.entry is None:
             self._stdout.print(Markdown(prose.answer_text(answer)))
@@ -66,22 +66,22 @@ class TerminalView:
             f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.labels['sure']} {answer.confidence:.2f})"
         )
         self._stdout.print(Styled(title, style="bold cyan"))
-        if answer.entry.lecture and not known:
-            said = answer.entry.lecture
-            lines = [f"{self.labels['lecture']}: {said.answer[self.lang]}"]
-            lines += [f"{self.labels['netizens']}: {said.netizens[self.lang]}"] if said.netizens else []
+        if answer.entry.lecture and not text_shown:
+            lecture = answer.entry.lecture
+            lines = [f"{self.labels['lecture']}: {lecture.answer[self.lang]}"]
+            lines += [f"{self.labels['netizens']}: {lecture.netizens[self.lang]}"] if lecture.netizens else []
             self._stdout.print(Panel(Styled("\n".join(lines)), border_style="dim"))
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
-        if not known:
+        if not text_shown:
             self._stdout.print(_render_markdown(prose.answer_text(answer)))
 
     def print_evidence(self, evidence: Evidence) -> None:
-        """One finished experiment: its parameters, metrics, claims and plot."""
+        """Prints one finished run: its parameters, metrics, claims and plot."""
         run, experiment = evidence.run, evidence.experiment
-        called = f"{experiment.slug}({format_params(evidence.params, self.lang)})"
+        call = f"{experiment.slug}({format_params(evidence.params, self.lang)})"
         took = f"{run.seconds:.3f} {self.labels['seconds']}"
-        heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
+        heading = f"{experiment.title[self.lang]}  {call}  seed={evidence.seed}  {took}"
         self._stdout.print()
         self._stdout.print(Styled(heading, style="bold"))
         if run.status is not RunStatus.RAN:
@@ -102,13 +102,13 @@ class TerminalView:
         for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
             value = format_number(run.measured.get(claim.metric), self.lang)
             line = f"{_VERDICT_MARKS[verdict]} {self.labels[verdict.value]}: {claim.says[self.lang]}"
-            figures = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
-            self._stdout.print(Styled(line, style=_VERDICT_STYLES[verdict]) + Styled(figures, style="dim"))
+            comparison = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
+            self._stdout.print(Styled(line, style=_VERDICT_STYLES[verdict]) + Styled(comparison, style="dim"))
             if evidence.spreads:
                 self._stdout.print(Styled(f"  {format_spread(evidence.spreads[at], self.lang)}", style="dim"))
 
     def print_summary(self, answer: Answer) -> None:
-        """The short answer once more, now with its numbers, and where to go on."""
+        """Prints the short answer with its measured numbers, the comparisons and the related questions."""
         if answer.entry is None:
             return
         if answer.evidence and "[[" in _first_paragraph(answer.entry.answer[self.lang]):
@@ -128,18 +128,18 @@ class TerminalView:
             )
 
     def print_table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table with as little ink as possible."""
+        """Prints a table without a frame."""
         table = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
         for row in rows:
             table.add_row(*(Styled(cell) for cell in row))
         self._stdout.print(table)
 
     def run_progress(self) -> "RunProgress":
-        """A bar that moves with the experiment's rows."""
+        """The progress bar of one answer; a context manager."""
         return RunProgress(self._stderr)
 
     def track_progress(self, results: Iterable[T], total: int) -> Iterator[T]:
-        """Passes results on, drawing how far they are."""
+        """Yields the results and shows how many of `total` are done."""
         with _new_progress(self._stderr) as progress:
             yield from progress.track(results, total=total)
 
@@ -153,20 +153,20 @@ class TerminalView:
         plotext.clear_figure()
         plotext.plot_size(min(self._stdout.width, 90), 16)
         plotext.theme("clear")
-        names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
+        names = {name: column.title[self.lang] for name, column in evidence.experiment.columns.items()}
         names |= {word: text[self.lang] for word, text in evidence.experiment.words.items()}
         curves = [
             (label, points) for label, points in _plot_series(evidence.run.rows, x, fields, series, log) if points
         ]
         for label, points in curves:
-            heights = [math.log10(y) if log else y for _, y in points]  # a log axis of its own has unreadable ticks
+            heights = [math.log10(y) if log else y for _, y in points]  # plotext's own log axis has unreadable ticks
             plotext.plot([at for at, _ in points], heights, label=names.get(label, label))
         if curves:
             if log:
                 plotext.yticks(*_log_ticks([y for _, points in curves for _, y in points]))
             plotext.xlabel(names.get(x, x))
             self._stdout.print(Styled.from_ansi(plotext.build()))
-        said = sorted(
+        labels = sorted(
             {
                 word
                 for row in evidence.run.rows
@@ -174,19 +174,19 @@ class TerminalView:
                 if (word := chart.nonfinite_label(row.get(field), log))
             }
         )
-        if said:
-            self.print_line(f"  + {', '.join(said)}")
+        if labels:
+            self.print_line(f"  + {', '.join(labels)}")
 
 
 class RunProgress:
-    """Draws the running experiment's rows against how many steps it was asked for."""
+    """A progress bar that counts the rows of the experiment that is running."""
 
     def __init__(self, console: Console) -> None:
         self._progress = _new_progress(console)
         self._task: TaskID | None = None
 
     def on_event(self, event: Event) -> None:
-        """Starts a bar with an experiment and moves it with each row."""
+        """Starts a new bar when an experiment starts, and advances it with each row."""
         if isinstance(event, Started):
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -229,14 +229,14 @@ def _plot_series(
 
 
 def _log_ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
-    """At most six powers of ten between the smallest and the largest value, and their names."""
+    """At most six exponents of ten that span the values, and the labels of their ticks."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
     return ticks, [format_number(10.0**tick) for tick in ticks]
 
 
 def _render_markdown(source: str) -> Markdown:
-    """Markdown with its formulas as Unicode; code stays as it is."""
+    """Markdown for rich, its formulas as Unicode; code is left unchanged."""
     parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
     return Markdown(
         "".join(part if part.startswith("`") else formulas.formulas_to_unicode(part) for part in parts),
