@@ -80,8 +80,8 @@ def create_app(
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
-        if hasattr(front, "nowhere"):
-            app.state.nowhere = front.nowhere(service)
+        if hasattr(front, "not_found_page"):
+            app.state.not_found_page = front.not_found_page(service)
     return app
 
 

@@ -1,4 +1,4 @@
-"""What the pages load: the files of static/, each at an address of its own, and what is built from packages."""
+"""Routes of the assets: one for each file of static/, and those of the files built from packages."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg
 
 
 def add_asset_routes(web: APIRouter, cache: Path) -> None:
-    """One route per file: no path of a request ever reaches the disk."""
+    """Adds one route per file, so that no part of a request's path is used as a file name."""
 
     @web.get("/static/vega.js")
     async def vega() -> FileResponse:
@@ -33,16 +33,16 @@ def add_asset_routes(web: APIRouter, cache: Path) -> None:
 
 
 def _built_file(path: Path, media_type: str) -> FileResponse:
-    kept = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, media_type=media_type, headers=kept)
+    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=media_type, headers=headers)
 
 
 def _static_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
     async def asset(http: Request) -> Response:
-        if http.headers.get("if-none-match") == tag:
+        if http.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
 

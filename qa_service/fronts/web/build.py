@@ -1,4 +1,4 @@
-"""What pages load when they need it, built from packages once: Vega-Lite as a script, and the font of formulas."""
+"""Builds two assets from packages into the cache folder: the Vega-Lite script and the font of formulas."""
 
 import hashlib
 import os
@@ -18,36 +18,36 @@ _build_lock = threading.Lock()
 
 
 def build_vega_bundle(cache: Path) -> Path:
-    """Vega-Lite and vega-embed as one script (some 10 s)."""
+    """The path of Vega-Lite and vega-embed as one script; builds it first if needed (about 10 s)."""
     return _build_once(vega_bundle_path(cache), _VEGA_CODE)
 
 
 def build_math_font(cache: Path) -> Path:
-    """The font that formulas are set in (some 3 s)."""
+    """The path of the font for formulas; builds it first if needed (about 3 s)."""
     return _build_once(math_font_path(cache), _FONT_CODE)
 
 
 def vega_bundle_path(cache: Path) -> Path:
-    """Where the script lies once it is built."""
+    """The path of the script in the cache."""
     return cache / f"vega-{version('vl-convert-python')}.js"
 
 
 def math_font_path(cache: Path) -> Path:
-    """Where the font lies once it is built; cut otherwise it is another font."""
+    """The path of the font in the cache; the name holds a hash of the code that subsets it."""
     return cache / f"math-{version('ziamath')}-{hashlib.sha256(_FONT_SUBSETTER_SOURCE).hexdigest()[:8]}.woff"
 
 
 def _build_once(path: Path, source: str) -> Path:
-    """Built if it is not there, never twice at once.
+    """Returns `path`, after running the code `source`, which sets `built`, if the file does not exist.
 
-    In a process of its own, because the builders keep the interpreter to themselves while they work.
+    The code runs in a subprocess, because the builders hold the GIL while they work.
     """
     with _build_lock:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]
-            built = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as half:
-                half.write(built.stdout)
-            os.replace(half.name, path)  # whole or not at all, whichever worker is faster
+            process = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
+                temporary.write(process.stdout)
+            os.replace(temporary.name, path)  # atomic, as several workers may build at once
     return path

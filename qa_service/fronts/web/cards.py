@@ -1,4 +1,4 @@
-"""What the templates show of an experiment: its controls, and once it has run, claims, metrics and data as words."""
+"""Template values of an evidence card: the form controls and, after a run, claims, metrics and data as text."""
 
 import math
 import re
@@ -16,15 +16,15 @@ from qa_service.schemas import responses
 from qa_service.tools.notebook import EXPORT_FORMATS
 
 MAX_TABLE_ROWS = 400
-"""Rows of the data table on the page; the API gives all of them."""
+"""Most rows of the data table on the page; the API returns all rows."""
 MAX_SHOWN_METRICS = 9
-"""Metrics beside the chart; the others are one click away."""
+"""Most metrics shown beside the chart; the full list is folded."""
 _OPERATOR_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 
 
 @dataclass(frozen=True, slots=True)
 class FormattedValue:
-    """A value in words, and the tone in which to show it: inf, nan, none, or plain."""
+    """A value as text, with the style in which to show it (`tone`): inf, nan, none or plain."""
 
     words: str
     tone: str
@@ -34,7 +34,7 @@ class FormattedValue:
 
 
 def format_value(value: object, lang: Lang) -> FormattedValue:
-    """A value in words; inf and nan keep their names and get a tone of their own."""
+    """Formats a value and chooses its tone."""
     tone = "plain"
     if value is None:
         tone = "none"
@@ -44,7 +44,7 @@ def format_value(value: object, lang: Lang) -> FormattedValue:
 
 
 def standalone_block(experiment: Experiment) -> EvidenceBlock:
-    """The experiment by itself: no claims, its own defaults."""
+    """A block for an experiment outside any entry: default parameters and no claims."""
     return EvidenceBlock(id=experiment.slug, experiment=experiment.slug, params={}, fixed=frozenset(), claims=())
 
 
@@ -61,15 +61,15 @@ def evidence_card(
     compared: str = "",
     compare: str = "",
 ) -> dict[str, Any]:
-    """One evidence card, of an entry or of an experiment by itself.
+    """The template values of one evidence card, of an entry or of an experiment by itself.
 
-    `state` is idle, running, or how the run ended; `compared` names a run beside others,
-    `compare` the parameter whose values are to run beside each other.
+    `state` is "idle" or "running" while there is no `evidence`. `compared` labels a run of a comparison, `compare` is
+    the parameter that is to be compared.
     """
-    own = fill_defaults(experiment, block.params)
-    values = own if params is None else params
-    typed = {**{name: _input_text(value) for name, value in values.items()}, "seed": seed}
-    link = urlencode({"block": block.id, **typed} if entry else typed)
+    defaults = fill_defaults(experiment, block.params)
+    values = defaults if params is None else params
+    query = {**{name: _input_text(value) for name, value in values.items()}, "seed": seed}
+    link = urlencode({"block": block.id, **query} if entry else query)
     return {
         "block": block.id,
         "slug": experiment.slug,
@@ -81,12 +81,12 @@ def evidence_card(
         "squares": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
-            form_control(parameter, values[name], own[name], lang) for name, parameter in experiment.params.items()
+            form_control(parameter, values[name], defaults[name], lang) for name, parameter in experiment.params.items()
         ],
         "of_entry": entry is not None,
         "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
         "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
-        "source": f"/experiments/{experiment.slug}?{urlencode(typed)}&lang={lang}#source" if entry else "",
+        "source": f"/experiments/{experiment.slug}?{urlencode(query)}&lang={lang}#source" if entry else "",
         "exports": {
             form: f"/api/v1/entries/{entry.id}/export?form={form}&{link}&lang={lang}"
             for form in EXPORT_FORMATS
@@ -102,13 +102,13 @@ def evidence_card(
 
 
 def experiment_url(experiment: Experiment, params: Params, lang: Lang) -> str:
-    """The experiment's own page with these parameters."""
-    typed = urlencode({name: _input_text(value) for name, value in params.items()})
-    return f"/experiments/{experiment.slug}?{typed}&lang={lang}"
+    """The address of the experiment's page with these parameters."""
+    query = urlencode({name: _input_text(value) for name, value in params.items()})
+    return f"/experiments/{experiment.slug}?{query}&lang={lang}"
 
 
-def form_control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> dict[str, Any]:
-    """One input of the form."""
+def form_control(parameter: Parameter, value: Value, default: Value, lang: Lang) -> dict[str, Any]:
+    """The template values of one input of the form."""
     low, high = parameter.ge, parameter.le
     return {
         "name": parameter.name,
@@ -116,7 +116,7 @@ def form_control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> 
         "unit": format_unit(parameter.unit, lang),
         "kind": "text" if parameter.nonfinite else parameter.kind,
         "value": _input_text(value),
-        "own": _input_text(own),
+        "own": _input_text(default),
         "min": _input_text(low) if low is not None and math.isfinite(low) else None,
         "max": _input_text(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
@@ -126,7 +126,7 @@ def form_control(parameter: Parameter, value: Value, own: Value, lang: Lang) -> 
 
 
 def _slider_scale(parameter: Parameter) -> str | None:
-    """The scale of a slider for this parameter: logarithmic over two decades and more, none without both bounds."""
+    """The scale of the parameter's slider: "log" over two decades or more, else "linear"; None without two bounds."""
     low, high = parameter.ge, parameter.le
     if parameter.kind not in ("int", "float") or parameter.nonfinite or low is None or high is None:
         return None
@@ -136,7 +136,7 @@ def _slider_scale(parameter: Parameter) -> str | None:
 
 
 def _input_text(value: Value) -> str:
-    """A value as one would type it: what an input accepts and gives back."""
+    """A value as the text of an input element; the server parses it back to the same value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -170,7 +170,7 @@ def _claim_rows(
 def _metric_rows(
     entry: Entry | None, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> dict[str, list[dict[str, Any]]]:
-    """All of them, and the few to show at once: first those of the claims, then those the text speaks of."""
+    """All metrics ("all"), and those shown at first ("spoken"): those of the claims, then those quoted in the text."""
     measured: Mapping[str, Any] = evidence.run.measured if evidence else dict.fromkeys(experiment.metrics, "…")
     rows = {
         name: {
@@ -181,11 +181,11 @@ def _metric_rows(
         }
         for name, value in measured.items()
     }
-    of_claims = [claim.metric for claim in block.claims]
+    in_claims = [claim.metric for claim in block.claims]
     placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]"
-    of_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
-    spoken = [name for name in dict.fromkeys(of_claims + of_text) if name in rows]
-    return {"spoken": [rows[name] for name in spoken[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
+    in_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
+    quoted = [name for name in dict.fromkeys(in_claims + in_text) if name in rows]
+    return {"spoken": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
 
 
 def _data_table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:

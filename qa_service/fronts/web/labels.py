@@ -1,4 +1,4 @@
-"""Every word of the page, in both languages, in the terms of the glossary."""
+"""Every text of the page in both languages, in the terms of the glossary."""
 
 from qa_service.model import Lang, Text
 
@@ -228,10 +228,10 @@ _FOR_SCRIPTS = (
 
 
 def labels_in(lang: Lang) -> dict[str, str]:
-    """The words in one language."""
+    """Label name → text in one language."""
     return {name: text[lang] for name, text in LABELS.items()}
 
 
 def script_labels(lang: Lang) -> dict[str, str]:
-    """The few words that scripts write; all others are in the HTML they receive."""
+    """The labels that scripts need; all others are in the HTML."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}

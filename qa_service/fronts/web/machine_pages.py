@@ -1,4 +1,4 @@
-"""For programs that read: a .md twin of every entry page, llms.txt, sitemap.xml, robots.txt."""
+"""Pages for programs: every entry as Markdown (.md), llms.txt, sitemap.xml, robots.txt."""
 
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
@@ -23,10 +23,10 @@ _ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is
 
 
 def add_machine_routes(web: APIRouter, service: Service) -> None:
-    """All of them are text, the same for everybody."""
+    """Adds the routes."""
 
     @web.get("/entries/{entry_id}.md")
-    async def twin(http: Request, entry_id: str) -> Response:
+    async def entry_as_markdown(http: Request, entry_id: str) -> Response:
         lang = page_language(http) or "zh"
         try:
             text = entry_markdown(service.library[entry_id], lang)
@@ -55,7 +55,7 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
 
 def entry_markdown(entry: Entry, lang: Lang) -> str:
-    """The entry as its page shows it, before anything has run."""
+    """The entry as Markdown, with "…" for the numbers that a run gives."""
     parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang), f"## {_EVIDENCE_TITLE[lang]}"]
     for block in entry.evidence:
         claims = [
@@ -73,15 +73,17 @@ def entry_markdown(entry: Entry, lang: Lang) -> str:
 def _sitemap_xml(base: str, paths: Sequence[str]) -> str:
     urls = []
     for path in paths:
-        page = escape(f"{base}{path}")
-        others = "".join(f'<xhtml:link rel="alternate" hreflang="{lang}" href="{page}?lang={lang}"/>' for lang in LANGS)
-        urls.append(f"<url><loc>{page}</loc>{others}</url>")
-    spaces = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:xhtml="http://www.w3.org/1999/xhtml"'
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {spaces}>' + "\n".join(urls) + "</urlset>\n"
+        url = escape(f"{base}{path}")
+        alternates = "".join(
+            f'<xhtml:link rel="alternate" hreflang="{lang}" href="{url}?lang={lang}"/>' for lang in LANGS
+        )
+        urls.append(f"<url><loc>{url}</loc>{alternates}</url>")
+    namespaces = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:xhtml="http://www.w3.org/1999/xhtml"'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {namespaces}>' + "\n".join(urls) + "</urlset>\n"
 
 
 def entries_using(service: Service, experiment: Experiment) -> list[Entry]:
-    """The entries that an experiment is evidence of."""
+    """The entries that have the experiment as evidence."""
     return [
         one for one in service.library.values() if any(block.experiment == experiment.slug for block in one.evidence)
     ]

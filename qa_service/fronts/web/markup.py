@@ -1,6 +1,6 @@
-r"""Markdown with \( … \) and $$ … $$ as HTML that is safe to insert: maths as MathML, no script, nothing external.
+r"""Markdown with formulas, \( … \) and $$ … $$, to safe HTML: formulas as MathML, no scripts, nothing external.
 
-A lone $ is money. Whatever the renderers let through, nh3 keeps only the tags and attributes listed here.
+A single $ is a dollar sign. nh3 removes every tag and attribute that is not listed here.
 """
 
 import html
@@ -22,7 +22,10 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Around a number of an experiment: OPEN measured0.12:block.metric MIDDLE number CLOSE, where 0.12 is as wide as it."""
+"""Mark a number in Markdown: OPEN kind, width hint, ":", block.name, MIDDLE, number, CLOSE.
+
+For example OPEN "measured0.12:block.metric" MIDDLE "…" CLOSE: an unmeasured metric that will be as wide as 0.12.
+"""
 
 _MARKED_NUMBER = re.compile(
     f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}"
@@ -31,7 +34,7 @@ _FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
 )
 _BOLD = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
-"""Bold that ends in Chinese punctuation right before a character: markdown, made for spaces, sees no end there."""
+"""Bold text that ends in Chinese punctuation directly before a character, where CommonMark sees no closing `**`."""
 _MATHML_TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
@@ -39,7 +42,7 @@ _MATHML_TAGS = {
 _FUNCTION_NAMES = frozenset(command.removeprefix("\\") for command in FUNCTIONS)
 _PLUS_MINUS, _CLOSING_BRACKETS, _THIN_SPACE = frozenset("+-−±"), frozenset(")]}|!"), "0.167em"
 _SCRIPT_TAGS = frozenset({"msub", "msup", "msubsup", "munder", "mover", "munderover"})
-_POSITIONAL_TAGS = _SCRIPT_TAGS | {"mfrac", "mroot"}  # what a child is, its place says
+_POSITIONAL_TAGS = _SCRIPT_TAGS | {"mfrac", "mroot"}  # their children have meaning by position
 _PROSE_TAGS = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
@@ -66,7 +69,7 @@ _ATTRIBUTES = {
 
 @lru_cache(maxsize=512)
 def markdown_to_html(markdown: str) -> str:
-    """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
+    """Markdown as safe HTML; marked numbers become `<span class="measured" data-of="block.metric">`."""
     cleaned = nh3.clean(
         _MARKDOWN.render(_BOLD.sub(_close_bold, markdown)),
         tags=_PROSE_TAGS | _MATHML_TAGS,
@@ -75,7 +78,7 @@ def markdown_to_html(markdown: str) -> str:
         link_rel="noopener noreferrer",
         filter_style_properties={"text-align"},
         clean_content_tags=set(),
-        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # so that a long line can be scrolled by keyboard
     )
     cleaned = cleaned.replace('<math display="block">', '<math display="block" tabindex="0">')  # as for pre
     return _FORMULA_WITH_PUNCTUATION.sub(
@@ -85,17 +88,17 @@ def markdown_to_html(markdown: str) -> str:
 
 @lru_cache(maxsize=512)
 def highlight_code(code: str, language: str = "python") -> str:
-    """Code as safe HTML with a class for each kind of word; what is no language we know stays plain."""
+    """Code as safe HTML with a CSS class per token; plain text if pygments does not know the language."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text")
-    inside = highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="code-"))
-    return f'<pre tabindex="0"><code>{inside}</code></pre>'
+    spans = highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="code-"))
+    return f'<pre tabindex="0"><code>{spans}</code></pre>'
 
 
 def first_paragraph(markdown: str) -> str:
-    """The first paragraph as text without marks: what a search result shows."""
+    """The first paragraph without markup, for the description of a page."""
     first = next((part for part in markdown.split("\n\n") if part.strip()), "")
     return re.sub(r"[*_`]|\\[()]", "", first).strip()
 
@@ -105,31 +108,33 @@ def _close_bold(found: re.Match[str]) -> str:
 
 
 def _number_span(found: re.Match[str]) -> str:
-    kind, like, name, number = found.groups()
+    kind, width_hint, name, number = found.groups()
     if number != "…":
         return f'<span class="{kind}" data-of="{name}">{number}</span>'
-    room = html.escape(html.unescape(like))
-    return f'<span class="{kind} waiting" data-of="{name}" data-like="{room}"><span>…</span></span>'
+    hint = html.escape(html.unescape(width_hint))
+    return f'<span class="{kind} waiting" data-of="{name}" data-like="{hint}"><span>…</span></span>'
 
 
 @lru_cache(maxsize=2048)
 def latex_to_mathml(latex: str, *, block: bool = False) -> str:
-    """A formula as MathML; one that cannot be read stays as it was written."""
+    """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
     latex = _MARKED_NUMBER.sub(r"\\text{\4}", latex)
-    latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)  # the one it lays out
+    latex = re.sub(
+        r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex
+    )  # the only one that the converter aligns
     try:
         tree = Converter(display="block" if block else "inline").convert_to_element(latex)
-    except Exception:  # a library of many errors; the reader still gets the formula
+    except Exception:  # the converter raises many types; the formula is then shown as its source
         return f"<code>{escapeHtml(latex)}</code>"
     return tostring(_clean_tree(tree), encoding="unicode")
 
 
 def _clean_tree(tree: Element) -> Element:
-    """The converter writes "&#x2264;" where it means ≤; serialising escapes what must be escaped, once."""
+    """Undoes the converter's character references, which serialising would escape again, and sets the spacing."""
     for node in tree.iter():
         node.text = html.unescape(node.text) if node.text else node.text
         node.tail = html.unescape(node.tail) if node.tail else node.tail
-        if node.tag == "mo" and node.text in ("|", "/"):  # browsers space these as if they were relations
+        if node.tag == "mo" and node.text in ("|", "/"):  # browsers would space these like relations
             node.attrib.update(lspace="0", rspace="0")
     for row in tree.iter():
         if row.tag not in _POSITIONAL_TAGS:
@@ -138,16 +143,16 @@ def _clean_tree(tree: Element) -> Element:
 
 
 def _set_spacing(row: Element) -> None:
-    """As TeX does it: a thin space on either side of a name such as ln; a sign stands close to its number."""
+    """Spaces a row as TeX does: a thin space around function names such as ln, none after a unary sign."""
     nodes: list[Element | None] = [None, *row, None]
     for before, node, after in zip(nodes, row, nodes[2:], strict=False):
         name = node[0] if node.tag in _SCRIPT_TAGS and len(node) else node
-        begins = before is None or (before.tag == "mo" and before.text not in _CLOSING_BRACKETS)
+        is_first = before is None or (before.tag == "mo" and before.text not in _CLOSING_BRACKETS)
         if name.tag == "mi" and (name.text or "") in _FUNCTION_NAMES:
             name.tag = "mo"
-            name.set("lspace", "0" if begins else _THIN_SPACE)
+            name.set("lspace", "0" if is_first else _THIN_SPACE)
             name.set("rspace", "0" if after is None or after.tag == "mo" else _THIN_SPACE)
-        elif node.tag == "mo" and node.text in _PLUS_MINUS and begins:
+        elif node.tag == "mo" and node.text in _PLUS_MINUS and is_first:
             node.set("form", "prefix")
 
 

@@ -1,4 +1,4 @@
-"""Templates filled: whole pages, and the fragments that a stream of events carries."""
+"""Renders the templates: whole pages, and the HTML fragments in the events of a stream."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,14 @@ def _templates() -> Environment:
 
 
 def render_template(name: str, lang: Lang, **values: Any) -> str:
-    """A template with the labels of a language as `t`."""
+    """Renders a template, with the labels of the language as `t`."""
     return _templates().get_template(name).render(t=labels.labels_in(lang), lang=lang, **values)
 
 
 def render_page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
-    """A whole page; `here` is its path, for the switch to the other language."""
+    """Renders a whole page; `here` is its path, for the link to the other language."""
     other: Lang = "en" if lang == "zh" else "zh"
-    frame = {
+    base_values = {
         "html_lang": labels.HTML_LANG[lang],
         "other": other,
         "other_html_lang": labels.HTML_LANG[other],
@@ -51,11 +51,11 @@ def render_page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
         "for_scripts": labels.script_labels(lang),
         "words": {each: labels.labels_in(each) for each in LANGS},
     }
-    return render_template(name, lang, **frame, **values)
+    return render_template(name, lang, **base_values, **values)
 
 
 def unsupported_language_page(here: str) -> str:
-    """The page for a ?lang= that we do not speak: in both languages, with both ways on."""
+    """The page for an unsupported `?lang=`: in both languages, with a link to each."""
     return render_page(
         "problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
     )
@@ -70,8 +70,9 @@ def entry_values(
     seed: int = 0,
     compare: str = "",
 ) -> dict[str, Any]:
-    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once, and beside
-    each the other values of the parameter `compare`.
+    """The template values of an entry's page, without measurements.
+
+    With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
     text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(one, lang, experiments), (), lang))
@@ -108,7 +109,7 @@ def entry_values(
 def experiment_values(
     experiment: Experiment, entries: Sequence[Entry], params: Params, seed: int, lang: Lang
 ) -> dict[str, Any]:
-    """What an experiment's page shows, nothing measured yet."""
+    """The template values of an experiment's page, without measurements."""
     return {
         "experiment": experiment,
         "about": markup.markdown_to_html(experiment.doc),
@@ -121,7 +122,7 @@ def experiment_values(
 
 
 def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
-    """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
+    """The API's event as (name, data), with `html` to insert, `answer_html` for the text, `shown` for its numbers."""
     name, data = responses.event(one, lang)
     match one:
         case AnswerReady(answer):
@@ -174,7 +175,7 @@ def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | 
 
 
 def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
-    """The answer, each number of an experiment marked; without an entry, what we say above the nearest questions."""
+    """The answer as HTML, its numbers marked; without an entry, the sentence above the nearest questions."""
     if answer.entry is None:
         return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # to_html cleans
     marked = replace(answer, entry=_mark_numbers(answer.entry, answer.lang, experiments))
@@ -194,18 +195,19 @@ def _answer_values(answer: Answer, lang: Lang) -> dict[str, Any]:
 
 
 def _lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
-    """The lecture's own words, by who said them."""
-    said = responses.lecture(entry, lang) or {}
-    return {who: Markup(markup.markdown_to_html(text)) for who, text in said.items() if text}  # noqa: S704
+    """Speaker → their words in the lecture, as HTML."""
+    quotes = responses.lecture(entry, lang) or {}
+    return {who: Markup(markup.markdown_to_html(text)) for who, text in quotes.items() if text}  # noqa: S704
 
 
 def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
+    """The entry with every placeholder of its answer marked for `markup`."""
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
         metric = metrics.get(found[1], {}).get(found[2])
-        like = width_hints.width_hint(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
-        kind = f"measured{like}" if metric else "given"
+        hint = width_hints.width_hint(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
+        kind = f"measured{hint}" if metric else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])
@@ -213,13 +215,13 @@ def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
 
 
 def _companion_evidence(answer: Answer) -> list[Evidence]:
-    """What an experiment of the entry had run beside a comparison."""
-    own = {block.id for block in answer.entry.evidence} if answer.entry else set()
-    return [one for one in answer.evidence if one.block not in own]
+    """The evidence of companion experiments, which belong to no block of the entry."""
+    own_blocks = {block.id for block in answer.entry.evidence} if answer.entry else set()
+    return [one for one in answer.evidence if one.block not in own_blocks]
 
 
 def _owner_of_block(entry: Entry | None, block_id: str, experiment: Experiment) -> tuple[Entry | None, EvidenceBlock]:
-    """The entry and its block of this id; an experiment by itself where the entry has none such."""
+    """(entry, its block with this id), or (None, a block of the experiment alone) if the entry has no such block."""
     for block in entry.evidence if entry else ():
         if block.id == block_id:
             return entry, block

@@ -1,4 +1,4 @@
-"""The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
+"""Routes of the pages: chat, entries, experiments, and the chat's event stream. Assets are in assets.py."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +30,7 @@ PAGE_HEADERS = {
 
 
 def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """The page that a browser gets at an address where there is nothing."""
+    """A handler that makes the page for an unknown address."""
 
     def page(http: Request, error: NumstabError) -> Response:
         return HTMLResponse(
@@ -43,7 +43,7 @@ def not_found_response(service: Service) -> Callable[[Request, NumstabError], Re
 
 
 def create_router(service: Service, cache: Path) -> APIRouter:
-    """Every route of the page; the chart bundle is kept in the cache folder."""
+    """Every route of the web front; built assets are in the folder `cache`."""
     web = APIRouter(include_in_schema=False)
 
     def by_item() -> list[list[Entry]]:
@@ -93,7 +93,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
-        """An entry's page with these parameters and this seed, run as soon as it is there."""
+        """An entry's page with these parameters and this seed, run as soon as the page is loaded."""
         lang = page_language(http)
         if lang is None:
             return refused(http)
@@ -112,12 +112,12 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         lang = page_language(http)
         if lang is None:
             return refused(http)
-        shelved = by_theme(service.lab.experiments.values())
-        return page(http, "experiments.html", lang=lang, shelves=shelved)
+        groups = by_theme(service.lab.experiments.values())
+        return page(http, "experiments.html", lang=lang, shelves=groups)
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
-        """An experiment to play with; parameters and seed in the address run it as soon as the page is there."""
+        """An experiment's page with the parameters and the seed of the address, run as soon as the page is loaded."""
         lang = page_language(http)
         if lang is None:
             return refused(http)

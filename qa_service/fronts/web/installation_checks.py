@@ -1,4 +1,4 @@
-"""What `numstab doctor` looks at for the page."""
+"""The checks of the web front for `numstab doctor`."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from qa_service.tools.doctor import DoctorCheck
 
 
 def check_build(cache: Path) -> DoctorCheck:
-    """The script that draws charts, and the font of formulas."""
+    """Whether the chart script and the font of formulas are built."""
     if vega_bundle_path(cache).is_file() and math_font_path(cache).is_file():
         return DoctorCheck(
             "charts", "ok", Text("图表脚本和公式字体已就绪", "script of charts and font of formulas are built")
@@ -22,7 +22,7 @@ def check_build(cache: Path) -> DoctorCheck:
 
 
 def check_chromium() -> DoctorCheck:
-    """Only who tests the page needs one."""
+    """Whether a Chromium is installed; only tests of the page need one."""
     if shutil.which("chromium") or shutil.which("google-chrome"):
         return DoctorCheck(
             "browser", "ok", Text("有 Chromium，可以测试页面", "there is a Chromium to test the page with")
