@@ -1,4 +1,4 @@
-"""Readers by the hundred, as cheap as can be: they share two cores with the server that they measure."""
+"""Hundreds of HTTP clients at once, written to be cheap, as they share the cores with the server they measure."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ _TIMEOUT = 300.0
 
 @dataclass(slots=True)
 class ClientResult:
-    """What one reader heard: seconds until the text, until the last word, and what was wrong."""
+    """What one client received: seconds until the text and until the end (nan: never), and the error if any."""
 
     status: int = 0
     text: float = float("nan")
@@ -24,7 +24,7 @@ class ClientResult:
 
     @property
     def runs(self) -> list[tuple[str, str, int, float]]:
-        """Each run heard of: what, with what, and how long it took, to the microsecond: that tells runs apart."""
+        """(experiment, parameters, seed, seconds) of each evidence; the seconds tell shared runs from repeated ones."""
         return [
             (each["experiment"], json.dumps(each["params"], sort_keys=True), each["seed"], each["seconds"])
             for each in self.evidence
@@ -32,8 +32,8 @@ class ClientResult:
 
 
 async def stream_answer(port: int, body: dict[str, Any], path: str = "/api/v1/ask/stream") -> ClientResult:
-    """Asks and listens to the end."""
-    heard, began = ClientResult(), time.perf_counter()
+    """Sends one request and reads its event stream to the end."""
+    result, started = ClientResult(), time.perf_counter()
     try:
         async with asyncio.timeout(_TIMEOUT):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
@@ -41,48 +41,48 @@ async def stream_answer(port: int, body: dict[str, Any], path: str = "/api/v1/as
                 data = json.dumps(body).encode()
                 head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n"
                 writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
-                await _read_events(reader, heard, began)
+                await _read_events(reader, result, started)
             finally:
                 writer.close()
     except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-        heard.error = heard.error or repr(error)
-    return heard
+        result.error = result.error or repr(error)
+    return result
 
 
-async def _read_events(reader: asyncio.StreamReader, heard: ClientResult, began: float) -> None:
-    heard.status = int((await reader.readline()).split()[1])
-    if heard.status != 200:
-        heard.error = f"status {heard.status}"
+async def _read_events(reader: asyncio.StreamReader, result: ClientResult, started: float) -> None:
+    result.status = int((await reader.readline()).split()[1])
+    if result.status != 200:
+        result.error = f"status {result.status}"
     name = b""
     async for line in reader:
         if line.startswith(b"event: "):
             name = line[7:].strip()
-            heard.rows += name == b"row"
-            heard.queued += name == b"queued"
+            result.rows += name == b"row"
+            result.queued += name == b"queued"
         elif line.startswith(b"data: "):
             if name == b"answer":
-                heard.text = time.perf_counter() - began
+                result.text = time.perf_counter() - started
             elif name == b"error":
-                heard.error = json.loads(line[6:])["code"]
+                result.error = json.loads(line[6:])["code"]
             elif name == b"evidence":
-                heard.evidence.append(json.loads(line[6:]))
+                result.evidence.append(json.loads(line[6:]))
             elif name == b"done":
-                heard.done = time.perf_counter() - began
-    if heard.done != heard.done and not heard.error:
-        heard.error = "the stream ended before it was done"
+                result.done = time.perf_counter() - started
+    if result.done != result.done and not result.error:
+        result.error = "the stream ended before it was done"
 
 
 def run_clients(port: int, bodies: list[dict[str, Any]], path: str = "/api/v1/ask/stream") -> list[ClientResult]:
-    """All of them at once."""
+    """Sends all requests at once; returns the results in the same order."""
 
-    async def together() -> list[ClientResult]:
+    async def gather() -> list[ClientResult]:
         return await asyncio.gather(*(stream_answer(port, body, path) for body in bodies))
 
-    with ThreadPoolExecutor(1) as own:  # whoever calls may have a loop running in his thread
-        return own.submit(lambda: asyncio.run(together())).result()
+    with ThreadPoolExecutor(1) as executor:  # the calling thread may already run an event loop
+        return executor.submit(lambda: asyncio.run(gather())).result()
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The nearest rank."""
+    """The value at rank `share` (0 to 1) of the sorted values; nan if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

@@ -1,4 +1,4 @@
-"""What every experiment costs: CPU seconds at its defaults, and at the ends of its parameters and limits."""
+"""CPU seconds of every experiment, at its default parameters and at the bounds of its parameters and limits."""
 
 import math
 import sys
@@ -15,18 +15,18 @@ from qa_service.experiments.spec import load_specs
 from qa_service.model import Experiment, Limit, Parameter
 from qa_service.paths import bundled
 
-MAX_SECONDS_AT_DEFAULTS, MAX_SECONDS_AT_EXTREMES = 1.5, 5.0  # CPU seconds that we promise
+MAX_SECONDS_AT_DEFAULTS, MAX_SECONDS_AT_EXTREMES = 1.5, 5.0  # CPU seconds
 
 
 def experiment_cost() -> None:
-    """One line for each experiment, the dearest first; what costs more than we promise is marked."""
+    """One line for each experiment, the most expensive first; those above our maximum are marked."""
     import torch
 
     torch.set_num_threads(1)
     lines = []
     for slug, experiment in load_specs(bundled("demos")).items():
         demo = import_demo(experiment.path)
-        _cpu_seconds(demo, fill_defaults(experiment, {}))  # imports, and the first call of every operation
+        _cpu_seconds(demo, fill_defaults(experiment, {}))  # warm-up: imports, first call of every operation
         default = _cpu_seconds(demo, fill_defaults(experiment, {}))
         worst, where = max(
             ((_cpu_seconds(demo, params), what) for what, params in _extreme_params(experiment)), default=(0.0, "")
@@ -35,14 +35,12 @@ def experiment_cost() -> None:
         sys.stderr.write(".")
         sys.stderr.flush()
     for default, worst, slug, where in sorted(lines, reverse=True):
-        mark = (
-            "" if default <= MAX_SECONDS_AT_DEFAULTS and worst <= MAX_SECONDS_AT_EXTREMES else "   more than promised"
-        )
+        mark = "" if default <= MAX_SECONDS_AT_DEFAULTS and worst <= MAX_SECONDS_AT_EXTREMES else "   more than allowed"
         print(f"{slug:28s} default {default:6.2f} s   at most {worst:6.2f} s at {where}{mark}")
 
 
 def _extreme_params(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each parameter at each of its ends, all others at their defaults; each limit used up, in every order."""
+    """(description, parameters): each parameter at each bound, the others at their defaults; each limit exhausted."""
     for name, parameter in experiment.params.items():
         for value in _extreme_values(parameter):
             with suppress(BadRequest):
@@ -55,7 +53,7 @@ def _extreme_params(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any
 
 
 def _exhaust_limit(experiment: Experiment, limit: Limit, names: Sequence[str]) -> dict[str, int]:
-    """The first name as large as its bound and the limit allow, then the next; the rest of the names at their least."""
+    """Raises the parameters, in the order of `names`, as far as their bounds and the limit allow."""
     corner = {name: int(experiment.params[name].ge or 1) for name in names}
     for name in names:
         others = math.prod(corner[other] for other in limit.names if other != name)
@@ -76,8 +74,8 @@ def _cpu_seconds(demo: Any, params: dict[str, Any]) -> float:
     import torch
 
     torch.manual_seed(0)
-    began = time.process_time()
-    with suppress(RuntimeError, ValueError, ZeroDivisionError):  # what an experiment shows when it fails costs too
+    started = time.process_time()
+    with suppress(RuntimeError, ValueError, ZeroDivisionError):  # an experiment that raises costs time too
         for _ in demo.run(**params):
             pass
-    return time.process_time() - began
+    return time.process_time() - started

@@ -1,4 +1,4 @@
-"""Questions that a fuzzer makes, by coverage: nothing but `BadRequest` may come out of reading one, and it ends soon.
+"""Coverage-guided fuzzing of the parsers: nothing but `BadRequest` may be raised, within the time limit.
 
 python -m pip install atheris
 python -m bench.fuzzing -max_total_time=600 -timeout=2 corpus/
@@ -6,7 +6,7 @@ python -m bench.fuzzing -max_total_time=600 -timeout=2 corpus/
 
 import sys
 
-import atheris  # type: ignore[import-untyped]  # no dependency: only who fuzzes needs it
+import atheris  # type: ignore[import-untyped]  # not a dependency: needed for fuzzing only
 
 with atheris.instrument_imports(include=["qa_service"]):
     from qa_service import parsing
@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["qa_service"]):
 
 
 def fuzz_one_input(data: bytes) -> None:
-    """Reads the bytes as a question, and as a link to an entry."""
+    """Parses the bytes as a question, and as the query of a link to an entry."""
     provider = atheris.FuzzedDataProvider(data)
     text = provider.ConsumeUnicode(2000)
     try:

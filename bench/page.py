@@ -1,4 +1,4 @@
-"""The page in Chromium on the loopback with an empty cache: first paint, bytes, what moves, and who is asked."""
+"""The page in Chromium on loopback with an empty cache: first paint, bytes, layout shift, requests elsewhere."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.moved += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
-"""Adds up layout shifts, but those within half a second of what the reader does."""
+"""Adds up layout shifts, except those within half a second of user input."""
 
 
 def page_load() -> None:
@@ -63,10 +63,10 @@ def _measure_visit(browser: Any, address: str, lang: str, question: str, viewpor
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     before = sum(sizes)
     page.locator("#question").fill(question)
-    began = time.perf_counter()
+    started = time.perf_counter()
     page.locator("#ask").click()
     page.locator(".reply .prose").wait_for(timeout=60_000)
-    text = (time.perf_counter() - began) * 1e3
+    text = (time.perf_counter() - started) * 1e3
     page.locator("#stop").wait_for(state="hidden", timeout=60_000)
     page.locator(".card .chart svg").last.wait_for(timeout=60_000)
     page.wait_for_timeout(600)
@@ -88,7 +88,7 @@ def _is_same_origin(url: str, address: str) -> bool:
 
 @contextmanager
 def _server() -> Iterator[str]:
-    """`numstab serve` on a free port, warm."""
+    """The address of a `numstab serve` on a free port, ready to answer."""
     import socket
 
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""One experiment: in a child of its own, in this process, in a warm one that is shared, and as a script."""
+"""The cost of isolation: one experiment in a process of its own, in this process, in a warm process, as a script."""
 
 import importlib.util
 import json
@@ -15,28 +15,28 @@ SLUG = "pow_vs_sum"
 
 
 def isolation_cost() -> None:
-    """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
-    lab = ProcessRunner(bundled("demos"), warm=SERVER)
-    ahead = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
-    experiment = lab.experiment(SLUG)
+    """Wall time of a process per run, against this process, a warm process and `python script.py`."""
+    runner = ProcessRunner(bundled("demos"), warm=SERVER)
+    runner_with_idle = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
+    experiment = runner.experiment(SLUG)
     params = fill_defaults(experiment, {})
     demo = import_demo(experiment.path)
 
-    def here() -> None:
+    def in_process() -> None:
         for _ in demo.run(**params):
             pass
 
     def script() -> None:
         subprocess.run([sys.executable, experiment.path], check=True, capture_output=True)
 
-    lab.run(experiment, params)
-    ahead.run(experiment, params)
+    runner.run(experiment, params)
+    runner_with_idle.run(experiment, params)
     with WarmProcess(experiment.path) as warm:
         time_interleaved(
             {
-                "in this process": here,
-                "in a child that waits for it": lambda: ahead.run(experiment, params),
-                "in a child forked for it": lambda: lab.run(experiment, params),
+                "in this process": in_process,
+                "in an idle child": lambda: runner_with_idle.run(experiment, params),
+                "in a child forked on demand": lambda: runner.run(experiment, params),
                 "in one warm process, no isolation": lambda: warm.run(params),
                 "python script.py": script,
             },
@@ -45,8 +45,9 @@ def isolation_cost() -> None:
 
 
 class WarmProcess:
-    """One process that has the experiment loaded and runs it again and again, told so over a pipe: what a notebook's
-    kernel does, without the kernel's own protocol. Nothing separates its runs.
+    """A process that has the experiment loaded and runs it on request over a pipe, as a notebook kernel would.
+
+    Its runs are not isolated from each other.
     """
 
     _CODE = (
@@ -66,7 +67,7 @@ class WarmProcess:
         self._process.communicate()
 
     def run(self, params: dict[str, Any]) -> list[Any]:
-        """Its rows."""
+        """Runs the experiment; returns its rows."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(params) + "\n")
