@@ -80,14 +80,14 @@ def create_app(
     for front in fronts():
         if hasattr(front, "router"):
             app.include_router(front.router(service, settings))
-        if hasattr(front, "nowhere"):
-            app.state.nowhere = front.nowhere(service)
+        if hasattr(front, "not_found_page"):
+            app.state.not_found_page = front.not_found_page(service)
     return app
 
 
 def add_core_commands(parsers: Any) -> None:
     """Adds `serve` and `prepare`, which concern every front."""
-    parsers.add_parser("prepare", help="build what is built once").set_defaults(settled=_prepare)
+    parsers.add_parser("prepare", help="build what is built once").set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
@@ -95,12 +95,12 @@ def add_core_commands(parsers: Any) -> None:
     parser.add_argument("--workers", default="1", help="processes (default 1)")
     parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
-    parser.set_defaults(settled=_serve)
+    parser.set_defaults(run_with_settings=_serve)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
     doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
     doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     doctor.add_argument("--lang", choices=("zh", "en"), help="language of the report (default: the system's)")
-    doctor.set_defaults(settled=_doctor)
+    doctor.set_defaults(run_with_settings=_doctor)
 
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
@@ -115,13 +115,13 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
 
 
 def _doctor(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.tools.doctor import checks, report
+    from qa_service.tools.doctor import print_checks, run_checks
 
-    found = checks(settings, _number(arguments.port, "--port", 0, 65535))
+    found = run_checks(settings, _number(arguments.port, "--port", 0, 65535))
     for front in fronts():
         if hasattr(front, "checks"):
             found += front.checks(settings)
-    return report(found, arguments.lang, as_json=arguments.json)
+    return print_checks(found, arguments.lang, as_json=arguments.json)
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:

@@ -14,7 +14,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.knowledge import scaffold as drafts
 from qa_service.settings import Settings
 from qa_service.store import KeptQuestion, Store
-from qa_service.tools.gaps import gaps
+from qa_service.tools.gaps import group_unanswered
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,12 +42,12 @@ def test_questions_of_one_meaning_are_one_gap(service):
     """Largest group first, each with the entries nearest to it."""
     flash = ["is flash attention exact?", "does flash attention give the same numbers", "flash attention exactness"]
     other = ["which optimiser is best for quantum chemistry"]
-    found = gaps([asked(question) for question in (*other, *flash)], service.knowledge.matcher)
+    found = group_unanswered([asked(question) for question in (*other, *flash)], service.matcher)
     assert [len(gap.questions) for gap in found] == [3, 1]
     assert {one.question for one in found[0].questions} == set(flash)
-    assert found[0].typical in flash
+    assert found[0].most_typical in flash
     assert all(gap.nearest for gap in found)
-    assert gaps([], service.knowledge.matcher) == []
+    assert group_unanswered([], service.matcher) == []
 
 
 def test_gaps_are_listed_and_drafted(numstab, tmp_path):
@@ -129,9 +129,9 @@ def test_what_is_wrong_is_named(numstab, words, said):
 
 
 def test_no_draft_overwrites(tmp_path):
-    drafts.write(tmp_path / "a" / "x.toml", "1")
+    drafts.write_new_file(tmp_path / "a" / "x.toml", "1")
     with pytest.raises(BadField):
-        drafts.write(tmp_path / "a" / "x.toml", "2")
+        drafts.write_new_file(tmp_path / "a" / "x.toml", "2")
     assert (tmp_path / "a" / "x.toml").read_text() == "1"
 
 

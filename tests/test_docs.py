@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "qa_service"
 DOCUMENTS = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
@@ -109,6 +112,42 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w./]+\.(?:py|js))`(?!\])", CONTRIBUTING))))
+def test_modules_named_in_contributing_exist(path):
+    """Each path in backticks, from qa_service/ or from the repository's root."""
+    assert (PACKAGE / path).is_file() or (ROOT / path).is_file()
+
+
+def test_contributing_describes_every_folder_and_file_of_the_package():
+    """Its table has a row for each, and no row for what does not exist."""
+    table = re.search(r"\| Folder or file \|.*?\n\n", CONTRIBUTING, re.DOTALL)
+    assert table
+    rows = re.findall(r"^\| (`.*?) \|", table[0], re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(.+?)`", row)}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    files = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert described == folders | files
+
+
+def test_contributing_lists_the_layers_of_the_contract():
+    """In the order of pyproject.toml."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
+    assert "```text\n" + "\n".join(layers) + "\n```" in CONTRIBUTING
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "docs" / "reliability.md"], ids=lambda path: path.name)
+def test_tests_named_in_documents_exist(path):
+    """A name that ends in … is the beginning of a test's name."""
+    sources = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py")}
+    functions = re.findall(r"^def (test_\w+)", "\n".join(sources.values()), re.MULTILINE)
+    for name, dots in re.findall(r"`(?:tests/)?(test_\w+(?:\.py)?)(…?)`", path.read_text(encoding="utf-8")):
+        if name.endswith(".py"):
+            assert name in sources
+        else:
+            assert any(each.startswith(name) if dots else each == name for each in functions), name
 
 
 def test_the_makefile_helps():

@@ -6,7 +6,7 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import LANGS
 from qa_service.presentation import chart
 from qa_service.settings import Settings
-from qa_service.tools.claim_check import MemoRunner, check, plan
+from qa_service.tools.claim_check import MemoRunner, check_claims, plan_claim_runs
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
@@ -30,8 +30,8 @@ def test_the_promised_experiments_exist():
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
-    planned = list(plan(service.knowledge.library[entry_id], range(1)))
-    checked = [one for each in planned for one in check(each, MemoRunner(service.knowledge.experiments, service.lab))]
+    planned = list(plan_claim_runs(service.library[entry_id], range(1)))
+    checked = [one for each in planned for one in check_claims(each, MemoRunner(service.lab))]
     assert {one.condition for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from bench.server import Server, free_port, served
+from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
 from qa_service.lab.pool import ChildPool
 from qa_service.lab.runner import ProcessRunner
@@ -36,7 +36,7 @@ def env(cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
         yield server
 
 
@@ -180,7 +180,7 @@ def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
 def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_path):
     """SIGKILL in the middle of a run: feedback is there, every process goes with the server, the next one starts."""
     settings = env | {"NUMSTAB_DATA": str(tmp_path)}
-    with served(settings) as server:
+    with run_server(settings) as server:
         for at in range(10):
             assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(at)})[0] == 201
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
@@ -191,7 +191,7 @@ def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_pat
                 pass
             server.process.kill()
             _until(lambda: not server.processes())
-    with served(settings) as server:
+    with run_server(settings) as server:
         assert server.post("/feedback", {"answer_id": ANSWER, "helpful": False})[0] == 201
     kept = _feedback(tmp_path)
     assert [reason for _, _, reason in kept] == [*map(str, range(10)), None]
@@ -209,7 +209,7 @@ def test_a_full_disk_costs_no_answer_and_nothing_acknowledged(env, tmp_path):
     """No file may grow beyond 256 KiB: feedback is refused with 503 at some time, answers go on, what was kept is."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))"
     told = []
-    with served(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
         for at in range(200):
             status, said = server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{at} " * 400})
             assert status in (201, 503), said
@@ -228,7 +228,7 @@ def test_a_full_disk_costs_no_answer_and_nothing_acknowledged(env, tmp_path):
 
 def test_a_locked_store_is_503_and_holds_nobody_else(env, server, tmp_path):
     """Feedback waits for five seconds and is refused; answers go on meanwhile; afterwards all is well."""
-    with served(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as locked:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as locked:
         body = {"answer_id": ANSWER, "helpful": True}
         assert locked.post("/feedback", body)[0] == 201
         other = sqlite3.connect(tmp_path / "numstab.sqlite", isolation_level=None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.server import served
+from bench.server import run_server
 from qa_service.lab import disk_cache as module
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.single_flight import SharedRunner
@@ -174,7 +174,7 @@ def test_a_server_that_starts_again_remembers(cache, tmp_path):
            "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_RUNS_ON_DISK": "1"}  # fmt: skip
     cached = []
     for on_disk in ("1", "1", "0"):
-        with served(env | {"NUMSTAB_RUNS_ON_DISK": on_disk}) as server:
+        with run_server(env | {"NUMSTAB_RUNS_ON_DISK": on_disk}) as server:
             status, body = server.post("/experiments/counts/runs", {"params": {"steps": 3}})
             assert status == 200
             cached.append(body["cached"])

@@ -13,8 +13,8 @@ from qa_service.answering.planning import PlannedRun, companion_runs
 from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import EvidenceBlock, Request, RunStatus
-from qa_service.presentation.comparison import comparisons
-from qa_service.presentation.precision import FORMATS, precision_losses
+from qa_service.presentation.comparison import comparison_tables
+from qa_service.presentation.precision import FLOAT_FORMATS, precision_losses
 from qa_service.schemas import responses as wire
 
 WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
@@ -24,13 +24,13 @@ WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in e
 def test_an_ulp_of_float32_is_numpys(value):
     """At what float32 makes of the value, subnormal or not."""
     stored = np.float32(value)
-    assert FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
+    assert FLOAT_FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
 
 
 @given(st.floats(0, 6e4))
 def test_an_ulp_of_float16_is_numpys(value):
     stored = np.float16(value)
-    assert FORMATS["float16"].ulp(float(stored)) == float(np.spacing(stored))
+    assert FLOAT_FORMATS["float16"].ulp(float(stored)) == float(np.spacing(stored))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_comparison_says_so_in_words_and_on_the_wire(service):
     """A hundred factors of 1.5: float16 overflows at the 28th, as everyone knows, and has lost a digit long before."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare={"dtype": ()})
     answer = service.answer(request)
-    (table,) = comparisons(answer.evidence, "en")
+    (table,) = comparison_tables(answer.evidence, "en")
     rows = dict(table.rows)
     assert rows["product: first overflow (step)"] == ("28", "", "", "")
     assert rows["product: first lost digit (step)"][:2] == ("8", "7")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.crowd import crowd, percentile
-from bench.server import Server, served
+from bench.clients import percentile, run_clients
+from bench.server import Server, run_server
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -30,13 +30,13 @@ def env(cache: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(env: dict[str, str]) -> Iterator[Server]:
-    with served(env) as server:
+    with run_server(env) as server:
         yield server
 
 
 def test_sixty_who_ask_the_same_are_answered_from_one_run(server):
     """No error; every one hears every row; what they got was measured once."""
-    heard = crowd(server.port, [{"question": "counting numbers one", "seed": 7}] * READERS)
+    heard = run_clients(server.port, [{"question": "counting numbers one", "seed": 7}] * READERS)
     assert [one.error for one in heard if one.error] == []
     assert {one.rows for one in heard} == {5}
     assert len({run for one in heard for run in one.runs}) == 1
@@ -44,7 +44,7 @@ def test_sixty_who_ask_the_same_are_answered_from_one_run(server):
 
 def test_sixty_who_ask_for_a_run_each_are_all_served(server):
     """In a line, with their places; each gets his own."""
-    heard = crowd(server.port, [{"question": "counting numbers one", "seed": 100 + at} for at in range(READERS)])
+    heard = run_clients(server.port, [{"question": "counting numbers one", "seed": 100 + at} for at in range(READERS)])
     assert [one.error for one in heard if one.error] == []
     assert len({run for one in heard for run in one.runs}) == READERS
     assert sum(one.queued for one in heard) >= READERS / 2
@@ -54,9 +54,11 @@ def test_the_text_does_not_wait_for_the_runs(server):
     """Sixty texts are there while the slots are taken by sleepers for seconds."""
     sleepers = [{"params": {"steps": 60}, "seed": seed} for seed in range(4)]
     bodies = [{"question": "counting numbers one", "run": False}] * READERS
-    asleep = threading.Thread(target=crowd, args=(server.port, sleepers, "/api/v1/experiments/sleeps/runs/stream"))
+    asleep = threading.Thread(
+        target=run_clients, args=(server.port, sleepers, "/api/v1/experiments/sleeps/runs/stream")
+    )
     asleep.start()
-    heard = crowd(server.port, bodies)
+    heard = run_clients(server.port, bodies)
     asleep.join()
     assert [one.error for one in heard if one.error] == []
     print(f"text p95 {percentile([one.text for one in heard], 0.95):.2f} s")
@@ -65,7 +67,7 @@ def test_the_text_does_not_wait_for_the_runs(server):
 def test_too_many_are_refused_early(server):
     """Beyond the queue: 503 with Retry-After at once, the others are served, and afterwards all is as before."""
     bodies = [{"question": "counting numbers one", "seed": 1000 + at} for at in range(200)]
-    heard = crowd(server.port, bodies)
+    heard = run_clients(server.port, bodies)
     refused = [one for one in heard if one.status == 503]
     assert {one.status for one in heard} <= {200, 503}
     assert {one.error for one in heard if one.status == 200} == {""}
@@ -75,9 +77,9 @@ def test_too_many_are_refused_early(server):
 
 def test_two_workers_start_at_once_on_one_store_and_lose_nothing(env, tmp_path):
     """Feedback and answers through both of them; what was acknowledged is there, every answer counted."""
-    with served(env | {"NUMSTAB_DATA": str(tmp_path)}, workers=2) as server:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, workers=2) as server:
         bodies = [{"question": "counting numbers one", "seed": at} for at in range(READERS)]
-        assert [one.error for one in crowd(server.port, bodies) if one.error] == []
+        assert [one.error for one in run_clients(server.port, bodies) if one.error] == []
         for at in range(40):
             body = {"answer_id": "01K0000000000000000000000A", "helpful": True, "reason": str(at)}
             assert server.post("/feedback", body)[0] == 201

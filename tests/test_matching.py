@@ -37,7 +37,7 @@ def test_a_subject_we_do_not_cover_is_named(toy_service):
     """In the answer, on the wire and in the sentence that declines."""
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
-    assert "the weather" in prose.text(answer)
+    assert "the weather" in prose.answer_text(answer)
     assert wire.answer(answer)["subject"] == {"id": "weather", "name": "the weather"}
     assert toy_service.ask(Request(question="报错丁")).subject is None
 

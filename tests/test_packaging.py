@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qa_service.server.lifecycle import SHUTDOWN_GRACE
-from qa_service.settings import FILE, Settings
+from qa_service.settings import SETTINGS_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -181,7 +181,7 @@ def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
         env={"PATH": str(tmp_path), "CI": ci}, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.returncode == status
-    assert "tests/test_web.py" in done.stderr
+    assert "tests/pages/" in done.stderr
     assert "apt-get install chromium fontconfig fonts-noto-cjk" in done.stderr
     assert "brew install" in done.stderr
 
@@ -238,7 +238,7 @@ def test_the_systemd_unit_calls_commands_that_there_are():
     assert int(fields["TimeoutStopSec"]) > SHUTDOWN_GRACE
     assert int(fields["TimeoutStartSec"]) >= 600, "the first start trains"
     set_there = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
-    assert set_there <= {*Settings.variables(), FILE}
+    assert set_there <= {*Settings.variables(), SETTINGS_FILE}
 
 
 def test_ci_installs_what_some_tests_need():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
-from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check, plan, summarise
+from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check_claims, plan_claim_runs, summarise_over_seeds
 
 HEADS = Claim(
     id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, min_share=0.5
@@ -31,9 +31,13 @@ def tested(lab, toy_experiments, toy_service):
     def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting = Counting(lab)
-        runs = MemoRunner(toy_experiments, counting)
-        checked = [row for one in plan(replace(entry, evidence=(block,)), range(20)) for row in check(one, runs)]
-        params, control = summarise(checked)
+        runs = MemoRunner(counting)
+        checked = [
+            row
+            for one in plan_claim_runs(replace(entry, evidence=(block,)), range(20))
+            for row in check_claims(one, runs)
+        ]
+        params, control = summarise_over_seeds(checked)
         return params, control, counting.ran
 
     return over

@@ -86,12 +86,12 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     @api.get("/entries/{entry_id}/export", openapi_extra=schemas.EXPORT, response_class=Response)
     async def take_away(http: HttpRequest, entry_id: str) -> Response:
         """The entry as a notebook or a script that needs nothing but torch."""
-        form = export.read_form(http.query_params.get("form", "ipynb"), "form")
+        form = export.parse_export_format(http.query_params.get("form", "ipynb"), "form")
         request = incoming.read_query(entry_id, dict(http.query_params))
-        one, plans = service.plan(request)
-        text = export.export(one, plans, request.seed, request.lang or language(http), form)
+        one, plans = service.planned(request)
+        text = export.export_entry(one, plans, request.seed, request.lang or language(http), form)
         name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
-        return Response(text, media_type=export.FORMS[form], headers=name)
+        return Response(text, media_type=export.EXPORT_FORMATS[form], headers=name)
 
     @api.get("/experiments")
     async def experiments() -> JSONResponse:

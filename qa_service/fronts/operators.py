@@ -117,14 +117,14 @@ def add_commands(parsers: Any) -> None:
     parser: ArgumentParser = parsers.add_parser("settings", help="what is in force, and where it comes from")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
-    parser.set_defaults(settled=_settings)
+    parser.set_defaults(run_with_settings=_settings)
 
 
 def _settings(arguments: Namespace, settings: Settings) -> int:
     import json
     import sys
 
-    shown, sources = settings.redacted(), Settings.sources(arguments.env)
+    shown, sources = settings.redacted_values(), Settings.sources(arguments.env)
     if arguments.json:
         about = {name: {"value": value, "from": sources[name]} for name, value in shown.items()}
         sys.stdout.write(json.dumps(about, ensure_ascii=False) + "\n")

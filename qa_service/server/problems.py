@@ -51,7 +51,7 @@ def handle_errors(app: "FastAPI") -> None:
     async def frameworks(http: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
         refusal = HttpProblem(error.status_code)
-        page = getattr(http.app.state, "nowhere", None)
+        page = getattr(http.app.state, "not_found_page", None)
         if page is not None and error.status_code == 404 and "text/html" in http.headers.get("accept", ""):
             return page(http, refusal)
         return problem_response(http, refusal, error.headers)

@@ -1,4 +1,4 @@
-"""The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
+"""Routes of the pages: chat, entries, experiments, and the chat's event stream. Assets are in assets.py."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,18 +12,16 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.fronts.web import assets, render
-from qa_service.fronts.web import machine_pages as plain
-from qa_service.fronts.web import not_found as lost
+from qa_service.fronts.web import assets, machine_pages, not_found, render
 from qa_service.fronts.web.labels import EXAMPLES
-from qa_service.fronts.web.language import language
+from qa_service.fronts.web.language import page_language
 from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.model import Entry, Lang
 from qa_service.model.events import AnswerReady
-from qa_service.schemas import requests as incoming
+from qa_service.schemas import requests
 from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
-HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -32,19 +30,21 @@ HEADERS = {
 }
 
 
-def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """The page that a browser gets at an address where there is nothing."""
+def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
+    """A handler that makes the page for an unknown address."""
 
     def page(http: Request, error: NumstabError) -> Response:
         return HTMLResponse(
-            lost.not_found_page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS
+            not_found.not_found_page(service, http.url.path, error, page_language(http) or "zh"),
+            error.status,
+            PAGE_HEADERS,
         )
 
     return page
 
 
-def routes(service: Service, cache: Path) -> APIRouter:
-    """Every route of the page; the chart bundle is kept in the cache folder."""
+def create_router(service: Service, cache: Path) -> APIRouter:
+    """Every route of the web front; built assets are in the folder `cache`."""
     web = APIRouter(include_in_schema=False)
 
     def by_item() -> list[list[Entry]]:
@@ -54,17 +54,19 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return list(items.values())
 
     def page(http: Request, name: str, **values: Any) -> HTMLResponse:
-        return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
+        return HTMLResponse(
+            render.render_page(name, values.pop("lang"), here=http.url.path, **values), 200, PAGE_HEADERS
+        )
 
     def refused(http: Request) -> HTMLResponse:
-        return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
+        return HTMLResponse(render.unsupported_language_page(http.url.path), 422, PAGE_HEADERS)
 
     def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        return HTMLResponse(lost.not_found_page(service, http.url.path, error, lang), error.status, HEADERS)
+        return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return refused(http)
         asked = not {"q", "entry"}.isdisjoint(http.query_params)
@@ -72,14 +74,14 @@ def routes(service: Service, cache: Path) -> APIRouter:
 
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
 
-    plain.add_routes(web, service)  # before the pages: a twin's address is its page's and .md
+    machine_pages.add_machine_routes(web, service)  # before the pages: a twin's address is its page's and .md
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return refused(http)
         knowledge = service.knowledge
@@ -87,73 +89,73 @@ def routes(service: Service, cache: Path) -> APIRouter:
             one = knowledge.library[entry_id]
         except BadRequest as error:
             return wrong(http, error, lang)
-        related = [knowledge.library[other] for other in one.related]
-        shown = render.entry(one, related, knowledge.experiments, lang)
+        related = [service.library[other] for other in one.related]
+        shown = render.entry_values(one, related, service.lab.experiments, lang)
         return page(http, "entry.html", lang=lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
-        """An entry's page with these parameters and this seed, run as soon as it is there."""
-        lang = language(http)
+        """An entry's page with these parameters and this seed, run as soon as the page is loaded."""
+        lang = page_language(http)
         if lang is None:
             return refused(http)
         knowledge = service.knowledge
         try:
-            query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
-            one, plans = service.plan(incoming.read_query(entry_id, {**query, "lang": lang}), knowledge)
+            query, compare, seeds = requests.split_compare_and_seeds(http.query_params)
+            one, plans = service.planned(requests.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry(one, related, knowledge.experiments, lang, plans, seed, compare)
+        shown = render.entry_values(one, related, service.lab.experiments, lang, plans, seed, compare)
         return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
 
     @web.get("/experiments")
     async def playgrounds(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return refused(http)
-        shelved = by_theme(service.knowledge.experiments.values())
-        return page(http, "experiments.html", lang=lang, shelves=shelved)
+        groups = by_theme(service.lab.experiments.values())
+        return page(http, "experiments.html", lang=lang, shelves=groups)
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
-        """An experiment to play with; parameters and seed in the address run it as soon as the page is there."""
-        lang = language(http)
+        """An experiment's page with the parameters and the seed of the address, run as soon as the page is loaded."""
+        lang = page_language(http)
         if lang is None:
             return refused(http)
         knowledge = service.knowledge
         try:
-            experiment = knowledge.experiment(slug)
-            asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
+            experiment = service.lab.experiment(slug)
+            asked = requests.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
             return wrong(http, error, lang)
-        about = render.playground(experiment, plain.uses(knowledge.library, experiment), params, asked.seed, lang)
+        about = render.experiment_values(
+            experiment, machine_pages.entries_using(service, experiment), params, asked.seed, lang
+        )
         return page(http, "experiment.html", lang=lang, **about)
 
-    async def asked(http: Request) -> tuple[Knowledge, EventStream]:
-        """A stream and the snapshot it is answered from; an error before its first event becomes a status."""
-        request, knowledge = incoming.read_request(await read_json(http)), service.knowledge
-        return knowledge, await open_stream(lambda stopped: service.stream(request, stopped, knowledge))
+    async def asked(http: Request) -> EventStream:
+        request = requests.read_request(await read_json(http))
+        return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
 
     @web.post("/page/ask", response_class=SSEResponse)
-    async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(asked)]) -> Response:
-        knowledge, stream = begun
-        assert isinstance(stream.first, AnswerReady)
-        entry, lang = stream.first.answer.entry, stream.first.answer.lang
-        return stream.respond(partial(render.event, lang=lang, experiments=knowledge.experiments, entry=entry), lang)
+    async def ask(begun: Annotated[EventStream, Depends(asked)]) -> Response:
+        assert isinstance(begun.first, AnswerReady)
+        entry, lang = begun.first.answer.entry, begun.first.answer.lang
+        return begun.respond(
+            partial(render.page_event, lang=lang, experiments=service.lab.experiments, entry=entry), lang
+        )
 
-    async def running(http: Request) -> tuple[Knowledge, Lang, EventStream]:
-        slug, params, seed, lang = incoming.read_run(await read_json(http))
-        knowledge = service.knowledge
-        stream = await open_stream(lambda stopped: service.run(slug, params, seed, stopped, knowledge))
-        return knowledge, lang or "zh", stream
+    async def running(http: Request) -> tuple[Lang, EventStream]:
+        slug, params, seed, lang = requests.read_run(await read_json(http))
+        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
 
     @web.post("/page/run", response_class=SSEResponse)
-    async def run(begun: Annotated[tuple[Knowledge, Lang, EventStream], Depends(running)]) -> Response:
-        knowledge, lang, stream = begun
-        return stream.respond(partial(render.event, lang=lang, experiments=knowledge.experiments, entry=None), lang)
+    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
+        lang, one = begun
+        return one.respond(partial(render.page_event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
 
-    assets.add_routes(web, cache)
+    assets.add_asset_routes(web, cache)
     return web
