@@ -17,9 +17,9 @@ SLUG = "pow_vs_sum"
 
 def isolation_cost() -> None:
     """Wall time of a process per run, against this process, a warm process and `python script.py`."""
-    runner = ProcessRunner(bundled("demos"), warm=SERVER)
-    runner_with_idle = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
-    experiment = runner.experiment(SLUG)
+    runner = ProcessRunner(preload=SERVER_PRELOAD)
+    runner_with_idle = ProcessRunner(preload=SERVER_PRELOAD, idle=2)
+    experiment = load_specs(bundled("demos"))[SLUG]
     params = fill_defaults(experiment, {})
     demo = import_demo(experiment.path)
 

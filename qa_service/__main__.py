@@ -77,7 +77,7 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
     from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
 
     many_runs = getattr(arguments, "many_runs", False) or getattr(arguments, "batch", None)
-    warm = None if getattr(arguments, "no_run", False) else SERVER if many_runs else ONE_SHOT
+    warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many_runs else CLI_PRELOAD
     return int(arguments.run_with_service(arguments, build(settings, warm=warm), lang))
 
 

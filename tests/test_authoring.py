@@ -42,12 +42,12 @@ def test_questions_of_one_meaning_are_one_gap(service):
     """Largest group first, each with the entries nearest to it."""
     flash = ["is flash attention exact?", "does flash attention give the same numbers", "flash attention exactness"]
     other = ["which optimiser is best for quantum chemistry"]
-    found = group_unanswered([asked(question) for question in (*other, *flash)], service.matcher)
+    found = group_unanswered([asked(question) for question in (*other, *flash)], service.knowledge.matcher)
     assert [len(gap.questions) for gap in found] == [3, 1]
     assert {one.question for one in found[0].questions} == set(flash)
     assert found[0].most_typical in flash
     assert all(gap.nearest for gap in found)
-    assert group_unanswered([], service.matcher) == []
+    assert group_unanswered([], service.knowledge.matcher) == []
 
 
 def test_gaps_are_listed_and_drafted(numstab, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
 from qa_service.parsing import normalise
-from qa_service.retrieval.embedder import DEFAULT, l2_normalise, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, l2_normalise, load_embedder
 from qa_service.tools.evaluation import (
     EvaluatedQuestion,
     LabelledQuestion,

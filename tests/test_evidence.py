@@ -30,8 +30,10 @@ def test_the_promised_experiments_exist():
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
-    planned = list(plan_claim_runs(service.library[entry_id], range(1)))
-    checked = [one for each in planned for one in check_claims(each, MemoRunner(service.lab))]
+    planned = list(plan_claim_runs(service.knowledge.library[entry_id], range(1)))
+    checked = [
+        one for each in planned for one in check_claims(each, MemoRunner(service.knowledge.experiments, service.lab))
+    ]
     assert {one.condition for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"

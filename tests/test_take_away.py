@@ -54,8 +54,8 @@ def _metrics(printed: str) -> dict[str, dict[str, str]]:
 def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part):
     """Every entry, as a notebook in one language and as a script in the other."""
     files, expected = [], {}
-    for entry_id in list(service.library)[part::4]:
-        entry, plans = service.planned(Request(question="", entry=entry_id, seed=3))
+    for entry_id in list(service.knowledge.library)[part::4]:
+        entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
         files.append((f"{entry_id}.ipynb", json.loads(export_entry(entry, plans, 3, "zh", "ipynb"))))
         files.append((f"{entry_id}.py", export_entry(entry, plans, 3, "en", "py")))
         runs = [(plan.block.id, service.lab.run(plan.experiment, plan.params, 3)) for plan in plans]
@@ -73,7 +73,7 @@ def test_an_exported_script_judges_its_claims(service):
     """A claim holds at the entry's parameters and fails at its control, in the script as here."""
     entry = service.knowledge.library["multiply-vs-add"]
     for params, verdict in (({}, "holds"), ({"x": 0.9}, "fails")):
-        _, plans = service.planned(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
+        _, plans = service.plan(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
         script = export_entry(entry, plans, 0, "en", "py")
         done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
         assert f"product-explodes {verdict}" in done.stdout
@@ -81,7 +81,7 @@ def test_an_exported_script_judges_its_claims(service):
 
 def test_a_notebook_is_one(service):
     """Format 4.5: cells with ids, sources as lines, nothing run."""
-    entry, plans = service.planned(Request(question="", entry="multiply-vs-add"))
+    entry, plans = service.plan(Request(question="", entry="multiply-vs-add"))
     notebook = json.loads(export_entry(entry, plans, 0, "zh", "ipynb"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
@@ -116,7 +116,7 @@ def _evidence(service, slug, seed=0, **params):
 def test_a_replay_is_identical(service, slug, params):
     """The same numbers bit for bit, inf, nan and "never" among them, whatever has run in between."""
     (receipt,) = read_receipts([_evidence(service, slug, seed=5, **params)])
-    again = replay_run(receipt, service.lab)
+    again = replay_run(receipt, service.knowledge.experiments, service.lab)
     assert again.outcome is ReplayOutcome.IDENTICAL
     assert not again.changed
     assert not again.changed_versions
@@ -128,17 +128,23 @@ def test_a_replay_says_what_differs(service):
     product = evidence["metrics"]["product"]
     measured = product["value"]
     product["value"] = measured * (1 + 1e-9)
-    assert replay_run(next(read_receipts(evidence)), service.lab).outcome is ReplayOutcome.EQUAL
+    assert (
+        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).outcome
+        is ReplayOutcome.EQUAL
+    )
     product["value"] = measured * 1.01
     evidence["receipt"] |= {"code_hash": "0" * 64, "versions": evidence["receipt"]["versions"] | {"torch": "1.0"}}
-    again = replay_run(next(read_receipts(evidence)), service.lab)
+    again = replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab)
     assert again.outcome is ReplayOutcome.DIFFERENT
     assert list(again.changed) == ["product"]
     assert set(again.changed_versions) == {"code", "torch"}
     product["value"] = "Infinity"
-    assert replay_run(next(read_receipts(evidence)), service.lab).outcome is ReplayOutcome.DIFFERENT
+    assert (
+        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).outcome
+        is ReplayOutcome.DIFFERENT
+    )
     evidence["params"]["n"] = 10
-    assert "sum" in replay_run(next(read_receipts(evidence)), service.lab).changed
+    assert "sum" in replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).changed
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def tested(lab, toy_experiments, toy_service):
     def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting = Counting(lab)
-        runs = MemoRunner(counting)
+        runs = MemoRunner(toy_experiments, counting)
         checked = [
             row
             for one in plan_claim_runs(replace(entry, evidence=(block,)), range(20))

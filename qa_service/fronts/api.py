@@ -88,7 +88,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         """The entry as a notebook or a script that needs nothing but torch."""
         form = export.parse_export_format(http.query_params.get("form", "ipynb"), "form")
         request = incoming.read_query(entry_id, dict(http.query_params))
-        one, plans = service.planned(request)
+        one, plans = service.plan(request)
         text = export.export_entry(one, plans, request.seed, request.lang or language(http), form)
         name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
         return Response(text, media_type=export.EXPORT_FORMATS[form], headers=name)

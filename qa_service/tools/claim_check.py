@@ -77,12 +77,13 @@ def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
 class MemoRunner:
     """Remembers runs: entries share experiments, and a run that drew no random number is the same for every seed."""
 
+    experiments: Mapping[str, Experiment]
     runner: Runner
     _cache: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
     def run(self, planned: ClaimRun) -> Run:
         """The run for `planned`, from memory if possible. Thread-safe, but two threads may make the same run twice."""
-        experiment = self.runner.experiment(planned.block.experiment)
+        experiment = self.experiments[planned.block.experiment]
         params = fill_defaults(experiment, planned.params)
         key = (experiment.slug, repr(sorted(params.items())))
         run = self._cache.get((*key, None)) or self._cache.get((*key, planned.seed))
@@ -95,7 +96,6 @@ class MemoRunner:
 def check_claims(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
     """Makes one run and judges its claims; the verdict is unknown if the run did not finish."""
     run = runs.run(planned)
-    ran = run.status is RunStatus.RAN
     return [
         ClaimResult(
             entry=planned.entry,

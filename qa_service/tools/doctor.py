@@ -105,7 +105,7 @@ def _check_torch() -> DoctorCheck:
 
 
 def _check_encoder(settings: Settings) -> DoctorCheck:
-    if settings.encoder == DEFAULT:
+    if settings.encoder == DEFAULT_ENCODER:
         check_weights()
         return DoctorCheck(
             "encoder", "ok", Text("编码器的权重与我们量过的相同", "the encoder's weights are those we measured with")
@@ -131,7 +131,7 @@ def _check_library(settings: Settings) -> DoctorCheck:
 
 def _check_index(settings: Settings) -> DoctorCheck:
     library = Library.read(settings.kb, load_specs(settings.demos))
-    if matcher(settings, library, load_embedder(settings.encoder)).is_cached:
+    if build_matcher(settings, library, load_embedder(settings.encoder)).is_cached:
         return DoctorCheck(
             "index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries")
         )
@@ -140,8 +140,8 @@ def _check_index(settings: Settings) -> DoctorCheck:
 
 
 def _check_run(settings: Settings) -> DoctorCheck:
-    lab = ProcessRunner(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
-    experiment = next(iter(lab.experiments.values()))
+    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
+    experiment = next(iter(load_specs(settings.demos).values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
         raise RuntimeError(f"{experiment.slug}: {run.status}: {run.note.en}")

@@ -82,13 +82,13 @@ def parse_export_format(text: str, field: str) -> ExportFormat:
     )
 
 
-def export_entry(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
+def export_entry(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
     """The text of the exported file."""
     cells = list(_build_cells(entry, plans, seed, lang))
     return _to_ipynb(cells, lang) if form == "ipynb" else _to_script(cells)
 
 
-def _build_cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[NotebookCell]:
+def _build_cells(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang) -> Iterator[NotebookCell]:
     texts = _NOTEBOOK_TEXTS[lang]
     yield NotebookCell("markdown", f"# {entry.question[lang]}\n\n{texts['about']}")
     yield NotebookCell("code", _HELPER_CODE.format(seed=seed))
@@ -102,7 +102,7 @@ def _build_cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -
         yield NotebookCell("markdown", f"## {texts['references']}\n\n{cited}")
 
 
-def _answer_markdown(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
+def _answer_markdown(entry: Entry, plans: Sequence[PlannedRun], lang: Lang) -> str:
     """The answer with its placeholders replaced: parameters by their values, metrics by the expressions of the code."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 

@@ -69,9 +69,9 @@ def read_receipts(data: Any) -> Iterator[Receipt]:
         )
 
 
-def replay_run(receipt: Receipt, runner: Runner) -> ReplayResult:
+def replay_run(receipt: Receipt, experiments: Mapping[str, Experiment], runner: Runner) -> ReplayResult:
     """Repeats the run with the same parameters and seed; raises `BadRequest` for an unknown experiment or parameter."""
-    experiment = runner.experiment(receipt.experiment)
+    experiment = require_experiment(experiments, receipt.experiment)
     run = runner.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
     then, now = receipt.measured, run.measured
     not_identical = [

@@ -74,8 +74,8 @@ def test_a_comma_stays_with_its_formula() -> None:
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_entry_becomes_html_without_leftovers(service: Service, lang: Lang) -> None:
     """No formula, emphasis or placeholder stays as it was written."""
-    for entry in service.library.values():
-        html = str(render.entry_values(entry, [], service.lab.experiments, lang)["text"])
+    for entry in service.knowledge.library.values():
+        html = str(render.entry_values(entry, [], service.knowledge.experiments, lang)["text"])
         prose = re.sub(r"<pre.*?</pre>|<code>[^\\<][^<]*</code>", "", html, flags=re.DOTALL)
         assert not re.search(r"\*\*|\\\(|\$\$|\[\[|[\ue000-\ue002]|<code>\\", prose), entry.id
 

@@ -34,13 +34,15 @@ def add_commands(parsers: Any) -> None:
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Runs the claims and prints a table; returns exit status 1 if a verdict differs from what its entry states."""
-    entries = [service.library[entry_id] for entry_id in arguments.entries] or list(service.library.values())
+    entries = [service.knowledge.library[entry_id] for entry_id in arguments.entries] or list(
+        service.knowledge.library.values()
+    )
     planned = [one for entry in entries for one in plan_claim_runs(entry, range(_parse_seed_count(arguments.seeds)))]
     planned.sort(key=lambda one: one.seed)  # the first seed shows which runs draw no random numbers; those run once
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)
-    runs = MemoRunner(service.lab)
+    runs = MemoRunner(service.knowledge.experiments, service.lab)
 
     def measure(one: ClaimRun) -> list[ClaimResult]:
         return check_claims(one, runs)

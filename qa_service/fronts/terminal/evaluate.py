@@ -27,7 +27,7 @@ def add_commands(parsers: Any) -> None:
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Asks every labelled question without running experiments and prints the metrics; returns exit status 0."""
     questions = [question for path in arguments.files for question in _read_questions(path)]
-    service.matcher.match("nan")  # loads the model, so that its loading time counts for no question
+    service.knowledge.matcher.match("nan")  # loads the model, so that its loading time counts for no question
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)

@@ -29,7 +29,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     export_format = notebook.parse_export_format(path.suffix.removeprefix("."), "--output")
     params, seed = options.parse_params(arguments.param), options.parse_seed(arguments.seed)
     request = requests.read_request({"entry": arguments.entry, "params": params, "seed": seed})
-    entry, plans = service.planned(request)
+    entry, plans = service.plan(request)
     try:
         path.write_text(notebook.export_entry(entry, plans, seed, lang, export_format), encoding="utf-8")
     except OSError as error:

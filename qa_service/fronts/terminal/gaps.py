@@ -39,7 +39,9 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     store = Store(arguments.settings.store_url)
     questions = store.unanswered()
     store.close()
-    groups = [group for group in group_unanswered(questions, service.matcher) if len(group.questions) >= least]
+    groups = [
+        group for group in group_unanswered(questions, service.knowledge.matcher) if len(group.questions) >= least
+    ]
     if arguments.draft:
         for at, group in enumerate(groups, 1):
             _write_drafts(group, Path(arguments.draft), at)
@@ -58,7 +60,8 @@ def _write_drafts(group: "UnansweredGroup", folder: Path, at: int) -> None:
         expands=nearest.expands or nearest.id,
         experiment=slug.replace("-", "_"),
         phrasings={
-            lang: [one.question for one in group.questions if language(one.question) == lang] for lang in ("zh", "en")
+            lang: [one.question for one in group.questions if detect_language(one.question) == lang]
+            for lang in ("zh", "en")
         },
     )
     scaffold.write_new_file(folder / "kb" / f"{slug}.toml", text)

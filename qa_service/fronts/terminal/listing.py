@@ -25,7 +25,7 @@ def add_commands(parsers: Any) -> None:
 def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints item, id and question of every entry; returns exit status 0."""
     if arguments.json:
-        options.print_json([responses.entry(entry) for entry in service.library.values()])
+        options.print_json([responses.entry(entry) for entry in service.knowledge.library.values()])
         return options.EXIT_OK
     rows = [
         ("" if entry.expands else str(entry.item), entry.id, entry.question[lang])
@@ -36,7 +36,7 @@ def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 def list_experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints slug, title and parameters of every experiment; returns exit status 0."""
-    experiments = service.lab.experiments.values()
+    experiments = service.knowledge.experiments.values()
     if arguments.json:
         options.print_json([responses.experiment(experiment) for experiment in experiments])
         return options.EXIT_OK

@@ -29,7 +29,7 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
     async def entry_as_markdown(http: Request, entry_id: str) -> Response:
         lang = page_language(http) or "zh"
         try:
-            text = entry_markdown(service.library[entry_id], lang)
+            text = entry_markdown(service.knowledge.library[entry_id], lang)
         except BadRequest as error:
             return Response(error[lang], error.status, media_type="text/plain; charset=utf-8")
         return Response(text, media_type="text/markdown; charset=utf-8", headers={"Vary": "Accept-Language"})
@@ -46,8 +46,8 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
     @web.get("/sitemap.xml")
     async def sitemap(http: Request) -> Response:
-        paths = ["", "entries", "experiments", *(f"entries/{id}" for id in service.library)]  # noqa: A001
-        paths += [f"experiments/{slug}" for slug in service.lab.experiments]
+        paths = ["", "entries", "experiments", *(f"entries/{id}" for id in service.knowledge.library)]  # noqa: A001
+        paths += [f"experiments/{slug}" for slug in service.knowledge.experiments]
         return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml")
 
     @web.get("/robots.txt")
@@ -87,5 +87,7 @@ def _sitemap_xml(base: str, paths: Sequence[str]) -> str:
 def entries_using(service: Service, experiment: Experiment) -> list[Entry]:
     """The entries that have the experiment as evidence."""
     return [
-        one for one in service.library.values() if any(block.experiment == experiment.slug for block in one.evidence)
+        one
+        for one in service.knowledge.library.values()
+        if any(block.experiment == experiment.slug for block in one.evidence)
     ]

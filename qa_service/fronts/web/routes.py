@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
-from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
@@ -89,8 +88,8 @@ def create_router(service: Service, cache: Path) -> APIRouter:
             one = knowledge.library[entry_id]
         except BadRequest as error:
             return wrong(http, error, lang)
-        related = [service.library[other] for other in one.related]
-        shown = render.entry_values(one, related, service.lab.experiments, lang)
+        related = [service.knowledge.library[other] for other in one.related]
+        shown = render.entry_values(one, related, service.knowledge.experiments, lang)
         return page(http, "entry.html", lang=lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
@@ -102,12 +101,12 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         knowledge = service.knowledge
         try:
             query, compare, seeds = requests.split_compare_and_seeds(http.query_params)
-            one, plans = service.planned(requests.read_query(entry_id, {**query, "lang": lang}))
+            one, plans = service.plan(requests.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry_values(one, related, service.lab.experiments, lang, plans, seed, compare)
+        shown = render.entry_values(one, related, service.knowledge.experiments, lang, plans, seed, compare)
         return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
 
     @web.get("/experiments")
@@ -115,7 +114,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         lang = page_language(http)
         if lang is None:
             return refused(http)
-        groups = by_theme(service.lab.experiments.values())
+        groups = by_theme(service.knowledge.experiments.values())
         return page(http, "experiments.html", lang=lang, shelves=groups)
 
     @web.get("/experiments/{slug}")
@@ -126,7 +125,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
             return refused(http)
         knowledge = service.knowledge
         try:
-            experiment = service.lab.experiment(slug)
+            experiment = service.knowledge.experiment(slug)
             asked = requests.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
@@ -145,7 +144,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         assert isinstance(begun.first, AnswerReady)
         entry, lang = begun.first.answer.entry, begun.first.answer.lang
         return begun.respond(
-            partial(render.page_event, lang=lang, experiments=service.lab.experiments, entry=entry), lang
+            partial(render.page_event, lang=lang, experiments=service.knowledge.experiments, entry=entry), lang
         )
 
     async def running(http: Request) -> tuple[Lang, EventStream]:
@@ -155,7 +154,9 @@ def create_router(service: Service, cache: Path) -> APIRouter:
     @web.post("/page/run", response_class=SSEResponse)
     async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
         lang, one = begun
-        return one.respond(partial(render.page_event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
+        return one.respond(
+            partial(render.page_event, lang=lang, experiments=service.knowledge.experiments, entry=None), lang
+        )
 
     assets.add_asset_routes(web, cache)
     return web
