@@ -139,60 +139,82 @@ async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) 
 
 
 async def _iterate_in_thread(events: Events) -> AsyncGenerator[list[Event], None]:
-    """Lists of what has happened meanwhile; an empty one where that is nothing for a second."""
-    loop = asyncio.get_running_loop()
-    news = asyncio.Event()
-    heard: deque[Event] = deque()
-    leaving, ended = CancelToken(), _Ended()
+    """Yields lists of the events since the last list, and an empty one after each second without any."""
+    producer = _EventProducer(events, asyncio.get_running_loop())
+    producer.start()
+    try:
+        while True:
+            finished = producer.finished  # read before the events: none is added once it is true
+            batch = producer.take()
+            if batch:
+                yield batch
+            elif finished:
+                break
+            elif not await producer.wait(_LOOK_UP):
+                yield []
+        if producer.error is not None:
+            raise producer.error
+    finally:
+        producer.cancel()
 
-    def wake() -> None:
-        if not leaving():
-            with suppress(RuntimeError):  # the loop is closed: the server has gone
-                loop.call_soon_threadsafe(news.set)
 
-    def work() -> None:
+class _EventProducer:
+    """Runs a blocking generator in a thread of its own and hands its events over to an event loop."""
+
+    def __init__(self, events: Events, loop: asyncio.AbstractEventLoop) -> None:
+        self._events = events
+        self._loop = loop
+        self._pending: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._cancelled = CancelToken()
+        self.finished = False
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        """Starts the thread, in a copy of the caller's context."""
+        work = contextvars.copy_context().run
+        threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        return [self._pending.popleft() for _ in range(len(self._pending))]
+
+    async def wait(self, seconds: float) -> bool:
+        """Waits until there is an event or the end; False if there is neither within so many seconds."""
         try:
-            for event in events(leaving):
-                heard.append(event)
-                if len(heard) == 1:  # else the reader has been told already
-                    wake()
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._news.clear()
+        return True
+
+    def cancel(self) -> None:
+        """Ends the generator, and with it the experiment's child."""
+        self._cancelled.cancel()
+
+    def _work(self) -> None:
+        try:
+            for event in self._events(self._cancelled):
+                self._pending.append(event)
+                if len(self._pending) == 1:  # otherwise the loop has been woken already
+                    self._wake()
                 if isinstance(event, AnswerReady):
                     TEXTS_FIRST.wait_for_texts_blocking()
-                if leaving():
+                if self._cancelled():
                     return
         except Cancelled:
             pass
         except Exception as error:
-            ended.error = error
-        ended.over = True
-        wake()
+            self.error = error
+        self.finished = True
+        self._wake()
 
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="answer").start()
-    try:
-        while True:
-            over = ended.over  # before the events: none comes after it
-            batch = [heard.popleft() for _ in range(len(heard))]
-            if batch:
-                yield batch
-            elif over:
-                break
-            else:
-                try:
-                    async with asyncio.timeout(_LOOK_UP):
-                        await news.wait()
-                except TimeoutError:
-                    yield []
-                news.clear()
-        if ended.error is not None:
-            raise ended.error
-    finally:
-        leaving.cancel()
-
-
-@dataclass(slots=True)
-class _Ended:
-    over: bool = False
-    error: Exception | None = None
+    def _wake(self) -> None:
+        if not self._cancelled():
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._news.set)
 
 
 async def _wait_for_disconnect(http: "HttpRequest") -> None:

@@ -1,6 +1,6 @@
-"""The addresses of the page: chat, entries, and the stream behind the chat. Assets are in assets.py."""
+"""The routes of the pages: chat, entries, experiments, and the event streams that their scripts read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +11,7 @@ from fastapi.responses import HTMLResponse
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.fronts.web import assets, render
-from qa_service.fronts.web import machine_pages as plain
-from qa_service.fronts.web import not_found as lost
+from qa_service.fronts.web import assets, machine_pages, not_found, render
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import language
 from qa_service.fronts.web.themes import THEMES, by_theme
@@ -35,117 +33,132 @@ def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
     """The page that a browser gets at an address where there is nothing."""
 
     def page(http: Request, error: NumstabError) -> Response:
-        return HTMLResponse(
-            lost.not_found_page(service, http.url.path, error, language(http) or "zh"), error.status, HEADERS
-        )
+        return _problem_page(service, http, error, language(http) or "zh")
 
     return page
 
 
 def routes(service: Service, cache: Path) -> APIRouter:
-    """Every route of the page; the chart bundle is kept in the cache folder."""
+    """Every route of the pages; `cache` is the folder of the chart bundle and the font of formulas."""
     web = APIRouter(include_in_schema=False)
+    _add_chat(web)
+    machine_pages.add_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
+    _add_entries(web, service)
+    _add_experiments(web, service)
+    _add_streams(web, service)
+    assets.add_routes(web, cache)
+    return web
 
-    def by_item() -> list[list[Entry]]:
-        items: dict[int, list[Entry]] = {}
-        for each in service.library.values():
-            items.setdefault(each.item, []).append(each)
-        return list(items.values())
 
-    def page(http: Request, name: str, **values: Any) -> HTMLResponse:
-        return HTMLResponse(render.page(name, values.pop("lang"), here=http.url.path, **values), 200, HEADERS)
+def _page(http: Request, name: str, lang: Lang, **values: Any) -> HTMLResponse:
+    return HTMLResponse(render.page(name, lang, here=http.url.path, **values), 200, HEADERS)
 
-    def refused(http: Request) -> HTMLResponse:
-        return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
 
-    def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        return HTMLResponse(lost.not_found_page(service, http.url.path, error, lang), error.status, HEADERS)
+def _unknown_language(http: Request) -> HTMLResponse:
+    return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
 
+
+def _problem_page(service: Service, http: Request, error: NumstabError, lang: Lang) -> HTMLResponse:
+    return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, HEADERS)
+
+
+def _add_chat(web: APIRouter) -> None:
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
         lang = language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         asked = not {"q", "entry"}.isdisjoint(http.query_params)
-        return page(http, "chat.html", lang=lang, examples=EXAMPLES[lang], mathematics=asked)
+        return _page(http, "chat.html", lang, examples=EXAMPLES[lang], mathematics=asked)
 
+
+def _add_entries(web: APIRouter, service: Service) -> None:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = language(http)
-        return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
-
-    plain.add_routes(web, service)  # before the pages: a twin's address is its page's and .md
+        if lang is None:
+            return _unknown_language(http)
+        return _page(http, "entries.html", lang, entries=_by_item(service.library.values()), themes=THEMES)
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
         lang = language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         try:
             one = service.library[entry_id]
         except BadRequest as error:
-            return wrong(http, error, lang)
+            return _problem_page(service, http, error, lang)
         related = [service.library[other] for other in one.related]
         shown = render.entry(one, related, service.lab.experiments, lang)
-        return page(http, "entry.html", lang=lang, seeds=1, **shown)
+        return _page(http, "entry.html", lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
-        """An entry's page with these parameters and this seed, run as soon as it is there."""
+        """An entry's page with these parameters and this seed, run as soon as it is loaded."""
         lang = language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         try:
             query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
             one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
-            return wrong(http, error, lang)
+            return _problem_page(service, http, error, lang)
         related = [service.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
         shown = render.entry(one, related, service.lab.experiments, lang, plans, seed, compare)
-        return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
+        return _page(http, "entry.html", lang, seeds=seeds, **shown)
 
+
+def _by_item(entries: Iterable[Entry]) -> list[list[Entry]]:
+    items: dict[int, list[Entry]] = {}
+    for each in entries:
+        items.setdefault(each.item, []).append(each)
+    return list(items.values())
+
+
+def _add_experiments(web: APIRouter, service: Service) -> None:
     @web.get("/experiments")
-    async def playgrounds(http: Request) -> HTMLResponse:
+    async def experiments(http: Request) -> HTMLResponse:
         lang = language(http)
         if lang is None:
-            return refused(http)
-        shelved = by_theme(service.lab.experiments.values())
-        return page(http, "experiments.html", lang=lang, shelves=shelved)
+            return _unknown_language(http)
+        return _page(http, "experiments.html", lang, shelves=by_theme(service.lab.experiments.values()))
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
-        """An experiment to play with; parameters and seed in the address run it as soon as the page is there."""
+        """An experiment with its form; parameters and a seed in the address run it as soon as the page is loaded."""
         lang = language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         try:
             experiment = service.lab.experiment(slug)
             asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
-            return wrong(http, error, lang)
-        about = render.playground(experiment, plain.uses(service, experiment), params, asked.seed, lang)
-        return page(http, "experiment.html", lang=lang, **about)
+            return _problem_page(service, http, error, lang)
+        about = render.playground(experiment, machine_pages.uses(service, experiment), params, asked.seed, lang)
+        return _page(http, "experiment.html", lang, **about)
 
-    async def asked(http: Request) -> EventStream:
+
+def _add_streams(web: APIRouter, service: Service) -> None:
+    """The streams that the pages' scripts read: events as rendered HTML."""
+
+    async def open_answer(http: Request) -> EventStream:
         request = incoming.read_request(await read_json(http))
-        return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
+        return await open_stream(lambda stopped: service.stream(request, stopped))  # errors here still set the status
 
     @web.post("/page/ask", response_class=SSEResponse)
-    async def ask(begun: Annotated[EventStream, Depends(asked)]) -> Response:
+    async def ask(begun: Annotated[EventStream, Depends(open_answer)]) -> Response:
         assert isinstance(begun.first, AnswerReady)
         entry, lang = begun.first.answer.entry, begun.first.answer.lang
         return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
 
-    async def running(http: Request) -> tuple[Lang, EventStream]:
+    async def open_run(http: Request) -> tuple[Lang, EventStream]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
         return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
 
     @web.post("/page/run", response_class=SSEResponse)
-    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
+    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> Response:
         lang, one = begun
         return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
-
-    assets.add_routes(web, cache)
-    return web
