@@ -19,6 +19,7 @@ from qa_service.telemetry.logging import log_event
 
 _LONGEST = 600.0  # seconds that building may take
 _EVERY = 1.0  # seconds between looks at the folders
+_CLOSE_TIMEOUT = 5.0  # seconds
 _Seen = dict[Path, tuple[int, int]]
 
 
@@ -31,11 +32,13 @@ class KnowledgeReloader:
         self._settings = settings
         self._heard = heard
         self._one = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._closed = threading.Event()
         self.problem: str | None = None
 
     def reload_in_background(self) -> None:
         """One reload, in a thread of its own."""
-        threading.Thread(target=self.reload, daemon=True, name="reload").start()
+        self._start(threading.Thread(target=self.reload, daemon=True, name="reload"))
 
     def reload(self) -> bool:
         """One reload; whether it went well. Where it did not, everything stays as it was, and the log says why."""
@@ -62,14 +65,24 @@ class KnowledgeReloader:
             return self.problem is None
 
     def watch(self) -> None:
-        """Reloads whenever a file has changed and then kept still for a moment; in a thread of its own."""
+        """Reloads whenever a file has changed and then stayed the same for a second; in a thread, until `close`."""
         before = self._fingerprint()
-        threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch").start()
+        self._closed.clear()
+        self._start(threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch"))
+
+    def close(self) -> None:
+        """Ends the watching; waits for a reload that has begun, for five seconds at most."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.join(_CLOSE_TIMEOUT)
+
+    def _start(self, thread: threading.Thread) -> None:
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
 
     def _keep_watching(self, read: _Seen) -> None:
         last = read
-        while True:
-            time.sleep(_EVERY)
+        while not self._closed.wait(_EVERY):
             now = self._fingerprint()
             if now != read and now == last:
                 read = now

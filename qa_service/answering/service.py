@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
@@ -40,9 +40,7 @@ from qa_service.parsing import ParsedQuestion, parse_question
 from qa_service.retrieval.embedder import Embedder, load_embedder
 from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
-
-if TYPE_CHECKING:
-    from qa_service.store import Store
+from qa_service.telemetry.subscribers import Subscribers
 
 MATCHES = 5
 AMBIGUITY_MARGIN, CLEAR_MATCH = 0.01, 0.8
@@ -74,10 +72,13 @@ class Service:
         self.threshold = threshold
         self.queue = queue
         self.stages = lab.stages
-        self.store: Store | None = None
-        self.observers: list[Callable[[Event], None]] = []
+        self._subscribers = Subscribers[Callable[[Event], None]]()
         self._renewing = threading.Lock()
         self._match_limit = threading.Semaphore(MAX_CONCURRENT_MATCHES)
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls `listener` with every event of every answer and run from now on; returns what unsubscribes it."""
+        return self._subscribers.add(listener)
 
     def replace_knowledge(self, library: Library, matcher: Matcher, experiments: Mapping[str, Experiment]) -> None:
         """Other knowledge from the next question on; an answer that has begun ends with what it began with."""
@@ -178,8 +179,8 @@ class Service:
             yield event
 
     def _emit(self, event: Event) -> None:
-        for observe in self.observers:
-            observe(event)
+        for listener in self._subscribers:
+            listener(event)
 
     def _stream(self, request: Request, stopped: IsCancelled) -> Generator[Event, None, None]:
         if request.run:

@@ -28,7 +28,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     _add_entries(api, service)
     _add_experiments(api, service)
     _add_runs(api, service)
-    _add_feedback(api, service, settings)
+    _add_feedback(api)
     return api
 
 
@@ -43,8 +43,9 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     async def read_body(http: HttpRequest) -> Request:
         return incoming.read_request(await read_json(http))
 
-    async def open_answer(request: Annotated[Request, Depends(read_body)]) -> EventStream:
-        return await open_stream(lambda stopped: service.stream(request, stopped))  # errors here still set the status
+    async def open_answer(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> EventStream:
+        # An error before the first event still sets the status.
+        return await open_stream(http, lambda stopped: service.stream(request, stopped))
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
     async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(open_answer)]) -> JSONResponse:
@@ -126,7 +127,7 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
             )
         params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
         lang = incoming.read_lang(body.get("lang")) or language(http)
-        return lang, await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang, await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped))
 
     @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
     async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> JSONResponse:
@@ -148,25 +149,19 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
         return run.respond(lambda event: wire.event(event, lang), lang)
 
 
-def _add_feedback(api: "APIRouter", service: Service, settings: Settings) -> None:
+def _add_feedback(api: "APIRouter") -> None:
     from fastapi import Request as HttpRequest
     from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
 
     from qa_service.schemas import openapi as schemas
     from qa_service.server.streaming import read_json
-    from qa_service.store import Store
-    from qa_service.store.writer import BackgroundWriter
-
-    store = service.store or Store(settings.store_url, settings.keep_questions)
-    service.observers.append(BackgroundWriter(store))
 
     @api.post("/feedback", status_code=201, openapi_extra=schemas.body(schemas.FEEDBACK))
     async def feedback(http: HttpRequest) -> JSONResponse:
         """Helpful or not, and why. Answered once it is on disk."""
-        body = await read_json(http)
-        fields = _read_feedback(body)
-        await run_in_threadpool(store.add_feedback, *fields)
+        answer_id, helpful, reason = _read_feedback(await read_json(http))
+        await run_in_threadpool(http.app.state.store.add_feedback, answer_id, helpful, reason)
         return JSONResponse({"stored": True}, 201)
 
 

@@ -51,3 +51,7 @@ class Around:
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
         return self.runner.stream(experiment, params, seed, stopped)
+
+    def close(self) -> None:
+        """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
+        self.runner.close()

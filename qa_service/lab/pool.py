@@ -1,14 +1,15 @@
-"""Children forked ahead of need: each waits on its pipe for one job, does it, and is gone."""
+"""Child processes forked ahead of need: each waits on its pipe for one job, does it, and ends."""
 
 import os
 import signal
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import spawn
+from multiprocessing import spawn, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -17,7 +18,8 @@ from qa_service.lab.worker import job, main
 from qa_service.model import Experiment
 
 _NAME = "numstab experiment"
-_AGAIN = (0.05, 0.5)  # seconds before the second and the third try
+_RETRY_PAUSES = (0.05, 0.5)  # seconds before the second and the third try
+_CLOSE_TIMEOUT = 5.0  # seconds
 _prepared = spawn.get_preparation_data
 
 
@@ -65,15 +67,9 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.process.pid, signal.SIGKILL)
 
-    def reap(self) -> None:
-        """Waits until it has gone: for what torch holds, the kernel needs milliseconds."""
-        self.process.join(1.0)
-        with suppress(ValueError):  # still dying: its descriptor is freed later
-            self.process.close()
-
 
 class ChildPool:
-    """Keeps `idle` of them waiting; may be used from several threads."""
+    """Keeps `idle` children waiting, forked in a thread of its own. May be used from several threads."""
 
     def __init__(self, context: ForkServerContext, idle: int) -> None:
         self._context = context
@@ -81,62 +77,109 @@ class ChildPool:
         self._waiting: deque[Child] = deque()
         self._killed: deque[Child] = deque()
         self._refill_needed = threading.Event()
-        self._filling: threading.Thread | None = None
+        self._refill_thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._exiting = False
+        # Before multiprocessing looks at every process at exit: it fails on one that a thread closes meanwhile.
+        util.Finalize(self, _prepare_exit, args=(weakref.ref(self),), exitpriority=1)
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
 
     def acquire(self) -> Child:
-        """One that waits already, else a new one; raises `NoChild` where the system gives none."""
-        self.refill()
+        """A waiting child, else a new one; opens the pool. Raises `SpawnFailed` where the system gives none."""
+        self.open()
         while True:
             try:
                 child = self._waiting.popleft()
             except IndexError:
-                return self._forked()
+                return self._fork_with_retries()
             if child.process.is_alive():
                 return child
             self.release(child)
 
     def release(self, child: Child) -> None:
-        """Kills it at once; where children wait, nobody waits for it to be gone."""
+        """Kills a child at once. Where children are kept waiting, the refill thread waits for its end."""
         child.kill()
-        if self._idle:
+        if self._idle and not self._closed:
             self._killed.append(child)
-            self.refill()
+            self._refill()
         else:
-            child.reap()
+            self._reap(child)
 
-    def _forked(self) -> Child:
-        """A server that was killed is started anew by who asks next; he may have asked in the moment of its death."""
-        for again in _AGAIN:
+    def open(self) -> None:
+        """Has `idle` children forked, without waiting for them. Raises `SpawnFailed` while this process exits."""
+        with self._lock:
+            if self._exiting:
+                raise SpawnFailed("this process is exiting")
+            self._closed = False
+        self._refill()
+
+    def close(self) -> None:
+        """Kills the waiting children and ends the refill thread; children at work are left to their runs."""
+        with self._lock:
+            self._closed = True
+            thread = self._refill_thread
+        self._refill_needed.set()
+        if thread is not None:
+            thread.join(_CLOSE_TIMEOUT)  # it may be waiting for the fork server, which is importing torch
+        self._kill_waiting()
+
+    def prepare_exit(self) -> None:
+        """Closes no process object from now on: at exit multiprocessing ends and joins all processes itself."""
+        with self._lock:
+            self._closed = self._exiting = True
+        self._refill_needed.set()
+
+    def _refill(self) -> None:
+        """Wakes the refill thread, or starts it."""
+        self._refill_needed.set()
+        with self._lock:
+            running = self._refill_thread is not None and self._refill_thread.is_alive()
+            if self._idle and not self._closed and not running:
+                self._refill_thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
+                self._refill_thread.start()
+
+    def _fork_with_retries(self) -> Child:
+        """A fork server that has just died is started again by the next fork, but not always at once."""
+        for pause in _RETRY_PAUSES:
             try:
                 return self._fork()
             except (OSError, EOFError):
-                time.sleep(again)
+                time.sleep(pause)
         try:
             return self._fork()
         except (OSError, EOFError) as error:
             raise SpawnFailed(f"{type(error).__name__}: {error}") from error
 
-    def refill(self) -> None:
-        """Has the missing ones forked and the killed ones buried, in a thread of its own: nobody waits for that."""
-        self._refill_needed.set()
-        if self._idle and self._filling is None:
-            self._filling = threading.Thread(target=self._keep_filled, daemon=True, name="children")
-            self._filling.start()
-
     def _keep_filled(self) -> None:
-        while self._refill_needed.wait():
+        while self._refill_needed.wait() and not self._closed:
             self._refill_needed.clear()
-            while len(self._waiting) < self._idle:
+            while len(self._waiting) < self._idle and not self._closed:
                 try:
                     self._waiting.append(self._fork())
                 except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
                     break
             while self._killed:
-                self._killed.popleft().reap()
+                self._reap(self._killed.popleft())
+        self._kill_waiting()
+
+    def _kill_waiting(self) -> None:
+        for children in (self._waiting, self._killed):
+            with suppress(IndexError):
+                while True:
+                    child = children.popleft()
+                    child.kill()
+                    self._reap(child)
+
+    def _reap(self, child: Child) -> None:
+        """Waits until a killed child has ended: the kernel needs milliseconds to free torch's memory."""
+        child.process.join(1.0)
+        with self._lock, suppress(ValueError):  # it has not ended yet: its descriptor is freed later
+            if not self._exiting:
+                child.process.close()
 
     def _fork(self) -> Child:
         here, there = self._context.Pipe(duplex=True)
@@ -149,3 +192,8 @@ class ChildPool:
         finally:
             there.close()
         return Child(process, here)
+
+
+def _prepare_exit(pool: "weakref.ref[ChildPool]") -> None:
+    if (alive := pool()) is not None:
+        alive.prepare_exit()

@@ -81,6 +81,9 @@ class Runner(Protocol):
     ) -> Generator[Row | QueuePosition, None, Run]:
         """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
 
+    def close(self) -> None:
+        """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
+
 
 def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
     """One of them; raises `UnknownExperiment`."""
@@ -130,7 +133,11 @@ class ProcessRunner:
     def warm_up(self) -> None:
         """Starts the server that children are forked from; returns at once while it imports torch."""
         forkserver.ensure_running()
-        self._children.refill()
+        self._children.open()
+
+    def close(self) -> None:
+        """Ends the children that wait for work and the thread that forks them; the next run starts them again."""
+        self._children.close()
 
     @property
     def waiting(self) -> int:

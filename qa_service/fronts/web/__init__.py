@@ -22,9 +22,9 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     return routes(service, settings.cache)
 
 
-def nowhere(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
+def not_found_page(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
     """What a browser gets at an address where there is nothing."""
-    from qa_service.fronts.web.routes import nowhere as page
+    from qa_service.fronts.web.routes import not_found_page as page
 
     return page(service)
 

@@ -29,7 +29,7 @@ HEADERS = {
 }
 
 
-def nowhere(service: Service) -> Callable[[Request, NumstabError], Response]:
+def not_found_page(service: Service) -> Callable[[Request, NumstabError], Response]:
     """The page that a browser gets at an address where there is nothing."""
 
     def page(http: Request, error: NumstabError) -> Response:
@@ -146,7 +146,7 @@ def _add_streams(web: APIRouter, service: Service) -> None:
 
     async def open_answer(http: Request) -> EventStream:
         request = incoming.read_request(await read_json(http))
-        return await open_stream(lambda stopped: service.stream(request, stopped))  # errors here still set the status
+        return await open_stream(http, lambda stopped: service.stream(request, stopped))
 
     @web.post("/page/ask", response_class=SSEResponse)
     async def ask(begun: Annotated[EventStream, Depends(open_answer)]) -> Response:
@@ -156,7 +156,7 @@ def _add_streams(web: APIRouter, service: Service) -> None:
 
     async def open_run(http: Request) -> tuple[Lang, EventStream]:
         slug, params, seed, lang = incoming.read_run(await read_json(http))
-        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        return lang or "zh", await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped))
 
     @web.post("/page/run", response_class=SSEResponse)
     async def run(begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> Response:
