@@ -1,11 +1,15 @@
 """Finds the fronts and puts them together: commands on one command line, routers in one application."""
 
+import gc
 import importlib
 import json
 import pkgutil
 import tempfile
 from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
     from qa_service.answering.service import Service
 
 
-_WORKERS = "NUMSTAB_WORKER"  # what the parent tells its workers
+_WORKERS = "NUMSTAB_WORKER"  # what the parent process tells its workers, as JSON
+_RATE_LIMIT_STORAGE = "memory://"  # where requests are counted: each process by itself
 
 
 def fronts() -> list[ModuleType]:
@@ -31,58 +36,120 @@ def fronts() -> list[ModuleType]:
 
 
 def create_app(
-    service: "Service", settings: Settings, *, open_to_all: bool = True, shared: Path | None = None
+    service: "Service",
+    settings: Settings,
+    *,
+    open_to_all: bool = True,
+    shared: Path | None = None,
+    watch_knowledge: bool = False,
 ) -> "FastAPI":
-    """The web application: every front's routes, every error as a problem, the guard and the log before them all.
+    """The web application: the routes and mounts of every front behind the middlewares.
 
-    `shared` is the folder where several workers add up their counts.
+    It does nothing until its lifespan begins. `shared` is the folder in which several workers add up their metrics;
+    with `watch_knowledge` kb and demos are reloaded whenever a file changes.
     """
     from fastapi import FastAPI
 
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
-    from qa_service.server.access_log import AccessLogMiddleware, log_answer
-    from qa_service.server.gateway import GatewayMiddleware
-    from qa_service.server.lifecycle import lifespan
     from qa_service.server.metrics import Metrics
+    from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
+    from qa_service.server.streaming import ShutdownDeadline
     from qa_service.store import Store
-    from qa_service.telemetry import tracing as traces
+    from qa_service.store.health import HealthProbe
+    from qa_service.telemetry.tracing import Tracing
 
-    metrics = Metrics(service, shared)
-    spans = traces.Tracing(traces.provider(settings))
-    service.store = Store(settings.store_url, settings.keep_questions)
-    service.store.on_failure.append(metrics.store_failed)
-    service.subscribe(log_answer(settings))
-    service.timings.listeners.append(spans.stage)
     app = FastAPI(
         title="numstab",
         version=__version__,
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
-        lifespan=lifespan,
+        lifespan=partial(_lifespan, service=service, settings=settings, watch_knowledge=watch_knowledge),
     )
-    app.state.metrics, app.state.traces = metrics, spans
-    app.state.reloading = KnowledgeReloader(service, settings, lambda well: metrics.reloaded(well=well))
+    state = app.state
+    state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
+    state.metrics, state.tracing = Metrics(service, shared), Tracing()
+    state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
+    state.store_health = HealthProbe(state.store)
+    state.reloader = KnowledgeReloader(service, settings, lambda well: state.metrics.reloaded(well=well))
     handle_errors(app)
-    app.add_middleware(GatewayMiddleware, settings=settings, open_to_all=open_to_all)
-    if settings.origins:
-        from starlette.middleware.cors import CORSMiddleware
+    _add_middlewares(app, settings, open_to_all=open_to_all)
+    for front in fronts():
+        if hasattr(front, "router"):
+            app.include_router(front.router(service, settings))
+        if hasattr(front, "mounts"):
+            for path, mounted in front.mounts(service, settings).items():
+                app.mount(path, mounted)
+        if hasattr(front, "not_found_page"):
+            state.not_found_page = front.not_found_page(service)
+    return app
 
+
+def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -> None:
+    """From the innermost to the outermost: each one added stands around those before it.
+
+    Rate limits count by API key, so they come after authentication. Both refuse requests themselves, so the timeouts
+    and the security headers stand around them, and CORS around these, for a browser shows a script no refusal without
+    its headers. The access log sees every request as it came and every reply as it left.
+    """
+    from starlette.middleware.cors import CORSMiddleware
+
+    from qa_service.server.access_log import AccessLogMiddleware
+    from qa_service.server.auth import AuthMiddleware
+    from qa_service.server.rate_limit import RateLimitMiddleware
+    from qa_service.server.security_headers import SecurityHeadersMiddleware
+    from qa_service.server.timeout import TimeoutMiddleware
+
+    app.add_middleware(RateLimitMiddleware, rate=settings.rate, storage_uri=_RATE_LIMIT_STORAGE)
+    app.add_middleware(AuthMiddleware, settings=settings, open_to_all=open_to_all)
+    app.add_middleware(TimeoutMiddleware)
+    app.add_middleware(SecurityHeadersMiddleware)
+    if settings.origins:
         origins = [origin.strip() for origin in settings.origins.split(",")]
         shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
         )  # fmt: skip
-    app.add_middleware(AccessLogMiddleware, served=metrics.request, span=spans.request)
-    for front in fronts():
-        if hasattr(front, "router"):
-            app.include_router(front.router(service, settings))
-        if hasattr(front, "not_found_page"):
-            app.state.not_found_page = front.not_found_page(service)
-    return app
+    app.add_middleware(AccessLogMiddleware, served=app.state.metrics.request, span=app.state.tracing.request)
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: "FastAPI", *, service: "Service", settings: Settings, watch_knowledge: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Whatever listens to the service or has a thread: started in this order, ended in the reverse one.
+
+    Yields what the fronts' lifespans yield, together: the state of every request.
+    """
+    from qa_service.server.access_log import log_answer
+    from qa_service.server.lifecycle import handle_signals
+    from qa_service.store.writer import BackgroundWriter
+
+    state = app.state
+    async with AsyncExitStack() as stack:
+        stack.callback(service.lab.close)
+        stack.enter_context(state.tracing.export(settings))
+        stack.callback(service.timings.subscribe(state.tracing.stage))
+        stack.enter_context(state.metrics)
+        stack.callback(service.subscribe(log_answer(settings)))
+        stack.callback(state.store.close)
+        stack.callback(state.store_health.close)
+        writer = stack.enter_context(BackgroundWriter(state.store))
+        stack.callback(service.subscribe(writer))
+        stack.callback(state.reloader.close)
+        if watch_knowledge:
+            state.reloader.watch()
+        request_state: dict[str, Any] = {}
+        for front in fronts():
+            if hasattr(front, "lifespan"):
+                request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
+        stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
+        gc.collect()
+        gc.freeze()  # entries, vectors and routes live as long as the server: no collection looks at them again
+        yield request_state
 
 
 def add_core_commands(parsers: Any) -> None:
@@ -104,7 +171,7 @@ def add_core_commands(parsers: Any) -> None:
 
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
-    """Builds every cache, so that the first question waits for none."""
+    """Builds every cache, so that the first question need not."""
     from qa_service.answering.service import build
 
     build(settings, warm=None).knowledge.matcher.match("nan")
@@ -132,9 +199,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
     everybody = open_to_all(arguments.host, settings, public=arguments.public)
     if workers == 1:
-        app = create_app(warm_service(settings), settings, open_to_all=everybody)
-        if arguments.reload_kb:
-            app.state.reloading.watch()
+        app = create_app(warm_service(settings), settings, open_to_all=everybody, watch_knowledge=arguments.reload_kb)
         serve(app, settings, host=arguments.host, port=port)
         return 0
     import os
@@ -151,9 +216,9 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
 
 def worker_app() -> "FastAPI":
-    """The application of one of several worker processes; settings come from the environment they inherited.
+    """The application of one of several worker processes, with the settings of the environment that it inherited.
 
-    Slots and places in the queue are what all workers have together: each gets its share.
+    Slots and places in the queue are limits for all workers together: each gets its share.
     """
     import os
 
@@ -163,18 +228,20 @@ def worker_app() -> "FastAPI":
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
     logs.configure_logging(settings)
-    mine, workers = worker_index(shared), worker_options["workers"]
+    (index, lock), workers = worker_index(shared), worker_options["workers"]
     settings = replace(
-        settings, slots=share_of(settings.slots, workers, mine), queue=share_of(settings.queue, workers, mine)
+        settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
     )  # fmt: skip
-    app = create_app(warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared)
-    if worker_options["reload_kb"]:
-        app.state.reloading.watch()
+    app = create_app(
+        warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
+        watch_knowledge=worker_options["reload_kb"],
+    )  # fmt: skip
+    app.state.worker_lock = lock  # held as long as the process lives
     return app
 
 
 def warm_service(settings: Settings) -> "Service":
-    """A service warmed for many questions."""
+    """A service for many clients at once, with its experiments' processes started ahead of need."""
     from qa_service.answering.service import build
     from qa_service.lab.runner import SERVER_PRELOAD
 

@@ -205,10 +205,10 @@ def test_no_answer_waits_for_the_store_or_fails_with_it(toy_service, tmp_path, c
     """Recorded behind the reader's back; a store that is gone costs a line in the log."""
     for url, kept in ((f"sqlite:///{tmp_path / 'numstab.sqlite'}", 1), ("sqlite:////proc/nowhere/x.sqlite", 0)):
         store = store_at(url)
-        recorder = BackgroundWriter(store)
-        toy_service.observers[:] = [recorder]
-        toy_service.answer(Request(question="counting numbers one", run=False))
-        recorder.wait()
+        with BackgroundWriter(store) as writer:
+            unsubscribe = toy_service.subscribe(writer)
+            toy_service.answer(Request(question="counting numbers one", run=False))
+            unsubscribe()
         if kept:
             assert store.asked(date(2020, 1, 1)) == [("counting", "answered", 1)]
     assert "not recorded" in caplog.text

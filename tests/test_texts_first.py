@@ -5,6 +5,8 @@ import threading
 import time
 
 import pytest
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
 
 from qa_service.model import Request
 from qa_service.model.events import AnswerReady
@@ -44,10 +46,11 @@ def test_evidence_stands_back_until_the_last_text_is_there():
     in_a_loop(crowd())
 
 
-def test_no_run_begins_while_somebody_waits_for_his_text(service, monkeypatch):
+def test_no_run_begins_while_somebody_waits_for_his_text(service):
     """The thread that answers goes no further than its text until the others have theirs."""
     order = TextPriority()
-    monkeypatch.setattr(streaming, "TEXTS_FIRST", order)
+    app = FastAPI()
+    app.state.text_priority, app.state.shutdown = order, streaming.ShutdownDeadline()
     begun = threading.Event()
 
     def events(stopped):
@@ -58,7 +61,7 @@ def test_no_run_begins_while_somebody_waits_for_his_text(service, monkeypatch):
 
     async def crowd() -> None:
         with order.pending():
-            answer = await streaming.open_stream(events)
+            answer = await streaming.open_stream(HttpRequest({"type": "http", "app": app}), events)
             assert isinstance(answer.first, AnswerReady)
             assert not begun.wait(0.3)
         assert await asyncio.to_thread(begun.wait, 10)

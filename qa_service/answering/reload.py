@@ -18,6 +18,7 @@ from qa_service.telemetry.logging import log_event
 
 _TRAINING_TIMEOUT = 600.0  # seconds
 _POLL_SECONDS = 1.0
+_CLOSE_TIMEOUT = 5.0  # seconds
 _Fingerprint = dict[Path, tuple[int, int]]
 
 
@@ -67,12 +68,12 @@ class KnowledgeReloader:
         self._poll_seconds = poll_seconds
         self._one_at_a_time = threading.Lock()
         self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self.problem: str | None = None
 
     def reload_in_background(self) -> None:
         """One reload, in a thread of its own."""
-        threading.Thread(target=self.reload, daemon=True, name="reload").start()
+        self._start(threading.Thread(target=self.reload, daemon=True, name="reload"))
 
     def reload(self) -> bool:
         """One reload; whether it succeeded. Where it did not, everything stays as it was, and the log says why."""
@@ -98,16 +99,19 @@ class KnowledgeReloader:
         """Reloads, in a thread of its own and until `close`, whenever a file has changed and is then left unchanged
         for one poll.
         """
-        self._watcher = threading.Thread(
-            target=self._keep_watching, args=(self._fingerprint(),), daemon=True, name="watch"
-        )
-        self._watcher.start()
+        before = self._fingerprint()
+        self._closed.clear()
+        self._start(threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch"))
 
     def close(self) -> None:
-        """Ends the watching; a reload that runs is waited for."""
+        """Ends the watching; waits for a reload that has begun, for five seconds at most."""
         self._closed.set()
-        if self._watcher is not None:
-            self._watcher.join()
+        for thread in self._threads:
+            thread.join(_CLOSE_TIMEOUT)
+
+    def _start(self, thread: threading.Thread) -> None:
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
 
     def _read(self) -> Knowledge:
         knowledge = Knowledge.read(self._settings, self._service.knowledge.matcher.embedder)

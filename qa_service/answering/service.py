@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
@@ -24,9 +24,7 @@ from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import parse_question
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
-
-if TYPE_CHECKING:
-    from qa_service.store import Store
+from qa_service.telemetry.subscribers import Subscribers
 
 MATCHES = 5
 """How many of the nearest entries an answer names."""
@@ -55,18 +53,14 @@ class Service:
         self.threshold = threshold
         self.queue = queue
         self.timings = lab.timings
-        self.store: Store | None = None
-        self._listeners: tuple[Listener, ...] = ()
+        self._subscribers = Subscribers[Listener]()
         self._match_limit = threading.Semaphore(MAX_CONCURRENT_MATCHES)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Has `listener` called with every event, in the thread that answers; returns what ends that."""
-        self._listeners = (*self._listeners, listener)
-
-        def unsubscribe() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
-
-        return unsubscribe
+        """Calls `listener` with every event of every answer and run, in the thread that serves it; returns what
+        unsubscribes it.
+        """
+        return self._subscribers.add(listener)
 
     def replace_knowledge(self, knowledge: Knowledge) -> None:
         """From the next question on; an answer that has begun ends with the snapshot it began with."""
@@ -147,7 +141,7 @@ class Service:
     def _observed(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
         with closing(events):
             for event in events:
-                for listener in self._listeners:
+                for listener in self._subscribers:
                     listener(event)
                 yield event
 

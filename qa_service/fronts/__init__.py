@@ -1,5 +1,22 @@
-"""The ways in. Each module here is a front: it has `add_commands(parsers)`, `router(service, settings)`, or both, and
-`prepare(settings)` where something is built once.
+"""The fronts, ways in to the service: each module here is one. `app` finds them and puts them together.
+
+A front has one or more of these functions at module level:
+
+`add_commands(parsers)`
+    Adds commands to the command line (argparse subparsers).
+`router(service, settings) -> APIRouter`
+    HTTP routes.
+`mounts(service, settings) -> Mapping[str, ASGIApp]`
+    Whole ASGI applications, each under its path, such as {"/mcp": ...}.
+`lifespan(service, settings) -> AbstractAsyncContextManager[Mapping[str, Any] | None]`
+    Entered when the server starts and left when it stops: threads, connections and subscriptions begin and end here,
+    never in the other functions. What it yields becomes part of every request's state.
+`not_found_page(service) -> Callable[[Request, NumstabError], Response]`
+    The page that a browser gets at an address where there is nothing; one front may have it.
+`prepare(settings)`
+    Builds what is built once; called by `numstab prepare`.
+`checks(settings) -> list[Check]`
+    Checks of the installation for `numstab doctor`.
 
 A front imports what is heavy (the web framework, rich) inside the function that needs it: a question asked at the
 terminal pays for nothing else.

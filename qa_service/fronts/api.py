@@ -18,45 +18,37 @@ _LONGEST_REASON = 2000
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """Every route of the API; feedback goes to the data folder."""
-    from fastapi import APIRouter, Depends, Response
-    from fastapi import Request as HttpRequest
-    from fastapi.responses import JSONResponse
-    from starlette.concurrency import run_in_threadpool
+    """Every route of the API."""
+    from fastapi import APIRouter
 
     from qa_service.schemas import openapi as schemas
-    from qa_service.server.problems import language
-    from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
-    from qa_service.store import Store
-    from qa_service.store.writer import BackgroundWriter
 
-    store = service.store or Store(settings.store_url, settings.keep_questions)
-    service.subscribe(BackgroundWriter(store))
     api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
+    _add_ask(api, service)
+    _add_entries(api, service)
+    _add_experiments(api, service)
+    _add_runs(api, service)
+    _add_feedback(api)
+    return api
 
-    async def asked(http: HttpRequest) -> Request:
+
+def _add_ask(api: "APIRouter", service: Service) -> None:
+    from fastapi import Depends, Response
+    from fastapi import Request as HttpRequest
+    from fastapi.responses import JSONResponse
+
+    from qa_service.schemas import openapi as schemas
+    from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
+
+    async def read_body(http: HttpRequest) -> Request:
         return incoming.read_request(await read_json(http))
 
-    async def answering(request: Annotated[Request, Depends(asked)]) -> EventStream:
-        return await open_stream(
-            lambda stopped: service.stream(request, stopped)
-        )  # an error in here still becomes a status
-
-    async def running(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
-        body = await read_json(http, empty={})
-        if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
-            raise BadField(
-                zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body"
-            )
-        params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
-        lang = incoming.read_lang(body.get("lang")) or language(http)
-        return lang, await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
-
-    def sent(begun: EventStream, lang: Lang) -> Response:
-        return begun.respond(lambda event: wire.event(event, lang), lang)
+    async def open_answer(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> EventStream:
+        # An error before the first event still sets the status.
+        return await open_stream(http, lambda stopped: service.stream(request, stopped))
 
     @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
-    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(answering)]) -> JSONResponse:
+    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(open_answer)]) -> JSONResponse:
         """The whole answer, evidence included."""
         last = await begun.collect(http)
         assert isinstance(last, Done)
@@ -68,10 +60,20 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         openapi_extra=schemas.body(schemas.REQUEST),
         responses={200: schemas.EVENTS},
     )
-    async def ask_stream(begun: Annotated[EventStream, Depends(answering)]) -> Response:
+    async def ask_stream(begun: Annotated[EventStream, Depends(open_answer)]) -> Response:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
         assert isinstance(begun.first, AnswerReady)
-        return sent(begun, begun.first.answer.lang)
+        lang = begun.first.answer.lang
+        return begun.respond(lambda event: wire.event(event, lang), lang)
+
+
+def _add_entries(api: "APIRouter", service: Service) -> None:
+    from fastapi import Request as HttpRequest
+    from fastapi import Response
+    from fastapi.responses import JSONResponse
+
+    from qa_service.schemas import openapi as schemas
+    from qa_service.server.problems import language
 
     @api.get("/entries")
     async def entries() -> JSONResponse:
@@ -93,6 +95,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
         return Response(text, media_type=export.EXPORT_FORMATS[form], headers=name)
 
+
+def _add_experiments(api: "APIRouter", service: Service) -> None:
+    from fastapi.responses import JSONResponse
+
     @api.get("/experiments")
     async def experiments() -> JSONResponse:
         """What can be measured: parameters as JSON Schema, metrics, source."""
@@ -103,8 +109,28 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         """One experiment."""
         return JSONResponse(wire.experiment(service.knowledge.experiment(slug)))
 
+
+def _add_runs(api: "APIRouter", service: Service) -> None:
+    from fastapi import Depends, Response
+    from fastapi import Request as HttpRequest
+    from fastapi.responses import JSONResponse
+
+    from qa_service.schemas import openapi as schemas
+    from qa_service.server.problems import language
+    from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
+
+    async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
+        body = await read_json(http, empty={})
+        if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
+            raise BadField(
+                zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body"
+            )
+        params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
+        lang = incoming.read_lang(body.get("lang")) or language(http)
+        return lang, await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped))
+
     @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
-    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> JSONResponse:
+    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> JSONResponse:
         """One run: an Evidence without claims."""
         lang, run = begun
         last = await run.collect(http)
@@ -117,23 +143,29 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         openapi_extra=schemas.body(schemas.RUN),
         responses={200: schemas.EVENTS},
     )
-    async def runs_stream(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
+    async def runs_stream(begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> Response:
         """Server-sent events: started, row…, evidence."""
         lang, run = begun
-        return sent(run, lang)
+        return run.respond(lambda event: wire.event(event, lang), lang)
+
+
+def _add_feedback(api: "APIRouter") -> None:
+    from fastapi import Request as HttpRequest
+    from fastapi.responses import JSONResponse
+    from starlette.concurrency import run_in_threadpool
+
+    from qa_service.schemas import openapi as schemas
+    from qa_service.server.streaming import read_json
 
     @api.post("/feedback", status_code=201, openapi_extra=schemas.body(schemas.FEEDBACK))
     async def feedback(http: HttpRequest) -> JSONResponse:
         """Helpful or not, and why. Answered once it is on disk."""
-        body = await read_json(http)
-        fields = _feedback(body)
-        await run_in_threadpool(store.add_feedback, *fields)
+        answer_id, helpful, reason = _read_feedback(await read_json(http))
+        await run_in_threadpool(http.app.state.store.add_feedback, answer_id, helpful, reason)
         return JSONResponse({"stored": True}, 201)
 
-    return api
 
-
-def _feedback(body: Any) -> tuple[str, bool, str | None]:
+def _read_feedback(body: Any) -> tuple[str, bool, str | None]:
     if not isinstance(body, dict) or set(body) - {"answer_id", "helpful", "reason", "lang"}:
         raise BadField(
             zh="请求体应当是 {answer_id, helpful, reason?}",

@@ -1,10 +1,11 @@
-"""For operators, at the root: is it alive, is it ready, what has it done. On the command line: what is in force."""
+"""For operators: whether the process is alive and ready, its metrics, and the settings in force."""
 
 import asyncio
 import threading
-import time
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from qa_service.answering.service import Service
 from qa_service.model import RunStatus
@@ -16,47 +17,50 @@ if TYPE_CHECKING:
 
 WARM_UP_QUESTION = "一百个一点五连乘, five hundred times"
 """A question whose reading loads all that any question's does: tables of characters and numerals, patterns."""
-_AGAIN = 5.0  # seconds until a warm-up that failed is tried again
+_PARTS = ("library", "model", "index", "child")
+_RETRY_SECONDS = 5.0  # after a check that failed
+_CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class Readiness:
-    """What must be there before a reader is let in; `why` says of each part that is not what is wrong with it."""
+    """A context in which a thread checks each part of a service until all work; a check also warms its part up.
+
+    `parts` says which work, `why` maps a check that failed to its error.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.parts = {"library": False, "model": False, "index": False, "child": False}
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep_checking, daemon=True, name="warm-up")
+        self.parts = dict.fromkeys(_PARTS, False)
         self.why: dict[str, str] = {}
-        self._ping = None
-        if service.store is not None:
-            from qa_service.store.health import HealthProbe
 
-            self._ping = HealthProbe(service.store)
-        threading.Thread(target=self._warm_up, daemon=True, name="warm-up").start()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
 
-    async def look(self) -> dict[str, bool]:
-        """Part → whether it is there, now."""
-        found = dict(self.parts)
-        if self._ping is not None:
-            problem = await asyncio.to_thread(self._ping.problem)
-            found["store"] = problem is None
-            self.why.pop("store", None)
-            if problem:
-                self.why["store"] = problem
-        return found
+    def __exit__(self, *_: object) -> None:
+        """Ends the checks; waits for the one that has begun, for five seconds at most."""
+        self._closed.set()
+        self._thread.join(_CLOSE_TIMEOUT)
 
-    def _warm_up(self) -> None:
-        while not all(self.parts.values()):
-            for part in self.parts:
-                try:
-                    getattr(self, f"_{part}")()
-                except Exception as error:  # not ready is what readyz then says; the server itself goes on
-                    self.why[part] = f"{type(error).__name__}: {error}"
-                    break
-                self.why.pop(part, None)
-                self.parts[part] = True
-            else:
-                return
-            time.sleep(_AGAIN)
+    def _keep_checking(self) -> None:
+        while not (self._check_all() or self._closed.wait(_RETRY_SECONDS)):
+            pass
+
+    def _check_all(self) -> bool:
+        """Checks one part after the other up to the first that fails; whether none does, or they are to end."""
+        for part in _PARTS:
+            if self._closed.is_set():
+                return True
+            try:
+                getattr(self, f"_{part}")()
+            except Exception as error:  # not ready is what readyz then says; the server itself goes on
+                self.why[part] = f"{type(error).__name__}: {error}"
+                return False
+            self.why.pop(part, None)
+            self.parts[part] = True
+        return True
 
     def _library(self) -> None:
         if not len(self._service.knowledge.library):
@@ -75,14 +79,20 @@ class Readiness:
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
 
 
+@asynccontextmanager
+async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
+    """Warms the service up, so that the first question need not, and gives requests its `Readiness`."""
+    with Readiness(service) as readiness:
+        yield {"readiness": readiness}
+
+
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """/livez, /readyz, /metrics. Warming up begins here, so that the first reader does not wait for it."""
+    """/livez, /readyz, /metrics."""
     from fastapi import APIRouter, Request, Response
     from fastapi.responses import JSONResponse
 
     from qa_service.schemas import openapi as schemas
 
-    readiness = Readiness(service)
     routes = APIRouter()
 
     @routes.get("/livez")
@@ -92,12 +102,14 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     @routes.get("/readyz", responses={503: schemas.NOT_READY})
     async def readyz(http: Request) -> JSONResponse:
-        """Library, model and index are there, a child has run, the store is reached. Operators also read why not."""
-        parts = await readiness.look()
+        """Library, model and index work, a child has run, the store is reached. Operators also read why not."""
+        readiness: Readiness = getattr(http.state, "readiness", None) or Readiness(service)  # before the lifespan: none
+        store_problem = await asyncio.to_thread(http.app.state.store_health.problem)
+        parts = {**readiness.parts, "store": store_problem is None}
         body: dict[str, Any] = {"ready": all(parts.values()), "parts": parts}
         if getattr(http.state, "operator", False):
-            body["why"] = readiness.why
-            body["reload"] = http.app.state.reloading.problem
+            body["why"] = {**readiness.why, **({"store": store_problem} if store_problem else {})}
+            body["reload"] = http.app.state.reloader.problem
         return JSONResponse(body, 200 if body["ready"] else 503)
 
     described: dict[int | str, dict[str, Any]] = {200: schemas.METRICS}
@@ -105,7 +117,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:
-        """Counts in Prometheus' text format, of all workers together."""
+        """Metrics in Prometheus' text format, of all workers together."""
         text, media_type = await asyncio.to_thread(http.app.state.metrics.text)
         return Response(text, media_type=media_type)
 

@@ -4,11 +4,12 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import spawn
+from multiprocessing import spawn, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -17,15 +18,13 @@ from qa_service.lab.worker import child_main, encode_job
 from qa_service.model import Experiment
 
 _PROCESS_NAME = "numstab experiment"
-_RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third attempt to fork
+_RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third try
+_CLOSE_TIMEOUT = 5.0  # seconds
 _get_preparation_data = spawn.get_preparation_data
 
 
 def _preparation_data_without_main(name: str) -> dict[str, Any]:
-    """Preparation data that keeps children from importing our main module again: no demo needs it, and it costs 30 ms.
-
-    Other processes of multiprocessing get theirs unchanged.
-    """
+    """Has children not import our main module anew, as multiprocessing would: no demo needs it, and it costs 30 ms."""
     data: dict[str, Any] = _get_preparation_data(name)
     if name == _PROCESS_NAME:
         data.pop("init_main_from_name", None)
@@ -37,12 +36,12 @@ spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
-    """The system cannot start a child process: no memory, descriptors or processes are left."""
+    """No process could be started: no memory, descriptors or processes are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One child process, with torch imported, and the parent's end of its pipe."""
+    """One process that has torch imported and nothing done, and our end of its pipe."""
 
     process: ForkServerProcess
     pipe: Connection
@@ -50,20 +49,17 @@ class Child:
     def send_job(
         self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
     ) -> None:
-        """Send the child its one job; `deadline` in seconds, memory in MiB.
-
-        Does not fail if the child has died: whoever reads from the pipe will notice.
-        """
+        """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
         with suppress(BrokenPipeError):
             self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 
     def exit_code(self) -> int | None:
-        """The exit code, negative for a signal; None if it still runs after half a second."""
+        """Negative for a signal, once it has had a moment to end."""
         self.process.join(0.5)
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Close the pipe and send SIGKILL to the child and to whatever it has forked."""
+        """Kills it and whatever it has forked."""
         self.pipe.close()
         if self.process.pid is None:
             return
@@ -71,15 +67,9 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 send_signal(self.process.pid, signal.SIGKILL)
 
-    def reap(self) -> None:
-        """Join the killed process; the kernel needs milliseconds to free torch's memory."""
-        self.process.join(1.0)
-        with suppress(ValueError):  # it has not exited yet: its descriptor is freed later
-            self.process.close()
-
 
 class ChildPool:
-    """Keeps `idle` children forked and waiting for a job; 0 forks each on demand. Thread-safe."""
+    """Keeps `idle` children waiting, forked in a thread of its own. May be used from several threads."""
 
     def __init__(self, context: ForkServerContext, idle: int) -> None:
         self._context = context
@@ -88,14 +78,19 @@ class ChildPool:
         self._killed: deque[Child] = deque()
         self._refill_needed = threading.Event()
         self._refill_thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._exiting = False
+        # Before multiprocessing looks at every process at exit: it fails on one that a thread closes meanwhile.
+        util.Finalize(self, _prepare_exit, args=(weakref.ref(self),), exitpriority=1)
 
     def __len__(self) -> int:
-        """The number of idle children."""
+        """How many wait."""
         return len(self._waiting)
 
     def acquire(self) -> Child:
-        """An idle child, or a new one if none is left. Raises `SpawnFailed`."""
-        self.refill()
+        """A waiting child, else a new one; opens the pool. Raises `SpawnFailed` where the system gives none."""
+        self.open()
         while True:
             try:
                 child = self._waiting.popleft()
@@ -106,43 +101,85 @@ class ChildPool:
             self.release(child)
 
     def release(self, child: Child) -> None:
-        """Kill the child. With idle children kept it is reaped in the background, else before this returns."""
+        """Kills a child at once. Where children are kept waiting, the refill thread waits for its end."""
         child.kill()
-        if self._idle:
+        if self._idle and not self._closed:
             self._killed.append(child)
-            self.refill()
+            self._refill()
         else:
-            child.reap()
+            self._reap(child)
+
+    def open(self) -> None:
+        """Has `idle` children forked, without waiting for them. Raises `SpawnFailed` while this process exits."""
+        with self._lock:
+            if self._exiting:
+                raise SpawnFailed("this process is exiting")
+            self._closed = False
+        self._refill()
+
+    def close(self) -> None:
+        """Kills the waiting children and ends the refill thread; children at work are left to their runs."""
+        with self._lock:
+            self._closed = True
+            thread = self._refill_thread
+        self._refill_needed.set()
+        if thread is not None:
+            thread.join(_CLOSE_TIMEOUT)  # it may be waiting for the fork server, which is importing torch
+        self._kill_waiting()
+
+    def prepare_exit(self) -> None:
+        """Closes no process object from now on: at exit multiprocessing ends and joins all processes itself."""
+        with self._lock:
+            self._closed = self._exiting = True
+        self._refill_needed.set()
+
+    def _refill(self) -> None:
+        """Wakes the refill thread, or starts it."""
+        self._refill_needed.set()
+        with self._lock:
+            running = self._refill_thread is not None and self._refill_thread.is_alive()
+            if self._idle and not self._closed and not running:
+                self._refill_thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
+                self._refill_thread.start()
 
     def _fork_with_retries(self) -> Child:
-        """Fork, retrying twice: a fork server that has just died is restarted by the next request."""
-        for delay in _RETRY_DELAYS:
+        """A fork server that has just died is started again by the next fork, but not always at once."""
+        for pause in _RETRY_DELAYS:
             try:
                 return self._fork()
             except (OSError, EOFError):
-                time.sleep(delay)
+                time.sleep(pause)
         try:
             return self._fork()
         except (OSError, EOFError) as error:
             raise SpawnFailed(f"{type(error).__name__}: {error}") from error
 
-    def refill(self) -> None:
-        """Have a background thread fork the missing children and reap the killed ones; returns at once."""
-        self._refill_needed.set()
-        if self._idle and self._refill_thread is None:
-            self._refill_thread = threading.Thread(target=self._refill_loop, daemon=True, name="children")
-            self._refill_thread.start()
-
-    def _refill_loop(self) -> None:
-        while self._refill_needed.wait():
+    def _keep_filled(self) -> None:
+        while self._refill_needed.wait() and not self._closed:
             self._refill_needed.clear()
-            while len(self._waiting) < self._idle:
+            while len(self._waiting) < self._idle and not self._closed:
                 try:
                     self._waiting.append(self._fork())
                 except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
                     break
             while self._killed:
-                self._killed.popleft().reap()
+                self._reap(self._killed.popleft())
+        self._kill_waiting()
+
+    def _kill_waiting(self) -> None:
+        for children in (self._waiting, self._killed):
+            with suppress(IndexError):
+                while True:
+                    child = children.popleft()
+                    child.kill()
+                    self._reap(child)
+
+    def _reap(self, child: Child) -> None:
+        """Waits until a killed child has ended: the kernel needs milliseconds to free torch's memory."""
+        child.process.join(1.0)
+        with self._lock, suppress(ValueError):  # it has not ended yet: its descriptor is freed later
+            if not self._exiting:
+                child.process.close()
 
     def _fork(self) -> Child:
         parent_end, child_end = self._context.Pipe(duplex=True)
@@ -155,3 +192,8 @@ class ChildPool:
         finally:
             child_end.close()
         return Child(process, parent_end)
+
+
+def _prepare_exit(pool: "weakref.ref[ChildPool]") -> None:
+    if (alive := pool()) is not None:
+        alive.prepare_exit()

@@ -70,6 +70,9 @@ class Runner(Protocol):
         Raises `Cancelled` soon after `is_cancelled()` becomes true.
         """
 
+    def close(self) -> None:
+        """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
+
 
 class ProcessRunner:
     """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
@@ -99,7 +102,11 @@ class ProcessRunner:
     def warm_up(self) -> None:
         """Start the fork server and the idle children; returns at once while torch is imported."""
         forkserver.ensure_running()
-        self._children.refill()
+        self._children.open()
+
+    def close(self) -> None:
+        """Ends the children that wait for work and the thread that forks them; the next run starts them again."""
+        self._children.close()
 
     @property
     def waiting(self) -> int:

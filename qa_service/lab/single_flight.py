@@ -58,6 +58,10 @@ class SharedRunner:
         """Reports how long the stages of a run take."""
         return self._runner.timings
 
+    def close(self) -> None:
+        """Ends the idle children and the thread that forks them; the next run starts them again."""
+        self._runner.close()
+
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end, without the cache."""
         return self._runner.run(experiment, params, seed)

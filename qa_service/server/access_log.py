@@ -1,4 +1,4 @@
-"""The outermost layer of the web application: every request has an id, a line in the log, a count and a span."""
+"""The outermost middleware: every request has an id, a line in the access log, a count and a span."""
 
 import logging
 import time
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_QUIET = ("/livez", "/readyz", "/metrics")  # asked every few seconds: their success is no news
+_UNLOGGED = ("/livez", "/readyz", "/metrics")  # polled every few seconds: only their failures are logged
 Served = Callable[[str, str, int], None]
 Span = Callable[["Scope"], AbstractContextManager[Any]]
 
 
 class AccessLogMiddleware:
-    """An ASGI middleware. `served` hears of each request's method, route and status; `span` spans it."""
+    """Calls `served` with each request's method, route and status; `span` gives a context that spans it."""
 
     def __init__(self, app: "ASGIApp", *, served: Served, span: Span) -> None:
         self._app = app
@@ -30,25 +30,25 @@ class AccessLogMiddleware:
         self._span = span
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Serves it; what nobody foresaw becomes a problem like any other, and its place in our code a line."""
+        """Passes a request on. An unexpected error becomes a problem (500) and a line in the log with its traceback."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), None)
-        ticket = RequestContext(request_id(given))
-        began, status, before = time.perf_counter(), 0, REQUEST_CONTEXT.set(ticket)
+        context = RequestContext(request_id(given))
+        began, status, before = time.perf_counter(), 0, REQUEST_CONTEXT.set(context)
 
-        async def sending(message: "Message") -> None:
+        async def send_with_id(message: "Message") -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", ticket.id.encode())]}
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", context.id.encode())]}
             await send(message)
 
         try:
             with self._span(scope) as span:
                 try:
-                    await self._app(scope, receive, sending)
+                    await self._app(scope, receive, send_with_id)
                 except SlowClient:
                     log_event("a reader was too slow", logging.WARNING, seconds=round(time.perf_counter() - began, 1))
                 except Exception as error:
@@ -57,40 +57,39 @@ class AccessLogMiddleware:
                         raise
                     from starlette.requests import Request
 
-                    await problem_response(Request(scope), error)(scope, receive, sending)
+                    await problem_response(Request(scope), error)(scope, receive, send_with_id)
                 if span is not None:
-                    span(_route(scope, status), status, ticket.log_fields)
+                    span(_route(scope, status), status, context.log_fields)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = _route(scope, status)
             self._served(method, route, status)
-            if route not in _QUIET or status >= 500:
+            if route not in _UNLOGGED or status >= 500:
                 milliseconds = round(1000 * (time.perf_counter() - began), 1)
                 level = logging.ERROR if status >= 500 and status != 503 else logging.INFO
-                # 0: the reader had gone before there was anything to send
                 log_event(
-                    "request", level, method=method, route=route, status=status, ms=milliseconds, **ticket.log_fields
+                    "request", level, method=method, route=route, status=status, ms=milliseconds, **context.log_fields
                 )
             REQUEST_CONTEXT.reset(before)
 
 
 def log_answer(settings: Settings) -> Callable[[Event], None]:
-    """An observer of a service: what a request's line says about its answer."""
+    """A listener for a service's events: adds what the access log says about an answer to its request's line."""
 
     def answered(event: Event) -> None:
-        ticket = REQUEST_CONTEXT.get()
-        if ticket is not None and isinstance(event, AnswerReady):
+        context = REQUEST_CONTEXT.get()
+        if context is not None and isinstance(event, AnswerReady):
             answer = event.answer
-            ticket.log_fields.update(
+            context.log_fields.update(
                 answer=answer.id, entry=answer.entry.id if answer.entry else None, answered=answer.status.value
             )
             if settings.log_questions:
-                ticket.log_fields["question"] = answer.question
+                context.log_fields["question"] = answer.question
 
     return answered
 
 
 def _route(scope: "Scope", status: int) -> str:
-    """Its pattern, not its path: no id and no query. What the guard refuses has not come so far."""
+    """The route's pattern, not the path: no id and no query. A request that a middleware refuses has no route."""
     route = scope.get("route")
     return str(getattr(route, "path", None) or ("refused" if status in (401, 403, 429) else "unmatched"))

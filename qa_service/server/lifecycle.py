@@ -1,34 +1,34 @@
-"""A server of many readers: where it may listen, and how it ends without losing an answer half told."""
+"""Running the HTTP server: where it may listen, workers, signals, and a shutdown that lets running answers end."""
 
-import fcntl
-import gc
 import ipaddress
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from qa_service.errors import BadField
 from qa_service.server.api_keys import ApiKeyStore
-from qa_service.server.streaming import CLOSING
+from qa_service.server.streaming import ShutdownDeadline
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SHUTDOWN_GRACE = 10
-"""Seconds that running answers have to finish once the server is told to stop."""
+"""Seconds that running answers have to end once the server is told to stop."""
 
 
 def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
-    """Whether everybody who reaches the address may ask; raises `BadField` where nobody could.
+    """Whether no key is needed at this address: on a loopback address, or where the operator says --public.
 
-    On this machine's own address, yes. On any other only with a key, or where the operator says --public.
+    Raises `BadField` where a key is needed and none exists.
     """
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -47,14 +47,14 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
 
 
 def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:
-    """Runs until it is told to stop; whoever listens to an answer then has `GRACE` seconds to hear its end."""
+    """Serves until a signal; running answers then have `SHUTDOWN_GRACE` seconds to end."""
     import uvicorn
 
     uvicorn.run(app, **_options(settings), **options)
 
 
 def serve_many(app: str, settings: Settings, **options: Any) -> None:
-    """The same with several workers, each of which makes its own `app`; a SIGHUP is handed on to them all."""
+    """The same with several worker processes, each of which calls the factory `app`; a SIGHUP is passed on to all."""
     import uvicorn
     from uvicorn.supervisors.multiprocess import Multiprocess
 
@@ -71,7 +71,7 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
 def _options(settings: Settings) -> dict[str, Any]:
     return {
         "access_log": False,
-        "log_config": None,  # logs.set_up says where lines go
+        "log_config": None,  # configure_logging says where lines go
         "proxy_headers": bool(settings.proxies),
         "forwarded_allow_ips": settings.proxies or "127.0.0.1",
         "timeout_graceful_shutdown": SHUTDOWN_GRACE,
@@ -81,41 +81,41 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def worker_index(shared: Path) -> int:
-    """A worker's number, 0 for the first; one that takes the place of a dead worker gets its number."""
-    for number in count():
-        lock = os.open(shared / f"worker-{number}", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-        else:
-            return number  # the descriptor stays open, and so the lock is held, for as long as we live
+def worker_index(shared: Path) -> tuple[int, FileLock]:
+    """The index of this worker, from 0, and the lock that keeps it as long as it is held; `shared` is a folder of all.
+
+    A worker that is started in the place of a dead one takes over its index.
+    """
+    for index in count():
+        lock = FileLock(shared / f"worker-{index}")
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+            return index, lock
     raise AssertionError
 
 
-def share_of(whole: int, workers: int, number: int) -> int:
-    """A worker's part of what all have together; at least one, or it could run nothing."""
-    return max(1, whole // workers + (number % workers < whole % workers))
+def share_of(whole: int, workers: int, index: int) -> int:
+    """A worker's share of a limit for all workers together; at least one, or it could run nothing."""
+    return max(1, whole // workers + (index % workers < whole % workers))
 
 
-@asynccontextmanager
-async def lifespan(app: Any) -> AsyncIterator[None]:
-    """A lifespan: told to stop, it first tells the running streams, each of which ends within the grace time.
+@contextmanager
+def handle_signals(shutdown: ShutdownDeadline, reload: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT first set the deadline of the running streams, within the grace time; SIGHUP calls `reload`.
 
-    A SIGHUP reads kb and demos again; but where it says that our terminal is gone, we go too.
+    Where a SIGHUP says that our terminal was closed, it is a SIGTERM. Outside the main thread no signal is handled.
     """
     import uvicorn
 
     terminal = sys.stdin is not None and sys.stdin.isatty()
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
-    def close(number: int, frame: FrameType | None) -> None:
-        CLOSING.within(SHUTDOWN_GRACE - 2)
+    def stop(number: int, frame: FrameType | None) -> None:
+        shutdown.set(SHUTDOWN_GRACE - 2)
         handler = before[signal.Signals(number)]
         server = getattr(handler, "__self__", None)
         if number == signal.SIGTERM and isinstance(server, uvicorn.Server):
-            server.should_exit = True  # uvicorn would raise the signal once more at its end: no temporary file would go
+            server.should_exit = True  # uvicorn's handler would raise it again at its end: temporary files would stay
         elif callable(handler):
             handler(number, frame)
 
@@ -123,18 +123,16 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         if terminal and not os.isatty(0):
             signal.raise_signal(signal.SIGTERM)
         else:
-            app.state.reloading.soon()
+            reload()
 
-    gc.collect()
-    gc.freeze()  # entries, vectors and routes live as long as the server: no collection looks at them again
     try:
         for each in before:
-            signal.signal(each, close)
+            signal.signal(each, stop)
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    except ValueError:  # not the main thread: whoever runs the application there ends it there
+    except ValueError:  # not the main thread
         before = {}
-    yield
-    for each, handler in before.items():
-        signal.signal(each, handler)
-    with suppress(Exception):  # a collector that has gone holds nobody up
-        app.state.traces.close()
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

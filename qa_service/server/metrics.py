@@ -1,16 +1,15 @@
-"""What the service has done and how it stands, for Prometheus. Of several workers the counts are added up.
+"""Counters, histograms and gauges for Prometheus, of one process or of several workers together.
 
-Each worker then keeps its counts in files of one folder (prometheus_client's multiprocess mode), and whichever is
-asked reads them all. Counts of a worker that has ended stay; how it stood does not.
+Several workers keep their values in files of one folder (prometheus_client's multiprocess mode), and each of them can
+report the sums. Counters of a worker that has ended stay, its gauges do not.
 """
 
 import os
 import threading
-import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qa_service import __version__
 from qa_service.answering.service import Service
@@ -19,17 +18,19 @@ from qa_service.telemetry.timing import Stage
 
 _CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SAMPLED = 1.0  # seconds between looks at how a worker stands
+_SAMPLE_SECONDS = 1.0  # between two samples of a worker's gauges
 
 
 class Metrics:
-    """Listens to a service. `folder` is what several workers share; alone, None."""
+    """A context in which it listens to a service. `folder` is shared by the workers; None for a single process."""
 
     def __init__(self, service: Service, folder: Path | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._service = service
         self._folder = folder
+        self._exit = ExitStack()
+        self._closed = threading.Event()
         self._registry = here = CollectorRegistry()
         self._questions = Counter(
             "numstab_questions", "Questions answered; no entry where none answered", ["status", "entry"], registry=here
@@ -60,13 +61,22 @@ class Metrics:
                            multiprocess_mode="livesum")  # fmt: skip
         about = Gauge("numstab_build_info", "Versions", ["version", "torch"], registry=here, multiprocess_mode="max")
         about.labels(__version__, _torch()).set(1)
-        service.subscribe(self._count)
-        service.timings.listeners.append(self._time)
-        if folder is not None:
-            threading.Thread(target=self._keep_sampling, daemon=True, name="sampling").start()
+
+    def __enter__(self) -> Self:
+        self._exit.callback(self._service.subscribe(self._count))
+        self._exit.callback(self._service.timings.subscribe(self._time))
+        if self._folder is not None:
+            sampling = threading.Thread(target=self._keep_sampling, daemon=True, name="sampling")
+            sampling.start()
+            self._exit.callback(sampling.join)
+            self._exit.callback(self._closed.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
 
     def text(self) -> tuple[bytes, str]:
-        """Everything in Prometheus' text format, and its media type."""
+        """All metrics in Prometheus' text format, and its media type."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -85,11 +95,11 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
 
     def store_failed(self) -> None:
-        """The store could not."""
+        """An operation of the store failed."""
         self._store.inc()
 
     def reloaded(self, *, well: bool) -> None:
-        """Kb and demos were read again."""
+        """Knowledge and experiments were reloaded, or the reload was refused and the old ones stay."""
         self._reloads.labels("renewed" if well else "refused").inc()
         self._stale_workers.set(0 if well else 1)
 
@@ -113,9 +123,9 @@ class Metrics:
         self._idle.set(self._service.lab.ready)
 
     def _keep_sampling(self) -> None:
-        while True:
+        self._sample()
+        while not self._closed.wait(_SAMPLE_SECONDS):
             self._sample()
-            time.sleep(_SAMPLED)
 
 
 def _torch() -> str:

@@ -1,51 +1,51 @@
-"""A crowd reads before it watches: what follows a text, runs and rows, stands back while others wait for theirs."""
+"""Gives texts priority over evidence: while a client waits for the text of its answer, runs and rows are delayed."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-GRACE_SECONDS, TIMEOUT_SECONDS = 0.02, 3.0  # seconds that evidence stands back at least, and at most
+GRACE_SECONDS = 0.02
+"""For which rows are delayed in any case: other questions may arrive meanwhile."""
+TIMEOUT_SECONDS = 3.0
+"""For which runs and rows are delayed at most."""
 
 
 class TextPriority:
-    """What the streams of one process agree on, all of them in its event loop."""
+    """Shared by all streams of an application, which run in one event loop."""
 
     def __init__(self) -> None:
-        self._coming = 0
+        self._pending = 0
         self._no_text_pending = threading.Event()
         self._no_text_pending.set()
         self._waiters: set[asyncio.Future[None]] = set()
 
     @contextmanager
     def pending(self) -> Iterator[None]:
-        """Around the wait for a text."""
-        self._coming += 1
+        """Marks a text as pending for the duration of the block."""
+        self._pending += 1
         self._no_text_pending.clear()
         try:
             yield
         finally:
-            self._coming -= 1
-            if not self._coming:
+            self._pending -= 1
+            if not self._pending:
                 self._no_text_pending.set()
                 for each in self._waiters:
                     if not each.done():
                         each.set_result(None)
 
     def wait_for_texts_blocking(self) -> None:
-        """In a thread: until all texts are there, but not for ever."""
+        """Blocks a thread until no text is pending; gives up after `TIMEOUT_SECONDS`."""
         self._no_text_pending.wait(TIMEOUT_SECONDS)
 
     async def wait_for_texts(self) -> None:
-        """For a moment, in which others may come, and then until all texts are there, but not for ever."""
+        """Waits `GRACE_SECONDS`, then until no text is pending; gives up after `TIMEOUT_SECONDS`."""
         await asyncio.sleep(GRACE_SECONDS)
-        if not self._coming:
+        if not self._pending:
             return
-        calm = asyncio.get_running_loop().create_future()
-        self._waiters.add(calm)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
         with suppress(TimeoutError):
-            await asyncio.wait_for(calm, TIMEOUT_SECONDS)
-        self._waiters.discard(calm)
-
-
-TEXTS_FIRST = TextPriority()
+            await asyncio.wait_for(waiter, TIMEOUT_SECONDS)
+        self._waiters.discard(waiter)

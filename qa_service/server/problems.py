@@ -1,4 +1,4 @@
-"""Every error of the web application as problem+json (RFC 9457) in the reader's language; never a traceback."""
+"""Errors of the web application as problem+json (RFC 9457) in the client's language; never a traceback."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ HTTP_ERRORS = {
 
 
 class HttpProblem(NumstabError):
-    """What the web framework refuses by itself."""
+    """An error of the web framework: no such route, no such method, a request that it cannot read."""
 
     def __init__(self, status: int) -> None:
         code, zh, en = HTTP_ERRORS.get(
@@ -27,7 +27,7 @@ class HttpProblem(NumstabError):
 
 
 def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
-    """The error as a response; where it says when to come again, that is a header too."""
+    """The error as a response, with Retry-After where the error says when to try again."""
     from starlette.responses import JSONResponse
 
     body = problem(error, language(http))
@@ -40,15 +40,15 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
 
 
 def handle_errors(app: "FastAPI") -> None:
-    """Installs the handlers; what nobody foresaw is for `logged`, the outermost layer."""
+    """Installs the handlers of foreseen errors; the others are left to `AccessLogMiddleware`."""
     from fastapi import Request, Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
-    async def ours(http: Request, error: Exception) -> Any:
+    async def numstab_error(http: Request, error: Exception) -> Any:
         return problem_response(http, error)
 
-    async def frameworks(http: Request, error: Exception) -> Any:
+    async def http_exception(http: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
         refusal = HttpProblem(error.status_code)
         page = getattr(http.app.state, "not_found_page", None)
@@ -56,28 +56,28 @@ def handle_errors(app: "FastAPI") -> None:
             return page(http, refusal)
         return problem_response(http, refusal, error.headers)
 
-    async def unreadable(http: Request, _error: Exception) -> Any:
+    async def validation_error(http: Request, _error: Exception) -> Any:
         return problem_response(http, HttpProblem(422))
 
-    async def gone(_http: Request, _error: Exception) -> Any:
-        return Response(status_code=499)  # nobody reads it
+    async def disconnected(_http: Request, _error: Exception) -> Any:
+        return Response(status_code=499)  # for the log: nobody receives it
 
-    app.add_exception_handler(NumstabError, ours)
-    app.add_exception_handler(ClientDisconnected, gone)
-    app.add_exception_handler(HTTPException, frameworks)
-    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(NumstabError, numstab_error)
+    app.add_exception_handler(ClientDisconnected, disconnected)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(RequestValidationError, validation_error)
 
 
 class ClientDisconnected(Exception):
-    """Nobody waits for the answer any more."""
+    """The client disconnected before the reply was complete."""
 
 
 class SlowClient(Exception):
-    """A reader took too long for a piece; he is cut off."""
+    """A client took too long to take a piece of the reply; its connection is closed."""
 
 
 def language(http: Any) -> Lang:
-    """What an error should be written in: the request's language, else the browser's, else English."""
+    """The language of an error: that of the request, else of the browser, else English."""
     lang: Lang | None = getattr(http.state, "lang", None)
     if lang is None and http.query_params.get("lang") in ("zh", "en"):
         lang = "zh" if http.query_params["lang"] == "zh" else "en"
@@ -88,7 +88,7 @@ def language(http: Any) -> Lang:
 
 
 def problem(error: Exception, lang: Lang) -> dict[str, Any]:
-    """The body of an error: a stable code for programs, a sentence in the reader's language, nothing of our insides."""
+    """The body of an error: a stable code for programs, a sentence in the language; of unexpected errors no detail."""
     if not isinstance(error, NumstabError):
         error = NumstabError(
             zh="服务出了内部错误，问题已记录。请再试一次。",
@@ -101,6 +101,6 @@ def problem(error: Exception, lang: Lang) -> dict[str, Any]:
         "code": error.code,
         "detail": error[lang],
     }
-    if (ticket := REQUEST_CONTEXT.get()) is not None:
-        body["request_id"] = ticket.id
+    if (context := REQUEST_CONTEXT.get()) is not None:
+        body["request_id"] = context.id
     return body | ({"field": error.field} if error.field else {})

@@ -1,4 +1,4 @@
-"""What the HTTP fronts share: blocking events as an async stream that ends with its reader, bodies, errors."""
+"""What the HTTP fronts share: events as an async stream, cancelled when the client disconnects; JSON bodies."""
 
 import asyncio
 import contextvars
@@ -20,44 +20,41 @@ from qa_service.lab.runner import Cancelled
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
-from qa_service.server.priority import TEXTS_FIRST
-from qa_service.server.problems import ClientDisconnected, language, problem  # noqa: F401
+from qa_service.server.priority import TextPriority
+from qa_service.server.problems import ClientDisconnected, problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
 LARGEST_BODY = 1 << 20
-"""Bytes of a request; a question of the greatest length, in JSON escapes, fits."""
+"""Bytes of a request's body; the longest question allowed, in JSON escapes, fits."""
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
-"""Given `stopped`, the events of one answer or run, blocking."""
+"""Given `stopped`, which says whether they are still wanted: the events of one answer or run, blocking."""
 Encode = Callable[[Event], tuple[str, dict[str, Any]]]
-"""An event as its name and data that JSON can say."""
-_LOOK_UP = 1.0  # seconds between looks at whether the server is about to stop
-_PING = 15.0  # seconds of silence after which a comment keeps the connection open
-_STREAM = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""An event's name, and its data as JSON can represent it."""
+_POLL_SECONDS = 1.0  # between looks at whether the server is shutting down
+_PING_SECONDS = 15.0  # without an event, after which a comment keeps the connection open
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class ShutdownDeadline:
-    """Whether the server has been told to stop, and until when a stream may go on."""
+    """By when the streams of an application must end; none until the server is told to stop."""
 
     def __init__(self) -> None:
-        self.at: float | None = None
+        self._at: float | None = None
 
-    def within(self, seconds: float) -> None:
-        """Streams end within so many seconds from now."""
-        self.at = time.monotonic() + seconds
+    def set(self, seconds: float) -> None:
+        """Has streams end within so many seconds from now."""
+        self._at = time.monotonic() + seconds
 
     @property
-    def over(self) -> bool:
-        """Whether that time has passed."""
-        return self.at is not None and time.monotonic() > self.at
-
-
-CLOSING = ShutdownDeadline()
+    def passed(self) -> bool:
+        """Whether there is a deadline and it has passed."""
+        return self._at is not None and time.monotonic() > self._at
 
 
 class SSEResponse(StreamingResponse):
-    """Server-sent events as bytes. The framework's own way encodes and hands on each event by itself, at ten times the
+    """Server-sent events, already encoded. FastAPI's own class encodes and sends each event by itself, at ten times the
     cost (`python -m bench load`).
     """
 
@@ -66,47 +63,49 @@ class SSEResponse(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """An answer or a run that has begun: its first event is there, the rest come as they happen."""
+    """An answer or a run that has begun: its first event, and lists of the others as they happen."""
 
     first: Event
     rest: AsyncGenerator[list[Event], None]
+    text_priority: TextPriority
+    shutdown: ShutdownDeadline
 
     async def collect(self, http: "HttpRequest") -> Event:
-        """Its last event; what runs ends when the reader does not wait for it. Raises what went wrong."""
-        collect = self.first
-        leaves = asyncio.ensure_future(_wait_for_disconnect(http))
+        """Waits for the end and returns the last event. Raises what the events raised, and `ClientDisconnected`."""
+        last = self.first
+        disconnect = asyncio.ensure_future(_wait_for_disconnect(http))
         try:
             while True:
                 coming = asyncio.ensure_future(anext(self.rest, None))
-                await asyncio.wait({coming, leaves}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({coming, disconnect}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
                     coming.cancel()
                     raise ClientDisconnected
                 if (batch := coming.result()) is None:
-                    return collect
-                collect = batch[-1] if batch else collect
+                    return last
+                last = batch[-1] if batch else last
         finally:
-            leaves.cancel()
+            disconnect.cancel()
 
     def respond(self, encode: Encode, lang: Lang) -> SSEResponse:
-        """All of it as server-sent events."""
-        return SSEResponse(self._written(encode, lang), headers=_STREAM)
+        """All events as server-sent events; `lang` is that of an error in the middle of the stream."""
+        return SSEResponse(self._encode(encode, lang), headers=_HEADERS)
 
-    async def _written(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
-        """What has happened since the last piece is one piece. Once the first is out a failure can have no status: the
-        stream itself says it.
+    async def _encode(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
+        """Events that have happened together are one chunk. After the first chunk an error can set no status any more:
+        it is sent as an event.
         """
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
-            await TEXTS_FIRST.wait_for_texts()
+            await self.text_priority.wait_for_texts()
             async for batch in self.rest:
-                silent = 0.0 if batch else silent + _LOOK_UP
-                if CLOSING.over:
+                silent = 0.0 if batch else silent + _POLL_SECONDS
+                if self.shutdown.passed:
                     raise ShuttingDown
                 if batch:
                     yield b"".join([_sse(*encode(event)) for event in batch])
-                elif silent >= _PING:
+                elif silent >= _PING_SECONDS:
                     silent = 0.0
                     yield b": ping\n\n"
         except Exception as error:
@@ -115,16 +114,17 @@ class EventStream:
             await self.rest.aclose()
 
 
-async def open_stream(events: Events) -> EventStream:
-    """Runs a blocking generator in a thread of its own. When the reader leaves, the experiment's child dies with it.
+async def open_stream(http: "HttpRequest", events: Events) -> EventStream:
+    """Runs a blocking generator in a thread of its own until its end or until the client disconnects.
 
-    An error before the first event is raised here, so that a front can still answer with a status.
+    Raises an error before the first event, so that a front can still answer with a status.
     """
-    batches = _iterate_in_thread(events)
-    with TEXTS_FIRST.pending():
+    shared = http.app.state
+    batches = _iterate_in_thread(events, shared.text_priority)
+    with shared.text_priority.pending():
         async for batch in batches:
             if batch:
-                return EventStream(batch[0], _rest(batch[1:], batches))
+                return EventStream(batch[0], _rest(batch[1:], batches), shared.text_priority, shared.shutdown)
     raise AssertionError("no events")
 
 
@@ -138,61 +138,84 @@ async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) 
         await batches.aclose()
 
 
-async def _iterate_in_thread(events: Events) -> AsyncGenerator[list[Event], None]:
-    """Lists of what has happened meanwhile; an empty one where that is nothing for a second."""
-    loop = asyncio.get_running_loop()
-    news = asyncio.Event()
-    heard: deque[Event] = deque()
-    leaving, ended = CancelToken(), _Ended()
+async def _iterate_in_thread(events: Events, text_priority: TextPriority) -> AsyncGenerator[list[Event], None]:
+    """Yields lists of the events since the last list, and an empty one after each second without any."""
+    producer = _EventProducer(events, text_priority, asyncio.get_running_loop())
+    producer.start()
+    try:
+        while True:
+            finished = producer.finished  # read before the events: none is added once it is true
+            batch = producer.take()
+            if batch:
+                yield batch
+            elif finished:
+                break
+            elif not await producer.wait(_POLL_SECONDS):
+                yield []
+        if producer.error is not None:
+            raise producer.error
+    finally:
+        producer.cancel()
 
-    def wake() -> None:
-        if not leaving():
-            with suppress(RuntimeError):  # the loop is closed: the server has gone
-                loop.call_soon_threadsafe(news.set)
 
-    def work() -> None:
+class _EventProducer:
+    """Runs a blocking generator in a thread of its own and hands its events over to an event loop."""
+
+    def __init__(self, events: Events, text_priority: TextPriority, loop: asyncio.AbstractEventLoop) -> None:
+        self._events = events
+        self._text_priority = text_priority
+        self._loop = loop
+        self._pending: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._cancelled = CancelToken()
+        self.finished = False
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        """Starts the thread, in a copy of the caller's context."""
+        work = contextvars.copy_context().run
+        threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        return [self._pending.popleft() for _ in range(len(self._pending))]
+
+    async def wait(self, seconds: float) -> bool:
+        """Waits until there is an event or the end; False if there is neither within so many seconds."""
         try:
-            for event in events(leaving):
-                heard.append(event)
-                if len(heard) == 1:  # else the reader has been told already
-                    wake()
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._news.clear()
+        return True
+
+    def cancel(self) -> None:
+        """Ends the generator, and with it the experiment's child."""
+        self._cancelled.cancel()
+
+    def _work(self) -> None:
+        try:
+            for event in self._events(self._cancelled):
+                self._pending.append(event)
+                if len(self._pending) == 1:  # otherwise the loop has been woken already
+                    self._wake()
                 if isinstance(event, AnswerReady):
-                    TEXTS_FIRST.wait_for_texts_blocking()
-                if leaving():
+                    self._text_priority.wait_for_texts_blocking()
+                if self._cancelled():
                     return
         except Cancelled:
             pass
         except Exception as error:
-            ended.error = error
-        ended.over = True
-        wake()
+            self.error = error
+        self.finished = True
+        self._wake()
 
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="answer").start()
-    try:
-        while True:
-            over = ended.over  # before the events: none comes after it
-            batch = [heard.popleft() for _ in range(len(heard))]
-            if batch:
-                yield batch
-            elif over:
-                break
-            else:
-                try:
-                    async with asyncio.timeout(_LOOK_UP):
-                        await news.wait()
-                except TimeoutError:
-                    yield []
-                news.clear()
-        if ended.error is not None:
-            raise ended.error
-    finally:
-        leaving.cancel()
-
-
-@dataclass(slots=True)
-class _Ended:
-    over: bool = False
-    error: Exception | None = None
+    def _wake(self) -> None:
+        if not self._cancelled():
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._news.set)
 
 
 async def _wait_for_disconnect(http: "HttpRequest") -> None:
@@ -201,18 +224,17 @@ async def _wait_for_disconnect(http: "HttpRequest") -> None:
 
 
 def _sse(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {dumps_strict(data)}\n\n".encode(
-        "utf-8", "backslashreplace"
-    )  # \udc80 is JSON as well
+    text = f"event: {name}\ndata: {dumps_strict(data)}\n\n"
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate as \udc80, which is JSON as well
 
 
 def dumps_strict(data: Any) -> str:
-    """Compact JSON, strictly: what it cannot say is refused."""
+    """Compact JSON; raises ValueError for NaN and infinities, which the standard does not have."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
-    """The body as JSON; raises `BadText` or `BadField`. Remembers its `lang`, so that errors come in it."""
+    """The body as JSON; raises `BodyTooLarge`, `BadText` or `BadField`. Sets the language of later errors."""
     data = b""
     try:
         async for chunk in http.stream():
@@ -228,7 +250,7 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
         return empty
     try:
         body = json.loads(data.decode("utf-8"))
-        if b"\\ud" in data.lower():  # half a character, which no text has, nor could a reply repeat it
+        if b"\\ud" in data.lower():  # a lone surrogate is no text, and no reply could repeat it
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise BadText(zh="请求体不是 UTF-8 文本", en="the body is not text in UTF-8", field="body") from None

@@ -1,4 +1,4 @@
-"""What must not be lost: feedback. And what an operator may want to keep: what was asked, and what found no answer."""
+"""The store: feedback, how often entries were asked for, and, where the operator allows it, the questions."""
 
 import threading
 from collections import Counter
@@ -20,7 +20,7 @@ from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptQuestion:
-    """A question that was kept: no entry answered it, or a reader found the answer unhelpful."""
+    """A question that no entry answered, or whose answer a user found unhelpful."""
 
     question: str
     lang: str
@@ -31,18 +31,20 @@ class KeptQuestion:
 
 
 class Store:
-    """Opens on first use, so that a front that never writes never makes a file. May be used from several threads.
+    """A database that is opened on first use: whoever never writes makes no file. May be used from several threads.
 
-    Every method raises `StoreUnavailable` where the database is gone, locked for long, or full.
+    Every method raises `StoreUnavailable` where the database is missing, locked for long, or full.
     """
 
-    def __init__(self, url: str, keep_days: int = 0) -> None:
-        """`url` as SQLAlchemy spells it; questions are kept for `keep_days` days, with 0 not at all."""
+    def __init__(self, url: str, keep_days: int = 0, on_failure: Callable[[], None] = lambda: None) -> None:
+        """`url` as SQLAlchemy has it; questions are kept for `keep_days` days, with 0 not at all. `on_failure` is
+        called whenever a method fails.
+        """
         self._url = url
         self._keep_days = keep_days
         self._engine: Engine | None = None
         self._opening = threading.Lock()
-        self.on_failure: list[Callable[[], None]] = []
+        self._on_failure = on_failure
 
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
         """Returns once it is on disk."""
@@ -57,7 +59,7 @@ class Store:
             return [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).order_by(FEEDBACK.c.id))]
 
     def record(self, *answers: Answer) -> None:
-        """Counts answers and, where questions are kept, keeps theirs; forgets what is too old."""
+        """Counts answers; where questions are kept, stores theirs and deletes those that are too old."""
         now = datetime.now(UTC)
         counts = Counter((answer.entry.id if answer.entry else "", answer.status.value, answer.lang)
                          for answer in answers)  # fmt: skip
@@ -68,9 +70,7 @@ class Store:
             for answer in answers if self._keep_days and answer.question
         ]  # fmt: skip
         with self._transaction() as connection:
-            for (entry, status, lang), count in sorted(
-                counts.items()
-            ):  # in one order: two workers do not lock each other
+            for (entry, status, lang), count in sorted(counts.items()):  # in one order: no deadlock of two workers
                 _count(connection, {"day": now.date(), "entry": entry, "status": status, "lang": lang}, count)
             connection.execute(delete(QUESTIONS).where(QUESTIONS.c.at < now - timedelta(days=self._keep_days)))
             if kept:
@@ -85,7 +85,7 @@ class Store:
             return [(row[0], row[1], int(row[2])) for row in rows]
 
     def unanswered(self) -> list[KeptQuestion]:
-        """The questions kept that no entry answered, or whose answer was unhelpful; oldest first."""
+        """The stored questions that no entry answered, or whose answer was unhelpful; oldest first."""
         unhelpful = select(FEEDBACK.c.answer_id).where(FEEDBACK.c.helpful.is_(False))
         query = (
             select(QUESTIONS, FEEDBACK.c.helpful, FEEDBACK.c.reason)
@@ -103,12 +103,12 @@ class Store:
             ]  # fmt: skip
 
     def ping(self) -> None:
-        """Whether it can be reached, and its tables are those of this version."""
+        """Returns if the database can be reached and its tables are those of this version."""
         with self._transaction() as connection:
             connection.execute(select(FEEDBACK.c.id).limit(1))
 
     def close(self) -> None:
-        """Gives its connections back; the next use opens it again."""
+        """Closes its connections; the next use opens it again."""
         with self._opening:
             if self._engine is not None:
                 self._engine.dispose()
@@ -127,8 +127,7 @@ class Store:
             with engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, CommandError, OSError) as error:
-            for hear in self.on_failure:
-                hear()
+            self._on_failure()
             raise StoreUnavailable(type(error).__name__) from error
 
 

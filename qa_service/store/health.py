@@ -1,4 +1,4 @@
-"""Whether a store can be reached, for whoever asks often: asked at most once a second, waited for two seconds."""
+"""Whether a store can be reached: asked once a second at most, however often the probe is used."""
 
 import threading
 import time
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qa_service.store import Store
 
-_FRESH = 1.0
+_FRESH_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
 
 
 class HealthProbe:
-    """May be asked from several threads; one at a time asks the store."""
+    """May be used from several threads; one at a time asks the store."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
@@ -20,17 +20,24 @@ class HealthProbe:
         self._answered = threading.Condition()
         self._at = float("-inf")
         self._problem: str | None = "not asked yet"
+        self._thread: threading.Thread | None = None
 
     def problem(self) -> str | None:
-        """What is wrong with it, None if nothing is."""
+        """What is wrong with the store, None if nothing is; blocks for two seconds at most."""
         asked = time.monotonic()
-        if asked - self._at < _FRESH:
+        if asked - self._at < _FRESH_SECONDS:
             return self._problem
         if self._asking.acquire(blocking=False):
-            threading.Thread(target=self._ask, daemon=True, name="ping").start()
+            self._thread = threading.Thread(target=self._ask, daemon=True, name="ping")
+            self._thread.start()
         with self._answered:
             heard = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
         return self._problem if heard else f"no answer within {TIMEOUT_SECONDS:g} s"
+
+    def close(self) -> None:
+        """Waits for a question that is under way, for two seconds at most."""
+        if self._thread is not None:
+            self._thread.join(TIMEOUT_SECONDS)
 
     def _ask(self) -> None:
         problem: str | None = None

@@ -1,46 +1,63 @@
-"""Answers recorded behind the reader's back: no answer waits for the store, none fails with it."""
+"""Answers recorded in the background: no answer waits for the store, none fails with it."""
 
 import logging
 import queue
 import threading
-import time
 from contextlib import suppress
+from typing import Self
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer
 from qa_service.model.events import Done, Event
 from qa_service.store import Store
 
-_WAITING = 1000
-_TOGETHER = 100
-_PAUSE = 0.2  # seconds
+_MOST_PENDING = 1000
+_BATCH = 100
+_PAUSE = 0.2  # seconds between two transactions
+_CLOSE_TIMEOUT = 10.0  # seconds
 
 
 class BackgroundWriter:
-    """An observer of a service's events. What the store cannot take is lost, and the log says so."""
+    """A listener of a service's events, and a context in which a thread writes the answers of `Done` events.
+
+    Answers that the store cannot take are lost, and the log says so.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._answers: queue.Queue[Answer] = queue.Queue(_WAITING)
-        threading.Thread(target=self._record, daemon=True, name="recorder").start()
+        self._answers: queue.Queue[Answer] = queue.Queue(_MOST_PENDING)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, daemon=True, name="recorder")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Writes what is pending, for ten seconds at most."""
+        self._closed.set()
+        self._thread.join(_CLOSE_TIMEOUT)
+        if self._thread.is_alive():
+            logging.getLogger("numstab").warning("the last answers are not recorded: the store is too slow")
 
     def __call__(self, event: Event) -> None:
-        """Takes note of an answer that is done."""
+        """Queues an answer that is complete; other events are nothing to it."""
         if isinstance(event, Done):
             try:
                 self._answers.put_nowait(event.answer)
             except queue.Full:
                 logging.getLogger("numstab").warning("an answer is not recorded: the store is too slow")
 
-    def wait(self) -> None:
-        """Until everything noted so far is recorded."""
-        self._answers.join()
+    def _keep_writing(self) -> None:
+        while not self._closed.wait(_PAUSE):  # what comes meanwhile is one transaction
+            self._write_pending()
+        self._write_pending()
 
-    def _record(self) -> None:
-        while True:
-            answers = [self._answers.get()]
+    def _write_pending(self) -> None:
+        while not self._answers.empty():
+            answers: list[Answer] = []
             with suppress(queue.Empty):
-                while len(answers) < _TOGETHER:
+                while len(answers) < _BATCH:
                     answers.append(self._answers.get_nowait())
             try:
                 self._store.record(*answers)
@@ -48,7 +65,3 @@ class BackgroundWriter:
                 logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
             except Exception:  # whatever it is, the next answer is recorded all the same
                 logging.getLogger("numstab").exception("answers are not recorded")
-            finally:
-                for _ in answers:
-                    self._answers.task_done()
-            time.sleep(_PAUSE)  # what comes meanwhile is one transaction

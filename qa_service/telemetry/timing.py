@@ -1,25 +1,31 @@
-"""What takes time while a question is answered, for whoever watches: metrics and traces."""
+"""How long the stages of an answer take, for whoever subscribes: metrics and traces."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
+from qa_service.telemetry.subscribers import Subscribers
+
 Stage = Literal["text", "matching", "queue", "run"]
-Watch = Callable[[Stage], AbstractContextManager[object]]
+"""`text`: until the answer's text is known, `matching` included; `queue`: until a slot is free; `run`: a run."""
+StageListener = Callable[[Stage], AbstractContextManager[object]]
+"""Called when a stage begins; what it returns is entered then and left when the stage ends."""
 
 
 class Timings:
-    """`text` is the time until the answer's text (`matching` is a part of it), `queue` the wait for a slot, `run` a
-    child's work.
-    """
+    """Tells its listeners when a stage begins and ends. May be used from several threads."""
 
     def __init__(self) -> None:
-        self.listeners: list[Watch] = []
+        self._listeners = Subscribers[StageListener]()
+
+    def subscribe(self, listener: StageListener) -> Callable[[], None]:
+        """Calls `listener` for every stage from now on; returns what unsubscribes it."""
+        return self._listeners.add(listener)
 
     @contextmanager
     def time(self, stage: Stage) -> Iterator[None]:
-        """Tells every watch when the stage begins and ends."""
+        """Spans a stage."""
         with ExitStack() as stack:
-            for watch in self.listeners:
-                stack.enter_context(watch(stage))
+            for listener in self._listeners:
+                stack.enter_context(listener(stage))
             yield

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from qa_service import __version__
@@ -11,12 +11,13 @@ from qa_service.telemetry.timing import Stage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Tracer
 
-_KEPT = ("answer", "entry", "answered")
+_ATTRIBUTES = ("answer", "entry", "answered")
 
 
 def provider(settings: Settings) -> "TracerProvider | None":
-    """What sends the spans away, or None where no address is set or numstab[traces] is not installed."""
+    """Exports spans to the collector of the settings; None where no address is set or numstab[traces] is missing."""
     if not settings.traces:
         return None
     try:
@@ -34,14 +35,26 @@ def provider(settings: Settings) -> "TracerProvider | None":
 
 
 class Tracing:
-    """Spans of requests and, inside them, of the stages of an answer. Without a provider it does nothing."""
+    """Spans of requests and, inside them, of the stages of an answer. Outside of `export` it does nothing."""
 
-    def __init__(self, provider: "TracerProvider | None") -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("numstab", __version__) if provider else None
+    def __init__(self) -> None:
+        self._tracer: Tracer | None = None
+
+    @contextmanager
+    def export(self, settings: Settings) -> Iterator[None]:
+        """Exports spans for the duration of the block, at whose end it sends what has not been sent."""
+        exporter = provider(settings)
+        self._tracer = exporter.get_tracer("numstab", __version__) if exporter else None
+        try:
+            yield
+        finally:
+            self._tracer = None
+            if exporter is not None:
+                with suppress(Exception):  # a collector that is down holds nobody up
+                    exporter.shutdown()
 
     def request(self, scope: Any) -> Any:
-        """A context that gives what to call at the end: route, status, what is known about the answer."""
+        """The span of a request: a context giving a function to call at the end with route, status and log fields."""
         return nullcontext() if self._tracer is None else self._request(scope)
 
     @contextmanager
@@ -59,7 +72,7 @@ class Tracing:
                 span.set_attributes(
                     {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
                 )
-                span.set_attributes({f"numstab.{name}": about[name] for name in _KEPT if about.get(name)})
+                span.set_attributes({f"numstab.{name}": about[name] for name in _ATTRIBUTES if about.get(name)})
                 if status >= 500:
                     span.set_status(Status(StatusCode.ERROR))
 
@@ -67,7 +80,7 @@ class Tracing:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """A span inside the request's. It is nobody's parent: a generator may end in another thread's hands."""
+        """A span inside the request's. Never the current one, for a generator may be closed by another thread."""
         if self._tracer is None:
             yield
             return
@@ -76,8 +89,3 @@ class Tracing:
             yield
         finally:
             span.end()
-
-    def close(self) -> None:
-        """Sends what has not been sent."""
-        if self._provider is not None:
-            self._provider.shutdown()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 import mpmath
 import pytest
@@ -64,48 +65,66 @@ def transcendental(name: str, v: Fraction) -> Fraction:
     return fraction(getattr(mpmath, name)(mpf(v.numerator) / v.denominator))
 
 
-def rounded_function(f: str, argument: float, form: Format) -> Fraction | None:
-    """The function in a format; None for nan. Raises OverflowError for what is too large or divided by 0."""
+class Arithmetic(NamedTuple):
+    """Operations rounded to a format. Raise OverflowError for what is too large or divided by 0."""
 
-    def keep(value: Fraction) -> Fraction:
-        stored = form.rounded(value)
+    form: Format
+
+    def keep(self, value: Fraction) -> Fraction:
+        stored = self.form.rounded(value)
         if stored is None:
             raise OverflowError
         return stored
 
-    def over(a: Fraction, b: Fraction) -> Fraction:
+    def over(self, a: Fraction, b: Fraction) -> Fraction:
         if b == 0 and a == 0:
             raise ZeroDivisionError
         if b == 0:
             raise OverflowError
-        return keep(a / b)
+        return self.keep(a / b)
 
-    v = keep(Fraction(argument))
-    if f in ("exp", "softmax", "softmax_gradient", "log_one_plus_exp"):
-        e = keep(transcendental("exp", v))
-        if f == "exp":
-            return e
-        if f == "log_one_plus_exp":
-            return keep(transcendental("log", keep(e + 1)))
-        p = over(e, keep(e + 1))
-        return p if f == "softmax" else keep(p - 1)
+    def transcendental(self, name: str, v: Fraction) -> Fraction:
+        return self.keep(transcendental(name, v))
+
+
+def rounded_function(f: str, argument: float, form: Format) -> Fraction | None:
+    """The function in a format; None for nan (0/0). Raises OverflowError for what is too large or divided by 0."""
+    in_form = Arithmetic(form)
+    v = in_form.keep(Fraction(argument))
+    if f == "unscaled":
+        return v * fraction(FORMULAS[f](abs(mpf(argument)))) / abs(Fraction(argument))
+    if f in ("exp", "softmax", "softmax_gradient", "log_one_plus_exp", "sigmoid_slope"):
+        return exponential_function(f, v, in_form)
+    try:
+        return algebraic_function(f, v, in_form)
+    except ZeroDivisionError:
+        return None
+
+
+def exponential_function(f: str, v: Fraction, in_form: Arithmetic) -> Fraction:
+    keep, over = in_form.keep, in_form.over
     if f == "sigmoid_slope":
-        s = over(Fraction(1), keep(1 + keep(transcendental("exp", -v))))
+        s = over(Fraction(1), keep(1 + in_form.transcendental("exp", -v)))
         return keep(s * keep(1 - s))
+    e = in_form.transcendental("exp", v)
+    if f == "exp":
+        return e
+    if f == "log_one_plus_exp":
+        return in_form.transcendental("log", keep(e + 1))
+    p = over(e, keep(e + 1))
+    return p if f == "softmax" else keep(p - 1)
+
+
+def algebraic_function(f: str, v: Fraction, in_form: Arithmetic) -> Fraction:
+    """Raises ZeroDivisionError for 0/0."""
+    keep, over = in_form.keep, in_form.over
     if f == "entropy":
         if v == 0:
             raise OverflowError
-        return keep(v * keep(transcendental("log", v)))
+        return keep(v * in_form.transcendental("log", v))
     if f == "adam_step":
         square = keep(v * v / 1024)
-        root = keep(fraction(mpmath.sqrt(mpf(square.numerator) / square.denominator)))
-        try:
-            return over(v, keep(32 * root))
-        except ZeroDivisionError:
-            return None
-    if f == "unscaled":
-        exact = FORMULAS[f](abs(mpf(argument)))
-        return v * fraction(exact) / abs(Fraction(argument))
+        return over(v, keep(32 * keep(fraction(mpmath.sqrt(mpf(square.numerator) / square.denominator)))))
     if f == "mean":
         return over(keep(keep(1 + v) + 2), Fraction(3))
     if f == "small_part":
@@ -113,12 +132,9 @@ def rounded_function(f: str, argument: float, form: Format) -> Fraction | None:
     if f == "neighbour":
         return keep(keep(v + 1) - v)
     up, down = (keep(keep(1 + h) * keep(1 + h)) for h in (v, -v))
-    try:
-        if f == "difference_quotient":
-            return over(keep(up - 1), v)
-        return over(keep(keep(up + down) - 2), keep(v * v))
-    except ZeroDivisionError:
-        return None
+    if f == "difference_quotient":
+        return over(keep(up - 1), v)
+    return over(keep(keep(up + down) - 2), keep(v * v))
 
 
 @pytest.mark.parametrize(("f", "spacing", "n", "x"), CASES)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
 from qa_service.fronts.web.language import page_language
+from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, Entry, Experiment, Lang, Text
 from qa_service.presentation import prose
 from qa_service.presentation.comparison import format_params
@@ -84,10 +85,6 @@ def _sitemap_xml(base: str, paths: Sequence[str]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {namespaces}>' + "\n".join(urls) + "</urlset>\n"
 
 
-def entries_using(service: Service, experiment: Experiment) -> list[Entry]:
+def entries_using(library: Library, experiment: Experiment) -> list[Entry]:
     """The entries that have the experiment as evidence."""
-    return [
-        one
-        for one in service.knowledge.library.values()
-        if any(block.experiment == experiment.slug for block in one.evidence)
-    ]
+    return [one for one in library.values() if any(block.experiment == experiment.slug for block in one.evidence)]

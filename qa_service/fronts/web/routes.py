@@ -1,6 +1,6 @@
-"""Routes of the pages: chat, entries, experiments, and the chat's event stream. Assets are in assets.py."""
+"""The routes of the pages: chat, entries, experiments, and the event streams that their scripts read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
@@ -30,133 +31,145 @@ PAGE_HEADERS = {
 
 
 def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """A handler that makes the page for an unknown address."""
+    """The page that a browser gets at an address where there is nothing."""
 
     def page(http: Request, error: NumstabError) -> Response:
-        return HTMLResponse(
-            not_found.not_found_page(service, http.url.path, error, page_language(http) or "zh"),
-            error.status,
-            PAGE_HEADERS,
-        )
+        return _problem_page(service, http, error, page_language(http) or "zh")
 
     return page
 
 
 def create_router(service: Service, cache: Path) -> APIRouter:
-    """Every route of the web front; built assets are in the folder `cache`."""
+    """Every route of the pages; `cache` is the folder of the chart bundle and the font of formulas."""
     web = APIRouter(include_in_schema=False)
+    _add_chat(web)
+    machine_pages.add_machine_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
+    _add_entries(web, service)
+    _add_experiments(web, service)
+    _add_streams(web, service)
+    assets.add_asset_routes(web, cache)
+    return web
 
-    def by_item() -> list[list[Entry]]:
-        items: dict[int, list[Entry]] = {}
-        for each in service.knowledge.library.values():
-            items.setdefault(each.item, []).append(each)
-        return list(items.values())
 
-    def page(http: Request, name: str, **values: Any) -> HTMLResponse:
-        return HTMLResponse(
-            render.render_page(name, values.pop("lang"), here=http.url.path, **values), 200, PAGE_HEADERS
-        )
+def _page(http: Request, name: str, lang: Lang, **values: Any) -> HTMLResponse:
+    return HTMLResponse(render.render_page(name, lang, here=http.url.path, **values), 200, PAGE_HEADERS)
 
-    def refused(http: Request) -> HTMLResponse:
-        return HTMLResponse(render.unsupported_language_page(http.url.path), 422, PAGE_HEADERS)
 
-    def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
+def _unknown_language(http: Request) -> HTMLResponse:
+    return HTMLResponse(render.unsupported_language_page(http.url.path), 422, PAGE_HEADERS)
 
+
+def _problem_page(service: Service, http: Request, error: NumstabError, lang: Lang) -> HTMLResponse:
+    return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
+
+
+def _add_chat(web: APIRouter) -> None:
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
         lang = page_language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         asked = not {"q", "entry"}.isdisjoint(http.query_params)
-        return page(http, "chat.html", lang=lang, examples=EXAMPLES[lang], mathematics=asked)
+        return _page(http, "chat.html", lang, examples=EXAMPLES[lang], mathematics=asked)
 
+
+def _add_entries(web: APIRouter, service: Service) -> None:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = page_language(http)
-        return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
-
-    machine_pages.add_machine_routes(web, service)  # before the pages: a twin's address is its page's and .md
+        if lang is None:
+            return _unknown_language(http)
+        return _page(http, "entries.html", lang, entries=_by_item(service.knowledge.library.values()), themes=THEMES)
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
         lang = page_language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         knowledge = service.knowledge
         try:
             one = knowledge.library[entry_id]
         except BadRequest as error:
-            return wrong(http, error, lang)
-        related = [service.knowledge.library[other] for other in one.related]
-        shown = render.entry_values(one, related, service.knowledge.experiments, lang)
-        return page(http, "entry.html", lang=lang, seeds=1, **shown)
+            return _problem_page(service, http, error, lang)
+        related = [knowledge.library[other] for other in one.related]
+        shown = render.entry_values(one, related, knowledge.experiments, lang)
+        return _page(http, "entry.html", lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
-        """An entry's page with these parameters and this seed, run as soon as the page is loaded."""
+        """An entry's page with these parameters and this seed, run as soon as it is loaded."""
         lang = page_language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         knowledge = service.knowledge
         try:
             query, compare, seeds = requests.split_compare_and_seeds(http.query_params)
-            one, plans = service.plan(requests.read_query(entry_id, {**query, "lang": lang}))
+            one, plans = service.plan(requests.read_query(entry_id, {**query, "lang": lang}), knowledge)
         except BadRequest as error:
-            return wrong(http, error, lang)
+            return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry_values(one, related, service.knowledge.experiments, lang, plans, seed, compare)
-        return page(http, "entry.html", lang=lang, seeds=seeds, **shown)
+        shown = render.entry_values(one, related, knowledge.experiments, lang, plans, seed, compare)
+        return _page(http, "entry.html", lang, seeds=seeds, **shown)
 
+
+def _by_item(entries: Iterable[Entry]) -> list[list[Entry]]:
+    items: dict[int, list[Entry]] = {}
+    for each in entries:
+        items.setdefault(each.item, []).append(each)
+    return list(items.values())
+
+
+def _add_experiments(web: APIRouter, service: Service) -> None:
     @web.get("/experiments")
-    async def playgrounds(http: Request) -> HTMLResponse:
+    async def experiments(http: Request) -> HTMLResponse:
         lang = page_language(http)
         if lang is None:
-            return refused(http)
-        groups = by_theme(service.knowledge.experiments.values())
-        return page(http, "experiments.html", lang=lang, shelves=groups)
+            return _unknown_language(http)
+        return _page(http, "experiments.html", lang, shelves=by_theme(service.knowledge.experiments.values()))
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
-        """An experiment's page with the parameters and the seed of the address, run as soon as the page is loaded."""
+        """An experiment with its form; parameters and a seed in the address run it as soon as the page is loaded."""
         lang = page_language(http)
         if lang is None:
-            return refused(http)
+            return _unknown_language(http)
         knowledge = service.knowledge
         try:
-            experiment = service.knowledge.experiment(slug)
+            experiment = knowledge.experiment(slug)
             asked = requests.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
-            return wrong(http, error, lang)
+            return _problem_page(service, http, error, lang)
         about = render.experiment_values(
-            experiment, machine_pages.entries_using(service, experiment), params, asked.seed, lang
+            experiment, machine_pages.entries_using(knowledge.library, experiment), params, asked.seed, lang
         )
-        return page(http, "experiment.html", lang=lang, **about)
+        return _page(http, "experiment.html", lang, **about)
 
-    async def asked(http: Request) -> EventStream:
-        request = requests.read_request(await read_json(http))
-        return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
+
+def _add_streams(web: APIRouter, service: Service) -> None:
+    """The streams that the pages' scripts read: events as rendered HTML."""
+
+    async def open_answer(http: Request) -> tuple[Knowledge, EventStream]:
+        request, knowledge = requests.read_request(await read_json(http)), service.knowledge
+        return knowledge, await open_stream(http, lambda stopped: service.stream(request, stopped, knowledge))
 
     @web.post("/page/ask", response_class=SSEResponse)
-    async def ask(begun: Annotated[EventStream, Depends(asked)]) -> Response:
-        assert isinstance(begun.first, AnswerReady)
-        entry, lang = begun.first.answer.entry, begun.first.answer.lang
-        return begun.respond(
-            partial(render.page_event, lang=lang, experiments=service.knowledge.experiments, entry=entry), lang
-        )
+    async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(open_answer)]) -> Response:
+        knowledge, stream = begun
+        assert isinstance(stream.first, AnswerReady)
+        entry, lang = stream.first.answer.entry, stream.first.answer.lang
+        encode = partial(render.page_event, lang=lang, experiments=knowledge.experiments, entry=entry)
+        return stream.respond(encode, lang)
 
-    async def running(http: Request) -> tuple[Lang, EventStream]:
+    async def open_run(http: Request) -> tuple[Knowledge, Lang, EventStream]:
         slug, params, seed, lang = requests.read_run(await read_json(http))
-        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        knowledge = service.knowledge
+        stream = await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped, knowledge))
+        return knowledge, lang or "zh", stream
 
     @web.post("/page/run", response_class=SSEResponse)
-    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
-        lang, one = begun
-        return one.respond(
-            partial(render.page_event, lang=lang, experiments=service.knowledge.experiments, entry=None), lang
-        )
-
-    assets.add_asset_routes(web, cache)
-    return web
+    async def run(begun: Annotated[tuple[Knowledge, Lang, EventStream], Depends(open_run)]) -> Response:
+        knowledge, lang, stream = begun
+        encode = partial(render.page_event, lang=lang, experiments=knowledge.experiments, entry=None)
+        return stream.respond(encode, lang)

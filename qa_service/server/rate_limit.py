@@ -1,0 +1,77 @@
+"""How often a client may ask: a moving window for each API key, or for each address where there is none."""
+
+import time
+from typing import TYPE_CHECKING
+
+from qa_service.errors import RateLimited
+from qa_service.server.problems import problem_response
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CLOCK_JUMP_SECONDS = 2.0
+"""A wall clock that moves by more than this against the monotonic clock has been set, not corrected in its stride."""
+
+
+class RateLimitMiddleware:
+    """Refuses a client's POST beyond the rate with 429 and Retry-After; other methods are not counted.
+
+    `rate` is written as the package limits has it, such as "600/minute"; empty means no limit. `storage_uri` says where
+    hits are counted, such as "memory://" for this process alone. Replies get RateLimit-Limit, -Remaining and -Reset.
+    """
+
+    def __init__(self, app: "ASGIApp", *, rate: str, storage_uri: str) -> None:
+        from limits import parse
+        from limits.storage import Storage, storage_from_string
+        from limits.strategies import MovingWindowRateLimiter
+
+        storage = storage_from_string(storage_uri)
+        assert isinstance(storage, Storage)  # a URI beginning with async+ would give another interface
+        self._app = app
+        self._rate = parse(rate) if rate else None
+        self._storage = storage
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._clock_offset = time.time() - time.monotonic()
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Passes a request on or refuses it."""
+        if scope["type"] != "http" or scope["method"] != "POST" or self._rate is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = self._hit(self._rate, _client(scope))
+        except RateLimited as refusal:
+            from starlette.requests import Request
+
+            await problem_response(Request(scope), refusal)(scope, receive, send)
+            return
+
+        async def send_with_headers(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *headers]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _hit(self, rate: "RateLimitItem", client: str) -> list[tuple[bytes, bytes]]:
+        """Counts a request; returns what the client may still ask for, as headers, or raises `RateLimited`."""
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS:  # counted by the old time, hits mean nothing
+            self._storage.reset()
+        self._clock_offset = offset
+        allowed = self._limiter.hit(rate, client)
+        window = self._limiter.get_window_stats(rate, client)
+        seconds = max(1, round(window.reset_time - time.time()))
+        if not allowed:
+            raise RateLimited(str(rate), seconds)
+        return [
+            (b"ratelimit-limit", str(rate.amount).encode()),
+            (b"ratelimit-remaining", str(window.remaining).encode()),
+            (b"ratelimit-reset", str(seconds).encode()),
+        ]
+
+
+def _client(scope: "Scope") -> str:
+    key = scope.get("state", {}).get("api_key")
+    return f"key:{key.name}" if key else f"address:{(scope.get('client') or ('?', 0))[0]}"

@@ -1,0 +1,68 @@
+"""How slowly a client may send a request's body and take a reply."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from qa_service.errors import RequestTimeout
+from qa_service.server.problems import SlowClient, problem_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SEND_TIMEOUT_SECONDS = 30.0
+"""Until one piece of a reply is taken."""
+BODY_TIMEOUT_SECONDS = 20.0
+"""Between two pieces of a request's body."""
+
+
+class TimeoutMiddleware:
+    """Answers 408 to a body that stops coming; raises `SlowClient` where a reply is not taken.
+
+    The time until the client disconnects is not limited, nor is the time that a reply takes in all.
+    """
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Passes a request on with a `receive` and a `send` that time out."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        replying = False
+
+        async def send_in_time(message: "Message") -> None:
+            nonlocal replying
+            replying = True
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise SlowClient from None
+
+        try:
+            await self._app(scope, _receive_in_time(receive), send_in_time)
+        except RequestTimeout as error:  # from a reader of the body that no error handler stands around
+            if replying:
+                raise
+            from starlette.requests import Request
+
+            await problem_response(Request(scope), error)(scope, receive, send_in_time)
+
+
+def _receive_in_time(receive: "Receive") -> "Receive":
+    complete = False
+
+    async def receive_in_time() -> "Message":
+        nonlocal complete
+        if complete:  # what comes now is the client's disconnecting
+            return await receive()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout(BODY_TIMEOUT_SECONDS) from None
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_in_time
