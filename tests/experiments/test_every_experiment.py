@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measuring import (
+from oracles import (
     DEMOS,
     EXPERIMENTS,
     INF,
@@ -81,7 +81,7 @@ def test_the_ends_of_every_parameter_run(real_lab, slug, name):
     experiment = real_lab.experiment(slug)
     for params in accepted(slug, name):
         if params == fill_defaults(experiment, {}):
-            continue  # the defaults run in test_evidence
+            continue  # the defaults run in test_claims
         run = real_lab.run(experiment, params)
         assert run.status is RunStatus.RAN, f"{name} = {params[name]}: {run.note.en}"
         assert run.rows

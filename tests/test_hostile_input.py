@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from hostile_strings import BODIES, PIECES
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from nasty import BODIES, PIECES
 
 from qa_service import parsing as reading
 from qa_service.__main__ import main

@@ -253,9 +253,9 @@ def test_a_reply_may_pick_a_candidate(reply, place):
         ("why does clipping not help", False), ("loss 是 nan", False),
     ],
 )  # fmt: skip
-def test_what_was_tried_in_vain_is_a_remark(remark, in_vain):
+def test_what_was_tried_in_vain_is_a_remark(remark, reports_failure):
     """It belongs to the question before it; what asks is a question of its own."""
-    assert parse_question(remark).reports_failure is in_vain
+    assert parse_question(remark).reports_failure is reports_failure
 
 
 def test_a_hundred_kilobytes_are_read():
