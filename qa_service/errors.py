@@ -12,9 +12,9 @@ NumstabError
 │   ├── UnknownParameter      a name that this entry's experiments do not have
 │   └── BadParameter          a value outside the type or the bounds
 ├── Overloaded            503: too many runs wait already; try again after `seconds`
-├── Refused               401 without a key, 403 with one that does not open this
+├── Unauthorized          401 without a key, 403 with one that does not open this
 ├── RateLimited           429: more requests than a client may make
-├── TooSlow               408: a body that did not arrive in time
+├── RequestTimeout        408: a body that did not arrive in time
 ├── ShuttingDown          503: the server is about to stop; only as an event of a stream
 ├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
 ├── BadWeights            the encoder's files are not those we measured with

@@ -29,7 +29,9 @@ _TABLE = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, run TEXT NOT NU
 class RunDiskCache:
     """At most `most_bytes` of runs in `folder`. Never raises: a cache that cannot be used is none."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, most_bytes: int, environment: tuple[str, ...] | None = None) -> None:
+        """`environment`: what the numbers depend on besides the code, by default this machine and its versions."""
+        self._environment = _environment_key() if environment is None else environment
         self._path = folder / "runs.sqlite"
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -41,7 +43,7 @@ class RunDiskCache:
 
     def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
         """The run of this code, these parameters and this seed, by these versions on such a machine."""
-        called = _key(experiment, params, seed)
+        called = self._key(experiment, params, seed)
         found: list[tuple[str]] = []
 
         def look(store: sqlite3.Connection) -> None:
@@ -60,7 +62,7 @@ class RunDiskCache:
         """Keeps a run that finished; the least recently used go where there is no room."""
         if run.status is not RunStatus.RAN:
             return
-        row = (_key(experiment, params, seed), text := _written(run), size := len(text.encode()), time.time())
+        row = (self._key(experiment, params, seed), text := _written(run), size := len(text.encode()), time.time())
         if size > self._most_bytes:
             return
 
@@ -77,6 +79,10 @@ class RunDiskCache:
             store.executemany("DELETE FROM runs WHERE key = ?", gone)
 
         self._transaction(add)
+
+    def _key(self, experiment: Experiment, params: Params, seed: int) -> str:
+        made_of = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *self._environment]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
     def _transaction(self, work: Any) -> None:
         """One transaction on a connection of its own. A file that is no database goes."""
@@ -97,11 +103,6 @@ class RunDiskCache:
                 pass
             except sqlite3.DatabaseError:
                 self._path.unlink(missing_ok=True)
-
-
-def _key(experiment: Experiment, params: Params, seed: int) -> str:
-    made_of = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *_environment_key()]
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 @cache
