@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.app import create_app
@@ -199,9 +198,6 @@ FIELDS = ("question", "lang", "params", "seed", "entry", "blocks", "run", "conte
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
-@hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 def test_no_body_breaks_the_server(toy_client, body):
     """Whatever a client sends gets an answer or a problem, never a 500."""
     body = {"run": False} | body
@@ -227,6 +223,15 @@ def test_operators_see_life_readiness_and_counts(toy_client):
     counted = toy_client.get("/metrics").text
     assert 'numstab_questions_total{entry="counting",status="answered"} 1.0' in counted
     assert 'numstab_runs_total{experiment="counts",status="ran"} 1.0' in counted
+
+
+def test_a_full_queue_refuses_the_next_run(toy_service, toy_client):
+    """503 that says when to come again; a text is still given."""
+    toy_service.queue = 0
+    refused = toy_client.post(ASK, json={"question": "数数甲"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert toy_client.post(ASK, json={"question": "数数甲", "run": False}).status_code == 200
 
 
 def test_openapi_describes_every_promised_route(toy_client):

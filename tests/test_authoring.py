@@ -1,10 +1,8 @@
 """The author's path: from questions that found no answer to a draft, from a draft to a checked entry."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,18 +22,13 @@ def asked(question: str) -> KeptQuestion:
 
 
 @pytest.fixture
-def numstab(cache, tmp_path):
+def numstab(terminal, cache, tmp_path):
     """The command with a copy of the knowledge base to write into, and a store of its own."""
     shutil.copytree(ROOT / "kb", tmp_path / "kb")
     shutil.copytree(ROOT / "demos", tmp_path / "demos")
-    env = {**os.environ, "NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"),
-           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path / "data"), "LANG": "C.UTF-8"}  # fmt: skip
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "qa_service", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=180, check=False, cwd=ROOT)
-
-    return run
+    env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"), "NUMSTAB_CACHE": str(cache),
+           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "60", "LANG": "C.UTF-8"}  # fmt: skip
+    return partial(terminal, env=env)
 
 
 def test_questions_of_one_meaning_are_one_gap(service):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from measuring import ALL
+from oracles import ALL
 
 from qa_service.errors import BadExperiment, BadLibrary
 from qa_service.experiments.spec import load_specs

@@ -4,12 +4,11 @@ import json
 import logging
 import subprocess
 import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from processes import until
 
 from qa_service.app import create_app
 from qa_service.errors import BadWeights
@@ -37,13 +36,10 @@ def served(toy_service, tmp_path):
         yield serve
 
 
-def until_ready(client, *, seconds: float = 60) -> dict:
+def until_ready(client) -> dict:
     """What /readyz says once it says yes."""
-    end = time.monotonic() + seconds
-    while (reply := client.get("/readyz")).status_code != 200:
-        assert time.monotonic() < end, reply.text
-        time.sleep(0.1)
-    return reply.json()
+    until(lambda: client.get("/readyz").status_code == 200, why=lambda: client.get("/readyz").text)
+    return client.get("/readyz").json()
 
 
 def test_ready_means_that_every_part_is(served):
@@ -57,10 +53,8 @@ def test_what_is_not_ready_is_named_and_why_for_operators_only(served, tmp_path)
     """A store that is no database: 503; the reason is for this machine, not for readers."""
     (tmp_path / "no.sqlite").write_text("this is no database, and long enough to be seen as none " * 20)
     near = served(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
-    end = time.monotonic() + 60
-    while not all((body := near.get("/readyz").json())["parts"][part] for part in ("model", "index", "child")):
-        assert time.monotonic() < end, body
-        time.sleep(0.1)
+    others = ("model", "index", "child")
+    until(lambda: all(near.get("/readyz").json()["parts"][part] for part in others))
     reply = near.get("/readyz")
     assert (reply.status_code, reply.json()["parts"]["store"]) == (503, False)
     assert "DatabaseError" in reply.json()["why"]["store"]

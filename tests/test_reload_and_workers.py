@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
+from processes import ROOT, TIMEOUT_SECONDS, running, status, until
 
 from bench.server import free_port
 from qa_service.answering.knowledge import Knowledge
@@ -26,7 +26,6 @@ from qa_service.model.events import AnswerReady, EvidenceReady
 from qa_service.server.lifecycle import share_of, worker_index
 from qa_service.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 TOYS = ROOT / "tests" / "toys"
 ASK = "/api/v1/ask"
 
@@ -118,14 +117,11 @@ def test_a_change_is_seen_once_it_has_settled(toy_service, own):
     assert heard == []
     path = own.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "数数子"), "utf-8")
-    end = time.monotonic() + 60
-    while not heard and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: heard)
     assert heard == [True]
     (own.demos / "theme").mkdir()
     (own.demos / "counts.py").rename(own.demos / "theme" / "counts.py")
-    while len(heard) < 2 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: len(heard) == 2)
     assert heard == [True, True]
     assert toy_service.knowledge.experiment("counts").file == "theme/counts.py"
     reloading.close()
@@ -142,14 +138,14 @@ def test_a_worker_gets_the_number_of_the_dead(tmp_path):
     """Two at once have different numbers; one that ends gives its own back."""
     code = (
         "from pathlib import Path\nfrom qa_service.server.lifecycle import worker_index\n"
-        f"index, lock = worker_index(Path({str(tmp_path)!r})); print(index, flush=True)\ninput()"
+        f"print(worker_index(Path({str(tmp_path)!r})), flush=True)\ninput()"
     )
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
-    with subprocess.Popen([sys.executable, "-c", code], **options) as first:
+    with running([sys.executable, "-c", code], **options) as first:
         assert first.stdout.readline() == "0\n"
-        assert worker_index(tmp_path)[0] == 1
-        first.communicate("\n", timeout=30)
-    assert worker_index(tmp_path)[0] == 0
+        assert worker_index(tmp_path) == 1
+        first.communicate("\n", timeout=TIMEOUT_SECONDS)
+    assert worker_index(tmp_path) == 0
 
 
 @pytest.fixture
@@ -162,10 +158,10 @@ def two_workers(tmp_path, cache):
            "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_LOG": "json",
            "NUMSTAB_DEADLINE": "60"}  # fmt: skip
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port), "--workers", "2"]
-    with (tmp_path / "log").open("w") as lines, subprocess.Popen(command, env=env, stderr=lines, cwd=ROOT) as server:
+    with (tmp_path / "log").open("w") as lines, running(command, env=env, stderr=lines, cwd=ROOT) as server:
         yield f"http://127.0.0.1:{port}", tmp_path, server
         server.terminate()
-        assert server.wait(60) == 0
+        assert server.wait(TIMEOUT_SECONDS) == 0
 
 
 def pids(log: Path) -> set[int]:
@@ -174,21 +170,11 @@ def pids(log: Path) -> set[int]:
     return {int(message.partition("[")[2].rstrip("]")) for message in started}
 
 
-def listening(address: str) -> bool:
-    """Whether anyone takes connections yet: a worker says that it started before it does."""
-    try:
-        return httpx.get(f"{address}/livez", timeout=30).status_code == 200
-    except httpx.ConnectError:
-        return False
-
-
 def test_two_workers_add_up_and_reload(two_workers):
     """Whichever is asked counts for both; a SIGHUP reaches both, and a broken file stops neither."""
     address, folder, server = two_workers
-    end = time.monotonic() + 120
-    while len(pids(folder / "log")) < 2 or not listening(address):
-        assert time.monotonic() < end, (folder / "log").read_text()
-        time.sleep(0.2)
+    log = folder / "log"  # a worker says that it started before it takes connections
+    until(lambda: len(pids(log)) == 2 and status(f"{address}/livez") == 200, why=log.read_text)
     for _ in range(20):  # a client each: the kernel hands connections to either
         assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
     seen = [httpx.get(f"{address}/metrics", timeout=30).text for _ in range(4)]
@@ -198,10 +184,7 @@ def test_two_workers_add_up_and_reload(two_workers):
     entry = folder / "kb" / "counting.toml"
     entry.write_text(entry.read_text("utf-8").replace("item =", "itme ="), "utf-8")
     server.send_signal(signal.SIGHUP)
-    end = time.monotonic() + 60
-    while (folder / "log").read_text().count("older reading stays") < 2:
-        assert time.monotonic() < end, (folder / "log").read_text()
-        time.sleep(0.2)
+    until(lambda: log.read_text().count("older reading stays") >= 2, why=log.read_text)
     assert "numstab_reload_broken 2.0" in httpx.get(f"{address}/metrics", timeout=30).text
     assert "counting.toml" in httpx.get(f"{address}/readyz", timeout=30).json()["reload"]
     assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200

@@ -5,19 +5,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import ROOT, TIMEOUT_SECONDS, running, until
 
-from bench.server import run_server
-from qa_service.lab import disk_cache as module
+from bench.server import served
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -80,11 +77,11 @@ def test_other_parameters_and_seeds_are_other_runs(counts, tmp_path, params, see
     assert kept.get(counts, params, seed) is None
 
 
-def test_another_version_is_another_run(counts, tmp_path, monkeypatch):
+def test_another_version_or_machine_is_another_run(counts, tmp_path):
     kept = RunDiskCache(tmp_path, 1 << 20)
     kept.put(counts, {}, 0, _run(counts))
-    monkeypatch.setattr(module, "_environment_key", lambda: ("another torch",))
-    assert kept.get(counts, {}, 0) is None
+    assert RunDiskCache(tmp_path, 1 << 20).get(counts, {}, 0) is not None
+    assert RunDiskCache(tmp_path, 1 << 20, environment=("another torch",)).get(counts, {}, 0) is None
 
 
 def test_a_run_that_failed_is_not_kept(counts, tmp_path):
@@ -144,7 +141,9 @@ def test_a_full_disk_is_no_failure(counts, tmp_path):
         "kept.put(counts, {}, 1, run(5000))\n"
         "print(kept.get(counts, {}, 0) is not None, kept.get(counts, {}, 1) is None)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_SECONDS, check=False
+    )
     assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
@@ -159,12 +158,15 @@ def test_two_processes_keep_at_once(counts, tmp_path):
         "for seed in range(int(sys.argv[1]), 80, 2):\n"
         f"    RunDiskCache(Path({str(tmp_path)!r}), 1 << 20).put(counts, {{}}, seed, run)\n"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code, str(at)], cwd=ROOT) for at in range(2)]
-    assert [one.wait(60) for one in both] == [0, 0]
+    command = [sys.executable, "-c", code]
+    with running([*command, "0"], cwd=ROOT) as one, running([*command, "1"], cwd=ROOT) as other:
+        assert (one.wait(TIMEOUT_SECONDS), other.wait(TIMEOUT_SECONDS)) == (0, 0)
     kept = RunDiskCache(tmp_path, 1 << 20)
     assert [seed for seed in range(80) if kept.get(counts, {}, seed) is None] == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.server
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 def test_a_server_that_starts_again_remembers(cache, tmp_path):
     """Told to by the operator; by default it measures anew."""
@@ -191,7 +193,4 @@ def _kept(folder: Path) -> int:
 
 
 def _until_kept(folder: Path, count: int) -> None:
-    end = time.monotonic() + 20
-    while not (folder / "runs.sqlite").exists() or _kept(folder) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: (folder / "runs.sqlite").exists() and _kept(folder) >= count)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from measuring import ALL, EXPERIMENTS
+from oracles import ALL, EXPERIMENTS
 
 from qa_service.answering.planning import PlannedRun, companion_runs
 from qa_service.errors import BadParameter
