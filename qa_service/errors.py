@@ -9,17 +9,17 @@ NumstabError
 │   ├── BadField              a field or option with a wrong type or value
 │   ├── UnknownEntry          404
 │   ├── UnknownExperiment     404
-│   ├── UnknownParameter      a name that this entry's experiments do not have
-│   └── BadParameter          a value outside the type or the bounds
-├── Overloaded            503: too many runs wait already; try again after `seconds`
-├── Unauthorized          401 without a key, 403 with one that does not open this
-├── RateLimited           429: more requests than a client may make
-├── RequestTimeout        408: a body that did not arrive in time
-├── ShuttingDown          503: the server is about to stop; only as an event of a stream
-├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
-├── BadWeights            the encoder's files are not those we measured with
-└── BadContent            our own files are broken; nothing starts
-    ├── BadLibrary            kb/: every problem with path, line and what was expected
+│   ├── UnknownParameter      a parameter that the experiments do not have
+│   └── BadParameter          a value of the wrong type or outside the bounds
+├── Overloaded            503: the queue of runs is full; retry after `seconds`
+├── Refused               401 without a key, 403 with a key that lacks the scope
+├── RateLimited           429: the client exceeded its rate; retry after `seconds`
+├── TooSlow               408: the request body did not arrive in time
+├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
+├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
+├── BadWeights            the encoder's files do not have the expected hash
+└── BadContent            kb/ or demos/ are invalid; the service does not start
+    ├── BadLibrary            kb/: every problem, with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
 
 A demo that fails while it runs is reported as a `Run.status`, not as an exception.

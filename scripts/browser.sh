@@ -23,8 +23,8 @@ fi
 
 # shellcheck disable=SC2086
 cat >&2 << END
-the tests of the page (tests/pages) will not run; lacking (不会运行，缺少): $(echo $lacks)
-  Debian, Ubuntu:  sudo apt-get install $(echo $lacks)
+tests/pages/ will not run; missing (不会运行，缺少): $(echo $missing)
+  Debian, Ubuntu:  sudo apt-get install $(echo $missing)
   macOS:           brew install --cask chromium
 END
 [ "${CI:-}" != true ]

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from qa_service.__main__ import main
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.knowledge.library import Library
+from qa_service.experiments.spec import load_specs
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -42,7 +43,7 @@ hypothesis_settings.register_profile(
     "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_ALLOWED
 )
 hypothesis_settings.load_profile("quick")
-_SERVER_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
+_SERVER_PRELOAD_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("server")
         if item.get_closest_marker("server") or item.get_closest_marker("browser"):
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(_SERVER_SECONDS))
+                item.add_marker(pytest.mark.timeout(_SERVER_PRELOAD_SECONDS))
             if not fixtures & {"live_server", "chromium"}:
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
@@ -83,15 +84,15 @@ def word_hash() -> type[WordHash]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> ProcessRunner:
-    """A lab of toy demos with a small memory; its deadline is for a busy machine."""
-    return ProcessRunner(TOYS / "demos", deadline=20.0, memory=1024, slots=2)
+def toy_experiments() -> dict[str, Experiment]:
+    """The toy experiments by slug."""
+    return load_specs(TOYS / "demos")
 
 
 @pytest.fixture(scope="session")
 def lab() -> ProcessRunner:
-    """A lab with a short deadline and a small memory."""
-    return ProcessRunner(deadline=1.0, memory=1024, slots=2)
+    """A lab with a small memory; its deadline is for a busy machine."""
+    return ProcessRunner(deadline=20.0, memory=1024, slots=2)
 
 
 @pytest.fixture(scope="session")
@@ -171,7 +172,7 @@ class RememberingRunner:
 @pytest.fixture(scope="session")
 def fresh_lab(settings: Settings) -> ProcessRunner:
     """The shipped experiments in a lab that remembers nothing."""
-    runner = ProcessRunner(settings.demos, deadline=settings.deadline, warm=SERVER)
+    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD)
     runner.warm_up()
     return runner
 
@@ -179,7 +180,7 @@ def fresh_lab(settings: Settings) -> ProcessRunner:
 @pytest.fixture(scope="session")
 def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
     """The real thing; what several tests ask of its lab is measured once."""
-    service = build(settings, warm=SERVER)
+    service = build(settings, warm=SERVER_PRELOAD)
     service.lab = RememberingRunner(fresh_lab, cache / "runs")
     return service
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from processes import TIMEOUT_SECONDS
 
-from bench.crowd import crowd
-from bench.server import Server, served
+from bench.clients import run_clients
+from bench.server import Server, run_server
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -67,7 +67,7 @@ def test_the_text_does_not_wait_for_the_runs(server):
             sleeper = stack.enter_context(httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS))
             rows.append(line for line in sleeper.iter_lines() if line.startswith("event: row"))
             next(rows[-1])
-        heard = crowd(server.port, bodies)
+        heard = run_clients(server.port, bodies)
         assert [one.error for one in heard if one.error] == []
         for each in rows:
             next(each)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, until
 
-from bench.server import served
+from bench.server import run_server
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus

@@ -54,10 +54,10 @@ def _metrics(printed: str) -> dict[str, dict[str, str]]:
 def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part):
     """Every entry, as a notebook in one language and as a script in the other."""
     files, expected = [], {}
-    for entry_id in list(service.library)[part::24]:
-        entry, plans = service.planned(Request(question="", entry=entry_id, seed=3))
-        files.append((f"{entry_id}.ipynb", json.loads(export(entry, plans, 3, "zh", "ipynb"))))
-        files.append((f"{entry_id}.py", export(entry, plans, 3, "en", "py")))
+    for entry_id in list(service.knowledge.library)[part::24]:
+        entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
+        files.append((f"{entry_id}.ipynb", json.loads(export_entry(entry, plans, 3, "zh", "ipynb"))))
+        files.append((f"{entry_id}.py", export_entry(entry, plans, 3, "en", "py")))
         runs = [(plan.block.id, service.lab.run(plan.experiment, plan.params, 3)) for plan in plans]
         metrics = {f"{block}.{name}": str(value) for block, run in runs for name, value in run.measured.items()}
         expected |= {f"{entry_id}.ipynb": metrics, f"{entry_id}.py": metrics}
@@ -73,8 +73,8 @@ def test_an_exported_script_judges_its_claims(service):
     """A claim holds at the entry's parameters and fails at its control, in the script as here."""
     entry = service.knowledge.library["multiply-vs-add"]
     for params, verdict in (({}, "holds"), ({"x": 0.9}, "fails")):
-        _, plans = service.planned(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
-        script = export(entry, plans, 0, "en", "py")
+        _, plans = service.plan(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
+        script = export_entry(entry, plans, 0, "en", "py")
         done = subprocess.run(
             [sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=100, check=False
         )
@@ -117,9 +117,9 @@ def _evidence(service, slug, seed=0, **params):
 )
 def test_a_replay_is_identical(service, fresh_lab, slug, params):
     """The same numbers bit for bit, inf, nan and "never" among them, whatever has run in between."""
-    (receipt,) = receipts([_evidence(service, slug, seed=5, **params)])
-    again = replay(receipt, fresh_lab)
-    assert again.sameness is Outcome.IDENTICAL
+    (receipt,) = read_receipts([_evidence(service, slug, seed=5, **params)])
+    again = replay_run(receipt, service.knowledge.experiments, fresh_lab)
+    assert again.outcome is ReplayOutcome.IDENTICAL
     assert not again.changed
     assert not again.changed_versions
 

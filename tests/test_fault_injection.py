@@ -162,8 +162,8 @@ def _held(pid: int) -> tuple[int, int]:
 
 def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
     """No memory, descriptors or processes: the run says so, the slot is free again, the next one runs."""
-    lab = ProcessRunner(TOYS / "demos", deadline=20.0, memory=1024, slots=1)
-    experiment = lab.experiment("counts")
+    lab = ProcessRunner(deadline=20.0, memory=1024, slots=1)
+    experiment = toy_experiments["counts"]
 
     def none(_self: ForkServerProcess) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -191,7 +191,7 @@ def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_pat
                 pass
             server.process.kill()
             until(lambda: not server.processes())
-    with served(settings) as server:
+    with run_server(settings) as server:
         assert server.post("/feedback", {"answer_id": ANSWER, "helpful": False})[0] == 201
     kept = _feedback(tmp_path)
     assert [reason for _, _, reason in kept] == [*map(str, range(10)), None]

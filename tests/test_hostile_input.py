@@ -183,7 +183,7 @@ def test_any_link_is_a_request_or_a_bad_request(entry, query):
 
 
 @given(st.dictionaries(st.sampled_from(["steps", "value", "n"]), VALUES, max_size=3))
-def test_any_value_is_allowed_or_refused(lab, values):
+def test_any_value_is_allowed_or_refused(toy_experiments, values):
     try:
         completed = fill_defaults(toy_experiments["counts"], values)
         assert 1 <= completed["steps"] <= 100000

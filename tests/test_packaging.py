@@ -240,4 +240,4 @@ def test_the_systemd_unit_calls_commands_that_there_are():
     assert int(fields["TimeoutStopSec"]) > SHUTDOWN_GRACE
     assert int(fields["TimeoutStartSec"]) >= 600, "the first start trains"
     set_there = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
-    assert set_there <= {*Settings.variables(), FILE}
+    assert set_there <= {*Settings.variables(), SETTINGS_FILE}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from processes import ROOT, TIMEOUT_SECONDS, running, status, until
 
 from bench.server import free_port

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 from processes import TIMEOUT_SECONDS, until
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab.pool import Child
 from qa_service.lab.queue import FifoQueue
 from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
 from qa_service.model import RunStatus
@@ -63,14 +63,14 @@ def test_every_failure_is_evidence(toy, slug, status, said):
     assert toy("counts").status is RunStatus.RAN
 
 
-def test_a_run_past_its_deadline_is_killed():
+def test_a_run_past_its_deadline_is_killed(toy_experiments):
     """It would never end; its rows are kept, the note says the deadline in both languages, the slot is free again."""
-    hasty = ProcessRunner(TOYS / "demos", deadline=1.0, memory=1024, slots=1)
-    run = hasty.run(hasty.experiment("hangs"), {"steps": 1})
+    hasty = ProcessRunner(deadline=1.0, memory=1024, slots=1)
+    run = hasty.run(toy_experiments["hangs"], {"steps": 1})
     assert (run.status, len(run.rows)) == (RunStatus.TIMED_OUT, 1)
     assert "1 s" in run.note.en
     assert "1 秒" in run.note.zh
-    assert hasty.run(hasty.experiment("exits"), {"steps": 1}).status is RunStatus.CRASHED
+    assert hasty.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
 
 
 def test_a_reader_who_leaves_takes_the_child_with_him(lab, toy_experiments):
@@ -143,7 +143,7 @@ def test_slots_are_given_back(lab, toy_experiments):
 
 def test_children_wait_for_work(toy_experiments):
     """Forked ahead of need, one for one; they end with the lab, and one that died meanwhile is no loss."""
-    lab = ProcessRunner(TOYS / "demos", deadline=20.0, memory=1024, slots=2, idle=2)
+    lab = ProcessRunner(deadline=20.0, memory=1024, slots=2, idle=2)
     lab.warm_up()
     experiment = toy_experiments["counts"]
     for _ in range(2):
@@ -211,21 +211,23 @@ def _alive(pid: int) -> bool:
     return not status.exists() or status.read_text().split()[2] != "Z"
 
 
-def test_nobody_waits_until_a_child_has_gone(monkeypatch):
-    """What its run gave is there while the kernel still takes it apart; it is buried all the same."""
-    go, buried = threading.Event(), threading.Event()
-    bury = Child.reap
+def test_nobody_waits_until_a_child_has_gone(monkeypatch, toy_experiments):
+    """A run's numbers are there while the kernel still frees its process; the process is joined all the same."""
+    go, joined = threading.Event(), threading.Event()
+    join = ForkServerProcess.join
 
-    def slowly(child: Child) -> None:
-        assert go.wait(TIMEOUT_SECONDS)
-        bury(child)
-        buried.set()
+    def slowly(process: ForkServerProcess, timeout: float | None = None) -> None:
+        if threading.current_thread().name == "children":
+            assert go.wait(TIMEOUT_SECONDS)
+            joined.set()
+        join(process, timeout)
 
-    monkeypatch.setattr(Child, "reap", slowly)
-    lab = ProcessRunner(TOYS / "demos", deadline=20.0, slots=1, idle=1)
+    monkeypatch.setattr(ForkServerProcess, "join", slowly)
+    lab = ProcessRunner(deadline=20.0, slots=1, idle=1)
     try:
         assert lab.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
-        assert not buried.is_set()
+        assert not joined.is_set()
     finally:
         go.set()
-    assert buried.wait(TIMEOUT_SECONDS)
+    assert joined.wait(TIMEOUT_SECONDS)
+    lab.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from processes import TIMEOUT_SECONDS
 
+from qa_service.experiments.spec import load_specs
 from qa_service.lab.runner import Cancelled, ProcessRunner
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
@@ -87,16 +88,16 @@ def test_a_failure_is_not_remembered(counted):
     assert counted.ran == 2
 
 
-def test_a_run_ends_with_its_last_listener(lab):
+def test_a_run_ends_with_its_last_listener():
     """One of two leaves: the run goes on. The other leaves: it is over, its slot is free, and who comes then gets a run
     of their own.
     """
-    counted = Counted(ProcessRunner(lab.demos, deadline=60.0, memory=1024, slots=1))
+    counted = Counted(ProcessRunner(deadline=60.0, memory=1024, slots=1))
     sharing, ended = SharedRunner(counted), []
     leave, heard = ([threading.Event(), threading.Event()] for _ in range(2))
 
     def listen(at: int) -> None:
-        stream = sharing.stream(sharing.experiment("sleeps"), {"steps": 100_000}, 0, leave[at].is_set)
+        stream = sharing.stream(EXPERIMENTS["sleeps"], {"steps": 100_000}, 0, leave[at].is_set)
         try:
             for _ in stream:
                 heard[at].set()

@@ -5,7 +5,9 @@ import threading
 import time
 
 import pytest
+from fastapi import FastAPI
 from processes import TIMEOUT_SECONDS
+from starlette.requests import Request as HttpRequest
 
 from qa_service.model import Request
 from qa_service.model.events import AnswerReady

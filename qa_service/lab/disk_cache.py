@@ -30,8 +30,11 @@ _CREATE_TABLE = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, run TEXT
 class RunDiskCache:
     """At most `max_bytes` of runs, as JSON, in `folder`. Thread-safe.
 
-    def __init__(self, folder: Path, most_bytes: int, environment: tuple[str, ...] | None = None) -> None:
-        """`environment`: what the numbers depend on besides the code, by default this machine and its versions."""
+    Never raises: where the file cannot be used, `get` finds nothing and `put` stores nothing.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, environment: tuple[str, ...] | None = None) -> None:
+        """`environment` is what results depend on besides the source: by default the versions and this machine."""
         self._environment = _environment_key() if environment is None else environment
         self._path = folder / "runs.sqlite"
         self._max_bytes = max_bytes
@@ -43,8 +46,8 @@ class RunDiskCache:
         return cls(folder, mebibytes << 20) if mebibytes else None
 
     def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
-        """The run of this code, these parameters and this seed, by these versions on such a machine."""
-        called = self._key(experiment, params, seed)
+        """The cached run of this source, parameters and seed by the same versions on the same kind of machine."""
+        key = self._key(experiment, params, seed)
         found: list[tuple[str]] = []
 
         def select(connection: sqlite3.Connection) -> None:
@@ -63,8 +66,8 @@ class RunDiskCache:
         """Store a run that finished, evicting the least recently used; other runs are not stored."""
         if run.status is not RunStatus.RAN:
             return
-        row = (self._key(experiment, params, seed), text := _written(run), size := len(text.encode()), time.time())
-        if size > self._most_bytes:
+        row = (self._key(experiment, params, seed), text := _serialise(run), size := len(text.encode()), time.time())
+        if size > self._max_bytes:
             return
 
         def insert(connection: sqlite3.Connection) -> None:
@@ -82,11 +85,11 @@ class RunDiskCache:
         self._transaction(insert)
 
     def _key(self, experiment: Experiment, params: Params, seed: int) -> str:
-        made_of = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *self._environment]
-        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+        parts = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *self._environment]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _transaction(self, work: Any) -> None:
-        """One transaction on a connection of its own. A file that is no database goes."""
+    def _transaction(self, statements: Callable[[sqlite3.Connection], object]) -> None:
+        """Call `statements` in a transaction on a new connection. A file that is not a database is deleted."""
         with self._lock, suppress(OSError, sqlite3.Error):
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
