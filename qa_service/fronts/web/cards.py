@@ -16,9 +16,9 @@ from qa_service.schemas import responses
 from qa_service.tools.notebook import EXPORT_FORMATS
 
 MAX_TABLE_ROWS = 400
-"""Most rows of the data table on the page; the API returns all rows."""
+"""Maximal number of rows of the data table on the page; the API returns all rows."""
 MAX_SHOWN_METRICS = 9
-"""Most metrics shown beside the chart; the full list is folded."""
+"""Maximal number of metrics shown beside the chart; the full list is folded."""
 _OPERATOR_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 
 

@@ -34,7 +34,7 @@ def not_found_response(service: Service) -> Callable[[Request, NumstabError], Re
 
     def page(http: Request, error: NumstabError) -> Response:
         return HTMLResponse(
-            not_found.not_found_page(service, http.url.path, error, page_language(http) or "zh"),
+            not_found.not_found_html(service, http.url.path, error, page_language(http) or "zh"),
             error.status,
             PAGE_HEADERS,
         )
@@ -61,7 +61,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         return HTMLResponse(render.unsupported_language_page(http.url.path), 422, PAGE_HEADERS)
 
     def wrong(http: Request, error: BadRequest, lang: Lang) -> HTMLResponse:
-        return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
+        return HTMLResponse(not_found.not_found_html(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
 
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
@@ -76,7 +76,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
         lang = page_language(http)
         return page(http, "entries.html", lang=lang, entries=by_item(), themes=THEMES) if lang else refused(http)
 
-    machine_pages.add_machine_routes(web, service)  # before the pages: a twin's address is its page's and .md
+    machine_pages.add_machine_routes(web, service)  # first: /entries/{entry_id} would match the .md addresses
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
