@@ -30,7 +30,7 @@ test-all: setup-dev ## every test, with more examples drawn: nightly, before a r
 
 check: setup-dev lint types layers test ## lint, types, layers, tests
 
-fmt: setup-dev ## format and mend what ruff can
+fmt: setup-dev ## format, and fix what ruff can
 	@$(V)/ruff format . && $(V)/ruff check --fix .
 lint: setup-dev ## ruff
 	@$(V)/ruff format --check . && $(V)/ruff check .
@@ -39,22 +39,22 @@ types: setup-dev ## mypy, strict
 layers: setup-dev ## import-linter: who may import whom
 	@$(V)/lint-imports
 
-bench: setup-dev ## measure, side by side with an alternative
+bench: setup-dev ## benchmarks, each against an alternative
 	@$(V)/python -m bench $(ARGS)
 
 build: setup-dev ## the wheel and its SBOM, into dist/
 	@$(V)/python -m build --no-isolation --wheel
 	@$(V)/python scripts/sbom.py dist
 
-audit: setup-dev ## known weaknesses of what the locks pin
+audit: setup-dev ## known vulnerabilities of the locked packages
 	@$(V)/python scripts/audit.py
 
-screenshots: setup-dev ## the README's pictures
+screenshots: setup-dev ## take the README's screenshots
 	@scripts/browser.sh
 	@$(V)/python scripts/screenshots.py
 
-lock: ## resolve the locks anew (needs uv)
+lock: ## resolve the lock files (needs uv)
 	@scripts/lock.sh
 
-clean: ## remove .venv and what was built
+clean: ## remove .venv and build outputs
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache ci-output
