@@ -183,7 +183,11 @@ export class Card {
   async #save(as) {
     const name = `${this.data.experiment}.${as}`;
     if (as === "csv") save(name, csv(this.data.rows), "text/csv");
-    else save(name, await image(this.element.querySelector(".chart"), as));
+    else {
+      const picture = await image(this.element.querySelector(".chart"), as);
+      if (picture) save(name, picture);
+      else this.say(words.chart_later);
+    }
   }
 
   #clicked(event) {

@@ -1,7 +1,9 @@
 // Draws Vega-Lite charts. Vega itself is fetched when the first chart arrives.
+import { chartLibrary } from "./load.js";
 import { words } from "./words.js";
 
 const drawn = new Map();
+const wanted = new WeakMap(); // the latest specification for each place
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
   (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
@@ -13,14 +15,19 @@ const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-
 const POWER = `!datum.label ? '' : ${WHOLE} && abs(log(datum.value)) > 8 ? '10' + ${RAISED} : format(datum.value, '.4~g')`;
 const RESIZED = 200; // milliseconds of rest after which a chart gets its new width
 let charts = 0;
-let vega;
 
-/** Draws `spec` into `place`, in the page's colours; says so where that fails. */
+/** Draws `spec` into `place`, in the page's colours; says so where that fails, and draws it once the library is there. */
 export async function draw(place, spec) {
+  wanted.set(place, spec);
   if (!drawn.has(place)) place.textContent = words.drawing;
   try {
-    await (vega ??= import("/static/vega.js"));
-    if (!place.isConnected) return;
+    await chartLibrary.request();
+  } catch {
+    place.textContent = words.chart_later;
+    await chartLibrary.loaded;
+  }
+  if (!place.isConnected || wanted.get(place) !== spec) return;
+  try {
     drawn.get(place)?.view.finalize();
     place.classList.toggle("on-dark", dark.matches);
     const canvas = document.createElement("div");
@@ -45,9 +52,9 @@ function anchor(canvas) {
   }
 }
 
-/** The address of a chart's picture, "svg" or "png". */
-export function image(place, as) {
-  return drawn.get(place).view.toImageURL(as, 2);
+/** The address of a chart's picture, "svg" or "png"; null where the chart is not drawn. */
+export async function image(place, as) {
+  return (await drawn.get(place)?.view.toImageURL(as, 2)) ?? null;
 }
 
 /** Forgets the charts that are no longer on the page. */

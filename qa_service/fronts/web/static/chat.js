@@ -1,6 +1,8 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
+import { reportArrival } from "./arrival.js";
 import "./feedback.js";
 import { release } from "./fill.js";
+import { mathFont } from "./load.js";
 import { keep } from "./past.js";
 import { Turn } from "./turn.js";
 
@@ -111,7 +113,7 @@ for (const about of ["input", "pointerdown"]) addEventListener(about, fetchMaths
 
 /** The font of formulas: there before an answer is, and not before there is a question. */
 function fetchMaths() {
-  document.fonts.load("1em 'STIX of numstab'").catch(() => {}); // offline: formulas do without
+  mathFont.request().catch(() => {}); // formulas do without until a later attempt succeeds
 }
 
 function grow() {
@@ -140,3 +142,4 @@ if (address.get("entry")) {
 } else if (address.get("q")?.trim() || history.state?.question) {
   askQuestion(address.get("q")?.trim() || history.state.question, { lang: pageLang });
 }
+reportArrival();

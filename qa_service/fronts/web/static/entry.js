@@ -1,7 +1,9 @@
 // An entry's page: each evidence card can be run, and what it measures fills the text.
+import { reportArrival } from "./arrival.js";
 import { Card } from "./card.js";
 import "./copy.js";
 import { fill } from "./fill.js";
+import { mathFont } from "./load.js";
 
 const article = document.querySelector("article.entry");
 const status = document.getElementById("status");
@@ -25,6 +27,8 @@ if (all) {
 if ("runsAtOnce" in article.dataset) measure(seeds ? { seeds: Number(seeds) } : {}); // a permalink shows its numbers without a click
 document.documentElement.classList.add("live");
 
+if (article.querySelector("math")) mathFont.request().catch(() => {}); // formulas do without until a later attempt succeeds
+
 // The other language shows the same parameters.
 const toggle = document.getElementById("switch");
 function mirror() {
@@ -40,3 +44,4 @@ article.addEventListener("measured", ({ target }) => {
   if (link && (experiment || cards.some((card) => card.reran))) history.replaceState(null, "", link.href);
   mirror();
 });
+reportArrival();

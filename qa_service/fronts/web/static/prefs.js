@@ -1,4 +1,5 @@
-// What a reader has chosen for every page, put in force before anything is painted: large type, predicting first.
+// Runs before anything is painted: what a reader has chosen for every page (large type, predicting first), and a watch for
+// scripts and stylesheets that do not arrive.
 (() => {
   const here = {}; // where the browser keeps nothing, a choice holds for this page
   const chosen = (name) => {
@@ -17,6 +18,9 @@
     }
   };
   const html = document.documentElement;
+  html.dataset.prefs = "";
+  const failed = ({ target }) => target instanceof HTMLScriptElement && (html.dataset.incomplete = "");
+  addEventListener("error", failed, true); // such an event does not bubble
   const apply = (name) => html.toggleAttribute(`data-${name}`, chosen(name));
   for (const name of ["large", "predict"]) apply(name);
   document.addEventListener("DOMContentLoaded", () => {

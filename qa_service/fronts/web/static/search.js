@@ -1,4 +1,6 @@
 // Finds in a list as one types, and shows one theme; both stand in the address. Without scripts the whole list is there.
+import { reportArrival } from "./arrival.js";
+
 const box = document.getElementById("find");
 const list = document.querySelector(".found");
 const nothing = document.querySelector(".nothing");
@@ -59,3 +61,4 @@ box.addEventListener("input", () => {
 box.value = address.searchParams.get("find") ?? "";
 choose(themes.find((theme) => theme.dataset.theme === address.searchParams.get("theme")) ?? null);
 note();
+reportArrival();

@@ -1,0 +1,21 @@
+// Whether everything that the page needs has arrived. A server that restarts, or a network that breaks, may cut any file off.
+
+/**
+ * Called at the end of a page's script: takes away the notice that part of the page is missing, or shows it where the
+ * preferences or a stylesheet did not arrive. Where a script is missing nobody calls it: prefs.js then shows the notice,
+ * and page.css does after some seconds.
+ */
+export function reportArrival() {
+  const { dataset } = document.documentElement;
+  const styles = [...document.querySelectorAll("link[rel=stylesheet]")];
+  if ("prefs" in dataset && styles.every(hasRules)) document.getElementById("incomplete")?.remove();
+  else dataset.incomplete = "";
+}
+
+function hasRules({ sheet }) {
+  try {
+    return sheet.cssRules.length > 0;
+  } catch {
+    return false; // no sheet, or one whose rules may not be read because it never came
+  }
+}
