@@ -35,15 +35,16 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, cwd=ROOT, env=os.environ | set_, stdout=log, stderr=log) as server,
     ):
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 300
-        while not ready(address):
-            if server.poll() is not None or time.monotonic() > deadline:
-                server.kill()
-                pytest.fail((folder / "log").read_text())
-            time.sleep(0.2)
-        yield address
-        server.terminate()
+        try:
+            address = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + 300
+            while not ready(address):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((folder / "log").read_text())
+                time.sleep(0.2)
+            yield address
+        finally:
+            server.kill()  # else leaving the block waits for it
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +58,10 @@ def chromium() -> Iterator[Browser]:
     playwright: Playwright
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @pytest.fixture(params=LOOKS)

@@ -113,6 +113,8 @@ def started(threads: list[threading.Thread]) -> Iterator[None]:
     """Threads that run meanwhile."""
     for thread in threads:
         thread.start()
-    yield
-    for thread in threads:
-        thread.join()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join(timeout=30)

@@ -22,18 +22,20 @@ NO_STORE = (
 
 @contextmanager
 def a_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`numstab serve` on a port, killed at the end."""
+    """`numstab serve` on a port, killed at the end even where an assertion has failed meanwhile."""
     env = os.environ | {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(data), "NUMSTAB_DEADLINE": "30"}
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as server:
-        deadline = time.monotonic() + 300
-        while not ready(f"http://127.0.0.1:{port}"):
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        yield server
-        server.kill()
+        try:
+            deadline = time.monotonic() + 300
+            while not ready(f"http://127.0.0.1:{port}"):
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            yield server
+        finally:
+            server.kill()  # else leaving the block waits for it
 
 
 @once_a_language  # it starts two servers of its own
