@@ -33,12 +33,12 @@ def test_a_chart_is_drawn_once_its_library_arrives(visit: Callable[..., Page], l
     page = visit("/robots.txt", expected="ERR_FAILED")
     requested = cut_off(page, "vega.js", times=1000)
     page.goto(f"/experiments/pow_vs_sum?lang={lang}")
-    expect(page.locator(".chart")).to_have_text(in_words("chart_later", lang))
-    expect(page.locator(".card .state.ran")).to_be_visible()
-    page.locator("[data-save=svg]").click()
+    expect(page.locator("[data-part=chart]")).to_have_text(in_words("chart_later", lang))
+    expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_be_visible()
+    page.locator("[data-part=save][data-format=svg]").click()
     expect(page.locator("#status")).to_have_text(in_words("chart_later", lang))
     page.unroute("**/static/vega.js*")
-    expect(page.locator(".chart svg")).to_be_visible()
+    expect(page.locator("[data-part=chart] svg")).to_be_visible()
     assert len(set(requested)) == len(requested), "a browser may remember that an address could not be imported"
 
 
@@ -50,11 +50,11 @@ def test_the_next_chart_fetches_its_library_at_once(visit: Callable[..., Page]) 
     try:
         cut_off(page, "vega.js", times=1000)
         page.goto("/entries/multiply-vs-add?lang=en")
-        page.locator(".run").first.click()
-        expect(page.locator(".chart").first).to_have_text(in_words("chart_later", "en"))
+        page.locator("[data-part=run]").first.click()
+        expect(page.locator("[data-part=chart]").first).to_have_text(in_words("chart_later", "en"))
         page.unroute("**/static/vega.js*")
-        page.locator(".run").last.click()
-        for chart in (page.locator(".chart").last, page.locator(".chart").first):
+        page.locator("[data-part=run]").last.click()
+        for chart in (page.locator("[data-part=chart]").last, page.locator("[data-part=chart]").first):
             expect(chart.locator("svg")).to_be_visible()
     finally:
         page.clock.resume()  # axe, which looks at the page in the end, waits by the clock
@@ -78,7 +78,7 @@ def test_a_page_whose_script_is_missing_says_so(visit: Callable[..., Page], lang
     notice = page.get_by_role("alert")
     expect(notice).to_contain_text(in_words("incomplete", lang))
     notice.get_by_role("link", name=in_words("reload", lang)).click()
-    expect(page.locator(".chart svg")).to_be_visible()
+    expect(page.locator("[data-part=chart] svg")).to_be_visible()
     expect(page.locator("[name=n]")).to_have_value("17")
     expect(notice).to_have_count(0)
 

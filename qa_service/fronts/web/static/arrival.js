@@ -1,4 +1,5 @@
 // Whether everything that the page needs has arrived. A server that restarts, or a network that breaks, may cut any file off.
+import { findPart } from "./parts.js";
 
 /**
  * Called at the end of a page's script: takes away the notice that part of the page is missing, or shows it where the
@@ -7,15 +8,17 @@
  */
 export function reportArrival() {
   const { dataset } = document.documentElement;
-  const styles = [...document.querySelectorAll("link[rel=stylesheet]")];
-  if ("prefs" in dataset && styles.every(hasRules)) document.getElementById("incomplete")?.remove();
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const styles = document.querySelectorAll("link[rel=stylesheet]");
+  if ("prefs" in dataset && [...styles].every(hasRules)) findPart(document, "incomplete")?.remove();
   else dataset.incomplete = "";
 }
 
+/** @param {HTMLLinkElement} link */
 function hasRules({ sheet }) {
   try {
-    return sheet.cssRules.length > 0;
+    return sheet !== null && sheet.cssRules.length > 0;
   } catch {
-    return false; // no sheet, or one whose rules may not be read because it never came
+    return false; // a sheet that never came has rules that may not be read
   }
 }

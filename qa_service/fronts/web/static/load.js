@@ -11,6 +11,15 @@ const LONGEST_DELAY = 60_000;
  * Every attempt has a URL of its own, because browsers remember that a URL could not be imported.
  */
 export class LazyFile {
+  #attempts = 0;
+  /** The attempt that is running, or the one that succeeded. @type {Promise<void> | null} */
+  #attempt = null;
+  /** The timer of the next attempt. @type {number | undefined} */
+  #retryTimer;
+  #markLoaded = () => {};
+  /** Resolves once the file is there. @type {Promise<void>} */
+  loaded = new Promise((resolve) => (this.#markLoaded = resolve));
+
   /**
    * @param {string} url
    * @param {(url: string) => Promise<unknown>} fetchFile fetches the file from a URL; rejects where that fails
@@ -18,34 +27,28 @@ export class LazyFile {
   constructor(url, fetchFile) {
     this.url = url;
     this.fetchFile = fetchFile;
-    this.attempts = 0;
-    /** @type {Promise<void> | null} the attempt that is running, or the one that succeeded */
-    this.attempt = null;
-    /** @type {number | undefined} the timer of the next attempt */
-    this.retryTimer = undefined;
-    /** Resolves once the file is there. @type {Promise<void>} */
-    this.loaded = new Promise((resolve) => (this.markLoaded = resolve));
-    addEventListener("online", () => this.retryTimer && this.#retry());
+    addEventListener("online", () => this.#retryTimer && this.#retry());
   }
 
   /** Starts an attempt unless one is running or has succeeded. @returns {Promise<void>} rejects where it fails */
   request() {
-    this.attempt ??= this.#fetch();
-    return this.attempt;
+    this.#attempt ??= this.#fetch();
+    return this.#attempt;
   }
 
   async #fetch() {
-    clearTimeout(this.retryTimer);
-    this.retryTimer = undefined;
-    this.attempts += 1;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    this.#attempts += 1;
     try {
-      await this.fetchFile(this.attempts === 1 ? this.url : `${this.url}?retry=${this.attempts - 1}`);
+      await this.fetchFile(this.#attempts === 1 ? this.url : `${this.url}?retry=${this.#attempts - 1}`);
     } catch (error) {
-      this.attempt = null;
-      this.retryTimer = setTimeout(() => this.#retry(), Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** (this.attempts - 1)));
+      this.#attempt = null;
+      const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** (this.#attempts - 1));
+      this.#retryTimer = setTimeout(() => this.#retry(), delay);
       throw error;
     }
-    this.markLoaded();
+    this.#markLoaded();
   }
 
   #retry() {
@@ -60,6 +63,7 @@ export const chartLibrary = new LazyFile("/static/vega.js", (url) => import(url)
 export const mathFont = new LazyFile("/static/math.woff", async (url) => {
   const family = "STIX of numstab";
   if (!url.includes("?")) return document.fonts.load(`1em '${family}'`);
-  const face = new FontFace(family, `url("${url}") format("woff")`, { display: "fallback" });
-  document.fonts.add(await face.load());
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  document.fonts.add(await new FontFace(family, await response.arrayBuffer()).load());
 });
