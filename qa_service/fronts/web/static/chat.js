@@ -22,8 +22,6 @@ const LONGEST_IN_ADDRESS = 1500; // characters of a question that an address can
 const HIGHEST_BOX = 160; // pixels
 /** The turn that is being answered, or was last. @type {Turn | null} */
 let current = null;
-/** What it was asked with, to tell a second click on the same. */
-let currentKey = "";
 /** What a follow-up question goes on from. @type {object | undefined} */
 let context;
 
@@ -35,12 +33,12 @@ let context;
  */
 function ask(shown, request, address) {
   const key = JSON.stringify(address);
-  if (currentKey === key && !stop.hidden) return;
+  if (current?.key === key && !stop.hidden) return; // a second click on the same
   current?.stop();
   fetchMathFont();
   document.body.classList.add("talking");
-  const turn = new Turn(shown, request, (sentence) => (status.textContent = sentence));
-  [current, currentKey] = [turn, key];
+  const turn = (current = new Turn(shown, request, (sentence) => (status.textContent = sentence)));
+  turn.key = key;
   turns.append(turn.element);
   pushHistory(turn, address, pageLang);
   turn.element.addEventListener("answered", (event) => {

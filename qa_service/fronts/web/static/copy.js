@@ -8,7 +8,7 @@ const SAID_FOR = 2000; // milliseconds for which a button says that it has copie
 export function addCopyButtons(root) {
   for (const text of [...allParts(root, "prose"), ...allParts(root, "source")]) {
     for (const block of text.querySelectorAll("pre")) {
-      if (block.parentElement?.className === "code") continue;
+      if (/** @type {HTMLElement | null} */ (block.nextElementSibling)?.dataset.part === "copy") continue;
       const frame = document.createElement("div");
       const button = document.createElement("button");
       frame.className = "code";

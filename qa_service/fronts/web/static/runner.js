@@ -1,6 +1,6 @@
 // Runs an experiment on the server and reports its events; knows nothing of the page's elements.
 import { requestEvents } from "./stream.js";
-/** @import { AskRequest, EvidenceData, QueuedData, RowData, StartedData, Subject, Value } from "./types.js" */
+/** @import { AskRequest, EvidenceData, QueuedData, RowData, ServerEvent, StartedData, Subject, Value } from "./types.js" */
 
 /** What a run is asked with. @typedef {{ params: Record<string, Value>, seed: number, compare: string[] }} RunSettings */
 
@@ -80,7 +80,7 @@ export class ExperimentRunner {
     return comparisonHtml;
   }
 
-  /** @param {import("./types.js").ServerEvent} event */
+  /** @param {ServerEvent} event */
   #report([name, data]) {
     if (name === "started") this.observer.started(data);
     else if (name === "queued") this.observer.queued(data);

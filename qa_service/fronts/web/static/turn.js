@@ -22,6 +22,8 @@ export class Turn {
   #complete = false;
   /** Where it stands in the browser's history. */
   address = "";
+  /** What tells it from a turn that asks something else. */
+  key = "";
 
   /**
    * @param {string} question as the reader sees it
