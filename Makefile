@@ -4,7 +4,7 @@ V := .venv/bin
 Q ?= 100 个 1.5 连乘会怎样？
 export Q
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev ask serve test test-all check fmt lint types layers bench build audit lock screenshots clean
+.PHONY: help setup setup-dev ask serve test test-all check fmt lint types js layers bench build audit lock screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,8 +34,10 @@ fmt: setup-dev ## format, and fix what ruff can
 	@$(V)/ruff format . && $(V)/ruff check --fix .
 lint: setup-dev ## ruff
 	@$(V)/ruff format --check . && $(V)/ruff check .
-types: setup-dev ## mypy, strict
+types: setup-dev js ## mypy, strict, and the types of the page's scripts
 	@$(V)/mypy
+js: setup-dev ## the types of the page's scripts (npm fetches TypeScript once)
+	@$(V)/python scripts/javascript.py
 layers: setup-dev ## import-linter: who may import whom
 	@$(V)/lint-imports
 
@@ -57,4 +59,4 @@ lock: ## resolve the lock files (needs uv)
 	@scripts/lock.sh
 
 clean: ## remove .venv and build outputs
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache ci-output
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache node_modules ci-output

@@ -94,8 +94,8 @@ def ask(page: Page, question: str) -> None:
 def complete(page: Page) -> None:
     """Waits for the end of the stream and the last chart."""
     expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
-    for card in page.locator(".card:has(.chart)").all():
-        expect(card.locator(".chart svg")).to_be_visible(timeout=PATIENCE)
+    for card in page.locator("[data-part=card]:has([data-part=chart])").all():
+        expect(card.locator("[data-part=chart] svg")).to_be_visible(timeout=PATIENCE)
 
 
 def check_access(page: Page) -> None:
