@@ -23,7 +23,7 @@ fi
 
 # shellcheck disable=SC2086
 cat >&2 << END
-tests/test_web.py will not run; lacking (不会运行，缺少): $(echo $lacks)
+the tests of the pages (tests/pages) will not run; lacking (不会运行，缺少): $(echo $lacks)
   Debian, Ubuntu:  sudo apt-get install $(echo $lacks)
   macOS:           brew install --cask chromium
 END

@@ -6,6 +6,7 @@ numbers only; the vectors are the same to the last bit. It relies on names insid
 
 import array
 from bisect import bisect_left
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -45,8 +46,9 @@ def save(model: Any, cache: Path, called: str) -> None:
         if field not in (*_OWN, _TABLE):
             parts = value if isinstance(value, list) else [value]
             arrays |= {f"{field}.{at if isinstance(value, list) else ''}": part for at, part in enumerate(parts)}
-    write_atomically(cache / f"encoder-{called}.npz", lambda path: np.savez(path, **arrays))
-    write_atomically(cache / f"encoder-{called}.npy", lambda path: np.save(path, backend.table))
+    with suppress(OSError):  # without a cache the next process takes a second longer
+        write_atomically(cache / f"encoder-{called}.npz", lambda path: np.savez(path, **arrays))
+        write_atomically(cache / f"encoder-{called}.npy", lambda path: np.save(path, backend.table))
 
 
 def load(cache: Path, called: str) -> Any:

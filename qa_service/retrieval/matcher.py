@@ -5,17 +5,17 @@ of the item's entries answers it; the index names the phrasing that was met. Wha
 name made of everything it was built from.
 """
 
-import fcntl
 import hashlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from filelock import FileLock
 
 from qa_service import parsing as reading
 from qa_service.files import write_atomically
@@ -153,7 +153,8 @@ class Matcher:
                 return cached
         _say(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([reading.normalise(wording) for wording in wordings]))
-        write_atomically(path, lambda half: np.save(half, vectors))
+        with suppress(OSError):  # without a cache the next process computes them again
+            write_atomically(path, lambda file: np.save(file, vectors))
         return vectors
 
     @cached_property
@@ -163,7 +164,8 @@ class Matcher:
             with suppress(OSError, ValueError, KeyError, EOFError):
                 return Classifier.load(path)
             trained = _training.train(self.corpus)
-            write_atomically(path, trained.save)
+            with suppress(OSError):  # without a cache the next process trains again
+                write_atomically(path, trained.save)
             return trained
 
 
@@ -171,9 +173,9 @@ def combined_confidence(alone: float, covered: float) -> float:
     """The probability that an item answers, from those that it alone does and that any does.
 
     Their geometric mean, the second weighing three times the first: a phrasing has one label, yet a nan in half
-    precision is answered by three items.
+    precision is answered by three items. `covered` is a sum of float32 probabilities, which rounding may put above 1.
     """
-    return float(alone**0.25 * covered**0.75)
+    return float(alone**0.25 * min(covered, 1.0) ** 0.75)
 
 
 def _label(item: int) -> str:
@@ -195,15 +197,9 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    """No other process makes the same file meanwhile; where the cache cannot be written, each makes its own."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
-    except OSError:
-        lock = None
-    if lock is None:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Holds a lock that keeps other processes from building the same file; none where the cache cannot be written."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(path.with_suffix(".lock")))
         yield

@@ -1,14 +1,13 @@
 """What pages load when they need it, built from packages once: Vega-Lite as a script, and the font of formulas."""
 
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 import threading
 from importlib.metadata import version
 from pathlib import Path
 
+from qa_service.files import write_atomically
 from qa_service.fronts.web import math_font as mathfont
 
 _VEGA = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
@@ -44,10 +43,7 @@ def _built(path: Path, source: str) -> Path:
     """
     with _building:
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]
             built = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as half:
-                half.write(built.stdout)
-            os.replace(half.name, path)  # whole or not at all, whichever worker is faster
+            write_atomically(path, lambda file: file.write_bytes(built.stdout))
     return path
