@@ -1,7 +1,7 @@
 """What can go wrong, by whose fault it is. Every message exists in both languages.
 
 NumstabError
-├── BadRequest            the reader asked for something we cannot do; status 422 unless it says otherwise
+├── BadRequest            the client asked for something we cannot do; status 422 unless another is given
 │   ├── EmptyQuestion         nothing to answer
 │   ├── QuestionTooLong       more text than we read
 │   ├── BadText               bytes or characters that are no text (NUL, lone surrogates)
@@ -12,11 +12,11 @@ NumstabError
 │   ├── UnknownParameter      a name that this entry's experiments do not have
 │   └── BadParameter          a value outside the type or the bounds
 ├── Overloaded            503: too many runs wait already; try again after `seconds`
-├── Refused               401 without a key, 403 with one that does not open this
+├── Unauthorized          401 without a key, 403 with one that lacks the scope
 ├── RateLimited           429: more requests than a client may make
-├── TooSlow               408: a body that did not arrive in time
+├── RequestTimeout        408: a body that did not arrive in time
 ├── ShuttingDown          503: the server is about to stop; only as an event of a stream
-├── StoreUnavailable      503: what was to be kept could not be; nothing was acknowledged
+├── StoreUnavailable      503: the store could not be written or read; nothing was acknowledged
 ├── BadWeights            the encoder's files are not those we measured with
 └── BadContent            our own files are broken; nothing starts
     ├── BadLibrary            kb/: every problem with path, line and what was expected
@@ -45,7 +45,7 @@ class NumstabError(Exception):
 
 
 class BadRequest(NumstabError):
-    """The reader's fault: say what was wrong and what is allowed."""
+    """The client's fault; the message says what was wrong and what is allowed."""
 
     code = "bad_request"
     status = 422
@@ -109,7 +109,7 @@ class BadParameter(BadRequest):
 
 
 class Overloaded(NumstabError):
-    """Too many runs wait already: better refused at once than answered too late."""
+    """Too many runs are waiting: refused at once rather than answered too late."""
 
     code = "overloaded"
     status = 503
@@ -124,7 +124,7 @@ class Overloaded(NumstabError):
 
 
 class Unauthorized(NumstabError):
-    """No key, or one that does not open this."""
+    """No key, or one without the scope that is needed."""
 
     code = "refused"
 
@@ -178,7 +178,7 @@ class ShuttingDown(NumstabError):
 
 
 class StoreUnavailable(NumstabError):
-    """The store is gone, locked for long, or full; nothing of the request was kept."""
+    """The store is missing, locked for long, or full; nothing of the request was stored."""
 
     code = "store_unavailable"
     status = 503

@@ -181,7 +181,7 @@ def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
         env={"PATH": str(tmp_path), "CI": ci}, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.returncode == status
-    assert "tests/test_web.py" in done.stderr
+    assert "tests/pages" in done.stderr
     assert "apt-get install chromium fontconfig fonts-noto-cjk" in done.stderr
     assert "brew install" in done.stderr
 
