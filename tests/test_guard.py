@@ -199,7 +199,9 @@ def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
 
 @pytest.mark.parametrize("steps", [40, 100_000])
 def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
-    """A short run is heard to its end; a long one ends with an error event in time; no process or file is left."""
+    """A short run is heard to its end; a long one ends with an error event in time. No process or file is left, and
+    standard error has nothing but lines of the log.
+    """
     from pathlib import Path
 
     root = Path(__file__).resolve().parent
@@ -208,7 +210,8 @@ def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
            "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60",
            "TMPDIR": (short := tempfile.mkdtemp(prefix="n-"))}  # fmt: skip  # a socket's path has 107 bytes at most
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
-    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+    log = tmp_path / "log"
+    with log.open("w") as lines, subprocess.Popen(command, env=env, stderr=lines, start_new_session=True) as server:
         address = f"http://127.0.0.1:{port}"
         until = time.monotonic() + 120
         while time.monotonic() < until:
@@ -229,6 +232,7 @@ def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
                     assert json.loads(line[5:])["code"] == "shutting_down"
         assert server.wait(30) == 0
         assert heard[-1] == ("event: evidence" if steps == 40 else "event: error")
+    assert [line for line in log.read_text().splitlines() if not line.startswith("time=")] == []
     until = time.monotonic() + 20
     while left := _of_session(server.pid):
         assert time.monotonic() < until, left
