@@ -4,7 +4,7 @@ V := .venv/bin
 Q ?= 100 个 1.5 连乘会怎样？
 export Q
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev ask serve test check fmt lint types layers bench build audit lock screenshots clean
+.PHONY: help setup setup-dev ask serve test test-all check fmt lint types layers bench build audit lock screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,9 +20,13 @@ ask: setup ## answer a question with live numbers: make ask Q="why is my loss na
 serve: setup ## the page and the API on http://127.0.0.1:8000
 	@$(V)/numstab serve $(ARGS)
 
-test: setup-dev ## the whole test suite (three workers: browsers and deadlines leave cores idle)
+PYTEST = $(V)/python -m pytest -n 3 --dist loadgroup # three workers: browsers and deadlines leave cores idle
+test: setup-dev ## what protects a reader, in minutes
 	@scripts/browser.sh
-	@$(V)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(PYTEST) -m "not exhaustive" $(ARGS)
+test-all: setup-dev ## every test, with more examples drawn: nightly, before a release
+	@scripts/browser.sh
+	@$(PYTEST) --hypothesis-profile=thorough $(ARGS)
 
 check: setup-dev lint types layers test ## lint, types, layers, tests
 

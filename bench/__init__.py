@@ -1,4 +1,4 @@
-"""Measurements, each side by side with an alternative in the same run: `python -m bench [NAME …]`.
+"""Benchmarks, each with an alternative measured in the same run: `python -m bench [NAME …]`.
 
-Machines are shared and noisy: quote medians and ratios, never one absolute time.
+Machines are shared and noisy: quote medians and ratios, never a single absolute time.
 """

@@ -1,33 +1,33 @@
-"""Runs the measurements named on the command line, or all of them."""
+"""Runs the benchmarks named on the command line, or all of them."""
 
 import sys
 
 from bench import asking, experiments, indexing, load, matching, page, running, soak
 
-MEASUREMENTS = {
-    "ask": asking.one_shot,
-    "cold": asking.cold,
-    "run": running.isolation,
-    "experiments": experiments.cost,
+BENCHMARKS = {
+    "ask": asking.first_answer,
+    "cold": asking.cold_start,
+    "run": running.isolation_cost,
+    "experiments": experiments.experiment_cost,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
-    "index": indexing.sizes,
-    "page": page.load,
-    "load": load.load,
-    "soak": soak.soak,
+    "index": indexing.index_sizes,
+    "page": page.page_load,
+    "load": load.load_test,
+    "soak": soak.soak_test,
 }
 
 
 def main() -> int:
-    """Prints a table per measurement."""
-    names = sys.argv[1:] or list(MEASUREMENTS)
-    unknown = [name for name in names if name not in MEASUREMENTS]
+    """Runs the benchmarks, each of which prints its results; returns exit status 2 for an unknown name."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        print(f"no measurement {unknown[0]!r}; there are: {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
     for name in names:
-        print(f"## {name}: {(MEASUREMENTS[name].__doc__ or '').splitlines()[0]}", flush=True)
-        MEASUREMENTS[name]()
+        print(f"## {name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}", flush=True)
+        BENCHMARKS[name]()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Questions that a fuzzer makes, by coverage: nothing but `BadRequest` may come out of reading one, and it ends soon.
+"""Coverage-guided fuzzing of the parsers: nothing but `BadRequest` may be raised, within the time limit.
 
 python -m pip install atheris
 python -m bench.fuzzing -max_total_time=600 -timeout=2 corpus/
@@ -6,28 +6,28 @@ python -m bench.fuzzing -max_total_time=600 -timeout=2 corpus/
 
 import sys
 
-import atheris  # type: ignore[import-untyped]  # no dependency: only who fuzzes needs it
+import atheris  # type: ignore[import-untyped]  # not a dependency: needed for fuzzing only
 
 with atheris.instrument_imports(include=["qa_service"]):
-    from qa_service import parsing as reading
+    from qa_service import parsing
     from qa_service.errors import BadRequest
-    from qa_service.schemas import requests as incoming
+    from qa_service.schemas import requests
 
 
-def one(data: bytes) -> None:
-    """Reads the bytes as a question, and as a link to an entry."""
+def fuzz_one_input(data: bytes) -> None:
+    """Parses the bytes as a question, and as the query of a link to an entry."""
     provider = atheris.FuzzedDataProvider(data)
     text = provider.ConsumeUnicode(2000)
     try:
-        reading.parse_question(text)
+        parsing.parse_question(text)
     except BadRequest:
         pass
     try:
-        incoming.read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
+        requests.read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
     except BadRequest:
         pass
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, fuzz_one_input)
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""The index of phrasings at sizes far beyond ours, against an exact search over the same vectors."""
+"""The index of phrasings at sizes far above ours, against an exact search over the same vectors."""
 
 import os
 import statistics
@@ -8,14 +8,14 @@ import numpy as np
 
 from bench.matching import matcher_of_settings
 from qa_service.retrieval.embedder import l2_normalise
-from qa_service.retrieval.index import build
+from qa_service.retrieval.index import build_faiss_index
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 QUESTIONS = 200
 
 
-def sizes() -> None:
-    """Build time, memory, time per search and recall@10 by size; vectors are our phrasings' own, mixed and blurred."""
+def index_sizes() -> None:
+    """Build time, memory, search time and recall@10 by size; the vectors are noisy mixtures of our phrasings'."""
     import faiss
 
     _, matcher = matcher_of_settings()
@@ -24,7 +24,9 @@ def sizes() -> None:
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     for size in SIZES:
         vectors = np.empty((size, ours.shape[1]), dtype=np.float32)
-        for start in range(0, size, 50_000):  # a paraphrase: two phrasings mixed, and noise of a third of their length
+        for start in range(
+            0, size, 50_000
+        ):  # imitates a paraphrase: a mixture of two phrasings, plus noise of a third of the norm
             part = vectors[start : start + 50_000]
             one, two = ours[random.integers(0, len(ours), (2, len(part)))]
             share = random.random((len(part), 1), dtype=np.float32)
@@ -36,7 +38,7 @@ def sizes() -> None:
         )
         exact = np.concatenate([np.argsort(-(vectors @ question))[:10][None] for question in questions])
         started = time.perf_counter()
-        index = build(vectors)
+        index = build_faiss_index(vectors)
         built = time.perf_counter() - started
         faiss.omp_set_num_threads(1)
         times, hits = [], 0

@@ -1,59 +1,59 @@
-"""A class of 300 asks in the same second: errors, when the text is there, when the evidence, how much was computed."""
+"""Load test: 300 clients ask at once. Errors, latency of texts and of evidence, number of runs, CPU seconds."""
 
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.crowd import Heard, crowd, percentile
-from bench.server import Server, served
+from bench.clients import ClientResult, percentile, run_clients
+from bench.server import Server, run_server
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
-READERS = 300
+CLIENTS = 300
 
 
-def load() -> None:
-    """300 readers at once over the streaming API: one and two workers, each crowd at a server that has seen none."""
-    print(f"{os.cpu_count()} cores, load before {Path('/proc/loadavg').read_text().split()[0]}; the readers share them")
+def load_test() -> None:
+    """300 clients at once over the streaming API, with one and two workers; a new server for every workload."""
+    print(f"{os.cpu_count()} cores, load before {Path('/proc/loadavg').read_text().split()[0]}; the clients share them")
     for workers in (1, 2):
-        for name, bodies in crowds().items():
-            with served({"NUMSTAB_RATE": ""}, workers=workers) as server:
-                crowd(server.port, [{"question": "why is my loss nan"}] * 2)
+        for name, bodies in workloads().items():
+            with run_server({"NUMSTAB_RATE": ""}, workers=workers) as server:
+                run_clients(server.port, [{"question": "why is my loss nan"}] * 2)
                 _measure(f"{workers} worker{'s'[: workers - 1]}, {name}", server, bodies)
 
 
-def crowds() -> dict[str, list[dict[str, Any]]]:
-    """What they ask: the text alone, the same question, a question each, a run each."""
+def workloads() -> dict[str, list[dict[str, Any]]]:
+    """Workload → request bodies: texts only, the same question, a question each, a run each."""
     settings = Settings.from_env(os.environ)
     library = Library.read(settings.kb, load_specs(settings.demos))
     wordings = [wording for entry in library.values() for wording in (*entry.phrasings["zh"], *entry.phrasings["en"])]
-    each = wordings[:: max(1, len(wordings) // READERS)][:READERS]
+    questions = wordings[:: max(1, len(wordings) // CLIENTS)][:CLIENTS]
     same = "What happens when 100 factors of 1.5 are multiplied?"
     return {
-        "no runs": [{"question": question, "run": False} for question in each],
-        "the same": [{"question": same}] * READERS,
-        "one each": [{"question": question} for question in each],
-        "own seed": [{"question": same, "blocks": None, "seed": seed} for seed in range(READERS)],
+        "no runs": [{"question": question, "run": False} for question in questions],
+        "the same": [{"question": same}] * CLIENTS,
+        "one each": [{"question": question} for question in questions],
+        "own seed": [{"question": same, "blocks": None, "seed": seed} for seed in range(CLIENTS)],
     }
 
 
 def _measure(name: str, server: Server, bodies: list[dict[str, Any]]) -> None:
-    cpu, began = server.cpu_seconds(), time.perf_counter()
-    heard = crowd(server.port, bodies)
-    seconds, cpu = time.perf_counter() - began, server.cpu_seconds() - cpu
-    print(f"{name:24s} {summary(heard)}; {seconds:5.1f} s, {cpu:5.1f} CPU s", flush=True)
+    cpu, started = server.cpu_seconds(), time.perf_counter()
+    results = run_clients(server.port, bodies)
+    seconds, cpu = time.perf_counter() - started, server.cpu_seconds() - cpu
+    print(f"{name:24s} {format_results(results)}; {seconds:5.1f} s, {cpu:5.1f} CPU s", flush=True)
 
 
-def summary(heard: list[Heard]) -> str:
-    """One line: errors, percentiles in seconds, runs."""
-    errors = [one.error for one in heard if one.error]
-    text, done = [one.text for one in heard if not one.error], [one.done for one in heard if not one.error]
-    runs = [run for one in heard for run in one.runs]
+def format_results(results: list[ClientResult]) -> str:
+    """One line: errors, latency percentiles in seconds, numbers of runs, rows and queued events."""
+    errors = [one.error for one in results if one.error]
+    text, done = [one.text for one in results if not one.error], [one.done for one in results if not one.error]
+    runs = [run for one in results for run in one.runs]
     return (
         f"{len(errors)} errors {sorted(set(errors))[:3] or ''}; text p50 {percentile(text, 0.5):.2f} "
         f"p95 {percentile(text, 0.95):.2f} s; evidence p95 {percentile(done, 0.95):.2f} s; "
         f"{len(runs)} evidence of {len({run[:3] for run in runs})} kinds from {len(set(runs))} runs; "
-        f"rows {sum(one.rows for one in heard)}, queued {sum(one.queued for one in heard)}"
+        f"rows {sum(one.rows for one in results)}, queued {sum(one.queued for one in results)}"
     )

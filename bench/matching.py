@@ -1,4 +1,4 @@
-"""Matching: time per question, and whether its probabilities mean what they say, on phrasings that were left out."""
+"""Matching: time per question, and calibration of its probabilities on left-out phrasings."""
 
 import os
 import statistics
@@ -15,7 +15,7 @@ from qa_service.settings import Settings
 
 
 def matcher_of_settings() -> tuple[Library, Matcher]:
-    """The library and its matcher, as the environment sets them."""
+    """The library and its matcher, with the settings of the environment."""
     settings = Settings.from_env(os.environ)
     library = Library.read(settings.kb, load_specs(settings.demos))
     embedder = load_embedder(settings.encoder, settings.cache)
@@ -23,7 +23,7 @@ def matcher_of_settings() -> tuple[Library, Matcher]:
 
 
 def time_per_question() -> None:
-    """One question through encoder, classifier and index: the first, and others, each asked once (CPU time)."""
+    """CPU time of matching: the first question, and the median of others, each asked once."""
     started = time.process_time()
     library, matcher = matcher_of_settings()
     matcher.match("nan")
@@ -38,20 +38,20 @@ def time_per_question() -> None:
 
 
 def reliability() -> None:
-    """Every phrasing judged by a model that did not see it: right by the probability that was given, and by entry."""
+    """Calibration: accuracy by confidence over all phrasings, each scored by a model trained without it; by entry."""
     library, matcher = matcher_of_settings()
     data = matcher.corpus
     out = leave_one_out(data)
-    scores = out.sharpness * out.scores
+    scores = out.inverse_temperature * out.scores
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     covered = np.array([label.startswith("item:") for label in out.labels])
-    right = out.labels[probabilities.argmax(axis=1)] == out.truth
-    is_covered = np.isin(out.truth, out.labels[covered])
+    right = out.labels[probabilities.argmax(axis=1)] == out.true_labels
+    is_covered = np.isin(out.true_labels, out.labels[covered])
     print(f"{len(right)} phrasings, {len(covered)} labels: {right.mean():.3f} right, of those we cover "
           f"{right[is_covered].mean():.3f}, of those we do not {right[~is_covered].mean():.3f}")  # fmt: skip
-    landed = out.found == out.entries
-    sources = np.array([entry != "" and library[entry].expands is None for entry in out.entries.tolist()])
+    landed = out.predicted_entries == out.target_entries
+    sources = np.array([entry != "" and library[entry].expands is None for entry in out.target_entries.tolist()])
     for name, rows in (("source entry", is_covered & sources), ("expansion", is_covered & ~sources)):
         if rows.any():
             print(f"given its item, a phrasing of a{'n' if name[0] == 'e' else ''} {name} lands on it in "
@@ -60,13 +60,14 @@ def reliability() -> None:
     best = np.array(
         [combined_confidence(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)]
     )
-    answers = out.labels[covered][of_items.argmax(axis=1)] == out.truth
+    answers = out.labels[covered][of_items.argmax(axis=1)] == out.true_labels
     error = 0.0
     for low in np.arange(0.0, 1.0, 0.1):
         here = (best >= low) & (best < low + 0.1 + (low > 0.85))
         if here.any():
-            said, was = best[here].mean(), answers[here].mean()
-            error += here.mean() * abs(said - was)
-            print(f"confidence {low:.1f} … {low + 0.1:.1f}: n {here.sum():5d}, said {said:.2f}, right {was:.2f} "
-                  f"{'#' * round(40 * was)}")  # fmt: skip
+            confidence, accuracy = best[here].mean(), answers[here].mean()
+            error += here.mean() * abs(confidence - accuracy)
+            print(f"confidence {low:.1f} … {low + 0.1:.1f}: n {here.sum():5d}, "
+                  f"mean confidence {confidence:.2f}, accuracy {accuracy:.2f} "
+                  f"{'#' * round(40 * accuracy)}")  # fmt: skip
     print(f"expected calibration error {error:.3f}")

@@ -1,4 +1,4 @@
-"""The page in Chromium on the loopback with an empty cache: first paint, bytes, what moves, and who is asked."""
+"""The page in Chromium on loopback with an empty cache: first paint, bytes, layout shift, requests elsewhere."""
 
 import os
 import shutil
@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-QUESTION = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
-SIZES = {"telephone": {"width": 375, "height": 800}, "desk": {"width": 1280, "height": 900}}
+QUESTIONS = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
+VIEWPORTS = {"telephone": {"width": 375, "height": 800}, "desk": {"width": 1280, "height": 900}}
 ROUNDS = 5
-WATCH = """
+LAYOUT_SHIFT_OBSERVER = """
 window.moved = 0;
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.moved += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
-"""Adds up layout shifts, but those within half a second of what the reader does."""
+"""Adds up layout shifts, except those within half a second of user input."""
 
 
-def load() -> None:
+def page_load() -> None:
     """First contentful paint, bytes before the first question and after an answer, layout shift, other origins."""
     from playwright.sync_api import sync_playwright
 
@@ -34,9 +34,9 @@ def load() -> None:
         return
     with _server() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for lang, question in QUESTION.items():
-            for size, viewport in SIZES.items():
-                seen = [_visit(browser, address, lang, question, viewport) for _ in range(ROUNDS)]
+        for lang, question in QUESTIONS.items():
+            for size, viewport in VIEWPORTS.items():
+                seen = [_measure_visit(browser, address, lang, question, viewport) for _ in range(ROUNDS)]
                 paints = sorted(each["paint"] for each in seen)
                 first = f"{statistics.median(paints):.0f} ms ({paints[0]:.0f} to {paints[-1]:.0f})"
                 loaded = seen[0]["before"] / 1e3, seen[0]["after"] / 1e3
@@ -51,22 +51,22 @@ def load() -> None:
         browser.close()
 
 
-def _visit(browser: Any, address: str, lang: str, question: str, viewport: dict[str, int]) -> dict[str, float]:
+def _measure_visit(browser: Any, address: str, lang: str, question: str, viewport: dict[str, int]) -> dict[str, float]:
     context = browser.new_context(viewport=viewport, locale="zh-CN" if lang == "zh" else "en-GB")
-    context.add_init_script(WATCH)
+    context.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page = context.new_page()
     sizes: list[int] = []
     elsewhere = []
     page.on("requestfinished", lambda sent: sizes.append(sum(sent.sizes().values())))
-    page.on("request", lambda sent: elsewhere.append(sent.url) if not _ours(sent.url, address) else None)
+    page.on("request", lambda sent: elsewhere.append(sent.url) if not _is_same_origin(sent.url, address) else None)
     page.goto(f"{address}/?lang={lang}", wait_until="networkidle")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     before = sum(sizes)
     page.locator("#question").fill(question)
-    began = time.perf_counter()
+    started = time.perf_counter()
     page.locator("#ask").click()
     page.locator(".reply .prose").wait_for(timeout=60_000)
-    text = (time.perf_counter() - began) * 1e3
+    text = (time.perf_counter() - started) * 1e3
     page.locator("#stop").wait_for(state="hidden", timeout=60_000)
     page.locator(".card .chart svg").last.wait_for(timeout=60_000)
     page.wait_for_timeout(600)
@@ -82,13 +82,13 @@ def _visit(browser: Any, address: str, lang: str, question: str, viewport: dict[
     return seen
 
 
-def _ours(url: str, address: str) -> bool:
+def _is_same_origin(url: str, address: str) -> bool:
     return url.startswith((address, "data:", "blob:"))
 
 
 @contextmanager
 def _server() -> Iterator[str]:
-    """`numstab serve` on a free port, warm."""
+    """The address of a `numstab serve` on a free port, ready to answer."""
     import socket
 
     with socket.socket() as probe:

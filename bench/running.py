@@ -1,4 +1,4 @@
-"""One experiment: in a child of its own, in this process, in a warm one that is shared, and as a script."""
+"""The cost of isolation: one experiment in a process of its own, in this process, in a warm process, as a script."""
 
 import importlib.util
 import json
@@ -6,37 +6,38 @@ import subprocess
 import sys
 from typing import Any, Self
 
-from bench.pairs import side_by_side
+from bench.interleaved import time_interleaved
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.paths import bundled
 
 SLUG = "pow_vs_sum"
 
 
-def isolation() -> None:
-    """What a process per run costs over running in this process, and against a warm process and `python script.py`."""
-    lab = ProcessRunner(bundled("demos"), warm=SERVER)
-    ahead = ProcessRunner(bundled("demos"), warm=SERVER, idle=2)
-    experiment = lab.experiment(SLUG)
+def isolation_cost() -> None:
+    """Wall time of a process per run, against this process, a warm process and `python script.py`."""
+    runner = ProcessRunner(preload=SERVER_PRELOAD)
+    runner_with_idle = ProcessRunner(preload=SERVER_PRELOAD, idle=2)
+    experiment = load_specs(bundled("demos"))[SLUG]
     params = fill_defaults(experiment, {})
-    demo = load(experiment.path)
+    demo = import_demo(experiment.path)
 
-    def here() -> None:
+    def in_process() -> None:
         for _ in demo.run(**params):
             pass
 
     def script() -> None:
         subprocess.run([sys.executable, experiment.path], check=True, capture_output=True)
 
-    lab.run(experiment, params)
-    ahead.run(experiment, params)
-    with Warm(experiment.path) as warm:
-        side_by_side(
+    runner.run(experiment, params)
+    runner_with_idle.run(experiment, params)
+    with WarmProcess(experiment.path) as warm:
+        time_interleaved(
             {
-                "in this process": here,
-                "in a child that waits for it": lambda: ahead.run(experiment, params),
-                "in a child forked for it": lambda: lab.run(experiment, params),
+                "in this process": in_process,
+                "in an idle child": lambda: runner_with_idle.run(experiment, params),
+                "in a child forked on demand": lambda: runner.run(experiment, params),
                 "in one warm process, no isolation": lambda: warm.run(params),
                 "python script.py": script,
             },
@@ -44,9 +45,10 @@ def isolation() -> None:
         )
 
 
-class Warm:
-    """One process that has the experiment loaded and runs it again and again, told so over a pipe: what a notebook's
-    kernel does, without the kernel's own protocol. Nothing separates its runs.
+class WarmProcess:
+    """A process that has the experiment loaded and runs it on request over a pipe, as a notebook kernel would.
+
+    Its runs are not isolated from each other.
     """
 
     _CODE = (
@@ -66,7 +68,7 @@ class Warm:
         self._process.communicate()
 
     def run(self, params: dict[str, Any]) -> list[Any]:
-        """Its rows."""
+        """Runs the experiment; returns its rows."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(params) + "\n")
@@ -75,7 +77,7 @@ class Warm:
         return rows
 
 
-def load(path: str) -> Any:
+def import_demo(path: str) -> Any:
     """The experiment at `path` as a module."""
     spec = importlib.util.spec_from_file_location("demo", path)
     assert spec

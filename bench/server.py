@@ -1,4 +1,4 @@
-"""A `numstab serve` of one's own on a free port: started, watched from outside, ended with everything it started."""
+"""A `numstab serve` on a free port: started, observed from outside, stopped with all its child processes."""
 
 import http.client
 import json
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 180.0  # seconds until a cold machine is ready
-_TICKS = os.sysconf("SC_CLK_TCK")
+_START_TIMEOUT = 180.0  # seconds, enough for a cold machine
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server; `log` is what it wrote to standard error."""
+    """A running server; `log` is the file of its standard output and error."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body."""
+        """GETs a path; returns (status, body)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
@@ -38,7 +38,7 @@ class Server:
             connection.close()
 
     def post(self, path: str, body: object) -> tuple[int, Any]:
-        """Status and body, which is JSON; under /api/v1."""
+        """POSTs JSON to a path under /api/v1; returns (status, parsed body)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -49,9 +49,7 @@ class Server:
             connection.close()
 
     def processes(self) -> dict[int, str]:
-        """Process → its command: the server's, and all that these started (Linux); a child of the lab leads a group
-        of its own but stays in the session.
-        """
+        """Process id → command of the server and of all its descendants (Linux), which share its session."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError, IndexError):
@@ -62,27 +60,28 @@ class Server:
         return found
 
     def cpu_seconds(self) -> float:
-        """What its living processes have used, and the dead that they waited for."""
+        """CPU seconds of its running processes and of the ended children that they waited for."""
         total = 0.0
         for pid in self.processes():
             with suppress(OSError):
                 after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, after_name[11:15])) / _TICKS
+                total += sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
         return total
 
-    def ready(self) -> bool:
-        """Whether it says so."""
+    def is_ready(self) -> bool:
+        """Whether /readyz answers 200."""
         with suppress(OSError, http.client.HTTPException):
             return self.get("/readyz")[0] == 200
         return False
 
 
 @contextmanager
-def served(
+def run_server(
     env: Mapping[str, str] | None = None, *, workers: int = 1, before: str = "", port: int | None = None
 ) -> Iterator[Server]:
-    """A server with these settings, ready; its data lie in a folder of their own. `before` is Python that its process
-    executes first, for limits and faults.
+    """Starts a server with these settings and a data folder of its own, and waits until it is ready.
+
+    `before` is Python code that its process executes first, to set limits or inject faults.
     """
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="numstab-served-") as folder:
@@ -90,31 +89,31 @@ def served(
         arguments = ["numstab", "serve", "--port", str(port), "--workers", str(workers)]
         code = f"{before}\nimport sys; sys.argv = {arguments!r}\nfrom qa_service.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "qa_service", *arguments[1:]]
-        whole = {**os.environ, "NUMSTAB_DATA": str(Path(folder) / "data"), **(env or {})}
+        server_env = {**os.environ, "NUMSTAB_DATA": str(Path(folder) / "data"), **(env or {})}
         with (
             open(log, "wb") as errors,
-            subprocess.Popen(command, env=whole, stdout=errors, stderr=errors, start_new_session=True) as process,
+            subprocess.Popen(command, env=server_env, stdout=errors, stderr=errors, start_new_session=True) as process,
         ):
             server = Server(process, port, log)
             try:
-                until = time.monotonic() + _PATIENCE
-                while not server.ready():
-                    if process.poll() is not None or time.monotonic() > until:
+                deadline = time.monotonic() + _START_TIMEOUT
+                while not server.is_ready():
+                    if process.poll() is not None or time.monotonic() > deadline:
                         raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-2000:]}")
                     time.sleep(0.1)
                 yield server
             finally:
-                left = server.processes()
+                remaining = server.processes()
                 process.send_signal(signal.SIGTERM)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(20)
-                for pid in left:
+                for pid in remaining:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """A port that is free at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""`numstab` and `python -m qa_service`: one command line, errors in the reader's language, exit status as promised."""
+"""The command line, `numstab` or `python -m qa_service`: parses arguments, runs a command, prints errors."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from qa_service import __version__
 from qa_service.errors import BadContent, BadField, NumstabError
 from qa_service.model import Lang
 
-_USAGE = 2
-_INTERRUPTED = 130
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
 
-# argparse speaks English only; these are the sentences it says to people.
-_ZH = (
+# argparse has English messages only; these are translations of those that users see.
+_ARGPARSE_ZH = (
     (r"the following arguments are required: (.+)", r"缺少：\1"),
     (r"unrecognized arguments: (.+)", r"不认识的选项或多余的词：\1"),
     (r"argument (.+): invalid choice: (.+) \(choose from (.+)\)", r"\1 不能是 \2，可选：\3"),
@@ -25,39 +25,43 @@ _ZH = (
 )
 
 
-class _Parser(ArgumentParser):
+class _BilingualParser(ArgumentParser):
+    """Raises `BadField` with the message in both languages instead of exiting."""
+
     def error(self, message: str) -> NoReturn:
-        chinese = next((re.sub(en, zh, message) for en, zh in _ZH if re.fullmatch(en, message)), message)
-        raise BadField(zh=f"{chinese}\n{self.format_usage()}", en=f"{message}\n{self.format_usage()}")
+        message_zh = next((re.sub(en, zh, message) for en, zh in _ARGPARSE_ZH if re.fullmatch(en, message)), message)
+        raise BadField(zh=f"{message_zh}\n{self.format_usage()}", en=f"{message}\n{self.format_usage()}")
 
 
 def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command; returns its exit status: 2 for an error, 130 for an interrupt, else the command's."""
     env = os.environ if env is None else env
     argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character shows its escape, and goes on
+    for stream in (sys.stdout, sys.stderr):  # characters that the terminal cannot encode are escaped
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    lang = _lang(argv, env)
+    lang = _message_language(argv, env)
     try:
-        return _main(argv, env, lang)
+        return _run_command(argv, env, lang)
     except BadContent as error:
         print(error[lang], file=sys.stderr)
-        return _USAGE
+        return _EXIT_USAGE
     except NumstabError as error:
         print(f"numstab: {error[lang]}", file=sys.stderr)
-        return _USAGE
+        return _EXIT_USAGE
     except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:  # the consumer of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
 
 
-def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
+def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     from qa_service.app import add_core_commands, fronts
     from qa_service.settings import Settings
 
-    parser = _Parser(prog="numstab", description="Questions about numerical stability, answered with live evidence.")
+    parser = _BilingualParser(
+        prog="numstab", description="Questions about numerical stability, answered with live evidence."
+    )
     parser.add_argument("--version", action="version", version=f"numstab {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for front in fronts():
@@ -67,24 +71,24 @@ def _main(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
     arguments = parser.parse_args(argv)
     arguments.env = env
     settings = arguments.settings = Settings.load(env)
-    if hasattr(arguments, "settled"):
-        return int(arguments.settled(arguments, settings))
+    if hasattr(arguments, "run_with_settings"):
+        return int(arguments.run_with_settings(arguments, settings))
     from qa_service.answering.service import build
-    from qa_service.lab.runner import ONE_SHOT, SERVER
+    from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
 
-    many = getattr(arguments, "many", False) or getattr(arguments, "batch", None)
-    warm = None if getattr(arguments, "no_run", False) else SERVER if many else ONE_SHOT
-    return int(arguments.carry_out(arguments, build(settings, warm=warm), lang))
+    many_runs = getattr(arguments, "many_runs", False) or getattr(arguments, "batch", None)
+    warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many_runs else CLI_PRELOAD
+    return int(arguments.run_with_service(arguments, build(settings, warm=warm), lang))
 
 
-def _lang(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
-    """The language of errors: --lang, else Chinese for a Chinese question or locale, else English."""
-    for at, word in enumerate(argv):
-        if (word == "--lang" and argv[at + 1 : at + 2] == ["zh"]) or word == "--lang=zh":
+def _message_language(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
+    """The language of errors: --lang, else Chinese if an argument or the locale is Chinese, else English."""
+    for at, argument in enumerate(argv):
+        if (argument == "--lang" and argv[at + 1 : at + 2] == ["zh"]) or argument == "--lang=zh":
             return "zh"
-        if word == "--lang" or word.startswith("--lang="):
+        if argument == "--lang" or argument.startswith("--lang="):
             return "en"
-    if any("\u3400" <= character <= "\u9fff" for word in argv for character in word):
+    if any("\u3400" <= character <= "\u9fff" for argument in argv for character in argument):
         return "zh"
     locale = env.get("LC_ALL") or env.get("LC_MESSAGES") or env.get("LANG") or ""
     return "zh" if locale.startswith("zh") else "en"

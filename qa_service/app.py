@@ -132,7 +132,7 @@ async def _lifespan(
     async with AsyncExitStack() as stack:
         stack.callback(service.lab.close)
         stack.enter_context(state.tracing.export(settings))
-        stack.callback(service.stages.subscribe(state.tracing.stage))
+        stack.callback(service.timings.subscribe(state.tracing.stage))
         stack.enter_context(state.metrics)
         stack.callback(service.subscribe(log_answer(settings)))
         stack.callback(state.store.close)
@@ -154,7 +154,7 @@ async def _lifespan(
 
 def add_core_commands(parsers: Any) -> None:
     """Adds `prepare`, `serve` and `doctor`, which concern every front."""
-    parsers.add_parser("prepare", help="build what is built once").set_defaults(settled=_prepare)
+    parsers.add_parser("prepare", help="build what is built once").set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
@@ -162,19 +162,19 @@ def add_core_commands(parsers: Any) -> None:
     parser.add_argument("--workers", default="1", help="processes (default 1)")
     parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
-    parser.set_defaults(settled=_serve)
+    parser.set_defaults(run_with_settings=_serve)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
     doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
     doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     doctor.add_argument("--lang", choices=("zh", "en"), help="language of the report (default: the system's)")
-    doctor.set_defaults(settled=_doctor)
+    doctor.set_defaults(run_with_settings=_doctor)
 
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
     """Builds every cache, so that the first question need not."""
     from qa_service.answering.service import build
 
-    build(settings, warm=None).matcher.match("nan")
+    build(settings, warm=None).knowledge.matcher.match("nan")
     for front in fronts():
         if hasattr(front, "prepare"):
             front.prepare(settings)
@@ -182,13 +182,13 @@ def _prepare(_arguments: Namespace, settings: Settings) -> int:
 
 
 def _doctor(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.tools.doctor import checks, report
+    from qa_service.tools.doctor import print_checks, run_checks
 
-    found = checks(settings, _number(arguments.port, "--port", 0, 65535))
+    found = run_checks(settings, _number(arguments.port, "--port", 0, 65535))
     for front in fronts():
         if hasattr(front, "checks"):
             found += front.checks(settings)
-    return report(found, arguments.lang, as_json=arguments.json)
+    return print_checks(found, arguments.lang, as_json=arguments.json)
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
@@ -243,9 +243,9 @@ def worker_app() -> "FastAPI":
 def warm_service(settings: Settings) -> "Service":
     """A service for many clients at once, with its experiments' processes started ahead of need."""
     from qa_service.answering.service import build
-    from qa_service.lab.runner import SERVER
+    from qa_service.lab.runner import SERVER_PRELOAD
 
-    return build(settings, warm=SERVER, many=True)
+    return build(settings, warm=SERVER_PRELOAD, many=True)
 
 
 def _number(word: str, option: str, low: int, high: int) -> int:

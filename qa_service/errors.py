@@ -1,35 +1,35 @@
-"""What can go wrong, by whose fault it is. Every message exists in both languages.
+"""The exceptions, by who can mend them. Every message exists in both languages.
 
 NumstabError
-├── BadRequest            the client asked for something we cannot do; status 422 unless another is given
-│   ├── EmptyQuestion         nothing to answer
-│   ├── QuestionTooLong       more text than we read
-│   ├── BadText               bytes or characters that are no text (NUL, lone surrogates)
+├── BadRequest            the client's request cannot be met; HTTP status 422 unless another is given
+│   ├── EmptyQuestion         the question has no letter, digit or sign
+│   ├── QuestionTooLong       the question exceeds the maximal length
+│   ├── BadText               bytes or characters that are not text (NUL, lone surrogates)
 │   ├── BodyTooLarge          413
-│   ├── BadField              a field of a request with a wrong type or value
+│   ├── BadField              a field or option with a wrong type or value
 │   ├── UnknownEntry          404
 │   ├── UnknownExperiment     404
-│   ├── UnknownParameter      a name that this entry's experiments do not have
-│   └── BadParameter          a value outside the type or the bounds
-├── Overloaded            503: too many runs wait already; try again after `seconds`
-├── Unauthorized          401 without a key, 403 with one that lacks the scope
-├── RateLimited           429: more requests than a client may make
-├── RequestTimeout        408: a body that did not arrive in time
-├── ShuttingDown          503: the server is about to stop; only as an event of a stream
-├── StoreUnavailable      503: the store could not be written or read; nothing was acknowledged
-├── BadWeights            the encoder's files are not those we measured with
-└── BadContent            our own files are broken; nothing starts
-    ├── BadLibrary            kb/: every problem with path, line and what was expected
+│   ├── UnknownParameter      a parameter that the experiments do not have
+│   └── BadParameter          a value of the wrong type or outside the bounds
+├── Overloaded            503: the queue of runs is full; retry after `seconds`
+├── Refused               401 without a key, 403 with a key that lacks the scope
+├── RateLimited           429: the client exceeded its rate; retry after `seconds`
+├── TooSlow               408: the request body did not arrive in time
+├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
+├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
+├── BadWeights            the encoder's files do not have the expected hash
+└── BadContent            kb/ or demos/ are invalid; the service does not start
+    ├── BadLibrary            kb/: every problem, with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
 
-What a demo does wrong while it runs is a `Run.status`, never an exception here.
+A demo that fails while it runs is reported as a `Run.status`, not as an exception.
 """
 
 from typing import ClassVar, Literal
 
 
 class NumstabError(Exception):
-    """The root: a stable code for programs, a sentence in each language for people."""
+    """The base class: a stable `code` for programs, an HTTP `status`, and a message in each language."""
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
@@ -45,32 +45,32 @@ class NumstabError(Exception):
 
 
 class BadRequest(NumstabError):
-    """The client's fault; the message says what was wrong and what is allowed."""
+    """The client's fault; the message says what is wrong and what is allowed."""
 
     code = "bad_request"
     status = 422
 
 
 class EmptyQuestion(BadRequest):
-    """The question holds no letter, digit or sign."""
+    """The question has no letter, digit or sign."""
 
     code = "empty_question"
 
 
 class QuestionTooLong(BadRequest):
-    """The question is longer than we read."""
+    """The question exceeds the maximal length."""
 
     code = "question_too_long"
 
 
 class BadText(BadRequest):
-    """The text holds NUL bytes, lone surrogates or bytes that are not UTF-8."""
+    """The text has NUL bytes, lone surrogates or bytes that are not UTF-8."""
 
     code = "bad_text"
 
 
 class BodyTooLarge(BadRequest):
-    """More bytes than a request may have."""
+    """The request body exceeds the maximal size."""
 
     code = "body_too_large"
     status = 413
@@ -109,7 +109,7 @@ class BadParameter(BadRequest):
 
 
 class Overloaded(NumstabError):
-    """Too many runs are waiting: refused at once rather than answered too late."""
+    """The queue of runs is full. `waiting` runs are queued; retry after `seconds`."""
 
     code = "overloaded"
     status = 503
@@ -124,7 +124,7 @@ class Overloaded(NumstabError):
 
 
 class Unauthorized(NumstabError):
-    """No key, or one without the scope that is needed."""
+    """No valid API key (401), or a known key without the `scope` (403)."""
 
     code = "refused"
 
@@ -137,7 +137,7 @@ class Unauthorized(NumstabError):
 
 
 class RateLimited(NumstabError):
-    """More requests than a client may make."""
+    """The client exceeded its rate, such as "600/minute"; retry after `seconds`."""
 
     code = "rate_limited"
     status = 429
@@ -151,7 +151,7 @@ class RateLimited(NumstabError):
 
 
 class RequestTimeout(NumstabError):
-    """The body of a request did not arrive in time."""
+    """No part of the request body arrived for `seconds`."""
 
     code = "too_slow"
     status = 408
@@ -165,7 +165,7 @@ class RequestTimeout(NumstabError):
 
 
 class ShuttingDown(NumstabError):
-    """The server is about to stop."""
+    """The server is stopping before the answer is complete."""
 
     code = "shutting_down"
     status = 503
@@ -178,7 +178,7 @@ class ShuttingDown(NumstabError):
 
 
 class StoreUnavailable(NumstabError):
-    """The store is missing, locked for long, or full; nothing of the request was stored."""
+    """The database is unreachable, locked or full; nothing of the request was stored."""
 
     code = "store_unavailable"
     status = 503
@@ -192,7 +192,7 @@ class StoreUnavailable(NumstabError):
 
 
 class BadWeights(NumstabError):
-    """The default encoder's files are missing or others: its vectors would be others too."""
+    """A file of the default encoder is missing or has another hash, so its vectors may differ."""
 
     code = "bad_weights"
 
@@ -206,7 +206,7 @@ class BadWeights(NumstabError):
 
 
 class BadContent(NumstabError):
-    """Our own files are broken."""
+    """Files of kb/ or demos/ are invalid; `problems` has one line for each."""
 
     code = "bad_content"
 
@@ -217,12 +217,12 @@ class BadContent(NumstabError):
 
 
 class BadLibrary(BadContent):
-    """Some files of kb/ are not entries."""
+    """Files of kb/ are not valid entries or subjects."""
 
     code = "bad_library"
 
 
 class BadExperiment(BadContent):
-    """Some files of demos/ are not experiments."""
+    """Files of demos/ are not valid experiments."""
 
     code = "bad_experiment"

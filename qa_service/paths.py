@@ -1,4 +1,4 @@
-"""Where things lie: our own content, and the platform's folders for data and cache."""
+"""Paths of the bundled content (kb/, demos/) and of the platform's data, cache and configuration folders."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled(name: str) -> Path:
-    """`kb/` and `demos/` lie inside the package in a wheel, beside it in a checkout."""
+    """The folder `kb/` or `demos/`: inside the package in a wheel, beside it in a checkout."""
     inside = _PACKAGE / "_shipped" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
@@ -19,7 +19,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """The platform's folder for what can be built again (XDG_CACHE_HOME on Linux)."""
+    """The platform's folder for an application's cache (XDG_CACHE_HOME on Linux)."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("numstab"))

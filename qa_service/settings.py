@@ -1,6 +1,6 @@
-"""What an operator may set, each through an environment variable or a line of a file; the environment wins.
+"""The settings, read from environment variables and from a TOML file; the environment takes precedence.
 
-Nothing else reads the environment.
+No other module reads the environment for settings.
 """
 
 import difflib
@@ -15,14 +15,14 @@ from typing import Any
 from qa_service.errors import BadField
 from qa_service.paths import bundled, cache_folder, config_folder, data_folder
 
-FILE = "NUMSTAB_SETTINGS"
-"""The variable that names the file; without it, `settings.toml` in the platform's folder for configuration."""
+SETTINGS_FILE = "NUMSTAB_SETTINGS"
+"""The environment variable with the file's path; default: `settings.toml` in the platform's configuration folder."""
 
-
-FORMS = ("logfmt", "json")
+LOG_FORMATS = ("logfmt", "json")
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
+    """A dataclass field with its environment variable and meaning; a callable default is called for each instance."""
     metadata = {"variable": variable, "about": about}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -31,7 +31,7 @@ def _setting(variable: str, default: Any, about: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Immutable, handed down by constructor. `variables()` lists the names and what they mean."""
+    """The settings in force; immutable, passed to constructors. `variables()` lists names and meanings."""
 
     kb: Path = _setting("NUMSTAB_KB", lambda: bundled("kb"), "folder of entries")
     demos: Path = _setting("NUMSTAB_DEMOS", lambda: bundled("demos"), "folder of experiments; their code is run")
@@ -60,27 +60,27 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Raises `BadField` for a form of log that there is not."""
-        if self.log not in FORMS:
+        """Raises `BadField` for an unknown log format."""
+        if self.log not in LOG_FORMATS:
             raise BadField(
-                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(FORMS)}，不能是 {self.log!r}",
-                en=f"NUMSTAB_LOG should be {' or '.join(FORMS)}, not {self.log!r}",
+                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(LOG_FORMATS)}，不能是 {self.log!r}",
+                en=f"NUMSTAB_LOG should be {' or '.join(LOG_FORMATS)}, not {self.log!r}",
                 field="NUMSTAB_LOG",
             )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
-        """Reads the variables that are set; raises `BadField` for a value of the wrong type."""
+        """Settings from environment variables only; raises `BadField` for a value of the wrong type."""
         return cls(**_from_env(env))
 
     @classmethod
     def load(cls, env: Mapping[str, str]) -> "Settings":
-        """The file, and the environment over it; raises `BadField` for what neither may hold."""
+        """Settings from the file, overridden by the environment; raises `BadField` for an invalid name or value."""
         return cls(**(_from_file(settings_file(env)) | _from_env(env)))
 
     @classmethod
     def sources(cls, env: Mapping[str, str]) -> dict[str, str]:
-        """Field → where its value in force comes from: a variable, the file, or `default`."""
+        """Field → where its value comes from: the variable's name, the file's path, or "default"."""
         file, from_file, from_env = settings_file(env), _from_file(settings_file(env)), _from_env(env)
         return {
             each.name: each.metadata["variable"]
@@ -91,8 +91,8 @@ class Settings:
             for each in fields(cls)
         }
 
-    def redacted(self) -> dict[str, str]:
-        """Field → its value in force as text, without passwords."""
+    def redacted_values(self) -> dict[str, str]:
+        """Field → its value as text, without passwords."""
         return {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
 
     @property
@@ -102,67 +102,73 @@ class Settings:
 
     @classmethod
     def variables(cls) -> dict[str, str]:
-        """Variable → what it means; README's table is tested against it."""
+        """Environment variable → its meaning; README's table is tested against it."""
         return {setting.metadata["variable"]: setting.metadata["about"] for setting in fields(cls)}
 
 
 def redact_url(text: str) -> str:
-    """Without the password of a URL."""
+    """Replaces passwords and keys in a URL by ***."""
     text = re.sub(r"(://[^/@:\s]*:)[^@/\s]+@", r"\1***@", text)
     return re.sub(r"([?&](?:password|sslpassword|key|token)=)[^&\s]+", r"\1***", text)
 
 
 def settings_file(env: Mapping[str, str]) -> Path | None:
-    """The file of settings, if there is one; raises `BadField` where it is out of reach, or named and not there."""
-    named = env.get(FILE)
-    path = Path(named) if named else config_folder() / "settings.toml"
+    """The path of the settings file, None if there is none; raises `BadField` if it is named but missing."""
+    named_path = env.get(SETTINGS_FILE)
+    path = Path(named_path) if named_path else config_folder() / "settings.toml"
     try:
-        there = path.is_file()
-    except OSError as error:  # a folder on the way that we may not enter
+        exists = path.is_file()
+    except OSError as error:  # no permission for a folder of the path
         why = error.strerror
-        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=FILE) from error
-    if named and not there:
-        raise BadField(zh=f"{FILE}={named!r}：没有这个文件", en=f"{FILE}={named!r}: there is no such file", field=FILE)
-    return path if there else None
+        raise BadField(zh=f"{path} 读不了：{why}", en=f"{path} cannot be read: {why}", field=SETTINGS_FILE) from error
+    if named_path and not exists:
+        raise BadField(
+            zh=f"{SETTINGS_FILE}={named_path!r}：没有这个文件",
+            en=f"{SETTINGS_FILE}={named_path!r}: there is no such file",
+            field=SETTINGS_FILE,
+        )
+    return path if exists else None
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for setting in fields(Settings):
         text = env.get(setting.metadata["variable"])
         if text is None or (text == "" and setting.name != "rate"):
             continue
-        given[setting.name] = _typed(setting.metadata["variable"], str(setting.type), text)
-    return given
+        values[setting.name] = _parse_value(setting.metadata["variable"], str(setting.type), text)
+    return values
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
-    """`name = value` lines; a folder is meant relative to the file."""
+    """The settings of the file; a relative folder is relative to the file. Raises `BadField`."""
     if path is None:
         return {}
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field=FILE) from error
+        raise BadField(
+            zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field=SETTINGS_FILE
+        ) from error
     known = {setting.name: setting for setting in fields(Settings)}
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+            nearest = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
             raise BadField(
-                zh=f"{path}：没有名为 {name!r} 的设置；最接近的是 {near!r}",
-                en=f"{path}: there is no setting {name!r}; the nearest is {near!r}",
+                zh=f"{path}：没有名为 {name!r} 的设置；最接近的是 {nearest!r}",
+                en=f"{path}: there is no setting {name!r}; the nearest is {nearest!r}",
                 field=name,
             )
         text = (
             str(int(value)) if isinstance(value, bool) else str(value) if isinstance(value, str | int | float) else ""
         )
-        typed = _typed(f"{path}: {name}", str(known[name].type), text)
-        given[name] = path.parent / typed if isinstance(typed, Path) else typed
-    return given
+        typed = _parse_value(f"{path}: {name}", str(known[name].type), text)
+        values[name] = path.parent / typed if isinstance(typed, Path) else typed
+    return values
 
 
-def _typed(variable: str, kind: str, text: str) -> Any:
+def _parse_value(variable: str, kind: str, text: str) -> Any:
     types: dict[str, Any] = {"<class 'pathlib.Path'>": Path, "<class 'float'>": float, "<class 'int'>": int}
     try:
         value = types.get(kind, str)(text)

@@ -1,7 +1,7 @@
-"""Asks the advisory service of pip-audit about every package that the locks pin.
+"""Looks up every locked package in pip-audit's vulnerability database.
 
-Exit status 1 where a weakness is known, 0 where none is, and 0 with a clear word where the service cannot be asked or
-does not know a package: what nobody could look up is no finding, and no reason for a build to fail.
+Exit status 1 if a vulnerability is known, else 0. If the service cannot be reached or does not know a package, that
+is printed ("NOT DONE") and does not fail the build.
 """
 
 import json
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(command: list[str]) -> int:
-    """Audits; `command` is how pip-audit is called."""
+    """Runs pip-audit, called as `command`, and prints its findings; returns the exit status."""
     lock = ROOT / "requirements-dev.lock"
     done = subprocess.run(
         [*command, "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json",
@@ -26,16 +26,16 @@ def main(command: list[str]) -> int:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         print(f"audit: NOT DONE: pip-audit is not there, or its service cannot be reached\n  {lines[-1][:300]}")
         return 0
-    known = [(package, weak) for package in packages for weak in package.get("vulns", ())]
-    for package, weak in known:
+    findings = [(package, weak) for package in packages for weak in package.get("vulns", ())]
+    for package, weak in findings:
         mended = ", ".join(weak["fix_versions"]) or "no version yet"
         print(f"audit: {package['name']} {package['version']}: {weak['id']}, mended in {mended}")
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown:
         print(f"audit: NOT DONE for {len(unknown)} of {len(packages)}: the service does not know them")
     if len(unknown) < len(packages):
-        print(f"audit: {len(known)} weaknesses known in {len(packages) - len(unknown)} packages")
-    return int(bool(known))
+        print(f"audit: {len(findings)} weaknesses known in {len(packages) - len(unknown)} packages")
+    return int(bool(findings))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Resolves the two locks for every platform at once. Needs uv. Run after a change of dependencies in pyproject.toml.
-# torch and the CUDA packages that only its GPU build needs stay out: scripts/setup.py installs torch by its exact
-# version, so that pip can take the CPU build wherever the reader's index offers one (its hash differs from index to index).
+# Resolves the two lock files for every platform at once. Needs uv. Run it after changing dependencies in pyproject.toml.
+# torch and the CUDA packages that its GPU build needs are left out: scripts/setup.py installs torch by its exact
+# version, so that pip can take the CPU build where the package index offers one (the hash differs between indexes).
 set -eu
 cd "$(dirname "$0")/.."
 skip=""

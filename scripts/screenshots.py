@@ -1,4 +1,4 @@
-"""The README's pictures: the page with a real answer, in both languages. Run by `make screenshots`."""
+"""Takes the README's screenshots: the page with a real answer, in both languages (`make screenshots`)."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def main() -> int:
-    """Starts the service on a free port, asks, waits for the evidence, takes the pictures."""
+    """Starts the service on a free port and takes a screenshot in each language."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         env = {"NUMSTAB_CACHE": folder, **os.environ, "NUMSTAB_DATA": folder}
@@ -31,14 +31,14 @@ def main() -> int:
                 wait_for(f"http://127.0.0.1:{port}/readyz")
                 PICTURES.mkdir(parents=True, exist_ok=True)
                 for lang, question in QUESTIONS.items():
-                    picture(f"http://127.0.0.1:{port}/?lang={lang}", question, PICTURES / f"page-{lang}.png")
+                    take_screenshot(f"http://127.0.0.1:{port}/?lang={lang}", question, PICTURES / f"page-{lang}.png")
             finally:
                 server.terminate()
     return 0
 
 
-def picture(address: str, question: str, path: Path) -> None:
-    """One page at 1280 px, from the question to the first chart and its readings."""
+def take_screenshot(address: str, question: str, path: Path) -> None:
+    """Asks the question, waits for the evidence and takes a screenshot 1280 px wide, from the top of the page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1560})
@@ -54,7 +54,7 @@ def picture(address: str, question: str, path: Path) -> None:
 
 
 def chromium() -> str:
-    """The distribution's browser."""
+    """The path of the installed Chromium; exits if there is none."""
     found = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if found is None:
         sys.exit("no Chromium on this machine; scripts/browser.sh says how to get one")
@@ -62,14 +62,14 @@ def chromium() -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(address: str, seconds: float = 300) -> None:
-    """Until the address answers 200."""
+    """Waits until the address answers 200; exits after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -1,9 +1,9 @@
-"""Creates .venv from the lock. Standard library only; pip alone suffices, uv is used where it is there.
+"""Creates .venv from a lock file. Standard library only; needs pip, and uses uv if it is installed.
 
     python3 scripts/setup.py          what `numstab` needs
     python3 scripts/setup.py --dev    also what the tests need
 
-Does nothing when .venv already matches the lock. Source of the torch rule: docs/decisions/0002-locks.md.
+Does nothing if .venv already matches the lock. Why torch is installed by itself: docs/decisions/0002-locks.md.
 """
 
 import hashlib
@@ -21,47 +21,47 @@ PYTHON = VENV / "bin" / "python"
 
 
 def main() -> int:
-    """Sets up, or finds that nothing has to be done."""
+    """Sets up .venv unless it is up to date; returns exit status 0."""
     dev = "--dev" in sys.argv[1:]
     lock = ROOT / ("requirements-dev.lock" if dev else "requirements.lock")
     stamp = VENV / f".installed-{lock.stem}"
-    wanted = fingerprint(lock)
-    if stamp.is_file() and stamp.read_text() == wanted and PYTHON.exists():
+    expected = fingerprint(lock)
+    if stamp.is_file() and stamp.read_text() == expected and PYTHON.exists():
         return 0
     if sys.version_info < (3, 11):
         sys.exit(f"numstab needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 …")
     started = time.monotonic()
     uv = shutil.which("uv")
-    say(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
+    print_step(1, "creating .venv" + (" (uv found: it installs all but torch)" if uv else ""))
     if not PYTHON.exists():
         run(sys.executable, "-m", "venv", str(VENV))
-    say(2, f"installing {lock.name}, each file checked against its hash")
+    print_step(2, f"installing {lock.name}, each file checked against its hash")
     install_locked(uv, lock)
-    say(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
+    print_step(3, f"installing {torch_pin()} (the CPU build wherever your index offers one)")
     pip("install", "--constraint", str(without_hashes(lock)), torch_pin())
     pip("install", "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
-    say(4, "compiling, and building the index of phrasings and the chart bundle")
+    print_step(4, "compiling, and building the index of phrasings and the chart bundle")
     run(str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(ROOT / "qa_service"))
     run(str(PYTHON), "-m", "qa_service", "prepare")
-    stamp.write_text(wanted)
-    if dev:  # the larger lock holds the smaller one
+    stamp.write_text(expected)
+    if dev:  # the dev lock includes the other
         (VENV / ".installed-requirements").write_text(fingerprint(ROOT / "requirements.lock"))
     print(f"ready after {time.monotonic() - started:.0f} s", file=sys.stderr)
     return 0
 
 
 def fingerprint(lock: Path) -> str:
-    """What an environment was made of: the lock, the project's own file, and the place it is installed from."""
+    """A hash of what determines the environment: the lock, pyproject.toml and the path of the checkout."""
     return hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
 
 
-def say(step: int, what: str) -> None:
-    """One line of progress; pip and uv draw their own bars below it."""
+def print_step(step: int, what: str) -> None:
+    """Prints one line of progress to standard error."""
     print(f"[{step}/4] {what}", file=sys.stderr, flush=True)
 
 
 def run(*command: str) -> None:
-    """Runs a command with its output on standard error, so that `make ask … --json` stays clean."""
+    """Runs a command with its output on standard error, so that standard output of `make ask` is the answer only."""
     try:
         subprocess.run(command, check=True, stdout=sys.stderr)
     except subprocess.CalledProcessError as failed:
@@ -69,12 +69,15 @@ def run(*command: str) -> None:
 
 
 def pip(*arguments: str) -> None:
-    """Pip of the new environment; it writes .pyc files by itself."""
+    """Runs pip of the new environment."""
     run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
 def install_locked(uv: str | None, lock: Path) -> None:
-    """Every package at its exact version and hash. What uv cannot reach (it does not read pip's settings), pip can."""
+    """Installs every package at its exact version and hash, with uv, or with pip if uv is missing or fails.
+
+    uv does not read pip's configuration, so it may not reach the package index that pip uses.
+    """
     if uv:
         done = subprocess.run(
             [uv, "pip", "install", "--python", str(PYTHON), "--no-deps", "--require-hashes", "--compile-bytecode",
@@ -87,14 +90,14 @@ def install_locked(uv: str | None, lock: Path) -> None:
 
 
 def torch_pin() -> str:
-    """The exact version of torch that pyproject.toml asks for."""
+    """The requirement of torch in pyproject.toml, such as "torch==2.13.0"."""
     found = re.search(r"torch==[\d.]+", (ROOT / "pyproject.toml").read_text())
     assert found, "pyproject.toml pins torch exactly"
     return found.group()
 
 
 def without_hashes(lock: Path) -> Path:
-    """The lock as constraints: what torch needs is there already; only its GPU build brings more."""
+    """Writes the pins of the lock as a constraints file for installing torch; returns its path."""
     pins = [line.rstrip(" \\") for line in lock.read_text().splitlines() if re.match(r"[a-z]", line)]
     constraints = VENV / "constraints.txt"
     constraints.write_text("\n".join(pins) + "\n")

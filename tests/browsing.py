@@ -64,12 +64,16 @@ class Look(NamedTuple):
 
 FIRST = Look("zh", 1280, "light")
 LOOKS = {f"{look.lang}-{look.width}-{look.scheme}": look for look in (
-    FIRST, Look("zh", 375, "dark"), Look("en", 375, "light"), Look("en", 1280, "dark"),
+    FIRST, Look("zh", 375, "dark"), Look("en", 375, "dark"), Look("en", 1280, "light"),
 )}  # fmt: skip
-"""Every language with every width, every language with every scheme, every width with every scheme."""
+"""Every language with every width and with every scheme; test_states.py shows each in the other scheme as well."""
+FLOW_LOOKS = ["zh-375-dark", "en-1280-light"]
+"""Two looks in which language, width and scheme all differ: for what a user does."""
 
-once_a_language = pytest.mark.parametrize("look", ["zh-375-dark", "en-1280-dark"], indirect=True)
-"""For flows that take long: two looks of the four, in which language and width differ."""
+once_a_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=True)
+"""For flows that take long: these two looks, in `make test-all` too."""
+every_look = pytest.mark.parametrize("look", LOOKS, indirect=True)
+"""For what is looked at in every look, in `make test` too."""
 
 
 def ready(address: str) -> bool:

@@ -1,27 +1,67 @@
 """Real parts made tiny: toy demos with every way to fail, a three-entry library, a word-hash embedder."""
 
+import functools
 import hashlib
+import io
 import logging
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
+from qa_service.__main__ import main
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.knowledge.library import Library
-from qa_service.lab.runner import SERVER, ProcessRunner
-from qa_service.model import Experiment, Run
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
+from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
-from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 
 ROOT = Path(__file__).resolve().parent.parent
 TOYS = Path(__file__).resolve().parent / "toys"
+
+# No deadline for an example: a machine under load would miss it. `make test` draws the same examples each time, so that
+# what turns red is what was changed; `make test-all` draws others, and more.
+_ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+hypothesis_settings.register_profile(
+    "quick", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_ALLOWED
+)
+hypothesis_settings.register_profile(
+    "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_ALLOWED
+)
+hypothesis_settings.load_profile("quick")
+_SERVER_PRELOAD_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a browser or the server of the page by its fixtures, gives what needs a server more time, and
+    keeps a module's server in one worker.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "chromium" in fixtures:
+            item.add_marker("browser")
+        if fixtures & {"live_server", "server", "two_workers", "behind_nginx"}:
+            item.add_marker("server")
+        if item.get_closest_marker("server") or item.get_closest_marker("browser"):
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(_SERVER_PRELOAD_SECONDS))
+            if not fixtures & {"live_server", "chromium"}:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 class WordHash:
@@ -44,17 +84,23 @@ def word_hash() -> type[WordHash]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> ProcessRunner:
-    """A lab of toy demos with a short deadline and a small memory."""
-    return ProcessRunner(TOYS / "demos", deadline=1.0, memory=1024, slots=2)
+def toy_experiments() -> dict[str, Experiment]:
+    """The toy experiments by slug."""
+    return load_specs(TOYS / "demos")
 
 
 @pytest.fixture(scope="session")
-def toy(lab: ProcessRunner) -> Callable[..., Run]:
+def lab() -> ProcessRunner:
+    """A lab with a small memory; its deadline is for a busy machine."""
+    return ProcessRunner(deadline=20.0, memory=1024, slots=2)
+
+
+@pytest.fixture(scope="session")
+def toy(lab: ProcessRunner, toy_experiments: dict[str, Experiment]) -> Callable[..., Run]:
     """Runs a toy demo once."""
 
     def run(slug: str, seed: int = 0, **params: object) -> Run:
-        experiment: Experiment = lab.experiment(slug)
+        experiment = toy_experiments[slug]
         return lab.run(experiment, fill_defaults(experiment, params), seed)
 
     return run
@@ -62,16 +108,21 @@ def toy(lab: ProcessRunner) -> Callable[..., Run]:
 
 @pytest.fixture
 def toy_service(lab: ProcessRunner, tmp_path: Path) -> Service:
-    """Three entries, the toy lab, the word-hash embedder."""
-    library = Library.read(TOYS / "kb", lab.experiments)
-    return Service(library, Matcher(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    """Three entries, the toy experiments, the word-hash embedder."""
+    settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
+    return Service(Knowledge.read(settings, WordHash()), lab, threshold=0.5)
+
+
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all workers of this test run have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for the whole test run, whatever worker asks: matcher and chart bundle are built once."""
-    base = tmp_path_factory.getbasetemp()
-    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache = whole_run(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
     for built in cache_folder().glob("*-*.np[yz]"):  # named by what they were made of: set-up has built them already
         half = cache / f"{built.name}.{os.getpid()}"
@@ -86,10 +137,81 @@ def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
     return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=30.0)
 
 
+class RememberingRunner:
+    """A lab that runs each (code, parameters, seed) once in a test run, whichever worker asks first."""
+
+    def __init__(self, runner: ProcessRunner, folder: Path) -> None:
+        self._runner = runner
+        self._known = RunDiskCache(folder, 1 << 30)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
+        """One run from beginning to end."""
+        rows = self.stream(experiment, params, seed)
+        while True:
+            try:
+                next(rows)
+            except StopIteration as finished:
+                return finished.value
+
+    def stream(
+        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
+    ) -> Generator[Any, None, Run]:
+        """Rows, then the run, as if it had just been measured."""
+        known = self._known.get(experiment, params, seed)
+        if known is not None:
+            yield from known.rows
+            return replace(known, cached=False)
+        run = yield from self._runner.stream(experiment, params, seed, stopped)
+        self._known.put(experiment, params, seed, run)
+        return run
+
+
 @pytest.fixture(scope="session")
-def service(settings: Settings) -> Service:
-    """The real thing."""
-    return build(settings, warm=SERVER)
+def fresh_lab(settings: Settings) -> ProcessRunner:
+    """The shipped experiments in a lab that remembers nothing."""
+    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD)
+    runner.warm_up()
+    return runner
+
+
+@pytest.fixture(scope="session")
+def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
+    """The real thing; what several tests ask of its lab is measured once."""
+    service = build(settings, warm=SERVER_PRELOAD)
+    service.lab = RememberingRunner(fresh_lab, cache / "runs")
+    return service
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[..., Service]:
+    """As `build`, but of entries that no test changes the same settings give the same service."""
+    once = functools.cache(build)
+
+    def build_once(settings: Settings, **how: Any) -> Service:
+        return (once if settings.kb in (Settings().kb, TOYS / "kb") else build)(settings, **how)
+
+    return build_once
+
+
+@pytest.fixture
+def terminal(capsys, monkeypatch, built) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`numstab` in this process: what it prints and its exit status, with these settings and this standard input."""
+    monkeypatch.setattr("qa_service.answering.service.build", built)
+
+    def run(*words: str, env: dict[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        try:
+            status = main(list(words), env)
+        except SystemExit as ended:  # argparse's --help
+            status = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, out, err)
+
+    return run
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.app import create_app
@@ -199,9 +198,6 @@ FIELDS = ("question", "lang", "params", "seed", "entry", "blocks", "run", "conte
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
-@hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 def test_no_body_breaks_the_server(toy_client, body):
     """Whatever a client sends gets an answer or a problem, never a 500."""
     body = {"run": False} | body
@@ -229,6 +225,15 @@ def test_operators_see_life_readiness_and_counts(toy_client):
     assert 'numstab_runs_total{experiment="counts",status="ran"} 1.0' in counted
 
 
+def test_a_full_queue_refuses_the_next_run(toy_service, toy_client):
+    """503 that says when to come again; a text is still given."""
+    toy_service.queue = 0
+    refused = toy_client.post(ASK, json={"question": "数数甲"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert toy_client.post(ASK, json={"question": "数数甲", "run": False}).status_code == 200
+
+
 def test_openapi_describes_every_promised_route(toy_client):
     """What is documented is what there is."""
     paths = strict(toy_client.get("/openapi.json").text)["paths"]
@@ -240,7 +245,7 @@ def test_openapi_describes_every_promised_route(toy_client):
 
 def test_an_error_of_ours_shows_nothing_of_our_insides(toy_client, monkeypatch, toy_service):
     """500 as a problem in the reader's language, without a traceback."""
-    monkeypatch.setattr(toy_service.matcher, "match", lambda *_: 1 / 0)
+    monkeypatch.setattr(toy_service.knowledge.matcher, "match", lambda *_: 1 / 0)
     response = toy_client.post(ASK, json={"question": "数数甲"})
     assert response.status_code == 500
     assert response.json()["code"] == "error"

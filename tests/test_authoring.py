@@ -1,10 +1,8 @@
 """The author's path: from questions that found no answer to a draft, from a draft to a checked entry."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from qa_service.experiments.spec import load_specs
 from qa_service.knowledge import scaffold as drafts
 from qa_service.settings import Settings
 from qa_service.store import KeptQuestion, Store
-from qa_service.tools.gaps import gaps
+from qa_service.tools.gaps import group_unanswered
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,30 +22,25 @@ def asked(question: str) -> KeptQuestion:
 
 
 @pytest.fixture
-def numstab(cache, tmp_path):
+def numstab(terminal, cache, tmp_path):
     """The command with a copy of the knowledge base to write into, and a store of its own."""
     shutil.copytree(ROOT / "kb", tmp_path / "kb")
     shutil.copytree(ROOT / "demos", tmp_path / "demos")
-    env = {**os.environ, "NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"),
-           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path / "data"), "LANG": "C.UTF-8"}  # fmt: skip
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "qa_service", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=180, check=False, cwd=ROOT)
-
-    return run
+    env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"), "NUMSTAB_CACHE": str(cache),
+           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "60", "LANG": "C.UTF-8"}  # fmt: skip
+    return partial(terminal, env=env)
 
 
 def test_questions_of_one_meaning_are_one_gap(service):
     """Largest group first, each with the entries nearest to it."""
     flash = ["is flash attention exact?", "does flash attention give the same numbers", "flash attention exactness"]
     other = ["which optimiser is best for quantum chemistry"]
-    found = gaps([asked(question) for question in (*other, *flash)], service.matcher)
+    found = group_unanswered([asked(question) for question in (*other, *flash)], service.knowledge.matcher)
     assert [len(gap.questions) for gap in found] == [3, 1]
     assert {one.question for one in found[0].questions} == set(flash)
-    assert found[0].typical in flash
+    assert found[0].most_typical in flash
     assert all(gap.nearest for gap in found)
-    assert gaps([], service.matcher) == []
+    assert group_unanswered([], service.knowledge.matcher) == []
 
 
 def test_gaps_are_listed_and_drafted(numstab, tmp_path):
@@ -129,9 +122,9 @@ def test_what_is_wrong_is_named(numstab, words, said):
 
 
 def test_no_draft_overwrites(tmp_path):
-    drafts.write(tmp_path / "a" / "x.toml", "1")
+    drafts.write_new_file(tmp_path / "a" / "x.toml", "1")
     with pytest.raises(BadField):
-        drafts.write(tmp_path / "a" / "x.toml", "2")
+        drafts.write_new_file(tmp_path / "a" / "x.toml", "2")
     assert (tmp_path / "a" / "x.toml").read_text() == "1"
 
 

@@ -1,10 +1,9 @@
 """What the documents say is what there is: commands run, tables are complete, links lead somewhere."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,8 @@ from qa_service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "qa_service"
 DOCUMENTS = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
@@ -25,11 +26,11 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_the_readmes_commands_run(command, cache):
+def test_the_readmes_commands_run(command, terminal, cache, tmp_path, monkeypatch):
     """As written, from a checkout."""
-    env = {**os.environ, "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "30"}
-    words = [sys.executable, "-m", "qa_service", *shlex.split(command)[1:]]
-    done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=120, check=False, cwd=ROOT)
+    monkeypatch.chdir(ROOT)
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    done = terminal(*shlex.split(command)[1:], env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -78,12 +79,11 @@ def test_the_readme_names_every_route(service, settings):
             assert path in README, path
 
 
-def test_the_readme_names_every_command():
+def test_the_readme_names_every_command(terminal):
     """As the parser has them."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "qa_service", "--help"], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
-    ).stdout
-    for name in re.findall(r"^    (\w+)  ", listed, re.MULTILINE):
+    listed = re.findall(r"^    (\w+)  ", terminal("--help", env={}).stdout, re.MULTILINE)
+    assert len(listed) > 10
+    for name in listed:
         assert f"`numstab {name}" in README, name
 
 
@@ -111,8 +111,44 @@ def test_links_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w./]+\.(?:py|js))`(?!\])", CONTRIBUTING))))
+def test_modules_named_in_contributing_exist(path):
+    """Each path in backticks, from qa_service/ or from the repository's root."""
+    assert (PACKAGE / path).is_file() or (ROOT / path).is_file()
+
+
+def test_contributing_describes_every_folder_and_file_of_the_package():
+    """Its table has a row for each, and no row for what does not exist."""
+    table = re.search(r"\| Folder or file \|.*?\n\n", CONTRIBUTING, re.DOTALL)
+    assert table
+    rows = re.findall(r"^\| (`.*?) \|", table[0], re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(.+?)`", row)}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    files = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert described == folders | files
+
+
+def test_contributing_lists_the_layers_of_the_contract():
+    """In the order of pyproject.toml."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
+    assert "```text\n" + "\n".join(layers) + "\n```" in CONTRIBUTING
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "docs" / "reliability.md"], ids=lambda path: path.name)
+def test_tests_named_in_documents_exist(path):
+    """A name that ends in … is the beginning of a test's name."""
+    sources = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py")}
+    functions = re.findall(r"^def (test_\w+)", "\n".join(sources.values()), re.MULTILINE)
+    for name, dots in re.findall(r"`(?:tests/)?(test_\w+(?:\.py)?)(…?)`", path.read_text(encoding="utf-8")):
+        if name.endswith(".py"):
+            assert name in sources
+        else:
+            assert any(each.startswith(name) if dots else each == name for each in functions), name
+
+
 def test_the_makefile_helps():
     """`make help` names every target that people use."""
     done = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
-    for target in ("ask", "serve", "test", "check", "bench", "help"):
+    for target in ("ask", "serve", "test", "test-all", "check", "bench", "help"):
         assert re.search(rf"^{target}\s", done.stdout, re.MULTILINE), target

@@ -69,7 +69,7 @@ def test_a_link_stays_one(tmp_path):
 def test_a_cache_that_cannot_be_written_costs_time_only(toy_service, word_hash, tmp_path):
     """Where a file stands in the folder's place, the matcher builds all it needs and keeps nothing."""
     (tmp_path / "cache").write_text("a file")
-    matcher = Matcher(toy_service.library, word_hash(), name="word-hash", cache=tmp_path / "cache")
+    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="word-hash", cache=tmp_path / "cache")
     assert matcher.match("counting numbers one").matches[0].entry.id == "counting"
     assert (tmp_path / "cache").read_text() == "a file"
 

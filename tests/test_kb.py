@@ -40,19 +40,19 @@ OPEN = {"bn-gradient-predictiveness"}
 
 def test_every_item_of_the_lecture_has_its_entry(service):
     """Fifteen questions and the closing remark."""
-    assert [entry.item for entry in service.library.values() if entry.expands is None] == list(range(1, 17))
+    assert [entry.item for entry in service.knowledge.library.values() if entry.expands is None] == list(range(1, 17))
 
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_an_entry_is_whole(service, entry_id):
     """Our answer, phrasings, evidence, relations; of an item of the lecture also its words, more claims and sources."""
-    entry = service.library[entry_id]
+    entry = service.knowledge.library[entry_id]
     source = entry.expands is None
     assert bool(entry.lecture) is source
     assert entry.references or not source
     assert entry.related
     assert entry.id not in entry.related
-    assert source or service.library[entry.expands].item == entry.item
+    assert source or service.knowledge.library[entry.expands].item == entry.item
     claims = sum(len(block.claims) for block in entry.evidence)
     assert claims >= (2 if source else 0 if entry.id in OPEN else 1)
     ids = [claim.id for block in entry.evidence for claim in block.claims]
@@ -67,7 +67,7 @@ def test_an_entry_is_whole(service, entry_id):
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_each_language_is_written_in_itself(service, entry_id):
     """No Chinese in English, and Chinese in every Chinese text; the numbers shown are the same in both."""
-    entry = service.library[entry_id]
+    entry = service.knowledge.library[entry_id]
     texts = [entry.question, entry.answer, *(claim.says for block in entry.evidence for claim in block.claims)]
     for text in texts:
         assert not re.search(r"[\u3400-\u9fff]", text.en), text.en
@@ -79,7 +79,7 @@ def test_each_language_is_written_in_itself(service, entry_id):
 def test_no_phrasing_stands_in_two_entries(service):
     """A wording that two entries claim can only be answered wrongly by one of them."""
     seen: dict[str, str] = {}
-    for entry in service.library.values():
+    for entry in service.knowledge.library.values():
         for lang in LANGS:
             for phrasing in entry.phrasings[lang]:
                 assert seen.setdefault(phrasing.lower(), entry.id) == entry.id, phrasing
@@ -89,7 +89,7 @@ def test_no_phrasing_stands_in_two_entries(service):
 @pytest.mark.parametrize("entry_id", SOURCES)
 def test_the_lectures_own_questions_find_their_entry(service, entry_id, lang):
     """The question as we put it, and the lecture's own words, in both languages."""
-    entry = service.library[entry_id]
+    entry = service.knowledge.library[entry_id]
     assert entry.lecture is not None
     lecture = entry.lecture.question or entry.lecture.answer
     for question in (entry.question[lang], lecture[lang]):
@@ -112,7 +112,7 @@ def test_code_in_answers_runs(service):
     """Every python block of an answer runs as it stands where a reader has a model, data and a loss."""
     blocks = {
         block
-        for entry in service.library.values()
+        for entry in service.knowledge.library.values()
         for lang in LANGS
         for block in re.findall(r"```python\n(.*?)```", entry.answer[lang], re.DOTALL)
     }

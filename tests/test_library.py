@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from measuring import ALL
+from oracles import ALL
 
 from qa_service.errors import BadExperiment, BadLibrary
 from qa_service.experiments.spec import load_specs
@@ -14,15 +14,15 @@ from qa_service.settings import Settings
 TOYS = Path(__file__).resolve().parent / "toys"
 
 
-def problems(folder, lab) -> str:
+def problems(folder, toy_experiments) -> str:
     with pytest.raises(BadLibrary) as raised:
-        Library.read(folder, lab.experiments)
+        Library.read(folder, toy_experiments)
     return "\n".join(raised.value.problems)
 
 
 def test_toy_entries_are_read(toy_service):
     """Ordered by item, with both languages and hashes."""
-    library = toy_service.library
+    library = toy_service.knowledge.library
     assert list(library) == ["counting", "raising", "hanging"]
     assert library["counting"].question.zh == "怎样数数"
     assert len({entry.hash for entry in library.values()}) == 3
@@ -48,32 +48,32 @@ def test_toy_entries_are_read(toy_service):
         ("item = 1", "item = ", "TOML"),
     ],
 )
-def test_a_broken_file_is_reported_with_its_line(broken_kb, lab, old, new, said):
+def test_a_broken_file_is_reported_with_its_line(broken_kb, toy_experiments, old, new, said):
     """Path, line and what was expected."""
     path = broken_kb / "counting.toml"
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    found = problems(broken_kb, lab)
+    found = problems(broken_kb, toy_experiments)
     assert said in found
     line = source[: source.index(old)].count("\n") + 1
     lines = [int(each.removeprefix(f"{path}:").split(":")[0]) for each in found.splitlines()]
     assert any(abs(each - line) <= 6 for each in lines), (lines, line)
 
 
-def test_all_broken_files_at_once(broken_kb, lab):
+def test_all_broken_files_at_once(broken_kb, toy_experiments):
     """Three broken files give problems of three files, binary rubbish included."""
     (broken_kb / "counting.toml").write_bytes(b"\xff\xfe\x00")
     (broken_kb / "raising.toml").write_text("item = 99")
     (broken_kb / "hanging.toml").write_text("[[[")
-    found = problems(broken_kb, lab)
+    found = problems(broken_kb, toy_experiments)
     for name in ("counting", "raising", "hanging"):
         assert f"{name}.toml:" in found
 
 
-def test_an_empty_folder_is_no_library(tmp_path, lab):
+def test_an_empty_folder_is_no_library(tmp_path, toy_experiments):
     """Starting without knowledge is an error, not an empty answer."""
-    assert "found none" in problems(tmp_path, lab)
+    assert "found none" in problems(tmp_path, toy_experiments)
 
 
 @pytest.mark.parametrize(

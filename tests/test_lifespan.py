@@ -19,13 +19,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from qa_service import app as application
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.knowledge.library import Library
 from qa_service.lab.runner import ProcessRunner
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
-from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 from qa_service.store import Store
 
@@ -50,9 +49,9 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
 @pytest.fixture
 def many_service(word_hash: type, tmp_path: Path) -> Service:
     """The toys as a server has them: runs are shared, and two children wait for work."""
-    lab = SharedRunner(ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=2, idle=2))
-    library = Library.read(TOYS / "kb", lab.experiments)
-    return Service(library, Matcher(library, word_hash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    lab = SharedRunner(ProcessRunner(deadline=20.0, memory=1024, slots=2, idle=2))
+    settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
+    return Service(Knowledge.read(settings, word_hash()), lab, threshold=0.5)
 
 
 def questions_counted(client: TestClient) -> float:
@@ -113,7 +112,7 @@ def test_a_service_whose_application_has_ended_runs_again(many_service, tmp_path
         assert client.post("/api/v1/experiments/counts/runs", json={}).json()["status"] == "ran"
     assert many_service.lab.ready == 0
     try:
-        assert many_service.lab.run(many_service.lab.experiment("counts"), {"steps": 1}).status is RunStatus.RAN
+        assert many_service.lab.run(many_service.knowledge.experiments["counts"], {"steps": 1}).status is RunStatus.RAN
         until(lambda: many_service.lab.ready == 2)
     finally:
         many_service.lab.close()
@@ -127,7 +126,7 @@ def test_a_front_may_bring_a_lifespan_and_mounts(toy_service, tmp_path, monkeypa
 
     @asynccontextmanager
     async def lifespan(service: Service, settings: Settings):
-        seen.append(f"begins with {len(service.library)} entries")
+        seen.append(f"begins with {len(service.knowledge.library)} entries")
         yield {"word": "from the lifespan"}
         seen.append("ends")
 
@@ -141,29 +140,28 @@ def test_a_front_may_bring_a_lifespan_and_mounts(toy_service, tmp_path, monkeypa
     with TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path))) as client:
         assert client.get("/mounted/said").text == "from the lifespan"
         assert client.get("/mounted/said").headers["x-content-type-options"] == "nosniff"
-        assert seen == [f"begins with {len(toy_service.library)} entries"]
+        assert seen == [f"begins with {len(toy_service.knowledge.library)} entries"]
     assert seen[1:] == ["ends"]
 
 
 @pytest.mark.parametrize("seeds", [0, 1, 3])
-@pytest.mark.parametrize("lab", [
-    "SharedRunner(ProcessRunner(demos, slots=2, idle=2))", "ProcessRunner(demos, slots=2, idle=2)",
-    "ProcessRunner(demos, slots=2)",
-])  # fmt: skip
-def test_a_process_that_used_the_lab_ends_silently(lab, seeds):
+@pytest.mark.parametrize(("idle", "lab"), [(2, "SharedRunner(processes)"), (2, "processes"), (0, "processes")])
+def test_a_process_that_used_the_lab_ends_silently(idle, lab, seeds):
     """In whatever state its children are when it ends, nothing is written to standard error."""
     code = textwrap.dedent(f"""
         from pathlib import Path
+        from qa_service.experiments.spec import load_specs
         from qa_service.lab.runner import ProcessRunner
         from qa_service.lab.single_flight import SharedRunner
-        demos = Path({str(TOYS / "demos")!r})
+        experiment = load_specs(Path({str(TOYS / "demos")!r}))["counts"]
+        processes = ProcessRunner(slots=2, idle={idle})
+        processes.warm_up()
         lab = {lab}
-        lab.warm_up() if hasattr(lab, "warm_up") else lab.runner.warm_up()
         for seed in range({seeds}):
-            for _ in lab.stream(lab.experiment("counts"), {{"steps": 3}}, seed):
+            for _ in lab.stream(experiment, {{"steps": 3}}, seed):
                 pass
     """)
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -12,23 +12,22 @@ from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.knowledge.library import Library
 from qa_service.lab.runner import ProcessRunner
-from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
 
-MOST = int(os.environ.get("NUMSTAB_REQUESTS", "40"))
-"""Requests to each route; a thousand find what forty do not."""
+MOST = os.environ.get("NUMSTAB_REQUESTS")
+"""Requests to each route, in place of the profile's number of examples; a thousand find what forty do not."""
 TOYS = Path(__file__).resolve().parent / "toys"
 
 
 @pytest.fixture(scope="module")
 def api(lab: ProcessRunner, word_hash: type, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     folder = tmp_path_factory.mktemp("openapi")
-    library = Library.read(TOYS / "kb", lab.experiments)
-    service = Service(library, Matcher(library, word_hash(), name="word-hash", cache=folder), lab, threshold=0.5)
+    toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=folder)
+    service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     settings = Settings(data=folder / "data", cache=folder, rate="")
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(service, settings))
 
@@ -42,7 +41,7 @@ def test_no_request_breaks_what_is_described(api):
 
         @given(case=operation.as_strategy())
         @hypothesis_settings(
-            max_examples=MOST, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=int(MOST or hypothesis_settings().max_examples), suppress_health_check=list(HealthCheck)
         )  # fmt: skip
         def asked(case: schemathesis.Case) -> None:
             case.call_and_validate(checks=checks)
@@ -55,8 +54,8 @@ def test_no_request_breaks_what_is_described(api):
 )
 def test_what_operators_ask_is_described(lab, word_hash, tmp_path, path, near, status):
     """Who may not read the counts hears so with a status and a media type that the description names."""
-    library = Library.read(TOYS / "kb", lab.experiments)
-    service = Service(library, Matcher(library, word_hash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+    toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
+    service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path))
     client = TestClient(app, client=("127.0.0.1" if near else "192.0.2.1", 1))
     reply = client.get(path)

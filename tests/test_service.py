@@ -6,7 +6,7 @@ from qa_service.errors import BadField, BadParameter, UnknownEntry, UnknownParam
 from qa_service.model import AnswerStatus, Context, Request, RunStatus, Verdict
 from qa_service.model.events import AnswerReady, Done, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
-from qa_service.presentation.comparison import comparisons
+from qa_service.presentation.comparison import comparison_tables
 from qa_service.schemas import responses as wire
 from qa_service.schemas.requests import read_request
 
@@ -19,8 +19,8 @@ def test_text_first_then_evidence(toy_service):
     assert events[0].answer.evidence == ()
     done = events[-1].answer
     assert done.evidence[0].verdicts == (Verdict.HOLDS,)
-    assert "数到 …" in prose.text(events[0].answer)
-    assert "数到 5。" in prose.text(done)
+    assert "数到 …" in prose.answer_text(events[0].answer)
+    assert "数到 5。" in prose.answer_text(done)
 
 
 def test_ask_never_runs_code(toy_service):
@@ -36,7 +36,7 @@ def test_not_covered_names_the_nearest_three(toy_service):
     assert answer.status is AnswerStatus.NOT_COVERED
     assert answer.entry is None
     assert len(answer.matches) == 3
-    assert answer.matches[0].entry.question.en in prose.text(answer)
+    assert answer.matches[0].entry.question.en in prose.answer_text(answer)
 
 
 def test_verdicts_follow_the_numbers_just_measured(toy_service):
@@ -137,7 +137,7 @@ def test_an_elliptical_question_without_context_is_asked_back(service, question)
 def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
     """A bare number takes the place of the one it is like; everything else is kept."""
     first = Request(question="200 个 1.01 连乘会怎样", run=False)
-    answer = service.ask(service.follow(first, [then]))
+    answer = service.ask(service.fold_turns(first, [then]))
     assert answer.entry.item == 9
     assert answer.entry is service.ask(first).entry
     assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
@@ -163,10 +163,10 @@ def test_a_new_question_leaves_the_context(service):
     assert answer.params == {}
 
 
-def test_nonfinite_values_are_marked_in_the_chart(toy, lab):
+def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
     """Inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
     run = toy("nonfinite")
-    spec = chart.build_spec(lab.experiment("nonfinite"), run.rows, "zh")
+    spec = chart.build_spec(toy_experiments["nonfinite"], run.rows, "zh")
     plain, *marks = spec["layer"]
     assert [row["value"] for row in plain["data"]["values"]] == [1.0, None, None, None, None, None]
     words = [value["word"] for layer in marks for value in layer["data"]["values"] if layer["mark"]["type"] == "point"]
@@ -194,7 +194,7 @@ def test_a_question_with_two_values_runs_both_and_compares(service):
     assert first.run.measured["product"] == pytest.approx(1.01**365, rel=1e-4)
     assert second.run.measured["product"] == pytest.approx(0.99**365, rel=1e-4)
     assert second.id == "powers~2"
-    (table,) = comparisons(done.evidence, "en")
+    (table,) = comparison_tables(done.evidence, "en")
     assert table.column_titles == ("x=1.01", "x=0.99")
     assert any(len(set(values)) == 2 for _, values in table.rows)
     assert wire.answer(done)["evidence"][1]["compared"] == {"x": 0.99}

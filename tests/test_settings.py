@@ -9,7 +9,7 @@ import pytest
 
 from qa_service.__main__ import main
 from qa_service.errors import BadField
-from qa_service.settings import FILE, Settings
+from qa_service.settings import SETTINGS_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,7 +20,7 @@ def written(tmp_path):
 
     def write(text: str, **env: str) -> dict[str, str]:
         (tmp_path / "settings.toml").write_text(text, "utf-8")
-        return {FILE: str(tmp_path / "settings.toml"), **env}
+        return {SETTINGS_FILE: str(tmp_path / "settings.toml"), **env}
 
     return write
 
@@ -33,7 +33,11 @@ def test_the_file_counts_and_the_environment_wins(written, tmp_path):
     assert settings.kb == tmp_path / "my"
     assert settings.queue == Settings().queue
     sources = Settings.sources(env)
-    assert (sources["slots"], sources["threshold"], sources["queue"]) == ("NUMSTAB_SLOTS", env[FILE], "default")
+    assert (sources["slots"], sources["threshold"], sources["queue"]) == (
+        "NUMSTAB_SLOTS",
+        env[SETTINGS_FILE],
+        "default",
+    )
 
 
 def test_the_platforms_folder_is_looked_in(tmp_path, monkeypatch):
@@ -66,7 +70,7 @@ def test_what_a_file_may_not_hold_is_named(written, text, said):
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path, capsys):
-    env = {FILE: str(tmp_path / "none.toml")}
+    env = {SETTINGS_FILE: str(tmp_path / "none.toml")}
     assert main(["settings"], env) == 2
     assert "there is no such file" in capsys.readouterr().err
 
@@ -78,7 +82,7 @@ def test_a_file_out_of_reach_is_said_and_no_traceback(monkeypatch, capsys):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    assert main(["settings"], {FILE: "credentials/settings.toml"}) == 2
+    assert main(["settings"], {SETTINGS_FILE: "credentials/settings.toml"}) == 2
     assert "settings.toml cannot be read: Permission denied" in capsys.readouterr().err
 
 
@@ -91,7 +95,10 @@ def test_what_is_in_force_is_shown_without_secrets(written, capsys):
     assert "hid3" not in out
     shown = json.loads(out)
     assert set(shown) == {each.name for each in fields(Settings)}
-    assert shown["store"] == {"value": "postgresql+psycopg://me:***@db/numstab?sslpassword=***", "from": env[FILE]}
+    assert shown["store"] == {
+        "value": "postgresql+psycopg://me:***@db/numstab?sslpassword=***",
+        "from": env[SETTINGS_FILE],
+    }
     assert main(["settings"], env) == 0
     out = capsys.readouterr().out
     assert "s3cret" not in out
@@ -107,7 +114,7 @@ def test_every_setting_is_documented():
         row = next((row for row in rows if f"`{variable}`" in row), None)
         assert row, variable
         assert each.name == variable.removeprefix("NUMSTAB_").lower() or f"`{each.name}`" in row
-    assert FILE in readme
+    assert SETTINGS_FILE in readme
 
 
 def test_reading_settings_imports_nothing_heavy():

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS, running
 from sqlalchemy import create_engine, inspect, text, update
 
 from qa_service.errors import StoreUnavailable
@@ -19,6 +20,7 @@ from qa_service.store.engine import open_engine
 from qa_service.store.tables import METADATA, QUESTIONS
 from qa_service.store.writer import BackgroundWriter
 
+pytestmark = pytest.mark.xdist_group("store")  # one PostgreSQL
 ANSWER = "01K0000000000000000000000A"
 
 
@@ -43,11 +45,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [*user, programs / program, "-D", data, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120, cwd="/")
 
-    run("initdb", "-U", "numstab", "--auth=trust", "-E", "UTF8")
-    run("pg_ctl", "-o", f"-k {socket} -c listen_addresses=", "-l", folder / "log", "-w", "start")
-    yield f"postgresql+psycopg://numstab@/postgres?host={socket}"
-    run("pg_ctl", "-m", "immediate", "stop")
-    shutil.rmtree(socket, ignore_errors=True)
+    try:
+        run("initdb", "-U", "numstab", "--auth=trust", "-E", "UTF8")
+        run("pg_ctl", "-o", f"-k {socket} -c listen_addresses=", "-l", folder / "log", "-w", "start")
+        try:
+            yield f"postgresql+psycopg://numstab@/postgres?host={socket}"
+        finally:
+            run("pg_ctl", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(socket, ignore_errors=True)
 
 
 @pytest.fixture
@@ -117,10 +123,12 @@ def test_a_store_older_than_its_migrations_keeps_its_rows(tmp_path, store_at):
 def test_many_processes_may_start_at_once_on_one_store(url, store_at):
     """Each brings it up to date or finds it so; nothing is lost."""
     code = f"from qa_service.store import Store; Store({url!r}).add_feedback({ANSWER!r}, True, None)"
-    writers = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
-    for writer in writers:
-        _, said = writer.communicate(timeout=120)
-        assert writer.returncode == 0, said.decode()
+    with ExitStack() as stack:
+        command = [sys.executable, "-c", code]
+        writers = [stack.enter_context(running(command, stderr=subprocess.PIPE)) for _ in range(4)]
+        for writer in writers:
+            _, said = writer.communicate(timeout=TIMEOUT_SECONDS)
+            assert writer.returncode == 0, said.decode()
     assert len(store_at(url).feedback()) == 4
 
 
@@ -132,7 +140,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
         f"store = Store({url!r})\nfor at in range(1000):\n"
         f"    store.add_feedback({ANSWER!r}, True, str(at))\n    print(at, flush=True)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+    with running([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         told = [writer.stdout.readline() for _ in range(20)]
         writer.kill()
@@ -140,7 +148,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
 
 
 def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
-    """After the patience of a writer; a moment later all is well."""
+    """After the patience of a writer, not never; a moment later all is well."""
     monkeypatch.setattr("qa_service.store.engine.TIMEOUT_MS", 100)
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
     store = store_at(url)
@@ -148,10 +156,8 @@ def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
     engine = create_engine(url)
     other = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     other.execute(text("BEGIN IMMEDIATE"))
-    began = time.monotonic()
     with pytest.raises(StoreUnavailable):
         store.add_feedback(ANSWER, False, None)
-    assert time.monotonic() - began < 10
     other.execute(text("ROLLBACK"))
     other.close()
     engine.dispose()

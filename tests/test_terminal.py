@@ -4,46 +4,54 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
+from processes import ROOT, TIMEOUT_SECONDS, running, session, until
 
 from qa_service.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 TOYS = ROOT / "tests" / "toys"
 
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("terminal")
-    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "20"}
+    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
     return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
 
 
-@pytest.fixture(scope="module")
-def numstab(env):
-    def run(*words: str, stdin: bytes | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_service", *words],
-            input=stdin, capture_output=True, env={**env, **extra}, timeout=120, check=False, cwd=ROOT,
-        )  # fmt: skip
-        out, err = done.stdout.decode(), done.stderr.decode()
-        crashed = "Traceback (most recent call last)" in out + err  # entries speak of tracebacks too
-        assert not crashed, err
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+@pytest.fixture
+def numstab(terminal, env):
+    """The command in this process."""
+
+    def run(*words: str, stdin: bytes = b"", **extra: str) -> subprocess.CompletedProcess[str]:
+        done = terminal(*words, env={**env, **extra}, stdin=stdin)
+        crashed = "Traceback (most recent call last)" in done.stdout + done.stderr  # entries speak of tracebacks too
+        assert not crashed, done.stderr
+        return done
 
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def toys(numstab):
     def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        folders = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "20"}
-        return numstab(*words, **{**folders, **extra})
+        return numstab(*words, **{"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), **extra})
+
+    return run
+
+
+@pytest.fixture
+def process(env):
+    """The command as a process of its own, for what only a process has: an exit status, pipes, bytes."""
+
+    def run(*words: str | bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "qa_service", *words]
+        return subprocess.run(command, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT)
 
     return run
 
@@ -59,10 +67,10 @@ def test_an_answer_for_people(numstab):
     assert done.stdout.rindex("→") > done.stdout.index("✓")
 
 
-def test_an_answer_for_programs(numstab):
-    """Nothing but strict JSON on standard output, nothing on standard error."""
-    done = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_an_answer_for_programs(process):
+    """From a cold start; nothing but strict JSON on standard output, nothing on standard error."""
+    done = process("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
     assert answer["lang"] == "en"
     assert answer["evidence"][0]["params"]["x"] == 0.9
@@ -226,22 +234,31 @@ def test_a_failed_experiment_is_status_three(toys):
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
 
 
-@pytest.mark.parametrize("slug", ["pow_vs_sum", "quad_gd", "init_gain", "ieee_table", "loss_surface"])
+def plots(command: list[str], env: dict[str, str]) -> tuple[int, str]:
+    """Exit status of a command on a pseudo-terminal, and what it prints there."""
+    keeper, terminal = pty.openpty()
+    try:
+        options = {"stdout": terminal, "stderr": terminal, "env": {**env, "TERM": "xterm-256color"}, "cwd": ROOT}
+        with running(command, **options) as run:
+            os.close(terminal)
+            printed = b""
+            with suppress(OSError):  # the other end closes when the command has ended
+                while chunk := os.read(keeper, 65536):
+                    printed += chunk
+            return run.wait(TIMEOUT_SECONDS), printed.decode()
+    finally:
+        os.close(keeper)
+
+
+@pytest.mark.parametrize(
+    "slug",
+    ["quad_gd", *(pytest.param(slug, marks=pytest.mark.exhaustive)
+                  for slug in ("pow_vs_sum", "init_gain", "ieee_table", "loss_surface"))],
+)  # fmt: skip
 def test_a_terminal_gets_colour_a_bar_and_a_plot(env, slug):
     """On a real (pseudo) terminal: every kind of chart, and words for what a plot cannot show."""
-    keeper, terminal = pty.openpty()
-    command = [sys.executable, "-m", "qa_service", "run", slug]
-    with subprocess.Popen(
-        command, stdout=terminal, stderr=terminal, env={**env, "TERM": "xterm-256color"}, cwd=ROOT
-    ) as run:
-        os.close(terminal)
-        printed = b""
-        with suppress(OSError):  # the other end closes when the command has ended
-            while chunk := os.read(keeper, 65536):
-                printed += chunk
-    os.close(keeper)
-    text = printed.decode()
-    assert (run.returncode, "Traceback" in text) == (0, False), text
+    status, text = plots([sys.executable, "-m", "qa_service", "run", slug], env)
+    assert (status, "Traceback" in text) == (0, False), text
     assert "\x1b[" in text
     assert slug in text
     if slug in ("pow_vs_sum", "quad_gd", "init_gain"):
@@ -251,12 +268,25 @@ def test_a_terminal_gets_colour_a_bar_and_a_plot(env, slug):
         assert "+ inf, nan" in text
 
 
-def test_bytes_that_are_no_text(env):
-    """An argument that is not UTF-8 is refused, not a traceback."""
-    command = [sys.executable.encode(), b"-m", b"qa_service", b"ask", b"nan \xff\xfe"]
-    done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False, cwd=ROOT)
+def test_an_argument_that_is_not_utf_8_is_refused(process):
+    done = process("ask", b"nan \xff\xfe")
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
+
+
+def test_an_interrupt_ends_a_command_quietly(env):
+    """Ctrl-C in the middle of a run: status 130, and no traceback."""
+    toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
+    # A job in the background, as the tests may be, ignores it; whoever sits at a terminal does not.
+    heeded = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeded}; from qa_service.__main__ import main; sys.exit(main(['run', 'hangs', '--json']))"
+    with running(
+        [sys.executable, "-c", code], env=env | toys, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as run:
+        until(lambda: any("forkserver" in command for command in session(run.pid).values()))
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=TIMEOUT_SECONDS)
+        assert (run.returncode, b"Traceback" in err) == (130, False), err.decode()
 
 
 def test_a_broken_library_stops_everything_with_all_its_problems(numstab, tmp_path):
@@ -275,10 +305,12 @@ def test_a_wrong_setting_is_named(numstab):
     assert (done.returncode, "NUMSTAB_DEADLINE" in done.stderr) == (2, True)
 
 
-def test_a_reader_who_has_seen_enough(env):
-    """`numstab entries --json | head -1` ends quietly."""
+def test_a_closed_pipe_is_no_error(env):
+    """`numstab entries --json | head -c 10` ends quietly."""
     command = f"{sys.executable} -m qa_service entries --json | head -c 10"
-    done = subprocess.run(command, shell=True, capture_output=True, env=env, timeout=60, check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, shell=True, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT
+    )
     assert b"Traceback" not in done.stderr
 
 

@@ -41,6 +41,31 @@ def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
     return tuple(block for block in entry.evidence if block.id in request.blocks)
 
 
+def plan_runs(
+    entry: Entry | None, asked: NamedValues, request: Request, experiments: Mapping[str, Experiment]
+) -> tuple[tuple[PlannedRun, ...], tuple[Text, ...]]:
+    """Every run of an answer in order, companions after the block they belong to, and notes on what was assumed.
+
+    `asked` are the parameters that the question names; what the request sets wins. Raises `BadRequest` for a block,
+    a parameter or a value that there is not; so it does without an entry.
+    """
+    wanted = blocks(entry, request) if entry else ()
+    check_known([experiments[block.experiment] for block in wanted] or list(experiments.values()), request)
+    named = {name: value for name, value in asked.items() if name not in request.params}
+    planned: list[PlannedRun] = []
+    notes: list[Text] = []
+    companions: list[tuple[str, Params]] = []
+    for block in wanted:
+        runs, block_notes = plan_block(block, experiments[block.experiment], named, request)
+        planned += runs
+        notes += block_notes
+        for run in companion_runs(runs, experiments):
+            if (run.experiment.slug, run.params) not in companions:  # two blocks may ask for the same one
+                companions.append((run.experiment.slug, run.params))
+                planned.append(run)
+    return tuple(planned), tuple(notes)
+
+
 def plan_block(
     block: EvidenceBlock, experiment: Experiment, named: NamedValues, request: Request
 ) -> tuple[list[PlannedRun], list[Text]]:

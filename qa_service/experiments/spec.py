@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from qa_service.errors import BadExperiment
+from qa_service.errors import BadExperiment, UnknownExperiment
 from qa_service.model import Companion, Experiment, Labelled, Limit, Parameter, Text, Value
 
 TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
@@ -46,6 +46,16 @@ def load_specs(folder: Path) -> dict[str, Experiment]:
     if problems:
         raise BadExperiment(tuple(problems))
     return found
+
+
+def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
+    """`experiments[slug]`; raises `UnknownExperiment`, which lists the slugs there are."""
+    if slug not in experiments:
+        names = ", ".join(experiments)
+        raise UnknownExperiment(
+            zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
+        )
+    return experiments[slug]
 
 
 def read_experiment(path: Path, folder: Path) -> Experiment:

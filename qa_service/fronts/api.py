@@ -78,22 +78,22 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
     @api.get("/entries")
     async def entries() -> JSONResponse:
         """The knowledge base, both languages."""
-        return JSONResponse([wire.entry(entry) for entry in service.library.values()])
+        return JSONResponse([wire.entry(entry) for entry in service.knowledge.library.values()])
 
     @api.get("/entries/{entry_id}")
     async def entry(entry_id: str) -> JSONResponse:
         """One entry, both languages."""
-        return JSONResponse(wire.entry(service.library[entry_id]))
+        return JSONResponse(wire.entry(service.knowledge.library[entry_id]))
 
     @api.get("/entries/{entry_id}/export", openapi_extra=schemas.EXPORT, response_class=Response)
     async def take_away(http: HttpRequest, entry_id: str) -> Response:
         """The entry as a notebook or a script that needs nothing but torch."""
-        form = export.read_form(http.query_params.get("form", "ipynb"), "form")
+        form = export.parse_export_format(http.query_params.get("form", "ipynb"), "form")
         request = incoming.read_query(entry_id, dict(http.query_params))
-        one, plans = service.planned(request)
-        text = export.export(one, plans, request.seed, request.lang or language(http), form)
+        one, plans = service.plan(request)
+        text = export.export_entry(one, plans, request.seed, request.lang or language(http), form)
         name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
-        return Response(text, media_type=export.FORMS[form], headers=name)
+        return Response(text, media_type=export.EXPORT_FORMATS[form], headers=name)
 
 
 def _add_experiments(api: "APIRouter", service: Service) -> None:
@@ -102,12 +102,12 @@ def _add_experiments(api: "APIRouter", service: Service) -> None:
     @api.get("/experiments")
     async def experiments() -> JSONResponse:
         """What can be measured: parameters as JSON Schema, metrics, source."""
-        return JSONResponse([wire.experiment(experiment) for experiment in service.lab.experiments.values()])
+        return JSONResponse([wire.experiment(experiment) for experiment in service.knowledge.experiments.values()])
 
     @api.get("/experiments/{slug}")
     async def experiment(slug: str) -> JSONResponse:
         """One experiment."""
-        return JSONResponse(wire.experiment(service.lab.experiment(slug)))
+        return JSONResponse(wire.experiment(service.knowledge.experiment(slug)))
 
 
 def _add_runs(api: "APIRouter", service: Service) -> None:

@@ -63,17 +63,17 @@ class Readiness:
         return True
 
     def _library(self) -> None:
-        if not len(self._service.library):
+        if not len(self._service.knowledge.library):
             raise LookupError("no entries")
 
     def _model(self) -> None:
-        self._service.matcher.embedder.encode_query(["nan"])
+        self._service.knowledge.matcher.embedder.encode_query(["nan"])
 
     def _index(self) -> None:
-        self._service.matcher.match(parse_question(WARM_UP_QUESTION).text)
+        self._service.knowledge.matcher.match(parse_question(WARM_UP_QUESTION).text)
 
     def _child(self) -> None:
-        experiment = next(iter(self._service.lab.experiments.values()))
+        experiment = next(iter(self._service.knowledge.experiments.values()))
         run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
         if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # raised, the child has worked all the same
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
@@ -129,14 +129,14 @@ def add_commands(parsers: Any) -> None:
     parser: ArgumentParser = parsers.add_parser("settings", help="what is in force, and where it comes from")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
-    parser.set_defaults(settled=_settings)
+    parser.set_defaults(run_with_settings=_settings)
 
 
 def _settings(arguments: Namespace, settings: Settings) -> int:
     import json
     import sys
 
-    shown, sources = settings.redacted(), Settings.sources(arguments.env)
+    shown, sources = settings.redacted_values(), Settings.sources(arguments.env)
     if arguments.json:
         about = {name: {"value": value, "from": sources[name]} for name, value in shown.items()}
         sys.stdout.write(json.dumps(about, ensure_ascii=False) + "\n")

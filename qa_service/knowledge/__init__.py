@@ -1,1 +1,1 @@
-"""The knowledge base: entries and subjects, read from kb/."""
+"""Reads the knowledge base: entries and subjects from kb/."""

@@ -1,4 +1,4 @@
-"""kb/**/*.toml → the library of entries and of the subjects we do not cover. Every problem is reported at once."""
+"""Reads kb/**/*.toml into a `Library` of entries and of subjects that are not covered. Reports all problems at once."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -22,15 +22,15 @@ from qa_service.model import (
     Verdict,
 )
 
-_OPS = ("<", "<=", ">", ">=", "==", "!=")
+_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
-_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
-NOT_COVERED = "not_covered"
-"""The folder of subjects beside the entries."""
+_ENTRY_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
+SUBJECTS_FOLDER = "not_covered"
+"""The subfolder of kb/ that holds subjects instead of entries."""
 
 
 class Library(Mapping[str, Entry]):
-    """The entries by id, in the order of their items; `subjects` is what we are asked and do not cover."""
+    """Entry id → entry, sorted by item; `subjects` are topics that people ask about and no entry covers."""
 
     def __init__(self, entries: Mapping[str, Entry], subjects: tuple[Subject, ...]) -> None:
         self.subjects = subjects
@@ -39,35 +39,35 @@ class Library(Mapping[str, Entry]):
 
     @classmethod
     def read(cls, folder: Path, experiments: Mapping[str, Experiment]) -> "Library":
-        """Reads the entries of every folder, subjects from `not_covered`; raises `BadLibrary` with all problems."""
+        """Reads all entries under `folder` and its subjects; raises `BadLibrary` with every problem found."""
         entries: dict[str, Entry] = {}
         problems: list[str] = []
-        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / NOT_COVERED)
+        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / SUBJECTS_FOLDER)
         if not paths:
             problems.append(f"{folder}: expected entries (*.toml), found none")
         ids = {path.stem for path in paths}
         if len(ids) < len(paths):
-            twice = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
-            problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(twice)}")
+            duplicates = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
+            problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(duplicates)}")
         for path in paths:
-            page = _EntryReader(path, experiments, ids)
-            entry = page.entry()
-            problems += page.problems
+            reader = _EntryReader(path, experiments, ids)
+            entry = reader.entry()
+            problems += reader.problems
             if entry is not None:
                 entries[path.stem] = entry
         subjects: list[Subject] = []
-        for path in sorted((folder / NOT_COVERED).glob("*.toml")):
-            about = TomlReader(path)
-            subjects += _subject(about)
-            problems += about.problems
+        for path in sorted((folder / SUBJECTS_FOLDER).glob("*.toml")):
+            subject_reader = TomlReader(path)
+            subjects += _read_subject(subject_reader)
+            problems += subject_reader.problems
         if not subjects and not problems:
-            problems.append(f"{folder / NOT_COVERED}: expected subjects that are not covered (*.toml), found none")
+            problems.append(f"{folder / SUBJECTS_FOLDER}: expected subjects that are not covered (*.toml), found none")
         if problems:
             raise BadLibrary(tuple(problems))
         return cls(entries, tuple(subjects))
 
     def __getitem__(self, entry_id: str) -> Entry:
-        """One entry; raises `UnknownEntry`, which names what there is."""
+        """One entry; raises `UnknownEntry`, whose message lists the known ids."""
         if entry_id not in self._entries:
             ids = ", ".join(self._entries)
             raise UnknownEntry(
@@ -87,15 +87,15 @@ class Library(Mapping[str, Entry]):
         return len(self._entries)
 
 
-def _subject(page: TomlReader) -> list[Subject]:
-    table = page.table(("name", "phrasings"))
+def _read_subject(reader: TomlReader) -> list[Subject]:
+    table = reader.read_table(("name", "phrasings"))
     if table is None:
         return []
-    return [Subject(id=page.path.stem, name=page.text(table, "name"), phrasings=page.phrasings(table))]
+    return [Subject(id=reader.path.stem, name=reader.bilingual_text(table, "name"), phrasings=reader.phrasings(table))]
 
 
 class _EntryReader(TomlReader):
-    """The file of an entry."""
+    """Reads the file of one entry. `ids` are those of all entries, to check references to others."""
 
     def __init__(self, path: Path, experiments: Mapping[str, Experiment], ids: set[str]) -> None:
         super().__init__(path)
@@ -103,22 +103,22 @@ class _EntryReader(TomlReader):
         self.ids = ids
 
     def entry(self) -> Entry | None:
-        """The entry, or None when anything is wrong with it."""
-        table = self.table(_KEYS)
+        """The entry, or None if the file has any problem."""
+        table = self.read_table(_ENTRY_KEYS)
         if table is None:
             return None
-        evidence = tuple(self._block(block, at) for at, block in enumerate(self.elements(table, "evidence", dict)))
+        evidence = tuple(self._block(block, nth) for nth, block in enumerate(self.list_of(table, "evidence", dict)))
         entry = Entry(
             id=self.path.stem,
             item=self._item(table.get("item")),
             expands=self._id(table["expands"], "expands") if "expands" in table else None,
-            question=self.text(table, "question"),
+            question=self.bilingual_text(table, "question"),
             lecture=self._lecture(table["lecture"]) if "lecture" in table else None,
-            answer=self.text(table, "answer"),
+            answer=self.bilingual_text(table, "answer"),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
-            references=tuple(self._cite(reference) for reference in self.elements(table, "references", dict)),
-            related=tuple(self._id(related, "related") for related in self.elements(table, "related", str)),
+            references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
+            related=tuple(self._id(related, "related") for related in self.list_of(table, "related", str)),
             hash=hashlib.sha256(self.raw).hexdigest(),
         )
         self._check_placeholders(entry)
@@ -126,8 +126,9 @@ class _EntryReader(TomlReader):
             self.add_problem(1, "at least one [[evidence]] block")
         return None if self.problems else entry
 
-    def _claim_line(self, claim_id: Any, at: int) -> int:
-        line = self.line("experiment", "evidence", at)
+    def _claim_line(self, claim_id: Any, nth_block: int) -> int:
+        """The line of a claim's id, looked for after the header of the nth evidence block."""
+        line = self.line("experiment", "evidence", nth_block)
         found = self.source.find(f'"{claim_id}"', len("\n".join(self.source.split("\n")[:line])))
         return self.source.count("\n", 0, found) + 1 if found >= 0 else line
 
@@ -146,10 +147,12 @@ class _EntryReader(TomlReader):
         if not isinstance(table, dict):
             self.add_problem(self.line("lecture"), "lecture: question, answer, netizens")
             return None
-        optional = {key: self.text(table, key, f"lecture.{key}") if key in table else None
+        optional = {key: self.bilingual_text(table, key, f"lecture.{key}") if key in table else None
                     for key in ("question", "netizens")}  # fmt: skip
         return Lecture(
-            question=optional["question"], answer=self.text(table, "answer", "lecture"), netizens=optional["netizens"]
+            question=optional["question"],
+            answer=self.bilingual_text(table, "answer", "lecture"),
+            netizens=optional["netizens"],
         )
 
     def _cite(self, reference: Mapping[str, Any]) -> str:
@@ -158,21 +161,21 @@ class _EntryReader(TomlReader):
             self.add_problem(self.line("references"), 'each reference as cite = "…"')
         return str(cite)
 
-    def _block(self, block: Mapping[str, Any], at: int) -> EvidenceBlock | None:
+    def _block(self, block: Mapping[str, Any], nth: int) -> EvidenceBlock | None:
         experiment = self.experiments.get(str(block.get("experiment")))
         if experiment is None:
             names = ", ".join(self.experiments)
             found = f"not {block.get('experiment')!r}"
-            self.add_problem(self.line("experiment", "evidence", at), f"experiment: one of {names}; {found}")
+            self.add_problem(self.line("experiment", "evidence", nth), f"experiment: one of {names}; {found}")
             return None
         params, fixed = block.get("params", {}), block.get("fixed", [])
-        if not self._params_fit(experiment, params, "params", at):
+        if not self._check_params(experiment, params, "params", nth):
             return None
         if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
-            self.add_problem(self.line("fixed", "evidence", at), f"fixed: names among {', '.join(experiment.params)}")
+            self.add_problem(self.line("fixed", "evidence", nth), f"fixed: names among {', '.join(experiment.params)}")
         for key in block.keys() - {"id", "experiment", "params", "fixed", "claims"}:
-            self.add_problem(self.line(key, "evidence", at), f"no key {key!r} in an evidence block")
-        claims = tuple(self._claim(claim, experiment, params, at) for claim in block.get("claims", []))
+            self.add_problem(self.line(key, "evidence", nth), f"no key {key!r} in an evidence block")
+        claims = tuple(self._claim(claim, experiment, params, nth) for claim in block.get("claims", []))
         return EvidenceBlock(
             id=str(block.get("id", experiment.slug)),
             experiment=experiment.slug,
@@ -181,22 +184,22 @@ class _EntryReader(TomlReader):
             claims=tuple(claim for claim in claims if claim),
         )
 
-    def _params_fit(self, experiment: Experiment, params: Any, key: str, at: int) -> bool:
+    def _check_params(self, experiment: Experiment, params: Any, key: str, nth_block: int) -> bool:
         try:
             fill_defaults(experiment, params if isinstance(params, dict) else {"": params})
         except BadRequest as error:
-            self.add_problem(self.line(key, "evidence", at), f"{key} that {experiment.slug} takes: {error.en}")
+            self.add_problem(self.line(key, "evidence", nth_block), f"{key} that {experiment.slug} takes: {error.en}")
             return False
         return True
 
-    def _claim(self, claim: Mapping[str, Any], experiment: Experiment, params: Any, at: int) -> Claim | None:
-        before = len(self.problems)
-        line = self._claim_line(claim.get("id"), at)
+    def _claim(self, claim: Mapping[str, Any], experiment: Experiment, params: Any, nth_block: int) -> Claim | None:
+        problems_before = len(self.problems)
+        line = self._claim_line(claim.get("id"), nth_block)
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
             self.add_problem(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
-        if op not in _OPS:
-            self.add_problem(line, f"op: one of {' '.join(_OPS)}; not {op!r}")
+        if op not in _OPERATORS:
+            self.add_problem(line, f"op: one of {' '.join(_OPERATORS)}; not {op!r}")
         if isinstance(bound, bool) or not isinstance(bound, int | float):
             self.add_problem(line, f"bound: a number, not {bound!r}")
         if claim.get("stated", "holds") not in ("holds", "fails"):
@@ -212,11 +215,11 @@ class _EntryReader(TomlReader):
         if not isinstance(control, dict) or not control:
             self.add_problem(line, "control: parameters at which the claim must fail")
         else:
-            self._params_fit(experiment, params | control, "control", at)
+            self._check_params(experiment, params | control, "control", nth_block)
         if not isinstance(claim.get("id"), str):
             self.add_problem(line, "an id for every claim")
-        says = self.text(claim, "says", "evidence", at)
-        if len(self.problems) > before:
+        says = self.bilingual_text(claim, "says", "evidence", nth_block)
+        if len(self.problems) > problems_before:
             return None
         return Claim(
             id=claim["id"],

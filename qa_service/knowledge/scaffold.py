@@ -1,4 +1,4 @@
-"""Drafts of what an author writes: an entry with its phrasings, an experiment that runs; and entries made neat."""
+"""Templates for authors: a new entry, a new experiment that runs; and the formatter of entry files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from qa_service.errors import BadField
 from qa_service.model import LANGS, Lang
 
-_ENTRY = """\
+_ENTRY_TEMPLATE = """\
 item = {item}
 {expands}related = [{related}]
 
@@ -53,7 +53,7 @@ control = {{ n = 1 }}     # parameters at which the claim must fail
 [[references]]
 cite = "Author year, Title, venue"
 """
-_EXPERIMENT = '''\
+_EXPERIMENT_TEMPLATE = '''\
 """What was found, in one sentence.
 
 The whole setting, the theory, the source.
@@ -101,30 +101,30 @@ if __name__ == "__main__":
 '''
 
 
-def entry(
+def draft_entry(
     *, item: int, expands: str | None, experiment: str, metric: str = "last", phrasings: Mapping[Lang, Sequence[str]]
 ) -> str:
-    """The text of an entry to be finished: its first phrasing in each language stands as its question."""
+    """The TOML text of a new entry, for its author to finish; the first phrasing of a language becomes its question."""
     lists = {lang: [wording for wording in phrasings.get(lang, ()) if wording.strip()] for lang in LANGS}
     questions = {lang: lists[lang][0] if lists[lang] else "" for lang in LANGS}
-    return _ENTRY.format(
+    return _ENTRY_TEMPLATE.format(
         item=item,
-        expands=f"expands = {_quoted(expands)}\n" if expands else "",
-        related=_quoted(expands) if expands else "",
+        expands=f"expands = {_toml_string(expands)}\n" if expands else "",
+        related=_toml_string(expands) if expands else "",
         experiment=experiment,
         metric=metric,
-        **{f"question_{lang}": _quoted(questions[lang]) for lang in LANGS},
-        **{f"phrasings_{lang}": "".join(f"  {_quoted(each)},\n" for each in lists[lang][1:]) for lang in LANGS},
+        **{f"question_{lang}": _toml_string(questions[lang]) for lang in LANGS},
+        **{f"phrasings_{lang}": "".join(f"  {_toml_string(each)},\n" for each in lists[lang][1:]) for lang in LANGS},
     )
 
 
-def experiment() -> str:
-    """The text of an experiment that runs and is to be replaced by one's own."""
-    return _EXPERIMENT
+def draft_experiment() -> str:
+    """The Python text of a new experiment: it runs, and its computation is for the author to replace."""
+    return _EXPERIMENT_TEMPLATE
 
 
-def write(path: Path, text: str) -> None:
-    """A new file; raises `BadField` where one stands already or none can be written."""
+def write_new_file(path: Path, text: str) -> None:
+    """Writes a new file; raises `BadField` if it exists already or cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
@@ -138,7 +138,10 @@ def write(path: Path, text: str) -> None:
 
 
 def format_entry(source: str) -> str:
-    """An entry or subject with one phrasing a line, none twice, no stray space; comments and order stay."""
+    """Formats the TOML of an entry or subject: one phrasing a line, no duplicates, no trailing space; keeps comments.
+
+    Raises `ValueError` if `source` is not TOML.
+    """
     import tomlkit
 
     document = tomlkit.parse(source)
@@ -153,5 +156,5 @@ def format_entry(source: str) -> str:
     return tomlkit.dumps(document).rstrip("\n") + "\n"
 
 
-def _quoted(word: str | None) -> str:
-    return json.dumps(word or "", ensure_ascii=False)  # a JSON string is a TOML basic string
+def _toml_string(text: str | None) -> str:
+    return json.dumps(text or "", ensure_ascii=False)  # a JSON string is a TOML basic string

@@ -1,4 +1,4 @@
-"""A TOML file of kb/ being read: collects problems, each with path and line, instead of stopping at the first."""
+"""Reads a TOML file of kb/ and collects all its problems, each with path and line, instead of stopping at the first."""
 
 import re
 import tomllib
@@ -8,11 +8,11 @@ from typing import Any
 
 from qa_service.model import LANGS, Lang, Text
 
-_FEWEST_PHRASINGS = 10
+_MIN_PHRASINGS = 10
 
 
 class TomlReader:
-    """One file. What is wrong is noted in `problems`, and an empty value of the right type goes on in its place."""
+    """One file. A wrong value is noted in `problems`, and an empty one of its type takes its place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -20,8 +20,8 @@ class TomlReader:
         self.raw = b""
         self.source = ""
 
-    def table(self, known: tuple[str, ...]) -> Mapping[str, Any] | None:
-        """The whole file, or None when it is no TOML; keys that are not `known` are noted."""
+    def read_table(self, allowed: tuple[str, ...]) -> Mapping[str, Any] | None:
+        """The file as a table, or None if it is not UTF-8 or not TOML; a key that is not `allowed` is a problem."""
         try:
             self.raw = self.path.read_bytes()
             self.source = self.raw.decode("utf-8")
@@ -33,16 +33,19 @@ class TomlReader:
             found = re.search(r"line (\d+)", str(error))
             self.add_problem(int(found.group(1)) if found else self.source.count("\n") + 1, f"TOML: {error}")
             return None
-        for key in table.keys() - set(known):
-            self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(known)}")
+        for key in table.keys() - set(allowed):
+            self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(allowed)}")
         return table
 
     def add_problem(self, line: int, expected: str) -> None:
-        """Notes a problem."""
+        """Adds the problem "PATH:LINE: expected EXPECTED"."""
         self.problems.append(f"{self.path}:{line}: expected {expected}")
 
     def line(self, key: str, table: str | None = None, nth: int = 0) -> int:
-        """The line of `key`, looked for from the nth header [table] or [[table]] on; 1 if it is not there."""
+        """The line number of `key`, searched from the nth (from 0) header [table] or [[table]] on.
+
+        If the key is not found, the line of the header; 1 if there is no header either.
+        """
         start = 0
         if table:
             headers = list(re.finditer(rf"^\[\[?{re.escape(table)}\]\]?", self.source, re.MULTILINE))
@@ -51,16 +54,16 @@ class TomlReader:
         found = re.compile(rf"^\s*\[*(?:[\w.]+\.)?{re.escape(key)}\b", re.MULTILINE).search(self.source, start)
         return self.source.count("\n", 0, found.start() if found else start) + 1
 
-    def text(self, table: Mapping[str, Any], key: str, header: str | None = None, nth: int = 0) -> Text:
-        """`key` in both languages."""
+    def bilingual_text(self, table: Mapping[str, Any], key: str, header: str | None = None, nth: int = 0) -> Text:
+        """The value of `key`, which must be a table with text in zh and en."""
         value = table.get(key)
         if isinstance(value, dict) and all(isinstance(value.get(lang), str) and value[lang].strip() for lang in LANGS):
             return Text(value["zh"].strip(), value["en"].strip())
         self.add_problem(self.line(key, header, nth), f"{key} with text in zh and en")
         return Text("", "")
 
-    def elements(self, table: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-        """A list of tables (`dict`) or strings; empty if it is not there."""
+    def list_of(self, table: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+        """The value of `key`, which must be a list of tables (`dict`) or of strings; empty if the key is missing."""
         value = table.get(key, [])
         if isinstance(value, list) and all(isinstance(element, kind) for element in value):
             return value
@@ -68,13 +71,13 @@ class TomlReader:
         return []
 
     def phrasings(self, table: Mapping[str, Any]) -> Mapping[Lang, tuple[str, ...]]:
-        """Different wordings in each language, ten at least."""
+        """The phrasings in each language, which must be at least ten different ones."""
         return {lang: self._phrasings(table.get("phrasings"), lang) for lang in LANGS}
 
     def _phrasings(self, phrasings: Any, lang: Lang) -> tuple[str, ...]:
         wordings = phrasings.get(lang) if isinstance(phrasings, dict) else None
-        words = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
-        if wordings and words and len(set(wordings)) >= _FEWEST_PHRASINGS:
+        all_text = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
+        if wordings and all_text and len(set(wordings)) >= _MIN_PHRASINGS:
             return tuple(dict.fromkeys(wordings))
-        self.add_problem(self.line(lang, "phrasings"), f"at least {_FEWEST_PHRASINGS} different phrasings in {lang}")
+        self.add_problem(self.line(lang, "phrasings"), f"at least {_MIN_PHRASINGS} different phrasings in {lang}")
         return ()

@@ -1,1 +1,1 @@
-"""Experiments run in child processes."""
+"""Runs experiments in child processes."""

@@ -1,31 +1,31 @@
-"""A reader who may leave: whoever works for him is told at once."""
+"""Cancellation tokens: a run is cancelled when the client that asked for it disconnects."""
 
 from collections.abc import Callable
 
 
 class CancelToken:
-    """Called, it says whether the reader has gone. May be used from several threads."""
+    """A thread-safe cancellation flag with callbacks. Calling the token returns whether it has been cancelled."""
 
     def __init__(self) -> None:
         self._cancelled = False
-        self._told: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     def __call__(self) -> bool:
         return self._cancelled
 
-    def add_callback(self, whom: Callable[[], None]) -> None:
-        """Has `whom` called once the reader leaves; never, or at once and twice at worst, where he is leaving now."""
-        self._told.append(whom)
+    def add_callback(self, callback: Callable[[], None]) -> None:
+        """Register a cancellation callback. If already cancelled it runs at once; in a race it may run twice."""
+        self._callbacks.append(callback)
         if self._cancelled:
-            whom()
+            callback()
 
-    def remove_callback(self, whom: Callable[[], None]) -> None:
-        """Has `whom` called no more."""
-        if whom in self._told:
-            self._told.remove(whom)
+    def remove_callback(self, callback: Callable[[], None]) -> None:
+        """Unregister a callback; does nothing if it is not registered."""
+        if callback in self._callbacks:
+            self._callbacks.remove(callback)
 
     def cancel(self) -> None:
-        """The reader goes."""
+        """Set the flag and call every registered callback in this thread."""
         self._cancelled = True
-        for whom in tuple(self._told):
-            whom()
+        for callback in tuple(self._callbacks):
+            callback()

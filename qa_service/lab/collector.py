@@ -1,4 +1,4 @@
-"""What a child said, believed only where it makes sense, and what that says about the run."""
+"""Validates the messages of a child process and collects them into a `Run`. A child is not trusted."""
 
 import json
 import signal
@@ -9,88 +9,96 @@ from typing import Any
 
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
-_MOST_ROWS = 5000
+_MAX_ROWS = 5000  # of one run; a demo that yields more is invalid
 Message = tuple[str, Any]
+"""(kind, content)."""
 
 
-def read_message(data: bytes) -> Message:
-    """`[kind, content]` from the wire, or the kind "nonsense" with what was wrong."""
+def parse_message(data: bytes) -> Message:
+    """The JSON array [kind, content] as a message; one of kind "invalid" with the reason if it is malformed."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):
-        return "nonsense", "it sent bytes that are no JSON"
+        return "invalid", "it sent bytes that are no JSON"
     if isinstance(message, list) and len(message) == 2 and isinstance(message[0], str):
         return message[0], message[1]
-    return "nonsense", "it sent something that is no message"
+    return "invalid", "it sent something that is no message"
 
 
 @dataclass(kw_only=True)
 class RunCollector:
-    """Collects a child's messages. Filled by `add` until `finished`; `ended` makes the run of it."""
+    """Builds a `Run` from the messages of one child: call `add` until `finished`, then `result`.
+
+    `started_at` is when the child's message "started" came, in seconds of `time.monotonic()`.
+    """
 
     experiment: Experiment
-    started: float | None = None
+    started_at: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     finished: bool = False
-    _run: Run | None = None
+    _result: Run | None = None
 
     @property
-    def began(self) -> bool:
-        """Whether the child said anything."""
-        return self.finished or self.started is not None
+    def has_started(self) -> bool:
+        """Whether the child has sent "started" or a message that ended the run."""
+        return self.finished or self.started_at is not None
 
     def add(self, message: Message) -> Iterator[Row]:
-        """Takes one message in; yields the rows in it."""
+        """Process one message; yields the rows in it."""
         match message:
-            case "started", dict(versions) if self.started is None:
-                self.started = time.monotonic()
+            case "started", dict(versions) if self.started_at is None:
+                self.started_at = time.monotonic()
                 self.versions = {str(name): str(version) for name, version in versions.items()}
-            case "rows", list(rows) if len(self.rows) + len(rows) > _MOST_ROWS:
-                self._finish_invalid(f"more than {_MOST_ROWS} rows")
+            case "rows", list(rows) if len(self.rows) + len(rows) > _MAX_ROWS:
+                self._finish_invalid(f"more than {_MAX_ROWS} rows")
             case "rows", list(rows) if all(_is_row(row) for row in rows):
                 self.rows += rows
                 yield from rows
-            case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(random)}:
+            case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(used_rng)}:
                 if problem := self._metrics_problem(measured):
                     self._finish_invalid(problem)
                 else:
-                    self._finish(RunStatus.RAN, Text("", ""), measured, seconds, random=random)
-            case "raised", str(what):
-                self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{what}", f"The demo raised {what}"))
+                    self._finish(RunStatus.RAN, Text("", ""), measured, seconds, used_rng=used_rng)
+            case "raised", str(exception):
+                self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{exception}", f"The demo raised {exception}"))
             case "out_of_memory", _:
                 self._finish(*_OUT_OF_MEMORY)
             case _, content:
-                self._finish_invalid(content if message[0] == "nonsense" else "it sent rows that are none")
+                self._finish_invalid(content if message[0] == "invalid" else "it sent rows that are none")
 
-    def timed_out(self, after: float) -> "RunCollector":
-        """The deadline (seconds) has passed."""
+    def time_out(self, deadline: float) -> "RunCollector":
+        """End the run because its deadline (seconds) has passed; returns self."""
         self._finish(
             RunStatus.TIMED_OUT,
-            Text(f"运行超过 {after:g} 秒，已被中止。", f"The run took longer than {after:g} s and was stopped."),
+            Text(f"运行超过 {deadline:g} 秒，已被中止。", f"The run took longer than {deadline:g} s and was stopped."),
         )
         return self
 
-    def not_started(self, why: str) -> Run:
-        """The run that could not begin."""
+    def not_started(self, reason: str) -> Run:
+        """The run, crashed because no child process could be spawned."""
         self._finish(
             RunStatus.CRASHED,
-            Text(f"没能启动实验进程（{why}）。请稍后再试。", f"No process could be started ({why}). Please try again."),
+            Text(
+                f"没能启动实验进程（{reason}）。请稍后再试。",
+                f"No process could be started ({reason}). Please try again.",
+            ),
         )
-        assert self._run is not None
-        return self._run
+        assert self._result is not None
+        return self._result
 
-    def ended(self, exit_code: Callable[[], int | None]) -> Run:
-        """The run; where the child ended without a word, its exit code says how."""
-        if self._run is None:
-            how = _exit_in_words(exit_code())
+    def result(self, exit_code: Callable[[], int | None]) -> Run:
+        """The run. If the child ended without a report, it crashed, and the note gives its `exit_code()`."""
+        if self._result is None:
+            reason = _describe_exit(exit_code())
             self._finish(
-                RunStatus.CRASHED, Text(f"实验进程意外终止（{how}）。", f"The experiment's process died ({how}).")
+                RunStatus.CRASHED, Text(f"实验进程意外终止（{reason}）。", f"The experiment's process died ({reason}).")
             )
-        assert self._run is not None
-        return self._run
+        assert self._result is not None
+        return self._result
 
     def _finish_invalid(self, problem: str) -> None:
+        """End the run because the child sent something invalid."""
         self._finish(
             RunStatus.RAISED,
             Text(
@@ -106,28 +114,29 @@ class RunCollector:
         measured: Mapping[str, Any] | None = None,
         seconds: float | None = None,
         *,
-        random: bool = True,
+        used_rng: bool = True,
     ) -> None:
         self.finished = True
-        if seconds is None:  # it did not come to say so itself
-            seconds = time.monotonic() - self.started if self.started is not None else 0.0
-        self._run = Run(
+        if seconds is None:  # the child did not report it
+            seconds = time.monotonic() - self.started_at if self.started_at is not None else 0.0
+        self._result = Run(
             status=status,
             measured={name: measured[name] for name in self.experiment.metrics} if measured else {},
             rows=tuple(self.rows),
             note=note,
             seconds=seconds,
             versions=self.versions,
-            used_rng=random,
+            used_rng=used_rng,
         )
 
     def _metrics_problem(self, measured: Any) -> str:
+        """Why `measured` is not a mapping of exactly the declared metrics to numbers or None; "" if it is."""
         if not isinstance(measured, dict):
             return f"{type(measured).__name__} instead of metrics"
-        if wrong := set(measured) ^ set(self.experiment.metrics):
-            return f"metrics do not match METRICS: {', '.join(sorted(wrong))}"[:200]
-        words = [name for name, value in measured.items() if not (value is None or _is_number(value))]
-        return f"not a number: {', '.join(words)}"[:200] if words else ""
+        if mismatched := set(measured) ^ set(self.experiment.metrics):
+            return f"metrics do not match METRICS: {', '.join(sorted(mismatched))}"[:200]
+        not_numbers = [name for name, value in measured.items() if not (value is None or _is_number(value))]
+        return f"not a number: {', '.join(not_numbers)}"[:200] if not_numbers else ""
 
 
 _OUT_OF_MEMORY = (
@@ -146,7 +155,7 @@ def _is_row(row: Any) -> bool:
     )
 
 
-def _exit_in_words(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     if code is None:
         return "no exit code"
     if code >= 0:

@@ -1,4 +1,4 @@
-"""Child processes forked ahead of need: each waits on its pipe for one job, does it, and ends."""
+"""A pool of pre-forked child processes. Each waits on its pipe for one job, does it and exits."""
 
 import os
 import signal
@@ -14,25 +14,25 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
-from qa_service.lab.worker import job, main
+from qa_service.lab.worker import child_main, encode_job
 from qa_service.model import Experiment
 
-_NAME = "numstab experiment"
-_RETRY_PAUSES = (0.05, 0.5)  # seconds before the second and the third try
+_PROCESS_NAME = "numstab experiment"
+_RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third try
 _CLOSE_TIMEOUT, _EXIT_TIMEOUT = 5.0, 1.0  # seconds
-_prepared = spawn.get_preparation_data
+_get_preparation_data = spawn.get_preparation_data
 
 
-def _without_main(name: str) -> dict[str, Any]:
+def _preparation_data_without_main(name: str) -> dict[str, Any]:
     """Has children not import our main module anew, as multiprocessing would: no demo needs it, and it costs 30 ms."""
-    data: dict[str, Any] = _prepared(name)
-    if name == _NAME:
+    data: dict[str, Any] = _get_preparation_data(name)
+    if name == _PROCESS_NAME:
         data.pop("init_main_from_name", None)
         data.pop("init_main_from_path", None)
     return data
 
 
-spawn.get_preparation_data = _without_main
+spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
@@ -51,7 +51,7 @@ class Child:
     ) -> None:
         """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
         with suppress(BrokenPipeError):
-            self.pipe.send_bytes(job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
+            self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 
     def exit_code(self) -> int | None:
         """Negative for a signal, once it has had a moment to end."""
@@ -63,9 +63,9 @@ class Child:
         self.pipe.close()
         if self.process.pid is None:
             return
-        for kill in (os.killpg, os.kill):  # the group first: a demo may have forked
+        for send_signal in (os.killpg, os.kill):  # the group first: a demo may have forked
             with suppress(ProcessLookupError, PermissionError):
-                kill(self.process.pid, signal.SIGKILL)
+                send_signal(self.process.pid, signal.SIGKILL)
 
 
 class ChildPool:
@@ -147,7 +147,7 @@ class ChildPool:
 
     def _fork_with_retries(self) -> Child:
         """A fork server that has just died is started again by the next fork, but not always at once."""
-        for pause in _RETRY_PAUSES:
+        for pause in _RETRY_DELAYS:
             try:
                 return self._fork()
             except (OSError, EOFError):
@@ -198,16 +198,16 @@ class ChildPool:
                 self._lock.notify_all()
 
     def _start(self) -> Child:
-        here, there = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=main, args=(there,), daemon=True, name=_NAME)
+        parent_end, child_end = self._context.Pipe(duplex=True)
+        process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
         try:
             process.start()
         except BaseException:
-            here.close()
+            parent_end.close()
             raise
         finally:
-            there.close()
-        return Child(process, here)
+            child_end.close()
+        return Child(process, parent_end)
 
 
 def _prepare_exit(pool: "weakref.ref[ChildPool]") -> None:

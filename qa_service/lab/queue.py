@@ -1,4 +1,4 @@
-"""A line before the lab: first come, first served, and everybody knows how many are before him."""
+"""A FIFO queue for a limited number of slots: who waits knows their position."""
 
 import threading
 from collections import deque
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class FifoQueue:
-    """At most `slots` are served at once."""
+    """A fair semaphore of `slots` slots, granted in order of arrival. Thread-safe."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -14,34 +14,34 @@ class FifoQueue:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of requests that wait for a slot."""
         return len(self._waiting)
 
     @property
     def free(self) -> int:
-        """How many could be served at once."""
+        """The number of slots that nobody holds."""
         return self._free
 
     def join(self) -> "QueueSlot":
-        """A place at the end of the line; it must be left again, served or not."""
-        ticket = QueueSlot(self)
+        """Enqueue a request for a slot. It must be left again, granted or not: use it as a context manager."""
+        slot = QueueSlot(self)
         with self._lock:
-            self._waiting.append(ticket)
+            self._waiting.append(slot)
             self._grant()
-        return ticket
+        return slot
 
-    def place(self, ticket: "QueueSlot") -> int:
-        """How many are before the ticket; 0 once it is served."""
+    def position(self, slot: "QueueSlot") -> int:
+        """1 for the next in the queue; 0 once the slot is granted."""
         with self._lock:
-            return self._waiting.index(ticket) + 1 if ticket in self._waiting else 0
+            return self._waiting.index(slot) + 1 if slot in self._waiting else 0
 
-    def leave(self, ticket: "QueueSlot") -> None:
-        """Gives the slot, or the place in the line, to those behind."""
+    def leave(self, slot: "QueueSlot") -> None:
+        """Give a granted slot to the next in the queue, or withdraw a request that still waits."""
         with self._lock:
-            if ticket.granted.is_set():
+            if slot.granted.is_set():
                 self._free += 1
-            elif ticket in self._waiting:
-                self._waiting.remove(ticket)
+            elif slot in self._waiting:
+                self._waiting.remove(slot)
             self._grant()
 
     def _grant(self) -> None:
@@ -51,19 +51,22 @@ class FifoQueue:
 
 
 class QueueSlot:
-    """A place in the line; a context that is left when it ends."""
+    """A request for a slot of the queue; a context manager that leaves the queue when it ends.
 
-    def __init__(self, line: FifoQueue) -> None:
+    `granted` is set once the slot may be used.
+    """
+
+    def __init__(self, queue: FifoQueue) -> None:
         self.granted = threading.Event()
-        self._line = line
+        self._queue = queue
 
     @property
-    def place(self) -> int:
-        """1 for the next to be served, 0 for who is being served."""
-        return 0 if self.granted.is_set() else self._line.place(self)
+    def position(self) -> int:
+        """1 for the next in the queue; 0 once the slot is granted."""
+        return 0 if self.granted.is_set() else self._queue.position(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._line.leave(self)
+        self._queue.leave(self)

@@ -1,137 +1,106 @@
-"""The lab: each run in a child process of its own, forked ahead of need from a server that has torch imported.
+"""Runs each experiment in a child process of its own, forked ahead of need from a server that has torch imported.
 
 A demo that raises, hangs, crashes or exhausts its memory gives a `Run` with that status; the next run is unaffected.
-This side never imports a demo, and never torch. Why a forkserver: docs/decisions/0003-one-process-per-run.md.
+The parent never imports a demo, nor torch. Why a fork server: docs/decisions/0003-one-process-per-run.md.
 """
 
 import multiprocessing
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import cached_property
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Protocol
 
-from qa_service.errors import UnknownExperiment
-from qa_service.experiments.spec import load_specs
-from qa_service.lab.collector import RunCollector, read_message
+from qa_service.lab.collector import RunCollector, parse_message
 from qa_service.lab.pool import ChildPool, SpawnFailed
 from qa_service.lab.queue import FifoQueue
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.telemetry.timing import Timings
 
-ONE_SHOT = ("torch", "qa_service.lab.worker")
-SERVER = (
-    *ONE_SHOT,
-    "torch.optim",
-    "torch._dynamo",
-    "qa_service.lab.preload",
-)  # an optimiser's step imports 800 modules
-_LARGEST = 8 << 20  # bytes in one message
-POLL_SECONDS = 0.02  # seconds between looks at the reader: is he still there?
-_LOOK_UP_WAITING, MAX_POLL_SECONDS = 0.25, 2.0  # the same while he waits: the more are before him, the less often
-_TRIES = 3  # a child that dies before it has begun may have been dying while it waited
+CLI_PRELOAD = ("torch", "qa_service.lab.worker")
+"""Modules that the fork server imports for a command, which forks few children and must start fast."""
+SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
+"""The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
+_MAX_MESSAGE_BYTES = 8 << 20  # of one message from a child
+POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
+_QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
+_MAX_ATTEMPTS = 3  # a child that dies before it has started may have been dying while it was idle
 IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
 class Cancelled(Exception):
-    """The reader has gone; the run was killed."""
+    """The run was cancelled, usually because its client disconnected; the child has been killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """A run waits for a slot; `before` counts it and those that come before it."""
+    """The run waits for a slot at this position in the queue, 1 for the next."""
 
-    before: int
+    position: int
 
 
 class Runner(Protocol):
-    """Something that runs experiments: rows as they are measured, the run at the end."""
+    """Runs experiments. Implemented by `ProcessRunner` and, with a cache around one, by `SharedRunner`."""
 
     @property
     def slots(self) -> int:
-        """Runs at once."""
+        """How many runs may execute at once."""
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for a slot."""
+        """How many runs wait for a slot."""
 
     @property
     def ready(self) -> int:
-        """Children that wait for work."""
+        """How many idle children wait for a job."""
 
     @property
-    def stages(self) -> Timings:
-        """Who watches how long things take."""
-
-    @property
-    def experiments(self) -> Mapping[str, Experiment]:
-        """Slug → experiment."""
-
-    def experiment(self, slug: str) -> Experiment:
-        """One experiment; raises `UnknownExperiment`."""
+    def timings(self) -> Timings:
+        """Reports how long the stages of a run take."""
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """One run from beginning to end."""
+        """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = ...
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = ...
     ) -> Generator[Row | QueuePosition, None, Run]:
-        """Its place in the line where it must wait, its rows as they are measured, the run at the end."""
+        """Execute the experiment: yields queue positions while it waits, rows as they are measured; returns the run.
+
+        Raises `Cancelled` soon after `is_cancelled()` becomes true.
+        """
 
     def close(self) -> None:
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
 
 
-def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
-    """One of them; raises `UnknownExperiment`."""
-    if slug not in experiments:
-        names = ", ".join(experiments)
-        raise UnknownExperiment(
-            zh=f"没有名为 {slug!r} 的实验。现有：{names}", en=f"there is no experiment {slug!r}. There are: {names}"
-        )
-    return experiments[slug]
-
-
 class ProcessRunner:
-    """Runs experiments in children with a deadline, a memory cap and one torch thread each."""
+    """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
 
     def __init__(
         self,
-        demos: Path,
         *,
         deadline: float = 5.0,
         memory: int = 2048,
         slots: int = 2,
-        warm: tuple[str, ...] = ONE_SHOT,
+        preload: tuple[str, ...] = CLI_PRELOAD,
         idle: int = 0,
     ) -> None:
-        """`deadline` in seconds, `memory` in MiB, `slots` runs at once; `warm` are modules imported before forking,
-        `idle` children wait for work.
+        """`deadline` in seconds, `memory` in MiB of one run; at most `slots` runs at once.
+
+        `preload` are modules that the fork server imports, `idle` is how many children are kept forked ahead of need.
         """
-        self.demos = demos
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
-        self._line = FifoQueue(slots)
-        self.stages = Timings()
+        self._queue = FifoQueue(slots)
+        self.timings = Timings()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(warm))
+        context.set_forkserver_preload(list(preload))
         self._children = ChildPool(context, idle)
 
-    @cached_property
-    def experiments(self) -> Mapping[str, Experiment]:
-        """Slug → experiment, read from the files' text."""
-        return load_specs(self.demos)
-
-    def experiment(self, slug: str) -> Experiment:
-        """One experiment; raises `UnknownExperiment`."""
-        return require_experiment(self.experiments, slug)
-
     def warm_up(self) -> None:
-        """Starts the server that children are forked from; returns at once while it imports torch."""
+        """Start the fork server and the idle children; returns at once while torch is imported."""
         forkserver.ensure_running()
         self._children.open()
 
@@ -141,84 +110,84 @@ class ProcessRunner:
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for a slot."""
-        return len(self._line)
+        """How many runs wait for a slot."""
+        return len(self._queue)
 
     @property
     def ready(self) -> int:
-        """Children that wait for work."""
+        """How many idle children wait for a job."""
         return len(self._children)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """One run from beginning to end."""
+        """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
         rows = self.stream(experiment, params, seed)
         while True:
             try:
                 next(rows)
-            except StopIteration as finished:
-                run: Run = finished.value
+            except StopIteration as stop:
+                run: Run = stop.value
                 return run
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
-        """Yields rows as the child measures them and returns the run. Raises `Stopped` soon after `stopped()`: within
-        50 ms while it measures, two seconds while it waits for a slot.
-        """
-        with self._line.join() as ticket:
-            before = 0
-            with self.stages.time("queue"):
-                while not ticket.granted.wait(
-                    min(MAX_POLL_SECONDS, _LOOK_UP_WAITING * max(1, before / 4)) if before else POLL_SECONDS
+        """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
+        with self._queue.join() as slot:
+            position = 0
+            with self.timings.time("queue"):
+                while not slot.granted.wait(
+                    min(MAX_POLL_SECONDS, _QUEUE_POLL_SECONDS * max(1, position / 4)) if position else POLL_SECONDS
                 ):
-                    if stopped():
+                    if is_cancelled():
                         raise Cancelled
-                    if (place := ticket.place) not in (0, before):
-                        yield QueuePosition(before := place)
-            with self.stages.time("run"):
-                return (yield from self._run_in_child(experiment, params, seed, stopped))
+                    if (current := slot.position) not in (0, position):
+                        yield QueuePosition(position := current)
+            with self.timings.time("run"):
+                return (yield from self._run_in_child(experiment, params, seed, is_cancelled))
 
     def _run_in_child(
-        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
     ) -> Generator[Row, None, Run]:
-        tries = _TRIES
+        """Run in an idle child; if it dies before the run has started, in another one."""
+        attempts = _MAX_ATTEMPTS
         while True:
-            tries -= 1
+            attempts -= 1
             try:
                 child = self._children.acquire()
             except SpawnFailed as error:
                 return RunCollector(experiment=experiment).not_started(str(error))
             try:
                 child.send_job(experiment, params, seed, self.deadline, self.memory)
-                report = yield from self._listen(experiment, child.pipe, stopped)
-                if report.began or not tries:
-                    return report.ended(child.exit_code)
+                collector = yield from self._collect(experiment, child.pipe, is_cancelled)
+                if collector.has_started or not attempts:
+                    return collector.result(child.exit_code)
             finally:
                 self._children.release(child)
 
-    def _listen(
-        self, experiment: Experiment, pipe: Connection, stopped: Callable[[], bool]
+    def _collect(
+        self, experiment: Experiment, pipe: Connection, is_cancelled: Callable[[], bool]
     ) -> Generator[Row, None, RunCollector]:
-        report = RunCollector(experiment=experiment)
-        born = time.monotonic()
+        """Read messages until the run has finished, the child has exited or a deadline has passed."""
+        collector = RunCollector(experiment=experiment)
+        spawned_at = time.monotonic()
         while True:
-            if stopped():
+            if is_cancelled():
                 raise Cancelled
-            if not pipe.poll(POLL_SECONDS):  # nothing is waiting to be read, so what is late is the child, not we
+            if not pipe.poll(POLL_SECONDS):  # nothing is left to read, so it is the child that is late, not this loop
                 now = time.monotonic()
-                if report.started is None and now - born > IMPORT_TIMEOUT:
-                    return report.timed_out(IMPORT_TIMEOUT)
-                if report.started is not None and now - report.started > self.deadline:
-                    return report.timed_out(self.deadline)
+                if collector.started_at is None and now - spawned_at > IMPORT_TIMEOUT:
+                    return collector.time_out(IMPORT_TIMEOUT)
+                if collector.started_at is not None and now - collector.started_at > self.deadline:
+                    return collector.time_out(self.deadline)
                 continue
             try:
-                message = read_message(pipe.recv_bytes(_LARGEST))
-            except EOFError:  # the child has gone
-                return report
+                message = parse_message(pipe.recv_bytes(_MAX_MESSAGE_BYTES))
+            except EOFError:  # the child has exited
+                return collector
             except OSError as error:
-                if error.errno is not None:  # so has the pipe
-                    return report
-                message = read_message(b"")  # more than a child may say, or no length at all
-            yield from report.add(message)
-            if report.finished:
-                return report
+                if error.errno is not None:  # the pipe is broken
+                    return collector
+                message = parse_message(b"")  # too long a message, or a malformed length: the empty message is invalid
+            yield from collector.add(message)
+            if collector.finished:
+                return collector

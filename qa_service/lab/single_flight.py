@@ -1,4 +1,4 @@
-"""Identical runs are one run: who asks for what is just being measured listens in, what was measured is remembered."""
+"""Single flight for runs: concurrent requests for the same run share one execution; later ones find it in a cache."""
 
 import contextvars
 import threading
@@ -7,149 +7,194 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken
-from qa_service.lab.delegate import Around
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import Cancelled, QueuePosition, Runner
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
+from qa_service.telemetry.timing import Timings
 
-_LOOK_UP = 0.1  # seconds between looks at the reader while nothing comes
+_POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
 RunKey = tuple[str, str, int]
+"""(hash of the experiment's source, its parameters as text, seed)."""
 
 
-class SharedRunner(Around):
-    """A lab that measures each (code, parameters, seed) once; it remembers runs up to `most_rows` rows together.
+class SharedRunner:
+    """A runner that executes each (source, parameters, seed) once and caches finished runs.
 
-    The same seed gives the same numbers to the bit (they are what a receipt repeats), so a run remembered is a run
-    repeated; it says so (`Run.cached`). Runs that did not finish are not remembered: they may do so next time. `run`
-    never comes from memory: who asks for a run without its rows tests the lab.
+    The same seed gives the same numbers to the bit (receipts rely on it), so a cached run equals a repeated one; it is
+    marked `Run.cached`. Runs that failed are not cached: they may succeed next time. Only `stream` uses the cache;
+    `run` always executes, because its callers check that experiments run.
     """
 
-    def __init__(self, runner: Runner, most_rows: int = 100_000, kept: RunDiskCache | None = None) -> None:
-        """`kept` remembers across restarts and for other workers."""
-        super().__init__(runner)
-        self._kept = kept
-        self._most_rows = most_rows
+    def __init__(self, runner: Runner, max_rows: int = 100_000, disk_cache: RunDiskCache | None = None) -> None:
+        """The cache in memory holds at most `max_rows` rows, each run counting one more, least recently used out first.
+
+        `disk_cache` is shared with other workers and survives restarts.
+        """
+        self._runner = runner
+        self._disk_cache = disk_cache
+        self._max_rows = max_rows
         self._lock = threading.Lock()
-        self._flights: dict[RunKey, _SharedRun] = {}
+        self._in_progress: dict[RunKey, _SharedRun] = {}
         self._cache: OrderedDict[RunKey, Run] = OrderedDict()
-        self._rows = 0
+        self._cached_rows = 0
+
+    @property
+    def slots(self) -> int:
+        """How many runs execute at once."""
+        return self._runner.slots
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a slot."""
+        return self._runner.waiting
+
+    @property
+    def ready(self) -> int:
+        """How many idle children wait for a job."""
+        return self._runner.ready
+
+    @property
+    def timings(self) -> Timings:
+        """Reports how long the stages of a run take."""
+        return self._runner.timings
+
+    def close(self) -> None:
+        """Ends the idle children and the thread that forks them; the next run starts them again."""
+        self._runner.close()
+
+    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
+        """Execute the experiment to its end, without the cache."""
+        return self._runner.run(experiment, params, seed)
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
-        """As `Lab.stream`. A run ends early only when its last listener has gone."""
+        """As `Runner.stream`. A shared run is cancelled only when its last listener has been cancelled."""
         key = (experiment.hash, repr(sorted(params.items())), seed)
-        boarded = self._join_or_start(key, experiment, params)
-        if isinstance(boarded, Run):
-            yield from boarded.rows
-            return replace(boarded, cached=True)
-        flight = boarded
+        joined = self._join_or_start(key, experiment, params)
+        if isinstance(joined, Run):
+            yield from joined.rows
+            return replace(joined, cached=True)
+        shared = joined
         try:
-            return (yield from flight.listen(stopped))
+            return (yield from shared.listen(is_cancelled))
         finally:
             with self._lock:
-                flight.listeners -= 1
-                if not flight.listeners and self._flights.get(key) is flight and flight.outcome is None:
-                    del self._flights[key]  # it is about to stop: who comes now starts another
+                shared.listeners -= 1
+                if not shared.listeners and self._in_progress.get(key) is shared and shared.outcome is None:
+                    del self._in_progress[key]  # it is about to be cancelled: the next request starts another
 
     def _join_or_start(self, key: RunKey, experiment: Experiment, params: Params) -> "Run | _SharedRun":
+        """A cached run, or the run in progress, started if there is none; this call counts as a listener of it."""
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            flight = self._flights.get(key)
-            if flight is not None:
-                flight.listeners += 1
-                return flight
-            flight = self._flights[key] = _SharedRun()
-            flight.listeners = 1  # before it takes off, or it would find itself alone
-        fly = (contextvars.copy_context().run, (self._execute, flight, key, experiment, params))
-        threading.Thread(target=fly[0], args=fly[1], daemon=True, name="run").start()
-        return flight
+            shared = self._in_progress.get(key)
+            if shared is not None:
+                shared.listeners += 1
+                return shared
+            shared = self._in_progress[key] = _SharedRun()
+            shared.listeners = 1  # before its thread starts, which cancels a run without listeners
+        context = contextvars.copy_context()  # for the traces of the request
+        arguments = (self._execute, shared, key, experiment, params)
+        threading.Thread(target=context.run, args=arguments, daemon=True, name="run").start()
+        return shared
 
-    def _execute(self, flight: "_SharedRun", key: RunKey, experiment: Experiment, params: Params) -> None:
-        outcome: Run | Exception | None = self._kept.get(experiment, params, key[2]) if self._kept else None
+    def _execute(self, shared: "_SharedRun", key: RunKey, experiment: Experiment, params: Params) -> None:
+        """Take the run from the disk cache or run it, in a thread of its own; then cache it."""
+        outcome: Run | Exception | None = self._disk_cache.get(experiment, params, key[2]) if self._disk_cache else None
         for row in outcome.rows if isinstance(outcome, Run) else ():
-            flight.add(row)
+            shared.add(row)
         if outcome is None:
-            rows = self.runner.stream(experiment, params, key[2], lambda: not flight.listeners)
+            rows = self._runner.stream(experiment, params, key[2], lambda: not shared.listeners)
             try:
                 while True:
-                    flight.add(next(rows))
+                    shared.add(next(rows))
             except StopIteration as end:
                 outcome = end.value
             except Exception as error:
                 outcome = error
         with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if self._in_progress.get(key) is shared:
+                del self._in_progress[key]
             if isinstance(outcome, Run) and outcome.status is RunStatus.RAN:
-                self._remember(key, outcome)
+                self._put_in_cache(key, outcome)
         assert outcome is not None
-        flight.finish(outcome)
-        if self._kept and isinstance(outcome, Run) and not outcome.cached:
-            self._kept.put(experiment, params, key[2], outcome)  # nobody waits for the disk
+        shared.finish(outcome)
+        if self._disk_cache and isinstance(outcome, Run) and not outcome.cached:
+            self._disk_cache.put(experiment, params, key[2], outcome)  # after `finish`: no listener waits for the disk
 
-    def _remember(self, key: RunKey, run: Run) -> None:
+    def _put_in_cache(self, key: RunKey, run: Run) -> None:
         self._cache[key] = run
-        self._rows += 1 + len(run.rows)
-        while self._rows > self._most_rows:
-            self._rows -= 1 + len(self._cache.popitem(last=False)[1].rows)
+        self._cached_rows += 1 + len(run.rows)
+        while self._cached_rows > self._max_rows:
+            self._cached_rows -= 1 + len(self._cache.popitem(last=False)[1].rows)
 
 
 class _SharedRun:
-    """One run and those who listen to it; each hears it from its first row."""
+    """A run in progress with its listeners; each listener gets every row from the first. Thread-safe."""
 
     def __init__(self) -> None:
         self.listeners = 0
         self.outcome: Run | Exception | None = None
         self._rows: list[Row] = []
-        self._place = 0
-        self._news = threading.Condition()
+        self._position = 0
+        self._changed = threading.Condition()
 
-    def add(self, what: Row | QueuePosition) -> None:
-        with self._news:
-            if isinstance(what, QueuePosition):
-                self._place = what.before
+    def add(self, event: Row | QueuePosition) -> None:
+        """Append a row, or set the position in the queue; wakes the listeners."""
+        with self._changed:
+            if isinstance(event, QueuePosition):
+                self._position = event.position
             else:
-                self._place = 0
-                self._rows.append(what)
-            self._news.notify_all()
+                self._position = 0
+                self._rows.append(event)
+            self._changed.notify_all()
 
     def finish(self, outcome: Run | Exception) -> None:
-        with self._news:
+        """Set the result, or the error that every listener raises; wakes the listeners."""
+        with self._changed:
             self.outcome = outcome
-            self._news.notify_all()
+            self._changed.notify_all()
 
-    def listen(self, stopped: Callable[[], bool]) -> Generator[Row | QueuePosition, None, Run]:
-        if not isinstance(stopped, CancelToken):
-            return (yield from self._listen(stopped, _LOOK_UP))
-        stopped.add_callback(self._wake)
+    def listen(self, is_cancelled: Callable[[], bool]) -> Generator[Row | QueuePosition, None, Run]:
+        """Yields queue positions and rows, returns the run. Raises `Cancelled` or the error of the run."""
+        if not isinstance(is_cancelled, CancelToken):
+            return (yield from self._listen(is_cancelled, _POLL_SECONDS))
+        is_cancelled.add_callback(self._wake)
         try:
-            return (yield from self._listen(stopped, None))
+            return (yield from self._listen(is_cancelled, None))
         finally:
-            stopped.remove_callback(self._wake)
+            is_cancelled.remove_callback(self._wake)
 
     def _wake(self) -> None:
-        with self._news:
-            self._news.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
-    def _listen(self, stopped: Callable[[], bool], patience: float | None) -> Generator[Row | QueuePosition, None, Run]:
-        at = place = 0
+    def _listen(
+        self, is_cancelled: Callable[[], bool], timeout: float | None
+    ) -> Generator[Row | QueuePosition, None, Run]:
+        seen = position = 0
         while True:
-            with self._news:
-                if at == len(self._rows) and self.outcome is None and place == self._place and not stopped():
-                    self._news.wait(patience)
-                new, outcome, now = self._rows[at:], self.outcome, self._place
-            if stopped():
+            with self._changed:
+                if (
+                    seen == len(self._rows)
+                    and self.outcome is None
+                    and position == self._position
+                    and not is_cancelled()
+                ):
+                    self._changed.wait(timeout)
+                new_rows, outcome, current = self._rows[seen:], self.outcome, self._position
+            if is_cancelled():
                 raise Cancelled
-            if now != place and now:
-                yield QueuePosition(now)
-            place = now
-            yield from new
-            at += len(new)
+            if current != position and current:
+                yield QueuePosition(current)
+            position = current
+            yield from new_rows
+            seen += len(new_rows)
             if isinstance(outcome, Run):
-                if at == len(self._rows):
+                if seen == len(self._rows):
                     return outcome
             elif outcome is not None:
                 raise outcome

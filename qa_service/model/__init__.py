@@ -6,7 +6,7 @@ run with the verdicts on the claims.
 """
 
 from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
-from qa_service.model.evidence import Evidence, Spread, run_id
+from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, Labelled, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
 from qa_service.model.values import LANGS, Cell, Lang, Measured, NamedValues, Params, Row, Text, Value
@@ -45,5 +45,7 @@ __all__ = [
     "Text",
     "Value",
     "Verdict",
+    "claims_not_testable",
+    "judge_claims",
     "run_id",
 ]

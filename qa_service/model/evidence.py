@@ -44,11 +44,12 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A run with the parameters it had, the claims made about it and the verdicts on them.
+    """A run, the parameters it had, the claims made about it and the verdicts on them.
 
-    Of a comparison, `compared` are the parameters in which this run differs from the others, `variant` its place.
-    `own` are the entry's own parameters, at which it makes its claims; `spreads` has one element per claim where the
-    run was repeated with other seeds.
+    In a comparison, `compared` holds the parameters in which this run differs from the others, and `variant` is its
+    place among them. `entry_params` are the entry's own parameters, at which it makes its claims; `verdicts` has one
+    element per claim, and so has `spreads` where the run was repeated with other seeds. `not_testable_here` are the
+    claims that fail only because the parameters are not the entry's.
     """
 
     block: str
@@ -63,26 +64,30 @@ class Evidence:
     compared: Params = field(default_factory=dict)
     variant: int = 0
     spreads: tuple[Spread, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    not_testable_here: tuple[Claim, ...] = ()
 
     @property
     def id(self) -> str:
         """The block's id; the second run of a comparison is "block~2"."""
         return run_id(self.block, self.variant)
 
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """One verdict per claim; unknown wherever the run did not finish."""
-        if self.run.status is not RunStatus.RAN:
-            return (Verdict.UNKNOWN,) * len(self.claims)
-        return tuple(claim.judge(self.run.measured) for claim in self.claims)
 
-    @property
-    def not_testable_here(self) -> tuple[Claim, ...]:
-        """The claims that the numbers contradict only because the reader chose other parameters than `own`."""
-        if all(repr(self.params[name]) == repr(value) for name, value in self.entry_params.items()):
-            return ()
-        pairs = zip(self.claims, self.verdicts, strict=True)
-        return tuple(claim for claim, verdict in pairs if verdict not in (Verdict.UNKNOWN, claim.expected_verdict))
+def judge_claims(claims: Sequence[Claim], run: Run) -> tuple[Verdict, ...]:
+    """One verdict per claim; unknown wherever the run did not finish."""
+    if run.status is not RunStatus.RAN:
+        return (Verdict.UNKNOWN,) * len(claims)
+    return tuple(claim.judge(run.measured) for claim in claims)
+
+
+def claims_not_testable(
+    claims: Sequence[Claim], verdicts: Sequence[Verdict], *, params: Params, entry_params: Params
+) -> tuple[Claim, ...]:
+    """The claims that the numbers contradict only because a client chose other parameters than the entry's."""
+    if all(repr(params[name]) == repr(value) for name, value in entry_params.items()):
+        return ()
+    pairs = zip(claims, verdicts, strict=True)
+    return tuple(claim for claim, verdict in pairs if verdict not in (Verdict.UNKNOWN, claim.expected_verdict))
 
 
 def run_id(block: str, variant: int) -> str:

@@ -1,71 +1,67 @@
-"""Numbers as people write them ("five hundred", "一百个一点五", "10^-5", "20k") → digits that patterns can read."""
+"""Rewrites numerals ("five hundred", "一百个一点五", "10^-5", "1/3", "20k") as digits."""
 
 import re
 
-_CHINESE = r"[零〇一二两三四五六七八九十百千万亿\d][零〇一二两三四五六七八九十百千万亿点.\d]*"
-_COUNTED = (
+_CHINESE_NUMERAL = r"[零〇一二两三四五六七八九十百千万亿\d][零〇一二两三四五六七八九十百千万亿点.\d]*"
+_BEFORE_COUNTED_NOUN = (
     r"(?=\s*(?:个|次|层|步|遍|倍|轮|项|位|类|维|片|段|回|$|的|连|相|累|乘|加|隐"
     r"|(?:或者?|或是|和|与|跟|以及|还是|、)\s*[零〇一二两三四五六七八九十\d]))"
 )
-_SPELLED = re.compile(
+_ENGLISH_NUMERAL = re.compile(
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
     r"|eighty|ninety|hundred|thousand|million)\b"
 )
-_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_FEW = re.compile(  # alpha2digit leaves a lone small number as a word
-    rf"\b(?:{'|'.join(_UNITS[2:])})"
+_DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_SMALL_ENGLISH_NUMERAL = re.compile(  # alpha2digit does not convert a lone small number
+    rf"\b(?:{'|'.join(_DIGIT_WORDS[2:])})"
     r"(?=[ -](?:\w+ )?(?:factors|copies|terms|numbers|layers?|times|steps|units|neurons)\b)"
 )
 _POWER_OF_TEN = re.compile(
     r"(?<![\d.])(?:(\d+(?:\.\d+)?)\s*[x×*]\s*)?10\s*(?:\^|\*\*|的)\s*([-−负]\s*\d{1,3})(?:\s*次[方幂])?"
 )
-
-
 _FRACTION_ZH = re.compile(r"([零一二两三四五六七八九十百千\d]+)分之([零一二两三四五六七八九十百千\d]+)")
 _FRACTION = re.compile(
     r"(?<![\w/.⁄\[])(?<!epoch )(?<!step )(?<!iter )(?<!batch )(\d{1,4})\s?[/⁄]\s?([1-9]\d{0,3})(?![\w/.⁄%])"
 )
 _MINUS = re.compile(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
-
-
-_ENDLESS = re.compile(r"[\d.]{40,}")
-"""No number that anybody means; a pattern that looks for one would try every pair of its ends."""
+_OVERLONG_DIGITS = re.compile(r"[\d.]{40,}")  # no real number; on these the patterns would take quadratic time
 
 
 def numerals_to_digits(text: str) -> str:
-    """The text with its numerals as digits, without those of more than 40; lower-case, NFKC text expected."""
-    return _ENDLESS.sub(" ", _with_digits(_ENDLESS.sub(" ", text)))
+    """The text with its numerals as digits; runs of 40 digits or more are removed. Expects lower-case NFKC text."""
+    return _OVERLONG_DIGITS.sub(" ", _convert(_OVERLONG_DIGITS.sub(" ", text)))
 
 
-def _with_digits(text: str) -> str:
-    text = _FRACTION_ZH.sub(_part, text)
+def _convert(text: str) -> str:
+    text = _FRACTION_ZH.sub(_divide, text)
     text = _FRACTION.sub(lambda m: repr(int(m[1]) / int(m[2])), text)
     text = _MINUS.sub("-", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = _POWER_OF_TEN.sub(lambda m: f"{m[1] or '1'}e-{re.sub(r'[^0-9]', '', m[2])}", text)
     text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])", lambda m: f"{float(m[1]) * 1e3:.0f}", text)
     text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)", r"\1万", text)
-    if _SPELLED.search(text):
+    if _ENGLISH_NUMERAL.search(text):
         from text_to_num import alpha2digit  # type: ignore[import-untyped]
 
         text = alpha2digit(text.replace("-", " ") if re.search(r"[a-z]-[a-z]", text) else text, "en")
-        text = _FEW.sub(lambda m: str(_UNITS.index(m[0])), text)
-    return re.sub(_CHINESE + _COUNTED, lambda m: _arabic(m[0]), text)
+        text = _SMALL_ENGLISH_NUMERAL.sub(lambda m: str(_DIGIT_WORDS.index(m[0])), text)
+    return re.sub(_CHINESE_NUMERAL + _BEFORE_COUNTED_NOUN, lambda m: _chinese_to_digits(m[0]), text)
 
 
-def _part(found: re.Match[str]) -> str:
-    numerals = [_arabic(numeral) for numeral in found.groups()]
+def _divide(match: re.Match[str]) -> str:
+    numerals = [_chinese_to_digits(numeral) for numeral in match.groups()]
     if not all(numeral.isdecimal() for numeral in numerals) or not int(numerals[0]):
-        return found[0]
+        return match[0]
     return repr(int(numerals[1]) / int(numerals[0]))
 
 
-def _arabic(numeral: str) -> str:
+def _chinese_to_digits(numeral: str) -> str:
+    """The numeral unchanged if it is not a number."""
     if numeral.isascii() or len(numeral) > 20:
         return numeral
     import cn2an  # type: ignore[import-untyped]
 
     try:
         return f"{cn2an.cn2an(numeral, 'smart'):.15g}"
-    except ValueError:  # 一般, 万一: characters of a number, but no number
+    except ValueError:  # 一般, 万一: words made of numerals
         return numeral

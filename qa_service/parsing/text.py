@@ -1,4 +1,4 @@
-"""A question as plain text: what is no text is refused, what is only written differently is made the same."""
+"""Text of questions: validation, language detection, Unicode normalisation, summaries of long pastes."""
 
 import re
 import unicodedata
@@ -8,34 +8,37 @@ from typing import Any
 from qa_service.errors import BadText, EmptyQuestion, QuestionTooLong
 from qa_service.model import Lang
 
-LONGEST = 200_000
-"""Characters of a question that we accept."""
-MAX_MATCHED_CHARS = 900
-"""Characters that are matched: the encoder's time grows with length, and what matters fits."""
-_POWERS = str.maketrans({sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})  # NFKC would make x² an x2
+MAX_QUESTION_CHARS = 200_000  # longer questions are refused
+MAX_MATCHED_CHARS = 900  # longer questions are summarised: the encoder's time grows with length
+_SUPERSCRIPTS = str.maketrans(
+    {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+)  # before NFKC, which turns x² into x2
 _SYMPTOMS = re.compile(
     r"nan\b|\binf\b|overflow|underflow|explod|vanish|diverg|gradient|loss|accura|float16|fp16|bf16|half"
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
 )
-_ASKING_ZH = re.compile(r"怎[么麼样樣]|什[么麼]|为何|為何|如何|是不是|请问|請問|[吗嗎呢]\s*[?？]?$|哪[个個里裡]|多少")
-_ASKING = re.compile(
+_QUESTION_WORD_ZH = re.compile(
+    r"怎[么麼样樣]|什[么麼]|为何|為何|如何|是不是|请问|請問|[吗嗎呢]\s*[?？]?$|哪[个個里裡]|多少"
+)
+_QUESTION_MARK_OR_WORD = re.compile(
     r"[?？]|\b(?:why|how|what|should|is it|can i)\b"
     r"|[为為]什[么麼]|[为為]何|怎[么麼]|如何|[请請][问問]|是不是|[吗嗎]|原因|解[决決]"
 )
 
 
 def check_text(question: str) -> None:
-    """Refuses what is no question at all: raises `EmptyQuestion`, `QuestionTooLong` or `BadText`."""
+    """Raises `BadText` for NUL or lone surrogates, `QuestionTooLong`, `EmptyQuestion` if no letter, digit or symbol."""
     if "\0" in question or any("\ud800" <= character <= "\udfff" for character in question):
         raise BadText(
             zh="问题里有不是文字的字符（NUL 或落单的代理项）。请只发送文本。",
             en="The question holds characters that are no text (NUL or lone surrogates). Send plain text.",
             field="question",
         )
-    if len(question) > LONGEST:
+    if len(question) > MAX_QUESTION_CHARS:
         raise QuestionTooLong(
-            zh=f"问题有 {len(question)} 个字符，最多 {LONGEST} 个。请只贴出关键的几行。",
-            en=f"The question has {len(question)} characters; at most {LONGEST}. Paste only the lines that matter.",
+            zh=f"问题有 {len(question)} 个字符，最多 {MAX_QUESTION_CHARS} 个。请只贴出关键的几行。",
+            en=f"The question has {len(question)} characters; at most {MAX_QUESTION_CHARS}. "
+            "Paste only the lines that matter.",
             field="question",
         )
     if not any(unicodedata.category(character)[0] in "LNS" for character in question):
@@ -46,63 +49,64 @@ def check_text(question: str) -> None:
         )
 
 
-def language(text: str) -> Lang:
-    """Chinese as soon as Chinese characters carry the sentence or ask its question, among whatever English terms."""
+def detect_language(text: str) -> Lang:
+    """Chinese if Chinese characters outnumber the English words or ask the question; else English."""
     han = len(re.findall(r"[\u3400-\u9fff]", text))
     words = len(re.findall(r"[A-Za-z]{2,}", text))
-    return "zh" if han > 1 and (han >= words or _ASKING_ZH.search(text)) else "en"
+    return "zh" if han > 1 and (han >= words or _QUESTION_WORD_ZH.search(text)) else "en"
 
 
 def nfkc(text: str) -> str:
-    """NFKC (full-width forms become ASCII), powers as x^2; lines are kept."""
-    text = unicodedata.normalize("NFKC", text.translate(_POWERS))
+    """Unicode NFKC (full-width forms become ASCII), x² as x^2, single spaces, no blank lines."""
+    text = unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS))
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
-def simplified(text: str) -> str:
-    """Traditional characters as simplified."""
+def simplify_chinese(text: str) -> str:
+    """Converts traditional characters to simplified ones."""
     if not any("\u3400" <= character <= "\u9fff" for character in text):
         return text
-    return str(_simplifier().convert(text))
+    return str(_opencc_converter().convert(text))
 
 
 def summarise_paste(text: str) -> str:
-    """One line of at most about 900 characters: where people ask, and what their log says.
+    """The text as one line. A text of more than 900 characters is reduced to its most important sentences and lines.
 
-    Of lines that differ in their numbers only (a training log) the first and the last count.
+    They are those that ask, that name symptoms, and the first and the last. Of lines that differ only in their numbers
+    (a training log) the first and the last count. At most 1800 characters result.
     """
     if len(text) > MAX_MATCHED_CHARS:
-        text = _shortened(text)
+        text = _select_important(text)
     return text.replace("\n", " ")
 
 
-def _shortened(text: str) -> str:
+def _select_important(text: str) -> str:
     pieces = [piece for piece in re.split(r"\n|(?<=[。！？!?；])|(?<=\.)\s", text) if piece.strip()]
-    shape = [re.sub(r"[\d.+-]+", "0", piece) for piece in pieces]
+    templates = [re.sub(r"[\d.+-]+", "0", piece) for piece in pieces]
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for at, each in enumerate(shape):
-        first.setdefault(each, at)
-        last[each] = at
-    rows = sorted({*first.values(), *last.values()})
-    by_weight = sorted(rows, key=lambda at: (-_weight(pieces[at], at, len(pieces)), at))
-    kept, room = set(), MAX_MATCHED_CHARS
-    for at in by_weight:
-        if room > 0:
-            kept.add(at)
-            room -= len(pieces[at])
-    return "\n".join(pieces[at][:MAX_MATCHED_CHARS] for at in sorted(kept))[: 2 * MAX_MATCHED_CHARS]
+    for index, template in enumerate(templates):
+        first.setdefault(template, index)
+        last[template] = index
+    candidates = sorted({*first.values(), *last.values()})
+    by_importance = sorted(candidates, key=lambda index: (-_importance(pieces[index], index, len(pieces)), index))
+    selected, remaining = set(), MAX_MATCHED_CHARS
+    for index in by_importance:
+        if remaining > 0:
+            selected.add(index)
+            remaining -= len(pieces[index])
+    return "\n".join(pieces[index][:MAX_MATCHED_CHARS] for index in sorted(selected))[: 2 * MAX_MATCHED_CHARS]
 
 
-def _weight(piece: str, at: int, total: int) -> int:
-    """People ask first or last; what they ask, and what went wrong, says most."""
+def _importance(piece: str, index: int, total: int) -> int:
+    """0 to 7: 3 for a question, 2 for a symptom, 2 for the first or last piece, where people usually ask."""
     lower = piece.lower()
-    ends = at == 0 or at == total - 1
-    return 3 * bool(_ASKING.search(lower)) + 2 * bool(_SYMPTOMS.search(lower)) + 2 * ends
+    is_end = index == 0 or index == total - 1
+    return 3 * bool(_QUESTION_MARK_OR_WORD.search(lower)) + 2 * bool(_SYMPTOMS.search(lower)) + 2 * is_end
 
 
 @cache
-def _simplifier() -> Any:
+def _opencc_converter() -> Any:
     from opencc import OpenCC  # type: ignore[import-untyped]
 
     return OpenCC("t2s")

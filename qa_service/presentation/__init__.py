@@ -1,1 +1,1 @@
-"""Answers and runs as people read them: numbers, charts, text."""
+"""Formats answers and runs for people: numbers, charts, text."""

@@ -1,7 +1,7 @@
-"""A demo's Vega-Lite chart, completed: data, titles in the reader's language, and marks for what no axis can carry.
+"""Completes a demo's Vega-Lite chart: adds data, titles in one language, and marks for values off the axis.
 
-inf sits at the upper edge, -inf and a zero on a log axis at the lower one, nan at the upper edge with a cross; the
-first of each kind in a series is labelled with its word. Nothing is dropped silently.
+inf is drawn at the upper edge, -inf and a zero on a log axis at the lower edge, nan at the upper edge as a cross; the
+first of each kind in a series has a text label. No value is dropped silently.
 """
 
 import copy
@@ -12,41 +12,57 @@ from typing import Any
 from qa_service.model import Cell, Experiment, Lang, Row
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-_SHAPES = {"inf": "triangle-up", "-inf": "triangle-down", "nan": "cross", "0": "triangle-down", "<0": "triangle-down"}
-_LABELS = {"color": "legend", "strokeDash": "legend", "x": "axis", "y": "axis", "column": "header", "row": "header"}
-_AT_THE_TOP = ("inf", "nan")
+_SHAPE_BY_LABEL = {
+    "inf": "triangle-up",
+    "-inf": "triangle-down",
+    "nan": "cross",
+    "0": "triangle-down",
+    "<0": "triangle-down",
+}
+_GUIDE_BY_CHANNEL = {
+    "color": "legend",
+    "strokeDash": "legend",
+    "x": "axis",
+    "y": "axis",
+    "column": "header",
+    "row": "header",
+}
+_TOP_EDGE_LABELS = ("inf", "nan")
 
 
 def build_spec(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
-    """A whole Vega-Lite specification, ready to embed; figures that JSON cannot say are null in it and marked apart."""
-    plain = copy.deepcopy(dict(experiment.chart))
-    log = _is_log(plain)
-    fields, series = _series(plain)
-    _title(plain, experiment, fields, lang)
-    on_axis = _is_quantitative(plain)
-    plain["data"] = {"values": [_plottable(row, fields if on_axis else (), log) for row in rows]}
-    special = _special(plain, rows, fields, series, log) if on_axis else []
-    if special:
-        spec: dict[str, Any] = {"layer": [plain, *_marks(plain, special, series)]}
+    """The complete Vega-Lite specification. Values that are no JSON numbers are null and drawn in additional layers."""
+    base = copy.deepcopy(dict(experiment.chart))
+    log = _is_log(base)
+    fields, series = _y_fields_and_series(base)
+    _add_titles(base, experiment, fields, lang)
+    on_axis = _is_quantitative(base)
+    base["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
+    off_axis = _nonfinite_points(base, rows, fields, series, log) if on_axis else []
+    if off_axis:
+        spec: dict[str, Any] = {"layer": [base, *_nonfinite_layers(base, off_axis, series)]}
         spec["resolve"] = {"scale": {"shape": "independent"}}
     else:
-        spec = plain
-    size = {} if "column" in plain.get("encoding", {}) else {"width": 480, "height": 240}
+        spec = base
+    size = {} if "column" in base.get("encoding", {}) else {"width": 480, "height": 240}
     return {"$schema": SCHEMA} | size | spec
 
 
-def axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
-    """x, the y columns, the column that names a series if any, whether y is logarithmic; None for other pictures."""
+def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
+    """(x column, y columns, column that names the series or None, whether y is logarithmic).
+
+    None for a chart without two quantitative axes, and for a faceted one.
+    """
     spec = dict(experiment.chart)
     encoding = spec.get("encoding", {})
     if not _is_quantitative(spec) or encoding.get("x", {}).get("type") != "quantitative" or "column" in encoding:
         return None
-    fields, series = _series(spec)
+    fields, series = _y_fields_and_series(spec)
     return encoding["x"]["field"], fields, None if _fold_transform(spec) else series, _is_log(spec)
 
 
 def nonfinite_label(value: Cell, log: bool) -> str | None:
-    """The word for a value that an axis cannot carry, or None for one it can."""
+    """The label of a value that has no place on the axis: inf, -inf, nan and, on a log axis, 0 and <0; else None."""
     if value is None or isinstance(value, str | bool):
         return None
     if math.isnan(value):
@@ -60,11 +76,11 @@ def _fold_transform(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((step for step in spec.get("transform", ()) if "fold" in step), None)
 
 
-def _series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
-    folds = _fold_transform(spec)
+def _y_fields_and_series(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    fold = _fold_transform(spec)
     encoding = spec.get("encoding", {})
-    if folds:
-        return tuple(folds["fold"]), folds["as"][0]
+    if fold:
+        return tuple(fold["fold"]), fold["as"][0]
     y = encoding.get("y", {}).get("field")
     return (y,) if y else (), encoding.get("color", {}).get("field")
 
@@ -77,73 +93,76 @@ def _is_log(spec: Mapping[str, Any]) -> bool:
     return bool(spec.get("encoding", {}).get("y", {}).get("scale", {}).get("type") == "log")
 
 
-def _title(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
-    named = {name: quantity.title[lang] for name, quantity in experiment.columns.items()}
-    folds = _fold_transform(spec)
+def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:
+    titles = {name: column.title[lang] for name, column in experiment.columns.items()}
+    fold = _fold_transform(spec)
     for channel, encoding in spec.get("encoding", {}).items():
         if not isinstance(encoding, dict) or "field" not in encoding:
             continue
         field = encoding["field"]
         if channel in ("x", "y") and encoding.get("type") == "quantitative":
             encoding["axis"] = {"format": ".4~g"} | encoding.get("axis", {})
-        if folds and field in folds["as"]:
+        if fold and field in fold["as"]:
             encoding["title"] = None
-        elif field in named:
-            encoding["title"] = named[field]
+        elif field in titles:
+            encoding["title"] = titles[field]
         labels: dict[str, str] = {}
-        if folds and field == folds["as"][0]:
-            labels = {name: named.get(name, name) for name in fields}
+        if fold and field == fold["as"][0]:
+            labels = {name: titles.get(name, name) for name in fields}
         elif encoding.get("type") == "nominal":
             labels = {word: text[lang] for word, text in experiment.words.items()}
-        if labels and channel in _LABELS:
-            pairs = ", ".join(f"'{_quoted(name)}': '{_quoted(label)}'" for name, label in labels.items())
-            shown = {"labelExpr": f"({{{pairs}}})[datum.label] || (datum.label)"}
-            place = _LABELS[channel]
-            encoding[place] = ({"orient": "top"} if place == "legend" else {}) | (encoding.get(place) or {}) | shown
+        if labels and channel in _GUIDE_BY_CHANNEL:
+            pairs = ", ".join(f"'{_escape_quotes(name)}': '{_escape_quotes(label)}'" for name, label in labels.items())
+            label_expr = {"labelExpr": f"({{{pairs}}})[datum.label] || (datum.label)"}
+            guide = _GUIDE_BY_CHANNEL[channel]
+            defaults = {"orient": "top"} if guide == "legend" else {}
+            encoding[guide] = defaults | (encoding.get(guide) or {}) | label_expr
 
 
-def _quoted(label: str) -> str:
+def _escape_quotes(label: str) -> str:
     return label.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def _plottable(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
-    def finite(name: str, value: Cell) -> Cell:
+def _finite_row(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]:
+    def or_null(name: str, value: Cell) -> Cell:
         return None if nonfinite_label(value, log and name in fields) else value
 
-    return {name: finite(name, value) for name, value in row.items()}
+    return {name: or_null(name, value) for name, value in row.items()}
 
 
-def _special(
+def _nonfinite_points(
     spec: Mapping[str, Any], rows: Sequence[Row], fields: tuple[str, ...], series: str | None, log: bool
 ) -> list[dict[str, Cell]]:
     x = spec["encoding"]["x"]["field"]
     folded = _fold_transform(spec) is not None
-    marks: list[dict[str, Cell]] = []
-    before: dict[Cell, str | None] = {}
+    points: list[dict[str, Cell]] = []
+    previous: dict[Cell, str | None] = {}
     for row in rows:
         for field in fields:
             name = field if folded else row.get(series, "") if series else ""
-            said = nonfinite_label(row.get(field), log)
-            if said:
-                label = said if before.get(name) != said else ""
-                marks.append({x: row.get(x), "series": name, "word": said, "label": label})
-            before[name] = said
-    return marks
+            word = nonfinite_label(row.get(field), log)
+            if word:
+                label = word if previous.get(name) != word else ""
+                points.append({x: row.get(x), "series": name, "word": word, "label": label})
+            previous[name] = word
+    return points
 
 
-def _marks(spec: Mapping[str, Any], special: list[dict[str, Cell]], series: str | None) -> list[dict[str, Any]]:
+def _nonfinite_layers(
+    spec: Mapping[str, Any], points: list[dict[str, Cell]], series: str | None
+) -> list[dict[str, Any]]:
     x = spec["encoding"]["x"]
     color = {"color": {"field": "series", "type": "nominal"}} if series else {"color": {"value": "#c2410c"}}
     layers = []
-    for edge, words in (("top", _AT_THE_TOP), ("bottom", tuple(set(_SHAPES) - set(_AT_THE_TOP)))):
-        values = [mark for mark in special if mark["word"] in words]
+    for edge, words in (("top", _TOP_EDGE_LABELS), ("bottom", tuple(set(_SHAPE_BY_LABEL) - set(_TOP_EDGE_LABELS)))):
+        values = [mark for mark in points if mark["word"] in words]
         if not values:
             continue
         top = edge == "top"
         encoding = {"x": x, "y": {"value": 0 if top else "height"}} | color
         inwards = 1 if top else -1
         shape = {"field": "word", "type": "nominal", "legend": None,
-                 "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())}}  # fmt: skip
+                 "scale": {"domain": list(_SHAPE_BY_LABEL), "range": list(_SHAPE_BY_LABEL.values())}}  # fmt: skip
         layers += [
             {"data": {"values": values}, "mark": {"type": "point", "size": 40, "filled": True, "yOffset": 6 * inwards},
              "encoding": encoding | {"shape": shape}},

@@ -1,4 +1,4 @@
-"""Numbers for people and for the wire: inf and nan are words everywhere, never blank, never null."""
+"""Formats numbers and units as text; inf and nan are words, never blank."""
 
 import math
 from typing import Literal
@@ -7,28 +7,31 @@ from qa_service.model import Lang
 
 Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_UNITS = {
+_UNIT_NAMES_ZH = {
     "step": "步", "epoch": "轮", "unit": "个神经元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本",
     "sd": "倍标准差",
 }  # fmt: skip
-_COUNTED = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
-_NEVER = {"zh": "（没有）", "en": "(none)"}
+_PLURAL_UNITS = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
+_NO_VALUE = {"zh": "（没有）", "en": "(none)"}
 
 
 def format_unit(name: str, lang: Lang, value: object = 1) -> str:
-    """A unit in words, of so many; nothing for a bare number."""
+    """The unit's name, in the plural where `value` asks for it in English; "" for the dimensionless unit "1"."""
     if name == "1":
         return ""
     if lang == "zh":
-        return _UNITS.get(name, name)
-    return f"{name}s" if name in _COUNTED and value != 1 else name
+        return _UNIT_NAMES_ZH.get(name, name)
+    return f"{name}s" if name in _PLURAL_UNITS and value != 1 else name
 
 
 def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
-    """A value as a scientist would print it: 4.0656×10¹⁷, 0.0039063, 150, inf, nan."""
+    """A value with `digits` significant digits: 4.0656×10¹⁷, 0.0039063, 150, inf, nan.
+
+    Takes None, booleans, strings, numbers and tuples of these; raises `TypeError` for anything else.
+    """
     match value:
         case None:
-            return _NEVER[lang]
+            return _NO_VALUE[lang]
         case bool() | str():
             return str(value).lower() if isinstance(value, bool) else value
         case tuple():
@@ -40,12 +43,12 @@ def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:
         case int() if abs(value) < 10**9:
             return str(value)
         case int() | float():
-            return _number(float(value), digits)
+            return _format_float(float(value), digits)
         case _:
-            raise TypeError(f"{type(value).__name__} is no figure")
+            raise TypeError(f"cannot format a {type(value).__name__} as a number")
 
 
-def _number(value: float, digits: int) -> str:
+def _format_float(value: float, digits: int) -> str:
     if not math.isfinite(value):
         return str(value)
     if value == 0:

@@ -1,8 +1,8 @@
-"""The same run in several number formats: how far each lies from float64, in its own units in the last place.
+"""Error of a run in lower precision, against the same run in float64, in units in the last place (ulp).
 
-float64 stands for the exact value: it carries 29 bits more than float32, 42 more than float16, 45 more than bfloat16.
-`dtype_ladder` and `dtype_functions` have the float8 formats as well, and exact numbers for a reference. Beside the
-comparison they carry out the operation on which the experiment turns, not the whole of it (`BESIDE` in a demo).
+float64 is the reference: it has 29 bits more than float32, 42 more than float16, 45 more than bfloat16. Errors
+against exact numbers, and of the float8 formats, come from the companion experiments `dtype_ladder` and
+`dtype_functions`, which a demo names in `BESIDE`.
 Source: IEEE 754-2019; Muller et al. 2018, Handbook of Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
 
@@ -13,33 +13,33 @@ from itertools import groupby
 
 from qa_service.model import Cell, Evidence, Row
 
-REFERENCE = "float64"
+REFERENCE_DTYPE = "float64"
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """Bits of the significand, the leading one included, and the exponent of the smallest normal number."""
+class FloatFormat:
+    """A binary float format: bits of the significand (leading bit included), exponent of the smallest normal number."""
 
-    bits: int
-    lowest: int
+    significand_bits: int
+    min_exponent: int
 
     def ulp(self, value: float) -> float:
-        """The distance of neighbours near a value, were the format without an upper end."""
-        exponent = math.frexp(value)[1] - 1 if value else self.lowest
-        return math.ldexp(1.0, max(exponent, self.lowest) - self.bits + 1)
+        """The spacing of neighbouring numbers at `value`, as if the format had no largest number."""
+        exponent = math.frexp(value)[1] - 1 if value else self.min_exponent
+        return math.ldexp(1.0, max(exponent, self.min_exponent) - self.significand_bits + 1)
 
 
-FORMATS = {"float32": Format(24, -126), "bfloat16": Format(8, -126), "float16": Format(11, -14)}
+FLOAT_FORMATS = {"float32": FloatFormat(24, -126), "bfloat16": FloatFormat(8, -126), "float16": FloatFormat(11, -14)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionLoss:
-    """One column of a block's experiment in one format.
+    """Overflow and error of one column of an experiment in one format.
 
-    `overflow` and `first_wrong_digit` are values of the experiment's first column: at the first row that is not finite
-    while float64's is, and at the first row that is off by more than half a unit in the last place, as no correctly
-    rounded number is; None if there is none. `ulps` is the error of the last row in units in the last place: inf where
-    only float64 is finite, None where float64 itself is not.
+    `overflow` and `first_wrong_digit` are values of the experiment's first column, or None. `overflow`: the first row
+    that is not finite while float64's is. `first_wrong_digit`: the first row with an error of more than half an ulp,
+    the most that correct rounding can cause. `ulps`: the error of the last row in ulp; inf where only float64 is
+    finite, None where float64 is not finite.
     """
 
     block: str
@@ -51,43 +51,46 @@ class PrecisionLoss:
 
 
 def precision_losses(evidence: Iterable[Evidence]) -> list[PrecisionLoss]:
-    """Of every block whose runs differ in nothing but `dtype`, float64 among them. Columns of numbers only."""
-    return [rung for _, runs in groupby(evidence, key=lambda one: one.block) for rung in _of_block(list(runs))]
+    """The losses of every block whose runs differ only in `dtype` and include float64. Numeric columns only."""
+    return [loss for _, runs in groupby(evidence, key=lambda one: one.block) for loss in _block_losses(list(runs))]
 
 
-def _of_block(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
+def _block_losses(runs: Sequence[Evidence]) -> Iterator[PrecisionLoss]:
     rows = {str(one.params.get("dtype")): one.run.rows for one in runs if set(one.compared) == {"dtype"}}
     key, *columns = runs[0].experiment.columns
-    exact: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE, ()) if key in row}
+    reference_rows: dict[object, Row] = {row[key]: row for row in rows.pop(REFERENCE_DTYPE, ()) if key in row}
     for column in columns:
-        for dtype, own in rows.items():
-            pairs = [
+        for dtype, dtype_rows in rows.items():
+            triples = [
                 (row[key], value, reference)
-                for row in own
-                if (value := _number(row.get(column))) is not None
-                and (reference := _number(exact.get(row.get(key), {}).get(column))) is not None
+                for row in dtype_rows
+                if (value := _float_or_none(row.get(column))) is not None
+                and (reference := _float_or_none(reference_rows.get(row.get(key), {}).get(column))) is not None
             ]
-            if pairs and dtype in FORMATS:
-                yield _rung(runs[0].block, dtype, column, pairs)
+            if triples and dtype in FLOAT_FORMATS:
+                yield _column_loss(runs[0].block, dtype, column, triples)
 
 
-def _rung(block: str, dtype: str, column: str, pairs: Sequence[tuple[Cell, float, float]]) -> PrecisionLoss:
-    errors = [(at, _error(value, exact, FORMATS[dtype])) for at, value, exact in pairs]
+def _column_loss(block: str, dtype: str, column: str, triples: Sequence[tuple[Cell, float, float]]) -> PrecisionLoss:
+    """The loss of one column from (first column, value, float64 value) of each row."""
+    errors = [(key, _error_in_ulps(value, exact, FLOAT_FORMATS[dtype])) for key, value, exact in triples]
     return PrecisionLoss(
         block=block,
         dtype=dtype,
         column=column,
-        overflow=next((at for at, value, exact in pairs if math.isfinite(exact) and not math.isfinite(value)), None),
-        first_wrong_digit=next((at for at, ulps in errors if ulps is not None and ulps > 0.5), None),
+        overflow=next(
+            (key for key, value, exact in triples if math.isfinite(exact) and not math.isfinite(value)), None
+        ),
+        first_wrong_digit=next((key for key, ulps in errors if ulps is not None and ulps > 0.5), None),
         ulps=errors[-1][1],
     )
 
 
-def _error(value: float, exact: float, form: Format) -> float | None:
+def _error_in_ulps(value: float, exact: float, float_format: FloatFormat) -> float | None:
     if not math.isfinite(exact):
         return None
-    return abs(value - exact) / form.ulp(exact) if math.isfinite(value) else math.inf
+    return abs(value - exact) / float_format.ulp(exact) if math.isfinite(value) else math.inf
 
 
-def _number(cell: object) -> float | None:
+def _float_or_none(cell: object) -> float | None:
     return float(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else None

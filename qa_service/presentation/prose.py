@@ -1,11 +1,11 @@
-"""An entry's text with the measured numbers in place, and what we say when no entry answers."""
+"""The text of an answer: the entry's text with measured numbers filled in, or a sentence that none was found."""
 
 from collections.abc import Sequence
 
 from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, RunStatus, Subject, Text
 from qa_service.presentation.numbers import format_number
 
-_NOT_YET = "…"
+_NOT_MEASURED_YET = "…"
 _NOT_MEASURED = Text("（没有测得）", "(not measured)")
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
@@ -20,18 +20,19 @@ _CLARIFY = Text(
 )
 
 
-def text(answer: Answer) -> str:
+def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
     if answer.entry is not None:
         missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN]
-        said = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
-        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *said])
+        failures = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
+        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *failures])
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
 
 
 def not_covered_text(subject: Subject | None) -> Text:
+    """The opening sentence for a question that is not covered; names its subject where it is known."""
     if subject is None:
         return _NOT_COVERED
     return Text(
@@ -42,22 +43,22 @@ def not_covered_text(subject: Subject | None) -> Text:
 
 
 def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
-    """The entry's answer with each [[block.name]] replaced by the metric or parameter; … where nothing was measured."""
-    known = {
+    """The entry's answer with each [[block.name]] replaced by that metric or parameter; "…" if not measured yet."""
+    values = {
         f"{block.id}.{name}": format_number(value, lang)
         for block in entry.evidence
         for name, value in block.params.items()
     }
     for one in evidence:
-        if one.variant == 0:  # of a comparison the text tells the first
-            known |= numbers(one, lang)
-    return PLACEHOLDER.sub(lambda found: known.get(f"{found[1]}.{found[2]}", _NOT_YET), entry.answer[lang])
+        if one.variant == 0:  # of a comparison, the text quotes the first run
+            values |= placeholder_values(one, lang)
+    return PLACEHOLDER.sub(lambda found: values.get(f"{found[1]}.{found[2]}", _NOT_MEASURED_YET), entry.answer[lang])
 
 
-def numbers(evidence: Evidence, lang: Lang) -> dict[str, str]:
-    """What fills the text, by "block.name": each parameter, and each metric as it was measured, or that it was not."""
-    known = {name: format_number(value, lang) for name, value in evidence.params.items()}
+def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
+    """Placeholder name "block.name" → its text: parameters and metrics; "not measured" where the run did not finish."""
+    values = {name: format_number(value, lang) for name, value in evidence.params.items()}
     for name in evidence.experiment.metrics:
         ran = evidence.run.status is RunStatus.RAN
-        known[name] = format_number(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
-    return {f"{evidence.block}.{name}": word for name, word in known.items()}
+        values[name] = format_number(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
+    return {f"{evidence.block}.{name}": value for name, value in values.items()}

@@ -1,1 +1,1 @@
-"""A question → the entries that answer it."""
+"""Finds the entries that answer a question: encoder, classifier, index of phrasings."""

@@ -1,4 +1,4 @@
-"""What many threads ask for in the same moment is computed as one: matrices by matrices instead of by vectors."""
+"""Micro-batching: concurrent calls are computed together as one matrix product."""
 
 import threading
 from collections import deque
@@ -6,65 +6,67 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-_MOST = 16
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+_MAX_BATCH = 16  # calls
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
-class MicroBatcher(Generic[Given, Found]):
-    """Calls `work` with what several threads gave, in one list; whoever finds it idle works for all that wait.
+class MicroBatcher(Generic[Input, Output]):
+    """Calls `compute` with the inputs of several threads as one list.
 
-    The others sleep: threads that take turns at the interpreter with the one that works cost more than they do.
+    The first caller is the leader: its thread computes. The others sleep: threads that compete with the leader for the
+    interpreter's lock cost more than they save.
     """
 
-    def __init__(self, work: Callable[[list[Given]], Sequence[Found]]) -> None:
-        self._work = work
-        self._waiting: deque[_Waiter[Given, Found]] = deque()
+    def __init__(self, compute: Callable[[list[Input]], Sequence[Output]]) -> None:
+        """`compute` maps a list of inputs to as many outputs."""
+        self._compute = compute
+        self._pending: deque[_PendingCall[Input, Output]] = deque()
         self._lock = threading.Lock()
-        self._working = False
+        self._has_leader = False
 
-    def __call__(self, given: Given) -> Found:
-        """What `work` finds for this one; raises what it raises."""
-        mine = _Waiter[Given, Found](given)
+    def __call__(self, item: Input) -> Output:
+        """The output of `compute` for this input; raises what `compute` raises for it."""
+        own = _PendingCall[Input, Output](item)
         with self._lock:
-            self._waiting.append(mine)
-            leads, self._working = not self._working, True
+            self._pending.append(own)
+            leads, self._has_leader = not self._has_leader, True
         if not leads:
-            mine.called.wait()
-        if not mine.found.done():  # the first of those that wait: it works for them
+            own.event.wait()
+        if not own.result.done():  # this thread is the leader: it runs the next batch
             with self._lock:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST))]
+                batch = [self._pending.popleft() for _ in range(min(len(self._pending), _MAX_BATCH))]
             try:
-                self._do(batch)
+                self._run(batch)
             finally:
                 self._wake_next_leader()
-            for one in batch:
-                one.called.set()
-        return mine.found.result()
+            for call in batch:
+                call.event.set()
+        return own.result.result()
 
     def _wake_next_leader(self) -> None:
         with self._lock:
-            self._working = bool(self._waiting)
-            if self._waiting:
-                self._waiting[0].called.set()
+            self._has_leader = bool(self._pending)
+            if self._pending:
+                self._pending[0].event.set()
 
-    def _do(self, batch: "list[_Waiter[Given, Found]]") -> None:
+    def _run(self, batch: "list[_PendingCall[Input, Output]]") -> None:
         try:
-            results = self._work([one.given for one in batch])
+            outputs = self._compute([call.item for call in batch])
         except Exception as error:
             if len(batch) == 1:
-                batch[0].found.set_exception(error)
-            for one in batch if len(batch) > 1 else ():  # nobody fails for another's sake
-                self._do([one])
+                batch[0].result.set_exception(error)
+            for call in batch if len(batch) > 1 else ():  # one by one, so that only the call at fault fails
+                self._run([call])
             return
-        for one, result in zip(batch, results, strict=True):
-            one.found.set_result(result)
+        for call, output in zip(batch, outputs, strict=True):
+            call.result.set_result(output)
 
 
-class _Waiter(Generic[Given, Found]):
-    """What one thread gave; it is called when that is done, or when it is the one to do it."""
+class _PendingCall(Generic[Input, Output]):
+    """A pending call. Its event is set when the result is ready, or when this thread must run the next batch."""
 
-    def __init__(self, given: Given) -> None:
-        self.given = given
-        self.found: Future[Found] = Future()
-        self.called = threading.Event()
+    def __init__(self, item: Input) -> None:
+        self.item = item
+        self.result: Future[Output] = Future()
+        self.event = threading.Event()

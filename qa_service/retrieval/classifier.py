@@ -1,8 +1,8 @@
-"""What a question is about, as calibrated probabilities: a kernel machine over terms and vectors.
+"""The classifier of questions: a kernel machine over tf-idf terms and sentence vectors, with calibrated probabilities.
 
-Labels are the items of the lecture ("item:9") and the subjects that we do not cover ("overfitting"): refusing is a
-class of its own that is trained and tested like any other (in-domain out-of-scope, Zhang et al., arXiv 2106.04564).
-Among the entries of one item a second machine decides, over the same features.
+Labels are the items of the lecture ("item:9") and the subjects that we do not cover ("overfitting"): out-of-scope
+questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564). A second machine over
+the same features decides among the entries of one item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,166 +18,181 @@ from qa_service.retrieval.embedder import Vectors
 from qa_service.retrieval.features import TermIds, tf_vector
 
 WIDTH = 2.0
-"""Of the Gaussian bell over vectors u, v of length 1: exp(WIDTH (u·v - 1))."""
+"""Of the Gaussian kernel of unit vectors u, v: exp(WIDTH (u·v - 1))."""
 Reason = tuple[str, float]
-"""A term, and how much it spoke for a label."""
+"""(term, its contribution to the score of a label relative to the average label)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorScores:
-    """What a vector says: how near each phrasing is, and what all of them add to the score of each label."""
+    """The contribution of a question's vector: its kernel with each phrasing, and from that a score for each label."""
 
-    near: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    kernel: NDArray[np.float32]
+    label_scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """Scores are linear in the terms and in the bells around the phrasings that it was trained on.
+    """A trained classifier. Scores are linear in the tf-idf terms and in the kernel with each training phrasing.
 
-    Columns are the `labels`, then the `entries`, whose item is `item_of` (as a label). Rows of `weights` are terms,
-    sorted by `keys`; a text's terms weigh (1 + ln count) · `idf`, scaled to length 1 (tf-idf). Rows of `dual` are
-    phrasings; `phrasings` are their vectors along the principal `axes` of them all. The entries of an item are told
-    apart by its own phrasings alone, the rows of `within` from its first to its last of `spans`. `sharpness` makes
-    probabilities of the scores (temperature scaling, Guo et al., arXiv 1706.04599), of labels first, then of entries.
+    Columns of the arrays are `labels`, then `entries`. Dual weights have one row per training phrasing.
     """
 
     labels: tuple[str, ...]
+    """Items and subjects."""
     entries: tuple[str, ...]
-    item_of: tuple[str, ...]
-    keys: TermIds
+    """Ids of entries; those of an item follow each other."""
+    entry_items: tuple[str, ...]
+    """The label of each entry's item."""
+    term_ids: TermIds
+    """(terms,), sorted."""
     idf: NDArray[np.float32]
-    weights: NDArray[np.float16]
+    """(terms,): inverse document frequencies. A text's terms weigh (1 + ln count) · idf, scaled to length 1."""
+    term_weights: NDArray[np.float16]
+    """(terms, labels + entries)."""
     axes: NDArray[np.float32]
-    phrasings: NDArray[np.float32]
-    dual: NDArray[np.float32]
+    """(d, axes): the principal axes of the phrasings' vectors."""
+    phrasing_vectors: NDArray[np.float32]
+    """(phrasings, axes): the phrasings' vectors projected on the axes."""
+    label_dual: NDArray[np.float32]
+    """(phrasings, labels): dual weights."""
     entry_dual: NDArray[np.float32]
-    spans: NDArray[np.int64]
+    """(phrasings, most entries of an item): dual weights of the entries of the phrasing's own item, then zeros."""
+    item_spans: NDArray[np.int64]
+    """(items, 2): the first and the last row of each item's phrasings."""
     bias: NDArray[np.float32]
+    """(labels + entries,)."""
     inverse_temperature: NDArray[np.float32]
+    """(2,): for labels, and for entries (temperature scaling, Guo et al., arXiv 1706.04599)."""
 
     def score_vectors(self, vectors: Vectors) -> list[VectorScores]:
-        """What vectors, (n, d), of length 1, say, each by itself."""
-        with _one_thread()(limits=1, user_api="blas"):  # more would wait for each other longer than they work
-            cosines = (vectors @ self.axes) @ self.phrasings.T
-            near = gaussian_kernel(cosines.astype(np.float32, copy=False))
-            return [VectorScores(near=row, scores=scores) for row, scores in zip(near, near @ self.dual, strict=True)]
+        """The vector part of the label scores, for unit vectors of shape (n, d)."""
+        with _blas_limit()(limits=1, user_api="blas"):  # more would wait for each other longer than they compute
+            cosines = (vectors @ self.axes) @ self.phrasing_vectors.T
+            kernel = gaussian_kernel(cosines.astype(np.float32, copy=False))
+            label_scores = kernel @ self.label_dual
+            return [VectorScores(kernel=k, label_scores=s) for k, s in zip(kernel, label_scores, strict=True)]
 
-    def predict(self, text: str, felt: VectorScores) -> "Prediction":
-        """By the text's terms and by what its vector says."""
-        terms, rows, weighed = self._known(text)
-        of_terms = self.weights[rows].astype(np.float32) * weighed[:, None]
+    def predict(self, text: str, vector_scores: VectorScores) -> "Prediction":
+        """Classify a normalised text by its terms and by the scores of its vector."""
+        terms, rows, tfidf = self._known_terms(text)
+        term_scores = self.term_weights[rows].astype(np.float32) * tfidf[:, None]
         count = len(self.labels)
-        scores = of_terms[:, :count].sum(axis=0) + felt.scores + self.bias[:count]
+        scores = term_scores[:, :count].sum(axis=0) + vector_scores.label_scores + self.bias[:count]
         probabilities = _softmax(self.inverse_temperature[0] * scores)
         return Prediction(
             classifier=self,
-            labels=dict(zip(self.labels, probabilities, strict=True)),
+            probabilities=dict(zip(self.labels, probabilities, strict=True)),
             terms=terms,
-            of_terms=of_terms,
-            felt=felt,
+            term_scores=term_scores,
+            vector_scores=vector_scores,
         )
 
-    def _known(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
-        """The terms of the text that we know, their rows, and their tf-idf, of length 1 (or empty)."""
-        terms, keys, counts = tf_vector(text)
-        rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        known = np.flatnonzero(self.keys[rows] == keys)
+    def _known_terms(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
+        """The terms of the text that are in the vocabulary, their rows, and their tf-idf, scaled to length 1."""
+        terms, ids, frequencies = tf_vector(text)
+        rows = np.minimum(np.searchsorted(self.term_ids, ids), len(self.term_ids) - 1)
+        known = np.flatnonzero(self.term_ids[rows] == ids)
         rows = rows[known]
-        weighed = self.idf[rows] * counts[known]
-        weighed /= max(float(np.linalg.norm(weighed)), 1e-9)
-        return [terms[at] for at in known], rows, weighed
+        tfidf = self.idf[rows] * frequencies[known]
+        tfidf /= max(float(np.linalg.norm(tfidf)), 1e-9)
+        return [terms[index] for index in known], rows, tfidf
 
     @cached_property
     def item_slices(self) -> dict[str, tuple[slice, slice]]:
-        """Item, by its label → the columns of its entries, and the rows of its phrasings."""
-        found = {}
-        for label, (first, last) in zip(dict.fromkeys(self.item_of), self.spans.tolist(), strict=True):
-            start = len(self.labels) + self.item_of.index(label)
-            found[label] = slice(start, start + self.item_of.count(label)), slice(first, last + 1)
-        return found
+        """Label of an item → (the columns of its entries, the rows of its phrasings)."""
+        slices = {}
+        for label, (first, last) in zip(dict.fromkeys(self.entry_items), self.item_spans.tolist(), strict=True):
+            start = len(self.labels) + self.entry_items.index(label)
+            slices[label] = slice(start, start + self.entry_items.count(label)), slice(first, last + 1)
+        return slices
 
     def save(self, path: Path) -> None:
-        """Numbers only: what is loaded later can run no code."""
-        given = {name: getattr(self, name) for name in self._names()}
+        """Write an .npz of plain arrays, no pickles: loading it cannot run code."""
+        values = {name: getattr(self, name) for name in self._field_names()}
         arrays: dict[str, Any] = {
-            name: _packed(each) if isinstance(each, tuple) else each for name, each in given.items()
+            name: _pack_strings(value) if isinstance(value, tuple) else value for name, value in values.items()
         }
         np.savez(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
-        """Raises OSError, ValueError or KeyError for a file that `save` did not write."""
+        """Read what `save` wrote. Raises OSError, ValueError or KeyError for any other file."""
         with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in cls._names()}
-        given: dict[str, Any] = {
-            name: _unpacked(each) if each.dtype == np.uint8 else each for name, each in arrays.items()
+            arrays: dict[str, Any] = {name: file[name] for name in cls._field_names()}
+        values: dict[str, Any] = {
+            name: _unpack_strings(array) if array.dtype == np.uint8 else array for name, array in arrays.items()
         }
-        return cls(**given)
+        return cls(**values)
 
     @classmethod
-    def _names(cls) -> list[str]:
+    def _field_names(cls) -> list[str]:
         return [field.name for field in fields(cls)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a classifier makes of one question: `labels` with their probabilities, which sum to 1.
+    """The classification of one question.
 
-    `terms` are those of the question that are known, `of_terms` what they add to every column's score.
+    `probabilities` are of the labels and sum to 1. `terms` are the question's known terms, `term_scores`, of shape
+    (terms, labels + entries), their contributions to the scores.
     """
 
     classifier: Classifier
-    labels: Mapping[str, float]
+    probabilities: Mapping[str, float]
     terms: Sequence[str]
-    of_terms: NDArray[np.float32]
-    felt: VectorScores
+    term_scores: NDArray[np.float32]
+    vector_scores: VectorScores
 
-    def entries(self, label: str) -> dict[str, float]:
-        """Entry → its share among the entries of an item, by its label; they sum to 1."""
+    def entry_probabilities(self, label: str) -> dict[str, float]:
+        """Entry → its probability given the item with this label; they sum to 1."""
         model = self.classifier
         columns, rows = model.item_slices[label]
-        scores = self.of_terms[:, columns].sum(axis=0) + model.bias[columns]
-        scores += self.felt.near[rows] @ model.entry_dual[rows, : columns.stop - columns.start]
+        scores = self.term_scores[:, columns].sum(axis=0) + model.bias[columns]
+        scores += self.vector_scores.kernel[rows] @ model.entry_dual[rows, : columns.stop - columns.start]
         first = len(model.labels)
         names = model.entries[columns.start - first : columns.stop - first]
         return dict(zip(names, _softmax(model.inverse_temperature[1] * scores), strict=True))
 
     def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
-        """For each of `labels` what spoke for it rather than for the average label: terms, and "" for the vector.
+        """For each of `labels`, the terms, and "" for the vector, that contribute most to its score.
 
-        Weightiest first, at most `count`; all of them add up to the label's score but for its bias.
+        A contribution is relative to the average label; largest magnitude first, at most `count`. All contributions to
+        a label add up to its score, without its bias, relative to the average label.
         """
         names = self.classifier.labels
-        shares = np.concatenate([self.of_terms[:, : len(names)], self.felt.scores[None, :]])
-        shares = shares[:, [names.index(label) for label in labels]] - shares.mean(axis=1, keepdims=True)
+        scores = np.concatenate([self.term_scores[:, : len(names)], self.vector_scores.label_scores[None, :]])
+        scores = scores[:, [names.index(label) for label in labels]] - scores.mean(axis=1, keepdims=True)
         terms = [*self.terms, ""]
-        best = np.argsort(-np.abs(shares), axis=0)[:count]
-        return [[(terms[row], float(shares[row, at])) for row in best[:, at]] for at in range(len(labels))]
+        largest = np.argsort(-np.abs(scores), axis=0)[:count]
+        return [
+            [(terms[row], float(scores[row, column])) for row in largest[:, column]] for column in range(len(labels))
+        ]
 
 
 @cache
-def _one_thread() -> Any:
+def _blas_limit() -> Any:
+    """The context manager that limits BLAS threads; cached, because it takes milliseconds to find the libraries."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController().limit
 
 
 def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What nearness counts."""
-    near: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1), dtype=np.float32)
-    return near
+    """Gaussian kernel of cosine similarities: exp(WIDTH * (cos - 1))."""
+    kernel: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1), dtype=np.float32)
+    return kernel
 
 
 def _softmax(scores: NDArray[np.float32]) -> list[float]:
     powers = np.exp(scores - scores.max())
-    shares: list[float] = (powers / powers.sum()).tolist()
-    return shares
+    probabilities: list[float] = (powers / powers.sum()).tolist()
+    return probabilities
 
 
-def _packed(words: Sequence[str]) -> NDArray[np.uint8]:
+def _pack_strings(words: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer("\0".join(words).encode(), dtype=np.uint8)
 
 
-def _unpacked(packed: NDArray[np.uint8]) -> tuple[str, ...]:
+def _unpack_strings(packed: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(packed.tobytes().decode().split("\0"))

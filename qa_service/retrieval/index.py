@@ -1,4 +1,4 @@
-"""Which wording of an entry comes nearest to a question. FAISS where comparing with all of them would be felt."""
+"""The index of phrasings: which wording of an entry is nearest to a question. Uses FAISS where brute force is slow."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -9,12 +9,15 @@ import numpy as np
 from qa_service.model import LANGS, Entry
 from qa_service.retrieval.embedder import Vectors
 
-FAISS_FROM = 50_000
-_SEARCHED = 256
+FAISS_FROM = 50_000  # phrasings; up to as many, brute force takes too little time to notice
+_MAX_NEIGHBOURS = 256  # of one FAISS search; an entry that is not among them is searched by brute force
 
 
 class Index:
-    """`vectors` are those of the entries' wordings, Chinese before English, each of length 1."""
+    """Finds the nearest wording of given entries.
+
+    `vectors`, (wordings, d), are unit vectors in the order of the entries' wordings, Chinese before English.
+    """
 
     def __init__(self, library: Mapping[str, Entry], vectors: Vectors) -> None:
         self._vectors = vectors
@@ -26,28 +29,32 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its phrasing that is nearest to the vector, for each of `entries`."""
-        found = self._searched(vector) if len(self._phrasings) > FAISS_FROM else np.empty(0, dtype=np.intp)
-        met = {}
+        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
+        neighbours = self._search(vector) if len(self._phrasings) > FAISS_FROM else np.empty(0, dtype=np.intp)
+        nearest = {}
         for entry in entries:
-            its = self._rows[entry]
-            hits = found[(found >= its.start) & (found < its.stop)]
-            row = hits[0] if hits.size else its.start + int(np.argmax(self._vectors[its] @ vector))
-            met[entry] = self._phrasings[row]
-        return met
+            rows = self._rows[entry]
+            hits = neighbours[(neighbours >= rows.start) & (neighbours < rows.stop)]
+            row = hits[0] if hits.size else rows.start + int(np.argmax(self._vectors[rows] @ vector))
+            nearest[entry] = self._phrasings[row]
+        return nearest
 
-    def _searched(self, vector: Vectors) -> Any:
-        return self._faiss.search(vector.reshape(1, -1), _SEARCHED)[1][0]  # rows, nearest first; -1: found no more
+    def _search(self, vector: Vectors) -> Any:
+        return self._faiss.search(vector.reshape(1, -1), _MAX_NEIGHBOURS)[1][
+            0
+        ]  # rows, nearest first; -1 where there are fewer
 
     @cached_property
     def _faiss(self) -> Any:
-        return build(self._vectors)
+        return build_faiss_index(self._vectors)
 
 
-def build(vectors: Vectors) -> Any:
-    """Exact up to 50,000 vectors; beyond, √n-sized cells with 8 bits a number, of which the nearest 1/32 are searched.
+def build_faiss_index(vectors: Vectors) -> Any:
+    """A FAISS inner-product index of vectors of shape (n, d).
 
-    A million of 512 numbers then take half a gigabyte instead of two (`python -m bench index`).
+    Exact up to `FAISS_FROM` vectors. Beyond, an inverted file of about 2 √n cells, of which the nearest 1/32 are
+    searched, with 8-bit scalar quantisation: a million vectors of 512 numbers take half a gigabyte instead of two
+    (`python -m bench index`).
     """
     import faiss
 

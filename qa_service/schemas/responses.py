@@ -13,7 +13,7 @@ from qa_service.model import LANGS, Answer, Claim, Context, Entry, Evidence, Exp
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, Queued, RowMeasured, Started
 from qa_service.model.json_numbers import json_safe
 from qa_service.presentation import chart, prose
-from qa_service.presentation.alt_text import alt_text
+from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 
 JSON = dict[str, Any]
@@ -41,7 +41,7 @@ def answer(one: Answer) -> JSON:
             for match in one.matches
         ],
         "subject": {"id": one.subject.id, "name": one.subject.name[lang]} if one.subject else None,
-        "answer": prose.text(one),
+        "answer": prose.answer_text(one),
         "lecture": lecture(one.entry, lang) if one.entry else None,
         "params": json_safe(dict(one.params)),
         "notes": [note[lang] for note in one.notes],
@@ -80,7 +80,7 @@ def evidence(one: Evidence, lang: Lang) -> JSON:
         },
         "rows": [json_safe(dict(row)) for row in run.rows],
         "chart": chart.build_spec(experiment, run.rows, lang),
-        "chart_in_words": alt_text(experiment, run.rows, lang),
+        "chart_in_words": chart_alt_text(experiment, run.rows, lang),
         "seconds": run.seconds,
         "cached": run.cached,
         "receipt": {

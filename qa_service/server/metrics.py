@@ -64,7 +64,7 @@ class Metrics:
 
     def __enter__(self) -> Self:
         self._exit.callback(self._service.subscribe(self._count))
-        self._exit.callback(self._service.stages.subscribe(self._time))
+        self._exit.callback(self._service.timings.subscribe(self._time))
         if self._folder is not None:
             sampling = threading.Thread(target=self._keep_sampling, daemon=True, name="sampling")
             sampling.start()

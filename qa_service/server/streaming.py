@@ -19,7 +19,7 @@ from qa_service.lab.cancellation import CancelToken
 from qa_service.lab.runner import Cancelled
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
-from qa_service.parsing import language as question_language
+from qa_service.parsing import detect_language
 from qa_service.server.priority import TextPriority
 from qa_service.server.problems import ClientDisconnected, problem
 
@@ -259,5 +259,5 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     if isinstance(body, dict) and body.get("lang") in ("zh", "en"):
         http.state.lang = body["lang"]
     elif isinstance(body, dict) and isinstance(body.get("question"), str):
-        http.state.lang = question_language(body["question"])
+        http.state.lang = detect_language(body["question"])
     return body

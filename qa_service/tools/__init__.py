@@ -1,1 +1,1 @@
-"""What authors and operators use: check, replay, export, eval, gaps, doctor."""
+"""Tools for authors and operators, behind the commands check, replay, export, eval, gaps and doctor."""

@@ -1,4 +1,4 @@
-"""The report of a check, as a page that stands alone and as JSON: what every claim measured, over how many seeds."""
+"""The report of `numstab check`, as a single HTML file or as JSON: each claim's values and verdicts over its seeds."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from qa_service.presentation.numbers import format_number
 from qa_service.tools.claim_check import ClaimResult, ClaimSummary
 
 _TEMPLATE = Path(__file__).with_name("report.html")
-_WORDS = {
+_REPORT_LABELS = {
     "title": Text("断言检验报告", "Report of a check"),
     "entry": Text("词条", "entry"),
     "claim": Text("断言", "claim"),
@@ -26,48 +26,55 @@ _WORDS = {
 }
 
 
-def summary(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary]) -> dict[str, Any]:
-    """The report as JSON."""
+def report_json(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary]) -> dict[str, Any]:
+    """The whole report, as `numstab check --json` prints it."""
     return {
-        "checked": len(checked),
-        "differ": differing(tested),
-        "versions": versions(checked),
-        "claims": [row(one) for one in checked],
-        "over_seeds": [_line(one) for one in tested],
+        "checked": len(results),
+        "differ": count_mismatches(summaries),
+        "versions": library_versions(results),
+        "claims": [claim_result_json(result) for result in results],
+        "over_seeds": [_claim_summary_json(summary) for summary in summaries],
     }
 
 
-def differing(tested: Sequence[ClaimSummary]) -> int:
-    """How many verdicts contradict their entry, where more of them do than it says."""
-    return sum(one.spread.seeds - one.expected for one in tested if one.differs)
+def count_mismatches(summaries: Sequence[ClaimSummary]) -> int:
+    """How many verdicts contradict their entry, over the claims that differ (`ClaimSummary.differs`)."""
+    return sum(summary.spread.seeds - summary.as_expected for summary in summaries if summary.differs)
 
 
-def row(one: ClaimResult) -> dict[str, Any]:
-    """One verdict."""
+def claim_result_json(result: ClaimResult) -> dict[str, Any]:
+    """One verdict, as a line of the report."""
     return {
-        "entry": one.entry,
-        "claim": one.claim.id,
-        "at": one.condition,
-        "seed": one.seed,
-        "value": json_safe(one.value),
-        "op": one.claim.op,
-        "bound": json_safe(one.claim.bound),
-        "verdict": one.verdict.value,
-        "stated": one.claim.expected_verdict.value,
-        "expected": one.expected.value,
-        "seconds": one.run.seconds,
+        "entry": result.entry,
+        "claim": result.claim.id,
+        "at": result.condition,
+        "seed": result.seed,
+        "value": json_safe(result.value),
+        "op": result.claim.op,
+        "bound": json_safe(result.claim.bound),
+        "verdict": result.verdict.value,
+        "stated": result.claim.expected_verdict.value,
+        "expected": result.expected_verdict.value,
+        "seconds": result.run.seconds,
     }
 
 
-def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> None:
-    """Writes FILE.html or FILE.json; raises `BadField` for another name or a folder that cannot be written."""
+def write_report(path: str, results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary], lang: Lang) -> None:
+    """Writes the report as HTML or JSON, by the suffix of `path`.
+
+    Raises `BadField` for another suffix or a file that cannot be written.
+    """
     if not path.endswith((".html", ".json")):
         raise BadField(
             zh=f"--report 应当是 .html 或 .json 文件，不是 {path!r}",
             en=f"--report should be a .html or .json file, not {path!r}",
             field="--report",
         )
-    text = _page(checked, tested, lang) if path.endswith(".html") else json.dumps(summary(checked, tested), indent=1)
+    text = (
+        _report_html(results, summaries, lang)
+        if path.endswith(".html")
+        else json.dumps(report_json(results, summaries), indent=1)
+    )
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -78,63 +85,63 @@ def write(path: str, checked: Sequence[ClaimResult], tested: Sequence[ClaimSumma
         ) from error
 
 
-def versions(checked: Sequence[ClaimResult]) -> dict[str, str]:
-    """What ran the experiments."""
-    return dict(next((one.run.versions for one in checked if one.run.versions), {}))
+def library_versions(results: Sequence[ClaimResult]) -> dict[str, str]:
+    """Library → version, as the first run that has any reports them."""
+    return dict(next((result.run.versions for result in results if result.run.versions), {}))
 
 
-def measured(one: ClaimSummary, lang: Lang) -> str:
-    """Median, lowest and highest value; a single value where they agree."""
+def format_measured(summary: ClaimSummary, lang: Lang) -> str:
+    """The measured values as "median [lowest, highest]"; a single value if all are equal."""
     low, middle, high = (
-        format_number(value, lang) for value in (one.spread.lowest, one.spread.median, one.spread.highest)
+        format_number(value, lang) for value in (summary.spread.lowest, summary.spread.median, summary.spread.highest)
     )
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _line(one: ClaimSummary) -> dict[str, Any]:
-    spread = one.spread
+def _claim_summary_json(summary: ClaimSummary) -> dict[str, Any]:
+    spread = summary.spread
     return {
-        "entry": one.entry,
-        "claim": one.claim.id,
-        "at": one.condition,
-        "metric": one.claim.metric,
-        "op": one.claim.op,
-        "bound": json_safe(one.claim.bound),
-        "stated": one.claim.expected_verdict.value,
+        "entry": summary.entry,
+        "claim": summary.claim.id,
+        "at": summary.condition,
+        "metric": summary.claim.metric,
+        "op": summary.claim.op,
+        "bound": json_safe(summary.claim.bound),
+        "stated": summary.claim.expected_verdict.value,
         "held": spread.held,
-        "as_stated": one.expected,
+        "as_stated": summary.as_expected,
         "seeds": spread.seeds,
-        "share": one.claim.min_share,
+        "share": summary.claim.min_share,
         **json_safe({"lowest": spread.lowest, "median": spread.median, "highest": spread.highest}),
-        "seconds": one.seconds,
+        "seconds": summary.seconds,
     }
 
 
-def _page(checked: Sequence[ClaimResult], tested: Sequence[ClaimSummary], lang: Lang) -> str:
+def _report_html(results: Sequence[ClaimResult], summaries: Sequence[ClaimSummary], lang: Lang) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         lang=lang,
-        t={name: text[lang] for name, text in _WORDS.items()},
-        checked=len(checked),
-        differ=differing(tested),
-        versions=versions(checked),
+        t={name: text[lang] for name, text in _REPORT_LABELS.items()},
+        checked=len(results),
+        differ=count_mismatches(summaries),
+        versions=library_versions(results),
         rows=[
             {
-                "entry": one.entry,
-                "id": one.claim.id,
-                "says": one.claim.says[lang],
-                "at": one.condition,
-                "metric": one.claim.metric,
-                "measured": measured(one, lang),
-                "op": one.claim.op,
-                "bound": format_number(one.claim.bound, lang),
-                "expected": one.expected,
-                "seeds": one.spread.seeds,
-                "seconds": f"{one.seconds:.2f}",
-                "differs": one.differs,
+                "entry": summary.entry,
+                "id": summary.claim.id,
+                "says": summary.claim.says[lang],
+                "at": summary.condition,
+                "metric": summary.claim.metric,
+                "measured": format_measured(summary, lang),
+                "op": summary.claim.op,
+                "bound": format_number(summary.claim.bound, lang),
+                "expected": summary.as_expected,
+                "seeds": summary.spread.seeds,
+                "seconds": f"{summary.seconds:.2f}",
+                "differs": summary.differs,
             }
-            for one in tested
+            for summary in summaries
         ],
     )

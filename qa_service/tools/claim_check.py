@@ -1,21 +1,21 @@
-"""Claims put to the test: at the entry's parameters each must come out as stated, at its control the other way."""
+"""Checks claims: at the entry's parameters a claim must have its stated verdict, at its control the opposite one."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import Runner
-from qa_service.model import Claim, Entry, EvidenceBlock, Params, Run, RunStatus, Spread, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, Params, Run, Spread, Verdict, judge_claims
 
 Condition = Literal["params", "control"]
-_UNLIKELY = 0.025
+_SIGNIFICANCE = 0.025  # one-sided: a correct entry is reported in 1 of 40 cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRun:
-    """One run that decides some claims."""
+    """One run to be made, and the claims that it decides. `condition` says which parameters it has."""
 
     entry: str
     block: EvidenceBlock
@@ -27,7 +27,7 @@ class ClaimRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """A claim's verdict at its parameters or its control, with one seed."""
+    """The verdict on a claim under one condition, with one seed."""
 
     entry: str
     claim: Claim
@@ -38,24 +38,24 @@ class ClaimResult:
 
     @property
     def value(self) -> float | int | None:
-        """What was measured, if anything was."""
+        """The measured value of the claim's metric; None if there is none."""
         return self.run.measured.get(self.claim.metric)
 
     @property
-    def expected(self) -> Verdict:
-        """What the entry states; its opposite at the control."""
+    def expected_verdict(self) -> Verdict:
+        """The verdict that the entry states; at the control, its opposite."""
         if self.condition == "params":
             return self.claim.expected_verdict
         return Verdict.FAILS if self.claim.expected_verdict is Verdict.HOLDS else Verdict.HOLDS
 
     @property
     def differs(self) -> bool:
-        """Whether the numbers contradict the entry."""
-        return self.verdict is not self.expected
+        """Whether the measured verdict contradicts the entry."""
+        return self.verdict is not self.expected_verdict
 
 
-def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
-    """Every run that the entry's claims need: one per block and seed, and one per different control and seed."""
+def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
+    """Every run that the entry's claims need: for each seed, one per block and one per distinct control."""
     for seed in seeds:
         for block in entry.evidence:
             if not block.claims:
@@ -75,27 +75,27 @@ def plan(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
 
 @dataclass(frozen=True, slots=True)
 class MemoRunner:
-    """Runs what has not been run: entries share experiments, and without randomness every seed gives the same."""
+    """Remembers runs: entries share experiments, and a run that drew no random number is the same for every seed."""
 
-    lab: Runner
-    _done: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
+    experiments: Mapping[str, Experiment]
+    runner: Runner
+    _cache: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
 
-    def of(self, planned: ClaimRun) -> Run:
-        """The run that a plan asks for. May be called from several threads, which may then run the same twice."""
-        experiment = self.lab.experiment(planned.block.experiment)
+    def run(self, planned: ClaimRun) -> Run:
+        """The run for `planned`, from memory if possible. Thread-safe, but two threads may make the same run twice."""
+        experiment = self.experiments[planned.block.experiment]
         params = fill_defaults(experiment, planned.params)
-        asked = (experiment.slug, repr(sorted(params.items())))
-        run = self._done.get((*asked, None)) or self._done.get((*asked, planned.seed))
+        key = (experiment.slug, repr(sorted(params.items())))
+        run = self._cache.get((*key, None)) or self._cache.get((*key, planned.seed))
         if run is None:
-            run = self.lab.run(experiment, params, planned.seed)
-            self._done[(*asked, planned.seed if run.used_rng else None)] = run
+            run = self.runner.run(experiment, params, planned.seed)
+            self._cache[(*key, planned.seed if run.used_rng else None)] = run
         return run
 
 
-def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
-    """Judges one run; a run that did not finish leaves its claims unknown."""
-    run = runs.of(planned)
-    ran = run.status is RunStatus.RAN
+def check_claims(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
+    """Makes one run and judges its claims; the verdict is unknown if the run did not finish."""
+    run = runs.run(planned)
     return [
         ClaimResult(
             entry=planned.entry,
@@ -103,48 +103,53 @@ def check(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
             condition=planned.condition,
             seed=planned.seed,
             run=run,
-            verdict=claim.judge(run.measured) if ran else Verdict.UNKNOWN,
+            verdict=verdict,
         )
-        for claim in planned.claims
+        for claim, verdict in zip(planned.claims, judge_claims(planned.claims, run), strict=True)
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimSummary:
-    """A claim at its parameters or its control, over all its seeds: in `expected` of them it came out as stated."""
+    """A claim under one condition over all its seeds: with `as_expected` of them it had its expected verdict."""
 
     entry: str
     claim: Claim
     condition: Condition
-    expected: int
+    as_expected: int
     spread: Spread
     seconds: float
 
     @property
     def differs(self) -> bool:
-        """Whether more seeds contradict the entry than its share can explain: as few as these by chance in 1 of 40."""
+        """Whether too few seeds agree with the entry.
+
+        With `min_share` 1 every seed must agree; else a one-sided binomial test decides at level 0.025.
+        """
         seeds, share = self.spread.seeds, self.claim.min_share
         if share == 1:
-            return self.expected < seeds
-        chances = (math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.expected + 1))
-        return sum(chances) < _UNLIKELY
+            return self.as_expected < seeds
+        probabilities = (
+            math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(self.as_expected + 1)
+        )
+        return sum(probabilities) < _SIGNIFICANCE
 
 
-def summarise(checked: Iterable[ClaimResult]) -> list[ClaimSummary]:
-    """One line for each claim at its parameters, and one at its control, in the order of the entries."""
+def summarise_over_seeds(results: Iterable[ClaimResult]) -> list[ClaimSummary]:
+    """One summary for each claim and condition, in the order of the entries."""
     groups: dict[tuple[str, str, Condition], list[ClaimResult]] = {}
-    for one in checked:
-        groups.setdefault((one.entry, one.claim.id, one.condition), []).append(one)
-    return [_tested(rows) for rows in groups.values()]
+    for result in results:
+        groups.setdefault((result.entry, result.claim.id, result.condition), []).append(result)
+    return [_summarise_group(group) for group in groups.values()]
 
 
-def _tested(rows: Sequence[ClaimResult]) -> ClaimSummary:
-    first = rows[0]
+def _summarise_group(results: Sequence[ClaimResult]) -> ClaimSummary:
+    first = results[0]
     return ClaimSummary(
         entry=first.entry,
         claim=first.claim,
         condition=first.condition,
-        expected=sum(not row.differs for row in rows),
-        spread=Spread.of(first.claim, [row.run for row in rows]),
-        seconds=sum(row.run.seconds for row in rows),
+        as_expected=sum(not result.differs for result in results),
+        spread=Spread.of(first.claim, [result.run for result in results]),
+        seconds=sum(result.run.seconds for result in results),
     )

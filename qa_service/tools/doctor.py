@@ -1,4 +1,4 @@
-"""An installation examined: what is well, what is not, and what to do about it. Nothing is changed or made."""
+"""`numstab doctor`: checks an installation and says what to do. The checks change nothing that lasts."""
 
 import json
 import platform
@@ -11,23 +11,23 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from qa_service.answering.service import matcher
+from qa_service.answering.knowledge import build_matcher
 from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
-from qa_service.lab.runner import ONE_SHOT, ProcessRunner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
 from qa_service.model import Lang, RunStatus, Text
-from qa_service.retrieval.embedder import DEFAULT, check_weights, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
 
-_TORCH = "2.13.0"
-_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
-_AGAIN = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
+_TESTED_TORCH = "2.13.0"
+_STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
+_REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. A `note` is no fault: it costs time, or only some need it."""
+class DoctorCheck:
+    """The result of one check: what was found (`says`) and what to do (`todo`). A `note` is no fault."""
 
     name: str
     state: Literal["ok", "note", "wrong"]
@@ -35,130 +35,139 @@ class Check:
     todo: Text | None = None
 
 
-def checks(settings: Settings, port: int) -> list[Check]:
-    """Everything that concerns every front; a check that fails itself is a fault too."""
-    every: tuple[tuple[str, Text, Callable[[], Check]], ...] = (
-        ("python", _AGAIN, _python),
-        ("torch", _AGAIN, _torch),
+def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
+    """Runs the checks that concern every front; an exception in a check is reported as a fault."""
+    table: tuple[tuple[str, Text, Callable[[], DoctorCheck]], ...] = (
+        ("python", _REINSTALL, _check_python),
+        ("torch", _REINSTALL, _check_torch),
         ("encoder", Text("从锁文件重新安装，或改 NUMSTAB_ENCODER", "install from the lock, or mend NUMSTAB_ENCODER"),
-         lambda: _encoder(settings)),
+         lambda: _check_encoder(settings)),
         ("cache", Text("让它可写，或改 NUMSTAB_CACHE", "make it writable, or set NUMSTAB_CACHE"),
-         lambda: _cache(settings)),
+         lambda: _check_cache(settings)),
         ("library", Text("改好这些文件：numstab kb lint", "mend these files: numstab kb lint"),
-         lambda: _library(settings)),
-        ("index", Text("运行 numstab prepare", "run numstab prepare"), lambda: _index(settings)),
+         lambda: _check_library(settings)),
+        ("index", Text("运行 numstab prepare", "run numstab prepare"), lambda: _check_index(settings)),
         ("run", Text("看 NUMSTAB_MEMORY、NUMSTAB_DEADLINE，或重新安装 torch",
-                     "look at NUMSTAB_MEMORY and NUMSTAB_DEADLINE, or install torch anew"), lambda: _run(settings)),
-        ("seccomp", Text("用 Linux 5 以上的 x86-64 或 aarch64", "use Linux on x86-64 or aarch64"), _seccomp),
+                     "look at NUMSTAB_MEMORY and NUMSTAB_DEADLINE, or install torch anew"),
+         lambda: _check_run(settings)),
+        ("seccomp", Text("用 Linux 5 以上的 x86-64 或 aarch64", "use Linux on x86-64 or aarch64"),
+         _check_seccomp),
         ("store", Text("看 NUMSTAB_STORE：服务器开着吗？密码对吗？",
-                       "look at NUMSTAB_STORE: does the server run, is the password right?"), lambda: _store(settings)),
-        ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"), lambda: _port(port)),
+                       "look at NUMSTAB_STORE: does the server run, is the password right?"),
+         lambda: _check_store(settings)),
+        ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"),
+         lambda: _check_port(port)),
     )  # fmt: skip
-    return [_carried_out(*each) for each in every]
+    return [_run_check(*row) for row in table]
 
 
-def report(found: list[Check], lang: Lang | None, *, as_json: bool) -> int:
-    """The checks on standard output; exit status 1 where anything is wrong."""
-    wrong = any(check.state == "wrong" for check in found)
+def print_checks(checks: list[DoctorCheck], lang: Lang | None, *, as_json: bool) -> int:
+    """Prints the checks to standard output; returns exit status 1 if any is wrong, else 0."""
+    wrong = any(check.state == "wrong" for check in checks)
     if as_json:
-        rows = [asdict(check) for check in found]
+        rows = [asdict(check) for check in checks]
         sys.stdout.write(json.dumps({"ok": not wrong, "checks": rows}, ensure_ascii=False) + "\n")
         return int(wrong)
-    for check in found:
-        sys.stdout.write(f"{_MARKS[check.state]} {check.name:8}  {check.says[lang or 'en']}\n")
+    for check in checks:
+        sys.stdout.write(f"{_STATE_MARKS[check.state]} {check.name:8}  {check.says[lang or 'en']}\n")
         if check.todo is not None:
             sys.stdout.write(f"            → {check.todo[lang or 'en']}\n")
     return int(wrong)
 
 
-def _carried_out(name: str, todo: Text, check: Callable[[], Check]) -> Check:
+def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> DoctorCheck:
     try:
         return check()
     except NumstabError as error:
-        return Check(name, "wrong", Text(error.zh, error.en), todo)
-    except Exception as error:  # whatever it is, it is what is wrong
-        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        return Check(name, "wrong", Text(said, said), todo)
+        return DoctorCheck(name, "wrong", Text(error.zh, error.en), todo)
+    except Exception as error:  # any failure of the check is its result
+        message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return DoctorCheck(name, "wrong", Text(message, message), todo)
 
 
-def _python() -> Check:
-    found = platform.python_version()  # an older one would not have come this far: our syntax is newer
-    return Check("python", "ok", Text(f"Python {found}", f"Python {found}"))
+def _check_python() -> DoctorCheck:
+    found = platform.python_version()  # an older Python would have failed on our syntax
+    return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
 
 
-def _torch() -> Check:
+def _check_torch() -> DoctorCheck:
     try:
         found = version("torch")
     except PackageNotFoundError:
-        return Check("torch", "wrong", Text("没有安装 torch", "torch is not installed"), _AGAIN)
-    if found.partition("+")[0] != _TORCH:
+        return DoctorCheck("torch", "wrong", Text("没有安装 torch", "torch is not installed"), _REINSTALL)
+    if found.partition("+")[0] != _TESTED_TORCH:
         says = Text(
-            f"torch 是 {found}，断言是用 {_TORCH} 检验的", f"torch is {found}; the claims were tested with {_TORCH}"
+            f"torch 是 {found}，断言是用 {_TESTED_TORCH} 检验的",
+            f"torch is {found}; the claims were tested with {_TESTED_TORCH}",
         )
-        return Check("torch", "note", says, _AGAIN)
-    return Check("torch", "ok", Text(f"torch {found}", f"torch {found}"))
+        return DoctorCheck("torch", "note", says, _REINSTALL)
+    return DoctorCheck("torch", "ok", Text(f"torch {found}", f"torch {found}"))
 
 
-def _encoder(settings: Settings) -> Check:
-    if settings.encoder == DEFAULT:
+def _check_encoder(settings: Settings) -> DoctorCheck:
+    if settings.encoder == DEFAULT_ENCODER:
         check_weights()
-        return Check(
+        return DoctorCheck(
             "encoder", "ok", Text("编码器的权重与我们量过的相同", "the encoder's weights are those we measured with")
         )
     load_embedder(settings.encoder)
-    return Check("encoder", "ok", Text(f"编码器 {settings.encoder} 能加载", f"the encoder {settings.encoder} loads"))
+    return DoctorCheck(
+        "encoder", "ok", Text(f"编码器 {settings.encoder} 能加载", f"the encoder {settings.encoder} loads")
+    )
 
 
-def _cache(settings: Settings) -> Check:
+def _check_cache(settings: Settings) -> DoctorCheck:
     settings.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=settings.cache):
-        return Check("cache", "ok", Text(f"{settings.cache} 可写", f"{settings.cache} can be written"))
+        return DoctorCheck("cache", "ok", Text(f"{settings.cache} 可写", f"{settings.cache} can be written"))
 
 
-def _library(settings: Settings) -> Check:
+def _check_library(settings: Settings) -> DoctorCheck:
     experiments = load_specs(settings.demos)
     entries = len(Library.read(settings.kb, experiments))
     says = Text(f"{entries} 个词条，{len(experiments)} 个实验", f"{entries} entries, {len(experiments)} experiments")
-    return Check("library", "ok", says)
+    return DoctorCheck("library", "ok", says)
 
 
-def _index(settings: Settings) -> Check:
+def _check_index(settings: Settings) -> DoctorCheck:
     library = Library.read(settings.kb, load_specs(settings.demos))
-    if matcher(settings, library, load_embedder(settings.encoder)).is_cached:
-        return Check("index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries"))
+    if build_matcher(settings, library, load_embedder(settings.encoder)).is_cached:
+        return DoctorCheck(
+            "index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries")
+        )
     says = Text("索引还没有为这些词条生成：第一个问题要多等一分钟", "no index of these entries yet: a minute more once")
-    return Check("index", "note", says, Text("运行 numstab prepare", "run numstab prepare"))
+    return DoctorCheck("index", "note", says, Text("运行 numstab prepare", "run numstab prepare"))
 
 
-def _run(settings: Settings) -> Check:
-    lab = ProcessRunner(settings.demos, deadline=settings.deadline, memory=settings.memory, slots=1, warm=ONE_SHOT)
-    experiment = next(iter(lab.experiments.values()))
+def _check_run(settings: Settings) -> DoctorCheck:
+    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
+    experiment = next(iter(load_specs(settings.demos).values()))
     run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
         raise RuntimeError(f"{experiment.slug}: {run.status}: {run.note.en}")
     took = f"{run.seconds:.2f} s"
-    return Check("run", "ok", Text(f"子进程里跑了一个实验（{took}）", f"an experiment ran in a child ({took})"))
+    return DoctorCheck("run", "ok", Text(f"子进程里跑了一个实验（{took}）", f"an experiment ran in a child ({took})"))
 
 
-def _seccomp() -> Check:
-    code = "from qa_service.lab.sandbox import confine; raise SystemExit(not confine())"
+def _check_seccomp() -> DoctorCheck:
+    code = "from qa_service.lab.sandbox import apply_seccomp; raise SystemExit(not apply_seccomp())"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
     if done.returncode == 0:
-        return Check(
+        return DoctorCheck(
             "seccomp", "ok", Text("实验不能用网络、写文件、开进程", "experiments have no network, files or processes")
         )
     says = Text(
         "这里没有 seccomp：实验只受内存和时间的限制", "no seccomp here: experiments have limits of memory and time only"
     )
-    return Check("seccomp", "note", says, Text("用 x86-64 或 aarch64 的 Linux", "use Linux on x86-64 or aarch64"))
+    return DoctorCheck("seccomp", "note", says, Text("用 x86-64 或 aarch64 的 Linux", "use Linux on x86-64 or aarch64"))
 
 
-def _store(settings: Settings) -> Check:
+def _check_store(settings: Settings) -> DoctorCheck:
     from qa_service.store.engine import migration_state
 
     at, newest = migration_state(settings.store_url)
     if at is None:
-        return Check(
+        return DoctorCheck(
             "store",
             "note",
             Text("存储还是空的：第一次用到时建表", "the store is empty: its tables are made on first use"),
@@ -166,21 +175,21 @@ def _store(settings: Settings) -> Check:
     if at != newest:
         zh = f"存储在迁移 {at}，最新的是 {newest}：第一次用到时升级"
         en = f"the store is at migration {at}, the newest is {newest}: brought up to date on first use"
-        return Check("store", "note", Text(zh, en))
-    return Check(
+        return DoctorCheck("store", "note", Text(zh, en))
+    return DoctorCheck(
         "store",
         "ok",
         Text(f"存储连得上，在最新的迁移（{at}）", f"the store is reached, at the newest migration ({at})"),
     )
 
 
-def _port(port: int) -> Check:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+def _check_port(port: int) -> DoctorCheck:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
-            one.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             says = Text(f"端口 {port} 不能用：{error.strerror}", f"port {port} cannot be used: {error.strerror}")
             todo = Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port")
-            return Check("port", "wrong", says, todo)
-    return Check("port", "ok", Text(f"端口 {port} 空着", f"port {port} is free"))
+            return DoctorCheck("port", "wrong", says, todo)
+    return DoctorCheck("port", "ok", Text(f"端口 {port} 空着", f"port {port} is free"))

@@ -1,7 +1,7 @@
-"""How well questions are understood: labelled lines in, retrieval figures with their uncertainty out.
+"""Retrieval metrics of labelled questions, with 95 % intervals (`numstab eval`).
 
-Figures (docs: `numstab eval` in the README). A *covered* line has kind `in` and lists the items that may answer it;
-`near` is deep learning that no entry answers, `out` anything else.
+A question of kind `in` is covered and lists the items that may answer it; `near` is about deep learning but answered
+by no entry, `out` is about anything else.
 """
 
 import json
@@ -15,13 +15,13 @@ from qa_service.errors import BadField
 from qa_service.model import Answer, AnswerStatus, NamedValues
 
 KINDS = ("in", "near", "out")
-_CONFIDENCE = 0.95
+_CONFIDENCE_LEVEL = 0.95
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """One line: what is asked (its last turn counts), and what a good answer is. `file` is where it was read."""
+class LabelledQuestion:
+    """One line of a file: the turns of a conversation, of which the last is evaluated, and the accepted answers."""
 
     turns: tuple[str, ...]
     lang: str
@@ -32,153 +32,158 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A labelled line with the answer it got and the seconds that took."""
+class EvaluatedQuestion:
+    """A labelled question with its answer and the seconds it took."""
 
-    line: Labelled
+    question: LabelledQuestion
     answer: Answer
     seconds: float
 
     @property
-    def right(self) -> bool:
+    def top1_correct(self) -> bool:
         """Whether the best match is an accepted item."""
-        return self.answer.matches[0].entry.item in self.line.items
+        return self.answer.matches[0].entry.item in self.question.items
 
     @property
-    def among_three(self) -> bool:
+    def top3_correct(self) -> bool:
         """Whether an accepted item is among the best three matches."""
-        return any(match.entry.item in self.line.items for match in self.answer.matches[:3])
+        return any(match.entry.item in self.question.items for match in self.answer.matches[:3])
 
     @property
     def answered(self) -> bool:
-        """Whether an entry was shown as the answer."""
+        """Whether an entry was given as the answer."""
         return self.answer.status is AnswerStatus.ANSWERED
 
     @property
-    def params_right(self) -> bool:
-        """Whether every parameter that the line states was read; a stated list is a comparison of all its values."""
-        return all(_same(self.answer.params, name, value) for name, value in self.line.params.items())
+    def params_correct(self) -> bool:
+        """Whether every labelled parameter was read from the question; a list stands for a comparison of its values."""
+        return all(_param_equals(self.answer.params, name, value) for name, value in self.question.params.items())
 
 
-def _same(read: NamedValues, name: str, stated: Any) -> bool:
-    value = read.get(name)
-    return bool((list(value) if isinstance(value, tuple) else value) == stated)
+def _param_equals(params: NamedValues, name: str, label: Any) -> bool:
+    value = params.get(name)
+    return bool((list(value) if isinstance(value, tuple) else value) == label)
 
 
-def read_line(text: str | bytes, where: str, file: str = "") -> Labelled:
-    """One line of JSON; raises `BadField` that names `where` and what is missing."""
+def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> LabelledQuestion:
+    """One line of JSON; raises `BadField`, which names `where` ("FILE:LINE") and what is missing."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
         table = None
     if not isinstance(table, dict):
-        raise _bad(where, "应当是一个 JSON 对象", "should be a JSON object")
+        raise _line_error(where, "应当是一个 JSON 对象", "should be a JSON object")
     turns = table.get("turns", [table.get("q")])
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
-        raise _bad(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
+        raise _line_error(where, "缺少 q（一句话）或 turns（几句话）", "lacks q (a sentence) or turns (several)")
     kind = table.get("kind", "in")  # conversations are always about something we cover
     if kind not in KINDS:
-        raise _bad(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
+        raise _line_error(where, "kind 应当是 in、near 或 out", "kind should be in, near or out")
     items = table.get("items", [])
     if not isinstance(items, list) or not all(isinstance(item, int) for item in items) or (kind == "in") != bool(items):
-        raise _bad(
+        raise _line_error(
             where, "items 应当列出可接受的条目号，只有 in 才有", "items should list the accepted items; only in has any"
         )
     params = table.get("params", {})
     if not isinstance(params, dict):
-        raise _bad(where, "params 应当是 JSON 对象", "params should be a JSON object")
+        raise _line_error(where, "params 应当是 JSON 对象", "params should be a JSON object")
     lang = str(table.get("lang", "zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"))
-    return Labelled(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
+    return LabelledQuestion(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
 
 
-def _bad(where: str, zh: str, en: str) -> BadField:
+def _line_error(where: str, zh: str, en: str) -> BadField:
     return BadField(zh=f"{where}：{zh}", en=f"{where}: {en}", field="file")
 
 
-def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The promised figures (interfaces: `numstab eval`), None where no line can give one."""
-    covered = [one for one in outcomes if one.line.kind == "in"]
-    refused = [one for one in outcomes if one.line.kind != "in"]
-    with_params = [one for one in outcomes if one.line.params]
-    found: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
+def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
+    """The metrics by name, with their intervals under "intervals"; None where no question can give a value."""
+    covered = [one for one in outcomes if one.question.kind == "in"]
+    uncovered = [one for one in outcomes if one.question.kind != "in"]
+    with_params = [one for one in outcomes if one.question.params]
+    metrics: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
 
-    def share(name: str, among: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> None:
-        found[name], found["intervals"][name] = _share(sum(map(holds, among)), len(among))
+    def share(name: str, among: Sequence[EvaluatedQuestion], predicate: Callable[[EvaluatedQuestion], bool]) -> None:
+        metrics[name], metrics["intervals"][name] = _proportion(sum(map(predicate, among)), len(among))
 
-    share("hit1", covered, lambda one: one.right)
-    share("hit3", covered, lambda one: one.among_three)
+    share("hit1", covered, lambda one: one.top1_correct)
+    share("hit3", covered, lambda one: one.top3_correct)
     for kind in ("near", "out"):
-        scores = [[one.answer.confidence for one in group] for group in (covered, _of(outcomes, kind))]
-        found[f"auroc_{kind}"], found["intervals"][f"auroc_{kind}"] = _auroc(*scores)
-    share("answered_right", covered, lambda one: one.answered and one.right)
-    share("answered_wrong", covered, lambda one: one.answered and not one.right)
-    share("false_answers", refused, lambda one: one.answered)
-    share("params_right", with_params, lambda one: one.params_right)
-    found["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
-    return found
+        scores = [[one.answer.confidence for one in group] for group in (covered, _of_kind(outcomes, kind))]
+        metrics[f"auroc_{kind}"], metrics["intervals"][f"auroc_{kind}"] = _auroc(*scores)
+    share("answered_right", covered, lambda one: one.answered and one.top1_correct)
+    share("answered_wrong", covered, lambda one: one.answered and not one.top1_correct)
+    share("false_answers", uncovered, lambda one: one.answered)
+    share("params_right", with_params, lambda one: one.params_correct)
+    metrics["ms_per_question"] = 1e3 * sum(one.seconds for one in outcomes) / len(outcomes) if outcomes else None
+    return metrics
 
 
-def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """`figures` of everything, and hit1 and hit3 by language and by (first accepted) item; all figures by file."""
-    covered = [one for one in outcomes if one.line.kind == "in"]
-    by = {
-        "by_lang": _grouped(covered, lambda one: one.line.lang),
-        "by_item": _grouped(covered, lambda one: one.line.items[0]),
-        "by_file": _grouped(outcomes, lambda one: one.line.file),
+def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
+    """All metrics, overall and by file; hit1 and hit3 by language and by first accepted item; the worst mistakes."""
+    covered = [one for one in outcomes if one.question.kind == "in"]
+    groupings = {
+        "by_lang": _group_by(covered, lambda one: one.question.lang),
+        "by_item": _group_by(covered, lambda one: one.question.items[0]),
+        "by_file": _group_by(outcomes, lambda one: one.question.file),
     }
-    parts = {name: {str(key): figures(group) for key, group in groups.items()} for name, groups in by.items()}
+    parts = {
+        name: {str(key): retrieval_metrics(group) for key, group in groups.items()}
+        for name, groups in groupings.items()
+    }
     for name in ("by_lang", "by_item"):
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
     lines = [
-        {"q": one.line.turns[-1], "kind": one.line.kind, "items": list(one.line.items),
+        {"q": one.question.turns[-1], "kind": one.question.kind, "items": list(one.question.items),
          "found": one.answer.matches[0].entry.item, "confidence": one.answer.confidence}
-        for one in worst(outcomes)
+        for one in worst_predictions(outcomes)
     ]  # fmt: skip
-    return {**figures(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
+    return {**retrieval_metrics(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
 
 
-def confusions(outcomes: Iterable[Outcome]) -> list[tuple[int, int, int]]:
-    """(first accepted item, item found instead, how often), most frequent first."""
-    missed = Counter(
-        (one.line.items[0], one.answer.matches[0].entry.item)
+def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:
+    """(first accepted item, item of the best match, count) of wrong answers, most frequent first."""
+    mistakes = Counter(
+        (one.question.items[0], one.answer.matches[0].entry.item)
         for one in outcomes
-        if one.line.kind == "in" and not one.right
+        if one.question.kind == "in" and not one.top1_correct
     )
-    return [(wanted, found, count) for (wanted, found), count in missed.most_common()]
+    return [(accepted, matched, count) for (accepted, matched), count in mistakes.most_common()]
 
 
-def worst(outcomes: Iterable[Outcome], count: int = 10) -> list[Outcome]:
-    """The lines we were most sure of and wrong, and the covered ones we were least sure of."""
+def worst_predictions(outcomes: Iterable[EvaluatedQuestion], count: int = 10) -> list[EvaluatedQuestion]:
+    """The `count` worst questions: wrong with high confidence, or right with low confidence, worst first."""
 
-    def mistake(one: Outcome) -> float:
-        return 1 - one.answer.confidence if one.line.kind == "in" and one.right else one.answer.confidence
+    def loss(one: EvaluatedQuestion) -> float:
+        return 1 - one.answer.confidence if one.question.kind == "in" and one.top1_correct else one.answer.confidence
 
-    return sorted(outcomes, key=mistake, reverse=True)[:count]
+    return sorted(outcomes, key=loss, reverse=True)[:count]
 
 
-def _grouped(outcomes: Iterable[Outcome], key: Callable[[Outcome], Any]) -> dict[Any, list[Outcome]]:
-    groups: dict[Any, list[Outcome]] = {}
+def _group_by(
+    outcomes: Iterable[EvaluatedQuestion], key: Callable[[EvaluatedQuestion], Any]
+) -> dict[Any, list[EvaluatedQuestion]]:
+    groups: dict[Any, list[EvaluatedQuestion]] = {}
     for one in outcomes:
         groups.setdefault(key(one), []).append(one)
     return dict(sorted(groups.items()))
 
 
-def _of(outcomes: Sequence[Outcome], kind: str) -> list[Outcome]:
-    return [one for one in outcomes if one.line.kind == kind]
+def _of_kind(outcomes: Sequence[EvaluatedQuestion], kind: str) -> list[EvaluatedQuestion]:
+    return [one for one in outcomes if one.question.kind == kind]
 
 
-def _share(count: int, total: int) -> tuple[float | None, list[float] | None]:
-    """A share with its 95 % interval (Wilson 1927)."""
+def _proportion(count: int, total: int) -> tuple[float | None, list[float] | None]:
+    """The ratio count / total with its 95 % interval (Wilson 1927); (None, None) if the total is 0."""
     if not total:
         return None, None
     from scipy.stats import binomtest  # type: ignore[import-untyped]
 
-    interval = binomtest(count, total).proportion_ci(_CONFIDENCE, method="wilson")
+    interval = binomtest(count, total).proportion_ci(_CONFIDENCE_LEVEL, method="wilson")
     return count / total, [float(interval.low), float(interval.high)]
 
 
 def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | None, list[float] | None]:
-    """The chance that one of `higher` exceeds one of `lower` (ties count half), with a bootstrapped 95 % interval."""
+    """AUROC, the probability that one of `higher` exceeds one of `lower` (ties count half); bootstrapped interval."""
     if not higher or not lower:
         return None, None
     import numpy as np
@@ -196,5 +201,5 @@ def _auroc(higher: Sequence[float], lower: Sequence[float]) -> tuple[float | Non
             ]
         )
         resampled.append(roc_auc_score(truth[rows], scores[rows]))
-    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    low, high = np.quantile(resampled, [(1 - _CONFIDENCE_LEVEL) / 2, (1 + _CONFIDENCE_LEVEL) / 2])
     return float(roc_auc_score(truth, scores)), [float(low), float(high)]

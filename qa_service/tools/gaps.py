@@ -1,4 +1,4 @@
-"""What readers asked and did not get: questions that were kept, grouped by meaning, with the entry nearest to each."""
+"""Groups unanswered questions by meaning and finds the entries nearest to each group (`numstab gaps`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from qa_service.retrieval.matcher import Matcher
 if TYPE_CHECKING:
     from qa_service.store import KeptQuestion
 
-MERGE_DISTANCE = 0.45  # mean cosine distance beyond which two groups stay two; chosen on our own phrasings of one entry
+MERGE_DISTANCE = 0.45  # mean cosine distance above which groups are not merged; tuned on the phrasings of entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnansweredGroup:
-    """Questions of one meaning, the most typical first, and the entries nearest to it."""
+    """Questions with one meaning, the most typical first, and the entries nearest to the most typical."""
 
     questions: "tuple[KeptQuestion, ...]"
     nearest: tuple[Match, ...]
 
     @property
-    def typical(self) -> str:
-        """The question nearest to the middle of the group."""
+    def most_typical(self) -> str:
+        """The question nearest to the centroid of the group."""
         return self.questions[0].question
 
 
-def gaps(asked: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
-    """Groups, largest first (average linkage over cosine distances of the encoder's vectors)."""
-    if not asked:
+def group_unanswered(questions: "Sequence[KeptQuestion]", matcher: Matcher) -> list[UnansweredGroup]:
+    """Groups, largest first: average linkage over cosine distances of the encoder's vectors."""
+    if not questions:
         return []
-    vectors = l2_normalise(matcher.embedder.encode_document([normalise(one.question) for one in asked]))
-    found = []
-    for members in _groups(vectors):
-        middle = vectors[members].mean(axis=0)
-        ordered = sorted(members, key=lambda at: -float(vectors[at] @ middle))
-        questions = tuple(asked[at] for at in ordered)
-        found.append(
-            UnansweredGroup(questions=questions, nearest=matcher.match(normalise(questions[0].question), 3).matches)
-        )
-    return sorted(found, key=lambda gap: -len(gap.questions))
+    vectors = l2_normalise(matcher.embedder.encode_document([normalise(one.question) for one in questions]))
+    groups = []
+    for members in _cluster(vectors):
+        centroid = vectors[members].mean(axis=0)
+        ordered = sorted(members, key=lambda at: -float(vectors[at] @ centroid))
+        group = tuple(questions[at] for at in ordered)
+        nearest = matcher.match(normalise(group[0].question), 3).matches
+        groups.append(UnansweredGroup(questions=group, nearest=nearest))
+    return sorted(groups, key=lambda group: -len(group.questions))
 
 
-def _groups(vectors: np.ndarray) -> list[list[int]]:
+def _cluster(vectors: np.ndarray) -> list[list[int]]:
+    """The row numbers of each cluster of unit vectors of shape (n, d)."""
     if len(vectors) == 1:
         return [[0]]
     from sklearn.cluster import AgglomerativeClustering  # type: ignore[import-untyped]

@@ -1,13 +1,13 @@
-"""An entry to take away: a notebook or a script that needs nothing but torch and gives the same metrics.
+"""Exports an entry as a notebook or a script that needs only torch and measures the same metrics.
 
-Both are made of the same cells. A demo needs nothing of us, so its text is a cell as it stands; a cell after it runs it
-with the parameters and the seed, prints every metric and judges every claim.
+Both are made of the same cells. A demo imports nothing of numstab, so its source is a cell as it is; the next cell
+runs it with the parameters and the seed, prints every metric and judges every claim.
 """
 
 import ast
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +16,11 @@ from qa_service.errors import BadField
 from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
 from qa_service.presentation.numbers import format_number
 
-Form = Literal["ipynb", "py"]
-FORMS: Mapping[Form, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
-"""What can be written, with its media type."""
+ExportFormat = Literal["ipynb", "py"]
+EXPORT_FORMATS: Mapping[ExportFormat, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
+"""Export format → media type."""
 
-_WORDS = {
+_NOTEBOOK_TEXTS = {
     "zh": {
         "about": "由 numstab 导出；只需要 torch。数值在运行后得到。",
         "text": '正文里的 `块["指标"]` 在运行各单元之后就有了值。',
@@ -32,7 +32,7 @@ _WORDS = {
         "references": "References",
     },
 }  # fmt: skip
-_HELPERS = '''\
+_HELPER_CODE = '''\
 import operator
 
 import torch
@@ -63,58 +63,58 @@ def claim_holds(value, op, bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell: markdown or code."""
+class NotebookCell:
+    """One cell of the exported notebook."""
 
     kind: Literal["markdown", "code"]
     source: str
 
 
-def read_form(word: str, field: str) -> Form:
-    """Ipynb or py; raises `BadField`."""
-    for form in FORMS:
-        if word == form:
+def parse_export_format(text: str, field: str) -> ExportFormat:
+    """The text as an export format; raises `BadField`, which names `field`, for any other text."""
+    for form in EXPORT_FORMATS:
+        if text == form:
             return form
     raise BadField(
-        zh=f"可以导出为 .ipynb 或 .py，不是 {word!r}",
-        en=f"an entry can be exported as .ipynb or .py, not {word!r}",
+        zh=f"可以导出为 .ipynb 或 .py，不是 {text!r}",
+        en=f"an entry can be exported as .ipynb or .py, not {text!r}",
         field=field,
     )
 
 
-def export(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang, form: Form) -> str:
-    """The whole file's text."""
-    cells = list(_cells(entry, plans, seed, lang))
-    return _notebook(cells, lang) if form == "ipynb" else _script(cells)
+def export_entry(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang, form: ExportFormat) -> str:
+    """The text of the exported file."""
+    cells = list(_build_cells(entry, plans, seed, lang))
+    return _to_ipynb(cells, lang) if form == "ipynb" else _to_script(cells)
 
 
-def _cells(entry: Entry, plans: list[PlannedRun], seed: int, lang: Lang) -> Iterator[Cell]:
-    words = _WORDS[lang]
-    yield Cell("markdown", f"# {entry.question[lang]}\n\n{words['about']}")
-    yield Cell("code", _HELPERS.format(seed=seed))
-    yield Cell("markdown", f"{_answer(entry, plans, lang)}\n\n*{words['text']}*")
+def _build_cells(entry: Entry, plans: Sequence[PlannedRun], seed: int, lang: Lang) -> Iterator[NotebookCell]:
+    texts = _NOTEBOOK_TEXTS[lang]
+    yield NotebookCell("markdown", f"# {entry.question[lang]}\n\n{texts['about']}")
+    yield NotebookCell("code", _HELPER_CODE.format(seed=seed))
+    yield NotebookCell("markdown", f"{_answer_markdown(entry, plans, lang)}\n\n*{texts['text']}*")
     for plan in plans:
-        yield Cell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
-        yield Cell("code", _without_main(plan.experiment))
-        yield Cell("code", _running(plan, lang))
+        yield NotebookCell("markdown", f"## {plan.experiment.title[lang]}\n\n{plan.experiment.doc}")
+        yield NotebookCell("code", _strip_main_block(plan.experiment))
+        yield NotebookCell("code", _run_code(plan, lang))
     if entry.references:
         cited = "\n".join(f"- {cite}" for cite in entry.references)
-        yield Cell("markdown", f"## {words['references']}\n\n{cited}")
+        yield NotebookCell("markdown", f"## {texts['references']}\n\n{cited}")
 
 
-def _answer(entry: Entry, plans: list[PlannedRun], lang: Lang) -> str:
-    """The answer: parameters as numbers, metrics by the names that the code gives them."""
+def _answer_markdown(entry: Entry, plans: Sequence[PlannedRun], lang: Lang) -> str:
+    """The answer with its placeholders replaced: parameters by their values, metrics by the expressions of the code."""
     params = {f"{plan.block.id}.{name}": value for plan in plans for name, value in plan.params.items()}
 
-    def named(block: str, name: str) -> str:
+    def replacement(block: str, name: str) -> str:
         key = f"{block}.{name}"
-        return format_number(params[key], lang) if key in params else f'`{_variable(block)}["{name}"]`'
+        return format_number(params[key], lang) if key in params else f'`{_variable_name(block)}["{name}"]`'
 
-    return PLACEHOLDER.sub(lambda found: named(found[1], found[2]), entry.answer[lang]).strip()
+    return PLACEHOLDER.sub(lambda found: replacement(found[1], found[2]), entry.answer[lang]).strip()
 
 
-def _without_main(experiment: Experiment) -> str:
-    """The demo without the lines that show it when it is run as a file."""
+def _strip_main_block(experiment: Experiment) -> str:
+    """The demo's source without its `if __name__ == "__main__"` block."""
     lines = experiment.source.split("\n")
     for node in reversed(ast.parse(experiment.source).body):
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
@@ -122,41 +122,44 @@ def _without_main(experiment: Experiment) -> str:
     return "\n".join(lines).strip()
 
 
-def _running(plan: PlannedRun, lang: Lang) -> str:
-    name = _variable(plan.block.id)
+def _run_code(plan: PlannedRun, lang: Lang) -> str:
+    """The code that runs the experiment, prints its metrics and judges its claims."""
+    name = _variable_name(plan.block.id)
     lines = [
         "torch.manual_seed(SEED)",
-        f"{name}, rows = run_to_end(run({_arguments(plan.params)}))",
+        f"{name}, rows = run_to_end(run({_call_arguments(plan.params)}))",
         f"for name, value in {name}.items():",
         f'    print(f"{plan.block.id}.{{name}} = {{value}}")',
     ]
-    lines += [line for claim in plan.block.claims for line in _judging(plan.block, claim.id, lang)]
+    lines += [line for claim in plan.block.claims for line in _claim_code(plan.block, claim.id, lang)]
     return "\n".join(lines)
 
 
-def _judging(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
+def _claim_code(block: EvidenceBlock, claim_id: str, lang: Lang) -> list[str]:
     claim = next(claim for claim in block.claims if claim.id == claim_id)
-    held = f'claim_holds({_variable(block.id)}["{claim.metric}"], "{claim.op}", {_literal(claim.bound)})'
-    return [f'print("{claim.id}", "holds" if {held} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
+    condition = (
+        f'claim_holds({_variable_name(block.id)}["{claim.metric}"], "{claim.op}", {_python_literal(claim.bound)})'
+    )
+    return [f'print("{claim.id}", "holds" if {condition} else "fails")  # {claim.says[lang]}'.replace("\n", " ")]
 
 
-def _arguments(params: Params) -> str:
-    return ", ".join(f"{name}={_literal(value)}" for name, value in params.items())
+def _call_arguments(params: Params) -> str:
+    return ", ".join(f"{name}={_python_literal(value)}" for name, value in params.items())
 
 
-def _literal(value: Any) -> str:
-    """A value as Python reads it back: inf and nan have no literal."""
+def _python_literal(value: Any) -> str:
+    """A value as a Python expression; inf and nan, which have no literal, as float("inf")."""
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return repr(value)
 
 
-def _variable(block_id: str) -> str:
+def _variable_name(block_id: str) -> str:
     return block_id.replace("-", "_")
 
 
-def _script(cells: list[Cell]) -> str:
-    """Cells after `# %%`, as editors and notebooks read them."""
+def _to_script(cells: list[NotebookCell]) -> str:
+    """The cells as a script in the `# %%` format that editors read as cells."""
     parts = []
     for cell in cells:
         if cell.kind == "code":
@@ -167,14 +170,14 @@ def _script(cells: list[Cell]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _notebook(cells: list[Cell], lang: Lang) -> str:
-    """Nbformat 4.5, the format's documentation: nbformat.readthedocs.io."""
-    made = []
+def _to_ipynb(cells: list[NotebookCell], lang: Lang) -> str:
+    """The cells as a notebook of nbformat 4.5 (nbformat.readthedocs.io)."""
+    cell_objects = []
     for at, cell in enumerate(cells):
         lines = cell.source.splitlines(keepends=True)
-        own: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
-        made.append(own | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
+        common: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
+        cell_objects.append(common | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "numstab": {"lang": lang}}
-    whole = {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    document = {"cells": cell_objects, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

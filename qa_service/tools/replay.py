@@ -1,4 +1,4 @@
-"""Evidence run again from its receipt: is it identical, equal within a tolerance, or different, and in what?"""
+"""Repeats runs from their receipts: identical, equal within a tolerance, or different (`numstab replay`)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,17 +8,18 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import require_experiment
 from qa_service.lab.runner import Runner
-from qa_service.model import Params, Run, RunStatus
+from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.schemas.requests import read_params, read_seed
 
-TOLERANCE = 1e-6
-"""Relative: what another machine's arithmetic may change in float64, and what cannot change a reader's mind."""
-_WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+RELATIVE_TOLERANCE = 1e-6
+"""Relative tolerance, above what the float64 arithmetic of another machine may change."""
+_NONFINITE_WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
-class Outcome(StrEnum):
-    """How a run compares with the one before."""
+class ReplayOutcome(StrEnum):
+    """The result of comparing a repeated run with its receipt."""
 
     IDENTICAL = "identical"
     EQUAL = "equal"
@@ -27,7 +28,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What repeats a run, and what it measured then."""
+    """What is needed to repeat a run, and what it measured."""
 
     experiment: str
     params: Params
@@ -38,25 +39,28 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """A run and its repetition: `changed` are metrics beyond the tolerance, `moved` code or versions; (then, now)."""
+class ReplayResult:
+    """A receipt and its repeated run; differences as (then, now).
+
+    `changed` are metrics beyond the tolerance, `changed_versions` library versions and the hash of the code ("code").
+    """
 
     receipt: Receipt
     run: Run
-    sameness: Outcome
+    outcome: ReplayOutcome
     changed: Mapping[str, tuple[float | int | None, float | int | None]]
     changed_versions: Mapping[str, tuple[str, str]]
 
 
-def receipts(data: Any) -> Iterator[Receipt]:
-    """Every receipt in an Answer, an Evidence or a list of either, as JSON; raises `BadField`."""
+def read_receipts(data: Any) -> Iterator[Receipt]:
+    """Every receipt in the JSON of an Answer, an Evidence or a list of either; raises `BadField` for other JSON."""
     if isinstance(data, list):
         for each in data:
-            yield from receipts(each)
+            yield from read_receipts(each)
     elif isinstance(data, Mapping) and isinstance(data.get("evidence"), list):
-        yield from receipts(data["evidence"])
+        yield from read_receipts(data["evidence"])
     elif isinstance(data, Mapping) and {"experiment", "params", "seed", "metrics", "receipt"} <= data.keys():
-        yield _receipt(data)
+        yield _parse_receipt(data)
     else:
         raise BadField(
             zh="这个文件里没有收据：应当是 numstab ask --json 或 numstab run --json 的输出",
@@ -65,55 +69,58 @@ def receipts(data: Any) -> Iterator[Receipt]:
         )
 
 
-def replay(receipt: Receipt, lab: Runner) -> Replay:
-    """Runs it again with the same parameters and seed; raises `BadRequest` for an experiment that we do not have."""
-    experiment = lab.experiment(receipt.experiment)
-    run = lab.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
+def replay_run(receipt: Receipt, experiments: Mapping[str, Experiment], runner: Runner) -> ReplayResult:
+    """Repeats the run with the same parameters and seed; raises `BadRequest` for an unknown experiment or parameter."""
+    experiment = require_experiment(experiments, receipt.experiment)
+    run = runner.run(experiment, fill_defaults(experiment, receipt.params), receipt.seed)
     then, now = receipt.measured, run.measured
-    names = [
-        name for name in {**then, **now} if not (name in then and name in now and _identical(then[name], now[name]))
+    not_identical = [
+        name for name in {**then, **now} if not (name in then and name in now and _is_identical(then[name], now[name]))
     ]
-    changed = {name: (then.get(name), now.get(name)) for name in names
-               if not (name in then and name in now and _equal(then[name], now[name]))}  # fmt: skip
-    sameness = Outcome.DIFFERENT if changed else Outcome.EQUAL if names else Outcome.IDENTICAL
+    changed = {name: (then.get(name), now.get(name)) for name in not_identical
+               if not (name in then and name in now and _is_close(then[name], now[name]))}  # fmt: skip
+    outcome = ReplayOutcome.DIFFERENT if changed else ReplayOutcome.EQUAL if not_identical else ReplayOutcome.IDENTICAL
     if run.status is not RunStatus.RAN:
-        sameness = Outcome.DIFFERENT
+        outcome = ReplayOutcome.DIFFERENT
     pairs = {"code": (receipt.code_hash, experiment.hash)}
     pairs |= {name: (version, run.versions.get(name, "")) for name, version in receipt.versions.items()}
-    moved = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    return Replay(receipt=receipt, run=run, sameness=sameness, changed=changed, changed_versions=moved)
+    changed_versions = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return ReplayResult(receipt=receipt, run=run, outcome=outcome, changed=changed, changed_versions=changed_versions)
 
 
-def _receipt(data: Mapping[str, Any]) -> Receipt:
-    about, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
-    if not (isinstance(about, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
+def _parse_receipt(data: Mapping[str, Any]) -> Receipt:
+    receipt, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
+    if not (isinstance(receipt, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
         raise BadField(zh="收据的写法不对", en="the receipt is malformed", field="receipt")
-    versions = about.get("versions")
+    versions = receipt.get("versions")
     return Receipt(
         experiment=data["experiment"],
-        params={name: _WORDS.get(value, value) if isinstance(value, str) else value for name, value in params.items()},
+        params={
+            name: _NONFINITE_WORDS.get(value, value) if isinstance(value, str) else value
+            for name, value in params.items()
+        },
         seed=read_seed(data["seed"]),
-        code_hash=str(about.get("code_hash", "")),
+        code_hash=str(receipt.get("code_hash", "")),
         versions={str(name): str(each) for name, each in versions.items()} if isinstance(versions, Mapping) else {},
-        measured={str(name): _number(metric) for name, metric in metrics.items()},
+        measured={str(name): _parse_number(metric) for name, metric in metrics.items()},
     )
 
 
-def _number(metric: Any) -> float | int | None:
+def _parse_number(metric: Any) -> float | int | None:
     value = metric.get("value") if isinstance(metric, Mapping) else metric
-    value = _WORDS.get(value, value) if isinstance(value, str) else value
+    value = _NONFINITE_WORDS.get(value, value) if isinstance(value, str) else value
     if value is None or (isinstance(value, int | float) and not isinstance(value, str)):
         return value
     raise BadField(zh=f"收据里的 {value!r} 不是数", en=f"{value!r} in the receipt is no number", field="metrics")
 
 
-def _identical(then: float | None, now: float | None) -> bool:
+def _is_identical(then: float | None, now: float | None) -> bool:
     if then is None or now is None:
         return then is now
     return then == now or (math.isnan(then) and math.isnan(now))
 
 
-def _equal(then: float | None, now: float | None) -> bool:
+def _is_close(then: float | None, now: float | None) -> bool:
     if then is None or now is None:
         return then is now
-    return _identical(then, now) or math.isclose(then, now, rel_tol=TOLERANCE)
+    return _is_identical(then, now) or math.isclose(then, now, rel_tol=RELATIVE_TOLERANCE)

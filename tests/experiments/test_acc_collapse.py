@@ -2,7 +2,7 @@
 
 import mpmath
 import pytest
-from measuring import NAN, measured
+from oracles import NAN, measured
 
 
 @pytest.mark.parametrize(

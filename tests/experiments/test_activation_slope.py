@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import demo, draws, measured
+from oracles import demo, draws, measured
 
 GENTLE = ("linear", "sigmoid", "tanh", "relu", "leaky", "elu", "softplus", "sin")
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from measuring import INF, NAN, measured, same
+from oracles import INF, NAN, measured, same
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

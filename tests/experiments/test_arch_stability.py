@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import INF, draws, measure, measured
+from oracles import INF, draws, measure, measured
 
 
 def train(kind: str, x: np.ndarray, y: np.ndarray, weights: list[np.ndarray], lr: float, n: int) -> list[float]:

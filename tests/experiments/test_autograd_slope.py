@@ -2,7 +2,7 @@
 
 import mpmath
 import pytest
-from measuring import FORMATS, measured
+from oracles import FORMATS, measured
 
 CASES = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import INF, NAN, measured, same
+from oracles import INF, NAN, measured, same
 
 BAD_STEP = 5
 

@@ -1,7 +1,7 @@
 """bn_frozen: what must be so whatever the numbers are, and its inequalities with their controls."""
 
 import pytest
-from measuring import demo, measure, measured
+from oracles import demo, measure, measured
 
 
 def test_bn_frozen_without_steps_or_rate():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 def by_hand(h, w, b, cotangent, norm, eps=1e-5):

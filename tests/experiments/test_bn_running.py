@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measure, measured
+from oracles import draws, measure, measured
 
 
 @pytest.mark.parametrize(

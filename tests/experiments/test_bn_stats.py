@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import INF, NAN, draws, measure, measured
+from oracles import INF, NAN, draws, measure, measured
 
 
 @pytest.mark.parametrize("params", [{}, {"batch": 4}, {"std": 1e-3}, {"mean": -2.0, "width": 3, "eps": 0.5}])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import demo, measure, measured
+from oracles import demo, measure, measured
 
 
 def start(seed: int, momentum: float, n: int, batch: int):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import PHI, Z, draws, expectation, measured
+from oracles import PHI, Z, draws, expectation, measured
 
 
 def fixed_point_rate(sigma):

@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 1000])

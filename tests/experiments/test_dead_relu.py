@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize(("act", "bias"), [("relu", -3.0), ("relu", -2.0), ("leaky", -3.0), ("relu", -5.0)])

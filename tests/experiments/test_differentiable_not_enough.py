@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import PHI, draws, measured, rms_norm
+from oracles import PHI, draws, measured, rms_norm
 
 from qa_service.errors import BadParameter
 

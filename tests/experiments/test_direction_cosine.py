@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 10000, 1000000])

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from measuring import measured
+from oracles import measured
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])

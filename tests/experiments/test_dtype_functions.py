@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import mpmath
 import pytest
-from measuring import ALL, INF, NAN, Format, demo, measure, measured, same, ulp
+from oracles import ALL, INF, NAN, Format, demo, measure, measured, same, ulp
 
 SHORT = [name for name, form in ALL.items() if form.p < 24]
 LIBRARY = {"exp", "softmax", "softmax_gradient", "log_one_plus_exp", "sigmoid_slope", "entropy"}

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from measuring import ALL, INF, NAN, Eight, demo, measure, measured, same, ulp
+from oracles import ALL, INF, NAN, Eight, demo, measure, measured, same, ulp
 
 EIGHT = [name for name, form in ALL.items() if isinstance(form, Eight)]
 

@@ -1,7 +1,7 @@
 """dynamic_loss_scale against torch's own GradScaler."""
 
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 
 @pytest.mark.parametrize(

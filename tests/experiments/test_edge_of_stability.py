@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 SHAPES = [(4, 3), (3, 3), (3, 1)]
 

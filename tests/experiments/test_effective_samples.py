@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import measured
+from oracles import measured
 
 
 def covariance(n, kind, rho, group):

@@ -1,5 +1,6 @@
 """What holds of every experiment: repeatability, the ends of its parameters, values without a closed form."""
 
+import json
 import math
 import tomllib
 from contextlib import suppress
@@ -7,18 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measuring import (
-    DEMOS,
-    EXPERIMENTS,
-    INF,
-    NAN,
-    measure,
-    measured,
-)
+from oracles import EXPERIMENTS, INF, NAN, measure, measured
 
 from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.lab.runner import SERVER, ProcessRunner
+from qa_service.lab.runner import ProcessRunner
 from qa_service.model import Parameter, RunStatus
 
 EXPECTED = [
@@ -29,30 +23,39 @@ EXPECTED = [
 
 
 @pytest.mark.parametrize("slug", EXPERIMENTS)
-def test_a_run_can_be_repeated_to_the_bit(slug):
-    """The same seed gives the same rows and metrics, to the last bit and to the sign of a nan's absence."""
-    first, again = measure(slug, 3), measure(slug, 3)
-    assert repr(first) == repr(again)
-    assert set(first[1]) == set(EXPERIMENTS[slug].metrics)
-    assert all(set(row) <= set(EXPERIMENTS[slug].columns) for row in first[0])
+def test_a_run_can_be_repeated_to_the_bit(slug, service):
+    """The same seed gives the same rows and metrics, here and in a process of the lab, to the last bit and to the sign
+    of a zero. Another seed changes nothing where no random number is drawn.
+    """
+    experiment = service.knowledge.experiment(slug)
+    rows, metrics = measure(slug, 0)
+    run = service.lab.run(experiment, fill_defaults(experiment, {}), 0)
+    assert set(metrics) == set(experiment.metrics)
+    assert repr(sent([dict(row) for row in run.rows])) == repr(sent(rows))
+    assert repr(sent(dict(run.measured))) == repr(sent({name: metrics[name] for name in experiment.metrics}))
+    if not drew(0):
+        assert not run.used_rng
+        assert repr(measure(slug, 1)) == repr((rows, metrics))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("slug", EXPERIMENTS)
-def test_another_seed_changes_only_what_is_random(slug):
-    """What draws no random number, and is therefore checked with one seed, is the same with any."""
+def test_a_run_can_be_repeated_in_one_process(slug):
+    """With another run of it in between: nothing is left over from a run."""
+    first, _, again = (repr(measure(slug, seed)) for seed in (3, 4, 3))
+    assert first == again
+
+
+def sent(value: Any) -> Any:
+    """What a child says of it over its pipe: JSON that knows inf and nan."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def drew(seed: int) -> bool:
+    """Whether random numbers were drawn since the seed was set."""
     import torch
 
-    measured = {}
-    for seed in (0, 1):
-        measured[seed] = repr(measure(slug, seed))
-        drew = not torch.equal(torch.random.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
-    assert drew or measured[0] == measured[1]
-
-
-@pytest.fixture(scope="module")
-def real_lab() -> ProcessRunner:
-    """The shipped experiments in children of their own, with time for a busy machine."""
-    return ProcessRunner(DEMOS, deadline=30.0, warm=SERVER)
+    return not torch.equal(torch.random.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
 
 
 def ends(parameter: Parameter) -> list[object]:
@@ -75,17 +78,44 @@ def accepted(slug: str, name: str) -> list[dict[str, Any]]:
 NAMES = [(slug, name) for slug, experiment in EXPERIMENTS.items() for name in experiment.params]
 
 
+def corner(slug: str, end: int) -> dict[str, Any]:
+    """The parameters all at their lowest (0) or highest (-1) value together: a parameter that a limit does not let go
+    there together with those before it has its default.
+    """
+    experiment, values = EXPERIMENTS[slug], {}
+    for name, parameter in experiment.params.items():
+        bounds = [bound for bound in (parameter.ge, parameter.le) if bound is not None]
+        choices = [False, True] if parameter.kind == "bool" else [*parameter.choices] or bounds
+        with suppress(BadParameter):
+            given = values | {name: choices[end]}
+            fill_defaults(experiment, given)
+            values = given
+    return fill_defaults(experiment, values)
+
+
+def runs_whole(lab: ProcessRunner, slug: str, params: dict[str, Any]) -> None:
+    """It finishes in the lab, within its time and memory, and gives rows and all metrics."""
+    experiment = EXPERIMENTS[slug]
+    run = lab.run(experiment, params)
+    assert run.status is RunStatus.RAN, f"{params}: {run.note.en}"
+    assert run.rows
+    assert set(run.measured) == set(experiment.metrics)
+
+
+@pytest.mark.parametrize("end", [0, -1], ids=["lowest", "highest"])
+@pytest.mark.parametrize("slug", EXPERIMENTS)
+def test_an_experiment_runs_at_both_corners(service, slug, end):
+    """All parameters at an end together, where the most work is asked for, or the least."""
+    runs_whole(service.lab, slug, corner(slug, end))
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("slug", "name"), NAMES)
-def test_the_ends_of_every_parameter_run(real_lab, slug, name):
-    """Whatever a form lets through finishes in the lab, within its time and memory, and gives rows and all metrics."""
-    experiment = real_lab.experiment(slug)
+def test_the_ends_of_every_parameter_run(service, slug, name):
+    """Whatever a form lets through, one parameter at a time; the defaults run in test_claims."""
     for params in accepted(slug, name):
-        if params == fill_defaults(experiment, {}):
-            continue  # the defaults run in test_evidence
-        run = real_lab.run(experiment, params)
-        assert run.status is RunStatus.RAN, f"{name} = {params[name]}: {run.note.en}"
-        assert run.rows
-        assert set(run.measured) == set(experiment.metrics)
+        if params != fill_defaults(EXPERIMENTS[slug], {}):
+            runs_whole(service.lab, slug, params)
 
 
 @pytest.mark.parametrize(("slug", "name"), NAMES)

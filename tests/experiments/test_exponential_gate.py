@@ -4,7 +4,7 @@ import math
 
 import mpmath
 import pytest
-from measuring import measured
+from oracles import measured
 
 
 @pytest.mark.parametrize(("x", "n"), [(60.0, 50), (10.0, 20), (-1000.0, 30), (1000.0, 30)])

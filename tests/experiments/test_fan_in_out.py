@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import demo, draws, measured
+from oracles import demo, draws, measured
 
 
 def test_fan_in_out_by_hand():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import INF, draws, measured
+from oracles import INF, draws, measured
 
 
 @pytest.mark.parametrize(("n", "scale"), [(256, 100.0), (5, 3.0), (20, 1.0)])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 
 def normal_cdf(z: float) -> float:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import PHI, draws, measure, measured
+from oracles import PHI, draws, measure, measured
 
 
 @pytest.mark.parametrize(

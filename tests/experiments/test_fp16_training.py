@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 def start(seed: int, width: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:

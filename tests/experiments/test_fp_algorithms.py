@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import INF, measure, measured, same
+from oracles import INF, measure, measured, same
 
 H = np.float16
 NAIVE = {

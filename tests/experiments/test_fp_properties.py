@@ -6,7 +6,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     FORMATS,
     INF,
     measure,

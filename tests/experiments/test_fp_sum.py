@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     FORMATS,
     INF,
     NAN,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import demo, measured
+from oracles import demo, measured
 
 
 @pytest.mark.parametrize("act", ["relu", "sigmoid", "tanh"])

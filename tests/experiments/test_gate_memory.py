@@ -4,7 +4,7 @@ import math
 
 import mpmath
 import pytest
-from measuring import INF, measured
+from oracles import INF, measured
 
 
 @pytest.mark.parametrize(("cell", "bias"), [("lstm", 0.0), ("lstm", 5.0), ("gru", -5.0), ("cec", 2.0)])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from measuring import INF, measure, measured
+from oracles import INF, measure, measured
 
 
 def test_norms_are_those_of_clip_grad_norm():

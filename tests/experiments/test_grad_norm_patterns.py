@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import PHI, draws, measured
+from oracles import PHI, draws, measured
 
 
 @pytest.mark.parametrize("act", ["relu", "tanh"])

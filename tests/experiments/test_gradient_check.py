@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 def setting(width: int, batch: int):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize(("n", "clip", "outliers", "scale"), [(100, 1.0, 5, 10.0), (7, 0.3, 2, 3.0), (50, 2.5, 0, 1.0)])

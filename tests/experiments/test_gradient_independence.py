@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize("readout", ["independent", "output"])

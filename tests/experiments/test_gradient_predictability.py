@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import demo, measured, rms_norm
+from oracles import demo, measured, rms_norm
 
 
 def test_two_steps_of_the_plain_net_by_hand():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from measuring import measure, measured
+from oracles import measure, measured
 
 from qa_service.errors import BadParameter
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import demo, measured, rms_norm
+from oracles import demo, measured, rms_norm
 
 from qa_service.errors import BadParameter
 

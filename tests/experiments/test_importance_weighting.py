@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize(("n", "shift", "power"), [(200, 0.5, 1.0), (50, 0.3, 0.5), (1000, -0.4, 0.0)])

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from measuring import (
+from oracles import (
     INF,
     PHI,
     Z,

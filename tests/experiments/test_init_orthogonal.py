@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import INF, demo, measured
+from oracles import INF, demo, measured
 
 
 @pytest.mark.parametrize(("layers", "width"), [(12, 6), (20, 8)])

@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import INF, PHI, Z, draws, expectation, measured
+from oracles import INF, PHI, Z, draws, expectation, measured
 
 CUT = float(mpmath.sqrt(1 - 4 * mpmath.npdf(2) / mpmath.erf(mpmath.sqrt(2))))
 TIMES_N = {

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import draws, measure, measured
+from oracles import draws, measure, measured
 
 
 def train_by_hand(seed: int, m: float, layers: int, width: int, lr: float, n: int) -> tuple[float, float]:

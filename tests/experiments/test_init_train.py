@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import PHI, draws, measured
+from oracles import PHI, draws, measured
 
 
 @pytest.mark.parametrize(("act", "init"), [("relu", "xavier"), ("relu", "kaiming"), ("tanh", "kaiming")])

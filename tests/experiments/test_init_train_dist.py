@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import NAN, demo, draws, measured, same
+from oracles import NAN, demo, draws, measured, same
 
 GOOD = ("normal", "uniform", "rademacher", "laplace", "trunc", "sparse10")
 

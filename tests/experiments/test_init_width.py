@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import demo, measured
+from oracles import demo, measured
 
 
 def test_init_width_scatter_in_numpy():

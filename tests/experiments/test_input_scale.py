@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import INF, draws, measure, measured
+from oracles import INF, draws, measure, measured
 
 
 @pytest.mark.parametrize("params", [{}, {"width": 3, "batch": 5}, {"width": 12, "batch": 4}, {"scale": 0.01}])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import draws, measure, measured
+from oracles import draws, measure, measured
 
 
 @pytest.mark.parametrize("width", [8, 32])

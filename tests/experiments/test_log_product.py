@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from measuring import FORMATS, INF, NAN, Format, add_exactly, measured, same
+from oracles import FORMATS, INF, NAN, Format, add_exactly, measured, same
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

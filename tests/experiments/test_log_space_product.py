@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from measuring import FORMATS, INF, NAN, measured, same
+from oracles import FORMATS, INF, NAN, measured, same
 
 
 @pytest.mark.parametrize(("x", "n"), [(1.5, 300), (1.5, 100), (0.9, 1000), (1.5, 1), (-1.5, 20)])

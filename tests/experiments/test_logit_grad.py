@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from measuring import measured
+from oracles import measured
 
 
 def setting(classes: int, batch: int, std: float):

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import demo, draws, measure, measured
+from oracles import demo, draws, measure, measured
 
 CASES = ["init_to_solution", "two_solutions", "permuted"]
 

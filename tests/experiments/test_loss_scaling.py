@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from measuring import FORMATS, INF, NAN, measured, same
+from oracles import FORMATS, INF, NAN, measured, same
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     demo,
     draws,
     measured,

@@ -2,7 +2,7 @@
 
 import mpmath
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 
 @pytest.mark.parametrize("bias", [0.0, 3.0, -2.0])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import FORMATS, draws, measured
+from oracles import FORMATS, draws, measured
 
 
 @pytest.mark.parametrize("fill", ["inf", "large", "lowest", "zero_row"])

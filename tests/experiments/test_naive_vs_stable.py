@@ -2,7 +2,7 @@
 
 import mpmath
 import pytest
-from measuring import FORMATS, INF, NAN, demo, measure, measured, same
+from oracles import FORMATS, INF, NAN, demo, measure, measured, same
 
 mpmath.mp.dps = 60
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import FORMATS, NAN, measure, measured, same
+from oracles import FORMATS, NAN, measure, measured, same
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from measuring import INF, NAN, measure, measured
+from oracles import INF, NAN, measure, measured
 
 
 @pytest.mark.parametrize("x", [NAN, INF, -INF, 1e308])

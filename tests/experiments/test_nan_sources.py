@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import draws, measure, measured
+from oracles import draws, measure, measured
 
 STAGES = {
     "nan_input": (7, 1), "log_of_count": (7, 1), "constant_column": (0, 1), "log_of_zero": (0, 3),

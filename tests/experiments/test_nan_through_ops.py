@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import FORMATS, INF, NAN, measured, same
+from oracles import FORMATS, INF, NAN, measured, same
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     draws,
     measured,
 )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import demo, measured
+from oracles import demo, measured
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measure, measured
+from oracles import draws, measure, measured
 
 
 @pytest.mark.parametrize("params", [{}, {"batch": 2, "width": 5, "n": 3}, {"batch": 64, "std": 10.0}])

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from measuring import FORMATS, INF, NAN, add_exactly, measured, same
+from oracles import FORMATS, INF, NAN, add_exactly, measured, same
 
 
 def multiply_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None, int | None]:

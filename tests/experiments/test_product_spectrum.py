@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import INF, draws, measured
+from oracles import INF, draws, measured
 
 
 @pytest.mark.parametrize(("n", "d", "gain"), [(1, 4, 1.0), (12, 4, 1.0), (40, 3, 0.7)])

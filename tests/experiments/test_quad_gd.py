@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from measuring import (
+from oracles import (
     FORMATS,
     INF,
     NAN,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 
 @pytest.mark.parametrize(("dim", "ratio", "n"), [(20, 1.01, 300), (5, 0.7, 50), (50, 0.99, 200), (1, 1.5, 20)])

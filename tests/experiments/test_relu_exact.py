@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from measuring import FORMATS, demo, draws, measure, measured
+from oracles import FORMATS, demo, draws, measure, measured
 
 
 @pytest.mark.parametrize("case", ["abs", "max", "min", "clip", "hat", "xor"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 GRID = np.linspace(-1, 1, 201)
 CURVES = {

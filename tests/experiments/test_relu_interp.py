@@ -7,7 +7,7 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     demo,
     measured,
 )

@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     draws,
     measured,
     rms_norm,

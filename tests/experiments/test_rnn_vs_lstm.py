@@ -6,7 +6,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from measuring import (
+from oracles import (
     PHI,
     measured,
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import NUMPY, add_exactly, measure, measured
+from oracles import NUMPY, add_exactly, measure, measured
 
 
 @pytest.mark.parametrize(

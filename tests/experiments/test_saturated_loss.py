@@ -4,7 +4,7 @@ import math
 
 import mpmath
 import pytest
-from measuring import measured
+from oracles import measured
 
 
 @pytest.mark.parametrize("x", [-10.0, -5.0, 0.0, 3.0, -100.0, 300.0])

@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import sqrt
 
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 
 @pytest.mark.parametrize(("a", "n"), [(1.0, 20000), (0.05, 5000), (3.0, 50000), (1000.0, 20000)])

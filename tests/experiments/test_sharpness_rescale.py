@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measuring import demo, draws, measured
+from oracles import demo, draws, measured
 
 from qa_service.errors import BadParameter
 

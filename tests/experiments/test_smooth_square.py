@@ -2,7 +2,7 @@
 
 import mpmath
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 G = {
     "gelu": lambda t: t * mpmath.ncdf(t),

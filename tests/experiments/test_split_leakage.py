@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import measured
+from oracles import measured
 
 
 def test_split_leakage_groups_by_numpy():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from measuring import draws, measured
+from oracles import draws, measured
 
 from qa_service.errors import BadParameter
 

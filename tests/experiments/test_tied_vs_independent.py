@@ -5,7 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from measuring import INF, draws, measured
+from oracles import INF, draws, measured
 
 
 @pytest.mark.parametrize(("layers", "width", "gain"), [(50, 64, 1.0), (7, 5, 0.9), (3, 1, 2.0)])

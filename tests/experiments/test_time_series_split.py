@@ -3,7 +3,7 @@
 from statistics import fmean
 
 import pytest
-from measuring import demo, measured
+from oracles import demo, measured
 
 
 @pytest.mark.parametrize(("n", "gap"), [(40, 0), (60, 1), (50, 3)])

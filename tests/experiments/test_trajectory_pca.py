@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from measuring import demo, measured
+from oracles import demo, measured
 
 
 def test_trajectory_pca_shares_by_covariance():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from measuring import PHI, measure, measured, rms_norm
+from oracles import PHI, measure, measured, rms_norm
 
 from qa_service.errors import BadParameter
 

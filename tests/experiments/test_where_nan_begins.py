@@ -1,7 +1,7 @@
 """where_nan_begins: the fault is found where it was planted."""
 
 import pytest
-from measuring import measure, measured
+from oracles import measure, measured
 
 PLACES = [(8, 4, 5), (3, 1, 0), (12, 12, 2), (2, 2, 1)]
 

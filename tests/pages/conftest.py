@@ -1,24 +1,22 @@
 """A server as a reader starts it, the system's Chromium, and the looks in which a flow runs.
 
-A page that is visited loads from its origin only, and is accessible in the state in which its test leaves it.
+A page that is visited loads from its origin only, and fits in the state in which its test leaves it. What axe finds is
+looked for in every state by test_states.py.
 """
 
 import os
 import re
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from browsing import FIRST, LOOKS, PATIENCE, ROOT, Look, check_access, keep, ready
+from browsing import FIRST, FLOW_LOOKS, LOOKS, PATIENCE, Look, check_fit, keep
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from processes import shared_server
 
-from bench.server import free_port
 from qa_service.model import Lang
 
 expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is right is there at once
@@ -26,24 +24,11 @@ expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is ri
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve` as a reader starts it, on a port of its own; yields its address."""
-    folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    set_ = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "30"}
-    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command, cwd=ROOT, env=os.environ | set_, stdout=log, stderr=log) as server,
-    ):
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 300
-        while not ready(address):
-            if server.poll() is not None or time.monotonic() > deadline:
-                server.kill()
-                pytest.fail((folder / "log").read_text())
-            time.sleep(0.2)
+    """`numstab serve` as a user starts it; yields its address. One for all workers of the test run."""
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
+           "NUMSTAB_RATE": ""}  # fmt: skip
+    with shared_server(env, cache.parent / "server") as address:
         yield address
-        server.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +42,17 @@ def chromium() -> Iterator[Browser]:
     playwright: Playwright
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
-@pytest.fixture(params=LOOKS)
+@pytest.fixture(params=[
+    name if name in FLOW_LOOKS else pytest.param(name, marks=pytest.mark.exhaustive) for name in LOOKS
+])  # fmt: skip
 def look(request: pytest.FixtureRequest) -> Look:
-    """How the reader sees the page; a test that takes it, or `lang`, runs once in each look."""
+    """How the page is seen; a test that takes it, or `lang`, runs once in each look."""
     return LOOKS[request.param]
 
 
@@ -77,7 +66,7 @@ def lang(look: Look) -> Lang:
 def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    At the end: no request left our origin, the console stayed silent but for what is expected, and `check_access`.
+    At the end: no request left our origin, the console stayed silent but for what is expected, and `check_fit`.
     """
     seen: Look = request.getfixturevalue("look") if "look" in request.fixturenames else FIRST
     silent, open_, scripted = [], [], []
@@ -94,7 +83,7 @@ def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -
         page.on("pageerror", lambda error: note(str(error)))
         page.on("request", lambda sent: None if sent.url.startswith((f"{origin}/", "data:")) else note(sent.url))
         open_.append(page)
-        if context.get("java_script_enabled", True):  # axe is a script
+        if context.get("java_script_enabled", True):  # it is checked by a script
             scripted.append(page)
         page.goto(path)
         return page
@@ -104,7 +93,7 @@ def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -
         for at, page in enumerate(open_):
             keep(page, f"{request.node.name}-{at}")
         for page in scripted:
-            check_access(page)
+            check_fit(page)
     finally:
         for page in open_:
             page.context.close()

@@ -102,14 +102,14 @@ def test_every_entry_has_a_twin_in_markdown(client: httpx.Client, service: Servi
     for lang in LANGS:
         twin = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
         assert twin.headers["content-type"] == "text/markdown; charset=utf-8"
-        assert twin.text.startswith(f"# {service.library['multiply-vs-add'].question[lang]}")
+        assert twin.text.startswith(f"# {service.knowledge.library['multiply-vs-add'].question[lang]}")
         assert "pow_vs_sum(n=100, x=1.5" in twin.text
     assert client.get("/entries/nope.md").status_code == 404
     sitemap, llms = client.get("/sitemap.xml").text, client.get("/llms.txt").text
-    for entry in service.library:
+    for entry in service.knowledge.library:
         assert f"/entries/{entry}</loc>" in sitemap
         assert f"/entries/{entry}.md?lang=en" in llms
-    for slug in service.lab.experiments:
+    for slug in service.knowledge.experiments:
         assert f"/experiments/{slug}</loc>" in sitemap
     assert "sitemap.xml" in client.get("/robots.txt").text
 

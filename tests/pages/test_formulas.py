@@ -23,8 +23,8 @@ LOADED = "[...document.fonts].filter((face) => face.family.includes('STIX')).map
 def test_no_formula_needs_a_character_that_the_font_lacks(service: Service, lang: Lang) -> None:
     """Words in a formula apart: they are set in the fonts of the text."""
     used: set[str] = set()
-    for entry in service.library.values():
-        for formula in re.findall(r"<math.*?</math>", markup.to_html(entry.answer[lang]), re.DOTALL):
+    for entry in service.knowledge.library.values():
+        for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.answer[lang]), re.DOTALL):
             used |= {*unescape(re.sub(r"<mtext>[^<]*</mtext>|<[^>]*>", "", formula))}
     assert len(used) > 60
     assert {sign for sign in used if sign not in CHARACTERS and not "\u2e80" < sign < "\ufff0"} <= {"\u2061", "\xa0"}

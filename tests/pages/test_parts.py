@@ -35,47 +35,47 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_cannot_become_script(text: str) -> None:
     """No element but those we list, no attribute that acts, no address but the web's."""
-    html = markup.to_html(text)
+    html = markup.markdown_to_html(text)
     assert not re.search(r"<(?:script|img|svg|iframe|style|/math><img)", html)
     assert not re.search(r"<[^>]*(?:\son\w+=|javascript:)", html)
 
 
 def test_chinese_bold_may_end_in_a_comma() -> None:
     """Markdown ends bold before a space; Chinese has none."""
-    html = markup.to_html("**对整数是对的，**但与稳定性无关，**乘方**则不同；`a**b`，**不是**强调")
+    html = markup.markdown_to_html("**对整数是对的，**但与稳定性无关，**乘方**则不同；`a**b`，**不是**强调")
     assert "<strong>对整数是对的</strong>，但" in html
     assert "<strong>乘方</strong>则" in html
     assert "<code>a**b</code>，<strong>不是</strong>" in html
 
 
 def test_a_lone_dollar_is_money() -> None:
-    html = markup.to_html(r"from $5 to $6, and \(a\le b\)")
+    html = markup.markdown_to_html(r"from $5 to $6, and \(a\le b\)")
     assert html.count("<math") == 1
     assert "$5 to $6" in html
 
 
 def test_names_and_signs_are_spaced_as_in_print() -> None:
     """A thin space on either side of ln where a letter stands there; the minus of a number stands close to it."""
-    assert '<mo lspace="0.167em" rspace="0.167em">ln</mo><mi>x</mi>' in markup.mathml(r"n\ln x")
-    assert '<mo lspace="0" rspace="0">ln</mo>' in markup.mathml(r"\ln(x)")
-    assert '<mo lspace="0" rspace="0.167em">log</mo>' in markup.mathml(r"=\log_2 x")
-    assert '<mo form="prefix">−</mo>' in markup.mathml(r"y \approx -0.01")
-    assert "prefix" not in markup.mathml("(a)-b")
+    assert '<mo lspace="0.167em" rspace="0.167em">ln</mo><mi>x</mi>' in markup.latex_to_mathml(r"n\ln x")
+    assert '<mo lspace="0" rspace="0">ln</mo>' in markup.latex_to_mathml(r"\ln(x)")
+    assert '<mo lspace="0" rspace="0.167em">log</mo>' in markup.latex_to_mathml(r"=\log_2 x")
+    assert '<mo form="prefix">−</mo>' in markup.latex_to_mathml(r"y \approx -0.01")
+    assert "prefix" not in markup.latex_to_mathml("(a)-b")
 
 
 def test_a_comma_stays_with_its_formula() -> None:
     """A browser would break the line between them."""
     assert re.search(
         r'<span class="together"><math display="inline">.*</math>，</span>仍',
-        markup.to_html(r"是 \(x\)，仍是 \(y\) 的"),
+        markup.markdown_to_html(r"是 \(x\)，仍是 \(y\) 的"),
     )
 
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_entry_becomes_html_without_leftovers(service: Service, lang: Lang) -> None:
     """No formula, emphasis or placeholder stays as it was written."""
-    for entry in service.library.values():
-        html = str(render.entry(entry, [], service.lab.experiments, lang)["text"])
+    for entry in service.knowledge.library.values():
+        html = str(render.entry_values(entry, [], service.knowledge.experiments, lang)["text"])
         prose = re.sub(r"<pre.*?</pre>|<code>[^\\<][^<]*</code>", "", html, flags=re.DOTALL)
         assert not re.search(r"\*\*|\\\(|\$\$|\[\[|[\ue000-\ue002]|<code>\\", prose), entry.id
 
@@ -100,10 +100,10 @@ def test_the_chart_bundle_is_built_once_however_many_ask(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(bundle.subprocess, "run", run)
     with pytest.raises(subprocess.CalledProcessError):
-        bundle.vega_bundle(tmp_path)
-    readers = [threading.Thread(target=bundle.vega_bundle, args=(tmp_path,)) for _ in range(5)]
+        bundle.build_vega_bundle(tmp_path)
+    readers = [threading.Thread(target=bundle.build_vega_bundle, args=(tmp_path,)) for _ in range(5)]
     with started(readers):
-        assert bundle.vega_bundle(tmp_path).read_bytes() == b"script"
+        assert bundle.build_vega_bundle(tmp_path).read_bytes() == b"script"
     assert len(built) == 2
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, in_words, keep
+from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, every_look, in_words, keep
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import HTML_LANG
@@ -139,6 +139,7 @@ def nowhere(page: Page, lang: Lang) -> None:
     expect(page.locator(".problem a").first).to_have_attribute("href", f"/entries/multiply-vs-add?lang={lang}")
 
 
+@every_look
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_is_fit_for_everyone(visit: Callable[..., Page], look: Look, name: str) -> None:
     """Four looks, each in the other scheme as well: both languages, narrow and wide, light and dark, all eight. And on
@@ -147,6 +148,7 @@ def test_a_state_is_fit_for_everyone(visit: Callable[..., Page], look: Look, nam
     page = visit("/robots.txt", expected="status of (404|503)|ERR_ABORTED")
     STATES[name](page, look.lang)
     assert page.locator("html").get_attribute("lang") == HTML_LANG[look.lang]
+    check_access(page)
     for width in (768, 1920):
         page.set_viewport_size({"width": width, "height": 1000})
         check_fit(page)

@@ -1,14 +1,13 @@
-"""The terminal: ask, chat, run, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
+"""The terminal: the commands ask, chat, run, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, replay, run
-from qa_service.fronts.terminal import listing as lists
+from qa_service.fronts.terminal import ask, chat, check, evaluate, export, gaps, kb, keys, listing, replay, run
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds each command with its options and the function that carries it out."""
-    for command in (ask, chat, run, check, replay, export, evaluate, gaps, kb, keys, lists):
+    """Adds each command with its options and the function that runs it (`run_with_service` or `run_with_settings`)."""
+    for command in (ask, chat, run, check, replay, export, evaluate, gaps, kb, keys, listing):
         command.add_commands(parsers)
 
 

@@ -1,4 +1,4 @@
-"""numstab ask: one question, or a file of them."""
+"""`numstab ask`: one question, or a file of questions."""
 
 import json
 import sys
@@ -14,15 +14,14 @@ from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
-from qa_service.schemas import requests as incoming
-from qa_service.schemas import responses as wire
+from qa_service.schemas import requests, responses
 
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `ask`."""
+    """Adds the command `ask`."""
     parser: ArgumentParser = parsers.add_parser("ask", help="answer a question with live evidence")
     parser.add_argument("question", nargs="?", help="the question, in Chinese or English")
     options.add_lang(parser)
@@ -36,80 +35,84 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
     parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(run_with_service=run_with_service)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Exit status 0 answered, 1 not covered or unclear, 3 an experiment failed."""
-    fixed = {
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Answers; returns exit status 0 (answered), 1 (not covered or unclear) or 3 (an experiment failed)."""
+    fields = {
         "lang": arguments.lang,
-        "params": options.params(arguments.param),
-        "compare": options.compared(arguments.compare),
-        "seed": options.seed(arguments.seed),
-        "seeds": options.number(arguments.seeds),
+        "params": options.parse_params(arguments.param),
+        "compare": options.parse_compare(arguments.compare),
+        "seed": options.parse_seed(arguments.seed),
+        "seeds": options.int_or_text(arguments.seeds),
         "entry": arguments.entry,
         "run": not arguments.no_run,
     }
     if arguments.batch:
-        return _batch(arguments.batch, fixed, service)
+        return _answer_batch(arguments.batch, fields, service)
     if arguments.question is None and arguments.entry is None:
         raise BadField(
             zh='缺少问题。例如：numstab ask "loss 变成 nan 怎么办"',
             en='there is no question. For example: numstab ask "why is my loss nan?"',
             field="question",
         )
-    request = incoming.read_request({"question": arguments.question or "", **fixed})
+    request = requests.read_request({"question": arguments.question or "", **fields})
     if request.entry and not request.lang and not request.question:
         request = replace(request, lang=lang)
     if arguments.json:
         answer = service.answer(request)
-        options.print_json(wire.answer(answer))
+        options.print_json(responses.answer(answer))
         return exit_status(answer)
-    return exit_status(show(request, service, explain=arguments.explain))
+    return exit_status(print_answer(request, service, explain=arguments.explain))
 
 
 def exit_status(answer: Answer) -> int:
-    """What the shell is told."""
+    """The exit status for an answer."""
     if answer.status is not AnswerStatus.ANSWERED:
         return options.EXIT_NOT_ANSWERED
-    return options.DONE if all(one.run.status is RunStatus.RAN for one in answer.evidence) else options.FAILED
+    return (
+        options.EXIT_OK
+        if all(one.run.status is RunStatus.RAN for one in answer.evidence)
+        else options.EXIT_EXPERIMENT_FAILED
+    )
 
 
-def show(request: Request, service: Service, *, explain: bool = False) -> Answer:
-    """Prints the answer's text at once and its evidence as it is measured. Raises `BadRequest` before anything else.
+def print_answer(request: Request, service: Service, *, explain: bool = False) -> Answer:
+    """Prints the answer's text at once and its evidence as it is measured; returns the whole answer.
 
-    An interrupt ends the run under way and is passed on.
+    Raises `BadRequest` before anything is printed. `KeyboardInterrupt` cancels the running experiment and propagates.
     """
-    before = request.context.entry if request.context else None
+    previous_entry = request.context.entry if request.context else None
     with closing(service.stream(request)) as events:
-        return _printed(events, before=before, explain=explain and bool(request.question))
+        return _print_events(events, previous_entry=previous_entry, explain=explain and bool(request.question))
 
 
-def _printed(events: Iterator[Event], *, before: str | None, explain: bool) -> Answer:
-    """The text of an entry that was read just `before` is left out: its short answer follows with the numbers."""
+def _print_events(events: Iterator[Event], *, previous_entry: str | None, explain: bool) -> Answer:
+    """Prints each event. The text of `previous_entry`, the entry of the answer before, is not printed again."""
     opening = next(events)
     assert isinstance(opening, AnswerReady)
     from qa_service.fronts.terminal.screen import TerminalView
 
-    screen = TerminalView(opening.answer.lang)
+    view = TerminalView(opening.answer.lang)
     entry = opening.answer.entry
-    screen.answer(opening.answer, known=entry is not None and entry.id == before)
+    view.print_answer(opening.answer, text_shown=entry is not None and entry.id == previous_entry)
     if explain:
-        _explain(opening.answer, screen)
-    sys.stdout.flush()  # the text is there before torch is
-    finished: list[Evidence] = []
-    with screen.progress() as progress:
+        _print_explanation(opening.answer, view)
+    sys.stdout.flush()  # show the text before torch has been imported
+    evidence: list[Evidence] = []
+    with view.run_progress() as progress:
         for event in events:
-            progress.take(event)
+            progress.on_event(event)
             if isinstance(event, EvidenceReady):
-                finished.append(event.evidence)
-                screen.evidence(event.evidence)
+                evidence.append(event.evidence)
+                view.print_evidence(event.evidence)
             if isinstance(event, Done):
-                screen.closing(event.answer)
-    return replace(opening.answer, evidence=tuple(finished))
+                view.print_summary(event.answer)
+    return replace(opening.answer, evidence=tuple(evidence))
 
 
-def _explain(answer: Answer, screen: "TerminalView") -> None:
+def _print_explanation(answer: Answer, view: "TerminalView") -> None:
     head = {
         "zh": ("条", "词条", "把握", "遇到的问法", "依据"),
         "en": ("item", "entry", "score", "phrasing met", "because of"),
@@ -117,22 +120,22 @@ def _explain(answer: Answer, screen: "TerminalView") -> None:
     meaning = {"zh": "整句的意思", "en": "its meaning"}[answer.lang]
     rows = []
     for match in answer.matches:
-        because = (f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in match.reasons)
-        rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, ", ".join(because)))
-    screen.table(head, rows)
+        reasons = (f"{term.removeprefix('w:').strip() or meaning} {weight:+.2f}" for term, weight in match.reasons)
+        rows.append((str(match.entry.item), match.entry.id, f"{match.score:.2f}", match.phrasing, ", ".join(reasons)))
+    view.print_table(head, rows)
 
 
-def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
-    """A line of JSON out for each line in, in order; a line that is no question gives an error, and the rest go on."""
-    worst = options.DONE
+def _answer_batch(path: str, defaults: dict[str, Any], service: Service) -> int:
+    """Prints a line of JSON for each line of the file, in order; for a line that has an error, an error object."""
+    highest_status = options.EXIT_OK
     with ThreadPoolExecutor(service.lab.slots) as pool:
-        for printed, status in pool.map(lambda line: _line(line, fixed, service), list(_lines(path))):
-            options.print_json(printed)
-            worst = max(worst, status)
-    return worst
+        for result, status in pool.map(lambda line: _answer_line(line, defaults, service), list(_read_batch(path))):
+            options.print_json(result)
+            highest_status = max(highest_status, status)
+    return highest_status
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _read_batch(path: str) -> Iterator[bytes]:
     try:
         if path == "-":
             yield from (line for line in sys.stdin.buffer if line.strip())
@@ -140,32 +143,32 @@ def _lines(path: str) -> Iterator[bytes]:
             with open(path, "rb") as file:
                 yield from (line for line in file if line.strip())
     except OSError as error:
-        raise options.unreadable(path, error, "--batch") from error
+        raise options.unreadable_file(path, error, "--batch") from error
 
 
-def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
+def _answer_line(line: bytes, defaults: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
     try:
-        answer = _converse(line, fixed, service)
+        answer = _answer_turns(line, defaults, service)
     except NumstabError as error:
-        lang: Lang = "zh" if fixed["lang"] == "zh" else "en"
-        return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.USAGE
-    return wire.answer(answer), exit_status(answer)
+        lang: Lang = "zh" if defaults["lang"] == "zh" else "en"
+        return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.EXIT_USAGE
+    return responses.answer(answer), exit_status(answer)
 
 
-def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
-    """The answer to a line: of its last turn, each turn in the context of the one before."""
+def _answer_turns(line: bytes, defaults: dict[str, Any], service: Service) -> Answer:
+    """The answer to the last turn of a line, each turn asked in the context of the turn before."""
     try:
-        asked = json.loads(line)
+        table = json.loads(line)
     except (ValueError, RecursionError):
-        asked = None
-    if not isinstance(asked, dict):
+        table = None
+    if not isinstance(table, dict):
         raise BadField(zh="每一行应当是一个 JSON 对象", en="each line should be a JSON object", field="line")
-    turns = asked.get("turns", [asked.get("q", asked.get("question"))])
+    turns = table.get("turns", [table.get("q", table.get("question"))])
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
-    given = {name: value for name, value in fixed.items() if value is not None}
-    given |= {
-        name: asked[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in asked
+    fields = {name: value for name, value in defaults.items() if value is not None}
+    fields |= {
+        name: table[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in table
     }
-    first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
+    first, *later = [requests.read_request({**fields, "question": turn}) for turn in turns]
     return service.answer(service.fold_turns(first, [request.question for request in later]))

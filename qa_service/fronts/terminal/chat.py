@@ -1,4 +1,4 @@
-"""numstab chat: a conversation in the terminal, each question in the context of the answer before it."""
+"""`numstab chat`: a conversation in the terminal, each question asked in the context of the previous answer."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,7 +10,7 @@ from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.terminal import ask, options
 from qa_service.model import Context, Lang, Text
-from qa_service.schemas import requests as incoming
+from qa_service.schemas import requests
 
 _WELCOME = Text(
     "用中文或英文提问，可以接着问（“那换成加法呢”）。/help 看命令，/quit 或 Ctrl-D 离开，Ctrl-C 停下正在跑的实验。",
@@ -23,90 +23,95 @@ _HELP = Text(
     "/seed N  asks the last question again with another seed\n/new     forgets what was said before\n/quit    leaves\n"
     "Pick one of several candidates by its number: 2, or “the second one”.",
 )
-_FORGOTTEN = Text("好，重新开始。", "Starting afresh.")
+_STARTED_AFRESH = Text("好，重新开始。", "Starting afresh.")
 _STOPPED = Text("已停下。", "Stopped.")
-_UNKNOWN = Text(
+_UNKNOWN_COMMAND = Text(
     "没有命令 {}。有 /help、/seed N、/new、/quit。", "There is no command {}. There are /help, /seed N, /new, /quit."
 )
 _NOTHING_YET = Text("还没有问过问题。", "No question has been asked yet.")
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `chat`."""
+    """Adds the command `chat`."""
     parser: ArgumentParser = parsers.add_parser("chat", help="a conversation in the terminal")
     options.add_lang(parser)
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(run_with_service=run_with_service)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Until the end of the input; what goes wrong with one question leaves the conversation as it was."""
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Reads and answers lines until the end of the input; an error leaves the conversation as it was."""
     with suppress(ImportError):
-        import readline  # noqa: F401  # input() then has a history and can be edited
-    talk = _Talk(service, lang, given={"lang": arguments.lang, "run": not arguments.no_run})
-    talk.seed = options.seed(arguments.seed)
+        import readline  # noqa: F401  # gives input() line editing and a history
+    conversation = _Conversation(service, lang, request_fields={"lang": arguments.lang, "run": not arguments.no_run})
+    conversation.seed = options.parse_seed(arguments.seed)
     if sys.stdin.isatty():
-        options.say(_WELCOME[lang])
+        options.print_line(_WELCOME[lang])
     while True:
         try:
-            line = _heard()
-            if line is None or not talk.take(line):
+            line = _read_line()
+            if line is None or not conversation.handle(line):
                 break
         except NumstabError as error:
-            options.say(error[talk.lang])
+            options.print_line(error[conversation.lang])
         except KeyboardInterrupt:
-            options.say(f"\n{_STOPPED[talk.lang]}")
-    return options.DONE
+            options.print_line(f"\n{_STOPPED[conversation.lang]}")
+    return options.EXIT_OK
 
 
-def _heard() -> str | None:
-    """The next line, None at the end. At a terminal Ctrl-C empties the line; elsewhere the line is shown again."""
-    asks = sys.stdin.isatty()
+def _read_line() -> str | None:
+    """The next line that is not empty; None at the end of input. At a terminal Ctrl-C discards the line being typed.
+
+    Where input does not come from a terminal, the line is echoed, so that the output reads as a conversation.
+    """
+    interactive = sys.stdin.isatty()
     while True:
         try:
-            line = input("\n? " if asks else "").strip()
+            line = input("\n? " if interactive else "").strip()
         except EOFError:
             return None
         except KeyboardInterrupt:
-            options.say("")
+            options.print_line("")
             continue
-        if line and not asks:
-            options.say(f"\n? {line}")
+        if line and not interactive:
+            options.print_line(f"\n? {line}")
         if line:
             return line
 
 
-class _Talk:
-    def __init__(self, service: Service, lang: Lang, given: dict[str, Any]) -> None:
-        self.service, self.lang, self.given = service, lang, given
+class _Conversation:
+    """The state between questions: language, seed, context of the last answer, last question."""
+
+    def __init__(self, service: Service, lang: Lang, request_fields: dict[str, Any]) -> None:
+        self.service, self.lang, self.request_fields = service, lang, request_fields
         self.seed = 0
         self.context: Context | None = None
-        self.asked: tuple[str, Context | None] | None = None  # the last question, and what it was asked in
+        self.last_question: tuple[str, Context | None] | None = None  # with the context in which it was asked
 
-    def take(self, line: str) -> bool:
-        """A question or a command; False to leave. Raises `NumstabError`."""
+    def handle(self, line: str) -> bool:
+        """Answers a question or carries out a /command; returns False to quit. Raises `NumstabError`."""
         match line.split():
             case ["/quit" | "/exit"]:
                 return False
             case ["/help"]:
-                options.say(_HELP[self.lang])
+                options.print_line(_HELP[self.lang])
             case ["/new"]:
-                self.context = self.asked = None
-                options.say(_FORGOTTEN[self.lang])
+                self.context = self.last_question = None
+                options.print_line(_STARTED_AFRESH[self.lang])
             case ["/seed", word]:
-                self.seed = options.seed(word)
-                if self.asked is None:
-                    options.say(_NOTHING_YET[self.lang])
+                self.seed = options.parse_seed(word)
+                if self.last_question is None:
+                    options.print_line(_NOTHING_YET[self.lang])
                 else:
-                    self._ask(*self.asked)
+                    self._ask(*self.last_question)
             case [str(word), *_] if word.startswith("/"):
-                options.say(_UNKNOWN[self.lang].format(word))
+                options.print_line(_UNKNOWN_COMMAND[self.lang].format(word))
             case _:
                 self._ask(line, self.context)
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = incoming.read_request({"question": question, "seed": self.seed, **self.given})
-        answer = ask.show(replace(request, context=context), self.service)
-        self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)
+        request = requests.read_request({"question": question, "seed": self.seed, **self.request_fields})
+        answer = ask.print_answer(replace(request, context=context), self.service)
+        self.lang, self.context, self.last_question = answer.lang, answer.context, (question, context)

@@ -1,4 +1,4 @@
-r"""Formulas in a terminal: \( … \) and $$ … $$ of a text as Unicode, with the brackets that a line of text needs."""
+r"""Writes the formulas of a text, \( … \) and $$ … $$, as plain Unicode on one line, with brackets where needed."""
 
 import re
 from functools import cache
@@ -11,38 +11,38 @@ from pylatexenc.latex2text import (  # type: ignore[import-untyped]
 )
 
 _SYMBOL = r"[^\W\d_][̀-ͯ]*(?:[_^](?:\w+|\([^()]*\)))*"
-_WHOLE = re.compile(rf"∂?{_SYMBOL}|\d+(?:\.\d+)?|√?\([^()]*\)|‖[^‖]*‖|\|[^|]*\|")
-"""What needs no brackets below a fraction's bar: one symbol with what hangs on it, a number, something in brackets."""
+_NEEDS_NO_BRACKETS = re.compile(rf"∂?{_SYMBOL}|\d+(?:\.\d+)?|√?\([^()]*\)|‖[^‖]*‖|\|[^|]*\|")
+"""A denominator that needs no brackets: a symbol with its sub- and superscripts, a number, a bracketed expression."""
 
 
-def plain(source: str) -> str:
-    """The text with its formulas in Unicode."""
-    source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {formula(found[1])}\n", source, flags=re.DOTALL)
-    return re.sub(r"\\\((.+?)\\\)", lambda found: _escaped(formula(found[1])), source, flags=re.DOTALL)
+def formulas_to_unicode(source: str) -> str:
+    """Replaces every formula of a markdown text by Unicode; a display formula gets an indented line of its own."""
+    source = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n    {latex_to_unicode(found[1])}\n", source, flags=re.DOTALL)
+    return re.sub(r"\\\((.+?)\\\)", lambda found: _escape_markdown(latex_to_unicode(found[1])), source, flags=re.DOTALL)
 
 
-def formula(latex: str) -> str:
-    """One formula on one line."""
-    grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # h_{l+1} must not read as h_l + 1
+def latex_to_unicode(latex: str) -> str:
+    """One LaTeX formula as one line of Unicode."""
+    grouped = re.sub(r"([_^])\{([^{}]{2,})\}", r"\1{(\2)}", latex)  # or h_{l+1} would read as h_l + 1
     grouped = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", grouped)
-    return str(_writer().latex_to_text(grouped)).strip()
+    return str(_converter().latex_to_text(grouped)).strip()
 
 
-def _escaped(unicode: str) -> str:
+def _escape_markdown(unicode: str) -> str:
     return unicode.replace("*", r"\*").replace("_", r"\_")
 
 
 def _fraction(node: Any, l2tobj: Any) -> str:
-    """(z − μ)/σ: above the bar a sum needs brackets, below it whatever is more than one thing."""
-    above, below = (l2tobj.nodelist_to_text([each]).strip() for each in node.nodeargd.argnlist)
-    bare = re.sub(r"\([^()]*\)|\|[^|]*\||‖[^‖]*‖", "", above)
+    """A fraction as (z − μ)/σ: a numerator with a sum, and any compound denominator, get brackets."""
+    numerator, denominator = (l2tobj.nodelist_to_text([each]).strip() for each in node.nodeargd.argnlist)
+    bare = re.sub(r"\([^()]*\)|\|[^|]*\||‖[^‖]*‖", "", numerator)
     if re.search(r"[-+−±]", bare.lstrip("-−")):
-        above = f"({above})"
-    return f"{above}/{below}" if _WHOLE.fullmatch(below) else f"{above}/({below})"
+        numerator = f"({numerator})"
+    return f"{numerator}/{denominator}" if _NEEDS_NO_BRACKETS.fullmatch(denominator) else f"{numerator}/({denominator})"
 
 
 @cache
-def _writer() -> Any:
-    known = get_default_latex_context_db()
-    known.add_context_category("fractions", macros=[MacroTextSpec("frac", simplify_repl=_fraction)], prepend=True)
-    return LatexNodes2Text(latex_context=known, math_mode="text")
+def _converter() -> Any:
+    context = get_default_latex_context_db()
+    context.add_context_category("fractions", macros=[MacroTextSpec("frac", simplify_repl=_fraction)], prepend=True)
+    return LatexNodes2Text(latex_context=context, math_mode="text")

@@ -1,4 +1,4 @@
-"""numstab kb new, lint, fmt: the author's path from a question to a checked entry."""
+"""`numstab kb new`, `lint` and `fmt`: drafts, checks and formats entries."""
 
 import re
 from argparse import Namespace
@@ -11,20 +11,20 @@ from qa_service.errors import BadField, BadLibrary
 from qa_service.experiments.spec import load_specs
 from qa_service.files import write_atomically
 from qa_service.fronts.terminal import options
-from qa_service.knowledge import scaffold as drafts
+from qa_service.knowledge import scaffold
 from qa_service.knowledge.library import Library
 from qa_service.settings import Settings
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `kb` with its three verbs."""
+    """Adds the command `kb` with its three verbs."""
     verbs = parsers.add_parser("kb", help="write entries: new, lint, fmt").add_subparsers(metavar="VERB", required=True)
     new = verbs.add_parser("new", help="a draft of an entry, and of an experiment unless there is one already")
     new.add_argument("id", metavar="ID", help="the new entry's id: lower-case words with hyphens")
     new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it grows from")
     new.add_argument("--experiment", metavar="SLUG", help="its experiment (default: a new one named like the entry)")
     options.add_lang(new)
-    new.set_defaults(settled=_new)
+    new.set_defaults(run_with_settings=_new)
     for name, about, function in (
         ("lint", "every problem of the entries, each with file and line", _lint),
         ("fmt", "one phrasing a line, none twice; comments stay", _fmt),
@@ -32,7 +32,7 @@ def add_commands(parsers: Any) -> None:
         verb = verbs.add_parser(name, help=about)
         verb.add_argument("files", nargs="*", metavar="FILE", help="only these (default: all)")
         options.add_lang(verb)
-        verb.set_defaults(settled=function)
+        verb.set_defaults(run_with_settings=function)
 
 
 def _new(arguments: Namespace, settings: Settings) -> int:
@@ -43,63 +43,63 @@ def _new(arguments: Namespace, settings: Settings) -> int:
             field="id",
         )
     experiments = load_specs(settings.demos)
-    source = Library.read(settings.kb, experiments)[arguments.expands]
+    parent = Library.read(settings.kb, experiments)[arguments.expands]
     slug = arguments.experiment or arguments.id.replace("-", "_")
-    known = experiments.get(slug)
-    if known is None and arguments.experiment:
+    experiment = experiments.get(slug)
+    if experiment is None and arguments.experiment:
         names = ", ".join(experiments)
         raise BadField(
             zh=f"没有名为 {slug!r} 的实验。现有：{names}",
             en=f"there is no experiment {slug!r}. There are: {names}",
             field="--experiment",
         )
-    metric = next(iter(known.metrics)) if known else "last"
-    folder = next(settings.kb.glob(f"*/{source.id}.toml"), settings.kb / f"{source.id}.toml").parent
-    text = drafts.entry(item=source.item, expands=source.id, experiment=slug, metric=metric, phrasings={})
+    metric = next(iter(experiment.metrics)) if experiment else "last"
+    folder = next(settings.kb.glob(f"*/{parent.id}.toml"), settings.kb / f"{parent.id}.toml").parent
+    text = scaffold.draft_entry(item=parent.item, expands=parent.id, experiment=slug, metric=metric, phrasings={})
     written = [folder / f"{arguments.id}.toml"]
-    drafts.write(written[0], text)
-    if known is None:
-        theme = Path(experiments[source.evidence[0].experiment].file).parent if source.evidence else ""
+    scaffold.write_new_file(written[0], text)
+    if experiment is None:
+        theme = Path(experiments[parent.evidence[0].experiment].file).parent if parent.evidence else ""
         written.append(settings.demos / theme / f"{slug}.py")
-        drafts.write(written[1], drafts.experiment())
+        scaffold.write_new_file(written[1], scaffold.draft_experiment())
     for path in written:
-        options.say(path)
-    return options.DONE
+        options.print_line(path)
+    return options.EXIT_OK
 
 
 def _lint(arguments: Namespace, settings: Settings) -> int:
-    wanted = _files(arguments.files, settings)
+    paths = _files(arguments.files, settings)
     try:
         library = Library.read(settings.kb, load_specs(settings.demos))
     except BadLibrary as broken:
-        problems = [problem for problem in broken.problems if _concerns(problem, wanted)]
+        problems = [problem for problem in broken.problems if _concerns(problem, paths)]
         for problem in problems:
-            options.say(problem)
-        return options.EXIT_NOT_ANSWERED if problems else options.DONE
+            options.print_line(problem)
+        return options.EXIT_NOT_ANSWERED if problems else options.EXIT_OK
     owners: dict[str, str] = {}
-    twice = [
+    duplicates = [
         f"{entry.id}: {wording!r} / {owners[wording.lower()]}"
         for entry in library.values()
         for lang in ("zh", "en")
         for wording in entry.phrasings[lang]
         if owners.setdefault(wording.lower(), entry.id) != entry.id
     ]
-    for line in twice:
-        options.say(line)
-    return options.EXIT_NOT_ANSWERED if twice else options.DONE
+    for line in duplicates:
+        options.print_line(line)
+    return options.EXIT_NOT_ANSWERED if duplicates else options.EXIT_OK
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:
     for path in _files(arguments.files, settings):
         source = path.read_text("utf-8")
         try:
-            neat = drafts.format_entry(source)
-        except ValueError as error:  # no TOML; lint says where
+            formatted = scaffold.format_entry(source)
+        except ValueError as error:  # not TOML; lint says where
             raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
-        if neat != source:
-            write_atomically(path, partial(Path.write_text, data=neat, encoding="utf-8"))
-            options.say(path)
-    return options.DONE
+        if formatted != source:
+            write_atomically(path, partial(Path.write_text, data=formatted, encoding="utf-8"))
+            options.print_line(path)
+    return options.EXIT_OK
 
 
 def _files(names: Sequence[str], settings: Settings) -> list[Path]:
@@ -110,6 +110,7 @@ def _files(names: Sequence[str], settings: Settings) -> list[Path]:
     return paths
 
 
-def _concerns(problem: str, wanted: Sequence[Path]) -> bool:
-    named = re.match(r"(.*\.toml):\d+:", problem)
-    return named is None or any(Path(named[1]).resolve() == path.resolve() for path in wanted)
+def _concerns(problem: str, paths: Sequence[Path]) -> bool:
+    """Whether a problem is about one of the paths; a problem that names no file concerns all."""
+    file_name = re.match(r"(.*\.toml):\d+:", problem)
+    return file_name is None or any(Path(file_name[1]).resolve() == path.resolve() for path in paths)

@@ -1,4 +1,4 @@
-"""numstab keys: who may come in where not everybody may."""
+"""`numstab keys`: manages the API keys of a server that is not public."""
 
 from argparse import Namespace
 from typing import Any
@@ -9,7 +9,7 @@ from qa_service.settings import Settings
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `keys` with its four verbs."""
+    """Adds the command `keys` with its four verbs."""
     verbs = parsers.add_parser("keys", help="API keys: add, list, rotate, revoke").add_subparsers(
         metavar="VERB", required=True
     )
@@ -25,25 +25,25 @@ def add_commands(parsers: Any) -> None:
         if function is _add:
             verb.add_argument("--scope", choices=SCOPES, default="ask", help="what it opens (default: ask)")
         options.add_lang(verb)
-        verb.set_defaults(settled=function)
+        verb.set_defaults(run_with_settings=function)
 
 
 def _add(arguments: Namespace, settings: Settings) -> int:
-    options.say(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
-    return options.DONE
+    options.print_line(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
+    return options.EXIT_OK
 
 
 def _rotate(arguments: Namespace, settings: Settings) -> int:
-    options.say(ApiKeyStore(settings.data).rotate(arguments.name))
-    return options.DONE
+    options.print_line(ApiKeyStore(settings.data).rotate(arguments.name))
+    return options.EXIT_OK
 
 
 def _revoke(arguments: Namespace, settings: Settings) -> int:
     ApiKeyStore(settings.data).revoke(arguments.name)
-    return options.DONE
+    return options.EXIT_OK
 
 
 def _list(_arguments: Namespace, settings: Settings) -> int:
     for key in ApiKeyStore(settings.data).all().values():
-        options.say(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
-    return options.DONE
+        options.print_line(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
+    return options.EXIT_OK

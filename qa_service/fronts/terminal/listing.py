@@ -1,4 +1,4 @@
-"""numstab entries, experiments: what there is."""
+"""`numstab entries` and `numstab experiments`: lists the knowledge base and the experiments."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -7,44 +7,45 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.schemas import responses as wire
+from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `entries` and `experiments`."""
+    """Adds the commands `entries` and `experiments`."""
     for name, about, function in (
-        ("entries", "list the knowledge base", entries),
-        ("experiments", "list what can be measured", experiments),
+        ("entries", "list the knowledge base", list_entries),
+        ("experiments", "list what can be measured", list_experiments),
     ):
         parser = parsers.add_parser(name, help=about)
         options.add_lang(parser)
         options.add_json(parser)
-        parser.set_defaults(carry_out=function, no_run=True)
+        parser.set_defaults(run_with_service=function, no_run=True)
 
 
-def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Item, id and question of every entry."""
+def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Prints item, id and question of every entry; returns exit status 0."""
     if arguments.json:
-        options.print_json([wire.entry(entry) for entry in service.library.values()])
-        return options.DONE
+        options.print_json([responses.entry(entry) for entry in service.knowledge.library.values()])
+        return options.EXIT_OK
     rows = [
-        ("" if entry.expands else str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()
+        ("" if entry.expands else str(entry.item), entry.id, entry.question[lang])
+        for entry in service.knowledge.library.values()
     ]
-    return _table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
+    return _print_table(lang, {"zh": ("条", "词条", "问题"), "en": ("item", "entry", "question")}[lang], rows)
 
 
-def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Slug, title and parameters of every experiment."""
-    listed = service.lab.experiments.values()
+def list_experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Prints slug, title and parameters of every experiment; returns exit status 0."""
+    experiments = service.knowledge.experiments.values()
     if arguments.json:
-        options.print_json([wire.experiment(experiment) for experiment in listed])
-        return options.DONE
-    rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in listed]
-    return _table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)
+        options.print_json([responses.experiment(experiment) for experiment in experiments])
+        return options.EXIT_OK
+    rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in experiments]
+    return _print_table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)
 
 
-def _table(lang: Lang, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int:
+def _print_table(lang: Lang, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> int:
     from qa_service.fronts.terminal.screen import TerminalView
 
-    TerminalView(lang).table(head, rows)
-    return options.DONE
+    TerminalView(lang).print_table(head, rows)
+    return options.EXIT_OK

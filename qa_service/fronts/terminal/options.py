@@ -1,4 +1,4 @@
-"""Options that several commands share, and words on the command line read as values."""
+"""Options that several commands share, the parsers of their values, exit statuses, and printing."""
 
 import json
 import sys
@@ -10,31 +10,31 @@ from qa_service.errors import BadField
 from qa_service.model import Value
 from qa_service.schemas.requests import read_seed
 
-USAGE, FAILED, EXIT_NOT_ANSWERED, DONE = 2, 3, 1, 0
-"""Exit status: usage; an experiment failed; not covered, unclear, or a check failed; done."""
+EXIT_USAGE, EXIT_EXPERIMENT_FAILED, EXIT_NOT_ANSWERED, EXIT_OK = 2, 3, 1, 0
+"""Exit status: wrong usage; an experiment failed; not covered, unclear or a check failed; answered or done."""
 
 
 def add_lang(parser: ArgumentParser) -> None:
-    """--lang: the language of the answer and of errors."""
+    """Adds --lang, the language of the answer and of errors."""
     parser.add_argument("--lang", choices=("zh", "en"), help="language (default: the question's, or the system's)")
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """--json: nothing but JSON on standard output."""
+    """Adds --json: only JSON on standard output."""
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
 
 
 def add_params(parser: ArgumentParser) -> None:
-    """--param and --seed."""
+    """Adds --param and --seed."""
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; repeatable"
     )
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
 
 
-def params(pairs: Iterable[str]) -> dict[str, Value]:
-    """NAME=VALUE pairs; the experiment decides what the words mean."""
-    found: dict[str, Value] = {}
+def parse_params(pairs: Iterable[str]) -> dict[str, Value]:
+    """NAME=VALUE pairs as a mapping of texts, which the experiment converts; raises `BadField` for any other form."""
+    values_by_name: dict[str, Value] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
@@ -43,34 +43,34 @@ def params(pairs: Iterable[str]) -> dict[str, Value]:
                 en=f"--param {pair!r} should read NAME=VALUE, such as n=200",
                 field="--param",
             )
-        found[name.strip()] = value.strip()
-    return found
+        values_by_name[name.strip()] = value.strip()
+    return values_by_name
 
 
-def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
-    """NAME=A,B pairs; a name alone stands for all its choices."""
-    found: dict[str, list[Value]] = {}
+def parse_compare(pairs: Iterable[str]) -> dict[str, list[Value]]:
+    """NAME=A,B pairs as a mapping of lists; a name without values gives an empty list, which means all its choices."""
+    values_by_name: dict[str, list[Value]] = {}
     for pair in pairs:
         name, _, values = pair.partition("=")
-        found[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
-    return found
+        values_by_name[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
+    return values_by_name
 
 
-def seed(word: str) -> int:
-    """--seed as a number; raises `BadField`."""
-    return read_seed(number(word))
+def parse_seed(text: str) -> int:
+    """The value of --seed; raises `BadField` if it is not a valid seed."""
+    return read_seed(int_or_text(text))
 
 
-def number(word: str) -> int | str:
-    """A word as the whole number it is, if it is one; whoever reads the option says what is allowed."""
+def int_or_text(text: str) -> int | str:
+    """The text as an integer, or unchanged if it is none; the caller checks which values are allowed."""
     try:
-        return int(word)
+        return int(text)
     except ValueError:
-        return word
+        return text
 
 
-def unreadable(path: str, error: OSError, field: str = "file") -> BadField:
-    """The error for a file that cannot be read."""
+def unreadable_file(path: str, error: OSError, field: str = "file") -> BadField:
+    """A `BadField` for a file that cannot be read."""
     return BadField(
         zh=f"读不了文件 {path!r}：{error.strerror}",
         en=f"cannot read the file {path!r}: {error.strerror}",
@@ -78,12 +78,12 @@ def unreadable(path: str, error: OSError, field: str = "file") -> BadField:
     )
 
 
-def say(line: object) -> None:
-    """One line on standard output."""
+def print_line(line: object) -> None:
+    """Prints one line to standard output."""
     sys.stdout.write(f"{line}\n")
 
 
 def print_json(value: Any) -> None:
-    """One line of strict JSON; a reader who has gone (a closed pipe) is no error."""
+    """Prints one line of strict JSON and flushes it."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()

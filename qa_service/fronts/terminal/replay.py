@@ -1,4 +1,4 @@
-"""numstab replay: evidence run again from what `--json` printed."""
+"""`numstab replay`: repeats the runs in the output of `ask --json` or `run --json`."""
 
 import json
 import sys
@@ -11,79 +11,84 @@ from qa_service.fronts.terminal import options
 from qa_service.model import Lang, RunStatus
 from qa_service.model.json_numbers import json_safe
 from qa_service.presentation.numbers import format_number
-from qa_service.tools.replay import TOLERANCE, Outcome, Replay, receipts, replay
+from qa_service.tools.replay import RELATIVE_TOLERANCE, ReplayOutcome, ReplayResult, read_receipts, replay_run
 
-_SAID = {
+_OUTCOME_TEXTS = {
     "zh": {
-        Outcome.IDENTICAL: "完全相同",
-        Outcome.EQUAL: f"在容差内相等（相对 {TOLERANCE:g}）",
-        Outcome.DIFFERENT: "不同",
+        ReplayOutcome.IDENTICAL: "完全相同",
+        ReplayOutcome.EQUAL: f"在容差内相等（相对 {RELATIVE_TOLERANCE:g}）",
+        ReplayOutcome.DIFFERENT: "不同",
     },
     "en": {
-        Outcome.IDENTICAL: "identical",
-        Outcome.EQUAL: f"equal within the tolerance (relative {TOLERANCE:g})",
-        Outcome.DIFFERENT: "different",
+        ReplayOutcome.IDENTICAL: "identical",
+        ReplayOutcome.EQUAL: f"equal within the tolerance (relative {RELATIVE_TOLERANCE:g})",
+        ReplayOutcome.DIFFERENT: "different",
     },
 }
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `replay`."""
+    """Adds the command `replay`."""
     parser: ArgumentParser = parsers.add_parser("replay", help="run evidence again and say whether it is the same")
     parser.add_argument("file", metavar="FILE", help="what ask --json or run --json printed; - reads standard input")
     options.add_lang(parser)
     options.add_json(parser)
-    parser.set_defaults(carry_out=carry_out, many=True)
+    parser.set_defaults(run_with_service=run_with_service, many_runs=True)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Exit status 0 when everything is identical or equal, 1 when something differs."""
-    replayed = [replay(receipt, service.lab) for receipt in receipts(_read(arguments.file))]
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Repeats every run of the file; returns exit status 0 if all are identical or equal, 1 if any differs."""
+    experiments = service.knowledge.experiments
+    results = [replay_run(receipt, experiments, service.lab) for receipt in read_receipts(_read_json(arguments.file))]
     if arguments.json:
-        options.print_json([_row(one) for one in replayed])
+        options.print_json([_result_json(result) for result in results])
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = TerminalView(lang)
-        for one in replayed:
-            for line in _lines(one, lang):
-                screen.say(line)
-    return options.EXIT_NOT_ANSWERED if any(one.sameness is Outcome.DIFFERENT for one in replayed) else options.DONE
+        view = TerminalView(lang)
+        for result in results:
+            for line in _result_lines(result, lang):
+                view.print_line(line)
+    return (
+        options.EXIT_NOT_ANSWERED
+        if any(result.outcome is ReplayOutcome.DIFFERENT for result in results)
+        else options.EXIT_OK
+    )
 
 
-def _read(path: str) -> Any:
+def _read_json(path: str) -> Any:
     try:
         if path == "-":
             return json.load(sys.stdin)
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise options.unreadable(path, error) from error
+        raise options.unreadable_file(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadField(zh=f"{path!r} 不是 JSON", en=f"{path!r} is no JSON", field="file") from error
 
 
-def _lines(one: Replay, lang: Lang) -> list[str]:
-    called = f"{one.receipt.experiment} seed={one.receipt.seed}"
-    lines = [f"{called}: {_SAID[lang][one.sameness]}"]
-    if one.run.status is not RunStatus.RAN:
-        lines.append(f"  {one.run.status.value}: {one.run.note[lang]}")
+def _result_lines(result: ReplayResult, lang: Lang) -> list[str]:
+    heading = f"{result.receipt.experiment} seed={result.receipt.seed}"
+    lines = [f"{heading}: {_OUTCOME_TEXTS[lang][result.outcome]}"]
+    if result.run.status is not RunStatus.RAN:
+        lines.append(f"  {result.run.status.value}: {result.run.note[lang]}")
     lines += [
         f"  {name}: {format_number(then, lang, 17)} → {format_number(now, lang, 17)}"
-        for name, (then, now) in one.changed.items()
+        for name, (then, now) in result.changed.items()
     ]
-    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in one.changed_versions.items()]
+    lines += [f"  {name}: {then[:40]} → {now[:40]}" for name, (then, now) in result.changed_versions.items()]
     return lines
 
 
-def _row(one: Replay) -> dict[str, Any]:
+def _result_json(result: ReplayResult) -> dict[str, Any]:
     return {
-        "experiment": one.receipt.experiment,
-        "params": json_safe(dict(one.receipt.params)),
-        "seed": one.receipt.seed,
-        "status": one.run.status.value,
-        "sameness": one.sameness.value,
+        "experiment": result.receipt.experiment,
+        "params": json_safe(dict(result.receipt.params)),
+        "seed": result.receipt.seed,
+        "status": result.run.status.value,
+        "sameness": result.outcome.value,
         "changed": {name: {"then": json_safe(then), "now": json_safe(now)}
-                    for name, (then, now) in one.changed.items()},
-        "moved": {name: {"then": then, "now": now} for name, (then, now) in one.changed_versions.items()},
+                    for name, (then, now) in result.changed.items()},
+        "moved": {name: {"then": then, "now": now} for name, (then, now) in result.changed_versions.items()},
     }  # fmt: skip

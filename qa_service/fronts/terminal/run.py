@@ -1,4 +1,4 @@
-"""numstab run: one experiment by itself."""
+"""`numstab run`: runs one experiment."""
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -7,35 +7,37 @@ from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, RunStatus
 from qa_service.model.events import EvidenceReady
-from qa_service.schemas import responses as wire
+from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
-    """Adds `run`."""
+    """Adds the command `run`."""
     parser: ArgumentParser = parsers.add_parser("run", help="run one experiment")
     parser.add_argument("experiment", help="its slug; `numstab experiments` lists them")
     options.add_lang(parser)
     options.add_params(parser)
     options.add_json(parser)
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(run_with_service=run_with_service)
 
 
-def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Exit status 0 when it ran, 3 when it did not."""
-    events = service.run(arguments.experiment, options.params(arguments.param), options.seed(arguments.seed))
+def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
+    """Runs the experiment; returns exit status 0 if it ran to its end, else 3."""
+    events = service.run(
+        arguments.experiment, options.parse_params(arguments.param), options.parse_seed(arguments.seed)
+    )
     first = next(events)
     if arguments.json:
         *_, last = events
         assert isinstance(last, EvidenceReady)
-        options.print_json(wire.evidence(last.evidence, lang))
+        options.print_json(responses.evidence(last.evidence, lang))
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
-        screen = TerminalView(lang)
-        with screen.progress() as progress:
-            progress.take(first)
+        view = TerminalView(lang)
+        with view.run_progress() as progress:
+            progress.on_event(first)
             for last in events:
-                progress.take(last)
+                progress.on_event(last)
         assert isinstance(last, EvidenceReady)
-        screen.evidence(last.evidence)
-    return options.DONE if last.evidence.run.status is RunStatus.RAN else options.FAILED
+        view.print_evidence(last.evidence)
+    return options.EXIT_OK if last.evidence.run.status is RunStatus.RAN else options.EXIT_EXPERIMENT_FAILED

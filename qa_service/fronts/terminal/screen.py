@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: prose, tables, a progress bar, a small plot. Plain text where there is none."""
+"""Terminal output with rich: text, tables, a progress bar, a small plot; plain text where output is no terminal."""
 
 import math
 import re
@@ -19,11 +19,11 @@ from qa_service.fronts.terminal import formulas
 from qa_service.model import Answer, Evidence, Lang, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
 from qa_service.presentation import chart, prose
-from qa_service.presentation.comparison import comparisons, format_params, spread_in_words
+from qa_service.presentation.comparison import comparison_tables, format_params, format_spread
 from qa_service.presentation.numbers import format_number, format_unit
 
 T = TypeVar("T")
-_WORDS = {
+_LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
@@ -37,58 +37,58 @@ _WORDS = {
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
     },
 }  # fmt: skip
-_MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.UNKNOWN: "?"}
-_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN: "yellow"}
+_VERDICT_MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.UNKNOWN: "?"}
+_VERDICT_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN: "yellow"}
 
 
 class TerminalView:
-    """Writes to standard output; progress goes to standard error and is silent when that is no terminal."""
+    """Prints to standard output. Progress goes to standard error, and only if that is a terminal."""
 
     def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
         self.lang = lang
-        self.words = _WORDS[lang]
-        self._out = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 100)
-        self._err = Console(stderr=True, quiet=not sys.stderr.isatty())
+        self.labels = _LABELS[lang]
+        self._stdout = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 100)
+        self._stderr = Console(stderr=True, quiet=not sys.stderr.isatty())
 
-    def say(self, line: str) -> None:
-        """One plain line."""
-        self._out.print(line, markup=False)
+    def print_line(self, line: str) -> None:
+        """Prints one plain line."""
+        self._stdout.print(line, markup=False)
 
-    def answer(self, answer: Answer, *, known: bool = False) -> None:
-        """The text, at once: who answers, the lecture's words, our answer with its numbers still open.
+    def print_answer(self, answer: Answer, *, text_shown: bool = False) -> None:
+        """Prints the entry's question, the lecture's words, the notes, and the answer with "…" for its numbers.
 
-        What the reader has read a moment ago (`known`) is not told again.
+        With `text_shown`, as when the previous answer was of the same entry, only the question and the notes.
         """
         if answer.entry is None:
-            self._out.print(Markdown(prose.text(answer)))
+            self._stdout.print(Markdown(prose.answer_text(answer)))
             return
         title = (
-            f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.words['sure']} {answer.confidence:.2f})"
+            f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.labels['sure']} {answer.confidence:.2f})"
         )
-        self._out.print(Styled(title, style="bold cyan"))
-        if answer.entry.lecture and not known:
-            said = answer.entry.lecture
-            lines = [f"{self.words['lecture']}: {said.answer[self.lang]}"]
-            lines += [f"{self.words['netizens']}: {said.netizens[self.lang]}"] if said.netizens else []
-            self._out.print(Panel(Styled("\n".join(lines)), border_style="dim"))
+        self._stdout.print(Styled(title, style="bold cyan"))
+        if answer.entry.lecture and not text_shown:
+            lecture = answer.entry.lecture
+            lines = [f"{self.labels['lecture']}: {lecture.answer[self.lang]}"]
+            lines += [f"{self.labels['netizens']}: {lecture.netizens[self.lang]}"] if lecture.netizens else []
+            self._stdout.print(Panel(Styled("\n".join(lines)), border_style="dim"))
         for note in answer.notes:
-            self._out.print(f"! {note[self.lang]}", style="yellow", markup=False)
-        if not known:
-            self._out.print(_markdown(prose.text(answer)))
+            self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
+        if not text_shown:
+            self._stdout.print(_render_markdown(prose.answer_text(answer)))
 
-    def evidence(self, evidence: Evidence) -> None:
-        """One finished experiment: its parameters, metrics, claims and plot."""
+    def print_evidence(self, evidence: Evidence) -> None:
+        """Prints one finished run: its parameters, metrics, claims and plot."""
         run, experiment = evidence.run, evidence.experiment
-        called = f"{experiment.slug}({format_params(evidence.params, self.lang)})"
-        took = f"{run.seconds:.3f} {self.words['seconds']}"
-        heading = f"{experiment.title[self.lang]}  {called}  seed={evidence.seed}  {took}"
-        self._out.print()
-        self._out.print(Styled(heading, style="bold"))
+        call = f"{experiment.slug}({format_params(evidence.params, self.lang)})"
+        took = f"{run.seconds:.3f} {self.labels['seconds']}"
+        heading = f"{experiment.title[self.lang]}  {call}  seed={evidence.seed}  {took}"
+        self._stdout.print()
+        self._stdout.print(Styled(heading, style="bold"))
         if run.status is not RunStatus.RAN:
-            self._out.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
+            self._stdout.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
         if run.measured:
-            self.table(
-                tuple(self.words[word] for word in ("metric", "value", "unit")),
+            self.print_table(
+                tuple(self.labels[word] for word in ("metric", "value", "unit")),
                 [
                     (
                         experiment.metrics[name].title[self.lang],
@@ -101,66 +101,72 @@ class TerminalView:
             self._plot(evidence)
         for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
             value = format_number(run.measured.get(claim.metric), self.lang)
-            line = f"{_MARKS[verdict]} {self.words[verdict.value]}: {claim.says[self.lang]}"
-            figures = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
-            self._out.print(Styled(line, style=_STYLES[verdict]) + Styled(figures, style="dim"))
+            line = f"{_VERDICT_MARKS[verdict]} {self.labels[verdict.value]}: {claim.says[self.lang]}"
+            comparison = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
+            self._stdout.print(Styled(line, style=_VERDICT_STYLES[verdict]) + Styled(comparison, style="dim"))
             if evidence.spreads:
-                self._out.print(Styled(f"  {spread_in_words(evidence.spreads[at], self.lang)}", style="dim"))
+                self._stdout.print(Styled(f"  {format_spread(evidence.spreads[at], self.lang)}", style="dim"))
 
-    def closing(self, answer: Answer) -> None:
-        """The short answer once more, now with its numbers, and where to go on."""
+    def print_summary(self, answer: Answer) -> None:
+        """Prints the short answer with its measured numbers, the comparisons and the related questions."""
         if answer.entry is None:
             return
-        if answer.evidence and "[[" in _first(answer.entry.answer[self.lang]):
-            self._out.print()
-            self._out.print(_markdown(f"→ {_first(prose.text(answer))}"))
-        for table in comparisons(answer.evidence, self.lang):
-            self.say(f"\n{self.words['compared']}: {table.title}")
-            self.table((self.words["metric"], *table.column_titles), [(title, *values) for title, values in table.rows])
+        if answer.evidence and "[[" in _first_paragraph(answer.entry.answer[self.lang]):
+            self._stdout.print()
+            self._stdout.print(_render_markdown(f"→ {_first_paragraph(prose.answer_text(answer))}"))
+        for table in comparison_tables(answer.evidence, self.lang):
+            self.print_line(f"\n{self.labels['compared']}: {table.title}")
+            self.print_table(
+                (self.labels["metric"], *table.column_titles), [(title, *values) for title, values in table.rows]
+            )
         for one in answer.evidence:
             if one.not_testable_here:
-                self.say(self.words["invisible"].format(params=format_params(one.entry_params, self.lang)))
+                self.print_line(self.labels["invisible"].format(params=format_params(one.entry_params, self.lang)))
         if answer.related:
-            self.say(f"{self.words['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related))
+            self.print_line(
+                f"{self.labels['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related)
+            )
 
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table with as little ink as possible."""
+    def print_table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Prints a table without a frame."""
         table = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
         for row in rows:
             table.add_row(*(Styled(cell) for cell in row))
-        self._out.print(table)
+        self._stdout.print(table)
 
-    def progress(self) -> "Bar":
-        """A bar that moves with the experiment's rows."""
-        return Bar(self._err)
+    def run_progress(self) -> "RunProgress":
+        """The progress bar of one answer; a context manager."""
+        return RunProgress(self._stderr)
 
-    def track(self, results: Iterable[T], total: int) -> Iterator[T]:
-        """Passes results on, drawing how far they are."""
-        with _progress(self._err) as progress:
+    def track_progress(self, results: Iterable[T], total: int) -> Iterator[T]:
+        """Yields the results and shows how many of `total` are done."""
+        with _new_progress(self._stderr) as progress:
             yield from progress.track(results, total=total)
 
     def _plot(self, evidence: Evidence) -> None:
-        axes = chart.axes(evidence.experiment)
-        if axes is None or len(evidence.run.rows) < 2 or not self._out.is_terminal:
+        axes = chart.chart_axes(evidence.experiment)
+        if axes is None or len(evidence.run.rows) < 2 or not self._stdout.is_terminal:
             return
         import plotext  # type: ignore[import-untyped]
 
         x, fields, series, log = axes
         plotext.clear_figure()
-        plotext.plot_size(min(self._out.width, 90), 16)
+        plotext.plot_size(min(self._stdout.width, 90), 16)
         plotext.theme("clear")
-        names = {name: quantity.title[self.lang] for name, quantity in evidence.experiment.columns.items()}
+        names = {name: column.title[self.lang] for name, column in evidence.experiment.columns.items()}
         names |= {word: text[self.lang] for word, text in evidence.experiment.words.items()}
-        curves = [(label, points) for label, points in _curves(evidence.run.rows, x, fields, series, log) if points]
+        curves = [
+            (label, points) for label, points in _plot_series(evidence.run.rows, x, fields, series, log) if points
+        ]
         for label, points in curves:
-            heights = [math.log10(y) if log else y for _, y in points]  # a log axis of its own has unreadable ticks
+            heights = [math.log10(y) if log else y for _, y in points]  # plotext's own log axis has unreadable ticks
             plotext.plot([at for at, _ in points], heights, label=names.get(label, label))
         if curves:
             if log:
-                plotext.yticks(*_powers([y for _, points in curves for _, y in points]))
+                plotext.yticks(*_log_ticks([y for _, points in curves for _, y in points]))
             plotext.xlabel(names.get(x, x))
-            self._out.print(Styled.from_ansi(plotext.build()))
-        said = sorted(
+            self._stdout.print(Styled.from_ansi(plotext.build()))
+        labels = sorted(
             {
                 word
                 for row in evidence.run.rows
@@ -168,19 +174,19 @@ class TerminalView:
                 if (word := chart.nonfinite_label(row.get(field), log))
             }
         )
-        if said:
-            self.say(f"  + {', '.join(said)}")
+        if labels:
+            self.print_line(f"  + {', '.join(labels)}")
 
 
-class Bar:
-    """Draws the running experiment's rows against how many steps it was asked for."""
+class RunProgress:
+    """A progress bar that counts the rows of the experiment that is running."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = _progress(console)
+        self._progress = _new_progress(console)
         self._task: TaskID | None = None
 
-    def take(self, event: Event) -> None:
-        """Starts a bar with an experiment and moves it with each row."""
+    def on_event(self, event: Event) -> None:
+        """Starts a new bar when an experiment starts, and advances it with each row."""
         if isinstance(event, Started):
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -200,12 +206,12 @@ class Bar:
         self._progress.stop()
 
 
-def _progress(console: Console) -> Progress:
+def _new_progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
 
 
-def _curves(
+def _plot_series(
     rows: Sequence[Row], x: str, fields: Sequence[str], series: str | None, log: bool
 ) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     groups = sorted({str(row.get(series)) for row in rows}) if series else [""]
@@ -222,20 +228,21 @@ def _curves(
             yield (group or field), points
 
 
-def _powers(values: Sequence[float]) -> tuple[list[int], list[str]]:
-    """At most six powers of ten between the smallest and the largest value, and their names."""
+def _log_ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
+    """At most six exponents of ten that span the values, and the labels of their ticks."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
     return ticks, [format_number(10.0**tick) for tick in ticks]
 
 
-def _markdown(source: str) -> Markdown:
-    """Markdown with its formulas as Unicode; code stays as it is."""
+def _render_markdown(source: str) -> Markdown:
+    """Markdown for rich, its formulas as Unicode; code is left unchanged."""
     parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
     return Markdown(
-        "".join(part if part.startswith("`") else formulas.plain(part) for part in parts), code_theme="ansi_dark"
+        "".join(part if part.startswith("`") else formulas.formulas_to_unicode(part) for part in parts),
+        code_theme="ansi_dark",
     )
 
 
-def _first(source: str) -> str:
+def _first_paragraph(source: str) -> str:
     return source.split("\n\n", 1)[0]

@@ -1,10 +1,10 @@
-"""The page: a chat that answers with evidence, and every entry on a page of its own."""
+"""The web front: a chat page, and a page for every entry and every experiment."""
 
 from typing import TYPE_CHECKING
 
 from qa_service.answering.service import Service
 from qa_service.settings import Settings
-from qa_service.tools.doctor import Check
+from qa_service.tools.doctor import DoctorCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
-    """Pages, their assets, and the stream that the chat reads; what they are made of is imported only now."""
-    from qa_service.fronts.web.routes import routes
+    """The routes of the pages, their assets and the chat's event stream. Imports jinja2 and the like when called."""
+    from qa_service.fronts.web.routes import create_router
 
-    return routes(service, settings.cache)
+    return create_router(service, settings.cache)
 
 
 def not_found_page(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":
-    """What a browser gets at an address where there is nothing."""
-    from qa_service.fronts.web.routes import not_found_page as page
+    """The handler that makes the page for an unknown address; hook of the app."""
+    from qa_service.fronts.web.routes import not_found_response
 
-    return page(service)
+    return not_found_response(service)
 
 
-def checks(settings: Settings) -> list[Check]:
-    """For `numstab doctor`: what draws charts, and what tests the page."""
-    from qa_service.fronts.web.checks import bundle, chromium
+def checks(settings: Settings) -> list[DoctorCheck]:
+    """The checks of this front for `numstab doctor`: chart script, font, browser."""
+    from qa_service.fronts.web.installation_checks import check_build, check_chromium
 
-    return [bundle(settings.cache), chromium()]
+    return [check_build(settings.cache), check_chromium()]
 
 
 def prepare(settings: Settings) -> None:
-    """The chart bundle and the font of formulas, which take some ten seconds the first time."""
-    from qa_service.fronts.web.build import math_font, vega_bundle
+    """Builds the chart script and the font of formulas into the cache folder, which takes about ten seconds once."""
+    from qa_service.fronts.web.build import build_math_font, build_vega_bundle
 
-    vega_bundle(settings.cache)
-    math_font(settings.cache)
+    build_vega_bundle(settings.cache)
+    build_math_font(settings.cache)

@@ -1,4 +1,4 @@
-"""What the pages load: the files of static/, each at an address of its own, and what is built from packages."""
+"""Routes of the assets: one for each file of static/, and those of the files built from packages."""
 
 import asyncio
 import hashlib
@@ -8,39 +8,41 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from qa_service.fronts.web.build import math_font, vega_bundle
+from qa_service.fronts.web.build import build_math_font, build_vega_bundle
 
-_FOLDER = Path(__file__).resolve().parent / "static"
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_STATIC_FOLDER = Path(__file__).resolve().parent / "static"
+_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def add_routes(web: APIRouter, cache: Path) -> None:
-    """One route per file: no path of a request ever reaches the disk."""
+def add_asset_routes(web: APIRouter, cache: Path) -> None:
+    """Adds one route per file, so that no part of a request's path is used as a file name."""
 
     @web.get("/static/vega.js")
     async def vega() -> FileResponse:
-        return _kept(await asyncio.to_thread(vega_bundle, cache), "text/javascript")
+        return _built_file(await asyncio.to_thread(build_vega_bundle, cache), "text/javascript")
 
     @web.get("/static/math.woff")
     async def math() -> FileResponse:
-        return _kept(await asyncio.to_thread(math_font, cache), "font/woff")
+        return _built_file(await asyncio.to_thread(build_math_font, cache), "font/woff")
 
-    for path in sorted(_FOLDER.iterdir()):
-        if path.suffix in _TYPES:
-            web.add_api_route(f"/static/{path.name}", _asset(path.read_bytes(), _TYPES[path.suffix]), methods=["GET"])
-
-
-def _kept(path: Path, media_type: str) -> FileResponse:
-    kept = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, media_type=media_type, headers=kept)
+    for path in sorted(_STATIC_FOLDER.iterdir()):
+        if path.suffix in _MEDIA_TYPES:
+            web.add_api_route(
+                f"/static/{path.name}", _static_endpoint(path.read_bytes(), _MEDIA_TYPES[path.suffix]), methods=["GET"]
+            )
 
 
-def _asset(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+def _built_file(path: Path, media_type: str) -> FileResponse:
+    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def _static_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
     async def asset(http: Request) -> Response:
-        if http.headers.get("if-none-match") == tag:
+        if http.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
 

@@ -1,9 +1,9 @@
-"""Every word of the page, in both languages, in the terms of the glossary."""
+"""Every text of the page in both languages, in the terms of the glossary."""
 
 from qa_service.model import Lang, Text
 
 HTML_LANG = {"zh": "zh-CN", "en": "en"}
-LANGUAGE = Text("中文", "English")
+LANGUAGE_NAME = Text("中文", "English")
 
 LABELS = {
     # the frame
@@ -227,11 +227,11 @@ _FOR_SCRIPTS = (
 )  # fmt: skip
 
 
-def labels(lang: Lang) -> dict[str, str]:
-    """The words in one language."""
+def labels_in(lang: Lang) -> dict[str, str]:
+    """Label name → text in one language."""
     return {name: text[lang] for name, text in LABELS.items()}
 
 
-def for_scripts(lang: Lang) -> dict[str, str]:
-    """The few words that scripts write; all others are in the HTML they receive."""
+def script_labels(lang: Lang) -> dict[str, str]:
+    """The labels that scripts need; all others are in the HTML."""
     return {name: LABELS[name][lang] for name in _FOR_SCRIPTS}

@@ -1,6 +1,6 @@
-r"""Markdown with \( … \) and $$ … $$ as HTML that is safe to insert: maths as MathML, no script, nothing external.
+r"""Markdown with formulas, \( … \) and $$ … $$, to safe HTML: formulas as MathML, no scripts, nothing external.
 
-A lone $ is money. Whatever the renderers let through, nh3 keeps only the tags and attributes listed here.
+A single $ is a dollar sign. nh3 removes every tag and attribute that is not listed here.
 """
 
 import html
@@ -22,23 +22,28 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Around a number of an experiment: OPEN measured0.12:block.metric MIDDLE number CLOSE, where 0.12 is as wide as it."""
+"""Mark a number in Markdown: OPEN kind, width hint, ":", block.name, MIDDLE, number, CLOSE.
 
-_NUMBER = re.compile(f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
-_TOGETHER = re.compile(
+For example OPEN "measured0.12:block.metric" MIDDLE "…" CLOSE: an unmeasured metric that will be as wide as 0.12.
+"""
+
+_MARKED_NUMBER = re.compile(
+    f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}"
+)
+_FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
 )
-_STRONG = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
-"""Bold that ends in Chinese punctuation right before a character: markdown, made for spaces, sees no end there."""
-_MATHML = {
+_BOLD = re.compile(r"`[^`]*`|\*\*(?=\S)([^*`\n]+?)([，。：；！？、）”]+)\*\*(?=\w)|\*\*[^*\n]+?\*\*")
+"""Bold text that ends in Chinese punctuation directly before a character, where CommonMark sees no closing `**`."""
+_MATHML_TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "ms", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
     "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
 }  # fmt: skip
-_NAMES = frozenset(command.removeprefix("\\") for command in FUNCTIONS)
-_SIGNS, _CLOSING, _THIN = frozenset("+-−±"), frozenset(")]}|!"), "0.167em"
-_SCRIPTS = frozenset({"msub", "msup", "msubsup", "munder", "mover", "munderover"})
-_IN_PLACES = _SCRIPTS | {"mfrac", "mroot"}  # what a child is, its place says
-_PROSE = {
+_FUNCTION_NAMES = frozenset(command.removeprefix("\\") for command in FUNCTIONS)
+_PLUS_MINUS, _CLOSING_BRACKETS, _THIN_SPACE = frozenset("+-−±"), frozenset(")]}|!"), "0.167em"
+_SCRIPT_TAGS = frozenset({"msub", "msup", "msubsup", "munder", "mover", "munderover"})
+_POSITIONAL_TAGS = _SCRIPT_TAGS | {"mfrac", "mroot"}  # their children have meaning by position
+_PROSE_TAGS = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
 }  # fmt: skip
@@ -63,111 +68,115 @@ _ATTRIBUTES = {
 
 
 @lru_cache(maxsize=512)
-def to_html(markdown: str) -> str:
-    """Markdown as safe HTML; numbers of an experiment become `<span class="measured" data-of="block.metric">`."""
+def markdown_to_html(markdown: str) -> str:
+    """Markdown as safe HTML; marked numbers become `<span class="measured" data-of="block.metric">`."""
     cleaned = nh3.clean(
-        _MARKDOWN.render(_STRONG.sub(_closed, markdown)),
-        tags=_PROSE | _MATHML,
+        _MARKDOWN.render(_BOLD.sub(_close_bold, markdown)),
+        tags=_PROSE_TAGS | _MATHML_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes={"https", "http"},
         link_rel="noopener noreferrer",
         filter_style_properties={"text-align"},
         clean_content_tags=set(),
-        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line scrolls: by keyboard too
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # so that a long line can be scrolled by keyboard
     )
     cleaned = cleaned.replace('<math display="block">', '<math display="block" tabindex="0">')  # as for pre
-    return _TOGETHER.sub(r'<span class="together">\1\2</span>', _NUMBER.sub(_number, cleaned))
+    return _FORMULA_WITH_PUNCTUATION.sub(
+        r'<span class="together">\1\2</span>', _MARKED_NUMBER.sub(_number_span, cleaned)
+    )
 
 
 @lru_cache(maxsize=512)
-def highlighted(code: str, language: str = "python") -> str:
-    """Code as safe HTML with a class for each kind of word; what is no language we know stays plain."""
+def highlight_code(code: str, language: str = "python") -> str:
+    """Code as safe HTML with a CSS class per token; plain text if pygments does not know the language."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text")
-    inside = highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="code-"))
-    return f'<pre tabindex="0"><code>{inside}</code></pre>'
+    spans = highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="code-"))
+    return f'<pre tabindex="0"><code>{spans}</code></pre>'
 
 
-def plain(markdown: str) -> str:
-    """The first paragraph as text without marks: what a search result shows."""
+def first_paragraph(markdown: str) -> str:
+    """The first paragraph without markup, for the description of a page."""
     first = next((part for part in markdown.split("\n\n") if part.strip()), "")
     return re.sub(r"[*_`]|\\[()]", "", first).strip()
 
 
-def _closed(found: re.Match[str]) -> str:
+def _close_bold(found: re.Match[str]) -> str:
     return found[0] if found[1] is None else f"**{found[1]}**{found[2]}"
 
 
-def _number(found: re.Match[str]) -> str:
-    kind, like, name, number = found.groups()
+def _number_span(found: re.Match[str]) -> str:
+    kind, width_hint, name, number = found.groups()
     if number != "…":
         return f'<span class="{kind}" data-of="{name}">{number}</span>'
-    room = html.escape(html.unescape(like))
-    return f'<span class="{kind} waiting" data-of="{name}" data-like="{room}"><span>…</span></span>'
+    hint = html.escape(html.unescape(width_hint))
+    return f'<span class="{kind} waiting" data-of="{name}" data-like="{hint}"><span>…</span></span>'
 
 
 @lru_cache(maxsize=2048)
-def mathml(latex: str, *, block: bool = False) -> str:
-    """A formula as MathML; one that cannot be read stays as it was written."""
-    latex = _NUMBER.sub(r"\\text{\4}", latex)
-    latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)  # the one it lays out
+def latex_to_mathml(latex: str, *, block: bool = False) -> str:
+    """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
+    latex = _MARKED_NUMBER.sub(r"\\text{\4}", latex)
+    latex = re.sub(
+        r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex
+    )  # the only one that the converter aligns
     try:
         tree = Converter(display="block" if block else "inline").convert_to_element(latex)
-    except Exception:  # a library of many errors; the reader still gets the formula
+    except Exception:  # the converter raises many types; the formula is then shown as its source
         return f"<code>{escapeHtml(latex)}</code>"
-    return tostring(_with_characters(tree), encoding="unicode")
+    return tostring(_clean_tree(tree), encoding="unicode")
 
 
-def _with_characters(tree: Element) -> Element:
-    """The converter writes "&#x2264;" where it means ≤; serialising escapes what must be escaped, once."""
+def _clean_tree(tree: Element) -> Element:
+    """Undoes the converter's character references, which serialising would escape again, and sets the spacing."""
     for node in tree.iter():
         node.text = html.unescape(node.text) if node.text else node.text
         node.tail = html.unescape(node.tail) if node.tail else node.tail
-        if node.tag == "mo" and node.text in ("|", "/"):  # browsers space these as if they were relations
+        if node.tag == "mo" and node.text in ("|", "/"):  # browsers would space these like relations
             node.attrib.update(lspace="0", rspace="0")
     for row in tree.iter():
-        if row.tag not in _IN_PLACES:
-            _space(row)
+        if row.tag not in _POSITIONAL_TAGS:
+            _set_spacing(row)
     return tree
 
 
-def _space(row: Element) -> None:
-    """As TeX does it: a thin space on either side of a name such as ln; a sign stands close to its number."""
+def _set_spacing(row: Element) -> None:
+    """Spaces a row as TeX does: a thin space around function names such as ln, none after a unary sign."""
     nodes: list[Element | None] = [None, *row, None]
     for before, node, after in zip(nodes, row, nodes[2:], strict=False):
-        name = node[0] if node.tag in _SCRIPTS and len(node) else node
-        begins = before is None or (before.tag == "mo" and before.text not in _CLOSING)
-        if name.tag == "mi" and (name.text or "") in _NAMES:
+        name = node[0] if node.tag in _SCRIPT_TAGS and len(node) else node
+        is_first = before is None or (before.tag == "mo" and before.text not in _CLOSING_BRACKETS)
+        if name.tag == "mi" and (name.text or "") in _FUNCTION_NAMES:
             name.tag = "mo"
-            name.set("lspace", "0" if begins else _THIN)
-            name.set("rspace", "0" if after is None or after.tag == "mo" else _THIN)
-        elif node.tag == "mo" and node.text in _SIGNS and begins:
+            name.set("lspace", "0" if is_first else _THIN_SPACE)
+            name.set("rspace", "0" if after is None or after.tag == "mo" else _THIN_SPACE)
+        elif node.tag == "mo" and node.text in _PLUS_MINUS and is_first:
             node.set("form", "prefix")
 
 
-def _parser() -> MarkdownIt:
+def _build_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     dollarmath_plugin(parser)
     parser.disable("math_inline")
     texmath_plugin(parser, delimiters="brackets")
-    parser.add_render_rule("math_inline", _inline)
-    parser.add_render_rule("math_block", _block)
-    parser.add_render_rule("fence", _fence)
+    parser.add_render_rule("math_inline", _render_inline_math)
+    parser.add_render_rule("math_block", _render_block_math)
+    parser.add_render_rule("fence", _render_code)
     return parser
 
 
-def _inline(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return mathml(tokens[at].content)
+def _render_inline_math(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return latex_to_mathml(tokens[at].content)
 
 
-def _fence(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return highlighted(tokens[at].content, tokens[at].info.strip() or "text")
+def _render_code(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return highlight_code(tokens[at].content, tokens[at].info.strip() or "text")
 
 
-def _block(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return mathml(tokens[at].content, block=True)
+def _render_block_math(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
+    return latex_to_mathml(tokens[at].content, block=True)
 
 
-_MARKDOWN = _parser()
+_MARKDOWN = _build_parser()

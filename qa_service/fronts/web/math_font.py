@@ -1,7 +1,7 @@
-"""STIX Two Math, cut down to what the formulas of a knowledge base need: some 40 kB instead of 1.5 MB.
+"""Subsets STIX Two Math to the characters of our formulas: about 40 kB instead of 1.5 MB.
 
-MathML needs a font with a MATH table for the place of superscripts, the length of radicals and the size of brackets;
-telephones and many Linux desktops have none. The font comes with ziamath, under the SIL Open Font License.
+MathML needs a font with a MATH table to place superscripts and to stretch radicals and brackets; phones and many Linux
+desktops have none. The font comes with ziamath, under the SIL Open Font License.
 Source: OpenType 1.9, MATH table; MathML Core, section 5.
 """
 
@@ -11,34 +11,36 @@ from importlib.resources import files
 from typing import Any
 
 SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟹↦⋯⋮ϵϕϑ"
-_GREEK = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
-_ITALIC = "".join(map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C))))  # what <mi>x</mi> shows
-_BOLD = "".join(map(chr, range(0x1D400, 0x1D434)))
-CHARACTERS = string.printable + _GREEK + _ITALIC + _BOLD + SIGNS
+_GREEK_LETTERS = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
+_ITALIC_LETTERS = "".join(
+    map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)))
+)  # what <mi>x</mi> shows
+_BOLD_LETTERS = "".join(map(chr, range(0x1D400, 0x1D434)))
+CHARACTERS = string.printable + _GREEK_LETTERS + _ITALIC_LETTERS + _BOLD_LETTERS + SIGNS
 
 
-def font() -> bytes:
-    """A WOFF file. Takes some three seconds."""
+def subset_font() -> bytes:
+    """The content of the WOFF file. Takes about three seconds."""
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
 
-    whole = files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
-    with whole.open("rb") as source, TTFont(source) as cut:
-        chosen = Subsetter(Options(layout_features=[], hinting=False, drop_tables=["DSIG", "GPOS", "GSUB"]))
-        chosen.populate(text=CHARACTERS)
-        chosen.subset(cut)
-        _hang(cut)
-        cut.flavor = "woff"
-        written = io.BytesIO()
-        cut.save(written)
-    return written.getvalue()
+    font_file = files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
+    with font_file.open("rb") as source, TTFont(source) as font:
+        subsetter = Subsetter(Options(layout_features=[], hinting=False, drop_tables=["DSIG", "GPOS", "GSUB"]))
+        subsetter.populate(text=CHARACTERS)
+        subsetter.subset(font)
+        _align_radicals(font)
+        font.flavor = "woff"
+        output = io.BytesIO()
+        font.save(output)
+    return output.getvalue()
 
 
-def _hang(font: Any) -> None:
-    """Tall radical signs hang out to the left of their place, which is as wide as the small one's.
+def _align_radicals(font: Any) -> None:
+    """Gives tall radical signs the advance width of the small one; they extend to the left of it.
 
-    Chromium does not know the height of what is under a root when it reserves the width, and takes that of the tallest
-    sign: after every √n there would be a hole of 0.4 em.
+    Chromium reserves the width of the tallest radical sign before it knows the height of the radicand, which would
+    leave a gap of 0.4 em after every √n.
     """
     variants = font["MATH"].table.MathVariants
     small = font.getBestCmap()[ord("√")]

@@ -1,4 +1,4 @@
-"""Templates filled: whole pages, and the fragments that a stream of events carries."""
+"""Renders the templates: whole pages, and the HTML fragments in the events of a stream."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,23 +11,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
-from qa_service.fronts.web import cards, labels, markup
-from qa_service.fronts.web import width_hints as remembered
+from qa_service.fronts.web import cards, labels, markup, width_hints
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
-from qa_service.presentation.comparison import comparisons, format_params
+from qa_service.presentation.comparison import comparison_tables, format_params
 from qa_service.presentation.numbers import format_number
-from qa_service.schemas import responses as wire
+from qa_service.schemas import responses
 
-_FOLDER = Path(__file__).resolve().parent
+_TEMPLATE_FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]
 
 
 @cache
 def _templates() -> Environment:
     return Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
+        loader=FileSystemLoader(_TEMPLATE_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -35,34 +34,34 @@ def _templates() -> Environment:
     )
 
 
-def template(name: str, lang: Lang, **values: Any) -> str:
-    """A template with the labels of a language as `t`."""
-    return _templates().get_template(name).render(t=labels.labels(lang), lang=lang, **values)
+def render_template(name: str, lang: Lang, **values: Any) -> str:
+    """Renders a template, with the labels of the language as `t`."""
+    return _templates().get_template(name).render(t=labels.labels_in(lang), lang=lang, **values)
 
 
-def page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
-    """A whole page; `here` is its path, for the switch to the other language."""
+def render_page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
+    """Renders a whole page; `here` is its path, for the link to the other language."""
     other: Lang = "en" if lang == "zh" else "zh"
-    frame = {
+    base_values = {
         "html_lang": labels.HTML_LANG[lang],
         "other": other,
         "other_html_lang": labels.HTML_LANG[other],
-        "other_name": labels.LANGUAGE[other],
+        "other_name": labels.LANGUAGE_NAME[other],
         "here": here,
-        "for_scripts": labels.for_scripts(lang),
-        "words": {each: labels.labels(each) for each in LANGS},
+        "for_scripts": labels.script_labels(lang),
+        "words": {each: labels.labels_in(each) for each in LANGS},
     }
-    return template(name, lang, **frame, **values)
+    return render_template(name, lang, **base_values, **values)
 
 
-def bad_language(here: str) -> str:
-    """The page for a ?lang= that we do not speak: in both languages, with both ways on."""
-    return page(
+def unsupported_language_page(here: str) -> str:
+    """The page for an unsupported `?lang=`: in both languages, with a link to each."""
+    return render_page(
         "problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
     )
 
 
-def entry(
+def entry_values(
     one: Entry,
     related: list[Entry],
     experiments: Experiments,
@@ -71,23 +70,24 @@ def entry(
     seed: int = 0,
     compare: str = "",
 ) -> dict[str, Any]:
-    """What an entry's page shows: everything, nothing measured yet. With plans, it measures these at once, and beside
-    each the other values of the parameter `compare`.
+    """The template values of an entry's page, without measurements.
+
+    With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
-    text = markup.to_html(prose.fill_placeholders(_marked(one, lang, experiments), (), lang))
+    text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(one, lang, experiments), (), lang))
     return {
         "runs_at_once": bool(plans),
         "entry": one,
-        "summary": markup.plain(prose.fill_placeholders(one, (), lang))[:200],
+        "summary": markup.first_paragraph(prose.fill_placeholders(one, (), lang))[:200],
         "text": Markup(text),  # noqa: S704
         "mathematics": "<math" in text,
-        "lecture": _lecture(one, lang),
+        "lecture": _lecture_html(one, lang),
         "wordings": one.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
             (
-                cards.card(
+                cards.evidence_card(
                     one,
                     block,
                     experiments[block.experiment],
@@ -98,7 +98,7 @@ def entry(
                     compare=compare,
                 ),
                 experiments[block.experiment],
-                Markup(markup.highlighted(experiments[block.experiment].source)),  # noqa: S704
+                Markup(markup.highlight_code(experiments[block.experiment].source)),  # noqa: S704
             )
             for block in one.evidence
             if not plans or block.id in params
@@ -106,83 +106,87 @@ def entry(
     }
 
 
-def playground(
+def experiment_values(
     experiment: Experiment, entries: Sequence[Entry], params: Params, seed: int, lang: Lang
 ) -> dict[str, Any]:
-    """What an experiment's page shows, nothing measured yet."""
+    """The template values of an experiment's page, without measurements."""
     return {
         "experiment": experiment,
-        "about": markup.to_html(experiment.doc),
-        "card": cards.card(
+        "about": markup.markdown_to_html(experiment.doc),
+        "card": cards.evidence_card(
             None, cards.standalone_block(experiment), experiment, lang, params=params, seed=seed, state="running"
         ),
-        "source": Markup(markup.highlighted(experiment.source)),  # noqa: S704
+        "source": Markup(markup.highlight_code(experiment.source)),  # noqa: S704
         "entries": [(one.id, one.question[lang]) for one in entries],
     }
 
 
-def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
-    """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
-    name, data = wire.event(one, lang)
+def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
+    """The API's event as (name, data), with `html` to insert, `answer_html` for the text, `shown` for its numbers."""
+    name, data = responses.event(one, lang)
     match one:
         case AnswerReady(answer):
-            data["answer_html"] = _text(answer, experiments)
-            data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
+            data["answer_html"] = _answer_html(answer, experiments)
+            data["html"] = render_template(
+                "answer.html", lang, text=data["answer_html"], **_answer_values(answer, lang)
+            )
         case Started(run_id, experiment, params, seed, compared):
-            owner, block = _whose(entry, run_id.partition("~")[0], experiment)
+            owner, block = _owner_of_block(entry, run_id.partition("~")[0], experiment)
             data["alone"] = owner is None
-            card = cards.card(
+            card = cards.evidence_card(
                 owner, block, experiment, lang,
                 params=params, seed=seed, state="running", compared=format_params(compared, lang),
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=card)
+            data["html"] = render_template("card.html", lang, card=card)
             data["chart"] = chart.build_spec(experiment, (), lang)
             data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
             data["words"] = {word: text[lang] for word, text in experiment.words.items()}
         case RowMeasured(_, row):
             data["shown"] = {name: format_number(value, lang) for name, value in row.items()}
         case EvidenceReady(evidence):
-            owner, block = _whose(entry, evidence.block, evidence.experiment)
-            card = cards.card(
+            owner, block = _owner_of_block(entry, evidence.block, evidence.experiment)
+            card = cards.evidence_card(
                 owner, block, evidence.experiment, lang,
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=format_params(evidence.compared, lang),
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=card)
-            data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
+            data["html"] = render_template("card.html", lang, card=card)
+            data["shown"] = prose.placeholder_values(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                remembered.remember_width(entry.id, data["shown"])
+                width_hints.remember_widths(entry.id, data["shown"])
             for metric, value in evidence.run.measured.items():
                 data["metrics"][metric] |= {
                     "title": evidence.experiment.metrics[metric].title[lang], "shown": format_number(value, lang)
                 }  # fmt: skip
         case Done(answer):
-            data["answer_html"] = _text(answer, experiments)
-            tables = comparisons(answer.evidence, lang)
+            data["answer_html"] = _answer_html(answer, experiments)
+            tables = comparison_tables(answer.evidence, lang)
             beside = [
                 (
                     f"{one.experiment.title[lang]} ({format_params(one.params, lang)})",
-                    cards.address(one.experiment, one.params, lang),
+                    cards.experiment_url(one.experiment, one.params, lang),
                 )
-                for one in _beside(answer)
+                for one in _companion_evidence(answer)
             ]
-            data["comparison_html"] = template("comparison.html", lang, tables=tables, beside=beside) if tables else ""
+            data["comparison_html"] = (
+                render_template("comparison.html", lang, tables=tables, beside=beside) if tables else ""
+            )
     return name, data
 
 
-def _text(answer: Answer, experiments: Experiments) -> Markup:
-    """The answer, each number of an experiment marked; without an entry, what we say above the nearest questions."""
+def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
+    """The answer as HTML, its numbers marked; without an entry, the sentence above the nearest questions."""
     if answer.entry is None:
-        return Markup(markup.to_html(prose.text(answer).partition("\n\n")[0]))  # noqa: S704  # to_html cleans
-    marked = replace(answer, entry=_marked(answer.entry, answer.lang, experiments))
-    return Markup(markup.to_html(prose.text(marked)))  # noqa: S704
+        return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # to_html cleans
+    marked = replace(answer, entry=_mark_numbers(answer.entry, answer.lang, experiments))
+    return Markup(markup.markdown_to_html(prose.answer_text(marked)))  # noqa: S704
 
 
-def _around(answer: Answer, lang: Lang) -> dict[str, Any]:
+def _answer_values(answer: Answer, lang: Lang) -> dict[str, Any]:
     return {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
-        "lecture": _lecture(answer.entry, lang) if answer.entry else {},
+        "lecture": _lecture_html(answer.entry, lang) if answer.entry else {},
         "params": {name: format_number(value, lang) for name, value in answer.params.items()},
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
@@ -190,33 +194,34 @@ def _around(answer: Answer, lang: Lang) -> dict[str, Any]:
     }
 
 
-def _lecture(entry: Entry, lang: Lang) -> dict[str, Markup]:
-    """The lecture's own words, by who said them."""
-    said = wire.lecture(entry, lang) or {}
-    return {who: Markup(markup.to_html(text)) for who, text in said.items() if text}  # noqa: S704
+def _lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
+    """Speaker → their words in the lecture, as HTML."""
+    quotes = responses.lecture(entry, lang) or {}
+    return {who: Markup(markup.markdown_to_html(text)) for who, text in quotes.items() if text}  # noqa: S704
 
 
-def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
+def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
+    """The entry with every placeholder of its answer marked for `markup`."""
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
         metric = metrics.get(found[1], {}).get(found[2])
-        like = remembered.of(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
-        kind = f"measured{like}" if metric else "given"
+        hint = width_hints.width_hint(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
+        kind = f"measured{hint}" if metric else "given"
         return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
     text = PLACEHOLDER.sub(mark, entry.answer[lang])
     return replace(entry, answer=Text(zh=text, en=text))
 
 
-def _beside(answer: Answer) -> list[Evidence]:
-    """What an experiment of the entry had run beside a comparison."""
-    own = {block.id for block in answer.entry.evidence} if answer.entry else set()
-    return [one for one in answer.evidence if one.block not in own]
+def _companion_evidence(answer: Answer) -> list[Evidence]:
+    """The evidence of companion experiments, which belong to no block of the entry."""
+    own_blocks = {block.id for block in answer.entry.evidence} if answer.entry else set()
+    return [one for one in answer.evidence if one.block not in own_blocks]
 
 
-def _whose(entry: Entry | None, block_id: str, experiment: Experiment) -> tuple[Entry | None, EvidenceBlock]:
-    """The entry and its block of this id; an experiment by itself where the entry has none such."""
+def _owner_of_block(entry: Entry | None, block_id: str, experiment: Experiment) -> tuple[Entry | None, EvidenceBlock]:
+    """(entry, its block with this id), or (None, a block of the experiment alone) if the entry has no such block."""
     for block in entry.evidence if entry else ():
         if block.id == block_id:
             return entry, block

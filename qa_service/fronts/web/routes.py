@@ -8,19 +8,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.fronts.web import assets, machine_pages, not_found, render
 from qa_service.fronts.web.labels import EXAMPLES
-from qa_service.fronts.web.language import language
+from qa_service.fronts.web.language import page_language
 from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.model import Entry, Lang
 from qa_service.model.events import AnswerReady
-from qa_service.schemas import requests as incoming
+from qa_service.schemas import requests
 from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
-HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -29,43 +30,43 @@ HEADERS = {
 }
 
 
-def not_found_page(service: Service) -> Callable[[Request, NumstabError], Response]:
+def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
     """The page that a browser gets at an address where there is nothing."""
 
     def page(http: Request, error: NumstabError) -> Response:
-        return _problem_page(service, http, error, language(http) or "zh")
+        return _problem_page(service, http, error, page_language(http) or "zh")
 
     return page
 
 
-def routes(service: Service, cache: Path) -> APIRouter:
+def create_router(service: Service, cache: Path) -> APIRouter:
     """Every route of the pages; `cache` is the folder of the chart bundle and the font of formulas."""
     web = APIRouter(include_in_schema=False)
     _add_chat(web)
-    machine_pages.add_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
+    machine_pages.add_machine_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
     _add_entries(web, service)
     _add_experiments(web, service)
     _add_streams(web, service)
-    assets.add_routes(web, cache)
+    assets.add_asset_routes(web, cache)
     return web
 
 
 def _page(http: Request, name: str, lang: Lang, **values: Any) -> HTMLResponse:
-    return HTMLResponse(render.page(name, lang, here=http.url.path, **values), 200, HEADERS)
+    return HTMLResponse(render.render_page(name, lang, here=http.url.path, **values), 200, PAGE_HEADERS)
 
 
 def _unknown_language(http: Request) -> HTMLResponse:
-    return HTMLResponse(render.bad_language(http.url.path), 422, HEADERS)
+    return HTMLResponse(render.unsupported_language_page(http.url.path), 422, PAGE_HEADERS)
 
 
 def _problem_page(service: Service, http: Request, error: NumstabError, lang: Lang) -> HTMLResponse:
-    return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, HEADERS)
+    return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
 
 
 def _add_chat(web: APIRouter) -> None:
     @web.get("/")
     async def chat(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
         asked = not {"q", "entry"}.isdisjoint(http.query_params)
@@ -75,38 +76,40 @@ def _add_chat(web: APIRouter) -> None:
 def _add_entries(web: APIRouter, service: Service) -> None:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
-        return _page(http, "entries.html", lang, entries=_by_item(service.library.values()), themes=THEMES)
+        return _page(http, "entries.html", lang, entries=_by_item(service.knowledge.library.values()), themes=THEMES)
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
+        knowledge = service.knowledge
         try:
-            one = service.library[entry_id]
+            one = knowledge.library[entry_id]
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
-        related = [service.library[other] for other in one.related]
-        shown = render.entry(one, related, service.lab.experiments, lang)
+        related = [knowledge.library[other] for other in one.related]
+        shown = render.entry_values(one, related, knowledge.experiments, lang)
         return _page(http, "entry.html", lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
         """An entry's page with these parameters and this seed, run as soon as it is loaded."""
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
+        knowledge = service.knowledge
         try:
-            query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
-            one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
+            query, compare, seeds = requests.split_compare_and_seeds(http.query_params)
+            one, plans = service.plan(requests.read_query(entry_id, {**query, "lang": lang}), knowledge)
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
-        related = [service.library[other] for other in one.related]
+        related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry(one, related, service.lab.experiments, lang, plans, seed, compare)
+        shown = render.entry_values(one, related, knowledge.experiments, lang, plans, seed, compare)
         return _page(http, "entry.html", lang, seeds=seeds, **shown)
 
 
@@ -120,45 +123,53 @@ def _by_item(entries: Iterable[Entry]) -> list[list[Entry]]:
 def _add_experiments(web: APIRouter, service: Service) -> None:
     @web.get("/experiments")
     async def experiments(http: Request) -> HTMLResponse:
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
-        return _page(http, "experiments.html", lang, shelves=by_theme(service.lab.experiments.values()))
+        return _page(http, "experiments.html", lang, shelves=by_theme(service.knowledge.experiments.values()))
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
         """An experiment with its form; parameters and a seed in the address run it as soon as the page is loaded."""
-        lang = language(http)
+        lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
+        knowledge = service.knowledge
         try:
-            experiment = service.lab.experiment(slug)
-            asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
+            experiment = knowledge.experiment(slug)
+            asked = requests.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
-        about = render.playground(experiment, machine_pages.uses(service, experiment), params, asked.seed, lang)
+        about = render.experiment_values(
+            experiment, machine_pages.entries_using(knowledge.library, experiment), params, asked.seed, lang
+        )
         return _page(http, "experiment.html", lang, **about)
 
 
 def _add_streams(web: APIRouter, service: Service) -> None:
     """The streams that the pages' scripts read: events as rendered HTML."""
 
-    async def open_answer(http: Request) -> EventStream:
-        request = incoming.read_request(await read_json(http))
-        return await open_stream(http, lambda stopped: service.stream(request, stopped))
+    async def open_answer(http: Request) -> tuple[Knowledge, EventStream]:
+        request, knowledge = requests.read_request(await read_json(http)), service.knowledge
+        return knowledge, await open_stream(http, lambda stopped: service.stream(request, stopped, knowledge))
 
     @web.post("/page/ask", response_class=SSEResponse)
-    async def ask(begun: Annotated[EventStream, Depends(open_answer)]) -> Response:
-        assert isinstance(begun.first, AnswerReady)
-        entry, lang = begun.first.answer.entry, begun.first.answer.lang
-        return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
+    async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(open_answer)]) -> Response:
+        knowledge, stream = begun
+        assert isinstance(stream.first, AnswerReady)
+        entry, lang = stream.first.answer.entry, stream.first.answer.lang
+        encode = partial(render.page_event, lang=lang, experiments=knowledge.experiments, entry=entry)
+        return stream.respond(encode, lang)
 
-    async def open_run(http: Request) -> tuple[Lang, EventStream]:
-        slug, params, seed, lang = incoming.read_run(await read_json(http))
-        return lang or "zh", await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped))
+    async def open_run(http: Request) -> tuple[Knowledge, Lang, EventStream]:
+        slug, params, seed, lang = requests.read_run(await read_json(http))
+        knowledge = service.knowledge
+        stream = await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped, knowledge))
+        return knowledge, lang or "zh", stream
 
     @web.post("/page/run", response_class=SSEResponse)
-    async def run(begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> Response:
-        lang, one = begun
-        return one.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=None), lang)
+    async def run(begun: Annotated[tuple[Knowledge, Lang, EventStream], Depends(open_run)]) -> Response:
+        knowledge, lang, stream = begun
+        encode = partial(render.page_event, lang=lang, experiments=knowledge.experiments, entry=None)
+        return stream.respond(encode, lang)

@@ -1,4 +1,4 @@
-"""The index by subject: which items of the lecture speak of what. An item may stand under several themes."""
+"""The themes of the index. An item of the lecture may belong to several themes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from qa_service.model import Experiment, Text
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A heading of the index, and the items under it."""
+    """A heading of the index, and the items listed under it."""
 
     slug: str
     name: Text
@@ -31,11 +31,11 @@ THEMES = (
 
 
 def by_theme(experiments: Iterable[Experiment]) -> list[tuple[Text, list[Experiment]]]:
-    """The experiments by the folders of `demos/`, which are called as the themes; any other folder's at the end."""
-    left = sorted(experiments, key=lambda one: one.slug)
-    found = []
+    """(heading, experiments) by folder of `demos/`, whose names are the themes' slugs; all other folders come last."""
+    remaining = sorted(experiments, key=lambda one: one.slug)
+    groups = []
     for theme in THEMES:
-        here = [one for one in left if one.file.startswith(f"{theme.slug.replace('-', '_')}/")]
-        left = [one for one in left if one not in here]
-        found.append((theme.name, here))
-    return [shelf for shelf in [*found, (LABELS["other_experiments"], left)] if shelf[1]]
+        in_theme = [one for one in remaining if one.file.startswith(f"{theme.slug.replace('-', '_')}/")]
+        remaining = [one for one in remaining if one not in in_theme]
+        groups.append((theme.name, in_theme))
+    return [group for group in [*groups, (LABELS["other_experiments"], remaining)] if group[1]]

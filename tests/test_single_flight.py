@@ -1,28 +1,35 @@
 """Identical runs are one run: listeners share what is being measured, what was measured is remembered."""
 
 import threading
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from processes import TIMEOUT_SECONDS
 
-from qa_service.lab.runner import Cancelled
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.runner import Cancelled, ProcessRunner
 from qa_service.lab.single_flight import SharedRunner
-from qa_service.model import Run, RunStatus
+from qa_service.model import RunStatus
+
+EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")
 
 
 class Counted:
-    """The toy lab, counting its runs."""
+    """The toy lab, counting its runs; `over` once one has ended."""
 
     def __init__(self, lab):
-        self._lab, self.ran = lab, 0
+        self._lab, self.ran, self.over = lab, 0, threading.Event()
 
     def __getattr__(self, name):
         return getattr(self._lab, name)
 
     def stream(self, *what):
         self.ran += 1
-        return self._lab.stream(*what)
+        try:
+            return (yield from self._lab.stream(*what))
+        finally:
+            self.over.set()
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def counted(lab):
 
 def _listen(sharing: SharedRunner, slug: str, steps: int, seed: int = 0, stopped: Callable[[], bool] = lambda: False):
     rows = []
-    stream = sharing.stream(sharing.experiment(slug), {"steps": steps}, seed, stopped)
+    stream = sharing.stream(EXPERIMENTS[slug], {"steps": steps}, seed, stopped)
     while True:
         try:
             rows.append(next(stream))
@@ -47,7 +54,7 @@ def test_many_who_ask_the_same_at_once_share_one_run(counted):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_SECONDS)
     assert counted.ran == 1
     assert len(heard) == 20
     for rows, run in heard:
@@ -67,11 +74,10 @@ def test_what_was_measured_is_remembered_and_says_so(counted):
 
 def test_memory_is_bounded(counted):
     """The oldest runs are forgotten first."""
-    sharing = SharedRunner(counted, most_rows=12)
+    sharing = SharedRunner(counted, max_rows=12)
     for steps in (3, 4, 5, 3, 5):
         _listen(sharing, "counts", steps)
-    assert counted.ran == 4
-    assert sharing._rows <= 12
+    assert counted.ran == 4  # of 4 and 5 steps there was room, of 3 no more
 
 
 def test_a_failure_is_not_remembered(counted):
@@ -82,33 +88,38 @@ def test_a_failure_is_not_remembered(counted):
     assert counted.ran == 2
 
 
-def test_a_run_ends_with_its_last_listener(counted):
-    """One of two leaves: the run goes on. The other leaves: it is over, and who comes then gets a run of his own."""
+def test_a_run_ends_with_its_last_listener():
+    """One of two leaves: the run goes on. The other leaves: it is over, its slot is free, and who comes then gets a run
+    of their own.
+    """
+    counted = Counted(ProcessRunner(deadline=60.0, memory=1024, slots=1))
     sharing, ended = SharedRunner(counted), []
-    leave = [threading.Event(), threading.Event()]
+    leave, heard = ([threading.Event(), threading.Event()] for _ in range(2))
 
     def listen(at: int) -> None:
+        stream = sharing.stream(EXPERIMENTS["sleeps"], {"steps": 100_000}, 0, leave[at].is_set)
         try:
-            _listen(sharing, "sleeps", 1000, 0, leave[at].is_set)
+            for _ in stream:
+                heard[at].set()
         except Cancelled:
             ended.append(at)
 
-    threads = [threading.Thread(target=listen, args=(at,)) for at in range(2)]
-    for thread in threads:
-        thread.start()
-    _until(lambda: sharing._flights and next(iter(sharing._flights.values())).listeners == 2)
-    leave[0].set()
-    threads[0].join(5)
-    assert (ended, len(sharing._flights)) == ([0], 1)
-    leave[1].set()
-    threads[1].join(5)
-    assert (ended, len(sharing._flights)) == ([0, 1], 0)
-    _until(lambda: counted._line.free == counted.slots)
-    assert isinstance(_listen(sharing, "counts", 2)[1], Run)
-
-
-def _until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    threads = [threading.Thread(target=listen, args=(at,), daemon=True) for at in range(2)]
+    try:
+        for thread, row in zip(threads, heard, strict=True):
+            thread.start()
+            assert row.wait(TIMEOUT_SECONDS)
+        leave[0].set()
+        threads[0].join(TIMEOUT_SECONDS)
+        heard[1].clear()
+        assert heard[1].wait(TIMEOUT_SECONDS), "the other hears no more rows"
+        assert (ended, counted.ran, counted.over.is_set()) == ([0], 1, False)
+        leave[1].set()
+        threads[1].join(TIMEOUT_SECONDS)
+        assert counted.over.wait(TIMEOUT_SECONDS)
+        assert ended == [0, 1]
+    finally:
+        for event in leave:
+            event.set()
+    assert _listen(sharing, "sleeps", 2)[1].status is RunStatus.RAN
+    assert counted.ran == 2

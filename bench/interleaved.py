@@ -1,17 +1,17 @@
-"""Two things timed in turn, A B A B …, so that a machine that slows down slows both."""
+"""Times alternatives in turn, A B A B …, so that a slowdown of the machine affects all of them."""
 
 import statistics
 import time
 from collections.abc import Callable
 
 
-def side_by_side(things: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Times each thing `rounds` times in turn after one warm-up; prints and returns the medians in seconds."""
-    times: dict[str, list[float]] = {name: [] for name in things}
+def time_interleaved(alternatives: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Calls each alternative `rounds` times after one warm-up; prints and returns the medians in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in alternatives}
     for at in range(rounds + 1):
-        for name, thing in things.items():
+        for name, call in alternatives.items():
             started = time.perf_counter()
-            thing()
+            call()
             if at:
                 times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(each) for name, each in times.items()}

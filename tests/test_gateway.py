@@ -2,21 +2,20 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from processes import TIMEOUT_SECONDS, numstab_server, session, until
 
 from bench.server import free_port
 from qa_service.app import create_app
@@ -25,6 +24,7 @@ from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.lifecycle import open_to_all
 from qa_service.settings import Settings
 
+TOYS = Path(__file__).resolve().parent / "toys"
 ASK = {"question": "counting numbers one", "run": False}
 
 
@@ -162,17 +162,18 @@ def listening(toy_service, tmp_path):
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield port
-    server.should_exit = True
-    thread.join(10)
+    try:
+        until(lambda: server.started)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def test_a_body_that_comes_too_slowly_is_refused(listening, monkeypatch):
     """And a reader who is slow to leave is not: only the body has a clock."""
-    monkeypatch.setattr("qa_service.server.timeout.BODY_TIMEOUT_SECONDS", 0.3)
-    with socket.create_connection(("127.0.0.1", listening), timeout=10) as client:
+    monkeypatch.setattr("qa_service.server.gateway._SLOW_WRITER", 0.3)
+    with socket.create_connection(("127.0.0.1", listening), timeout=60) as client:
         client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
@@ -183,13 +184,10 @@ def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("numstab"), "propagate", True)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(30)
+        client.settimeout(60)
         client.connect(("127.0.0.1", listening))
         client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
-        until = time.monotonic() + 30
-        while "a reader was too slow" not in caplog.text:
-            assert time.monotonic() < until, caplog.text[-2000:]
-            time.sleep(0.05)
+        until(lambda: "a reader was too slow" in caplog.text, why=lambda: caplog.text[-2000:])
         with suppress(ConnectionResetError):
             while client.recv(1 << 20):
                 pass
@@ -197,51 +195,43 @@ def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
     assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize("steps", [40, 100_000])
-def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path, steps):
+@pytest.mark.server
+def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path):
     """A short run is heard to its end; a long one ends with an error event in time. No process or file is left, and
     standard error has nothing but lines of the log.
     """
-    from pathlib import Path
+    short_name = Path(tempfile.mkdtemp(prefix="n-"))  # a socket's path has 107 bytes at most
+    env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path),
+           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", "TMPDIR": str(short_name)}  # fmt: skip
+    begun = threading.Semaphore(0)
 
-    root = Path(__file__).resolve().parent
-    port = free_port()
-    env = {**os.environ, "NUMSTAB_KB": str(root / "toys/kb"), "NUMSTAB_DEMOS": str(root / "toys/demos"),
-           "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60",
-           "TMPDIR": (short := tempfile.mkdtemp(prefix="n-"))}  # fmt: skip  # a socket's path has 107 bytes at most
-    command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
-    log = tmp_path / "log"
-    with log.open("w") as lines, subprocess.Popen(command, env=env, stderr=lines, start_new_session=True) as server:
-        address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{address}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        heard: list[str] = []
-        body = {"params": {"steps": steps}}
-        with httpx.stream("POST", f"{address}/api/v1/experiments/sleeps/runs/stream", json=body, timeout=60) as stream:
+    def heard(address: str, steps: int) -> list[tuple[str, dict]]:
+        route = f"{address}/api/v1/experiments/sleeps/runs/stream"
+        events: list[tuple[str, dict]] = []
+        with httpx.stream("POST", route, json={"params": {"steps": steps}}, timeout=60) as stream:
             for line in stream.iter_lines():
                 if line.startswith("event:"):
-                    heard.append(line)
-                    if len(heard) == 3:
-                        server.send_signal(signal.SIGTERM)
-                if line.startswith("data:") and heard[-1:] == ["event: error"]:
-                    assert json.loads(line[5:])["code"] == "shutting_down"
-        assert server.wait(30) == 0
-        assert heard[-1] == ("event: evidence" if steps == 40 else "event: error")
-    assert [line for line in log.read_text().splitlines() if not line.startswith("time=")] == []
-    until = time.monotonic() + 20
-    while left := _of_session(server.pid):
-        assert time.monotonic() < until, left
-        time.sleep(0.1)
-    assert [one.name for one in Path(short).iterdir() if not one.name.startswith("torchinductor_")] == []
-    shutil.rmtree(short)
+                    name = line.removeprefix("event: ")
+                if line.startswith("data:"):
+                    events.append((name, json.loads(line[5:])))
+                    if len(events) == 3:
+                        begun.release()
+        return events
 
-
-def _of_session(leader: int) -> str:
-    """The processes that a server has started, and what they have started."""
-    listed = ["ps", "-o", "pid=,stat=,args=", "-g", str(leader)]
-    return subprocess.run(listed, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        with ThreadPoolExecutor(2) as pool, numstab_server(env, tmp_path / "log") as (address, server):
+            short, long = (pool.submit(heard, address, steps) for steps in (20, 100_000))
+            for _ in (short, long):
+                assert begun.acquire(timeout=TIMEOUT_SECONDS)
+            server.send_signal(signal.SIGTERM)
+            assert short.result(TIMEOUT_SECONDS)[-1][0] == "evidence"
+            name, data = long.result(TIMEOUT_SECONDS)[-1]
+            assert (name, data["code"]) == ("error", "shutting_down")
+            assert server.wait(TIMEOUT_SECONDS) == 0
+            until(lambda: not session(server.pid), why=lambda: session(server.pid))
+        left = [one.name for one in short_name.iterdir() if not one.name.startswith("torchinductor_")]
+        assert left == []
+        said = (tmp_path / "log").read_text().splitlines()
+        assert [line for line in said if not line.startswith("time=")] == []
+    finally:
+        shutil.rmtree(short_name)

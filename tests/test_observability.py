@@ -4,12 +4,12 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from processes import until
 
 from qa_service.app import create_app
 from qa_service.errors import BadWeights
@@ -37,13 +37,10 @@ def served(toy_service, tmp_path):
         yield serve
 
 
-def until_ready(client, *, seconds: float = 60) -> dict:
+def until_ready(client) -> dict:
     """What /readyz says once it says yes."""
-    end = time.monotonic() + seconds
-    while (reply := client.get("/readyz")).status_code != 200:
-        assert time.monotonic() < end, reply.text
-        time.sleep(0.1)
-    return reply.json()
+    until(lambda: client.get("/readyz").status_code == 200, why=lambda: client.get("/readyz").text)
+    return client.get("/readyz").json()
 
 
 def test_ready_means_that_every_part_is(served):
@@ -57,10 +54,8 @@ def test_what_is_not_ready_is_named_and_why_for_operators_only(served, tmp_path)
     """A store that is no database: 503; the reason is for this machine, not for readers."""
     (tmp_path / "no.sqlite").write_text("this is no database, and long enough to be seen as none " * 20)
     near = served(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
-    end = time.monotonic() + 60
-    while not all((body := near.get("/readyz").json())["parts"][part] for part in ("model", "index", "child")):
-        assert time.monotonic() < end, body
-        time.sleep(0.1)
+    others = ("model", "index", "child")
+    until(lambda: all(near.get("/readyz").json()["parts"][part] for part in others))
     reply = near.get("/readyz")
     assert (reply.status_code, reply.json()["parts"]["store"]) == (503, False)
     assert "DatabaseError" in reply.json()["why"]["store"]
@@ -151,7 +146,7 @@ def test_an_error_has_the_id_of_its_request(served, log, monkeypatch, toy_servic
     def fails(question: str, _k: int) -> None:
         raise ValueError(question)
 
-    monkeypatch.setattr(toy_service.matcher, "match", fails)
+    monkeypatch.setattr(toy_service.knowledge.matcher, "match", fails)
     broken = client.post(ASK, json={"question": "Geheimnis"}, headers={"X-Request-ID": "q-7"})
     assert (broken.status_code, broken.json()["request_id"], broken.headers["x-request-id"]) == (500, "q-7", "q-7")
     said = [line for line in lines() if '"q-7"' in line]
@@ -218,10 +213,10 @@ def test_weights_that_are_others_are_refused(tmp_path, monkeypatch):
     from qa_service.retrieval import embedder
 
     embedder.check_weights()
-    for name in embedder.WEIGHTS:
+    for name in embedder.WEIGHTS_SHA256:
         (tmp_path / name).write_bytes(b"other")
     with pytest.raises(BadWeights, match="from the lock") as refused:
         embedder.check_weights(tmp_path)
-    assert embedder.WEIGHTS["weights.npz"] in refused.value.zh
+    assert embedder.WEIGHTS_SHA256["weights.npz"] in refused.value.zh
     with pytest.raises(BadWeights, match="FileNotFoundError"):
         embedder.check_weights(tmp_path / "none")

@@ -6,7 +6,7 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import LANGS
 from qa_service.presentation import chart
 from qa_service.settings import Settings
-from qa_service.tools.claim_check import MemoRunner, check, plan
+from qa_service.tools.claim_check import MemoRunner, check_claims, plan_claim_runs
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
@@ -30,8 +30,10 @@ def test_the_promised_experiments_exist():
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
-    planned = list(plan(service.library[entry_id], range(1)))
-    checked = [one for each in planned for one in check(each, MemoRunner(service.lab))]
+    planned = list(plan_claim_runs(service.knowledge.library[entry_id], range(1)))
+    checked = [
+        one for each in planned for one in check_claims(each, MemoRunner(service.knowledge.experiments, service.lab))
+    ]
     assert {one.condition for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
         figures = f"{one.claim.metric} = {one.value}, {one.claim.op} {one.claim.bound}"
@@ -43,7 +45,7 @@ def test_an_experiment_runs_and_draws(service, slug):
     """At its defaults: every metric and column it declares, and a chart that a Vega-Lite renderer accepts."""
     import vl_convert
 
-    experiment = service.lab.experiment(slug)
+    experiment = service.knowledge.experiment(slug)
     run = service.lab.run(experiment, fill_defaults(experiment, {}))
     assert run.status == "ran", run.note
     assert set(run.measured) == set(experiment.metrics)
@@ -58,7 +60,7 @@ def test_an_experiment_runs_and_draws(service, slug):
 
 def test_all_dtypes_overflow_where_they_must(service):
     """The figures that everyone remembers: 1.5¹⁰⁰ against 150; steps 28, 219, 1751."""
-    experiment = service.lab.experiment("pow_vs_sum")
+    experiment = service.knowledge.experiment("pow_vs_sum")
     measured = service.lab.run(experiment, fill_defaults(experiment, {})).measured
     assert measured["product"] == pytest.approx(4.0656e17, rel=1e-5)
     assert measured["sum"] == 150
@@ -67,7 +69,7 @@ def test_all_dtypes_overflow_where_they_must(service):
     for dtype, step in zip(("float16", "float32", "float64"), steps, strict=True):
         again = service.lab.run(experiment, fill_defaults(experiment, {"dtype": dtype, "n": 2000})).measured
         assert again["first_overflow_step"] == step
-    experiment = service.lab.experiment("fp_sum")
+    experiment = service.knowledge.experiment("fp_sum")
     assert (
         service.lab.run(experiment, fill_defaults(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"]
         == 0.25

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qa_service.fronts.terminal.formulas import formula
+from qa_service.fronts.terminal.formulas import latex_to_unicode
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from qa_service.fronts.terminal.formulas import formula
 )  # fmt: skip
 def test_a_formula_on_one_line_means_the_same(latex, line):
     """A fraction's bar holds together what is above and below it; a slash does not."""
-    assert formula(latex) == line
+    assert latex_to_unicode(latex) == line

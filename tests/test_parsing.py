@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa_service.errors import BadRequest, BadText, EmptyQuestion, QuestionTooLong
-from qa_service.parsing import LONGEST, normalise, parse_question
+from qa_service.parsing import MAX_QUESTION_CHARS, normalise, parse_question
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_language_of_mixed_sentences(question, lang):
     [
         ("", EmptyQuestion), ("  \n\t　", EmptyQuestion), ("?!。", EmptyQuestion), ("a\0b", BadText),
         ("a\ud800b", BadText),
-        ("x" * (LONGEST + 1), QuestionTooLong),
+        ("x" * (MAX_QUESTION_CHARS + 1), QuestionTooLong),
     ],
 )  # fmt: skip
 def test_no_question_is_said_so(question, error):
@@ -253,9 +253,9 @@ def test_a_reply_may_pick_a_candidate(reply, place):
         ("why does clipping not help", False), ("loss 是 nan", False),
     ],
 )  # fmt: skip
-def test_what_was_tried_in_vain_is_a_remark(remark, in_vain):
+def test_what_was_tried_in_vain_is_a_remark(remark, reports_failure):
     """It belongs to the question before it; what asks is a question of its own."""
-    assert parse_question(remark).reports_failure is in_vain
+    assert parse_question(remark).reports_failure is reports_failure
 
 
 def test_a_hundred_kilobytes_are_read():

@@ -4,20 +4,20 @@ import os
 import signal
 import socket
 import sqlite3
-import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from processes import until
 
-from bench.server import Server, free_port, served
+from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
-from qa_service.lab.pool import ChildPool
 from qa_service.lab.runner import ProcessRunner
 from qa_service.model import RunStatus
 from qa_service.settings import Settings
@@ -25,18 +25,21 @@ from qa_service.store import Store
 
 TOYS = Path(__file__).resolve().parent / "toys"
 ANSWER = "01K0000000000000000000000A"
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are watched through /proc")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are watched through /proc"),
+    pytest.mark.xdist_group("fault_injection"),
+]
 
 
 @pytest.fixture(scope="module")
 def env(cache: Path) -> dict[str, str]:
     return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
-            "NUMSTAB_RATE": "", "NUMSTAB_DEADLINE": "5", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
+            "NUMSTAB_RATE": "", "NUMSTAB_DEADLINE": "40", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def server(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with served(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
         yield server
 
 
@@ -48,7 +51,9 @@ def run(server: Server, slug: str, **body: object) -> dict:
 
 @pytest.mark.parametrize(
     ("slug", "status"),
-    [("killed", "crashed"), ("segfaults", "crashed"), ("exhausts", "out_of_memory"), ("hangs", "timed_out"),
+    [("killed", "crashed"), ("segfaults", "crashed"), ("exhausts", "out_of_memory"),
+     pytest.param("hangs", "timed_out", marks=pytest.mark.exhaustive),  # waits for the deadline
+
      ("forks", "raised"), ("garbage", "raised"), ("floods", "raised"), ("exits", "crashed")],
 )  # fmt: skip
 def test_what_a_demo_does_wrong_is_evidence_over_http(server, slug, status):
@@ -58,17 +63,11 @@ def test_what_a_demo_does_wrong_is_evidence_over_http(server, slug, status):
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
 
 
-def test_a_reader_who_leaves_in_mid_stream_takes_the_run_with_him(server):
-    """Its process is dead soon after he has closed the connection: the median of five is printed, a second allowed."""
+@pytest.mark.parametrize("route", ["/runs/stream", "/runs"])
+def test_a_client_that_disconnects_cancels_its_run(server, route):
+    """Whether it is streamed or not, its process is dead long before its deadline."""
     run(server, "counts")
-    times = [_until_the_child_is_dead(server, "/runs/stream") for _ in range(5)]
-    print(f"dead {statistics.median(times) * 1e3:.0f} ms after the reader left (median of 5)")
-    assert statistics.median(times) < 1.0
-
-
-def test_a_reader_who_does_not_wait_for_a_whole_answer_takes_the_run_with_him(server):
-    """The same where nothing is streamed."""
-    assert _until_the_child_is_dead(server, "/runs") < 2.0
+    _until_the_child_is_dead(server, route)
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
@@ -80,34 +79,32 @@ def test_a_reader_who_leaves_is_no_error(server, route, sent, heard, abruptly):
     before = server.log.read_text().count("message=request")
     body = b'{"seed": %d, "params": {"steps": 1000}}' % time.monotonic_ns()
     head = f"POST /api/v1/experiments/sleeps{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
         reader.sendall(head.encode() + body[:sent])
         while heard.encode() not in reader.recv(65536) if heard else False:
             pass
         if abruptly:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    _until(lambda: server.log.read_text().count("message=request") > before)
+    until(lambda: server.log.read_text().count("message=request") > before)
     said = server.log.read_text()
     assert "unforeseen" not in said
     assert "Traceback" not in said
 
 
-def _until_the_child_is_dead(server: Server, route: str) -> float:
-    """Of a demo that says one row and then nothing for ever: no row wakes who listens."""
+def _until_the_child_is_dead(server: Server, route: str) -> None:
+    """Of a demo that says one row and then nothing until its deadline: no row wakes who listens."""
     body = b'{"seed": %d}' % time.monotonic_ns()
     head = f"POST /api/v1/experiments/hangs{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    _until(lambda: len(_children(server)) == _waiting())
+    until(lambda: len(_children(server)) == _waiting())
     idle = _children(server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
         reader.sendall(head.encode() + body)
         if route.endswith("stream"):
             heard = b""
             while b"event: row" not in heard:
                 heard += reader.recv(65536)
-        _until(lambda: len(_children(server)) > _waiting())  # the successor of the one that was taken
-    began = time.monotonic()
-    _until(lambda: bool(idle - _children(server)), pause=0.002)
-    return time.monotonic() - began
+        until(lambda: len(_children(server)) > _waiting())  # the successor of the one that was taken
+    until(lambda: bool(idle - _children(server)), seconds=20)
 
 
 def _waiting() -> int:
@@ -144,14 +141,15 @@ def test_the_server_of_children_may_die(server):
     assert _forkserver(server) != before
 
 
+@pytest.mark.exhaustive
 def test_the_server_of_children_does_not_grow(server):
     """Forty runs: not a descriptor, not four MiB."""
     run(server, "counts", seed=time.monotonic_ns())
-    _until(lambda: len(_children(server)) == _waiting())
+    until(lambda: len(_children(server)) == _waiting())
     before = _held(_forkserver(server))
     for _ in range(40):
         run(server, "counts", seed=time.monotonic_ns())
-    _until(lambda: len(_children(server)) == _waiting())
+    until(lambda: len(_children(server)) == _waiting())
     after = _held(_forkserver(server))
     assert after[0] - before[0] < 4 << 10, (before, after)
     assert after[1] <= before[1] + 1
@@ -162,36 +160,38 @@ def _held(pid: int) -> tuple[int, int]:
     return int(status["VmRSS"].split()[0]), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_no_process_to_be_had_is_evidence_too(monkeypatch):
+def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
     """No memory, descriptors or processes: the run says so, the slot is free again, the next one runs."""
-    lab = ProcessRunner(TOYS / "demos", deadline=5.0, memory=1024, slots=1)
-    experiment = lab.experiment("counts")
+    lab = ProcessRunner(deadline=20.0, memory=1024, slots=1)
+    experiment = toy_experiments["counts"]
 
-    def none(_self: ChildPool) -> None:
+    def none(_self: ForkServerProcess) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ChildPool, "_fork", none)
+        patched.setattr(ForkServerProcess, "start", none)
         failed = lab.run(experiment, {"steps": 1})
     assert (failed.status, "temporarily unavailable" in failed.note.en) == (RunStatus.CRASHED, True)
     assert lab.run(experiment, {"steps": 1}).status is RunStatus.RAN
 
 
+@pytest.mark.server
+@pytest.mark.exhaustive
 def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_path):
     """SIGKILL in the middle of a run: feedback is there, every process goes with the server, the next one starts."""
     settings = env | {"NUMSTAB_DATA": str(tmp_path)}
-    with served(settings) as server:
+    with run_server(settings) as server:
         for at in range(10):
             assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(at)})[0] == 201
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as reader:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
             body = b'{"params": {"steps": 100000}}'
             head = "POST /api/v1/experiments/sleeps/runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: "
             reader.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
             while b"event: row" not in reader.recv(65536):
                 pass
             server.process.kill()
-            _until(lambda: not server.processes())
-    with served(settings) as server:
+            until(lambda: not server.processes())
+    with run_server(settings) as server:
         assert server.post("/feedback", {"answer_id": ANSWER, "helpful": False})[0] == 201
     kept = _feedback(tmp_path)
     assert [reason for _, _, reason in kept] == [*map(str, range(10)), None]
@@ -205,11 +205,13 @@ def _feedback(data: Path) -> list[tuple[str, bool, str | None]]:
         store.close()
 
 
+@pytest.mark.server
+@pytest.mark.exhaustive
 def test_a_full_disk_costs_no_answer_and_nothing_acknowledged(env, tmp_path):
     """No file may grow beyond 256 KiB: feedback is refused with 503 at some time, answers go on, what was kept is."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))"
     told = []
-    with served(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
         for at in range(200):
             status, said = server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{at} " * 400})
             assert status in (201, 503), said
@@ -226,18 +228,19 @@ def test_a_full_disk_costs_no_answer_and_nothing_acknowledged(env, tmp_path):
     assert set(told) <= {reason for _, _, reason in _feedback(tmp_path)}
 
 
-def test_a_locked_store_is_503_and_holds_nobody_else(env, server, tmp_path):
+@pytest.mark.server
+@pytest.mark.exhaustive
+def test_a_locked_store_is_503_and_holds_nobody_else(env, tmp_path):
     """Feedback waits for five seconds and is refused; answers go on meanwhile; afterwards all is well."""
-    with served(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as locked:
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as locked:
         body = {"answer_id": ANSWER, "helpful": True}
         assert locked.post("/feedback", body)[0] == 201
-        other = sqlite3.connect(tmp_path / "numstab.sqlite", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        status, said = locked.post("/feedback", body)
-        assert (status, said["code"]) == (503, "store_unavailable")
-        assert locked.post("/ask", {"question": "counting numbers one"})[0] == 200
-        other.execute("ROLLBACK")
-        other.close()
+        with closing(sqlite3.connect(tmp_path / "numstab.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            status, said = locked.post("/feedback", body)
+            assert (status, said["code"]) == (503, "store_unavailable")
+            assert locked.post("/ask", {"question": "counting numbers one"})[0] == 200
+            other.execute("ROLLBACK")
         assert locked.post("/feedback", body)[0] == 201
 
 
@@ -264,10 +267,3 @@ def test_a_clock_that_jumps_locks_nobody_out(toy_service, tmp_path, monkeypatch,
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429]
     assert 1 <= int(replies[3].headers["retry-after"]) <= 60
     assert len(replies[0].json()["id"]) == 26
-
-
-def _until(true: Callable[[], bool], seconds: float = 30.0, pause: float = 0.02) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(pause)

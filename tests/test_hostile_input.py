@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hostile_strings import BODIES, PIECES
+from hypothesis import given
 from hypothesis import strategies as st
-from nasty import BODIES, PIECES
 
 from qa_service import parsing as reading
 from qa_service.__main__ import main
@@ -30,9 +29,6 @@ TOYS = Path(__file__).resolve().parent / "toys"
 API = "/api/v1"
 FINE = {200, 201, 303, 404, 405, 408, 413, 422}
 ANSWER = "01K0000000000000000000000A"
-quick = hypothesis_settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 @pytest.fixture
@@ -170,7 +166,6 @@ NAMES = st.sampled_from(
 
 
 @given(VALUES | st.dictionaries(NAMES, VALUES, max_size=6))
-@quick
 def test_any_json_is_a_request_or_a_bad_request(data):
     for read in (incoming.read_request, incoming.read_run):
         try:
@@ -180,7 +175,6 @@ def test_any_json_is_a_request_or_a_bad_request(data):
 
 
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=5))
-@quick
 def test_any_link_is_a_request_or_a_bad_request(entry, query):
     try:
         incoming.read_query(entry, query)
@@ -189,10 +183,9 @@ def test_any_link_is_a_request_or_a_bad_request(entry, query):
 
 
 @given(st.dictionaries(st.sampled_from(["steps", "value", "n"]), VALUES, max_size=3))
-@quick
-def test_any_value_is_allowed_or_refused(lab, values):
+def test_any_value_is_allowed_or_refused(toy_experiments, values):
     try:
-        completed = fill_defaults(lab.experiment("counts"), values)
+        completed = fill_defaults(toy_experiments["counts"], values)
         assert 1 <= completed["steps"] <= 100000
     except BadRequest as error:
         assert error.field.startswith("params.")
@@ -223,7 +216,6 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS | st.text(max_size=5), max_size=40).map("".join))
-@quick
 def test_any_text_is_read_or_refused(text):
     try:
         read = reading.parse_question(text)

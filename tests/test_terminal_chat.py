@@ -4,15 +4,12 @@ import os
 import pty
 import select
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from processes import ROOT, TIMEOUT_SECONDS, running, until
 
-ROOT = Path(__file__).resolve().parent.parent
 TOYS = ROOT / "tests" / "toys"
 
 
@@ -24,17 +21,13 @@ def env(tmp_path_factory, cache) -> dict[str, str]:
 
 
 @pytest.fixture
-def said(env):
+def said(terminal, env):
     """What is printed in reply to these lines on standard input."""
 
     def talk(*lines: str, options: tuple[str, ...] = ()) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "qa_service", "chat", *options],
-            input="\n".join(lines).encode(), capture_output=True, env=env, timeout=120, check=False, cwd=ROOT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()
-        assert done.stderr == b""
-        return done.stdout.decode()
+        done = terminal("chat", *options, env=env, stdin="\n".join(lines).encode())
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
 
     return talk
 
@@ -90,32 +83,34 @@ def test_whatever_is_said_the_conversation_goes_on(said, line, reply):
 def test_an_interrupt_stops_the_run_and_not_the_conversation(env, tmp_path):
     """At a terminal: Ctrl-C in the middle of an experiment, then /quit."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path)}
-    keeper, terminal = pty.openpty()
     # A job in the background, as the tests may be, ignores it; whoever sits at a terminal does not.
     heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{heeded}; import sys; from qa_service.__main__ import main; sys.exit(main(['chat', '--lang', 'en']))"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=env | toys, cwd=ROOT) as talk:
-        os.close(terminal)
-        try:
-            until(keeper, "? ")
+    keeper, terminal = pty.openpty()
+    try:
+        with running(
+            [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env | toys, cwd=ROOT
+        ) as talk:
+            os.close(terminal)
+            printed_until(keeper, "? ")
             os.write(keeper, b"hanging forever three\n")
-            until(keeper, "It counts to")
-            time.sleep(1)
-            until(keeper, "Stopped.", pressing=lambda: talk.send_signal(signal.SIGINT))
+            printed_until(keeper, "It counts to")
+            printed_until(keeper, "Stopped.", pressing=lambda: talk.send_signal(signal.SIGINT))
             os.write(keeper, b"/quit\n")
-            assert talk.wait(30) == 0
-        finally:
-            talk.kill()
-    os.close(keeper)
+            assert talk.wait(TIMEOUT_SECONDS) == 0
+    finally:
+        os.close(keeper)
 
 
-def until(descriptor: int, words: str, pressing: Callable[[], None] = lambda: None) -> str:
+def printed_until(descriptor: int, words: str, pressing: Callable[[], None] = lambda: None) -> None:
     """Reads the terminal until these words have been printed, pressing a key meanwhile, again and again."""
-    printed, end = "", time.monotonic() + 90
-    while words not in printed:
-        assert time.monotonic() < end, printed
+    printed = ""
+
+    def seen() -> bool:
+        nonlocal printed
         pressing()
-        while words not in printed and select.select([descriptor], [], [], 10)[0]:
+        if select.select([descriptor], [], [], 5)[0]:
             printed += os.read(descriptor, 65536).decode(errors="replace")
-    return printed
+        return words in printed
+
+    until(seen, why=lambda: printed)

@@ -15,9 +15,9 @@ from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, AnswerStatus, Request, Text
 from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
-from qa_service.retrieval.embedder import DEFAULT, MultilingualUSE, l2_normalise, load_embedder
+from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, build
+from qa_service.retrieval.index import Index, build_faiss_index
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas import responses as wire
@@ -25,7 +25,7 @@ from qa_service.schemas import responses as wire
 
 def test_an_exact_phrasing_is_found_first(toy_service):
     """Its entry is best, with the phrasing that was met, and three entries are always named."""
-    matches = toy_service.matcher.match("报错丁", 3).matches
+    matches = toy_service.knowledge.matcher.match("报错丁", 3).matches
     assert [matches[0].entry.id, matches[0].phrasing] == ["raising", "报错丁"]
     assert len(matches) == 3
     scores = [match.score for match in matches]
@@ -37,14 +37,14 @@ def test_a_subject_we_do_not_cover_is_named(toy_service):
     """In the answer, on the wire and in the sentence that declines."""
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
-    assert "the weather" in prose.text(answer)
+    assert "the weather" in prose.answer_text(answer)
     assert wire.answer(answer)["subject"] == {"id": "weather", "name": "the weather"}
     assert toy_service.ask(Request(question="报错丁")).subject is None
 
 
 def test_everything_is_cached_by_what_it_is_made_of(toy_service, word_hash, tmp_path):
     """A second matcher reads the cache; a damaged one is built again; other phrasings have another key."""
-    library = toy_service.library
+    library = toy_service.knowledge.library
 
     class Counting(word_hash):
         calls = 0
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(toy_service, word_hash, tmp_
     """A read-only home still gets an answer."""
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    matcher = Matcher(toy_service.library, word_hash(), name="w", cache=blocked / "cache")
+    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="w", cache=blocked / "cache")
     assert matcher.match("数数甲").matches[0].entry.id == "counting"
 
 
@@ -82,7 +82,7 @@ def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
         texts=[text for _, text in rows],
         labels=[items[owner] for owner, _ in rows],
         entries=[owner if owner != "rain" else "" for owner, _ in rows],
-        firm=[firm] * len(rows),
+        fixed_label=[firm] * len(rows),
         vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
 
@@ -101,11 +101,13 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
         judged = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
-        assert np.allclose([list(each.labels.values()) for each in judged], expected, atol=5e-3)
-        assert all(sum(each.labels.values()) == pytest.approx(1) for each in judged)
-        assert all(sum(each.entries("item:1").values()) == pytest.approx(1) for each in judged)
-        assert all(each.entries("item:2") == {"raising": 1} for each in judged)
-        best = [max(each.entries("item:1"), key=each.entries("item:1").get) for each in judged[:24]]
+        assert np.allclose([list(each.probabilities.values()) for each in judged], expected, atol=5e-3)
+        assert all(sum(each.probabilities.values()) == pytest.approx(1) for each in judged)
+        assert all(sum(each.entry_probabilities("item:1").values()) == pytest.approx(1) for each in judged)
+        assert all(each.entry_probabilities("item:2") == {"raising": 1} for each in judged)
+        best = [
+            max(each.entry_probabilities("item:1"), key=each.entry_probabilities("item:1").get) for each in judged[:24]
+        ]
         assert best == data.entries[:24]
 
 
@@ -136,16 +138,16 @@ def test_a_phrasing_teaches_the_expansion_that_answers_it():
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
                 labels=["item:1"] * len(rows),
                 entries=[owner for owner, _ in rows],
-                firm=[firm] * len(rows),
+                fixed_label=[firm] * len(rows),
                 vectors=vectors,
             )
-        ).entries
+        ).target_entries
         assert taught.tolist() == ["source"] * 8 + [wanted] + ["expansion"] * 8
 
 
 def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
     """The best has all of it; the best of each item come first, and no score is above the one before."""
-    entries = dict(toy_service.library)
+    entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
             entries["counting"],
@@ -157,8 +159,8 @@ def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash
         )
         for n in range(6)
     ]
-    library = Library(entries | {twin.id: twin for twin in twins}, toy_service.library.subjects)
-    alone = toy_service.matcher.match("数数甲", 9).matches
+    library = Library(entries | {twin.id: twin for twin in twins}, toy_service.knowledge.library.subjects)
+    alone = toy_service.knowledge.matcher.match("数数甲", 9).matches
     among = Matcher(library, word_hash(), name="w", cache=tmp_path).match("数数甲", 9).matches
     assert among[0].entry.id == "counting"
     assert among[0].score > alone[0].score - 0.1
@@ -173,7 +175,7 @@ def test_reasons_add_up_to_the_score():
     model = train(data)
     judged = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
     reasons = dict(judged.reasons(["item:1"], count=100)[0])
-    logs = np.log(list(judged.labels.values())) / model.inverse_temperature[0]
+    logs = np.log(list(judged.probabilities.values())) / model.inverse_temperature[0]
     bias = model.bias[0] - model.bias[: len(model.labels)].mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
     assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
@@ -182,7 +184,7 @@ def test_reasons_add_up_to_the_score():
 def test_training_twice_gives_the_same_model():
     """Deterministic: what an answer says depends on the knowledge base alone."""
     first, second = (train(phrasings()) for _ in range(2))
-    assert np.array_equal(first.weights, second.weights)
+    assert np.array_equal(first.term_weights, second.term_weights)
     assert np.array_equal(first.inverse_temperature, second.inverse_temperature)
 
 
@@ -190,20 +192,20 @@ def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
     """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
-    assert len(model.phrasings) == 24
+    assert len(model.phrasing_vectors) == 24
     assert set(model.labels) == {"item:1", "item:2", "rain"}
 
 
 def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
     """Searched or compared with one by one, the nearest wording is the same, also of an entry the search left out."""
-    library = toy_service.library
+    library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
     exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
-    flat = build(vectors)
+    flat = build_faiss_index(vectors)
     monkeypatch.setattr("qa_service.retrieval.index.FAISS_FROM", count - 1)
-    monkeypatch.setattr("qa_service.retrieval.index._SEARCHED", 2)
-    monkeypatch.setattr("qa_service.retrieval.index.build", lambda _: flat)
+    monkeypatch.setattr("qa_service.retrieval.index._MAX_NEIGHBOURS", 2)
+    monkeypatch.setattr("qa_service.retrieval.index.build_faiss_index", lambda _: flat)
     assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
 
 
@@ -232,7 +234,7 @@ def tiny_model(tmp_path_factory):
 def test_any_sentence_transformers_model_by_folder(toy_service, tiny_model, tmp_path):
     """The Protocol is sentence-transformers' own: a folder in the settings is enough."""
     embedder = load_embedder(str(tiny_model))
-    matcher = Matcher(toy_service.library, embedder, name=str(tiny_model), cache=tmp_path)
+    matcher = Matcher(toy_service.knowledge.library, embedder, name=str(tiny_model), cache=tmp_path)
     assert matcher.match("raising errors two").matches[0].entry.id == "raising"
     assert np.allclose(np.linalg.norm(l2_normalise(embedder.encode_query(["hanging"])), axis=1), 1)
 
@@ -247,7 +249,7 @@ def test_a_model_that_is_not_there_is_said_so(tmp_path):
 def test_the_default_encoder_puts_both_languages_in_one_space():
     """A sentence is nearer to its translation than to another sentence."""
     vectors = l2_normalise(
-        load_embedder(DEFAULT).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
+        load_embedder(DEFAULT_ENCODER).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
     )
     assert vectors.shape == (3, 512)
     assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.1

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from measuring import ALL, EXPERIMENTS
+from oracles import ALL, EXPERIMENTS
 
 from qa_service.answering.planning import PlannedRun, companion_runs
 from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import EvidenceBlock, Request, RunStatus
-from qa_service.presentation.comparison import comparisons
-from qa_service.presentation.precision import FORMATS, precision_losses
+from qa_service.presentation.comparison import comparison_tables
+from qa_service.presentation.precision import FLOAT_FORMATS, precision_losses
 from qa_service.schemas import responses as wire
 
 WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
@@ -24,13 +24,13 @@ WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in e
 def test_an_ulp_of_float32_is_numpys(value):
     """At what float32 makes of the value, subnormal or not."""
     stored = np.float32(value)
-    assert FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
+    assert FLOAT_FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
 
 
 @given(st.floats(0, 6e4))
 def test_an_ulp_of_float16_is_numpys(value):
     stored = np.float16(value)
-    assert FORMATS["float16"].ulp(float(stored)) == float(np.spacing(stored))
+    assert FLOAT_FORMATS["float16"].ulp(float(stored)) == float(np.spacing(stored))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_comparison_of_dtypes_agrees_with_rational_numbers(service, x, column,
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"x": x}, compare={"dtype": ()})
     found = {rung.dtype: rung for rung in precision_losses(service.answer(request).evidence) if rung.column == column}
     assert set(found) == {"float16", "bfloat16", "float32"}
-    experiment = service.lab.experiment("dtype_ladder")
+    experiment = service.knowledge.experiment("dtype_ladder")
     exact = service.lab.run(experiment, fill_defaults(experiment, {"op": op, "x": x, "n": 100})).measured
     for dtype, rung in found.items():
         assert rung.overflow == exact[f"overflow_{dtype}"]
@@ -53,7 +53,7 @@ def test_the_comparison_says_so_in_words_and_on_the_wire(service):
     """A hundred factors of 1.5: float16 overflows at the 28th, as everyone knows, and has lost a digit long before."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare={"dtype": ()})
     answer = service.answer(request)
-    (table,) = comparisons(answer.evidence, "en")
+    (table,) = comparison_tables(answer.evidence, "en")
     rows = dict(table.rows)
     assert rows["product: first overflow (step)"] == ("28", "", "", "")
     assert rows["product: first lost digit (step)"][:2] == ("8", "7")
@@ -101,7 +101,10 @@ def test_beside_a_comparison_of_formats_stands_every_format_against_exact_arithm
 def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service, slug):
     """Asked of an entry's block: first overflow, first lost digit and error in ulp, from float64 down to float8."""
     entry, block = next(
-        (entry, block) for entry in service.library.values() for block in entry.evidence if block.experiment == slug
+        (entry, block)
+        for entry in service.knowledge.library.values()
+        for block in entry.evidence
+        if block.experiment == slug
     )
     two = EXPERIMENTS[slug].params["dtype"].choices[-2:]
     request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": two})
@@ -153,8 +156,6 @@ def test_without_a_number_the_function_is_shown_at_its_own():
 
 def test_what_two_blocks_have_beside_them_is_shown_once(service):
     """Both blocks of Adam's eps start from the same gradient."""
-    _, plans = service.planned(
-        Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")})
-    )
+    _, plans = service.plan(Request(question="", entry="adam-eps-float16", compare={"dtype": ("float16", "float32")}))
     assert [plan.experiment.slug for plan in plans].count("adam_eps") == 4
     assert [plan.experiment.slug for plan in plans].count("dtype_functions") == 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
-from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check, plan, summarise
+from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check_claims, plan_claim_runs, summarise_over_seeds
 
 HEADS = Claim(
     id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, min_share=0.5
@@ -18,25 +18,26 @@ class Counting:
     def __init__(self, lab):
         self.lab, self.ran = lab, 0
 
-    def experiment(self, slug):
-        return self.lab.experiment(slug)
-
     def run(self, *what):
         self.ran += 1
         return self.lab.run(*what)
 
 
 @pytest.fixture
-def tested(lab, toy_service):
+def tested(lab, toy_experiments, toy_service):
     """A claim about the coin with 20 seeds: at its parameters, at its control, and the runs that this took."""
-    entry = next(iter(toy_service.library.values()))
+    entry = next(iter(toy_service.knowledge.library.values()))
 
     def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting = Counting(lab)
-        runs = MemoRunner(counting)
-        checked = [row for one in plan(replace(entry, evidence=(block,)), range(20)) for row in check(one, runs)]
-        params, control = summarise(checked)
+        runs = MemoRunner(toy_experiments, counting)
+        checked = [
+            row
+            for one in plan_claim_runs(replace(entry, evidence=(block,)), range(20))
+            for row in check_claims(one, runs)
+        ]
+        params, control = summarise_over_seeds(checked)
         return params, control, counting.ran
 
     return over
@@ -54,7 +55,7 @@ def test_what_has_no_randomness_runs_once(tested):
 @pytest.mark.parametrize(("share", "differs"), [(0.1, False), (0.6, False), (0.99, True), (1.0, True)])
 def test_a_claim_may_state_its_share(tested, share, differs):
     """Half of the seeds are enough for a claim that says so, and not for one that says nothing."""
-    assert tested(replace(HEADS, share=share))[0].differs is differs
+    assert tested(replace(HEADS, min_share=share))[0].differs is differs
 
 
 def test_a_control_that_does_not_fail_differs(tested):
@@ -64,6 +65,6 @@ def test_a_control_that_does_not_fail_differs(tested):
 
 def test_a_claim_may_be_stated_to_fail(tested):
     """Then its control is where it holds."""
-    params, control, _ = tested(replace(HEADS, stated=Verdict.FAILS, share=0.1))
+    params, control, _ = tested(replace(HEADS, expected_verdict=Verdict.FAILS, min_share=0.1))
     assert not params.differs
     assert not control.differs

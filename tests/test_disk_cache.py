@@ -5,24 +5,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import ROOT, TIMEOUT_SECONDS, running, until
 
-from bench.server import served
-from qa_service.lab import disk_cache as module
+from bench.server import run_server
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture
-def counts(lab):
-    return lab.experiment("counts")
+def counts(toy_experiments):
+    return toy_experiments["counts"]
 
 
 def _run(counts, value: float = 1.0, rows: int = 1) -> Run:
@@ -54,12 +51,12 @@ class _Counted:
 def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
     """The same rows and numbers, marked as what memory gives; other code is measured anew."""
     counted = _Counted(lab)
-    rows, first = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    rows, first = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     _until_kept(tmp_path, 1)
-    again, second = _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    again, second = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
     assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
     other = replace(counts, hash="0" * 64)
-    assert not _listen(SharedRunner(counted, kept=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert not _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
     assert counted.ran == 2
 
 
@@ -80,11 +77,11 @@ def test_other_parameters_and_seeds_are_other_runs(counts, tmp_path, params, see
     assert kept.get(counts, params, seed) is None
 
 
-def test_another_version_is_another_run(counts, tmp_path, monkeypatch):
+def test_another_version_or_machine_is_another_run(counts, tmp_path):
     kept = RunDiskCache(tmp_path, 1 << 20)
     kept.put(counts, {}, 0, _run(counts))
-    monkeypatch.setattr(module, "_environment_key", lambda: ("another torch",))
-    assert kept.get(counts, {}, 0) is None
+    assert RunDiskCache(tmp_path, 1 << 20).get(counts, {}, 0) is not None
+    assert RunDiskCache(tmp_path, 1 << 20, environment=("another torch",)).get(counts, {}, 0) is None
 
 
 def test_a_run_that_failed_is_not_kept(counts, tmp_path):
@@ -132,11 +129,11 @@ def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
 def test_a_full_disk_is_no_failure(counts, tmp_path):
     """Nothing is kept, nothing raised; what was kept is still found."""
     code = (
-        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
-        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
-        f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
+        f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         f"kept = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
-        "def run(rows): return Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "def run(rows): return Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
         "                          rows=({'step': 1, 'value': 1.0},) * rows)\n"
         "kept.put(counts, {}, 0, run(1))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -144,26 +141,32 @@ def test_a_full_disk_is_no_failure(counts, tmp_path):
         "kept.put(counts, {}, 1, run(5000))\n"
         "print(kept.get(counts, {}, 0) is not None, kept.get(counts, {}, 1) is None)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_SECONDS, check=False
+    )
     assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
 def test_two_processes_keep_at_once(counts, tmp_path):
     """Each finds what the other kept."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import Kept\n"
-        "from qa_service.experiments.spec import read_experiments\nfrom qa_service.model import Run, Status\n"
-        f"counts = read_experiments(Path({str(Path(counts.path).parent)!r}))['counts']\n"
-        "run = Run(status=Status.RAN, measured=dict.fromkeys(counts.metrics, 1.0), rows=({'step': 1, 'value': 1.0},))\n"
+        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
+        f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
+        "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
+        "          rows=({'step': 1, 'value': 1.0},))\n"
         "for seed in range(int(sys.argv[1]), 80, 2):\n"
         f"    RunDiskCache(Path({str(tmp_path)!r}), 1 << 20).put(counts, {{}}, seed, run)\n"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code, str(at)], cwd=ROOT) for at in range(2)]
-    assert [one.wait(60) for one in both] == [0, 0]
+    command = [sys.executable, "-c", code]
+    with running([*command, "0"], cwd=ROOT) as one, running([*command, "1"], cwd=ROOT) as other:
+        assert (one.wait(TIMEOUT_SECONDS), other.wait(TIMEOUT_SECONDS)) == (0, 0)
     kept = RunDiskCache(tmp_path, 1 << 20)
     assert [seed for seed in range(80) if kept.get(counts, {}, seed) is None] == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.server
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 def test_a_server_that_starts_again_remembers(cache, tmp_path):
     """Told to by the operator; by default it measures anew."""
@@ -173,7 +176,7 @@ def test_a_server_that_starts_again_remembers(cache, tmp_path):
            "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_RUNS_ON_DISK": "1"}  # fmt: skip
     cached = []
     for on_disk in ("1", "1", "0"):
-        with served(env | {"NUMSTAB_RUNS_ON_DISK": on_disk}) as server:
+        with run_server(env | {"NUMSTAB_RUNS_ON_DISK": on_disk}) as server:
             status, body = server.post("/experiments/counts/runs", {"params": {"steps": 3}})
             assert status == 200
             cached.append(body["cached"])
@@ -190,7 +193,4 @@ def _kept(folder: Path) -> int:
 
 
 def _until_kept(folder: Path, count: int) -> None:
-    end = time.monotonic() + 20
-    while not (folder / "runs.sqlite").exists() or _kept(folder) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: (folder / "runs.sqlite").exists() and _kept(folder) >= count)

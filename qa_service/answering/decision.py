@@ -1,0 +1,145 @@
+"""What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
+
+from dataclasses import dataclass
+
+from qa_service.answering import followups
+from qa_service.answering.knowledge import Knowledge
+from qa_service.answering.planning import PlannedRun, plan_runs
+from qa_service.model import AnswerStatus, Context, Entry, Lang, Match, NamedValues, Request, Subject, Text
+from qa_service.parsing import ParsedQuestion
+from qa_service.retrieval.matcher import MatchResult
+
+AMBIGUITY_MARGIN = 0.01
+"""Two matches whose probabilities are nearer than this are equally likely."""
+CLEAR_MATCH = 0.8
+"""Probability from which on a short question is understood without the conversation before it."""
+NO_CONTEXT_NOTE = Text(
+    "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
+    "This seems to follow a question, but none came before it: what does it refer to?",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """An answer before anything has run.
+
+    `matches` are the nearest entries, best first; `params` what the question, its context and the request say about
+    parameters; `runs` everything that will be measured, in order; `notes` what was assumed, clamped or left out.
+    """
+
+    status: AnswerStatus
+    lang: Lang
+    entry: Entry | None
+    matches: tuple[Match, ...]
+    params: NamedValues
+    runs: tuple[PlannedRun, ...]
+    notes: tuple[Text, ...]
+    subject: Subject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Topic:
+    """What a question is about: `status`, the matches in the order that the conversation gives them, and notes.
+
+    `continues` says whether the question goes on with the entry before it, whose parameters then still hold.
+    """
+
+    status: AnswerStatus
+    matches: tuple[Match, ...]
+    continues: bool
+    notes: tuple[Text, ...] = ()
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.matches[0].entry if self.status is AnswerStatus.ANSWERED else None
+
+
+def decide(
+    request: Request,
+    question: ParsedQuestion | None,
+    found: MatchResult | None,
+    knowledge: Knowledge,
+    threshold: float,
+) -> Decision:
+    """Raises `BadRequest` for an entry, block or parameter that there is not.
+
+    `question` and `found` are None where the request names an entry and asks nothing in words; `threshold` is the
+    probability below which a question is not covered.
+    """
+    topic = _topic(request, question, found.matches if found else (), knowledge, threshold)
+    earlier = dict(request.context.params) if request.context and topic.continues else {}
+    asked = earlier | (followups.resolve_bare_number(question, earlier) if question else {})
+    runs, plan_notes = plan_runs(topic.entry, asked, request, knowledge.experiments)
+    return Decision(
+        status=topic.status,
+        lang=_language(request, question),
+        entry=topic.entry,
+        matches=topic.matches,
+        params=asked | dict(request.params),
+        runs=runs,
+        notes=tuple(dict.fromkeys((*topic.notes, *plan_notes))),
+        subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
+    )
+
+
+def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
+    """By the two best matches alone: too improbable, too close to tell apart, or answered."""
+    best, second = matches[0], matches[1] if len(matches) > 1 else None
+    if best.score < threshold:
+        return AnswerStatus.NOT_COVERED
+    if second and best.score - second.score < AMBIGUITY_MARGIN and best.score < 1 - AMBIGUITY_MARGIN:
+        return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
+    return AnswerStatus.ANSWERED
+
+
+def is_follow_up(question: ParsedQuestion, matches: tuple[Match, ...], threshold: float) -> bool:
+    """Whether a question asked after another one stays with its entry: it changes a parameter, says that the advice
+    did not help, or matches nothing else.
+    """
+    vague = question.is_short and matches[0].score < CLEAR_MATCH
+    changes = bool(question.params) and (question.is_elliptical or vague)
+    return changes or question.reports_failure or matches[0].score < threshold
+
+
+def _topic(
+    request: Request,
+    question: ParsedQuestion | None,
+    matches: tuple[Match, ...],
+    knowledge: Knowledge,
+    threshold: float,
+) -> _Topic:
+    """An entry that is named or picked comes first, then the entry of a follow-up, then the matches by themselves."""
+    context = request.context
+    previous = _previous_entry(context, knowledge)
+    picked = followups.picked_candidate(question, context)
+    named = request.entry or picked
+    if named:
+        entry = knowledge.library[named]
+        matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))
+        status, notes = AnswerStatus.ANSWERED, ()
+    elif previous and question and is_follow_up(question, matches, threshold):
+        matches = followups.promote(previous, matches, threshold)
+        status, notes = AnswerStatus.ANSWERED, ()
+    elif previous is None and question and _hangs_in_the_air(question, matches):
+        return _Topic(status=AnswerStatus.CLARIFY, matches=matches, continues=False, notes=(NO_CONTEXT_NOTE,))
+    else:
+        status, notes = decide_status(matches, threshold), ()
+    continues = matches[0].entry is previous or bool(picked) or bool(question and question.is_elliptical)
+    return _Topic(
+        status=status, matches=matches, continues=continues and status is AnswerStatus.ANSWERED, notes=notes
+    )  # fmt: skip
+
+
+def _previous_entry(context: Context | None, knowledge: Knowledge) -> Entry | None:
+    return knowledge.library[context.entry] if context and context.entry else None
+
+
+def _hangs_in_the_air(question: ParsedQuestion, matches: tuple[Match, ...]) -> bool:
+    """Whether it makes sense after another question only, such as "and in float16?"."""
+    return question.is_elliptical and question.is_short and matches[0].score < CLEAR_MATCH
+
+
+def _language(request: Request, question: ParsedQuestion | None) -> Lang:
+    if question is not None:
+        return question.lang
+    return request.lang or (request.context.lang if request.context else "en")

@@ -1,0 +1,97 @@
+"""Planned runs carried out: each is measured, and its claims are judged once, on the numbers just measured."""
+
+from collections.abc import Callable, Generator, Sequence
+
+from qa_service.answering.planning import PlannedRun
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.runner import QueuePosition, Runner
+from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, claims_not_testable, judge_claims, run_id
+from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
+
+IsCancelled = Callable[[], bool]
+"""Whether the client has disconnected: asked now and then while a run goes on."""
+
+
+def execute(
+    runs: Sequence[PlannedRun], entry: Entry, runner: Runner, is_cancelled: IsCancelled, *, seed: int, seeds: int
+) -> Generator[Event, None, tuple[Evidence, ...]]:
+    """Yields the events of each run in turn, and returns all evidence. Each is repeated with `seeds` seeds from `seed`
+    on, unless it uses no random numbers.
+    """
+    done: list[Evidence] = []
+    for planned in runs:
+        evidence = yield from _evidence(planned, entry, runner, is_cancelled, seed, seeds)
+        done.append(evidence)
+        yield EvidenceReady(evidence)
+    return tuple(done)
+
+
+def execute_alone(
+    experiment: Experiment, params: Params, seed: int, runner: Runner, is_cancelled: IsCancelled
+) -> Generator[Event, None, Evidence]:
+    """One experiment by itself, without claims; its events carry its slug as their id."""
+    yield Started(experiment.slug, experiment, params, seed)
+    run = yield from _measure(experiment.slug, experiment, params, seed, runner, is_cancelled)
+    evidence = Evidence(block=experiment.slug, experiment=experiment, params=params, seed=seed, run=run)
+    yield EvidenceReady(evidence)
+    return evidence
+
+
+def _evidence(
+    planned: PlannedRun, entry: Entry, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
+) -> Generator[Event, None, Evidence]:
+    block, experiment, id_ = planned.block, planned.experiment, run_id(planned.block.id, planned.variant)
+    yield Started(id_, experiment, planned.params, seed, planned.compared)
+    run = yield from _measure(id_, experiment, planned.params, seed, runner, is_cancelled)
+    repeated = [run]
+    for other in range(seed + 1, seed + seeds):
+        if run.used_rng:
+            again = yield from _measure(id_, experiment, planned.params, other, runner, is_cancelled, rows=False)
+            repeated.append(again)
+        else:
+            repeated.append(run)  # every seed gives the same
+    verdicts = judge_claims(block.claims, run)
+    own_params = fill_defaults(experiment, block.params)
+    return Evidence(
+        block=block.id,
+        experiment=experiment,
+        params=planned.params,
+        seed=seed,
+        run=run,
+        claims=block.claims,
+        verdicts=verdicts,
+        not_testable_here=claims_not_testable(block.claims, verdicts, params=planned.params, entry_params=own_params),
+        entry=entry.id,
+        entry_hash=entry.hash,
+        entry_params=own_params,
+        compared=planned.compared,
+        variant=planned.variant,
+        spreads=tuple(Spread.of(claim, repeated) for claim in block.claims) if seeds > 1 else (),
+    )
+
+
+def _measure(
+    id_: str,
+    experiment: Experiment,
+    params: Params,
+    seed: int,
+    runner: Runner,
+    is_cancelled: IsCancelled,
+    *,
+    rows: bool = True,
+) -> Generator[Event, None, Run]:
+    """One run; with `rows`, each of its rows is an event of the evidence `id_`."""
+    measuring = runner.stream(experiment, params, seed, is_cancelled)
+    try:
+        while True:
+            try:
+                match next(measuring):
+                    case QueuePosition(position):
+                        yield Queued(id_, position)
+                    case row if rows:
+                        yield RowMeasured(id_, row)
+            except StopIteration as finished:
+                run: Run = finished.value
+                return run
+    finally:
+        measuring.close()  # a client that disconnects ends the run and its child process
