@@ -1,4 +1,4 @@
-"""Finds the fronts and puts them together: commands on one command line, routers in one application."""
+"""Finds the fronts and puts them together: their commands on one command line, their routes in one web application."""
 
 import gc
 import importlib
@@ -73,7 +73,7 @@ def create_app(
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
     state.store_health = HealthProbe(state.store)
-    state.reloader = KnowledgeReloader(service, settings, lambda well: state.metrics.reloaded(well=well))
+    state.reloader = KnowledgeReloader(service, settings, lambda succeeded: state.metrics.reloaded(succeeded=succeeded))
     handle_errors(app)
     _add_middlewares(app, settings, open_to_all=open_to_all)
     for front in fronts():
@@ -88,11 +88,11 @@ def create_app(
 
 
 def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -> None:
-    """From the innermost to the outermost: each one added stands around those before it.
+    """From the innermost to the outermost: each one added wraps those before it.
 
     Rate limits count by API key, so they come after authentication. Both refuse requests themselves, so the timeouts
-    and the security headers stand around them, and CORS around these, for a browser shows a script no refusal without
-    its headers. The access log sees every request as it came and every reply as it left.
+    and the security headers wrap them, and CORS wraps these: without its headers a browser shows a script no refusal.
+    The access log sees every request as it came and every reply as it left.
     """
     from starlette.middleware.cors import CORSMiddleware
 
@@ -153,7 +153,7 @@ async def _lifespan(
 
 
 def add_core_commands(parsers: Any) -> None:
-    """Adds `serve` and `prepare`, which concern every front."""
+    """Adds `prepare`, `serve` and `doctor`, which concern every front."""
     parsers.add_parser("prepare", help="build what is built once").set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -197,9 +197,9 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
     logs.configure_logging(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
-    everybody = open_to_all(arguments.host, settings, public=arguments.public)
+    public = open_to_all(arguments.host, settings, public=arguments.public)
     if workers == 1:
-        app = create_app(warm_service(settings), settings, open_to_all=everybody, watch_knowledge=arguments.reload_kb)
+        app = create_app(warm_service(settings), settings, open_to_all=public, watch_knowledge=arguments.reload_kb)
         serve(app, settings, host=arguments.host, port=port)
         return 0
     import os
@@ -208,8 +208,8 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
     build(settings, warm=None)  # a broken library stops us here, with its problems, not in a worker
     with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
-        told = {"open_to_all": everybody, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
-        os.environ[_WORKERS] = json.dumps(told)
+        worker_options = {"open_to_all": public, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
+        os.environ[_WORKERS] = json.dumps(worker_options)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # read by prometheus_client when it is imported
         serve_many("qa_service.app:worker_app", settings, host=arguments.host, port=port, workers=workers)
     return 0

@@ -197,7 +197,9 @@ def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
 
 @pytest.mark.server
 def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path):
-    """A short run is heard to its end; a long one ends with an error event in time; no process or file is left."""
+    """A short run is heard to its end; a long one ends with an error event in time. No process or file is left, and
+    standard error has nothing but lines of the log.
+    """
     short_name = Path(tempfile.mkdtemp(prefix="n-"))  # a socket's path has 107 bytes at most
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path),
            "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", "TMPDIR": str(short_name)}  # fmt: skip
@@ -229,5 +231,7 @@ def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path):
             until(lambda: not session(server.pid), why=lambda: session(server.pid))
         left = [one.name for one in short_name.iterdir() if not one.name.startswith("torchinductor_")]
         assert left == []
+        said = (tmp_path / "log").read_text().splitlines()
+        assert [line for line in said if not line.startswith("time=")] == []
     finally:
         shutil.rmtree(short_name)

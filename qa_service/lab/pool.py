@@ -19,7 +19,7 @@ from qa_service.model import Experiment
 
 _PROCESS_NAME = "numstab experiment"
 _RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third try
-_CLOSE_TIMEOUT = 5.0  # seconds
+_CLOSE_TIMEOUT, _EXIT_TIMEOUT = 5.0, 1.0  # seconds
 _get_preparation_data = spawn.get_preparation_data
 
 
@@ -36,7 +36,7 @@ spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
-    """No process could be started: no memory, descriptors or processes are left."""
+    """No process could be started: no memory, descriptors or processes are left, or this process is exiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class ChildPool:
         self._killed: deque[Child] = deque()
         self._refill_needed = threading.Event()
         self._refill_thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._forking = 0
         self._closed = False
         self._exiting = False
         # Before multiprocessing looks at every process at exit: it fails on one that a thread closes meanwhile.
@@ -89,7 +90,7 @@ class ChildPool:
         return len(self._waiting)
 
     def acquire(self) -> Child:
-        """A waiting child, else a new one; opens the pool. Raises `SpawnFailed` where the system gives none."""
+        """A waiting child, else a new one; opens the pool. Raises `SpawnFailed` where no process can be started."""
         self.open()
         while True:
             try:
@@ -110,11 +111,9 @@ class ChildPool:
             self._reap(child)
 
     def open(self) -> None:
-        """Has `idle` children forked, without waiting for them. Raises `SpawnFailed` while this process exits."""
+        """Has `idle` children forked, without waiting for them."""
         with self._lock:
-            if self._exiting:
-                raise SpawnFailed("this process is exiting")
-            self._closed = False
+            self._closed = self._exiting
         self._refill()
 
     def close(self) -> None:
@@ -128,10 +127,14 @@ class ChildPool:
         self._kill_waiting()
 
     def prepare_exit(self) -> None:
-        """Closes no process object from now on: at exit multiprocessing ends and joins all processes itself."""
+        """Starts no process and closes no process object from now on: multiprocessing ends and joins them all itself.
+
+        Waits a moment for a start under way: a child whose parent exits before it has sent everything complains.
+        """
         with self._lock:
             self._closed = self._exiting = True
-        self._refill_needed.set()
+            self._refill_needed.set()
+            self._lock.wait_for(lambda: not self._forking, _EXIT_TIMEOUT)
 
     def _refill(self) -> None:
         """Wakes the refill thread, or starts it."""
@@ -160,7 +163,7 @@ class ChildPool:
             while len(self._waiting) < self._idle and not self._closed:
                 try:
                     self._waiting.append(self._fork())
-                except (OSError, EOFError):  # no more processes or descriptors just now: the next run tries again
+                except (OSError, EOFError, SpawnFailed):  # no processes or descriptors now: the next run tries again
                     break
             while self._killed:
                 self._reap(self._killed.popleft())
@@ -182,6 +185,19 @@ class ChildPool:
                 child.process.close()
 
     def _fork(self) -> Child:
+        """Blocks until the fork server has imported its modules, and then for milliseconds."""
+        with self._lock:
+            if self._exiting:
+                raise SpawnFailed("this process is exiting")
+            self._forking += 1
+        try:
+            return self._start()
+        finally:
+            with self._lock:
+                self._forking -= 1
+                self._lock.notify_all()
+
+    def _start(self) -> Child:
         parent_end, child_end = self._context.Pipe(duplex=True)
         process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
         try:

@@ -6,6 +6,7 @@ the vectors are the same to the bit. This relies on private names of the package
 
 import array
 from bisect import bisect_left
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -45,8 +46,9 @@ def save(model: Any, cache: Path, key: str) -> None:
         if field not in (*_RUNTIME_FIELDS, _TABLE_FIELD):
             parts = value if isinstance(value, list) else [value]
             arrays |= {f"{field}.{index if isinstance(value, list) else ''}": part for index, part in enumerate(parts)}
-    write_atomically(cache / f"encoder-{key}.npz", lambda path: np.savez(path, **arrays))
-    write_atomically(cache / f"encoder-{key}.npy", lambda path: np.save(path, backend.table))
+    with suppress(OSError):  # without a cache the next process takes a second longer
+        write_atomically(cache / f"encoder-{key}.npz", lambda path: np.savez(path, **arrays))
+        write_atomically(cache / f"encoder-{key}.npy", lambda path: np.save(path, backend.table))
 
 
 def load(cache: Path, key: str) -> Any:

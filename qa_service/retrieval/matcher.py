@@ -5,17 +5,17 @@ index finds the nearest phrasing of each entry. The phrasings' vectors and the c
 hash of everything that they were computed from, source code included.
 """
 
-import fcntl
 import hashlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from filelock import FileLock
 
 from qa_service.files import write_atomically
 from qa_service.knowledge.library import Library
@@ -150,7 +150,8 @@ class Matcher:
                 return cached
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
-        write_atomically(path, lambda temporary: np.save(temporary, vectors))
+        with suppress(OSError):  # without a cache the next process computes them again
+            write_atomically(path, lambda temporary: np.save(temporary, vectors))
         return vectors
 
     @cached_property
@@ -160,7 +161,8 @@ class Matcher:
             with suppress(OSError, ValueError, KeyError, EOFError):
                 return Classifier.load(path)
             trained = training.train(self.corpus)
-            write_atomically(path, trained.save)
+            with suppress(OSError):  # without a cache the next process trains again
+                write_atomically(path, trained.save)
             return trained
 
 
@@ -168,9 +170,10 @@ def combined_confidence(alone: float, covered: float) -> float:
     """The confidence that an item answers, from the probability of its label and that any item is right, all 0 to 1.
 
     It is their weighted geometric mean with exponents 1/4 and 3/4: a phrasing has one label, yet a question such as one
-    about nan in half precision is answered by three items, which share the probability.
+    about nan in half precision is answered by three items, which share the probability. `covered` is a sum of
+    float32 probabilities, which rounding may put above 1.
     """
-    return float(alone**0.25 * covered**0.75)
+    return float(alone**0.25 * min(covered, 1.0) ** 0.75)
 
 
 def _label(item: int) -> str:
@@ -193,14 +196,8 @@ def _print_progress(line: str) -> None:
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, so that one process computes the file; no lock if the cache cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
-    except OSError:
-        lock = None
-    if lock is None:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(path.with_suffix(".lock")))
         yield

@@ -1,4 +1,4 @@
-"""What travels: the JSON of docs/interfaces, made of our values, and requests read from it. One place for every front.
+"""The JSON of the API: answers, evidence, entries and events, serialised in one place for every front.
 
 Floats that JSON cannot say are "Infinity", "-Infinity" and "NaN"; null means that there is no such value.
 """

@@ -1,1 +1,1 @@
-"""The HTTP server around the fronts: who may come in, streams, errors, metrics, reload."""
+"""The HTTP server around the fronts: middlewares, event streams, errors as problems, metrics, signals."""

@@ -1,10 +1,8 @@
-"""Keys to a service that is not for everybody: made and shown once, kept as hashes, each for certain purposes only."""
+"""API keys: shown once when they are made, stored as hashes, each with the scopes that it allows."""
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from qa_service.errors import BadField
+from qa_service.files import write_atomically
 
 Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""`read` what there is; `ask` questions, run experiments, give feedback, and read; `operate`: metrics."""
+"""`read`: what GET gives; `ask`: that, and questions, runs and feedback; `operate`: metrics."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
 KEY_PREFIX = "nst_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """Who holds it, what for, and the SHA-256 of it: 256 random bits need no slower hash."""
+    """A key's name, scopes and SHA-256: 256 random bits need no slower hash."""
 
     name: str
     scopes: tuple[Scope, ...]
@@ -30,7 +29,7 @@ class ApiKey:
     created_at: str  # "made" in the file
 
     def allows(self, scope: Scope) -> bool:
-        """Whether it opens this."""
+        """Whether its scopes include or imply this one."""
         return any(scope in _IMPLIED[held] for held in self.scopes)
 
 
@@ -45,7 +44,7 @@ class ApiKeyStore:
         return len(self.all())
 
     def all(self) -> dict[str, ApiKey]:
-        """By SHA-256; read again when the file has changed."""
+        """SHA-256 → key; read again when the file has changed."""
         try:
             about = self._path.stat()
         except OSError:
@@ -58,11 +57,11 @@ class ApiKeyStore:
         return self._read[1]
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key that a client shows, if it is one; found by its hash, so nothing secret is compared."""
+        """The key with this secret, or None; looked up by its hash, so that no secret is compared."""
         return self.all().get(_hash(secret))
 
     def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
-        """A new key, returned this once; raises `BadField` for a name that has one."""
+        """Adds a key and returns its secret; raises `BadField` if the name has one already."""
         if any(key.name == name for key in self.all().values()):
             raise BadField(
                 zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"
@@ -73,26 +72,24 @@ class ApiKeyStore:
         return secret
 
     def revoke(self, name: str) -> ApiKey:
-        """Ends a key at once; raises `BadField` where nobody of that name has one."""
+        """Deletes the key of a name, at once; raises `BadField` if there is none."""
         kept = [key for key in self.all().values() if key.name != name]
-        gone = next((key for key in self.all().values() if key.name == name), None)
-        if gone is None:
+        revoked = next((key for key in self.all().values() if key.name == name), None)
+        if revoked is None:
             names = ", ".join(sorted(key.name for key in self.all().values()))
             raise BadField(
                 zh=f"{name!r} 没有密钥。有密钥的：{names}", en=f"{name!r} has no key. There are: {names}", field="name"
             )
         self._write(kept)
-        return gone
+        return revoked
 
     def rotate(self, name: str) -> str:
-        """A new key for the same purposes; the old one ends."""
+        """Replaces the key of a name by a new one with the same scopes, and returns its secret."""
         return self.add(name, self.revoke(name).scopes)
 
     def _write(self, keys: list[ApiKey]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as half:
-            json.dump([_to_json(key) for key in keys], half, indent=1)
-        os.replace(half.name, self._path)  # made readable for its owner only, as temporary files are
+        text = json.dumps([_to_json(key) for key in keys], indent=1)
+        write_atomically(self._path, lambda file: file.write_text(text, "utf-8"))
 
 
 def _to_json(key: ApiKey) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who may come in: API keys, the cookie that keeps one in a browser, and who counts as an operator."""
+"""Authentication: API keys, the cookie that keeps one in a browser, and who counts as an operator."""
 
 import ipaddress
 from http.cookies import SimpleCookie

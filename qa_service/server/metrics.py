@@ -46,7 +46,7 @@ class Metrics:
                              registry=here)  # fmt: skip
         self._cached = Counter("numstab_cache_hits", "Runs remembered instead of repeated", registry=here)
         self._requests = Counter(
-            "numstab_requests", "Requests; status 0 where the reader had gone", ["method", "route", "status"],
+            "numstab_requests", "Requests; status 0 where the client disconnected first", ["method", "route", "status"],
             registry=here,
         )  # fmt: skip
         self._store = Counter("numstab_store_failures", "What the store could not keep or give", registry=here)
@@ -98,10 +98,10 @@ class Metrics:
         """An operation of the store failed."""
         self._store.inc()
 
-    def reloaded(self, *, well: bool) -> None:
+    def reloaded(self, *, succeeded: bool) -> None:
         """Knowledge and experiments were reloaded, or the reload was refused and the old ones stay."""
-        self._reloads.labels("renewed" if well else "refused").inc()
-        self._stale_workers.set(0 if well else 1)
+        self._reloads.labels("renewed" if succeeded else "refused").inc()
+        self._stale_workers.set(0 if succeeded else 1)
 
     def _count(self, event: Event) -> None:
         if isinstance(event, Done):

@@ -42,7 +42,7 @@ class TimeoutMiddleware:
 
         try:
             await self._app(scope, _receive_in_time(receive), send_in_time)
-        except RequestTimeout as error:  # from a reader of the body that no error handler stands around
+        except RequestTimeout as error:  # where the body is read outside of the error handlers
             if replying:
                 raise
             from starlette.requests import Request

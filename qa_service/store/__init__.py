@@ -31,7 +31,7 @@ class KeptQuestion:
 
 
 class Store:
-    """A database that is opened on first use: whoever never writes makes no file. May be used from several threads.
+    """A database, opened (and made) on first use. May be used from several threads.
 
     Every method raises `StoreUnavailable` where the database is missing, locked for long, or full.
     """

@@ -1,4 +1,4 @@
-"""A store opened: SQLite in WAL mode or PostgreSQL, brought up to date by whoever comes first."""
+"""Opens the database of the store, SQLite in WAL mode or PostgreSQL, and migrates it to the newest tables."""
 
 import threading
 from collections.abc import Iterator
@@ -10,27 +10,27 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 TIMEOUT_MS = 5000  # milliseconds to wait for another writer
-_ONE = threading.Lock()  # alembic keeps what it is about in a global
+_MIGRATING = threading.Lock()  # alembic keeps its context in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
-"""Engine of SQLite → device and number of its file."""
-_LOCK = 0x6E756D73  # of PostgreSQL's advisory locks, ours
+"""Engine of SQLite → device and inode of the file that it opened."""
+_ADVISORY_LOCK = 0x6E756D73  # our key among PostgreSQL's advisory locks
 
 
 def open_engine(url: str) -> Engine:
-    """An engine whose tables are those of `tables`; raises SQLAlchemyError where there is none to be had."""
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)  # an error in the log quotes nobody
+    """An engine whose database has the tables of `tables`; raises SQLAlchemyError if opening or migrating fails."""
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)  # an error in the log quotes no row
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _set_pragmas)
-    with _ONE, _alone(engine) as connection:
+    with _MIGRATING, _exclusive(engine) as connection:
         _upgrade(connection)
     same_file(engine)
     return engine
 
 
 def migration_state(url: str) -> tuple[str | None, str | None]:
-    """The migration that the store is at, None where it is empty, and the newest there is; makes nothing."""
+    """The revision of the database (None if it is empty or missing) and the newest one; makes nothing."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -46,7 +46,7 @@ def migration_state(url: str) -> tuple[str | None, str | None]:
 
 
 def same_file(engine: Engine) -> bool:
-    """Whether the file that the engine opened is the one that lies there: SQLite would write on to a deleted one."""
+    """Whether the path still names the file that the engine opened: SQLite goes on writing to a deleted file."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
         return True
@@ -59,14 +59,14 @@ def same_file(engine: Engine) -> bool:
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
-    """Readers do not wait for writers; what was acknowledged is on disk."""
+    """WAL, so that reads do not wait for a write; a full sync, so that what is committed is on disk."""
     for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction that no other process has at the same time: two workers may start at once on one store."""
+def _exclusive(engine: Engine) -> Iterator[Connection]:
+    """A transaction that excludes other processes: two workers may start at once on one database."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("BEGIN IMMEDIATE"))
@@ -79,7 +79,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         return
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         yield connection
 
 

@@ -31,8 +31,8 @@ class HealthProbe:
             self._thread = threading.Thread(target=self._ask, daemon=True, name="ping")
             self._thread.start()
         with self._answered:
-            heard = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
-        return self._problem if heard else f"no answer within {TIMEOUT_SECONDS:g} s"
+            answered = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
+        return self._problem if answered else f"no answer within {TIMEOUT_SECONDS:g} s"
 
     def close(self) -> None:
         """Waits for a question that is under way, for two seconds at most."""

@@ -1,4 +1,4 @@
-"""The tables of the store; what they once were, and how they became this, stands in migrations/."""
+"""The tables of the store, as the newest migration leaves them."""
 
 from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table, Text
 
@@ -23,7 +23,7 @@ QUESTIONS = Table(
     Column("entry", String(120)),
     Column("confidence", Float, nullable=False),
 )
-"""Only where the operator keeps questions, and only for as long."""
+"""Empty unless the operator sets for how many days questions are kept."""
 ASKED = Table(
     "asked",
     METADATA,
@@ -33,4 +33,4 @@ ASKED = Table(
     Column("lang", String(2), primary_key=True),
     Column("count", Integer, nullable=False),
 )
-"""How often what was asked, by day; no word of any question. The entry is empty where none answered."""
+"""Counts of answers by day; no text of a question. `entry` is empty where none answered."""

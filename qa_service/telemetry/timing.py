@@ -1,4 +1,4 @@
-"""How long the stages of an answer take, for whoever subscribes: metrics and traces."""
+"""How long the stages of an answer take, for listeners such as metrics and traces."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager

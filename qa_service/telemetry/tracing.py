@@ -1,4 +1,4 @@
-"""Traces for OpenTelemetry, where an address to send them to is set; nothing of it is imported otherwise."""
+"""Traces for OpenTelemetry, imported only where the address of a collector is set."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class Tracing:
         finally:
             self._tracer = None
             if exporter is not None:
-                with suppress(Exception):  # a collector that is down holds nobody up
+                with suppress(Exception):  # a collector that is down does not fail the shutdown
                     exporter.shutdown()
 
     def request(self, scope: Any) -> Any:

@@ -3,11 +3,13 @@
 import re
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qa_service.errors import BadField, BadLibrary
 from qa_service.experiments.spec import load_specs
+from qa_service.files import write_atomically
 from qa_service.fronts.terminal import options
 from qa_service.knowledge import scaffold
 from qa_service.knowledge.library import Library
@@ -95,7 +97,7 @@ def _fmt(arguments: Namespace, settings: Settings) -> int:
         except ValueError as error:  # not TOML; lint says where
             raise BadField(zh=f"{path} 不是 TOML：{error}", en=f"{path} is no TOML: {error}", field="FILE") from error
         if formatted != source:
-            path.write_text(formatted, "utf-8")
+            write_atomically(path, partial(Path.write_text, data=formatted, encoding="utf-8"))
             options.print_line(path)
     return options.EXIT_OK
 

@@ -1,14 +1,13 @@
 """Builds two assets from packages into the cache folder: the Vega-Lite script and the font of formulas."""
 
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 import threading
 from importlib.metadata import version
 from pathlib import Path
 
+from qa_service.files import write_atomically
 from qa_service.fronts.web import math_font
 
 _VEGA_CODE = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
@@ -44,10 +43,7 @@ def _build_once(path: Path, source: str) -> Path:
     """
     with _BUILD_LOCK:
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]
             process = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
-                temporary.write(process.stdout)
-            os.replace(temporary.name, path)  # atomic, as several workers may build at once
+            write_atomically(path, lambda file: file.write_bytes(process.stdout))
     return path
