@@ -109,11 +109,17 @@ def toy(lab: ProcessRunner) -> Callable[..., Run]:
     return run
 
 
+@pytest.fixture(scope="session")
+def new_toy_service(lab: ProcessRunner, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Service]:
+    """Makes a service of three entries, the toy lab and the word-hash embedder; what is trained is trained once."""
+    library, cache = Library.read(TOYS / "kb", lab.experiments), tmp_path_factory.mktemp("toys")
+    return lambda: Service(library, Matcher(library, WordHash(), name="word-hash", cache=cache), lab, threshold=0.5)
+
+
 @pytest.fixture
-def toy_service(lab: ProcessRunner, tmp_path: Path) -> Service:
-    """Three entries, the toy lab, the word-hash embedder."""
-    library = Library.read(TOYS / "kb", lab.experiments)
-    return Service(library, Matcher(library, WordHash(), name="word-hash", cache=tmp_path), lab, threshold=0.5)
+def toy_service(new_toy_service: Callable[[], Service]) -> Service:
+    """A service of the toys for one test, which may change it."""
+    return new_toy_service()
 
 
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
