@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, every_look, in_words, keep
+from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, in_words, keep
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import HTML_LANG
@@ -143,7 +143,7 @@ def nowhere(page: Page, lang: Lang) -> None:
     )
 
 
-@every_look
+@pytest.mark.both_looks
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_is_fit_for_everyone(visit: Callable[..., Page], look: Look, name: str) -> None:
     """Four looks, each in the other scheme as well: both languages, narrow and wide, light and dark, all eight. And on
