@@ -41,6 +41,7 @@ def create_app(
 
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
+    from qa_service.schemas.openapi import describe
     from qa_service.server.access_log import AccessLogMiddleware, log_answer
     from qa_service.server.gateway import GatewayMiddleware
     from qa_service.server.lifecycle import lifespan
@@ -82,6 +83,7 @@ def create_app(
             app.include_router(front.router(service, settings))
         if hasattr(front, "nowhere"):
             app.state.nowhere = front.nowhere(service)
+    describe(app)
     return app
 
 

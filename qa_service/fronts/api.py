@@ -1,30 +1,30 @@
 """The HTTP API under /api/v1: JSON in and out, server-sent events, errors as problem+json."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from qa_service.answering.service import Service
-from qa_service.errors import BadField
 from qa_service.model import Lang, Request
 from qa_service.model.events import AnswerReady, Done, EvidenceReady
-from qa_service.schemas import requests as incoming
-from qa_service.schemas import responses as wire
 from qa_service.settings import Settings
 from qa_service.tools import notebook as export
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-_LONGEST_REASON = 2000
-
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """Every route of the API; feedback goes to the data folder."""
     from fastapi import APIRouter, Depends, Response
     from fastapi import Request as HttpRequest
-    from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
 
-    from qa_service.schemas import openapi as schemas
+    from qa_service.schemas import openapi, requests
+    from qa_service.schemas.answers import AnswerJson, answer_json
+    from qa_service.schemas.catalogue import EntryJson, ExperimentJson, entry_json, experiment_json
+    from qa_service.schemas.events import event_json
+    from qa_service.schemas.evidence import EvidenceJson, evidence_json
+    from qa_service.schemas.problems import StoredJson
+    from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import language
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
     from qa_service.store import Store
@@ -32,10 +32,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     store = service.store or Store(settings.store_url, settings.keep_questions)
     service.observers.append(BackgroundWriter(store))
-    api = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
+    api = APIRouter(prefix="/api/v1", responses=openapi.PROBLEMS)
 
     async def asked(http: HttpRequest) -> Request:
-        return incoming.read_request(await read_json(http))
+        return requests.read_request(await read_json(http))
 
     async def answering(request: Annotated[Request, Depends(asked)]) -> EventStream:
         return await open_stream(
@@ -43,115 +43,85 @@ def router(service: Service, settings: Settings) -> "APIRouter":
         )  # an error in here still becomes a status
 
     async def running(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
-        body = await read_json(http, empty={})
-        if not isinstance(body, dict) or set(body) - {"params", "seed", "lang"}:
-            raise BadField(
-                zh="请求体只能有 params、seed、lang", en="the body may have params, seed and lang", field="body"
-            )
-        params, seed = incoming.read_params(body.get("params", {})), incoming.read_seed(body.get("seed", 0))
-        lang = incoming.read_lang(body.get("lang")) or language(http)
-        return lang, await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        request = requests.read_run(await read_json(http, empty={}))
+        lang = request.lang or language(http)
+        return lang, await open_stream(lambda stopped: service.run(slug, request.params, request.seed, stopped))
 
     def sent(begun: EventStream, lang: Lang) -> Response:
-        return begun.respond(lambda event: wire.event(event, lang), lang)
+        return begun.respond(lambda event: event_json(event, lang), lang)
 
-    @api.post("/ask", openapi_extra=schemas.body(schemas.REQUEST), responses={200: schemas.ANSWER})
-    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(answering)]) -> JSONResponse:
+    @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK)
+    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(answering)]) -> BodyResponse:
         """The whole answer, evidence included."""
         last = await begun.collect(http)
         assert isinstance(last, Done)
-        return JSONResponse(wire.answer(last.answer))
+        return BodyResponse(answer_json(last.answer))
 
     @api.post(
         "/ask/stream",
         response_class=SSEResponse,
-        openapi_extra=schemas.body(schemas.REQUEST),
-        responses={200: schemas.EVENTS},
+        openapi_extra=openapi.ASK,
+        responses=openapi.stream("AskEvent", "Server-sent events: answer, started, queued, row, evidence, done, error"),
     )
     async def ask_stream(begun: Annotated[EventStream, Depends(answering)]) -> Response:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
         assert isinstance(begun.first, AnswerReady)
         return sent(begun, begun.first.answer.lang)
 
-    @api.get("/entries")
-    async def entries() -> JSONResponse:
+    @api.get("/entries", response_model=list[EntryJson])
+    async def entries() -> BodyResponse:
         """The knowledge base, both languages."""
-        return JSONResponse([wire.entry(entry) for entry in service.library.values()])
+        return BodyResponse([entry_json(entry) for entry in service.library.values()])
 
-    @api.get("/entries/{entry_id}")
-    async def entry(entry_id: str) -> JSONResponse:
+    @api.get("/entries/{entry_id}", response_model=EntryJson)
+    async def entry(entry_id: str) -> BodyResponse:
         """One entry, both languages."""
-        return JSONResponse(wire.entry(service.library[entry_id]))
+        return BodyResponse(entry_json(service.library[entry_id]))
 
-    @api.get("/entries/{entry_id}/export", openapi_extra=schemas.EXPORT, response_class=Response)
+    @api.get("/entries/{entry_id}/export", openapi_extra=openapi.EXPORT, response_class=Response)
     async def take_away(http: HttpRequest, entry_id: str) -> Response:
         """The entry as a notebook or a script that needs nothing but torch."""
         form = export.read_form(http.query_params.get("form", "ipynb"), "form")
-        request = incoming.read_query(entry_id, dict(http.query_params))
+        request = requests.read_query(entry_id, dict(http.query_params))
         one, plans = service.planned(request)
         text = export.export(one, plans, request.seed, request.lang or language(http), form)
         name = {"Content-Disposition": f'attachment; filename="{one.id}.{form}"'}
         return Response(text, media_type=export.FORMS[form], headers=name)
 
-    @api.get("/experiments")
-    async def experiments() -> JSONResponse:
+    @api.get("/experiments", response_model=list[ExperimentJson])
+    async def experiments() -> BodyResponse:
         """What can be measured: parameters as JSON Schema, metrics, source."""
-        return JSONResponse([wire.experiment(experiment) for experiment in service.lab.experiments.values()])
+        return BodyResponse([experiment_json(experiment) for experiment in service.lab.experiments.values()])
 
-    @api.get("/experiments/{slug}")
-    async def experiment(slug: str) -> JSONResponse:
+    @api.get("/experiments/{slug}", response_model=ExperimentJson)
+    async def experiment(slug: str) -> BodyResponse:
         """One experiment."""
-        return JSONResponse(wire.experiment(service.lab.experiment(slug)))
+        return BodyResponse(experiment_json(service.lab.experiment(slug)))
 
-    @api.post("/experiments/{slug}/runs", openapi_extra=schemas.body(schemas.RUN), responses={200: schemas.EVIDENCE})
-    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> JSONResponse:
+    @api.post("/experiments/{slug}/runs", response_model=EvidenceJson, openapi_extra=openapi.RUN)
+    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> BodyResponse:
         """One run: an Evidence without claims."""
         lang, run = begun
         last = await run.collect(http)
         assert isinstance(last, EvidenceReady)
-        return JSONResponse(wire.evidence(last.evidence, lang))
+        return BodyResponse(evidence_json(last.evidence, lang))
 
     @api.post(
         "/experiments/{slug}/runs/stream",
         response_class=SSEResponse,
-        openapi_extra=schemas.body(schemas.RUN),
-        responses={200: schemas.EVENTS},
+        openapi_extra=openapi.RUN,
+        responses=openapi.stream("RunEvent", "Server-sent events: started, queued, row, evidence, error"),
     )
     async def runs_stream(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
         """Server-sent events: started, row…, evidence."""
         lang, run = begun
         return sent(run, lang)
 
-    @api.post("/feedback", status_code=201, openapi_extra=schemas.body(schemas.FEEDBACK))
-    async def feedback(http: HttpRequest) -> JSONResponse:
+    @api.post("/feedback", status_code=201, response_model=StoredJson, openapi_extra=openapi.FEEDBACK)
+    async def feedback(http: HttpRequest) -> BodyResponse:
         """Helpful or not, and why. Answered once it is on disk."""
-        body = await read_json(http)
-        fields = _feedback(body)
-        await run_in_threadpool(store.add_feedback, *fields)
-        return JSONResponse({"stored": True}, 201)
+        given = requests.read_feedback(await read_json(http))
+        await run_in_threadpool(store.add_feedback, given.answer_id, given.helpful, given.reason)
+        return BodyResponse(StoredJson(), 201)
 
     return api
-
-
-def _feedback(body: Any) -> tuple[str, bool, str | None]:
-    if not isinstance(body, dict) or set(body) - {"answer_id", "helpful", "reason", "lang"}:
-        raise BadField(
-            zh="请求体应当是 {answer_id, helpful, reason?}",
-            en="the body should be {answer_id, helpful, reason?}",
-            field="body",
-        )
-    answer_id, helpful, reason = body.get("answer_id"), body.get("helpful"), body.get("reason")
-    if not isinstance(answer_id, str) or len(answer_id) != 26 or not answer_id.isalnum():
-        raise BadField(
-            zh="answer_id 应当是某个回答的 id", en="answer_id should be the id of an answer", field="answer_id"
-        )
-    if not isinstance(helpful, bool):
-        raise BadField(zh="helpful 应当是 true 或 false", en="helpful should be true or false", field="helpful")
-    if reason is not None and (not isinstance(reason, str) or len(reason) > _LONGEST_REASON or "\0" in reason):
-        most = _LONGEST_REASON
-        raise BadField(
-            zh=f"reason 应当是不超过 {most} 个字符的文字",
-            en=f"reason should be a text of at most {most} characters",
-            field="reason",
-        )
-    return answer_id, helpful, reason

@@ -78,30 +78,35 @@ class Readiness:
 def router(service: Service, settings: Settings) -> "APIRouter":
     """/livez, /readyz, /metrics. Warming up begins here, so that the first reader does not wait for it."""
     from fastapi import APIRouter, Request, Response
-    from fastapi.responses import JSONResponse
 
-    from qa_service.schemas import openapi as schemas
+    from qa_service.schemas import openapi
+    from qa_service.schemas.problems import LiveJson, OperatorReadyJson, ReadyJson
+    from qa_service.server.bodies import BodyResponse
 
     readiness = Readiness(service)
     routes = APIRouter()
 
-    @routes.get("/livez")
-    async def livez() -> JSONResponse:
+    @routes.get("/livez", response_model=LiveJson)
+    async def livez() -> BodyResponse:
         """The process answers."""
-        return JSONResponse({"live": True})
+        return BodyResponse(LiveJson())
 
-    @routes.get("/readyz", responses={503: schemas.NOT_READY})
-    async def readyz(http: Request) -> JSONResponse:
+    state = OperatorReadyJson | ReadyJson
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: {"model": state, "description": "Some part is not ready; it says which"}
+    }
+
+    @routes.get("/readyz", response_model=state, responses=not_ready)
+    async def readyz(http: Request) -> BodyResponse:
         """Library, model and index are there, a child has run, the store is reached. Operators also read why not."""
         parts = await readiness.look()
-        body: dict[str, Any] = {"ready": all(parts.values()), "parts": parts}
+        report = ReadyJson(ready=all(parts.values()), parts=parts)
         if getattr(http.state, "operator", False):
-            body["why"] = readiness.why
-            body["reload"] = http.app.state.reloading.problem
-        return JSONResponse(body, 200 if body["ready"] else 503)
+            reload = http.app.state.reloading.problem
+            report = OperatorReadyJson(**dict(report), why=dict(readiness.why), reload=reload)
+        return BodyResponse(report, 200 if report.ready else 503)
 
-    described: dict[int | str, dict[str, Any]] = {200: schemas.METRICS}
-    described |= {status: schemas.PROBLEMS[status] for status in (401, 403, 500)}
+    described = openapi.METRICS | {status: openapi.PROBLEMS[status] for status in (401, 403, 500)}
 
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:

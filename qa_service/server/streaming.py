@@ -20,6 +20,7 @@ from qa_service.lab.runner import Cancelled
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import language as question_language
+from qa_service.schemas.values import Body
 from qa_service.server.priority import TEXTS_FIRST
 from qa_service.server.problems import ClientDisconnected, language, problem  # noqa: F401
 
@@ -30,8 +31,8 @@ LARGEST_BODY = 1 << 20
 """Bytes of a request; a question of the greatest length, in JSON escapes, fits."""
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
 """Given `stopped`, the events of one answer or run, blocking."""
-Encode = Callable[[Event], tuple[str, dict[str, Any]]]
-"""An event as its name and data that JSON can say."""
+Encode = Callable[[Event], tuple[str, Body]]
+"""An event as its name and data."""
 _LOOK_UP = 1.0  # seconds between looks at whether the server is about to stop
 _PING = 15.0  # seconds of silence after which a comment keeps the connection open
 _STREAM = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -200,15 +201,8 @@ async def _wait_for_disconnect(http: "HttpRequest") -> None:
         pass
 
 
-def _sse(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {dumps_strict(data)}\n\n".encode(
-        "utf-8", "backslashreplace"
-    )  # \udc80 is JSON as well
-
-
-def dumps_strict(data: Any) -> str:
-    """Compact JSON, strictly: what it cannot say is refused."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _sse(name: str, data: Body) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data.to_json())
 
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:

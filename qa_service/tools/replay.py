@@ -10,11 +10,10 @@ from qa_service.errors import BadField
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import Runner
 from qa_service.model import Params, Run, RunStatus
-from qa_service.schemas.requests import read_params, read_seed
 
 TOLERANCE = 1e-6
 """Relative: what another machine's arithmetic may change in float64, and what cannot change a reader's mind."""
-_WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+_WORDS = ("Infinity", "-Infinity", "NaN")
 
 
 class Outcome(StrEnum):
@@ -85,26 +84,20 @@ def replay(receipt: Receipt, lab: Runner) -> Replay:
 
 
 def _receipt(data: Mapping[str, Any]) -> Receipt:
-    about, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
-    if not (isinstance(about, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
-        raise BadField(zh="收据的写法不对", en="the receipt is malformed", field="receipt")
-    versions = about.get("versions")
+    from qa_service.schemas.requests import read_evidence
+
+    sent = read_evidence(data)
     return Receipt(
-        experiment=data["experiment"],
-        params={name: _WORDS.get(value, value) if isinstance(value, str) else value for name, value in params.items()},
-        seed=read_seed(data["seed"]),
-        code_hash=str(about.get("code_hash", "")),
-        versions={str(name): str(each) for name, each in versions.items()} if isinstance(versions, Mapping) else {},
-        measured={str(name): _number(metric) for name, metric in metrics.items()},
+        experiment=sent.experiment,
+        params={name: float(value) if value in _WORDS else value for name, value in sent.params.items()},
+        seed=sent.seed,
+        code_hash=sent.receipt.code_hash,
+        versions=sent.receipt.versions,
+        measured={
+            name: float(value) if isinstance(value := metric.value, str) else value
+            for name, metric in sent.metrics.items()
+        },
     )
-
-
-def _number(metric: Any) -> float | int | None:
-    value = metric.get("value") if isinstance(metric, Mapping) else metric
-    value = _WORDS.get(value, value) if isinstance(value, str) else value
-    if value is None or (isinstance(value, int | float) and not isinstance(value, str)):
-        return value
-    raise BadField(zh=f"收据里的 {value!r} 不是数", en=f"{value!r} in the receipt is no number", field="metrics")
 
 
 def _identical(then: float | None, now: float | None) -> bool:

@@ -14,8 +14,6 @@ from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
-from qa_service.schemas import requests as incoming
-from qa_service.schemas import responses as wire
 
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
@@ -41,29 +39,31 @@ def add_commands(parsers: Any) -> None:
 
 def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Exit status 0 answered, 1 not covered or unclear, 3 an experiment failed."""
-    fixed = {
-        "lang": arguments.lang,
-        "params": options.params(arguments.param),
-        "compare": options.compared(arguments.compare),
-        "seed": options.seed(arguments.seed),
-        "seeds": options.number(arguments.seeds),
-        "entry": arguments.entry,
-        "run": not arguments.no_run,
-    }
+    request = Request(
+        question=arguments.question or "",
+        lang=arguments.lang,
+        params=options.params(arguments.param),
+        compare=options.compared(arguments.compare),
+        seed=options.seed(arguments.seed),
+        seeds=options.seeds(arguments.seeds),
+        entry=options.entry(arguments.entry),
+        run=not arguments.no_run,
+    )
     if arguments.batch:
-        return _batch(arguments.batch, fixed, service)
+        return _batch(arguments.batch, request, service)
     if arguments.question is None and arguments.entry is None:
         raise BadField(
             zh='缺少问题。例如：numstab ask "loss 变成 nan 怎么办"',
             en='there is no question. For example: numstab ask "why is my loss nan?"',
             field="question",
         )
-    request = incoming.read_request({"question": arguments.question or "", **fixed})
     if request.entry and not request.lang and not request.question:
         request = replace(request, lang=lang)
     if arguments.json:
+        from qa_service.schemas.answers import answer_json
+
         answer = service.answer(request)
-        options.print_json(wire.answer(answer))
+        options.print_json(answer_json(answer).to_dict())
         return exit_status(answer)
     return exit_status(show(request, service, explain=arguments.explain))
 
@@ -122,7 +122,7 @@ def _explain(answer: Answer, screen: "TerminalView") -> None:
     screen.table(head, rows)
 
 
-def _batch(path: str, fixed: dict[str, Any], service: Service) -> int:
+def _batch(path: str, fixed: Request, service: Service) -> int:
     """A line of JSON out for each line in, in order; a line that is no question gives an error, and the rest go on."""
     worst = options.DONE
     with ThreadPoolExecutor(service.lab.slots) as pool:
@@ -143,17 +143,23 @@ def _lines(path: str) -> Iterator[bytes]:
         raise options.unreadable(path, error, "--batch") from error
 
 
-def _line(line: bytes, fixed: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
+def _line(line: bytes, fixed: Request, service: Service) -> tuple[dict[str, Any], int]:
+    from qa_service.schemas.answers import answer_json
+
     try:
         answer = _converse(line, fixed, service)
     except NumstabError as error:
-        lang: Lang = "zh" if fixed["lang"] == "zh" else "en"
+        lang: Lang = "zh" if fixed.lang == "zh" else "en"
         return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.USAGE
-    return wire.answer(answer), exit_status(answer)
+    return answer_json(answer).to_dict(), exit_status(answer)
 
 
-def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
-    """The answer to a line: of its last turn, each turn in the context of the one before."""
+def _converse(line: bytes, fixed: Request, service: Service) -> Answer:
+    """The answer to a line: of its last turn, each turn in the context of the one before. What the line does not say is
+    as on the command line.
+    """
+    from qa_service.schemas.requests import read_request
+
     try:
         asked = json.loads(line)
     except (ValueError, RecursionError):
@@ -163,9 +169,8 @@ def _converse(line: bytes, fixed: dict[str, Any], service: Service) -> Answer:
     turns = asked.get("turns", [asked.get("q", asked.get("question"))])
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
-    given = {name: value for name, value in fixed.items() if value is not None}
-    given |= {
-        name: asked[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in asked
-    }
-    first, *later = [incoming.read_request({**given, "question": turn}) for turn in turns]
-    return service.answer(service.fold_turns(first, [request.question for request in later]))
+    names = ("params", "compare", "seed", "seeds", "entry", "run", "context")
+    given = {name: asked[name] for name in names if name in asked}
+    first, *later = [read_request({**given, "question": turn}) for turn in turns]
+    request = replace(fixed, question=first.question, **{name: getattr(first, name) for name in given})
+    return service.answer(service.fold_turns(request, [turn.question for turn in later]))

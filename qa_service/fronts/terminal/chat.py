@@ -9,8 +9,7 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.terminal import ask, options
-from qa_service.model import Context, Lang, Text
-from qa_service.schemas import requests as incoming
+from qa_service.model import Context, Lang, Request, Text
 
 _WELCOME = Text(
     "用中文或英文提问，可以接着问（“那换成加法呢”）。/help 看命令，/quit 或 Ctrl-D 离开，Ctrl-C 停下正在跑的实验。",
@@ -44,7 +43,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Until the end of the input; what goes wrong with one question leaves the conversation as it was."""
     with suppress(ImportError):
         import readline  # noqa: F401  # input() then has a history and can be edited
-    talk = _Talk(service, lang, given={"lang": arguments.lang, "run": not arguments.no_run})
+    talk = _Talk(service, lang, plain=Request(question="", lang=arguments.lang, run=not arguments.no_run))
     talk.seed = options.seed(arguments.seed)
     if sys.stdin.isatty():
         options.say(_WELCOME[lang])
@@ -78,8 +77,8 @@ def _heard() -> str | None:
 
 
 class _Talk:
-    def __init__(self, service: Service, lang: Lang, given: dict[str, Any]) -> None:
-        self.service, self.lang, self.given = service, lang, given
+    def __init__(self, service: Service, lang: Lang, plain: Request) -> None:
+        self.service, self.lang, self.plain = service, lang, plain
         self.seed = 0
         self.context: Context | None = None
         self.asked: tuple[str, Context | None] | None = None  # the last question, and what it was asked in
@@ -107,6 +106,6 @@ class _Talk:
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = incoming.read_request({"question": question, "seed": self.seed, **self.given})
-        answer = ask.show(replace(request, context=context), self.service)
+        request = replace(self.plain, question=question, seed=self.seed, context=context)
+        answer = ask.show(request, self.service)
         self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)

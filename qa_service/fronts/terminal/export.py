@@ -8,8 +8,7 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
-from qa_service.model import Lang
-from qa_service.schemas import requests as incoming
+from qa_service.model import Lang, Request
 from qa_service.tools import notebook as export
 
 
@@ -28,7 +27,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     target = Path(arguments.output)
     form = export.read_form(target.suffix.removeprefix("."), "--output")
     params, seed = options.params(arguments.param), options.seed(arguments.seed)
-    request = incoming.read_request({"entry": arguments.entry, "params": params, "seed": seed})
+    request = Request(question="", entry=options.entry(arguments.entry), params=params, seed=seed)
     entry, plans = service.planned(request)
     try:
         target.write_text(export.export(entry, plans, seed, lang, form), encoding="utf-8")

@@ -7,7 +7,6 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.schemas import responses as wire
 
 
 def add_commands(parsers: Any) -> None:
@@ -25,7 +24,9 @@ def add_commands(parsers: Any) -> None:
 def entries(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Item, id and question of every entry."""
     if arguments.json:
-        options.print_json([wire.entry(entry) for entry in service.library.values()])
+        from qa_service.schemas.catalogue import entry_json
+
+        options.print_json([entry_json(entry).to_dict() for entry in service.library.values()])
         return options.DONE
     rows = [
         ("" if entry.expands else str(entry.item), entry.id, entry.question[lang]) for entry in service.library.values()
@@ -37,7 +38,9 @@ def experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Slug, title and parameters of every experiment."""
     listed = service.lab.experiments.values()
     if arguments.json:
-        options.print_json([wire.experiment(experiment) for experiment in listed])
+        from qa_service.schemas.catalogue import experiment_json
+
+        options.print_json([experiment_json(experiment).to_dict() for experiment in listed])
         return options.DONE
     rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in listed]
     return _table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)

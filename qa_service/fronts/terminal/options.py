@@ -8,7 +8,7 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.model import Value
-from qa_service.schemas.requests import read_seed
+from qa_service.schemas.allowed import ENTRY, bad_field, check_seed, check_seeds
 
 USAGE, FAILED, EXIT_NOT_ANSWERED, DONE = 2, 3, 1, 0
 """Exit status: usage; an experiment failed; not covered, unclear, or a check failed; done."""
@@ -47,18 +47,30 @@ def params(pairs: Iterable[str]) -> dict[str, Value]:
     return found
 
 
-def compared(pairs: Iterable[str]) -> dict[str, list[Value]]:
+def compared(pairs: Iterable[str]) -> dict[str, tuple[Value, ...]]:
     """NAME=A,B pairs; a name alone stands for all its choices."""
-    found: dict[str, list[Value]] = {}
+    found: dict[str, tuple[Value, ...]] = {}
     for pair in pairs:
         name, _, values = pair.partition("=")
-        found[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
+        found[name.strip()] = tuple(value.strip() for value in values.split(",") if value.strip())
     return found
 
 
 def seed(word: str) -> int:
     """--seed as a number; raises `BadField`."""
-    return read_seed(number(word))
+    return check_seed(number(word))
+
+
+def seeds(word: str) -> int:
+    """--seeds as a number; raises `BadField`."""
+    return check_seeds(number(word))
+
+
+def entry(word: str | None) -> str | None:
+    """--entry; raises `BadField` for an empty one, which names none."""
+    if word == "":
+        raise bad_field("entry", ENTRY)
+    return word
 
 
 def number(word: str) -> int | str:

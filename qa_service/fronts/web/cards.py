@@ -12,7 +12,7 @@ from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, P
 from qa_service.presentation.alt_text import alt_text
 from qa_service.presentation.comparison import spread_in_words
 from qa_service.presentation.numbers import format_number, format_unit
-from qa_service.schemas import responses as wire
+from qa_service.schemas.evidence import machine
 from qa_service.tools.notebook import FORMS
 
 MOST_ROWS = 400
@@ -215,5 +215,5 @@ def _receipt(evidence: Evidence | None) -> dict[str, Any] | None:
         "entry_hash": (evidence.entry_hash or "")[:12],
         "code_hash": evidence.experiment.hash[:12],
         "versions": evidence.run.versions,
-        "machine": wire.machine(),
+        "machine": machine(),
     }

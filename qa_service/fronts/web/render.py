@@ -13,12 +13,15 @@ from markupsafe import Markup
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, labels, markup
 from qa_service.fronts.web import width_hints as remembered
+from qa_service.fronts.web.events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparisons, format_params
 from qa_service.presentation.numbers import format_number
-from qa_service.schemas import responses as wire
+from qa_service.schemas.answers import lecture_json
+from qa_service.schemas.events import event_json
+from qa_service.schemas.values import Body
 
 _FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]
@@ -121,26 +124,31 @@ def playground(
     }
 
 
-def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
+def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, Body]:
     """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
-    name, data = wire.event(one, lang)
+    name, plain = event_json(one, lang)
+    fields = dict(plain)
     match one:
         case AnswerReady(answer):
-            data["answer_html"] = _text(answer, experiments)
-            data["html"] = template("answer.html", lang, text=data["answer_html"], **_around(answer, lang))
+            text = _text(answer, experiments)
+            html = template("answer.html", lang, text=text, **_around(answer, lang))
+            return name, PageAnswer(**fields, answer_html=text, html=html)
         case Started(run_id, experiment, params, seed, compared):
             owner, block = _whose(entry, run_id.partition("~")[0], experiment)
-            data["alone"] = owner is None
             card = cards.card(
                 owner, block, experiment, lang,
                 params=params, seed=seed, state="running", compared=format_params(compared, lang),
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=card)
-            data["chart"] = chart.build_spec(experiment, (), lang)
-            data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
-            data["words"] = {word: text[lang] for word, text in experiment.words.items()}
+            return name, PageStarted(
+                **fields,
+                alone=owner is None,
+                html=template("card.html", lang, card=card),
+                chart=chart.build_spec(experiment, (), lang),
+                columns={name: column.title[lang] for name, column in experiment.columns.items()},
+                words={word: text[lang] for word, text in experiment.words.items()},
+            )
         case RowMeasured(_, row):
-            data["shown"] = {name: format_number(value, lang) for name, value in row.items()}
+            return name, PageRow(**fields, shown={name: format_number(value, lang) for name, value in row.items()})
         case EvidenceReady(evidence):
             owner, block = _whose(entry, evidence.block, evidence.experiment)
             card = cards.card(
@@ -148,16 +156,16 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=format_params(evidence.compared, lang),
             )  # fmt: skip
-            data["html"] = template("card.html", lang, card=card)
-            data["shown"] = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
+            shown = prose.numbers(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                remembered.remember_width(entry.id, data["shown"])
-            for metric, value in evidence.run.measured.items():
-                data["metrics"][metric] |= {
-                    "title": evidence.experiment.metrics[metric].title[lang], "shown": format_number(value, lang)
-                }  # fmt: skip
+                remembered.remember_width(entry.id, shown)
+            metrics = {
+                metric: PageMetric(**dict(about), shown=format_number(about.value, lang))
+                for metric, about in fields.pop("metrics").items()
+            }
+            html = template("card.html", lang, card=card)
+            return name, PageEvidence(**fields, metrics=metrics, html=html, shown=shown)
         case Done(answer):
-            data["answer_html"] = _text(answer, experiments)
             tables = comparisons(answer.evidence, lang)
             beside = [
                 (
@@ -166,8 +174,12 @@ def event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None)
                 )
                 for one in _beside(answer)
             ]
-            data["comparison_html"] = template("comparison.html", lang, tables=tables, beside=beside) if tables else ""
-    return name, data
+            return name, PageDone(
+                **fields,
+                answer_html=_text(answer, experiments),
+                comparison_html=template("comparison.html", lang, tables=tables, beside=beside) if tables else "",
+            )
+    return name, plain
 
 
 def _text(answer: Answer, experiments: Experiments) -> Markup:
@@ -192,8 +204,8 @@ def _around(answer: Answer, lang: Lang) -> dict[str, Any]:
 
 def _lecture(entry: Entry, lang: Lang) -> dict[str, Markup]:
     """The lecture's own words, by who said them."""
-    said = wire.lecture(entry, lang) or {}
-    return {who: Markup(markup.to_html(text)) for who, text in said.items() if text}  # noqa: S704
+    said = lecture_json(entry, lang) or ()
+    return {who: Markup(markup.to_html(text)) for who, text in said if text}  # noqa: S704
 
 
 def _marked(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:

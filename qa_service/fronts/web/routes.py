@@ -19,7 +19,7 @@ from qa_service.fronts.web.language import language
 from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.model import Entry, Lang
 from qa_service.model.events import AnswerReady
-from qa_service.schemas import requests as incoming
+from qa_service.schemas import requests
 from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
 HEADERS = {
@@ -96,8 +96,8 @@ def routes(service: Service, cache: Path) -> APIRouter:
         if lang is None:
             return refused(http)
         try:
-            query, compare, seeds = incoming.split_compare_and_seeds(http.query_params)
-            one, plans = service.planned(incoming.read_query(entry_id, {**query, "lang": lang}))
+            query, compare, seeds = requests.split_compare_and_seeds(http.query_params)
+            one, plans = service.planned(requests.read_query(entry_id, {**query, "lang": lang}))
         except BadRequest as error:
             return wrong(http, error, lang)
         related = [service.library[other] for other in one.related]
@@ -121,7 +121,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
             return refused(http)
         try:
             experiment = service.lab.experiment(slug)
-            asked = incoming.read_query(slug, {**http.query_params, "lang": lang})
+            asked = requests.read_query(slug, {**http.query_params, "lang": lang})
             params = fill_defaults(experiment, asked.params)
         except BadRequest as error:
             return wrong(http, error, lang)
@@ -129,7 +129,7 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return page(http, "experiment.html", lang=lang, **about)
 
     async def asked(http: Request) -> EventStream:
-        request = incoming.read_request(await read_json(http))
+        request = requests.read_request(await read_json(http))
         return await open_stream(lambda stopped: service.stream(request, stopped))  # an error in here becomes a status
 
     @web.post("/page/ask", response_class=SSEResponse)
@@ -139,8 +139,9 @@ def routes(service: Service, cache: Path) -> APIRouter:
         return begun.respond(partial(render.event, lang=lang, experiments=service.lab.experiments, entry=entry), lang)
 
     async def running(http: Request) -> tuple[Lang, EventStream]:
-        slug, params, seed, lang = incoming.read_run(await read_json(http))
-        return lang or "zh", await open_stream(lambda stopped: service.run(slug, params, seed, stopped))
+        one = requests.read_page_run(await read_json(http))
+        events = await open_stream(lambda stopped: service.run(one.experiment, one.params, one.seed, stopped))
+        return one.lang or "zh", events
 
     @web.post("/page/run", response_class=SSEResponse)
     async def run(begun: Annotated[tuple[Lang, EventStream], Depends(running)]) -> Response:
