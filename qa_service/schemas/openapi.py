@@ -1,8 +1,8 @@
 """OpenAPI, generated from the models that read and write; only what FastAPI does not see by itself is added here."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
@@ -51,15 +51,13 @@ def query(model: type[Body]) -> dict[str, Any]:
 
 def describe(app: "FastAPI") -> None:
     """Has the application describe itself with all its bodies."""
+    generate = app.openapi
 
+    @cache
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            described = get_openapi(
-                title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.2.0"
-            )
-            described["components"]["schemas"] = _components() | described["components"]["schemas"]
-            app.openapi_schema = described
-        return app.openapi_schema
+        described = generate()
+        described["components"]["schemas"] = _components() | described["components"]["schemas"]
+        return described
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
 

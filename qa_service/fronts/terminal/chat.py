@@ -43,7 +43,7 @@ def carry_out(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Until the end of the input; what goes wrong with one question leaves the conversation as it was."""
     with suppress(ImportError):
         import readline  # noqa: F401  # input() then has a history and can be edited
-    talk = _Talk(service, lang, plain=Request(question="", lang=arguments.lang, run=not arguments.no_run))
+    talk = _Talk(service, lang, defaults=Request(question="", lang=arguments.lang, run=not arguments.no_run))
     talk.seed = options.seed(arguments.seed)
     if sys.stdin.isatty():
         options.say(_WELCOME[lang])
@@ -77,8 +77,8 @@ def _heard() -> str | None:
 
 
 class _Talk:
-    def __init__(self, service: Service, lang: Lang, plain: Request) -> None:
-        self.service, self.lang, self.plain = service, lang, plain
+    def __init__(self, service: Service, lang: Lang, defaults: Request) -> None:
+        self.service, self.lang, self.defaults = service, lang, defaults
         self.seed = 0
         self.context: Context | None = None
         self.asked: tuple[str, Context | None] | None = None  # the last question, and what it was asked in
@@ -106,6 +106,6 @@ class _Talk:
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = replace(self.plain, question=question, seed=self.seed, context=context)
+        request = replace(self.defaults, question=question, seed=self.seed, context=context)
         answer = ask.show(request, self.service)
         self.lang, self.context, self.asked = answer.lang, answer.context, (question, context)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, labels, markup
 from qa_service.fronts.web import width_hints as remembered
-from qa_service.fronts.web.events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
+from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
