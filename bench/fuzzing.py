@@ -11,7 +11,7 @@ import atheris  # type: ignore[import-untyped]  # not a dependency: needed for f
 with atheris.instrument_imports(include=["qa_service"]):
     from qa_service import parsing
     from qa_service.errors import BadRequest
-    from qa_service.schemas import requests
+    from qa_service.schemas.requests import read_query
 
 
 def fuzz_one_input(data: bytes) -> None:
@@ -23,7 +23,7 @@ def fuzz_one_input(data: bytes) -> None:
     except BadRequest:
         pass
     try:
-        requests.read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
+        read_query(text[:50], {"seed": text[50:80], text[80:100]: text[100:130]})
     except BadRequest:
         pass
 

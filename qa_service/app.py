@@ -52,6 +52,7 @@ def create_app(
 
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
+    from qa_service.schemas.openapi import describe
     from qa_service.server.metrics import Metrics
     from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
@@ -84,6 +85,7 @@ def create_app(
                 app.mount(path, mounted)
         if hasattr(front, "not_found_page"):
             state.not_found_page = front.not_found_page(service)
+    describe(app)
     return app
 
 

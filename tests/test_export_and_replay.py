@@ -12,7 +12,7 @@ from qa_service.errors import BadRequest
 from qa_service.model import Request, RunStatus
 from qa_service.model.events import EvidenceReady
 from qa_service.model.json_numbers import json_safe
-from qa_service.schemas import responses as wire
+from qa_service.schemas.evidence import evidence_json
 from qa_service.schemas.requests import read_query
 from qa_service.settings import Settings
 from qa_service.tools.notebook import export_entry
@@ -108,7 +108,7 @@ def test_export_over_http(client):
 def _evidence(service, slug, seed=0, **params):
     *_, last = service.run(slug, params, seed)
     assert isinstance(last, EvidenceReady)
-    return json.loads(json.dumps(wire.evidence(last.evidence, "en")))
+    return evidence_json(last.evidence, "en").to_dict()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_seeds_say_how_often_a_claim_holds(service):
         assert (spread.seeds, spread.lowest, spread.highest) == (4, values[0], values[-1])
         assert spread.median == (values[1] + values[2]) / 2
         assert spread.held == sum(one.verdicts[at] == "holds" for one in alone)
-    said = wire.evidence(evidence, "en")["claims"][0]["spread"]
+    said = evidence_json(evidence, "en").to_dict()["claims"][0]["spread"]
     assert said["held"] == evidence.spreads[0].held
     assert alone[0].spreads == ()
 
@@ -201,6 +201,6 @@ def test_a_claim_that_cannot_be_seen_says_where_it_can(service):
     assert own.run.status is RunStatus.RAN
     assert own.not_testable_here == ()
     assert other.not_testable_here[0].id == "product-explodes"
-    claims = {claim["id"]: claim for claim in wire.evidence(other, "zh")["claims"]}
+    claims = {claim["id"]: claim for claim in evidence_json(other, "zh").to_dict()["claims"]}
     assert claims["product-explodes"]["visible_at"] == json_safe(dict(other.entry_params))
     assert claims["sum-is-exact"]["visible_at"] is None

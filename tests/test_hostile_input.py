@@ -174,7 +174,7 @@ NAMES = st.sampled_from(
 
 @given(VALUES | st.dictionaries(NAMES, VALUES, max_size=6))
 def test_any_json_is_a_request_or_a_bad_request(data):
-    for read in (incoming.read_request, incoming.read_run):
+    for read in (incoming.read_request, incoming.read_run, incoming.read_page_run, incoming.read_feedback):
         try:
             read(data)
         except BadRequest as error:

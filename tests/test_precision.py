@@ -15,7 +15,7 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.model import EvidenceBlock, Request, RunStatus
 from qa_service.presentation.comparison import comparison_tables
 from qa_service.presentation.precision import FLOAT_FORMATS, precision_losses
-from qa_service.schemas import responses as wire
+from qa_service.schemas.answers import answer_json
 
 WITH_A_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" in experiment.params]
 
@@ -57,7 +57,7 @@ def test_the_comparison_says_so_in_words_and_on_the_wire(service):
     rows = dict(table.rows)
     assert rows["product: first overflow (step)"] == ("28", "", "", "")
     assert rows["product: first lost digit (step)"][:2] == ("8", "7")
-    (first, *_) = wire.answer(answer)["ladder"]
+    (first, *_) = answer_json(answer).to_dict()["ladder"]
     assert first["ulps"] == "Infinity"
     assert (first["dtype"], first["column"], first["overflow"]) == ("float16", "product", 28)
 

@@ -20,7 +20,7 @@ from qa_service.retrieval.features import terms
 from qa_service.retrieval.index import Index, build_faiss_index
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train
-from qa_service.schemas import responses as wire
+from qa_service.schemas.answers import answer_json
 
 
 def test_an_exact_phrasing_is_found_first(toy_service):
@@ -38,7 +38,7 @@ def test_a_subject_we_do_not_cover_is_named(toy_service):
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
     assert "the weather" in prose.answer_text(answer)
-    assert wire.answer(answer)["subject"] == {"id": "weather", "name": "the weather"}
+    assert answer_json(answer).to_dict()["subject"] == {"id": "weather", "name": "the weather"}
     assert toy_service.ask(Request(question="报错丁")).subject is None
 
 

@@ -7,7 +7,7 @@ from qa_service.model import AnswerStatus, Context, Request, RunStatus, Verdict
 from qa_service.model.events import AnswerReady, Done, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables
-from qa_service.schemas import responses as wire
+from qa_service.schemas.answers import answer_json
 from qa_service.schemas.requests import read_request
 
 
@@ -51,7 +51,7 @@ def test_a_failing_demo_leaves_its_claims_unknown(toy_service):
     answer = toy_service.answer(Request(question="报错丁"))
     assert answer.evidence[0].run.status is RunStatus.RAISED
     assert answer.evidence[0].verdicts == (Verdict.UNKNOWN,)
-    assert "no such luck" in wire.answer(answer)["evidence"][0]["note"]
+    assert "no such luck" in answer_json(answer).to_dict()["evidence"][0]["note"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_compared_parameter_travels_and_no_run_takes_it(service):
     """A comparison is named in params, as a list on the wire and back; runs keep the entry's own value."""
     answer = service.ask(Request(question="float16 or bfloat16: which overflows first when 2 is multiplied 100 times"))
     assert answer.params["dtype"] == ("float16", "bfloat16")
-    sent = wire.answer(answer)
+    sent = answer_json(answer).to_dict()
     assert sent["params"]["dtype"] == ["float16", "bfloat16"]
     again = read_request({"question": "and 300 times?", "context": sent["context"]})
     assert again.context.params["dtype"] == ("float16", "bfloat16")
@@ -176,7 +176,7 @@ def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
 
 def test_receipts_name_what_ran(toy_service):
     """Entry and code by hash, versions, machine, seed and parameters."""
-    evidence = wire.answer(toy_service.answer(Request(question="数数甲", seed=3)))["evidence"][0]
+    evidence = answer_json(toy_service.answer(Request(question="数数甲", seed=3))).to_dict()["evidence"][0]
     receipt = evidence["receipt"]
     assert len(receipt["entry_hash"]) == len(receipt["code_hash"]) == 64
     assert receipt["versions"]["torch"].startswith("2.")
@@ -197,7 +197,7 @@ def test_a_question_with_two_values_runs_both_and_compares(service):
     (table,) = comparison_tables(done.evidence, "en")
     assert table.column_titles == ("x=1.01", "x=0.99")
     assert any(len(set(values)) == 2 for _, values in table.rows)
-    assert wire.answer(done)["evidence"][1]["compared"] == {"x": 0.99}
+    assert answer_json(done).to_dict()["evidence"][1]["compared"] == {"x": 0.99}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_candidate_is_picked_by_its_place(service, reply, place):
     """What was offered travels in the context; parameters that were read are kept."""
     offered = service.ask(Request(question="那 200 个呢"))
     assert offered.status is AnswerStatus.CLARIFY
-    context = read_request({"question": reply, "context": wire.answer(offered)["context"]}).context
+    context = read_request({"question": reply, "context": answer_json(offered).to_dict()["context"]}).context
     answer = service.ask(Request(question=reply, context=context))
     assert answer.status is AnswerStatus.ANSWERED
     assert answer.entry is offered.matches[place].entry

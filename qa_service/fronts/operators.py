@@ -89,31 +89,36 @@ async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mappin
 def router(service: Service, settings: Settings) -> "APIRouter":
     """/livez, /readyz, /metrics."""
     from fastapi import APIRouter, Request, Response
-    from fastapi.responses import JSONResponse
 
-    from qa_service.schemas import openapi as schemas
+    from qa_service.schemas import openapi
+    from qa_service.schemas.problems import LiveJson, OperatorReadyJson, ReadyJson
+    from qa_service.server.bodies import BodyResponse
 
     routes = APIRouter()
 
-    @routes.get("/livez")
-    async def livez() -> JSONResponse:
+    @routes.get("/livez", response_model=LiveJson)
+    async def livez() -> BodyResponse:
         """The process answers."""
-        return JSONResponse({"live": True})
+        return BodyResponse(LiveJson())
 
-    @routes.get("/readyz", responses={503: schemas.NOT_READY})
-    async def readyz(http: Request) -> JSONResponse:
+    report_model = OperatorReadyJson | ReadyJson
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: {"model": report_model, "description": "Some part is not ready; it says which"}
+    }
+
+    @routes.get("/readyz", response_model=report_model, responses=not_ready)
+    async def readyz(http: Request) -> BodyResponse:
         """Library, model and index work, a child has run, the store is reached. Operators also read why not."""
         readiness: Readiness = getattr(http.state, "readiness", None) or Readiness(service)  # before the lifespan: none
         store_problem = await asyncio.to_thread(http.app.state.store_health.problem)
         parts = {**readiness.parts, "store": store_problem is None}
-        body: dict[str, Any] = {"ready": all(parts.values()), "parts": parts}
+        report = ReadyJson(ready=all(parts.values()), parts=parts)
         if getattr(http.state, "operator", False):
-            body["why"] = {**readiness.why, **({"store": store_problem} if store_problem else {})}
-            body["reload"] = http.app.state.reloader.problem
-        return JSONResponse(body, 200 if body["ready"] else 503)
+            why = {**readiness.why, **({"store": store_problem} if store_problem else {})}
+            report = OperatorReadyJson(**dict(report), why=why, reload=http.app.state.reloader.problem)
+        return BodyResponse(report, 200 if report.ready else 503)
 
-    described: dict[int | str, dict[str, Any]] = {200: schemas.METRICS}
-    described |= {status: schemas.PROBLEMS[status] for status in (401, 403, 500)}
+    described = openapi.METRICS | {status: openapi.PROBLEMS[status] for status in (401, 403, 500)}
 
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:

@@ -1,164 +1,90 @@
-"""The API's shapes for OpenAPI. Descriptions only: wire.py reads and writes, in the reader's language."""
+"""OpenAPI, generated from the models that read and write; only what FastAPI does not see by itself is added here."""
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from qa_service.model import MAX_SEEDS
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
-_NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
-_VALUE = {"anyOf": [*_NUMBER["anyOf"], {"type": "string"}, {"type": "boolean"}]}
-_PARAMS = {"type": "object", "additionalProperties": _VALUE}
-_NAMED = {"type": "object", "additionalProperties": {"anyOf": [*_VALUE["anyOf"], {"type": "array", "items": _VALUE}]}}
-_LANG = {"enum": ["zh", "en"]}
-_SEED = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "default": 0}
-_TEXT = {"type": "string"}
+from qa_service.schemas.events import AskEvent, RunEvent
+from qa_service.schemas.problems import ProblemJson
+from qa_service.schemas.requests import AskRequest, ExportQuery, FeedbackRequest, RunRequest
+from qa_service.schemas.values import Body
 
-REQUEST: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "question": _TEXT,
-        "lang": _LANG,
-        "params": _PARAMS,
-        "compare": {
-            "anyOf": [
-                {"type": "object", "additionalProperties": {"type": "array", "items": _VALUE}},
-                {"type": "array", "items": _TEXT},
-            ],
-            "description": "run an experiment once for each value of a parameter; a name alone stands for all choices",
-        },
-        "seed": _SEED,
-        "seeds": {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS, "default": 1},
-        "entry": {"type": "string", "description": "ask this entry instead of looking for one"},
-        "blocks": {"type": "array", "items": _TEXT, "description": "only these evidence blocks of the entry"},
-        "run": {"type": "boolean", "default": True},
-        "context": {"type": "object", "description": "the context of the answer before, as it came"},
-    },
-    "additionalProperties": False,
-    "example": {"question": "What happens when 100 factors of 1.5 are multiplied?"},
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_REF = "#/components/schemas/"
+_COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
+    **{model.__name__: (model, "validation") for model in (AskRequest, RunRequest, FeedbackRequest)},
+    ProblemJson.__name__: (ProblemJson, "serialization"),
+    "AskEvent": (AskEvent, "serialization"),
+    "RunEvent": (RunEvent, "serialization"),
 }
-RUN: dict[str, Any] = {
-    "type": "object",
-    "properties": {"params": _PARAMS, "seed": _SEED, "lang": _LANG},
-    "additionalProperties": False,
+"""Bodies that no route has as its parameter or its result: they are read and written beside the framework."""
+
+
+def body(model: type[Body]) -> dict[str, Any]:
+    """`openapi_extra` for a route that reads this request from JSON."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(model.__name__)}}}}
+
+
+def stream(events: str, about: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` for a route that answers with server-sent events: `AskEvent` or `RunEvent`."""
+    return {200: {"description": about, "content": {"text/event-stream": {"itemSchema": _ref(events)}}}}
+
+
+def problem(status: int, about: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` for an error."""
+    return {status: {"description": about, "content": {"application/problem+json": {"schema": _ref("ProblemJson")}}}}
+
+
+def query(model: type[Body]) -> dict[str, Any]:
+    """`openapi_extra` for a route with these names in its query."""
+    properties = model.model_json_schema()["properties"]
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()
+        ]
+    }
+
+
+def describe(app: "FastAPI") -> None:
+    """Has the application describe itself with all its bodies."""
+    generate = app.openapi
+
+    @cache
+    def document() -> dict[str, Any]:
+        described = generate()
+        described["components"]["schemas"] = _components() | described["components"]["schemas"]
+        return described
+
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _components() -> dict[str, Any]:
+    adapters = [(name, mode, TypeAdapter(model)) for name, (model, mode) in _COMPONENTS.items()]
+    schemas, rest = TypeAdapter.json_schemas(adapters, ref_template=_REF + "{model}")
+    named = {name: schemas[name, mode] for name, mode, _ in adapters}
+    # A model's own schema is a reference to its definition; that of a union has no definition of its own.
+    definitions: dict[str, Any] = rest.get("$defs", {})
+    return definitions | {name: schema for name, schema in named.items() if "$ref" not in schema}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _REF + name}
+
+
+ASK = body(AskRequest)
+RUN = body(RunRequest)
+FEEDBACK = body(FeedbackRequest)
+EXPORT = query(ExportQuery)
+METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Counts", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-FEEDBACK: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answer_id": {"type": "string", "minLength": 26, "maxLength": 26},
-        "helpful": {"type": "boolean"},
-        "reason": {"type": "string", "maxLength": 2000},
-        "lang": _LANG,
-    },
-    "required": ["answer_id", "helpful"],
-    "additionalProperties": False,
-}
-_CLAIM = {
-    "type": "object",
-    "properties": {
-        "id": _TEXT,
-        "says": _TEXT,
-        "metric": _TEXT,
-        "op": {"enum": ["<", "<=", ">", ">=", "==", "!="]},
-        "bound": _NUMBER,
-        "value": {"anyOf": [*_NUMBER["anyOf"], {"type": "null"}]},
-        "verdict": {"enum": ["holds", "fails", "unknown"]},
-        "visible_at": {
-            "anyOf": [_PARAMS, {"type": "null"}],
-            "description": "parameters at which the claim can be seen, where these do not show it",
-        },
-        "spread": {
-            "type": "object",
-            "description": "over seeds: held, seeds, and lowest, median and highest value",
-        },
-    },
-}
-_EVIDENCE = {
-    "type": "object",
-    "properties": {
-        "id": _TEXT,
-        "block": _TEXT,
-        "compared": _PARAMS,
-        "experiment": _TEXT,
-        "params": _PARAMS,
-        "seed": _SEED,
-        "status": {"enum": ["ran", "raised", "timed_out", "crashed", "out_of_memory"]},
-        "note": _TEXT,
-        "metrics": {"type": "object"},
-        "claims": {"type": "array", "items": _CLAIM},
-        "rows": {"type": "array", "items": {"type": "object"}},
-        "chart": {"type": "object", "description": "Vega-Lite, data included"},
-        "seconds": {"type": "number"},
-        "chart_in_words": _TEXT,
-        "cached": {"type": "boolean", "description": "measured before, for the same code, parameters and seed"},
-        "receipt": {"type": "object"},
-    },
-}
-_ANSWER = {
-    "type": "object",
-    "properties": {
-        "id": _TEXT,
-        "status": {"enum": ["answered", "clarify", "not_covered"]},
-        "lang": _LANG,
-        "question": _TEXT,
-        "entry": {"anyOf": [{"type": "object"}, {"type": "null"}]},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "matches": {"type": "array", "items": {"type": "object"}},
-        "subject": {
-            "anyOf": [{"type": "object"}, {"type": "null"}],
-            "description": "what a declined question is about",
-        },
-        "answer": {"type": "string", "description": "markdown"},
-        "params": _NAMED,
-        "notes": {"type": "array", "items": _TEXT},
-        "evidence": {"type": "array", "items": _EVIDENCE},
-        "ladder": {
-            "type": "array",
-            "items": {"type": "object"},
-            "description": "where dtypes are compared, float64 among them: block, dtype, column, the first row that "
-            "overflows, the first off by more than half a unit in the last place, the last row's error in such units",
-        },
-        "related": {"type": "array", "items": {"type": "object"}},
-        "context": {"anyOf": [{"type": "object"}, {"type": "null"}]},
-    },
-}
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "code": _TEXT, "detail": _TEXT, "field": _TEXT,
-    },
-}  # fmt: skip
-
-
-EXPORT: dict[str, Any] = {
-    "parameters": [
-        {"name": name, "in": "query", "required": False, "schema": shape, "description": about}
-        for name, shape, about in (
-            ("form", {"enum": ["ipynb", "py"], "default": "ipynb"}, "a notebook or a script"),
-            ("lang", _LANG, "the language of its text"),
-            ("seed", _SEED, "the seed of its runs"),
-            ("block", _TEXT, "only this evidence block"),
-        )
-    ]
-}
-"""Any other name in the query is a parameter of the experiments."""
-
-
-def body(shape: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` for a JSON body of this shape."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape}}}}
-
-
-def _json(shape: dict[str, Any], about: str, media: str = "application/json") -> dict[str, Any]:
-    return {"description": about, "content": {media: {"schema": shape}}}
-
-
-ANSWER = _json(_ANSWER, "An Answer")
-EVIDENCE = _json(_EVIDENCE, "An Evidence")
-METRICS = {"description": "Counts", "content": {"text/plain": {"schema": _TEXT}}}
-NOT_READY = _json({"type": "object"}, "Some part is not ready; it says which")
-EVENTS = {"description": "Server-sent events: answer, started, queued, row, evidence, done, error"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: _json(_PROBLEM, about, "application/problem+json")
-    for status, about in (
+    status: shown
+    for code, about in (
         (401, "No key"),
         (403, "A key that does not open this"),
         (404, "Unknown entry or experiment"),
@@ -169,4 +95,5 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (500, "Ours"),
         (503, "Overloaded, about to stop, or nothing can be kept; Retry-After says when"),
     )
+    for status, shown in problem(code, about).items()
 }

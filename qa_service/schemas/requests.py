@@ -1,48 +1,247 @@
-"""What a reader sends, as a request; whatever is wrong is named with what is allowed, in both languages."""
+"""Requests as JSON; whatever is wrong is named with what is allowed, in both languages."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from qa_service.errors import BadField
-from qa_service.model import LANGS, MAX_SEEDS, Context, Lang, NamedValues, Request, Value
+from qa_service.model import MAX_SEEDS, Context, Lang, NamedValues, Request, Text, Value
+from qa_service.schemas import allowed
+from qa_service.schemas import values as types
+from qa_service.schemas.allowed import bad_field, check_seeds
+from qa_service.schemas.values import Body, without_default
 
-_REQUEST = ("question", "lang", "params", "compare", "seed", "seeds", "entry", "blocks", "run", "context")
-_LARGEST_SEED = 2**63 - 1
-_SIMPLE = (int, float, str, bool)
+Seed = Annotated[int, Field(ge=0, le=allowed.MAX_SEED)]
+EntryId = Annotated[str, Field(min_length=1, max_length=100)]
+Ids = Annotated[list[str], Field(max_length=20)]
+_UNKNOWN: Literal["unknown_field"] = "unknown_field"
+
+
+def _given(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema: this field is there, and not null."""
+    return {"required": [name], "properties": {name: schema}}
+
+
+class RequestBody(Body):
+    """A JSON object that is read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_other_fields(cls, data: Any) -> Any:
+        """Stops at the first; `extra="forbid"` alone would list a hundred thousand of them, for a second."""
+        if isinstance(data, dict) and cls.model_config["extra"] == "forbid":
+            for name in data:
+                if name not in cls.model_fields:
+                    raise PydanticCustomError(_UNKNOWN, "no such field", {"name": str(name)[:60]})
+        return data
+
+
+_Model = TypeVar("_Model", bound=RequestBody)
+
+
+class ContextRequest(RequestBody):
+    """The `context` of the answer before, as it came: what a follow-up question follows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [_given("entry", {"type": "string"}), _given("candidates", {"type": "array", "minItems": 1})]
+        }
+    )
+
+    entry: Annotated[EntryId | None, allowed.ENTRY] = None
+    params: Annotated[types.NamedValues, allowed.PARAMS] = Field(default={})
+    lang: Annotated[Lang | None, allowed.LANG] = None
+    candidates: Annotated[Ids | None, allowed.BLOCKS] = None
+
+    @model_validator(mode="after")
+    def _follows_something(self) -> Self:
+        if self.entry is None and not self.candidates:
+            raise bad_field("context.entry", allowed.ENTRY)
+        return self
+
+    def to_context(self) -> Context:
+        """The context as the service takes it."""
+        named: NamedValues = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in self.params.items()
+        }
+        return Context(
+            entry=self.entry, params=named, lang=self.lang or "en", candidates=tuple(self.candidates or ())
+        )  # fmt: skip
+
+
+class AskRequest(RequestBody):
+    """A question, and what is fixed about its answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["question"]}, _given("entry", {"type": "string"})],
+            "examples": [
+                {"question": "What happens when 100 factors of 1.5 are multiplied?"},
+                {"entry": "multiply-vs-add", "params": {"n": 200}, "compare": {"x": [0.9, 1.1]}, "seeds": 5},
+                {"question": "and in float16?", "context": {"entry": "multiply-vs-add", "params": {}, "lang": "en"}},
+            ],
+        }
+    )
+
+    question: Annotated[str, allowed.QUESTION] = Field(default="", description="needed unless an entry is given")
+    lang: Annotated[Lang | None, allowed.LANG] = Field(default=None, description="default: the question's")
+    params: Annotated[types.Params, allowed.PARAMS] = Field(default={}, description="they win over the question's")
+    compare: Annotated[types.Compared | Ids, allowed.COMPARE] = Field(
+        default={},
+        description="run an experiment once for each value of a parameter; a name alone stands for all choices",
+    )
+    seed: Annotated[Seed, allowed.SEED] = 0
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS), allowed.SEEDS] = Field(
+        default=1, description="repeat every run with this many seeds, from `seed` on"
+    )
+    entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
+        default=None, description="ask this entry instead of looking for one"
+    )
+    blocks: Annotated[Ids | None, allowed.BLOCKS] = Field(
+        default=None, description="only these evidence blocks of the entry"
+    )
+    run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: the text alone, at once")
+    context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if "question" not in self.model_fields_set and not self.entry:
+            raise bad_field("question", allowed.QUESTION)
+        return self
+
+    def to_request(self) -> Request:
+        """The request as the service takes it."""
+        compare: dict[str, list[Value]]
+        compare = {name: [] for name in self.compare} if isinstance(self.compare, list) else self.compare
+        return Request(
+            question=self.question,
+            lang=self.lang,
+            params=self.params,
+            compare={name: tuple(values) for name, values in compare.items()},
+            seed=self.seed,
+            seeds=self.seeds,
+            entry=self.entry,
+            blocks=None if self.blocks is None else tuple(self.blocks),
+            run=self.run,
+            context=self.context.to_context() if self.context else None,
+        )
+
+
+class RunRequest(RequestBody):
+    """One run of an experiment."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"params": {"n": 200, "x": 0.9}, "seed": 3}]})
+
+    params: Annotated[types.Params, allowed.PARAMS] = Field(default={})
+    seed: Annotated[Seed, allowed.SEED] = 0
+    lang: Annotated[Lang | None, allowed.LANG] = None
+
+
+class PageRunRequest(RunRequest):
+    """One run of an experiment, named in the body: what the page sends."""
+
+    experiment: Annotated[str, allowed.EXPERIMENT]
+
+
+class FeedbackRequest(RequestBody):
+    """Whether an answer helped."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"answer_id": "01JZ8Q4Y2M3N5P7R9T0V2X4Z6B", "helpful": True}]}
+    )
+
+    answer_id: Annotated[str, Field(pattern="^[0-9A-Za-z]{26}$"), allowed.ANSWER_ID]
+    helpful: Annotated[bool, allowed.BOOLEAN]
+    reason: Annotated[
+        Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None,
+        Text("不超过 2000 个字符的文字", "a text of at most 2000 characters"),
+    ] = None
+    lang: Annotated[Lang | None, allowed.LANG] = None
+
+
+class ExportQuery(Body):
+    """The query of an export. Any other name is a parameter of the experiments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    form: Literal["ipynb", "py"] = Field(default="ipynb", description="a notebook or a script")
+    lang: Lang | SkipJsonSchema[None] = Field(
+        default=None, description="the language of its text; default: the browser's", json_schema_extra=without_default
+    )
+    seed: Seed = Field(default=0, description="the seed of its runs")
+    block: str | SkipJsonSchema[None] = Field(
+        default=None, description="only this evidence block", json_schema_extra=without_default
+    )
+
+
+class RecordedMetric(Body):
+    """A metric of evidence that was sent."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    value: int | float | Literal["Infinity", "-Infinity", "NaN"] | None
+
+
+class RecordedReceipt(Body):
+    """The receipt of evidence that was sent, as far as a replay compares it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    code_hash: str = ""
+    versions: dict[str, str] = Field(default={})
+
+
+class RecordedEvidence(RequestBody):
+    """Evidence that was sent, as far as it repeats a run."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    experiment: Annotated[str, allowed.EXPERIMENT]
+    params: Annotated[types.Params, allowed.PARAMS]
+    seed: Annotated[Seed, allowed.SEED]
+    metrics: Annotated[dict[str, RecordedMetric], allowed.METRICS]
+    receipt: Annotated[RecordedReceipt, allowed.RECEIPT]
 
 
 def read_request(data: Any) -> Request:
-    """A request from JSON; raises `BadField`, which names the field and what is allowed."""
-    if not isinstance(data, Mapping):
-        raise _field_error("body", "一个 JSON 对象", "a JSON object")
-    for name in data:
-        if name not in _REQUEST:
-            allowed = ", ".join(_REQUEST)
-            raise _field_error(str(name)[:60], f"下列字段之一：{allowed}", f"one of the fields {allowed}")
-    return Request(
-        question=_question(data),
-        lang=read_lang(data.get("lang")),
-        params=read_params(data.get("params", {})),
-        compare=read_compare(data.get("compare", {})),
-        seed=read_seed(data.get("seed", 0)),
-        seeds=read_seeds(data.get("seeds", 1)),
-        entry=_id(data.get("entry"), "entry"),
-        blocks=_ids(data.get("blocks"), "blocks"),
-        run=_bool(data.get("run", True), "run"),
-        context=_context(data.get("context")),
-    )
+    """A question from JSON; raises `BadField`, which names the field and what is allowed."""
+    return _read(AskRequest, data).to_request()
+
+
+def read_run(data: Any) -> RunRequest:
+    """A run of one experiment from JSON; raises `BadField`."""
+    return _read(RunRequest, data, Text("请求体只能有 params、seed、lang", "the body may have params, seed and lang"))
+
+
+def read_page_run(data: Any) -> PageRunRequest:
+    """The same with the experiment's name; raises `BadField`."""
+    return _read(PageRunRequest, data)
+
+
+def read_feedback(data: Any) -> FeedbackRequest:
+    """Feedback from JSON; raises `BadField`."""
+    shape = Text("请求体应当是 {answer_id, helpful, reason?}", "the body should be {answer_id, helpful, reason?}")
+    return _read(FeedbackRequest, data, shape)
+
+
+def read_evidence(data: Any) -> RecordedEvidence:
+    """An Evidence that was sent before; raises `BadField`."""
+    return _read(RecordedEvidence, data)
 
 
 def read_query(entry: str, query: Mapping[str, str]) -> Request:
     """The request that a link to an entry stands for: ?n=200&x=0.9&seed=3, one block alone with block=powers."""
-    fields = {"lang", "seed", "block", "form"}
     seed = query.get("seed", "0")
     return read_request({
         "entry": entry,
         "lang": query.get("lang"),
         "seed": int(seed) if seed.isdecimal() and len(seed) < 20 else seed,
         "blocks": [query["block"]] if "block" in query else None,
-        "params": {name: value for name, value in query.items() if name not in fields},
+        "params": {name: value for name, value in query.items() if name not in ExportQuery.model_fields},
     })  # fmt: skip
 
 
@@ -50,120 +249,36 @@ def split_compare_and_seeds(query: Mapping[str, str]) -> tuple[dict[str, str], s
     """The query of a link without what it runs beside: the parameter to compare, and the number of seeds."""
     rest = dict(query)
     compare, seeds = rest.pop("compare", ""), rest.pop("seeds", "1")
-    return rest, compare, read_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
+    return rest, compare, check_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
 
 
-def read_run(body: Any) -> tuple[str, dict[str, Any], int, Lang | None]:
-    """What a run of one experiment asks for: its slug, parameters, seed and language."""
-    if not isinstance(body, dict) or not isinstance(body.get("experiment"), str):
-        raise _field_error("experiment", "实验的名字", "the name of an experiment")
-    params, seed = read_params(body.get("params", {})), read_seed(body.get("seed", 0))
-    return body["experiment"], params, seed, read_lang(body.get("lang"))
+def _read(model: type[_Model], data: Any, shape: Text | None = None) -> _Model:
+    """`shape` says of a whole body what it may be, where an unknown field is not named by itself."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    if shape is not None and not first["loc"]:
+        raise BadField(zh=shape.zh, en=shape.en, field="body")
+    if first["type"] == _UNKNOWN and not first["loc"]:
+        names = ", ".join(model.model_fields)
+        raise bad_field(first["ctx"]["name"], Text(f"下列字段之一：{names}", f"one of the fields {names}"))
+    raise bad_field(*_described(model, first["loc"]))
 
 
-def read_lang(value: Any, field: str = "lang") -> Lang | None:
-    """zh, en or nothing."""
-    if value is None:
-        return None
-    for lang in LANGS:
-        if value == lang:
-            return lang
-    raise _field_error(field, "zh 或 en", "zh or en")
+def _described(model: type[Body] | None, place: tuple[int | str, ...]) -> tuple[str, Text]:
+    """The innermost field on the way to where an error is, such as "context.lang", and what it may be."""
+    names, may_be = [], allowed.OBJECT
+    for step in place:
+        field = model.model_fields.get(str(step)) if model else None
+        if field is None:
+            break
+        names.append(str(step))
+        may_be = next((each for each in field.metadata if isinstance(each, Text)), may_be)
+        model = _object_of(field)
+    return ".".join(names) or "body", may_be
 
 
-def read_seed(value: Any) -> int:
-    """A seed that torch takes."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_SEED:
-        return value
-    raise _field_error("seed", f"0 到 {_LARGEST_SEED} 的整数", f"an integer from 0 to {_LARGEST_SEED}")
-
-
-def read_seeds(value: Any) -> int:
-    """With how many seeds to run."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SEEDS:
-        return value
-    raise _field_error("seeds", f"1 到 {MAX_SEEDS} 的整数", f"an integer from 1 to {MAX_SEEDS}")
-
-
-def read_params(value: Any, field: str = "params") -> dict[str, Value]:
-    """Names with numbers, words or booleans; whether they fit is for the experiment to say."""
-    if _names(value) and all(isinstance(each, _SIMPLE) for each in value.values()):
-        return dict(value)
-    raise _field_error(field, "参数名到数、词或布尔值的对象", "an object of names with numbers, words or booleans")
-
-
-def read_compare(value: Any) -> dict[str, tuple[Value, ...]]:
-    """Names with lists of values, or a list of names, which stands for all their choices."""
-    if isinstance(value, list) and len(value) <= 20 and all(isinstance(name, str) for name in value):
-        return dict.fromkeys(value, ())
-    if _names(value) and all(isinstance(each, list) for each in value.values()):
-        return {name: tuple(each) for name, each in _named(value, "compare").items() if isinstance(each, tuple)}
-    raise _field_error(
-        "compare",
-        "参数名到若干个值的对象，或参数名的列表",
-        "an object of names with lists of values, or a list of names",
-    )
-
-
-def _named(value: Any, field: str = "context.params") -> NamedValues:
-    """The same as an answer's context holds them: a list where the question compared several values."""
-    if _names(value):
-        named = {name: tuple(each) if isinstance(each, list) else each for name, each in value.items()}
-        values = [each if isinstance(each, tuple) else (each,) for each in named.values()]
-        if all(len(each) <= 20 and all(isinstance(one, _SIMPLE) for one in each) for each in values):
-            return named
-    return read_params(value, field)
-
-
-def _names(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and len(value) <= 50
-        and all(isinstance(name, str) and len(name) <= 100 for name in value)
-    )
-
-
-def _question(data: Mapping[str, Any]) -> str:
-    question = data.get("question", "" if data.get("entry") else None)
-    if not isinstance(question, str):
-        raise _field_error("question", "一段文字", "a text")
-    return question
-
-
-def _id(value: Any, field: str) -> str | None:
-    if value is None or (isinstance(value, str) and 0 < len(value) <= 100):
-        return value
-    raise _field_error(field, "词条编号", "the id of an entry")
-
-
-def _ids(value: Any, field: str) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) <= 20 and all(isinstance(each, str) for each in value):
-        return tuple(value)
-    raise _field_error(field, "证据块编号的列表", "a list of ids of evidence blocks")
-
-
-def _bool(value: Any, field: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _field_error(field, "true 或 false", "true or false")
-
-
-def _context(value: Any) -> Context | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or set(value) - {"entry", "params", "lang", "candidates"}:
-        raise _field_error(
-            "context", "上一个回答里的 context，原样送回", "the context of the answer before, as it came"
-        )
-    entry_id = _id(value.get("entry"), "context.entry")
-    lang = read_lang(value.get("lang"), "context.lang")
-    candidates = _ids(value.get("candidates"), "context.candidates") or ()
-    if entry_id is None and not candidates:
-        raise _field_error("context.entry", "词条编号", "the id of an entry")
-    return Context(entry=entry_id, params=_named(value.get("params", {})), lang=lang or "en", candidates=candidates)
-
-
-def _field_error(field: str, zh: str, en: str) -> BadField:
-    return BadField(zh=f"字段 {field} 有误：应当是{zh}", en=f"the field {field} is wrong: expected {en}", field=field)
+def _object_of(field: FieldInfo) -> type[Body] | None:
+    types = (field.annotation, *get_args(field.annotation))
+    return next((each for each in types if isinstance(each, type) and issubclass(each, Body)), None)

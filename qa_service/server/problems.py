@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
 from qa_service.model import Lang
+from qa_service.schemas.problems import ProblemJson
 from qa_service.telemetry.request_context import REQUEST_CONTEXT
 
 if TYPE_CHECKING:
@@ -28,15 +29,15 @@ class HttpProblem(NumstabError):
 
 def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     """The error as a response, with Retry-After where the error says when to try again."""
-    from starlette.responses import JSONResponse
+    from qa_service.server.bodies import BodyResponse
 
     body = problem(error, language(http))
     again = (
         {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable | RateLimited) else {}
     )
-    more = {"WWW-Authenticate": "Bearer"} if body["status"] == 401 else {}
+    more = {"WWW-Authenticate": "Bearer"} if body.status == 401 else {}
     headers = {**(headers or {}), **again, **more}
-    return JSONResponse(body, body["status"], headers, media_type="application/problem+json")
+    return BodyResponse(body, body.status, headers, media_type="application/problem+json")
 
 
 def handle_errors(app: "FastAPI") -> None:
@@ -87,20 +88,20 @@ def language(http: Any) -> Lang:
     return lang
 
 
-def problem(error: Exception, lang: Lang) -> dict[str, Any]:
+def problem(error: Exception, lang: Lang) -> ProblemJson:
     """The body of an error: a stable code for programs, a sentence in the language; of unexpected errors no detail."""
     if not isinstance(error, NumstabError):
         error = NumstabError(
             zh="服务出了内部错误，问题已记录。请再试一次。",
             en="Something broke on our side and was logged. Please try again.",
         )
-    body: dict[str, Any] = {
-        "type": f"/errors/{error.code}",
-        "title": error.code.replace("_", " "),
-        "status": error.status,
-        "code": error.code,
-        "detail": error[lang],
-    }
-    if (context := REQUEST_CONTEXT.get()) is not None:
-        body["request_id"] = context.id
-    return body | ({"field": error.field} if error.field else {})
+    context = REQUEST_CONTEXT.get()
+    return ProblemJson(
+        type=f"/errors/{error.code}",
+        title=error.code.replace("_", " "),
+        status=error.status,
+        code=error.code,
+        detail=error[lang],
+        request_id=context.id if context else None,
+        field=error.field,
+    )

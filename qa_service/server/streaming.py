@@ -20,6 +20,7 @@ from qa_service.lab.runner import Cancelled
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
+from qa_service.schemas.values import Body
 from qa_service.server.priority import TextPriority
 from qa_service.server.problems import ClientDisconnected, problem
 
@@ -30,8 +31,8 @@ LARGEST_BODY = 1 << 20
 """Bytes of a request's body; the longest question allowed, in JSON escapes, fits."""
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
 """Given `stopped`, which says whether they are still wanted: the events of one answer or run, blocking."""
-Encode = Callable[[Event], tuple[str, dict[str, Any]]]
-"""An event's name, and its data as JSON can represent it."""
+Encode = Callable[[Event], tuple[str, Body]]
+"""An event's name, and its data."""
 _POLL_SECONDS = 1.0  # between looks at whether the server is shutting down
 _PING_SECONDS = 15.0  # without an event, after which a comment keeps the connection open
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -223,14 +224,8 @@ async def _wait_for_disconnect(http: "HttpRequest") -> None:
         pass
 
 
-def _sse(name: str, data: dict[str, Any]) -> bytes:
-    text = f"event: {name}\ndata: {dumps_strict(data)}\n\n"
-    return text.encode("utf-8", "backslashreplace")  # a lone surrogate as \udc80, which is JSON as well
-
-
-def dumps_strict(data: Any) -> str:
-    """Compact JSON; raises ValueError for NaN and infinities, which the standard does not have."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _sse(name: str, data: Body) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data.to_json())
 
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:

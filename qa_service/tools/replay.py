@@ -11,11 +11,10 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import require_experiment
 from qa_service.lab.runner import Runner
 from qa_service.model import Experiment, Params, Run, RunStatus
-from qa_service.schemas.requests import read_params, read_seed
 
 RELATIVE_TOLERANCE = 1e-6
 """Relative tolerance, above what the float64 arithmetic of another machine may change."""
-_NONFINITE_WORDS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+_NONFINITE_WORDS = ("Infinity", "-Infinity", "NaN")
 
 
 class ReplayOutcome(StrEnum):
@@ -89,29 +88,20 @@ def replay_run(receipt: Receipt, experiments: Mapping[str, Experiment], runner: 
 
 
 def _parse_receipt(data: Mapping[str, Any]) -> Receipt:
-    receipt, metrics, params = data["receipt"], data["metrics"], read_params(data["params"])
-    if not (isinstance(receipt, Mapping) and isinstance(metrics, Mapping) and isinstance(data["experiment"], str)):
-        raise BadField(zh="收据的写法不对", en="the receipt is malformed", field="receipt")
-    versions = receipt.get("versions")
+    from qa_service.schemas.requests import read_evidence
+
+    sent = read_evidence(data)
     return Receipt(
-        experiment=data["experiment"],
-        params={
-            name: _NONFINITE_WORDS.get(value, value) if isinstance(value, str) else value
-            for name, value in params.items()
+        experiment=sent.experiment,
+        params={name: float(value) if value in _NONFINITE_WORDS else value for name, value in sent.params.items()},
+        seed=sent.seed,
+        code_hash=sent.receipt.code_hash,
+        versions=sent.receipt.versions,
+        measured={
+            name: float(value) if isinstance(value := metric.value, str) else value
+            for name, metric in sent.metrics.items()
         },
-        seed=read_seed(data["seed"]),
-        code_hash=str(receipt.get("code_hash", "")),
-        versions={str(name): str(each) for name, each in versions.items()} if isinstance(versions, Mapping) else {},
-        measured={str(name): _parse_number(metric) for name, metric in metrics.items()},
     )
-
-
-def _parse_number(metric: Any) -> float | int | None:
-    value = metric.get("value") if isinstance(metric, Mapping) else metric
-    value = _NONFINITE_WORDS.get(value, value) if isinstance(value, str) else value
-    if value is None or (isinstance(value, int | float) and not isinstance(value, str)):
-        return value
-    raise BadField(zh=f"收据里的 {value!r} 不是数", en=f"{value!r} in the receipt is no number", field="metrics")
 
 
 def _is_identical(then: float | None, now: float | None) -> bool:

@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In `make test` what a user does is done in one of two looks, which differs from test to test; otherwise in all."""
+    """In `make test` a flow runs in one of two looks, which differs from test to test; otherwise in all of them."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:

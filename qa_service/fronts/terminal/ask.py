@@ -14,7 +14,6 @@ from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
-from qa_service.schemas import requests, responses
 
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
@@ -40,29 +39,31 @@ def add_commands(parsers: Any) -> None:
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Answers; returns exit status 0 (answered), 1 (not covered or unclear) or 3 (an experiment failed)."""
-    fields = {
-        "lang": arguments.lang,
-        "params": options.parse_params(arguments.param),
-        "compare": options.parse_compare(arguments.compare),
-        "seed": options.parse_seed(arguments.seed),
-        "seeds": options.int_or_text(arguments.seeds),
-        "entry": arguments.entry,
-        "run": not arguments.no_run,
-    }
+    request = Request(
+        question=arguments.question or "",
+        lang=arguments.lang,
+        params=options.parse_params(arguments.param),
+        compare=options.parse_compare(arguments.compare),
+        seed=options.parse_seed(arguments.seed),
+        seeds=options.parse_seeds(arguments.seeds),
+        entry=options.parse_entry(arguments.entry),
+        run=not arguments.no_run,
+    )
     if arguments.batch:
-        return _answer_batch(arguments.batch, fields, service)
+        return _answer_batch(arguments.batch, request, service)
     if arguments.question is None and arguments.entry is None:
         raise BadField(
             zh='缺少问题。例如：numstab ask "loss 变成 nan 怎么办"',
             en='there is no question. For example: numstab ask "why is my loss nan?"',
             field="question",
         )
-    request = requests.read_request({"question": arguments.question or "", **fields})
     if request.entry and not request.lang and not request.question:
         request = replace(request, lang=lang)
     if arguments.json:
+        from qa_service.schemas.answers import answer_json
+
         answer = service.answer(request)
-        options.print_json(responses.answer(answer))
+        options.print_json(answer_json(answer).to_dict())
         return exit_status(answer)
     return exit_status(print_answer(request, service, explain=arguments.explain))
 
@@ -125,7 +126,7 @@ def _print_explanation(answer: Answer, view: "TerminalView") -> None:
     view.print_table(head, rows)
 
 
-def _answer_batch(path: str, defaults: dict[str, Any], service: Service) -> int:
+def _answer_batch(path: str, defaults: Request, service: Service) -> int:
     """Prints a line of JSON for each line of the file, in order; for a line that has an error, an error object."""
     highest_status = options.EXIT_OK
     with ThreadPoolExecutor(service.lab.slots) as pool:
@@ -146,17 +147,23 @@ def _read_batch(path: str) -> Iterator[bytes]:
         raise options.unreadable_file(path, error, "--batch") from error
 
 
-def _answer_line(line: bytes, defaults: dict[str, Any], service: Service) -> tuple[dict[str, Any], int]:
+def _answer_line(line: bytes, defaults: Request, service: Service) -> tuple[dict[str, Any], int]:
+    from qa_service.schemas.answers import answer_json
+
     try:
         answer = _answer_turns(line, defaults, service)
     except NumstabError as error:
-        lang: Lang = "zh" if defaults["lang"] == "zh" else "en"
+        lang: Lang = "zh" if defaults.lang == "zh" else "en"
         return {"error": {"code": error.code, "detail": error[lang], "field": error.field}}, options.EXIT_USAGE
-    return responses.answer(answer), exit_status(answer)
+    return answer_json(answer).to_dict(), exit_status(answer)
 
 
-def _answer_turns(line: bytes, defaults: dict[str, Any], service: Service) -> Answer:
-    """The answer to the last turn of a line, each turn asked in the context of the turn before."""
+def _answer_turns(line: bytes, defaults: Request, service: Service) -> Answer:
+    """The answer to the last turn of a line, each turn asked in the context of the turn before. What the line does not
+    say is as on the command line.
+    """
+    from qa_service.schemas.requests import read_request
+
     try:
         table = json.loads(line)
     except (ValueError, RecursionError):
@@ -166,9 +173,8 @@ def _answer_turns(line: bytes, defaults: dict[str, Any], service: Service) -> An
     turns = table.get("turns", [table.get("q", table.get("question"))])
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
-    fields = {name: value for name, value in defaults.items() if value is not None}
-    fields |= {
-        name: table[name] for name in ("params", "compare", "seed", "seeds", "entry", "run", "context") if name in table
-    }
-    first, *later = [requests.read_request({**fields, "question": turn}) for turn in turns]
-    return service.answer(service.fold_turns(first, [request.question for request in later]))
+    names = ("params", "compare", "seed", "seeds", "entry", "run", "context")
+    given = {name: table[name] for name in names if name in table}
+    first, *later = [read_request({**given, "question": turn}) for turn in turns]
+    request = replace(defaults, question=first.question, **{name: getattr(first, name) for name in given})
+    return service.answer(service.fold_turns(request, [turn.question for turn in later]))

@@ -9,8 +9,7 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.terminal import ask, options
-from qa_service.model import Context, Lang, Text
-from qa_service.schemas import requests
+from qa_service.model import Context, Lang, Request, Text
 
 _WELCOME = Text(
     "用中文或英文提问，可以接着问（“那换成加法呢”）。/help 看命令，/quit 或 Ctrl-D 离开，Ctrl-C 停下正在跑的实验。",
@@ -44,7 +43,8 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Reads and answers lines until the end of the input; an error leaves the conversation as it was."""
     with suppress(ImportError):
         import readline  # noqa: F401  # gives input() line editing and a history
-    conversation = _Conversation(service, lang, request_fields={"lang": arguments.lang, "run": not arguments.no_run})
+    defaults = Request(question="", lang=arguments.lang, run=not arguments.no_run)
+    conversation = _Conversation(service, lang, defaults)
     conversation.seed = options.parse_seed(arguments.seed)
     if sys.stdin.isatty():
         options.print_line(_WELCOME[lang])
@@ -83,8 +83,8 @@ def _read_line() -> str | None:
 class _Conversation:
     """The state between questions: language, seed, context of the last answer, last question."""
 
-    def __init__(self, service: Service, lang: Lang, request_fields: dict[str, Any]) -> None:
-        self.service, self.lang, self.request_fields = service, lang, request_fields
+    def __init__(self, service: Service, lang: Lang, defaults: Request) -> None:
+        self.service, self.lang, self.defaults = service, lang, defaults
         self.seed = 0
         self.context: Context | None = None
         self.last_question: tuple[str, Context | None] | None = None  # with the context in which it was asked
@@ -112,6 +112,6 @@ class _Conversation:
         return True
 
     def _ask(self, question: str, context: Context | None) -> None:
-        request = requests.read_request({"question": question, "seed": self.seed, **self.request_fields})
-        answer = ask.print_answer(replace(request, context=context), self.service)
+        request = replace(self.defaults, question=question, seed=self.seed, context=context)
+        answer = ask.print_answer(request, self.service)
         self.lang, self.context, self.last_question = answer.lang, answer.context, (question, context)

@@ -8,8 +8,7 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
-from qa_service.model import Lang
-from qa_service.schemas import requests
+from qa_service.model import Lang, Request
 from qa_service.tools import notebook
 
 
@@ -28,7 +27,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     path = Path(arguments.output)
     export_format = notebook.parse_export_format(path.suffix.removeprefix("."), "--output")
     params, seed = options.parse_params(arguments.param), options.parse_seed(arguments.seed)
-    request = requests.read_request({"entry": arguments.entry, "params": params, "seed": seed})
+    request = Request(question="", entry=options.parse_entry(arguments.entry), params=params, seed=seed)
     entry, plans = service.plan(request)
     try:
         path.write_text(notebook.export_entry(entry, plans, seed, lang, export_format), encoding="utf-8")

@@ -7,7 +7,6 @@ from typing import Any
 from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang
-from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
@@ -25,7 +24,9 @@ def add_commands(parsers: Any) -> None:
 def list_entries(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints item, id and question of every entry; returns exit status 0."""
     if arguments.json:
-        options.print_json([responses.entry(entry) for entry in service.knowledge.library.values()])
+        from qa_service.schemas.catalogue import entry_json
+
+        options.print_json([entry_json(entry).to_dict() for entry in service.knowledge.library.values()])
         return options.EXIT_OK
     rows = [
         ("" if entry.expands else str(entry.item), entry.id, entry.question[lang])
@@ -38,7 +39,9 @@ def list_experiments(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Prints slug, title and parameters of every experiment; returns exit status 0."""
     experiments = service.knowledge.experiments.values()
     if arguments.json:
-        options.print_json([responses.experiment(experiment) for experiment in experiments])
+        from qa_service.schemas.catalogue import experiment_json
+
+        options.print_json([experiment_json(experiment).to_dict() for experiment in experiments])
         return options.EXIT_OK
     rows = [(experiment.slug, experiment.title[lang], " ".join(experiment.params)) for experiment in experiments]
     return _print_table(lang, {"zh": ("实验", "标题", "参数"), "en": ("experiment", "title", "parameters")}[lang], rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 from qa_service.errors import BadField
 from qa_service.model import Value
-from qa_service.schemas.requests import read_seed
+from qa_service.schemas.allowed import ENTRY, bad_field, check_seed, check_seeds
 
 EXIT_USAGE, EXIT_EXPERIMENT_FAILED, EXIT_NOT_ANSWERED, EXIT_OK = 2, 3, 1, 0
 """Exit status: wrong usage; an experiment failed; not covered, unclear or a check failed; answered or done."""
@@ -47,18 +47,30 @@ def parse_params(pairs: Iterable[str]) -> dict[str, Value]:
     return values_by_name
 
 
-def parse_compare(pairs: Iterable[str]) -> dict[str, list[Value]]:
-    """NAME=A,B pairs as a mapping of lists; a name without values gives an empty list, which means all its choices."""
-    values_by_name: dict[str, list[Value]] = {}
+def parse_compare(pairs: Iterable[str]) -> dict[str, tuple[Value, ...]]:
+    """NAME=A,B pairs as a mapping; a name without values gives an empty tuple, which means all its choices."""
+    values_by_name: dict[str, tuple[Value, ...]] = {}
     for pair in pairs:
         name, _, values = pair.partition("=")
-        values_by_name[name.strip()] = [value.strip() for value in values.split(",") if value.strip()]
+        values_by_name[name.strip()] = tuple(value.strip() for value in values.split(",") if value.strip())
     return values_by_name
 
 
 def parse_seed(text: str) -> int:
     """The value of --seed; raises `BadField` if it is not a valid seed."""
-    return read_seed(int_or_text(text))
+    return check_seed(int_or_text(text))
+
+
+def parse_seeds(text: str) -> int:
+    """The value of --seeds; raises `BadField` if it is not a valid number of seeds."""
+    return check_seeds(int_or_text(text))
+
+
+def parse_entry(text: str | None) -> str | None:
+    """The value of --entry; raises `BadField` for an empty one, which names no entry."""
+    if text == "":
+        raise bad_field("entry", ENTRY)
+    return text
 
 
 def int_or_text(text: str) -> int | str:

@@ -7,7 +7,6 @@ from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, RunStatus
 from qa_service.model.events import EvidenceReady
-from qa_service.schemas import responses
 
 
 def add_commands(parsers: Any) -> None:
@@ -29,7 +28,9 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     if arguments.json:
         *_, last = events
         assert isinstance(last, EvidenceReady)
-        options.print_json(responses.evidence(last.evidence, lang))
+        from qa_service.schemas.evidence import evidence_json
+
+        options.print_json(evidence_json(last.evidence, lang).to_dict())
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 

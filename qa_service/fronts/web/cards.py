@@ -12,7 +12,7 @@ from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, P
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import format_spread
 from qa_service.presentation.numbers import format_number, format_unit
-from qa_service.schemas import responses
+from qa_service.schemas.evidence import machine
 from qa_service.tools.notebook import EXPORT_FORMATS
 
 MAX_TABLE_ROWS = 400
@@ -217,5 +217,5 @@ def _receipt_fields(evidence: Evidence | None) -> dict[str, Any] | None:
         "entry_hash": (evidence.entry_hash or "")[:12],
         "code_hash": evidence.experiment.hash[:12],
         "versions": evidence.run.versions,
-        "machine": responses.machine(),
+        "machine": machine(),
     }

@@ -12,12 +12,15 @@ from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, labels, markup, width_hints
+from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
 from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params
 from qa_service.presentation.numbers import format_number
-from qa_service.schemas import responses
+from qa_service.schemas.answers import lecture_json
+from qa_service.schemas.events import event_json
+from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]
@@ -121,28 +124,31 @@ def experiment_values(
     }
 
 
-def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, dict[str, Any]]:
-    """The API's event as (name, data), with `html` to insert, `answer_html` for the text, `shown` for its numbers."""
-    name, data = responses.event(one, lang)
+def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, Body]:
+    """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
+    name, plain = event_json(one, lang)
+    fields = dict(plain)
     match one:
         case AnswerReady(answer):
-            data["answer_html"] = _answer_html(answer, experiments)
-            data["html"] = render_template(
-                "answer.html", lang, text=data["answer_html"], **_answer_values(answer, lang)
-            )
+            text = _answer_html(answer, experiments)
+            html = render_template("answer.html", lang, text=text, **_answer_values(answer, lang))
+            return name, PageAnswer(**fields, answer_html=text, html=html)
         case Started(run_id, experiment, params, seed, compared):
             owner, block = _owner_of_block(entry, run_id.partition("~")[0], experiment)
-            data["alone"] = owner is None
             card = cards.evidence_card(
                 owner, block, experiment, lang,
                 params=params, seed=seed, state="running", compared=format_params(compared, lang),
             )  # fmt: skip
-            data["html"] = render_template("card.html", lang, card=card)
-            data["chart"] = chart.build_spec(experiment, (), lang)
-            data["columns"] = {name: column.title[lang] for name, column in experiment.columns.items()}
-            data["words"] = {word: text[lang] for word, text in experiment.words.items()}
+            return name, PageStarted(
+                **fields,
+                alone=owner is None,
+                html=render_template("card.html", lang, card=card),
+                chart=chart.build_spec(experiment, (), lang),
+                columns={name: column.title[lang] for name, column in experiment.columns.items()},
+                words={word: text[lang] for word, text in experiment.words.items()},
+            )
         case RowMeasured(_, row):
-            data["shown"] = {name: format_number(value, lang) for name, value in row.items()}
+            return name, PageRow(**fields, shown={name: format_number(value, lang) for name, value in row.items()})
         case EvidenceReady(evidence):
             owner, block = _owner_of_block(entry, evidence.block, evidence.experiment)
             card = cards.evidence_card(
@@ -150,16 +156,16 @@ def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | 
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=format_params(evidence.compared, lang),
             )  # fmt: skip
-            data["html"] = render_template("card.html", lang, card=card)
-            data["shown"] = prose.placeholder_values(evidence, lang) if evidence.variant == 0 else {}
+            shown = prose.placeholder_values(evidence, lang) if evidence.variant == 0 else {}
             if entry:
-                width_hints.remember_widths(entry.id, data["shown"])
-            for metric, value in evidence.run.measured.items():
-                data["metrics"][metric] |= {
-                    "title": evidence.experiment.metrics[metric].title[lang], "shown": format_number(value, lang)
-                }  # fmt: skip
+                width_hints.remember_widths(entry.id, shown)
+            metrics = {
+                metric: PageMetric(**dict(about), shown=format_number(about.value, lang))
+                for metric, about in fields.pop("metrics").items()
+            }
+            html = render_template("card.html", lang, card=card)
+            return name, PageEvidence(**fields, metrics=metrics, html=html, shown=shown)
         case Done(answer):
-            data["answer_html"] = _answer_html(answer, experiments)
             tables = comparison_tables(answer.evidence, lang)
             beside = [
                 (
@@ -168,10 +174,14 @@ def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | 
                 )
                 for one in _companion_evidence(answer)
             ]
-            data["comparison_html"] = (
-                render_template("comparison.html", lang, tables=tables, beside=beside) if tables else ""
+            return name, PageDone(
+                **fields,
+                answer_html=_answer_html(answer, experiments),
+                comparison_html=render_template("comparison.html", lang, tables=tables, beside=beside)
+                if tables
+                else "",
             )
-    return name, data
+    return name, plain
 
 
 def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
@@ -196,8 +206,8 @@ def _answer_values(answer: Answer, lang: Lang) -> dict[str, Any]:
 
 def _lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
     """Speaker → their words in the lecture, as HTML."""
-    quotes = responses.lecture(entry, lang) or {}
-    return {who: Markup(markup.markdown_to_html(text)) for who, text in quotes.items() if text}  # noqa: S704
+    said = lecture_json(entry, lang) or ()
+    return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
 
 
 def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:

@@ -163,10 +163,9 @@ def _add_streams(web: APIRouter, service: Service) -> None:
         return stream.respond(encode, lang)
 
     async def open_run(http: Request) -> tuple[Knowledge, Lang, EventStream]:
-        slug, params, seed, lang = requests.read_run(await read_json(http))
-        knowledge = service.knowledge
-        stream = await open_stream(http, lambda stopped: service.run(slug, params, seed, stopped, knowledge))
-        return knowledge, lang or "zh", stream
+        run, knowledge = requests.read_page_run(await read_json(http)), service.knowledge
+        events = partial(service.run, run.experiment, run.params, run.seed, knowledge=knowledge)
+        return knowledge, run.lang or "zh", await open_stream(http, events)
 
     @web.post("/page/run", response_class=SSEResponse)
     async def run(begun: Annotated[tuple[Knowledge, Lang, EventStream], Depends(open_run)]) -> Response:

@@ -1,0 +1,162 @@
+"""Evidence as JSON: metrics with units, claims with values and verdicts, rows, the chart, the receipt."""
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from qa_service.model import Evidence, Experiment, FieldInfo, Lang, Op, RunStatus, Spread, Verdict
+from qa_service.presentation import chart
+from qa_service.presentation.alt_text import chart_alt_text
+from qa_service.schemas.values import Body, JsonObject, Number, Row, Value, omitted
+
+ParamsJson = dict[str, Value]
+
+
+class MetricJson(Body):
+    """A named number that a run returned; null means that there is no such value ("it never overflowed")."""
+
+    value: Number | None
+    unit: str
+    title: str
+
+
+class ColumnJson(Body):
+    """A column of the rows."""
+
+    title: str
+    unit: str
+
+
+class SpreadJson(Body):
+    """A claim over seeds: it held in `held` of `seeds` runs; its metric's values, where there are any."""
+
+    held: int
+    seeds: int
+    lowest: Number | None
+    median: Number | None
+    highest: Number | None
+
+
+class ClaimJson(Body):
+    """A sentence about one metric that can be false, and what the number just measured says about it."""
+
+    id: str
+    says: str
+    metric: str
+    op: Op
+    bound: Number
+    value: Number | None
+    verdict: Verdict
+    visible_at: ParamsJson | None = Field(
+        description="parameters at which the claim can be seen, where these do not show it"
+    )
+    spread: SpreadJson | SkipJsonSchema[None] = omitted("where the run was repeated with other seeds")
+
+
+class ReceiptJson(Body):
+    """What repeats the run: `numstab replay` reads it."""
+
+    entry: str | None
+    entry_hash: str | None
+    code_hash: str
+    versions: dict[str, str]
+    machine: str
+
+
+class EvidenceJson(Body):
+    """A run with its parameters, its machine and the verdicts."""
+
+    id: str = Field(description="the block's; the second run of a comparison is `block~2`")
+    block: str
+    compared: ParamsJson = Field(description="parameters in which this run differs from those beside it")
+    experiment: str
+    title: str
+    params: ParamsJson
+    seed: int
+    status: RunStatus
+    note: str = Field(description="why it did not finish")
+    metrics: Mapping[str, MetricJson]
+    claims: list[ClaimJson]
+    columns: dict[str, ColumnJson]
+    rows: list[Row]
+    chart: JsonObject = Field(description="Vega-Lite, data included")
+    chart_in_words: str
+    seconds: float
+    cached: bool = Field(description="measured before, for the same code, parameters and seed")
+    receipt: ReceiptJson
+
+
+def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
+    """An Evidence in a language."""
+    run, experiment = one.run, one.experiment
+    return EvidenceJson(
+        id=one.id,
+        block=one.block,
+        compared=dict(one.compared),
+        experiment=experiment.slug,
+        title=experiment.title[lang],
+        params=dict(one.params),
+        seed=one.seed,
+        status=run.status,
+        note=run.note[lang],
+        metrics={name: _metric_json(value, experiment.metrics[name], lang) for name, value in run.measured.items()},
+        claims=claims_json(one, lang),
+        columns={
+            name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()
+        },
+        rows=list(run.rows),
+        chart=chart.build_spec(experiment, run.rows, lang),
+        chart_in_words=chart_alt_text(experiment, run.rows, lang),
+        seconds=run.seconds,
+        cached=run.cached,
+        receipt=_receipt_json(one, experiment),
+    )
+
+
+def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
+    """Every claim with what was measured."""
+    elsewhere = one.not_testable_here
+    spreads: tuple[Spread | None, ...] = one.spreads or (None,) * len(one.claims)
+    return [
+        ClaimJson(
+            id=claim.id,
+            says=claim.says[lang],
+            metric=claim.metric,
+            op=claim.op,
+            bound=claim.bound,
+            value=one.run.measured.get(claim.metric),
+            verdict=verdict,
+            visible_at=dict(one.entry_params) if claim in elsewhere else None,
+            spread=_spread_json(spread) if spread else None,
+        )
+        for claim, verdict, spread in zip(one.claims, one.verdicts, spreads, strict=True)
+    ]
+
+
+@cache
+def machine() -> str:
+    """What ran it, as far as it can matter to the numbers."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
+
+
+def _metric_json(value: Any, about: FieldInfo, lang: Lang) -> MetricJson:
+    return MetricJson(value=value, unit=about.unit, title=about.title[lang])
+
+
+def _spread_json(one: Spread) -> SpreadJson:
+    return SpreadJson(held=one.held, seeds=one.seeds, lowest=one.lowest, median=one.median, highest=one.highest)
+
+
+def _receipt_json(one: Evidence, experiment: Experiment) -> ReceiptJson:
+    return ReceiptJson(
+        entry=one.entry,
+        entry_hash=one.entry_hash,
+        code_hash=experiment.hash,
+        versions=dict(one.run.versions),
+        machine=machine(),
+    )
