@@ -20,7 +20,7 @@ _CELL: dict[str, Any] = {"anyOf": [*_VALUE["anyOf"], {"type": "null"}]}
 _ROW: dict[str, Any] = {"type": "object", "additionalProperties": _CELL}
 
 # What a demo measured is sent as it came. To check every cell of every row, or to try each type of a union when
-# it is written, takes ten times as long as writing it (docs/decisions/0010); tests hold what is sent to these schemas.
+# it is written, takes ten times as long as writing it (docs/decisions/0011); tests hold what is sent to these schemas.
 Number = TypeAliasType("Number", Annotated[Any, WithJsonSchema(_NUMBER)])
 Cell = TypeAliasType("Cell", Annotated[Any, WithJsonSchema(_CELL)])
 Row = TypeAliasType("Row", Annotated[Any, WithJsonSchema(_ROW)])
