@@ -1,17 +1,17 @@
 # docker build -t numstab .      docker run --init -p 127.0.0.1:8000:8000 -v numstab:/var/lib/numstab numstab
-# With PostgreSQL, two workers and a proxy before them: deploy/compose.yaml
-# Why it looks like this, and how to build it without a Docker engine: docs/decisions/0005-container.md
+# With PostgreSQL, two workers and a proxy in front: deploy/compose.yaml
+# The reasons, and how to build it without a Docker engine: docs/decisions/0005-container.md
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
-# Options for pip, for whoever has a mirror or an index with the CPU build of torch (the plain index gives Linux the CUDA
-# build, several GB). Used while this stage is built, and not in the image:
+# Options for pip, such as a mirror or an index with the CPU build of torch (the default index gives Linux the CUDA build,
+# several GB). Used only while this stage is built, not in the image:
 #   docker build --build-arg PIP_INDEX_ARGS="--extra-index-url <an index that has torch's CPU build>" .
 ARG PIP_INDEX_ARGS=""
 WORKDIR /src
 COPY requirements.lock requirements-dev.lock pyproject.toml ./
-# The lock first: what torch needs besides CUDA is then there already, each file checked against its hash. Of the other
-# lock, what speaks to PostgreSQL.
+# The lock first, so that what torch needs besides CUDA is already installed, each file checked against its hash. From the
+# dev lock, only the PostgreSQL driver.
 # hadolint ignore=SC2086  # PIP_INDEX_ARGS is a list of words
 RUN python -m venv /app \
  && awk '/^[a-z]/ { wanted = /^psycopg/ } wanted' requirements-dev.lock > postgres.lock \
@@ -24,8 +24,8 @@ COPY LICENSE README.md ./
 COPY qa_service qa_service
 COPY demos demos
 COPY kb kb
-# hatchling comes from the lock. Byte code that never looks at its source's date survives every way of copying layers;
-# that torch carries a file for a newer Python than ours is no reason to stop.
+# hatchling comes from the lock. Byte code with unchecked hashes stays valid however layers are copied. `|| true`: torch
+# contains a file for a newer Python, which does not compile.
 RUN /app/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /app/bin/pip install --no-cache-dir --no-compile --no-deps --no-index dist/*.whl \
  && { /app/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /app/lib || true; }
@@ -40,11 +40,11 @@ ENV PATH=/app/bin:$PATH \
     NUMSTAB_DATA=/var/lib/numstab
 USER 10001
 WORKDIR /var/lib/numstab
-# The index, and the script that draws charts: no first reader waits for them.
+# Builds the index and the chart script, so that the first request does not wait for them.
 RUN numstab prepare
 EXPOSE 8000
-# no_proxy: a container often inherits the proxy of whoever started it.
+# no_proxy: a container often inherits proxy settings from its environment.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["env", "no_proxy=127.0.0.1", "python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
-# Whom the port is published to is said to docker run, not here; for keys instead: numstab keys add, and no --public.
+# docker run decides where the port is published. To require API keys: numstab keys add, and drop --public.
 CMD ["numstab", "serve", "--host", "0.0.0.0", "--public"]

@@ -4,7 +4,7 @@ V := .venv/bin
 Q ?= 100 个 1.5 连乘会怎样？
 export Q
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev ask serve test test-all check fmt lint types layers bench build audit lock screenshots clean
+.PHONY: help setup setup-dev ask serve test test-all check fmt lint types js layers bench build audit lock screenshots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ ask: setup ## answer a question with live numbers: make ask Q="why is my loss na
 serve: setup ## the page and the API on http://127.0.0.1:8000
 	@$(V)/numstab serve $(ARGS)
 
-PYTEST = $(V)/python -m pytest -n 3 --dist loadgroup # three workers: browsers and deadlines leave cores idle
+PYTEST = $(V)/python -m pytest -n 3 # three workers: browsers and deadlines leave cores idle
 test: setup-dev ## what protects a reader, in minutes
 	@scripts/browser.sh
 	@$(PYTEST) -m "not exhaustive" $(ARGS)
@@ -30,31 +30,33 @@ test-all: setup-dev ## every test, with more examples drawn: nightly, before a r
 
 check: setup-dev lint types layers test ## lint, types, layers, tests
 
-fmt: setup-dev ## format and mend what ruff can
+fmt: setup-dev ## format, and fix what ruff can
 	@$(V)/ruff format . && $(V)/ruff check --fix .
 lint: setup-dev ## ruff
 	@$(V)/ruff format --check . && $(V)/ruff check .
-types: setup-dev ## mypy, strict
+types: setup-dev js ## mypy, strict, and the types of the page's scripts
 	@$(V)/mypy
+js: setup-dev ## the types of the page's scripts (npm fetches TypeScript once)
+	@$(V)/python scripts/javascript.py
 layers: setup-dev ## import-linter: who may import whom
 	@$(V)/lint-imports
 
-bench: setup-dev ## measure, side by side with an alternative
+bench: setup-dev ## benchmarks, each against an alternative
 	@$(V)/python -m bench $(ARGS)
 
 build: setup-dev ## the wheel and its SBOM, into dist/
 	@$(V)/python -m build --no-isolation --wheel
 	@$(V)/python scripts/sbom.py dist
 
-audit: setup-dev ## known weaknesses of what the locks pin
+audit: setup-dev ## known vulnerabilities of the locked packages
 	@$(V)/python scripts/audit.py
 
-screenshots: setup-dev ## the README's pictures
+screenshots: setup-dev ## take the README's screenshots
 	@scripts/browser.sh
 	@$(V)/python scripts/screenshots.py
 
-lock: ## resolve the locks anew (needs uv)
+lock: ## resolve the lock files (needs uv)
 	@scripts/lock.sh
 
-clean: ## remove .venv and what was built
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache ci-output
+clean: ## remove .venv and build outputs
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache node_modules ci-output

@@ -40,12 +40,12 @@ def cold_start() -> None:
         "numstab ask --no-run": [sys.executable, "-m", "qa_service", "ask", "--no-run", QUESTION],
     }
     cpu_seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for at in range(8):
+    for round_ in range(8):
         for name, command in commands.items():
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(command, check=True, capture_output=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            if at:  # the first round builds the caches
+            if round_:  # the first round builds the caches
                 cpu_seconds[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     base = statistics.median(cpu_seconds["import torch"])
     for name, each in cpu_seconds.items():

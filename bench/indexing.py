@@ -11,7 +11,7 @@ from qa_service.retrieval.embedder import l2_normalise
 from qa_service.retrieval.index import build_faiss_index
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
-QUESTIONS = 200
+QUESTION_COUNT = 200
 
 
 def index_sizes() -> None:
@@ -33,8 +33,8 @@ def index_sizes() -> None:
             noise = random.standard_normal(part.shape, dtype=np.float32) / (3 * part.shape[1] ** 0.5)
             part[:] = l2_normalise(share * one + (1 - share) * two + noise)
         questions = l2_normalise(
-            vectors[random.integers(0, size, QUESTIONS)]
-            + random.standard_normal((QUESTIONS, ours.shape[1]), dtype=np.float32) / (3 * ours.shape[1] ** 0.5)
+            vectors[random.integers(0, size, QUESTION_COUNT)]
+            + random.standard_normal((QUESTION_COUNT, ours.shape[1]), dtype=np.float32) / (3 * ours.shape[1] ** 0.5)
         )
         exact = np.concatenate([np.argsort(-(vectors @ question))[:10][None] for question in questions])
         started = time.perf_counter()

@@ -8,11 +8,11 @@ from collections.abc import Callable
 def time_interleaved(alternatives: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """Calls each alternative `rounds` times after one warm-up; prints and returns the medians in seconds."""
     times: dict[str, list[float]] = {name: [] for name in alternatives}
-    for at in range(rounds + 1):
+    for round_ in range(rounds + 1):
         for name, call in alternatives.items():
             started = time.perf_counter()
             call()
-            if at:
+            if round_:
                 times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(each) for name, each in times.items()}
     base = next(iter(medians.values()))

@@ -99,14 +99,15 @@ def _server() -> Iterator[str]:
         env = {"NUMSTAB_DATA": folder, **os.environ}
         command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
         with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-            deadline = time.monotonic() + 300
-            while not _ready(address):
-                if time.monotonic() > deadline or server.poll() is not None:
-                    server.kill()
-                    sys.exit("the server did not start")
-                time.sleep(0.2)
-            yield address
-            server.terminate()
+            try:
+                deadline = time.monotonic() + 300
+                while not _ready(address):
+                    if time.monotonic() > deadline or server.poll() is not None:
+                        sys.exit("the server did not start")
+                    time.sleep(0.2)
+                yield address
+            finally:
+                server.kill()  # else leaving the block waits for it
 
 
 def _ready(address: str) -> bool:

@@ -24,8 +24,8 @@ def soak_test() -> None:
     with run_server({"NUMSTAB_RATE": ""}) as server:
         _print_usage("after warming up", _send_requests(server, _WARM_UP_SECONDS), server)
         every = max(1.0, minutes / 5)
-        for at in range(max(1, round(minutes / every))):
-            _print_usage(f"after {(at + 1) * every:4.1f} min", _send_requests(server, every * 60), server)
+        for index in range(max(1, round(minutes / every))):
+            _print_usage(f"after {(index + 1) * every:4.1f} min", _send_requests(server, every * 60), server)
         time.sleep(3)
         _print_usage("at rest", [], server)
     left = _temporary_files() - before

@@ -83,8 +83,8 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
 
 def _message_language(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
     """The language of errors: --lang, else Chinese if an argument or the locale is Chinese, else English."""
-    for at, argument in enumerate(argv):
-        if (argument == "--lang" and argv[at + 1 : at + 2] == ["zh"]) or argument == "--lang=zh":
+    for index, argument in enumerate(argv):
+        if (argument == "--lang" and argv[index + 1 : index + 2] == ["zh"]) or argument == "--lang=zh":
             return "zh"
         if argument == "--lang" or argument.startswith("--lang="):
             return "en"

@@ -12,9 +12,9 @@ NumstabError
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   └── BadParameter          a value of the wrong type or outside the bounds
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
-├── Refused               401 without a key, 403 with a key that lacks the scope
+├── Unauthorized          401 without a key, 403 with a key that lacks the scope
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
-├── TooSlow               408: the request body did not arrive in time
+├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
 ├── BadWeights            the encoder's files do not have the expected hash

@@ -36,14 +36,16 @@ class Settings:
     kb: Path = _setting("NUMSTAB_KB", lambda: bundled("kb"), "folder of entries")
     demos: Path = _setting("NUMSTAB_DEMOS", lambda: bundled("demos"), "folder of experiments; their code is run")
     cache: Path = _setting(
-        "NUMSTAB_CACHE", cache_folder, "what can be built again: vectors, classifier, encoder, chart bundle"
+        "NUMSTAB_CACHE", cache_folder, "folder of cached files: vectors, classifier, encoder, chart bundle"
     )
-    data: Path = _setting("NUMSTAB_DATA", data_folder, "what cannot: feedback")
-    store: str = _setting("NUMSTAB_STORE", "", "database URL of what is kept; unset: SQLite in the data folder")
-    keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that questions are kept, for gaps; 0: none")
+    data: Path = _setting("NUMSTAB_DATA", data_folder, "folder of stored data: feedback, API keys")
+    store: str = _setting("NUMSTAB_STORE", "", "database URL of the store; unset: SQLite in the data folder")
+    keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that unanswered questions are stored; 0: none")
     rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
-    origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins that may call the API from a browser, by commas")
-    proxies: str = _setting("NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is believed, by commas")
+    origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins whose pages may call the API, separated by commas")
+    proxies: str = _setting(
+        "NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is trusted, separated by commas"
+    )
     encoder: str = _setting(
         "NUMSTAB_ENCODER", "use-multilingual", "`use-multilingual`, or a sentence-transformers model by name or folder"
     )
@@ -52,9 +54,9 @@ class Settings:
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
-    runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs kept in the cache folder; 0: memory only")
-    log: str = _setting("NUMSTAB_LOG", "logfmt", "form of the log's lines on standard error: `logfmt` or `json`")
-    log_questions: int = _setting("NUMSTAB_LOG_QUESTIONS", 0, "1: questions stand in the log; 0: no word of any")
+    runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")
+    log: str = _setting("NUMSTAB_LOG", "logfmt", "format of the log on standard error: `logfmt` or `json`")
+    log_questions: int = _setting("NUMSTAB_LOG_QUESTIONS", 0, "1: questions are logged; 0: no part of any question")
     traces: str = _setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT", "", "address of an OpenTelemetry collector, for traces; needs numstab[traces]"
     )

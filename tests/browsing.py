@@ -68,12 +68,10 @@ LOOKS = {f"{look.lang}-{look.width}-{look.scheme}": look for look in (
 )}  # fmt: skip
 """Every language with every width and with every scheme; test_states.py shows each in the other scheme as well."""
 FLOW_LOOKS = ["zh-375-dark", "en-1280-light"]
-"""Two looks in which language, width and scheme all differ: for what a user does."""
+"""Two looks in which language, width and scheme all differ: `make test` has what a user does in one of them."""
 
 once_a_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=True)
-"""For flows that take long: these two looks, in `make test-all` too."""
-every_look = pytest.mark.parametrize("look", LOOKS, indirect=True)
-"""For what is looked at in every look, in `make test` too."""
+"""For flows that take long: no other looks in `make test-all` either."""
 
 
 def ready(address: str) -> bool:
@@ -94,8 +92,8 @@ def ask(page: Page, question: str) -> None:
 def complete(page: Page) -> None:
     """Waits for the end of the stream and the last chart."""
     expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
-    for card in page.locator(".card:has(.chart)").all():
-        expect(card.locator(".chart svg")).to_be_visible(timeout=PATIENCE)
+    for card in page.locator("[data-part=card]:has([data-part=chart])").all():
+        expect(card.locator("[data-part=chart] svg")).to_be_visible(timeout=PATIENCE)
 
 
 def check_access(page: Page) -> None:

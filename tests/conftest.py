@@ -43,14 +43,13 @@ hypothesis_settings.register_profile(
     "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_ALLOWED
 )
 hypothesis_settings.load_profile("quick")
-_SERVER_PRELOAD_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
+_SHARE_A_SERVER = ("test_store", "test_fault_injection", "test_concurrency", "test_deployment")
+_SERVER_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a browser or the server of the page by its fixtures, gives what needs a server more time, and
-    keeps a module's server in one worker.
-    """
+    """Marks what needs a browser or a server by its fixtures, and gives it more time."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:
@@ -58,10 +57,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if fixtures & {"live_server", "server", "two_workers", "behind_nginx"}:
             item.add_marker("server")
         if item.get_closest_marker("server") or item.get_closest_marker("browser"):
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(_SERVER_PRELOAD_SECONDS))
-            if not fixtures & {"live_server", "chromium"}:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.timeout(_SERVER_SECONDS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Any test to any worker that is free; but the tests of a module that share a server go to one worker, first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneServerPerModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if Path(path).stem in _SHARE_A_SERVER else nodeid
+
+    return OneServerPerModule(config, log)
 
 
 class WordHash:
@@ -106,11 +115,17 @@ def toy(lab: ProcessRunner, toy_experiments: dict[str, Experiment]) -> Callable[
     return run
 
 
+@pytest.fixture(scope="session")
+def new_toy_service(lab: ProcessRunner, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Service]:
+    """Makes a service of three entries, the toy experiments and the word-hash embedder; trained once."""
+    settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path_factory.mktemp("toys"))
+    return lambda: Service(Knowledge.read(settings, WordHash()), lab, threshold=0.5)
+
+
 @pytest.fixture
-def toy_service(lab: ProcessRunner, tmp_path: Path) -> Service:
-    """Three entries, the toy experiments, the word-hash embedder."""
-    settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
-    return Service(Knowledge.read(settings, WordHash()), lab, threshold=0.5)
+def toy_service(new_toy_service: Callable[[], Service]) -> Service:
+    """A service of the toys for one test, which may change it."""
+    return new_toy_service()
 
 
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:

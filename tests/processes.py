@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 180.0
 """A guard against waiting for ever; what is right is there much sooner, even on a machine under load."""
 _SHUTDOWN_SECONDS = 30.0
+_SHARED: list[subprocess.Popen[Any]] = []
+"""Servers that this worker has started for all: they go on when the worker that started them has done its part."""
 
 
 @contextmanager
@@ -137,6 +139,7 @@ def _started(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
             command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+    _SHARED.append(server)
     try:
         until(lambda: server.poll() is not None or status(f"{address}/readyz") == 200, why=log.read_text)
         assert server.poll() is None, log.read_text()

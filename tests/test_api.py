@@ -27,6 +27,15 @@ def toy_client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
+def same_client(new_toy_service, tmp_path_factory) -> Iterator[TestClient]:
+    """A client of one service of the toys, for tests that leave nothing behind."""
+    folder = tmp_path_factory.mktemp("toys")
+    app = create_app(new_toy_service(), Settings(data=folder / "data", cache=folder / "cache"))
+    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
 def client(service, settings) -> Iterator[TestClient]:
     with TestClient(create_app(service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
         yield client
@@ -51,9 +60,9 @@ def events(response) -> list[tuple[str, dict]]:
     return found
 
 
-def test_an_answer_has_everything_that_was_promised(toy_client):
+def test_an_answer_has_everything_that_was_promised(same_client):
     """The Answer of the interface, key by key."""
-    answer = strict(toy_client.post(ASK, json={"question": "数数甲"}).text)
+    answer = strict(same_client.post(ASK, json={"question": "数数甲"}).text)
     assert answer["status"] == "answered"
     assert answer["lang"] == "zh"
     assert answer["entry"] == {
@@ -71,21 +80,21 @@ def test_an_answer_has_everything_that_was_promised(toy_client):
     assert answer["context"] == {"entry": "counting", "params": {}, "lang": "zh"}
 
 
-def test_a_stream_is_the_same_answer_in_pieces(toy_client):
+def test_a_stream_is_the_same_answer_in_pieces(same_client):
     """answer, started, rows, evidence, done; the last holds what the whole request would."""
-    found = events(toy_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
+    found = events(same_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
     assert [name for name, _ in found] == ["answer", "started", *["row"] * 5, "evidence", "done"]
     assert found[0][1]["evidence"] == []
     assert found[-1][1]["evidence"][0] == found[-2][1]
-    whole = toy_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
+    whole = same_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
     assert whole["evidence"][0]["metrics"] == found[-1][1]["evidence"][0]["metrics"]
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])
-def test_nonfinite_numbers_there_and_back(toy_client, word):
+def test_nonfinite_numbers_there_and_back(same_client, word):
     """A request may say them, and metrics, rows and events say them as words; None is null."""
     body = {"params": {"given": word}}
-    evidence = strict(toy_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
+    evidence = strict(same_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
     values = {name: metric["value"] for name, metric in evidence["metrics"].items()}
     assert values == {
         "inf": "Infinity",
@@ -95,7 +104,7 @@ def test_nonfinite_numbers_there_and_back(toy_client, word):
         "zero": 0.0,
         "given": word,
     }
-    streamed = events(toy_client.post("/api/v1/experiments/nonfinite/runs/stream", json=body))
+    streamed = events(same_client.post("/api/v1/experiments/nonfinite/runs/stream", json=body))
     assert streamed[0][1]["params"] == {"given": word}
     assert [data["row"]["value"] for name, data in streamed if name == "row"] == [
         1.0, "Infinity", "-Infinity", "NaN", None, 0.0,
@@ -148,11 +157,11 @@ BAD = [
 
 @pytest.mark.parametrize("where", [ASK, f"{ASK}/stream"])
 @pytest.mark.parametrize(("body", "code", "field"), BAD)
-def test_bad_input_is_named_in_the_readers_language(toy_client, where, body, code, field):
+def test_bad_input_is_named_in_the_readers_language(same_client, where, body, code, field):
     """problem+json with a stable code, the field, and a sentence in each language; the same for whole and streamed."""
     details = set()
     for lang in ("zh", "en"):
-        response = toy_client.post(where, json=body, headers={"accept-language": lang})
+        response = same_client.post(where, json=body, headers={"accept-language": lang})
         problem = strict(response.text)
         assert response.headers["content-type"] == "application/problem+json"
         assert response.status_code == problem["status"] in (404, 422)
@@ -167,22 +176,22 @@ def test_bad_input_is_named_in_the_readers_language(toy_client, where, body, cod
     [(b"", "bad_field"), (b"{", "bad_field"), (b"\xff\xfe", "bad_text"), (b"[" * 5000, "bad_field"),
      (b'{"question": "\\ud800"}', "bad_text"), (b'{"question": NaN}', "bad_field")],
 )  # fmt: skip
-def test_bytes_that_are_no_question(toy_client, raw, code):
+def test_bytes_that_are_no_question(same_client, raw, code):
     """Broken JSON, binary, depth, lone surrogates."""
-    response = toy_client.post(ASK, content=raw)
+    response = same_client.post(ASK, content=raw)
     assert (response.status_code, response.json()["code"]) == (422, code)
 
 
-def test_what_is_not_there(toy_client):
+def test_what_is_not_there(same_client):
     """404, 405 and 413 are problems like every other."""
     for response, status in (
-        (toy_client.get("/api/v1/entries/nope"), 404),
-        (toy_client.get("/api/v1/experiments/nope"), 404),
-        (toy_client.get("/api/v1/nowhere"), 404),
-        (toy_client.get(ASK), 405),
-        (toy_client.post(ASK, content=b"x" * (2 << 20)), 413),
-        (toy_client.post("/api/v1/experiments/counts/runs", json={"params": {"steps": 0}}), 422),
-        (toy_client.post("/api/v1/experiments/counts/runs", json={"oops": 1}), 422),
+        (same_client.get("/api/v1/entries/nope"), 404),
+        (same_client.get("/api/v1/experiments/nope"), 404),
+        (same_client.get("/api/v1/nowhere"), 404),
+        (same_client.get(ASK), 405),
+        (same_client.post(ASK, content=b"x" * (2 << 20)), 413),
+        (same_client.post("/api/v1/experiments/counts/runs", json={"params": {"steps": 0}}), 422),
+        (same_client.post("/api/v1/experiments/counts/runs", json={"oops": 1}), 422),
     ):
         assert response.status_code == status, response.text
         assert response.headers["content-type"] == "application/problem+json"
@@ -198,10 +207,10 @@ FIELDS = ("question", "lang", "params", "seed", "entry", "blocks", "run", "conte
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
-def test_no_body_breaks_the_server(toy_client, body):
+def test_no_body_breaks_the_server(same_client, body):
     """Whatever a client sends gets an answer or a problem, never a 500."""
     body = {"run": False} | body
-    response = toy_client.post(ASK, content=json.dumps(body).encode())
+    response = same_client.post(ASK, content=json.dumps(body).encode())
     assert response.status_code in (200, 404, 422), (body, response.text)
 
 
@@ -234,9 +243,9 @@ def test_a_full_queue_refuses_the_next_run(toy_service, toy_client):
     assert toy_client.post(ASK, json={"question": "数数甲", "run": False}).status_code == 200
 
 
-def test_openapi_describes_every_promised_route(toy_client):
+def test_openapi_describes_every_promised_route(same_client):
     """What is documented is what there is."""
-    paths = strict(toy_client.get("/openapi.json").text)["paths"]
+    paths = strict(same_client.get("/openapi.json").text)["paths"]
     for path in ("/ask", "/ask/stream", "/entries", "/entries/{entry_id}", "/experiments", "/experiments/{slug}",
                  "/experiments/{slug}/runs", "/experiments/{slug}/runs/stream", "/feedback"):  # fmt: skip
         assert f"/api/v1{path}" in paths

@@ -22,10 +22,7 @@ from qa_service.store import Store
 
 TOYS = Path(__file__).resolve().parent / "toys"
 READERS = 40
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc"),
-    pytest.mark.xdist_group("concurrency"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 
 
 @pytest.fixture(scope="module")

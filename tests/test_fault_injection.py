@@ -25,10 +25,7 @@ from qa_service.store import Store
 
 TOYS = Path(__file__).resolve().parent / "toys"
 ANSWER = "01K0000000000000000000000A"
-pytestmark = [
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are watched through /proc"),
-    pytest.mark.xdist_group("fault_injection"),
-]
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are watched through /proc")
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +108,14 @@ def _waiting() -> int:
     return os.cpu_count() or 1
 
 
+def _forkservers(server: Server) -> list[int]:
+    return [pid for pid in server.processes() if _parent(pid) == server.process.pid and _is_forked(server, pid)]
+
+
 def _forkserver(server: Server) -> int:
     """Their common parent."""
-    servers = [pid for pid in server.processes() if _parent(pid) == server.process.pid and _is_forked(server, pid)]
-    assert len(servers) == 1
-    return servers[0]
+    (found,) = _forkservers(server)
+    return found
 
 
 def _children(server: Server) -> set[int]:
@@ -138,7 +138,9 @@ def test_the_server_of_children_may_die(server):
     before = _forkserver(server)
     os.kill(before, signal.SIGKILL)
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
-    assert _forkserver(server) != before
+    until(
+        lambda: before not in server.processes() and len(_forkservers(server)) == 1
+    )  # a waiting child may have run it
 
 
 @pytest.mark.exhaustive

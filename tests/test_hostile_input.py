@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,10 +32,17 @@ FINE = {200, 201, 303, 404, 405, 408, 413, 422}
 ANSWER = "01K0000000000000000000000A"
 
 
-@pytest.fixture
-def client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
-    settings = Settings(data=tmp_path / "data", cache=tmp_path, rate="")
-    with TestClient(create_app(toy_service, settings), raise_server_exceptions=False) as client:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Where the client's service keeps what it is told."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def client(new_toy_service, data: Path) -> Iterator[TestClient]:
+    """One service that bears all of it."""
+    app = create_app(new_toy_service(), Settings(data=data, cache=data, rate=""))
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -110,13 +118,12 @@ def test_a_body_that_is_none(client, name):
         assert time.thread_time() - began < 5
 
 
-def test_feedback_is_kept_as_it_was_said(client, tmp_path):
+def test_feedback_is_kept_as_it_was_said(client, data):
     """SQL in it is text."""
     body = {"answer_id": ANSWER, "helpful": False, "reason": PIECES["sql"]}
     assert client.post(f"{API}/feedback", json=body).status_code == 201
-    store = Store(Settings(data=tmp_path / "data").store_url)
-    assert store.feedback() == [(ANSWER, False, PIECES["sql"])]
-    store.close()
+    with closing(Store(Settings(data=data).store_url)) as store:
+        assert store.feedback()[-1] == (ANSWER, False, PIECES["sql"])
 
 
 def test_strings_and_bodies_at_the_terminal(cache, tmp_path, capsys, monkeypatch):

@@ -152,5 +152,5 @@ def test_beside_every_experiment_with_a_dtype_stands_one_with_all_eight_formats(
     assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {
         one.slug
         for one in experiments.values()
-        if any(other.parameter == "dtype" and other.experiment in ladders for other in one.beside)
+        if any(other.parameter == "dtype" and other.experiment in ladders for other in one.companions)
     }

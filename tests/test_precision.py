@@ -109,7 +109,7 @@ def test_one_request_shows_eight_formats_beside_any_comparison_of_dtypes(service
     two = EXPERIMENTS[slug].params["dtype"].choices[-2:]
     request = Request(question="", entry=entry.id, blocks=(block.id,), compare={"dtype": two})
     found = [one for one in service.answer(request).evidence if one.block != block.id]
-    assert len(found) == len(EXPERIMENTS[slug].beside)
+    assert len(found) == len(EXPERIMENTS[slug].companions)
     assert len({one.id for one in found}) == len(found)
     for one in found:
         assert one.run.status is RunStatus.RAN

@@ -171,6 +171,7 @@ def pids(log: Path) -> set[int]:
     return {int(message.partition("[")[2].rstrip("]")) for message in started}
 
 
+@pytest.mark.exhaustive
 def test_two_workers_add_up_and_reload(two_workers):
     """Whichever is asked counts for both; a SIGHUP reaches both, and a broken file stops neither."""
     address, folder, server = two_workers

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
@@ -20,40 +21,36 @@ from qa_service.store.engine import open_engine
 from qa_service.store.tables import METADATA, QUESTIONS
 from qa_service.store.writer import BackgroundWriter
 
-pytestmark = pytest.mark.xdist_group("store")  # one PostgreSQL
 ANSWER = "01K0000000000000000000000A"
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server of our own on a socket of its own; where no PostgreSQL is installed, that is said."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found or (os.geteuid() == 0 and shutil.which("runuser") is None):
         pytest.skip("no PostgreSQL server here; on Debian: apt-get install postgresql")
-    programs, folder = found[-1].parent, tmp_path_factory.mktemp("postgres", numbered=True)
-    socket = Path("/tmp") / f"numstab-{os.getpid()}"  # a socket's path must be short
-    socket.mkdir()
-    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    for path in (folder, socket):
-        if user:
-            shutil.chown(path, "postgres")
-    for parent in folder.parents[:3]:
-        parent.chmod(0o755)
-    data = folder / "data"
+    programs = found[-1].parent
+    # Not under pytest's folder, which is closed to PostgreSQL's user; and a socket's path must be short.
+    folder = Path(tempfile.mkdtemp(prefix="numstab-postgres-"))
+    user: list[str] = []
+    if os.geteuid() == 0:
+        user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(folder, "postgres")
 
     def run(program: str, *options: object) -> None:
-        command = [*user, programs / program, "-D", data, *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120, cwd="/")
+        command = [*user, programs / program, "-D", folder / "data", *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT_SECONDS, cwd="/")
 
     try:
         run("initdb", "-U", "numstab", "--auth=trust", "-E", "UTF8")
-        run("pg_ctl", "-o", f"-k {socket} -c listen_addresses=", "-l", folder / "log", "-w", "start")
+        run("pg_ctl", "-o", f"-k {folder} -c listen_addresses=", "-l", folder / "log", "-w", "start")
         try:
-            yield f"postgresql+psycopg://numstab@/postgres?host={socket}"
+            yield f"postgresql+psycopg://numstab@/postgres?host={folder}"
         finally:
             run("pg_ctl", "-m", "immediate", "stop")
     finally:
-        shutil.rmtree(socket, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

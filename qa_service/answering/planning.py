@@ -102,7 +102,7 @@ def companion_runs(found: Sequence[PlannedRun], experiments: Mapping[str, Experi
     """What an experiment wants shown beside a comparison of its runs; as far as its own bounds allow."""
     first = found[0]
     more = []
-    for other in first.experiment.beside:
+    for other in first.experiment.companions:
         if not any(other.parameter in plan.compared for plan in found):
             continue
         experiment = experiments[other.experiment]

@@ -1,1 +1,1 @@
-"""What a demo file declares, and values for its parameters."""
+"""What a demo file declares, and values for the parameters of its experiment."""

@@ -1,4 +1,4 @@
-"""Values for an experiment's parameters: checked when a reader fixed them, clamped when read from a question."""
+"""Validates values for parameters: those that a client sets are refused if invalid, those from a question clamped."""
 
 import math
 from collections.abc import Mapping
@@ -8,15 +8,18 @@ from typing import Any
 from qa_service.errors import BadParameter, UnknownParameter
 from qa_service.model import Experiment, Lang, Limit, Parameter, Params, Value
 
-_TOO_LONG = 10**309  # no float holds such an integer
-_WORDS = {
+_INT_LIMIT = 10**309  # integers of this size overflow a float
+_NONFINITE_WORDS = {
     "infinity": math.inf, "+infinity": math.inf, "inf": math.inf, "+inf": math.inf,
     "-infinity": -math.inf, "-inf": -math.inf, "nan": math.nan,
 }  # fmt: skip
 
 
 def fill_defaults(experiment: Experiment, given: Mapping[str, Any]) -> dict[str, Value]:
-    """Every parameter: the given ones checked, the others at their defaults. Raises `BadRequest`."""
+    """A value for every parameter: the given ones validated, the others at their defaults.
+
+    Raises `UnknownParameter`, or `BadParameter` for a value out of bounds or several that break a `Limit`.
+    """
     unknown = [name for name in given if name not in experiment.params]
     if unknown:
         raise unknown_parameter(unknown[0], list(experiment.params))
@@ -25,38 +28,43 @@ def fill_defaults(experiment: Experiment, given: Mapping[str, Any]) -> dict[str,
         for name, parameter in experiment.params.items()
     }
     for limit in experiment.limits:
-        _check_together(limit, values)
+        _check_limit(limit, values)
     return values
 
 
 def unknown_parameter(name: str, allowed: list[str]) -> UnknownParameter:
-    """The error for a name that none of the experiments has, with the nearest one that exists."""
+    """The error for a name that is not among `allowed`; it suggests the most similar one."""
     names = ", ".join(allowed)
-    near = get_close_matches(name, allowed, 1)
+    similar = get_close_matches(name, allowed, 1)
     return UnknownParameter(
-        zh=f"没有名为 {name!r} 的参数" + (f"，是不是 {near[0]}？" if near else "。") + f" 可用的参数：{names}",
-        en=f"there is no parameter {name!r}" + (f"; did you mean {near[0]}?" if near else ".") + f" Allowed: {names}",
+        zh=f"没有名为 {name!r} 的参数" + (f"，是不是 {similar[0]}？" if similar else "。") + f" 可用的参数：{names}",
+        en=f"there is no parameter {name!r}"
+        + (f"; did you mean {similar[0]}?" if similar else ".")
+        + f" Allowed: {names}",
         field=f"params.{name}",
     )
 
 
 def validate(parameter: Parameter, given: Any) -> Value:
-    """One value as its type, inside its bounds; words such as "Infinity" count where inf and nan are allowed."""
-    value = _as_kind(parameter, given)
-    if value is None or not _allowed(parameter, value):
+    """The value converted to the parameter's type; raises `BadParameter` if it has another type or is out of bounds.
+
+    Strings are parsed; "inf", "Infinity" and "nan" are accepted where the parameter allows non-finite values.
+    """
+    value = _coerce(parameter, given)
+    if value is None or not _is_allowed(parameter, value):
         raise BadParameter(
-            zh=f"参数 {parameter.name} 不能是 {_shown(given)}：允许的是{describe(parameter, 'zh')}",
-            en=f"{parameter.name} cannot be {_shown(given)}: allowed is {describe(parameter, 'en')}",
+            zh=f"参数 {parameter.name} 不能是 {_abbreviate(given)}：允许的是{describe(parameter, 'zh')}",
+            en=f"{parameter.name} cannot be {_abbreviate(given)}: allowed is {describe(parameter, 'en')}",
             field=f"params.{parameter.name}",
         )
     return value
 
 
 def clamp(parameter: Parameter, value: Value) -> Value | None:
-    """The nearest allowed value to one read from a question; None where it is of another kind."""
-    typed = _as_kind(parameter, value)
-    if typed is None or isinstance(typed, bool | str) or _allowed(parameter, typed):
-        return typed if typed is not None and _allowed(parameter, typed) else None
+    """The allowed value nearest to one extracted from a question; None if it has another type or no nearest one."""
+    typed = _coerce(parameter, value)
+    if typed is None or isinstance(typed, bool | str) or _is_allowed(parameter, typed):
+        return typed if typed is not None and _is_allowed(parameter, typed) else None
     if not math.isfinite(typed) or parameter.ge is None or parameter.le is None:
         return None
     nearest = min(max(typed, parameter.ge), parameter.le)
@@ -64,7 +72,7 @@ def clamp(parameter: Parameter, value: Value) -> Value | None:
 
 
 def describe(parameter: Parameter, lang: Lang) -> str:
-    """What is allowed, in words: "an integer from 1 to 10000"."""
+    """The allowed values in words: "an integer from 1 to 10000"."""
     match parameter.kind:
         case "choice":
             return (" 其中之一：" if lang == "zh" else "one of ") + ", ".join(parameter.choices)
@@ -79,7 +87,7 @@ def describe(parameter: Parameter, lang: Lang) -> str:
 
 
 def schema(experiment: Experiment) -> dict[str, Any]:
-    """The parameters as JSON Schema, with titles in both languages under `x-title` and units under `x-unit`."""
+    """The parameters as JSON Schema (draft 2020-12), with bilingual titles in `x-title` and units in `x-unit`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -89,28 +97,29 @@ def schema(experiment: Experiment) -> dict[str, Any]:
 
 
 def _schema(parameter: Parameter) -> dict[str, Any]:
-    shape: dict[str, Any]
+    constraints: dict[str, Any]
     match parameter.kind:
         case "choice":
-            shape = {"type": "string", "enum": list(parameter.choices)}
+            constraints = {"type": "string", "enum": list(parameter.choices)}
         case "bool":
-            shape = {"type": "boolean"}
+            constraints = {"type": "boolean"}
         case kind:
-            shape = {"type": "integer" if kind == "int" else "number"}
+            constraints = {"type": "integer" if kind == "int" else "number"}
             if parameter.ge is not None and math.isfinite(parameter.ge):
-                shape["minimum"] = parameter.ge
+                constraints["minimum"] = parameter.ge
             if parameter.le is not None and math.isfinite(parameter.le):
-                shape["maximum"] = parameter.le
+                constraints["maximum"] = parameter.le
     if parameter.nonfinite:
-        shape = {"anyOf": [shape, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
-    return shape | {
+        constraints = {"anyOf": [constraints, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
+    return constraints | {
         "default": parameter.default,
         "x-title": {"zh": parameter.title.zh, "en": parameter.title.en},
         "x-unit": parameter.unit,
     }
 
 
-def _as_kind(parameter: Parameter, given: Any) -> Value | None:
+def _coerce(parameter: Parameter, given: Any) -> Value | None:
+    """The value converted to the parameter's type; None if it cannot be converted exactly."""
     if parameter.kind == "choice":
         return given if isinstance(given, str) else None
     if parameter.kind == "bool":
@@ -120,22 +129,22 @@ def _as_kind(parameter: Parameter, given: Any) -> Value | None:
     if isinstance(given, bool):
         return None
     if isinstance(given, str):
-        given = _number(given)
-    if not isinstance(given, int | float) or (isinstance(given, int) and abs(given) >= _TOO_LONG):
+        given = _parse_number(given)
+    if not isinstance(given, int | float) or (isinstance(given, int) and abs(given) >= _INT_LIMIT):
         return None
     if parameter.kind == "int":
-        whole = isinstance(given, int) or (math.isfinite(given) and given == int(given))
-        return int(given) if whole else None
+        is_integer = isinstance(given, int) or (math.isfinite(given) and given == int(given))
+        return int(given) if is_integer else None
     try:
         return float(given)
     except OverflowError:
         return None
 
 
-def _number(word: str) -> float | int | None:
+def _parse_number(word: str) -> float | int | None:
     word = word.strip()
-    if word.lower() in _WORDS:
-        return _WORDS[word.lower()]
+    if word.lower() in _NONFINITE_WORDS:
+        return _NONFINITE_WORDS[word.lower()]
     if len(word) > 40:
         return None
     try:
@@ -146,10 +155,10 @@ def _number(word: str) -> float | int | None:
         value = float(word)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None  # "1e999" is no spelling of inf
+    return value if math.isfinite(value) else None  # "1e999" does not count as inf
 
 
-def _allowed(parameter: Parameter, value: Value) -> bool:
+def _is_allowed(parameter: Parameter, value: Value) -> bool:
     if parameter.kind == "choice":
         return value in parameter.choices
     if isinstance(value, bool | str):
@@ -159,13 +168,13 @@ def _allowed(parameter: Parameter, value: Value) -> bool:
     return (parameter.ge is None or value >= parameter.ge) and (parameter.le is None or value <= parameter.le)
 
 
-def _check_together(limit: Limit, values: Params) -> None:
+def _check_limit(limit: Limit, values: Params) -> None:
     numbers = [float(values[name]) for name in limit.names]
     field = f"params.{limit.names[-1]}"
     if limit.ascending:
         if not numbers[0] < numbers[1]:
-            low, high = limit.names
-            raise BadParameter(zh=f"{low} 必须小于 {high}", en=f"{low} must be less than {high}", field=field)
+            lower, upper = limit.names
+            raise BadParameter(zh=f"{lower} 必须小于 {upper}", en=f"{lower} must be less than {upper}", field=field)
     elif limit.le is not None and math.prod(numbers) > limit.le:
         product = " × ".join(limit.names)
         raise BadParameter(
@@ -175,6 +184,6 @@ def _check_together(limit: Limit, values: Params) -> None:
         )
 
 
-def _shown(given: Any) -> str:
+def _abbreviate(given: Any) -> str:
     text = repr(given) if isinstance(given, str) else str(given)
     return text if len(text) <= 60 else text[:57] + "…"

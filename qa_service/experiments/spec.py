@@ -1,5 +1,7 @@
-"""A demo file's text → an `Experiment`. Nothing of the demo is run: names, types and defaults come from the signature
-of `run`, bounds, units and texts from the literal tables beside it. So a form, a schema or a listing needs no torch.
+"""Parses demo files into `Experiment`s without running them, so that forms, schemas and listings need no torch.
+
+Names, types and defaults of the parameters come from the signature of `run`; bounds, units and texts from the tables of
+literals in the file.
 """
 
 import ast
@@ -10,42 +12,48 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qa_service.errors import BadExperiment, UnknownExperiment
-from qa_service.model import Companion, Experiment, Labelled, Limit, Parameter, Text, Value
+from qa_service.model import Companion, Experiment, FieldInfo, Limit, Parameter, Text, Value
 
 TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
+"""The names of the tables that a demo file may have; those not in `_OPTIONAL` it must have."""
 _OPTIONAL = {"LIMITS", "WORDS", "BESIDE"}
 _KINDS = {"int": "int", "float": "float", "bool": "bool"}
 
 
-class _Problem(Exception):
+class _InvalidSpec(Exception):
+    """A demo file lacks what is `expected`, at this line."""
+
     def __init__(self, line: int, expected: str) -> None:
         super().__init__(expected)
         self.line = line
 
 
 def load_specs(folder: Path) -> dict[str, Experiment]:
-    """Every `*.py` in and below the folder; raises `BadExperiment` with all problems of all files at once."""
-    found: dict[str, Experiment] = {}
+    """Slug → experiment, of every `*.py` in and below the folder.
+
+    Raises `BadExperiment` with the problems of all files at once.
+    """
+    experiments: dict[str, Experiment] = {}
     problems: list[str] = []
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.stem):
-        if path.stem in found:
-            problems.append(f"{path}:1: a name of its own: {found[path.stem].path} has this one")
+        if path.stem in experiments:
+            problems.append(f"{path}:1: a name of its own: {experiments[path.stem].path} has this one")
             continue
         try:
-            found[path.stem] = read_experiment(path, folder)
-        except _Problem as problem:
+            experiments[path.stem] = read_experiment(path, folder)
+        except _InvalidSpec as problem:
             problems.append(f"{path}:{problem.line}: {problem}")
-        except SyntaxError as broken:
-            problems.append(f"{path}:{broken.lineno}: not Python: {broken.msg}")
+        except SyntaxError as error:
+            problems.append(f"{path}:{error.lineno}: not Python: {error.msg}")
     problems += [
-        f"{one.path}:1: BESIDE to name {what} that there is, not {name!r}"
-        for one in found.values()
-        for other in one.beside
-        for what, name in _missing(one, other, found)
+        f"{experiment.path}:1: BESIDE to name {kind} that there is, not {name!r}"
+        for experiment in experiments.values()
+        for companion in experiment.companions
+        for kind, name in _unknown_names(experiment, companion, experiments)
     ]
     if problems:
         raise BadExperiment(tuple(problems))
-    return found
+    return experiments
 
 
 def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Experiment:
@@ -59,21 +67,21 @@ def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Expe
 
 
 def read_experiment(path: Path, folder: Path) -> Experiment:
-    """One demo of the folder. The hash is of its source, so that a receipt can say which code ran."""
+    """Parse one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     doc = ast.get_docstring(tree)
     if not doc:
-        raise _Problem(1, "a docstring whose first line says what the experiment shows")
+        raise _InvalidSpec(1, "a docstring whose first line says what the experiment shows")
     tables = _tables(tree)
     run = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"), None)
     if run is None:
-        raise _Problem(1, "a function run(...)")
+        raise _InvalidSpec(1, "a function run(...)")
     return Experiment(
         slug=path.stem,
         path=str(path),
         file=path.relative_to(folder).as_posix(),
-        title=_text("TITLE", tables["TITLE"]),
+        title=_bilingual_text("TITLE", tables["TITLE"]),
         doc=doc,
         params=_parameters(run, tables["PARAMS"]),
         limits=tuple(
@@ -82,80 +90,84 @@ def read_experiment(path: Path, folder: Path) -> Experiment:
             else Limit(names=tuple(limit["ascending"]), ascending=True)
             for limit in tables.get("LIMITS", ())
         ),
-        columns=_quantities("COLUMNS", tables["COLUMNS"]),
-        metrics=_quantities("METRICS", tables["METRICS"]),
-        words={word: _text(f"WORDS[{word!r}]", text) for word, text in tables.get("WORDS", {}).items()},
+        columns=_field_infos("COLUMNS", tables["COLUMNS"]),
+        metrics=_field_infos("METRICS", tables["METRICS"]),
+        words={word: _bilingual_text(f"WORDS[{word!r}]", text) for word, text in tables.get("WORDS", {}).items()},
         chart=tables["CHART"],
         source=source,
         hash=hashlib.sha256(source.encode()).hexdigest(),
-        beside=tuple(_beside(row) for row in tables.get("BESIDE", ())),
+        companions=tuple(_companion(row) for row in tables.get("BESIDE", ())),
     )
 
 
 def _tables(tree: ast.Module) -> dict[str, Any]:
+    """Name → value of the tables among the module's assignments."""
     tables: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in TABLES:
             try:
                 tables[node.targets[0].id] = ast.literal_eval(node.value)
             except ValueError:
-                raise _Problem(node.lineno, f"{node.targets[0].id} to be a plain literal") from None
+                raise _InvalidSpec(node.lineno, f"{node.targets[0].id} to be a plain literal") from None
     missing = TABLES - _OPTIONAL - tables.keys()
     if missing:
-        raise _Problem(1, f"the table(s) {', '.join(sorted(missing))}")
+        raise _InvalidSpec(1, f"the table(s) {', '.join(sorted(missing))}")
     return tables
 
 
-def _text(name: str, value: Any) -> Text:
+def _bilingual_text(name: str, value: Any) -> Text:
     if not (isinstance(value, Mapping) and value.get("zh") and value.get("en")):
-        raise _Problem(1, f"{name} with zh and en")
+        raise _InvalidSpec(1, f"{name} with zh and en")
     return Text(value["zh"], value["en"])
 
 
-def _beside(row: Any) -> Companion:
+def _companion(row: Any) -> Companion:
     if not (isinstance(row, Mapping) and set(row) == {"parameter", "experiment", "params"}):
-        raise _Problem(1, "BESIDE to be a list of tables of parameter, experiment and params")
+        raise _InvalidSpec(1, "BESIDE to be a list of tables of parameter, experiment and params")
     params = {name: tuple(value) if isinstance(value, list) else value for name, value in row["params"].items()}
     return Companion(parameter=row["parameter"], experiment=row["experiment"], params=params)
 
 
-def _missing(one: Experiment, other: Companion, found: Mapping[str, Experiment]) -> list[tuple[str, str]]:
-    """What a table BESIDE names and nobody has."""
-    if other.experiment not in found:
-        return [("an experiment", other.experiment)]
-    numbers = {name for name, parameter in one.params.items() if parameter.kind in ("int", "float")}
-    taken = [name for value in other.params.values() if isinstance(value, tuple) for name in value]
-    theirs = found[other.experiment].params
+def _unknown_names(
+    experiment: Experiment, companion: Companion, experiments: Mapping[str, Experiment]
+) -> list[tuple[str, str]]:
+    """(what is expected, name) for each name in a companion that does not exist."""
+    if companion.experiment not in experiments:
+        return [("an experiment", companion.experiment)]
+    numeric = {name for name, parameter in experiment.params.items() if parameter.kind in ("int", "float")}
+    factors = [name for value in companion.params.values() if isinstance(value, tuple) for name in value]
+    accepted = experiments[companion.experiment].params
     return [
-        *(("a parameter of its own", name) for name in (other.parameter,) if name not in one.params),
-        *(("numbers of its own", name) for name in taken if name not in numbers),
-        *((f"a parameter of {other.experiment}", name) for name in other.params if name not in theirs),
+        *(("a parameter of its own", name) for name in (companion.parameter,) if name not in experiment.params),
+        *(("numbers of its own", name) for name in factors if name not in numeric),
+        *((f"a parameter of {companion.experiment}", name) for name in companion.params if name not in accepted),
     ]
 
 
-def _quantities(name: str, table: Mapping[str, Any]) -> dict[str, Labelled]:
-    return {key: Labelled(title=_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
+def _field_infos(name: str, table: Mapping[str, Any]) -> dict[str, FieldInfo]:
+    return {key: FieldInfo(title=_bilingual_text(f"{name}[{key!r}]", row), unit=row.get("unit", "1"))
             for key, row in table.items()}  # fmt: skip
 
 
 def _parameters(run: ast.FunctionDef, table: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Parameters from the signature of `run` and the table PARAMS."""
     arguments, defaults = run.args.args, run.args.defaults
     if len(arguments) != len(defaults):
-        raise _Problem(run.lineno, "a default for every parameter of run")
+        raise _InvalidSpec(run.lineno, "a default for every parameter of run")
     names = [argument.arg for argument in arguments]
     if sorted(names) != sorted(table):
-        raise _Problem(run.lineno, f"PARAMS to name exactly the parameters of run: {', '.join(names)}")
+        raise _InvalidSpec(run.lineno, f"PARAMS to name exactly the parameters of run: {', '.join(names)}")
     return {
-        argument.arg: _parameter(argument, _literal(default), table[argument.arg])
+        argument.arg: _parameter(argument, _literal_default(default), table[argument.arg])
         for argument, default in zip(arguments, defaults, strict=True)
     }
 
 
-def _literal(default: ast.expr) -> Any:
+def _literal_default(default: ast.expr) -> Any:
     try:
         return ast.literal_eval(default)
     except ValueError:
-        raise _Problem(default.lineno, "a plain literal as default") from None
+        raise _InvalidSpec(default.lineno, "a plain literal as default") from None
 
 
 def _parameter(argument: ast.arg, default: Value, row: Mapping[str, Any]) -> Parameter:
@@ -168,14 +180,14 @@ def _parameter(argument: ast.arg, default: Value, row: Mapping[str, Any]) -> Par
             literal = ast.literal_eval(inner)
             choices = literal if isinstance(literal, tuple) else (literal,)
         case _:
-            raise _Problem(argument.lineno, f"{argument.arg}: int, float, bool or Literal[...]")
+            raise _InvalidSpec(argument.lineno, f"{argument.arg}: int, float, bool or Literal[...]")
     allowed = get_args(Parameter.__annotations__["kind"])
     assert kind in allowed
     return Parameter(
         name=argument.arg,
         kind=kind,  # type: ignore[arg-type]  # one of the four, asserted above
         default=float(default) if kind == "float" else default,
-        title=_text(f"PARAMS[{argument.arg!r}]", row),
+        title=_bilingual_text(f"PARAMS[{argument.arg!r}]", row),
         unit=row.get("unit", "1"),
         ge=row.get("ge", -math.inf if kind == "float" else None),
         le=row.get("le", math.inf if kind == "float" else None),

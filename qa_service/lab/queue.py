@@ -1,4 +1,4 @@
-"""A FIFO queue for a limited number of slots: who waits knows their position."""
+"""A FIFO queue for a limited number of slots, with the position of each request that waits."""
 
 import threading
 from collections import deque

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JSET, JGE, RET|K
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; the arguments are 8 bytes each
+_NUMBER_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # bytes, in struct seccomp_data; arguments are 8 bytes each
 _ALLOW, _DENY, _NOT_IMPLEMENTED = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 _X32_BIT = 0x40000000  # set in the numbers of the x32 ABI on x86-64, which is denied as a whole
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -86,8 +86,8 @@ def die_with_parent() -> None:
 def _bpf_program(table: _SyscallTable, own_pid: int) -> list[tuple[int, int, int, int]]:
     """The filter as BPF instructions (opcode, jump if true, jump if false, operand); a jump skips that many."""
     instructions = [
-        (_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, table.arch), (_RETURN, 0, 0, _DENY),
-        (_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _DENY),
+        (_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, table.arch), (_RETURN, 0, 0, _DENY),
+        (_LOAD, 0, 0, _NUMBER_OFFSET), (_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _DENY),
     ]  # fmt: skip
     for number in table.denied:
         instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
@@ -100,7 +100,7 @@ def _bpf_program(table: _SyscallTable, own_pid: int) -> list[tuple[int, int, int
     for number, argument, test, operand, allow_if in conditional:
         if_true, if_false = (_ALLOW, _DENY) if allow_if else (_DENY, _ALLOW)
         instructions += [
-            (_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENT + 8 * argument),
+            (_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS_OFFSET + 8 * argument),
             (test, 0, 1, operand), (_RETURN, 0, 0, if_true), (_RETURN, 0, 0, if_false),
         ]  # fmt: skip
     return [*instructions, (_RETURN, 0, 0, _ALLOW)]

@@ -1,15 +1,15 @@
-"""The values everything else passes around. Frozen, standard library only, no input or output.
+"""The domain model: frozen dataclasses without input or output, standard library only.
 
-The words are those of the glossary (CONTRIBUTING): an *entry* answers a question; an *experiment* measures
-*metrics*; a *claim* is a sentence about one metric that can be false; a *run* is one execution; *evidence* is a
+Its terms are those of the glossary in CONTRIBUTING: an *entry* answers a question; an *experiment* measures *metrics*;
+a *claim* is a sentence about one metric that can be false; a *run* is one execution of an experiment; *evidence* is a
 run with the verdicts on the claims.
 """
 
 from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
-from qa_service.model.experiment import Companion, Experiment, Labelled, Limit, Parameter, Run, RunStatus
+from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
-from qa_service.model.values import LANGS, Cell, Lang, Measured, NamedValues, Params, Row, Text, Value
+from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
     "LANGS",
@@ -26,12 +26,12 @@ __all__ = [
     "Evidence",
     "EvidenceBlock",
     "Experiment",
-    "Labelled",
+    "FieldInfo",
     "Lang",
     "Lecture",
     "Limit",
     "Match",
-    "Measured",
+    "MetricValues",
     "NamedValues",
     "Op",
     "Parameter",

@@ -1,4 +1,4 @@
-"""Questions and answers."""
+"""Requests and answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,86 +9,93 @@ from qa_service.model.knowledge import Entry, Subject
 from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
 MAX_CANDIDATES = 3
-"""How many of the nearest entries a reader may choose from when none is clear."""
+"""Entries offered for choice when none matches clearly."""
 MAX_SEEDS = 20
-"""With how many seeds one request may repeat its experiments."""
+"""Seeds with which one request may repeat its experiments."""
 
 
 class AnswerStatus(StrEnum):
-    """What the service makes of a question."""
+    """How the service responds to a question."""
 
     ANSWERED = "answered"
     CLARIFY = "clarify"
+    """No entry matches clearly: the nearest are offered."""
     NOT_COVERED = "not_covered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """An entry found: the calibrated probability that it answers, which wording was met, and what spoke for it.
-
-    `reasons` are terms of the question with their weights, weightiest first; the term "" is its meaning as a whole.
-    """
+    """An entry that may answer the question."""
 
     entry: Entry
     score: float
+    """The calibrated confidence that it answers, 0 to 1."""
     phrasing: str
+    """The wording of the entry that is nearest to the question; "" if the entry was not found by matching."""
     reasons: tuple[tuple[str, float], ...] = ()
+    """(term of the question, contribution), largest first; the term "" stands for the sentence vector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a follow-up needs to know of the answer before it; without an entry, the `candidates` it offered."""
+    """The state of a conversation that a follow-up needs: what the previous answer was about."""
 
     entry: str | None
+    """Id of the entry that answered; None if none did."""
     params: NamedValues
     lang: Lang
     candidates: tuple[str, ...] = ()
+    """Ids of the entries offered for choice, if none answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A question with what the reader fixed about it.
-
-    `blocks` limits the evidence to these blocks. `compare` runs an experiment once for each value of a parameter, all
-    else alike; no values stand for all its choices. `seeds` repeats every run with that many seeds, from `seed` on.
-    """
+    """A question with the options of the client."""
 
     question: str
     lang: Lang | None = None
+    """None detects it."""
     params: Params = field(default_factory=dict)
+    """Override what the question names and what the entry declares."""
     compare: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Parameter → values: each experiment runs once per value, all else equal. No values mean all its choices."""
     seed: int = 0
     seeds: int = 1
+    """Every run is repeated with this many seeds, counting up from `seed`."""
     entry: str | None = None
+    """Id of an entry to answer with instead of matching."""
     blocks: tuple[str, ...] | None = None
+    """Ids of the evidence blocks to run; None means all."""
     run: bool = True
+    """False answers with text only."""
     context: Context | None = None
+    """Of the previous answer, if this may be a follow-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the reader gets: who answers, how sure we are, and the evidence once it is there.
-
-    `subject` names what a question that is not covered is about, where we can tell.
-    """
+    """An answer: the entry, the confidence, and the evidence once it has been measured."""
 
     id: str
     status: AnswerStatus
     lang: Lang
     question: str
     entry: Entry | None
+    """None unless the status is ANSWERED."""
     confidence: float
+    """0 to 1."""
     matches: tuple[Match, ...]
     params: NamedValues
     notes: tuple[Text, ...] = ()
     subject: Subject | None = None
+    """What a question that is not covered is about, if known."""
     related: tuple[Entry, ...] = ()
     evidence: tuple[Evidence, ...] = ()
 
     @property
     def context(self) -> Context:
-        """What a follow-up sends back."""
+        """The context to send with a follow-up."""
         if self.entry is not None:
             return Context(entry=self.entry.id, params=self.params, lang=self.lang)
-        offered = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])
-        return Context(entry=None, params=self.params, lang=self.lang, candidates=offered)
+        candidates = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])
+        return Context(entry=None, params=self.params, lang=self.lang, candidates=candidates)

@@ -1,6 +1,4 @@
-"""What happens while a question is answered, in this order: answered, then started, queued, measuring … and finished
-for each experiment, then done. A front shows them as they come.
-"""
+"""The events of an answer, in order: AnswerReady; for each run Started, Queued, RowMeasured …, EvidenceReady; Done."""
 
 from dataclasses import dataclass, field
 
@@ -9,14 +7,17 @@ from qa_service.model import Answer, Evidence, Experiment, Params, Row
 
 @dataclass(frozen=True, slots=True)
 class AnswerReady:
-    """First of an answer's events: who answers, before any evidence."""
+    """The first event: the answer's text is known, its evidence is not yet."""
 
     answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An experiment is about to run; `id` is the evidence's, `compared` what differs in it from the runs beside it."""
+    """A run is about to start.
+
+    `id` is that of its evidence, `compared` the parameters in which it differs from the other runs of a comparison.
+    """
 
     id: str
     experiment: Experiment
@@ -27,7 +28,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The experiment waits until others have run; `before` counts it and those before it."""
+    """The run waits for a slot at this position in the queue, 1 for the next."""
 
     id: str
     position: int
@@ -43,14 +44,14 @@ class RowMeasured:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceReady:
-    """One evidence is complete."""
+    """A run has finished and its claims are judged."""
 
     evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Last of an answer's events: the whole answer."""
+    """The last event: the answer with all its evidence."""
 
     answer: Answer
 

@@ -1,4 +1,4 @@
-"""A run judged: evidence, and what many seeds say about a claim."""
+"""Evidence: a run with the verdicts on its claims, and the spread of a claim over seeds."""
 
 import math
 import statistics
@@ -12,9 +12,9 @@ from qa_service.model.values import Params
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A claim over seeds: it held in `held` of `seeds` runs; lowest, median and highest value of its metric.
+    """A claim over seeds: in how many of `seeds` runs it held, and the range of its metric.
 
-    None ("it never happened") and runs that did not finish have no value; nan sorts above inf.
+    Runs that did not finish, or whose metric is None ("it never happened"), have no value; nan sorts above inf.
     """
 
     claim: str
@@ -26,15 +26,15 @@ class Spread:
 
     @property
     def share(self) -> float:
-        """How often it held, 0 to 1."""
+        """The share of runs in which the claim held, 0 to 1."""
         return self.held / self.seeds
 
     @classmethod
     def of(cls, claim: Claim, runs: Sequence[Run]) -> "Spread":
-        """What runs that are alike but for the seed say about a claim."""
+        """The spread of a claim over runs that differ only in their seed. In unfinished runs it did not hold."""
         ran = [run for run in runs if run.status is RunStatus.RAN]
-        found = (run.measured.get(claim.metric) for run in ran)
-        values = sorted((value for value in found if value is not None), key=_order)
+        measured = (run.measured.get(claim.metric) for run in ran)
+        values = sorted((value for value in measured if value is not None), key=_nan_last)
         held = sum(claim.judge(run.measured) is Verdict.HOLDS for run in ran)
         lowest, highest = (values[0], values[-1]) if values else (None, None)
         return cls(
@@ -44,15 +44,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A run, the parameters it had, the claims made about it and the verdicts on them.
-
-    In a comparison, `compared` holds the parameters in which this run differs from the others, and `variant` is its
-    place among them. `entry_params` are the entry's own parameters, at which it makes its claims; `verdicts` has one
-    element per claim, and so has `spreads` where the run was repeated with other seeds. `not_testable_here` are the
-    claims that fail only because the parameters are not the entry's.
-    """
+    """A run with its parameters, the claims made about it and the verdicts on them."""
 
     block: str
+    """Id of the evidence block, or the slug of an experiment that was run by itself."""
     experiment: Experiment
     params: Params
     seed: int
@@ -61,15 +56,21 @@ class Evidence:
     entry: str | None = None
     entry_hash: str | None = None
     entry_params: Params = field(default_factory=dict)
+    """The parameters at which the entry makes its claims."""
     compared: Params = field(default_factory=dict)
+    """Of a comparison: the parameters in which this run differs from the others."""
     variant: int = 0
+    """The index of this run in the comparison."""
     spreads: tuple[Spread, ...] = ()
+    """One per claim if the run was repeated with other seeds, else empty."""
     verdicts: tuple[Verdict, ...] = ()
+    """One per claim; UNKNOWN if the run did not finish."""
     not_testable_here: tuple[Claim, ...] = ()
+    """The claims that came out otherwise than expected, if the run had other parameters than the entry's."""
 
     @property
     def id(self) -> str:
-        """The block's id; the second run of a comparison is "block~2"."""
+        """The block's id; of the second run of a comparison "block~2"."""
         return run_id(self.block, self.variant)
 
 
@@ -91,17 +92,17 @@ def claims_not_testable(
 
 
 def run_id(block: str, variant: int) -> str:
-    """How the run of a block is called in the events of an answer."""
+    """The id of a run in the events of an answer."""
     return f"{block}~{variant + 1}" if variant else block
 
 
 def _median(values: Sequence[float]) -> float | None:
-    """The middle value; of an even number the mean of the middle two, where both are finite."""
+    """The median of sorted values, None if there are none; the upper middle one where their mean is not finite."""
     if not values:
         return None
     low, high = values[(len(values) - 1) // 2], values[len(values) // 2]
     return statistics.fmean((low, high)) if math.isfinite(low) and math.isfinite(high) else high
 
 
-def _order(value: float) -> tuple[bool, float]:
+def _nan_last(value: float) -> tuple[bool, float]:
     return (math.isnan(value), 0.0 if math.isnan(value) else value)

@@ -1,18 +1,18 @@
-"""What demos offer, and what became of running one."""
+"""Experiments, as declared by demo files, and runs of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from qa_service.model.values import Measured, Row, Text, Value
+from qa_service.model.values import MetricValues, Row, Text, Value
 
-_NOTHING = Text("", "")
+_NO_NOTE = Text("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A typed, bounded input of an experiment. `choices` for words; `ge`/`le` for numbers, both included."""
+    """A typed, bounded input of an experiment. `ge` and `le` are inclusive bounds of numbers; None means none."""
 
     name: str
     kind: Literal["int", "float", "bool", "choice"]
@@ -22,12 +22,14 @@ class Parameter:
     ge: float | None = None
     le: float | None = None
     nonfinite: bool = False
+    """Whether inf, -inf and nan are allowed."""
     choices: tuple[str, ...] = ()
+    """The values of the kind "choice"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """What a metric or a column of rows is called, and its unit."""
+class FieldInfo:
+    """Title and unit of a metric or of a column of the rows; the unit "1" means dimensionless."""
 
     title: Text
     unit: str = "1"
@@ -35,7 +37,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A bound on parameters together: their product at most `le`, or the first below the second (`ascending`)."""
+    """A constraint on parameters: their product is at most `le`, or, if ascending, the first less than the second."""
 
     names: tuple[str, ...]
     le: float | None = None
@@ -44,38 +46,40 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companion:
-    """Another experiment that is shown beside this one where `parameter` is compared, with these parameters.
-
-    Several names stand for the product of this experiment's own parameters of these names, one for that parameter.
-    What both have by the same name, the compared parameter apart, it has from this one.
-    """
+    """Another experiment that runs along with this one when `parameter` is compared (`BESIDE` in a demo)."""
 
     parameter: str
     experiment: str
+    """Its slug."""
     params: Mapping[str, Value | tuple[str, ...]]
+    """Its parameters: a value, or a tuple of names for the product of this experiment's parameters of these names.
+
+    Parameters that are not given here and exist in both, except the compared one, have this experiment's values.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What a demo file offers, read from its text without running it.
-
-    `file` is its path within `demos/`, whose folders are the themes; `words` are those that rows hold as values.
-    """
+    """The declaration of a demo file, parsed without running it."""
 
     slug: str
     path: str
     file: str
+    """The path within `demos/`, whose folders are the themes."""
     title: Text
     doc: str
     params: Mapping[str, Parameter]
     limits: tuple[Limit, ...]
-    columns: Mapping[str, Labelled]
-    metrics: Mapping[str, Labelled]
+    columns: Mapping[str, FieldInfo]
+    metrics: Mapping[str, FieldInfo]
     words: Mapping[str, Text]
+    """Translations of the words that rows hold as values."""
     chart: Mapping[str, Any]
+    """A Vega-Lite specification without data."""
     source: str
     hash: str
-    beside: tuple[Companion, ...] = ()
+    """SHA-256 of the source, hexadecimal."""
+    companions: tuple[Companion, ...] = ()
 
 
 class RunStatus(StrEnum):
@@ -90,17 +94,18 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of an experiment. `note` says in both languages why it did not finish.
-
-    Not `random` is a run that drew no random number: every seed gives the same. `cached` is one that was measured
-    before, for the same code, parameters and seed.
-    """
+    """One execution of an experiment."""
 
     status: RunStatus
-    measured: Measured = field(default_factory=dict)
+    measured: MetricValues = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
-    note: Text = _NOTHING
+    note: Text = _NO_NOTE
+    """Why it did not finish; empty if it did."""
     seconds: float = 0.0
+    """Wall-clock time of the demo's `run`."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Package → version."""
     used_rng: bool = True
+    """False if it drew no random number, so that every seed gives the same result."""
     cached: bool = False
+    """True if it was measured earlier, for the same source, parameters and seed."""

@@ -1,11 +1,11 @@
-"""Floats that JSON cannot say, as words."""
+"""JSON has no inf or nan: they are written as the strings "Infinity", "-Infinity" and "NaN"."""
 
 import math
 from typing import Any
 
 
 def json_safe(value: Any) -> Any:
-    """The same value with every float that JSON cannot say as "Infinity", "-Infinity" or "NaN", at any depth."""
+    """The value with inf and nan as strings and tuples as lists, at any depth. Raises TypeError for other types."""
     match value:
         case bool() | int() | str() | None:
             return value

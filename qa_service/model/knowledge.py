@@ -1,4 +1,4 @@
-"""What the knowledge base holds: entries with their claims, and the subjects that it does not cover."""
+"""The contents of the knowledge base: entries with their claims, and subjects that it does not cover."""
 
 import operator
 import re
@@ -8,11 +8,11 @@ from enum import StrEnum
 from math import isnan
 from typing import Literal
 
-from qa_service.model.values import Lang, Measured, Params, Text
+from qa_service.model.values import Lang, MetricValues, Params, Text
 
 
 class Verdict(StrEnum):
-    """What the numbers just measured say about a claim."""
+    """The outcome of testing a claim against measured numbers."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -20,35 +20,35 @@ class Verdict(StrEnum):
 
 
 PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
-"""[[block.name]] in an answer: the metric or parameter of an evidence block, put in once it is measured."""
+"""[[block.name]] in an answer: replaced by that metric or parameter of the evidence block once it is measured."""
 
 Op = Literal["<", "<=", ">", ">=", "==", "!="]
-_COMPARE = {
+_OPERATORS = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A sentence about one metric that can be false, and parameters (`control`) at which it must be.
-
-    `share` is the share of seeds, at least, with which it comes out as stated, at its parameters and at its control.
-    """
+    """A sentence about one metric that can be false: `metric op bound`."""
 
     id: str
     says: Text
+    """The sentence."""
     metric: str
     op: Op
     bound: float
     control: Params
+    """Parameters, replacing some of the block's, at which the verdict must be the opposite of the expected one."""
     expected_verdict: Verdict = Verdict.HOLDS
     min_share: float = 1.0
+    """The share of seeds, at least, with the expected verdict, both at the entry's parameters and at the control."""
 
-    def judge(self, measured: Measured) -> Verdict:
-        """Decide by the numbers alone.
+    def judge(self, measured: MetricValues) -> Verdict:
+        """Compare the metric with the bound.
 
-        A metric that is missing leaves the claim unknown. A value of None ("it never happened") fails every
-        claim. Comparisons are those of IEEE 754, except that `== nan` asks whether the value is nan.
+        The verdict is UNKNOWN if the metric is missing, FAILS if it is None ("it never happened"). Comparisons follow
+        IEEE 754, except that `== nan` tests whether the value is nan, and `!= nan` whether it is not.
         """
         if self.metric not in measured:
             return Verdict.UNKNOWN
@@ -61,26 +61,25 @@ class Claim:
 def _compare(value: float, op: Op, bound: float) -> bool:
     if isnan(bound):
         return isnan(value) if op == "==" else not isnan(value) if op == "!=" else False
-    return bool(_COMPARE[op](value, bound))
+    return bool(_OPERATORS[op](value, bound))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceBlock:
-    """What an entry asks the lab to measure, and what it claims about the numbers.
-
-    `fixed` parameters keep their value when a question names another number for them.
-    """
+    """An experiment that an entry runs, with its parameters, and the claims about its metrics."""
 
     id: str
     experiment: str
+    """Its slug."""
     params: Params
     fixed: frozenset[str]
+    """Parameters that keep their value when a question names another."""
     claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lecture:
-    """The source's own question and answer, faithfully kept; `netizens` are remarks of the audience."""
+    """The lecture's own question and answer, verbatim; `netizens` are remarks of its audience."""
 
     question: Text | None
     answer: Text
@@ -93,7 +92,9 @@ class Entry:
 
     id: str
     item: int
+    """The number of the lecture's item."""
     expands: str | None
+    """Id of the source entry that this one expands; None for a source entry."""
     question: Text
     lecture: Lecture | None
     answer: Text
@@ -101,22 +102,25 @@ class Entry:
     evidence: tuple[EvidenceBlock, ...]
     references: tuple[str, ...]
     related: tuple[str, ...]
+    """Ids of entries."""
     hash: str
+    """SHA-256 of the file, hexadecimal."""
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:
-        """Every way of asking that we know: our question, the lecture's, the phrasings."""
-        asked = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
-        return tuple(dict.fromkeys((self.question[lang], *asked, *self.phrasings[lang])))
+        """Every known wording of the question: the entry's, the lecture's, the phrasings."""
+        lecture = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
+        return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What people ask us and we do not cover; `name` stands in a sentence: "this is about …"."""
+    """A topic that people ask about and no entry covers."""
 
     id: str
     name: Text
+    """As it stands in "this seems to be about …"."""
     phrasings: Mapping[Lang, tuple[str, ...]]
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:
-        """Every way of asking that we know."""
+        """Every known wording."""
         return self.phrasings[lang]

@@ -1,4 +1,4 @@
-"""Parameters' values, rows, metrics, and the same thing said in both languages."""
+"""Basic types: languages, bilingual texts, parameter values, rows, metric values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,20 +7,22 @@ from typing import Literal
 Lang = Literal["zh", "en"]
 LANGS: tuple[Lang, ...] = ("zh", "en")
 Value = float | int | str | bool
-"""A parameter's value."""
+"""The value of a parameter."""
 Params = Mapping[str, Value]
+"""Parameter → value."""
 NamedValues = Mapping[str, Value | tuple[Value, ...]]
-"""What a question names; a tuple where it compares several values of one parameter."""
+"""Parameter → the value that a question names, or a tuple if it compares several."""
 Cell = float | int | str | bool | None
-"""One cell of a row: a number (inf and nan are citizens), a word, or nothing."""
+"""One cell of a row: a number, possibly inf or nan, a word, or None for an empty cell."""
 Row = Mapping[str, Cell]
-Measured = Mapping[str, float | int | None]
-"""Metric → value; None means that there is no such value (it never overflowed)."""
+"""Column → cell."""
+MetricValues = Mapping[str, float | int | None]
+"""Metric → value; None means that it never happened (such as the first step that overflows)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The same thing said natively in both languages."""
+    """A text in both languages. `text[lang]` is the one in that language."""
 
     zh: str
     en: str

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qa_service.model import NamedValues, Value
-from qa_service.parsing.numbers import numerals_to_digits
+from qa_service.parsing.numerals import numerals_to_digits
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # unambiguous, or a list of n numbers would take 2^n steps
 _COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"

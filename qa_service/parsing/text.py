@@ -50,7 +50,7 @@ def check_text(question: str) -> None:
 
 
 def detect_language(text: str) -> Lang:
-    """Chinese if Chinese characters outnumber the English words or ask the question; else English."""
+    """Chinese if it has at least two Chinese characters, and as many as English words or a Chinese question word."""
     han = len(re.findall(r"[\u3400-\u9fff]", text))
     words = len(re.findall(r"[A-Za-z]{2,}", text))
     return "zh" if han > 1 and (han >= words or _QUESTION_WORD_ZH.search(text)) else "en"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from qa_service.retrieval.embedder import Vectors
 from qa_service.retrieval.features import TermIds, tf_vector
 
-WIDTH = 2.0
-"""Of the Gaussian kernel of unit vectors u, v: exp(WIDTH (u·v - 1))."""
+RBF_COEFFICIENT = 2.0
+"""Of the Gaussian kernel exp(RBF_COEFFICIENT (u·v - 1)) of unit vectors; half of it is the usual gamma."""
 Reason = tuple[str, float]
 """(term, its contribution to the score of a label relative to the average label)."""
 
@@ -179,8 +179,8 @@ def _blas_limit() -> Any:
 
 
 def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gaussian kernel of cosine similarities: exp(WIDTH * (cos - 1))."""
-    kernel: NDArray[np.float32] = np.exp(WIDTH * (cosines - 1), dtype=np.float32)
+    """Gaussian kernel of cosine similarities: exp(RBF_COEFFICIENT * (cos - 1))."""
+    kernel: NDArray[np.float32] = np.exp(RBF_COEFFICIENT * (cosines - 1), dtype=np.float32)
     return kernel
 
 

@@ -124,7 +124,7 @@ class Matcher:
     @cached_property
     def _vectors_path(self) -> Path:
         wordings = [wording for _, wording, _ in self._wordings]
-        return self._cache / f"vectors-{_hash(self._name, _source(parsing_text), *wordings)}.npy"
+        return self._cache / f"vectors-{_content_hash(self._name, _source(parsing_text), *wordings)}.npy"
 
     @cached_property
     def _classifier_path(self) -> Path:
@@ -132,7 +132,7 @@ class Matcher:
         for owner, wording, _ in self._wordings:
             item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
             parts += [owner.id, item, wording]
-        return self._cache / f"classifier-{_hash(self._name, *parts)}.npz"
+        return self._cache / f"classifier-{_content_hash(self._name, *parts)}.npz"
 
     @cached_property
     def _index(self) -> Index:
@@ -191,7 +191,7 @@ def _source(module: ModuleType) -> str:
     return Path(module.__file__ or "").read_text("utf-8")
 
 
-def _hash(*parts: str) -> str:
+def _content_hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -10,7 +10,7 @@ from qa_service.lab.runner import Runner
 from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, Params, Run, Spread, Verdict, judge_claims
 
 Condition = Literal["params", "control"]
-_SIGNIFICANCE = 0.025  # one-sided: a correct entry is reported in 1 of 40 cases
+_SIGNIFICANCE = 0.025  # one-sided: a correct entry is reported in at most 1 of 40 cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

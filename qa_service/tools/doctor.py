@@ -165,21 +165,21 @@ def _check_seccomp() -> DoctorCheck:
 def _check_store(settings: Settings) -> DoctorCheck:
     from qa_service.store.engine import migration_state
 
-    at, newest = migration_state(settings.store_url)
-    if at is None:
+    current, newest = migration_state(settings.store_url)
+    if current is None:
         return DoctorCheck(
             "store",
             "note",
             Text("存储还是空的：第一次用到时建表", "the store is empty: its tables are made on first use"),
         )
-    if at != newest:
-        zh = f"存储在迁移 {at}，最新的是 {newest}：第一次用到时升级"
-        en = f"the store is at migration {at}, the newest is {newest}: brought up to date on first use"
+    if current != newest:
+        zh = f"存储在迁移 {current}，最新的是 {newest}：第一次用到时升级"
+        en = f"the store is at migration {current}, the newest is {newest}: brought up to date on first use"
         return DoctorCheck("store", "note", Text(zh, en))
     return DoctorCheck(
         "store",
         "ok",
-        Text(f"存储连得上，在最新的迁移（{at}）", f"the store is reached, at the newest migration ({at})"),
+        Text(f"存储连得上，在最新的迁移（{current}）", f"the store is reached, at the newest migration ({current})"),
     )
 
 

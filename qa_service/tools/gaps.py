@@ -38,8 +38,8 @@ def group_unanswered(questions: "Sequence[KeptQuestion]", matcher: Matcher) -> l
     groups = []
     for members in _cluster(vectors):
         centroid = vectors[members].mean(axis=0)
-        ordered = sorted(members, key=lambda at: -float(vectors[at] @ centroid))
-        group = tuple(questions[at] for at in ordered)
+        ordered = sorted(members, key=lambda row: -float(vectors[row] @ centroid))
+        group = tuple(questions[row] for row in ordered)
         nearest = matcher.match(normalise(group[0].question), 3).matches
         groups.append(UnansweredGroup(questions=group, nearest=nearest))
     return sorted(groups, key=lambda group: -len(group.questions))

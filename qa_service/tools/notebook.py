@@ -173,9 +173,9 @@ def _to_script(cells: list[NotebookCell]) -> str:
 def _to_ipynb(cells: list[NotebookCell], lang: Lang) -> str:
     """The cells as a notebook of nbformat 4.5 (nbformat.readthedocs.io)."""
     cell_objects = []
-    for at, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         lines = cell.source.splitlines(keepends=True)
-        common: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{at}", "metadata": {}, "source": lines}
+        common: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{index}", "metadata": {}, "source": lines}
         cell_objects.append(common | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "numstab": {"lang": lang}}

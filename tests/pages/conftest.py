@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import httpx
 import pytest
@@ -48,9 +49,20 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-@pytest.fixture(params=[
-    name if name in FLOW_LOOKS else pytest.param(name, marks=pytest.mark.exhaustive) for name in LOOKS
-])  # fmt: skip
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In `make test` what a user does is done in one of two looks, which differs from test to test; otherwise in all."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:
+            continue
+        name = item.function.__name__
+        mine = FLOW_LOOKS if item.get_closest_marker("both_looks") else [FLOW_LOOKS[crc32(name.encode()) % 2]]
+        if callspec.params["look"] not in mine:
+            item.add_marker("exhaustive")
+
+
+@pytest.fixture(params=LOOKS)
 def look(request: pytest.FixtureRequest) -> Look:
     """How the page is seen; a test that takes it, or `lang`, runs once in each look."""
     return LOOKS[request.param]

@@ -19,17 +19,17 @@ def test_an_answer_comes_with_its_numbers_its_verdicts_and_a_chart(visit: Callab
     """Text with measured numbers, a card per experiment, a verdict in words, a chart as SVG."""
     page = visit(f"/?lang={lang}")
     ask(page, ASKED[lang])
-    reply = page.locator(".reply > div")
+    reply = page.locator("[data-part=reply] > div")
     expect(reply).to_have_attribute("lang", labels.HTML_LANG[lang])
-    expect(reply.locator('.prose [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
-    assert "…" not in reply.locator(".prose .measured").all_inner_texts()
-    cards = reply.locator(".card")
+    expect(reply.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
+    assert "…" not in reply.locator("[data-part=prose] [data-of]").all_inner_texts()
+    cards = reply.locator("[data-part=card]")
     assert cards.count() > 1
     first = cards.first
-    expect(first.locator(".verdict")).to_have_text([in_words("holds", lang)] * 3)
-    expect(first.locator(".against").first).to_contain_text("4.0656×10¹⁷")
-    expect(first.locator(".against").first).to_contain_text("> 1×10⁶")
-    assert first.locator(".data tbody tr").count() == 100
+    expect(first.locator("[data-part=verdict]")).to_have_text([in_words("holds", lang)] * 3)
+    expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
+    expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
+    assert first.locator("[data-part=data] tbody tr").count() == 100
     expect(page.locator("#status")).to_have_text(in_words("finished", lang))
     expect(page.locator("#turns")).not_to_contain_text("undefined")
 
@@ -37,14 +37,14 @@ def test_an_answer_comes_with_its_numbers_its_verdicts_and_a_chart(visit: Callab
 def test_what_is_not_covered_offers_the_nearest_three(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, Text("法国的首都是哪里？", "What is the capital of France?")[lang])
-    candidates = page.locator(".candidates button")
+    candidates = page.locator("[data-part=candidates] button")
     expect(candidates).to_have_count(3)
-    expect(page.locator(".card")).to_have_count(0)
+    expect(page.locator("[data-part=card]")).to_have_count(0)
     question = candidates.first.inner_text()
     candidates.first.click()
-    expect(page.locator(".asked").last).to_have_text(question)
+    expect(page.locator("[data-part=asked]").last).to_have_text(question)
     complete(page)
-    assert page.locator(".card").count() > 0
+    assert page.locator("[data-part=card]").count() > 0
 
 
 def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> None:
@@ -52,9 +52,9 @@ def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> 
     page = visit(f"/?lang={lang}")
     ask(page, Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")[lang])
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
-    turn = page.locator(".turn").last
-    expect(turn.locator(".read a")).to_have_attribute("href", re.compile("/entries/multiply-vs-add"))
-    expect(turn.locator(".card [name=n]").first).to_have_value("300")
+    turn = page.locator("[data-part=turn]").last
+    expect(turn.locator("[data-part=parsed] a")).to_have_attribute("href", re.compile("/entries/multiply-vs-add"))
+    expect(turn.locator("[data-part=card] [name=n]").first).to_have_value("300")
 
 
 def test_the_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -> None:
@@ -64,8 +64,8 @@ def test_the_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -
     page.locator("#switch").click()
     complete(page)
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
-    expect(page.locator(".asked")).to_have_text(ASKED[lang])
-    expect(page.locator(".card .verdict").first).to_have_text(in_words("holds", other))
+    expect(page.locator("[data-part=asked]")).to_have_text(ASKED[lang])
+    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", other))
     page.goto(f"/entries/nan-and-inf?lang={lang}")
     page.locator("#switch").click()
     expect(page).to_have_url(re.compile(rf"/entries/nan-and-inf\?lang={other}$"))
@@ -79,14 +79,16 @@ def test_stop_ends_the_stream_and_keeps_what_came(visit: Callable[..., Page], la
         Text("能画出损失函数的等高线吗？", "Can the contours of a loss function be drawn?")[lang]
     )
     page.keyboard.press("Enter")
-    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator("[data-part=card]").first).to_be_visible()
     page.locator("#stop").click()
     page.unroute("**/page/ask")
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status")).to_have_text(in_words("stopped", lang))
-    assert len(page.locator(".prose").inner_text()) > 200
-    page.locator(".card").first.locator(".run").click()
-    expect(page.locator(".card").first.locator(".verdict").first).to_have_text(in_words("holds", lang))
+    assert len(page.locator("[data-part=prose]").inner_text()) > 200
+    page.locator("[data-part=card]").first.locator("[data-part=run]").click()
+    expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
+        in_words("holds", lang)
+    )
 
 
 def test_an_unreachable_service_is_a_sentence_and_another_try(visit: Callable[..., Page], lang: Lang) -> None:
@@ -99,13 +101,15 @@ def test_an_unreachable_service_is_a_sentence_and_another_try(visit: Callable[..
     page.route("**/page/ask", fail)
     page.locator("#question").fill(ASKED[lang])
     page.locator("#ask").click()
-    trouble = page.locator(".trouble")
+    trouble = page.locator("[data-part=trouble]")
     expect(trouble).to_contain_text(in_words("unreachable", lang))
-    expect(page.locator(".asked")).to_have_text(ASKED[lang])
+    expect(page.locator("[data-part=asked]")).to_have_text(ASKED[lang])
     page.unroute("**/page/ask", fail)
     trouble.get_by_role("button").click()
     complete(page)
-    expect(page.locator(".card").first.locator(".verdict").first).to_have_text(in_words("holds", lang))
+    expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
+        in_words("holds", lang)
+    )
     expect(trouble).to_be_hidden()
 
 
@@ -114,15 +118,15 @@ def test_two_values_are_put_side_by_side(visit: Callable[..., Page], lang: Lang)
     page = visit(f"/?lang={lang}")
     page.locator("#question").fill(COMPARED[lang])
     page.keyboard.press("Enter")
-    table = page.locator(".comparison table").first
+    table = page.locator("[data-part=comparison] table").first
     expect(table.locator("thead")).to_contain_text("x=1.5", timeout=30_000)
     expect(table.locator("thead")).to_contain_text("x=0.5")
     expect(table.locator("tbody tr").first).to_contain_text("4.0656×10¹⁷")
     expect(table.locator("tbody tr").first).to_contain_text("7.8886×10⁻³¹")
-    expect(page.locator(".card .compared").first).to_have_text("x=1.5")
-    expect(page.locator(".card .compared").nth(1)).to_have_text("x=0.5")
-    expect(page.locator(".strip button").nth(1)).to_contain_text("x=0.5")
-    expect(page.locator(".turn .prose").last).to_contain_text("4.0656×10¹⁷")
+    expect(page.locator("[data-part=card] [data-part=compared]").first).to_have_text("x=1.5")
+    expect(page.locator("[data-part=card] [data-part=compared]").nth(1)).to_have_text("x=0.5")
+    expect(page.locator("[data-part=strip] button").nth(1)).to_contain_text("x=0.5")
+    expect(page.locator("[data-part=turn] [data-part=prose]").last).to_contain_text("4.0656×10¹⁷")
 
 
 def test_the_keyboard_alone_asks(visit: Callable[..., Page], lang: Lang) -> None:
@@ -138,4 +142,4 @@ def test_the_keyboard_alone_asks(visit: Callable[..., Page], lang: Lang) -> None
     page.keyboard.type(lines[1])
     page.keyboard.press("Enter")
     complete(page)
-    expect(page.locator(".asked")).to_have_text("\n".join(lines))
+    expect(page.locator("[data-part=asked]")).to_have_text("\n".join(lines))

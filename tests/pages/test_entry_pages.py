@@ -18,8 +18,10 @@ def test_an_entrys_page_measures_and_fills_its_text(visit: Callable[..., Page], 
     expect(product).to_have_text("…")
     page.locator("#run-all").click()
     expect(product).to_have_text("4.0656×10¹⁷")
-    expect(page.locator(".card").last.locator(".verdict").first).to_have_text(in_words("holds", lang))
-    assert "…" not in page.locator(".prose .measured").all_inner_texts()
+    expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
+        in_words("holds", lang)
+    )
+    assert "…" not in page.locator("[data-part=prose] [data-of]").all_inner_texts()
 
 
 def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: Lang) -> None:
@@ -34,8 +36,8 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
         in_words("related", lang),
     ):
         expect(main).to_contain_text(said)
-    expect(main.locator(".phrasings li").first).to_have_text(QUESTION[lang])
+    expect(main.locator("[data-part=phrasings] li").first).to_have_text(QUESTION[lang])
     expect(page.locator("#run-all")).to_be_hidden()
-    expect(page.locator(".run").first).to_be_hidden()
-    page.locator(".source summary").first.click()
-    expect(page.locator(".source pre").first).to_contain_text("def run(")
+    expect(page.locator("[data-part=run]").first).to_be_hidden()
+    page.locator("[data-part=source] summary").first.click()
+    expect(page.locator("[data-part=source] pre").first).to_contain_text("def run(")

@@ -26,7 +26,7 @@ def test_little_is_loaded_and_nothing_moves(visit: Callable[..., Page], lang: La
     assert 10_000 < sum(sent) < MOST_BYTES
     page.locator("#question").fill(ASKED[lang])
     page.locator("#ask").click()
-    page.locator(".reply .prose").wait_for()
+    page.locator("[data-part=reply] [data-part=prose]").wait_for()
     complete(page)
     assert page.evaluate("window.moved") < MOST_SHIFT
 
@@ -36,9 +36,9 @@ def test_the_first_long_answer_stays_where_it_is(visit: Callable[..., Page]) -> 
     page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page.goto("/?lang=zh&entry=best-init")
-    page.locator(".reply .prose").wait_for()
+    page.locator("[data-part=reply] [data-part=prose]").wait_for()
     complete(page)
-    assert page.locator(".prose .measured").count() > 10
+    assert page.locator("[data-part=prose] [data-of]").count() > 10
     assert page.evaluate("window.moved") < 0.02
 
 
@@ -47,6 +47,6 @@ def test_a_page_that_measures_at_once_keeps_the_place(visit: Callable[..., Page]
     page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page.goto(path)
-    page.locator(".card .state.ran").first.wait_for()
+    page.locator("[data-part=card] [data-part=state][data-state=ran]").first.wait_for()
     complete(page)
     assert page.evaluate("window.moved") < MOST_SHIFT

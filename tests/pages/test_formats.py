@@ -14,36 +14,38 @@ def test_a_question_that_names_two_formats_shows_them_all_beside(visit: Callable
     question = Text("100 个 1.5 连乘，float16 和 float64 比呢？", "multiply 100 factors of 1.5 in float16 or float64?")
     page.locator("#question").fill(question[lang])
     page.keyboard.press("Enter")
-    table = page.locator(".comparisons table.data").first
+    table = page.locator("[data-part=comparisons] [data-part=data]").first
     overflow = Text("连乘：首次溢出（第几步）", "product: first overflow (step)")[lang]
     expect(table.locator("tr", has_text=overflow).locator("td").first).to_have_text("28")
-    card = page.locator(".card", has=page.locator("h3", has_text="dtype_ladder")).first
-    expect(card.locator(".state.ran")).to_be_visible()
+    card = page.locator("[data-part=card]", has=page.locator("h3", has_text="dtype_ladder")).first
+    expect(card.locator("[data-part=state][data-state=ran]")).to_be_visible()
     card.locator("[name=n]").fill("20")
-    card.locator("button.run").click()
-    row = card.locator(".metrics tr", has_text=Text("float16：首次溢出", "float16: first overflow")[lang]).first
+    card.locator("[data-part=run]").click()
+    row = card.locator(
+        "[data-part=metrics] tr", has_text=Text("float16：首次溢出", "float16: first overflow")[lang]
+    ).first
     expect(row.locator("td")).to_have_text(Text("（没有）", "(none)")[lang])
 
 
 def test_the_toggle_of_a_card_links_to_what_stands_beside(visit: Callable[..., Page], lang: Lang) -> None:
     """With the numbers of the card."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
-    card = page.locator('.card[data-block="powers"]')
+    card = page.locator('[data-part=card][data-block="powers"]')
     card.locator("[name=n]").fill("60")
-    card.locator("select.compare").select_option("dtype")
-    card.locator("button.run").click()
-    link = card.locator(".beside a").first
+    card.locator("[data-part=compare]").select_option("dtype")
+    card.locator("[data-part=run]").click()
+    link = card.locator("[data-part=beside] a").first
     expect(link).to_have_attribute("href", f"/experiments/dtype_ladder?op=multiply&n=60&x=1.5&start=1&lang={lang}")
 
 
 def test_beside_an_experiment_that_is_no_recurrence_stands_its_function(visit: Callable[..., Page], lang: Lang) -> None:
     """The exponential gate: exp on the way to the x of the card; the label does not call it the experiment."""
     page = visit(f"/entries/lstm-with-exp-and-log?lang={lang}")
-    card = page.locator(".card", has=page.locator("h3", has_text="exponential_gate")).first
+    card = page.locator("[data-part=card]", has=page.locator("h3", has_text="exponential_gate")).first
     card.locator("[name=x]").fill("30")
-    card.locator("select.compare").select_option("dtype")
-    card.locator("button.run").click()
-    beside = card.locator(".beside")
+    card.locator("[data-part=compare]").select_option("dtype")
+    card.locator("[data-part=run]").click()
+    beside = card.locator("[data-part=beside]")
     expect(beside).to_contain_text(in_words("beside", lang))
     href = f"/experiments/dtype_functions?f=exp&spacing=even&n=50&x=30&lang={lang}"
     expect(beside.locator("a").first).to_have_attribute("href", href)

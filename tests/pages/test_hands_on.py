@@ -19,29 +19,29 @@ BEFORE = Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors o
 def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: Lang) -> None:
     """Logarithmic from 1 to 10000: the middle is 100, the end 10000; what it replaces is not waited for."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=30")
-    card = page.locator(".card")
-    expect(card.locator(".chart svg")).to_be_visible()
+    card = page.locator("[data-part=card]")
+    expect(card.locator("[data-part=chart] svg")).to_be_visible()
     slider = card.locator("input[type=range][data-for=n]")
     assert 300 < int(slider.input_value()) < 450
     slider.fill("1000")
     expect(card.locator("[name=n]")).to_have_value("10000")
-    expect(card.locator(".panel .inf").first).to_have_text("inf")
+    expect(card.locator("[data-part=panel] .inf").first).to_have_text("inf")
     slider.fill("500")
     expect(card.locator("[name=n]")).to_have_value("100")
-    expect(card.locator(".panel dd").first).to_have_text("4.0656×10¹⁷")
+    expect(card.locator("[data-part=panel] dd").first).to_have_text("4.0656×10¹⁷")
 
 
 def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page], lang: Lang) -> None:
     """Parameters and seed stand in it, and a reload gives the same numbers to the last digit."""
     page = visit(f"/experiments/init_gain?lang={lang}&layers=7")
-    numbers = page.locator(".card .panel dd")
-    expect(page.locator(".card .chart svg")).to_be_visible()
-    page.locator(".card .die").click()
+    numbers = page.locator("[data-part=card] [data-part=panel] dd")
+    expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()
+    page.locator("[data-part=card] [data-part=roll-seed]").click()
     expect(page).to_have_url(re.compile(r"seed=[1-9]"))
-    expect(page.locator(".card .state.ran")).to_be_visible()
+    expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_be_visible()
     shown = numbers.all_inner_texts()
     page.reload()
-    expect(page.locator(".card .state.ran")).to_be_visible()
+    expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_be_visible()
     assert numbers.all_inner_texts() == shown
     assert "layers=7" in page.url
 
@@ -53,28 +53,30 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page], lang: Lang) -> Non
     expect(page.locator("[data-pref=predict]")).to_have_attribute("aria-pressed", "true")
     page.locator("#question").fill(ASKED[lang])
     page.keyboard.press("Enter")
-    guess = page.locator(".guess").first
+    guess = page.locator("[data-part=guess]").first
     expect(guess).to_be_visible()
-    card = page.locator(".card").first
-    expect(card.locator(".claims")).to_be_hidden()
-    expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("…")
-    expect(page.locator(".prose")).to_be_hidden()
+    card = page.locator("[data-part=card]").first
+    expect(card.locator("[data-part=claims]")).to_be_hidden()
+    expect(page.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("…")
+    expect(page.locator("[data-part=prose]")).to_be_hidden()
     guess.locator("input").fill("150")
-    guess.locator("button.primary").click()
-    expect(card.locator(".guessed")).to_have_text(in_words("guessed", lang).format("150", "4.0656×10¹⁷"))
-    expect(card.locator(".claims")).to_be_visible()
-    expect(page.locator('.prose [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
-    while page.locator(".guess .give-up").count():
-        page.locator(".guess .give-up").first.click()
-    expect(page.locator(".covered")).to_have_count(0)
-    expect(page.locator(".prose")).to_be_visible()
+    guess.locator("button").first.click()
+    expect(card.locator("[data-part=guessed]")).to_have_text(in_words("guessed", lang).format("150", "4.0656×10¹⁷"))
+    expect(card.locator("[data-part=claims]")).to_be_visible()
+    expect(page.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
+    while page.locator("[data-part=guess] [data-part=give-up]").count():
+        page.locator("[data-part=guess] [data-part=give-up]").first.click()
+    expect(page.locator("[data-covered]")).to_have_count(0)
+    expect(page.locator("[data-part=prose]")).to_be_visible()
 
 
 def test_bits_can_be_touched(visit: Callable[..., Page], lang: Lang) -> None:
     """0.1 in three formats; the sign bit makes it negative, an exponent of ones inf."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&x=0.1&n=20")
-    page.locator("details:has(.bits) summary").click()
-    rows = {dtype: page.locator(f".bits [data-dtype={dtype}]") for dtype in ("float32", "bfloat16", "float16")}
+    page.locator("details:has([data-part=bits]) summary").click()
+    rows = {
+        dtype: page.locator(f"[data-part=bits] [data-dtype={dtype}]") for dtype in ("float32", "bfloat16", "float16")
+    }
     for dtype, stored in (
         ("float32", "0.10000000149011612"),
         ("bfloat16", "0.10009765625"),
@@ -83,22 +85,22 @@ def test_bits_can_be_touched(visit: Callable[..., Page], lang: Lang) -> None:
         expect(rows[dtype].locator("output")).to_have_text(stored)
         assert rows[dtype].locator("button").count() == (32 if dtype == "float32" else 16)
     rows["float16"].locator("button").first.click()
-    expect(page.locator(".bits input")).to_have_value("-0.0999755859375")
-    page.locator(".bits input").fill("70000")
+    expect(page.locator("[data-part=bits] input")).to_have_value("-0.0999755859375")
+    page.locator("[data-part=bits] input").fill("70000")
     expect(rows["float16"].locator("output")).to_have_text("inf")
     expect(rows["bfloat16"].locator("output")).to_have_text("70144")
-    page.locator(".bits input").fill("nan")
+    page.locator("[data-part=bits] input").fill("nan")
     expect(rows["float32"].locator("output")).to_have_text("nan")
 
 
 def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
     """SVG with its text as text, PNG, rows as CSV with inf as a word."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
-    expect(page.locator(".card .chart svg")).to_be_visible()
+    expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()
     saved = {}
     for kind in ("svg", "png", "csv"):
         with page.expect_download() as download:
-            page.locator(f"[data-save={kind}]").click()
+            page.locator(f"[data-part=save][data-format={kind}]").click()
         download.value.save_as(tmp_path / kind)
         assert download.value.suggested_filename == f"pow_vs_sum.{kind}"
         saved[kind] = (tmp_path / kind).read_bytes()
@@ -111,8 +113,8 @@ def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], lang: Lan
 
 def test_a_chart_has_words(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
-    expect(page.locator(".chart svg")).to_be_visible()
-    said = page.locator(".chart").get_attribute("aria-label")
+    expect(page.locator("[data-part=chart] svg")).to_be_visible()
+    said = page.locator("[data-part=chart]").get_attribute("aria-label")
     assert said is not None
     assert Text("连乘：从 1.5 到 inf", "product: from 1.5 to inf")[lang] in said
     assert Text("在第几步 219 处首次为 inf", "first inf at step 219")[lang] in said
@@ -120,8 +122,8 @@ def test_a_chart_has_words(visit: Callable[..., Page], lang: Lang) -> None:
 
 def test_code_can_be_copied(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}", permissions=["clipboard-read", "clipboard-write"])
-    page.locator(".prose .copy").first.click()
-    expect(page.locator(".prose .copy").first).to_have_text(in_words("copied", lang))
+    page.locator("[data-part=prose] [data-part=copy]").first.click()
+    expect(page.locator("[data-part=prose] [data-part=copy]").first).to_have_text(in_words("copied", lang))
     assert "class Block(torch.nn.Module)" in page.evaluate("navigator.clipboard.readText()")
 
 
@@ -129,7 +131,7 @@ def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lan
     """Refused by the service: its sentence instead of thanks, and what was written stays."""
     page = visit(f"/?lang={lang}", expected="503")
     ask(page, ASKED[lang])
-    form = page.locator(".feedback")
+    form = page.locator("[data-part=feedback]")
     page.route(
         "**/api/v1/feedback",
         lambda route: route.fulfill(status=503, body=json.dumps({"detail": "full"}), content_type="application/json"),
@@ -154,11 +156,11 @@ def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], lang:
     page.locator("#past summary").click()
     expect(page.locator("#past li")).to_have_text([then, ASKED[lang]])
     with page.expect_download() as download:
-        page.locator("#past .export").click()
+        page.locator("[data-part=past-export]").click()
     download.value.save_as(tmp_path / "past.md")
     assert "4.0656×10¹⁷" in (tmp_path / "past.md").read_text("utf-8")
     page.on("dialog", lambda dialog: dialog.accept())
-    page.locator("#past .clear").click()
+    page.locator("[data-part=past-clear]").click()
     expect(page.locator("#past")).to_be_hidden()
 
 
@@ -169,20 +171,20 @@ def test_back_and_forward_show_the_turns(visit: Callable[..., Page], lang: Lang)
     assert "0.5" in page.url
     page.go_back()
     assert "1.5" in page.url
-    expect(page.locator(".asked").first).to_be_in_viewport()
+    expect(page.locator("[data-part=asked]").first).to_be_in_viewport()
     page.go_forward()
-    expect(page.locator(".asked").last).to_be_in_viewport()
+    expect(page.locator("[data-part=asked]").last).to_be_in_viewport()
 
 
 def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, BEFORE[lang])
-    page.locator(".edit").click()
+    page.locator("[data-part=edit]").click()
     expect(page.locator("#question")).to_have_value(BEFORE[lang])
     page.locator("#question").fill(BEFORE[lang].replace("200", "20"))
     page.keyboard.press("Enter")
     complete(page)
-    expect(page.locator(".turn").last.locator(".card [name=n]").first).to_have_value("20")
+    expect(page.locator("[data-part=turn]").last.locator("[data-part=card] [name=n]").first).to_have_value("20")
 
 
 def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None:
@@ -195,41 +197,41 @@ def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None
         assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 1.3 * small
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("[data-fold=metrics] summary").click()
-    assert page.locator(".metrics").evaluate("table => table.getBoundingClientRect().right <= innerWidth")
+    assert page.locator("[data-part=metrics]").evaluate("table => table.getBoundingClientRect().right <= innerWidth")
 
 
 def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page], lang: Lang) -> None:
     """A reload and the other language show the same."""
     page = visit(f"/entries?lang={lang}")
     page.locator("#find").fill("relu")
-    page.locator(".themes a", has_text=THEME[lang]).click()
-    shown = page.locator(".found li:not([data-item]):visible")
+    page.locator("[data-part=theme]", has_text=THEME[lang]).click()
+    shown = page.locator("[data-part=found] li:not([data-item]):visible")
     before = shown.count()
     assert before > 0
     page.reload()
     expect(page.locator("#find")).to_have_value("relu")
-    expect(page.locator(".themes [aria-current=true]")).to_have_text(THEME[lang])
+    expect(page.locator("[data-part=theme][aria-current=true]")).to_have_text(THEME[lang])
     assert shown.count() == before
     page.locator("#switch").click()
     other: Lang = "en" if lang == "zh" else "zh"
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
     expect(page.locator("#find")).to_have_value("relu")
-    expect(page.locator(".themes [aria-current=true]")).to_have_text(THEME[other])
+    expect(page.locator("[data-part=theme][aria-current=true]")).to_have_text(THEME[other])
 
 
 def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries?lang={lang}")
-    shown = page.locator(".found li:not([data-item]):visible")
+    shown = page.locator("[data-part=found] li:not([data-item]):visible")
     everything = shown.count()
     page.locator("#find").fill(Text("残差", "residual")[lang])
-    expect(page.locator('.found a[href^="/entries/multiply-vs-add"]')).to_be_visible()
+    expect(page.locator('[data-part=found] a[href^="/entries/multiply-vs-add"]')).to_be_visible()
     assert 0 < shown.count() < everything
     page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item say so; its question stays above them
-    expect(page.locator("[data-item]:visible").last.locator(".index a")).to_be_visible()
+    expect(page.locator("[data-item]:visible").last.locator("[data-part=index] a")).to_be_visible()
     page.goto(f"/entries?lang={lang}")
     page.locator("#find").fill(Text("斑马", "zebra")[lang])
-    expect(page.locator(".nothing")).to_be_visible()
+    expect(page.locator("[data-part=nothing]")).to_be_visible()
     page.locator("#find").fill("")
-    page.locator(".themes a", has_text=THEME[lang]).click()
-    expect(page.locator('.found a[href^="/entries/best-init"]')).to_be_visible()
-    expect(page.locator('.found a[href^="/entries/loss-surface"]')).to_be_hidden()
+    page.locator("[data-part=theme]", has_text=THEME[lang]).click()
+    expect(page.locator('[data-part=found] a[href^="/entries/best-init"]')).to_be_visible()
+    expect(page.locator('[data-part=found] a[href^="/entries/loss-surface"]')).to_be_hidden()

@@ -16,6 +16,10 @@ from qa_service.fronts.web import build as bundle
 from qa_service.fronts.web import labels, markup, render
 from qa_service.model import LANGS, Lang, Request
 
+WEB = Path(render.__file__).parent
+ASKED = re.compile(r"""\b(?:part|findPart|allParts|enclosingPart)\([^"]*?"([\w-]+)"\)|\[data-part=["']?([\w-]+)""")
+"""A part that a script or a test looks for."""
+
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -113,6 +117,37 @@ def started(threads: list[threading.Thread]) -> Iterator[None]:
     """Threads that run meanwhile."""
     for thread in threads:
         thread.start()
-    yield
-    for thread in threads:
-        thread.join()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join(timeout=30)
+
+
+def found(pattern: str | re.Pattern[str], *paths: Path) -> set[str]:
+    """What a pattern's groups match in these files."""
+    return {
+        each
+        for path in paths
+        for match in re.finditer(pattern, path.read_text("utf-8"))
+        for each in match.groups()
+        if each
+    }
+
+
+def test_scripts_and_tests_ask_for_parts_that_there_are() -> None:
+    """`data-part` is the contract: each part asked for is in a template or made by a script; parts.js lists all."""
+    scripts, templates = list((WEB / "static").glob("*.js")), list((WEB / "templates").glob("*.html"))
+    parts = found(r'data-part="([\w-]+)"', *templates, *scripts) | found(r'dataset\.part = "([\w-]+)"', *scripts)
+    asked = found(ASKED, *scripts)
+    assert len(asked) > 30
+    assert asked <= parts
+    assert found(ASKED, *Path(__file__).parent.glob("*.py"), Path(__file__).parent.parent / "browsing.py") <= parts
+    listed = (WEB / "static" / "parts.js").read_text("utf-8").partition("([")[2].partition("])")[0]
+    assert set(re.findall(r'"([\w-]+)"', listed)) == parts
+
+
+def test_scripts_find_nothing_by_the_name_of_a_class() -> None:
+    """Classes are for styling: a change of looks breaks no script."""
+    by_class = r"""\.(?:querySelector(?:All)?|closest|matches)\(["'`]([^"'`]*\.[a-z][^"'`]*)["'`]"""
+    assert found(by_class, *(WEB / "static").glob("*.js")) == set()

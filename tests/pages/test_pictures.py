@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from qa_service.model import Lang
 
-LABEL = "parseFloat(getComputedStyle(document.querySelector('.chart .role-axis-label text')).fontSize)"
+LABEL = "parseFloat(getComputedStyle(document.querySelector('[data-part=chart] .role-axis-label text')).fontSize)"
 
 
 @pytest.mark.parametrize("width", [375, 1280])
@@ -18,9 +18,9 @@ def test_a_chart_uses_the_width_of_its_card(visit: Callable[..., Page], path: st
     page = visit(path, viewport={"width": 900, "height": 900})
     complete(page)
     page.set_viewport_size({"width": width, "height": 900})
-    room = page.locator(".card").evaluate("card => card.clientWidth")
+    room = page.locator("[data-part=card]").evaluate("card => card.clientWidth")
     page.wait_for_timeout(1000)  # until it rests
-    drawn = page.locator(".chart svg").evaluate("svg => svg.getBoundingClientRect().width")
+    drawn = page.locator("[data-part=chart] svg").evaluate("svg => svg.getBoundingClientRect().width")
     assert 0.82 * room < drawn <= room
 
 
@@ -32,8 +32,8 @@ def test_a_chart_grows_with_the_type_and_keeps_its_marks_at_the_edge(visit: Call
     page.locator("[data-pref=large]").click()
     page.wait_for_timeout(1000)
     assert page.evaluate(LABEL) > 1.3 * small
-    edge = page.locator(".chart svg .role-frame > g > path.background").first.bounding_box()
-    mark = page.locator(".chart svg .mark-symbol.role-mark path").last.bounding_box()
+    edge = page.locator("[data-part=chart] svg .role-frame > g > path.background").first.bounding_box()
+    mark = page.locator("[data-part=chart] svg .mark-symbol.role-mark path").last.bounding_box()
     assert edge is not None
     assert mark is not None
     assert 0 <= edge["y"] + edge["height"] - mark["y"] - mark["height"] < 10

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, every_look, in_words, keep
+from browsing import ASKED, COMPARED, Look, ask, check_access, check_fit, complete, in_words, keep
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import HTML_LANG
@@ -28,7 +28,7 @@ def empty(page: Page, lang: Lang) -> None:
 def answering(page: Page, lang: Lang) -> None:
     page.route("**/static/vega.js", lambda route: None)  # the last chart is never drawn
     page.goto(f"/?lang={lang}&entry=loss-surface")
-    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator("[data-part=card]").first).to_be_visible()
 
 
 @state
@@ -38,14 +38,14 @@ def everything_open(page: Page, lang: Lang) -> None:
     ask(page, ASKED[lang])
     for fold in page.locator("details:visible > summary").all():
         fold.click()
-    page.locator(".feedback [value=no]").click()
+    page.locator("[data-part=feedback] [value=no]").click()
 
 
 @state
 def compared(page: Page, lang: Lang) -> None:
     page.goto(f"/?lang={lang}")
     ask(page, COMPARED[lang])
-    expect(page.locator(".comparison")).to_be_visible()
+    expect(page.locator("[data-part=comparison]")).to_be_visible()
 
 
 @state
@@ -53,7 +53,7 @@ def asked_back(page: Page, lang: Lang) -> None:
     """It would go on from an answer, and there is none."""
     page.goto(f"/?lang={lang}")
     ask(page, "改成 300 呢？" if lang == "zh" else "what about 0.9?")
-    expect(page.locator(".candidates [data-keep]")).to_have_count(3)
+    expect(page.locator("[data-part=candidates] [data-keep]")).to_have_count(3)
 
 
 @state
@@ -61,7 +61,7 @@ def not_covered(page: Page, lang: Lang) -> None:
     """Not covered: a subject by name, and the nearest."""
     page.goto(f"/?lang={lang}")
     ask(page, "怎么用 LoRA 微调大模型？" if lang == "zh" else "How do I fine-tune a large model with LoRA?")
-    expect(page.locator(".candidates button")).to_have_count(3)
+    expect(page.locator("[data-part=candidates] button")).to_have_count(3)
 
 
 @state
@@ -70,8 +70,8 @@ def in_trouble(page: Page, lang: Lang) -> None:
     page.route("**/page/ask", lambda route: route.fulfill(status=503, body="<html>busy"))
     page.locator("#question").fill(ASKED[lang])
     page.keyboard.press("Enter")
-    expect(page.locator(".trouble")).to_contain_text(in_words("restarting", lang))
-    expect(page.locator(".trouble button")).to_be_in_viewport(ratio=1)
+    expect(page.locator("[data-part=trouble]")).to_contain_text(in_words("restarting", lang))
+    expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
 
 
 @state
@@ -81,7 +81,7 @@ def guessing(page: Page, lang: Lang) -> None:
     page.locator("#question").fill(ASKED[lang])
     page.keyboard.press("Enter")
     expect(page.locator("#stop")).to_be_hidden()
-    expect(page.locator(".guess").first).to_be_visible()
+    expect(page.locator("[data-part=guess]").first).to_be_visible()
 
 
 @state
@@ -95,9 +95,11 @@ def past_open(page: Page, lang: Lang) -> None:
 @state
 def an_entry(page: Page, lang: Lang) -> None:
     page.goto(f"/entries/float16-precision?lang={lang}")
-    page.locator(".source summary").first.click()
+    page.locator("[data-part=source] summary").first.click()
     page.locator("#run-all").click()
-    expect(page.locator(".card .state.ran")).to_have_count(page.locator(".card").count())
+    expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
+        page.locator("[data-part=card]").count()
+    )
     complete(page)
 
 
@@ -118,14 +120,14 @@ def squares(page: Page, lang: Lang) -> None:
     """Maps side by side, or under each other: they fit without scrolling."""
     page.goto(f"/experiments/loss_surface?lang={lang}")
     complete(page)
-    assert page.locator(".chart").evaluate("chart => chart.scrollWidth <= chart.clientWidth")
+    assert page.locator("[data-part=chart]").evaluate("chart => chart.scrollWidth <= chart.clientWidth")
 
 
 @state
 def the_index(page: Page, lang: Lang) -> None:
     page.goto(f"/entries?lang={lang}")
     page.locator("#find").fill("relu")
-    expect(page.locator(".more[open]:visible").first).to_be_visible()
+    expect(page.locator("[data-part=further][open]:visible").first).to_be_visible()
 
 
 @state
@@ -136,10 +138,12 @@ def the_experiments(page: Page, lang: Lang) -> None:
 @state
 def nowhere(page: Page, lang: Lang) -> None:
     page.goto(f"/entries/multiply-vs-ad?lang={lang}")
-    expect(page.locator(".problem a").first).to_have_attribute("href", f"/entries/multiply-vs-add?lang={lang}")
+    expect(page.locator("[data-part=problem] a").first).to_have_attribute(
+        "href", f"/entries/multiply-vs-add?lang={lang}"
+    )
 
 
-@every_look
+@pytest.mark.both_looks
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_is_fit_for_everyone(visit: Callable[..., Page], look: Look, name: str) -> None:
     """Four looks, each in the other scheme as well: both languages, narrow and wide, light and dark, all eight. And on
@@ -165,9 +169,9 @@ def test_a_classroom_reads_from_the_last_row(visit: Callable[..., Page]) -> None
     page = visit("/?lang=zh", viewport={"width": 1920, "height": 1080})
     page.locator("[data-pref=large]").click()
     ask(page, ASKED["zh"])
-    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('.prose')).fontSize)") > 21
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('[data-part=prose]')).fontSize)") > 21
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    label = page.locator(".chart svg .mark-text.role-axis-label text").first
+    label = page.locator("[data-part=chart] svg .mark-text.role-axis-label text").first
     assert label.evaluate("text => parseFloat(getComputedStyle(text).fontSize)") >= 14
 
 
@@ -175,12 +179,14 @@ def test_a_page_prints_as_a_handout(visit: Callable[..., Page]) -> None:
     """Text, verdicts and charts on white; nothing that only works on a screen."""
     page = visit("/entries/loss-surface?lang=en", color_scheme="dark", viewport={"width": 720, "height": 1000})
     page.locator("#run-all").click()
-    expect(page.locator(".card .state.ran")).to_have_count(page.locator(".card").count())
+    expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
+        page.locator("[data-part=card]").count()
+    )
     complete(page)
     page.emulate_media(media="print")
-    for gone in (".top", ".controls", ".saves", "#run-all", ".copy"):
+    for gone in ("header", "[data-part=controls]", "[data-part=save]", "#run-all", "[data-part=copy]"):
         assert not page.locator(gone).first.is_visible(), gone
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    for chart in page.locator(".chart svg").all():
+    for chart in page.locator("[data-part=chart] svg").all():
         assert chart.evaluate("svg => svg.getBoundingClientRect().right <= innerWidth"), "a chart is cut off"
     assert re.search("holds", page.locator("main").inner_text())

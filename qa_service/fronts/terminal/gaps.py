@@ -43,8 +43,8 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         group for group in group_unanswered(questions, service.knowledge.matcher) if len(group.questions) >= least
     ]
     if arguments.draft:
-        for at, group in enumerate(groups, 1):
-            _write_drafts(group, Path(arguments.draft), at)
+        for number, group in enumerate(groups, 1):
+            _write_drafts(group, Path(arguments.draft), number)
     if arguments.json:
         options.print_json([_group_json(group) for group in groups])
     else:
@@ -52,9 +52,9 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     return options.EXIT_OK
 
 
-def _write_drafts(group: "UnansweredGroup", folder: Path, at: int) -> None:
+def _write_drafts(group: "UnansweredGroup", folder: Path, number: int) -> None:
     nearest = group.nearest[0].entry
-    slug = f"gap-{at:02d}"
+    slug = f"gap-{number:02d}"
     text = scaffold.draft_entry(
         item=nearest.item,
         expands=nearest.expands or nearest.id,

@@ -99,13 +99,13 @@ class TerminalView:
                 ],
             )
             self._plot(evidence)
-        for at, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
+        for index, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
             value = format_number(run.measured.get(claim.metric), self.lang)
             line = f"{_VERDICT_MARKS[verdict]} {self.labels[verdict.value]}: {claim.says[self.lang]}"
             comparison = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
             self._stdout.print(Styled(line, style=_VERDICT_STYLES[verdict]) + Styled(comparison, style="dim"))
             if evidence.spreads:
-                self._stdout.print(Styled(f"  {format_spread(evidence.spreads[at], self.lang)}", style="dim"))
+                self._stdout.print(Styled(f"  {format_spread(evidence.spreads[index], self.lang)}", style="dim"))
 
     def print_summary(self, answer: Answer) -> None:
         """Prints the short answer with its measured numbers, the comparisons and the related questions."""
@@ -160,7 +160,7 @@ class TerminalView:
         ]
         for label, points in curves:
             heights = [math.log10(y) if log else y for _, y in points]  # plotext's own log axis has unreadable ticks
-            plotext.plot([at for at, _ in points], heights, label=names.get(label, label))
+            plotext.plot([x_value for x_value, _ in points], heights, label=names.get(label, label))
         if curves:
             if log:
                 plotext.yticks(*_log_ticks([y for _, points in curves for _, y in points]))

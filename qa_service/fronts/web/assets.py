@@ -1,6 +1,7 @@
 """Routes of the assets: one for each file of static/, and those of the files built from packages."""
 
 import asyncio
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -38,12 +39,16 @@ def _built_file(path: Path, media_type: str) -> FileResponse:
 
 
 def _static_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    """Serves a file, compressed if the client accepts gzip: comments and long names in the scripts then cost little."""
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    common = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
+    plain = content, common | {"ETag": f'"{digest}"'}
+    compressed = gzip.compress(content, mtime=0), common | {"ETag": f'"{digest}-gzip"', "Content-Encoding": "gzip"}
 
     async def asset(http: Request) -> Response:
-        if http.headers.get("if-none-match") == etag:
+        body, headers = compressed if "gzip" in http.headers.get("accept-encoding", "") else plain
+        if http.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        return Response(content, media_type=media_type, headers=headers)
+        return Response(body, media_type=media_type, headers=headers)
 
     return asset

@@ -13,7 +13,7 @@ from qa_service.fronts.web import math_font
 _VEGA_CODE = "import vl_convert; built = vl_convert.javascript_bundle().encode()"
 _FONT_CODE = "from qa_service.fronts.web.math_font import subset_font; built = subset_font()"
 _FONT_SUBSETTER_SOURCE = Path(math_font.__file__).read_bytes()
-_build_lock = threading.Lock()
+_BUILD_LOCK = threading.Lock()
 
 
 def build_vega_bundle(cache: Path) -> Path:
@@ -41,7 +41,7 @@ def _build_once(path: Path, source: str) -> Path:
 
     The code runs in a subprocess, because the builders hold the GIL while they work.
     """
-    with _build_lock:
+    with _BUILD_LOCK:
         if not path.is_file():
             command = [sys.executable, "-c", f"import sys; {source}; sys.stdout.buffer.write(built)"]
             process = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)

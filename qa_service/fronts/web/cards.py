@@ -16,9 +16,9 @@ from qa_service.schemas import responses
 from qa_service.tools.notebook import EXPORT_FORMATS
 
 MAX_TABLE_ROWS = 400
-"""Most rows of the data table on the page; the API returns all rows."""
+"""Maximal number of rows of the data table on the page; the API returns all rows."""
 MAX_SHOWN_METRICS = 9
-"""Most metrics shown beside the chart; the full list is folded."""
+"""Maximal number of metrics shown beside the chart; the full list is folded."""
 _OPERATOR_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 
 
@@ -160,10 +160,10 @@ def _claim_rows(
             "value": format_value(measured[claim.metric], lang) if claim.metric in measured else None,
             "verdict": verdict,
             "invisible": evidence is not None and claim in evidence.not_testable_here,
-            "spread": format_spread(evidence.spreads[at], lang) if evidence and evidence.spreads else "",
+            "spread": format_spread(evidence.spreads[index], lang) if evidence and evidence.spreads else "",
             "as_stated": verdict == "fails" and claim.expected_verdict.value == "fails",
         }
-        for at, (claim, verdict) in enumerate(zip(block.claims, verdicts, strict=True))
+        for index, (claim, verdict) in enumerate(zip(block.claims, verdicts, strict=True))
     ]
 
 

@@ -23,6 +23,10 @@ LABELS = {
         "提问和运行实验需要 JavaScript。没有它也能阅读：",
         "Asking and running experiments need JavaScript. Without it you can still read:",
     ),
+    "incomplete": Text(
+        "这一页没有完整送达，有些功能用不了。", "Part of this page did not arrive, so some of it does not work."
+    ),
+    "reload": Text("重新载入", "Reload the page"),
     # asking
     "question": Text("你的问题", "Your question"),
     "placeholder": Text("nan、梯度、初始化、精度……", "nan, gradients, precision …"),
@@ -93,6 +97,11 @@ LABELS = {
     "drawing": Text("正在画图……", "Drawing the chart …"),
     "no_chart": Text(
         "图没能画出来；数据表里有同样的数。", "The chart could not be drawn; the data table has the same numbers."
+    ),
+    "chart_later": Text(
+        "现在画不出图：画图的程序没能取到。会自动再试；数据表里有同样的数。",
+        "The chart cannot be drawn now: what draws it could not be fetched. It is tried again by itself; "
+        "the data table has the same numbers.",
     ),
     # an answer
     "confidence": Text("置信度", "confidence"),
@@ -221,8 +230,8 @@ EXAMPLES = {
 
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
-    "no_chart", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show", "guess_give_up",
-    "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
+    "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show",
+    "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many",
 )  # fmt: skip
 

@@ -167,16 +167,16 @@ def _build_parser() -> MarkdownIt:
     return parser
 
 
-def _render_inline_math(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return latex_to_mathml(tokens[at].content)
+def _render_inline_math(_renderer: Any, tokens: Any, index: int, _options: Any, _env: Any) -> str:
+    return latex_to_mathml(tokens[index].content)
 
 
-def _render_code(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return highlight_code(tokens[at].content, tokens[at].info.strip() or "text")
+def _render_code(_renderer: Any, tokens: Any, index: int, _options: Any, _env: Any) -> str:
+    return highlight_code(tokens[index].content, tokens[index].info.strip() or "text")
 
 
-def _render_block_math(_renderer: Any, tokens: Any, at: int, _options: Any, _env: Any) -> str:
-    return latex_to_mathml(tokens[at].content, block=True)
+def _render_block_math(_renderer: Any, tokens: Any, index: int, _options: Any, _env: Any) -> str:
+    return latex_to_mathml(tokens[index].content, block=True)
 
 
 _MARKDOWN = _build_parser()

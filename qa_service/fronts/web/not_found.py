@@ -8,7 +8,7 @@ from qa_service.fronts.web import labels, render
 from qa_service.model import Lang
 
 
-def not_found_page(service: Service, path: str, error: NumstabError, lang: Lang) -> str:
+def not_found_html(service: Service, path: str, error: NumstabError, lang: Lang) -> str:
     """The HTML of the page in one language, with links to at most five similar entries or experiments."""
     _, folder, name, *_ = f"{path}//".split("/")
     here = "/experiments" if folder == "experiments" else "/entries"

@@ -177,7 +177,7 @@ def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | 
 def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
     """The answer as HTML, its numbers marked; without an entry, the sentence above the nearest questions."""
     if answer.entry is None:
-        return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # to_html cleans
+        return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
     marked = replace(answer, entry=_mark_numbers(answer.entry, answer.lang, experiments))
     return Markup(markup.markdown_to_html(prose.answer_text(marked)))  # noqa: S704
 

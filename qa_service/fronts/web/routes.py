@@ -60,7 +60,7 @@ def _unknown_language(http: Request) -> HTMLResponse:
 
 
 def _problem_page(service: Service, http: Request, error: NumstabError, lang: Lang) -> HTMLResponse:
-    return HTMLResponse(not_found.not_found_page(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
+    return HTMLResponse(not_found.not_found_html(service, http.url.path, error, lang), error.status, PAGE_HEADERS)
 
 
 def _add_chat(web: APIRouter) -> None:

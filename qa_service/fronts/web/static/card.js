@@ -1,203 +1,264 @@
-// One evidence card: running, finished, and run again with other parameters.
-import { picture } from "./bits.js";
-import { draw, forget, image } from "./chart.js";
+// The view of one evidence card: its form, its state, its chart and its verdicts, in a run of its own or of a whole answer.
+import { showBits } from "./bits.js";
+import { replaceContent } from "./card_content.js";
+import { chartPicture, discardRemovedCharts, drawChart } from "./chart.js";
 import * as controls from "./controls.js";
-import { guess } from "./predict.js";
-import { csv, save } from "./save.js";
-import { put } from "./renew.js";
-import * as sliders from "./slider.js";
-import { events } from "./stream.js";
+import { allParts, enclosingPart, findPart, part } from "./parts.js";
+import { askForGuess, isPredicting } from "./predict.js";
+import { plottableRow, toCsv } from "./rows.js";
+import { ExperimentRunner } from "./runner.js";
+import { downloadFile } from "./save.js";
+import { moveByKey, placeSliders, writeNumber } from "./slider.js";
 import { words } from "./words.js";
+/** @import { ChartSpec, EvidenceData, QueuedData, Row, RowData, StartedData, Subject } from "./types.js" */
 
-const PATIENCE = 350; // milliseconds without a change before the experiment runs again
-const REDRAW = 400; // milliseconds between two drawings of a chart that grows
+const INPUT_DELAY = 350; // milliseconds without a change before the experiment runs again
+const REDRAW_INTERVAL = 400; // milliseconds between two drawings of a chart that grows
 
+/**
+ * Dispatches, on its element: `progress` (detail: how far it is, in words), `measured`, and `stopped` (detail: words).
+ */
 export class Card {
-  /** `about` is {entry, lang}; `measured(numbers)` is told what fills the text; `say(sentence)` speaks the status. */
-  constructor(element, about, measured, say) {
-    Object.assign(this, { element, about, measured, say, running: null, reran: false, rows: [], drawnAt: 0, data: null });
+  /** The rows of the run so far. @type {Row[]} */
+  #rows = [];
+  #drawnAt = 0;
+  /** The chart of the run, without data. @type {ChartSpec | null} */
+  #spec = null;
+  /** Titles of columns. @type {Record<string, string>} */
+  #columns = {};
+  /** What rows say as words, in the page's language. @type {Record<string, string>} */
+  #valueWords = {};
+  /** How the latest run ended. @type {EvidenceData | null} */
+  #evidence = null;
+  /** The state before a run of the card's own, and the one shown meanwhile. @type {{ previous: HTMLElement, running: HTMLElement } | null} */
+  #states = null;
+  /** @type {number | undefined} */
+  #inputTimer;
+
+  /**
+   * @param {HTMLElement} element
+   * @param {Subject} subject
+   * @param {(numbers: Record<string, string>) => void} onMeasured is given the numbers for the text
+   * @param {(sentence: string) => void} announce says a sentence in the page's status
+   */
+  constructor(element, subject, onMeasured, announce) {
+    this.element = element;
+    this.onMeasured = onMeasured;
+    this.announce = announce;
+    this.runner = new ExperimentRunner(subject, element.dataset.block ?? "", {
+      requested: () => this.#showRequested(),
+      started: (data) => {
+        this.announce(words.measuring + data.title);
+        this.#beginRows(data);
+      },
+      queued: (data) => this.showQueued(data),
+      row: (data) => this.showRow(data),
+      evidence: (data) => this.showEvidence(data),
+      complete: (comparisonHtml) => this.#showComparison(comparisonHtml),
+      failed: (problem) => this.#showProblem(problem),
+      ended: () => this.#setBusy(false),
+    });
     element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.run();
     });
-    element.addEventListener("click", (event) => this.#clicked(event));
-    element.addEventListener("input", (event) => this.#changed(event));
-    element.addEventListener("moved", (event) => this.#changed(event));
-    element.addEventListener("keydown", (event) => event.target.type === "range" && sliders.pressed(event));
-    sliders.follow(this.form ?? element);
+    element.addEventListener("click", (event) => this.#handleClick(event));
+    element.addEventListener("input", (event) => this.#handleInput(event));
+    element.addEventListener("slidermoved", (event) => this.#handleInput(event));
+    element.addEventListener("keydown", (event) => {
+      if (/** @type {HTMLInputElement} */ (event.target).type === "range") moveByKey(event);
+    });
+    const form = findPart(element, "controls");
+    if (form) placeSliders(form);
   }
 
   get form() {
-    return this.element.querySelector("form");
+    return part(this.element, "controls");
   }
 
-  /** A run of the whole answer has come to this card; a reader's own run comes before it. */
-  started(data) {
-    if (this.running) return;
-    put(this.element, data.html);
-    this.#begin(data);
-    sliders.follow(this.form);
+  /** Runs this card's experiment with what its form says. @param {{ seeds?: number }} [extras] */
+  run(extras) {
+    clearTimeout(this.#inputTimer); // the change that it waited for is in this run
+    return this.runner.run(controls.readControls(this.form), extras);
   }
 
-  /** One row more: its figures tick beside the progress bar, and the chart grows. */
-  row(data) {
-    const count = this.element.querySelector(".state .count");
-    this.rows.push(data.row);
-    const at = words.row.replace("{}", this.rows.length);
-    if (count) count.textContent = ` · ${at}`;
-    this.#tell(at);
-    const ticker = this.element.querySelector(".ticker");
-    if (ticker) ticker.textContent = " · " + Object.entries(data.shown).map(([name, value]) => `${this.columns?.[name] ?? name} ${this.named?.[value] ?? value}`).join(" · ");
-    const place = this.element.querySelector(".chart");
-    if (!place || !this.spec || performance.now() - this.drawnAt < REDRAW || "predict" in document.documentElement.dataset) return;
-    this.drawnAt = performance.now();
-    draw(place, { ...this.spec, data: { values: this.rows.map(plottable) } });
+  /** A run of the whole answer has begun. @param {StartedData} data */
+  showStarted(data) {
+    replaceContent(this.element, data.html);
+    this.#beginRows(data);
+    placeSliders(this.form);
   }
 
-  /** It must wait: how many are before it. */
-  queued(data) {
-    const state = this.element.querySelector(".state");
-    if (state) state.firstChild.textContent = words.queued.replace("{}", data.before);
+  /** The run waits for others. @param {QueuedData} data */
+  showQueued(data) {
+    const text = findPart(this.element, "state")?.firstChild;
+    if (text) text.textContent = words.queued.replace("{}", String(data.before));
   }
 
-  async finished(data) {
-    const reserved = this.element.querySelector(".chart")?.offsetHeight;
+  /** One row more: its values are shown beside the state, and the chart grows. @param {RowData} data */
+  showRow(data) {
+    this.#rows.push(data.row);
+    const progress = words.row.replace("{}", String(this.#rows.length));
+    const count = findPart(this.element, "row-count");
+    if (count) count.textContent = ` · ${progress}`;
+    this.#dispatch("progress", progress);
+    const ticker = findPart(this.element, "ticker");
+    if (ticker) ticker.textContent = ` · ${this.#rowInWords(data.shown)}`;
+    const chart = findPart(this.element, "chart");
+    if (!chart || !this.#spec || performance.now() - this.#drawnAt < REDRAW_INTERVAL || isPredicting()) return;
+    this.#drawnAt = performance.now();
+    drawChart(chart, { ...this.#spec, data: { values: this.#rows.map(plottableRow) } });
+  }
+
+  /** A run has ended: verdicts, numbers and the whole chart. @param {EvidenceData} data */
+  async showEvidence(data) {
+    const reservedHeight = findPart(this.element, "chart")?.offsetHeight;
     this.element.classList.remove("busy");
-    put(this.element, data.html);
-    forget();
-    this.#link();
-    const place = this.element.querySelector(".chart");
-    if (reserved) place.style.minHeight = `${reserved}px`;
-    this.data = data;
-    this.before = null;
-    sliders.follow(this.form);
-    picture(this.element);
-    if ("predict" in document.documentElement.dataset && data.status === "ran") await guess(this.element, data);
-    if (this.data !== data) return; // run again meanwhile
-    if (data.rows.length > (data.status === "ran" ? 0 : 1)) draw(place, data.chart);
-    else place.remove();
-    if (!this.element.dataset.block.includes("~")) this.measured(data.shown);
-    this.element.dispatchEvent(new CustomEvent("measured", { bubbles: true }));
+    replaceContent(this.element, data.html);
+    discardRemovedCharts();
+    this.#completePermalink();
+    const chart = part(this.element, "chart");
+    if (reservedHeight) chart.style.minHeight = `${reservedHeight}px`;
+    this.#evidence = data;
+    this.#states = null;
+    placeSliders(this.form);
+    showBits(this.element);
+    if (isPredicting() && data.status === "ran") await askForGuess(this.element, data);
+    if (this.#evidence !== data) return; // run again meanwhile
+    if (data.rows.length > (data.status === "ran" ? 0 : 1)) drawChart(chart, data.chart);
+    else chart.remove();
+    if (!this.element.dataset.block?.includes("~")) this.onMeasured(data.shown); // the text has the first run's numbers
+    this.#dispatch("measured");
   }
 
-  /** Runs this card's experiment with what its form says; replaces the run it is in. */
-  async run(more = {}) {
-    clearTimeout(this.resting); // what it rested for is in this run
-    this.running?.abort();
-    this.reran = true;
-    const running = (this.running = new AbortController());
-    const [block] = this.element.dataset.block.split("~"); // of a comparison each run is a card of its own
-    const { params, seed, compare } = controls.read(this.form);
-    this.beside = { ...(compare.length && { compare }), ...more };
-    const whole = this.about.entry ? { question: "", compare, blocks: [block], ...more } : {};
-    const request = { ...this.about, params, seed, ...whole };
-    let table = "";
-    controls.refuse(this.form, null);
-    this.#busy(true);
-    try {
-      for await (const [name, data] of events(request, running.signal)) {
-        if (running.signal.aborted) return;
-        if (name === "done") table = data.comparison_html;
-        if (data.id !== block) continue; // of a comparison the card shows the first
-        if (name === "started") {
-          this.say(words.measuring + data.title);
-          this.#begin(data);
-        }
-        if (name === "queued") this.queued(data);
-        if (name === "row") this.row(data);
-        if (name === "evidence") this.finished(data);
-      }
-      this.element.querySelector(".comparisons")?.insertAdjacentHTML("beforeend", table);
-      this.say(words.finished);
-    } catch (problem) {
-      if (running.signal.aborted) return;
-      controls.refuse(this.form, problem);
-      if (this.before?.state.matches(".running")) this.before.state.textContent = words.stopped; // it never ran
-      this.say(problem.message);
-    } finally {
-      if (this.running === running) {
-        this.running = null;
-        this.#busy(false);
-      }
-    }
-  }
-
-  /** The answer's stream has stopped; a card without evidence waits for its own run. */
+  /** Stops what runs here; a card that was still waiting for its evidence says so. */
   stop() {
-    this.running?.abort();
-    this.#busy(false);
-    const state = this.element.querySelector(".state.running");
-    if (!state) return;
-    state.textContent = words.stopped;
-    this.element.dispatchEvent(new CustomEvent("stopped", { detail: words.stopped }));
+    this.runner.abort();
+    this.#setBusy(false);
+    const state = part(this.element, "state");
+    if (state.dataset.state !== "running") return;
+    markStopped(state);
+    this.#dispatch("stopped", words.stopped);
+  }
+
+  /** @param {StartedData} data */
+  #beginRows(data) {
+    this.#rows = [];
+    this.#drawnAt = performance.now();
+    this.#spec = data.chart;
+    this.#columns = data.columns;
+    this.#valueWords = data.words;
+    this.#dispatch("progress", words.running);
+  }
+
+  /** @param {Record<string, string>} shown */
+  #rowInWords(shown) {
+    const cells = Object.entries(shown).map(([name, value]) => `${this.#columns[name] ?? name} ${this.#valueWords[value] ?? value}`);
+    return cells.join(" · ");
   }
 
   /** The link to these parameters holds what ran beside them. */
-  #link() {
-    const link = this.element.querySelector(".take-away a");
+  #completePermalink() {
+    const link = part(this.element, "permalink");
     const search = new URLSearchParams(link.search);
-    for (const [name, value] of Object.entries(this.beside ?? {})) search.set(name, value);
-    link.search = search;
+    for (const [name, value] of Object.entries(this.runner.extras)) search.set(name, String(value));
+    link.search = String(search);
   }
 
-  #begin(data) {
-    Object.assign(this, { rows: [], drawnAt: performance.now(), spec: data.chart, columns: data.columns, named: data.words });
-    this.#tell(words.running);
+  #showRequested() {
+    controls.showRefusal(this.form, null);
+    this.#setBusy(true);
   }
 
-  /** Tells the row above the text how far it is. */
-  #tell(detail) {
-    this.element.dispatchEvent(new CustomEvent("progress", { bubbles: true, detail }));
+  /** @param {string} html */
+  #showComparison(html) {
+    findPart(this.element, "comparisons")?.insertAdjacentHTML("beforeend", html);
+    this.announce(words.finished);
   }
 
-  /** A control has moved: the experiment runs again once it rests; what is half typed runs nothing. */
-  #changed({ target, type }) {
-    if (!target.closest(".controls")) return;
-    if (type === "moved") sliders.follow(this.form);
-    else if (target.type === "range") sliders.moved(target);
-    else sliders.follow(this.form);
-    clearTimeout(this.resting);
-    if (document.documentElement.classList.contains("live") && this.form.checkValidity()) {
-      this.resting = setTimeout(() => this.run(), PATIENCE);
-    }
+  /** @param {Error} problem */
+  #showProblem(problem) {
+    controls.showRefusal(this.form, problem);
+    if (this.#states?.previous.dataset.state === "running") markStopped(this.#states.previous); // it never ran
+    this.announce(problem.message);
   }
 
-  #busy(busy) {
+  /** @param {boolean} busy */
+  #setBusy(busy) {
     this.element.classList.toggle("busy", busy);
-    const progress = this.element.querySelector("progress");
+    const progress = /** @type {HTMLProgressElement} */ (this.element.querySelector("progress"));
     progress.hidden = !busy;
     progress.removeAttribute("value");
-    const state = this.element.querySelector(".state");
-    if (busy && !this.before) {
-      this.before = { state, now: state.cloneNode() };
-      this.before.now.className = "state running";
-      this.before.now.innerHTML = "<span></span><span class=count></span><span class=ticker aria-hidden=true></span>";
-      this.before.now.firstChild.textContent = words.running;
-      state.replaceWith(this.before.now);
-    } else if (!busy && this.before) {
-      if (this.before.now.isConnected) this.before.now.replaceWith(this.before.state);
-      this.before = null;
-    }
+    if (busy) this.#showRunningState();
+    else this.#restoreState();
   }
 
-  async #save(as) {
-    const name = `${this.data.experiment}.${as}`;
-    if (as === "csv") save(name, csv(this.data.rows), "text/csv");
-    else save(name, await image(this.element.querySelector(".chart"), as));
+  /** Puts a state "running" in the place of the one that says how the last run ended. */
+  #showRunningState() {
+    if (this.#states) return;
+    const previous = part(this.element, "state");
+    const running = /** @type {HTMLElement} */ (previous.cloneNode());
+    running.className = "state running";
+    running.dataset.state = "running";
+    running.innerHTML = '<span></span><span class="count" data-part="row-count"></span><span class="ticker" data-part="ticker" aria-hidden="true"></span>';
+    /** @type {Element} */ (running.firstChild).textContent = words.running;
+    previous.replaceWith(running);
+    this.#states = { previous, running };
   }
 
-  #clicked(event) {
-    const button = event.target.closest("button");
-    if (button?.matches("[data-save]")) this.#save(button.dataset.save);
-    if (button?.matches(".die")) controls.roll(this.form);
-    if (button?.matches(".restore")) controls.restore(this.form);
-    if (button?.matches(".die, .restore")) this.run();
-    if (button?.matches(".many")) this.run({ seeds: 20 });
+  #restoreState() {
+    if (this.#states?.running.isConnected) this.#states.running.replaceWith(this.#states.previous);
+    this.#states = null;
+  }
+
+  /** @param {string} name @param {string} [detail] */
+  #dispatch(name, detail) {
+    this.element.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+  }
+
+  /** A control was changed: the experiment runs again after a rest; what is half typed runs nothing. @param {Event} event */
+  #handleInput({ target, type }) {
+    if (!enclosingPart(target, "controls")) return;
+    const input = /** @type {HTMLInputElement} */ (target);
+    if (type === "input" && input.type === "range") writeNumber(input);
+    else placeSliders(this.form);
+    clearTimeout(this.#inputTimer);
+    if (this.form.checkValidity()) this.#inputTimer = setTimeout(() => this.run(), INPUT_DELAY);
+  }
+
+  /** @param {Event} event */
+  #handleClick({ target }) {
+    const save = enclosingPart(target, "save");
+    if (save) this.#save(save.dataset.format ?? "");
+    const rolls = enclosingPart(target, "roll-seed") !== null;
+    const restores = enclosingPart(target, "restore") !== null;
+    if (rolls) controls.rollSeed(this.form);
+    if (restores) controls.restoreDefaults(this.form);
+    if (rolls || restores) this.run();
+    if (enclosingPart(target, "many-seeds")) this.run({ seeds: 20 });
+  }
+
+  /** @param {string} format "csv", "svg" or "png" */
+  async #save(format) {
+    if (!this.#evidence) return;
+    const name = `${this.#evidence.experiment}.${format}`;
+    if (format === "csv") return downloadFile(name, toCsv(this.#evidence.rows), "text/csv");
+    const picture = await chartPicture(part(this.element, "chart"), format);
+    if (picture) downloadFile(name, picture);
+    else this.announce(words.chart_later);
   }
 }
 
-/** A row as a chart can take it: inf and nan, which come as words, have no place on an axis yet. */
-function plottable(row) {
-  const unplottable = (value) => ["Infinity", "-Infinity", "NaN"].includes(value);
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, unplottable(value) ? null : value]));
+/** @param {HTMLElement} state */
+function markStopped(state) {
+  state.textContent = words.stopped;
+  state.dataset.state = "stopped";
+}
+
+/** The verdicts that a card shows, each as "holds", "fails" or "unknown", with its word. @param {Card} card */
+export function verdictsOf(card) {
+  return allParts(card.element, "claim").map((claim) => ({
+    verdict: claim.dataset.verdict ?? "",
+    word: part(claim, "verdict").textContent ?? "",
+  }));
 }

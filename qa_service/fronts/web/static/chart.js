@@ -1,57 +1,77 @@
 // Draws Vega-Lite charts. Vega itself is fetched when the first chart arrives.
+import { chartLibrary } from "./load.js";
 import { words } from "./words.js";
+/** @import { ChartSpec } from "./types.js" */
 
+/** The charts on the page, by the element that each is in. @type {Map<HTMLElement, { view: any, spec: ChartSpec }>} */
 const drawn = new Map();
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const RAISED = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
+/** The latest specification for each element. @type {WeakMap<HTMLElement, ChartSpec>} */
+const wanted = new WeakMap();
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+const SUPERSCRIPT_DIGITS = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
   (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
   "replace(format(round(log(datum.value) / LN10), 'd'), '−', '⁻')",
 );
-const WHOLE = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
-const FAINT = { condition: { test: `!(${WHOLE})`, value: 0.35 }, value: 1 };
-const PLAIN = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
-const POWER = `!datum.label ? '' : ${WHOLE} && abs(log(datum.value)) > 8 ? '10' + ${RAISED} : format(datum.value, '.4~g')`;
-const RESIZED = 200; // milliseconds of rest after which a chart gets its new width
-let charts = 0;
-let vega;
+const IS_POWER_OF_TEN = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
+const GRID_OPACITY = { condition: { test: `!(${IS_POWER_OF_TEN})`, value: 0.35 }, value: 1 };
+const LINEAR_LABEL = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
+const LOG_LABEL = `!datum.label ? '' : ${IS_POWER_OF_TEN} && abs(log(datum.value)) > 8 ? '10' + ${SUPERSCRIPT_DIGITS} : format(datum.value, '.4~g')`;
+const RESIZE_DELAY = 200; // milliseconds of rest after which a chart gets its new width
+let chartCount = 0;
 
-/** Draws `spec` into `place`, in the page's colours; says so where that fails. */
-export async function draw(place, spec) {
+/**
+ * Draws a chart in the page's colours; says so where that fails, and draws it once the library is there.
+ * @param {HTMLElement} place
+ * @param {ChartSpec} spec
+ */
+export async function drawChart(place, spec) {
+  wanted.set(place, spec);
   if (!drawn.has(place)) place.textContent = words.drawing;
   try {
-    await (vega ??= import("/static/vega.js"));
-    if (!place.isConnected) return;
+    await chartLibrary.request();
+  } catch {
+    place.textContent = words.chart_later;
+    await chartLibrary.loaded;
+  }
+  if (!place.isConnected || wanted.get(place) !== spec) return;
+  try {
     drawn.get(place)?.view.finalize();
-    place.classList.toggle("on-dark", dark.matches);
+    place.classList.toggle("on-dark", darkScheme.matches);
     const canvas = document.createElement("div");
     place.replaceChildren(canvas);
     const options = { renderer: "svg", actions: false, logLevel: 1, ast: true, tooltip: false, defaultStyle: false, config: config(place) };
-    const { view } = await window.vegaEmbed(canvas, sized(spec, place), options);
-    anchor(canvas);
+    const { view } = await /** @type {any} */ (window).vegaEmbed(canvas, fitted(spec, place), options);
+    makeReferencesUnique(canvas);
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;
   }
 }
 
-/** Gradients and clips by names of this chart's own: they name the page's address, which changes, and each other's. */
-function anchor(canvas) {
-  const own = `chart${(charts += 1)}-`;
-  for (const each of canvas.querySelectorAll("defs [id]")) each.id = own + each.id;
+/** Gradients and clips are referred to by the page's address, which changes, and by names that charts share: each chart gets its own.
+ * @param {HTMLElement} canvas */
+function makeReferencesUnique(canvas) {
+  const prefix = `chart${(chartCount += 1)}-`;
+  for (const each of canvas.querySelectorAll("defs [id]")) each.id = prefix + each.id;
   for (const name of ["fill", "stroke", "clip-path"]) {
     for (const each of canvas.querySelectorAll(`[${name}^="url("]`)) {
-      each.setAttribute(name, each.getAttribute(name).replace(/url\(.*#(.*)\)/, `url(#${own}$1)`));
+      each.setAttribute(name, (each.getAttribute(name) ?? "").replace(/url\(.*#(.*)\)/, `url(#${prefix}$1)`));
     }
   }
 }
 
-/** The address of a chart's picture, "svg" or "png". */
-export function image(place, as) {
-  return drawn.get(place).view.toImageURL(as, 2);
+/**
+ * The URL of a chart's picture; null where the chart is not drawn.
+ * @param {HTMLElement} place
+ * @param {string} format "svg" or "png"
+ * @returns {Promise<string | null>}
+ */
+export async function chartPicture(place, format) {
+  return (await drawn.get(place)?.view.toImageURL(format, 2)) ?? null;
 }
 
-/** Forgets the charts that are no longer on the page. */
-export function forget() {
+/** Frees the charts that are no longer on the page. */
+export function discardRemovedCharts() {
   for (const [place, { view }] of drawn) {
     if (place.isConnected) continue;
     view.finalize();
@@ -59,69 +79,78 @@ export function forget() {
   }
 }
 
-function redraw() {
-  forget();
-  for (const [place, { spec }] of drawn) draw(place, spec);
+function redrawAll() {
+  discardRemovedCharts();
+  for (const [place, { spec }] of drawn) drawChart(place, spec);
 }
 
-let width = innerWidth;
-let resizing;
+let pageWidth = innerWidth;
+/** @type {number | undefined} */
+let resizeTimer;
 addEventListener("resize", () => {
-  if (innerWidth === width) return; // a telephone hides its address bar
-  width = innerWidth;
-  clearTimeout(resizing);
-  resizing = setTimeout(redraw, RESIZED);
+  if (innerWidth === pageWidth) return; // a telephone hides its address bar
+  pageWidth = innerWidth;
+  clearTimeout(resizeTimer);
+  resizeTimer = setTimeout(redrawAll, RESIZE_DELAY);
 });
-dark.addEventListener("change", redraw);
-new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-large"] });
+darkScheme.addEventListener("change", redrawAll);
+new MutationObserver(redrawAll).observe(document.documentElement, { attributes: true, attributeFilter: ["data-large"] });
 
-/** As wide as its place and as high as evidence.css keeps free; a row of words gets the height to read it. */
-function sized(spec, place) {
-  const { column, y } = spec.encoding ?? {};
-  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
-  if (column) return squares(spec, room, rem);
-  const lines = new Set(spec.data?.values.map((row) => row[y?.field])).size;
-  const plot = Math.min(23 * rem, Math.max(15 * rem, 0.36 * place.clientWidth));
-  const height = y?.type === "nominal" ? Math.max(18, 1.6 * type()) * lines : plot;
-  const autosize = { type: "fit-x", contains: "padding" };
-  const ticks = Math.round(room / (7 * type()));
-  const layer = spec.layer?.map((unit) => decades(unit, ticks));
-  return { ...decades(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };
+function rootFontSize() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
-/** Columns as squares side by side, or under each other where these would be small. */
-function squares(spec, room, rem) {
+/** The size of labels in pixels: it grows with large type. */
+function labelSize() {
+  return Math.round(rootFontSize() * 0.69);
+}
+
+/** As wide as its place and as high as evidence.css keeps free; a row of words gets the height to read it.
+ * @param {ChartSpec} spec @param {HTMLElement} place @returns {ChartSpec} */
+function fitted(spec, place) {
+  const { column, y } = spec.encoding ?? {};
+  const rem = rootFontSize();
+  const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
+  if (column) return fittedSquares(spec, room, rem);
+  const lines = new Set(spec.data?.values.map((/** @type {any} */ row) => row[y?.field])).size;
+  const plotHeight = Math.min(23 * rem, Math.max(15 * rem, 0.36 * place.clientWidth));
+  const height = y?.type === "nominal" ? Math.max(18, 1.6 * labelSize()) * lines : plotHeight;
+  const autosize = { type: "fit-x", contains: "padding" };
+  const ticks = Math.round(room / (7 * labelSize()));
+  const layer = spec.layer?.map((/** @type {ChartSpec} */ unit) => withAxisLabels(unit, ticks));
+  return { ...withAxisLabels(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };
+}
+
+/** Columns as squares side by side, or under each other where these would be small.
+ * @param {ChartSpec} spec @param {number} room pixels @param {number} rem pixels @returns {ChartSpec} */
+function fittedSquares(spec, room, rem) {
   const { column, ...encoding } = spec.encoding;
-  const count = new Set(spec.data.values.map((row) => row[column.field])).size || 1;
+  const count = new Set(spec.data.values.map((/** @type {any} */ row) => row[column.field])).size || 1;
   const inside = room - 6.1 * rem; // beside an axis with its labels
   const side = Math.min(26 * rem, inside / count - 1.5 * rem);
   if (side >= 11 * rem) return { ...spec, width: side, height: side };
   return { ...spec, width: inside, height: inside, encoding: { ...encoding, row: { ...column, header: { ...column.header, title: null, labelOrient: "top", labelAngle: 0 } } } };
 }
 
-/** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰; as many ticks as have room. */
-function decades(unit, ticks) {
+/** Powers of ten on logarithmic axes, as the text writes them: 10⁻³⁰; as many ticks as have room.
+ * @param {ChartSpec} unit @param {number} ticks @returns {ChartSpec} */
+function withAxisLabels(unit, ticks) {
   if (!unit.encoding) return unit;
   const encoding = { ...unit.encoding };
   for (const name of ["x", "y"]) {
     const channel = encoding[name];
-    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: POWER, gridOpacity: FAINT } };
-    else if (channel?.type === "quantitative" && !channel.axis?.labelExpr) encoding[name] = { ...channel, axis: { ...(name === "x" && { tickCount: ticks }), ...channel.axis, labelExpr: PLAIN } };
+    if (channel?.scale?.type === "log") encoding[name] = { ...channel, axis: { ...channel.axis, labelExpr: LOG_LABEL, gridOpacity: GRID_OPACITY } };
+    else if (channel?.type === "quantitative" && !channel.axis?.labelExpr) encoding[name] = { ...channel, axis: { ...(name === "x" && { tickCount: ticks }), ...channel.axis, labelExpr: LINEAR_LABEL } };
   }
   return { ...unit, encoding };
 }
 
-/** The size of labels: it grows with large type. */
-function type() {
-  return Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.69);
-}
-
+/** Vega-Lite's configuration: colours and fonts of the page. @param {HTMLElement} place */
 function config(place) {
   const style = getComputedStyle(place);
-  const colour = (name) => style.getPropertyValue(name).trim();
+  const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   const font = style.fontFamily;
-  const size = type();
+  const size = labelSize();
   const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font, labelFontSize: size, titleFontSize: size };
   const narrow = place.clientWidth < 480;
   return {

@@ -1,69 +1,88 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
+import { reportArrival } from "./arrival.js";
 import "./feedback.js";
-import { release } from "./fill.js";
-import { keep } from "./past.js";
+import { releaseReservedSpace } from "./fill.js";
+import { mathFont } from "./load.js";
+import { enclosingPart, part } from "./parts.js";
+import { rememberQuestion } from "./past.js";
 import { Turn } from "./turn.js";
+/** @import { AnswerData, AskRequest } from "./types.js" */
 
-const composer = document.getElementById("composer");
-const box = document.getElementById("question");
-const stop = document.getElementById("stop");
-const status = document.getElementById("status");
-const turns = document.getElementById("turns");
+/** What the page's address says, so that a reload or another language asks the same. @typedef {{ q?: string, entry?: string }} Address */
+
+const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const composer = /** @type {HTMLFormElement} */ (byId("composer"));
+const box = /** @type {HTMLTextAreaElement} */ (byId("question"));
+const languageSwitch = /** @type {HTMLAnchorElement} */ (byId("switch"));
+const stop = byId("stop");
+const status = byId("status");
+const turns = byId("turns");
 const pageLang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
-const LONGEST = 1500; // characters of a question that an address can carry
+const LONGEST_IN_ADDRESS = 1500; // characters of a question that an address can carry
+const HIGHEST_BOX = 160; // pixels
+/** The turn that is being answered, or was last. @type {Turn | null} */
 let current = null;
-let context = null;
+/** What a follow-up question goes on from. @type {object | undefined} */
+let context;
 
-function say(sentence) {
-  status.textContent = sentence;
-}
-
-/** Asks; `address` is what the page's address will say, so that a reload or another language asks the same. */
+/**
+ * Asks in a new turn.
+ * @param {string} shown the question as the reader sees it
+ * @param {AskRequest} request
+ * @param {Address} address
+ */
 function ask(shown, request, address) {
-  const same = JSON.stringify(address);
-  if (current?.same === same && !stop.hidden) return; // a second click on the same
+  const key = JSON.stringify(address);
+  if (current?.key === key && !stop.hidden) return; // a second click on the same
   current?.stop();
-  fetchMaths();
+  fetchMathFont();
   document.body.classList.add("talking");
-  const turn = (current = new Turn(shown, request, say));
+  const turn = (current = new Turn(shown, request, (sentence) => (status.textContent = sentence)));
+  turn.key = key;
   turns.append(turn.element);
-  document.documentElement.classList.add("live");
-  remember(turn, address, pageLang);
-  turn.same = same;
-  turn.element.addEventListener("answered", ({ detail }) => {
-    if (turn === current) context = detail.context;
-    remember(turn, address, detail.lang);
+  pushHistory(turn, address, pageLang);
+  turn.element.addEventListener("answered", (event) => {
+    /** @type {AnswerData} */
+    const data = /** @type {CustomEvent} */ (event).detail;
+    if (turn === current) context = data.context;
+    pushHistory(turn, address, data.lang);
   });
   turn.element.addEventListener("retry", () => answer(turn));
-  turn.element.querySelector(".edit").addEventListener("click", () => edit(turn.question));
+  part(turn.element, "edit").addEventListener("click", () => edit(turn.question));
   turn.element.scrollIntoView({ block: "start" });
-  release(turns);
-  if (document.activeElement.matches("button")) turn.element.querySelector(".asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
+  releaseReservedSpace(turns);
+  if (document.activeElement?.matches("button")) part(turn.element, "asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
   answer(turn);
 }
 
-/** Runs a turn, the first time or once more. */
+/** Runs a turn, the first time or once more. @param {Turn} turn */
 async function answer(turn) {
-  if (turn !== current) current.stop();
+  if (turn !== current) current?.stop();
   current = turn;
   stop.hidden = false;
-  const answer = await turn.ask();
-  if (answer) keep(turn.question, answer.answer, turn.address);
+  const data = await turn.ask();
+  if (data) rememberQuestion(turn.question, data.answer, turn.address);
   if (turn === current) stop.hidden = true;
 }
 
-/** Every question is a step of the browser's history; going back shows its turn again. */
-function remember(turn, address, lang) {
-  const known = turn.address;
-  const long = address.q?.length > LONGEST;
-  turn.address = `/?${new URLSearchParams({ ...(!long && address), lang })}`;
-  const here = location.pathname + location.search === turn.address;
+/**
+ * Every question is a step of the browser's history; going back shows its turn again.
+ * @param {Turn} turn
+ * @param {Address} address
+ * @param {string} lang
+ */
+function pushHistory(turn, address, lang) {
+  const isKnown = turn.address !== "";
+  const isLong = (address.q?.length ?? 0) > LONGEST_IN_ADDRESS;
+  const parameters = isLong ? {} : address;
+  turn.address = `/?${new URLSearchParams({ ...parameters, lang })}`;
+  const isHere = location.pathname + location.search === turn.address;
   turn.element.id ||= `turn-${turns.children.length}`;
   const title = `${turn.question.slice(0, 100)} · numstab`;
-  history[known || here ? "replaceState" : "pushState"]({ turn: turn.element.id, title, ...(long && { question: address.q }) }, "", turn.address);
-  const other = pageLang === "zh" ? "en" : "zh";
+  const state = { turn: turn.element.id, title, ...(isLong && { question: address.q }) };
+  history[isKnown || isHere ? "replaceState" : "pushState"](state, "", turn.address);
   document.title = title;
-  document.getElementById("switch").href = `/?${new URLSearchParams({ ...(!long && address), lang: other })}`;
+  languageSwitch.href = `/?${new URLSearchParams({ ...parameters, lang: pageLang === "zh" ? "en" : "zh" })}`;
 }
 
 history.scrollRestoration = "manual"; // the browser would go where the reader left, after we have gone to the turn
@@ -74,21 +93,22 @@ addEventListener("popstate", ({ state }) => {
   turn.scrollIntoView({ block: "start" });
 });
 
-/** Puts a question back into the box, to be changed and asked again. */
+/** Puts a question back into the box, to be changed and asked again. @param {string} question */
 function edit(question) {
   box.value = question;
-  grow();
+  fitBox();
   box.focus();
 }
 
-/** A question's own language decides, unless it is too short to have one ("float16"). */
+/** A question's own language decides, unless it is too short to have one ("float16"). @param {string} question @returns {{ lang?: string }} */
 function languageOf(question) {
-  const short = !/[\u3400-\u9fff]/.test(question) && question.split(/\s+/).length < 3;
-  return short ? { lang: pageLang } : {};
+  const isShort = !/[\u3400-\u9fff]/.test(question) && question.split(/\s+/).length < 3;
+  return isShort ? { lang: pageLang } : {};
 }
 
-function askQuestion(question, forced = languageOf(question)) {
-  ask(question, { question, ...forced, ...(context && { context }) }, { q: question });
+/** @param {string} question @param {{ lang?: string }} [language] */
+function askQuestion(question, language = languageOf(question)) {
+  ask(question, { question, ...language, ...(context && { context }) }, { q: question });
 }
 
 composer.addEventListener("submit", (event) => {
@@ -96,7 +116,7 @@ composer.addEventListener("submit", (event) => {
   const question = box.value.trim();
   if (!question) return box.focus();
   box.value = "";
-  grow();
+  fitBox();
   askQuestion(question);
 });
 
@@ -106,17 +126,17 @@ box.addEventListener("keydown", (event) => {
   composer.requestSubmit();
 });
 
-box.addEventListener("input", grow);
-for (const about of ["input", "pointerdown"]) addEventListener(about, fetchMaths, { once: true }); // to ask
+box.addEventListener("input", fitBox);
+for (const name of ["input", "pointerdown"]) addEventListener(name, fetchMathFont, { once: true }); // about to ask
 
 /** The font of formulas: there before an answer is, and not before there is a question. */
-function fetchMaths() {
-  document.fonts.load("1em 'STIX of numstab'").catch(() => {}); // offline: formulas do without
+function fetchMathFont() {
+  mathFont.request().catch(() => {}); // formulas do without until a later attempt succeeds
 }
 
-function grow() {
+function fitBox() {
   box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight, 160)}px`;
+  box.style.height = `${Math.min(box.scrollHeight, HIGHEST_BOX)}px`;
 }
 
 stop.addEventListener("click", () => {
@@ -125,18 +145,25 @@ stop.addEventListener("click", () => {
 });
 
 // Every button that asks: an example, a candidate, a related question.
-document.getElementById("main").addEventListener("click", ({ target }) => {
-  const { entry, question, keep } = target.closest("button[data-question]")?.dataset ?? {};
-  if (!question) return;
+byId("main").addEventListener("click", ({ target }) => {
+  const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest("button[data-question]"));
+  const { entry, question, keep } = button?.dataset ?? {};
+  if (!button || !question) return;
   if (!entry) return askQuestion(question);
-  const asked = keep === undefined ? "" : target.closest(".turn").querySelector(".asked").textContent;
-  const lang = target.closest("[lang]").lang.startsWith("zh") ? "zh" : "en";
-  ask(question, { question: asked, entry, lang }, { entry });
+  const asked = keep === undefined ? "" : (askedBeside(button) ?? "");
+  const language = /** @type {HTMLElement} */ (button.closest("[lang]")).lang.startsWith("zh") ? "zh" : "en";
+  ask(question, { question: asked, entry, lang: language }, { entry });
 });
 
-const address = new URLSearchParams(location.search);
-if (address.get("entry")) {
-  ask(address.get("entry"), { question: "", entry: address.get("entry"), lang: pageLang }, { entry: address.get("entry") });
-} else if (address.get("q")?.trim() || history.state?.question) {
-  askQuestion(address.get("q")?.trim() || history.state.question, { lang: pageLang });
+/** The question of the turn that a button stands in. @param {HTMLElement} button */
+function askedBeside(button) {
+  const turn = enclosingPart(button, "turn");
+  return turn && part(turn, "asked").textContent;
 }
+
+const address = new URLSearchParams(location.search);
+const entryInAddress = address.get("entry");
+const questionInAddress = address.get("q")?.trim() || history.state?.question;
+if (entryInAddress) ask(entryInAddress, { question: "", entry: entryInAddress, lang: pageLang }, { entry: entryInAddress });
+else if (questionInAddress) askQuestion(questionInAddress, { lang: pageLang });
+reportArrival();

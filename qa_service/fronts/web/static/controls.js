@@ -1,41 +1,56 @@
-// The form of an experiment's parameters: reading it, rolling the die, restoring, showing what was refused.
+// The form of an experiment's parameters.
+import { findPart, part } from "./parts.js";
+/** @import { Value } from "./types.js" */
 
-/** The parameters and the seed as typed, and what to compare; words such as inf and nan stay words. */
-export function read(form) {
+/** The parameters and the seed as typed, and what to compare; words such as inf and nan stay words. @param {HTMLFormElement} form */
+export function readControls(form) {
+  /** @type {Record<string, Value>} */
   const params = {};
-  for (const input of inputs(form)) params[input.name] = value(input);
-  const compare = form.querySelector(".compare")?.value;
-  return { params, seed: Number(form.elements.seed.value), compare: compare ? [compare] : {} };
+  for (const input of parameterInputs(form)) params[input.name] = readValue(input);
+  const compared = findPart(form, "compare")?.value;
+  return { params, seed: Number(seedInput(form).value), compare: compared ? [compared] : [] };
 }
 
-/** Puts back what the entry itself uses. */
-export function restore(form) {
-  for (const input of [...inputs(form), form.elements.seed]) input.value = input.dataset.own;
+/** Puts back the parameters of the entry itself. @param {HTMLFormElement} form */
+export function restoreDefaults(form) {
+  for (const input of [...parameterInputs(form), seedInput(form)]) input.value = input.dataset.own ?? "";
 }
 
-/** Another seed, small enough to be read aloud. */
-export function roll(form) {
-  form.elements.seed.value = 1 + Math.floor(Math.random() * 9999);
+/** Another seed, small enough to be read aloud. @param {HTMLFormElement} form */
+export function rollSeed(form) {
+  seedInput(form).value = String(1 + Math.floor(Math.random() * 9999));
 }
 
-/** Marks the input that the service refused and says why; no problem clears it. */
-export function refuse(form, problem) {
-  const said = form.querySelector(".wrong");
-  said.hidden = !problem;
-  said.textContent = problem?.message ?? "";
-  for (const input of inputs(form)) {
-    const meant = problem?.field === `params.${input.name}`;
-    if (!meant) input.removeAttribute("aria-invalid");
+/**
+ * Marks the input that the service refused and says why; null clears it.
+ * @param {HTMLFormElement} form
+ * @param {(Error & { field?: string }) | null} problem
+ */
+export function showRefusal(form, problem) {
+  const message = part(form, "refusal");
+  message.hidden = !problem;
+  message.textContent = problem?.message ?? "";
+  for (const input of parameterInputs(form)) {
+    const isRefused = problem?.field === `params.${input.name}`;
+    if (!isRefused) input.removeAttribute("aria-invalid");
     else input.setAttribute("aria-invalid", "true");
-    if (meant) input.focus();
+    if (isRefused) input.focus();
   }
 }
 
-function inputs(form) {
-  return [...form.elements].filter((input) => input.name && input.name !== "seed");
+/** @param {HTMLFormElement} form @returns {HTMLInputElement} */
+function seedInput(form) {
+  return /** @type {any} */ (form.elements).seed;
 }
 
-function value(input) {
+/** @param {HTMLFormElement} form */
+function parameterInputs(form) {
+  const inputs = [...form.elements].map((element) => /** @type {HTMLInputElement} */ (element));
+  return inputs.filter((input) => input.name && input.name !== "seed");
+}
+
+/** @param {HTMLInputElement} input @returns {Value} */
+function readValue(input) {
   const text = input.value.trim();
   if (input.dataset.kind === "bool") return text === "true";
   if (input.dataset.kind === "choice") return text;

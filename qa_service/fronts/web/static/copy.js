@@ -1,31 +1,37 @@
 // A button beside every block of code that copies it.
+import { allParts, enclosingPart } from "./parts.js";
 import { words } from "./words.js";
 
-/** Dresses the code blocks inside `root` that have no button yet. */
-export function dress(root) {
-  for (const block of root.querySelectorAll(":is(.prose, .source) pre:not(.dressed)")) {
-    block.classList.add("dressed");
-    const frame = document.createElement("div");
-    const button = document.createElement("button");
-    frame.className = "code";
-    button.type = "button";
-    button.className = "copy";
-    button.textContent = words.copy;
-    block.replaceWith(frame);
-    frame.append(block, button);
+const SAID_FOR = 2000; // milliseconds for which a button says that it has copied
+
+/** Adds a button to the blocks of code inside `root` that have none yet. @param {ParentNode} root */
+export function addCopyButtons(root) {
+  for (const text of [...allParts(root, "prose"), ...allParts(root, "source")]) {
+    for (const block of text.querySelectorAll("pre")) {
+      if (/** @type {HTMLElement | null} */ (block.nextElementSibling)?.dataset.part === "copy") continue;
+      const frame = document.createElement("div");
+      const button = document.createElement("button");
+      frame.className = "code";
+      button.type = "button";
+      button.className = "copy";
+      button.dataset.part = "copy";
+      button.textContent = words.copy;
+      block.replaceWith(frame);
+      frame.append(block, button);
+    }
   }
 }
 
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("button.copy");
+  const button = enclosingPart(target, "copy");
   if (!button) return;
   try {
-    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+    await navigator.clipboard.writeText(button.previousElementSibling?.textContent ?? "");
     button.textContent = words.copied;
   } catch {
     button.textContent = words.not_copied;
   }
-  setTimeout(() => (button.textContent = words.copy), 2000);
+  setTimeout(() => (button.textContent = words.copy), SAID_FOR);
 });
 
-dress(document);
+addCopyButtons(document);

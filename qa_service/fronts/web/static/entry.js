@@ -1,42 +1,47 @@
-// An entry's page: each evidence card can be run, and what it measures fills the text.
+// An entry's or an experiment's page: each evidence card can be run, and what it measures fills the text.
+import { reportArrival } from "./arrival.js";
 import { Card } from "./card.js";
 import "./copy.js";
-import { fill } from "./fill.js";
+import { fillNumbers } from "./fill.js";
+import { mathFont } from "./load.js";
+import { allParts, findPart, part } from "./parts.js";
 
-const article = document.querySelector("article.entry");
-const status = document.getElementById("status");
-const { entry, experiment, lang, seeds } = article.dataset;
-const about = entry ? { entry, lang } : { experiment, lang };
-const say = (sentence) => (status.textContent = sentence);
-const cards = [...article.querySelectorAll(".card")].map(
-  (element) => new Card(element, about, (numbers) => fill(article, numbers), say),
+const article = part(document, "entry");
+const status = /** @type {HTMLElement} */ (document.getElementById("status"));
+const languageSwitch = /** @type {HTMLAnchorElement} */ (document.getElementById("switch"));
+const runAll = /** @type {HTMLButtonElement | null} */ (document.getElementById("run-all"));
+const { entry, experiment, lang = "zh", seeds } = article.dataset;
+const subject = entry ? { entry, lang } : { experiment, lang };
+const cards = allParts(article, "card").map(
+  (element) => new Card(element, subject, (numbers) => fillNumbers(article, numbers), (sentence) => (status.textContent = sentence)),
 );
 
-const all = document.getElementById("run-all");
-const measure = async (beside = {}) => {
-  if (all) all.disabled = true;
-  for (const card of cards) await card.run(beside);
-  if (all) all.disabled = false;
-};
-if (all) {
-  all.hidden = false;
-  all.addEventListener("click", () => measure());
+/** Runs every card, one after the other. @param {{ seeds?: number }} [extras] */
+async function measureAll(extras) {
+  if (runAll) runAll.disabled = true;
+  for (const card of cards) await card.run(extras);
+  if (runAll) runAll.disabled = false;
 }
-if ("runsAtOnce" in article.dataset) measure(seeds ? { seeds: Number(seeds) } : {}); // a permalink shows its numbers without a click
-document.documentElement.classList.add("live");
 
-// The other language shows the same parameters.
-const toggle = document.getElementById("switch");
-function mirror() {
+if (runAll) {
+  runAll.hidden = false;
+  runAll.addEventListener("click", () => measureAll());
+}
+if ("runsAtOnce" in article.dataset) measureAll(seeds ? { seeds: Number(seeds) } : {}); // a permalink shows its numbers without a click
+if (article.querySelector("math")) mathFont.request().catch(() => {}); // formulas do without until a later attempt succeeds
+
+/** Makes the other language show the same parameters. */
+function updateLanguageSwitch() {
   const other = new URL(location.href);
   other.searchParams.set("lang", lang === "zh" ? "en" : "zh");
-  toggle.href = other;
+  languageSwitch.href = String(other);
 }
-mirror();
+updateLanguageSwitch();
 
 // The address follows the parameters, so that it can be shared and a reload shows the same numbers.
 article.addEventListener("measured", ({ target }) => {
-  const link = target.querySelector(".take-away a");
-  if (link && (experiment || cards.some((card) => card.reran))) history.replaceState(null, "", link.href);
-  mirror();
+  const link = findPart(/** @type {HTMLElement} */ (target), "permalink");
+  if (link && (experiment || cards.some((card) => card.runner.hasRun))) history.replaceState(null, "", link.href);
+  updateLanguageSwitch();
 });
+reportArrival();

@@ -1,36 +1,46 @@
 // Was this helpful? Thanks only once the service has it on disk.
+import { enclosingPart, part } from "./parts.js";
 import { words } from "./words.js";
 
 document.addEventListener("click", ({ target }) => {
-  const button = target.closest(".feedback button[value]");
-  if (!button) return;
-  const form = button.form;
-  for (const each of form.querySelectorAll("button[value]")) each.setAttribute("aria-pressed", String(each === button));
+  const button = /** @type {Element} */ (target).closest("button");
+  const form = enclosingPart(target, "feedback");
+  if (!form || !button?.value) return;
+  /** @type {NodeListOf<HTMLButtonElement>} */
+  const choices = form.querySelectorAll("button[value]");
+  for (const each of choices) each.setAttribute("aria-pressed", String(each === button));
   form.dataset.helpful = button.value;
-  form.querySelector(".why").hidden = false;
-  form.querySelector("textarea").focus();
+  part(form, "feedback-reason").hidden = false;
+  form.querySelector("textarea")?.focus();
 });
 
 document.addEventListener("submit", async (event) => {
-  const form = event.target.closest(".feedback");
+  const form = enclosingPart(event.target, "feedback");
   if (!form) return;
   event.preventDefault();
-  const said = form.querySelector("output");
-  const reason = form.querySelector("textarea").value.trim();
-  const body = { answer_id: form.dataset.answer, helpful: form.dataset.helpful === "yes", ...(reason && { reason }) };
-  const send = form.querySelector("[type=submit]");
-  said.textContent = "";
+  const message = /** @type {HTMLOutputElement} */ (form.querySelector("output"));
+  const send = /** @type {HTMLButtonElement} */ (form.querySelector("[type=submit]"));
+  message.textContent = "";
   send.disabled = true;
   try {
-    const response = await fetch("/api/v1/feedback", {
-      method: "POST",
-      headers: { "content-type": "application/json", "accept-language": document.documentElement.lang },
-      body: JSON.stringify(body),
-    });
-    if (response.ok) form.replaceChildren(Object.assign(said, { textContent: words.thanks }));
-    else said.textContent = (await response.json()).detail ?? words.not_understood;
+    const response = await postFeedback(form);
+    if (response.ok) {
+      message.textContent = words.thanks;
+      form.replaceChildren(message);
+    } else message.textContent = (await response.json()).detail ?? words.not_understood;
   } catch {
-    said.textContent = words.unreachable;
+    message.textContent = words.unreachable;
   }
   send.disabled = false;
 });
+
+/** @param {HTMLFormElement} form */
+function postFeedback(form) {
+  const reason = form.querySelector("textarea")?.value.trim();
+  const body = { answer_id: form.dataset.answer, helpful: form.dataset.helpful === "yes", ...(reason && { reason }) };
+  return fetch("/api/v1/feedback", {
+    method: "POST",
+    headers: { "content-type": "application/json", "accept-language": document.documentElement.lang },
+    body: JSON.stringify(body),
+  });
+}

@@ -1,25 +1,28 @@
 // What was asked before, kept in this browser only: listed, saved as a file, cleared.
-import { save } from "./save.js";
+import { enclosingPart, part } from "./parts.js";
+import { downloadFile } from "./save.js";
 import { words } from "./words.js";
 
-const KEY = "numstab.past";
-const MOST = 200;
-const place = document.getElementById("past");
-const list = place.querySelector("ul");
+/** @typedef {{ question: string, answer: string, address: string, at: string }} PastQuestion */
 
-function read() {
+const KEY = "numstab.past";
+const MOST = 200; // questions
+const section = /** @type {HTMLElement} */ (document.getElementById("past"));
+
+/** @returns {PastQuestion[]} */
+function readPast() {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY));
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
     return Array.isArray(kept) ? kept : [];
   } catch {
     return [];
   }
 }
 
-function show() {
-  const kept = read();
-  place.hidden = !kept.length;
-  list.replaceChildren(
+function listPast() {
+  const kept = readPast();
+  section.hidden = !kept.length;
+  part(section, "past-list").replaceChildren(
     ...kept.toReversed().map(({ question, address }) => {
       const link = document.createElement("a");
       link.href = address;
@@ -31,9 +34,15 @@ function show() {
   );
 }
 
-/** Remembers a question, its answer as text, and the address that asks it again. */
-export function keep(question, answer, address) {
-  const kept = [...read().filter((each) => each.address !== address), { question, answer, address, at: new Date().toISOString() }];
+/**
+ * Remembers a question.
+ * @param {string} question
+ * @param {string} answer as text
+ * @param {string} address which asks it again
+ */
+export function rememberQuestion(question, answer, address) {
+  const others = readPast().filter((each) => each.address !== address);
+  const kept = [...others, { question, answer, address, at: new Date().toISOString() }];
   for (let most = MOST; most; most = Math.floor(most / 2)) {
     try {
       localStorage.setItem(KEY, JSON.stringify(kept.slice(-most)));
@@ -42,22 +51,26 @@ export function keep(question, answer, address) {
       // the browser's store is full: keep fewer
     }
   }
-  show();
+  listPast();
 }
 
-place.addEventListener("click", ({ target }) => {
-  if (target.matches(".export")) {
-    const text = read().map((each) => `## ${each.question}\n\n${each.at}\n\n${each.answer}\n`).join("\n");
-    save("numstab.md", text, "text/markdown");
+function exportPast() {
+  const text = readPast().map((each) => `## ${each.question}\n\n${each.at}\n\n${each.answer}\n`).join("\n");
+  downloadFile("numstab.md", text, "text/markdown");
+}
+
+function clearPast() {
+  try {
+    localStorage.removeItem(KEY);
+  } catch {
+    // nothing was kept
   }
-  if (target.matches(".clear") && confirm(words.clear_sure)) {
-    try {
-      localStorage.removeItem(KEY);
-    } catch {
-      // nothing was kept
-    }
-    show();
-  }
+  listPast();
+}
+
+section.addEventListener("click", ({ target }) => {
+  if (enclosingPart(target, "past-export")) exportPast();
+  if (enclosingPart(target, "past-clear") && confirm(words.clear_sure)) clearPast();
 });
 
-show();
+listPast();

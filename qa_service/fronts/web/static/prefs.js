@@ -1,15 +1,17 @@
-// What a reader has chosen for every page, put in force before anything is painted: large type, predicting first.
+// Runs before anything is painted: what a reader has chosen for every page (large type, predicting first), and a watch for
+// scripts that do not arrive.
 (() => {
-  const here = {}; // where the browser keeps nothing, a choice holds for this page
-  const chosen = (name) => {
+  /** Where the browser keeps nothing, a choice holds for this page. @type {Record<string, string>} */
+  const onThisPage = {};
+  const isChosen = (/** @type {string} */ name) => {
     try {
-      return (here[name] ?? localStorage.getItem(`numstab.${name}`)) === "yes";
+      return (onThisPage[name] ?? localStorage.getItem(`numstab.${name}`)) === "yes";
     } catch {
-      return here[name] === "yes";
+      return onThisPage[name] === "yes";
     }
   };
-  const choose = (name, value) => {
-    here[name] = value;
+  const choose = (/** @type {string} */ name, /** @type {string} */ value) => {
+    onThisPage[name] = value;
     try {
       localStorage.setItem(`numstab.${name}`, value);
     } catch {
@@ -17,18 +19,25 @@
     }
   };
   const html = document.documentElement;
-  const apply = (name) => html.toggleAttribute(`data-${name}`, chosen(name));
+  html.dataset.prefs = "";
+  const reportMissing = (/** @type {Event} */ { target }) => {
+    if (target instanceof HTMLScriptElement) html.dataset.incomplete = "";
+  };
+  addEventListener("error", reportMissing, true); // such an event does not bubble
+  const apply = (/** @type {string} */ name) => html.toggleAttribute(`data-${name}`, isChosen(name));
   for (const name of ["large", "predict"]) apply(name);
   document.addEventListener("DOMContentLoaded", () => {
-    for (const button of document.querySelectorAll("button[data-pref]")) {
-      const name = button.dataset.pref;
-      const show = () => button.setAttribute("aria-pressed", String(chosen(name)));
+    /** @type {NodeListOf<HTMLButtonElement>} */
+    const buttons = document.querySelectorAll("button[data-pref]");
+    for (const button of buttons) {
+      const name = button.dataset.pref ?? "";
+      const showState = () => button.setAttribute("aria-pressed", String(isChosen(name)));
       button.hidden = false;
-      show();
+      showState();
       button.addEventListener("click", () => {
-        choose(name, chosen(name) ? "no" : "yes");
+        choose(name, isChosen(name) ? "no" : "yes");
         apply(name);
-        show();
+        showState();
       });
     }
   });

@@ -1,51 +1,54 @@
 // A slider under a number: linear, or logarithmic where the bounds lie decades apart.
-const STEPS = 1000;
-const KEYS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
+import { positionOf, valueAt } from "./scale.js";
 
-function scale(slider) {
-  const low = Number(slider.dataset.low);
-  const high = Number(slider.dataset.high);
-  if (slider.dataset.scale === "log") {
-    const ratio = Math.log(high / low);
-    return { at: (value) => Math.log(value / low) / ratio, value: (at) => low * Math.exp(at * ratio) };
-  }
-  return { at: (value) => (value - low) / (high - low), value: (at) => low + at * (high - low) };
-}
+const STEPS = 1000; // from one end of a slider to the other
+/** @type {Record<string, number>} */
+const DIRECTIONS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
 
-function number(slider) {
-  return slider.form.elements[slider.dataset.for];
-}
-
-/** Puts every slider of a form where its number is. */
-export function follow(form) {
-  for (const slider of form.querySelectorAll("input[type=range]")) {
-    const at = scale(slider).at(Number(number(slider).value));
-    slider.value = Number.isFinite(at) ? Math.round(STEPS * Math.min(1, Math.max(0, at))) : 0;
-    slider.setAttribute("aria-valuetext", number(slider).value);
+/** Puts every slider of a form where its number is. @param {HTMLFormElement} form */
+export function placeSliders(form) {
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const sliders = form.querySelectorAll("input[type=range]");
+  for (const slider of sliders) {
+    const number = numberInput(slider);
+    const position = positionOf(Number(number.value), scaleOf(slider));
+    slider.value = String(Number.isFinite(position) ? Math.round(STEPS * Math.min(1, Math.max(0, position))) : 0);
+    slider.setAttribute("aria-valuetext", number.value);
   }
 }
 
-/** An arrow key moves by a hundredth of the way, and a whole number by one at least. */
-export function pressed(event) {
-  const slider = event.target;
-  const way = KEYS[event.key];
-  if (!way) return;
+/** Writes the number that a slider was moved to. @param {HTMLInputElement} slider */
+export function writeNumber(slider) {
+  const number = numberInput(slider);
+  number.value = String(valueAt(Number(slider.value) / STEPS, scaleOf(slider), number.dataset.kind ?? ""));
+  slider.setAttribute("aria-valuetext", number.value);
+}
+
+/** An arrow key moves by a hundredth of the way, and a whole number by one at least. @param {KeyboardEvent} event */
+export function moveByKey(event) {
+  const slider = /** @type {HTMLInputElement} */ (event.target);
+  const direction = DIRECTIONS[event.key];
+  if (!direction) return;
   event.preventDefault();
-  const before = Number(number(slider).value);
-  slider.value = Number(slider.value) + (way * STEPS) / 100;
-  moved(slider);
-  if (Number(number(slider).value) === before && number(slider).dataset.kind === "int") {
-    const next = before + way;
-    if (next >= Number(slider.dataset.low) && next <= Number(slider.dataset.high)) number(slider).value = next;
-    follow(slider.form);
+  const number = numberInput(slider);
+  const before = Number(number.value);
+  slider.value = String(Number(slider.value) + (direction * STEPS) / 100);
+  writeNumber(slider);
+  if (Number(number.value) === before && number.dataset.kind === "int") {
+    const { low, high } = scaleOf(slider);
+    const next = before + direction;
+    if (next >= low && next <= high) number.value = String(next);
+    placeSliders(/** @type {HTMLFormElement} */ (slider.form));
   }
-  slider.dispatchEvent(new CustomEvent("moved", { bubbles: true }));
+  slider.dispatchEvent(new CustomEvent("slidermoved", { bubbles: true }));
 }
 
-/** Writes the number that a slider was moved to: whole where it must be, else with three digits. */
-export function moved(slider) {
-  const input = number(slider);
-  const value = scale(slider).value(slider.value / STEPS);
-  input.value = input.dataset.kind === "int" ? Math.round(value) : Number(value.toPrecision(3));
-  slider.setAttribute("aria-valuetext", input.value);
+/** @param {HTMLInputElement} slider */
+function scaleOf({ dataset }) {
+  return { low: Number(dataset.low), high: Number(dataset.high), log: dataset.scale === "log" };
+}
+
+/** @param {HTMLInputElement} slider @returns {HTMLInputElement} */
+function numberInput(slider) {
+  return /** @type {any} */ (slider.form).elements[slider.dataset.for ?? ""];
 }

@@ -1,87 +1,90 @@
-// One question to the service: its server-sent events as [name, data] pairs.
+// One request to the service, and the events that it answers with.
+import { EventStreamParser } from "./sse.js";
 import { words } from "./words.js";
+/** @import { AskRequest, ServerEvent } from "./types.js" */
 
-const SILENCE = 60_000; // milliseconds; the service speaks every 15 seconds even when it has nothing to say
-const BY_STATUS = { 429: words.too_often, 502: words.restarting, 503: words.restarting, 504: words.silent }; // what a proxy says has no words of ours
+const LONGEST_SILENCE = 60_000; // milliseconds; the service sends something every 15 seconds
+/** What is said of a proxy's answer, which has no words of ours. @type {Record<number, string>} */
+const BY_STATUS = { 429: words.too_often, 502: words.restarting, 503: words.restarting, 504: words.silent };
 
-/** A refusal in the reader's language; `field` names what was wrong. */
+/** Why there is no answer, in the reader's language. */
 export class Problem extends Error {
-  constructor(detail, field = "") {
-    super(detail);
+  /** Whether the connection broke, rather than that the service refused. */
+  connectionLost = false;
+
+  /** @param {string} message @param {string} [field] the name of what was refused */
+  constructor(message, field = "") {
+    super(message);
     this.field = field;
   }
 }
 
-/** Yields events until `done`, of a question or, with `experiment`, of one run. Throws a Problem, or an AbortError once `signal` aborts. */
-export async function* events(request, signal) {
-  let done = false;
-  let began = false;
+/**
+ * Asks a question or runs an experiment; yields events until the last one.
+ * Throws a Problem where there is no whole answer, or an AbortError once `signal` aborts.
+ * @param {AskRequest} request
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<ServerEvent, void>}
+ */
+export async function* requestEvents(request, signal) {
+  const lastEvent = request.experiment === undefined ? "done" : "evidence";
+  let begun = false;
+  let complete = false;
   try {
-    for await (const event of told(request, signal)) {
-      began = true;
-      done ||= event[0] === "done" || (event[0] === "evidence" && request.experiment !== undefined);
+    for await (const event of readEvents(await send(request, signal), signal)) {
+      if (event[0] === "error") throw new Problem(event[1].detail, event[1].field);
+      begun = true;
+      complete ||= event[0] === "done" || event[0] === lastEvent;
       yield event;
     }
-  } catch (problem) {
-    if (problem.lost && began) problem.message = words.broken; // in the middle of an answer
-    throw problem;
+  } catch (error) {
+    if (error instanceof Problem && error.connectionLost && begun) error.message = words.broken;
+    throw error;
   }
-  if (!done) throw new Problem(began ? words.broken : words.unreachable);
+  if (!complete) throw new Problem(begun ? words.broken : words.unreachable);
 }
 
-async function* told(request, signal) {
-  for await (const [name, data] of read(await open(request, signal), signal)) {
-    if (name === "error") throw new Problem(data.detail, data.field);
-    yield [name, data];
-  }
-}
-
-async function open(request, signal) {
+/** @param {AskRequest} request @param {AbortSignal} signal */
+async function send(request, signal) {
   const body = JSON.stringify(request);
   const headers = { "content-type": "application/json" };
-  const response = await reach(fetch(request.experiment ? "/page/run" : "/page/ask", { method: "POST", headers, body, signal }), signal);
-  if (response.ok) return response.body;
+  const url = request.experiment ? "/page/run" : "/page/ask";
+  const response = await withinPatience(fetch(url, { method: "POST", headers, body, signal }), signal);
+  if (response.ok && response.body) return response.body;
   const problem = await response.json().catch(() => ({}));
   throw new Problem(problem.detail ?? BY_STATUS[response.status] ?? words.not_understood, problem.field);
 }
 
-async function* read(body, signal) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+/** @param {ReadableStream<Uint8Array>} body @param {AbortSignal} signal @returns {AsyncGenerator<ServerEvent, void>} */
+async function* readEvents(body, signal) {
+  const reader = body.getReader();
+  const parser = new EventStreamParser();
   for (;;) {
-    const { value, done } = await reach(reader.read(), signal);
+    const { value, done } = await withinPatience(reader.read(), signal);
     if (done) return;
-    const messages = (rest + value).split(/\r?\n\r?\n/);
-    rest = messages.pop();
-    for (const message of messages) {
-      const event = parse(message);
-      if (event) yield event;
-    }
+    for (const event of parser.push(value)) yield /** @type {ServerEvent} */ (event);
   }
 }
 
-/** What a promise gives, or a Problem: unreachable, offline, or silent for too long. */
-async function reach(promise, signal) {
-  let bell;
-  const silent = new Promise((_, fail) => {
-    bell = setTimeout(() => fail(new Problem(words.silent)), SILENCE);
+/**
+ * What a promise gives, or a Problem: unreachable, offline, or silent for too long.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ */
+async function withinPatience(promise, signal) {
+  let timer;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Problem(words.silent)), LONGEST_SILENCE);
   });
   try {
-    return await Promise.race([promise, silent]);
+    return /** @type {T} */ (await Promise.race([promise, silence]));
   } catch (error) {
     if (signal.aborted || error instanceof Problem) throw error;
-    throw Object.assign(new Problem(navigator.onLine ? words.unreachable : words.offline), { lost: navigator.onLine });
+    const problem = new Problem(navigator.onLine ? words.unreachable : words.offline);
+    problem.connectionLost = navigator.onLine;
+    throw problem;
   } finally {
-    clearTimeout(bell);
+    clearTimeout(timer);
   }
-}
-
-function parse(message) {
-  let name = "";
-  const data = [];
-  for (const line of message.split(/\r?\n/)) {
-    if (line.startsWith("event:")) name = line.slice(6).trim();
-    if (line.startsWith("data:")) data.push(line.slice(5));
-  }
-  return data.length ? [name, JSON.parse(data.join("\n"))] : null;
 }

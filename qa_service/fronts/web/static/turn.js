@@ -1,118 +1,156 @@
 // One question and its answer: text at once, then a card for each experiment.
 import { Card } from "./card.js";
-import { dress } from "./copy.js";
-import { complete, fill } from "./fill.js";
-import { fold } from "./predict.js";
-import { events } from "./stream.js";
-import { follow } from "./strip.js";
+import { addCopyButtons } from "./copy.js";
+import { completeText, fillNumbers } from "./fill.js";
+import { findPart, part } from "./parts.js";
+import { coverText, isPredicting } from "./predict.js";
+import { requestEvents } from "./stream.js";
+import { addToStrip } from "./strip.js";
 import { words } from "./words.js";
+/** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject } from "./types.js" */
 
-const predicting = () => "predict" in document.documentElement.dataset;
-
+/**
+ * Dispatches, on its element: `answered` (detail: AnswerData) and `retry`.
+ */
 export class Turn {
-  constructor(question, request, say) {
-    this.element = document.getElementById("turn").content.firstElementChild.cloneNode(true);
-    Object.assign(this, { question, request, say, cards: new Map(), context: null });
-    this.element.querySelector(".asked").textContent = question;
-    this.element.addEventListener("uncovered", () => this.#tell());
-    const again = () => this.element.dispatchEvent(new CustomEvent("retry"));
-    this.element.querySelector(".trouble button").addEventListener("click", again);
+  /** By run. @type {Map<string, Card>} */
+  #cards = new Map();
+  /** @type {AbortController | null} */
+  #asking = null;
+  /** What the cards belong to. @type {Subject} */
+  #subject = { lang: "zh" };
+  #complete = false;
+  /** Where it stands in the browser's history. */
+  address = "";
+  /** What tells it from a turn that asks something else. */
+  key = "";
+
+  /**
+   * @param {string} question as the reader sees it
+   * @param {AskRequest} request
+   * @param {(sentence: string) => void} announce says a sentence in the page's status
+   */
+  constructor(question, request, announce) {
+    const template = /** @type {HTMLTemplateElement} */ (document.getElementById("turn"));
+    this.element = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
+    this.question = question;
+    this.request = request;
+    this.announce = announce;
+    part(this.element, "asked").textContent = question;
+    this.element.addEventListener("uncovered", () => this.#uncoverText());
+    part(this.element, "retry").addEventListener("click", () => this.element.dispatchEvent(new CustomEvent("retry")));
   }
 
-  /** Asks and shows what comes; resolves to the answer, or to null when there is none. */
+  get reply() {
+    return part(this.element, "reply");
+  }
+
+  /** Asks and shows what comes. @returns {Promise<AnswerData | null>} the answer, with its numbers if it is complete */
   async ask() {
-    this.asking?.abort();
-    const asking = (this.asking = new AbortController());
-    this.#trouble(null);
-    this.say(words.looking);
+    this.#asking?.abort();
+    const asking = (this.#asking = new AbortController());
+    this.#showTrouble(null);
+    this.announce(words.looking);
+    /** @type {AnswerData | null} */
     let answer = null;
     try {
-      for await (const [name, data] of events(this.request, asking.signal)) {
+      for await (const event of requestEvents(this.request, asking.signal)) {
         if (asking.signal.aborted) return null;
-        if (name === "answer") this.#answered((answer = data));
-        else this.#event(name, data);
-        if (name === "done") answer = data; // now with its numbers
+        if (event[0] === "answer" || event[0] === "done") answer = event[1];
+        this.#show(event);
       }
-      this.done = true;
-      this.#tell();
-      this.say(words.finished);
+      this.#complete = true;
+      this.#uncoverText();
+      this.announce(words.finished);
     } catch (problem) {
-      if (asking.signal.aborted) this.say(words.stopped);
-      else this.#trouble(problem);
-      for (const card of this.cards.values()) if (!card.running) card.stop();
+      if (asking.signal.aborted) this.announce(words.stopped);
+      else this.#showTrouble(/** @type {Error} */ (problem));
+      for (const card of this.#cards.values()) if (!card.runner.isRunning) card.stop();
     }
     return answer;
   }
 
+  /** Stops the answer and every run of its cards. */
   stop() {
-    this.asking?.abort();
-    for (const card of this.cards.values()) card.stop();
+    this.#asking?.abort();
+    for (const card of this.#cards.values()) card.stop();
   }
 
-  #answered(data) {
-    this.reply = this.element.querySelector(".reply");
+  /** @param {ServerEvent} event */
+  #show([name, data]) {
+    if (name === "answer") this.#showAnswer(data);
+    else if (name === "done") this.#showNumbers(data);
+    else if (name === "started") this.#showStarted(data);
+    else if (name !== "error") {
+      const card = this.#cards.get(data.id);
+      if (!card || card.runner.isRunning) return; // a reader's own run comes before it
+      if (name === "row") card.showRow(data);
+      else if (name === "queued") card.showQueued(data);
+      else card.showEvidence(data);
+    }
+  }
+
+  /** @param {AnswerData} data */
+  #showAnswer(data) {
     this.reply.innerHTML = data.html;
-    dress(this.reply);
-    this.cards.clear();
-    this.done = false;
-    const text = this.reply.querySelector(".prose");
-    if (predicting() && data.entry && text) fold(text);
+    addCopyButtons(this.reply);
+    this.#cards.clear();
+    this.#complete = false;
+    const prose = findPart(this.reply, "prose");
+    if (isPredicting() && data.entry && prose) coverText(prose);
     if (!this.request.question && data.entry) {
       this.question = data.entry.question;
-      this.element.querySelector(".asked").textContent = this.question;
+      part(this.element, "asked").textContent = this.question;
     }
-    this.context = data.context;
-    this.about = { entry: data.entry?.id, lang: data.lang };
+    this.#subject = { entry: data.entry?.id, lang: data.lang };
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
   }
 
-  #event(name, data) {
-    const card = this.cards.get(data.id);
-    if (name === "started") {
-      this.#card(data).started(data);
-      this.say(words.measuring + data.title);
-    } else if (name === "row") {
-      if (!card.running) card.row(data);
-    } else if (name === "queued") {
-      if (!card.running) card.queued(data);
-    } else if (name === "evidence") {
-      if (!card.running) card.finished(data);
-    } else if (name === "done" && ![...this.cards.values()].some((each) => each.reran)) {
-      if (!predicting()) complete(this.reply.querySelector(".prose"), data.answer_html);
-      dress(this.reply);
-      this.reply.querySelector(".comparisons").innerHTML = data.comparison_html;
-    }
+  /** @param {StartedData} data */
+  #showStarted(data) {
+    const card = this.#addCard(data);
+    card.showStarted(data);
+    this.announce(words.measuring + data.title);
+  }
+
+  /** The numbers of the whole answer; where the reader has run something anew, theirs stay. @param {DoneData} data */
+  #showNumbers(data) {
+    if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
+    if (!isPredicting()) completeText(part(this.reply, "prose"), data.answer_html);
+    addCopyButtons(this.reply);
+    part(this.reply, "comparisons").innerHTML = data.comparison_html;
   }
 
   /** Once nothing is left to guess, the text may be read. */
-  #tell() {
-    const told = this.reply?.querySelector(".told");
-    if (told && this.done && !this.reply.querySelector(".covered")) told.open = true;
+  #uncoverText() {
+    const fold = findPart(this.reply, "covered-text");
+    if (fold && this.#complete && !this.reply.querySelector("[data-covered]")) fold.open = true;
   }
 
-  /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. */
-  #card({ id: block, title, compared, experiment, alone }) {
+  /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. @param {StartedData} data */
+  #addCard({ id, title, compared, experiment, alone }) {
     const element = document.createElement("section");
     element.className = "card";
-    element.dataset.block = alone ? experiment : block;
-    this.reply.querySelector(".cards").append(element);
-    const about = alone ? { experiment, lang: this.about.lang } : this.about;
-    const card = new Card(element, about, (numbers) => fill(this.reply, numbers), this.say);
-    this.cards.set(block, card);
-    element.id = `${this.element.id}-${block}`;
-    const row = this.reply.querySelector(".strip");
-    const differs = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
-    if (row) follow(row, card, [...differs, title].join(" "));
+    element.dataset.part = "card";
+    element.dataset.block = alone ? experiment : id;
+    element.id = `${this.element.id}-${id}`;
+    part(this.reply, "cards").append(element);
+    const subject = alone ? { experiment, lang: this.#subject.lang } : this.#subject;
+    const card = new Card(element, subject, (numbers) => fillNumbers(this.reply, numbers), this.announce);
+    this.#cards.set(id, card);
+    const strip = findPart(this.reply, "strip");
+    const differences = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
+    if (strip) addToStrip(strip, card, [...differences, title].join(" "));
     return card;
   }
 
-  #trouble(problem) {
-    const trouble = this.element.querySelector(".trouble");
+  /** @param {Error | null} problem */
+  #showTrouble(problem) {
+    const trouble = part(this.element, "trouble");
     trouble.hidden = !problem;
-    trouble.querySelector("span").textContent = problem?.message ?? "";
-    if (problem) {
-      this.say(problem.message);
-      trouble.scrollIntoView({ block: "nearest" });
-    }
+    part(trouble, "trouble-message").textContent = problem?.message ?? "";
+    if (!problem) return;
+    this.announce(problem.message);
+    trouble.scrollIntoView({ block: "nearest" });
   }
 }

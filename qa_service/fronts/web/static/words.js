@@ -1,2 +1,4 @@
 // The few words that scripts write, in the page's language.
-export const words = JSON.parse(document.getElementById("labels").textContent);
+
+/** By name, as labels.py has them. @type {Record<string, string>} */
+export const words = JSON.parse(document.getElementById("labels")?.textContent ?? "");

@@ -1,0 +1,56 @@
+// The contract between templates and scripts: elements are found by `data-part`; classes are for styling only.
+
+/** Every part, by the template that has it. A test compares this list with the templates. */
+export const PARTS = /** @type {const} */ ([
+  // base.html
+  "incomplete",
+  // chat.html: the list of earlier questions, and a turn
+  "past-list", "past-export", "past-clear",
+  "turn", "asked", "edit", "reply", "trouble", "trouble-message", "retry",
+  // answer.html
+  "parsed", "notice", "strip", "prose", "candidates", "comparisons", "cards", "related", "feedback", "feedback-reason",
+  // card.html
+  "head", "compared", "state", "row-count", "ticker", "controls", "compare", "roll-seed", "many-seeds", "run", "refusal",
+  "claims", "claim", "verdict", "against", "invisible", "restore", "chart", "panel", "folds", "metrics", "data", "bits",
+  "bit-row", "bit-product", "save", "permalink", "receipt",
+  // comparison.html
+  "comparison", "beside",
+  // entry.html and experiment.html
+  "entry", "card", "source", "phrasings",
+  // entries.html and experiments.html
+  "found", "nothing", "theme", "index", "further",
+  // problem.html
+  "problem",
+  // made by scripts
+  "copy", "covered-text", "guess", "give-up", "guessed", "strip-title", "strip-outcome",
+]);
+
+/** @typedef {typeof PARTS[number]} PartName */
+
+/** The parts that are not just any element.
+ * @typedef {{ controls: HTMLFormElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
+ *   permalink: HTMLAnchorElement, "covered-text": HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
+
+/** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */
+
+/** The first part of this name inside `root`, or null. @template {PartName} N @param {ParentNode} root @param {N} name */
+export function findPart(root, name) {
+  return /** @type {PartElement<N> | null} */ (root.querySelector(`[data-part="${name}"]`));
+}
+
+/** The first part of this name inside `root`, which must have one. @template {PartName} N @param {ParentNode} root @param {N} name */
+export function part(root, name) {
+  const found = findPart(root, name);
+  if (!found) throw new Error(`no part "${name}" here`);
+  return found;
+}
+
+/** Every part of this name inside `root`. @template {PartName} N @param {ParentNode} root @param {N} name */
+export function allParts(root, name) {
+  return /** @type {PartElement<N>[]} */ ([...root.querySelectorAll(`[data-part="${name}"]`)]);
+}
+
+/** The part of this name that an event's target is or lies in, or null. @template {PartName} N @param {EventTarget | null} target @param {N} name */
+export function enclosingPart(target, name) {
+  return /** @type {PartElement<N> | null} */ (/** @type {Element} */ (target).closest(`[data-part="${name}"]`));
+}

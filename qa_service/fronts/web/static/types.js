@@ -1,0 +1,61 @@
+// Types only, for the checker of types and for readers: what the server sends, as the page uses it. No page loads this file.
+
+/** A number of an experiment as JSON has it: "Infinity", "-Infinity" and "NaN" are words, null is "no such value".
+ * @typedef {number | string | boolean | null} Value */
+
+/** One row of measurements, by column. @typedef {Record<string, Value>} Row */
+
+/** A Vega-Lite specification. @typedef {Record<string, any>} ChartSpec */
+
+/** What a run belongs to: an entry, or an experiment by itself; and the language of what it says.
+ * @typedef {{ entry?: string, experiment?: string, lang: string }} Subject */
+
+/** What is sent to the server: a question, or an entry or experiment with parameters.
+ * @typedef {Partial<Subject> & { question?: string, context?: object, params?: Record<string, Value>, seed?: number,
+ *   seeds?: number, compare?: string[], blocks?: string[] }} AskRequest */
+
+/** `answer`: the text, before any evidence. `html` is the reply to insert.
+ * @typedef {object} AnswerData
+ * @property {string} answer the text as Markdown
+ * @property {string} lang
+ * @property {{ id: string, question: string } | null} entry
+ * @property {object} context what a follow-up question is asked with
+ * @property {string} html
+ * @property {string} answer_html the text alone */
+
+/** `done`: the answer again, now with its numbers.
+ * @typedef {AnswerData & { comparison_html: string }} DoneData */
+
+/** `started`: a run begins. `id` is its block, followed by `~` and a number for the further runs of a comparison.
+ * @typedef {object} StartedData
+ * @property {string} id
+ * @property {string} title
+ * @property {string} experiment
+ * @property {Record<string, Value>} compared what sets this run apart from those beside it
+ * @property {boolean} alone whether the experiment is not one of the entry's own
+ * @property {string} html the inside of the card
+ * @property {ChartSpec} chart the specification, without data
+ * @property {Record<string, string>} columns titles by name
+ * @property {Record<string, string>} words what rows say as words, in the page's language */
+
+/** `queued`: the run waits for `before` others. @typedef {{ id: string, before: number }} QueuedData */
+
+/** `row`: one row was measured; `shown` has its values in words. @typedef {{ id: string, row: Row, shown: Record<string, string> }} RowData */
+
+/** `evidence`: a run has ended.
+ * @typedef {object} EvidenceData
+ * @property {string} id
+ * @property {string} experiment
+ * @property {string} status `ran`, or how it failed
+ * @property {Row[]} rows
+ * @property {ChartSpec} chart
+ * @property {{ metric: string }[]} claims
+ * @property {Record<string, { title: string, shown: string }>} metrics
+ * @property {Record<string, string>} shown numbers in words by "block.metric", for the text
+ * @property {string} html the inside of the card */
+
+/** A server-sent event as its name and its data.
+ * @typedef {["answer", AnswerData] | ["started", StartedData] | ["queued", QueuedData] | ["row", RowData] |
+ *   ["evidence", EvidenceData] | ["done", DoneData] | ["error", { detail: string, field?: string }]} ServerEvent */
+
+export {};

