@@ -172,7 +172,7 @@ def listening(toy_service, tmp_path):
 
 def test_a_body_that_comes_too_slowly_is_refused(listening, monkeypatch):
     """And a reader who is slow to leave is not: only the body has a clock."""
-    monkeypatch.setattr("qa_service.server.gateway._SLOW_WRITER", 0.3)
+    monkeypatch.setattr("qa_service.server.timeout.BODY_TIMEOUT_SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", listening), timeout=60) as client:
         client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert client.recv(4096).startswith(b"HTTP/1.1 408")

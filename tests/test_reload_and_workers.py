@@ -139,14 +139,14 @@ def test_a_worker_gets_the_number_of_the_dead(tmp_path):
     """Two at once have different numbers; one that ends gives its own back."""
     code = (
         "from pathlib import Path\nfrom qa_service.server.lifecycle import worker_index\n"
-        f"print(worker_index(Path({str(tmp_path)!r})), flush=True)\ninput()"
+        f"index, lock = worker_index(Path({str(tmp_path)!r})); print(index, flush=True)\ninput()"
     )
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     with running([sys.executable, "-c", code], **options) as first:
         assert first.stdout.readline() == "0\n"
-        assert worker_index(tmp_path) == 1
+        assert worker_index(tmp_path)[0] == 1
         first.communicate("\n", timeout=TIMEOUT_SECONDS)
-    assert worker_index(tmp_path) == 0
+    assert worker_index(tmp_path)[0] == 0
 
 
 @pytest.fixture

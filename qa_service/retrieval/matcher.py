@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from filelock import FileLock
 
 from qa_service.files import write_atomically
 from qa_service.knowledge.library import Library
@@ -157,9 +156,11 @@ class Matcher:
     @cached_property
     def _classifier(self) -> Classifier:
         path = self._classifier_path
+        if (cached := _load_classifier(path)) is not None:
+            return cached
         with _file_lock(path):  # of several workers one trains, the others wait and load
-            with suppress(OSError, ValueError, KeyError, EOFError):
-                return Classifier.load(path)
+            if (cached := _load_classifier(path)) is not None:
+                return cached
             trained = training.train(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
@@ -174,6 +175,12 @@ def combined_confidence(alone: float, covered: float) -> float:
     float32 probabilities, which rounding may put above 1.
     """
     return float(alone**0.25 * min(covered, 1.0) ** 0.75)
+
+
+def _load_classifier(path: Path) -> Classifier | None:
+    with suppress(OSError, ValueError, KeyError, EOFError):
+        return Classifier.load(path)
+    return None
 
 
 def _label(item: int) -> str:
@@ -196,6 +203,8 @@ def _print_progress(line: str) -> None:
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, so that one process computes the file; no lock if the cache cannot be written."""
+    from filelock import FileLock
+
     with ExitStack() as stack:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
