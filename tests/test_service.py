@@ -137,7 +137,7 @@ def test_an_elliptical_question_without_context_is_asked_back(service, question)
 def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
     """A bare number takes the place of the one it is like; everything else is kept."""
     first = Request(question="200 个 1.01 连乘会怎样", run=False)
-    answer = service.ask(service.follow(first, [then]))
+    answer = service.ask(service.fold_turns(first, [then]))
     assert answer.entry.item == 9
     assert answer.entry is service.ask(first).entry
     assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
