@@ -54,7 +54,7 @@ def test_what_has_no_randomness_runs_once(tested):
 @pytest.mark.parametrize(("share", "differs"), [(0.1, False), (0.6, False), (0.99, True), (1.0, True)])
 def test_a_claim_may_state_its_share(tested, share, differs):
     """Half of the seeds are enough for a claim that says so, and not for one that says nothing."""
-    assert tested(replace(HEADS, share=share))[0].differs is differs
+    assert tested(replace(HEADS, min_share=share))[0].differs is differs
 
 
 def test_a_control_that_does_not_fail_differs(tested):
@@ -64,6 +64,6 @@ def test_a_control_that_does_not_fail_differs(tested):
 
 def test_a_claim_may_be_stated_to_fail(tested):
     """Then its control is where it holds."""
-    params, control, _ = tested(replace(HEADS, stated=Verdict.FAILS, share=0.1))
+    params, control, _ = tested(replace(HEADS, expected_verdict=Verdict.FAILS, min_share=0.1))
     assert not params.differs
     assert not control.differs
