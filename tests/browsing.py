@@ -104,6 +104,15 @@ def check_access(page: Page) -> None:
     check_fit(page)
 
 
+def check_contrast(page: Page) -> None:
+    """Axe finds all text legible: what another scheme may change. Marks of charts are no text, and may be thousands."""
+    page.evaluate(SETTLED)
+    exclude = [[".chart svg [class*=mark-]:not(.mark-text)"]]
+    options = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
+    found = Axe().run(page, context={"exclude": exclude}, options=options)
+    assert found.violations_count == 0, found.generate_report()
+
+
 def check_fit(page: Page) -> None:
     """Nothing is cut off or scrolls sideways."""
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

@@ -74,7 +74,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(toy_service, word_hash, tmp_
 WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "raising": "delta", "rain": "雨 雪"}
 
 
-def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
+def phrasings(count: int = 12, fixed: bool = True) -> Phrasings:
     """Two entries of one item, one of another, a subject; vectors without a meaning."""
     rows = [(owner, f"{words} {number}") for owner, words in WORDS.items() for number in range(count)]
     items = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
@@ -82,7 +82,7 @@ def phrasings(count: int = 12, firm: bool = True) -> Phrasings:
         texts=[text for _, text in rows],
         labels=[items[owner] for owner, _ in rows],
         entries=[owner if owner != "rain" else "" for owner, _ in rows],
-        fixed_label=[firm] * len(rows),
+        fixed_label=[fixed] * len(rows),
         vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
 
@@ -129,16 +129,16 @@ def test_what_is_left_out_was_not_seen():
 
 
 def test_a_phrasing_teaches_the_expansion_that_answers_it():
-    """A source entry keeps what is its own, and gives what its expansion clearly answers; what is firm stays."""
+    """A source entry keeps what is its own, and gives what its expansion clearly answers; a fixed label stays."""
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
     vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
-    for firm, wanted in ((False, "expansion"), (True, "source")):
+    for fixed, wanted in ((False, "expansion"), (True, "source")):
         taught = leave_one_out(
             Phrasings(
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
                 labels=["item:1"] * len(rows),
                 entries=[owner for owner, _ in rows],
-                fixed_label=[firm] * len(rows),
+                fixed_label=[fixed] * len(rows),
                 vectors=vectors,
             )
         ).target_entries

@@ -51,14 +51,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In `make test` a flow runs in one of two looks, which differs from test to test; otherwise in all of them."""
+    """In `make test` a flow has one of two looks, which one differs from test to test; otherwise it has all looks."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:
             continue
-        name = item.function.__name__
-        mine = FLOW_LOOKS if item.get_closest_marker("both_looks") else [FLOW_LOOKS[crc32(name.encode()) % 2]]
-        if callspec.params["look"] not in mine:
+        name = f"{item.function.__name__}-{callspec.params.get('name', '')}"
+        if callspec.params["look"] != FLOW_LOOKS[crc32(name.encode()) % 2]:
             item.add_marker("exhaustive")
 
 

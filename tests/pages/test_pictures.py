@@ -11,7 +11,7 @@ from qa_service.model import Lang
 LABEL = "parseFloat(getComputedStyle(document.querySelector('[data-part=chart] .role-axis-label text')).fontSize)"
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=en&n=300", "/experiments/loss_surface?lang=zh"])
 def test_a_chart_uses_the_width_of_its_card(visit: Callable[..., Page], path: str, width: int) -> None:
     """Whether it is a line or squares side by side; and it follows when the window gets another width."""

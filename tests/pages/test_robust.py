@@ -66,7 +66,11 @@ def test_a_server_that_restarts_in_the_middle_of_an_answer(
         expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", lang))
 
 
-@pytest.mark.parametrize(("status", "label"), [(429, "too_often"), (503, "restarting"), (504, "silent")])
+@pytest.mark.parametrize(
+    ("status", "label"),
+    [(429, "too_often"), *(pytest.param(*each, marks=pytest.mark.exhaustive)
+                           for each in ((503, "restarting"), (504, "silent")))],
+)  # fmt: skip
 def test_what_a_proxy_says_is_said_in_words(visit: Callable[..., Page], lang: Lang, status: int, label: str) -> None:
     page = visit(f"/?lang={lang}", expected="the server responded with a status")
     page.route("**/page/ask", lambda route: route.fulfill(status=status, body="<html>no", content_type="text/html"))
