@@ -57,7 +57,7 @@ class Body(BaseModel):
     def to_json(self) -> bytes:
         """Compact JSON in UTF-8."""
         try:
-            return to_json(self, inf_nan_mode="strings")
+            return to_json(self)
         except PydanticSerializationError:  # a demo may yield half a character, which is JSON only as an escape
             return json.dumps(json_safe(self.model_dump(mode="json")), separators=(",", ":")).encode()
 
