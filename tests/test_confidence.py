@@ -26,17 +26,13 @@ def test_rounded_probabilities_give_no_confidence_above_one(scores):
 @pytest.mark.parametrize("sharpness", [1, 2, 3, 30])
 def test_every_score_is_within_zero_and_one(toy_service, word_hash, tmp_path, sharpness):
     """However sure the classifier is, for every phrasing and for questions that are near none."""
-    toy_service.knowledge.matcher.match("counting")  # builds the classifier into the cache
+    library = toy_service.knowledge.library
+    Matcher(library, word_hash(), name="word-hash", cache=tmp_path).match("counting")  # trains into the cache
     (path,) = tmp_path.glob("classifier-*.npz")
     trained = Classifier.load(path)
     replace(trained, inverse_temperature=np.float32(sharpness) * trained.inverse_temperature).save(path)
-    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="word-hash", cache=tmp_path)
-    wordings = [
-        word
-        for entry in toy_service.knowledge.library.values()
-        for lang in ("zh", "en")
-        for word in entry.wordings(lang)
-    ]
+    matcher = Matcher(library, word_hash(), name="word-hash", cache=tmp_path)
+    wordings = [word for entry in library.values() for lang in ("zh", "en") for word in entry.wordings(lang)]
     for question in (*wordings, "今晚吃什么", "what is for dinner", "x"):
         scores = [match.score for match in matcher.match(question).matches]
         assert all(0 <= score <= 1 for score in scores), (question, scores)

@@ -102,6 +102,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 @pytest.mark.skipif(not MEASURING, reason="the labelled questions lie beside a developer's checkout only")
+@pytest.mark.exhaustive  # encodes every labelled question
 def test_no_question_that_measures_us_trains_us(service):
     """No phrasing is a measuring line or a near copy: by its letters, and by its meaning."""
     lines = [json.loads(line) for path in MEASURING for line in path.read_text("utf-8").splitlines()]
