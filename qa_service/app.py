@@ -52,7 +52,7 @@ def create_app(
 
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
-    from qa_service.schemas.openapi import describe
+    from qa_service.schemas.openapi import extend_openapi
     from qa_service.server.metrics import Metrics
     from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
@@ -85,7 +85,7 @@ def create_app(
                 app.mount(path, mounted)
         if hasattr(front, "not_found_page"):
             state.not_found_page = front.not_found_page(service)
-    describe(app)
+    extend_openapi(app)
     return app
 
 
@@ -132,7 +132,7 @@ async def _lifespan(
 
     state = app.state
     async with AsyncExitStack() as stack:
-        stack.callback(service.lab.close)
+        stack.callback(service.runner.close)
         stack.enter_context(state.tracing.export(settings))
         stack.callback(service.timings.subscribe(state.tracing.stage))
         stack.enter_context(state.metrics)

@@ -20,7 +20,7 @@ def execute(
     """
     done: list[Evidence] = []
     for planned in runs:
-        evidence = yield from _evidence(planned, entry, runner, is_cancelled, seed, seeds)
+        evidence = yield from _gather_evidence(planned, entry, runner, is_cancelled, seed, seeds)
         done.append(evidence)
         yield EvidenceReady(evidence)
     return tuple(done)
@@ -31,22 +31,22 @@ def execute_alone(
 ) -> Generator[Event, None, Evidence]:
     """One experiment by itself, without claims; its events carry its slug as their id."""
     yield Started(experiment.slug, experiment, params, seed)
-    run = yield from _measure(experiment.slug, experiment, params, seed, runner, is_cancelled)
+    run = yield from _stream_run(experiment.slug, experiment, params, seed, runner, is_cancelled)
     evidence = Evidence(block=experiment.slug, experiment=experiment, params=params, seed=seed, run=run)
     yield EvidenceReady(evidence)
     return evidence
 
 
-def _evidence(
+def _gather_evidence(
     planned: PlannedRun, entry: Entry, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
 ) -> Generator[Event, None, Evidence]:
     block, experiment, id_ = planned.block, planned.experiment, run_id(planned.block.id, planned.variant)
     yield Started(id_, experiment, planned.params, seed, planned.compared)
-    run = yield from _measure(id_, experiment, planned.params, seed, runner, is_cancelled)
+    run = yield from _stream_run(id_, experiment, planned.params, seed, runner, is_cancelled)
     repeated = [run]
     for other in range(seed + 1, seed + seeds):
         if run.used_rng:
-            again = yield from _measure(id_, experiment, planned.params, other, runner, is_cancelled, rows=False)
+            again = yield from _stream_run(id_, experiment, planned.params, other, runner, is_cancelled, rows=False)
             repeated.append(again)
         else:
             repeated.append(run)  # every seed gives the same
@@ -70,7 +70,7 @@ def _evidence(
     )
 
 
-def _measure(
+def _stream_run(
     id_: str,
     experiment: Experiment,
     params: Params,

@@ -11,7 +11,7 @@ from qa_service.experiments.parameters import clamp, fill_defaults, unknown_para
 from qa_service.model import Entry, EvidenceBlock, Experiment, NamedValues, Parameter, Params, Request, Text, Value
 from qa_service.presentation.numbers import format_number
 
-MOST_RUNS = 6
+MAX_COMPARED_RUNS = 6
 """Runs of one block in a comparison."""
 
 
@@ -79,10 +79,10 @@ def plan_block(
             chosen[name] = _chosen(own[name], taken)
     said, compared, notes = _from_question(block, experiment, {**named}, taken={*given, *chosen})
     variants = [dict(pair) for pair in _variants({**compared, **chosen})]
-    if len(variants) > MOST_RUNS:
-        notes.append(Text(f"只比较前 {MOST_RUNS} 种。", f"Only the first {MOST_RUNS} are compared."))
+    if len(variants) > MAX_COMPARED_RUNS:
+        notes.append(Text(f"只比较前 {MAX_COMPARED_RUNS} 种。", f"Only the first {MAX_COMPARED_RUNS} are compared."))
     found: list[PlannedRun] = []
-    for wanted in variants[:MOST_RUNS]:
+    for wanted in variants[:MAX_COMPARED_RUNS]:
         variant = wanted
         try:
             params = fill_defaults(experiment, {**block.params, **said, **given, **variant})

@@ -31,7 +31,7 @@ MATCHES = 5
 MAX_CONCURRENT_MATCHES = 32
 """Questions that are parsed and matched at once; the threads of a crowd wait here rather than for each other."""
 _SECONDS_PER_RUN = 0.2  # roughly: from it a refused client is told when to try again
-Listener = Callable[[Event], None]
+EventListener = Callable[[Event], None]
 
 
 def never() -> bool:
@@ -46,17 +46,17 @@ class Service:
     default it is the current one.
     """
 
-    def __init__(self, knowledge: Knowledge, lab: Runner, *, threshold: float, queue: int = 1000) -> None:
+    def __init__(self, knowledge: Knowledge, runner: Runner, *, threshold: float, queue: int = 1000) -> None:
         """`threshold` is the probability below which a question is not covered, `queue` how many runs may wait."""
         self.knowledge = knowledge
-        self.lab = lab
+        self.runner = runner
         self.threshold = threshold
         self.queue = queue
-        self.timings = lab.timings
-        self._subscribers = Subscribers[Listener]()
+        self.timings = runner.timings
+        self._subscribers = Subscribers[EventListener]()
         self._match_limit = threading.Semaphore(MAX_CONCURRENT_MATCHES)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: EventListener) -> Callable[[], None]:
         """Calls `listener` with every event of every answer and run, in the thread that serves it; returns what
         unsubscribes it.
         """
@@ -116,7 +116,7 @@ class Service:
         yield AnswerReady(answer)
         if answer.entry is not None and request.run:
             evidence = yield from execute(
-                decision.runs, answer.entry, self.lab, is_cancelled, seed=request.seed, seeds=request.seeds
+                decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
             )
             answer = replace(answer, evidence=evidence)
         yield Done(answer)
@@ -127,7 +127,7 @@ class Service:
         experiment = knowledge.experiment(slug)
         values = fill_defaults(experiment, params)
         self._admit()
-        yield from execute_alone(experiment, values, seed, self.lab, is_cancelled)
+        yield from execute_alone(experiment, values, seed, self.runner, is_cancelled)
 
     def _decide(self, request: Request, knowledge: Knowledge) -> Decision:
         if not request.question and request.entry:
@@ -147,8 +147,8 @@ class Service:
 
     def _admit(self) -> None:
         """Admission control; raises `Overloaded`."""
-        if (waiting := self.lab.waiting) >= self.queue:
-            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / self.lab.slots)))
+        if (waiting := self.runner.waiting) >= self.queue:
+            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / self.runner.slots)))
 
 
 def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answer:
@@ -171,7 +171,7 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
 def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
-    The fork server of the lab imports the modules in `warm` while the rest is built; with None, when a run asks for it.
+    The runner's fork server imports the modules in `warm` while the rest is built; with None, when a run asks for it.
     With `many` clients, child processes wait for work, and identical runs are shared.
     """
     processes = ProcessRunner(
@@ -181,8 +181,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     if warm:
         processes.warm_up()
     knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
-    lab: Runner = processes
+    runner: Runner = processes
     if many:
         threadpool_limits(1)  # clients are what is parallel: more threads in BLAS make a match three times as slow
-        lab = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
-    return Service(knowledge, lab, threshold=settings.threshold, queue=settings.queue)
+        runner = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
+    return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

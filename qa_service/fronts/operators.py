@@ -74,7 +74,7 @@ class Readiness:
 
     def _child(self) -> None:
         experiment = next(iter(self._service.knowledge.experiments.values()))
-        run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
+        run = self._service.runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
         if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # raised, the child has worked all the same
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
 
@@ -118,7 +118,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             report = OperatorReadyJson(**dict(report), why=why, reload=http.app.state.reloader.problem)
         return BodyResponse(report, 200 if report.ready else 503)
 
-    described = openapi.METRICS | {status: openapi.PROBLEMS[status] for status in (401, 403, 500)}
+    described = openapi.METRICS_RESPONSES | {status: openapi.PROBLEM_RESPONSES[status] for status in (401, 403, 500)}
 
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:

@@ -24,22 +24,22 @@ _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
 """Bodies that no route has as its parameter or its result: they are read and written beside the framework."""
 
 
-def body(model: type[Body]) -> dict[str, Any]:
+def request_body(model: type[Body]) -> dict[str, Any]:
     """`openapi_extra` for a route that reads this request from JSON."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(model.__name__)}}}}
 
 
-def stream(events: str, about: str) -> dict[int | str, dict[str, Any]]:
+def stream_responses(events: str, about: str) -> dict[int | str, dict[str, Any]]:
     """`responses` for a route that answers with server-sent events: `AskEvent` or `RunEvent`."""
     return {200: {"description": about, "content": {"text/event-stream": {"itemSchema": _ref(events)}}}}
 
 
-def problem(status: int, about: str) -> dict[int | str, dict[str, Any]]:
+def problem_responses(status: int, about: str) -> dict[int | str, dict[str, Any]]:
     """`responses` for an error."""
     return {status: {"description": about, "content": {"application/problem+json": {"schema": _ref("ProblemJson")}}}}
 
 
-def query(model: type[Body]) -> dict[str, Any]:
+def query_parameters(model: type[Body]) -> dict[str, Any]:
     """`openapi_extra` for a route with these names in its query."""
     properties = model.model_json_schema()["properties"]
     return {
@@ -49,7 +49,7 @@ def query(model: type[Body]) -> dict[str, Any]:
     }
 
 
-def describe(app: "FastAPI") -> None:
+def extend_openapi(app: "FastAPI") -> None:
     """Has the application describe itself with all its bodies."""
     generate = app.openapi
 
@@ -75,14 +75,14 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": _REF + name}
 
 
-ASK = body(AskRequest)
-RUN = body(RunRequest)
-FEEDBACK = body(FeedbackRequest)
-EXPORT = query(ExportQuery)
-METRICS: dict[int | str, dict[str, Any]] = {
+ASK_BODY = request_body(AskRequest)
+RUN_BODY = request_body(RunRequest)
+FEEDBACK_BODY = request_body(FeedbackRequest)
+EXPORT_PARAMETERS = query_parameters(ExportQuery)
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "Counts", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: shown
     for code, about in (
         (401, "No key"),
@@ -95,5 +95,5 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (500, "Ours"),
         (503, "Overloaded, about to stop, or nothing can be kept; Retry-After says when"),
     )
-    for status, shown in problem(code, about).items()
+    for status, shown in problem_responses(code, about).items()
 }

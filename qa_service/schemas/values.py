@@ -13,37 +13,37 @@ from typing_extensions import TypeAliasType
 from qa_service.model import Text
 from qa_service.model.json_numbers import json_safe
 
-_NUMBER: dict[str, Any] = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
-_VALUE: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]}
-_CELL: dict[str, Any] = {"anyOf": [*_VALUE["anyOf"], {"type": "null"}]}
+_NUMBER_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]}
+_VALUE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]}
+_CELL_SCHEMA: dict[str, Any] = {"anyOf": [*_VALUE_SCHEMA["anyOf"], {"type": "null"}]}
 
-_ROW: dict[str, Any] = {"type": "object", "additionalProperties": _CELL}
+_ROW_SCHEMA: dict[str, Any] = {"type": "object", "additionalProperties": _CELL_SCHEMA}
 
 # What a demo measured is sent as it came. To check every cell of every row, or to try each type of a union when
 # it is written, takes ten times as long as writing it (docs/decisions/0011); tests hold what is sent to these schemas.
-Number = TypeAliasType("Number", Annotated[Any, WithJsonSchema(_NUMBER)])
-Cell = TypeAliasType("Cell", Annotated[Any, WithJsonSchema(_CELL)])
-Row = TypeAliasType("Row", Annotated[Any, WithJsonSchema(_ROW)])
+Number = TypeAliasType("Number", Annotated[Any, WithJsonSchema(_NUMBER_SCHEMA)])
+Cell = TypeAliasType("Cell", Annotated[Any, WithJsonSchema(_CELL_SCHEMA)])
+Row = TypeAliasType("Row", Annotated[Any, WithJsonSchema(_ROW_SCHEMA)])
 
-Value = TypeAliasType("Value", Annotated[bool | int | float | str, WithJsonSchema(_VALUE)])
+Value = TypeAliasType("Value", Annotated[bool | int | float | str, WithJsonSchema(_VALUE_SCHEMA)])
 """A parameter's value; inf and nan are words."""
 Values = TypeAliasType("Values", Annotated[list[Value], Field(max_length=20)])
 
-_MOST_NAMES = 50
+_MAX_NAMES = 50
 _Name = Annotated[str, Field(max_length=100)]
 
 
-def _not_too_many(named: Any) -> Any:
+def _check_name_count(named: Any) -> Any:
     """Before a model looks at each of them: of a hundred thousand it would list every one that is wrong."""
-    if isinstance(named, dict) and len(named) > _MOST_NAMES:
-        raise ValueError(f"more than {_MOST_NAMES} names")
+    if isinstance(named, dict) and len(named) > _MAX_NAMES:
+        raise ValueError(f"more than {_MAX_NAMES} names")
     return named
 
 
-_FEW = (Field(max_length=_MOST_NAMES), BeforeValidator(_not_too_many))
-Params = TypeAliasType("Params", Annotated[dict[_Name, Value], *_FEW])
-Compared = TypeAliasType("Compared", Annotated[dict[_Name, Values], *_FEW])
-NamedValues = TypeAliasType("NamedValues", Annotated[dict[_Name, Value | Values], *_FEW])
+_LIMIT_NAMES = (Field(max_length=_MAX_NAMES), BeforeValidator(_check_name_count))
+Params = TypeAliasType("Params", Annotated[dict[_Name, Value], *_LIMIT_NAMES])
+Compared = TypeAliasType("Compared", Annotated[dict[_Name, Values], *_LIMIT_NAMES])
+NamedValues = TypeAliasType("NamedValues", Annotated[dict[_Name, Value | Values], *_LIMIT_NAMES])
 """What a question names; a list where it compares several values of one parameter."""
 JsonObject = TypeAliasType("JsonObject", dict[str, Any])
 """An object whose shape another specification describes: a Vega-Lite chart, a JSON Schema."""

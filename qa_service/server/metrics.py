@@ -119,8 +119,8 @@ class Metrics:
         return self._stages.labels(stage).time()
 
     def _sample(self) -> None:
-        self._queue.set(self._service.lab.waiting)
-        self._idle.set(self._service.lab.ready)
+        self._queue.set(self._service.runner.waiting)
+        self._idle.set(self._service.runner.ready)
 
     def _keep_sampling(self) -> None:
         self._sample()

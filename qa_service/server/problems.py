@@ -31,7 +31,7 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     """The error as a response, with Retry-After where the error says when to try again."""
     from qa_service.server.bodies import BodyResponse
 
-    body = problem(error, language(http))
+    body = problem_json(error, request_language(http))
     again = (
         {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable | RateLimited) else {}
     )
@@ -77,7 +77,7 @@ class SlowClient(Exception):
     """A client took too long to take a piece of the reply; its connection is closed."""
 
 
-def language(http: Any) -> Lang:
+def request_language(http: Any) -> Lang:
     """The language of an error: that of the request, else of the browser, else English."""
     lang: Lang | None = getattr(http.state, "lang", None)
     if lang is None and http.query_params.get("lang") in ("zh", "en"):
@@ -88,7 +88,7 @@ def language(http: Any) -> Lang:
     return lang
 
 
-def problem(error: Exception, lang: Lang) -> ProblemJson:
+def problem_json(error: Exception, lang: Lang) -> ProblemJson:
     """The body of an error: a stable code for programs, a sentence in the language; of unexpected errors no detail."""
     if not isinstance(error, NumstabError):
         error = NumstabError(

@@ -22,12 +22,12 @@ from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
 from qa_service.schemas.values import Body
 from qa_service.server.priority import TextPriority
-from qa_service.server.problems import ClientDisconnected, problem
+from qa_service.server.problems import ClientDisconnected, problem_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
-LARGEST_BODY = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 """Bytes of a request's body; the longest question allowed, in JSON escapes, fits."""
 Events = Callable[[Callable[[], bool]], Iterator[Event]]
 """Given `stopped`, which says whether they are still wanted: the events of one answer or run, blocking."""
@@ -35,7 +35,7 @@ Encode = Callable[[Event], tuple[str, Body]]
 """An event's name, and its data."""
 _POLL_SECONDS = 1.0  # between looks at whether the server is shutting down
 _PING_SECONDS = 15.0  # without an event, after which a comment keeps the connection open
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class ShutdownDeadline:
@@ -90,7 +90,7 @@ class EventStream:
 
     def respond(self, encode: Encode, lang: Lang) -> SSEResponse:
         """All events as server-sent events; `lang` is that of an error in the middle of the stream."""
-        return SSEResponse(self._encode(encode, lang), headers=_HEADERS)
+        return SSEResponse(self._encode(encode, lang), headers=_SSE_HEADERS)
 
     async def _encode(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
         """Events that have happened together are one chunk. After the first chunk an error can set no status any more:
@@ -110,7 +110,7 @@ class EventStream:
                     silent = 0.0
                     yield b": ping\n\n"
         except Exception as error:
-            yield _sse("error", problem(error, lang))
+            yield _sse("error", problem_json(error, lang))
         finally:
             await self.rest.aclose()
 
@@ -234,8 +234,8 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
     try:
         async for chunk in http.stream():
             data += chunk
-            if len(data) > LARGEST_BODY:
-                most = LARGEST_BODY
+            if len(data) > MAX_BODY_BYTES:
+                most = MAX_BODY_BYTES
                 raise BodyTooLarge(
                     zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
                 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qa_service.store import Store
 
-_FRESH_SECONDS = 1.0
-TIMEOUT_SECONDS = 2.0
+_MAX_AGE_SECONDS = 1.0
+PING_TIMEOUT_SECONDS = 2.0
 
 
 class HealthProbe:
@@ -25,19 +25,19 @@ class HealthProbe:
     def problem(self) -> str | None:
         """What is wrong with the store, None if nothing is; blocks for two seconds at most."""
         asked = time.monotonic()
-        if asked - self._at < _FRESH_SECONDS:
+        if asked - self._at < _MAX_AGE_SECONDS:
             return self._problem
         if self._asking.acquire(blocking=False):
             self._thread = threading.Thread(target=self._ask, daemon=True, name="ping")
             self._thread.start()
         with self._answered:
-            answered = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
-        return self._problem if answered else f"no answer within {TIMEOUT_SECONDS:g} s"
+            answered = self._answered.wait_for(lambda: self._at >= asked, PING_TIMEOUT_SECONDS)
+        return self._problem if answered else f"no answer within {PING_TIMEOUT_SECONDS:g} s"
 
     def close(self) -> None:
         """Waits for a question that is under way, for two seconds at most."""
         if self._thread is not None:
-            self._thread.join(TIMEOUT_SECONDS)
+            self._thread.join(PING_TIMEOUT_SECONDS)
 
     def _ask(self) -> None:
         problem: str | None = None

@@ -11,9 +11,9 @@ from qa_service.model import Answer
 from qa_service.model.events import Done, Event
 from qa_service.store import Store
 
-_MOST_PENDING = 1000
-_BATCH = 100
-_PAUSE = 0.2  # seconds between two transactions
+_MAX_PENDING = 1000
+_MAX_BATCH = 100
+_WRITE_INTERVAL = 0.2  # seconds between two transactions
 _CLOSE_TIMEOUT = 10.0  # seconds
 
 
@@ -25,7 +25,7 @@ class BackgroundWriter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._answers: queue.Queue[Answer] = queue.Queue(_MOST_PENDING)
+        self._answers: queue.Queue[Answer] = queue.Queue(_MAX_PENDING)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, daemon=True, name="recorder")
 
@@ -49,7 +49,7 @@ class BackgroundWriter:
                 logging.getLogger("numstab").warning("an answer is not recorded: the store is too slow")
 
     def _keep_writing(self) -> None:
-        while not self._closed.wait(_PAUSE):  # what comes meanwhile is one transaction
+        while not self._closed.wait(_WRITE_INTERVAL):  # what comes meanwhile is one transaction
             self._write_pending()
         self._write_pending()
 
@@ -57,7 +57,7 @@ class BackgroundWriter:
         while not self._answers.empty():
             answers: list[Answer] = []
             with suppress(queue.Empty):
-                while len(answers) < _BATCH:
+                while len(answers) < _MAX_BATCH:
                     answers.append(self._answers.get_nowait())
             try:
                 self._store.record(*answers)

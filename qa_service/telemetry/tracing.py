@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
-_ATTRIBUTES = ("answer", "entry", "answered")
+_SPAN_ATTRIBUTES = ("answer", "entry", "answered")
 
 
 def provider(settings: Settings) -> "TracerProvider | None":
@@ -72,7 +72,7 @@ class Tracing:
                 span.set_attributes(
                     {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
                 )
-                span.set_attributes({f"numstab.{name}": about[name] for name in _ATTRIBUTES if about.get(name)})
+                span.set_attributes({f"numstab.{name}": about[name] for name in _SPAN_ATTRIBUTES if about.get(name)})
                 if status >= 500:
                     span.set_status(Status(StatusCode.ERROR))
 

@@ -47,7 +47,7 @@ _PROSE_TAGS = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
 }  # fmt: skip
-_ATTRIBUTES = {
+_ALLOWED_ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},
     "span": {"class"},
@@ -73,7 +73,7 @@ def markdown_to_html(markdown: str) -> str:
     cleaned = nh3.clean(
         _MARKDOWN.render(_BOLD.sub(_close_bold, markdown)),
         tags=_PROSE_TAGS | _MATHML_TAGS,
-        attributes=_ATTRIBUTES,
+        attributes=_ALLOWED_ATTRIBUTES,
         url_schemes={"https", "http"},
         link_rel="noopener noreferrer",
         filter_style_properties={"text-align"},

@@ -152,7 +152,7 @@ def _add_streams(web: APIRouter, service: Service) -> None:
 
     async def open_answer(http: Request) -> tuple[Knowledge, EventStream]:
         request, knowledge = requests.read_request(await read_json(http)), service.knowledge
-        return knowledge, await open_stream(http, lambda stopped: service.stream(request, stopped, knowledge))
+        return knowledge, await open_stream(http, lambda is_cancelled: service.stream(request, is_cancelled, knowledge))
 
     @web.post("/page/ask", response_class=SSEResponse)
     async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(open_answer)]) -> Response:
