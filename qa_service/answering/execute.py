@@ -1,4 +1,4 @@
-"""Planned runs carried out: each is measured, and its claims are judged once, on the numbers just measured."""
+"""Executes planned runs, and judges the claims of each on the numbers just measured."""
 
 from collections.abc import Callable, Generator, Sequence
 
@@ -9,7 +9,7 @@ from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, c
 from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
 
 IsCancelled = Callable[[], bool]
-"""Whether the client has disconnected: asked now and then while a run goes on."""
+"""Returns whether the run is cancelled, for example because its client disconnected; polled while it executes."""
 
 
 def execute(
@@ -29,7 +29,7 @@ def execute(
 def execute_alone(
     experiment: Experiment, params: Params, seed: int, runner: Runner, is_cancelled: IsCancelled
 ) -> Generator[Event, None, Evidence]:
-    """One experiment by itself, without claims; its events carry its slug as their id."""
+    """Runs one experiment without claims; the id of its events is its slug."""
     yield Started(experiment.slug, experiment, params, seed)
     run = yield from _stream_run(experiment.slug, experiment, params, seed, runner, is_cancelled)
     evidence = Evidence(block=experiment.slug, experiment=experiment, params=params, seed=seed, run=run)
@@ -80,7 +80,7 @@ def _stream_run(
     *,
     rows: bool = True,
 ) -> Generator[Event, None, Run]:
-    """One run; with `rows`, each of its rows is an event of the evidence `id_`."""
+    """Executes one run and returns it; yields `Queued` and, with `rows`, `RowMeasured` events with the id `id_`."""
     measuring = runner.stream(experiment, params, seed, is_cancelled)
     try:
         while True:

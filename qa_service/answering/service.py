@@ -1,4 +1,4 @@
-"""The service as the fronts see it: question → answer → runs. What is decided and how it is run stands beside this."""
+"""The service, as the fronts use it: a question is parsed, matched and decided, then the planned runs are executed."""
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -26,16 +26,16 @@ from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
 from qa_service.telemetry.subscribers import Subscribers
 
-MATCHES = 5
-"""How many of the nearest entries an answer names."""
+MATCH_COUNT = 5
+"""The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
-"""Questions that are parsed and matched at once; the threads of a crowd wait here rather than for each other."""
-_SECONDS_PER_RUN = 0.2  # roughly: from it a refused client is told when to try again
+"""Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
+_SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
 EventListener = Callable[[Event], None]
 
 
-def never() -> bool:
-    """For a caller that waits to the end: not cancelled."""
+def never_cancelled() -> bool:
+    """The `is_cancelled` of a caller that waits to the end."""
     return False
 
 
@@ -63,7 +63,7 @@ class Service:
         return self._subscribers.add(listener)
 
     def replace_knowledge(self, knowledge: Knowledge) -> None:
-        """From the next question on; an answer that has begun ends with the snapshot it began with."""
+        """Sets the snapshot for later questions; an answer in progress keeps the one with which it began."""
         self.knowledge = knowledge
 
     def ask(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
@@ -83,7 +83,7 @@ class Service:
         return current.library[request.entry or ""], self._decide(request, current).runs
 
     def stream(
-        self, request: Request, is_cancelled: IsCancelled = never, knowledge: Knowledge | None = None
+        self, request: Request, is_cancelled: IsCancelled = never_cancelled, knowledge: Knowledge | None = None
     ) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
         yield from self._observed(self._stream(request, is_cancelled, knowledge or self.knowledge))
@@ -99,7 +99,7 @@ class Service:
         slug: str,
         params: Mapping[str, Any],
         seed: int = 0,
-        is_cancelled: IsCancelled = never,
+        is_cancelled: IsCancelled = never_cancelled,
         knowledge: Knowledge | None = None,
     ) -> Generator[Event, None, None]:
         """The events of one experiment without claims. Raises `BadRequest` before the first event only."""
@@ -135,7 +135,7 @@ class Service:
         lang = request.lang or followups.inherited_language(request.question, request.context)
         question = parse_question(request.question, lang)
         with self.timings.time("matching"):
-            found = knowledge.matcher.match(question.text, MATCHES)
+            found = knowledge.matcher.match(question.text, MATCH_COUNT)
         return decide(request, question, found, knowledge, self.threshold)
 
     def _observed(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
@@ -168,21 +168,23 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
     )
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many: bool = False) -> Service:
+def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many_clients: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
-    The runner's fork server imports the modules in `warm` while the rest is built; with None, when a run asks for it.
-    With `many` clients, child processes wait for work, and identical runs are shared.
+    The runner's fork server imports the modules in `warm` while the rest is built; with None, the first run starts it.
+    With `many_clients`, idle child processes wait for work, and identical runs are shared.
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many else 0,
+        idle=settings.slots if many_clients else 0,
     )  # fmt: skip
     if warm:
         processes.warm_up()
     knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
     runner: Runner = processes
-    if many:
-        threadpool_limits(1)  # clients are what is parallel: more threads in BLAS make a match three times as slow
+    if many_clients:
+        threadpool_limits(
+            1
+        )  # questions already run in parallel: with more BLAS threads a match takes three times as long
         runner = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

@@ -1,4 +1,4 @@
-"""Answers as JSON: who answers and how sure we are, the text, and the evidence once it is there."""
+"""Answers as JSON: entry, confidence, matches, text, and evidence once it is measured."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
 from qa_service.schemas.evidence import EvidenceJson, evidence_json
-from qa_service.schemas.values import Body, Cell, Number, omitted
+from qa_service.schemas.values import Body, Cell, Number, omitted_if_none
 
 Probability = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 
@@ -26,14 +26,14 @@ class EntryLink(Body):
 
 
 class ReasonJson(Body):
-    """A term of the question and its weight; the empty term is the meaning of the question as a whole."""
+    """A term of the question and its contribution to the score; the empty term is the sentence vector."""
 
     term: str
     weight: float
 
 
 class MatchJson(Body):
-    """An entry found: the calibrated probability that it answers, which wording was met, and what spoke for it."""
+    """An entry found: calibrated probability that it answers, nearest phrasing, and the terms that count most."""
 
     entry: str
     item: int
@@ -44,14 +44,14 @@ class MatchJson(Body):
 
 
 class SubjectJson(Body):
-    """What a declined question is about."""
+    """The subject of a question that is not covered."""
 
     id: str
     name: str
 
 
 class LectureJson(Body):
-    """The source's own words."""
+    """The lecture's own question and answer, verbatim."""
 
     question: str | None
     answer: str
@@ -77,16 +77,16 @@ class RelatedJson(Body):
 
 
 class ContextJson(Body):
-    """What a follow-up question sends back, as it is."""
+    """The context to send back, unchanged, with a follow-up question."""
 
     entry: str | None
     params: types.NamedValues
     lang: Lang
-    candidates: list[str] | SkipJsonSchema[None] = omitted("the entries offered, where none answers")
+    candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, where none answers")
 
 
 class AnswerJson(Body):
-    """What a question gets."""
+    """The answer to a question."""
 
     id: str
     status: AnswerStatus
@@ -101,7 +101,9 @@ class AnswerJson(Body):
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
-    ladder: list[PrecisionLossJson] = Field(description="where number formats are compared, float64 among them")
+    ladder: list[PrecisionLossJson] = Field(
+        description="one for each column and format, where float64 and other formats are compared"
+    )
     references: list[str]
     related: list[RelatedJson]
     context: ContextJson
@@ -132,7 +134,7 @@ def answer_json(one: Answer) -> AnswerJson:
 
 
 def lecture_json(one: Entry, lang: Lang) -> LectureJson | None:
-    """The source's own words, for an entry that has them."""
+    """The lecture's question and answer in a language; None for an entry without them."""
     said = one.lecture
     if said is None:
         return None

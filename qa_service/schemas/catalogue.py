@@ -1,4 +1,4 @@
-"""Entries and experiments as JSON: what there is to ask and to measure, in both languages."""
+"""Entries and experiments as JSON, in both languages."""
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class PhrasingsJson(Body):
 
 
 class LecturesJson(Body):
-    """The source's own words in both languages, for an entry that has them."""
+    """The lecture's own question and answer in both languages; null for an entry without them."""
 
     zh: LectureJson | None
     en: LectureJson | None
@@ -33,16 +33,16 @@ class StatedClaimJson(Body):
     bound: Number
     control: ParamsJson
     stated: Verdict
-    share: float = Field(description="with how many of the seeds, at least, it comes out as stated")
+    share: float = Field(description="the least share of seeds, 0 to 1, with the stated verdict")
 
 
 class EvidenceBlockJson(Body):
-    """What an entry has measured, and what it claims about the numbers."""
+    """An experiment that an entry runs, with its parameters, and the claims about its metrics."""
 
     id: str
     experiment: str
     params: ParamsJson
-    fixed: list[str] = Field(description="parameters that a number in a question does not replace")
+    fixed: list[str] = Field(description="parameters that keep their value when a question names another")
     claims: list[StatedClaimJson]
 
 
@@ -63,14 +63,14 @@ class EntryJson(Body):
 
 
 class FieldInfoJson(Body):
-    """What a metric or a column is called, and its unit."""
+    """Title and unit of a metric or of a column."""
 
     unit: str
     title: TextJson
 
 
 class ExperimentJson(Body):
-    """What can be measured, and the code that does it."""
+    """An experiment: parameters, metrics, columns and source."""
 
     slug: str
     title: TextJson
@@ -106,8 +106,8 @@ def experiment_json(one: Experiment) -> ExperimentJson:
         title=text_json(one.title),
         doc=one.doc,
         params=schema(one),
-        metrics={name: _labelled_json(each) for name, each in one.metrics.items()},
-        columns={name: _labelled_json(each) for name, each in one.columns.items()},
+        metrics={name: _field_info_json(each) for name, each in one.metrics.items()},
+        columns={name: _field_info_json(each) for name, each in one.columns.items()},
         source=one.source,
         code_hash=one.hash,
     )
@@ -136,5 +136,5 @@ def _stated_claim_json(one: Claim) -> StatedClaimJson:
     )
 
 
-def _labelled_json(one: FieldInfo) -> FieldInfoJson:
+def _field_info_json(one: FieldInfo) -> FieldInfoJson:
     return FieldInfoJson(unit=one.unit, title=text_json(one.title))

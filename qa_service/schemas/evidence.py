@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from qa_service.model import Evidence, Experiment, FieldInfo, Lang, Op, RunStatus, Spread, Verdict
 from qa_service.presentation import chart
 from qa_service.presentation.alt_text import chart_alt_text
-from qa_service.schemas.values import Body, JsonObject, Number, Row, Value, omitted
+from qa_service.schemas.values import Body, JsonObject, Number, Row, Value, omitted_if_none
 
 ParamsJson = dict[str, Value]
 
@@ -33,7 +33,7 @@ class ColumnJson(Body):
 
 
 class SpreadJson(Body):
-    """A claim over seeds: it held in `held` of `seeds` runs; its metric's values, where there are any."""
+    """A claim over seeds: it held in `held` of `seeds` runs; the range of its metric, null without any value."""
 
     held: int
     seeds: int
@@ -43,7 +43,7 @@ class SpreadJson(Body):
 
 
 class ClaimJson(Body):
-    """A sentence about one metric that can be false, and what the number just measured says about it."""
+    """A sentence about one metric that can be false, with the value just measured and the verdict."""
 
     id: str
     says: str
@@ -53,13 +53,13 @@ class ClaimJson(Body):
     value: Number | None
     verdict: Verdict
     visible_at: ParamsJson | None = Field(
-        description="parameters at which the claim can be seen, where these do not show it"
+        description="the entry's parameters, if the claim does not hold only because these are others"
     )
-    spread: SpreadJson | SkipJsonSchema[None] = omitted("where the run was repeated with other seeds")
+    spread: SpreadJson | SkipJsonSchema[None] = omitted_if_none("where the run was repeated with other seeds")
 
 
 class ReceiptJson(Body):
-    """What repeats the run: `numstab replay` reads it."""
+    """Hashes and versions with which the run was made; `numstab replay` compares them."""
 
     entry: str | None
     entry_hash: str | None
@@ -73,7 +73,7 @@ class EvidenceJson(Body):
 
     id: str = Field(description="the block's; the second run of a comparison is `block~2`")
     block: str
-    compared: ParamsJson = Field(description="parameters in which this run differs from those beside it")
+    compared: ParamsJson = Field(description="parameters in which this run differs from the others of a comparison")
     experiment: str
     title: str
     params: ParamsJson
@@ -87,7 +87,7 @@ class EvidenceJson(Body):
     chart: JsonObject = Field(description="Vega-Lite, data included")
     chart_in_words: str
     seconds: float
-    cached: bool = Field(description="measured before, for the same code, parameters and seed")
+    cached: bool = Field(description="measured earlier, for the same code, parameters and seed")
     receipt: ReceiptJson
 
 
@@ -119,7 +119,7 @@ def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
 
 
 def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
-    """Every claim with what was measured."""
+    """Every claim with its measured value and verdict."""
     elsewhere = one.not_testable_here
     spreads: tuple[Spread | None, ...] = one.spreads or (None,) * len(one.claims)
     return [
@@ -140,7 +140,7 @@ def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
 
 @cache
 def machine() -> str:
-    """What ran it, as far as it can matter to the numbers."""
+    """The machine: what of it may affect the numbers."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 0.02
-"""For which rows are delayed in any case: other questions may arrive meanwhile."""
+"""The delay of rows in any case: other questions may arrive meanwhile."""
 MAX_DELAY_SECONDS = 3.0
-"""For which runs and rows are delayed at most."""
+"""The longest delay of runs and rows."""
 
 
 class TextPriority:

@@ -1,4 +1,4 @@
-"""What a browser may do with a reply."""
+"""Security headers: a browser runs nothing from a response and shows it in no frame, unless the route allows it."""
 
 from typing import TYPE_CHECKING
 

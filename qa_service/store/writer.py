@@ -18,9 +18,9 @@ _CLOSE_TIMEOUT = 10.0  # seconds
 
 
 class BackgroundWriter:
-    """A listener of a service's events, and a context in which a thread writes the answers of `Done` events.
+    """A listener for a service's events, and a context manager whose thread writes the answers of `Done` events.
 
-    Answers that the store cannot take are lost, and the log says so.
+    Answers that the store cannot take are lost, with a warning in the log.
     """
 
     def __init__(self, store: Store) -> None:
@@ -41,7 +41,7 @@ class BackgroundWriter:
             logging.getLogger("numstab").warning("the last answers are not recorded: the store is too slow")
 
     def __call__(self, event: Event) -> None:
-        """Queues an answer that is complete; other events are nothing to it."""
+        """Queues an answer that is complete; ignores other events."""
         if isinstance(event, Done):
             try:
                 self._answers.put_nowait(event.answer)
@@ -49,7 +49,7 @@ class BackgroundWriter:
                 logging.getLogger("numstab").warning("an answer is not recorded: the store is too slow")
 
     def _keep_writing(self) -> None:
-        while not self._closed.wait(_WRITE_INTERVAL):  # what comes meanwhile is one transaction
+        while not self._closed.wait(_WRITE_INTERVAL):  # answers of one interval are one transaction
             self._write_pending()
         self._write_pending()
 
@@ -63,5 +63,5 @@ class BackgroundWriter:
                 self._store.record(*answers)
             except StoreUnavailable as error:
                 logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
-            except Exception:  # whatever it is, the next answer is recorded all the same
+            except Exception:  # the thread must go on: the next answer may be recorded
                 logging.getLogger("numstab").exception("answers are not recorded")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _SPAN_ATTRIBUTES = ("answer", "entry", "answered")
 
 
-def provider(settings: Settings) -> "TracerProvider | None":
-    """Exports spans to the collector of the settings; None where no address is set or numstab[traces] is missing."""
+def tracer_provider(settings: Settings) -> "TracerProvider | None":
+    """A provider that exports to the collector of the settings; None without an address or without numstab[traces]."""
     if not settings.traces:
         return None
     try:
@@ -43,7 +43,7 @@ class Tracing:
     @contextmanager
     def export(self, settings: Settings) -> Iterator[None]:
         """Exports spans for the duration of the block, at whose end it sends what has not been sent."""
-        exporter = provider(settings)
+        exporter = tracer_provider(settings)
         self._tracer = exporter.get_tracer("numstab", __version__) if exporter else None
         try:
             yield
@@ -80,7 +80,7 @@ class Tracing:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """A span inside the request's. Never the current one, for a generator may be closed by another thread."""
+        """A span inside the request's. It is not made the current one: another thread may close its generator."""
         if self._tracer is None:
             yield
             return

@@ -27,7 +27,7 @@ class ReplayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What is needed to repeat a run, and what it measured."""
+    """A recorded run: experiment, parameters, seed, hash of the code, versions, and the metrics it returned."""
 
     experiment: str
     params: Params

@@ -31,7 +31,7 @@ PAGE_HEADERS = {
 
 
 def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """The page that a browser gets at an address where there is nothing."""
+    """The handler that makes the page for an unknown address."""
 
     def page(http: Request, error: NumstabError) -> Response:
         return _problem_page(service, http, error, page_language(http) or "zh")
