@@ -60,7 +60,7 @@ def render_page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
 def unsupported_language_page(here: str) -> str:
     """The page for an unsupported `?lang=`: in both languages, with a link to each."""
     return render_page(
-        "problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
+        "problem.html", "zh", here=here, similar=(), messages={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
     )
 
 

@@ -126,7 +126,7 @@ def _add_experiments(web: APIRouter, service: Service) -> None:
         lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
-        return _page(http, "experiments.html", lang, shelves=by_theme(service.knowledge.experiments.values()))
+        return _page(http, "experiments.html", lang, groups=by_theme(service.knowledge.experiments.values()))
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
