@@ -183,8 +183,6 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
     runner: Runner = processes
     if many_clients:
-        threadpool_limits(
-            1
-        )  # questions already run in parallel: with more BLAS threads a match takes three times as long
+        threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
         runner = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

@@ -109,33 +109,33 @@ class AnswerJson(Body):
     context: ContextJson
 
 
-def answer_json(one: Answer) -> AnswerJson:
+def answer_json(answer: Answer) -> AnswerJson:
     """An Answer in its language."""
-    lang, entry = one.lang, one.entry
+    lang, entry = answer.lang, answer.entry
     return AnswerJson(
-        id=one.id,
-        status=one.status,
+        id=answer.id,
+        status=answer.status,
         lang=lang,
-        question=one.question,
+        question=answer.question,
         entry=_entry_link(entry, lang) if entry else None,
-        confidence=one.confidence,
-        matches=[_match_json(match, lang) for match in one.matches],
-        subject=SubjectJson(id=one.subject.id, name=one.subject.name[lang]) if one.subject else None,
-        answer=prose.answer_text(one),
+        confidence=answer.confidence,
+        matches=[_match_json(match, lang) for match in answer.matches],
+        subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
+        answer=prose.answer_text(answer),
         lecture=lecture_json(entry, lang) if entry else None,
-        params=_named_values(one.params),
-        notes=[note[lang] for note in one.notes],
-        evidence=[evidence_json(each, lang) for each in one.evidence],
-        ladder=[_precision_loss_json(loss) for loss in precision_losses(one.evidence)],
+        params=_named_values(answer.params),
+        notes=[note[lang] for note in answer.notes],
+        evidence=[evidence_json(each, lang) for each in answer.evidence],
+        ladder=[_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
         references=list(entry.references) if entry else [],
-        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in one.related],
-        context=_context_json(one.context),
+        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
+        context=_context_json(answer.context),
     )
 
 
-def lecture_json(one: Entry, lang: Lang) -> LectureJson | None:
+def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
     """The lecture's question and answer in a language; None for an entry without them."""
-    said = one.lecture
+    said = entry.lecture
     if said is None:
         return None
     return LectureJson(
@@ -145,40 +145,40 @@ def lecture_json(one: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _entry_link(one: Entry, lang: Lang) -> EntryLink:
+def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
     return EntryLink(
-        id=one.id, item=one.item, expands=one.expands, question=one.question[lang], url=f"/entries/{one.id}"
+        id=entry.id, item=entry.item, expands=entry.expands, question=entry.question[lang], url=f"/entries/{entry.id}"
     )
 
 
-def _match_json(one: Match, lang: Lang) -> MatchJson:
+def _match_json(match: Match, lang: Lang) -> MatchJson:
     return MatchJson(
-        entry=one.entry.id,
-        item=one.entry.item,
-        score=one.score,
-        phrasing=one.phrasing,
-        question=one.entry.question[lang],
-        reasons=[ReasonJson(term=term, weight=weight) for term, weight in one.reasons],
+        entry=match.entry.id,
+        item=match.entry.item,
+        score=match.score,
+        phrasing=match.phrasing,
+        question=match.entry.question[lang],
+        reasons=[ReasonJson(term=term, weight=weight) for term, weight in match.reasons],
     )
 
 
-def _precision_loss_json(one: PrecisionLoss) -> PrecisionLossJson:
+def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
     return PrecisionLossJson(
-        block=one.block,
-        dtype=one.dtype,
-        column=one.column,
-        overflow=one.overflow,
-        lost=one.first_wrong_digit,
-        ulps=one.ulps,
+        block=loss.block,
+        dtype=loss.dtype,
+        column=loss.column,
+        overflow=loss.overflow,
+        lost=loss.first_wrong_digit,
+        ulps=loss.ulps,
     )
 
 
-def _context_json(one: Context) -> ContextJson:
+def _context_json(context: Context) -> ContextJson:
     return ContextJson(
-        entry=one.entry,
-        params=_named_values(one.params),
-        lang=one.lang,
-        candidates=None if one.entry else list(one.candidates),
+        entry=context.entry,
+        params=_named_values(context.params),
+        lang=context.lang,
+        candidates=None if context.entry else list(context.candidates),
     )
 
 

@@ -95,24 +95,24 @@ AskEvent = Annotated[
 """The events of an answer's stream; `done` or `error` is the last."""
 
 
-def event_json(one: Event, lang: Lang) -> tuple[str, Body]:
+def event_json(event: Event, lang: Lang) -> tuple[str, Body]:
     """An event's name and data."""
-    match one:
+    match event:
         case AnswerReady(answer):
             return "answer", answer_json(answer)
         case Started():
             return "started", StartedJson(
-                id=one.id,
-                experiment=one.experiment.slug,
-                title=one.experiment.title[lang],
-                params=dict(one.params),
-                compared=dict(one.compared),
-                seed=one.seed,
+                id=event.id,
+                experiment=event.experiment.slug,
+                title=event.experiment.title[lang],
+                params=dict(event.params),
+                compared=dict(event.compared),
+                seed=event.seed,
             )
         case Queued():
-            return "queued", QueuedJson(id=one.id, before=one.position)
+            return "queued", QueuedJson(id=event.id, before=event.position)
         case RowMeasured():
-            return "row", RowJson(id=one.id, row=one.row)
+            return "row", RowJson(id=event.id, row=event.row)
         case EvidenceReady(evidence):
             return "evidence", evidence_json(evidence, lang)
         case Done(answer):

@@ -91,21 +91,21 @@ class EvidenceJson(Body):
     receipt: ReceiptJson
 
 
-def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
+def evidence_json(evidence: Evidence, lang: Lang) -> EvidenceJson:
     """An Evidence in a language."""
-    run, experiment = one.run, one.experiment
+    run, experiment = evidence.run, evidence.experiment
     return EvidenceJson(
-        id=one.id,
-        block=one.block,
-        compared=dict(one.compared),
+        id=evidence.id,
+        block=evidence.block,
+        compared=dict(evidence.compared),
         experiment=experiment.slug,
         title=experiment.title[lang],
-        params=dict(one.params),
-        seed=one.seed,
+        params=dict(evidence.params),
+        seed=evidence.seed,
         status=run.status,
         note=run.note[lang],
         metrics={name: _metric_json(value, experiment.metrics[name], lang) for name, value in run.measured.items()},
-        claims=claims_json(one, lang),
+        claims=claims_json(evidence, lang),
         columns={
             name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()
         },
@@ -114,14 +114,14 @@ def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
         chart_in_words=chart_alt_text(experiment, run.rows, lang),
         seconds=run.seconds,
         cached=run.cached,
-        receipt=_receipt_json(one, experiment),
+        receipt=_receipt_json(evidence, experiment),
     )
 
 
-def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
+def claims_json(evidence: Evidence, lang: Lang) -> list[ClaimJson]:
     """Every claim with its measured value and verdict."""
-    elsewhere = one.not_testable_here
-    spreads: tuple[Spread | None, ...] = one.spreads or (None,) * len(one.claims)
+    elsewhere = evidence.not_testable_here
+    spreads: tuple[Spread | None, ...] = evidence.spreads or (None,) * len(evidence.claims)
     return [
         ClaimJson(
             id=claim.id,
@@ -129,12 +129,12 @@ def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
             metric=claim.metric,
             op=claim.op,
             bound=claim.bound,
-            value=one.run.measured.get(claim.metric),
+            value=evidence.run.measured.get(claim.metric),
             verdict=verdict,
-            visible_at=dict(one.entry_params) if claim in elsewhere else None,
+            visible_at=dict(evidence.entry_params) if claim in elsewhere else None,
             spread=_spread_json(spread) if spread else None,
         )
-        for claim, verdict, spread in zip(one.claims, one.verdicts, spreads, strict=True)
+        for claim, verdict, spread in zip(evidence.claims, evidence.verdicts, spreads, strict=True)
     ]
 
 
@@ -148,15 +148,17 @@ def _metric_json(value: Any, about: FieldInfo, lang: Lang) -> MetricJson:
     return MetricJson(value=value, unit=about.unit, title=about.title[lang])
 
 
-def _spread_json(one: Spread) -> SpreadJson:
-    return SpreadJson(held=one.held, seeds=one.seeds, lowest=one.lowest, median=one.median, highest=one.highest)
+def _spread_json(spread: Spread) -> SpreadJson:
+    return SpreadJson(
+        held=spread.held, seeds=spread.seeds, lowest=spread.lowest, median=spread.median, highest=spread.highest
+    )
 
 
-def _receipt_json(one: Evidence, experiment: Experiment) -> ReceiptJson:
+def _receipt_json(evidence: Evidence, experiment: Experiment) -> ReceiptJson:
     return ReceiptJson(
-        entry=one.entry,
-        entry_hash=one.entry_hash,
+        entry=evidence.entry,
+        entry_hash=evidence.entry_hash,
         code_hash=experiment.hash,
-        versions=dict(one.run.versions),
+        versions=dict(evidence.run.versions),
         machine=machine(),
     )

@@ -118,9 +118,7 @@ class Store:
     def _transaction(self) -> Iterator[Connection]:
         try:
             with self._opening:
-                if self._engine is not None and not same_file(
-                    self._engine
-                ):  # what is written to the deleted file would be lost
+                if self._engine is not None and not same_file(self._engine):  # a write to the old file would be lost
                     self._engine.dispose()
                     self._engine = None
                 if self._engine is None:
