@@ -93,7 +93,7 @@ def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
 
 
 def is_follow_up(question: ParsedQuestion, matches: tuple[Match, ...], threshold: float) -> bool:
-    """Whether a question asked after another one stays with its entry: it changes a parameter, says that the advice
+    """Whether a question after an answer stays with its entry: it changes a parameter, reports that the advice
     did not help, or matches nothing else.
     """
     vague = question.is_short and matches[0].score < CLEAR_MATCH

@@ -72,11 +72,11 @@ class KnowledgeReloader:
         self.problem: str | None = None
 
     def reload_in_background(self) -> None:
-        """One reload, in a thread of its own."""
+        """Reloads once, in a thread of its own."""
         self._start(threading.Thread(target=self.reload, daemon=True, name="reload"))
 
     def reload(self) -> bool:
-        """One reload; whether it succeeded. Where it did not, everything stays as it was, and the log says why."""
+        """Reloads once; returns whether it succeeded. If not, the current knowledge stays in use."""
         with self._one_at_a_time:
             began = time.monotonic()
             try:

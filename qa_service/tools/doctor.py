@@ -1,4 +1,4 @@
-"""`numstab doctor`: checks an installation and says what to do. The checks change nothing that lasts."""
+"""`numstab doctor`: checks an installation and says what to do. The checks leave no lasting changes."""
 
 import json
 import platform

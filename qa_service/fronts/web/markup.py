@@ -119,9 +119,8 @@ def _number_span(found: re.Match[str]) -> str:
 def latex_to_mathml(latex: str, *, block: bool = False) -> str:
     """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
     latex = _MARKED_NUMBER.sub(r"\\text{\4}", latex)
-    latex = re.sub(
-        r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex
-    )  # the only one that the converter aligns
+    # Of these environments the converter aligns only align*.
+    latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)
     try:
         tree = Converter(display="block" if block else "inline").convert_to_element(latex)
     except Exception:  # the converter raises many types; the formula is then shown as its source
