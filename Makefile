@@ -21,7 +21,7 @@ serve: setup ## the page and the API on http://127.0.0.1:8000
 	@$(V)/numstab serve $(ARGS)
 
 PYTEST = $(V)/python -m pytest -n 3 # three workers: browsers and deadlines leave cores idle
-test: setup-dev ## what protects a reader, in minutes
+test: setup-dev ## what protects a user, in minutes
 	@scripts/browser.sh
 	@$(PYTEST) -m "not exhaustive" $(ARGS)
 test-all: setup-dev ## every test, with more examples drawn: nightly, before a release

@@ -11,14 +11,14 @@ import time
 from bench.interleaved import time_interleaved
 from qa_service.paths import bundled
 
-QUESTION = "100 个 1.5 连乘会怎样？"
+EXAMPLE_QUESTION = "100 个 1.5 连乘会怎样？"
 
 
 def first_answer() -> None:
     """Wall time of `numstab ask` against a script that runs the same two experiments; time to its first text."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "NUMSTAB_CACHE": folder}
-        ask = [sys.executable, "-m", "qa_service", "ask", QUESTION]
+        ask = [sys.executable, "-m", "qa_service", "ask", EXAMPLE_QUESTION]
 
         demos = [str(bundled("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
         script = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
@@ -37,7 +37,7 @@ def cold_start() -> None:
     """CPU seconds (user and system) of an answer without evidence, against `import torch` alone."""
     commands = {
         "import torch": [sys.executable, "-c", "import torch"],
-        "numstab ask --no-run": [sys.executable, "-m", "qa_service", "ask", "--no-run", QUESTION],
+        "numstab ask --no-run": [sys.executable, "-m", "qa_service", "ask", "--no-run", EXAMPLE_QUESTION],
     }
     cpu_seconds: dict[str, list[float]] = {name: [] for name in commands}
     for round_ in range(8):

@@ -24,9 +24,8 @@ def index_sizes() -> None:
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     for size in SIZES:
         vectors = np.empty((size, ours.shape[1]), dtype=np.float32)
-        for start in range(
-            0, size, 50_000
-        ):  # imitates a paraphrase: a mixture of two phrasings, plus noise of a third of the norm
+        for start in range(0, size, 50_000):
+            # Imitates paraphrases: mixtures of two phrasings, plus noise of a third of the norm.
             part = vectors[start : start + 50_000]
             one, two = ours[random.integers(0, len(ours), (2, len(part)))]
             share = random.random((len(part), 1), dtype=np.float32)

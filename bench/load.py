@@ -21,7 +21,7 @@ def load_test() -> None:
         for name, bodies in workloads().items():
             with run_server({"NUMSTAB_RATE": ""}, workers=workers) as server:
                 run_clients(server.port, [{"question": "why is my loss nan"}] * 2)
-                _measure(f"{workers} worker{'s'[: workers - 1]}, {name}", server, bodies)
+                _measure_workload(f"{workers} worker{'s'[: workers - 1]}, {name}", server, bodies)
 
 
 def workloads() -> dict[str, list[dict[str, Any]]]:
@@ -39,7 +39,7 @@ def workloads() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _measure(name: str, server: Server, bodies: list[dict[str, Any]]) -> None:
+def _measure_workload(name: str, server: Server, bodies: list[dict[str, Any]]) -> None:
     cpu, started = server.cpu_seconds(), time.perf_counter()
     results = run_clients(server.port, bodies)
     seconds, cpu = time.perf_counter() - started, server.cpu_seconds() - cpu

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-QUESTIONS = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
+EXAMPLE_QUESTIONS = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
 VIEWPORTS = {"telephone": {"width": 375, "height": 800}, "desk": {"width": 1280, "height": 900}}
 ROUNDS = 5
 LAYOUT_SHIFT_OBSERVER = """
@@ -34,7 +34,7 @@ def page_load() -> None:
         return
     with _server() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for lang, question in QUESTIONS.items():
+        for lang, question in EXAMPLE_QUESTIONS.items():
             for size, viewport in VIEWPORTS.items():
                 seen = [_measure_visit(browser, address, lang, question, viewport) for _ in range(ROUNDS)]
                 paints = sorted(each["paint"] for each in seen)

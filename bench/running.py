@@ -52,7 +52,7 @@ class WarmProcess:
     """
 
     _CODE = (
-        "import json, sys\nfrom bench.running import load\ndemo = load(sys.argv[1])\n"
+        "import json, sys\nfrom bench.running import import_demo\ndemo = import_demo(sys.argv[1])\n"
         "for line in sys.stdin:\n    rows = list(demo.run(**json.loads(line)))\n    print(json.dumps(rows), flush=True)"
     )
 

@@ -13,7 +13,7 @@ from bench.clients import ClientResult, percentile, stream_answer
 from bench.load import workloads
 from bench.server import Server, run_server
 
-_REQUESTS_PER_SECOND = 3.0  # requests a second
+_REQUESTS_PER_SECOND = 3.0
 _WARM_UP_SECONDS = 60.0  # before the first measurement, so that caches are filled and children idle
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from qa_service.answering.service import Service
 
 
-_WORKERS = "NUMSTAB_WORKER"  # what the parent process tells its workers, as JSON
+_WORKERS = (
+    "NUMSTAB_WORKER"  # environment variable with the options that the parent process passes to its workers, as JSON
+)
 _RATE_LIMIT_STORAGE = "memory://"  # where requests are counted: each process by itself
 
 
@@ -52,7 +54,7 @@ def create_app(
 
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
-    from qa_service.schemas.openapi import describe
+    from qa_service.schemas.openapi import extend_openapi
     from qa_service.server.metrics import Metrics
     from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
@@ -65,7 +67,7 @@ def create_app(
         title="numstab",
         version=__version__,
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # FastAPI's page of documentation loads scripts from another origin
         redoc_url=None,
         lifespan=partial(_lifespan, service=service, settings=settings, watch_knowledge=watch_knowledge),
     )
@@ -85,7 +87,7 @@ def create_app(
                 app.mount(path, mounted)
         if hasattr(front, "not_found_page"):
             state.not_found_page = front.not_found_page(service)
-    describe(app)
+    extend_openapi(app)
     return app
 
 
@@ -122,7 +124,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
 async def _lifespan(
     app: "FastAPI", *, service: "Service", settings: Settings, watch_knowledge: bool
 ) -> AsyncIterator[dict[str, Any]]:
-    """Whatever listens to the service or has a thread: started in this order, ended in the reverse one.
+    """Starts everything that listens to the service or has a thread, in this order; ends it in the reverse order.
 
     Yields what the fronts' lifespans yield, together: the state of every request.
     """
@@ -132,7 +134,7 @@ async def _lifespan(
 
     state = app.state
     async with AsyncExitStack() as stack:
-        stack.callback(service.lab.close)
+        stack.callback(service.runner.close)
         stack.enter_context(state.tracing.export(settings))
         stack.callback(service.timings.subscribe(state.tracing.stage))
         stack.enter_context(state.metrics)
@@ -150,7 +152,7 @@ async def _lifespan(
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
-        gc.freeze()  # entries, vectors and routes live as long as the server: no collection looks at them again
+        gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them
         yield request_state
 
 
@@ -173,7 +175,7 @@ def add_core_commands(parsers: Any) -> None:
 
 
 def _prepare(_arguments: Namespace, settings: Settings) -> int:
-    """Builds every cache, so that the first question need not."""
+    """Builds every cache ahead of the first question."""
     from qa_service.answering.service import build
 
     build(settings, warm=None).knowledge.matcher.match("nan")
@@ -208,7 +210,7 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
 
     from qa_service.answering.service import build
 
-    build(settings, warm=None)  # a broken library stops us here, with its problems, not in a worker
+    build(settings, warm=None)  # reports an invalid library before any worker starts
     with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
         worker_options = {"open_to_all": public, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
         os.environ[_WORKERS] = json.dumps(worker_options)
@@ -247,7 +249,7 @@ def warm_service(settings: Settings) -> "Service":
     from qa_service.answering.service import build
     from qa_service.lab.runner import SERVER_PRELOAD
 
-    return build(settings, warm=SERVER_PRELOAD, many=True)
+    return build(settings, warm=SERVER_PRELOAD, many_clients=True)
 
 
 def _number(word: str, option: str, low: int, high: int) -> int:

@@ -1,4 +1,4 @@
-"""The exceptions, by who can mend them. Every message exists in both languages.
+"""The exceptions, by who can correct the error. Every message exists in both languages.
 
 NumstabError
 ├── BadRequest            the client's request cannot be met; HTTP status 422 unless another is given
@@ -45,7 +45,7 @@ class NumstabError(Exception):
 
 
 class BadRequest(NumstabError):
-    """The client's fault; the message says what is wrong and what is allowed."""
+    """An error in the client's request; the message says what is wrong and what is allowed."""
 
     code = "bad_request"
     status = 422

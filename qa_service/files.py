@@ -1,4 +1,4 @@
-"""Files that other processes read at any time."""
+"""Atomic writes of files that other processes may read at any time."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
-    """Has `save` write a temporary file beside `path` and renames it: readers see the old file or the new one, whole.
+    """Has `save` write a temporary file and renames it to `path`: other processes see the whole old or new file.
 
     Makes the folder. A new file can be read by its owner only, a file that is replaced keeps its permissions. Raises
     what `save` raises, and OSError; nothing is then left behind.

@@ -6,7 +6,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled(name: str) -> Path:
-    """The folder `kb/` or `demos/`: inside the package in a wheel, beside it in a checkout."""
+    """The folder `kb/` or `demos/`: inside the package in a wheel, next to it in a checkout."""
     inside = _PACKAGE / "_shipped" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 

@@ -196,7 +196,7 @@ def fresh_lab(settings: Settings) -> ProcessRunner:
 def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
     """The real thing; what several tests ask of its lab is measured once."""
     service = build(settings, warm=SERVER_PRELOAD)
-    service.lab = RememberingRunner(fresh_lab, cache / "runs")
+    service.runner = RememberingRunner(fresh_lab, cache / "runs")
     return service
 
 

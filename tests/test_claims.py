@@ -32,7 +32,7 @@ def test_claims_hold_and_controls_fail(service, entry_id):
     """A claim that cannot fail proves nothing."""
     planned = list(plan_claim_runs(service.knowledge.library[entry_id], range(1)))
     checked = [
-        one for each in planned for one in check_claims(each, MemoRunner(service.knowledge.experiments, service.lab))
+        one for each in planned for one in check_claims(each, MemoRunner(service.knowledge.experiments, service.runner))
     ]
     assert {one.condition for one in checked} == (set() if entry_id in OPEN else {"params", "control"})
     for one in checked:
@@ -46,7 +46,7 @@ def test_an_experiment_runs_and_draws(service, slug):
     import vl_convert
 
     experiment = service.knowledge.experiment(slug)
-    run = service.lab.run(experiment, fill_defaults(experiment, {}))
+    run = service.runner.run(experiment, fill_defaults(experiment, {}))
     assert run.status == "ran", run.note
     assert set(run.measured) == set(experiment.metrics)
     assert run.rows
@@ -61,16 +61,18 @@ def test_an_experiment_runs_and_draws(service, slug):
 def test_all_dtypes_overflow_where_they_must(service):
     """The figures that everyone remembers: 1.5¹⁰⁰ against 150; steps 28, 219, 1751."""
     experiment = service.knowledge.experiment("pow_vs_sum")
-    measured = service.lab.run(experiment, fill_defaults(experiment, {})).measured
+    measured = service.runner.run(experiment, fill_defaults(experiment, {})).measured
     assert measured["product"] == pytest.approx(4.0656e17, rel=1e-5)
     assert measured["sum"] == 150
     steps = [measured[f"overflow_{dtype}"] for dtype in ("float16", "float32", "float64")]
     assert steps == [28, 219, 1751]
     for dtype, step in zip(("float16", "float32", "float64"), steps, strict=True):
-        again = service.lab.run(experiment, fill_defaults(experiment, {"dtype": dtype, "n": 2000})).measured
+        again = service.runner.run(experiment, fill_defaults(experiment, {"dtype": dtype, "n": 2000})).measured
         assert again["first_overflow_step"] == step
     experiment = service.knowledge.experiment("fp_sum")
     assert (
-        service.lab.run(experiment, fill_defaults(experiment, {"x": 1e-4, "dtype": "float16"})).measured["running_sum"]
+        service.runner.run(experiment, fill_defaults(experiment, {"x": 1e-4, "dtype": "float16"})).measured[
+            "running_sum"
+        ]
         == 0.25
     )

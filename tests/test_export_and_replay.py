@@ -58,7 +58,7 @@ def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part
         entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
         files.append((f"{entry_id}.ipynb", json.loads(export_entry(entry, plans, 3, "zh", "ipynb"))))
         files.append((f"{entry_id}.py", export_entry(entry, plans, 3, "en", "py")))
-        runs = [(plan.block.id, service.lab.run(plan.experiment, plan.params, 3)) for plan in plans]
+        runs = [(plan.block.id, service.runner.run(plan.experiment, plan.params, 3)) for plan in plans]
         metrics = {f"{block}.{name}": str(value) for block, run in runs for name, value in run.measured.items()}
         expected |= {f"{entry_id}.ipynb": metrics, f"{entry_id}.py": metrics}
     done = subprocess.run(
@@ -131,22 +131,22 @@ def test_a_replay_says_what_differs(service):
     measured = product["value"]
     product["value"] = measured * (1 + 1e-9)
     assert (
-        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).outcome
+        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner).outcome
         is ReplayOutcome.EQUAL
     )
     product["value"] = measured * 1.01
     evidence["receipt"] |= {"code_hash": "0" * 64, "versions": evidence["receipt"]["versions"] | {"torch": "1.0"}}
-    again = replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab)
+    again = replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner)
     assert again.outcome is ReplayOutcome.DIFFERENT
     assert list(again.changed) == ["product"]
     assert set(again.changed_versions) == {"code", "torch"}
     product["value"] = "Infinity"
     assert (
-        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).outcome
+        replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner).outcome
         is ReplayOutcome.DIFFERENT
     )
     evidence["params"]["n"] = 10
-    assert "sum" in replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.lab).changed
+    assert "sum" in replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner).changed
 
 
 @pytest.mark.parametrize(

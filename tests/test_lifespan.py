@@ -102,21 +102,23 @@ def test_two_applications_on_one_service_observe_once_each(many_service, tmp_pat
     said = lines()
     for asked in (answer, alone):
         assert len([line for line in said if f"answer={asked['id']}" in line]) == 1
-    assert many_service.lab.ready == 0
+    assert many_service.runner.ready == 0
 
 
 def test_a_service_whose_application_has_ended_runs_again(many_service, tmp_path):
     """Children that waited are gone with the lifespan; the next run has new ones."""
     before = our_threads()
     with TestClient(create_app(many_service, Settings(data=tmp_path, cache=tmp_path))) as client:
-        until(lambda: many_service.lab.ready == 2)
+        until(lambda: many_service.runner.ready == 2)
         assert client.post("/api/v1/experiments/counts/runs", json={}).json()["status"] == "ran"
-    assert many_service.lab.ready == 0
+    assert many_service.runner.ready == 0
     try:
-        assert many_service.lab.run(many_service.knowledge.experiments["counts"], {"steps": 1}).status is RunStatus.RAN
-        until(lambda: many_service.lab.ready == 2)
+        assert (
+            many_service.runner.run(many_service.knowledge.experiments["counts"], {"steps": 1}).status is RunStatus.RAN
+        )
+        until(lambda: many_service.runner.ready == 2)
     finally:
-        many_service.lab.close()
+        many_service.runner.close()
     assert "children" not in {thread.name for thread in our_threads() - before}
 
 

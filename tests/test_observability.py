@@ -178,7 +178,7 @@ def test_the_log_holds_no_secret(served, log, tmp_path):
 def test_nothing_of_telemetry_is_imported_unless_it_is_set():
     code = (
         "import sys\nfrom qa_service.settings import Settings\nfrom qa_service.telemetry import tracing as traces\n"
-        "assert traces.provider(Settings()) is None\n"
+        "assert traces.tracer_provider(Settings()) is None\n"
         "traces.Tracing()\nassert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
@@ -194,7 +194,7 @@ def test_traces_show_a_request_and_its_stages(served, monkeypatch):
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr("qa_service.telemetry.tracing.provider", lambda _settings: provider)
+    monkeypatch.setattr("qa_service.telemetry.tracing.tracer_provider", lambda _settings: provider)
     trace = "0af7651916cd43dd8448eb211c80319c"
     client = served()
     client.post(ASK, json={"question": "数数甲"}, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})

@@ -42,7 +42,7 @@ def test_a_comparison_of_dtypes_agrees_with_rational_numbers(service, x, column,
     found = {rung.dtype: rung for rung in precision_losses(service.answer(request).evidence) if rung.column == column}
     assert set(found) == {"float16", "bfloat16", "float32"}
     experiment = service.knowledge.experiment("dtype_ladder")
-    exact = service.lab.run(experiment, fill_defaults(experiment, {"op": op, "x": x, "n": 100})).measured
+    exact = service.runner.run(experiment, fill_defaults(experiment, {"op": op, "x": x, "n": 100})).measured
     for dtype, rung in found.items():
         assert rung.overflow == exact[f"overflow_{dtype}"]
         assert rung.first_wrong_digit == exact[f"lost_{dtype}"]

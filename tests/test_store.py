@@ -146,7 +146,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
 
 def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
     """After the patience of a writer, not never; a moment later all is well."""
-    monkeypatch.setattr("qa_service.store.engine.TIMEOUT_MS", 100)
+    monkeypatch.setattr("qa_service.store.engine.BUSY_TIMEOUT_MS", 100)
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
     store = store_at(url)
     store.add_feedback(ANSWER, True, None)

@@ -1,1 +1,1 @@
-"""A question → an answer and the runs that support it."""
+"""Answers questions: decides which entry answers, plans its runs and executes them."""

@@ -41,7 +41,7 @@ class Decision:
 class _Topic:
     """What a question is about: `status`, the matches in the order that the conversation gives them, and notes.
 
-    `continues` says whether the question goes on with the entry before it, whose parameters then still hold.
+    `continues` says whether the question goes on with the entry before it, whose parameters then still apply.
     """
 
     status: AnswerStatus
@@ -61,7 +61,7 @@ def decide(
     knowledge: Knowledge,
     threshold: float,
 ) -> Decision:
-    """Raises `BadRequest` for an entry, block or parameter that there is not.
+    """The decision on a request; raises `BadRequest` for an unknown entry, block or parameter.
 
     `question` and `found` are None where the request names an entry and asks nothing in words; `threshold` is the
     probability below which a question is not covered.
@@ -83,7 +83,7 @@ def decide(
 
 
 def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
-    """By the two best matches alone: too improbable, too close to tell apart, or answered."""
+    """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered."""
     best, second = matches[0], matches[1] if len(matches) > 1 else None
     if best.score < threshold:
         return AnswerStatus.NOT_COVERED
@@ -93,7 +93,7 @@ def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
 
 
 def is_follow_up(question: ParsedQuestion, matches: tuple[Match, ...], threshold: float) -> bool:
-    """Whether a question asked after another one stays with its entry: it changes a parameter, says that the advice
+    """Whether a question after an answer stays with its entry: it changes a parameter, reports that the advice
     did not help, or matches nothing else.
     """
     vague = question.is_short and matches[0].score < CLEAR_MATCH
@@ -120,7 +120,7 @@ def _topic(
     elif previous and question and is_follow_up(question, matches, threshold):
         matches = followups.promote(previous, matches, threshold)
         status, notes = AnswerStatus.ANSWERED, ()
-    elif previous is None and question and _hangs_in_the_air(question, matches):
+    elif previous is None and question and _lacks_context(question, matches):
         return _Topic(status=AnswerStatus.CLARIFY, matches=matches, continues=False, notes=(NO_CONTEXT_NOTE,))
     else:
         status, notes = decide_status(matches, threshold), ()
@@ -134,8 +134,8 @@ def _previous_entry(context: Context | None, knowledge: Knowledge) -> Entry | No
     return knowledge.library[context.entry] if context and context.entry else None
 
 
-def _hangs_in_the_air(question: ParsedQuestion, matches: tuple[Match, ...]) -> bool:
-    """Whether it makes sense after another question only, such as "and in float16?"."""
+def _lacks_context(question: ParsedQuestion, matches: tuple[Match, ...]) -> bool:
+    """Whether the question is only understandable as a follow-up, such as "and in float16?"."""
     return question.is_elliptical and question.is_short and matches[0].score < CLEAR_MATCH
 
 

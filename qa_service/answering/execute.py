@@ -1,4 +1,4 @@
-"""Planned runs carried out: each is measured, and its claims are judged once, on the numbers just measured."""
+"""Executes planned runs, and judges the claims of each on the numbers just measured."""
 
 from collections.abc import Callable, Generator, Sequence
 
@@ -9,7 +9,7 @@ from qa_service.model import Entry, Evidence, Experiment, Params, Run, Spread, c
 from qa_service.model.events import Event, EvidenceReady, Queued, RowMeasured, Started
 
 IsCancelled = Callable[[], bool]
-"""Whether the client has disconnected: asked now and then while a run goes on."""
+"""Returns whether the run is cancelled, for example because its client disconnected; polled while it executes."""
 
 
 def execute(
@@ -20,7 +20,7 @@ def execute(
     """
     done: list[Evidence] = []
     for planned in runs:
-        evidence = yield from _evidence(planned, entry, runner, is_cancelled, seed, seeds)
+        evidence = yield from _gather_evidence(planned, entry, runner, is_cancelled, seed, seeds)
         done.append(evidence)
         yield EvidenceReady(evidence)
     return tuple(done)
@@ -29,24 +29,24 @@ def execute(
 def execute_alone(
     experiment: Experiment, params: Params, seed: int, runner: Runner, is_cancelled: IsCancelled
 ) -> Generator[Event, None, Evidence]:
-    """One experiment by itself, without claims; its events carry its slug as their id."""
+    """Runs one experiment without claims; the id of its events is its slug."""
     yield Started(experiment.slug, experiment, params, seed)
-    run = yield from _measure(experiment.slug, experiment, params, seed, runner, is_cancelled)
+    run = yield from _stream_run(experiment.slug, experiment, params, seed, runner, is_cancelled)
     evidence = Evidence(block=experiment.slug, experiment=experiment, params=params, seed=seed, run=run)
     yield EvidenceReady(evidence)
     return evidence
 
 
-def _evidence(
+def _gather_evidence(
     planned: PlannedRun, entry: Entry, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
 ) -> Generator[Event, None, Evidence]:
     block, experiment, id_ = planned.block, planned.experiment, run_id(planned.block.id, planned.variant)
     yield Started(id_, experiment, planned.params, seed, planned.compared)
-    run = yield from _measure(id_, experiment, planned.params, seed, runner, is_cancelled)
+    run = yield from _stream_run(id_, experiment, planned.params, seed, runner, is_cancelled)
     repeated = [run]
     for other in range(seed + 1, seed + seeds):
         if run.used_rng:
-            again = yield from _measure(id_, experiment, planned.params, other, runner, is_cancelled, rows=False)
+            again = yield from _stream_run(id_, experiment, planned.params, other, runner, is_cancelled, rows=False)
             repeated.append(again)
         else:
             repeated.append(run)  # every seed gives the same
@@ -70,7 +70,7 @@ def _evidence(
     )
 
 
-def _measure(
+def _stream_run(
     id_: str,
     experiment: Experiment,
     params: Params,
@@ -80,7 +80,7 @@ def _measure(
     *,
     rows: bool = True,
 ) -> Generator[Event, None, Run]:
-    """One run; with `rows`, each of its rows is an event of the evidence `id_`."""
+    """Executes one run and returns it; yields `Queued` and, with `rows`, `RowMeasured` events with the id `id_`."""
     measuring = runner.stream(experiment, params, seed, is_cancelled)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""One consistent reading of kb/ and demos/: what an answer is made from, from its first event to its last."""
+"""A consistent snapshot of kb/ and demos/, which an answer uses from its first event to its last."""
 
 import os
 from collections.abc import Mapping
@@ -17,8 +17,7 @@ from qa_service.settings import Settings
 class Knowledge:
     """Entries, the experiments that they name, and the matcher trained on the entries' phrasings.
 
-    A snapshot: it is never changed, only replaced whole by a reload. Whoever holds one sees the same entries and
-    experiments until they let go of it.
+    Immutable: a reload makes another one, and an answer in progress keeps its own.
     """
 
     library: Library

@@ -1,4 +1,4 @@
-"""Which runs an answer needs: an entry's own parameters, what the question says, what the reader fixed or compares."""
+"""Plans the runs of an answer from the parameters of the entry, the question and the request."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,8 @@ from qa_service.experiments.parameters import clamp, fill_defaults, unknown_para
 from qa_service.model import Entry, EvidenceBlock, Experiment, NamedValues, Parameter, Params, Request, Text, Value
 from qa_service.presentation.numbers import format_number
 
-MOST_RUNS = 6
-"""Runs of one block in a comparison."""
+MAX_COMPARED_RUNS = 6
+"""The largest number of runs of one block in a comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class PlannedRun:
 
 
 def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
-    """The blocks of an entry that a request asks for, all if it does not say; raises `BadField` for another's."""
+    """The blocks of an entry that a request names, all if it names none; raises `BadField` for an unknown one."""
     if request.blocks is None:
         return entry.evidence
     ids = [block.id for block in entry.evidence]
@@ -46,8 +46,8 @@ def plan_runs(
 ) -> tuple[tuple[PlannedRun, ...], tuple[Text, ...]]:
     """Every run of an answer in order, companions after the block they belong to, and notes on what was assumed.
 
-    `asked` are the parameters that the question names; what the request sets wins. Raises `BadRequest` for a block,
-    a parameter or a value that there is not; so it does without an entry.
+    `asked` are the parameters that the question names; those that the request sets override them. Raises `BadRequest`
+    for an unknown block or parameter and for an invalid value, also without an entry.
     """
     wanted = blocks(entry, request) if entry else ()
     check_known([experiments[block.experiment] for block in wanted] or list(experiments.values()), request)
@@ -60,7 +60,7 @@ def plan_runs(
         planned += runs
         notes += block_notes
         for run in companion_runs(runs, experiments):
-            if (run.experiment.slug, run.params) not in companions:  # two blocks may ask for the same one
+            if (run.experiment.slug, run.params) not in companions:  # two blocks may have the same companion
                 companions.append((run.experiment.slug, run.params))
                 planned.append(run)
     return tuple(planned), tuple(notes)
@@ -69,7 +69,7 @@ def plan_runs(
 def plan_block(
     block: EvidenceBlock, experiment: Experiment, named: NamedValues, request: Request
 ) -> tuple[list[PlannedRun], list[Text]]:
-    """The runs of a block, and what a reader must know of how the question was understood; raises `BadRequest`."""
+    """The runs of a block, and notes on what was left out, clamped or replaced; raises `BadRequest`."""
     own = experiment.params
     given = {name: value for name, value in request.params.items() if name in own and _accepts(own[name], value)}
     chosen: dict[str, tuple[Value, ...]] = {}
@@ -79,10 +79,10 @@ def plan_block(
             chosen[name] = _chosen(own[name], taken)
     said, compared, notes = _from_question(block, experiment, {**named}, taken={*given, *chosen})
     variants = [dict(pair) for pair in _variants({**compared, **chosen})]
-    if len(variants) > MOST_RUNS:
-        notes.append(Text(f"只比较前 {MOST_RUNS} 种。", f"Only the first {MOST_RUNS} are compared."))
+    if len(variants) > MAX_COMPARED_RUNS:
+        notes.append(Text(f"只比较前 {MAX_COMPARED_RUNS} 种。", f"Only the first {MAX_COMPARED_RUNS} are compared."))
     found: list[PlannedRun] = []
-    for wanted in variants[:MOST_RUNS]:
+    for wanted in variants[:MAX_COMPARED_RUNS]:
         variant = wanted
         try:
             params = fill_defaults(experiment, {**block.params, **said, **given, **variant})
@@ -99,7 +99,7 @@ def plan_block(
 
 
 def companion_runs(found: Sequence[PlannedRun], experiments: Mapping[str, Experiment]) -> list[PlannedRun]:
-    """What an experiment wants shown beside a comparison of its runs; as far as its own bounds allow."""
+    """The runs of companion experiments for a comparison `found`; their parameters are clamped to their bounds."""
     first = found[0]
     more = []
     for other in first.experiment.companions:
@@ -129,14 +129,14 @@ def companion_runs(found: Sequence[PlannedRun], experiments: Mapping[str, Experi
 
 
 def _derived_value(value: Value | tuple[str, ...], own: Params) -> Value:
-    """A constant as it is; for names, the product of these parameters."""
+    """A value unchanged; for a tuple of names, the product of these parameters."""
     return math.prod(float(own[name]) for name in value) if isinstance(value, tuple) else value
 
 
 def check_known(experiments: Sequence[Experiment], request: Request) -> None:
-    """A parameter that the reader set or compares must mean something to one of the experiments, and so must its value.
+    """Raises `BadRequest` for a parameter that the request sets or compares and no experiment has, or an invalid value.
 
-    An experiment that does not have one of the choices keeps its own where another experiment has it.
+    A choice is valid if one of the experiments has it; those without it keep their own value.
     """
     names = sorted({name for experiment in experiments for name in experiment.params})
     given = ((name, (value,)) for name, value in request.params.items())
@@ -150,7 +150,7 @@ def check_known(experiments: Sequence[Experiment], request: Request) -> None:
 
 
 def _accepts(parameter: Parameter, value: Value) -> bool:
-    """Whether this is one of the parameter's choices; numbers are for `complete` to judge."""
+    """Whether this is one of the parameter's choices; numbers are checked by `fill_defaults`."""
     if parameter.kind != "choice":
         return True
     try:
@@ -174,7 +174,7 @@ def _chosen(parameter: Parameter, values: tuple[Value, ...]) -> tuple[Value, ...
 def _from_question(
     block: EvidenceBlock, experiment: Experiment, named: NamedValues, taken: Iterable[str]
 ) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]], list[Text]]:
-    """Of what the question names, what this experiment takes: single values, values to compare, and notes."""
+    """The question's parameters that this experiment has, clamped: single values, values to compare, and notes."""
     said: dict[str, Value] = {}
     compared: dict[str, tuple[Value, ...]] = {}
     notes: list[Text] = []
@@ -196,7 +196,7 @@ def _from_question(
 
 
 def _variants(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
-    """Numbers that were named together go together ("1.01^365 and 0.99^300"); everything else is crossed."""
+    """Every combination to run: numbers named together are paired ("1.01^365 and 0.99^300"), all else is crossed."""
     numbers = {name: values for name, values in compared.items() if not isinstance(values[0], str | bool)}
     groups: list[list[dict[str, Any]]] = []
     if numbers and len({len(values) for values in numbers.values()}) == 1:

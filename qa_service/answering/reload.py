@@ -1,4 +1,4 @@
-"""kb/ and demos/ read again while the service runs: all of it or, where anything is broken, nothing."""
+"""Reloads kb/ and demos/ while the service runs: everything or, if any file is invalid, nothing."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ _Fingerprint = dict[Path, tuple[int, int]]
 
 
 def train_in_subprocess(settings: Settings) -> None:
-    """Trains and caches what the entries need in a process of low priority: in this one it would slow answers down.
+    """Fills the cache (vectors, classifier) in a process of low priority; in this one it would slow answers down.
 
     Of several workers' processes one trains, and the others wait for it.
     """
@@ -40,7 +40,7 @@ def train_in_subprocess(settings: Settings) -> None:
 
 
 def fill_cache() -> None:
-    """What that process does: its first match trains, and stores what it has trained."""
+    """Runs in that process: the first match computes the vectors, trains the classifier and stores both."""
     settings = Settings.from_env(os.environ)
     Knowledge.read(settings, load_embedder(settings.encoder, settings.cache)).matcher.match("nan")
 
@@ -48,7 +48,7 @@ def fill_cache() -> None:
 class KnowledgeReloader:
     """Replaces a service's knowledge when the files have changed.
 
-    `problem` says what was wrong at the last attempt: for the operator, not for clients.
+    `problem` is the error of the last attempt, None if it succeeded; shown to operators only.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class KnowledgeReloader:
         self.problem: str | None = None
 
     def reload_in_background(self) -> None:
-        """One reload, in a thread of its own."""
+        """Reloads once, in a thread of its own."""
         self._start(threading.Thread(target=self.reload, daemon=True, name="reload"))
 
     def reload(self) -> bool:
-        """One reload; whether it succeeded. Where it did not, everything stays as it was, and the log says why."""
+        """Reloads once; returns whether it succeeded. If not, the current knowledge stays in use."""
         with self._one_at_a_time:
             began = time.monotonic()
             try:
                 knowledge = self._read()
-            except Exception as error:  # whatever is wrong with the new files, the knowledge in use stays
+            except Exception as error:  # whatever the error, the current knowledge stays in use
                 problems = error.problems if isinstance(error, BadContent) else (f"{type(error).__name__}: {error}",)
                 self.problem = "\n".join(problems)
                 for line in problems:
@@ -104,7 +104,7 @@ class KnowledgeReloader:
         self._start(threading.Thread(target=self._keep_watching, args=(before,), daemon=True, name="watch"))
 
     def close(self) -> None:
-        """Ends the watching; waits for a reload that has begun, for five seconds at most."""
+        """Stops watching; waits for a reload in progress, for five seconds at most."""
         self._closed.set()
         for thread in self._threads:
             thread.join(_CLOSE_TIMEOUT)
@@ -117,7 +117,7 @@ class KnowledgeReloader:
         knowledge = Knowledge.read(self._settings, self._service.knowledge.matcher.embedder)
         if not knowledge.matcher.is_cached:
             self._train(self._settings)
-        knowledge.matcher.match("nan")  # loads what was trained before the first client asks; trains what could not be
+        knowledge.matcher.match("nan")  # loads the model ahead of the first question; trains it if that failed above
         return knowledge
 
     def _keep_watching(self, read: _Fingerprint) -> None:

@@ -1,4 +1,4 @@
-"""The service as the fronts see it: question → answer → runs. What is decided and how it is run stands beside this."""
+"""The service, as the fronts use it: a question is parsed, matched and decided, then the planned runs are executed."""
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -26,16 +26,16 @@ from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
 from qa_service.telemetry.subscribers import Subscribers
 
-MATCHES = 5
-"""How many of the nearest entries an answer names."""
+MATCH_COUNT = 5
+"""The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
-"""Questions that are parsed and matched at once; the threads of a crowd wait here rather than for each other."""
-_SECONDS_PER_RUN = 0.2  # roughly: from it a refused client is told when to try again
-Listener = Callable[[Event], None]
+"""Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
+_SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
+EventListener = Callable[[Event], None]
 
 
-def never() -> bool:
-    """For a caller that waits to the end: not cancelled."""
+def never_cancelled() -> bool:
+    """The `is_cancelled` of a caller that waits to the end."""
     return False
 
 
@@ -46,24 +46,24 @@ class Service:
     default it is the current one.
     """
 
-    def __init__(self, knowledge: Knowledge, lab: Runner, *, threshold: float, queue: int = 1000) -> None:
+    def __init__(self, knowledge: Knowledge, runner: Runner, *, threshold: float, queue: int = 1000) -> None:
         """`threshold` is the probability below which a question is not covered, `queue` how many runs may wait."""
         self.knowledge = knowledge
-        self.lab = lab
+        self.runner = runner
         self.threshold = threshold
         self.queue = queue
-        self.timings = lab.timings
-        self._subscribers = Subscribers[Listener]()
+        self.timings = runner.timings
+        self._subscribers = Subscribers[EventListener]()
         self._match_limit = threading.Semaphore(MAX_CONCURRENT_MATCHES)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: EventListener) -> Callable[[], None]:
         """Calls `listener` with every event of every answer and run, in the thread that serves it; returns what
         unsubscribes it.
         """
         return self._subscribers.add(listener)
 
     def replace_knowledge(self, knowledge: Knowledge) -> None:
-        """From the next question on; an answer that has begun ends with the snapshot it began with."""
+        """Sets the snapshot for later questions; an answer in progress keeps the one with which it began."""
         self.knowledge = knowledge
 
     def ask(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
@@ -83,7 +83,7 @@ class Service:
         return current.library[request.entry or ""], self._decide(request, current).runs
 
     def stream(
-        self, request: Request, is_cancelled: IsCancelled = never, knowledge: Knowledge | None = None
+        self, request: Request, is_cancelled: IsCancelled = never_cancelled, knowledge: Knowledge | None = None
     ) -> Generator[Event, None, None]:
         """The answer at once, then its evidence as it is measured. Raises `BadRequest` before the first event only."""
         yield from self._observed(self._stream(request, is_cancelled, knowledge or self.knowledge))
@@ -99,7 +99,7 @@ class Service:
         slug: str,
         params: Mapping[str, Any],
         seed: int = 0,
-        is_cancelled: IsCancelled = never,
+        is_cancelled: IsCancelled = never_cancelled,
         knowledge: Knowledge | None = None,
     ) -> Generator[Event, None, None]:
         """The events of one experiment without claims. Raises `BadRequest` before the first event only."""
@@ -116,7 +116,7 @@ class Service:
         yield AnswerReady(answer)
         if answer.entry is not None and request.run:
             evidence = yield from execute(
-                decision.runs, answer.entry, self.lab, is_cancelled, seed=request.seed, seeds=request.seeds
+                decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
             )
             answer = replace(answer, evidence=evidence)
         yield Done(answer)
@@ -127,7 +127,7 @@ class Service:
         experiment = knowledge.experiment(slug)
         values = fill_defaults(experiment, params)
         self._admit()
-        yield from execute_alone(experiment, values, seed, self.lab, is_cancelled)
+        yield from execute_alone(experiment, values, seed, self.runner, is_cancelled)
 
     def _decide(self, request: Request, knowledge: Knowledge) -> Decision:
         if not request.question and request.entry:
@@ -135,7 +135,7 @@ class Service:
         lang = request.lang or followups.inherited_language(request.question, request.context)
         question = parse_question(request.question, lang)
         with self.timings.time("matching"):
-            found = knowledge.matcher.match(question.text, MATCHES)
+            found = knowledge.matcher.match(question.text, MATCH_COUNT)
         return decide(request, question, found, knowledge, self.threshold)
 
     def _observed(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
@@ -147,8 +147,8 @@ class Service:
 
     def _admit(self) -> None:
         """Admission control; raises `Overloaded`."""
-        if (waiting := self.lab.waiting) >= self.queue:
-            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / self.lab.slots)))
+        if (waiting := self.runner.waiting) >= self.queue:
+            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / self.runner.slots)))
 
 
 def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answer:
@@ -168,21 +168,21 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
     )
 
 
-def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many: bool = False) -> Service:
+def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, many_clients: bool = False) -> Service:
     """The service of these settings; raises `BadContent` for a broken library.
 
-    The fork server of the lab imports the modules in `warm` while the rest is built; with None, when a run asks for it.
-    With `many` clients, child processes wait for work, and identical runs are shared.
+    The runner's fork server imports the modules in `warm` while the rest is built; with None, the first run starts it.
+    With `many_clients`, idle child processes wait for work, and identical runs are shared.
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many else 0,
+        idle=settings.slots if many_clients else 0,
     )  # fmt: skip
     if warm:
         processes.warm_up()
     knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
-    lab: Runner = processes
-    if many:
-        threadpool_limits(1)  # clients are what is parallel: more threads in BLAS make a match three times as slow
-        lab = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
-    return Service(knowledge, lab, threshold=settings.threshold, queue=settings.queue)
+    runner: Runner = processes
+    if many_clients:
+        threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
+        runner = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
+    return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

@@ -1,4 +1,4 @@
-"""The fronts, ways in to the service: each module here is one. `app` finds them and puts them together.
+"""The fronts, each a way to use the service: every module here is one. `app` finds and assembles them.
 
 A front has one or more of these functions at module level:
 
@@ -15,9 +15,9 @@ A front has one or more of these functions at module level:
     The page that a browser gets at an address where there is nothing; one front may have it.
 `prepare(settings)`
     Builds what is built once; called by `numstab prepare`.
-`checks(settings) -> list[Check]`
+`checks(settings) -> list[DoctorCheck]`
     Checks of the installation for `numstab doctor`.
 
-A front imports what is heavy (the web framework, rich) inside the function that needs it: a question asked at the
-terminal pays for nothing else.
+A front imports what is heavy (the web framework, rich) inside the function that needs it: a command in the
+terminal must not wait for the imports of other fronts.
 """

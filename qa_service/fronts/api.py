@@ -19,7 +19,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     from qa_service.schemas import openapi
 
-    api = APIRouter(prefix="/api/v1", responses=openapi.PROBLEMS)
+    api = APIRouter(prefix="/api/v1", responses=openapi.PROBLEM_RESPONSES)
     _add_ask(api, service)
     _add_entries(api, service)
     _add_experiments(api, service)
@@ -45,7 +45,7 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         # An error before the first event still sets the status.
         return await open_stream(http, partial(service.stream, request))
 
-    @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK)
+    @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK_BODY)
     async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(open_answer)]) -> BodyResponse:
         """The whole answer, evidence included."""
         last = await begun.collect(http)
@@ -55,8 +55,10 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     @api.post(
         "/ask/stream",
         response_class=SSEResponse,
-        openapi_extra=openapi.ASK,
-        responses=openapi.stream("AskEvent", "Server-sent events: answer, started, queued, row, evidence, done, error"),
+        openapi_extra=openapi.ASK_BODY,
+        responses=openapi.stream_responses(
+            "AskEvent", "Server-sent events: answer, started, queued, row, evidence, done, error"
+        ),
     )
     async def ask_stream(begun: Annotated[EventStream, Depends(open_answer)]) -> Response:
         """Server-sent events: answer, then started, row… and evidence for each experiment, then done."""
@@ -72,7 +74,7 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.catalogue import EntryJson, entry_json
     from qa_service.server.bodies import BodyResponse
-    from qa_service.server.problems import language
+    from qa_service.server.problems import request_language
 
     @api.get("/entries", response_model=list[EntryJson])
     async def entries() -> BodyResponse:
@@ -84,13 +86,13 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
         """One entry, both languages."""
         return BodyResponse(entry_json(service.knowledge.library[entry_id]))
 
-    @api.get("/entries/{entry_id}/export", openapi_extra=openapi.EXPORT, response_class=Response)
+    @api.get("/entries/{entry_id}/export", openapi_extra=openapi.EXPORT_PARAMETERS, response_class=Response)
     async def export(http: HttpRequest, entry_id: str) -> Response:
         """The entry as a notebook or a script that needs nothing but torch."""
         export_format = notebook.parse_export_format(http.query_params.get("form", "ipynb"), "form")
         request = requests.read_query(entry_id, dict(http.query_params))
         entry, runs = service.plan(request)
-        text = notebook.export_entry(entry, runs, request.seed, request.lang or language(http), export_format)
+        text = notebook.export_entry(entry, runs, request.seed, request.lang or request_language(http), export_format)
         headers = {"Content-Disposition": f'attachment; filename="{entry.id}.{export_format}"'}
         return Response(text, media_type=notebook.EXPORT_FORMATS[export_format], headers=headers)
 
@@ -118,15 +120,15 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas.events import event_json
     from qa_service.schemas.evidence import EvidenceJson, evidence_json
     from qa_service.server.bodies import BodyResponse
-    from qa_service.server.problems import language
+    from qa_service.server.problems import request_language
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
     async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
         run = requests.read_run(await read_json(http, empty={}))
         stream = await open_stream(http, partial(service.run, slug, run.params, run.seed))
-        return run.lang or language(http), stream
+        return run.lang or request_language(http), stream
 
-    @api.post("/experiments/{slug}/runs", response_model=EvidenceJson, openapi_extra=openapi.RUN)
+    @api.post("/experiments/{slug}/runs", response_model=EvidenceJson, openapi_extra=openapi.RUN_BODY)
     async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> BodyResponse:
         """One run: an Evidence without claims."""
         lang, stream = begun
@@ -137,8 +139,8 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     @api.post(
         "/experiments/{slug}/runs/stream",
         response_class=SSEResponse,
-        openapi_extra=openapi.RUN,
-        responses=openapi.stream("RunEvent", "Server-sent events: started, queued, row, evidence, error"),
+        openapi_extra=openapi.RUN_BODY,
+        responses=openapi.stream_responses("RunEvent", "Server-sent events: started, queued, row, evidence, error"),
     )
     async def runs_stream(begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> Response:
         """Server-sent events: started, row…, evidence."""
@@ -155,7 +157,7 @@ def _add_feedback(api: "APIRouter") -> None:
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.streaming import read_json
 
-    @api.post("/feedback", status_code=201, response_model=StoredJson, openapi_extra=openapi.FEEDBACK)
+    @api.post("/feedback", status_code=201, response_model=StoredJson, openapi_extra=openapi.FEEDBACK_BODY)
     async def feedback(http: HttpRequest) -> BodyResponse:
         """Helpful or not, and why. Answered once it is on disk."""
         given = requests.read_feedback(await read_json(http))

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 WARM_UP_QUESTION = "一百个一点五连乘, five hundred times"
-"""A question whose reading loads all that any question's does: tables of characters and numerals, patterns."""
+"""A question whose parsing loads everything that any question needs: tables of characters and numerals, patterns."""
 _PARTS = ("library", "model", "index", "child")
 _RETRY_SECONDS = 5.0  # after a check that failed
 _CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class Readiness:
-    """A context in which a thread checks each part of a service until all work; a check also warms its part up.
+    """A context manager whose thread checks each part of a service until all work; a check also warms its part up.
 
-    `parts` says which work, `why` maps a check that failed to its error.
+    `parts` says which parts work, `why` maps a part whose check failed to its error.
     """
 
     def __init__(self, service: Service) -> None:
@@ -49,13 +49,13 @@ class Readiness:
             pass
 
     def _check_all(self) -> bool:
-        """Checks one part after the other up to the first that fails; whether none does, or they are to end."""
+        """Checks the parts in order up to the first that fails; True if none fails or the context has ended."""
         for part in _PARTS:
             if self._closed.is_set():
                 return True
             try:
                 getattr(self, f"_{part}")()
-            except Exception as error:  # not ready is what readyz then says; the server itself goes on
+            except Exception as error:  # /readyz reports it; the server goes on
                 self.why[part] = f"{type(error).__name__}: {error}"
                 return False
             self.why.pop(part, None)
@@ -74,14 +74,14 @@ class Readiness:
 
     def _child(self) -> None:
         experiment = next(iter(self._service.knowledge.experiments.values()))
-        run = self._service.lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
-        if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # raised, the child has worked all the same
+        run = self._service.runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
+        if run.status not in (RunStatus.RAN, RunStatus.RAISED):  # even if the demo raised, the child worked
             raise RuntimeError(f"{experiment.slug}: {run.status} {run.note.en}")
 
 
 @asynccontextmanager
 async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
-    """Warms the service up, so that the first question need not, and gives requests its `Readiness`."""
+    """Warms the service up ahead of the first question; the state of every request has its `readiness`."""
     with Readiness(service) as readiness:
         yield {"readiness": readiness}
 
@@ -118,7 +118,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
             report = OperatorReadyJson(**dict(report), why=why, reload=http.app.state.reloader.problem)
         return BodyResponse(report, 200 if report.ready else 503)
 
-    described = openapi.METRICS | {status: openapi.PROBLEMS[status] for status in (401, 403, 500)}
+    described = openapi.METRICS_RESPONSES | {status: openapi.PROBLEM_RESPONSES[status] for status in (401, 403, 500)}
 
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:

@@ -22,7 +22,7 @@ from qa_service.model import (
     Verdict,
 )
 
-_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
+_CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
 _ENTRY_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
 SUBJECTS_FOLDER = "not_covered"
@@ -198,8 +198,8 @@ class _EntryReader(TomlReader):
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
             self.add_problem(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")
-        if op not in _OPERATORS:
-            self.add_problem(line, f"op: one of {' '.join(_OPERATORS)}; not {op!r}")
+        if op not in _CLAIM_OPERATORS:
+            self.add_problem(line, f"op: one of {' '.join(_CLAIM_OPERATORS)}; not {op!r}")
         if isinstance(bound, bool) or not isinstance(bound, int | float):
             self.add_problem(line, f"bound: a number, not {bound!r}")
         if claim.get("stated", "holds") not in ("holds", "fails"):

@@ -49,12 +49,12 @@ class Child:
     def send_job(
         self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
     ) -> None:
-        """Sends the one job; a child that has died meanwhile is found out by who listens to it."""
+        """Sends the one job; if the child has died, reading from its pipe shows it."""
         with suppress(BrokenPipeError):
             self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 
     def exit_code(self) -> int | None:
-        """Negative for a signal, once it has had a moment to end."""
+        """The exit code, negative for a signal; None if the child still runs after half a second."""
         self.process.join(0.5)
         return self.process.exitcode
 
@@ -129,7 +129,7 @@ class ChildPool:
     def prepare_exit(self) -> None:
         """Starts no process and closes no process object from now on: multiprocessing ends and joins them all itself.
 
-        Waits a moment for a start under way: a child whose parent exits before it has sent everything complains.
+        Waits up to a second for a fork in progress: a child that does not receive all its data prints a traceback.
         """
         with self._lock:
             self._closed = self._exiting = True

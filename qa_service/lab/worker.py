@@ -53,7 +53,7 @@ def child_main(pipe: Connection) -> None:
             pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
         )
         start = time.perf_counter()
-        measured = _measure(pipe, demo, params)
+        measured = _run_demo(pipe, demo, params)
         seconds = time.perf_counter() - start
         used_rng = not torch.equal(initial_rng_state, torch.random.get_rng_state())
         _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": used_rng})
@@ -64,7 +64,7 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
-def _measure(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> Any:
+def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> Any:
     """Call the demo's `run`, send the rows it yields, return its metrics."""
     outcome = demo.run(**params)
     if not isinstance(outcome, Generator):

@@ -18,4 +18,4 @@ def json_safe(value: Any) -> Any:
         case list() | tuple():
             return [json_safe(element) for element in value]
         case _:
-            raise TypeError(f"{type(value).__name__} has no place on the wire")
+            raise TypeError(f"{type(value).__name__} cannot be written as JSON")

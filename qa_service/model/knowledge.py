@@ -118,7 +118,7 @@ class Subject:
 
     id: str
     name: Text
-    """As it stands in "this seems to be about …"."""
+    """As it is used in the sentence "this seems to be about …"."""
     phrasings: Mapping[Lang, tuple[str, ...]]
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:

@@ -1,11 +1,9 @@
 """Formats numbers and units as text; inf and nan are words, never blank."""
 
 import math
-from typing import Literal
 
 from qa_service.model import Lang
 
-Number = float | int | Literal["Infinity", "-Infinity", "NaN"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNIT_NAMES_ZH = {
     "step": "步", "epoch": "轮", "unit": "个神经元", "bit": "位", "terms": "项", "layer": "层", "sample": "个样本",

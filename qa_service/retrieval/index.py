@@ -40,9 +40,9 @@ class Index:
         return nearest
 
     def _search(self, vector: Vectors) -> Any:
-        return self._faiss.search(vector.reshape(1, -1), _MAX_NEIGHBOURS)[1][
-            0
-        ]  # rows, nearest first; -1 where there are fewer
+        """The rows of the nearest wordings, nearest first; -1 at the end if there are fewer."""
+        _, rows = self._faiss.search(vector.reshape(1, -1), _MAX_NEIGHBOURS)
+        return rows[0]
 
     @cached_property
     def _faiss(self) -> Any:

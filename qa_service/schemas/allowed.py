@@ -1,4 +1,4 @@
-"""What each field of a request may be, as a sentence in both languages, and the checks that need no JSON.
+"""The allowed values of each field of a request, as texts in both languages; checks of seeds.
 
 Standard library only: the command line uses it and must not wait for pydantic.
 """
@@ -29,7 +29,7 @@ RECEIPT = Text("numstab 写下的收据", "a receipt as numstab writes it")
 
 
 def bad_field(field: str, allowed: Text) -> BadField:
-    """The error for a field that is not what it may be."""
+    """The error for a field whose value is not `allowed`."""
     return BadField(
         zh=f"字段 {field} 有误：应当是{allowed.zh}",
         en=f"the field {field} is wrong: expected {allowed.en}",
@@ -38,12 +38,12 @@ def bad_field(field: str, allowed: Text) -> BadField:
 
 
 def check_seed(value: Any) -> int:
-    """A seed of the random numbers; raises `BadField`."""
+    """The value if it is a valid seed; raises `BadField`."""
     return _integer("seed", value, 0, MAX_SEED, SEED)
 
 
 def check_seeds(value: Any) -> int:
-    """With how many seeds to run; raises `BadField`."""
+    """The value if it is a valid number of seeds; raises `BadField`."""
     return _integer("seeds", value, 1, MAX_SEEDS, SEEDS)
 
 

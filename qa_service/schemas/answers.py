@@ -1,4 +1,4 @@
-"""Answers as JSON: who answers and how sure we are, the text, and the evidence once it is there."""
+"""Answers as JSON: entry, confidence, matches, text, and evidence once it is measured."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
 from qa_service.schemas.evidence import EvidenceJson, evidence_json
-from qa_service.schemas.values import Body, Cell, Number, omitted
+from qa_service.schemas.values import Body, Cell, Number, omitted_if_none
 
 Probability = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 
@@ -26,14 +26,14 @@ class EntryLink(Body):
 
 
 class ReasonJson(Body):
-    """A term of the question and its weight; the empty term is the meaning of the question as a whole."""
+    """A term of the question and its contribution to the score; the empty term is the sentence vector."""
 
     term: str
     weight: float
 
 
 class MatchJson(Body):
-    """An entry found: the calibrated probability that it answers, which wording was met, and what spoke for it."""
+    """An entry found: calibrated probability that it answers, nearest phrasing, and the terms that count most."""
 
     entry: str
     item: int
@@ -44,14 +44,14 @@ class MatchJson(Body):
 
 
 class SubjectJson(Body):
-    """What a declined question is about."""
+    """The subject of a question that is not covered."""
 
     id: str
     name: str
 
 
 class LectureJson(Body):
-    """The source's own words."""
+    """The lecture's own question and answer, verbatim."""
 
     question: str | None
     answer: str
@@ -77,16 +77,16 @@ class RelatedJson(Body):
 
 
 class ContextJson(Body):
-    """What a follow-up question sends back, as it is."""
+    """The context to send back, unchanged, with a follow-up question."""
 
     entry: str | None
     params: types.NamedValues
     lang: Lang
-    candidates: list[str] | SkipJsonSchema[None] = omitted("the entries offered, where none answers")
+    candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, where none answers")
 
 
 class AnswerJson(Body):
-    """What a question gets."""
+    """The answer to a question."""
 
     id: str
     status: AnswerStatus
@@ -101,39 +101,41 @@ class AnswerJson(Body):
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
-    ladder: list[PrecisionLossJson] = Field(description="where number formats are compared, float64 among them")
+    ladder: list[PrecisionLossJson] = Field(
+        description="one for each column and format, where float64 and other formats are compared"
+    )
     references: list[str]
     related: list[RelatedJson]
     context: ContextJson
 
 
-def answer_json(one: Answer) -> AnswerJson:
+def answer_json(answer: Answer) -> AnswerJson:
     """An Answer in its language."""
-    lang, entry = one.lang, one.entry
+    lang, entry = answer.lang, answer.entry
     return AnswerJson(
-        id=one.id,
-        status=one.status,
+        id=answer.id,
+        status=answer.status,
         lang=lang,
-        question=one.question,
+        question=answer.question,
         entry=_entry_link(entry, lang) if entry else None,
-        confidence=one.confidence,
-        matches=[_match_json(match, lang) for match in one.matches],
-        subject=SubjectJson(id=one.subject.id, name=one.subject.name[lang]) if one.subject else None,
-        answer=prose.answer_text(one),
+        confidence=answer.confidence,
+        matches=[_match_json(match, lang) for match in answer.matches],
+        subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
+        answer=prose.answer_text(answer),
         lecture=lecture_json(entry, lang) if entry else None,
-        params=_named_values(one.params),
-        notes=[note[lang] for note in one.notes],
-        evidence=[evidence_json(each, lang) for each in one.evidence],
-        ladder=[_precision_loss_json(loss) for loss in precision_losses(one.evidence)],
+        params=_named_values(answer.params),
+        notes=[note[lang] for note in answer.notes],
+        evidence=[evidence_json(each, lang) for each in answer.evidence],
+        ladder=[_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
         references=list(entry.references) if entry else [],
-        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in one.related],
-        context=_context_json(one.context),
+        related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
+        context=_context_json(answer.context),
     )
 
 
-def lecture_json(one: Entry, lang: Lang) -> LectureJson | None:
-    """The source's own words, for an entry that has them."""
-    said = one.lecture
+def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
+    """The lecture's question and answer in a language; None for an entry without them."""
+    said = entry.lecture
     if said is None:
         return None
     return LectureJson(
@@ -143,40 +145,40 @@ def lecture_json(one: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _entry_link(one: Entry, lang: Lang) -> EntryLink:
+def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
     return EntryLink(
-        id=one.id, item=one.item, expands=one.expands, question=one.question[lang], url=f"/entries/{one.id}"
+        id=entry.id, item=entry.item, expands=entry.expands, question=entry.question[lang], url=f"/entries/{entry.id}"
     )
 
 
-def _match_json(one: Match, lang: Lang) -> MatchJson:
+def _match_json(match: Match, lang: Lang) -> MatchJson:
     return MatchJson(
-        entry=one.entry.id,
-        item=one.entry.item,
-        score=one.score,
-        phrasing=one.phrasing,
-        question=one.entry.question[lang],
-        reasons=[ReasonJson(term=term, weight=weight) for term, weight in one.reasons],
+        entry=match.entry.id,
+        item=match.entry.item,
+        score=match.score,
+        phrasing=match.phrasing,
+        question=match.entry.question[lang],
+        reasons=[ReasonJson(term=term, weight=weight) for term, weight in match.reasons],
     )
 
 
-def _precision_loss_json(one: PrecisionLoss) -> PrecisionLossJson:
+def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
     return PrecisionLossJson(
-        block=one.block,
-        dtype=one.dtype,
-        column=one.column,
-        overflow=one.overflow,
-        lost=one.first_wrong_digit,
-        ulps=one.ulps,
+        block=loss.block,
+        dtype=loss.dtype,
+        column=loss.column,
+        overflow=loss.overflow,
+        lost=loss.first_wrong_digit,
+        ulps=loss.ulps,
     )
 
 
-def _context_json(one: Context) -> ContextJson:
+def _context_json(context: Context) -> ContextJson:
     return ContextJson(
-        entry=one.entry,
-        params=_named_values(one.params),
-        lang=one.lang,
-        candidates=None if one.entry else list(one.candidates),
+        entry=context.entry,
+        params=_named_values(context.params),
+        lang=context.lang,
+        candidates=None if context.entry else list(context.candidates),
     )
 
 

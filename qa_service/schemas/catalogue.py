@@ -1,4 +1,4 @@
-"""Entries and experiments as JSON: what there is to ask and to measure, in both languages."""
+"""Entries and experiments as JSON, in both languages."""
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class PhrasingsJson(Body):
 
 
 class LecturesJson(Body):
-    """The source's own words in both languages, for an entry that has them."""
+    """The lecture's own question and answer in both languages; null for an entry without them."""
 
     zh: LectureJson | None
     en: LectureJson | None
@@ -33,16 +33,16 @@ class StatedClaimJson(Body):
     bound: Number
     control: ParamsJson
     stated: Verdict
-    share: float = Field(description="with how many of the seeds, at least, it comes out as stated")
+    share: float = Field(description="the least share of seeds, 0 to 1, with the stated verdict")
 
 
 class EvidenceBlockJson(Body):
-    """What an entry has measured, and what it claims about the numbers."""
+    """An experiment that an entry runs, with its parameters, and the claims about its metrics."""
 
     id: str
     experiment: str
     params: ParamsJson
-    fixed: list[str] = Field(description="parameters that a number in a question does not replace")
+    fixed: list[str] = Field(description="parameters that keep their value when a question names another")
     claims: list[StatedClaimJson]
 
 
@@ -63,14 +63,14 @@ class EntryJson(Body):
 
 
 class FieldInfoJson(Body):
-    """What a metric or a column is called, and its unit."""
+    """Title and unit of a metric or of a column."""
 
     unit: str
     title: TextJson
 
 
 class ExperimentJson(Body):
-    """What can be measured, and the code that does it."""
+    """An experiment: parameters, metrics, columns and source."""
 
     slug: str
     title: TextJson
@@ -82,59 +82,59 @@ class ExperimentJson(Body):
     code_hash: str
 
 
-def entry_json(one: Entry) -> EntryJson:
+def entry_json(entry: Entry) -> EntryJson:
     """An entry in both languages."""
     return EntryJson(
-        id=one.id,
-        item=one.item,
-        expands=one.expands,
-        question=text_json(one.question),
-        answer=text_json(one.answer),
-        lecture=LecturesJson(zh=lecture_json(one, "zh"), en=lecture_json(one, "en")),
-        phrasings=PhrasingsJson(zh=list(one.phrasings["zh"]), en=list(one.phrasings["en"])),
-        evidence=[_block_json(block) for block in one.evidence],
-        references=list(one.references),
-        related=list(one.related),
-        url=f"/entries/{one.id}",
+        id=entry.id,
+        item=entry.item,
+        expands=entry.expands,
+        question=text_json(entry.question),
+        answer=text_json(entry.answer),
+        lecture=LecturesJson(zh=lecture_json(entry, "zh"), en=lecture_json(entry, "en")),
+        phrasings=PhrasingsJson(zh=list(entry.phrasings["zh"]), en=list(entry.phrasings["en"])),
+        evidence=[_block_json(block) for block in entry.evidence],
+        references=list(entry.references),
+        related=list(entry.related),
+        url=f"/entries/{entry.id}",
     )
 
 
-def experiment_json(one: Experiment) -> ExperimentJson:
+def experiment_json(experiment: Experiment) -> ExperimentJson:
     """An experiment in both languages."""
     return ExperimentJson(
-        slug=one.slug,
-        title=text_json(one.title),
-        doc=one.doc,
-        params=schema(one),
-        metrics={name: _labelled_json(each) for name, each in one.metrics.items()},
-        columns={name: _labelled_json(each) for name, each in one.columns.items()},
-        source=one.source,
-        code_hash=one.hash,
+        slug=experiment.slug,
+        title=text_json(experiment.title),
+        doc=experiment.doc,
+        params=schema(experiment),
+        metrics={name: _field_info_json(each) for name, each in experiment.metrics.items()},
+        columns={name: _field_info_json(each) for name, each in experiment.columns.items()},
+        source=experiment.source,
+        code_hash=experiment.hash,
     )
 
 
-def _block_json(one: EvidenceBlock) -> EvidenceBlockJson:
+def _block_json(block: EvidenceBlock) -> EvidenceBlockJson:
     return EvidenceBlockJson(
-        id=one.id,
-        experiment=one.experiment,
-        params=dict(one.params),
-        fixed=sorted(one.fixed),
-        claims=[_stated_claim_json(claim) for claim in one.claims],
+        id=block.id,
+        experiment=block.experiment,
+        params=dict(block.params),
+        fixed=sorted(block.fixed),
+        claims=[_stated_claim_json(claim) for claim in block.claims],
     )
 
 
-def _stated_claim_json(one: Claim) -> StatedClaimJson:
+def _stated_claim_json(claim: Claim) -> StatedClaimJson:
     return StatedClaimJson(
-        id=one.id,
-        says=text_json(one.says),
-        metric=one.metric,
-        op=one.op,
-        bound=one.bound,
-        control=dict(one.control),
-        stated=one.expected_verdict,
-        share=one.min_share,
+        id=claim.id,
+        says=text_json(claim.says),
+        metric=claim.metric,
+        op=claim.op,
+        bound=claim.bound,
+        control=dict(claim.control),
+        stated=claim.expected_verdict,
+        share=claim.min_share,
     )
 
 
-def _labelled_json(one: FieldInfo) -> FieldInfoJson:
-    return FieldInfoJson(unit=one.unit, title=text_json(one.title))
+def _field_info_json(field_info: FieldInfo) -> FieldInfoJson:
+    return FieldInfoJson(unit=field_info.unit, title=text_json(field_info.title))

@@ -13,7 +13,7 @@ from qa_service.schemas.values import Body, Row
 
 
 class StartedJson(Body):
-    """An experiment is about to run; `id` is its evidence's."""
+    """A run is about to start; `id` is that of its evidence."""
 
     id: str
     experiment: str
@@ -24,95 +24,95 @@ class StartedJson(Body):
 
 
 class QueuedJson(Body):
-    """The experiment waits until others have run; `before` counts it and those before it."""
+    """The run waits for a slot; `before` is its position in the queue, 1 for the next."""
 
     id: str
     before: int
 
 
 class RowJson(Body):
-    """One row of the experiment that is running."""
+    """One row of a run in progress."""
 
     id: str
     row: Row
 
 
 class AnswerEvent(Body):
-    """First: who answers, without evidence."""
+    """The first event of an answer: all but the evidence."""
 
     event: Literal["answer"]
     data: AnswerJson
 
 
 class StartedEvent(Body):
-    """An experiment is about to run."""
+    """A run is about to start."""
 
     event: Literal["started"]
     data: StartedJson
 
 
 class QueuedEvent(Body):
-    """An experiment waits its turn."""
+    """A run waits for a slot."""
 
     event: Literal["queued"]
     data: QueuedJson
 
 
 class RowEvent(Body):
-    """An experiment has measured a row."""
+    """A run has measured a row."""
 
     event: Literal["row"]
     data: RowJson
 
 
 class EvidenceEvent(Body):
-    """One evidence is complete."""
+    """A run has finished."""
 
     event: Literal["evidence"]
     data: EvidenceJson
 
 
 class DoneEvent(Body):
-    """Last of an answer: all of it."""
+    """The last event of an answer: the whole answer."""
 
     event: Literal["done"]
     data: AnswerJson
 
 
 class ErrorEvent(Body):
-    """Last where something went wrong after the stream had begun."""
+    """The last event if an error occurs after the stream has begun."""
 
     event: Literal["error"]
     data: ProblemJson
 
 
 RunEvent = Annotated[StartedEvent | QueuedEvent | RowEvent | EvidenceEvent | ErrorEvent, Field(discriminator="event")]
-"""What the stream of a run may say; its `evidence` is the last."""
+"""The events of a run's stream; `evidence` or `error` is the last."""
 AskEvent = Annotated[
     AnswerEvent | StartedEvent | QueuedEvent | RowEvent | EvidenceEvent | DoneEvent | ErrorEvent,
     Field(discriminator="event"),
 ]
-"""What the stream of an answer may say."""
+"""The events of an answer's stream; `done` or `error` is the last."""
 
 
-def event_json(one: Event, lang: Lang) -> tuple[str, Body]:
+def event_json(event: Event, lang: Lang) -> tuple[str, Body]:
     """An event's name and data."""
-    match one:
+    match event:
         case AnswerReady(answer):
             return "answer", answer_json(answer)
         case Started():
             return "started", StartedJson(
-                id=one.id,
-                experiment=one.experiment.slug,
-                title=one.experiment.title[lang],
-                params=dict(one.params),
-                compared=dict(one.compared),
-                seed=one.seed,
+                id=event.id,
+                experiment=event.experiment.slug,
+                title=event.experiment.title[lang],
+                params=dict(event.params),
+                compared=dict(event.compared),
+                seed=event.seed,
             )
         case Queued():
-            return "queued", QueuedJson(id=one.id, before=one.position)
+            return "queued", QueuedJson(id=event.id, before=event.position)
         case RowMeasured():
-            return "row", RowJson(id=one.id, row=one.row)
+            return "row", RowJson(id=event.id, row=event.row)
         case EvidenceReady(evidence):
             return "evidence", evidence_json(evidence, lang)
         case Done(answer):

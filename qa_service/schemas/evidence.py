@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from qa_service.model import Evidence, Experiment, FieldInfo, Lang, Op, RunStatus, Spread, Verdict
 from qa_service.presentation import chart
 from qa_service.presentation.alt_text import chart_alt_text
-from qa_service.schemas.values import Body, JsonObject, Number, Row, Value, omitted
+from qa_service.schemas.values import Body, JsonObject, Number, Row, Value, omitted_if_none
 
 ParamsJson = dict[str, Value]
 
@@ -33,7 +33,7 @@ class ColumnJson(Body):
 
 
 class SpreadJson(Body):
-    """A claim over seeds: it held in `held` of `seeds` runs; its metric's values, where there are any."""
+    """A claim over seeds: it held in `held` of `seeds` runs; the range of its metric, null without any value."""
 
     held: int
     seeds: int
@@ -43,7 +43,7 @@ class SpreadJson(Body):
 
 
 class ClaimJson(Body):
-    """A sentence about one metric that can be false, and what the number just measured says about it."""
+    """A sentence about one metric that can be false, with the value just measured and the verdict."""
 
     id: str
     says: str
@@ -53,13 +53,13 @@ class ClaimJson(Body):
     value: Number | None
     verdict: Verdict
     visible_at: ParamsJson | None = Field(
-        description="parameters at which the claim can be seen, where these do not show it"
+        description="the entry's parameters, if the claim does not hold only because these are others"
     )
-    spread: SpreadJson | SkipJsonSchema[None] = omitted("where the run was repeated with other seeds")
+    spread: SpreadJson | SkipJsonSchema[None] = omitted_if_none("where the run was repeated with other seeds")
 
 
 class ReceiptJson(Body):
-    """What repeats the run: `numstab replay` reads it."""
+    """Hashes and versions with which the run was made; `numstab replay` compares them."""
 
     entry: str | None
     entry_hash: str | None
@@ -73,7 +73,7 @@ class EvidenceJson(Body):
 
     id: str = Field(description="the block's; the second run of a comparison is `block~2`")
     block: str
-    compared: ParamsJson = Field(description="parameters in which this run differs from those beside it")
+    compared: ParamsJson = Field(description="parameters in which this run differs from the others of a comparison")
     experiment: str
     title: str
     params: ParamsJson
@@ -87,25 +87,25 @@ class EvidenceJson(Body):
     chart: JsonObject = Field(description="Vega-Lite, data included")
     chart_in_words: str
     seconds: float
-    cached: bool = Field(description="measured before, for the same code, parameters and seed")
+    cached: bool = Field(description="measured earlier, for the same code, parameters and seed")
     receipt: ReceiptJson
 
 
-def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
+def evidence_json(evidence: Evidence, lang: Lang) -> EvidenceJson:
     """An Evidence in a language."""
-    run, experiment = one.run, one.experiment
+    run, experiment = evidence.run, evidence.experiment
     return EvidenceJson(
-        id=one.id,
-        block=one.block,
-        compared=dict(one.compared),
+        id=evidence.id,
+        block=evidence.block,
+        compared=dict(evidence.compared),
         experiment=experiment.slug,
         title=experiment.title[lang],
-        params=dict(one.params),
-        seed=one.seed,
+        params=dict(evidence.params),
+        seed=evidence.seed,
         status=run.status,
         note=run.note[lang],
         metrics={name: _metric_json(value, experiment.metrics[name], lang) for name, value in run.measured.items()},
-        claims=claims_json(one, lang),
+        claims=claims_json(evidence, lang),
         columns={
             name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()
         },
@@ -114,14 +114,14 @@ def evidence_json(one: Evidence, lang: Lang) -> EvidenceJson:
         chart_in_words=chart_alt_text(experiment, run.rows, lang),
         seconds=run.seconds,
         cached=run.cached,
-        receipt=_receipt_json(one, experiment),
+        receipt=_receipt_json(evidence, experiment),
     )
 
 
-def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
-    """Every claim with what was measured."""
-    elsewhere = one.not_testable_here
-    spreads: tuple[Spread | None, ...] = one.spreads or (None,) * len(one.claims)
+def claims_json(evidence: Evidence, lang: Lang) -> list[ClaimJson]:
+    """Every claim with its measured value and verdict."""
+    elsewhere = evidence.not_testable_here
+    spreads: tuple[Spread | None, ...] = evidence.spreads or (None,) * len(evidence.claims)
     return [
         ClaimJson(
             id=claim.id,
@@ -129,18 +129,18 @@ def claims_json(one: Evidence, lang: Lang) -> list[ClaimJson]:
             metric=claim.metric,
             op=claim.op,
             bound=claim.bound,
-            value=one.run.measured.get(claim.metric),
+            value=evidence.run.measured.get(claim.metric),
             verdict=verdict,
-            visible_at=dict(one.entry_params) if claim in elsewhere else None,
+            visible_at=dict(evidence.entry_params) if claim in elsewhere else None,
             spread=_spread_json(spread) if spread else None,
         )
-        for claim, verdict, spread in zip(one.claims, one.verdicts, spreads, strict=True)
+        for claim, verdict, spread in zip(evidence.claims, evidence.verdicts, spreads, strict=True)
     ]
 
 
 @cache
 def machine() -> str:
-    """What ran it, as far as it can matter to the numbers."""
+    """The machine: what of it may affect the numbers."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
 
 
@@ -148,15 +148,17 @@ def _metric_json(value: Any, about: FieldInfo, lang: Lang) -> MetricJson:
     return MetricJson(value=value, unit=about.unit, title=about.title[lang])
 
 
-def _spread_json(one: Spread) -> SpreadJson:
-    return SpreadJson(held=one.held, seeds=one.seeds, lowest=one.lowest, median=one.median, highest=one.highest)
+def _spread_json(spread: Spread) -> SpreadJson:
+    return SpreadJson(
+        held=spread.held, seeds=spread.seeds, lowest=spread.lowest, median=spread.median, highest=spread.highest
+    )
 
 
-def _receipt_json(one: Evidence, experiment: Experiment) -> ReceiptJson:
+def _receipt_json(evidence: Evidence, experiment: Experiment) -> ReceiptJson:
     return ReceiptJson(
-        entry=one.entry,
-        entry_hash=one.entry_hash,
+        entry=evidence.entry,
+        entry_hash=evidence.entry_hash,
         code_hash=experiment.hash,
-        versions=dict(one.run.versions),
+        versions=dict(evidence.run.versions),
         machine=machine(),
     )

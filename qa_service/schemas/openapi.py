@@ -1,4 +1,4 @@
-"""OpenAPI, generated from the models that read and write; only what FastAPI does not see by itself is added here."""
+"""Adds to FastAPI's OpenAPI document what it does not find by itself: bodies, event streams and errors of routes."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,26 +21,26 @@ _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
     "AskEvent": (AskEvent, "serialization"),
     "RunEvent": (RunEvent, "serialization"),
 }
-"""Bodies that no route has as its parameter or its result: they are read and written beside the framework."""
+"""Bodies that FastAPI does not find in the signature of any route, because the routes read or write them themselves."""
 
 
-def body(model: type[Body]) -> dict[str, Any]:
-    """`openapi_extra` for a route that reads this request from JSON."""
+def request_body(model: type[Body]) -> dict[str, Any]:
+    """`openapi_extra` for a route that reads this body."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(model.__name__)}}}}
 
 
-def stream(events: str, about: str) -> dict[int | str, dict[str, Any]]:
-    """`responses` for a route that answers with server-sent events: `AskEvent` or `RunEvent`."""
+def stream_responses(events: str, about: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` for a route that sends server-sent events; `events` is "AskEvent" or "RunEvent"."""
     return {200: {"description": about, "content": {"text/event-stream": {"itemSchema": _ref(events)}}}}
 
 
-def problem(status: int, about: str) -> dict[int | str, dict[str, Any]]:
-    """`responses` for an error."""
+def problem_responses(status: int, about: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` for an error with this status."""
     return {status: {"description": about, "content": {"application/problem+json": {"schema": _ref("ProblemJson")}}}}
 
 
-def query(model: type[Body]) -> dict[str, Any]:
-    """`openapi_extra` for a route with these names in its query."""
+def query_parameters(model: type[Body]) -> dict[str, Any]:
+    """`openapi_extra` for a route whose query has the fields of this model."""
     properties = model.model_json_schema()["properties"]
     return {
         "parameters": [
@@ -49,8 +49,8 @@ def query(model: type[Body]) -> dict[str, Any]:
     }
 
 
-def describe(app: "FastAPI") -> None:
-    """Has the application describe itself with all its bodies."""
+def extend_openapi(app: "FastAPI") -> None:
+    """Adds the schemas of all bodies to the application's OpenAPI document."""
     generate = app.openapi
 
     @cache
@@ -75,25 +75,25 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": _REF + name}
 
 
-ASK = body(AskRequest)
-RUN = body(RunRequest)
-FEEDBACK = body(FeedbackRequest)
-EXPORT = query(ExportQuery)
-METRICS: dict[int | str, dict[str, Any]] = {
+ASK_BODY = request_body(AskRequest)
+RUN_BODY = request_body(RunRequest)
+FEEDBACK_BODY = request_body(FeedbackRequest)
+EXPORT_PARAMETERS = query_parameters(ExportQuery)
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "Counts", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: shown
     for code, about in (
         (401, "No key"),
-        (403, "A key that does not open this"),
+        (403, "A key without the scope"),
         (404, "Unknown entry or experiment"),
         (408, "A body that came too slowly"),
         (413, "Body too large"),
         (422, "Bad input"),
-        (429, "Too many requests; Retry-After says when"),
-        (500, "Ours"),
-        (503, "Overloaded, about to stop, or nothing can be kept; Retry-After says when"),
+        (429, "Too many requests; Retry-After says when to retry"),
+        (500, "Internal error"),
+        (503, "Overloaded, shutting down, or the store is unavailable; Retry-After says when to retry"),
     )
-    for status, shown in problem(code, about).items()
+    for status, shown in problem_responses(code, about).items()
 }

@@ -1,11 +1,11 @@
-"""Errors and the server's own state as JSON."""
+"""Errors, health and acknowledgements as JSON."""
 
 from typing import Literal
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.schemas.values import Body, omitted
+from qa_service.schemas.values import Body, omitted_if_none
 
 
 class ProblemJson(Body):
@@ -15,9 +15,9 @@ class ProblemJson(Body):
     title: str
     status: int
     code: str = Field(description="stable, for programs")
-    detail: str = Field(description="what was wrong and what is allowed, in the reader's language")
-    request_id: str | SkipJsonSchema[None] = omitted("stands in the log as well")
-    field: str | SkipJsonSchema[None] = omitted("the field of the request that is wrong")
+    detail: str = Field(description="what was wrong and what is allowed, in the client's language")
+    request_id: str | SkipJsonSchema[None] = omitted_if_none("also in the log")
+    field: str | SkipJsonSchema[None] = omitted_if_none("the field of the request that is wrong")
 
 
 class LiveJson(Body):
@@ -27,20 +27,20 @@ class LiveJson(Body):
 
 
 class ReadyJson(Body):
-    """Whether questions can be answered, and which part is there."""
+    """Whether questions can be answered, and which parts are ready."""
 
     ready: bool
     parts: dict[str, bool]
 
 
 class OperatorReadyJson(ReadyJson):
-    """The same for an operator, who may also know why not."""
+    """The same for operators, with the reasons."""
 
-    why: dict[str, str] = Field(description="of each part that is not there, what is wrong with it")
-    reload: str | None = Field(description="what is wrong with the knowledge that was last read again")
+    why: dict[str, str] = Field(description="part that is not ready → its error")
+    reload: str | None = Field(description="why the last reload was refused; null if it was not")
 
 
 class StoredJson(Body):
-    """It is on disk."""
+    """The acknowledgement that the data is on disk."""
 
     stored: Literal[True] = True

@@ -1,10 +1,10 @@
-"""Requests as JSON; whatever is wrong is named with what is allowed, in both languages."""
+"""Requests: JSON bodies and queries, validated. An error names the field and what is allowed, in both languages."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic.fields import FieldInfo as ModelField
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -22,17 +22,17 @@ _UNKNOWN: Literal["unknown_field"] = "unknown_field"
 
 
 def _given(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON Schema: this field is there, and not null."""
+    """JSON Schema: this field is required, with this schema."""
     return {"required": [name], "properties": {name: schema}}
 
 
 class RequestBody(Body):
-    """A JSON object that is read."""
+    """Base of the bodies of requests; rejects unknown fields."""
 
     @model_validator(mode="before")
     @classmethod
     def _no_other_fields(cls, data: Any) -> Any:
-        """Stops at the first; `extra="forbid"` alone would list a hundred thousand of them, for a second."""
+        """Stops at the first; `extra="forbid"` alone would report all of a hundred thousand, which takes a second."""
         if isinstance(data, dict) and cls.model_config["extra"] == "forbid":
             for name in data:
                 if name not in cls.model_fields:
@@ -44,7 +44,7 @@ _Model = TypeVar("_Model", bound=RequestBody)
 
 
 class ContextRequest(RequestBody):
-    """The `context` of the answer before, as it came: what a follow-up question follows."""
+    """The `context` of the previous answer, sent back unchanged with a follow-up question."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -64,7 +64,7 @@ class ContextRequest(RequestBody):
         return self
 
     def to_context(self) -> Context:
-        """The context as the service takes it."""
+        """The context as a value of the model."""
         named: NamedValues = {
             name: tuple(value) if isinstance(value, list) else value for name, value in self.params.items()
         }
@@ -74,7 +74,7 @@ class ContextRequest(RequestBody):
 
 
 class AskRequest(RequestBody):
-    """A question, and what is fixed about its answer."""
+    """A question with its options."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,9 +87,11 @@ class AskRequest(RequestBody):
         }
     )
 
-    question: Annotated[str, allowed.QUESTION] = Field(default="", description="needed unless an entry is given")
+    question: Annotated[str, allowed.QUESTION] = Field(default="", description="required unless an entry is given")
     lang: Annotated[Lang | None, allowed.LANG] = Field(default=None, description="default: the question's")
-    params: Annotated[types.Params, allowed.PARAMS] = Field(default={}, description="they win over the question's")
+    params: Annotated[types.Params, allowed.PARAMS] = Field(
+        default={}, description="they override those that the question names"
+    )
     compare: Annotated[types.Compared | Ids, allowed.COMPARE] = Field(
         default={},
         description="run an experiment once for each value of a parameter; a name alone stands for all choices",
@@ -99,12 +101,12 @@ class AskRequest(RequestBody):
         default=1, description="repeat every run with this many seeds, from `seed` on"
     )
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
-        default=None, description="ask this entry instead of looking for one"
+        default=None, description="answer with this entry instead of matching the question"
     )
     blocks: Annotated[Ids | None, allowed.BLOCKS] = Field(
         default=None, description="only these evidence blocks of the entry"
     )
-    run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: the text alone, at once")
+    run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: text only, no experiment is run")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
 
     @model_validator(mode="after")
@@ -114,7 +116,7 @@ class AskRequest(RequestBody):
         return self
 
     def to_request(self) -> Request:
-        """The request as the service takes it."""
+        """The request as a value of the model."""
         compare: dict[str, list[Value]]
         compare = {name: [] for name in self.compare} if isinstance(self.compare, list) else self.compare
         return Request(
@@ -142,7 +144,7 @@ class RunRequest(RequestBody):
 
 
 class PageRunRequest(RunRequest):
-    """One run of an experiment, named in the body: what the page sends."""
+    """One run of an experiment, which the body names; sent by the page."""
 
     experiment: Annotated[str, allowed.EXPERIMENT]
 
@@ -179,7 +181,7 @@ class ExportQuery(Body):
 
 
 class RecordedMetric(Body):
-    """A metric of evidence that was sent."""
+    """A metric of an Evidence as numstab sent it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -187,7 +189,7 @@ class RecordedMetric(Body):
 
 
 class RecordedReceipt(Body):
-    """The receipt of evidence that was sent, as far as a replay compares it."""
+    """The receipt of an Evidence as numstab sent it: the fields that a replay compares."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -196,7 +198,7 @@ class RecordedReceipt(Body):
 
 
 class RecordedEvidence(RequestBody):
-    """Evidence that was sent, as far as it repeats a run."""
+    """An Evidence as numstab sent it: the fields that a replay needs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -218,7 +220,7 @@ def read_run(data: Any) -> RunRequest:
 
 
 def read_page_run(data: Any) -> PageRunRequest:
-    """The same with the experiment's name; raises `BadField`."""
+    """A run of one experiment, which the JSON names; raises `BadField`."""
     return _read(PageRunRequest, data)
 
 
@@ -229,12 +231,12 @@ def read_feedback(data: Any) -> FeedbackRequest:
 
 
 def read_evidence(data: Any) -> RecordedEvidence:
-    """An Evidence that was sent before; raises `BadField`."""
+    """An Evidence from the JSON that numstab sent; raises `BadField`."""
     return _read(RecordedEvidence, data)
 
 
 def read_query(entry: str, query: Mapping[str, str]) -> Request:
-    """The request that a link to an entry stands for: ?n=200&x=0.9&seed=3, one block alone with block=powers."""
+    """The request of a permalink to an entry, such as ?n=200&x=0.9&seed=3; block=powers asks for that block only."""
     seed = query.get("seed", "0")
     return read_request({
         "entry": entry,
@@ -246,14 +248,17 @@ def read_query(entry: str, query: Mapping[str, str]) -> Request:
 
 
 def split_compare_and_seeds(query: Mapping[str, str]) -> tuple[dict[str, str], str, int]:
-    """The query of a link without what it runs beside: the parameter to compare, and the number of seeds."""
+    """(the other names, the parameter to compare or "", the number of seeds) of a permalink's query."""
     rest = dict(query)
     compare, seeds = rest.pop("compare", ""), rest.pop("seeds", "1")
     return rest, compare, check_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
 
 
 def _read(model: type[_Model], data: Any, shape: Text | None = None) -> _Model:
-    """`shape` says of a whole body what it may be, where an unknown field is not named by itself."""
+    """Validates a body; raises `BadField` for its first error.
+
+    `shape` describes the whole body, for an error that concerns no known field.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -263,11 +268,11 @@ def _read(model: type[_Model], data: Any, shape: Text | None = None) -> _Model:
     if first["type"] == _UNKNOWN and not first["loc"]:
         names = ", ".join(model.model_fields)
         raise bad_field(first["ctx"]["name"], Text(f"下列字段之一：{names}", f"one of the fields {names}"))
-    raise bad_field(*_described(model, first["loc"]))
+    raise bad_field(*_invalid_field(model, first["loc"]))
 
 
-def _described(model: type[Body] | None, place: tuple[int | str, ...]) -> tuple[str, Text]:
-    """The innermost field on the way to where an error is, such as "context.lang", and what it may be."""
+def _invalid_field(model: type[Body] | None, place: tuple[int | str, ...]) -> tuple[str, Text]:
+    """(path, allowed values) of the innermost field that holds an error; a path is such as "context.lang"."""
     names, may_be = [], allowed.OBJECT
     for step in place:
         field = model.model_fields.get(str(step)) if model else None
@@ -275,10 +280,10 @@ def _described(model: type[Body] | None, place: tuple[int | str, ...]) -> tuple[
             break
         names.append(str(step))
         may_be = next((each for each in field.metadata if isinstance(each, Text)), may_be)
-        model = _object_of(field)
+        model = _nested_model(field)
     return ".".join(names) or "body", may_be
 
 
-def _object_of(field: FieldInfo) -> type[Body] | None:
+def _nested_model(field: ModelField) -> type[Body] | None:
     types = (field.annotation, *get_args(field.annotation))
     return next((each for each in types if isinstance(each, type) and issubclass(each, Body)), None)

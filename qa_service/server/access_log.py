@@ -22,7 +22,7 @@ Span = Callable[["Scope"], AbstractContextManager[Any]]
 
 
 class AccessLogMiddleware:
-    """Calls `served` with each request's method, route and status; `span` gives a context that spans it."""
+    """Calls `served` with each request's method, route and status; `span` gives its trace span, a context manager."""
 
     def __init__(self, app: "ASGIApp", *, served: Served, span: Span) -> None:
         self._app = app
@@ -74,7 +74,7 @@ class AccessLogMiddleware:
 
 
 def log_answer(settings: Settings) -> Callable[[Event], None]:
-    """A listener for a service's events: adds what the access log says about an answer to its request's line."""
+    """A listener for a service's events: adds an answer's id, entry and status to the log line of its request."""
 
     def answered(event: Event) -> None:
         context = REQUEST_CONTEXT.get()

@@ -14,7 +14,7 @@ from qa_service.files import write_atomically
 
 Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""`read`: what GET gives; `ask`: that, and questions, runs and feedback; `operate`: metrics."""
+"""`read`: GET requests; `ask`: also questions, runs and feedback; `operate`: metrics and the reasons in /readyz."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
 KEY_PREFIX = "nst_"
 
@@ -61,7 +61,7 @@ class ApiKeyStore:
         return self.all().get(_hash(secret))
 
     def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
-        """Adds a key and returns its secret; raises `BadField` if the name has one already."""
+        """Adds a key and returns its secret; raises `BadField` if the name already has a key."""
         if any(key.name == name for key in self.all().values()):
             raise BadField(
                 zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"

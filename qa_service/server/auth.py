@@ -1,4 +1,4 @@
-"""Authentication: API keys, the cookie that keeps one in a browser, and who counts as an operator."""
+"""Authentication: API keys, the cookie that keeps one in a browser, and which clients are operators."""
 
 import ipaddress
 from http.cookies import SimpleCookie
@@ -58,7 +58,7 @@ class AuthMiddleware:
         return key
 
     def _is_local(self, scope: "Connection") -> bool:
-        """Whether it comes from this machine itself, and not through a proxy on it that the settings do not name."""
+        """Whether the request comes from this machine, not through a local proxy that the settings do not name."""
         forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
         return _from_loopback(scope) and (self._behind_proxy or not forwarded)
 

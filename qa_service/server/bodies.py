@@ -1,4 +1,4 @@
-"""Bodies as HTTP responses."""
+"""Schema models as HTTP responses."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from qa_service.schemas.values import Body
 
 
 class BodyResponse(JSONResponse):
-    """A body, or a list of bodies, as JSON. FastAPI's own writing of a model makes null of inf and nan."""
+    """A body, or a list of bodies, as JSON. FastAPI's own serialisation of a model turns inf and nan into null."""
 
     def render(self, content: Body | Sequence[Body]) -> bytes:
         """The bytes that are sent."""

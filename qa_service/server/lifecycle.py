@@ -26,7 +26,7 @@ SHUTDOWN_GRACE = 10
 
 
 def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
-    """Whether no key is needed at this address: on a loopback address, or where the operator says --public.
+    """Whether clients need no key: the address is a loopback address, or --public was given.
 
     Raises `BadField` where a key is needed and none exists.
     """
@@ -71,20 +71,20 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
 def _options(settings: Settings) -> dict[str, Any]:
     return {
         "access_log": False,
-        "log_config": None,  # configure_logging says where lines go
+        "log_config": None,  # `configure_logging` has set up the handlers
         "proxy_headers": bool(settings.proxies),
         "forwarded_allow_ips": settings.proxies or "127.0.0.1",
         "timeout_graceful_shutdown": SHUTDOWN_GRACE,
         "timeout_keep_alive": 15,
-        "timeout_worker_healthcheck": 60,  # one that trains on a busy machine is slow to say so, not dead
+        "timeout_worker_healthcheck": 60,  # a worker that trains on a busy machine answers late
         "server_header": False,
     }
 
 
 def worker_index(shared: Path) -> tuple[int, FileLock]:
-    """The index of this worker, from 0, and the lock that keeps it as long as it is held; `shared` is a folder of all.
+    """The index of this worker, from 0, and the lock that reserves it; `shared` is a folder common to all workers.
 
-    A worker that is started in the place of a dead one takes over its index.
+    A worker that replaces a dead one takes over its index.
     """
     for index in count():
         lock = FileLock(shared / f"worker-{index}")
@@ -103,7 +103,7 @@ def share_of(whole: int, workers: int, index: int) -> int:
 def handle_signals(shutdown: ShutdownDeadline, reload: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGINT first set the deadline of the running streams, within the grace time; SIGHUP calls `reload`.
 
-    Where a SIGHUP says that our terminal was closed, it is a SIGTERM. Outside the main thread no signal is handled.
+    A SIGHUP sent because our terminal was closed counts as SIGTERM. Outside the main thread no signal is handled.
     """
     import uvicorn
 
@@ -115,7 +115,7 @@ def handle_signals(shutdown: ShutdownDeadline, reload: Callable[[], None]) -> It
         handler = before[signal.Signals(number)]
         server = getattr(handler, "__self__", None)
         if number == signal.SIGTERM and isinstance(server, uvicorn.Server):
-            server.should_exit = True  # uvicorn's handler would raise it again at its end: temporary files would stay
+            server.should_exit = True  # uvicorn's handler would raise it again at the end: temporary files would remain
         elif callable(handler):
             handler(number, frame)
 

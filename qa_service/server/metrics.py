@@ -22,7 +22,10 @@ _SAMPLE_SECONDS = 1.0  # between two samples of a worker's gauges
 
 
 class Metrics:
-    """A context in which it listens to a service. `folder` is shared by the workers; None for a single process."""
+    """A context manager that counts a service's events and timings.
+
+    `folder` holds the values of all workers; None for a single process.
+    """
 
     def __init__(self, service: Service, folder: Path | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -91,15 +94,15 @@ class Metrics:
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
     def request(self, method: str, route: str, status: int) -> None:
-        """One request served."""
+        """Counts a request."""
         self._requests.labels(method, route, str(status)).inc()
 
     def store_failed(self) -> None:
-        """An operation of the store failed."""
+        """Counts a failed operation of the store."""
         self._store.inc()
 
     def reloaded(self, *, succeeded: bool) -> None:
-        """Knowledge and experiments were reloaded, or the reload was refused and the old ones stay."""
+        """Counts a reload; if it did not succeed, this worker keeps the older snapshot."""
         self._reloads.labels("renewed" if succeeded else "refused").inc()
         self._stale_workers.set(0 if succeeded else 1)
 
@@ -119,8 +122,8 @@ class Metrics:
         return self._stages.labels(stage).time()
 
     def _sample(self) -> None:
-        self._queue.set(self._service.lab.waiting)
-        self._idle.set(self._service.lab.ready)
+        self._queue.set(self._service.runner.waiting)
+        self._idle.set(self._service.runner.ready)
 
     def _keep_sampling(self) -> None:
         self._sample()

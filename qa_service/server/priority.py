@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 GRACE_SECONDS = 0.02
-"""For which rows are delayed in any case: other questions may arrive meanwhile."""
-TIMEOUT_SECONDS = 3.0
-"""For which runs and rows are delayed at most."""
+"""The delay of rows in any case: other questions may arrive meanwhile."""
+MAX_DELAY_SECONDS = 3.0
+"""The longest delay of runs and rows."""
 
 
 class TextPriority:
@@ -36,16 +36,16 @@ class TextPriority:
                         each.set_result(None)
 
     def wait_for_texts_blocking(self) -> None:
-        """Blocks a thread until no text is pending; gives up after `TIMEOUT_SECONDS`."""
-        self._no_text_pending.wait(TIMEOUT_SECONDS)
+        """Blocks a thread until no text is pending; gives up after `MAX_DELAY_SECONDS`."""
+        self._no_text_pending.wait(MAX_DELAY_SECONDS)
 
     async def wait_for_texts(self) -> None:
-        """Waits `GRACE_SECONDS`, then until no text is pending; gives up after `TIMEOUT_SECONDS`."""
+        """Waits `GRACE_SECONDS`, then until no text is pending; gives up after `MAX_DELAY_SECONDS`."""
         await asyncio.sleep(GRACE_SECONDS)
         if not self._pending:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         with suppress(TimeoutError):
-            await asyncio.wait_for(waiter, TIMEOUT_SECONDS)
+            await asyncio.wait_for(waiter, MAX_DELAY_SECONDS)
         self._waiters.discard(waiter)

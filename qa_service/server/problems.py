@@ -31,7 +31,7 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     """The error as a response, with Retry-After where the error says when to try again."""
     from qa_service.server.bodies import BodyResponse
 
-    body = problem(error, language(http))
+    body = problem_json(error, request_language(http))
     again = (
         {"Retry-After": str(error.seconds)} if isinstance(error, Overloaded | StoreUnavailable | RateLimited) else {}
     )
@@ -41,7 +41,7 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
 
 
 def handle_errors(app: "FastAPI") -> None:
-    """Installs the handlers of foreseen errors; the others are left to `AccessLogMiddleware`."""
+    """Installs handlers for our own errors and the framework's; `AccessLogMiddleware` handles unexpected ones."""
     from fastapi import Request, Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
@@ -61,7 +61,7 @@ def handle_errors(app: "FastAPI") -> None:
         return problem_response(http, HttpProblem(422))
 
     async def disconnected(_http: Request, _error: Exception) -> Any:
-        return Response(status_code=499)  # for the log: nobody receives it
+        return Response(status_code=499)  # only for the log: the client has disconnected
 
     app.add_exception_handler(NumstabError, numstab_error)
     app.add_exception_handler(ClientDisconnected, disconnected)
@@ -70,15 +70,15 @@ def handle_errors(app: "FastAPI") -> None:
 
 
 class ClientDisconnected(Exception):
-    """The client disconnected before the reply was complete."""
+    """The client disconnected before the response was complete."""
 
 
 class SlowClient(Exception):
-    """A client took too long to take a piece of the reply; its connection is closed."""
+    """A client did not read a piece of the response in time; its connection is closed."""
 
 
-def language(http: Any) -> Lang:
-    """The language of an error: that of the request, else of the browser, else English."""
+def request_language(http: Any) -> Lang:
+    """The language of a response or error: the request's `lang`, else Accept-Language, else English."""
     lang: Lang | None = getattr(http.state, "lang", None)
     if lang is None and http.query_params.get("lang") in ("zh", "en"):
         lang = "zh" if http.query_params["lang"] == "zh" else "en"
@@ -88,8 +88,8 @@ def language(http: Any) -> Lang:
     return lang
 
 
-def problem(error: Exception, lang: Lang) -> ProblemJson:
-    """The body of an error: a stable code for programs, a sentence in the language; of unexpected errors no detail."""
+def problem_json(error: Exception, lang: Lang) -> ProblemJson:
+    """An error as problem+json: a stable code for programs and a sentence in `lang`; no detail of unexpected errors."""
     if not isinstance(error, NumstabError):
         error = NumstabError(
             zh="服务出了内部错误，问题已记录。请再试一次。",

@@ -1,4 +1,4 @@
-"""How often a client may ask: a moving window for each API key, or for each address where there is none."""
+"""Rate limits: a moving window of requests for each API key, or for each address without one."""
 
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLOCK_JUMP_SECONDS = 2.0
-"""A wall clock that moves by more than this against the monotonic clock has been set, not corrected in its stride."""
+"""A wall clock that moves by more than this against the monotonic clock has been set, not gradually corrected (NTP)."""
 
 
 class RateLimitMiddleware:
@@ -55,9 +55,9 @@ class RateLimitMiddleware:
         await self._app(scope, receive, send_with_headers)
 
     def _hit(self, rate: "RateLimitItem", client: str) -> list[tuple[bytes, bytes]]:
-        """Counts a request; returns what the client may still ask for, as headers, or raises `RateLimited`."""
+        """Counts a request; returns the RateLimit headers of its response, or raises `RateLimited`."""
         offset = time.time() - time.monotonic()
-        if abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS:  # counted by the old time, hits mean nothing
+        if abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS:  # hits were counted by the old time
             self._storage.reset()
         self._clock_offset = offset
         allowed = self._limiter.hit(rate, client)

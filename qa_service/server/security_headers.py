@@ -1,11 +1,11 @@
-"""What a browser may do with a reply."""
+"""Security headers: a browser runs nothing from a response and shows it in no frame, unless the route allows it."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HEADERS = {
+_SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -28,7 +28,7 @@ class SecurityHeadersMiddleware:
         async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
-                added = [(name, value) for name, value in _HEADERS.items() if name not in given]
+                added = [(name, value) for name, value in _SECURITY_HEADERS.items() if name not in given]
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 

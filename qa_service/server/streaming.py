@@ -1,4 +1,4 @@
-"""What the HTTP fronts share: events as an async stream, cancelled when the client disconnects; JSON bodies."""
+"""Event streams over HTTP, cancelled when the client disconnects; reading of JSON bodies."""
 
 import asyncio
 import contextvars
@@ -22,30 +22,30 @@ from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
 from qa_service.schemas.values import Body
 from qa_service.server.priority import TextPriority
-from qa_service.server.problems import ClientDisconnected, problem
+from qa_service.server.problems import ClientDisconnected, problem_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
-LARGEST_BODY = 1 << 20
-"""Bytes of a request's body; the longest question allowed, in JSON escapes, fits."""
-Events = Callable[[Callable[[], bool]], Iterator[Event]]
-"""Given `stopped`, which says whether they are still wanted: the events of one answer or run, blocking."""
+MAX_BODY_BYTES = 1 << 20
+"""The largest request body, in bytes; the longest question allowed fits in it as UTF-8."""
+EventSource = Callable[[Callable[[], bool]], Iterator[Event]]
+"""Called with `is_cancelled`, returns a blocking iterator over the events of one answer or run."""
 Encode = Callable[[Event], tuple[str, Body]]
-"""An event's name, and its data."""
-_POLL_SECONDS = 1.0  # between looks at whether the server is shutting down
-_PING_SECONDS = 15.0  # without an event, after which a comment keeps the connection open
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Event → its name and data as JSON."""
+_POLL_SECONDS = 1.0  # between two checks whether the server is shutting down
+_PING_SECONDS = 15.0  # without an event, after which a comment is sent: proxies close idle connections
+_SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class ShutdownDeadline:
-    """By when the streams of an application must end; none until the server is told to stop."""
+    """The time at which the streams of an application must end; none until the server is told to stop."""
 
     def __init__(self) -> None:
         self._at: float | None = None
 
     def set(self, seconds: float) -> None:
-        """Has streams end within so many seconds from now."""
+        """Sets the deadline, in seconds from now."""
         self._at = time.monotonic() + seconds
 
     @property
@@ -64,7 +64,7 @@ class SSEResponse(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """An answer or a run that has begun: its first event, and lists of the others as they happen."""
+    """An answer or a run in progress: its first event, and the others in lists (empty after a second without any)."""
 
     first: Event
     rest: AsyncGenerator[list[Event], None]
@@ -72,7 +72,7 @@ class EventStream:
     shutdown: ShutdownDeadline
 
     async def collect(self, http: "HttpRequest") -> Event:
-        """Waits for the end and returns the last event. Raises what the events raised, and `ClientDisconnected`."""
+        """Waits for the end and returns the last event. Raises the error of the run, and `ClientDisconnected`."""
         last = self.first
         disconnect = asyncio.ensure_future(_wait_for_disconnect(http))
         try:
@@ -89,13 +89,11 @@ class EventStream:
             disconnect.cancel()
 
     def respond(self, encode: Encode, lang: Lang) -> SSEResponse:
-        """All events as server-sent events; `lang` is that of an error in the middle of the stream."""
-        return SSEResponse(self._encode(encode, lang), headers=_HEADERS)
+        """All events as server-sent events; `lang` is the language of an error in the middle of the stream."""
+        return SSEResponse(self._encode(encode, lang), headers=_SSE_HEADERS)
 
     async def _encode(self, encode: Encode, lang: Lang) -> AsyncIterator[bytes]:
-        """Events that have happened together are one chunk. After the first chunk an error can set no status any more:
-        it is sent as an event.
-        """
+        """One chunk for each list of events. An error after the first chunk is sent as an event: the status is sent."""
         silent = 0.0
         try:
             yield _sse(*encode(self.first))
@@ -110,15 +108,15 @@ class EventStream:
                     silent = 0.0
                     yield b": ping\n\n"
         except Exception as error:
-            yield _sse("error", problem(error, lang))
+            yield _sse("error", problem_json(error, lang))
         finally:
             await self.rest.aclose()
 
 
-async def open_stream(http: "HttpRequest", events: Events) -> EventStream:
+async def open_stream(http: "HttpRequest", events: EventSource) -> EventStream:
     """Runs a blocking generator in a thread of its own until its end or until the client disconnects.
 
-    Raises an error before the first event, so that a front can still answer with a status.
+    Raises an error that occurs before the first event, so that the front can still answer with an HTTP status.
     """
     shared = http.app.state
     batches = _iterate_in_thread(events, shared.text_priority)
@@ -139,7 +137,7 @@ async def _rest(begun: list[Event], batches: AsyncGenerator[list[Event], None]) 
         await batches.aclose()
 
 
-async def _iterate_in_thread(events: Events, text_priority: TextPriority) -> AsyncGenerator[list[Event], None]:
+async def _iterate_in_thread(events: EventSource, text_priority: TextPriority) -> AsyncGenerator[list[Event], None]:
     """Yields lists of the events since the last list, and an empty one after each second without any."""
     producer = _EventProducer(events, text_priority, asyncio.get_running_loop())
     producer.start()
@@ -162,7 +160,7 @@ async def _iterate_in_thread(events: Events, text_priority: TextPriority) -> Asy
 class _EventProducer:
     """Runs a blocking generator in a thread of its own and hands its events over to an event loop."""
 
-    def __init__(self, events: Events, text_priority: TextPriority, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, events: EventSource, text_priority: TextPriority, loop: asyncio.AbstractEventLoop) -> None:
         self._events = events
         self._text_priority = text_priority
         self._loop = loop
@@ -182,7 +180,7 @@ class _EventProducer:
         return [self._pending.popleft() for _ in range(len(self._pending))]
 
     async def wait(self, seconds: float) -> bool:
-        """Waits until there is an event or the end; False if there is neither within so many seconds."""
+        """Waits for an event or the end; False after `seconds` without either."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -193,7 +191,7 @@ class _EventProducer:
         return True
 
     def cancel(self) -> None:
-        """Ends the generator, and with it the experiment's child."""
+        """Cancels the generator, which kills the experiment's child process."""
         self._cancelled.cancel()
 
     def _work(self) -> None:
@@ -229,15 +227,19 @@ def _sse(name: str, data: Body) -> bytes:
 
 
 async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
-    """The body as JSON; raises `BodyTooLarge`, `BadText` or `BadField`. Sets the language of later errors."""
+    """The body as JSON, or `empty` for no body; raises `BodyTooLarge`, `BadText` or `BadField`.
+
+    Sets `http.state.lang`, the language of later errors, from the body's `lang` or its question.
+    """
     data = b""
     try:
         async for chunk in http.stream():
             data += chunk
-            if len(data) > LARGEST_BODY:
-                most = LARGEST_BODY
+            if len(data) > MAX_BODY_BYTES:
                 raise BodyTooLarge(
-                    zh=f"请求体太大，最多 {most} 字节", en=f"the body is too large; at most {most} bytes", field="body"
+                    zh=f"请求体太大，最多 {MAX_BODY_BYTES} 字节",
+                    en=f"the body is too large; at most {MAX_BODY_BYTES} bytes",
+                    field="body",
                 )
     except ClientDisconnect:
         raise ClientDisconnected from None
@@ -245,7 +247,7 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
         return empty
     try:
         body = json.loads(data.decode("utf-8"))
-        if b"\\ud" in data.lower():  # a lone surrogate is no text, and no reply could repeat it
+        if b"\\ud" in data.lower():  # a lone surrogate is not text, and no response could quote it
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise BadText(zh="请求体不是 UTF-8 文本", en="the body is not text in UTF-8", field="body") from None

@@ -1,4 +1,4 @@
-"""How slowly a client may send a request's body and take a reply."""
+"""Timeouts for slow clients: while they send a request's body and while they read a response."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SEND_TIMEOUT_SECONDS = 30.0
-"""Until one piece of a reply is taken."""
+"""For sending one piece of a response; the client reads too slowly if it takes longer."""
 BODY_TIMEOUT_SECONDS = 20.0
 """Between two pieces of a request's body."""
 
 
 class TimeoutMiddleware:
-    """Answers 408 to a body that stops coming; raises `SlowClient` where a reply is not taken.
+    """Answers 408 if the request's body stops arriving; raises `SlowClient` if the client does not read the response.
 
-    The time until the client disconnects is not limited, nor is the time that a reply takes in all.
+    The total time of a response is not limited.
     """
 
     def __init__(self, app: "ASGIApp") -> None:
@@ -42,7 +42,7 @@ class TimeoutMiddleware:
 
         try:
             await self._app(scope, _receive_in_time(receive), send_in_time)
-        except RequestTimeout as error:  # where the body is read outside of the error handlers
+        except RequestTimeout as error:  # the body was read outside of the error handlers
             if replying:
                 raise
             from starlette.requests import Request
@@ -55,7 +55,7 @@ def _receive_in_time(receive: "Receive") -> "Receive":
 
     async def receive_in_time() -> "Message":
         nonlocal complete
-        if complete:  # what comes now is the client's disconnecting
+        if complete:  # the only message left is the disconnect, which may come at any time
             return await receive()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

@@ -1,4 +1,4 @@
-"""The store: feedback, how often entries were asked for, and, where the operator allows it, the questions."""
+"""The store: feedback, how often entries were asked for, and, if the settings allow it, unanswered questions."""
 
 import threading
 from collections import Counter
@@ -31,9 +31,9 @@ class KeptQuestion:
 
 
 class Store:
-    """A database, opened (and made) on first use. May be used from several threads.
+    """A database, opened (and created) on first use. May be used from several threads.
 
-    Every method raises `StoreUnavailable` where the database is missing, locked for long, or full.
+    Every method raises `StoreUnavailable` if the database is unreachable, full, or locked for too long.
     """
 
     def __init__(self, url: str, keep_days: int = 0, on_failure: Callable[[], None] = lambda: None) -> None:
@@ -47,7 +47,7 @@ class Store:
         self._on_failure = on_failure
 
     def add_feedback(self, answer_id: str, helpful: bool, reason: str | None) -> None:
-        """Returns once it is on disk."""
+        """Stores one feedback; returns once it is on disk."""
         row = {"at": datetime.now(UTC), "answer_id": answer_id, "helpful": helpful, "reason": reason}
         with self._transaction() as connection:
             connection.execute(insert(FEEDBACK).values(row))
@@ -118,7 +118,7 @@ class Store:
     def _transaction(self) -> Iterator[Connection]:
         try:
             with self._opening:
-                if self._engine is not None and not same_file(self._engine):  # what is written to it would be lost
+                if self._engine is not None and not same_file(self._engine):  # a write to the old file would be lost
                     self._engine.dispose()
                     self._engine = None
                 if self._engine is None:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-TIMEOUT_MS = 5000  # milliseconds to wait for another writer
+BUSY_TIMEOUT_MS = 5000  # milliseconds to wait for another writer
 _MIGRATING = threading.Lock()  # alembic keeps its context in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Engine of SQLite → device and inode of the file that it opened."""
@@ -60,7 +60,7 @@ def same_file(engine: Engine) -> bool:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     """WAL, so that reads do not wait for a write; a full sync, so that what is committed is on disk."""
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {TIMEOUT_MS}"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

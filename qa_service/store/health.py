@@ -1,4 +1,4 @@
-"""Whether a store can be reached: asked once a second at most, however often the probe is used."""
+"""Whether a store can be reached: pinged at most once a second, however often the probe is used."""
 
 import threading
 import time
@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qa_service.store import Store
 
-_FRESH_SECONDS = 1.0
-TIMEOUT_SECONDS = 2.0
+_MAX_AGE_SECONDS = 1.0
+PING_TIMEOUT_SECONDS = 2.0
 
 
 class HealthProbe:
-    """May be used from several threads; one at a time asks the store."""
+    """May be used from several threads; one at a time pings the store."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
-        self._asking = threading.Lock()
+        self._pinging = threading.Lock()
         self._answered = threading.Condition()
         self._at = float("-inf")
         self._problem: str | None = "not asked yet"
         self._thread: threading.Thread | None = None
 
     def problem(self) -> str | None:
-        """What is wrong with the store, None if nothing is; blocks for two seconds at most."""
+        """The error of the store, None if it is reachable; blocks for two seconds at most."""
         asked = time.monotonic()
-        if asked - self._at < _FRESH_SECONDS:
+        if asked - self._at < _MAX_AGE_SECONDS:
             return self._problem
-        if self._asking.acquire(blocking=False):
-            self._thread = threading.Thread(target=self._ask, daemon=True, name="ping")
+        if self._pinging.acquire(blocking=False):
+            self._thread = threading.Thread(target=self._ping, daemon=True, name="ping")
             self._thread.start()
         with self._answered:
-            answered = self._answered.wait_for(lambda: self._at >= asked, TIMEOUT_SECONDS)
-        return self._problem if answered else f"no answer within {TIMEOUT_SECONDS:g} s"
+            answered = self._answered.wait_for(lambda: self._at >= asked, PING_TIMEOUT_SECONDS)
+        return self._problem if answered else f"no answer within {PING_TIMEOUT_SECONDS:g} s"
 
     def close(self) -> None:
-        """Waits for a question that is under way, for two seconds at most."""
+        """Waits for a ping in progress, for two seconds at most."""
         if self._thread is not None:
-            self._thread.join(TIMEOUT_SECONDS)
+            self._thread.join(PING_TIMEOUT_SECONDS)
 
-    def _ask(self) -> None:
+    def _ping(self) -> None:
         problem: str | None = None
         try:
             self._store.ping()
-        except Exception as error:  # whatever it is, the store is not reached
+        except Exception as error:  # any failure means that the store is not reachable
             problem = str(error)
         with self._answered:
             self._problem, self._at = problem, time.monotonic()
-            self._asking.release()
+            self._pinging.release()
             self._answered.notify_all()

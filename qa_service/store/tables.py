@@ -1,4 +1,4 @@
-"""The tables of the store, as the newest migration leaves them."""
+"""The tables of the store, after the newest migration."""
 
 from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table, Text
 

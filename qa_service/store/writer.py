@@ -11,21 +11,21 @@ from qa_service.model import Answer
 from qa_service.model.events import Done, Event
 from qa_service.store import Store
 
-_MOST_PENDING = 1000
-_BATCH = 100
-_PAUSE = 0.2  # seconds between two transactions
+_MAX_PENDING = 1000
+_MAX_BATCH = 100
+_WRITE_INTERVAL = 0.2  # seconds between two transactions
 _CLOSE_TIMEOUT = 10.0  # seconds
 
 
 class BackgroundWriter:
-    """A listener of a service's events, and a context in which a thread writes the answers of `Done` events.
+    """A listener for a service's events, and a context manager whose thread writes the answers of `Done` events.
 
-    Answers that the store cannot take are lost, and the log says so.
+    Answers that the store cannot take are lost, with a warning in the log.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._answers: queue.Queue[Answer] = queue.Queue(_MOST_PENDING)
+        self._answers: queue.Queue[Answer] = queue.Queue(_MAX_PENDING)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, daemon=True, name="recorder")
 
@@ -41,7 +41,7 @@ class BackgroundWriter:
             logging.getLogger("numstab").warning("the last answers are not recorded: the store is too slow")
 
     def __call__(self, event: Event) -> None:
-        """Queues an answer that is complete; other events are nothing to it."""
+        """Queues an answer that is complete; ignores other events."""
         if isinstance(event, Done):
             try:
                 self._answers.put_nowait(event.answer)
@@ -49,7 +49,7 @@ class BackgroundWriter:
                 logging.getLogger("numstab").warning("an answer is not recorded: the store is too slow")
 
     def _keep_writing(self) -> None:
-        while not self._closed.wait(_PAUSE):  # what comes meanwhile is one transaction
+        while not self._closed.wait(_WRITE_INTERVAL):  # answers of one interval are one transaction
             self._write_pending()
         self._write_pending()
 
@@ -57,11 +57,11 @@ class BackgroundWriter:
         while not self._answers.empty():
             answers: list[Answer] = []
             with suppress(queue.Empty):
-                while len(answers) < _BATCH:
+                while len(answers) < _MAX_BATCH:
                     answers.append(self._answers.get_nowait())
             try:
                 self._store.record(*answers)
             except StoreUnavailable as error:
                 logging.getLogger("numstab").warning("%d answers are not recorded: %s", len(answers), error)
-            except Exception:  # whatever it is, the next answer is recorded all the same
+            except Exception:  # the thread must go on: the next answer may be recorded
                 logging.getLogger("numstab").exception("answers are not recorded")

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
 
-_ATTRIBUTES = ("answer", "entry", "answered")
+_SPAN_ATTRIBUTES = ("answer", "entry", "answered")
 
 
-def provider(settings: Settings) -> "TracerProvider | None":
-    """Exports spans to the collector of the settings; None where no address is set or numstab[traces] is missing."""
+def tracer_provider(settings: Settings) -> "TracerProvider | None":
+    """A provider that exports to the collector of the settings; None without an address or without numstab[traces]."""
     if not settings.traces:
         return None
     try:
@@ -43,7 +43,7 @@ class Tracing:
     @contextmanager
     def export(self, settings: Settings) -> Iterator[None]:
         """Exports spans for the duration of the block, at whose end it sends what has not been sent."""
-        exporter = provider(settings)
+        exporter = tracer_provider(settings)
         self._tracer = exporter.get_tracer("numstab", __version__) if exporter else None
         try:
             yield
@@ -72,7 +72,7 @@ class Tracing:
                 span.set_attributes(
                     {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status}
                 )
-                span.set_attributes({f"numstab.{name}": about[name] for name in _ATTRIBUTES if about.get(name)})
+                span.set_attributes({f"numstab.{name}": about[name] for name in _SPAN_ATTRIBUTES if about.get(name)})
                 if status >= 500:
                     span.set_status(Status(StatusCode.ERROR))
 
@@ -80,7 +80,7 @@ class Tracing:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """A span inside the request's. Never the current one, for a generator may be closed by another thread."""
+        """A span inside the request's. It is not made the current one: another thread may close its generator."""
         if self._tracer is None:
             yield
             return

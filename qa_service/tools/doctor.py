@@ -1,4 +1,4 @@
-"""`numstab doctor`: checks an installation and says what to do. The checks change nothing that lasts."""
+"""`numstab doctor`: checks an installation and says what to do. The checks leave no lasting changes."""
 
 import json
 import platform
@@ -140,9 +140,9 @@ def _check_index(settings: Settings) -> DoctorCheck:
 
 
 def _check_run(settings: Settings) -> DoctorCheck:
-    lab = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
+    runner = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
     experiment = next(iter(load_specs(settings.demos).values()))
-    run = lab.run(experiment, {name: each.default for name, each in experiment.params.items()})
+    run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
         raise RuntimeError(f"{experiment.slug}: {run.status}: {run.note.en}")
     took = f"{run.seconds:.2f} s"

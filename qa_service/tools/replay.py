@@ -14,7 +14,7 @@ from qa_service.model import Experiment, Params, Run, RunStatus
 
 RELATIVE_TOLERANCE = 1e-6
 """Relative tolerance, above what the float64 arithmetic of another machine may change."""
-_NONFINITE_WORDS = ("Infinity", "-Infinity", "NaN")
+_JSON_NONFINITE = ("Infinity", "-Infinity", "NaN")
 
 
 class ReplayOutcome(StrEnum):
@@ -27,7 +27,7 @@ class ReplayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What is needed to repeat a run, and what it measured."""
+    """A recorded run: experiment, parameters, seed, hash of the code, versions, and the metrics it returned."""
 
     experiment: str
     params: Params
@@ -93,7 +93,7 @@ def _parse_receipt(data: Mapping[str, Any]) -> Receipt:
     sent = read_evidence(data)
     return Receipt(
         experiment=sent.experiment,
-        params={name: float(value) if value in _NONFINITE_WORDS else value for name, value in sent.params.items()},
+        params={name: float(value) if value in _JSON_NONFINITE else value for name, value in sent.params.items()},
         seed=sent.seed,
         code_hash=sent.receipt.code_hash,
         versions=sent.receipt.versions,

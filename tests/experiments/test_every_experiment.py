@@ -29,7 +29,7 @@ def test_a_run_can_be_repeated_to_the_bit(slug, service):
     """
     experiment = service.knowledge.experiment(slug)
     rows, metrics = measure(slug, 0)
-    run = service.lab.run(experiment, fill_defaults(experiment, {}), 0)
+    run = service.runner.run(experiment, fill_defaults(experiment, {}), 0)
     assert set(metrics) == set(experiment.metrics)
     assert repr(sent([dict(row) for row in run.rows])) == repr(sent(rows))
     assert repr(sent(dict(run.measured))) == repr(sent({name: metrics[name] for name in experiment.metrics}))
@@ -109,7 +109,7 @@ def runs_whole(lab: ProcessRunner, slug: str, params: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_an_experiment_runs_with_the_least_of_everything(service, slug):
-    runs_whole(service.lab, slug, corner(slug, 0))
+    runs_whole(service.runner, slug, corner(slug, 0))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_experiment_runs_with_the_least_of_everything(service, slug):
 )
 def test_an_experiment_runs_with_the_most_of_everything(service, slug):
     """Where it takes longest."""
-    runs_whole(service.lab, slug, corner(slug, -1))
+    runs_whole(service.runner, slug, corner(slug, -1))
 
 
 @pytest.mark.exhaustive
@@ -126,7 +126,7 @@ def test_the_ends_of_every_parameter_run(service, slug, name):
     """Whatever a form lets through, one parameter at a time; the defaults run in test_claims."""
     for params in accepted(slug, name):
         if params != fill_defaults(EXPERIMENTS[slug], {}):
-            runs_whole(service.lab, slug, params)
+            runs_whole(service.runner, slug, params)
 
 
 @pytest.mark.parametrize(("slug", "name"), NAMES)

@@ -129,7 +129,7 @@ def _print_explanation(answer: Answer, view: "TerminalView") -> None:
 def _answer_batch(path: str, defaults: Request, service: Service) -> int:
     """Prints a line of JSON for each line of the file, in order; for a line that has an error, an error object."""
     highest_status = options.EXIT_OK
-    with ThreadPoolExecutor(service.lab.slots) as pool:
+    with ThreadPoolExecutor(service.runner.slots) as pool:
         for result, status in pool.map(lambda line: _answer_line(line, defaults, service), list(_read_batch(path))):
             options.print_json(result)
             highest_status = max(highest_status, status)

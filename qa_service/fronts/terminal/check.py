@@ -42,12 +42,12 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)
-    runs = MemoRunner(service.knowledge.experiments, service.lab)
+    runs = MemoRunner(service.knowledge.experiments, service.runner)
 
     def measure(one: ClaimRun) -> list[ClaimResult]:
         return check_claims(one, runs)
 
-    with ThreadPoolExecutor(service.lab.slots) as pool:
+    with ThreadPoolExecutor(service.runner.slots) as pool:
         results = [
             result for batch in view.track_progress(pool.map(measure, planned), len(planned)) for result in batch
         ]

@@ -39,7 +39,9 @@ def add_commands(parsers: Any) -> None:
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Repeats every run of the file; returns exit status 0 if all are identical or equal, 1 if any differs."""
     experiments = service.knowledge.experiments
-    results = [replay_run(receipt, experiments, service.lab) for receipt in read_receipts(_read_json(arguments.file))]
+    results = [
+        replay_run(receipt, experiments, service.runner) for receipt in read_receipts(_read_json(arguments.file))
+    ]
     if arguments.json:
         options.print_json([_result_json(result) for result in results])
     else:

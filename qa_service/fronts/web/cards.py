@@ -26,11 +26,11 @@ _OPERATOR_SIGNS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!="
 class FormattedValue:
     """A value as text, with the style in which to show it (`tone`): inf, nan, none or plain."""
 
-    words: str
+    text: str
     tone: str
 
     def __str__(self) -> str:
-        return self.words
+        return self.text
 
 
 def format_value(value: object, lang: Lang) -> FormattedValue:
@@ -78,7 +78,7 @@ def evidence_card(
         "compare": compare,
         "state": evidence.run.status.value if evidence else state,
         "note": evidence.run.note[lang] if evidence else "",
-        "squares": "column" in experiment.chart.get("encoding", {}),
+        "faceted": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
             form_control(parameter, values[name], defaults[name], lang) for name, parameter in experiment.params.items()
@@ -116,7 +116,7 @@ def form_control(parameter: Parameter, value: Value, default: Value, lang: Lang)
         "unit": format_unit(parameter.unit, lang),
         "kind": "text" if parameter.nonfinite else parameter.kind,
         "value": _input_text(value),
-        "own": _input_text(default),
+        "default": _input_text(default),
         "min": _input_text(low) if low is not None and math.isfinite(low) else None,
         "max": _input_text(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
@@ -159,7 +159,7 @@ def _claim_rows(
             "bound": format_value(claim.bound, lang),
             "value": format_value(measured[claim.metric], lang) if claim.metric in measured else None,
             "verdict": verdict,
-            "invisible": evidence is not None and claim in evidence.not_testable_here,
+            "not_testable": evidence is not None and claim in evidence.not_testable_here,
             "spread": format_spread(evidence.spreads[index], lang) if evidence and evidence.spreads else "",
             "as_stated": verdict == "fails" and claim.expected_verdict.value == "fails",
         }
@@ -170,7 +170,7 @@ def _claim_rows(
 def _metric_rows(
     entry: Entry | None, block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> dict[str, list[dict[str, Any]]]:
-    """All metrics ("all"), and those shown at first ("spoken"): those of the claims, then those quoted in the text."""
+    """All metrics ("all"), and those shown at first ("quoted"): those of the claims, then those quoted in the text."""
     measured: Mapping[str, Any] = evidence.run.measured if evidence else dict.fromkeys(experiment.metrics, "…")
     rows = {
         name: {
@@ -185,7 +185,7 @@ def _metric_rows(
     placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]"
     in_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
     quoted = [name for name in dict.fromkeys(in_claims + in_text) if name in rows]
-    return {"spoken": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
+    return {"quoted": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
 
 
 def _data_table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:

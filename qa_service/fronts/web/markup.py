@@ -47,7 +47,7 @@ _PROSE_TAGS = {
     "p", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "a", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "span",
 }  # fmt: skip
-_ATTRIBUTES = {
+_ALLOWED_ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},
     "span": {"class"},
@@ -73,7 +73,7 @@ def markdown_to_html(markdown: str) -> str:
     cleaned = nh3.clean(
         _MARKDOWN.render(_BOLD.sub(_close_bold, markdown)),
         tags=_PROSE_TAGS | _MATHML_TAGS,
-        attributes=_ATTRIBUTES,
+        attributes=_ALLOWED_ATTRIBUTES,
         url_schemes={"https", "http"},
         link_rel="noopener noreferrer",
         filter_style_properties={"text-align"},
@@ -119,9 +119,8 @@ def _number_span(found: re.Match[str]) -> str:
 def latex_to_mathml(latex: str, *, block: bool = False) -> str:
     """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
     latex = _MARKED_NUMBER.sub(r"\\text{\4}", latex)
-    latex = re.sub(
-        r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex
-    )  # the only one that the converter aligns
+    # Of these environments the converter aligns only align*.
+    latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)
     try:
         tree = Converter(display="block" if block else "inline").convert_to_element(latex)
     except Exception:  # the converter raises many types; the formula is then shown as its source

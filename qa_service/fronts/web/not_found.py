@@ -22,4 +22,4 @@ def not_found_html(service: Service, path: str, error: NumstabError, lang: Lang)
     label = unknown.get(type(error))
     sentence = labels.LABELS[label][lang].format(name) if label else error[lang]
     links = [(f"{here}/{one}?lang={lang}", titles[one]) for one in similar]
-    return render.render_page("problem.html", lang, here=here, near=links, said={lang: sentence})
+    return render.render_page("problem.html", lang, here=here, similar=links, messages={lang: sentence})

@@ -1,4 +1,4 @@
-"""The events that the page's scripts read: the API's, with the fragments of the page that they fill."""
+"""The events of the page's streams: those of the API with HTML fragments and formatted numbers added."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from qa_service.schemas.values import JsonObject
 
 
 class PageAnswer(AnswerJson):
-    """`html` is the turn of the conversation, `answer_html` the text in it."""
+    """`html` is the whole turn of the conversation, `answer_html` only the answer's text."""
 
     answer_html: str
     html: str
 
 
 class PageStarted(StartedJson):
-    """`html` is the evidence card with an empty chart; `alone` where the experiment is no evidence of the entry."""
+    """`html` is the evidence card with an empty chart; `alone` if the run belongs to no block of the entry."""
 
     alone: bool
     html: str
@@ -26,19 +26,19 @@ class PageStarted(StartedJson):
 
 
 class PageRow(RowJson):
-    """`shown` are the row's cells as they stand in a text."""
+    """`shown` maps each column to its cell as formatted text."""
 
     shown: dict[str, str]
 
 
 class PageMetric(MetricJson):
-    """`shown` is the value as it stands in a text."""
+    """`shown` is the value as formatted text."""
 
     shown: str
 
 
 class PageEvidence(EvidenceJson):
-    """`html` is the evidence card, `shown` the numbers that the text of the entry has places for."""
+    """`html` is the evidence card, `shown` the formatted numbers by the placeholders of the entry's text."""
 
     metrics: Mapping[str, PageMetric]
     html: str
@@ -46,7 +46,7 @@ class PageEvidence(EvidenceJson):
 
 
 class PageDone(AnswerJson):
-    """`answer_html` is the text with its numbers, `comparison_html` the table of a comparison or nothing."""
+    """`answer_html` is the text with its numbers, `comparison_html` the tables of comparisons, or ""."""
 
     answer_html: str
     comparison_html: str

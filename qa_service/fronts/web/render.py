@@ -60,12 +60,12 @@ def render_page(name: str, lang: Lang, *, here: str, **values: Any) -> str:
 def unsupported_language_page(here: str) -> str:
     """The page for an unsupported `?lang=`: in both languages, with a link to each."""
     return render_page(
-        "problem.html", "zh", here=here, near=(), said={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
+        "problem.html", "zh", here=here, similar=(), messages={lang: labels.LABELS["bad_lang"][lang] for lang in LANGS}
     )
 
 
 def entry_values(
-    one: Entry,
+    entry: Entry,
     related: list[Entry],
     experiments: Experiments,
     lang: Lang,
@@ -78,20 +78,20 @@ def entry_values(
     With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
-    text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(one, lang, experiments), (), lang))
+    text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(entry, lang, experiments), (), lang))
     return {
         "runs_at_once": bool(plans),
-        "entry": one,
-        "summary": markup.first_paragraph(prose.fill_placeholders(one, (), lang))[:200],
+        "entry": entry,
+        "summary": markup.first_paragraph(prose.fill_placeholders(entry, (), lang))[:200],
         "text": Markup(text),  # noqa: S704
         "mathematics": "<math" in text,
-        "lecture": _lecture_html(one, lang),
-        "wordings": one.wordings(lang),
+        "lecture": _lecture_html(entry, lang),
+        "wordings": entry.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
             (
                 cards.evidence_card(
-                    one,
+                    entry,
                     block,
                     experiments[block.experiment],
                     lang,
@@ -103,7 +103,7 @@ def entry_values(
                 experiments[block.experiment],
                 Markup(markup.highlight_code(experiments[block.experiment].source)),  # noqa: S704
             )
-            for block in one.evidence
+            for block in entry.evidence
             if not plans or block.id in params
         ],
     }
@@ -124,11 +124,11 @@ def experiment_values(
     }
 
 
-def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, Body]:
+def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, Body]:
     """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
-    name, plain = event_json(one, lang)
+    name, plain = event_json(event, lang)
     fields = dict(plain)
-    match one:
+    match event:
         case AnswerReady(answer):
             text = _answer_html(answer, experiments)
             html = render_template("answer.html", lang, text=text, **_answer_values(answer, lang))
@@ -169,10 +169,10 @@ def page_event(one: Event, lang: Lang, experiments: Experiments, entry: Entry | 
             tables = comparison_tables(answer.evidence, lang)
             beside = [
                 (
-                    f"{one.experiment.title[lang]} ({format_params(one.params, lang)})",
-                    cards.experiment_url(one.experiment, one.params, lang),
+                    f"{companion.experiment.title[lang]} ({format_params(companion.params, lang)})",
+                    cards.experiment_url(companion.experiment, companion.params, lang),
                 )
-                for one in _companion_evidence(answer)
+                for companion in _companion_evidence(answer)
             ]
             return name, PageDone(
                 **fields,

@@ -31,7 +31,7 @@ PAGE_HEADERS = {
 
 
 def not_found_response(service: Service) -> Callable[[Request, NumstabError], Response]:
-    """The page that a browser gets at an address where there is nothing."""
+    """The handler that makes the page for an unknown address."""
 
     def page(http: Request, error: NumstabError) -> Response:
         return _problem_page(service, http, error, page_language(http) or "zh")
@@ -126,7 +126,7 @@ def _add_experiments(web: APIRouter, service: Service) -> None:
         lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
-        return _page(http, "experiments.html", lang, shelves=by_theme(service.knowledge.experiments.values()))
+        return _page(http, "experiments.html", lang, groups=by_theme(service.knowledge.experiments.values()))
 
     @web.get("/experiments/{slug}")
     async def playground(http: Request, slug: str) -> HTMLResponse:
@@ -152,7 +152,7 @@ def _add_streams(web: APIRouter, service: Service) -> None:
 
     async def open_answer(http: Request) -> tuple[Knowledge, EventStream]:
         request, knowledge = requests.read_request(await read_json(http)), service.knowledge
-        return knowledge, await open_stream(http, lambda stopped: service.stream(request, stopped, knowledge))
+        return knowledge, await open_stream(http, lambda is_cancelled: service.stream(request, is_cancelled, knowledge))
 
     @web.post("/page/ask", response_class=SSEResponse)
     async def ask(begun: Annotated[tuple[Knowledge, EventStream], Depends(open_answer)]) -> Response:

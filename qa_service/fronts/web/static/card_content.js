@@ -1,4 +1,4 @@
-// Replaces what a card shows without taking away what the reader is using: the form, the focus, open folds.
+// Replaces what a card shows without taking away what the user is using: the form, the focus, open folds.
 import { enclosingPart, findPart, part } from "./parts.js";
 
 /**

@@ -27,7 +27,7 @@ let context;
 
 /**
  * Asks in a new turn.
- * @param {string} shown the question as the reader sees it
+ * @param {string} shown the question as the user sees it
  * @param {AskRequest} request
  * @param {Address} address
  */
@@ -85,7 +85,7 @@ function pushHistory(turn, address, lang) {
   languageSwitch.href = `/?${new URLSearchParams({ ...parameters, lang: pageLang === "zh" ? "en" : "zh" })}`;
 }
 
-history.scrollRestoration = "manual"; // the browser would go where the reader left, after we have gone to the turn
+history.scrollRestoration = "manual"; // the browser would go where the user left, after we have gone to the turn
 addEventListener("popstate", ({ state }) => {
   const turn = state?.turn && document.getElementById(state.turn);
   if (!turn) return location.reload();

@@ -1,9 +1,9 @@
-// Predict before you run: what was measured stays covered until the reader has guessed, or gives up.
+// Predict before you run: what was measured stays covered until the user has guessed, or gives up.
 import { part } from "./parts.js";
 import { words } from "./words.js";
 /** @import { EvidenceData } from "./types.js" */
 
-/** Whether the reader has chosen to guess first. */
+/** Whether the user has chosen to guess first. */
 export function isPredicting() {
   return "predict" in document.documentElement.dataset;
 }
@@ -32,7 +32,7 @@ export async function askForGuess(card, data) {
   const input = /** @type {HTMLInputElement} */ (form.querySelector("input"));
   card.dataset.covered = "";
   part(card, "controls").after(form);
-  if (card.contains(document.activeElement)) input.focus({ preventScroll: true }); // else the reader is elsewhere
+  if (card.contains(document.activeElement)) input.focus({ preventScroll: true }); // else the user is elsewhere
   const guess = await new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -1,4 +1,4 @@
-// Runs before anything is painted: what a reader has chosen for every page (large type, predicting first), and a watch for
+// Runs before anything is painted: what a user has chosen for every page (large type, predicting first), and a watch for
 // scripts that do not arrive.
 (() => {
   /** Where the browser keeps nothing, a choice holds for this page. @type {Record<string, string>} */

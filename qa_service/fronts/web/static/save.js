@@ -1,4 +1,4 @@
-// Files that a reader takes from the page: a chart as SVG or PNG, rows as CSV, a conversation as Markdown.
+// Files that a user takes from the page: a chart as SVG or PNG, rows as CSV, a conversation as Markdown.
 
 /**
  * Offers a file for download.

@@ -7,7 +7,7 @@ const LONGEST_SILENCE = 60_000; // milliseconds; the service sends something eve
 /** What is said of a proxy's answer, which has no words of ours. @type {Record<number, string>} */
 const BY_STATUS = { 429: words.too_often, 502: words.restarting, 503: words.restarting, 504: words.silent };
 
-/** Why there is no answer, in the reader's language. */
+/** Why there is no answer, in the user's language. */
 export class Problem extends Error {
   /** Whether the connection broke, rather than that the service refused. */
   connectionLost = false;

@@ -26,7 +26,7 @@ export class Turn {
   key = "";
 
   /**
-   * @param {string} question as the reader sees it
+   * @param {string} question as the user sees it
    * @param {AskRequest} request
    * @param {(sentence: string) => void} announce says a sentence in the page's status
    */
@@ -83,7 +83,7 @@ export class Turn {
     else if (name === "started") this.#showStarted(data);
     else if (name !== "error") {
       const card = this.#cards.get(data.id);
-      if (!card || card.runner.isRunning) return; // a reader's own run comes before it
+      if (!card || card.runner.isRunning) return; // a user's own run comes before it
       if (name === "row") card.showRow(data);
       else if (name === "queued") card.showQueued(data);
       else card.showEvidence(data);
@@ -113,7 +113,7 @@ export class Turn {
     this.announce(words.measuring + data.title);
   }
 
-  /** The numbers of the whole answer; where the reader has run something anew, theirs stay. @param {DoneData} data */
+  /** The numbers of the whole answer; where the user has run something anew, theirs stay. @param {DoneData} data */
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
     if (!isPredicting()) completeText(part(this.reply, "prose"), data.answer_html);
