@@ -48,25 +48,25 @@ def test_toy_entries_are_read(toy_service):
         ("item = 1", "item = ", "TOML"),
     ],
 )
-def test_a_broken_file_is_reported_with_its_line(broken_kb, toy_experiments, old, new, said):
+def test_a_broken_file_is_reported_with_its_line(kb_copy, toy_experiments, old, new, said):
     """Path, line and what was expected."""
-    path = broken_kb / "counting.toml"
+    path = kb_copy / "counting.toml"
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    found = problems(broken_kb, toy_experiments)
+    found = problems(kb_copy, toy_experiments)
     assert said in found
     line = source[: source.index(old)].count("\n") + 1
     lines = [int(each.removeprefix(f"{path}:").split(":")[0]) for each in found.splitlines()]
     assert any(abs(each - line) <= 6 for each in lines), (lines, line)
 
 
-def test_all_broken_files_at_once(broken_kb, toy_experiments):
+def test_all_broken_files_at_once(kb_copy, toy_experiments):
     """Three broken files give problems of three files, binary rubbish included."""
-    (broken_kb / "counting.toml").write_bytes(b"\xff\xfe\x00")
-    (broken_kb / "raising.toml").write_text("item = 99")
-    (broken_kb / "hanging.toml").write_text("[[[")
-    found = problems(broken_kb, toy_experiments)
+    (kb_copy / "counting.toml").write_bytes(b"\xff\xfe\x00")
+    (kb_copy / "raising.toml").write_text("item = 99")
+    (kb_copy / "hanging.toml").write_text("[[[")
+    found = problems(kb_copy, toy_experiments)
     for name in ("counting", "raising", "hanging"):
         assert f"{name}.toml:" in found
 
