@@ -1,6 +1,6 @@
 """Hostile strings and request bodies, sent on purpose or pasted by accident; no front may fail on any of them."""
 
-PIECES = {
+STRINGS = {
     "null": "a\0b",
     "lone surrogate": "\ud800 why nan",
     "right to left": "\u202ewhy is my loss nan\u202c",

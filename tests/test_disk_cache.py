@@ -91,7 +91,7 @@ def test_failed_runs_are_not_cached(counts, tmp_path):
 
 
 def test_least_recently_used_runs_are_evicted(counts, tmp_path):
-    """A run that is read stays; the database file stays within its limit (a factor of two for SQLite)."""
+    """A run that is read stays; the database file never exceeds twice the limit."""
     limit = 60_000
     cache = RunDiskCache(tmp_path, limit)
     for seed in range(60):

@@ -116,7 +116,7 @@ def _evidence(service, slug, seed=0, **params):
     [("pow_vs_sum", {"n": 300}), ("quad_gd", {"lr": 2.5}), ("ieee_table", {}), ("residual_depth", {"layers": 10})],
 )
 def test_replay_is_identical(service, fresh_lab, slug, params):
-    """Bit for bit, for numbers, inf, nan and None, without any cache."""
+    """Executed again, without a cache, the metrics are equal bit for bit, among them inf, nan and None."""
     (receipt,) = read_receipts([_evidence(service, slug, seed=5, **params)])
     again = replay_run(receipt, service.knowledge.experiments, fresh_lab)
     assert again.outcome is ReplayOutcome.IDENTICAL

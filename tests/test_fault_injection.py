@@ -100,9 +100,8 @@ def _assert_disconnect_kills_the_child(server: Server, route: str) -> None:
             received = b""
             while b"event: row" not in received:
                 received += client.recv(65536)
-        until(
-            lambda: len(_children(server)) > _idle_count()
-        )  # an idle child took the run, and another was forked in its place
+        # An idle child has taken the run, and another has been forked in its place.
+        until(lambda: len(_children(server)) > _idle_count())
     until(lambda: bool(idle - _children(server)), seconds=20)
 
 
