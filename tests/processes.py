@@ -57,15 +57,15 @@ def stop(leader: int, wait: Callable[[float], object]) -> None:
 
 def session(leader: int) -> dict[int, str]:
     """The processes of the leader's session as {pid: command line}, without zombies (Linux)."""
-    found = {}
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             state, _, _, session_id, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(session_id) == leader and state != "Z":
-                found[int(folder.name)] = (
+                processes[int(folder.name)] = (
                     (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 )
-    return found
+    return processes
 
 
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why: Callable[[], object] = str) -> None:

@@ -52,12 +52,12 @@ def parse_strict_json(text: str) -> object:
 
 def events(response) -> list[tuple[str, dict]]:
     """Server-sent events as (name, data)."""
-    found = []
+    parsed = []
     for block in response.text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
         if "event" in lines:
-            found.append((lines["event"], parse_strict_json(lines["data"])))
-    return found
+            parsed.append((lines["event"], parse_strict_json(lines["data"])))
+    return parsed
 
 
 def test_answer_has_every_documented_field(shared_client):
@@ -81,12 +81,12 @@ def test_answer_has_every_documented_field(shared_client):
 
 def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
     """Events answer, started, row, evidence, done; `done` has the complete answer."""
-    found = events(shared_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
-    assert [name for name, _ in found] == ["answer", "started", *["row"] * 5, "evidence", "done"]
-    assert found[0][1]["evidence"] == []
-    assert found[-1][1]["evidence"][0] == found[-2][1]
+    streamed = events(shared_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
+    assert [name for name, _ in streamed] == ["answer", "started", *["row"] * 5, "evidence", "done"]
+    assert streamed[0][1]["evidence"] == []
+    assert streamed[-1][1]["evidence"][0] == streamed[-2][1]
     whole = shared_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
-    assert whole["evidence"][0]["metrics"] == found[-1][1]["evidence"][0]["metrics"]
+    assert whole["evidence"][0]["metrics"] == streamed[-1][1]["evidence"][0]["metrics"]
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])
@@ -111,7 +111,7 @@ def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, 
 
 
 def test_entries_and_experiments_are_in_both_languages(client):
-    """In lists as one by one."""
+    """In the lists and as single resources."""
     entries = client.get("/api/v1/entries").json()
     assert {entry["item"] for entry in entries} == set(range(1, 17))
     one = client.get("/api/v1/entries/multiply-vs-add").json()

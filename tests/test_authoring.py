@@ -37,7 +37,7 @@ def test_similar_unanswered_questions_are_grouped(service):
     other = ["which optimiser is best for quantum chemistry"]
     gaps = group_unanswered([unanswered(question) for question in (*other, *flash)], service.knowledge.matcher)
     assert [len(gap.questions) for gap in gaps] == [3, 1]
-    assert {each.question for each in gaps[0].questions} == set(flash)
+    assert {stored.question for stored in gaps[0].questions} == set(flash)
     assert gaps[0].most_typical in flash
     assert all(gap.nearest for gap in gaps)
     assert group_unanswered([], service.knowledge.matcher) == []
@@ -48,10 +48,10 @@ def test_gaps_lists_groups_and_writes_drafts(numstab, tmp_path):
     store = Store(f"sqlite:///{tmp_path / 'data' / 'numstab.sqlite'}", keep_days=30)
     from qa_service.model import Answer, AnswerStatus
 
-    for at, question in enumerate(
+    for number, question in enumerate(
         ("is stochastic depth stable?", "is stochastic depth numerically stable", "随机深度稳定吗")
     ):
-        store.record(Answer(id=f"01K{at:023d}", status=AnswerStatus.NOT_COVERED, lang="en", question=question,
+        store.record(Answer(id=f"01K{number:023d}", status=AnswerStatus.NOT_COVERED, lang="en", question=question,
                             entry=None, confidence=0.1, matches=(), params={}))  # fmt: skip
     store.close()
     listed = json.loads(numstab("gaps", "--json").stdout)
@@ -90,7 +90,7 @@ def test_new_entry_is_linted_formatted_and_checked(numstab, tmp_path):
         'en = ""', 'en = "Does the harmonic series stop?"'
     )
     for lang in ("zh", "en"):
-        wordings = ", ".join(f'"{lang} harmonic series {at} "' for at in (*range(12), 3))
+        wordings = ", ".join(f'"{lang} harmonic series {number} "' for number in (*range(12), 3))
         text = text.replace(f"{lang} = [\n]", f"{lang} = [{wordings}]")
     entry.write_text(text, "utf-8")
     assert numstab("kb", "fmt", str(entry)).stdout.strip() == str(entry)

@@ -40,19 +40,19 @@ def server(env: dict[str, str]) -> Iterator[Server]:
 def test_identical_requests_share_one_run(server):
     """Every client receives every row, and the evidence of a single run."""
     results = run_clients(server.port, [{"question": "counting numbers one", "seed": 7}] * CLIENTS)
-    assert [one.error for one in results if one.error] == []
-    assert {one.rows for one in results} == {5}
-    assert len({run for one in results for run in one.runs}) == 1
+    assert [result.error for result in results if result.error] == []
+    assert {result.rows for result in results} == {5}
+    assert len({run for result in results for run in result.runs}) == 1
 
 
 def test_different_runs_are_queued_and_all_executed(server):
     """Each client gets its own run, and waiting clients get `queued` events."""
     results = run_clients(
-        server.port, [{"question": "counting numbers one", "seed": 100 + at} for at in range(CLIENTS)]
+        server.port, [{"question": "counting numbers one", "seed": 100 + client} for client in range(CLIENTS)]
     )
-    assert [one.error for one in results if one.error] == []
-    assert len({run for one in results for run in one.runs}) == CLIENTS
-    assert any(one.queued for one in results)
+    assert [result.error for result in results if result.error] == []
+    assert len({run for result in results for run in result.runs}) == CLIENTS
+    assert any(result.queued for result in results)
 
 
 def test_texts_do_not_wait_for_runs(server):
@@ -67,7 +67,7 @@ def test_texts_do_not_wait_for_runs(server):
             rows.append(line for line in response.iter_lines() if line.startswith("event: row"))
             next(rows[-1])
         results = run_clients(server.port, bodies)
-        assert [one.error for one in results if one.error] == []
+        assert [result.error for result in results if result.error] == []
         for stream in rows:
             next(stream)
 
@@ -75,11 +75,11 @@ def test_texts_do_not_wait_for_runs(server):
 @pytest.mark.exhaustive
 def test_requests_beyond_the_queue_are_503(server):
     """The others are answered, and afterwards the server answers as before."""
-    bodies = [{"question": "counting numbers one", "seed": 1000 + at} for at in range(200)]
+    bodies = [{"question": "counting numbers one", "seed": 1000 + client} for client in range(200)]
     results = run_clients(server.port, bodies)
-    rejected = [one for one in results if one.status == 503]
-    assert {one.status for one in results} <= {200, 503}
-    assert {one.error for one in results if one.status == 200} == {""}
+    rejected = [result for result in results if result.status == 503]
+    assert {result.status for result in results} <= {200, 503}
+    assert {result.error for result in results if result.status == 200} == {""}
     assert rejected
     assert server.post("/ask", {"question": "counting numbers one"})[0] == 200
 
@@ -89,10 +89,10 @@ def test_requests_beyond_the_queue_are_503(server):
 def test_two_workers_share_one_store_without_loss(env, tmp_path):
     """They start at the same time on a new store; every acknowledged feedback is stored."""
     with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, workers=2) as server:
-        bodies = [{"question": "counting numbers one", "seed": at} for at in range(CLIENTS)]
-        assert [one.error for one in run_clients(server.port, bodies) if one.error] == []
-        for at in range(40):
-            body = {"answer_id": "01K0000000000000000000000A", "helpful": True, "reason": str(at)}
+        bodies = [{"question": "counting numbers one", "seed": client} for client in range(CLIENTS)]
+        assert [result.error for result in run_clients(server.port, bodies) if result.error] == []
+        for number in range(40):
+            body = {"answer_id": "01K0000000000000000000000A", "helpful": True, "reason": str(number)}
             assert server.post("/feedback", body)[0] == 201
     store = Store(Settings(data=tmp_path).store_url)
     assert sorted(int(reason or -1) for _, _, reason in store.feedback()) == list(range(40))
@@ -106,7 +106,7 @@ def test_error_in_a_batch_affects_only_its_caller():
         batcher(0)
     assert batcher(4) == 0.25
     with ThreadPoolExecutor(16) as pool:
-        futures = [pool.submit(batcher, at % 3) for at in range(300)]
+        futures = [pool.submit(batcher, number % 3) for number in range(300)]
     failed = sum(future.exception() is not None for future in futures)
     assert failed == 100
     assert {future.result() for future in futures if future.exception() is None} == {1.0, 0.5}
@@ -124,20 +124,20 @@ def test_concurrent_calls_are_batched():
 
     batcher: MicroBatcher[int, int] = MicroBatcher(negate)
 
-    def call(at: int) -> int:
+    def call(number: int) -> int:
         called.release()
-        return batcher(at)
+        return batcher(number)
 
     with ThreadPoolExecutor(21) as pool:
         try:
             futures = [pool.submit(call, 0)]
             assert started.wait(TIMEOUT_SECONDS)
-            futures += [pool.submit(call, at) for at in range(1, 21)]
+            futures += [pool.submit(call, number) for number in range(1, 21)]
             for _ in futures:
                 assert called.acquire(timeout=TIMEOUT_SECONDS)
         finally:
             proceed.set()
-    assert [future.result() for future in futures] == [-at for at in range(21)]
+    assert [future.result() for future in futures] == [-number for number in range(21)]
     assert (sizes[0], sum(sizes)) == (1, 21)
     assert 1 < max(sizes) <= 16
 

@@ -164,8 +164,8 @@ def test_docker_compose_accepts_the_file():
     assert without_password.returncode != 0
     assert "set a password" in without_password.stderr
     env[PASSWORD] = "p@s/s:w%rd"
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
-    assert json.loads(done.stdout)["services"]["web"]["environment"]["PGPASSWORD"] == env[PASSWORD]
+    process = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(process.stdout)["services"]["web"]["environment"]["PGPASSWORD"] == env[PASSWORD]
 
 
 GATEWAY = "127.0.0.2"  # plays the host, the trusted gateway; any address of 127.0.0.0/8 can be a client

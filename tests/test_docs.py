@@ -88,7 +88,7 @@ def test_readme_documents_every_command(terminal):
 
 
 def test_readme_documents_every_error_code():
-    codes = {each.code for each in errors.BadRequest.__subclasses__()}
+    codes = {error.code for error in errors.BadRequest.__subclasses__()}
     assert len(codes) >= 9
     for code in codes:
         assert f"`{code}`" in README
@@ -129,7 +129,7 @@ def test_contributing_describes_every_folder_and_file_of_the_package():
 def test_contributing_lists_the_layers_of_the_contract():
     """In the order of pyproject.toml."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
+    layers = next(contract for contract in contracts["contracts"] if contract["type"] == "layers")["layers"]
     assert "```text\n" + "\n".join(layers) + "\n```" in CONTRIBUTING
 
 
@@ -142,7 +142,7 @@ def test_tests_named_in_documents_exist(path):
         if name.endswith(".py"):
             assert name in sources
         else:
-            assert any(each.startswith(name) if dots else each == name for each in functions), name
+            assert any(test.startswith(name) if dots else test == name for test in functions), name
 
 
 def test_make_help_lists_the_targets():

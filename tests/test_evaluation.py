@@ -46,33 +46,33 @@ OUTCOMES = [
 
 
 def test_metrics_equal_counts_by_hand():
-    found = retrieval_metrics(OUTCOMES)
-    assert found["n"] == 7
-    assert found["hit1"] == 2 / 4
-    assert found["hit3"] == 3 / 4
-    assert found["answered_right"] == 1 / 4
-    assert found["answered_wrong"] == 1 / 4
-    assert found["false_answers"] == 1 / 3
-    assert found["params_right"] == 2 / 3
-    assert found["auroc_near"] == (2 + 2 + 0 + 1) / 8
-    assert found["auroc_out"] == 1.0
-    assert found["ms_per_question"] == 250.0
-    for name, (low, high) in found["intervals"].items():
-        assert 0 <= low <= found[name] <= high <= 1, name
+    metrics = retrieval_metrics(OUTCOMES)
+    assert metrics["n"] == 7
+    assert metrics["hit1"] == 2 / 4
+    assert metrics["hit3"] == 3 / 4
+    assert metrics["answered_right"] == 1 / 4
+    assert metrics["answered_wrong"] == 1 / 4
+    assert metrics["false_answers"] == 1 / 3
+    assert metrics["params_right"] == 2 / 3
+    assert metrics["auroc_near"] == (2 + 2 + 0 + 1) / 8
+    assert metrics["auroc_out"] == 1.0
+    assert metrics["ms_per_question"] == 250.0
+    for name, (low, high) in metrics["intervals"].items():
+        assert 0 <= low <= metrics[name] <= high <= 1, name
 
 
 def test_wilson_interval_equals_a_textbook_example():
     """8 of 10: 0.490 to 0.943 (Wilson 1927; Agresti & Coull 1998, table 1)."""
-    ten = [outcome("in", (1,), (1 if at < 8 else 2,), 0.5) for at in range(10)]
+    ten = [outcome("in", (1,), (1 if number < 8 else 2,), 0.5) for number in range(10)]
     assert retrieval_metrics(ten)["intervals"]["hit1"] == pytest.approx([0.4902, 0.9433], abs=1e-3)
 
 
 def test_report_is_by_language_item_and_file():
     """A metric that no question of a group defines is None."""
-    found = evaluation_report(OUTCOMES)
-    assert found["by_lang"]["zh"] == {"n": 1, "hit1": 1.0, "hit3": 1.0}
-    assert found["by_item"]["2"]["hit1"] == 0.0
-    assert found["by_file"]["f"]["n"] == 7
+    report = evaluation_report(OUTCOMES)
+    assert report["by_lang"]["zh"] == {"n": 1, "hit1": 1.0, "hit3": 1.0}
+    assert report["by_item"]["2"]["hit1"] == 0.0
+    assert report["by_file"]["f"]["n"] == 7
     assert retrieval_metrics(OUTCOMES[:1])["auroc_near"] is None
     assert retrieval_metrics([])["hit1"] is None
 
@@ -106,14 +106,14 @@ def test_evaluation_questions_are_not_phrasings(service):
     lines = [json.loads(line) for path in EVALUATION_FILES for line in path.read_text("utf-8").splitlines()]
     asked = [turn for line in lines for turn in line.get("turns", [line.get("q")]) if len(turn) >= _MIN_LENGTH]
     owners = [*service.knowledge.library.values(), *service.knowledge.library.subjects]
-    phrasings = [each for owner in owners for words in owner.phrasings.values() for each in words]
+    phrasings = [text for owner in owners for texts in owner.phrasings.values() for text in texts]
     asked_letters = [_letters_only(turn) for turn in asked]
     copies = [
         phrasing
         for phrasing in phrasings
         if any(_similar_text(_letters_only(phrasing), turn) for turn in asked_letters)
     ]
-    own = {  # the lecture's own questions belong to both
+    lecture_questions = {  # the lecture's own questions belong to both
         normalise(text[lang])
         for entry in service.knowledge.library.values()
         for text in (entry.question, entry.lecture and entry.lecture.question)
@@ -126,6 +126,8 @@ def test_evaluation_questions_are_not_phrasings(service):
         @ l2_normalise(load_embedder(DEFAULT_ENCODER).encode_query([normalise(turn) for turn in asked])).T
     ).max(axis=1)
     near = [
-        text for text, cosine in zip(corpus.texts, cosines, strict=True) if cosine > _MAX_COSINE and text not in own
+        text
+        for text, cosine in zip(corpus.texts, cosines, strict=True)
+        if cosine > _MAX_COSINE and text not in lecture_questions
     ]
     assert [copies, near] == [[], []]

@@ -181,11 +181,11 @@ def test_several_seeds_give_the_spread_of_their_runs(service):
         service.answer(Request(question="", entry="multiply-vs-add", seed=seed, blocks=("residual",))).evidence[0]
         for seed in range(2, 6)
     ]
-    for at, spread in enumerate(evidence.spreads):
-        values = sorted(one.run.measured[one.claims[at].metric] for one in single)
+    for index, spread in enumerate(evidence.spreads):
+        values = sorted(each.run.measured[each.claims[index].metric] for each in single)
         assert (spread.seeds, spread.lowest, spread.highest) == (4, values[0], values[-1])
         assert spread.median == (values[1] + values[2]) / 2
-        assert spread.held == sum(one.verdicts[at] == "holds" for one in single)
+        assert spread.held == sum(each.verdicts[index] == "holds" for each in single)
     spread_json = evidence_json(evidence, "en").to_dict()["claims"][0]["spread"]
     assert spread_json["held"] == evidence.spreads[0].held
     assert single[0].spreads == ()

@@ -185,8 +185,8 @@ def test_killed_server_keeps_acknowledged_feedback(env, tmp_path):
     """SIGKILL during a run: its children end with it, and a new server on the same data has the feedback."""
     settings = env | {"NUMSTAB_DATA": str(tmp_path)}
     with run_server(settings) as server:
-        for at in range(10):
-            assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(at)})[0] == 201
+        for number in range(10):
+            assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(number)})[0] == 201
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             body = b'{"params": {"steps": 100000}}'
             head = "POST /api/v1/experiments/sleeps/runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: "
@@ -216,11 +216,13 @@ def test_full_disk_loses_no_acknowledged_feedback(env, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))"
     acknowledged = []
     with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
-        for at in range(200):
-            status, reply = server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{at} " * 400})
+        for number in range(200):
+            status, reply = server.post(
+                "/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{number} " * 400}
+            )
             assert status in (201, 503), reply
             if status == 201:
-                acknowledged.append(f"{at} " * 400)
+                acknowledged.append(f"{number} " * 400)
             else:
                 assert reply["code"] == "store_unavailable"
                 break

@@ -13,7 +13,7 @@ from qa_service.retrieval.matcher import Matcher
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
-    """And no temporary file."""
+    """No temporary file remains."""
     path = tmp_path / "new folder" / "keys.json"
     write_atomically(path, lambda file: file.write_text("old"))
 
@@ -39,8 +39,8 @@ def test_concurrent_reads_never_see_a_partial_file(tmp_path):
 
     reader = threading.Thread(target=read)
     reader.start()
-    for at in range(200):
-        text = texts[at % 2]
+    for number in range(200):
+        text = texts[number % 2]
         write_atomically(path, lambda file, text=text: file.write_text(text))
     finished.set()
     reader.join(30)

@@ -229,8 +229,8 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
             assert (name, data["code"]) == ("error", "shutting_down")
             assert server.wait(TIMEOUT_SECONDS) == 0
             until(lambda: not session(server.pid), why=lambda: session(server.pid))
-        left = [file.name for file in short_path.iterdir() if not file.name.startswith("torchinductor_")]
-        assert left == []
+        remaining = [file.name for file in short_path.iterdir() if not file.name.startswith("torchinductor_")]
+        assert remaining == []
         lines = (tmp_path / "log").read_text().splitlines()
         assert [line for line in lines if not line.startswith("time=")] == []
     finally:

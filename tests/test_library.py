@@ -54,11 +54,11 @@ def test_invalid_entry_is_reported_with_its_line(kb_copy, toy_experiments, old, 
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    found = problems(kb_copy, toy_experiments)
-    assert message in found
+    reported = problems(kb_copy, toy_experiments)
+    assert message in reported
     line = source[: source.index(old)].count("\n") + 1
-    lines = [int(each.removeprefix(f"{path}:").split(":")[0]) for each in found.splitlines()]
-    assert any(abs(each - line) <= 6 for each in lines), (lines, line)
+    lines = [int(problem.removeprefix(f"{path}:").split(":")[0]) for problem in reported.splitlines()]
+    assert any(abs(number - line) <= 6 for number in lines), (lines, line)
 
 
 def test_all_invalid_entries_are_reported_at_once(kb_copy, toy_experiments):
@@ -66,9 +66,9 @@ def test_all_invalid_entries_are_reported_at_once(kb_copy, toy_experiments):
     (kb_copy / "counting.toml").write_bytes(b"\xff\xfe\x00")
     (kb_copy / "raising.toml").write_text("item = 99")
     (kb_copy / "hanging.toml").write_text("[[[")
-    found = problems(kb_copy, toy_experiments)
+    reported = problems(kb_copy, toy_experiments)
     for name in ("counting", "raising", "hanging"):
-        assert f"{name}.toml:" in found
+        assert f"{name}.toml:" in reported
 
 
 def test_empty_folder_is_an_error(tmp_path, toy_experiments):
@@ -108,7 +108,7 @@ def test_every_demo_folder_is_a_theme():
     """So that the list of experiments by theme has all of them."""
     experiments = load_specs(Settings().demos).values()
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
-    assert {one.file.partition("/")[0] for one in experiments} <= themes
+    assert {experiment.file.partition("/")[0] for experiment in experiments} <= themes
     assert sum(len(group) for _, group in by_theme(experiments)) == len(experiments)
 
 
@@ -147,9 +147,9 @@ def test_every_experiment_with_a_dtype_has_a_companion_for_all_formats():
     """It measures the first overflow, the first lost digit and the error in ulp of each of the eight formats."""
     experiments = load_specs(Settings().demos)
     metrics = {f"{kind}_{name}" for kind in ("overflow", "lost", "ulps") for name in ALL}
-    ladders = {one.slug for one in experiments.values() if metrics <= set(one.metrics)}
-    assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {
+    in_all_formats = {one.slug for one in experiments.values() if metrics <= set(one.metrics)}
+    assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in in_all_formats} == {
         one.slug
         for one in experiments.values()
-        if any(other.parameter == "dtype" and other.experiment in ladders for other in one.companions)
+        if any(other.parameter == "dtype" and other.experiment in in_all_formats for other in one.companions)
     }

@@ -131,8 +131,8 @@ def test_front_may_have_a_lifespan_and_mounts(toy_service, tmp_path, monkeypatch
 
     front.lifespan = lifespan
     front.mounts = lambda service, settings: {"/mounted": Starlette(routes=[Route("/show", show)])}
-    found = application.fronts()
-    monkeypatch.setattr(application, "fronts", lambda: [*found, front])
+    fronts = application.fronts()
+    monkeypatch.setattr(application, "fronts", lambda: [*fronts, front])
     with TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path))) as client:
         assert client.get("/mounted/show").text == "from the lifespan"
         assert client.get("/mounted/show").headers["x-content-type-options"] == "nosniff"

@@ -104,7 +104,7 @@ def test_rate_limit_storage_may_be_shared():
     """Two middlewares with a shared storage count together, with storages in memory separately."""
     for uri, statuses in (("memory://", [200, 200, 200]), ("shared://", [200, 200, 429])):
         workers = [RateLimitMiddleware(hello_app, rate="2/minute", storage_uri=uri) for _ in range(2)]
-        assert [post(workers[at % 2])[0] for at in range(3)] == statuses
+        assert [post(workers[number % 2])[0] for number in range(3)] == statuses
 
 
 def test_rate_limit_is_per_api_key(toy_service, tmp_path):
