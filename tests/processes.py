@@ -1,13 +1,16 @@
 """Context managers for processes and servers of tests: each is stopped when its block exits, also by an exception."""
 
+import asyncio
 import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,22 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why
     while not condition():
         assert time.monotonic() < end, why()
         time.sleep(0.02)
+
+
+def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs the coroutine to its end in an event loop and a thread of its own: the browser's driver, once used, leaves a
+    loop running in the thread of the tests. Raises what the coroutine raises.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(asyncio.run(coroutine))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    done.result(TIMEOUT_SECONDS)
 
 
 def status(address: str) -> int:

@@ -101,6 +101,7 @@ def _similar_text(one: str, other: str) -> bool:
 
 
 @pytest.mark.skipif(not EVALUATION_FILES, reason="the labelled questions are not part of the repository")
+@pytest.mark.exhaustive  # encodes every labelled question
 def test_evaluation_questions_are_not_phrasings(service):
     """No phrasing equals an evaluation question or nearly does: by edit similarity, and by cosine of embeddings."""
     lines = [json.loads(line) for path in EVALUATION_FILES for line in path.read_text("utf-8").splitlines()]

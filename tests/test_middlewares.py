@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 from fastapi.testclient import TestClient
 from limits.storage import MemoryStorage
+from processes import run_async
 
 from qa_service.app import create_app
 from qa_service.server import timeout
@@ -56,7 +57,7 @@ def post(app, *messages, take: float = 0.0, client: str = "10.0.0.7", key: objec
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [],
              "client": (client, 5000), "state": {"api_key": key}}  # fmt: skip
-    asyncio.run(app(scope, receive, send))
+    run_async(app(scope, receive, send))
     headers = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from fastapi import FastAPI
-from processes import TIMEOUT_SECONDS
+from processes import TIMEOUT_SECONDS, run_async
 from starlette.requests import Request as HttpRequest
 
 from qa_service.model import Request
@@ -14,23 +14,6 @@ from qa_service.model.events import AnswerReady
 from qa_service.server import priority as texts_first
 from qa_service.server import streaming
 from qa_service.server.priority import TextPriority
-
-
-def in_a_loop(coroutine) -> None:
-    """In a thread of its own: a test before this one may have left a loop running in ours."""
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(coroutine)
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(TIMEOUT_SECONDS)
-    assert not thread.is_alive()
-    assert not failed, failed
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +34,7 @@ def test_evidence_stands_back_until_the_last_text_is_there():
             assert not evidence.done()
         await asyncio.wait_for(evidence, TIMEOUT_SECONDS)
 
-    in_a_loop(crowd())
+    run_async(crowd())
 
 
 def test_no_run_begins_while_somebody_waits_for_his_text(service):
@@ -75,7 +58,7 @@ def test_no_run_begins_while_somebody_waits_for_his_text(service):
         assert await asyncio.to_thread(begun.wait, TIMEOUT_SECONDS)
         await answer.rest.aclose()
 
-    in_a_loop(crowd())
+    run_async(crowd())
 
 
 def test_questions_that_never_cease_hold_nothing_up(monkeypatch):
@@ -88,7 +71,7 @@ def test_questions_that_never_cease_hold_nothing_up(monkeypatch):
             await order.wait_for_texts()
         assert time.monotonic() - began > 0.2
 
-    in_a_loop(crowd())
+    run_async(crowd())
 
 
 def test_a_text_that_failed_is_waited_for_no_longer():
@@ -100,4 +83,4 @@ def test_a_text_that_failed_is_waited_for_no_longer():
             raise ValueError("no text")
         await asyncio.wait_for(order.wait_for_texts(), TIMEOUT_SECONDS)
 
-    in_a_loop(alone())
+    run_async(alone())
