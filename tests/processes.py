@@ -80,19 +80,20 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why
 
 
 def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs the coroutine to its end in an event loop and a thread of its own: the browser's driver, once used, leaves a
-    loop running in the thread of the tests. Raises what the coroutine raises.
+    """Run a coroutine in a new thread and event loop, and raise what it raises.
+
+    Playwright leaves a running event loop in the main thread, where `asyncio.run` would therefore fail.
     """
-    done: Future[None] = Future()
+    result: Future[None] = Future()
 
     def run() -> None:
         try:
-            done.set_result(asyncio.run(coroutine))
+            result.set_result(asyncio.run(coroutine))
         except BaseException as error:
-            done.set_exception(error)
+            result.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    done.result(TIMEOUT_SECONDS)
+    result.result(TIMEOUT_SECONDS)
 
 
 def status(address: str) -> int:
