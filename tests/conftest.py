@@ -1,4 +1,4 @@
-"""Real parts made tiny: toy demos with every way to fail, a three-entry library, a word-hash embedder."""
+"""Shared fixtures: toy demos for every kind of failure, a library of three entries, a word-hash embedder, services."""
 
 import functools
 import hashlib
@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from qa_service.runner.disk_cache import RunDiskCache
+from qa_service.runner.runner import SERVER_PRELOAD, ProcessRunner
 
 from qa_service.__main__ import main
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -33,23 +33,23 @@ from qa_service.telemetry import logging as logs
 ROOT = Path(__file__).resolve().parent.parent
 TOYS = Path(__file__).resolve().parent / "toys"
 
-# No deadline for an example: a machine under load would miss it. `make test` draws the same examples each time, so that
-# what turns red is what was changed; `make test-all` draws others, and more.
-_ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+# Hypothesis' deadline is off: a machine under load would miss it. `make test` draws the same examples each time, so
+# that a failure comes from the change under test; `make test-all` draws new examples, and more of them.
+_SUPPRESSED_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 hypothesis_settings.register_profile(
-    "quick", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_ALLOWED
+    "quick", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_SUPPRESSED_CHECKS
 )
 hypothesis_settings.register_profile(
-    "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_ALLOWED
+    "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_SUPPRESSED_CHECKS
 )
 hypothesis_settings.load_profile("quick")
-_SHARE_A_SERVER = ("test_store", "test_fault_injection", "test_concurrency", "test_deployment")
-_SERVER_SECONDS = 600  # for a test that starts a server or a browser, or is the first to use one
+_MODULES_SHARING_A_SERVER = ("test_store", "test_fault_injection", "test_concurrency", "test_deployment")
+_SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a browser or a server by its fixtures, and gives it more time."""
+    """Mark tests whose fixtures need a server or a browser, and raise their timeout."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:
@@ -57,24 +57,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if fixtures & {"live_server", "server", "two_workers", "behind_nginx"}:
             item.add_marker("server")
         if item.get_closest_marker("server") or item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.timeout(_SERVER_SECONDS))
+            item.add_marker(pytest.mark.timeout(_SERVER_TEST_TIMEOUT_SECONDS))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Any test to any worker that is free; but the tests of a module that share a server go to one worker, first."""
+    """Distribute single tests over the workers; keep modules that share a server together, and schedule them first."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneServerPerModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return path if Path(path).stem in _SHARE_A_SERVER else nodeid
+            return path if Path(path).stem in _MODULES_SHARING_A_SERVER else nodeid
 
     return OneServerPerModule(config, log)
 
 
 class WordHash:
-    """Texts sharing words or characters are near: a real embedder without weights."""
+    """Embedder without weights: counts hashed words and characters, so texts that share them have near vectors."""
 
     def encode_query(self, sentences: list[str]) -> np.ndarray:
         vectors = np.zeros((len(sentences), 256), dtype=np.float32)
@@ -88,7 +88,7 @@ class WordHash:
 
 @pytest.fixture(scope="session")
 def word_hash() -> type[WordHash]:
-    """The toy embedder."""
+    """The class of the word-hash embedder."""
     return WordHash
 
 
@@ -100,13 +100,13 @@ def toy_experiments() -> dict[str, Experiment]:
 
 @pytest.fixture(scope="session")
 def lab() -> ProcessRunner:
-    """A lab with a small memory; its deadline is for a busy machine."""
+    """A runner for the toy demos: 1024 MiB a run, two slots, and a deadline long enough for a machine under load."""
     return ProcessRunner(deadline=20.0, memory=1024, slots=2)
 
 
 @pytest.fixture(scope="session")
 def toy(lab: ProcessRunner, toy_experiments: dict[str, Experiment]) -> Callable[..., Run]:
-    """Runs a toy demo once."""
+    """A function that runs a toy demo with default parameters, except those given, and returns the run."""
 
     def run(slug: str, seed: int = 0, **params: object) -> Run:
         experiment = toy_experiments[slug]
@@ -117,76 +117,76 @@ def toy(lab: ProcessRunner, toy_experiments: dict[str, Experiment]) -> Callable[
 
 @pytest.fixture(scope="session")
 def new_toy_service(lab: ProcessRunner, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Service]:
-    """Makes a service of three entries, the toy experiments and the word-hash embedder; trained once."""
+    """A function that makes a service of the toy entries and demos; the services share one trained classifier."""
     settings = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path_factory.mktemp("toys"))
     return lambda: Service(Knowledge.read(settings, WordHash()), lab, threshold=0.5)
 
 
 @pytest.fixture
 def toy_service(new_toy_service: Callable[[], Service]) -> Service:
-    """A service of the toys for one test, which may change it."""
+    """A toy service that the test may modify."""
     return new_toy_service()
 
 
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that all workers of this test run have in common."""
+def shared_temp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder shared by all xdist workers of this test run."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole test run, whatever worker asks: matcher and chart bundle are built once."""
-    cache = whole_run(tmp_path_factory) / "cache"
+    """A cache folder shared by all xdist workers: matcher and chart bundle are built once per test run."""
+    cache = shared_temp_folder(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
-    for built in cache_folder().glob("*-*.np[yz]"):  # named by what they were made of: set-up has built them already
-        half = cache / f"{built.name}.{os.getpid()}"
-        shutil.copy(built, half)
-        half.replace(cache / built.name)
+    for file in cache_folder().glob("*-*.np[yz]"):  # reuse what set-up has built; the names hash the sources
+        partial = cache / f"{file.name}.{os.getpid()}"
+        shutil.copy(file, partial)
+        partial.replace(cache / file.name)
     return cache
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
-    """The shipped knowledge and demos, with data of the test's own."""
+    """Settings with the shipped knowledge base and demos, and a temporary data folder."""
     return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=30.0)
 
 
-class RememberingRunner:
-    """A lab that runs each (code, parameters, seed) once in a test run, whichever worker asks first."""
+class CachedRunner:
+    """A runner with a disk cache shared by all xdist workers: each (code, parameters, seed) runs once per test run."""
 
     def __init__(self, runner: ProcessRunner, folder: Path) -> None:
         self._runner = runner
-        self._known = RunDiskCache(folder, 1 << 30)
+        self._cache = RunDiskCache(folder, 1 << 30)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """One run from beginning to end."""
+        """Run to completion, without the rows in between."""
         rows = self.stream(experiment, params, seed)
         while True:
             try:
                 next(rows)
-            except StopIteration as finished:
-                return finished.value
+            except StopIteration as stop:
+                return stop.value
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False
     ) -> Generator[Any, None, Run]:
-        """Rows, then the run, as if it had just been measured."""
-        known = self._known.get(experiment, params, seed)
-        if known is not None:
-            yield from known.rows
-            return replace(known, cached=False)
+        """Yield the rows and return the run; a run from the cache is not marked as cached."""
+        hit = self._cache.get(experiment, params, seed)
+        if hit is not None:
+            yield from hit.rows
+            return replace(hit, cached=False)
         run = yield from self._runner.stream(experiment, params, seed, stopped)
-        self._known.put(experiment, params, seed, run)
+        self._cache.put(experiment, params, seed, run)
         return run
 
 
 @pytest.fixture(scope="session")
 def fresh_lab(settings: Settings) -> ProcessRunner:
-    """The shipped experiments in a lab that remembers nothing."""
+    """A runner without any cache, preloaded as in a server."""
     runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD)
     runner.warm_up()
     return runner
@@ -194,60 +194,60 @@ def fresh_lab(settings: Settings) -> ProcessRunner:
 
 @pytest.fixture(scope="session")
 def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
-    """The real thing; what several tests ask of its lab is measured once."""
+    """The service of the shipped knowledge base; identical runs of several tests are executed once."""
     service = build(settings, warm=SERVER_PRELOAD)
-    service.runner = RememberingRunner(fresh_lab, cache / "runs")
+    service.runner = CachedRunner(fresh_lab, cache / "runs")
     return service
 
 
 @pytest.fixture(scope="session")
-def built() -> Callable[..., Service]:
-    """As `build`, but of entries that no test changes the same settings give the same service."""
-    once = functools.cache(build)
+def cached_build() -> Callable[..., Service]:
+    """`build`, cached by settings where the entries are the shipped or the toy ones, which no test modifies."""
+    memoised = functools.cache(build)
 
-    def build_once(settings: Settings, **how: Any) -> Service:
-        return (once if settings.kb in (Settings().kb, TOYS / "kb") else build)(settings, **how)
+    def build_service(settings: Settings, **options: Any) -> Service:
+        return (memoised if settings.kb in (Settings().kb, TOYS / "kb") else build)(settings, **options)
 
-    return build_once
+    return build_service
 
 
 @pytest.fixture
-def terminal(capsys, monkeypatch, built) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`numstab` in this process: what it prints and its exit status, with these settings and this standard input."""
-    monkeypatch.setattr("qa_service.answering.service.build", built)
+def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs `numstab` in this process with the given arguments, environment and standard input."""
+    monkeypatch.setattr("qa_service.answering.service.build", cached_build)
 
-    def run(*words: str, env: dict[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()
         try:
-            status = main(list(words), env)
-        except SystemExit as ended:  # argparse's --help
-            status = int(ended.code or 0)
+            status = main(list(arguments), env)
+        except SystemExit as exited:  # argparse's --help
+            status = int(exited.code or 0)
         out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(words, status, out, err)
+        return subprocess.CompletedProcess(arguments, status, out, err)
 
     return run
 
 
 @pytest.fixture
-def broken_kb(tmp_path: Path) -> Path:
-    """A copy of the toy entries to break."""
+def kb_copy(tmp_path: Path) -> Path:
+    """A copy of the toy entries that a test may modify."""
     return Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))
 
 
 @pytest.fixture
 def log(capsys):
-    """Sets the log up as a server does, and gives its lines so far."""
+    """A function that configures logging as a server does and returns a function for the lines logged since."""
     before = logging.getLogger("numstab").handlers[:]
 
     def lines() -> list[str]:
         return [line for line in capsys.readouterr().err.splitlines() if line]
 
-    def set_up(**settings: object):
+    def configure(**settings: object):
         logs.configure_logging(Settings(**settings))
         return lines
 
-    yield set_up
+    yield configure
     logging.getLogger("numstab").handlers[:] = before
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers[:] = []

@@ -1,4 +1,4 @@
-"""What the tests of the experiments share: one run in this process, exact rounding, the same draws, mean fields."""
+"""References for the tests of experiments: exact rounding, random draws, Gaussian expectations, in-process runs."""
 
 import importlib.util
 import math
@@ -27,7 +27,7 @@ PHI = {
 
 
 class Format(NamedTuple):
-    """A binary format by its two numbers of IEEE 754: bits of the significand and largest exponent."""
+    """An IEEE 754 binary format: `p` bits of precision (with the implicit bit) and the largest exponent `emax`."""
 
     p: int
     emax: int
@@ -46,11 +46,11 @@ class Format(NamedTuple):
 
     @property
     def overflow(self) -> Fraction:
-        """From here on a real number is rounded to inf: half a unit above the largest."""
+        """The smallest real number that rounds to inf: the largest finite number plus half an ulp."""
         return (2 - Fraction(2) ** -self.p) * Fraction(2) ** self.emax
 
     def rounded(self, value: Fraction) -> Fraction | None:
-        """To nearest, ties to even, gradual underflow; None is ±inf."""
+        """`value` rounded to nearest, ties to even, with subnormal numbers; None stands for ±inf."""
         if not value:
             return value
         size = abs(value)
@@ -64,27 +64,26 @@ class Format(NamedTuple):
 FORMATS = {
     "float16": Format(11, 15), "bfloat16": Format(8, 127), "float32": Format(24, 127), "float64": Format(53, 1023),
 }  # fmt: skip
-ENDS = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
-LOWEST = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
+LARGEST_FLOAT8 = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
+MIN_EXPONENT_FLOAT8 = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
 
 
 class Eight(Format):
-    """A float8 format, whose largest and smallest normal numbers are not always those that IEEE 754 would give it."""
+    """A float8 format: its largest and smallest normal numbers can differ from IEEE 754's for the same p and emax."""
 
     @property
     def largest(self) -> Fraction:
-        return Fraction(ENDS[self])
+        return Fraction(LARGEST_FLOAT8[self])
 
     def rounded(self, value: Fraction) -> Fraction | None:
         bounded = Format(self.p, 2000)
-        unit = self.lowest * Fraction(2) ** (1 - self.p)
-        stored = round(value / unit) * unit if abs(value) < self.lowest else bounded.rounded(value)
+        unit = self.smallest_normal * Fraction(2) ** (1 - self.p)
+        stored = round(value / unit) * unit if abs(value) < self.smallest_normal else bounded.rounded(value)
         return stored if abs(stored) <= self.largest else None
 
     @property
-    def lowest(self) -> Fraction:
-        """The smallest normal number."""
-        return Fraction(2) ** LOWEST[self]
+    def smallest_normal(self) -> Fraction:
+        return Fraction(2) ** MIN_EXPONENT_FLOAT8[self]
 
 
 ALL = FORMATS | {"e5m2": Eight(3, 15), "e4m3fn": Eight(4, 8), "e5m2fnuz": Eight(3, 16), "e4m3fnuz": Eight(4, 7)}
@@ -92,17 +91,16 @@ NUMPY = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 
 def ulp(form: Format, value: Fraction) -> Fraction:
-    """The distance of neighbouring numbers at `value`."""
-    lowest = form.lowest if isinstance(form, Eight) else form.smallest_normal
-    size = lowest
-    while size * 2 <= abs(value):
-        size *= 2
-    return size * Fraction(2) ** (1 - form.p)
+    """The unit in the last place at `value`: the distance of neighbouring numbers in its binade."""
+    binade = form.smallest_normal
+    while binade * 2 <= abs(value):
+        binade *= 2
+    return binade * Fraction(2) ** (1 - form.p)
 
 
 @cache
 def demo(slug: str) -> ModuleType:
-    """The experiment as a module, found by its path; one thread, as in the lab."""
+    """The demo as a module, loaded from its file; torch uses one thread, as in a run of the service."""
     import torch
 
     torch.set_num_threads(1)
@@ -113,7 +111,7 @@ def demo(slug: str) -> ModuleType:
 
 
 def measure(slug: str, seed: int = 0, **params: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows and metrics of one run in this process; the parameters are checked as the service checks them."""
+    """Rows and metrics of one run in this process; the parameters are validated as by the service."""
     import torch
 
     run = demo(slug).run(**fill_defaults(EXPERIMENTS[slug], params))
@@ -132,23 +130,23 @@ def measured(slug: str, seed: int = 0, **params: object) -> dict[str, Any]:
 
 
 def same(a: float | None, b: float | None) -> bool:
-    """Equal, where nan equals nan and −0 does not equal 0."""
+    """Whether two metrics are equal; nan equals nan, −0 differs from 0, None equals None only."""
     if a is None or b is None:
         return a is b
     return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
 
 
 def draws(seed: int, *shapes: tuple[int, ...], double: bool = False) -> list[np.ndarray]:
-    """The same normal numbers that an experiment draws first, in float64."""
+    """The first normal numbers that an experiment draws with this seed, one array per shape, converted to float64."""
     import torch
 
     torch.manual_seed(seed)
-    kind = torch.float64 if double else torch.float32
-    return [torch.randn(*shape, dtype=kind).double().numpy() for shape in shapes]
+    dtype = torch.float64 if double else torch.float32
+    return [torch.randn(*shape, dtype=dtype).double().numpy() for shape in shapes]
 
 
 def expectation(f: np.ndarray) -> float:
-    """E f(Z) for a standard normal Z, given f on the grid."""
+    """E f(Z) for a standard normal Z, given the values of f at the points `Z`."""
     return float((f * DENSITY).sum())
 
 
@@ -157,7 +155,7 @@ def rms_norm(x: np.ndarray) -> float:
 
 
 def add_exactly(dtype: str, x: float, n: int) -> tuple[Fraction, int | None]:
-    """The rounded running sum of n copies, and the first step that changes nothing."""
+    """The running sum of n copies of x, rounded at each step, and the first step that does not change it (or None)."""
     form = FORMATS[dtype]
     term, total = form.rounded(Fraction(x)), Fraction(0)
     for step in range(1, n + 1):

@@ -1,4 +1,4 @@
-"""Processes and servers that tests start; each is ended when its block ends, however that ends."""
+"""Context managers for processes and servers of tests: each is stopped when its block exits, also by an exception."""
 
 import asyncio
 import fcntl
@@ -21,17 +21,15 @@ from bench.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 180.0
-"""A guard against waiting for ever; what is right is there much sooner, even on a machine under load."""
+"""The limit of every wait; a passing test needs much less, even on a machine under load."""
 _SHUTDOWN_SECONDS = 30.0
-_SHARED: list[subprocess.Popen[Any]] = []
-"""Servers that this worker has started for all: they go on when the worker that started them has done its part."""
+_SHARED_SERVERS: list[subprocess.Popen[Any]] = []
+"""Shared servers that this worker started. The references keep Popen from warning: a server may outlive its worker."""
 
 
 @contextmanager
 def running(command: Sequence[str | bytes], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process that leads a session of its own. At the end it is told to stop, and what is left of its session is
-    killed.
-    """
+    """Start a process in its own session; on exit terminate it, and kill what is left of the session."""
     process: subprocess.Popen[Any] = subprocess.Popen(command, start_new_session=True, **options)
     try:
         yield process
@@ -44,8 +42,11 @@ def running(command: Sequence[str | bytes], **options: Any) -> Iterator[subproce
 
 
 def stop(leader: int, wait: Callable[[float], object]) -> None:
-    """SIGTERM, a moment to end, then SIGKILL to all of the session; `wait` raises TimeoutExpired like Popen's."""
-    members = {leader, *session(leader)}  # a group's leader may be reaped before its children are gone
+    """Send SIGTERM to the leader, wait up to 30 s, then send SIGKILL to the whole session.
+
+    `wait` takes a number of seconds and may raise TimeoutExpired, like `Popen.wait`.
+    """
+    members = {leader, *session(leader)}  # the leader may be reaped before its children have ended
     with suppress(ProcessLookupError):
         os.kill(leader, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
@@ -58,20 +59,20 @@ def stop(leader: int, wait: Callable[[float], object]) -> None:
 
 
 def session(leader: int) -> dict[int, str]:
-    """Process → its command, of those that the leader's session holds; without zombies (Linux)."""
-    found = {}
+    """The processes of the leader's session as {pid: command line}, without zombies (Linux)."""
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
-            state, _, _, of, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(of) == leader and state != "Z":
-                found[int(folder.name)] = (
+            state, _, _, session_id, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(session_id) == leader and state != "Z":
+                processes[int(folder.name)] = (
                     (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 )
-    return found
+    return processes
 
 
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why: Callable[[], object] = str) -> None:
-    """Waits for the condition; a test fails with `why` after a time that no machine needs."""
+    """Poll the condition until it is true; after `seconds` the test fails with the message `why()`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, why()
@@ -79,23 +80,24 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why
 
 
 def run_async(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Runs the coroutine to its end in an event loop and a thread of its own: the browser's driver, once used, leaves a
-    loop running in the thread of the tests. Raises what the coroutine raises.
+    """Run a coroutine in a new thread and event loop, and raise what it raises.
+
+    Playwright leaves a running event loop in the main thread, where `asyncio.run` would therefore fail.
     """
-    done: Future[None] = Future()
+    result: Future[None] = Future()
 
     def run() -> None:
         try:
-            done.set_result(asyncio.run(coroutine))
+            result.set_result(asyncio.run(coroutine))
         except BaseException as error:
-            done.set_exception(error)
+            result.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    done.result(TIMEOUT_SECONDS)
+    result.result(TIMEOUT_SECONDS)
 
 
 def status(address: str) -> int:
-    """The HTTP status there; 0 where nobody listens."""
+    """The status of a GET request; 0 if the connection fails."""
     try:
         return httpx.get(address, timeout=30).status_code
     except httpx.TransportError:
@@ -106,7 +108,7 @@ def status(address: str) -> int:
 def numstab_server(
     env: Mapping[str, str], log: Path, *options: str, port: int | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[Any]]]:
-    """`numstab serve` once it is ready: its address and its process; what it says is in `log`."""
+    """Run `numstab serve` and wait until it is ready; yields its address and process. Output goes to `log`."""
     port = port or free_port()
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port), *options]
     with log.open("ab") as out, running(command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=out) as server:
@@ -118,38 +120,38 @@ def numstab_server(
 
 @contextmanager
 def shared_server(env: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """The address of a `numstab serve` that all workers of pytest-xdist share: the first starts it, the last ends it.
+    """The address of a `numstab serve` shared by all xdist workers: the first starts it, the last stops it.
 
-    Every worker holds a shared lock on `users` meanwhile; who gets it exclusively is the last.
+    Each worker holds a shared lock on the file `users`; the one that can turn it into an exclusive lock is the last.
     """
     folder.mkdir(exist_ok=True)
     with (folder / "users").open("w") as users:
-        with _alone(folder):
+        with _exclusive_lock(folder):
             fcntl.flock(users, fcntl.LOCK_SH)
-            known = folder / "server.json"
-            server = json.loads(known.read_text()) if known.exists() else None
+            record = folder / "server.json"
+            server = json.loads(record.read_text()) if record.exists() else None
             if server is None or status(f"{server['address']}/readyz") != 200:
-                server = _started(env, folder)
-                known.write_text(json.dumps(server))
+                server = _start_server(env, folder)
+                record.write_text(json.dumps(server))
         try:
             yield server["address"]
         finally:
-            with _alone(folder):
+            with _exclusive_lock(folder):
                 fcntl.flock(users, fcntl.LOCK_UN)
                 with suppress(BlockingIOError):
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    known.unlink(missing_ok=True)
+                    record.unlink(missing_ok=True)
                     stop(server["pid"], lambda seconds: until(lambda: not session(server["pid"]), seconds))
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive_lock(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _started(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def _start_server(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
     log = folder / "log"
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
@@ -158,7 +160,7 @@ def _started(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
             command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-    _SHARED.append(server)
+    _SHARED_SERVERS.append(server)
     try:
         until(lambda: server.poll() is not None or status(f"{address}/readyz") == 200, why=log.read_text)
         assert server.poll() is None, log.read_text()

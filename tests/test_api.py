@@ -1,4 +1,4 @@
-"""The HTTP API as its users rely on it: shapes, streams, words for inf and nan, and errors that never are ours."""
+"""The HTTP API: response shapes, event streams, non-finite numbers, and errors as problem+json."""
 
 import json
 import os
@@ -27,8 +27,8 @@ def toy_client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def same_client(new_toy_service, tmp_path_factory) -> Iterator[TestClient]:
-    """A client of one service of the toys, for tests that leave nothing behind."""
+def shared_client(new_toy_service, tmp_path_factory) -> Iterator[TestClient]:
+    """A client of one toy service, for tests that leave no state behind."""
     folder = tmp_path_factory.mktemp("toys")
     app = create_app(new_toy_service(), Settings(data=folder / "data", cache=folder / "cache"))
     with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
@@ -41,28 +41,27 @@ def client(service, settings) -> Iterator[TestClient]:
         yield client
 
 
-def strict(text: str) -> object:
-    """JSON as the standard has it: NaN and Infinity as bare words are refused."""
+def parse_strict_json(text: str) -> object:
+    """Parse JSON, rejecting the non-standard literals NaN and Infinity."""
 
-    def refuse(word: str) -> None:
-        raise AssertionError(word)
+    def reject(literal: str) -> None:
+        raise AssertionError(literal)
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(text, parse_constant=reject)
 
 
 def events(response) -> list[tuple[str, dict]]:
     """Server-sent events as (name, data)."""
-    found = []
+    parsed = []
     for block in response.text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
         if "event" in lines:
-            found.append((lines["event"], strict(lines["data"])))
-    return found
+            parsed.append((lines["event"], parse_strict_json(lines["data"])))
+    return parsed
 
 
-def test_an_answer_has_everything_that_was_promised(same_client):
-    """The Answer of the interface, key by key."""
-    answer = strict(same_client.post(ASK, json={"question": "数数甲"}).text)
+def test_answer_has_every_documented_field(shared_client):
+    answer = parse_strict_json(shared_client.post(ASK, json={"question": "数数甲"}).text)
     assert answer["status"] == "answered"
     assert answer["lang"] == "zh"
     assert answer["entry"] == {
@@ -80,21 +79,21 @@ def test_an_answer_has_everything_that_was_promised(same_client):
     assert answer["context"] == {"entry": "counting", "params": {}, "lang": "zh"}
 
 
-def test_a_stream_is_the_same_answer_in_pieces(same_client):
-    """answer, started, rows, evidence, done; the last holds what the whole request would."""
-    found = events(same_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
-    assert [name for name, _ in found] == ["answer", "started", *["row"] * 5, "evidence", "done"]
-    assert found[0][1]["evidence"] == []
-    assert found[-1][1]["evidence"][0] == found[-2][1]
-    whole = same_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
-    assert whole["evidence"][0]["metrics"] == found[-1][1]["evidence"][0]["metrics"]
+def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
+    """Events answer, started, row, evidence, done; `done` has the complete answer."""
+    streamed = events(shared_client.post(f"{ASK}/stream", json={"question": "counting numbers two", "seed": 1}))
+    assert [name for name, _ in streamed] == ["answer", "started", *["row"] * 5, "evidence", "done"]
+    assert streamed[0][1]["evidence"] == []
+    assert streamed[-1][1]["evidence"][0] == streamed[-2][1]
+    whole = shared_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
+    assert whole["evidence"][0]["metrics"] == streamed[-1][1]["evidence"][0]["metrics"]
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])
-def test_nonfinite_numbers_there_and_back(same_client, word):
-    """A request may say them, and metrics, rows and events say them as words; None is null."""
+def test_nonfinite_numbers_are_strings_in_requests_and_responses(shared_client, word):
+    """In parameters, metrics, rows and events; None is null."""
     body = {"params": {"given": word}}
-    evidence = strict(same_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
+    evidence = parse_strict_json(shared_client.post("/api/v1/experiments/nonfinite/runs", json=body).text)
     values = {name: metric["value"] for name, metric in evidence["metrics"].items()}
     assert values == {
         "inf": "Infinity",
@@ -104,15 +103,15 @@ def test_nonfinite_numbers_there_and_back(same_client, word):
         "zero": 0.0,
         "given": word,
     }
-    streamed = events(same_client.post("/api/v1/experiments/nonfinite/runs/stream", json=body))
+    streamed = events(shared_client.post("/api/v1/experiments/nonfinite/runs/stream", json=body))
     assert streamed[0][1]["params"] == {"given": word}
     assert [data["row"]["value"] for name, data in streamed if name == "row"] == [
         1.0, "Infinity", "-Infinity", "NaN", None, 0.0,
     ]  # fmt: skip
 
 
-def test_lists_hold_both_languages(client):
-    """Entries and experiments, one by one and together."""
+def test_entries_and_experiments_are_in_both_languages(client):
+    """In the lists and as single resources."""
     entries = client.get("/api/v1/entries").json()
     assert {entry["item"] for entry in entries} == set(range(1, 17))
     one = client.get("/api/v1/entries/multiply-vs-add").json()
@@ -128,7 +127,7 @@ def test_lists_hold_both_languages(client):
     assert "def run(" in shown["source"]
 
 
-BAD = [
+INVALID_REQUESTS = [
     ({}, "bad_field", "question"),
     ([], "bad_field", "body"),
     ({"question": ""}, "empty_question", "question"),
@@ -156,19 +155,19 @@ BAD = [
 
 
 @pytest.mark.parametrize("where", [ASK, f"{ASK}/stream"])
-@pytest.mark.parametrize(("body", "code", "field"), BAD)
-def test_bad_input_is_named_in_the_readers_language(same_client, where, body, code, field):
-    """problem+json with a stable code, the field, and a sentence in each language; the same for whole and streamed."""
+@pytest.mark.parametrize(("body", "code", "field"), INVALID_REQUESTS)
+def test_invalid_requests_are_problems_in_the_users_language(shared_client, where, body, code, field):
+    """problem+json with a stable code, the field and a translated detail, on the plain and the streaming route."""
     details = set()
     for lang in ("zh", "en"):
-        response = same_client.post(where, json=body, headers={"accept-language": lang})
-        problem = strict(response.text)
+        response = shared_client.post(where, json=body, headers={"accept-language": lang})
+        problem = parse_strict_json(response.text)
         assert response.headers["content-type"] == "application/problem+json"
         assert response.status_code == problem["status"] in (404, 422)
         assert (problem["code"], problem["field"]) == (code, field)
         details.add(problem["detail"])
-    asked_in = isinstance(body, dict) and isinstance(body.get("question"), str)
-    assert len(details) == (1 if asked_in else 2)  # the question's own language wins over the browser's
+    has_question = isinstance(body, dict) and isinstance(body.get("question"), str)
+    assert len(details) == (1 if has_question else 2)  # the language of the question has priority over Accept-Language
 
 
 @pytest.mark.parametrize(
@@ -176,22 +175,22 @@ def test_bad_input_is_named_in_the_readers_language(same_client, where, body, co
     [(b"", "bad_field"), (b"{", "bad_field"), (b"\xff\xfe", "bad_text"), (b"[" * 5000, "bad_field"),
      (b'{"question": "\\ud800"}', "bad_text"), (b'{"question": NaN}', "bad_field")],
 )  # fmt: skip
-def test_bytes_that_are_no_question(same_client, raw, code):
-    """Broken JSON, binary, depth, lone surrogates."""
-    response = same_client.post(ASK, content=raw)
+def test_malformed_bodies_are_422(shared_client, raw, code):
+    """Broken JSON, binary data, deep nesting, lone surrogates."""
+    response = shared_client.post(ASK, content=raw)
     assert (response.status_code, response.json()["code"]) == (422, code)
 
 
-def test_what_is_not_there(same_client):
-    """404, 405 and 413 are problems like every other."""
+def test_every_http_error_is_problem_json(shared_client):
+    """404, 405, 413 and 422."""
     for response, status in (
-        (same_client.get("/api/v1/entries/nope"), 404),
-        (same_client.get("/api/v1/experiments/nope"), 404),
-        (same_client.get("/api/v1/nowhere"), 404),
-        (same_client.get(ASK), 405),
-        (same_client.post(ASK, content=b"x" * (2 << 20)), 413),
-        (same_client.post("/api/v1/experiments/counts/runs", json={"params": {"steps": 0}}), 422),
-        (same_client.post("/api/v1/experiments/counts/runs", json={"oops": 1}), 422),
+        (shared_client.get("/api/v1/entries/nope"), 404),
+        (shared_client.get("/api/v1/experiments/nope"), 404),
+        (shared_client.get("/api/v1/nowhere"), 404),
+        (shared_client.get(ASK), 405),
+        (shared_client.post(ASK, content=b"x" * (2 << 20)), 413),
+        (shared_client.post("/api/v1/experiments/counts/runs", json={"params": {"steps": 0}}), 422),
+        (shared_client.post("/api/v1/experiments/counts/runs", json={"oops": 1}), 422),
     ):
         assert response.status_code == status, response.text
         assert response.headers["content-type"] == "application/problem+json"
@@ -207,53 +206,52 @@ FIELDS = ("question", "lang", "params", "seed", "entry", "blocks", "run", "conte
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
-def test_no_body_breaks_the_server(same_client, body):
-    """Whatever a client sends gets an answer or a problem, never a 500."""
+def test_any_json_body_is_answered_or_rejected(shared_client, body):
+    """Never a 500."""
     body = {"run": False} | body
-    response = same_client.post(ASK, content=json.dumps(body).encode())
+    response = shared_client.post(ASK, content=json.dumps(body).encode())
     assert response.status_code in (200, 404, 422), (body, response.text)
 
 
-def test_feedback_is_on_disk_when_it_is_acknowledged(toy_client, tmp_path):
-    """201, and another process can read it."""
+def test_acknowledged_feedback_is_committed(toy_client, tmp_path):
+    """After the 201 another connection can read it; invalid feedback is 422."""
     answer_id = toy_client.post(ASK, json={"question": "数数甲", "run": False}).json()["id"]
     body = {"answer_id": answer_id, "helpful": False, "reason": "没看懂"}
     assert toy_client.post("/api/v1/feedback", json=body).status_code == 201
     assert Store(Settings(data=tmp_path / "data").store_url).feedback() == [(answer_id, False, "没看懂")]
-    for wrong in ({}, {"answer_id": "x", "helpful": True}, body | {"helpful": 1}, body | {"reason": "x" * 2001}):
-        assert toy_client.post("/api/v1/feedback", json=wrong).status_code == 422
+    for invalid in ({}, {"answer_id": "x", "helpful": True}, body | {"helpful": 1}, body | {"reason": "x" * 2001}):
+        assert toy_client.post("/api/v1/feedback", json=invalid).status_code == 422
 
 
-def test_operators_see_life_readiness_and_counts(toy_client):
-    """At the root; a question moves the counters."""
+def test_liveness_readiness_and_metrics(toy_client):
+    """The routes for operators; a question increments the counters."""
     assert toy_client.get("/livez").status_code == 200
     assert toy_client.get("/readyz").status_code in (200, 503)
     toy_client.post(ASK, json={"question": "数数甲"})
-    counted = toy_client.get("/metrics").text
-    assert 'numstab_questions_total{entry="counting",status="answered"} 1.0' in counted
-    assert 'numstab_runs_total{experiment="counts",status="ran"} 1.0' in counted
+    metrics = toy_client.get("/metrics").text
+    assert 'numstab_questions_total{entry="counting",status="answered"} 1.0' in metrics
+    assert 'numstab_runs_total{experiment="counts",status="ran"} 1.0' in metrics
 
 
-def test_a_full_queue_refuses_the_next_run(toy_service, toy_client):
-    """503 that says when to come again; a text is still given."""
+def test_full_queue_is_503_with_retry_after(toy_service, toy_client):
+    """A request without a run is still answered."""
     toy_service.queue = 0
-    refused = toy_client.post(ASK, json={"question": "数数甲"})
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["retry-after"]) >= 1
+    response = toy_client.post(ASK, json={"question": "数数甲"})
+    assert (response.status_code, response.json()["code"]) == (503, "overloaded")
+    assert int(response.headers["retry-after"]) >= 1
     assert toy_client.post(ASK, json={"question": "数数甲", "run": False}).status_code == 200
 
 
-def test_openapi_describes_every_promised_route(same_client):
-    """What is documented is what there is."""
-    paths = strict(same_client.get("/openapi.json").text)["paths"]
+def test_openapi_describes_every_documented_route(shared_client):
+    paths = parse_strict_json(shared_client.get("/openapi.json").text)["paths"]
     for path in ("/ask", "/ask/stream", "/entries", "/entries/{entry_id}", "/experiments", "/experiments/{slug}",
                  "/experiments/{slug}/runs", "/experiments/{slug}/runs/stream", "/feedback"):  # fmt: skip
         assert f"/api/v1{path}" in paths
     assert {"/livez", "/readyz", "/metrics"} <= set(paths)
 
 
-def test_an_error_of_ours_shows_nothing_of_our_insides(toy_client, monkeypatch, toy_service):
-    """500 as a problem in the reader's language, without a traceback."""
+def test_internal_error_reveals_no_details(toy_client, monkeypatch, toy_service):
+    """500 as a problem in the user's language, without exception, traceback or path."""
     monkeypatch.setattr(toy_service.knowledge.matcher, "match", lambda *_: 1 / 0)
     response = toy_client.post(ASK, json={"question": "数数甲"})
     assert response.status_code == 500

@@ -1,4 +1,4 @@
-"""The author's path: from questions that found no answer to a draft, from a draft to a checked entry."""
+"""Commands for authors: `numstab gaps`, and `numstab kb new`, `lint`, `fmt` and `check` from a draft to an entry."""
 
 import json
 import shutil
@@ -17,13 +17,13 @@ from qa_service.tools.gaps import group_unanswered
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def asked(question: str) -> KeptQuestion:
+def unanswered(question: str) -> KeptQuestion:
     return KeptQuestion(question=question, lang="en", status="not_covered", entry=None, helpful=None, reason=None)
 
 
 @pytest.fixture
 def numstab(terminal, cache, tmp_path):
-    """The command with a copy of the knowledge base to write into, and a store of its own."""
+    """The command with a writable copy of the knowledge base and demos, and its own store."""
     shutil.copytree(ROOT / "kb", tmp_path / "kb")
     shutil.copytree(ROOT / "demos", tmp_path / "demos")
     env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"), "NUMSTAB_CACHE": str(cache),
@@ -31,34 +31,34 @@ def numstab(terminal, cache, tmp_path):
     return partial(terminal, env=env)
 
 
-def test_questions_of_one_meaning_are_one_gap(service):
-    """Largest group first, each with the entries nearest to it."""
+def test_similar_unanswered_questions_are_grouped(service):
+    """The largest group comes first; each group has its nearest entries."""
     flash = ["is flash attention exact?", "does flash attention give the same numbers", "flash attention exactness"]
     other = ["which optimiser is best for quantum chemistry"]
-    found = group_unanswered([asked(question) for question in (*other, *flash)], service.knowledge.matcher)
-    assert [len(gap.questions) for gap in found] == [3, 1]
-    assert {one.question for one in found[0].questions} == set(flash)
-    assert found[0].most_typical in flash
-    assert all(gap.nearest for gap in found)
+    gaps = group_unanswered([unanswered(question) for question in (*other, *flash)], service.knowledge.matcher)
+    assert [len(gap.questions) for gap in gaps] == [3, 1]
+    assert {stored.question for stored in gaps[0].questions} == set(flash)
+    assert gaps[0].most_typical in flash
+    assert all(gap.nearest for gap in gaps)
     assert group_unanswered([], service.knowledge.matcher) == []
 
 
-def test_gaps_are_listed_and_drafted(numstab, tmp_path):
-    """A draft holds the questions as phrasings, a claim, and an experiment that is one."""
+def test_gaps_lists_groups_and_writes_drafts(numstab, tmp_path):
+    """A draft entry has the questions as phrasings; the draft demo is a valid experiment."""
     store = Store(f"sqlite:///{tmp_path / 'data' / 'numstab.sqlite'}", keep_days=30)
     from qa_service.model import Answer, AnswerStatus
 
-    for at, question in enumerate(
+    for number, question in enumerate(
         ("is stochastic depth stable?", "is stochastic depth numerically stable", "随机深度稳定吗")
     ):
-        store.record(Answer(id=f"01K{at:023d}", status=AnswerStatus.NOT_COVERED, lang="en", question=question,
+        store.record(Answer(id=f"01K{number:023d}", status=AnswerStatus.NOT_COVERED, lang="en", question=question,
                             entry=None, confidence=0.1, matches=(), params={}))  # fmt: skip
     store.close()
     listed = json.loads(numstab("gaps", "--json").stdout)
     assert sum(len(gap["questions"]) for gap in listed) == 3
-    done = numstab("gaps", "--draft", str(tmp_path / "drafts"), "--lang", "en")
-    assert done.returncode == 0, done.stderr
-    assert "stochastic depth" in done.stdout
+    result = numstab("gaps", "--draft", str(tmp_path / "drafts"), "--lang", "en")
+    assert result.returncode == 0, result.stderr
+    assert "stochastic depth" in result.stdout
     written = sorted(path.name for path in (tmp_path / "drafts").rglob("*.*"))
     assert "gap-01.toml" in written
     assert "gap_01.py" in written
@@ -66,14 +66,14 @@ def test_gaps_are_listed_and_drafted(numstab, tmp_path):
     assert set(load_specs(tmp_path / "drafts" / "demos")) >= {"gap_01"}
 
 
-def test_nothing_kept_is_said(numstab):
-    done = numstab("gaps", "--lang", "zh")
-    assert done.returncode == 0, done.stderr
-    assert "NUMSTAB_KEEP_QUESTIONS" in done.stdout
+def test_gaps_without_stored_questions_names_the_setting(numstab):
+    result = numstab("gaps", "--lang", "zh")
+    assert result.returncode == 0, result.stderr
+    assert "NUMSTAB_KEEP_QUESTIONS" in result.stdout
 
 
-def test_from_a_draft_to_a_checked_entry(numstab, tmp_path):
-    """New, what lint says of it, the blanks filled in, neat, checked."""
+def test_new_entry_is_linted_formatted_and_checked(numstab, tmp_path):
+    """`kb new` writes a draft that lint rejects; filled in and formatted, it passes `kb lint` and `check`."""
     new = numstab("kb", "new", "harmonic-sums", "--expands", "float16-precision")
     assert new.returncode == 0, new.stderr
     entry, demo = (Path(line) for line in new.stdout.split())
@@ -90,7 +90,7 @@ def test_from_a_draft_to_a_checked_entry(numstab, tmp_path):
         'en = ""', 'en = "Does the harmonic series stop?"'
     )
     for lang in ("zh", "en"):
-        wordings = ", ".join(f'"{lang} harmonic series {at} "' for at in (*range(12), 3))
+        wordings = ", ".join(f'"{lang} harmonic series {number} "' for number in (*range(12), 3))
         text = text.replace(f"{lang} = [\n]", f"{lang} = [{wordings}]")
     entry.write_text(text, "utf-8")
     assert numstab("kb", "fmt", str(entry)).stdout.strip() == str(entry)
@@ -105,7 +105,7 @@ def test_from_a_draft_to_a_checked_entry(numstab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (("kb", "new", "../evil", "--expands", "nan-and-inf"), "lower-case"),
         (("kb", "new", "x", "--expands", "nope"), "nope"),
@@ -114,22 +114,22 @@ def test_from_a_draft_to_a_checked_entry(numstab, tmp_path):
         (("gaps", "--least", "0"), "--least"),
     ],
 )
-def test_what_is_wrong_is_named(numstab, words, said):
-    done = numstab(*words)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_invalid_arguments_are_reported(numstab, arguments, message):
+    result = numstab(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_no_draft_overwrites(tmp_path):
+def test_drafts_never_overwrite_a_file(tmp_path):
     drafts.write_new_file(tmp_path / "a" / "x.toml", "1")
     with pytest.raises(BadField):
         drafts.write_new_file(tmp_path / "a" / "x.toml", "2")
     assert (tmp_path / "a" / "x.toml").read_text() == "1"
 
 
-def test_the_shipped_entries_are_neat():
-    """`numstab kb fmt` changes none of them."""
+def test_shipped_entries_are_formatted():
+    """`numstab kb fmt` changes nothing."""
     for path in sorted(Settings().kb.rglob("*.toml")):
         source = path.read_text("utf-8")
         assert drafts.format_entry(source) == source, path

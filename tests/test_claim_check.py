@@ -1,4 +1,4 @@
-"""Claims over seeds: what has no randomness runs once, and a claim may say in what share of the seeds it holds."""
+"""Claims checked over several seeds: deterministic runs are shared; `min_share` of the seeds suffice."""
 
 from dataclasses import replace
 
@@ -12,59 +12,58 @@ HEADS = Claim(
 )
 
 
-class Counting:
-    """A lab that counts its runs."""
+class CountingRunner:
+    """A runner that counts its runs."""
 
-    def __init__(self, lab):
-        self.lab, self.ran = lab, 0
+    def __init__(self, runner):
+        self.runner, self.count = runner, 0
 
-    def run(self, *what):
-        self.ran += 1
-        return self.lab.run(*what)
+    def run(self, *args):
+        self.count += 1
+        return self.runner.run(*args)
 
 
 @pytest.fixture
-def tested(lab, toy_experiments, toy_service):
-    """A claim about the coin with 20 seeds: at its parameters, at its control, and the runs that this took."""
+def check_coin_claim(lab, toy_experiments, toy_service):
+    """A function that checks a claim about the coin with 20 seeds: its two summaries, number of runs."""
     entry = next(iter(toy_service.knowledge.library.values()))
 
-    def over(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
+    def check(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
-        counting = Counting(lab)
-        runs = MemoRunner(toy_experiments, counting)
+        counting_runner = CountingRunner(lab)
+        runs = MemoRunner(toy_experiments, counting_runner)
         checked = [
             row
-            for one in plan_claim_runs(replace(entry, evidence=(block,)), range(20))
-            for row in check_claims(one, runs)
+            for planned in plan_claim_runs(replace(entry, evidence=(block,)), range(20))
+            for row in check_claims(planned, runs)
         ]
         params, control = summarise_over_seeds(checked)
-        return params, control, counting.ran
+        return params, control, counting_runner.count
 
-    return over
+    return check
 
 
-def test_what_has_no_randomness_runs_once(tested):
-    """20 tosses and one that is always heads."""
-    params, control, ran = tested(HEADS)
+def test_deterministic_runs_are_executed_once(check_coin_claim):
+    """20 random runs, and a single one for the control, which is always heads."""
+    params, control, runs = check_coin_claim(HEADS)
     assert (params.spread.seeds, control.spread.seeds) == (20, 20)
-    assert ran == 21
+    assert runs == 21
     assert 0 < params.spread.held < 20
     assert control.spread.held == 20
 
 
 @pytest.mark.parametrize(("share", "differs"), [(0.1, False), (0.6, False), (0.99, True), (1.0, True)])
-def test_a_claim_may_state_its_share(tested, share, differs):
-    """Half of the seeds are enough for a claim that says so, and not for one that says nothing."""
-    assert tested(replace(HEADS, min_share=share))[0].differs is differs
+def test_claim_may_hold_in_a_share_of_the_seeds(check_coin_claim, share, differs):
+    """Heads in about half of 20 seeds: compatible with a share of 0.1 or 0.6, not with 0.99 or 1."""
+    assert check_coin_claim(replace(HEADS, min_share=share))[0].differs is differs
 
 
-def test_a_control_that_does_not_fail_differs(tested):
-    """It holds at its control as well: the claim cannot fail there."""
-    assert tested(HEADS)[1].differs
+def test_control_where_the_claim_holds_differs(check_coin_claim):
+    assert check_coin_claim(HEADS)[1].differs
 
 
-def test_a_claim_may_be_stated_to_fail(tested):
-    """Then its control is where it holds."""
-    params, control, _ = tested(replace(HEADS, expected_verdict=Verdict.FAILS, min_share=0.1))
+def test_claim_with_expected_verdict_fails(check_coin_claim):
+    """It holds at its control."""
+    params, control, _ = check_coin_claim(replace(HEADS, expected_verdict=Verdict.FAILS, min_share=0.1))
     assert not params.differs
     assert not control.differs

@@ -1,4 +1,4 @@
-"""A crowd at once: no error, the text soon, the same run once. The class of 300: `python -m bench load`."""
+"""Many clients at once, on a real server, and micro-batching. With 300 clients: `python -m bench load`."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ from qa_service.settings import Settings
 from qa_service.store import Store
 
 TOYS = Path(__file__).resolve().parent / "toys"
-READERS = 40
+CLIENTS = 40
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 
 
@@ -37,118 +37,118 @@ def server(env: dict[str, str]) -> Iterator[Server]:
         yield server
 
 
-def test_many_who_ask_the_same_are_answered_from_one_run(server):
-    """No error; every one hears every row; what they got was measured once."""
-    heard = run_clients(server.port, [{"question": "counting numbers one", "seed": 7}] * READERS)
-    assert [one.error for one in heard if one.error] == []
-    assert {one.rows for one in heard} == {5}
-    assert len({run for one in heard for run in one.runs}) == 1
+def test_identical_requests_share_one_run(server):
+    """Every client receives every row, and the evidence of a single run."""
+    results = run_clients(server.port, [{"question": "counting numbers one", "seed": 7}] * CLIENTS)
+    assert [result.error for result in results if result.error] == []
+    assert {result.rows for result in results} == {5}
+    assert len({run for result in results for run in result.runs}) == 1
 
 
-def test_many_who_ask_for_a_run_each_are_all_served(server):
-    """In a line, with their places; each gets his own."""
-    heard = run_clients(server.port, [{"question": "counting numbers one", "seed": 100 + at} for at in range(READERS)])
-    assert [one.error for one in heard if one.error] == []
-    assert len({run for one in heard for run in one.runs}) == READERS
-    assert any(one.queued for one in heard)
+def test_different_runs_are_queued_and_all_executed(server):
+    """Each client gets its own run, and waiting clients get `queued` events."""
+    results = run_clients(
+        server.port, [{"question": "counting numbers one", "seed": 100 + client} for client in range(CLIENTS)]
+    )
+    assert [result.error for result in results if result.error] == []
+    assert len({run for result in results for run in result.runs}) == CLIENTS
+    assert any(result.queued for result in results)
 
 
-def test_the_text_does_not_wait_for_the_runs(server):
-    """All texts are there while every slot is taken, and still taken afterwards."""
-    bodies = [{"question": "counting numbers one", "run": False}] * READERS
+def test_texts_do_not_wait_for_runs(server):
+    """All texts arrive while every slot is busy; the runs are still active afterwards."""
+    bodies = [{"question": "counting numbers one", "run": False}] * CLIENTS
     route = f"http://127.0.0.1:{server.port}/api/v1/experiments/sleeps/runs/stream"
     with ExitStack() as stack:
         rows = []
         for seed in range(os.cpu_count() or 1):
             body = {"params": {"steps": 100_000}, "seed": seed}
-            sleeper = stack.enter_context(httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS))
-            rows.append(line for line in sleeper.iter_lines() if line.startswith("event: row"))
+            response = stack.enter_context(httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS))
+            rows.append(line for line in response.iter_lines() if line.startswith("event: row"))
             next(rows[-1])
-        heard = run_clients(server.port, bodies)
-        assert [one.error for one in heard if one.error] == []
-        for each in rows:
-            next(each)
+        results = run_clients(server.port, bodies)
+        assert [result.error for result in results if result.error] == []
+        for stream in rows:
+            next(stream)
 
 
 @pytest.mark.exhaustive
-def test_too_many_are_refused_early(server):
-    """Beyond the queue: 503 with Retry-After at once, the others are served, and afterwards all is as before."""
-    bodies = [{"question": "counting numbers one", "seed": 1000 + at} for at in range(200)]
-    heard = run_clients(server.port, bodies)
-    refused = [one for one in heard if one.status == 503]
-    assert {one.status for one in heard} <= {200, 503}
-    assert {one.error for one in heard if one.status == 200} == {""}
-    assert refused
+def test_requests_beyond_the_queue_are_503(server):
+    """The others are answered, and afterwards the server answers as before."""
+    bodies = [{"question": "counting numbers one", "seed": 1000 + client} for client in range(200)]
+    results = run_clients(server.port, bodies)
+    rejected = [result for result in results if result.status == 503]
+    assert {result.status for result in results} <= {200, 503}
+    assert {result.error for result in results if result.status == 200} == {""}
+    assert rejected
     assert server.post("/ask", {"question": "counting numbers one"})[0] == 200
 
 
 @pytest.mark.server
 @pytest.mark.exhaustive
-def test_two_workers_start_at_once_on_one_store_and_lose_nothing(env, tmp_path):
-    """Feedback and answers through both of them; what was acknowledged is there, every answer counted."""
+def test_two_workers_share_one_store_without_loss(env, tmp_path):
+    """They start at the same time on a new store; every acknowledged feedback is stored."""
     with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, workers=2) as server:
-        bodies = [{"question": "counting numbers one", "seed": at} for at in range(READERS)]
-        assert [one.error for one in run_clients(server.port, bodies) if one.error] == []
-        for at in range(40):
-            body = {"answer_id": "01K0000000000000000000000A", "helpful": True, "reason": str(at)}
+        bodies = [{"question": "counting numbers one", "seed": client} for client in range(CLIENTS)]
+        assert [result.error for result in run_clients(server.port, bodies) if result.error] == []
+        for number in range(40):
+            body = {"answer_id": "01K0000000000000000000000A", "helpful": True, "reason": str(number)}
             assert server.post("/feedback", body)[0] == 201
     store = Store(Settings(data=tmp_path).store_url)
     assert sorted(int(reason or -1) for _, _, reason in store.feedback()) == list(range(40))
     store.close()
 
 
-def test_work_done_together_fails_nobody_for_anothers_sake():
-    """One of a batch is wrong: he alone hears so."""
-    together: MicroBatcher[int, float] = MicroBatcher(lambda given: [1 / each for each in given])
+def test_error_in_a_batch_affects_only_its_caller():
+    """Where a batch raises, each of its items is computed alone."""
+    batcher: MicroBatcher[int, float] = MicroBatcher(lambda items: [1 / item for item in items])
     with pytest.raises(ZeroDivisionError):
-        together(0)
-    assert together(4) == 0.25
+        batcher(0)
+    assert batcher(4) == 0.25
     with ThreadPoolExecutor(16) as pool:
-        done = [pool.submit(together, at % 3) for at in range(300)]
-    failed = sum(one.exception() is not None for one in done)
+        futures = [pool.submit(batcher, number % 3) for number in range(300)]
+    failed = sum(future.exception() is not None for future in futures)
     assert failed == 100
-    assert {one.result() for one in done if one.exception() is None} == {1.0, 0.5}
+    assert {future.result() for future in futures if future.exception() is None} == {1.0, 0.5}
 
 
-def test_who_waits_is_worked_for_by_the_first_of_them():
-    """Twenty come while one is at work: together they are few pieces of work, sixteen at most in one; nobody waits for
-    ever.
-    """
-    begun, go, sizes, come = threading.Event(), threading.Event(), [], threading.Semaphore(0)
+def test_concurrent_calls_are_batched():
+    """Twenty calls during a batch of one are computed in few batches of at most sixteen, and every call returns."""
+    started, proceed, sizes, called = threading.Event(), threading.Event(), [], threading.Semaphore(0)
 
-    def work(given: list[int]) -> list[int]:
-        sizes.append(len(given))
-        begun.set()
-        assert go.wait(TIMEOUT_SECONDS)
-        return [-each for each in given]
+    def negate(items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        started.set()
+        assert proceed.wait(TIMEOUT_SECONDS)
+        return [-item for item in items]
 
-    together: MicroBatcher[int, int] = MicroBatcher(work)
+    batcher: MicroBatcher[int, int] = MicroBatcher(negate)
 
-    def ask(at: int) -> int:
-        come.release()
-        return together(at)
+    def call(number: int) -> int:
+        called.release()
+        return batcher(number)
 
     with ThreadPoolExecutor(21) as pool:
         try:
-            done = [pool.submit(ask, 0)]
-            assert begun.wait(TIMEOUT_SECONDS)
-            done += [pool.submit(ask, at) for at in range(1, 21)]
-            for _ in done:
-                assert come.acquire(timeout=TIMEOUT_SECONDS)
+            futures = [pool.submit(call, 0)]
+            assert started.wait(TIMEOUT_SECONDS)
+            futures += [pool.submit(call, number) for number in range(1, 21)]
+            for _ in futures:
+                assert called.acquire(timeout=TIMEOUT_SECONDS)
         finally:
-            go.set()
-    assert [one.result() for one in done] == [-at for at in range(21)]
+            proceed.set()
+    assert [future.result() for future in futures] == [-number for number in range(21)]
     assert (sizes[0], sum(sizes)) == (1, 21)
     assert 1 < max(sizes) <= 16
 
 
-def test_events_leave_as_they_would_singly(server):
-    """Many in one piece are still events, each with its name and JSON."""
+def test_batched_events_are_separate_server_sent_events(server):
+    """Events that are sent in one chunk keep their names and order."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", "/api/v1/ask/stream", json.dumps({"question": "counting numbers one"}))
-    reply = connection.getresponse()
-    assert reply.getheader("content-type", "").startswith("text/event-stream")
-    names = [line[7:] for line in reply.read().decode().splitlines() if line.startswith("event: ")]
+    response = connection.getresponse()
+    assert response.getheader("content-type", "").startswith("text/event-stream")
+    names = [line[7:] for line in response.read().decode().splitlines() if line.startswith("event: ")]
     connection.close()
     assert names[:2] == ["answer", "started"]
     assert names[-2:] == ["evidence", "done"]

@@ -1,4 +1,4 @@
-"""Runs kept on disk: found again after a restart, bounded, and never in anybody's way."""
+"""The disk cache of runs: found after a restart, bounded in size, and never a cause of failure."""
 
 import math
 import shutil
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, until
+from qa_service.runner.disk_cache import RunDiskCache
+from qa_service.runner.single_flight import SharedRunner
 
 from bench.server import run_server
-from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
 
 
@@ -27,130 +27,130 @@ def _run(counts, value: float = 1.0, rows: int = 1) -> Run:
     return Run(status=RunStatus.RAN, measured=measured, rows=({"step": 1, "value": value},) * rows, seconds=0.25)
 
 
-def _listen(sharing: SharedRunner, experiment, steps: int):
-    stream, rows = sharing.stream(experiment, {"steps": steps}, 0), []
+def _run_to_end(runner: SharedRunner, experiment, steps: int):
+    stream, rows = runner.stream(experiment, {"steps": steps}, 0), []
     while True:
         try:
             rows.append(next(stream))
-        except StopIteration as end:
-            return rows, end.value
+        except StopIteration as stop:
+            return rows, stop.value
 
 
-class _Counted:
+class _CountingRunner:
     def __init__(self, lab):
-        self._lab, self.ran = lab, 0
+        self._lab, self.count = lab, 0
 
     def __getattr__(self, name):
         return getattr(self._lab, name)
 
-    def stream(self, *what):
-        self.ran += 1
-        return self._lab.stream(*what)
+    def stream(self, *args):
+        self.count += 1
+        return self._lab.stream(*args)
 
 
-def test_a_run_is_found_after_a_restart_and_says_so(lab, counts, tmp_path):
-    """The same rows and numbers, marked as what memory gives; other code is measured anew."""
-    counted = _Counted(lab)
-    rows, first = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
-    _until_kept(tmp_path, 1)
-    again, second = _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
-    assert (counted.ran, again, second) == (1, rows, replace(first, cached=True))
+def test_run_is_cached_across_restarts(lab, counts, tmp_path):
+    """The same rows and metrics, marked as cached; an experiment with another code hash runs again."""
+    runner = _CountingRunner(lab)
+    rows, first = _run_to_end(SharedRunner(runner, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    _wait_until_stored(tmp_path, 1)
+    again, second = _run_to_end(SharedRunner(runner, disk_cache=RunDiskCache(tmp_path, 1 << 20)), counts, 5)
+    assert (runner.count, again, second) == (1, rows, replace(first, cached=True))
     other = replace(counts, hash="0" * 64)
-    assert not _listen(SharedRunner(counted, disk_cache=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
-    assert counted.ran == 2
+    assert not _run_to_end(SharedRunner(runner, disk_cache=RunDiskCache(tmp_path, 1 << 20)), other, 5)[1].cached
+    assert runner.count == 2
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.0, 0.1, 5e-324, None])
-def test_every_number_comes_back(counts, tmp_path, value):
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    kept.put(counts, {}, 0, _run(counts, value))
-    found = kept.get(counts, {}, 0)
+def test_every_number_round_trips(counts, tmp_path, value):
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    cache.put(counts, {}, 0, _run(counts, value))
+    found = cache.get(counts, {}, 0)
     assert repr(found.measured) == repr(_run(counts, value).measured)
     assert repr(found.rows[0]["value"]) == repr(value)
 
 
 @pytest.mark.parametrize(("params", "seed"), [({"steps": 2}, 0), ({"steps": 1.0}, 0), ({"steps": 1}, 1)])
-def test_other_parameters_and_seeds_are_other_runs(counts, tmp_path, params, seed):
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    kept.put(counts, {"steps": 1}, 0, _run(counts))
-    assert kept.get(counts, {"steps": 1}, 0) is not None
-    assert kept.get(counts, params, seed) is None
+def test_parameters_and_seed_are_part_of_the_key(counts, tmp_path, params, seed):
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    cache.put(counts, {"steps": 1}, 0, _run(counts))
+    assert cache.get(counts, {"steps": 1}, 0) is not None
+    assert cache.get(counts, params, seed) is None
 
 
-def test_another_version_or_machine_is_another_run(counts, tmp_path):
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    kept.put(counts, {}, 0, _run(counts))
+def test_environment_is_part_of_the_key(counts, tmp_path):
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    cache.put(counts, {}, 0, _run(counts))
     assert RunDiskCache(tmp_path, 1 << 20).get(counts, {}, 0) is not None
     assert RunDiskCache(tmp_path, 1 << 20, environment=("another torch",)).get(counts, {}, 0) is None
 
 
-def test_a_run_that_failed_is_not_kept(counts, tmp_path):
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    kept.put(counts, {}, 0, Run(status=RunStatus.TIMED_OUT))
-    assert kept.get(counts, {}, 0) is None
+def test_failed_runs_are_not_cached(counts, tmp_path):
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    cache.put(counts, {}, 0, Run(status=RunStatus.TIMED_OUT))
+    assert cache.get(counts, {}, 0) is None
 
 
-def test_the_least_recently_used_go_first(counts, tmp_path):
-    """What is asked for stays; together they never take more bytes than they may, on the disk neither."""
-    most = 60_000
-    kept = RunDiskCache(tmp_path, most)
+def test_least_recently_used_runs_are_evicted(counts, tmp_path):
+    """A run that is read stays; the database file never exceeds twice the limit."""
+    limit = 60_000
+    cache = RunDiskCache(tmp_path, limit)
     for seed in range(60):
-        kept.put(counts, {}, seed, _run(counts, rows=200))
-        assert kept.get(counts, {}, 0) is not None
-    seeds = [seed for seed in range(60) if kept.get(counts, {}, seed)]
+        cache.put(counts, {}, seed, _run(counts, rows=200))
+        assert cache.get(counts, {}, 0) is not None
+    seeds = [seed for seed in range(60) if cache.get(counts, {}, seed)]
     assert seeds == [0, *range(61 - len(seeds), 60)]
     assert 5 < len(seeds) < 30
-    assert (tmp_path / "runs.sqlite").stat().st_size < 2 * most
+    assert (tmp_path / "runs.sqlite").stat().st_size < 2 * limit
 
 
-def test_what_is_broken_is_removed(counts, tmp_path):
-    """An entry that is nonsense, and a file that is no database."""
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    for nonsense in ("{", "[]", '{"measured": {}, "rows": 3}', "null"):
-        kept.put(counts, {}, 0, _run(counts))
-        with sqlite3.connect(tmp_path / "runs.sqlite") as store:
-            store.execute("UPDATE runs SET run = ?", (nonsense,))
-        store.close()
-        assert kept.get(counts, {}, 0) is None
-        assert _kept(tmp_path) == 0
-    (tmp_path / "runs.sqlite").write_bytes(b"no database " * 1000)
-    assert kept.get(counts, {}, 0) is None
-    kept.put(counts, {}, 0, _run(counts))
-    assert kept.get(counts, {}, 0) is not None
+def test_corrupt_data_is_removed(counts, tmp_path):
+    """An invalid entry, and a file that is not a database."""
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    for invalid in ("{", "[]", '{"measured": {}, "rows": 3}', "null"):
+        cache.put(counts, {}, 0, _run(counts))
+        with sqlite3.connect(tmp_path / "runs.sqlite") as database:
+            database.execute("UPDATE runs SET run = ?", (invalid,))
+        database.close()
+        assert cache.get(counts, {}, 0) is None
+        assert _stored_count(tmp_path) == 0
+    (tmp_path / "runs.sqlite").write_bytes(b"not a database " * 1000)
+    assert cache.get(counts, {}, 0) is None
+    cache.put(counts, {}, 0, _run(counts))
+    assert cache.get(counts, {}, 0) is not None
 
 
-def test_a_folder_that_cannot_be_written_is_no_failure(counts, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    kept = RunDiskCache(tmp_path / "file", 1 << 20)
-    kept.put(counts, {}, 0, _run(counts))
-    assert kept.get(counts, {}, 0) is None
+def test_unwritable_folder_is_not_an_error(counts, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    cache = RunDiskCache(tmp_path / "file", 1 << 20)
+    cache.put(counts, {}, 0, _run(counts))
+    assert cache.get(counts, {}, 0) is None
 
 
-def test_a_full_disk_is_no_failure(counts, tmp_path):
-    """Nothing is kept, nothing raised; what was kept is still found."""
+def test_full_disk_is_not_an_error(counts, tmp_path):
+    """Nothing more is stored and nothing is raised; what was stored before is still found."""
     code = (
-        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.runner.disk_cache import RunDiskCache\n"
         "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
         f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
-        f"kept = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
+        f"cache = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
         "def run(rows): return Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
         "                          rows=({'step': 1, 'value': 1.0},) * rows)\n"
-        "kept.put(counts, {}, 0, run(1))\n"
+        "cache.put(counts, {}, 0, run(1))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
-        "kept.put(counts, {}, 1, run(5000))\n"
-        "print(kept.get(counts, {}, 0) is not None, kept.get(counts, {}, 1) is None)\n"
+        "cache.put(counts, {}, 1, run(5000))\n"
+        "print(cache.get(counts, {}, 0) is not None, cache.get(counts, {}, 1) is None)\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_SECONDS, check=False
     )
-    assert (done.stdout, done.stderr) == ("True True\n", "")
+    assert (process.stdout, process.stderr) == ("True True\n", "")
 
 
-def test_two_processes_keep_at_once(counts, tmp_path):
-    """Each finds what the other kept."""
+def test_two_processes_store_at_once(counts, tmp_path):
+    """All runs of both are found afterwards."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
+        "import sys\nfrom pathlib import Path\nfrom qa_service.runner.disk_cache import RunDiskCache\n"
         "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
         f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"
@@ -161,15 +161,15 @@ def test_two_processes_keep_at_once(counts, tmp_path):
     command = [sys.executable, "-c", code]
     with running([*command, "0"], cwd=ROOT) as one, running([*command, "1"], cwd=ROOT) as other:
         assert (one.wait(TIMEOUT_SECONDS), other.wait(TIMEOUT_SECONDS)) == (0, 0)
-    kept = RunDiskCache(tmp_path, 1 << 20)
-    assert [seed for seed in range(80) if kept.get(counts, {}, seed) is None] == []
+    cache = RunDiskCache(tmp_path, 1 << 20)
+    assert [seed for seed in range(80) if cache.get(counts, {}, seed) is None] == []
 
 
 @pytest.mark.exhaustive
 @pytest.mark.server
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
-def test_a_server_that_starts_again_remembers(cache, tmp_path):
-    """Told to by the operator; by default it measures anew."""
+def test_restarted_server_finds_cached_runs(cache, tmp_path):
+    """With NUMSTAB_RUNS_ON_DISK; without it the run is executed again."""
     shutil.copytree(cache, tmp_path / "cache")
     toys = ROOT / "tests" / "toys"
     env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "60",
@@ -181,16 +181,16 @@ def test_a_server_that_starts_again_remembers(cache, tmp_path):
             assert status == 200
             cached.append(body["cached"])
             if on_disk == "1":
-                _until_kept(tmp_path / "cache", 1)
+                _wait_until_stored(tmp_path / "cache", 1)
     assert cached == [False, True, False]
 
 
-def _kept(folder: Path) -> int:
-    store = sqlite3.connect(folder / "runs.sqlite")
-    count = store.execute("SELECT count(*) FROM runs").fetchone()[0]
-    store.close()
+def _stored_count(folder: Path) -> int:
+    database = sqlite3.connect(folder / "runs.sqlite")
+    count = database.execute("SELECT count(*) FROM runs").fetchone()[0]
+    database.close()
     return count
 
 
-def _until_kept(folder: Path, count: int) -> None:
-    until(lambda: (folder / "runs.sqlite").exists() and _kept(folder) >= count)
+def _wait_until_stored(folder: Path, count: int) -> None:
+    until(lambda: (folder / "runs.sqlite").exists() and _stored_count(folder) >= count)

@@ -1,4 +1,4 @@
-"""What the documents say is what there is: commands run, tables are complete, links lead somewhere."""
+"""The documents agree with the code: commands run, tables are complete, links have targets."""
 
 import re
 import shlex
@@ -20,28 +20,28 @@ DOCUMENTS += sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 
 def commands() -> list[str]:
-    """Every `numstab …` line of the README's shell blocks."""
+    """Every `numstab …` line of the shell blocks of the README."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.startswith("numstab ")]
 
 
 @pytest.mark.parametrize("command", commands())
-def test_the_readmes_commands_run(command, terminal, cache, tmp_path, monkeypatch):
-    """As written, from a checkout."""
+def test_readme_commands_run(command, terminal, cache, tmp_path, monkeypatch):
+    """As written, in a checkout."""
     monkeypatch.chdir(ROOT)
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
-    done = terminal(*shlex.split(command)[1:], env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    result = terminal(*shlex.split(command)[1:], env=env)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
 
 
-def test_there_are_commands_to_run():
-    """So that the test above cannot pass by finding none."""
+def test_readme_commands_are_found():
+    """Otherwise the test above would pass without any command."""
     assert len(commands()) >= 6
 
 
-def test_the_readmes_transcript_is_real(service):
-    """Each figure of the transcript is one that the experiment gives today, and the claims hold."""
+def test_readme_transcript_is_reproduced(service):
+    """The experiment measures each number of the transcript, in both languages, and the claims hold."""
     from qa_service.model import Request, Verdict
     from qa_service.presentation.numbers import format_number
 
@@ -63,15 +63,15 @@ def test_the_readmes_transcript_is_real(service):
             assert verdict is Verdict.HOLDS
 
 
-def test_the_readme_names_every_setting():
-    """With its meaning as settings.py has it."""
-    for variable, about in Settings.variables().items():
+def test_readme_documents_every_setting():
+    """With the description of settings.py."""
+    for variable, description in Settings.variables().items():
         assert f"`{variable}`" in README
-        assert about.split(",")[0].split(";")[0].strip("`").replace("`", "") in README.replace("`", "")
+        assert description.split(",")[0].split(";")[0].strip("`").replace("`", "") in README.replace("`", "")
 
 
-def test_the_readme_names_every_route(service, settings):
-    """Of the API and for operators."""
+def test_readme_documents_every_route(service, settings):
+    """Those of the API and those for operators."""
     from qa_service.app import create_app
 
     for path in create_app(service, settings).openapi()["paths"]:
@@ -79,24 +79,23 @@ def test_the_readme_names_every_route(service, settings):
             assert path in README, path
 
 
-def test_the_readme_names_every_command(terminal):
-    """As the parser has them."""
+def test_readme_documents_every_command(terminal):
+    """Every command that `numstab --help` lists."""
     listed = re.findall(r"^    (\w+)  ", terminal("--help", env={}).stdout, re.MULTILINE)
     assert len(listed) > 10
     for name in listed:
         assert f"`numstab {name}" in README, name
 
 
-def test_the_readme_names_every_error_code():
-    """Codes are promises to programs."""
-    codes = {each.code for each in errors.BadRequest.__subclasses__()}
+def test_readme_documents_every_error_code():
+    codes = {error.code for error in errors.BadRequest.__subclasses__()}
     assert len(codes) >= 9
     for code in codes:
         assert f"`{code}`" in README
 
 
-def test_the_error_tree_is_drawn_whole():
-    """Every class of errors.py stands in its docstring."""
+def test_error_tree_is_complete():
+    """The docstring of errors.py names each of its exceptions."""
     classes = [name for name in vars(errors) if isinstance(vars(errors)[name], type) and name[0].isupper()]
     for name in classes:
         if issubclass(vars(errors)[name], Exception):
@@ -104,8 +103,7 @@ def test_the_error_tree_is_drawn_whole():
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path):
-    """Every relative link and picture of a document exists."""
+def test_relative_links_have_targets(path):
     for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), target
@@ -131,7 +129,7 @@ def test_contributing_describes_every_folder_and_file_of_the_package():
 def test_contributing_lists_the_layers_of_the_contract():
     """In the order of pyproject.toml."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    layers = next(each for each in contracts["contracts"] if each["type"] == "layers")["layers"]
+    layers = next(contract for contract in contracts["contracts"] if contract["type"] == "layers")["layers"]
     assert "```text\n" + "\n".join(layers) + "\n```" in CONTRIBUTING
 
 
@@ -144,11 +142,11 @@ def test_tests_named_in_documents_exist(path):
         if name.endswith(".py"):
             assert name in sources
         else:
-            assert any(each.startswith(name) if dots else each == name for each in functions), name
+            assert any(test.startswith(name) if dots else test == name for test in functions), name
 
 
-def test_the_makefile_helps():
-    """`make help` names every target that people use."""
-    done = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
+def test_make_help_lists_the_targets():
+    """Those for everyday use."""
+    result = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30)
     for target in ("ask", "serve", "test", "test-all", "check", "bench", "help"):
-        assert re.search(rf"^{target}\s", done.stdout, re.MULTILINE), target
+        assert re.search(rf"^{target}\s", result.stdout, re.MULTILINE), target

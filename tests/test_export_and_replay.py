@@ -1,4 +1,4 @@
-"""What readers take away: notebooks and scripts that need only torch, receipts that repeat a run, links, seeds."""
+"""Exported notebooks and scripts, which need only torch; receipts and replays; permalinks; runs over several seeds."""
 
 import json
 import subprocess
@@ -18,21 +18,21 @@ from qa_service.settings import Settings
 from qa_service.tools.notebook import export_entry
 from qa_service.tools.replay import ReplayOutcome, read_receipts, replay_run
 
-# Runs code cells as a notebook does, with numstab out of reach, and prints what they print.
-_ALONE = """
+# Runs scripts and the code cells of notebooks, each in one namespace; importing numstab fails.
+_RUN_CELLS = """
 import builtins, json, sys
 real = builtins.__import__
-def only_torch(name, *rest, **more):
+def import_checked(name, *args, **kwargs):
     assert not name.startswith(("qa_service", "numstab")), name
-    return real(name, *rest, **more)
-builtins.__import__ = only_torch
+    return real(name, *args, **kwargs)
+builtins.__import__ = import_checked
 for name, text in json.load(sys.stdin):
     print("==", name)
     cells = [{"cell_type": "code", "source": text}] if isinstance(text, str) else text["cells"]
-    space = {"__name__": "__main__"}
+    namespace = {"__name__": "__main__"}
     for cell in cells:
         if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), name, "exec"), space)
+            exec(compile("".join(cell["source"]), name, "exec"), namespace)
 """
 
 
@@ -42,7 +42,7 @@ def client(service, tmp_path_factory):
         yield client
 
 
-def _metrics(printed: str) -> dict[str, dict[str, str]]:
+def _printed_metrics(printed: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for part in printed.split("== ")[1:]:
         name, *lines = part.splitlines()
@@ -51,8 +51,8 @@ def _metrics(printed: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.exhaustive) for part in range(1, 24))])
-def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part):
-    """Every entry, as a notebook in one language and as a script in the other."""
+def test_exported_entries_measure_the_same_with_torch_alone(service, part):
+    """Every entry: the notebook in Chinese, the script in English."""
     files, expected = [], {}
     for entry_id in list(service.knowledge.library)[part::24]:
         entry, plans = service.plan(Request(question="", entry=entry_id, seed=3))
@@ -61,28 +61,28 @@ def test_an_exported_entry_gives_the_same_metrics_with_torch_alone(service, part
         runs = [(plan.block.id, service.runner.run(plan.experiment, plan.params, 3)) for plan in plans]
         metrics = {f"{block}.{name}": str(value) for block, run in runs for name, value in run.measured.items()}
         expected |= {f"{entry_id}.ipynb": metrics, f"{entry_id}.py": metrics}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", _ALONE], input=json.dumps(files), capture_output=True, text=True, timeout=110,
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", _RUN_CELLS], input=json.dumps(files), capture_output=True, text=True, timeout=110,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert _metrics(done.stdout) == expected
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert _printed_metrics(process.stdout) == expected
 
 
-def test_an_exported_script_judges_its_claims(service):
-    """A claim holds at the entry's parameters and fails at its control, in the script as here."""
+def test_exported_script_judges_its_claims(service):
+    """A claim holds at the entry's parameters and fails at its control, in the script as in the service."""
     entry = service.knowledge.library["multiply-vs-add"]
     for params, verdict in (({}, "holds"), ({"x": 0.9}, "fails")):
         _, plans = service.plan(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
         script = export_entry(entry, plans, 0, "en", "py")
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=100, check=False
         )
-        assert f"product-explodes {verdict}" in done.stdout
+        assert f"product-explodes {verdict}" in process.stdout
 
 
-def test_a_notebook_is_one(service):
-    """Format 4.5: cells with ids, sources as lines, nothing run."""
+def test_exported_notebook_is_valid(service):
+    """Format 4.5: cells have ids, sources are lists of lines, there are no outputs."""
     entry, plans = service.plan(Request(question="", entry="multiply-vs-add"))
     notebook = json.loads(export_entry(entry, plans, 0, "zh", "ipynb"))
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
@@ -94,14 +94,14 @@ def test_a_notebook_is_one(service):
 
 
 def test_export_over_http(client):
-    """A file to save; what is wrong is named."""
-    got = client.get("/api/v1/entries/multiply-vs-add/export?form=py&n=7&seed=2&lang=en")
-    assert got.status_code == 200
-    assert 'filename="multiply-vs-add.py"' in got.headers["content-disposition"]
-    assert "n=7" in got.text
-    assert "SEED = 2" in got.text
-    for wrong, status in (("form=exe", 422), ("n=many", 422), ("nope=1", 422), ("seed=-1", 422), ("block=x", 422)):
-        assert client.get(f"/api/v1/entries/multiply-vs-add/export?{wrong}").status_code == status, wrong
+    """A download; invalid parameters are 422, unknown entries 404."""
+    response = client.get("/api/v1/entries/multiply-vs-add/export?form=py&n=7&seed=2&lang=en")
+    assert response.status_code == 200
+    assert 'filename="multiply-vs-add.py"' in response.headers["content-disposition"]
+    assert "n=7" in response.text
+    assert "SEED = 2" in response.text
+    for query, status in (("form=exe", 422), ("n=many", 422), ("nope=1", 422), ("seed=-1", 422), ("block=x", 422)):
+        assert client.get(f"/api/v1/entries/multiply-vs-add/export?{query}").status_code == status, query
     assert client.get("/api/v1/entries/none/export").status_code == 404
 
 
@@ -115,8 +115,8 @@ def _evidence(service, slug, seed=0, **params):
     ("slug", "params"),
     [("pow_vs_sum", {"n": 300}), ("quad_gd", {"lr": 2.5}), ("ieee_table", {}), ("residual_depth", {"layers": 10})],
 )
-def test_a_replay_is_identical(service, fresh_lab, slug, params):
-    """The same numbers bit for bit, inf, nan and "never" among them, whatever has run in between."""
+def test_replay_is_identical(service, fresh_lab, slug, params):
+    """Executed again, without a cache, the metrics are equal bit for bit, among them inf, nan and None."""
     (receipt,) = read_receipts([_evidence(service, slug, seed=5, **params)])
     again = replay_run(receipt, service.knowledge.experiments, fresh_lab)
     assert again.outcome is ReplayOutcome.IDENTICAL
@@ -124,8 +124,8 @@ def test_a_replay_is_identical(service, fresh_lab, slug, params):
     assert not again.changed_versions
 
 
-def test_a_replay_says_what_differs(service):
-    """A last digit is equal, another number different; another code or version is named beside."""
+def test_replay_reports_differences(service):
+    """A relative difference of 1e-9 counts as equal, one of 1% as different; changed code and versions are listed."""
     evidence = _evidence(service, "pow_vs_sum", n=100)
     product = evidence["metrics"]["product"]
     measured = product["value"]
@@ -150,17 +150,16 @@ def test_a_replay_says_what_differs(service):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "document",
     [{}, 3, [{}], {"evidence": [1]}, {"experiment": "x", "params": [], "seed": 0, "metrics": {}, "receipt": {}}],
 )
-def test_what_is_no_receipt_is_refused(wrong):
-    """With a clear error, whatever it is."""
+def test_invalid_receipts_are_rejected(document):
     with pytest.raises(BadRequest):
-        list(read_receipts(wrong))
+        list(read_receipts(document))
 
 
-def test_a_link_sets_parameters_and_seed(client, service):
-    """The page of a link holds its parameters and runs them; the same request by the API measures what it shows."""
+def test_permalink_sets_parameters_and_seed(client, service):
+    """The page of a permalink is filled with them and runs at once; the API reads the same query."""
     page = client.get("/e/multiply-vs-add?n=200&x=0.9&seed=3&lang=en")
     assert page.status_code == 200
     assert "data-runs-at-once" in page.text
@@ -169,38 +168,38 @@ def test_a_link_sets_parameters_and_seed(client, service):
     assert "data-runs-at-once" not in client.get("/entries/multiply-vs-add?lang=en").text
     assert client.get("/e/multiply-vs-add?n=-1").status_code == 422
     assert client.get("/e/none").status_code == 404
-    link = read_query("multiply-vs-add", {"n": "200", "x": "0.9", "seed": "3", "block": "powers"})
-    answer = service.answer(link)
+    request = read_query("multiply-vs-add", {"n": "200", "x": "0.9", "seed": "3", "block": "powers"})
+    answer = service.answer(request)
     assert (answer.evidence[0].params["n"], answer.evidence[0].seed, len(answer.evidence)) == (200, 3, 1)
 
 
-def test_seeds_say_how_often_a_claim_holds(service):
-    """Each seed is a run of its own; the spread is that of those runs."""
+def test_several_seeds_give_the_spread_of_their_runs(service):
+    """Lowest, median and highest value, and in how many seeds the claim holds."""
     request = Request(question="", entry="multiply-vs-add", seed=2, seeds=4, blocks=("residual",), lang="en")
     (evidence,) = service.answer(request).evidence
-    alone = [
+    single = [
         service.answer(Request(question="", entry="multiply-vs-add", seed=seed, blocks=("residual",))).evidence[0]
         for seed in range(2, 6)
     ]
-    for at, spread in enumerate(evidence.spreads):
-        values = sorted(one.run.measured[one.claims[at].metric] for one in alone)
+    for index, spread in enumerate(evidence.spreads):
+        values = sorted(each.run.measured[each.claims[index].metric] for each in single)
         assert (spread.seeds, spread.lowest, spread.highest) == (4, values[0], values[-1])
         assert spread.median == (values[1] + values[2]) / 2
-        assert spread.held == sum(one.verdicts[at] == "holds" for one in alone)
-    said = evidence_json(evidence, "en").to_dict()["claims"][0]["spread"]
-    assert said["held"] == evidence.spreads[0].held
-    assert alone[0].spreads == ()
+        assert spread.held == sum(each.verdicts[index] == "holds" for each in single)
+    spread_json = evidence_json(evidence, "en").to_dict()["claims"][0]["spread"]
+    assert spread_json["held"] == evidence.spreads[0].held
+    assert single[0].spreads == ()
 
 
-def test_a_claim_that_cannot_be_seen_says_where_it_can(service):
-    """Only where the reader's own parameters hide it."""
-    own, other = (
+def test_untestable_claim_names_parameters_where_it_is_testable(service):
+    """Only with parameters of the user at which the claim cannot be tested."""
+    at_entry, at_other = (
         service.answer(Request(question="", entry="multiply-vs-add", params=params, blocks=("powers",))).evidence[0]
         for params in ({}, {"x": 0.9})
     )
-    assert own.run.status is RunStatus.RAN
-    assert own.not_testable_here == ()
-    assert other.not_testable_here[0].id == "product-explodes"
-    claims = {claim["id"]: claim for claim in evidence_json(other, "zh").to_dict()["claims"]}
-    assert claims["product-explodes"]["visible_at"] == json_safe(dict(other.entry_params))
+    assert at_entry.run.status is RunStatus.RAN
+    assert at_entry.not_testable_here == ()
+    assert at_other.not_testable_here[0].id == "product-explodes"
+    claims = {claim["id"]: claim for claim in evidence_json(at_other, "zh").to_dict()["claims"]}
+    assert claims["product-explodes"]["visible_at"] == json_safe(dict(at_other.entry_params))
     assert claims["sum-is-exact"]["visible_at"] is None

@@ -1,4 +1,4 @@
-"""What goes wrong around a running server: each fault is seen from outside, and the next question is fine."""
+"""Faults injected into a running server: each has its documented effect, and the next request succeeds."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from processes import until
+from qa_service.runner.runner import ProcessRunner
 
 from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
-from qa_service.lab.runner import ProcessRunner
 from qa_service.model import RunStatus
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -53,58 +53,60 @@ def run(server: Server, slug: str, **body: object) -> dict:
 
      ("forks", "raised"), ("garbage", "raised"), ("floods", "raised"), ("exits", "crashed")],
 )  # fmt: skip
-def test_what_a_demo_does_wrong_is_evidence_over_http(server, slug, status):
-    """200 with a status and a note; the next run is fine, and no process is left but those that wait."""
+def test_failing_demo_is_evidence_over_http(server, slug, status):
+    """200 with a status and a note; the next run succeeds."""
     evidence = run(server, slug)
     assert (evidence["status"], bool(evidence["note"])) == (status, True)
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
 
 
 @pytest.mark.parametrize("route", ["/runs/stream", "/runs"])
-def test_a_client_that_disconnects_cancels_its_run(server, route):
-    """Whether it is streamed or not, its process is dead long before its deadline."""
+def test_disconnecting_cancels_the_run(server, route):
+    """Streaming or not, the child is killed long before the deadline."""
     run(server, "counts")
-    _until_the_child_is_dead(server, route)
+    _assert_disconnect_kills_the_child(server, route)
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
 @pytest.mark.parametrize(
-    ("route", "sent", "heard"), [("/runs/stream", 4, ""), ("/runs/stream", None, "event: row"), ("/runs", None, "")]
+    ("route", "sent", "received"), [("/runs/stream", 4, ""), ("/runs/stream", None, "event: row"), ("/runs", None, "")]
 )
-def test_a_reader_who_leaves_is_no_error(server, route, sent, heard, abruptly):
-    """In the middle of his question, of what he is told, of his waiting: the log has a line, and no failure."""
+def test_disconnecting_is_not_an_error(server, route, sent, received, abruptly):
+    """While sending the request, receiving events or waiting: the access log has its line, and no error."""
     before = server.log.read_text().count("message=request")
     body = b'{"seed": %d, "params": {"steps": 1000}}' % time.monotonic_ns()
     head = f"POST /api/v1/experiments/sleeps{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
-        reader.sendall(head.encode() + body[:sent])
-        while heard.encode() not in reader.recv(65536) if heard else False:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(head.encode() + body[:sent])
+        while received.encode() not in client.recv(65536) if received else False:
             pass
         if abruptly:
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     until(lambda: server.log.read_text().count("message=request") > before)
-    said = server.log.read_text()
-    assert "unforeseen" not in said
-    assert "Traceback" not in said
+    log = server.log.read_text()
+    assert "unforeseen" not in log
+    assert "Traceback" not in log
 
 
-def _until_the_child_is_dead(server: Server, route: str) -> None:
-    """Of a demo that says one row and then nothing until its deadline: no row wakes who listens."""
+def _assert_disconnect_kills_the_child(server: Server, route: str) -> None:
+    """The demo sends one row and then nothing until its deadline, so no later row reveals the disconnect."""
     body = b'{"seed": %d}' % time.monotonic_ns()
     head = f"POST /api/v1/experiments/hangs{route} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    until(lambda: len(_children(server)) == _waiting())
+    until(lambda: len(_children(server)) == _idle_count())
     idle = _children(server)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
-        reader.sendall(head.encode() + body)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(head.encode() + body)
         if route.endswith("stream"):
-            heard = b""
-            while b"event: row" not in heard:
-                heard += reader.recv(65536)
-        until(lambda: len(_children(server)) > _waiting())  # the successor of the one that was taken
+            received = b""
+            while b"event: row" not in received:
+                received += client.recv(65536)
+        # An idle child has taken the run, and another has been forked in its place.
+        until(lambda: len(_children(server)) > _idle_count())
     until(lambda: bool(idle - _children(server)), seconds=20)
 
 
-def _waiting() -> int:
+def _idle_count() -> int:
+    """How many idle children a server keeps."""
     return os.cpu_count() or 1
 
 
@@ -113,7 +115,7 @@ def _forkservers(server: Server) -> list[int]:
 
 
 def _forkserver(server: Server) -> int:
-    """Their common parent."""
+    """The fork server, the parent of all children."""
     (found,) = _forkservers(server)
     return found
 
@@ -133,45 +135,45 @@ def _parent(pid: int) -> int:
     return 0
 
 
-def test_the_server_of_children_may_die(server):
-    """Killed, it is started anew by who runs next; a run that was under way says that it was killed."""
+def test_killed_fork_server_is_restarted(server):
+    """By the next run, which succeeds; the old process is gone, and there is a single new one."""
     before = _forkserver(server)
     os.kill(before, signal.SIGKILL)
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
-    until(
-        lambda: before not in server.processes() and len(_forkservers(server)) == 1
-    )  # a waiting child may have run it
+    # The run may have been executed by an idle child, so the new fork server may start a little later.
+    until(lambda: before not in server.processes() and len(_forkservers(server)) == 1)
 
 
 @pytest.mark.exhaustive
-def test_the_server_of_children_does_not_grow(server):
-    """Forty runs: not a descriptor, not four MiB."""
+def test_fork_server_does_not_leak(server):
+    """In forty runs it grows by less than 4 MiB and at most one descriptor."""
     run(server, "counts", seed=time.monotonic_ns())
-    until(lambda: len(_children(server)) == _waiting())
-    before = _held(_forkserver(server))
+    until(lambda: len(_children(server)) == _idle_count())
+    before = _memory_and_descriptors(_forkserver(server))
     for _ in range(40):
         run(server, "counts", seed=time.monotonic_ns())
-    until(lambda: len(_children(server)) == _waiting())
-    after = _held(_forkserver(server))
+    until(lambda: len(_children(server)) == _idle_count())
+    after = _memory_and_descriptors(_forkserver(server))
     assert after[0] - before[0] < 4 << 10, (before, after)
     assert after[1] <= before[1] + 1
 
 
-def _held(pid: int) -> tuple[int, int]:
+def _memory_and_descriptors(pid: int) -> tuple[int, int]:
+    """Resident memory in KiB, and the number of open descriptors."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmRSS"].split()[0]), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
-    """No memory, descriptors or processes: the run says so, the slot is free again, the next one runs."""
+def test_failing_fork_is_evidence(monkeypatch, toy_experiments):
+    """The run is `crashed` with the reason of the OSError; its slot is released, and the next run succeeds."""
     lab = ProcessRunner(deadline=20.0, memory=1024, slots=1)
     experiment = toy_experiments["counts"]
 
-    def none(_self: ForkServerProcess) -> None:
+    def fail(_self: ForkServerProcess) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ForkServerProcess, "start", none)
+        patched.setattr(ForkServerProcess, "start", fail)
         failed = lab.run(experiment, {"steps": 1})
     assert (failed.status, "temporarily unavailable" in failed.note.en) == (RunStatus.CRASHED, True)
     assert lab.run(experiment, {"steps": 1}).status is RunStatus.RAN
@@ -179,24 +181,24 @@ def test_no_process_to_be_had_is_evidence_too(monkeypatch, toy_experiments):
 
 @pytest.mark.server
 @pytest.mark.exhaustive
-def test_killed_and_started_again_a_server_has_what_it_acknowledged(env, tmp_path):
-    """SIGKILL in the middle of a run: feedback is there, every process goes with the server, the next one starts."""
+def test_killed_server_keeps_acknowledged_feedback(env, tmp_path):
+    """SIGKILL during a run: its children end with it, and a new server on the same data has the feedback."""
     settings = env | {"NUMSTAB_DATA": str(tmp_path)}
     with run_server(settings) as server:
-        for at in range(10):
-            assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(at)})[0] == 201
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader:
+        for number in range(10):
+            assert server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": str(number)})[0] == 201
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             body = b'{"params": {"steps": 100000}}'
             head = "POST /api/v1/experiments/sleeps/runs/stream HTTP/1.1\r\nHost: x\r\nContent-Length: "
-            reader.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
-            while b"event: row" not in reader.recv(65536):
+            client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            while b"event: row" not in client.recv(65536):
                 pass
             server.process.kill()
             until(lambda: not server.processes())
     with run_server(settings) as server:
         assert server.post("/feedback", {"answer_id": ANSWER, "helpful": False})[0] == 201
-    kept = _feedback(tmp_path)
-    assert [reason for _, _, reason in kept] == [*map(str, range(10)), None]
+    stored = _feedback(tmp_path)
+    assert [reason for _, _, reason in stored] == [*map(str, range(10)), None]
 
 
 def _feedback(data: Path) -> list[tuple[str, bool, str | None]]:
@@ -209,45 +211,47 @@ def _feedback(data: Path) -> list[tuple[str, bool, str | None]]:
 
 @pytest.mark.server
 @pytest.mark.exhaustive
-def test_a_full_disk_costs_no_answer_and_nothing_acknowledged(env, tmp_path):
-    """No file may grow beyond 256 KiB: feedback is refused with 503 at some time, answers go on, what was kept is."""
+def test_full_disk_loses_no_acknowledged_feedback(env, tmp_path):
+    """With files limited to 256 KiB, feedback is 503 at some point; questions are still answered."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))"
-    told = []
+    acknowledged = []
     with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, before=limit) as server:
-        for at in range(200):
-            status, said = server.post("/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{at} " * 400})
-            assert status in (201, 503), said
+        for number in range(200):
+            status, reply = server.post(
+                "/feedback", {"answer_id": ANSWER, "helpful": True, "reason": f"{number} " * 400}
+            )
+            assert status in (201, 503), reply
             if status == 201:
-                told.append(f"{at} " * 400)
+                acknowledged.append(f"{number} " * 400)
             else:
-                assert said["code"] == "store_unavailable"
+                assert reply["code"] == "store_unavailable"
                 break
         else:
             pytest.fail("the disk never filled")
         status, answer = server.post("/ask", {"question": "counting numbers one"})
         assert (status, answer["evidence"][0]["status"]) == (200, "ran")
-    assert told
-    assert set(told) <= {reason for _, _, reason in _feedback(tmp_path)}
+    assert acknowledged
+    assert set(acknowledged) <= {reason for _, _, reason in _feedback(tmp_path)}
 
 
 @pytest.mark.server
 @pytest.mark.exhaustive
-def test_a_locked_store_is_503_and_holds_nobody_else(env, tmp_path):
-    """Feedback waits for five seconds and is refused; answers go on meanwhile; afterwards all is well."""
-    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as locked:
+def test_locked_store_is_503_for_feedback_only(env, tmp_path):
+    """Feedback waits for five seconds; questions are answered meanwhile; feedback succeeds after the lock."""
+    with run_server(env | {"NUMSTAB_DATA": str(tmp_path)}, port=free_port()) as server:
         body = {"answer_id": ANSWER, "helpful": True}
-        assert locked.post("/feedback", body)[0] == 201
+        assert server.post("/feedback", body)[0] == 201
         with closing(sqlite3.connect(tmp_path / "numstab.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            status, said = locked.post("/feedback", body)
-            assert (status, said["code"]) == (503, "store_unavailable")
-            assert locked.post("/ask", {"question": "counting numbers one"})[0] == 200
+            status, reply = server.post("/feedback", body)
+            assert (status, reply["code"]) == (503, "store_unavailable")
+            assert server.post("/ask", {"question": "counting numbers one"})[0] == 200
             other.execute("ROLLBACK")
-        assert locked.post("/feedback", body)[0] == 201
+        assert server.post("/feedback", body)[0] == 201
 
 
-def test_a_store_that_was_deleted_is_made_anew(tmp_path):
-    """SQLite would write on into a file that has no name any more: acknowledged, and lost."""
+def test_deleted_store_is_created_again(tmp_path):
+    """Otherwise SQLite would go on writing to the unlinked file, and acknowledged feedback would be lost."""
     store = Store(Settings(data=tmp_path).store_url)
     store.add_feedback(ANSWER, True, "before")
     for path in tmp_path.glob("numstab.sqlite*"):
@@ -258,8 +262,8 @@ def test_a_store_that_was_deleted_is_made_anew(tmp_path):
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0, -10 * 365 * 86400.0])
-def test_a_clock_that_jumps_locks_nobody_out(toy_service, tmp_path, monkeypatch, jump):
-    """Counted afresh; answers have ids, feedback is kept."""
+def test_clock_jump_resets_the_rate_limit(toy_service, tmp_path, monkeypatch, jump):
+    """Clients have their full rate again, and answers have valid ids."""
     app = create_app(toy_service, Settings(data=tmp_path, rate="3/minute"))
     client, real = TestClient(app, client=("10.0.0.7", 5000)), time.time
     ask = {"question": "counting numbers one", "run": False}

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and nobody else may read what only its owner could."""
+"""Atomic writes, their permissions, and the cache of the trained classifier."""
 
 import stat
 import subprocess
@@ -12,43 +12,42 @@ from qa_service.files import write_atomically
 from qa_service.retrieval.matcher import Matcher
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    """A failure in the middle leaves the old text, and no temporary file."""
+def test_failed_write_leaves_the_old_file(tmp_path):
+    """No temporary file remains."""
     path = tmp_path / "new folder" / "keys.json"
     write_atomically(path, lambda file: file.write_text("old"))
 
-    def fails(file):
+    def write_and_fail(file):
         file.write_text("ne")
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        write_atomically(path, fails)
+        write_atomically(path, write_and_fail)
     assert path.read_text() == "old"
-    assert [one.name for one in path.parent.iterdir()] == ["keys.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
 
 
-def test_nobody_sees_half_a_file(tmp_path):
-    """Read all the time while it is written many times, it is always one of the two."""
+def test_concurrent_reads_never_see_a_partial_file(tmp_path):
     path, texts = tmp_path / "file", ["a" * 100_000, "b" * 90_000]
     write_atomically(path, lambda file: file.write_text(texts[0]))
-    ended = threading.Event()
+    finished = threading.Event()
     seen: set[str] = set()
 
     def read() -> None:
-        while not ended.is_set():
+        while not finished.is_set():
             seen.add(path.read_text())
 
     reader = threading.Thread(target=read)
     reader.start()
-    for at in range(200):
-        text = texts[at % 2]
+    for number in range(200):
+        text = texts[number % 2]
         write_atomically(path, lambda file, text=text: file.write_text(text))
-    ended.set()
+    finished.set()
     reader.join(30)
     assert seen <= set(texts)
 
 
-def test_a_new_file_is_private_and_a_replaced_one_keeps_its_permissions(tmp_path):
+def test_new_file_is_private_and_replaced_file_keeps_its_mode(tmp_path):
     new, shared = tmp_path / "new", tmp_path / "shared"
     shared.write_text("old")
     shared.chmod(0o664)
@@ -57,8 +56,7 @@ def test_a_new_file_is_private_and_a_replaced_one_keeps_its_permissions(tmp_path
     assert [stat.S_IMODE(path.stat().st_mode) for path in (new, shared)] == [0o600, 0o664]
 
 
-def test_a_link_stays_one(tmp_path):
-    """What it points to is replaced."""
+def test_symlink_is_kept_and_its_target_replaced(tmp_path):
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")
     write_atomically(tmp_path / "link", lambda file: file.write_text("new"))
@@ -66,16 +64,16 @@ def test_a_link_stays_one(tmp_path):
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(toy_service, word_hash, tmp_path):
-    """Where a file stands in the folder's place, the matcher builds all it needs and keeps nothing."""
+def test_matcher_works_without_a_writable_cache(toy_service, word_hash, tmp_path):
+    """With a file in the place of the cache folder, the matcher builds everything and stores nothing."""
     (tmp_path / "cache").write_text("a file")
     matcher = Matcher(toy_service.knowledge.library, word_hash(), name="word-hash", cache=tmp_path / "cache")
     assert matcher.match("counting numbers one").matches[0].entry.id == "counting"
     assert (tmp_path / "cache").read_text() == "a file"
 
 
-def test_of_several_processes_one_trains(tmp_path):
-    """The others wait for it and load: three at once say once that they train."""
+def test_one_of_several_processes_trains(tmp_path):
+    """The others wait for its lock and load the result."""
     code = f"""
 import sys
 from pathlib import Path
@@ -91,10 +89,10 @@ library = Library.read(TOYS / "kb", load_specs(TOYS / "demos"))
 cache = Path({str(tmp_path)!r})
 print(matcher.Matcher(library, WordHash(), name="word-hash", cache=cache).match("counting").matches[0].entry.id)
 """
-    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     try:
-        said = [process.communicate(timeout=120)[0].split() for process in started]
+        outputs = [process.communicate(timeout=120)[0].split() for process in processes]
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
-    assert sorted(map(len, said)) == [1, 1, 2], said
+    assert sorted(map(len, outputs)) == [1, 1, 2], outputs

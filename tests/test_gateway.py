@@ -1,4 +1,4 @@
-"""Who may come in, how often, and what a browser may do with the reply."""
+"""API keys, rate limits, CORS, security headers, timeouts and graceful shutdown."""
 
 import json
 import logging
@@ -29,31 +29,31 @@ ASK = {"question": "counting numbers one", "run": False}
 
 
 @pytest.fixture
-def served(toy_service, tmp_path):
-    """Makes a client of the toy service with these settings."""
+def make_client(toy_service, tmp_path):
+    """A function that makes a client of the toy service with the given settings, at the given address."""
 
-    def serve(*, address: str = "10.0.0.7", everybody: bool = True, **settings: object) -> TestClient:
-        app = create_app(toy_service, Settings(data=tmp_path, **settings), open_to_all=everybody)
+    def make(*, address: str = "10.0.0.7", public: bool = True, **settings: object) -> TestClient:
+        app = create_app(toy_service, Settings(data=tmp_path, **settings), open_to_all=public)
         return TestClient(app, client=(address, 5000), follow_redirects=False)
 
-    return serve
+    return make
 
 
 def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def test_a_key_opens_what_it_is_for(served, tmp_path):
-    """Reading, asking, operating; without one nothing but whether the service lives."""
+def test_api_key_grants_its_scope_only(make_client, tmp_path):
+    """Scopes read, ask and operate; without a key only /livez; revoked and rotated keys are invalid."""
     keys = ApiKeyStore(tmp_path)
     secrets = {scope: keys.add(scope, (scope,)) for scope in ("read", "ask", "operate")}
-    client = served(everybody=False)
+    client = make_client(public=False)
     assert client.get("/livez").status_code == 200
-    refused = client.post("/api/v1/ask", json=ASK, headers={"Accept-Language": "zh"})
-    assert (refused.status_code, refused.json()["code"]) == (401, "refused")
-    assert refused.headers["www-authenticate"] == "Bearer"
-    assert "密钥" in refused.json()["detail"]
-    opened = {
+    response = client.post("/api/v1/ask", json=ASK, headers={"Accept-Language": "zh"})
+    assert (response.status_code, response.json()["code"]) == (401, "refused")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "密钥" in response.json()["detail"]
+    statuses = {
         scope: (
             client.get("/api/v1/entries", headers=bearer(secret)).status_code,
             client.post("/api/v1/ask", json=ASK, headers=bearer(secret)).status_code,
@@ -61,7 +61,7 @@ def test_a_key_opens_what_it_is_for(served, tmp_path):
         )
         for scope, secret in secrets.items()
     }
-    assert opened == {"read": (200, 403, 403), "ask": (200, 200, 403), "operate": (403, 403, 200)}
+    assert statuses == {"read": (200, 403, 403), "ask": (200, 200, 403), "operate": (403, 403, 200)}
     assert client.get("/api/v1/entries", headers=bearer("nst_wrong")).status_code == 401
     keys.revoke("read")
     assert client.get("/api/v1/entries", headers=bearer(secrets["read"])).status_code == 401
@@ -70,7 +70,7 @@ def test_a_key_opens_what_it_is_for(served, tmp_path):
     assert client.get("/api/v1/entries", headers=bearer(rotated)).status_code == 200
 
 
-def test_keys_are_kept_as_hashes_for_their_owner_only(tmp_path):
+def test_api_keys_are_stored_hashed_and_private(tmp_path):
     secret = ApiKeyStore(tmp_path).add("a class", ("ask",))
     path = tmp_path / "keys.json"
     assert secret not in path.read_text()
@@ -80,27 +80,27 @@ def test_keys_are_kept_as_hashes_for_their_owner_only(tmp_path):
         ApiKeyStore(tmp_path).add("a class", ("ask",))
 
 
-def test_a_browser_keeps_its_key_in_a_cookie(served, tmp_path):
-    """Out of the address at once, and out of reach of scripts."""
+def test_key_in_a_url_becomes_a_cookie(make_client, tmp_path):
+    """A redirect removes it from the URL; the cookie is HttpOnly."""
     secret = ApiKeyStore(tmp_path).add("class", ("ask",))
-    client = served(everybody=False)
-    moved = client.get(f"/entries?lang=en&key={secret}")
-    assert (moved.status_code, moved.headers["location"]) == (303, "/entries?lang=en")
-    assert {"HttpOnly", "SameSite=strict"} <= set(moved.headers["set-cookie"].split("; "))
+    client = make_client(public=False)
+    redirect = client.get(f"/entries?lang=en&key={secret}")
+    assert (redirect.status_code, redirect.headers["location"]) == (303, "/entries?lang=en")
+    assert {"HttpOnly", "SameSite=strict"} <= set(redirect.headers["set-cookie"].split("; "))
     assert client.get("/entries?lang=en").status_code == 200
     client.cookies.clear()
     assert client.get("/entries?key=wrong").status_code == 401
 
 
-def test_metrics_are_for_operators(served):
-    """From this machine, or with a key; never from elsewhere, however open the service is."""
-    assert served(address="10.0.0.7").get("/metrics").status_code == 401
-    assert served(address="127.0.0.1").get("/metrics").status_code == 200
+def test_metrics_need_loopback_or_a_key(make_client):
+    """Even if the service is public."""
+    assert make_client(address="10.0.0.7").get("/metrics").status_code == 401
+    assert make_client(address="127.0.0.1").get("/metrics").status_code == 200
 
 
-def test_a_client_may_ask_only_so_often(served):
-    """With the standard headers; another address has its own count; reading is free."""
-    client = served(rate="3/minute")
+def test_questions_are_rate_limited(make_client):
+    """429 with the standard headers; reading entries is not limited."""
+    client = make_client(rate="3/minute")
     replies = [client.post("/api/v1/ask", json=ASK) for _ in range(5)]
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
     assert [reply.headers["ratelimit-remaining"] for reply in replies[:3]] == ["2", "1", "0"]
@@ -108,24 +108,24 @@ def test_a_client_may_ask_only_so_often(served):
     assert 1 <= int(replies[3].headers["retry-after"]) <= 60
     assert replies[3].json()["code"] == "rate_limited"
     assert client.get("/api/v1/entries").status_code == 200
-    assert served(rate="").post("/api/v1/ask", json=ASK).status_code == 200
+    assert make_client(rate="").post("/api/v1/ask", json=ASK).status_code == 200
 
 
-def test_no_other_origin_unless_it_is_named(served):
-    """CORS is off; an origin that is set may call, with the headers it needs."""
-    asked = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST",
+def test_cors_allows_configured_origins_only(make_client):
+    """Without a setting, none; with one, that origin and no other."""
+    preflight = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST",
              "Access-Control-Request-Headers": "content-type"}  # fmt: skip
-    assert "access-control-allow-origin" not in served().options("/api/v1/ask", headers=asked).headers
-    allowed = served(origins="https://school.example").options("/api/v1/ask", headers=asked)
+    assert "access-control-allow-origin" not in make_client().options("/api/v1/ask", headers=preflight).headers
+    allowed = make_client(origins="https://school.example").options("/api/v1/ask", headers=preflight)
     assert allowed.headers["access-control-allow-origin"] == "https://school.example"
-    other = served(origins="https://school.example").options(
-        "/api/v1/ask", headers=asked | {"Origin": "https://x.example"}
+    other = make_client(origins="https://school.example").options(
+        "/api/v1/ask", headers=preflight | {"Origin": "https://x.example"}
     )
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_every_reply_forbids_what_it_does_not_need(served):
-    client = served()
+def test_every_response_has_security_headers(make_client):
+    client = make_client()
     for reply in (
         client.get("/api/v1/entries"),
         client.post("/api/v1/ask", json=ASK),
@@ -138,13 +138,13 @@ def test_every_reply_forbids_what_it_does_not_need(served):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
-def test_this_machine_is_open(host, tmp_path):
+def test_loopback_needs_no_key(host, tmp_path):
     assert open_to_all(host, Settings(data=tmp_path), public=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "school.example"])
-def test_any_other_address_needs_a_key_or_a_word(host, tmp_path):
-    """Refused before anything listens, with both ways on."""
+def test_other_addresses_need_a_key_or_public(host, tmp_path):
+    """The error, raised before the server listens, names both options."""
     with pytest.raises(BadField, match="--public"):
         open_to_all(host, Settings(data=tmp_path), public=False)
     assert open_to_all(host, Settings(data=tmp_path), public=True)
@@ -153,8 +153,8 @@ def test_any_other_address_needs_a_key_or_a_word(host, tmp_path):
 
 
 @pytest.fixture
-def listening(toy_service, tmp_path):
-    """The port of a real server of the toy service in a thread of this process."""
+def server_port(toy_service, tmp_path):
+    """The port of uvicorn with the toy service, in a thread of this process."""
     import uvicorn
 
     port = free_port()
@@ -170,22 +170,21 @@ def listening(toy_service, tmp_path):
         thread.join(30)
 
 
-def test_a_body_that_comes_too_slowly_is_refused(listening, monkeypatch):
-    """And a reader who is slow to leave is not: only the body has a clock."""
+def test_slow_request_body_is_408(server_port, monkeypatch):
     monkeypatch.setattr("qa_service.server.timeout.BODY_TIMEOUT_SECONDS", 0.3)
-    with socket.create_connection(("127.0.0.1", listening), timeout=60) as client:
+    with socket.create_connection(("127.0.0.1", server_port), timeout=60) as client:
         client.sendall(b"POST /api/v1/ask HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
 
-def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
-    """He asks for much and reads nothing: one line in the log, no error, and his connection is gone."""
+def test_slow_client_is_disconnected(server_port, monkeypatch, caplog):
+    """A client that requests a lot and reads nothing: the log has a warning and no error."""
     monkeypatch.setattr("qa_service.server.timeout.SEND_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(logging.getLogger("numstab"), "propagate", True)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(60)
-        client.connect(("127.0.0.1", listening))
+        client.connect(("127.0.0.1", server_port))
         client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
         until(lambda: "a reader was too slow" in caplog.text, why=lambda: caplog.text[-2000:])
         with suppress(ConnectionResetError):
@@ -196,16 +195,17 @@ def test_a_reader_who_takes_too_long_is_cut_off(listening, monkeypatch, caplog):
 
 
 @pytest.mark.server
-def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path):
-    """A short run is heard to its end; a long one ends with an error event in time. No process or file is left, and
-    standard error has nothing but lines of the log.
-    """
-    short_name = Path(tempfile.mkdtemp(prefix="n-"))  # a socket's path has 107 bytes at most
-    env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path),
-           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", "TMPDIR": str(short_name)}  # fmt: skip
-    begun = threading.Semaphore(0)
+def test_sigterm_lets_running_answers_finish(cache, tmp_path):
+    """A short run is completed; a long one ends with an error event within the grace period.
 
-    def heard(address: str, steps: int) -> list[tuple[str, dict]]:
+    No process or temporary file is left, and standard error has only lines of the log.
+    """
+    short_path = Path(tempfile.mkdtemp(prefix="n-"))  # the path of a Unix socket is limited to 107 bytes
+    env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path),
+           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", "TMPDIR": str(short_path)}  # fmt: skip
+    started = threading.Semaphore(0)
+
+    def stream_run(address: str, steps: int) -> list[tuple[str, dict]]:
         route = f"{address}/api/v1/experiments/sleeps/runs/stream"
         events: list[tuple[str, dict]] = []
         with httpx.stream("POST", route, json={"params": {"steps": steps}}, timeout=60) as stream:
@@ -215,23 +215,23 @@ def test_told_to_stop_a_server_lets_answers_end(cache, tmp_path):
                 if line.startswith("data:"):
                     events.append((name, json.loads(line[5:])))
                     if len(events) == 3:
-                        begun.release()
+                        started.release()
         return events
 
     try:
         with ThreadPoolExecutor(2) as pool, numstab_server(env, tmp_path / "log") as (address, server):
-            short, long = (pool.submit(heard, address, steps) for steps in (20, 100_000))
+            short, long = (pool.submit(stream_run, address, steps) for steps in (20, 100_000))
             for _ in (short, long):
-                assert begun.acquire(timeout=TIMEOUT_SECONDS)
+                assert started.acquire(timeout=TIMEOUT_SECONDS)
             server.send_signal(signal.SIGTERM)
             assert short.result(TIMEOUT_SECONDS)[-1][0] == "evidence"
             name, data = long.result(TIMEOUT_SECONDS)[-1]
             assert (name, data["code"]) == ("error", "shutting_down")
             assert server.wait(TIMEOUT_SECONDS) == 0
             until(lambda: not session(server.pid), why=lambda: session(server.pid))
-        left = [one.name for one in short_name.iterdir() if not one.name.startswith("torchinductor_")]
-        assert left == []
-        said = (tmp_path / "log").read_text().splitlines()
-        assert [line for line in said if not line.startswith("time=")] == []
+        remaining = [file.name for file in short_path.iterdir() if not file.name.startswith("torchinductor_")]
+        assert remaining == []
+        lines = (tmp_path / "log").read_text().splitlines()
+        assert [line for line in lines if not line.startswith("time=")] == []
     finally:
-        shutil.rmtree(short_name)
+        shutil.rmtree(short_path)

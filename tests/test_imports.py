@@ -1,4 +1,4 @@
-"""What each process carries. Who may import whom: `make layers`."""
+"""Which modules the command line imports. The layers are checked by `make layers`."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_command_line_starts_light():
-    """Finding the fronts imports neither the web framework nor rich, and no numerics."""
+def test_command_line_imports_nothing_heavy():
+    """Finding the fronts imports no web framework, database, rich or numerical library."""
     code = (
         "import sys\n"
         "from qa_service.app import fronts\n"

@@ -1,4 +1,4 @@
-"""The entries as they ship: what each must have, in both languages, and that its own questions find it."""
+"""The shipped entries: complete, in both languages, found by their own questions, with code that runs."""
 
 import re
 import subprocess
@@ -10,14 +10,14 @@ import pytest
 from qa_service.model import LANGS, AnswerStatus, Request
 from qa_service.settings import Settings
 
-# What the reader of a snippet has at hand: a model that trains, a batch, a loader, a loss that was just computed.
-_READERS_OWN = """
+# The variables that snippets of the answers assume: a model, a batch, a loader, a loss that was just computed.
+_USER_CODE = """
 import torch
 from torch import nn
 
 torch.set_num_threads(1)
 
-def theirs():
+def user_variables():
     model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
     x, y = torch.randn(64, 8), torch.randint(2, (64,))
     criterion = nn.CrossEntropyLoss()
@@ -26,47 +26,49 @@ def theirs():
         torch=torch, nn=nn, model=model, x=x, y=y, X=x, Y=y, x_val=x, y_val=y, criterion=criterion, loss_fn=criterion,
                 optimizer=optimizer, loss=criterion(model(x), y), layer=model[0], new_loader=[(x, y)] * 3)
 
-def put_to_use(block):
+def run_snippet(block):
     try:
-        exec(block, theirs())
-    except (AssertionError, RuntimeError) as found:  # a snippet that looks for inf and nan may say that it found one
-        assert "inf" in str(found) or "nan" in str(found), found
+        exec(block, user_variables())
+    except (AssertionError, RuntimeError) as error:  # a snippet that detects inf and nan may raise
+        assert "inf" in str(error) or "nan" in str(error), error
 """
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
-SOURCES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml") if "[lecture" in path.read_text("utf-8"))
-OPEN = {"bn-gradient-predictiveness"}
-"""Questions without a verdict: their numbers are shown, nothing is claimed."""
+LECTURE_ENTRIES = sorted(
+    path.stem for path in Settings().kb.glob("[0-9]*/*.toml") if "[lecture" in path.read_text("utf-8")
+)
+WITHOUT_CLAIMS = {"bn-gradient-predictiveness"}
+"""Entries about open questions: their answers show numbers and claim nothing."""
 
 
-def test_every_item_of_the_lecture_has_its_entry(service):
-    """Fifteen questions and the closing remark."""
+def test_every_lecture_item_has_an_entry(service):
+    """Items 1 to 15 and the closing remark."""
     assert [entry.item for entry in service.knowledge.library.values() if entry.expands is None] == list(range(1, 17))
 
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
-def test_an_entry_is_whole(service, entry_id):
-    """Our answer, phrasings, evidence, relations; of an item of the lecture also its words, more claims and sources."""
+def test_entry_is_complete(service, entry_id):
+    """Answer, phrasings, claims, related entries; of a lecture item also its text, references and more claims."""
     entry = service.knowledge.library[entry_id]
-    source = entry.expands is None
-    assert bool(entry.lecture) is source
-    assert entry.references or not source
+    is_lecture_item = entry.expands is None
+    assert bool(entry.lecture) is is_lecture_item
+    assert entry.references or not is_lecture_item
     assert entry.related
     assert entry.id not in entry.related
-    assert source or service.knowledge.library[entry.expands].item == entry.item
+    assert is_lecture_item or service.knowledge.library[entry.expands].item == entry.item
     claims = sum(len(block.claims) for block in entry.evidence)
-    assert claims >= (2 if source else 0 if entry.id in OPEN else 1)
+    assert claims >= (2 if is_lecture_item else 0 if entry.id in WITHOUT_CLAIMS else 1)
     ids = [claim.id for block in entry.evidence for claim in block.claims]
     assert len(ids) == len(set(ids))
     for lang in LANGS:
-        assert len(entry.phrasings[lang]) >= (15 if source else 10)
+        assert len(entry.phrasings[lang]) >= (15 if is_lecture_item else 10)
         answer = entry.answer[lang]
         assert re.match(r"\*\*.+?\*\*", answer, re.DOTALL), "the short answer comes first, in bold"
-        assert "[[" in answer.split("\n\n")[0] or "[[" in answer, "live numbers stand in the text"
+        assert "[[" in answer.split("\n\n")[0] or "[[" in answer, "the text has live numbers"
 
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
-def test_each_language_is_written_in_itself(service, entry_id):
-    """No Chinese in English, and Chinese in every Chinese text; the numbers shown are the same in both."""
+def test_texts_are_in_their_own_language(service, entry_id):
+    """No Chinese characters in English texts, some in every Chinese one; both show the same live numbers."""
     entry = service.knowledge.library[entry_id]
     texts = [entry.question, entry.answer, *(claim.says for block in entry.evidence for claim in block.claims)]
     for text in texts:
@@ -76,8 +78,8 @@ def test_each_language_is_written_in_itself(service, entry_id):
     assert shown["zh"] == shown["en"]
 
 
-def test_no_phrasing_stands_in_two_entries(service):
-    """A wording that two entries claim can only be answered wrongly by one of them."""
+def test_phrasings_are_unique(service):
+    """Among all entries, whatever the case."""
     seen: dict[str, str] = {}
     for entry in service.knowledge.library.values():
         for lang in LANGS:
@@ -86,9 +88,9 @@ def test_no_phrasing_stands_in_two_entries(service):
 
 
 @pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("entry_id", SOURCES)
-def test_the_lectures_own_questions_find_their_entry(service, entry_id, lang):
-    """The question as we put it, and the lecture's own words, in both languages."""
+@pytest.mark.parametrize("entry_id", LECTURE_ENTRIES)
+def test_lecture_questions_find_their_entry(service, entry_id, lang):
+    """The question of the entry, and the words of the lecture."""
     entry = service.knowledge.library[entry_id]
     assert entry.lecture is not None
     lecture = entry.lecture.question or entry.lecture.answer
@@ -101,15 +103,15 @@ def test_the_lectures_own_questions_find_their_entry(service, entry_id, lang):
 @pytest.mark.parametrize(
     "question", ["今晚吃什么", "what is the weather like tomorrow", "how do I renew my passport", "小程序白屏怎么办"]
 )
-def test_what_is_not_covered_is_declined(service, question):
-    """Far from the subject: no entry, three nearest."""
+def test_questions_outside_the_subject_are_not_covered(service, question):
+    """The answer has the nearest entries only."""
     answer = service.answer(Request(question=question))
     assert answer.status is AnswerStatus.NOT_COVERED
     assert len(answer.matches) >= 3
 
 
 def test_code_in_answers_runs(service):
-    """Every python block of an answer runs as it stands where a reader has a model, data and a loss."""
+    """Every Python block of an answer runs unchanged, given a model, data and a loss."""
     blocks = {
         block
         for entry in service.knowledge.library.values()
@@ -117,12 +119,12 @@ def test_code_in_answers_runs(service):
         for block in re.findall(r"```python\n(.*?)```", entry.answer[lang], re.DOTALL)
     }
     assert blocks
-    code = f"{_READERS_OWN}\nfor block in {sorted(blocks)!r}:\n    put_to_use(block)\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    code = f"{_USER_CODE}\nfor block in {sorted(blocks)!r}:\n    run_snippet(block)\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def test_sources_are_files_of_their_own():
-    """One entry, one file; one experiment, one file."""
+def test_number_of_entries_and_demos():
+    """So that the tests above are not vacuous."""
     assert len(list(Path(Settings().demos).rglob("*.py"))) >= 100
     assert len(ENTRIES) >= 160

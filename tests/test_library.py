@@ -1,4 +1,4 @@
-"""The library is sound or it does not start; every problem is told at once, with path and line."""
+"""Reading entries and demos: every problem is reported at once, with path and line."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def problems(folder, toy_experiments) -> str:
     return "\n".join(raised.value.problems)
 
 
-def test_toy_entries_are_read(toy_service):
-    """Ordered by item, with both languages and hashes."""
+def test_entries_are_read(toy_service):
+    """In the order of their items, in both languages, each with its own hash."""
     library = toy_service.knowledge.library
     assert list(library) == ["counting", "raising", "hanging"]
     assert library["counting"].question.zh == "怎样数数"
@@ -29,7 +29,7 @@ def test_toy_entries_are_read(toy_service):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('experiment = "counts"', 'experiment = "conts"', "experiment: one of"),
         ("params = { steps = 5 }", "params = { stepz = 5 }", "did you mean steps"),
@@ -48,36 +48,35 @@ def test_toy_entries_are_read(toy_service):
         ("item = 1", "item = ", "TOML"),
     ],
 )
-def test_a_broken_file_is_reported_with_its_line(broken_kb, toy_experiments, old, new, said):
-    """Path, line and what was expected."""
-    path = broken_kb / "counting.toml"
+def test_invalid_entry_is_reported_with_its_line(kb_copy, toy_experiments, old, new, message):
+    """The message has path, line and what was expected."""
+    path = kb_copy / "counting.toml"
     source = path.read_text()
     assert old in source
     path.write_text(source.replace(old, new, 1))
-    found = problems(broken_kb, toy_experiments)
-    assert said in found
+    reported = problems(kb_copy, toy_experiments)
+    assert message in reported
     line = source[: source.index(old)].count("\n") + 1
-    lines = [int(each.removeprefix(f"{path}:").split(":")[0]) for each in found.splitlines()]
-    assert any(abs(each - line) <= 6 for each in lines), (lines, line)
+    lines = [int(problem.removeprefix(f"{path}:").split(":")[0]) for problem in reported.splitlines()]
+    assert any(abs(number - line) <= 6 for number in lines), (lines, line)
 
 
-def test_all_broken_files_at_once(broken_kb, toy_experiments):
-    """Three broken files give problems of three files, binary rubbish included."""
-    (broken_kb / "counting.toml").write_bytes(b"\xff\xfe\x00")
-    (broken_kb / "raising.toml").write_text("item = 99")
-    (broken_kb / "hanging.toml").write_text("[[[")
-    found = problems(broken_kb, toy_experiments)
+def test_all_invalid_entries_are_reported_at_once(kb_copy, toy_experiments):
+    """Also a file that is not text."""
+    (kb_copy / "counting.toml").write_bytes(b"\xff\xfe\x00")
+    (kb_copy / "raising.toml").write_text("item = 99")
+    (kb_copy / "hanging.toml").write_text("[[[")
+    reported = problems(kb_copy, toy_experiments)
     for name in ("counting", "raising", "hanging"):
-        assert f"{name}.toml:" in found
+        assert f"{name}.toml:" in reported
 
 
-def test_an_empty_folder_is_no_library(tmp_path, toy_experiments):
-    """Starting without knowledge is an error, not an empty answer."""
+def test_empty_folder_is_an_error(tmp_path, toy_experiments):
     assert "found none" in problems(tmp_path, toy_experiments)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("def run(:", "not Python"),
         ("x = 1", "docstring"),
@@ -85,16 +84,16 @@ def test_an_empty_folder_is_no_library(tmp_path, toy_experiments):
         ('"""Doc."""\nTITLE = open("/etc/passwd")', "plain literal"),
     ],
 )
-def test_a_broken_demo_is_reported_without_running_it(tmp_path, source, said):
-    """A demo is read, never executed, by the parent."""
+def test_invalid_demo_is_reported_without_running_it(tmp_path, source, message):
+    """The server parses demos and never executes them."""
     (tmp_path / "broken.py").write_text(source)
     with pytest.raises(BadExperiment, match=r"broken\.py:\d+: ") as raised:
         load_specs(tmp_path)
-    assert said in raised.value.problems[0]
+    assert message in raised.value.problems[0]
 
 
-def test_experiments_lie_in_folders_and_no_two_share_a_name(tmp_path):
-    """A link names an experiment without its folder."""
+def test_slugs_are_unique_across_folders(tmp_path):
+    """Links and receipts name an experiment by its slug, without the folder."""
     source = (TOYS / "demos" / "counts.py").read_text("utf-8")
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -105,52 +104,52 @@ def test_experiments_lie_in_folders_and_no_two_share_a_name(tmp_path):
         load_specs(tmp_path)
 
 
-def test_every_shipped_experiment_has_a_theme():
-    """Every folder of demos/ is called as a theme of the page, so that no experiment is left over there."""
+def test_every_demo_folder_is_a_theme():
+    """So that the list of experiments by theme has all of them."""
     experiments = load_specs(Settings().demos).values()
     themes = {theme.slug.replace("-", "_") for theme in THEMES}
-    assert {one.file.partition("/")[0] for one in experiments} <= themes
-    assert sum(len(shelf) for _, shelf in by_theme(experiments)) == len(experiments)
+    assert {experiment.file.partition("/")[0] for experiment in experiments} <= themes
+    assert sum(len(group) for _, group in by_theme(experiments)) == len(experiments)
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ('[{"parameter": "dtype", "experiment": "nowhere", "params": {}}]', "not 'nowhere'"),
         ('[{"parameter": "dtype"}]', "parameter, experiment and params"),
     ],
 )
-def test_what_stands_beside_an_experiment_exists(tmp_path, table, said):
+def test_invalid_companion_is_reported(tmp_path, table, message):
     source = (TOYS / "demos" / "counts.py").read_text("utf-8")
     (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
     with pytest.raises(BadExperiment) as raised:
         load_specs(tmp_path)
-    assert said in raised.value.problems[0]
+    assert message in raised.value.problems[0]
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ('{"steps": ["stepz"]}', "numbers of its own that there is, not 'stepz'"),
         ('{"stepz": 3}', "a parameter of counts that there is, not 'stepz'"),
     ],
 )
-def test_what_stands_beside_an_experiment_takes_parameters_that_there_are(tmp_path, params, said):
+def test_unknown_parameter_of_a_companion_is_reported(tmp_path, params, message):
     table = f'[{{"parameter": "steps", "experiment": "counts", "params": {params}}}]'
     source = (TOYS / "demos" / "counts.py").read_text("utf-8")
     (tmp_path / "counts.py").write_text(source.replace("CHART =", f"BESIDE = {table}\nCHART ="), "utf-8")
     with pytest.raises(BadExperiment) as raised:
         load_specs(tmp_path)
-    assert said in raised.value.problems[0]
+    assert message in raised.value.problems[0]
 
 
-def test_beside_every_experiment_with_a_dtype_stands_one_with_all_eight_formats():
-    """It reports of each format the first overflow, the first lost digit and the error in ulp."""
+def test_every_experiment_with_a_dtype_has_a_companion_for_all_formats():
+    """It measures the first overflow, the first lost digit and the error in ulp of each of the eight formats."""
     experiments = load_specs(Settings().demos)
-    figures = {f"{what}_{name}" for what in ("overflow", "lost", "ulps") for name in ALL}
-    ladders = {one.slug for one in experiments.values() if figures <= set(one.metrics)}
-    assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in ladders} == {
+    metrics = {f"{kind}_{name}" for kind in ("overflow", "lost", "ulps") for name in ALL}
+    in_all_formats = {one.slug for one in experiments.values() if metrics <= set(one.metrics)}
+    assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in in_all_formats} == {
         one.slug
         for one in experiments.values()
-        if any(other.parameter == "dtype" and other.experiment in ladders for other in one.companions)
+        if any(other.parameter == "dtype" and other.experiment in in_all_formats for other in one.companions)
     }

@@ -1,4 +1,4 @@
-"""Each middleware by itself, and what their order promises: every refusal is a whole reply."""
+"""Each middleware by itself, and their order: every rejection is a complete response."""
 
 import asyncio
 import json
@@ -22,15 +22,15 @@ ASK = {"question": "counting numbers one", "run": False}
 ORIGIN = {"Origin": "https://school.example"}
 
 
-async def hello(_scope, _receive, send) -> None:
-    """An application that greets everybody, with a policy of its own."""
+async def hello_app(_scope, _receive, send) -> None:
+    """An ASGI application that answers `hello`, with its own Content-Security-Policy."""
     headers = [(b"Content-Security-Policy", b"default-src 'self'")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-async def echo(_scope, receive, send) -> None:
-    """An application that waits for the whole body and then for the client to disconnect."""
+async def echo_app(_scope, receive, send) -> None:
+    """An ASGI application that reads the body, sends its last part back and waits for the client to disconnect."""
     while (message := await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -38,13 +38,15 @@ async def echo(_scope, receive, send) -> None:
     assert (await receive())["type"] == "http.disconnect"
 
 
-def call(app, *messages, take: float = 0.0, client: str = "10.0.0.7", key: object = None) -> tuple[int, dict, bytes]:
-    """Status, headers and body of one POST whose messages come after so many seconds each; `take` is the client's."""
+def post(app, *messages, take: float = 0.0, client: str = "10.0.0.7", key: object = None) -> tuple[int, dict, bytes]:
+    """Status, headers and body of a POST. Each message is (delay in seconds, body or None to disconnect, more follows);
+    the client takes `take` seconds to accept each message of the response.
+    """
     sent: list[dict] = []
-    coming = iter(messages or [(0.0, b"", False)])
+    incoming = iter(messages or [(0.0, b"", False)])
 
     async def receive() -> dict:
-        seconds, body, more = next(coming, (0.0, None, False))
+        seconds, body, more = next(incoming, (0.0, None, False))
         await asyncio.sleep(seconds)
         return {"type": "http.disconnect"} if body is None else {"type": "http.request", "body": body,
                                                                  "more_body": more}  # fmt: skip
@@ -60,39 +62,38 @@ def call(app, *messages, take: float = 0.0, client: str = "10.0.0.7", key: objec
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def test_security_headers_leave_a_routes_own():
-    _, headers, body = call(SecurityHeadersMiddleware(hello))
+def test_security_headers_keep_those_of_the_route():
+    _, headers, body = post(SecurityHeadersMiddleware(hello_app))
     assert body == b"hello"
     assert headers["content-security-policy"] == "default-src 'self'"
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_body_that_stops_coming_is_408(monkeypatch):
-    """With the problem's JSON; one that comes slowly but steadily is read, however long it takes in all."""
+def test_stalled_request_body_is_408(monkeypatch):
+    """As problem+json. The timeout is per part: a body that is sent slowly but steadily is read."""
     monkeypatch.setattr(timeout, "BODY_TIMEOUT_SECONDS", 0.5)
-    app = TimeoutMiddleware(echo)
-    status, headers, body = call(app, (0.0, b"{", True), (60.0, b"}", False))
+    app = TimeoutMiddleware(echo_app)
+    status, headers, body = post(app, (0.0, b"{", True), (60.0, b"}", False))
     assert (status, json.loads(body)["code"]) == (408, "too_slow")
     assert headers["content-type"] == "application/problem+json"
-    assert call(app, *[(0.15, b"x", True)] * 5, (0.1, b"end", False))[2] == b"end"
+    assert post(app, *[(0.15, b"x", True)] * 5, (0.1, b"end", False))[2] == b"end"
 
 
-def test_how_long_a_client_stays_is_not_limited(monkeypatch):
-    """Only the body has a time limit: the wait for the disconnect has none."""
+def test_waiting_for_the_disconnect_has_no_timeout(monkeypatch):
     monkeypatch.setattr(timeout, "BODY_TIMEOUT_SECONDS", 0.2)
-    assert call(TimeoutMiddleware(echo), (0.0, b"all", False), (0.6, None, False))[0] == 200
+    assert post(TimeoutMiddleware(echo_app), (0.0, b"all", False), (0.6, None, False))[0] == 200
 
 
-def test_a_reply_that_is_not_taken_ends(monkeypatch):
+def test_client_that_does_not_accept_the_response_is_disconnected(monkeypatch):
     monkeypatch.setattr(timeout, "SEND_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(SlowClient):
-        call(TimeoutMiddleware(hello), take=60.0)
+        post(TimeoutMiddleware(hello_app), take=60.0)
 
 
-class TeamStorage(MemoryStorage):
-    """A storage that several processes share, here in one."""
+class SharedStorage(MemoryStorage):
+    """A rate-limit storage with one counter for all instances, like a database shared by processes."""
 
-    STORAGE_SCHEME: ClassVar = ["team"]
+    STORAGE_SCHEME: ClassVar = ["shared"]
     hits: ClassVar[dict] = {}
 
     def __init__(self, uri: str | None = None, **options: str) -> None:
@@ -100,15 +101,15 @@ class TeamStorage(MemoryStorage):
         self.events = self.hits
 
 
-def test_where_requests_are_counted_is_an_argument():
-    """Two processes with one storage count together, two with memory of their own do not."""
-    for uri, statuses in (("memory://", [200, 200, 200]), ("team://", [200, 200, 429])):
-        workers = [RateLimitMiddleware(hello, rate="2/minute", storage_uri=uri) for _ in range(2)]
-        assert [call(workers[at % 2])[0] for at in range(3)] == statuses
+def test_rate_limit_storage_may_be_shared():
+    """Two middlewares with a shared storage count together, with storages in memory separately."""
+    for uri, statuses in (("memory://", [200, 200, 200]), ("shared://", [200, 200, 429])):
+        workers = [RateLimitMiddleware(hello_app, rate="2/minute", storage_uri=uri) for _ in range(2)]
+        assert [post(workers[number % 2])[0] for number in range(3)] == statuses
 
 
-def test_a_key_is_counted_by_itself(toy_service, tmp_path):
-    """Two keys at one address have a count each; a request that is refused for its key is not counted."""
+def test_rate_limit_is_per_api_key(toy_service, tmp_path):
+    """Two keys at one address are counted separately; requests with an invalid key are not counted."""
     keys = ApiKeyStore(tmp_path)
     secrets = [keys.add(name, ("ask",)) for name in ("one", "two")]
     app = create_app(toy_service, Settings(data=tmp_path, rate="2/minute"), open_to_all=False)
@@ -122,24 +123,26 @@ def test_a_key_is_counted_by_itself(toy_service, tmp_path):
     assert [ask(secrets[1]) for _ in range(3)] == [200, 200, 429]
 
 
-def test_every_refusal_is_a_whole_reply(toy_service, tmp_path):
-    """401, 403 and 429 have security headers, an id, and what a script of another origin needs to read them."""
+def test_rejections_are_complete_responses(toy_service, tmp_path):
+    """401, 403 and 429 have security headers, CORS headers and the request's id."""
     keys = ApiKeyStore(tmp_path)
-    read, asks = keys.add("reads", ("read",)), keys.add("asks", ("ask",))
+    read_key, ask_key = keys.add("reads", ("read",)), keys.add("asks", ("ask",))
     settings = Settings(data=tmp_path, rate="1/minute", origins=ORIGIN["Origin"])
     client = TestClient(create_app(toy_service, settings, open_to_all=False), client=("10.0.0.7", 5000))
 
-    def post(secret: str | None) -> object:
-        given = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return client.post("/api/v1/ask", json=ASK, headers=ORIGIN | given)
+    def send(secret: str | None) -> object:
+        authorization = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return client.post("/api/v1/ask", json=ASK, headers=ORIGIN | authorization)
 
-    refusals = [post(None), post(read), post(asks), post(asks)]
-    assert [reply.status_code for reply in refusals] == [401, 403, 200, 429]
-    for reply in refusals:
-        assert reply.headers["x-content-type-options"] == "nosniff"
-        assert reply.headers["content-security-policy"].startswith("default-src 'none'")
-        assert reply.headers["access-control-allow-origin"] == ORIGIN["Origin"]
-        assert reply.headers["x-request-id"]
-    assert refusals[0].headers["www-authenticate"] == "Bearer"
-    assert int(refusals[3].headers["retry-after"]) >= 1
-    assert all(reply.json()["request_id"] == reply.headers["x-request-id"] for reply in refusals if reply.is_error)
+    responses = [send(None), send(read_key), send(ask_key), send(ask_key)]
+    assert [response.status_code for response in responses] == [401, 403, 200, 429]
+    for response in responses:
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["content-security-policy"].startswith("default-src 'none'")
+        assert response.headers["access-control-allow-origin"] == ORIGIN["Origin"]
+        assert response.headers["x-request-id"]
+    assert responses[0].headers["www-authenticate"] == "Bearer"
+    assert int(responses[3].headers["retry-after"]) >= 1
+    assert all(
+        response.json()["request_id"] == response.headers["x-request-id"] for response in responses if response.is_error
+    )

@@ -9,13 +9,13 @@ import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from qa_service.runner.runner import ProcessRunner
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.app import create_app
-from qa_service.lab.runner import ProcessRunner
 from qa_service.settings import Settings
 
 MOST = os.environ.get("NUMSTAB_REQUESTS")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from processes import TIMEOUT_SECONDS, until
+from qa_service.runner.queue import FifoQueue
+from qa_service.runner.runner import Cancelled, ProcessRunner, QueuePosition
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab.queue import FifoQueue
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
 from qa_service.model import RunStatus
 
 TOYS = Path(__file__).resolve().parent / "toys"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from processes import TIMEOUT_SECONDS
+from qa_service.runner.runner import Cancelled, ProcessRunner
+from qa_service.runner.single_flight import SharedRunner
 
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.runner import Cancelled, ProcessRunner
-from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
 
 EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")

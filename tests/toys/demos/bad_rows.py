@@ -1,4 +1,4 @@
-"""Yields what is no row."""
+"""Yields a list instead of a row."""
 
 TITLE = {"zh": "bad_rows", "en": "bad_rows"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

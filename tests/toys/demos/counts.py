@@ -1,4 +1,4 @@
-"""Counts, as a demo should: a row per step, a metric at the end."""
+"""A well-behaved demo: counts from 1 to `steps`, a row per step."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Takes 8 GiB."""
+"""Allocates a tensor of 8 GiB."""
 
 import torch
 

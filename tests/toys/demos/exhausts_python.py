@@ -1,4 +1,4 @@
-"""Takes memory without torch."""
+"""Allocates 8 GiB without torch."""
 
 TITLE = {"zh": "exhausts_python", "en": "exhausts_python"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

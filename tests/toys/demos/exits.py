@@ -1,4 +1,4 @@
-"""Leaves without a word."""
+"""Ends its process with exit status 7."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Yields rows without end."""
+"""Yields rows forever."""
 
 TITLE = {"zh": "floods", "en": "floods"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

@@ -1,4 +1,4 @@
-"""Leaves a child behind that would run for ever."""
+"""Forks a child process that never ends."""
 
 import os
 import time

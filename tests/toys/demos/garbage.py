@@ -1,4 +1,4 @@
-"""Writes garbage into every pipe it can find."""
+"""Writes garbage into every open file descriptor."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Never ends, and prints."""
+"""Yields a row and then prints forever."""
 
 TITLE = {"zh": "hangs", "en": "hangs"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

@@ -1,4 +1,4 @@
-"""Is killed from outside."""
+"""Kills its own process with SIGKILL, as the out-of-memory killer would."""
 
 import os
 import signal

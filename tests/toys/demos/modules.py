@@ -1,4 +1,4 @@
-"""Says which of our modules its process has imported."""
+"""Counts which of the server's heavy modules its process has imported."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Rows and metrics that JSON cannot say."""
+"""Rows and metrics with values that JSON has no numbers for: inf, -inf, nan, None."""
 
 TITLE = {"zh": "nonfinite", "en": "nonfinite"}
 PARAMS = {"given": {"zh": "给定的数", "en": "the number given", "nonfinite": True}}

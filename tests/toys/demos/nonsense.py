@@ -1,4 +1,4 @@
-"""Returns words for numbers."""
+"""Returns a string as a metric."""
 
 TITLE = {"zh": "nonsense", "en": "nonsense"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

@@ -1,4 +1,4 @@
-"""Returns nothing at all."""
+"""Returns no metrics."""
 
 TITLE = {"zh": "nothing", "en": "nothing"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

@@ -1,4 +1,4 @@
-"""Returns other metrics than it declares."""
+"""Returns a metric that it does not declare."""
 
 TITLE = {"zh": "other_metrics", "en": "other_metrics"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

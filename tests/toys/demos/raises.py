@@ -1,4 +1,4 @@
-"""Raises after a row."""
+"""Raises ValueError after a row."""
 
 TITLE = {"zh": "raises", "en": "raises"}
 PARAMS = {"steps": {"zh": "步数", "en": "steps", "ge": 1, "le": 100000}}

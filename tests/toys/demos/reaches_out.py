@@ -1,4 +1,4 @@
-"""Tries what no experiment needs."""
+"""Tries one operation that the sandbox forbids or allows: network, files, processes, threads."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Reads address zero."""
+"""Reads address 0, which is a segmentation fault."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""Streams a row now and then for a long time."""
+"""Yields a row every 50 ms."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""How many threads torch may use."""
+"""Measures how many threads torch uses."""
 
 import torch
 
