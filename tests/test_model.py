@@ -42,7 +42,7 @@ def test_a_missing_metric_is_unknown():
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
 def test_exactly_one_of_opposite_claims_holds(value, bound):
-    """For any number and bound, either < or >= holds."""
+    """Either < or >= holds for any number and bound."""
     verdicts = {claim(op, bound).judge({"m": value}) for op in ("<", ">=")}
     assert verdicts == {Verdict.HOLDS, Verdict.FAILS}
 
@@ -56,7 +56,7 @@ def test_exactly_one_of_opposite_claims_holds(value, bound):
     ],
 )  # fmt: skip
 def test_numbers_are_formatted_to_five_significant_digits(value, text):
-    """Powers of ten where they are shorter; words for inf, nan, None and booleans."""
+    """Large and small numbers get powers of ten; inf, nan, None and booleans are words."""
     assert format_number(value) == text
 
 
@@ -71,7 +71,7 @@ def test_formatted_numbers_can_be_parsed_back(value):
 
 
 def test_nonfinite_numbers_become_strings_in_json():
-    """At any depth; None stays null; other types raise TypeError."""
+    """They are replaced at any depth; None stays null; other types raise TypeError."""
     rows = {"a": [math.inf, (-math.inf,)], "b": {"c": math.nan}, "d": None, "e": True}
     assert json_safe(rows) == {"a": ["Infinity", ["-Infinity"]], "b": {"c": "NaN"}, "d": None, "e": True}
     with pytest.raises(TypeError):

@@ -44,14 +44,14 @@ def wait_until_ready(client) -> dict:
 
 
 def test_readyz_lists_every_part(new_client):
-    """Entries, classifier, index, an idle child process and the store."""
+    """The parts are the entries, the encoder, the index, a child process and the store."""
     body = wait_until_ready(new_client())
     assert body["parts"] == dict.fromkeys(("library", "model", "index", "child", "store"), True)
     assert body["why"] == {}
 
 
 def test_readyz_names_the_failed_part_and_tells_only_operators_why(new_client, tmp_path):
-    """A store that is no database: 503; only clients on this machine are told the reason."""
+    """A store that is no database gives 503; only clients on this machine receive the reason."""
     (tmp_path / "no.sqlite").write_text("this is no database, and long enough to be seen as none " * 20)
     local = new_client(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
     others = ("model", "index", "child")
@@ -73,7 +73,7 @@ def test_requests_through_an_untrusted_proxy_are_not_local(new_client):
 
 
 def test_metrics_count_questions_runs_and_requests(new_client):
-    """Questions, confidence, stages, runs, cache hits, requests and versions."""
+    """The metrics cover questions, confidence, stages, runs, cache hits, requests and versions."""
     client = new_client()
     client.post(ASK, json={"question": "数数甲"})
     client.post(ASK, json={"question": "数数甲", "run": False})
@@ -114,7 +114,7 @@ def test_store_failures_are_counted(new_client, tmp_path):
 
 @pytest.mark.parametrize("form", ["json", "logfmt"])
 def test_each_request_is_one_log_line(new_client, log, form):
-    """With the client's request ID, which the response repeats in a header."""
+    """The line has the client's request ID, which the response repeats in a header."""
     lines = log(log=form)
     response = new_client(log=form).post(
         ASK, json={"question": "数数甲", "run": False}, headers={"X-Request-ID": "abc-1"}
@@ -143,7 +143,7 @@ def test_invalid_request_ids_are_replaced(received):
 
 
 def test_errors_carry_the_request_id(new_client, log, monkeypatch, toy_service):
-    """Unexpected ones too: the log names their type and place in our code, and nothing of the question."""
+    """For unexpected errors the log names the type and the place in our code, and nothing of the question."""
     lines = log(log="json")
     client = new_client()
     rejected = client.post(ASK, json={"question": ""})
@@ -161,7 +161,7 @@ def test_errors_carry_the_request_id(new_client, log, monkeypatch, toy_service):
 
 
 def test_logs_contain_no_secrets(new_client, log, tmp_path):
-    """No question unless the setting allows it, no API key in any form, no password of the store."""
+    """Logs contain no question unless the setting allows it, no API key and no password of the store."""
     key = ApiKeyStore(tmp_path / "data").add("class", ("ask",))
     lines = log(log="logfmt")
     store_url = "postgresql+psycopg://me:s3cret@127.0.0.1:9/none"
@@ -219,7 +219,7 @@ def test_traces_show_a_request_and_its_stages(new_client, monkeypatch):
 
 
 def test_encoder_weights_with_another_hash_are_rejected(tmp_path, monkeypatch):
-    """Missing weights too; the error says both hashes and what to do."""
+    """The error names the expected hash and what to do; missing weights are rejected too."""
     from qa_service.retrieval import embedder
 
     embedder.check_weights()

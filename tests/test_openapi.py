@@ -54,7 +54,7 @@ def test_generated_requests_get_described_responses(api):
     ("path", "local", "status"), [("/metrics", True, 200), ("/metrics", False, 401), ("/readyz", True, 503)]
 )
 def test_operator_routes_respond_as_described(lab, word_hash, tmp_path, path, local, status):
-    """Including 401 for clients that may not read the metrics."""
+    """Clients that may not read the metrics get a described 401."""
     toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
     service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path))

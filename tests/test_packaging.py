@@ -52,20 +52,20 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def installed_python(wheel, tmp_path_factory):
     """Runs Python with the wheel installed and the checkout not importable: -S skips the editable install."""
-    target, elsewhere = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("elsewhere")
+    target, workdir = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("workdir")
     subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
          "--no-compile", "--target", str(target), str(wheel)],
-        check=True, timeout=120, cwd=elsewhere,
+        check=True, timeout=120, cwd=workdir,
     )  # fmt: skip
     path = os.pathsep.join([str(target), *dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))])
     env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
-    env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(elsewhere / "cache"), "NUMSTAB_DATA": str(elsewhere / "data")}
+    env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(workdir / "cache"), "NUMSTAB_DATA": str(workdir / "data")}
     env |= {"NUMSTAB_DEADLINE": "30"}
 
     def python(*arguments: str) -> str:
         command = [sys.executable, "-P", "-S", *arguments]
-        done = subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=workdir, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -82,7 +82,7 @@ def installed_python(wheel, tmp_path_factory):
 
 @pytest.mark.exhaustive
 def test_the_wheel_contains_the_package_and_its_content(wheel):
-    """Content under _shipped, templates and static files, and nothing outside the package."""
+    """Content is under _shipped, templates and static files beside their code; nothing else is in the wheel."""
     files = set(zipfile.ZipFile(wheel).namelist())
     metadata = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
     assert {name.split("/")[0] for name in files} == {"qa_service", metadata}
@@ -97,7 +97,7 @@ def test_the_wheel_contains_the_package_and_its_content(wheel):
 
 @pytest.mark.exhaustive
 def test_the_installed_package_lists_every_entry(installed_python):
-    """Those of the checkout's files, without access to the checkout."""
+    """It finds as many as the checkout has, without access to the checkout."""
     entries = json.loads(installed_python("-m", "qa_service", "entries", "--json"))
     entry_files = [Path(name) for name in tracked_files("kb") if name.endswith(".toml")]
     assert {entry["id"] for entry in entries} == {
@@ -107,14 +107,14 @@ def test_the_installed_package_lists_every_entry(installed_python):
 
 @pytest.mark.exhaustive
 def test_the_installed_package_runs_an_experiment(installed_python):
-    """One of the installed package, in a child process."""
+    """The child process runs an experiment of the installed package."""
     evidence = json.loads(installed_python("-m", "qa_service", "run", "pow_vs_sum", "--param", "n=10", "--json"))
     assert evidence["status"] == "ran"
     assert evidence["metrics"]["sum"]["value"] == 15
 
 
 def test_the_dockerfile_builds_in_two_stages_and_runs_unprivileged():
-    """Any base image, a health check, and the last stage copies only from the first."""
+    """Any base image can be set; there is a health check; the last stage copies only from the first."""
     lines = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
     steps = [line.split(maxsplit=1) for line in lines if re.match(r"[A-Z]+ ", line)]
     stages = [index for index, (word, _) in enumerate(steps) if word == "FROM"]
@@ -164,7 +164,7 @@ def test_both_locks_pin_versions_and_hashes():
 
 
 def test_no_file_names_a_registry_or_a_machine():
-    """Neither a package registry nor an absolute path of a machine: another clone has others."""
+    """No tracked file names a package registry or an absolute path of a machine."""
     found = []
     for name in tracked_files():
         text = (ROOT / name).read_bytes()
@@ -178,7 +178,7 @@ def test_no_file_names_a_registry_or_a_machine():
 
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
 def test_a_missing_browser_is_reported_and_fails_ci(ci, status, tmp_path):
-    """With neither a browser nor apt-get on PATH."""
+    """The script runs with neither a browser nor apt-get on its PATH."""
     for tool in ("sh", "id", "uname", "cat", "grep"):
         (tmp_path / tool).symlink_to(next(p for p in (Path("/bin") / tool, Path("/usr/bin") / tool) if p.exists()))
     done = subprocess.run(
@@ -191,7 +191,7 @@ def test_a_missing_browser_is_reported_and_fails_ci(ci, status, tmp_path):
 
 
 def test_the_sbom_lists_what_the_lock_pins(tmp_path):
-    """Every package with its version and hashes; the file is reproducible."""
+    """It has every package with its version and hashes, and is the same each time."""
     texts = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         command = [sys.executable, str(ROOT / "scripts" / "sbom.py"), str(folder)]
@@ -223,7 +223,7 @@ def test_the_sbom_lists_what_the_lock_pins(tmp_path):
     ],
 )  # fmt: skip
 def test_the_audit_reports_what_it_could_not_check(tmp_path, report, status, message):
-    """Only a known vulnerability fails it; a package or service that could not be checked is reported."""
+    """Known vulnerabilities fail it; packages or services that could not be checked are reported."""
     fake_audit = tmp_path / "audit.py"
     fake_audit.write_text(f"print({report!r})\n")
     command = [sys.executable, str(ROOT / "scripts" / "audit.py"), sys.executable, str(fake_audit)]

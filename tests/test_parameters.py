@@ -30,7 +30,7 @@ DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, c
     ],
 )  # fmt: skip
 def test_strings_are_converted_to_the_parameters_type(spec, received, expected):
-    """The command line and JSON spell the same value."""
+    """A string of the command line and a number in JSON give the same value."""
     assert validate(spec, received) == expected
 
 
@@ -43,7 +43,7 @@ def test_strings_are_converted_to_the_parameters_type(spec, received, expected):
     ],
 )  # fmt: skip
 def test_invalid_values_are_rejected_by_name(spec, value):
-    """In both languages; the error's field names the parameter."""
+    """The error names the parameter in both languages and in its field."""
     with pytest.raises(BadParameter) as raised:
         validate(spec, value)
     for lang in ("zh", "en"):
@@ -53,7 +53,7 @@ def test_invalid_values_are_rejected_by_name(spec, value):
 
 @given(st.one_of(st.integers(), st.floats(), st.text(max_size=8), st.booleans()))
 def test_clamped_values_are_always_valid(value):
-    """Whatever a question says, clamping gives a valid value, or none."""
+    """Clamping any value of a question gives a valid value, or none."""
     for spec in (parameter(), X, DTYPE, parameter("float", name="lr", ge=0.0, le=10.0)):
         clamped = clamp(spec, value)
         assert clamped is None or validate(spec, clamped) == clamped or clamped != clamped

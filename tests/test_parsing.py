@@ -53,7 +53,7 @@ from qa_service.parsing import MAX_QUESTION_CHARS, normalise, parse_question
     ],
 )
 def test_parameters_are_read_from_both_languages(question, params):
-    """Under the names that experiments share; compared values are a tuple."""
+    """Parameters have the names that experiments share; values to compare are a tuple."""
     assert parse_question(question).params == params
 
 
@@ -66,7 +66,7 @@ def test_parameters_are_read_from_both_languages(question, params):
     ],
 )  # fmt: skip
 def test_language_of_mixed_sentences_is_detected(question, lang):
-    """The sentence's own language, whatever terms it contains; the request's language takes precedence."""
+    """Technical terms do not decide the language; the language of the request takes precedence."""
     assert parse_question(question).lang == lang
     assert parse_question(question, "zh").lang == "zh"
 
@@ -80,7 +80,7 @@ def test_language_of_mixed_sentences_is_detected(question, lang):
     ],
 )  # fmt: skip
 def test_empty_or_invalid_questions_are_rejected(question, error):
-    """In both languages, naming the field."""
+    """The error names the field, and has a message in each language."""
     with pytest.raises(error) as raised:
         parse_question(question)
     assert raised.value.field == "question"
@@ -97,7 +97,7 @@ def test_empty_or_invalid_questions_are_rejected(question, error):
     ],
 )
 def test_spelling_variants_are_normalised_alike(variant, normalised):
-    """Traditional characters, full-width forms, superscripts and line breaks."""
+    """Variants are traditional characters, full-width forms, superscripts and line breaks."""
     assert parse_question(variant).text == parse_question(normalised).text == normalise(normalised) == normalised
 
 
@@ -113,7 +113,7 @@ def test_a_pasted_log_is_reduced_to_its_distinct_lines():
 
 
 def test_long_pastes_keep_their_beginning_and_end():
-    """Where people ask: a log of thousands of lines is matched by its head and tail."""
+    """A log of thousands of lines is matched by its head and tail, where people ask."""
     parsed = parse_question("why is this nan? " + "step 1 loss 0.1\n" * 1000 + "loss: nan")
     assert len(parsed.text) < 1000
     assert parsed.text.startswith("why is this nan")
@@ -154,7 +154,7 @@ def _in_chinese(n: int) -> str:
 
 @given(st.integers(2, 9999), st.sampled_from(["0.9", "1.5", "-0.5"]))
 def test_counts_in_any_notation_are_parsed(n, x):
-    """Digits, full-width digits, thousands separators, Chinese numerals, English words."""
+    """Notations are digits, full-width digits, thousands separators, Chinese numerals and English words."""
     full_width = str(n).translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
     for written in (str(n), full_width, f"{n:,}", _in_chinese(n)):
         assert parse_question(f"{written} 个 {x} 连乘").params == {"n": n, "x": float(x), "op": "multiply"}, written
@@ -164,7 +164,7 @@ def test_counts_in_any_notation_are_parsed(n, x):
 
 @given(st.floats(1e-6, 1e6), st.integers(2, 500))
 def test_floats_are_parsed_exactly(x, n):
-    """To the last bit, as repr writes it, with and without an exponent, and negated."""
+    """They are equal to the last bit, as repr writes them, with an exponent, and negated."""
     for sign, written in ((1, repr(x)), (1, f"{x:.17e}"), (-1, f"-{x!r}"), (-1, f"负 {x!r}")):
         assert parse_question(f"{n} 个 {written} 连乘").params["x"] == sign * x, written
     assert parse_question(f"multiply minus {x!r} {n} times").params["x"] == -x
@@ -172,7 +172,7 @@ def test_floats_are_parsed_exactly(x, n):
 
 @given(st.integers(1, 99), st.integers(2, 99), st.integers(2, 500))
 def test_fractions_are_parsed(numerator, denominator, n):
-    """1/3 and 三分之一."""
+    """Fractions are written as 1/3 and as 三分之一."""
     for written in (f"{numerator}/{denominator}", f"{_in_chinese(denominator)}分之{_in_chinese(numerator)}"):
         assert parse_question(f"{written} 连乘 {n} 次").params["x"] == numerator / denominator, written
 
@@ -228,7 +228,7 @@ def test_fractions_are_parsed(numerator, denominator, n):
     ],
 )
 def test_several_values_make_a_comparison(question, params):
-    """In the question's order. An interval, a counter, and numbers that each have a name are no comparison."""
+    """Values keep the question's order; intervals, counters and numbers with a name each are no comparison."""
     assert parse_question(question).params == params
 
 
@@ -241,7 +241,7 @@ def test_several_values_make_a_comparison(question, params):
     ],
 )  # fmt: skip
 def test_ordinals_choose_a_candidate(reply, choice):
-    """Only in a reply that says nothing else."""
+    """Only replies that say nothing else choose one."""
     assert parse_question(reply).choice == choice
 
 
@@ -254,7 +254,7 @@ def test_ordinals_choose_a_candidate(reply, choice):
     ],
 )  # fmt: skip
 def test_reports_of_failed_attempts_are_recognised(text, reports_failure):
-    """They belong to the previous question; whatever asks is a question of its own."""
+    """They belong to the previous question; a sentence that asks is a question by itself."""
     assert parse_question(text).reports_failure is reports_failure
 
 

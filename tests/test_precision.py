@@ -22,7 +22,7 @@ SLUGS_WITH_DTYPE = [slug for slug, experiment in EXPERIMENTS.items() if "dtype" 
 
 @given(st.floats(1e-45, 3e38))
 def test_ulp_of_float32_equals_numpy_spacing(value):
-    """At the float32 nearest to the value, subnormal or not."""
+    """The ulp is taken at the float32 nearest to the value, subnormal or not."""
     stored = np.float32(value)
     assert FLOAT_FORMATS["float32"].ulp(float(stored)) == float(np.spacing(stored))
 
@@ -50,7 +50,7 @@ def test_precision_losses_agree_with_exact_arithmetic(service, x, column, op):
 
 
 def test_precision_losses_are_in_the_table_and_the_json(service):
-    """Of 100 factors of 1.5, float16 overflows at the 28th, and has lost a digit at the 8th."""
+    """Multiplying 1.5 a hundred times, float16 overflows at step 28 and loses a digit at step 8."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), compare={"dtype": ()})
     answer = service.answer(request)
     (table,) = comparison_tables(answer.evidence, "en")
@@ -69,7 +69,7 @@ def test_precision_losses_need_a_comparison_of_dtypes_with_float64(service, comp
 
 
 def test_values_beyond_float64_have_no_error(service):
-    """2^2000 overflows float64 too: there is no reference to measure an error against."""
+    """2^2000 overflows float64 too, which leaves no reference to measure an error against."""
     request = Request(
         question="", entry="multiply-vs-add", blocks=("powers",), params={"x": 2.0, "n": 2000}, compare={"dtype": ()}
     )
@@ -82,7 +82,7 @@ def test_values_beyond_float64_have_no_error(service):
 
 
 def test_a_comparison_of_dtypes_adds_companion_runs(service):
-    """`dtype_ladder`, float64 to float8, with the request's parameters; other runs have no companions."""
+    """`dtype_ladder` runs from float64 to float8 with the request's parameters; other runs have no companions."""
     request = Request(question="", entry="multiply-vs-add", blocks=("powers",), params={"n": 60}, compare={"dtype": ()})
     companions = [one for one in service.answer(request).evidence if one.experiment.slug == "dtype_ladder"]
     assert [(one.id, one.params["op"], one.params["n"]) for one in companions] == [
@@ -99,7 +99,7 @@ def test_a_comparison_of_dtypes_adds_companion_runs(service):
 
 @pytest.mark.parametrize("slug", SLUGS_WITH_DTYPE)
 def test_companion_runs_cover_eight_formats_for_every_experiment_with_dtypes(service, slug):
-    """First overflow, first lost digit and error in ulps, from float64 to float8."""
+    """Each format has a first overflow, a first lost digit and an error in ulps."""
     entry, block = next(
         (entry, block)
         for entry in service.knowledge.library.values()
@@ -128,7 +128,7 @@ def companions_of(slug: str, **params: object) -> list[PlannedRun]:
 
 
 def test_companion_parameters_are_computed_from_the_experiments():
-    """Gradient descent multiplies by lr·λ; numbers of steps stay integers; limits are kept."""
+    """The factor of gradient descent is lr·λ; numbers of steps stay integers and within limits."""
     (descent,) = companions_of("quad_gd", lr=0.5, lam=3.0, x0=-2.0, n=7)
     assert descent.params == {"op": "descend", "x": 1.5, "start": -2.0, "n": 7}
     (layers,) = companions_of("bounded_output_explodes", layers=12, sigma_w=1.5)
@@ -139,7 +139,7 @@ def test_companion_parameters_are_computed_from_the_experiments():
 
 @pytest.mark.parametrize("slug", SLUGS_WITH_DTYPE)
 def test_companion_parameters_are_always_valid(slug):
-    """At all bounds of every parameter, inf and nan included; an invalid value becomes the default."""
+    """Parameters take all their bounds, inf and nan; the companion gets valid values or its defaults."""
     for parameter in EXPERIMENTS[slug].params.values():
         bounds = [*parameter.choices, parameter.ge, parameter.le, *([math.nan, 1e308] if parameter.nonfinite else [])]
         for bound in bounds:

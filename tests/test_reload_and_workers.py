@@ -49,7 +49,7 @@ def toy_reloader(service, settings, on_result=lambda _succeeded: None, **options
 
 
 def test_a_reload_replaces_library_and_matcher(toy_service, own_settings):
-    """A new phrasing is matched after it."""
+    """A new phrasing is matched after the reload."""
     results: list[bool] = []
     reloader = toy_reloader(toy_service, own_settings, results.append)
     path = own_settings.kb / "counting.toml"
@@ -92,7 +92,7 @@ def test_a_reload_trains_in_another_process(settings, service, tmp_path, monkeyp
 
 
 def test_a_reload_does_not_change_a_running_answer(toy_service, own_settings):
-    """An experiment changed between text and run still runs as it was when the answer began."""
+    """Its runs use the experiments as they were when it began, whatever is on disk."""
     reloader = toy_reloader(toy_service, own_settings)
     assert reloader.reload()
     events = toy_service.stream(Request(question="数数甲"))
@@ -111,7 +111,7 @@ def test_a_reload_does_not_change_a_running_answer(toy_service, own_settings):
 
 
 def test_changed_files_are_reloaded_without_a_request(toy_service, own_settings):
-    """A changed entry, and a demo moved to another folder."""
+    """An entry is changed, then a demo is moved to another folder."""
     results: list[bool] = []
     reloader = toy_reloader(toy_service, own_settings, results.append, poll_seconds=0.05)
     reloader.watch()
@@ -173,7 +173,7 @@ def worker_pids(log: Path) -> set[int]:
 
 @pytest.mark.exhaustive
 def test_two_workers_share_counts_and_reload(two_workers):
-    """Metrics of either worker count for both; SIGHUP reloads both, and a broken entry stops neither."""
+    """Either worker's metrics count for both; SIGHUP reloads both, and a broken entry stops neither."""
     address, folder, server = two_workers
     log = folder / "log"  # a worker logs its start before it accepts connections
     until(lambda: len(worker_pids(log)) == 2 and status(f"{address}/livez") == 200, why=log.read_text)
@@ -216,7 +216,7 @@ def with_renamed_experiments(knowledge: Knowledge) -> Knowledge:
     ],
 )
 def test_a_stream_uses_one_snapshot_to_its_end(toy_service, tmp_path, path, body):
-    """A reload after its first event renames every experiment, without effect on the stream."""
+    """A reload that renames every experiment after the first event has no effect on the stream."""
     before = toy_service.knowledge
     toy_service.subscribe(lambda _event: toy_service.replace_knowledge(with_renamed_experiments(before)))
     with TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path))) as client:

@@ -34,7 +34,7 @@ def test_an_exact_phrasing_ranks_first(toy_service):
 
 
 def test_a_subject_that_is_not_covered_is_named(toy_service):
-    """In the answer, in its JSON and in its text."""
+    """The answer, its JSON and its text name it."""
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
     assert "the weather" in prose.answer_text(answer)
@@ -129,7 +129,7 @@ def test_leave_one_out_scores_agree_with_retraining():
 
 
 def test_a_phrasing_trains_the_expansion_that_answers_it():
-    """A phrasing of the source entry that its expansion clearly answers; unless its label is fixed."""
+    """A phrasing that the expansion of its entry clearly answers gets the expansion's label, unless fixed."""
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
     vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
     for fixed, expected in ((False, "expansion"), (True, "source")):
@@ -146,7 +146,7 @@ def test_a_phrasing_trains_the_expansion_that_answers_it():
 
 
 def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
-    """The best has all of it; the best of each item come first, by descending score."""
+    """The best has all of it; the best of each item come first; scores descend."""
     entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
@@ -188,7 +188,7 @@ def test_training_is_deterministic():
 
 
 def test_training_samples_at_most_max_phrasings(monkeypatch):
-    """Which bounds its memory; the sample is even, with every label in it."""
+    """The sample bounds the memory; it is even, with every label in it."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
     assert len(model.phrasing_vectors) == 24
@@ -196,7 +196,7 @@ def test_training_samples_at_most_max_phrasings(monkeypatch):
 
 
 def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch):
-    """As an exhaustive comparison, also for an entry that the search left out."""
+    """It agrees with an exhaustive search, also for an entry that the approximate search left out."""
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
@@ -210,7 +210,7 @@ def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch):
 
 @given(st.text(max_size=200))
 def test_terms_are_never_empty(text):
-    """Whatever the text."""
+    """Any text gives terms of at least one character."""
     assert all(terms(text))
 
 
@@ -240,7 +240,7 @@ def test_a_sentence_transformers_folder_can_be_the_encoder(toy_service, tiny_mod
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_missing_encoder_is_reported(tmp_path):
-    """As an error for the operator, without a traceback."""
+    """The operator gets an error that names the encoder, without a traceback."""
     with pytest.raises(BadField, match="cannot be loaded"):
         load_embedder(str(tmp_path / "nowhere"))
 
@@ -255,7 +255,7 @@ def test_the_default_encoder_puts_both_languages_in_one_space():
 
 
 def test_the_cached_encoder_gives_identical_vectors(tmp_path):
-    """To the last bit, in any script; damaged files are unpacked again."""
+    """Vectors are equal to the last bit in any script; damaged files are unpacked again."""
     texts = [
         "梯度爆炸了怎么办",
         "GradScaler: Gradient overflow.",

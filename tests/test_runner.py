@@ -21,7 +21,7 @@ TOYS = Path(__file__).resolve().parent / "toys"
 
 
 def test_rows_are_streamed_before_the_metrics(toy):
-    """In order; the run has the versions that a receipt needs."""
+    """Rows arrive in order; the run has the versions that a receipt needs."""
     run = toy("counts", steps=5)
     assert run.status is RunStatus.RAN
     assert [row["value"] for row in run.rows] == [1, 2, 3, 4, 5]
@@ -30,7 +30,7 @@ def test_rows_are_streamed_before_the_metrics(toy):
 
 
 def test_the_same_seed_gives_the_same_numbers(toy):
-    """To the last bit; another seed gives another number."""
+    """Numbers are equal to the last bit; another seed gives another number."""
     first, repeated, other = (toy("counts", seed=seed).measured["random"] for seed in (7, 7, 8))
     assert first == repeated != other
 
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_numbers(toy):
     ],
 )
 def test_every_failure_gives_a_run_with_its_status(toy, slug, status, note):
-    """And a note in both languages; the next run succeeds."""
+    """The run has a note in both languages, and the next run succeeds."""
     if sys.platform == "darwin" and status is RunStatus.OUT_OF_MEMORY:
         pytest.skip("macOS does not enforce RLIMIT_DATA")
     run = toy(slug)
@@ -64,7 +64,7 @@ def test_every_failure_gives_a_run_with_its_status(toy, slug, status, note):
 
 
 def test_a_run_past_its_deadline_is_killed(toy_experiments):
-    """Its rows are kept, its note says the deadline in both languages, its slot is released."""
+    """Its rows are kept, its note gives the deadline in both languages, and its slot is released."""
     runner = ProcessRunner(deadline=1.0, memory=1024, slots=1)
     run = runner.run(toy_experiments["hangs"], {"steps": 1})
     assert (run.status, len(run.rows)) == (RunStatus.TIMED_OUT, 1)
@@ -85,7 +85,7 @@ def test_disconnecting_kills_the_child(lab, toy_experiments):
 
 
 def test_processes_forked_by_a_demo_are_killed_with_it(toy):
-    """Where the platform lets a demo fork at all."""
+    """Linux's sandbox does not let a demo fork at all."""
     run = toy("forks")
     if sys.platform.startswith("linux"):
         assert (run.status, "PermissionError" in run.note.en) == (RunStatus.RAISED, True)
@@ -96,26 +96,26 @@ def test_processes_forked_by_a_demo_are_killed_with_it(toy):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox needs Linux")
 @pytest.mark.parametrize("action", ["network", "local_socket", "write", "delete", "fork", "program", "kill"])
 def test_the_sandbox_denies_network_files_and_processes(toy, action):
-    """No connection, no file written or deleted, no process or program started, no signal sent."""
+    """A demo cannot connect, write or delete files, start processes or programs, or send signals."""
     run = toy("reaches_out", what=action)
     assert run.status is RunStatus.RAISED
     assert "PermissionError" in run.note.en
 
 
 def test_the_sandbox_allows_reading_files_and_threads(toy):
-    """Both are what torch needs."""
+    """Importing and running torch needs both."""
     assert toy("reaches_out", what="read").status is RunStatus.RAN
     assert toy("reaches_out", what="thread").status is RunStatus.RAN
 
 
 def test_a_child_imports_neither_fronts_nor_retrieval(toy):
-    """And torch uses one thread."""
+    """A child imports torch and the demo, nothing of the service, and uses one thread."""
     assert toy("modules").measured["last"] == 0
     assert toy("threads").measured["last"] == 1
 
 
 def test_nonfinite_parameters_and_results_are_preserved(toy):
-    """inf, nan and None are the same on both sides of the pipe."""
+    """The pipe between the processes preserves inf, nan and None."""
     measured = toy("nonfinite", given="NaN").measured
     assert measured["inf"] == float("inf")
     assert measured["minus_inf"] == -float("inf")
@@ -125,13 +125,13 @@ def test_nonfinite_parameters_and_results_are_preserved(toy):
 
 
 def test_an_unknown_experiment_is_an_error(toy_service):
-    """Which names the existing ones."""
+    """The error names the existing experiments."""
     with pytest.raises(UnknownExperiment, match="counts"):
         toy_service.knowledge.experiment("conts")
 
 
 def test_failed_runs_release_slots_and_descriptors(lab, toy_experiments):
-    """After many failures both slots are free and no file descriptor leaks."""
+    """Six more failed runs leave at most one more file descriptor open, and both slots free."""
     experiment = toy_experiments["exits"]
     lab.run(experiment, {"steps": 1})
     descriptors_before = _open_descriptors()
@@ -142,7 +142,7 @@ def test_failed_runs_release_slots_and_descriptors(lab, toy_experiments):
 
 
 def test_idle_children_are_forked_in_advance(toy_experiments):
-    """Each that is used is replaced; one that is killed while idle affects no run."""
+    """A used child is replaced; one that is killed while idle affects no run."""
     lab = ProcessRunner(deadline=20.0, memory=1024, slots=2, idle=2)
     lab.warm_up()
     experiment = toy_experiments["counts"]

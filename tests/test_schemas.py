@@ -109,7 +109,7 @@ def check_response(document: dict, method: str, path: str, response) -> list[dic
 
 
 def test_every_route_responds_as_described(client, document):
-    """Answers, streams, lists, runs of every status, problems; every route with JSON is covered."""
+    """Requests cover answers, streams, lists, runs of every status and problems, on every route with JSON."""
     covered = set()
     event_names = set()
     for method, path, path_params, body, status in REQUESTS:
@@ -126,7 +126,7 @@ def test_every_route_responds_as_described(client, document):
 
 
 def test_queueing_and_errors_in_a_stream_are_described(client, document, toy_service, monkeypatch):
-    """A run that is queued, and an error after the stream has begun."""
+    """A run is queued, and an error occurs after the stream has begun."""
     answer = toy_service.ask(requests.read_request({"question": "数数甲"}))
 
     def failing_stream(*_: object) -> Iterator[object]:
@@ -142,7 +142,7 @@ def test_queueing_and_errors_in_a_stream_are_described(client, document, toy_ser
 
 
 def test_an_answer_with_all_fields_is_described(service, settings, document):
-    """A comparison of dtypes over seeds, whose rows and claims contain nan and inf."""
+    """It compares dtypes over seeds, with rows and claims that contain nan and inf."""
     client = TestClient(create_app(service, settings), client=("127.0.0.1", 5000))
     body = {"entry": "inf-turns-into-nan", "compare": {"dtype": ["float64", "float16"]}, "seeds": 2, "lang": "zh"}
     response = client.post(f"{API}/ask/stream", json=body)
@@ -158,7 +158,7 @@ def test_an_answer_with_all_fields_is_described(service, settings, document):
 
 
 def test_added_and_missing_fields_are_invalid(client, document):
-    """In every object of an answer: the validation of this module can fail."""
+    """The test shows that the validation can fail, in every object of an answer."""
     body = client.post(f"{API}/ask", json={"question": "数数甲"}).json()
     schema = document["paths"][f"{API}/ask"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     validate(document, schema, body)
@@ -203,7 +203,7 @@ def test_components_and_references_match(document):
 
 
 def test_every_request_has_valid_examples(document):
-    """By the schema and by the parser."""
+    """The schema and the parser accept every example."""
     for name, parse in PARSERS.items():
         schema = document["components"]["schemas"][name]
         assert schema["examples"]
@@ -214,7 +214,7 @@ def test_every_request_has_valid_examples(document):
 
 @pytest.mark.parametrize("question", ["数数甲", "zzz qqq", "那呢"])
 def test_a_context_can_be_sent_back(client, document, question):
-    """Unchanged, whatever the answer's status."""
+    """The context of an answer of any status is accepted unchanged."""
     context = client.post(f"{API}/ask", json={"question": question, "run": False}).json()["context"]
     validate(document, document["components"]["schemas"]["AskRequest"], {"question": "x", "context": context})
     assert requests.read_request({"question": "x", "context": context}).context is not None
@@ -235,7 +235,7 @@ FIELDS = sorted({name for model in (requests.AskRequest, requests.RunRequest, re
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_requests_are_accepted_if_and_only_if_openapi_allows_them(document, name):
-    """Types, limits, required and unknown fields."""
+    """Types, limits, required fields and unknown fields are checked alike."""
     schema = jsonschema_rs.validator_for(
         {"components": document["components"], **document["components"]["schemas"][name]}
     )
@@ -273,7 +273,7 @@ def test_many_unknown_names_are_rejected_quickly(field):
 
 
 def test_nonfinite_numbers_are_sent_as_strings():
-    """At any depth; a lone surrogate is sent as an escape."""
+    """Strings replace them at any depth; a lone surrogate is sent as an escape."""
     row = {"a": math.inf, "b": -math.inf, "c": math.nan, "d": None, "e": 1e-7, "f": 3, "g": True}
     parsed = parse_strict_json(RowJson(id="x", row=row).to_json().decode())
     assert parsed["row"] == row | {"a": "Infinity", "b": "-Infinity", "c": "NaN"}

@@ -39,7 +39,7 @@ def test_not_covered_lists_the_three_nearest_entries(toy_service):
 
 
 def test_verdicts_depend_on_the_measured_values(toy_service):
-    """With other parameters the same claim fails."""
+    """The same claim fails with other parameters."""
     answer = toy_service.answer(Request(question="数数甲", params={"steps": 2}))
     assert answer.evidence[0].run.measured["last"] == 2
     assert answer.evidence[0].verdicts == (Verdict.FAILS,)
@@ -204,7 +204,7 @@ def test_two_values_in_a_question_are_run_and_compared(service):
      ({"dtype": ()}, ["float16", "bfloat16", "float32", "float64"])],
 )  # fmt: skip
 def test_a_request_can_compare_values_of_a_parameter(service, compare, values):
-    """It gives some values, or means all choices; other blocks run once."""
+    """It lists the values, or leaves them empty for all choices; other blocks run once."""
     request = Request(question="", entry="multiply-vs-add", compare=compare)
     done = service.answer(request)
     assert [one.params["dtype"] for one in done.evidence if one.block == "powers"] == values
@@ -233,7 +233,7 @@ def test_a_candidate_is_chosen_by_ordinal(service, reply, index):
 
 
 def test_every_match_has_reasons(service):
-    """Reasons are terms with their weights, beside the phrasing that matched."""
+    """It also has the phrasing that matched."""
     for match in service.ask(Request(question="why does my gradient explode")).matches:
         assert match.phrasing in match.entry.wordings("zh") + match.entry.wordings("en")
         assert match.reasons

@@ -41,7 +41,7 @@ def test_environment_variables_override_the_settings_file(settings_file, tmp_pat
 
 
 def test_the_settings_file_is_read_from_the_config_folder(tmp_path, monkeypatch):
-    """Where NUMSTAB_SETTINGS is not set; without a file in that folder, defaults apply."""
+    """The folder is used if NUMSTAB_SETTINGS is not set; without a file there, defaults apply."""
     monkeypatch.setattr("qa_service.settings.config_folder", lambda: tmp_path)
     assert Settings.load({}).queue == Settings().queue
     (tmp_path / "settings.toml").write_text("queue = 7")

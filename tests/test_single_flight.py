@@ -40,7 +40,7 @@ def runner(lab):
 def _run_to_end(
     shared: SharedRunner, slug: str, steps: int, seed: int = 0, stopped: Callable[[], bool] = lambda: False
 ):
-    """Rows and run of one subscriber."""
+    """Streams a run as one subscriber; returns its rows and the run."""
     rows = []
     stream = shared.stream(EXPERIMENTS[slug], {"steps": steps}, seed, stopped)
     while True:

@@ -20,8 +20,8 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("terminal")
-    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
-    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
+    return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def process(env):
 
 
 def test_ask_prints_text_for_people(numstab):
-    """The lecture's answer, numbers and verdicts, then the short answer; no escape sequences without a terminal."""
+    """It prints the lecture's answer, numbers, verdicts and the short answer, without escape sequences."""
     done = numstab("ask", "100 个 1.5 连乘会怎样？")
     assert done.returncode == 0
     for expected in ("讲座", "4.0656×10¹⁷", "150", "✓ 成立", "pow_vs_sum(n=100, x=1.5, dtype=float32)", "相关问题"):
@@ -70,7 +70,7 @@ def test_ask_prints_text_for_people(numstab):
 
 
 def test_ask_prints_strict_json_for_programs(process):
-    """From a cold start, standard output is JSON and standard error is empty."""
+    """Standard output is JSON only and standard error is empty, from a cold start."""
     done = process("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
@@ -223,7 +223,7 @@ def test_check_fails_on_a_wrong_bound(toys, tmp_path):
     ],
 )
 def test_exit_status_and_error_messages(numstab, arguments, status, message):
-    """0 answered, 1 not covered, 2 usage, 3 failed; errors name what was wrong and what is allowed."""
+    """0 is answered, 1 not covered, 2 usage, 3 failed; messages name the error and what is allowed."""
     done = numstab(*arguments)
     assert (done.returncode, message in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
 
@@ -276,7 +276,7 @@ def test_an_argument_that_is_not_utf_8_is_rejected(process):
 
 
 def test_sigint_ends_a_command_with_status_130(env):
-    """In the middle of a run, and without a traceback."""
+    """The command is in the middle of a run, and prints no traceback."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
     # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
     enable_sigint = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"

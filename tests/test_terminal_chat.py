@@ -16,8 +16,8 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("chat")
-    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60"}
-    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60"}
+    return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_follow_up_prints_only_what_is_new(chat):
 
 
 def test_new_clears_the_context(chat):
-    """After /new an elliptical question is unclear, as at the very beginning."""
+    """An elliptical question after /new is unclear, as it is at the very beginning."""
     text = chat("100 个 1.5 连乘会怎样", "/new", "那 0.9 呢", options=("--no-run",))
     assert "好，重新开始。" in text
     assert "你指的是哪一个" in text.split("好，重新开始。")[1]
@@ -81,7 +81,7 @@ def test_the_conversation_continues_after_an_error(chat, line, reply):
 
 
 def test_sigint_stops_the_run_and_not_the_conversation(env, tmp_path):
-    """At a pseudo-terminal: SIGINT in the middle of a run, then /quit."""
+    """SIGINT arrives in the middle of a run at a pseudo-terminal; /quit then ends the conversation."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path)}
     # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
     enable_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"

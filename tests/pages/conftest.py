@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In `make test` a flow runs in one of two looks, chosen by its name; in `make test-all` in all looks."""
+    """Marks as exhaustive what `make test` omits: of each flow, all looks but one, which its name chooses."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:

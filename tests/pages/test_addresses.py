@@ -103,7 +103,7 @@ def test_the_streams_of_the_page_add_html_to_those_of_the_api(client: httpx.Clie
 
 
 def test_every_entry_is_available_as_markdown(client: httpx.Client, service: Service) -> None:
-    """In either language; sitemap.xml and llms.txt list every entry and experiment."""
+    """It is in the requested language; sitemap.xml and llms.txt list every entry."""
     for lang in LANGS:
         markdown = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
         assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
@@ -133,7 +133,7 @@ def test_a_playground_rejects_unknown_and_invalid_parameters(client: httpx.Clien
 
 
 def test_the_page_is_small_before_the_first_question(client: httpx.Client) -> None:
-    """Less than 150 kB: the chart library is loaded with the first chart."""
+    """It loads less than 150 kB; the chart library is loaded with the first chart."""
     page = client.get("/?lang=zh").text
     loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
     scripts = {path for path in loaded if path.endswith(".js")}

@@ -45,7 +45,7 @@ def test_a_chart_is_drawn_once_its_library_has_loaded(visit: Callable[..., Page]
 
 
 def test_the_next_chart_retries_its_library_at_once(visit: Callable[..., Page]) -> None:
-    """However long the pause between retries has become: the clock that would end it is stopped."""
+    """It does not wait for the pause between retries: the clock that would end it is stopped."""
     page = visit("/robots.txt", expected="ERR_FAILED")
     page.clock.install()
     page.clock.pause_at(4_000_000_000)

@@ -16,7 +16,7 @@ UNUSED_SEEDS = itertools.count(4321)
 
 
 def test_an_answer_has_numbers_verdicts_and_charts(visit: Callable[..., Page], lang: Lang) -> None:
-    """Text with measured numbers, a card per experiment, verdicts in words, charts as SVG."""
+    """Measured numbers are in the text; each experiment has a card with verdicts in words and an SVG chart."""
     page = visit(f"/?lang={lang}")
     ask(page, QUESTION[lang])
     reply = page.locator("[data-part=reply] > div")
@@ -114,7 +114,7 @@ def test_an_unreachable_service_is_reported_and_can_be_retried(visit: Callable[.
 
 
 def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
-    """A card for each run, named by its value, and one table above; the text has the first run's numbers."""
+    """Each run has a card named by its value; one table compares them; the text has the first run's numbers."""
     page = visit(f"/?lang={lang}")
     page.locator("#question").fill(COMPARISON[lang])
     page.keyboard.press("Enter")

@@ -25,7 +25,7 @@ def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[.
 
 
 def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: Lang) -> None:
-    """Question, the lecture's answer, claims, source, references, related entries and phrasings."""
+    """The page has question, lecture's answer, claims, source, references, related entries and phrasings."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}", java_script_enabled=False)
     main = page.locator("main")
     for expected in (

@@ -32,7 +32,7 @@ def test_little_is_loaded_and_the_layout_does_not_shift(visit: Callable[..., Pag
 
 
 def test_a_long_answer_does_not_shift_the_layout(visit: Callable[..., Page]) -> None:
-    """Also where the entry's numbers have not been measured since the service started."""
+    """The entry's numbers have not been measured since the service started."""
     page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page.goto("/?lang=zh&entry=best-init")

@@ -21,7 +21,7 @@ FONT_STATUS = "[...document.fonts].filter((face) => face.family.includes('STIX')
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_the_math_font_has_every_character_of_the_formulas(service: Service, lang: Lang) -> None:
-    """Except those of words in formulas, which are set in the fonts of the text."""
+    """Words in formulas are excepted: they are set in the fonts of the text."""
     used: set[str] = set()
     for entry in service.knowledge.library.values():
         for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.answer[lang]), re.DOTALL):

@@ -17,7 +17,7 @@ QUESTION_TO_EDIT = Text("200 个 0.9 连乘会怎样？", "What happens when 200
 
 
 def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: Lang) -> None:
-    """Logarithmic from 1 to 10000: the middle is 100, the end 10000; a new value replaces the running one."""
+    """Its scale is logarithmic from 1 to 10000, with 100 in the middle; a new value replaces a running one."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=30")
     card = page.locator("[data-part=card]")
     expect(card.locator("[data-part=chart] svg")).to_be_visible()
@@ -71,7 +71,7 @@ def test_users_can_guess_before_they_see_results(visit: Callable[..., Page], lan
 
 
 def test_bits_can_be_toggled(visit: Callable[..., Page], lang: Lang) -> None:
-    """0.1 in three formats; the sign bit makes it negative, and a value out of range becomes inf."""
+    """0.1 is shown in three formats; the sign bit negates it, and a value out of range becomes inf."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&x=0.1&n=20")
     page.locator("details:has([data-part=bits]) summary").click()
     rows = {
@@ -94,7 +94,7 @@ def test_bits_can_be_toggled(visit: Callable[..., Page], lang: Lang) -> None:
 
 
 def test_charts_and_rows_can_be_downloaded(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
-    """Charts as SVG and PNG, rows as CSV with inf as a word."""
+    """Charts are SVG and PNG, rows CSV with inf as a word."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
     expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()
     saved = {}

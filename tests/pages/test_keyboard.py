@@ -36,7 +36,7 @@ def test_the_end_of_an_answer_is_announced_once(visit: Callable[..., Page], lang
 
 
 def test_tab_reaches_every_control(visit: Callable[..., Page], lang: Lang) -> None:
-    """In visual order; the focus is visible on each."""
+    """Controls get the focus in visual order, and show it."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}")
     wait_until_complete(page)
     assert page.locator("main :is(a, button, input, select, textarea, summary)[tabindex='-1']").count() == 0
@@ -106,7 +106,7 @@ def test_the_strip_above_the_text_leads_to_the_evidence(visit: Callable[..., Pag
 
 
 def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[..., Page], lang: Lang) -> None:
-    """Typing leaves it in the question box; the title is the question."""
+    """Asking in the question box leaves the focus there; the page's title is the question."""
     page = visit(f"/?lang={lang}")
     title = f"{EXAMPLES[lang][1]} · numstab"
     page.locator("#examples button").nth(1).focus()

@@ -40,7 +40,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_cannot_inject_scripts(text: str) -> None:
-    """Only listed elements, no event handlers, only addresses of the web."""
+    """HTML has only listed elements, no event handlers, and only web addresses."""
     html = markup.markdown_to_html(text)
     assert not re.search(r"<(?:script|img|svg|iframe|style|/math><img)", html)
     assert not re.search(r"<[^>]*(?:\son\w+=|javascript:)", html)
@@ -61,7 +61,7 @@ def test_a_single_dollar_sign_is_no_formula() -> None:
 
 
 def test_operators_in_formulas_are_spaced_as_in_print() -> None:
-    """Thin spaces around ln only where a letter is beside it; no space after the minus sign of a number."""
+    """Thin spaces surround ln only beside letters; the minus sign of a number has no space after it."""
     assert '<mo lspace="0.167em" rspace="0.167em">ln</mo><mi>x</mi>' in markup.latex_to_mathml(r"n\ln x")
     assert '<mo lspace="0" rspace="0">ln</mo>' in markup.latex_to_mathml(r"\ln(x)")
     assert '<mo lspace="0" rspace="0.167em">log</mo>' in markup.latex_to_mathml(r"=\log_2 x")

@@ -16,7 +16,7 @@ LABEL_FONT_SIZE = (
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=en&n=300", "/experiments/loss_surface?lang=zh"])
 def test_a_chart_fills_the_width_of_its_card(visit: Callable[..., Page], path: str, width: int) -> None:
-    """Lines and maps do, also after the window is resized."""
+    """Line charts and maps both do, also after the window is resized."""
     page = visit(path, viewport={"width": 900, "height": 900})
     wait_until_complete(page)
     page.set_viewport_size({"width": width, "height": 900})

@@ -142,7 +142,7 @@ def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
 
 
 def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[..., Page], lang: Lang) -> None:
-    """Too long for a URL, it is kept in the browser's history. The page shows eight lines of it."""
+    """It is too long for a URL and kept in the browser's history; the page shows eight lines of it."""
     page = visit(f"/?lang={lang}")
     start, filler = (
         Text("loss 变成 nan 了怎么办？", "Why is my loss nan? ")[lang],

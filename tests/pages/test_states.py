@@ -186,7 +186,7 @@ def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) ->
 
 
 def test_a_page_prints_without_its_controls(visit: Callable[..., Page]) -> None:
-    """Text, verdicts and charts are printed on white."""
+    """Text, verdicts and charts are printed on a white background."""
     page = visit("/entries/loss-surface?lang=en", color_scheme="dark", viewport={"width": 720, "height": 1000})
     page.locator("#run-all").click()
     expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
