@@ -79,7 +79,7 @@ def test_the_oldest_cached_runs_are_evicted_first(runner):
     shared = SharedRunner(runner, max_rows=12)
     for steps in (3, 4, 5, 3, 5):
         _run_to_end(shared, "counts", steps)
-    assert runner.started == 4  # that of 3 steps had been evicted and ran again
+    assert runner.started == 4  # 3, 4, 5, and 3 again, which had been evicted
 
 
 def test_failed_runs_are_not_cached(runner):
