@@ -1,4 +1,4 @@
-"""What the tests of the page share: looks of the page, asking in a browser, waiting until everything is there."""
+"""What the tests of the page share: looks, asking in a browser, waiting for an answer, accessibility."""
 
 import re
 from pathlib import Path
@@ -13,40 +13,40 @@ from qa_service.fronts.web import labels
 from qa_service.model import Lang
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 60_000
-ASKED = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
-COMPARED = {
+TIMEOUT_MS = 60_000
+QUESTION = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
+COMPARISON = {
     "zh": "100 个 1.5 连乘，和 100 个 0.5 连乘比呢？",
     "en": "multiplying 100 factors of 1.5 versus 100 factors of 0.5",
 }
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SETTLED = """
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WAIT_FOR_TRANSITIONS = """
 Promise.allSettled(
   document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished),
 ).then(() => null)
 """
-"""Until no colour is on its way. (`wait_for_function` would ask again by eval, which the page's policy forbids.)"""
-CUT_OFF = """
+"""Resolves when no CSS transition is running. (`wait_for_function` uses eval, which the page's policy forbids.)"""
+CLIPPED_ELEMENTS = """
 () => {
-  const style = new Map();
-  const of = (each) => style.get(each) ?? (style.set(each, getComputedStyle(each)), style.get(each));
+  const styles = new Map();
+  const styleOf = (each) => styles.get(each) ?? (styles.set(each, getComputedStyle(each)), styles.get(each));
   const right = (each) => each.getBoundingClientRect().right;
   return [...document.querySelectorAll("main *:not(svg *, math *)")].filter((each) => {
     if (!each.getBoundingClientRect().width) return false;
-    for (let around = each.parentElement; around; around = around.parentElement) {
-      const { overflowX, textOverflow } = of(around);
-      if (/auto|scroll/.test(overflowX) || textOverflow === "ellipsis" || around.clientWidth < 2) return false;
-      if (overflowX !== "visible" && right(each) > right(around) + 1) return true;
+    for (let ancestor = each.parentElement; ancestor; ancestor = ancestor.parentElement) {
+      const { overflowX, textOverflow } = styleOf(ancestor);
+      if (/auto|scroll/.test(overflowX) || textOverflow === "ellipsis" || ancestor.clientWidth < 2) return false;
+      if (overflowX !== "visible" && right(each) > right(ancestor) + 1) return true;
     }
     return false;
   }).map((each) => each.outerHTML.slice(0, 120));
 }
 """
-"""What reaches out of an element that hides the rest, with no way to scroll there."""
+"""Elements that extend beyond an ancestor that hides them and cannot be scrolled."""
 
 
 class Look(NamedTuple):
-    """How a reader sees the page: in which language, on which screen, light or dark."""
+    """How the page is seen: in which language, on how wide a screen (CSS pixels), in which colour scheme."""
 
     lang: Lang
     width: int
@@ -54,7 +54,7 @@ class Look(NamedTuple):
 
     @property
     def context(self) -> dict[str, Any]:
-        """The browser that shows it so."""
+        """The options of a browser context with this look."""
         return {
             "viewport": {"width": self.width, "height": 800 if self.width < 500 else 900},
             "color_scheme": self.scheme,
@@ -62,20 +62,20 @@ class Look(NamedTuple):
         }
 
 
-FIRST = Look("zh", 1280, "light")
+DEFAULT_LOOK = Look("zh", 1280, "light")
 LOOKS = {f"{look.lang}-{look.width}-{look.scheme}": look for look in (
-    FIRST, Look("zh", 375, "dark"), Look("en", 375, "dark"), Look("en", 1280, "light"),
+    DEFAULT_LOOK, Look("zh", 375, "dark"), Look("en", 375, "dark"), Look("en", 1280, "light"),
 )}  # fmt: skip
-"""Every language with every width and with every scheme; test_states.py shows each in the other scheme as well."""
+"""Every language with every width and with every scheme; test_states.py checks each in the other scheme as well."""
 FLOW_LOOKS = ["zh-375-dark", "en-1280-light"]
-"""Two looks in which language, width and scheme all differ: `make test` has what a user does in one of them."""
+"""Two looks that differ in language, width and scheme: `make test` runs a flow in one of them."""
 
-once_a_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=True)
-"""For flows that take long: no other looks in `make test-all` either."""
+one_look_per_language = pytest.mark.parametrize("look", FLOW_LOOKS, indirect=True)
+"""For slow flows: they run in these two looks only, in `make test-all` too."""
 
 
-def ready(address: str) -> bool:
-    """Whether the server says that it has warmed up."""
+def is_ready(address: str) -> bool:
+    """Whether /readyz of the server responds with 200."""
     try:
         return httpx.get(f"{address}/readyz").status_code == 200
     except httpx.TransportError:
@@ -83,48 +83,48 @@ def ready(address: str) -> bool:
 
 
 def ask(page: Page, question: str) -> None:
-    """Types a question and waits until everything is there."""
+    """Types a question and waits until its answer is complete."""
     page.locator("#question").fill(question)
     page.locator("#question").press("Enter")
-    complete(page)
+    wait_until_complete(page)
 
 
-def complete(page: Page) -> None:
-    """Waits for the end of the stream and the last chart."""
-    expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
+def wait_until_complete(page: Page) -> None:
+    """Waits for the end of the stream and for every chart."""
+    expect(page.locator("#stop")).to_be_hidden(timeout=TIMEOUT_MS)
     for card in page.locator("[data-part=card]:has([data-part=chart])").all():
-        expect(card.locator("[data-part=chart] svg")).to_be_visible(timeout=PATIENCE)
+        expect(card.locator("[data-part=chart] svg")).to_be_visible(timeout=TIMEOUT_MS)
 
 
-def check_access(page: Page) -> None:
-    """Axe finds nothing (labels, roles, order of headings, contrast, sizes); nothing is cut off or scrolls sideways."""
-    page.evaluate(SETTLED)
-    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]})
+def check_accessibility(page: Page) -> None:
+    """Axe finds no violation (labels, roles, heading order, contrast, sizes), and `check_layout` passes."""
+    page.evaluate(WAIT_FOR_TRANSITIONS)
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]})
     assert found.violations_count == 0, found.generate_report()
-    check_fit(page)
+    check_layout(page)
 
 
 def check_contrast(page: Page) -> None:
-    """Axe finds all text legible: what another scheme may change. Marks of charts are no text, and may be thousands."""
-    page.evaluate(SETTLED)
+    """Axe finds all text legible in this scheme. Marks of charts are no text, and may be thousands."""
+    page.evaluate(WAIT_FOR_TRANSITIONS)
     exclude = [[".chart svg [class*=mark-]:not(.mark-text)"]]
     options = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
     found = Axe().run(page, context={"exclude": exclude}, options=options)
     assert found.violations_count == 0, found.generate_report()
 
 
-def check_fit(page: Page) -> None:
-    """Nothing is cut off or scrolls sideways."""
+def check_layout(page: Page) -> None:
+    """Nothing is clipped or scrolls sideways."""
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(CLIPPED_ELEMENTS) == []
 
 
-def keep(page: Page, name: str) -> None:
-    """A picture for people, where CI collects them."""
+def save_screenshot(page: Page, name: str) -> None:
+    """Saves a screenshot where CI collects them."""
     if (ROOT / "ci-output").is_dir():
         page.screenshot(path=ROOT / "ci-output" / f"{re.sub(r'[^a-z0-9]+', '-', name)}.png", full_page=True)
 
 
-def in_words(label: str, lang: Lang) -> str:
-    """What the page says there."""
+def label_text(label: str, lang: Lang) -> str:
+    """A text of the page by its label."""
     return labels.LABELS[label][lang]

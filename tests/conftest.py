@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from qa_service.runner.disk_cache import RunDiskCache
-from qa_service.runner.runner import SERVER_PRELOAD, ProcessRunner
 
 from qa_service.__main__ import main
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
+from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings

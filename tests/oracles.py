@@ -68,7 +68,7 @@ LARGEST_FLOAT8 = {(3, 15): 57344, (4, 8): 448, (3, 16): 57344, (4, 7): 240}
 MIN_EXPONENT_FLOAT8 = {(3, 15): -14, (4, 8): -6, (3, 16): -15, (4, 7): -7}
 
 
-class Eight(Format):
+class Float8Format(Format):
     """A float8 format: its largest and smallest normal numbers can differ from IEEE 754's for the same p and emax."""
 
     @property
@@ -86,7 +86,12 @@ class Eight(Format):
         return Fraction(2) ** MIN_EXPONENT_FLOAT8[self]
 
 
-ALL = FORMATS | {"e5m2": Eight(3, 15), "e4m3fn": Eight(4, 8), "e5m2fnuz": Eight(3, 16), "e4m3fnuz": Eight(4, 7)}
+ALL_FORMATS = FORMATS | {
+    "e5m2": Float8Format(3, 15),
+    "e4m3fn": Float8Format(4, 8),
+    "e5m2fnuz": Float8Format(3, 16),
+    "e4m3fnuz": Float8Format(4, 7),
+}
 NUMPY = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 

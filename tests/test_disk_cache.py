@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, until
-from qa_service.runner.disk_cache import RunDiskCache
-from qa_service.runner.single_flight import SharedRunner
 
 from bench.server import run_server
+from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus
 
 
@@ -129,7 +129,7 @@ def test_unwritable_folder_is_not_an_error(counts, tmp_path):
 def test_full_disk_is_not_an_error(counts, tmp_path):
     """Nothing more is stored and nothing is raised; what was stored before is still found."""
     code = (
-        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.runner.disk_cache import RunDiskCache\n"
+        "import resource, signal\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
         "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
         f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         f"cache = RunDiskCache(Path({str(tmp_path)!r}), 1 << 24)\n"
@@ -150,7 +150,7 @@ def test_full_disk_is_not_an_error(counts, tmp_path):
 def test_two_processes_store_at_once(counts, tmp_path):
     """All runs of both are found afterwards."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qa_service.runner.disk_cache import RunDiskCache\n"
+        "import sys\nfrom pathlib import Path\nfrom qa_service.lab.disk_cache import RunDiskCache\n"
         "from qa_service.experiments.spec import load_specs\nfrom qa_service.model import Run, RunStatus\n"
         f"counts = load_specs(Path({str(Path(counts.path).parent)!r}))['counts']\n"
         "run = Run(status=RunStatus.RAN, measured=dict.fromkeys(counts.metrics, 1.0),\n"

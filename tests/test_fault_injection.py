@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from processes import until
-from qa_service.runner.runner import ProcessRunner
 
 from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
+from qa_service.lab.runner import ProcessRunner
 from qa_service.model import RunStatus
 from qa_service.settings import Settings
 from qa_service.store import Store

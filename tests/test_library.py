@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from oracles import ALL
+from oracles import ALL_FORMATS
 
 from qa_service.errors import BadExperiment, BadLibrary
 from qa_service.experiments.spec import load_specs
@@ -146,7 +146,7 @@ def test_unknown_parameter_of_a_companion_is_reported(tmp_path, params, message)
 def test_every_experiment_with_a_dtype_has_a_companion_for_all_formats():
     """It measures the first overflow, the first lost digit and the error in ulp of each of the eight formats."""
     experiments = load_specs(Settings().demos)
-    metrics = {f"{kind}_{name}" for kind in ("overflow", "lost", "ulps") for name in ALL}
+    metrics = {f"{kind}_{name}" for kind in ("overflow", "lost", "ulps") for name in ALL_FORMATS}
     in_all_formats = {one.slug for one in experiments.values() if metrics <= set(one.metrics)}
     assert {one.slug for one in experiments.values() if "dtype" in one.params and one.slug not in in_all_formats} == {
         one.slug

@@ -14,8 +14,6 @@ from fastapi import Request
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from processes import until
-from qa_service.runner.runner import ProcessRunner
-from qa_service.runner.single_flight import SharedRunner
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -23,6 +21,8 @@ from qa_service import app as application
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.app import create_app
+from qa_service.lab.runner import ProcessRunner
+from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -149,8 +149,8 @@ def test_process_that_used_the_lab_exits_silently(idle, lab, runs):
     code = textwrap.dedent(f"""
         from pathlib import Path
         from qa_service.experiments.spec import load_specs
-        from qa_service.runner.runner import ProcessRunner
-        from qa_service.runner.single_flight import SharedRunner
+        from qa_service.lab.runner import ProcessRunner
+        from qa_service.lab.single_flight import SharedRunner
         experiment = load_specs(Path({str(TOYS / "demos")!r}))["counts"]
         processes = ProcessRunner(slots=2, idle={idle})
         processes.warm_up()

@@ -1,4 +1,4 @@
-"""Verdicts come from the numbers alone."""
+"""Claims are judged by measured values; numbers are formatted for people and for JSON."""
 
 import math
 
@@ -31,19 +31,18 @@ def claim(op: str, bound: float) -> Claim:
         (None, "<=", 1e9, Verdict.FAILS),
     ],
 )
-def test_judge(value, op, bound, verdict):
-    """IEEE comparisons; `== nan` asks for nan; what never happened fails every claim."""
+def test_claims_are_judged_by_ieee_comparison(value, op, bound, verdict):
+    """NaN fails every comparison but `== nan`; a metric whose value is None fails every claim."""
     assert claim(op, bound).judge({"m": value}) is verdict
 
 
 def test_a_missing_metric_is_unknown():
-    """No number, no verdict."""
     assert claim("<", 1).judge({"other": 0.0}) is Verdict.UNKNOWN
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_opposite_claims_never_both_hold(value, bound):
-    """< and >= divide the numbers between them."""
+def test_exactly_one_of_opposite_claims_holds(value, bound):
+    """Either < or >= holds for any number and bound."""
     verdicts = {claim(op, bound).judge({"m": value}) for op in ("<", ">=")}
     assert verdicts == {Verdict.HOLDS, Verdict.FAILS}
 
@@ -56,14 +55,14 @@ def test_opposite_claims_never_both_hold(value, bound):
         (math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"), (28, "28"), (None, "(none)"), (True, "true"),
     ],
 )  # fmt: skip
-def test_figures_as_a_scientist_prints_them(value, text):
-    """Five significant digits, powers of ten, words for inf and nan."""
+def test_numbers_are_formatted_to_five_significant_digits(value, text):
+    """Large and small numbers get powers of ten; inf, nan, None and booleans are words."""
     assert format_number(value) == text
 
 
 @given(st.floats(min_value=-1e308, max_value=1e308) | st.sampled_from([math.inf, -math.inf, math.nan]))
-def test_shown_figures_read_back(value):
-    """What is shown is the value to five digits, and never blank."""
+def test_formatted_numbers_can_be_parsed_back(value):
+    """The formatted value equals the value to five digits."""
     text = format_number(value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace("×10", "e")
     if math.isnan(value):
         assert text == "nan"
@@ -71,8 +70,8 @@ def test_shown_figures_read_back(value):
         assert float(text) == pytest.approx(value, rel=6e-5)
 
 
-def test_the_wire_has_words_for_what_json_cannot_say():
-    """At any depth; null stays "there is no such value"."""
+def test_nonfinite_numbers_become_strings_in_json():
+    """They are replaced at any depth; None stays null; other types raise TypeError."""
     rows = {"a": [math.inf, (-math.inf,)], "b": {"c": math.nan}, "d": None, "e": True}
     assert json_safe(rows) == {"a": ["Infinity", ["-Infinity"]], "b": {"c": "NaN"}, "d": None, "e": True}
     with pytest.raises(TypeError):

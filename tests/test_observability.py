@@ -1,4 +1,4 @@
-"""What operators see: readiness, counts, the log, traces, reloads; and what nobody may see."""
+"""What operators observe: readiness, metrics, logs and traces; and what logs must not contain."""
 
 import json
 import logging
@@ -24,57 +24,57 @@ ASK = "/api/v1/ask"
 
 
 @pytest.fixture
-def served(toy_service, tmp_path):
-    """Makes a client of the toy service with these settings, on this machine unless it says else."""
+def new_client(toy_service, tmp_path):
+    """Creates clients of the toy service with the given settings; `address` is the client's IP address."""
     with ExitStack() as lifespans:
 
-        def serve(*, address: str = "127.0.0.1", **settings: object) -> TestClient:
-            known = {"data": tmp_path / "data", "cache": tmp_path, "kb": TOYS / "kb", "demos": TOYS / "demos"}
-            app = create_app(toy_service, Settings(**(known | settings)))
+        def create(*, address: str = "127.0.0.1", **settings: object) -> TestClient:
+            defaults = {"data": tmp_path / "data", "cache": tmp_path, "kb": TOYS / "kb", "demos": TOYS / "demos"}
+            app = create_app(toy_service, Settings(**(defaults | settings)))
             client = TestClient(app, client=(address, 5000), raise_server_exceptions=False)
             return lifespans.enter_context(client)
 
-        yield serve
+        yield create
 
 
-def until_ready(client) -> dict:
-    """What /readyz says once it says yes."""
+def wait_until_ready(client) -> dict:
+    """The body of /readyz once its status is 200."""
     until(lambda: client.get("/readyz").status_code == 200, why=lambda: client.get("/readyz").text)
     return client.get("/readyz").json()
 
 
-def test_ready_means_that_every_part_is(served):
-    """Library, model, index, a child that has run, the store."""
-    body = until_ready(served())
+def test_readyz_lists_every_part(new_client):
+    """The parts are the entries, the encoder, the index, a child process and the store."""
+    body = wait_until_ready(new_client())
     assert body["parts"] == dict.fromkeys(("library", "model", "index", "child", "store"), True)
     assert body["why"] == {}
 
 
-def test_what_is_not_ready_is_named_and_why_for_operators_only(served, tmp_path):
-    """A store that is no database: 503; the reason is for this machine, not for readers."""
+def test_readyz_names_the_failed_part_and_tells_only_operators_why(new_client, tmp_path):
+    """A store that is no database gives 503; only clients on this machine receive the reason."""
     (tmp_path / "no.sqlite").write_text("this is no database, and long enough to be seen as none " * 20)
-    near = served(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
+    local = new_client(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
     others = ("model", "index", "child")
-    until(lambda: all(near.get("/readyz").json()["parts"][part] for part in others))
-    reply = near.get("/readyz")
-    assert (reply.status_code, reply.json()["parts"]["store"]) == (503, False)
-    assert "DatabaseError" in reply.json()["why"]["store"]
-    far = TestClient(near.app, client=("10.0.0.7", 5000))
-    assert set(far.get("/readyz").json()) == {"ready", "parts"}
-    assert near.post(ASK, json={"question": "数数甲"}).status_code == 200  # answers do not wait for a store
+    until(lambda: all(local.get("/readyz").json()["parts"][part] for part in others))
+    response = local.get("/readyz")
+    assert (response.status_code, response.json()["parts"]["store"]) == (503, False)
+    assert "DatabaseError" in response.json()["why"]["store"]
+    remote = TestClient(local.app, client=("10.0.0.7", 5000))
+    assert set(remote.get("/readyz").json()) == {"ready", "parts"}
+    assert local.post(ASK, json={"question": "数数甲"}).status_code == 200  # answers do not depend on the store
 
 
-def test_a_proxy_on_this_machine_is_not_this_machine(served):
-    """Whoever comes through one that we were not told of reads no metrics."""
-    through = {"X-Forwarded-For": "10.9.9.9"}
-    assert served().get("/metrics").status_code == 200
-    assert served().get("/metrics", headers=through).status_code == 401
-    assert "why" not in served().get("/readyz", headers=through).json()
+def test_requests_through_an_untrusted_proxy_are_not_local(new_client):
+    """They get neither metrics nor reasons."""
+    forwarded = {"X-Forwarded-For": "10.9.9.9"}
+    assert new_client().get("/metrics").status_code == 200
+    assert new_client().get("/metrics", headers=forwarded).status_code == 401
+    assert "why" not in new_client().get("/readyz", headers=forwarded).json()
 
 
-def test_what_has_been_done_is_counted(served):
-    """Questions, confidence, stages, runs, cache, requests, versions."""
-    client = served()
+def test_metrics_count_questions_runs_and_requests(new_client):
+    """The metrics cover questions, confidence, stages, runs, cache hits, requests and versions."""
+    client = new_client()
     client.post(ASK, json={"question": "数数甲"})
     client.post(ASK, json={"question": "数数甲", "run": False})
     client.post("/api/v1/experiments/raises/runs", json={})
@@ -102,80 +102,86 @@ def test_what_has_been_done_is_counted(served):
     assert "numstab_build_info{torch=" in text
 
 
-def test_a_store_that_fails_is_counted(served, tmp_path):
+def test_store_failures_are_counted(new_client, tmp_path):
     (tmp_path / "no.sqlite").write_text("no database " * 99)
-    client = served(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
+    client = new_client(store=f"sqlite:///{tmp_path / 'no.sqlite'}")
     feedback = {"answer_id": "0" * 26, "helpful": True}
     assert client.post("/api/v1/feedback", json=feedback).status_code == 503
-    counted = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("numstab_store_fail")
+    failures = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("numstab_store_fail")
                    and "total" in line)  # fmt: skip
-    assert float(counted.split()[-1]) >= 1
+    assert float(failures.split()[-1]) >= 1
 
 
 @pytest.mark.parametrize("form", ["json", "logfmt"])
-def test_a_request_is_one_line(served, log, form):
-    """Its id is the client's if that is sane; the same stands in the header."""
+def test_each_request_is_one_log_line(new_client, log, form):
+    """The line has the client's request ID, which the response repeats in a header."""
     lines = log(log=form)
-    reply = served(log=form).post(ASK, json={"question": "数数甲", "run": False}, headers={"X-Request-ID": "abc-1"})
-    assert reply.headers["x-request-id"] == "abc-1"
+    response = new_client(log=form).post(
+        ASK, json={"question": "数数甲", "run": False}, headers={"X-Request-ID": "abc-1"}
+    )
+    assert response.headers["x-request-id"] == "abc-1"
     (line,) = [line for line in lines() if "request" in line and ASK in line]
     if form == "json":
-        about = json.loads(line)
-        assert about["request_id"] == "abc-1"
-        assert (about["method"], about["route"], about["status"]) == ("POST", ASK, 200)
-        assert (about["answer"], about["entry"], about["answered"]) == (reply.json()["id"], "counting", "answered")
-        assert about["ms"] > 0
+        fields = json.loads(line)
+        assert fields["request_id"] == "abc-1"
+        assert (fields["method"], fields["route"], fields["status"]) == ("POST", ASK, 200)
+        assert (fields["answer"], fields["entry"], fields["answered"]) == (
+            response.json()["id"],
+            "counting",
+            "answered",
+        )
+        assert fields["ms"] > 0
     else:
         assert f"message=request request_id=abc-1 method=POST route={ASK} status=200 ms=" in line
         assert "entry=counting" in line
 
 
-@pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "a\nb", "é", '"', "<script>"])
-def test_an_id_that_is_not_sane_is_replaced(given):
-    assert request_id(given) != given
-    assert len(request_id(given)) == 16
+@pytest.mark.parametrize("received", [None, "", "a b", "x" * 65, "a\nb", "é", '"', "<script>"])
+def test_invalid_request_ids_are_replaced(received):
+    assert request_id(received) != received
+    assert len(request_id(received)) == 16
 
 
-def test_an_error_has_the_id_of_its_request(served, log, monkeypatch, toy_service):
-    """A reader can quote it; what nobody foresaw has one too, and a place in our code, not a word of the reader's."""
+def test_errors_carry_the_request_id(new_client, log, monkeypatch, toy_service):
+    """For unexpected errors the log names the type and the place in our code, and nothing of the question."""
     lines = log(log="json")
-    client = served()
-    refused = client.post(ASK, json={"question": ""})
-    assert refused.json()["request_id"] == refused.headers["x-request-id"]
+    client = new_client()
+    rejected = client.post(ASK, json={"question": ""})
+    assert rejected.json()["request_id"] == rejected.headers["x-request-id"]
 
     def fails(question: str, _k: int) -> None:
         raise ValueError(question)
 
     monkeypatch.setattr(toy_service.knowledge.matcher, "match", fails)
-    broken = client.post(ASK, json={"question": "Geheimnis"}, headers={"X-Request-ID": "q-7"})
-    assert (broken.status_code, broken.json()["request_id"], broken.headers["x-request-id"]) == (500, "q-7", "q-7")
-    said = [line for line in lines() if '"q-7"' in line]
-    assert any(json.loads(line).get("error") == "ValueError" and "fails:" in line for line in said), said
-    assert "Geheimnis" not in "".join(said)
+    failed = client.post(ASK, json={"question": "Geheimnis"}, headers={"X-Request-ID": "q-7"})
+    assert (failed.status_code, failed.json()["request_id"], failed.headers["x-request-id"]) == (500, "q-7", "q-7")
+    logged = [line for line in lines() if '"q-7"' in line]
+    assert any(json.loads(line).get("error") == "ValueError" and "fails:" in line for line in logged), logged
+    assert "Geheimnis" not in "".join(logged)
 
 
-def test_the_log_holds_no_secret(served, log, tmp_path):
-    """No question unless it is allowed, no key however it comes, no password of the store."""
-    secret = ApiKeyStore(tmp_path / "data").add("class", ("ask",))
+def test_logs_contain_no_secrets(new_client, log, tmp_path):
+    """Logs contain no question unless the setting allows it, no API key and no password of the store."""
+    key = ApiKeyStore(tmp_path / "data").add("class", ("ask",))
     lines = log(log="logfmt")
-    broken = "postgresql+psycopg://me:s3cret@127.0.0.1:9/none"
-    client = served(store=broken)
+    store_url = "postgresql+psycopg://me:s3cret@127.0.0.1:9/none"
+    client = new_client(store=store_url)
     question = "数数甲 Privatsache"
-    client.post(ASK, json={"question": question, "run": False}, headers={"Authorization": f"Bearer {secret}"})
-    client.get(f"/entries?key={secret}&q=Privatsache")
+    client.post(ASK, json={"question": question, "run": False}, headers={"Authorization": f"Bearer {key}"})
+    client.get(f"/entries?key={key}&q=Privatsache")
     client.post(ASK, content=b'{"question": "Privatsache')
     client.post("/api/v1/feedback", json={"answer_id": "0" * 26, "helpful": False, "reason": "Privatsache"})
-    logging.getLogger("numstab").warning("with %s and %s", secret, broken)
-    said = "\n".join(lines())
-    assert said.count("message=request") >= 4
-    for hidden in (secret, secret[8:24], "s3cret", "Privatsache", "数数甲"):
-        assert hidden not in said
+    logging.getLogger("numstab").warning("with %s and %s", key, store_url)
+    logged = "\n".join(lines())
+    assert logged.count("message=request") >= 4
+    for sensitive in (key, key[8:24], "s3cret", "Privatsache", "数数甲"):
+        assert sensitive not in logged
     logs.configure_logging(Settings())
-    served(log_questions=1).post(ASK, json={"question": question, "run": False})
+    new_client(log_questions=1).post(ASK, json={"question": question, "run": False})
     assert "Privatsache" in "\n".join(lines())
 
 
-def test_nothing_of_telemetry_is_imported_unless_it_is_set():
+def test_opentelemetry_is_imported_only_if_configured():
     code = (
         "import sys\nfrom qa_service.settings import Settings\nfrom qa_service.telemetry import tracing as traces\n"
         "assert traces.tracer_provider(Settings()) is None\n"
@@ -184,39 +190,43 @@ def test_nothing_of_telemetry_is_imported_unless_it_is_set():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
 
 
-def test_traces_show_a_request_and_its_stages(served, monkeypatch):
-    """Request > text > …: each stage belongs to the request; the client's trace goes on in ours."""
+def test_traces_show_a_request_and_its_stages(new_client, monkeypatch):
+    """Every stage is a child span of its request, which continues the client's trace."""
     pytest.importorskip("opentelemetry.sdk.trace")
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    spans = InMemorySpanExporter()
+    exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("qa_service.telemetry.tracing.tracer_provider", lambda _settings: provider)
     trace = "0af7651916cd43dd8448eb211c80319c"
-    client = served()
+    client = new_client()
     client.post(ASK, json={"question": "数数甲"}, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-    named = {span.name: span for span in spans.get_finished_spans() if span.context.trace_id == int(trace, 16)}
-    assert set(named) == {f"POST {ASK}", "text", "matching", "queue", "run"} - (
-        set() if "run" in named else {"queue", "run"}
+    spans_by_name = {
+        span.name: span for span in exporter.get_finished_spans() if span.context.trace_id == int(trace, 16)
+    }
+    assert set(spans_by_name) == {f"POST {ASK}", "text", "matching", "queue", "run"} - (
+        set() if "run" in spans_by_name else {"queue", "run"}
     )
-    request = named[f"POST {ASK}"]
+    request = spans_by_name[f"POST {ASK}"]
     assert request.attributes["numstab.entry"] == "counting"
     assert "question" not in " ".join(request.attributes)
-    assert all(named[name].parent.span_id == request.context.span_id for name in named if name != request.name)
+    assert all(
+        spans_by_name[name].parent.span_id == request.context.span_id for name in spans_by_name if name != request.name
+    )
 
 
-def test_weights_that_are_others_are_refused(tmp_path, monkeypatch):
-    """One changed byte, or none at all; with both hashes and what to do."""
+def test_encoder_weights_with_another_hash_are_rejected(tmp_path, monkeypatch):
+    """The error names the expected hash and what to do; missing weights are rejected too."""
     from qa_service.retrieval import embedder
 
     embedder.check_weights()
     for name in embedder.WEIGHTS_SHA256:
         (tmp_path / name).write_bytes(b"other")
-    with pytest.raises(BadWeights, match="from the lock") as refused:
+    with pytest.raises(BadWeights, match="from the lock") as rejected:
         embedder.check_weights(tmp_path)
-    assert embedder.WEIGHTS_SHA256["weights.npz"] in refused.value.zh
+    assert embedder.WEIGHTS_SHA256["weights.npz"] in rejected.value.zh
     with pytest.raises(BadWeights, match="FileNotFoundError"):
         embedder.check_weights(tmp_path / "none")

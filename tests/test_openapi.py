@@ -1,4 +1,4 @@
-"""The API against its own description, with requests nobody thought of."""
+"""The API against its OpenAPI description, with generated requests."""
 
 import os
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
-from qa_service.runner.runner import ProcessRunner
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.app import create_app
+from qa_service.lab.runner import ProcessRunner
 from qa_service.settings import Settings
 
-MOST = os.environ.get("NUMSTAB_REQUESTS")
-"""Requests to each route, in place of the profile's number of examples; a thousand find what forty do not."""
+MAX_EXAMPLES = os.environ.get("NUMSTAB_REQUESTS")
+"""Requests per route instead of the profile's number of examples; a thousand find what forty do not."""
 TOYS = Path(__file__).resolve().parent / "toys"
 
 
@@ -32,35 +32,36 @@ def api(lab: ProcessRunner, word_hash: type, tmp_path_factory: pytest.TempPathFa
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(service, settings))
 
 
-def test_no_request_breaks_what_is_described(api):
-    """Every status and content type is one that the description names; none is ours to blame."""
+def test_generated_requests_get_described_responses(api):
+    """Every status and media type is in the description; none is a server error."""
     checks = [not_a_server_error, status_code_conformance, content_type_conformance]
-    operations = [found.ok() for found in api.include(path_regex="^/api/v1/").get_all_operations()]
+    operations = [operation.ok() for operation in api.include(path_regex="^/api/v1/").get_all_operations()]
     assert len(operations) == 10
     for operation in operations:
 
         @given(case=operation.as_strategy())
         @hypothesis_settings(
-            max_examples=int(MOST or hypothesis_settings().max_examples), suppress_health_check=list(HealthCheck)
-        )  # fmt: skip
-        def asked(case: schemathesis.Case) -> None:
+            max_examples=int(MAX_EXAMPLES or hypothesis_settings().max_examples),
+            suppress_health_check=list(HealthCheck),
+        )
+        def call_operation(case: schemathesis.Case) -> None:
             case.call_and_validate(checks=checks)
 
-        asked()
+        call_operation()
 
 
 @pytest.mark.parametrize(
-    ("path", "near", "status"), [("/metrics", True, 200), ("/metrics", False, 401), ("/readyz", True, 503)]
+    ("path", "local", "status"), [("/metrics", True, 200), ("/metrics", False, 401), ("/readyz", True, 503)]
 )
-def test_what_operators_ask_is_described(lab, word_hash, tmp_path, path, near, status):
-    """Who may not read the counts hears so with a status and a media type that the description names."""
+def test_operator_routes_respond_as_described(lab, word_hash, tmp_path, path, local, status):
+    """Clients that may not read the metrics get a described 401."""
     toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
     service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path))
-    client = TestClient(app, client=("127.0.0.1" if near else "192.0.2.1", 1))
-    reply = client.get(path)
-    if path == "/readyz" and reply.status_code == 200:  # it has become ready already
+    client = TestClient(app, client=("127.0.0.1" if local else "192.0.2.1", 1))
+    response = client.get(path)
+    if path == "/readyz" and response.status_code == 200:  # it may have become ready already
         status = 200
-    described = client.get("/openapi.json").json()["paths"][path]["get"]["responses"]
-    assert reply.status_code == status
-    assert reply.headers["content-type"].partition(";")[0] in described[str(status)]["content"]
+    responses = client.get("/openapi.json").json()["paths"][path]["get"]["responses"]
+    assert response.status_code == status
+    assert response.headers["content-type"].partition(";")[0] in responses[str(status)]["content"]

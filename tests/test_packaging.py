@@ -1,4 +1,4 @@
-"""What is shipped: the wheel is whole and runs far from the checkout, the locks lock, no file names a machine."""
+"""What is shipped: a complete wheel that runs without the checkout, locks that pin everything, no machine's paths."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from qa_service.settings import SETTINGS_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Written so that the patterns do not find themselves.
+# Written so that the patterns do not match themselves.
 REGISTRIES = re.compile(
     r"\bpy[p]i(\.[a-z]+)*\.(org|com|cn|net|io)\b|pythonh[o]sted\.|download\.pyt[o]rch\.|\banac[o]nda\.(org|com)"
     r"|registry\.(np[m]js|yarn)|mirrors?\.[\w.]+/|/simple/?[\s\"'`]",
@@ -26,8 +26,8 @@ REGISTRIES = re.compile(
 MACHINES = re.compile(r"(?<![\w.$~})-])(/(home|Users|root|work|opt|mnt|media|private)/\w|/tmp/\w|[A-Z]:\\Users)")
 
 
-def tracked(*under: str) -> list[str]:
-    """The files that git knows and that are there."""
+def tracked_files(*under: str) -> list[str]:
+    """The files that git tracks and that exist."""
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", *under],
         cwd=ROOT,
@@ -40,7 +40,7 @@ def tracked(*under: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built as `make build` does, by the locked tools."""
+    """The wheel as `make build` builds it, with the locked tools."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
@@ -50,76 +50,78 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """Runs Python with the wheel installed elsewhere and the checkout out of reach: -S skips the editable install."""
-    target, elsewhere = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("elsewhere")
+def installed_python(wheel, tmp_path_factory):
+    """Runs Python with the wheel installed and the checkout not importable: -S skips the editable install."""
+    target, workdir = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("workdir")
     subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
          "--no-compile", "--target", str(target), str(wheel)],
-        check=True, timeout=120, cwd=elsewhere,
+        check=True, timeout=120, cwd=workdir,
     )  # fmt: skip
     path = os.pathsep.join([str(target), *dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))])
     env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
-    env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(elsewhere / "cache"), "NUMSTAB_DATA": str(elsewhere / "data")}
+    env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(workdir / "cache"), "NUMSTAB_DATA": str(workdir / "data")}
     env |= {"NUMSTAB_DEADLINE": "30"}
 
     def python(*arguments: str) -> str:
         command = [sys.executable, "-P", "-S", *arguments]
-        done = subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=workdir, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = python(
+    paths = python(
         "-c",
         "import importlib.util as u, qa_service, qa_service.settings as s\n"
         "assert u.find_spec('bench') is None, 'the checkout can be imported'\n"
         "print(qa_service.__file__, s.Settings().kb, s.Settings().demos, sep='\\n')",
     )
-    for line in where.splitlines():
+    for line in paths.splitlines():
         assert Path(line).resolve().is_relative_to(target.resolve()), line
     return python
 
 
 @pytest.mark.exhaustive
-def test_the_wheel_holds_one_package_whole(wheel):
-    """Content under _shipped, the page's files, and nothing else beside the package."""
-    inside = set(zipfile.ZipFile(wheel).namelist())
+def test_the_wheel_contains_the_package_and_its_content(wheel):
+    """Content is under _shipped, templates and static files beside their code; nothing else is in the wheel."""
+    files = set(zipfile.ZipFile(wheel).namelist())
     metadata = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
-    assert {name.split("/")[0] for name in inside} == {"qa_service", metadata}
-    content = tracked("kb", "demos")
-    pages = tracked("qa_service/fronts/web/templates", "qa_service/fronts/web/static")
+    assert {name.split("/")[0] for name in files} == {"qa_service", metadata}
+    content = tracked_files("kb", "demos")
+    assets = tracked_files("qa_service/fronts/web/templates", "qa_service/fronts/web/static")
     assert len(content) >= 30
-    assert {Path(name).parent.name for name in pages} == {"templates", "static"}
-    wanted = {f"qa_service/_shipped/{name}" for name in content} | set(pages) | set(tracked("qa_service"))
-    assert not wanted - inside
-    assert not [name for name in inside if "__pycache__" in name]
+    assert {Path(name).parent.name for name in assets} == {"templates", "static"}
+    expected = {f"qa_service/_shipped/{name}" for name in content} | set(assets) | set(tracked_files("qa_service"))
+    assert not expected - files
+    assert not [name for name in files if "__pycache__" in name]
 
 
 @pytest.mark.exhaustive
-def test_the_wheel_knows_its_entries(installed):
-    """As many as the checkout has files, far from the checkout."""
-    entries = json.loads(installed("-m", "qa_service", "entries", "--json"))
-    tables = [Path(name) for name in tracked("kb") if name.endswith(".toml")]
-    assert {entry["id"] for entry in entries} == {path.stem for path in tables if path.parent.name != "not_covered"}
+def test_the_installed_package_lists_every_entry(installed_python):
+    """It finds as many as the checkout has, without access to the checkout."""
+    entries = json.loads(installed_python("-m", "qa_service", "entries", "--json"))
+    entry_files = [Path(name) for name in tracked_files("kb") if name.endswith(".toml")]
+    assert {entry["id"] for entry in entries} == {
+        path.stem for path in entry_files if path.parent.name != "not_covered"
+    }
 
 
 @pytest.mark.exhaustive
-def test_the_wheel_measures(installed):
-    """A child of the installed package runs an experiment of the installed package."""
-    evidence = json.loads(installed("-m", "qa_service", "run", "pow_vs_sum", "--param", "n=10", "--json"))
+def test_the_installed_package_runs_an_experiment(installed_python):
+    """The child process runs an experiment of the installed package."""
+    evidence = json.loads(installed_python("-m", "qa_service", "run", "pow_vs_sum", "--param", "n=10", "--json"))
     assert evidence["status"] == "ran"
     assert evidence["metrics"]["sum"]["value"] == 15
 
 
-def test_the_dockerfile_keeps_its_promises():
-    """Any base, two stages, not root, a sign of health, and nothing of the checkout in the last stage."""
+def test_the_dockerfile_builds_in_two_stages_and_runs_unprivileged():
+    """Any base image can be set; there is a health check; the last stage copies only from the first."""
     lines = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
     steps = [line.split(maxsplit=1) for line in lines if re.match(r"[A-Z]+ ", line)]
-    starts = [at for at, (word, _) in enumerate(steps) if word == "FROM"]
+    stages = [index for index, (word, _) in enumerate(steps) if word == "FROM"]
     assert steps[0][0] == "ARG"
     assert steps[0][1].startswith("BASE=")
-    assert [steps[at][1].split()[0] for at in starts] == ["${BASE}", "${BASE}"]
-    last = steps[starts[-1] :]
+    assert [steps[index][1].split()[0] for index in stages] == ["${BASE}", "${BASE}"]
+    last = steps[stages[-1] :]
     users = [rest for word, rest in last if word == "USER"]
     assert users
     assert users[-1].split(":")[0] not in ("root", "0")
@@ -128,43 +130,43 @@ def test_the_dockerfile_keeps_its_promises():
     assert all("--from=build" in rest for word, rest in last if word in ("COPY", "ADD"))
 
 
-def test_the_image_is_given_what_the_wheel_is_made_of():
-    """.dockerignore lets in every file that the Dockerfile copies, and pyproject.toml names no other."""
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+def test_dockerignore_admits_what_the_wheel_is_built_from():
+    """.dockerignore admits exactly the files that the Dockerfile copies; pyproject.toml names no other."""
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {name for names in copied for name in names.split()} == let_in
+    assert {name for names in copied for name in names.split()} == admitted
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert {*wheel["only-include"], project["project"]["readme"], *project["project"]["license-files"]} <= let_in
+    assert {*wheel["only-include"], project["project"]["readme"], *project["project"]["license-files"]} <= admitted
 
 
-def pins(lock: str) -> dict[tuple[str, str], frozenset[str]]:
+def pinned_hashes(lock: str) -> dict[tuple[str, str], frozenset[str]]:
     """(package, version) → hashes; fails on a line that pins anything less."""
-    found = {}
+    hashes = {}
     for line in re.sub(r" *\\\n *", " ", (ROOT / lock).read_text(encoding="utf-8")).splitlines():
         pin = re.fullmatch(r"([a-z0-9][a-z0-9-]*)==([\w.!+]+)(?: ; [^#]+?)?((?: --hash=sha256:[0-9a-f]{64})+)", line)
         assert pin, f"{lock}: {line[:80]}"
-        found[pin[1], pin[2]] = frozenset(pin[3].split())
-    return found
+        hashes[pin[1], pin[2]] = frozenset(pin[3].split())
+    return hashes
 
 
-def test_both_locks_pin_everything():
-    """Exactly and by hash; the smaller lock is part of the larger; torch, alone, is pinned in pyproject.toml."""
-    small, large = pins("requirements.lock"), pins("requirements-dev.lock")
+def test_both_locks_pin_versions_and_hashes():
+    """The smaller lock is part of the larger; torch alone is pinned in pyproject.toml instead."""
+    small, large = pinned_hashes("requirements.lock"), pinned_hashes("requirements-dev.lock")
     assert len(small) > 50
     assert small.items() <= large.items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    asked = {re.split(r"[=<>\[ ]", each)[0] for each in project["project"]["dependencies"]}
-    assert asked - {name for name, _ in small} == {"torch"}
+    required = {re.split(r"[=<>\[ ]", each)[0] for each in project["project"]["dependencies"]}
+    assert required - {name for name, _ in small} == {"torch"}
     assert any(re.fullmatch(r"torch==[\d.]+", each) for each in project["project"]["dependencies"])
     groups = {each.partition("[")[0] for group in project["dependency-groups"].values() for each in group}
     assert groups <= {name for name, _ in large}
 
 
 def test_no_file_names_a_registry_or_a_machine():
-    """Whoever clones this has other ones."""
+    """No tracked file names a package registry or an absolute path of a machine."""
     found = []
-    for name in tracked():
+    for name in tracked_files():
         text = (ROOT / name).read_bytes()
         if b"\0" not in text:
             for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
@@ -175,8 +177,8 @@ def test_no_file_names_a_registry_or_a_machine():
 
 
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
-def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
-    """With neither browser nor apt-get on the path."""
+def test_a_missing_browser_is_reported_and_fails_ci(ci, status, tmp_path):
+    """The script runs with neither a browser nor apt-get on its PATH."""
     for tool in ("sh", "id", "uname", "cat", "grep"):
         (tmp_path / tool).symlink_to(next(p for p in (Path("/bin") / tool, Path("/usr/bin") / tool) if p.exists()))
     done = subprocess.run(
@@ -188,8 +190,8 @@ def test_a_missing_browser_is_said_and_fails_ci(ci, status, tmp_path):
     assert "brew install" in done.stderr
 
 
-def test_the_sbom_names_what_the_lock_pins(tmp_path):
-    """Every package, its version and every hash; twice the same file."""
+def test_the_sbom_lists_what_the_lock_pins(tmp_path):
+    """It has every package with its version and hashes, and is the same each time."""
     texts = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         command = [sys.executable, str(ROOT / "scripts" / "sbom.py"), str(folder)]
@@ -198,18 +200,20 @@ def test_the_sbom_names_what_the_lock_pins(tmp_path):
     assert texts[0] == texts[1]
     bom = json.loads(texts[0])
     assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.6")
-    named = {
-        (one["name"], one["version"]): {
-            f"--hash=sha256:{each['content']}" for ref in one.get("externalReferences", ()) for each in ref["hashes"]
+    components = {
+        (component["name"], component["version"]): {
+            f"--hash=sha256:{each['content']}"
+            for ref in component.get("externalReferences", ())
+            for each in ref["hashes"]
         }
-        for one in bom["components"]
+        for component in bom["components"]
     }
-    assert named.pop(next(pair for pair in named if pair[0] == "torch")) == set()
-    assert named == {pair: set(hashes) for pair, hashes in pins("requirements.lock").items()}
+    assert components.pop(next(pair for pair in components if pair[0] == "torch")) == set()
+    assert components == {pair: set(hashes) for pair, hashes in pinned_hashes("requirements.lock").items()}
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "word"),
+    ("report", "status", "message"),
     [
         ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "0 weaknesses known in 1 packages"),
         ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 0, "NOT DONE for 1 of 1"),
@@ -218,26 +222,26 @@ def test_the_sbom_names_what_the_lock_pins(tmp_path):
         ("", 0, "NOT DONE: pip-audit is not there, or its service cannot be reached"),
     ],
 )  # fmt: skip
-def test_an_audit_says_what_it_could_not_do(tmp_path, said, status, word):
-    """Only a weakness that is known fails; a service that nobody could ask is said, not passed over."""
-    double = tmp_path / "audit.py"
-    double.write_text(f"print({said!r})\n")
-    command = [sys.executable, str(ROOT / "scripts" / "audit.py"), sys.executable, str(double)]
+def test_the_audit_reports_what_it_could_not_check(tmp_path, report, status, message):
+    """Known vulnerabilities fail it; packages or services that could not be checked are reported."""
+    fake_audit = tmp_path / "audit.py"
+    fake_audit.write_text(f"print({report!r})\n")
+    command = [sys.executable, str(ROOT / "scripts" / "audit.py"), sys.executable, str(fake_audit)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, word in done.stdout) == (status, True), done.stdout
-    assert ("NOT DONE" in done.stdout) == ("NOT DONE" in word)
+    assert (done.returncode, message in done.stdout) == (status, True), done.stdout
+    assert ("NOT DONE" in done.stdout) == ("NOT DONE" in message)
 
 
-def test_the_systemd_unit_calls_commands_that_there_are():
-    """And stops no sooner than the server's grace, with its settings where the server looks for them."""
+def test_the_systemd_unit_uses_existing_commands_and_settings():
+    """Its stop timeout is longer than the server's grace period, its start timeout long enough to train."""
     unit = (ROOT / "deploy" / "numstab.service").read_text("utf-8")
     fields = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     for name in ("ExecStartPre", "ExecStart"):
-        words = fields[name].split()[1:]
-        done = subprocess.run([sys.executable, "-m", "qa_service", words[0], "--help"], check=True, cwd=ROOT,
+        arguments = fields[name].split()[1:]
+        done = subprocess.run([sys.executable, "-m", "qa_service", arguments[0], "--help"], check=True, cwd=ROOT,
                               capture_output=True, text=True, timeout=60)  # fmt: skip
-        assert all(word in done.stdout for word in words if word.startswith("--"))
+        assert all(word in done.stdout for word in arguments if word.startswith("--"))
     assert int(fields["TimeoutStopSec"]) > SHUTDOWN_GRACE
     assert int(fields["TimeoutStartSec"]) >= 600, "the first start trains"
-    set_there = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
-    assert set_there <= {*Settings.variables(), SETTINGS_FILE}
+    variables = set(re.findall(r"^Environment=(\w+)=", unit, re.MULTILINE))
+    assert variables <= {*Settings.variables(), SETTINGS_FILE}

@@ -1,4 +1,4 @@
-"""A parameter is checked when a reader fixed it, and clamped when it was read from a question."""
+"""Parameters of a request are validated; parameters read from a question are clamped."""
 
 import math
 
@@ -11,9 +11,9 @@ from qa_service.experiments.parameters import clamp, fill_defaults, schema, vali
 from qa_service.model import Experiment, Limit, Parameter, Text
 
 
-def parameter(kind: str = "int", **given: object) -> Parameter:
+def parameter(kind: str = "int", **overrides: object) -> Parameter:
     defaults = {"name": "n", "kind": kind, "default": 1, "title": Text("个数", "number"), "ge": 1, "le": 100}
-    return Parameter(**(defaults | given))
+    return Parameter(**(defaults | overrides))
 
 
 X = parameter("float", name="x", default=1.5, ge=-math.inf, le=math.inf, nonfinite=True)
@@ -21,7 +21,7 @@ DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, c
 
 
 @pytest.mark.parametrize(
-    ("what", "given_value", "value"),
+    ("spec", "received", "expected"),
     [
         (parameter(), "7", 7), (parameter(), 7.0, 7), (parameter(), "7.0", 7), (X, "1e308", 1e308),
         (X, "inf", math.inf),
@@ -29,39 +29,39 @@ DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, c
         (parameter("bool", ge=None), "true", True),
     ],
 )  # fmt: skip
-def test_words_become_values(what, given_value, value):
-    """The command line and JSON spell the same value."""
-    assert validate(what, given_value) == value
+def test_strings_are_converted_to_the_parameters_type(spec, received, expected):
+    """A string of the command line and a number in JSON give the same value."""
+    assert validate(spec, received) == expected
 
 
 @pytest.mark.parametrize(
-    ("what", "wrong"),
+    ("spec", "value"),
     [
         (parameter(), 0), (parameter(), 101), (parameter(), 1.5), (parameter(), "many"), (parameter(), True),
         (parameter(), math.nan), (parameter(), "1e999"), (parameter(), 10**400), (parameter(), None), (parameter(), []),
         (DTYPE, "float8"), (DTYPE, 16), (parameter("bool", ge=None), 1), (parameter("float"), "inf"), (X, "9" * 100),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_named_with_what_is_allowed(what, wrong):
-    """Both languages name the parameter and the bounds."""
+def test_invalid_values_are_rejected_by_name(spec, value):
+    """The error names the parameter in both languages and in its field."""
     with pytest.raises(BadParameter) as raised:
-        validate(what, wrong)
+        validate(spec, value)
     for lang in ("zh", "en"):
-        assert what.name in raised.value[lang]
-    assert raised.value.field == f"params.{what.name}"
+        assert spec.name in raised.value[lang]
+    assert raised.value.field == f"params.{spec.name}"
 
 
 @given(st.one_of(st.integers(), st.floats(), st.text(max_size=8), st.booleans()))
-def test_clamped_values_are_always_allowed(value):
-    """Whatever a question says, the experiment gets an allowed value or none."""
-    for what in (parameter(), X, DTYPE, parameter("float", name="lr", ge=0.0, le=10.0)):
-        clamped = clamp(what, value)
-        assert clamped is None or validate(what, clamped) == clamped or clamped != clamped
+def test_clamped_values_are_always_valid(value):
+    """Clamping any value of a question gives a valid value, or none."""
+    for spec in (parameter(), X, DTYPE, parameter("float", name="lr", ge=0.0, le=10.0)):
+        clamped = clamp(spec, value)
+        assert clamped is None or validate(spec, clamped) == clamped or clamped != clamped
 
 
 def experiment(*parameters: Parameter, limits: tuple[Limit, ...] = ()) -> Experiment:
-    named = {each.name: each for each in parameters}
-    nothing = {
+    by_name = {each.name: each for each in parameters}
+    empty = {
         "columns": {},
         "metrics": {},
         "words": {},
@@ -72,17 +72,16 @@ def experiment(*parameters: Parameter, limits: tuple[Limit, ...] = ()) -> Experi
         "path": "",
         "file": "",
     }
-    return Experiment(slug="e", title=Text("实验", "experiment"), params=named, limits=limits, **nothing)
+    return Experiment(slug="e", title=Text("实验", "experiment"), params=by_name, limits=limits, **empty)
 
 
-def test_unknown_names_get_the_nearest_one():
-    """A typo is answered with the name that was meant."""
+def test_unknown_parameters_suggest_the_nearest_name():
     with pytest.raises(UnknownParameter, match="did you mean dtype"):
         fill_defaults(experiment(parameter(), DTYPE), {"dtpye": "float16"})
 
 
-def test_limits_on_parameters_together():
-    """A product that would take too long, and bounds in the wrong order, are refused by name."""
+def test_limits_on_several_parameters_are_checked():
+    """A product above its limit, and bounds in the wrong order, are rejected by name."""
     both = experiment(parameter(), parameter(name="trials"), limits=(Limit(names=("n", "trials"), le=50),))
     assert fill_defaults(both, {"n": 5, "trials": 10}) == {"n": 5, "trials": 10}
     with pytest.raises(BadParameter, match="n × trials is 60"):
@@ -94,11 +93,11 @@ def test_limits_on_parameters_together():
         fill_defaults(ordered, {"lo": 5, "hi": 5})
 
 
-def test_schema_says_types_bounds_defaults_and_words_for_inf():
-    """The form, the command line and OpenAPI read the same schema."""
-    shapes = schema(experiment(parameter(), X, DTYPE))["properties"]
-    assert shapes["n"]["type"] == "integer"
-    assert (shapes["n"]["minimum"], shapes["n"]["maximum"]) == (1, 100)
-    assert {"enum": ["Infinity", "-Infinity", "NaN"]} in shapes["x"]["anyOf"]
-    assert shapes["dtype"]["enum"] == ["float16", "float32"]
-    assert shapes["n"]["x-title"] == {"zh": "个数", "en": "number"}
+def test_schema_has_types_bounds_and_titles():
+    """The form, the command line and OpenAPI use this schema; infinities and NaN are strings in it."""
+    properties = schema(experiment(parameter(), X, DTYPE))["properties"]
+    assert properties["n"]["type"] == "integer"
+    assert (properties["n"]["minimum"], properties["n"]["maximum"]) == (1, 100)
+    assert {"enum": ["Infinity", "-Infinity", "NaN"]} in properties["x"]["anyOf"]
+    assert properties["dtype"]["enum"] == ["float16", "float32"]
+    assert properties["n"]["x-title"] == {"zh": "个数", "en": "number"}

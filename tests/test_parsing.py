@@ -1,4 +1,4 @@
-"""What a question says besides its meaning."""
+"""What is read from a question: language, normalised text, parameters, ordinals."""
 
 import cn2an
 import pytest
@@ -52,8 +52,8 @@ from qa_service.parsing import MAX_QUESTION_CHARS, normalise, parse_question
         ("the gradient shrinks over 50 layers", {"layers": 50}),
     ],
 )
-def test_parameters_by_their_shared_names(question, params):
-    """Numbers and names in either language; a comparison names all its values."""
+def test_parameters_are_read_from_both_languages(question, params):
+    """Parameters have the names that experiments share; values to compare are a tuple."""
     assert parse_question(question).params == params
 
 
@@ -65,8 +65,8 @@ def test_parameters_by_their_shared_names(question, params):
         ("LSTM 為什麼穩定", "zh"), ("what does 爆 mean here", "en"), ("nan?", "en"),
     ],
 )  # fmt: skip
-def test_language_of_mixed_sentences(question, lang):
-    """The sentence's own language, whatever terms are in it; the request's choice wins."""
+def test_language_of_mixed_sentences_is_detected(question, lang):
+    """Technical terms do not decide the language; the language of the request takes precedence."""
     assert parse_question(question).lang == lang
     assert parse_question(question, "zh").lang == "zh"
 
@@ -79,8 +79,8 @@ def test_language_of_mixed_sentences(question, lang):
         ("x" * (MAX_QUESTION_CHARS + 1), QuestionTooLong),
     ],
 )  # fmt: skip
-def test_no_question_is_said_so(question, error):
-    """In both languages, naming the field."""
+def test_empty_or_invalid_questions_are_rejected(question, error):
+    """The error names the field, and has a message in each language."""
     with pytest.raises(error) as raised:
         parse_question(question)
     assert raised.value.field == "question"
@@ -88,7 +88,7 @@ def test_no_question_is_said_so(question, error):
 
 
 @pytest.mark.parametrize(
-    ("written", "same"),
+    ("variant", "normalised"),
     [
         ("梯度消失怎麼辦，學習率該調多少", "梯度消失怎么办,学习率该调多少"),
         ("ｌｏｓｓ　是　ｎａｎ？", "loss 是 nan?"),
@@ -96,13 +96,13 @@ def test_no_question_is_said_so(question, error):
         ("why\n\n  nan", "why nan"),
     ],
 )
-def test_what_is_only_written_differently_is_the_same(written, same):
-    """Traditional characters, full-width forms, powers and line breaks are matched as their plain twins."""
-    assert parse_question(written).text == parse_question(same).text == normalise(same) == same
+def test_spelling_variants_are_normalised_alike(variant, normalised):
+    """Variants are traditional characters, full-width forms, superscripts and line breaks."""
+    assert parse_question(variant).text == parse_question(normalised).text == normalise(normalised) == normalised
 
 
-def test_of_a_pasted_log_the_telling_lines_are_kept():
-    """Lines that differ in their numbers only count once at each end; the question and the failure stay."""
+def test_a_pasted_log_is_reduced_to_its_distinct_lines():
+    """Lines that differ only in numbers count once at each end; the question and the failure stay."""
     log = "\n".join(f"epoch {epoch} step {step} loss {step / 7:.4f}" for epoch in range(6) for step in range(90))
     text = parse_question(
         f"training started\n{log}\nRuntimeWarning: overflow encountered in exp\nwhy does this happen?"
@@ -112,22 +112,22 @@ def test_of_a_pasted_log_the_telling_lines_are_kept():
     assert len(text) < 1000
 
 
-def test_long_pastes_are_cut_to_where_people_ask():
-    """A log of thousands of lines is matched by its head and tail."""
-    reading = parse_question("why is this nan? " + "step 1 loss 0.1\n" * 1000 + "loss: nan")
-    assert len(reading.text) < 1000
-    assert reading.text.startswith("why is this nan")
-    assert reading.text.endswith("loss: nan")
+def test_long_pastes_keep_their_beginning_and_end():
+    """A log of thousands of lines is matched by its head and tail, where people ask."""
+    parsed = parse_question("why is this nan? " + "step 1 loss 0.1\n" * 1000 + "loss: nan")
+    assert len(parsed.text) < 1000
+    assert parsed.text.startswith("why is this nan")
+    assert parsed.text.endswith("loss: nan")
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_read_or_refused(question):
-    """Nothing a reader types raises anything but an error meant for him."""
+def test_any_text_is_parsed_or_rejected(question):
+    """No text raises anything but BadRequest."""
     try:
-        reading = parse_question(question)
+        parsed = parse_question(question)
     except BadRequest:
         return
-    assert reading.lang in ("zh", "en")
+    assert parsed.lang in ("zh", "en")
 
 
 _ONES = [
@@ -138,43 +138,43 @@ _ONES = [
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
-def _spelled(n: int) -> str:
+def _in_english(n: int) -> str:
     if n < 20:
         return _ONES[n]
     if n < 100:
         return _TENS[n // 10 - 2] + (f"-{_ONES[n % 10]}" if n % 10 else "")
     if n < 1000:
-        return f"{_ONES[n // 100]} hundred" + (f" and {_spelled(n % 100)}" if n % 100 else "")
-    return f"{_spelled(n // 1000)} thousand" + (f" {_spelled(n % 1000)}" if n % 1000 else "")
+        return f"{_ONES[n // 100]} hundred" + (f" and {_in_english(n % 100)}" if n % 100 else "")
+    return f"{_in_english(n // 1000)} thousand" + (f" {_in_english(n % 1000)}" if n % 1000 else "")
 
 
-def _chinese(n: int) -> str:
+def _in_chinese(n: int) -> str:
     return str(cn2an.an2cn(n, "low"))
 
 
 @given(st.integers(2, 9999), st.sampled_from(["0.9", "1.5", "-0.5"]))
-def test_any_count_in_any_form_is_read_back(n, x):
-    """Digits, full-width digits, thousands, Chinese numerals, English words."""
-    wide = str(n).translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
-    for written in (str(n), wide, f"{n:,}", _chinese(n)):
+def test_counts_in_any_notation_are_parsed(n, x):
+    """Notations are digits, full-width digits, thousands separators, Chinese numerals and English words."""
+    full_width = str(n).translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
+    for written in (str(n), full_width, f"{n:,}", _in_chinese(n)):
         assert parse_question(f"{written} 个 {x} 连乘").params == {"n": n, "x": float(x), "op": "multiply"}, written
-    for written in (str(n), f"{n:,}", _spelled(n)):
+    for written in (str(n), f"{n:,}", _in_english(n)):
         assert parse_question(f"what is the product of {written} factors of {x}").params["n"] == n, written
 
 
 @given(st.floats(1e-6, 1e6), st.integers(2, 500))
-def test_any_number_is_read_back_exactly(x, n):
-    """To the last bit, as repr writes it, with and without an exponent, and negated."""
+def test_floats_are_parsed_exactly(x, n):
+    """They are equal to the last bit, as repr writes them, with an exponent, and negated."""
     for sign, written in ((1, repr(x)), (1, f"{x:.17e}"), (-1, f"-{x!r}"), (-1, f"负 {x!r}")):
         assert parse_question(f"{n} 个 {written} 连乘").params["x"] == sign * x, written
     assert parse_question(f"multiply minus {x!r} {n} times").params["x"] == -x
 
 
 @given(st.integers(1, 99), st.integers(2, 99), st.integers(2, 500))
-def test_fractions_are_read_back(above, below, n):
-    """1/3 and 三分之一."""
-    for written in (f"{above}/{below}", f"{_chinese(below)}分之{_chinese(above)}"):
-        assert parse_question(f"{written} 连乘 {n} 次").params["x"] == above / below, written
+def test_fractions_are_parsed(numerator, denominator, n):
+    """Fractions are written as 1/3 and as 三分之一."""
+    for written in (f"{numerator}/{denominator}", f"{_in_chinese(denominator)}分之{_in_chinese(numerator)}"):
+        assert parse_question(f"{written} 连乘 {n} 次").params["x"] == numerator / denominator, written
 
 
 @pytest.mark.parametrize(
@@ -227,39 +227,39 @@ def test_fractions_are_read_back(above, below, n):
         ("lr=0.01, batch 32, and nan at step 500", {"lr": 0.01, "batch": 32}),
     ],
 )
-def test_several_values_are_a_comparison(question, params):
-    """In the order of the question; an interval, a counter and numbers that each have a word of their own are none."""
+def test_several_values_make_a_comparison(question, params):
+    """Values keep the question's order; intervals, counters and numbers with a name each are no comparison."""
     assert parse_question(question).params == params
 
 
 @pytest.mark.parametrize(
-    ("reply", "place"),
+    ("reply", "choice"),
     [
         ("第二个", 2), ("我选第3个", 3), ("最后一个", -1), ("2", 2), ("the second one", 2),
         ("I meant the first question.", 1), ("option 3", 3), ("第二层梯度消失", None),
         ("why is the first layer nan", None), ("12", None),
     ],
 )  # fmt: skip
-def test_a_reply_may_pick_a_candidate(reply, place):
-    """Only a reply that says nothing else."""
-    assert parse_question(reply).choice == place
+def test_ordinals_choose_a_candidate(reply, choice):
+    """Only replies that say nothing else choose one."""
+    assert parse_question(reply).choice == choice
 
 
 @pytest.mark.parametrize(
-    ("remark", "reports_failure"),
+    ("text", "reports_failure"),
     [
         ("降低学习率到 1e-5 还是没用", True), ("换成 relu 也不行", True), ("I lowered the lr, that didn't help", True),
         ("clipping had no effect", True), ("换成 relu 行不行", False), ("为什么裁剪没有用", False),
         ("why does clipping not help", False), ("loss 是 nan", False),
     ],
 )  # fmt: skip
-def test_what_was_tried_in_vain_is_a_remark(remark, reports_failure):
-    """It belongs to the question before it; what asks is a question of its own."""
-    assert parse_question(remark).reports_failure is reports_failure
+def test_reports_of_failed_attempts_are_recognised(text, reports_failure):
+    """They belong to the previous question; a sentence that asks is a question by itself."""
+    assert parse_question(text).reports_failure is reports_failure
 
 
-def test_a_hundred_kilobytes_are_read():
-    """A paste as long as people make them; what is beyond is refused with a clear error."""
+def test_questions_of_a_hundred_kilobytes_are_parsed():
+    """A long paste is reduced to a short text."""
     log = "".join(f"[{n}] step {n} grad_norm {n * 0.37:.4f} lr 1e-4\n" for n in range(2800))
     assert len(log) > 100_000
     assert len(parse_question(f"why is my loss nan?\n{log}").text) < 2000

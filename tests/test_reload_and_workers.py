@@ -1,4 +1,4 @@
-"""What operators do: they reload what changed, and have several workers serve at once."""
+"""Operators reload changed entries and demos, and run several worker processes."""
 
 import copy
 import json
@@ -31,112 +31,112 @@ TOYS = ROOT / "tests" / "toys"
 ASK = "/api/v1/ask"
 
 
-def copies(folder: Path) -> Settings:
-    """Copies of kb and demos to change, and their settings."""
+def copy_content(folder: Path) -> Settings:
+    """Copies kb and demos into the folder; returns settings that name the copies."""
     kb, demos = shutil.copytree(TOYS / "kb", folder / "kb"), shutil.copytree(TOYS / "demos", folder / "demos")
     return Settings(kb=Path(kb), demos=Path(demos), cache=folder / "cache", data=folder / "data")
 
 
 @pytest.fixture
-def own(tmp_path):
-    """The same for the toy service."""
-    return copies(tmp_path)
+def own_settings(tmp_path):
+    """Settings that name copies of the toy entries and demos."""
+    return copy_content(tmp_path)
 
 
-def reloader(service, settings, on_result=lambda _succeeded: None, **options):
-    """A reloader of the toy service, whose embedder no other process knows: none is asked to train."""
+def toy_reloader(service, settings, on_result=lambda _succeeded: None, **options):
+    """A reloader that trains in this process: a training process would not know the toy embedder."""
     return KnowledgeReloader(service, settings, on_result, train=lambda _settings: None, **options)
 
 
-def test_a_reload_renews_library_and_matcher(toy_service, own):
-    """A new phrasing is met, a new title read; counts go on."""
-    heard: list[bool] = []
-    reloading = reloader(toy_service, own, heard.append)
-    path = own.kb / "counting.toml"
+def test_a_reload_replaces_library_and_matcher(toy_service, own_settings):
+    """A new phrasing is matched after the reload."""
+    results: list[bool] = []
+    reloader = toy_reloader(toy_service, own_settings, results.append)
+    path = own_settings.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "花花世界怎么数"), "utf-8")
-    assert reloading.reload()
-    assert heard == [True]
-    found = toy_service.knowledge.matcher.match("花花世界怎么数").matches[0]
-    assert (found.entry.id, found.phrasing) == ("counting", "花花世界怎么数")
-    assert toy_service.knowledge.library["counting"].hash == found.entry.hash
+    assert reloader.reload()
+    assert results == [True]
+    match = toy_service.knowledge.matcher.match("花花世界怎么数").matches[0]
+    assert (match.entry.id, match.phrasing) == ("counting", "花花世界怎么数")
+    assert toy_service.knowledge.library["counting"].hash == match.entry.hash
 
 
-def test_a_broken_entry_keeps_the_older_reading(toy_service, own, log):
-    """The operator reads what is wrong with file and line; mended, it is gone."""
+def test_a_reload_of_a_broken_entry_keeps_the_previous_knowledge(toy_service, own_settings, log):
+    """The log and `problem` name the file; a reload after it is corrected succeeds."""
     lines = log(log="json")
-    heard: list[bool] = []
-    reloading = reloader(toy_service, own, heard.append)
+    results: list[bool] = []
+    reloader = toy_reloader(toy_service, own_settings, results.append)
     before = toy_service.knowledge.library
-    path = own.kb / "counting.toml"
-    whole = path.read_text("utf-8")
-    path.write_text(whole.replace("item =", "itme ="), "utf-8")
-    assert not reloading.reload()
+    path = own_settings.kb / "counting.toml"
+    original = path.read_text("utf-8")
+    path.write_text(original.replace("item =", "itme ="), "utf-8")
+    assert not reloader.reload()
     assert toy_service.knowledge.library is before
-    assert "counting.toml" in reloading.problem
+    assert "counting.toml" in reloader.problem
     assert any("older reading stays" in line and "counting.toml" in line for line in lines())
-    path.write_text(whole, "utf-8")
-    assert reloading.reload()
-    assert reloading.problem is None
-    assert heard == [False, True]
+    path.write_text(original, "utf-8")
+    assert reloader.reload()
+    assert reloader.problem is None
+    assert results == [False, True]
 
 
-def test_a_reload_trains_elsewhere(settings, service, tmp_path, monkeypatch):
-    """Not in the process that answers: that one loads what the other built."""
-    own = replace(copies(tmp_path), cache=settings.cache)
-    (own.kb / "counting.toml").write_text(
-        (own.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
+def test_a_reload_trains_in_another_process(settings, service, tmp_path, monkeypatch):
+    """The process that answers only loads what the other has trained."""
+    own_settings = replace(copy_content(tmp_path), cache=settings.cache)
+    (own_settings.kb / "counting.toml").write_text(
+        (own_settings.kb / "counting.toml").read_text("utf-8").replace("数数甲", f"数数{time.time_ns()}"), "utf-8"
     )
     monkeypatch.setattr("qa_service.retrieval.training.train", lambda _corpus: pytest.fail("trained here"))
-    reloading = KnowledgeReloader(copy.copy(service), own, lambda _well: None)
-    assert reloading.reload(), reloading.problem
+    reloader = KnowledgeReloader(copy.copy(service), own_settings, lambda _succeeded: None)
+    assert reloader.reload(), reloader.problem
 
 
-def test_an_answer_ends_with_what_it_began_with(toy_service, own):
-    """Reloaded between its text and its run: the experiment that runs is the one that was read, whatever is on disk."""
-    reloading = reloader(toy_service, own)
-    assert reloading.reload()
+def test_a_reload_does_not_change_a_running_answer(toy_service, own_settings):
+    """Its runs use the experiments as they were when it began, whatever is on disk."""
+    reloader = toy_reloader(toy_service, own_settings)
+    assert reloader.reload()
     events = toy_service.stream(Request(question="数数甲"))
     first = next(events)
     assert isinstance(first, AnswerReady)
-    demo = own.demos / "counts.py"
-    began_with = toy_service.knowledge.experiment("counts").hash
+    demo = own_settings.demos / "counts.py"
+    original_hash = toy_service.knowledge.experiment("counts").hash
     demo.write_text(demo.read_text("utf-8").replace("def run(", "# another\ndef run("), "utf-8")
-    assert reloading.reload()
-    assert toy_service.knowledge.experiment("counts").hash != began_with
+    assert reloader.reload()
+    assert toy_service.knowledge.experiment("counts").hash != original_hash
     finished = [event.evidence for event in events if isinstance(event, EvidenceReady)]
     assert finished
-    assert all(one.experiment.hash == began_with for one in finished if one.experiment.slug == "counts")
+    assert all(one.experiment.hash == original_hash for one in finished if one.experiment.slug == "counts")
     again = toy_service.answer(Request(question="数数甲"))
-    assert again.evidence[0].experiment.hash != began_with
+    assert again.evidence[0].experiment.hash != original_hash
 
 
-def test_a_change_is_seen_once_it_has_settled(toy_service, own):
-    """Within seconds, without anybody asking."""
-    heard: list[bool] = []
-    reloading = reloader(toy_service, own, heard.append, poll_seconds=0.05)
-    reloading.watch()
-    assert heard == []
-    path = own.kb / "counting.toml"
+def test_changed_files_are_reloaded_without_a_request(toy_service, own_settings):
+    """An entry is changed, then a demo is moved to another folder."""
+    results: list[bool] = []
+    reloader = toy_reloader(toy_service, own_settings, results.append, poll_seconds=0.05)
+    reloader.watch()
+    assert results == []
+    path = own_settings.kb / "counting.toml"
     path.write_text(path.read_text("utf-8").replace("数数甲", "数数子"), "utf-8")
-    until(lambda: heard)
-    assert heard == [True]
-    (own.demos / "theme").mkdir()
-    (own.demos / "counts.py").rename(own.demos / "theme" / "counts.py")
-    until(lambda: len(heard) == 2)
-    assert heard == [True, True]
+    until(lambda: results)
+    assert results == [True]
+    (own_settings.demos / "theme").mkdir()
+    (own_settings.demos / "counts.py").rename(own_settings.demos / "theme" / "counts.py")
+    until(lambda: len(results) == 2)
+    assert results == [True, True]
     assert toy_service.knowledge.experiment("counts").file == "theme/counts.py"
-    reloading.close()
+    reloader.close()
 
 
 @pytest.mark.parametrize(
-    ("whole", "workers", "shares"), [(5, 2, [3, 2]), (2, 2, [1, 1]), (1, 2, [1, 1]), (8, 3, [3, 3, 2])]
+    ("slots", "workers", "shares"), [(5, 2, [3, 2]), (2, 2, [1, 1]), (1, 2, [1, 1]), (8, 3, [3, 3, 2])]
 )
-def test_slots_are_shared_out(whole, workers, shares):
-    assert [share_of(whole, workers, number) for number in range(workers)] == shares
+def test_slots_are_divided_among_workers(slots, workers, shares):
+    assert [share_of(slots, workers, number) for number in range(workers)] == shares
 
 
-def test_a_worker_gets_the_number_of_the_dead(tmp_path):
-    """Two at once have different numbers; one that ends gives its own back."""
+def test_the_index_of_a_terminated_worker_is_reused(tmp_path):
+    """Workers that run at the same time have different indices."""
     code = (
         "from pathlib import Path\nfrom qa_service.server.lifecycle import worker_index\n"
         f"index, lock = worker_index(Path({str(tmp_path)!r})); print(index, flush=True)\ninput()"
@@ -151,7 +151,7 @@ def test_a_worker_gets_the_number_of_the_dead(tmp_path):
 
 @pytest.fixture
 def two_workers(tmp_path, cache):
-    """`numstab serve --workers 2 --reload-kb` on copies of the toys: address, settings' folders, process."""
+    """`numstab serve --workers 2` on copies of the toys: its address, the folder of the copies, its process."""
     shutil.copytree(TOYS / "kb", tmp_path / "kb")
     shutil.copytree(TOYS / "demos", tmp_path / "demos")
     port = free_port()
@@ -165,22 +165,22 @@ def two_workers(tmp_path, cache):
         assert server.wait(TIMEOUT_SECONDS) == 0
 
 
-def pids(log: Path) -> set[int]:
-    """The workers that have said that they started."""
+def worker_pids(log: Path) -> set[int]:
+    """Process IDs of the workers whose start is in the log."""
     started = [json.loads(line)["message"] for line in log.read_text().splitlines() if "Started server process" in line]
     return {int(message.partition("[")[2].rstrip("]")) for message in started}
 
 
 @pytest.mark.exhaustive
-def test_two_workers_add_up_and_reload(two_workers):
-    """Whichever is asked counts for both; a SIGHUP reaches both, and a broken file stops neither."""
+def test_two_workers_share_counts_and_reload(two_workers):
+    """Either worker's metrics count for both; SIGHUP reloads both, and a broken entry stops neither."""
     address, folder, server = two_workers
-    log = folder / "log"  # a worker says that it started before it takes connections
-    until(lambda: len(pids(log)) == 2 and status(f"{address}/livez") == 200, why=log.read_text)
-    for _ in range(20):  # a client each: the kernel hands connections to either
+    log = folder / "log"  # a worker logs its start before it accepts connections
+    until(lambda: len(worker_pids(log)) == 2 and status(f"{address}/livez") == 200, why=log.read_text)
+    for _ in range(20):  # a connection each: the kernel gives it to either worker
         assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
-    seen = [httpx.get(f"{address}/metrics", timeout=30).text for _ in range(4)]
-    for text in seen:
+    metrics = [httpx.get(f"{address}/metrics", timeout=30).text for _ in range(4)]
+    for text in metrics:
         assert 'numstab_questions_total{entry="counting",status="answered"} 20.0' in text
         assert "numstab_build_info" in text
     entry = folder / "kb" / "counting.toml"
@@ -192,8 +192,8 @@ def test_two_workers_add_up_and_reload(two_workers):
     assert httpx.post(f"{address}{ASK}", json={"question": "数数甲", "run": False}, timeout=60).status_code == 200
 
 
-def renamed(knowledge: Knowledge) -> Knowledge:
-    """The same knowledge after every experiment has another slug, as a reload would read it."""
+def with_renamed_experiments(knowledge: Knowledge) -> Knowledge:
+    """The same knowledge with another slug for every experiment, as a reload would read it."""
     experiments = {f"new_{slug}": replace(one, slug=f"new_{slug}") for slug, one in knowledge.experiments.items()}
     entries = {
         entry.id: replace(
@@ -215,15 +215,15 @@ def renamed(knowledge: Knowledge) -> Knowledge:
         ("/api/v1/experiments/counts/runs/stream", {}),
     ],
 )
-def test_a_stream_ends_with_the_knowledge_it_began_with(toy_service, tmp_path, path, body):
-    """A reload that renames every experiment, between a stream's first event and the next, is not noticed by it."""
+def test_a_stream_uses_one_snapshot_to_its_end(toy_service, tmp_path, path, body):
+    """A reload that renames every experiment after the first event has no effect on the stream."""
     before = toy_service.knowledge
-    toy_service.subscribe(lambda _event: toy_service.replace_knowledge(renamed(before)))
+    toy_service.subscribe(lambda _event: toy_service.replace_knowledge(with_renamed_experiments(before)))
     with TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path))) as client:
-        reply = client.post(path, json=body)
-    names = re.findall(r"^event: (\w+)$", reply.text, re.MULTILINE)
+        response = client.post(path, json=body)
+    names = re.findall(r"^event: (\w+)$", response.text, re.MULTILINE)
     assert names[-1] in ("done", "evidence")
     assert "error" not in names
-    assert '"experiment":"counts"' in reply.text
-    assert "new_counts" not in reply.text
+    assert '"experiment":"counts"' in response.text
+    assert "new_counts" not in response.text
     assert "new_counts" in toy_service.knowledge.experiments

@@ -1,4 +1,4 @@
-"""Matching: the classifier against its library, the default encoder, any other model, and the cache between them."""
+"""Retrieval: the classifier against scikit-learn, the default encoder, other encoders, and their caches."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas.answers import answer_json
 
 
-def test_an_exact_phrasing_is_found_first(toy_service):
-    """Its entry is best, with the phrasing that was met, and three entries are always named."""
+def test_an_exact_phrasing_ranks_first(toy_service):
+    """Its entry comes first, with the phrasing; three entries are returned, by descending score."""
     matches = toy_service.knowledge.matcher.match("报错丁", 3).matches
     assert [matches[0].entry.id, matches[0].phrasing] == ["raising", "报错丁"]
     assert len(matches) == 3
@@ -33,8 +33,8 @@ def test_an_exact_phrasing_is_found_first(toy_service):
     assert all(0 <= score <= 1 for score in scores)
 
 
-def test_a_subject_we_do_not_cover_is_named(toy_service):
-    """In the answer, on the wire and in the sentence that declines."""
+def test_a_subject_that_is_not_covered_is_named(toy_service):
+    """The answer, its JSON and its text name it."""
     answer = toy_service.ask(Request(question="will it rain on the weekend, snow or fog?"))
     assert [answer.status, answer.subject.id] == [AnswerStatus.NOT_COVERED, "weather"]
     assert "the weather" in prose.answer_text(answer)
@@ -42,32 +42,31 @@ def test_a_subject_we_do_not_cover_is_named(toy_service):
     assert toy_service.ask(Request(question="报错丁")).subject is None
 
 
-def test_everything_is_cached_by_what_it_is_made_of(toy_service, word_hash, tmp_path):
-    """A second matcher reads the cache; a damaged one is built again; other phrasings have another key."""
+def test_embeddings_and_classifier_are_cached(toy_service, word_hash, tmp_path):
+    """A second matcher reads the cache; damaged files are built again."""
     library = toy_service.knowledge.library
 
-    class Counting(word_hash):
+    class CountingEncoder(word_hash):
         calls = 0
 
         def encode_document(self, sentences):
-            Counting.calls += 1
+            CountingEncoder.calls += 1
             return self.encode_query(sentences)
 
     def match() -> str:
-        return Matcher(library, Counting(), name="counting", cache=tmp_path).match("数数甲").matches[0].entry.id
+        return Matcher(library, CountingEncoder(), name="counting", cache=tmp_path).match("数数甲").matches[0].entry.id
 
-    assert [match(), match(), Counting.calls] == ["counting", "counting", 1]
+    assert [match(), match(), CountingEncoder.calls] == ["counting", "counting", 1]
     assert len(list(tmp_path.glob("classifier-*.npz"))) == 1
     for path in [*tmp_path.glob("*.npy"), *tmp_path.glob("*.npz")]:
         path.write_bytes(b"rubbish")
-    assert [match(), Counting.calls] == ["counting", 2]
+    assert [match(), CountingEncoder.calls] == ["counting", 2]
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(toy_service, word_hash, tmp_path):
-    """A read-only home still gets an answer."""
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="w", cache=blocked / "cache")
+def test_an_unwritable_cache_is_no_error(toy_service, word_hash, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    matcher = Matcher(toy_service.knowledge.library, word_hash(), name="w", cache=file / "cache")
     assert matcher.match("数数甲").matches[0].entry.id == "counting"
 
 
@@ -75,7 +74,7 @@ WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "raising": "delta",
 
 
 def phrasings(count: int = 12, fixed: bool = True) -> Phrasings:
-    """Two entries of one item, one of another, a subject; vectors without a meaning."""
+    """Training data: two entries of one item, one entry of another, a subject; random vectors."""
     rows = [(owner, f"{words} {number}") for owner, words in WORDS.items() for number in range(count)]
     items = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
     return Phrasings(
@@ -87,8 +86,8 @@ def phrasings(count: int = 12, fixed: bool = True) -> Phrasings:
     )
 
 
-def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
-    """Our few lines of inference give the scores of the library's own pipeline, before and after the file."""
+def test_the_classifier_agrees_with_scikit_learn(tmp_path):
+    """Our inference gives the probabilities of its kernel ridge regression, before and after saving."""
     data = phrasings()
     trained = train(data)
     tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
@@ -100,19 +99,20 @@ def test_the_classifier_is_what_scikit_learn_trained(tmp_path):
     expected = softmax(trained.inverse_temperature[0] * oracle.predict(kernel), axis=1)
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
-        judged = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
-        assert np.allclose([list(each.probabilities.values()) for each in judged], expected, atol=5e-3)
-        assert all(sum(each.probabilities.values()) == pytest.approx(1) for each in judged)
-        assert all(sum(each.entry_probabilities("item:1").values()) == pytest.approx(1) for each in judged)
-        assert all(each.entry_probabilities("item:2") == {"raising": 1} for each in judged)
+        predictions = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
+        assert np.allclose([list(each.probabilities.values()) for each in predictions], expected, atol=5e-3)
+        assert all(sum(each.probabilities.values()) == pytest.approx(1) for each in predictions)
+        assert all(sum(each.entry_probabilities("item:1").values()) == pytest.approx(1) for each in predictions)
+        assert all(each.entry_probabilities("item:2") == {"raising": 1} for each in predictions)
         best = [
-            max(each.entry_probabilities("item:1"), key=each.entry_probabilities("item:1").get) for each in judged[:24]
+            max(each.entry_probabilities("item:1"), key=each.entry_probabilities("item:1").get)
+            for each in predictions[:24]
         ]
         assert best == data.entries[:24]
 
 
-def test_what_is_left_out_was_not_seen():
-    """The closed form gives what a model scores that was trained without the phrasing."""
+def test_leave_one_out_scores_agree_with_retraining():
+    """The closed form gives the scores of a model that was trained without the phrasing."""
     data = phrasings(4)
     scores = leave_one_out(data).scores
     tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
@@ -122,18 +122,18 @@ def test_what_is_left_out_was_not_seen():
     weights = np.array([1 / data.labels.count(label) for label in data.labels])
     weights /= weights.mean()
     for row in range(len(labels)):
-        seen = np.arange(len(labels)) != row
+        training = np.arange(len(labels)) != row
         oracle = KernelRidge(alpha=0.3, kernel="precomputed")
-        oracle.fit(kernel[np.ix_(seen, seen)], targets[seen], sample_weight=weights[seen])
-        assert np.allclose(scores[row], oracle.predict(kernel[row : row + 1, seen])[0], atol=1e-3)
+        oracle.fit(kernel[np.ix_(training, training)], targets[training], sample_weight=weights[training])
+        assert np.allclose(scores[row], oracle.predict(kernel[row : row + 1, training])[0], atol=1e-3)
 
 
-def test_a_phrasing_teaches_the_expansion_that_answers_it():
-    """A source entry keeps what is its own, and gives what its expansion clearly answers; a fixed label stays."""
+def test_a_phrasing_trains_the_expansion_that_answers_it():
+    """A phrasing that the expansion of its entry clearly answers gets the expansion's label, unless fixed."""
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
     vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
-    for fixed, wanted in ((False, "expansion"), (True, "source")):
-        taught = leave_one_out(
+    for fixed, expected in ((False, "expansion"), (True, "source")):
+        targets = leave_one_out(
             Phrasings(
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
                 labels=["item:1"] * len(rows),
@@ -142,11 +142,11 @@ def test_a_phrasing_teaches_the_expansion_that_answers_it():
                 vectors=vectors,
             )
         ).target_entries
-        assert taught.tolist() == ["source"] * 8 + [wanted] + ["expansion"] * 8
+        assert targets.tolist() == ["source"] * 8 + [expected] + ["expansion"] * 8
 
 
 def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
-    """The best has all of it; the best of each item come first, and no score is above the one before."""
+    """The best has all of it; the best of each item come first; scores descend."""
     entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
@@ -170,34 +170,33 @@ def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash
 
 
 def test_reasons_add_up_to_the_score():
-    """What each term and the vector contributed is the whole difference between a label and the average label."""
+    """Contributions of terms and vector sum to a label's score relative to the mean of all labels."""
     data = phrasings()
     model = train(data)
-    judged = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
-    reasons = dict(judged.reasons(["item:1"], count=100)[0])
-    logs = np.log(list(judged.probabilities.values())) / model.inverse_temperature[0]
+    prediction = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
+    reasons = dict(prediction.reasons(["item:1"], count=100)[0])
+    logs = np.log(list(prediction.probabilities.values())) / model.inverse_temperature[0]
     bias = model.bias[0] - model.bias[: len(model.labels)].mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
     assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
 
 
-def test_training_twice_gives_the_same_model():
-    """Deterministic: what an answer says depends on the knowledge base alone."""
+def test_training_is_deterministic():
     first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.term_weights, second.term_weights)
     assert np.array_equal(first.inverse_temperature, second.inverse_temperature)
 
 
-def test_half_of_what_is_too_much_is_trained_on(monkeypatch):
-    """Memory is bounded: of more phrasings than that an even part teaches, every label among it."""
+def test_training_samples_at_most_max_phrasings(monkeypatch):
+    """The sample bounds the memory; it is even, with every label in it."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
     assert len(model.phrasing_vectors) == 24
     assert set(model.labels) == {"item:1", "item:2", "rain"}
 
 
-def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
-    """Searched or compared with one by one, the nearest wording is the same, also of an entry the search left out."""
+def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch):
+    """It agrees with an exhaustive search, also for an entry that the approximate search left out."""
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
@@ -210,14 +209,14 @@ def test_the_index_beyond_fifty_thousand(toy_service, monkeypatch):
 
 
 @given(st.text(max_size=200))
-def test_any_text_has_terms(text):
-    """Nothing that is typed breaks the model's eyes; a term is never empty."""
+def test_terms_are_never_empty(text):
+    """Any text gives terms of at least one character."""
     assert all(terms(text))
 
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory):
-    """A real sentence-transformers model, built here: a word-level tokenizer and random static embeddings."""
+    """A sentence-transformers model, built here: a word-level tokenizer and random static embeddings."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -231,8 +230,8 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_any_sentence_transformers_model_by_folder(toy_service, tiny_model, tmp_path):
-    """The Protocol is sentence-transformers' own: a folder in the settings is enough."""
+def test_a_sentence_transformers_folder_can_be_the_encoder(toy_service, tiny_model, tmp_path):
+    """The protocol is sentence-transformers' own: naming the folder in the settings is enough."""
     embedder = load_embedder(str(tiny_model))
     matcher = Matcher(toy_service.knowledge.library, embedder, name=str(tiny_model), cache=tmp_path)
     assert matcher.match("raising errors two").matches[0].entry.id == "raising"
@@ -240,8 +239,8 @@ def test_any_sentence_transformers_model_by_folder(toy_service, tiny_model, tmp_
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_model_that_is_not_there_is_said_so(tmp_path):
-    """No traceback: the operator reads which encoder and why."""
+def test_a_missing_encoder_is_reported(tmp_path):
+    """The operator gets an error that names the encoder, without a traceback."""
     with pytest.raises(BadField, match="cannot be loaded"):
         load_embedder(str(tmp_path / "nowhere"))
 
@@ -255,8 +254,8 @@ def test_the_default_encoder_puts_both_languages_in_one_space():
     assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.1
 
 
-def test_the_encoder_from_the_cache_is_the_encoder(tmp_path):
-    """To the last bit, for any writing; what is damaged is unpacked again."""
+def test_the_cached_encoder_gives_identical_vectors(tmp_path):
+    """Vectors are equal to the last bit in any script; damaged files are unpacked again."""
     texts = [
         "梯度爆炸了怎么办",
         "GradScaler: Gradient overflow.",
@@ -267,13 +266,13 @@ def test_the_encoder_from_the_cache_is_the_encoder(tmp_path):
         "",
         "\t a",
     ]
-    plain = MultilingualUSE().encode_query(texts)
+    expected = MultilingualUSE().encode_query(texts)
     for _ in range(2):  # writes it, reads it
-        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), plain)
+        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), expected)
     files = list(tmp_path.glob("encoder-*.np[yz]"))
     assert len(files) == 2
     for file in files:
         file.write_bytes(b"rubbish")
     for _ in range(2):
-        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), plain)
+        assert np.array_equal(MultilingualUSE(tmp_path).encode_query(texts), expected)
     assert all(file.stat().st_size > 1e6 for file in files)

@@ -1,4 +1,4 @@
-"""What is sent and read is what OpenAPI describes: bodies of every route and event, with other fields forbidden."""
+"""Bodies of every route and event against their OpenAPI description, which allows no other fields."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from qa_service.settings import Settings
 
 API = "/api/v1"
 TOYS = Path(__file__).resolve().parent / "toys"
-SENT = [
+REQUESTS = [
     ("POST", f"{API}/ask", {}, {"question": "数数甲"}, 200),
     ("POST", f"{API}/ask", {}, {"question": "counting numbers one", "seeds": 3, "compare": {"steps": [2, 3]}}, 200),
     ("POST", f"{API}/ask", {}, {"question": "zzz qqq"}, 200),
@@ -49,13 +49,13 @@ SENT = [
     ("POST", f"{API}/feedback", {}, {"answer_id": "01K0000000000000000000000A", "helpful": 1}, 422),
     ("GET", "/livez", {}, None, 200),
 ]  # fmt: skip
-OTHER_MEDIA = {("GET", f"{API}/entries/{{entry_id}}/export"), ("GET", "/metrics")}
-READERS: dict[str, Callable[[object], object]] = {
+NOT_JSON = {("GET", f"{API}/entries/{{entry_id}}/export"), ("GET", "/metrics")}
+PARSERS: dict[str, Callable[[object], object]] = {
     "AskRequest": requests.read_request,
     "RunRequest": requests.read_run,
     "FeedbackRequest": requests.read_feedback,
 }
-MAPS = {"JsonObject"}
+EXTERNAL_OBJECTS = {"JsonObject"}
 """Objects that another specification describes."""
 
 
@@ -69,221 +69,221 @@ def client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def document(client) -> dict:
-    """OpenAPI as it is served."""
+    """The served OpenAPI description."""
     return client.get("/openapi.json").json()
 
 
-def valid(document: dict, schema: dict, value: object) -> None:
-    """Raises where a value is not what a schema of the document says."""
+def validate(document: dict, schema: dict, value: object) -> None:
+    """Raises ValidationError where a value does not match a schema of the document."""
     jsonschema_rs.validate({"components": document["components"], **schema}, value)
 
 
-def strict(text: str) -> object:
-    """JSON as the standard has it: NaN and Infinity as bare words are refused."""
+def parse_strict_json(text: str) -> object:
+    """JSON by the standard: the bare words NaN and Infinity are errors."""
 
-    def refuse(word: str) -> None:
+    def reject(word: str) -> None:
         raise AssertionError(word)
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(text, parse_constant=reject)
 
 
-def events(text: str) -> list[dict]:
-    """Server-sent events as the document describes them."""
+def parse_events(text: str) -> list[dict]:
+    """Server-sent events, in the form in which the document describes them."""
     blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("event: ")]
-    return [{"event": name[7:], "data": strict(data[6:])} for name, data in blocks]
+    return [{"event": name[7:], "data": parse_strict_json(data[6:])} for name, data in blocks]
 
 
-def check(document: dict, method: str, path: str, reply) -> list[dict]:
-    """Holds a reply to what the document says of its route, status and media type; gives the bodies."""
-    described = document["paths"][path][method.lower()]["responses"][str(reply.status_code)]["content"]
-    media = reply.headers["content-type"].partition(";")[0]
+def check_response(document: dict, method: str, path: str, response) -> list[dict]:
+    """Validates a response against its route, status and media type in the document; returns its bodies."""
+    content = document["paths"][path][method.lower()]["responses"][str(response.status_code)]["content"]
+    media_type = response.headers["content-type"].partition(";")[0]
     bodies, schema = (
-        (events(reply.text), described[media]["itemSchema"])
-        if media == "text/event-stream"
-        else ([strict(reply.text)], described[media]["schema"])
+        (parse_events(response.text), content[media_type]["itemSchema"])
+        if media_type == "text/event-stream"
+        else ([parse_strict_json(response.text)], content[media_type]["schema"])
     )
     assert bodies
     for body in bodies:
-        valid(document, schema, body)
+        validate(document, schema, body)
     return bodies
 
 
-def test_every_route_sends_what_is_described(client, document):
-    """Answers, streams, lists, runs of every kind and problems; no route of JSON is left out."""
-    seen = set()
-    names = set()
-    for method, path, place, body, status in SENT:
-        reply = client.request(method, path.format(**place), json=body)
-        assert reply.status_code == status, (path, body, reply.text)
-        found = check(document, method, path, reply)
-        names |= {each["event"] for each in found if isinstance(each, dict) and "event" in each}
+def test_every_route_responds_as_described(client, document):
+    """Requests cover answers, streams, lists, runs of every status and problems, on every route with JSON."""
+    covered = set()
+    event_names = set()
+    for method, path, path_params, body, status in REQUESTS:
+        response = client.request(method, path.format(**path_params), json=body)
+        assert response.status_code == status, (path, body, response.text)
+        bodies = check_response(document, method, path, response)
+        event_names |= {each["event"] for each in bodies if isinstance(each, dict) and "event" in each}
         if status < 400:
-            seen.add((method, path))
-    check(document, "GET", "/readyz", client.get("/readyz"))
-    there = {(method.upper(), path) for path, routes in document["paths"].items() for method in routes}
-    assert there == seen | OTHER_MEDIA | {("GET", "/readyz")}
-    assert names == {"answer", "started", "row", "evidence", "done"}
+            covered.add((method, path))
+    check_response(document, "GET", "/readyz", client.get("/readyz"))
+    described = {(method.upper(), path) for path, routes in document["paths"].items() for method in routes}
+    assert described == covered | NOT_JSON | {("GET", "/readyz")}
+    assert event_names == {"answer", "started", "row", "evidence", "done"}
 
 
-def test_what_goes_wrong_in_a_stream_is_described(client, document, toy_service, monkeypatch):
-    """A run that waits, and an error after the stream has begun."""
+def test_queueing_and_errors_in_a_stream_are_described(client, document, toy_service, monkeypatch):
+    """A run is queued, and an error occurs after the stream has begun."""
     answer = toy_service.ask(requests.read_request({"question": "数数甲"}))
 
-    def broken(*_: object) -> Iterator[object]:
+    def failing_stream(*_: object) -> Iterator[object]:
         yield AnswerReady(answer)
         yield Queued("counting", 2)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(toy_service, "stream", broken)
-    reply = client.post(f"{API}/ask/stream", json={"question": "数数甲"})
-    found = check(document, "POST", f"{API}/ask/stream", reply)
-    assert [each["event"] for each in found] == ["answer", "queued", "error"]
-    assert found[1]["data"] == {"id": "counting", "before": 2}
+    monkeypatch.setattr(toy_service, "stream", failing_stream)
+    response = client.post(f"{API}/ask/stream", json={"question": "数数甲"})
+    events = check_response(document, "POST", f"{API}/ask/stream", response)
+    assert [each["event"] for each in events] == ["answer", "queued", "error"]
+    assert events[1]["data"] == {"id": "counting", "before": 2}
 
 
-def test_an_answer_with_everything_is_described(service, settings, document):
-    """The real knowledge: a comparison of number formats over seeds, whose rows and claims hold nan and inf."""
+def test_an_answer_with_all_fields_is_described(service, settings, document):
+    """It compares dtypes over seeds, with rows and claims that contain nan and inf."""
     client = TestClient(create_app(service, settings), client=("127.0.0.1", 5000))
     body = {"entry": "inf-turns-into-nan", "compare": {"dtype": ["float64", "float16"]}, "seeds": 2, "lang": "zh"}
-    reply = client.post(f"{API}/ask/stream", json=body)
-    found = check(document, "POST", f"{API}/ask/stream", reply)
-    answer = found[-1]["data"]
-    assert '"NaN"' in reply.text
-    assert '"Infinity"' in reply.text
+    response = client.post(f"{API}/ask/stream", json=body)
+    events = check_response(document, "POST", f"{API}/ask/stream", response)
+    answer = events[-1]["data"]
+    assert '"NaN"' in response.text
+    assert '"Infinity"' in response.text
     assert any(claim["spread"]["seeds"] == 2 for each in answer["evidence"] for claim in each["claims"])
     assert answer["ladder"]
     assert answer["lecture"] or answer["references"]
-    check(document, "GET", f"{API}/entries", client.get(f"{API}/entries"))
-    check(document, "GET", f"{API}/experiments", client.get(f"{API}/experiments"))
+    check_response(document, "GET", f"{API}/entries", client.get(f"{API}/entries"))
+    check_response(document, "GET", f"{API}/experiments", client.get(f"{API}/experiments"))
 
 
-def test_a_reply_with_a_field_more_or_less_is_seen(client, document):
-    """The schemas above can fail: in each of an answer's objects nothing may be added, little left out."""
+def test_added_and_missing_fields_are_invalid(client, document):
+    """The test shows that the validation can fail, in every object of an answer."""
     body = client.post(f"{API}/ask", json={"question": "数数甲"}).json()
     schema = document["paths"][f"{API}/ask"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-    valid(document, schema, body)
-    for place in (body, body["entry"], body["matches"][0], body["evidence"][0], body["evidence"][0]["claims"][0],
+    validate(document, schema, body)
+    for obj in (body, body["entry"], body["matches"][0], body["evidence"][0], body["evidence"][0]["claims"][0],
                   body["evidence"][0]["receipt"], body["context"]):  # fmt: skip
-        place["other"] = 1
+        obj["other"] = 1
         with pytest.raises(jsonschema_rs.ValidationError):
-            valid(document, schema, body)
-        del place["other"]
-    for place in (body, body["entry"], body["evidence"][0], body["evidence"][0]["claims"][0]):
-        taken = place.popitem()
+            validate(document, schema, body)
+        del obj["other"]
+    for obj in (body, body["entry"], body["evidence"][0], body["evidence"][0]["claims"][0]):
+        removed = obj.popitem()
         with pytest.raises(jsonschema_rs.ValidationError):
-            valid(document, schema, body)
-        place.update([taken])
-    valid(document, schema, body)
+            validate(document, schema, body)
+        obj.update([removed])
+    validate(document, schema, body)
 
 
-def test_nothing_is_described_as_any_object(document):
-    """Every object has its fields, or says of what it is a map."""
-    vague = []
+def test_no_schema_allows_any_object(document):
+    """Every object has described properties, or a schema for its values."""
+    undescribed = []
 
-    def walk(node: object, place: str) -> None:
+    def visit(node: object, path: str) -> None:
         if isinstance(node, dict):
             mapped = node.get("additionalProperties") not in (None, True)
             if node.get("type") == "object" and "properties" not in node and not mapped:
-                vague.append(place)
+                undescribed.append(path)
             for name, each in node.items():
-                walk(each, f"{place}/{name}")
+                visit(each, f"{path}/{name}")
         elif isinstance(node, list):
             for each in node:
-                walk(each, place)
+                visit(each, path)
 
-    walk(document["components"]["schemas"], "")
-    walk(document["paths"], "")
-    assert vague == [f"/{name}" for name in MAPS]
-
-
-def test_every_reference_is_there(document):
-    """What a route refers to is among the components, and is referred to."""
-    used = {part.partition('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
-    assert used == set(document["components"]["schemas"])
+    visit(document["components"]["schemas"], "")
+    visit(document["paths"], "")
+    assert undescribed == [f"/{name}" for name in EXTERNAL_OBJECTS]
 
 
-def test_every_example_is_read(document):
-    """And every request has one."""
-    for name, read in READERS.items():
+def test_components_and_references_match(document):
+    """Every referenced schema exists, and every schema is referenced."""
+    referenced = {part.partition('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
+    assert referenced == set(document["components"]["schemas"])
+
+
+def test_every_request_has_valid_examples(document):
+    """The schema and the parser accept every example."""
+    for name, parse in PARSERS.items():
         schema = document["components"]["schemas"][name]
         assert schema["examples"]
         for example in schema["examples"]:
-            valid(document, schema, example)
-            read(example)
+            validate(document, schema, example)
+            parse(example)
 
 
 @pytest.mark.parametrize("question", ["数数甲", "zzz qqq", "那呢"])
 def test_a_context_can_be_sent_back(client, document, question):
-    """As it came, whatever the answer's status."""
+    """The context of an answer of any status is accepted unchanged."""
     context = client.post(f"{API}/ask", json={"question": question, "run": False}).json()["context"]
-    valid(document, document["components"]["schemas"]["AskRequest"], {"question": "x", "context": context})
+    validate(document, document["components"]["schemas"]["AskRequest"], {"question": "x", "context": context})
     assert requests.read_request({"question": "x", "context": context}).context is not None
 
 
-MANY = [str(name) for name in range(21)]
+MANY_NAMES = [str(name) for name in range(21)]
 VALUES = st.sampled_from([
     None, True, 0, 1, 20, 21, -1, 2**63 - 1, 2**63, 0.5, "", "zh", "fr", "Infinity", "x" * 100, "x" * 101, [], [1],
-    ["a"], [None], MANY, {}, {"n": 1}, {"n": [1, 2]}, {"n": None}, {"n": MANY}, {"n": {}}, {"x" * 101: 1},
+    ["a"], [None], MANY_NAMES, {}, {"n": 1}, {"n": [1, 2]}, {"n": None}, {"n": MANY_NAMES}, {"n": {}}, {"x" * 101: 1},
     dict.fromkeys(map(str, range(50)), 1), dict.fromkeys(map(str, range(51)), 1), {"entry": "a"}, {"entry": None},
     {"candidates": ["a"]}, {"candidates": []}, {"entry": "a", "params": {"n": [1, "x"]}, "lang": "en"},
-    {"entry": "a", "lang": "fr"}, {"entry": "a", "params": {"n": MANY}}, {"entry": "a", "other": 1},
+    {"entry": "a", "lang": "fr"}, {"entry": "a", "params": {"n": MANY_NAMES}}, {"entry": "a", "other": 1},
     "01K0000000000000000000000A", "01K0000000000000000000000é", "x" * 2000, "x" * 2001, "a\0",
 ])  # fmt: skip
 FIELDS = sorted({name for model in (requests.AskRequest, requests.RunRequest, requests.FeedbackRequest)
                  for name in model.model_fields} | {"other"})  # fmt: skip
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_what_is_allowed_is_what_is_read(document, name):
-    """A body is read if and only if OpenAPI allows it: types, limits, what is needed, what is unknown."""
+@pytest.mark.parametrize("name", PARSERS)
+def test_requests_are_accepted_if_and_only_if_openapi_allows_them(document, name):
+    """Types, limits, required fields and unknown fields are checked alike."""
     schema = jsonschema_rs.validator_for(
         {"components": document["components"], **document["components"]["schemas"][name]}
     )
     fields = [field for field in FIELDS if field in document["components"]["schemas"][name]["properties"]]
-    sensible = {"AskRequest": {"question": "x"}, "RunRequest": {},
+    required = {"AskRequest": {"question": "x"}, "RunRequest": {},
                 "FeedbackRequest": {"answer_id": "01K0000000000000000000000A", "helpful": True}}[name]  # fmt: skip
     outcomes = set()
 
     @given(st.dictionaries(st.sampled_from([*fields, "other"]), VALUES, max_size=2), st.booleans())
     @hypothesis_settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    def agree(body: dict, whole: bool) -> None:
-        body = (sensible | body) if whole else body
+    def agree(body: dict, with_required: bool) -> None:
+        body = (required | body) if with_required else body
         try:
-            READERS[name](body)
-            read = True
+            PARSERS[name](body)
+            accepted = True
         except BadRequest as error:
             assert error.zh != error.en
             assert error.field
-            read = False
-        outcomes.add(read)
-        assert schema.is_valid(body) is read, body
+            accepted = False
+        outcomes.add(accepted)
+        assert schema.is_valid(body) is accepted, body
 
     agree()
     assert outcomes == {True, False}
 
 
-@pytest.mark.parametrize("place", ["params", "compare", "context", "blocks", ""])
-def test_many_wrong_names_take_no_time(place):
-    """A hundred thousand in one body: an error of each of them would take seconds."""
+@pytest.mark.parametrize("field", ["params", "compare", "context", "blocks", ""])
+def test_many_unknown_names_are_rejected_quickly(field):
+    """An error message for each of 100,000 would take seconds."""
     many = dict.fromkeys(map(str, range(100_000)))
-    began = time.thread_time()
+    start = time.thread_time()
     with pytest.raises(BadRequest):
-        requests.read_request({"question": "x", place: many} if place else many)
-    assert time.thread_time() - began < 0.2
+        requests.read_request({"question": "x", field: many} if field else many)
+    assert time.thread_time() - start < 0.2
 
 
-def test_numbers_that_json_cannot_say_are_words():
-    """At any depth; half a character is an escape."""
+def test_nonfinite_numbers_are_sent_as_strings():
+    """Strings replace them at any depth; a lone surrogate is sent as an escape."""
     row = {"a": math.inf, "b": -math.inf, "c": math.nan, "d": None, "e": 1e-7, "f": 3, "g": True}
-    sent = strict(RowJson(id="x", row=row).to_json().decode())
-    assert sent["row"] == row | {"a": "Infinity", "b": "-Infinity", "c": "NaN"}
-    assert strict(RowJson(id="x", row={"a": "\udc80", "b": math.nan}).to_json().decode()) == {
+    parsed = parse_strict_json(RowJson(id="x", row=row).to_json().decode())
+    assert parsed["row"] == row | {"a": "Infinity", "b": "-Infinity", "c": "NaN"}
+    assert parse_strict_json(RowJson(id="x", row={"a": "\udc80", "b": math.nan}).to_json().decode()) == {
         "id": "x", "row": {"a": "\udc80", "b": "NaN"},
     }  # fmt: skip
 
 
-def test_the_terminal_does_not_wait_for_pydantic(cache, tmp_path):
-    """Its import takes longer than everything else of a cold start without a run."""
+def test_the_terminal_does_not_import_pydantic(cache, tmp_path):
+    """Its import takes longer than the rest of a cold start without a run."""
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_KB": str(TOYS / "kb"),
            "NUMSTAB_DEMOS": str(TOYS / "demos")}  # fmt: skip
     code = (

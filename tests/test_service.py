@@ -1,4 +1,4 @@
-"""Asking: who answers, what is measured, what a question's numbers do, and what the events are."""
+"""The service: which entry answers, which runs are planned, what the events are."""
 
 import pytest
 
@@ -11,8 +11,8 @@ from qa_service.schemas.answers import answer_json
 from qa_service.schemas.requests import read_request
 
 
-def test_text_first_then_evidence(toy_service):
-    """The events of an answer, in their order; rows come one by one."""
+def test_the_events_of_an_answer_come_in_order(toy_service):
+    """The text comes before the evidence, and every row is an event."""
     events = list(toy_service.stream(Request(question="数数甲")))
     kinds = [type(event) for event in events]
     assert kinds == [AnswerReady, Started, *[RowMeasured] * 5, EvidenceReady, Done]
@@ -23,15 +23,14 @@ def test_text_first_then_evidence(toy_service):
     assert "数到 5。" in prose.answer_text(done)
 
 
-def test_ask_never_runs_code(toy_service):
-    """`run: false` gives text and no evidence."""
+def test_run_false_gives_text_without_evidence(toy_service):
     answer = toy_service.answer(Request(question="数数甲", run=False))
     assert answer.status is AnswerStatus.ANSWERED
     assert answer.evidence == ()
 
 
-def test_not_covered_names_the_nearest_three(toy_service):
-    """No entry, no evidence, the nearest in matches and in the text."""
+def test_not_covered_lists_the_three_nearest_entries(toy_service):
+    """No entry is chosen; the text names the nearest."""
     answer = toy_service.answer(Request(question="qqqq wwww zzzz xxxx vvvv"))
     assert answer.status is AnswerStatus.NOT_COVERED
     assert answer.entry is None
@@ -39,15 +38,15 @@ def test_not_covered_names_the_nearest_three(toy_service):
     assert answer.matches[0].entry.question.en in prose.answer_text(answer)
 
 
-def test_verdicts_follow_the_numbers_just_measured(toy_service):
-    """At other parameters the same claim fails; nothing is canned."""
+def test_verdicts_depend_on_the_measured_values(toy_service):
+    """The same claim fails with other parameters."""
     answer = toy_service.answer(Request(question="数数甲", params={"steps": 2}))
     assert answer.evidence[0].run.measured["last"] == 2
     assert answer.evidence[0].verdicts == (Verdict.FAILS,)
 
 
 def test_a_failing_demo_leaves_its_claims_unknown(toy_service):
-    """Failure is evidence: status and note, no verdict, and the answer is still there."""
+    """The answer has the run's status and note, and no verdict."""
     answer = toy_service.answer(Request(question="报错丁"))
     assert answer.evidence[0].run.status is RunStatus.RAISED
     assert answer.evidence[0].verdicts == (Verdict.UNKNOWN,)
@@ -66,22 +65,22 @@ def test_a_failing_demo_leaves_its_claims_unknown(toy_service):
         (Request(question="qqqq zzzz", params={"nonsense": 1}), UnknownParameter),
     ],
 )
-def test_bad_requests_are_refused_before_the_first_event(toy_service, request_, error):
-    """So that a front can still answer with a status."""
+def test_bad_requests_are_rejected_before_the_first_event(toy_service, request_, error):
+    """A front can still answer with an error status."""
     with pytest.raises(error):
         next(toy_service.stream(request_))
 
 
-def test_numbers_of_a_question_are_clamped_and_said(service):
-    """Out of bounds in a question: the nearest allowed value, with a note in both languages."""
+def test_parameters_read_from_a_question_are_clamped_with_a_note(service):
+    """A value out of bounds becomes the nearest allowed value; the note is in both languages."""
     answer = service.ask(Request(question="200000 个 0.9 连乘会怎样", entry="multiply-vs-add"))
     assert answer.params["n"] == 200000
     assert "10000" in answer.notes[0].zh
     assert "10000" in answer.notes[0].en
 
 
-def test_a_questions_numbers_replace_the_entrys(service):
-    """Read from the question into every experiment that has the parameter, but not into fixed ones."""
+def test_parameters_read_from_a_question_replace_the_entrys(service):
+    """Every experiment that has the parameter takes it, unless its block fixes it."""
     done = service.answer(Request(question="200 个 0.9 连乘会怎样", entry="multiply-vs-add"))
     powers, residual, *_ = done.evidence
     assert (powers.params["n"], powers.params["x"]) == (200, 0.9)
@@ -89,14 +88,13 @@ def test_a_questions_numbers_replace_the_entrys(service):
     assert residual.params["layers"] == 100
 
 
-def test_the_request_wins_over_the_question(service):
-    """What a reader fixes replaces what was read."""
+def test_parameters_of_a_request_take_precedence_over_its_question(service):
     answer = service.ask(Request(question="200 个 0.9 连乘会怎样", entry="multiply-vs-add", params={"x": 1.1}))
     assert answer.params == {"n": 200, "x": 1.1, "op": "multiply"}
 
 
-def test_a_follow_up_keeps_its_context(toy_service):
-    """A question that matches nothing by itself stays with the entry before it, and keeps its parameters."""
+def test_a_follow_up_keeps_entry_and_parameters(toy_service):
+    """A question that matches nothing by itself belongs to the previous entry."""
     context = Context(entry="counting", params={"steps": 3}, lang="zh")
     answer = toy_service.answer(Request(question="zzzz qqqq", context=context))
     assert answer.entry is not None
@@ -105,7 +103,7 @@ def test_a_follow_up_keeps_its_context(toy_service):
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "entry", "params"),
+    ("first", "follow_up", "entry", "params"),
     [
         ("100 个 1.5 连乘会怎样", "那换成加法呢", "multiply-vs-add", {"n": 100, "x": 1.5, "op": "add"}),
         ("100 个 1.5 连乘会怎样", "那 300 个呢？", "multiply-vs-add", {"n": 300, "x": 1.5, "op": "multiply"}),
@@ -113,49 +111,49 @@ def test_a_follow_up_keeps_its_context(toy_service):
         ("可以用 relu 拟合 x^2 吗", "换成 x^3 呢", "relu-fits-curves", {"target": "x^3"}),
     ],
 )
-def test_a_follow_up_that_changes_a_parameter_stays(service, first, then, entry, params):
-    """The same entry with the new value; what was said before still counts."""
-    before = service.ask(Request(question=first))
-    assert before.entry is not None
-    context = Context(entry=before.entry.id, params=before.params, lang=before.lang)
-    answer = service.ask(Request(question=then, context=context))
+def test_a_follow_up_can_change_a_parameter(service, first, follow_up, entry, params):
+    """The entry stays the same, and so do the other parameters."""
+    previous = service.ask(Request(question=first))
+    assert previous.entry is not None
+    context = Context(entry=previous.entry.id, params=previous.params, lang=previous.lang)
+    answer = service.ask(Request(question=follow_up, context=context))
     assert answer.entry is not None
     assert answer.entry.id == entry
     assert params.items() <= answer.params.items()
 
 
 @pytest.mark.parametrize("question", ["那 200 个呢", "what about 0.9?"])
-def test_an_elliptical_question_without_context_is_asked_back(service, question):
-    """Nothing came before it: we ask what is meant instead of declining or guessing."""
+def test_an_elliptical_question_without_context_is_unclear(service, question):
+    """The answer asks what is meant instead of declining or guessing."""
     assert service.ask(Request(question=question)).status is AnswerStatus.CLARIFY
 
 
 @pytest.mark.parametrize(
-    ("then", "name", "value"),
+    ("follow_up", "name", "value"),
     [("那 0.9 呢", "x", 0.9), ("what about 300?", "n", 300), ("换成 fp16", "dtype", "float16"), ("五百个呢", "n", 500)],
 )
-def test_a_follow_up_names_the_number_it_changes(service, then, name, value):
-    """A bare number takes the place of the one it is like; everything else is kept."""
+def test_a_bare_number_replaces_the_parameter_it_resembles(service, follow_up, name, value):
+    """All other parameters are kept."""
     first = Request(question="200 个 1.01 连乘会怎样", run=False)
-    answer = service.ask(service.fold_turns(first, [then]))
+    answer = service.ask(service.fold_turns(first, [follow_up]))
     assert answer.entry.item == 9
     assert answer.entry is service.ask(first).entry
     assert answer.params == {"n": 200, "x": 1.01, "op": "multiply"} | {name: value}
 
 
-def test_a_compared_parameter_travels_and_no_run_takes_it(service):
-    """A comparison is named in params, as a list on the wire and back; runs keep the entry's own value."""
+def test_compared_values_are_part_of_the_context(service):
+    """A compared parameter is a list in the JSON of params and context."""
     answer = service.ask(Request(question="float16 or bfloat16: which overflows first when 2 is multiplied 100 times"))
     assert answer.params["dtype"] == ("float16", "bfloat16")
-    sent = answer_json(answer).to_dict()
-    assert sent["params"]["dtype"] == ["float16", "bfloat16"]
-    again = read_request({"question": "and 300 times?", "context": sent["context"]})
-    assert again.context.params["dtype"] == ("float16", "bfloat16")
-    assert service.ask(again).params["dtype"] == ("float16", "bfloat16")
+    body = answer_json(answer).to_dict()
+    assert body["params"]["dtype"] == ["float16", "bfloat16"]
+    follow_up = read_request({"question": "and 300 times?", "context": body["context"]})
+    assert follow_up.context.params["dtype"] == ("float16", "bfloat16")
+    assert service.ask(follow_up).params["dtype"] == ("float16", "bfloat16")
 
 
-def test_a_new_question_leaves_the_context(service):
-    """A question that stands by itself is not drawn to the one before."""
+def test_a_complete_question_ignores_the_context(service):
+    """It neither stays with the previous entry nor takes over its parameters."""
     context = Context(entry="multiply-vs-add", params={"n": 100}, lang="en")
     answer = service.ask(Request(question="are gamma and beta of batch norm needed at all", context=context))
     assert answer.entry is not None
@@ -164,7 +162,7 @@ def test_a_new_question_leaves_the_context(service):
 
 
 def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
-    """Inf and nan at the upper edge, zero on a log axis at the lower one, each with its word; nothing is dropped."""
+    """Inf and nan are marked at the upper edge, zero on a log axis at the lower one; no value is dropped."""
     run = toy("nonfinite")
     spec = chart.build_spec(toy_experiments["nonfinite"], run.rows, "zh")
     plain, *marks = spec["layer"]
@@ -174,8 +172,8 @@ def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
     assert plain["encoding"]["y"]["title"] == "值"
 
 
-def test_receipts_name_what_ran(toy_service):
-    """Entry and code by hash, versions, machine, seed and parameters."""
+def test_receipts_identify_the_run(toy_service):
+    """A receipt has the hashes of entry and code, the versions and the machine."""
     evidence = answer_json(toy_service.answer(Request(question="数数甲", seed=3))).to_dict()["evidence"][0]
     receipt = evidence["receipt"]
     assert len(receipt["entry_hash"]) == len(receipt["code_hash"]) == 64
@@ -184,8 +182,8 @@ def test_receipts_name_what_ran(toy_service):
     assert evidence["seed"] == 3
 
 
-def test_a_question_with_two_values_runs_both_and_compares(service):
-    """The same seed twice with one thing changed, side by side; the text tells of the first."""
+def test_two_values_in_a_question_are_run_and_compared(service):
+    """The runs differ in that parameter only; a table compares them."""
     question = "1.01 的 365 次方和 0.99 的 365 次方"
     assert service.ask(Request(question=question)).entry.item == 9
     done = service.answer(Request(question=question, entry="multiply-vs-add"))
@@ -205,8 +203,8 @@ def test_a_question_with_two_values_runs_both_and_compares(service):
     [({"dtype": ("float16", "bfloat16")}, ["float16", "bfloat16"]),
      ({"dtype": ()}, ["float16", "bfloat16", "float32", "float64"])],
 )  # fmt: skip
-def test_a_request_may_compare(service, compare, values):
-    """Some values of a parameter, or all its choices; other blocks run once."""
+def test_a_request_can_compare_values_of_a_parameter(service, compare, values):
+    """It lists the values, or leaves them empty for all choices; other blocks run once."""
     request = Request(question="", entry="multiply-vs-add", compare=compare)
     done = service.answer(request)
     assert [one.params["dtype"] for one in done.evidence if one.block == "powers"] == values
@@ -217,25 +215,25 @@ def test_a_request_may_compare(service, compare, values):
     ("compare", "error"),
     [({"nope": (1,)}, UnknownParameter), ({"x": ()}, BadField), ({"n": (0, 5)}, BadParameter)],
 )
-def test_a_comparison_that_cannot_be_is_refused(service, compare, error):
-    """Before the first event, naming the parameter."""
+def test_invalid_comparisons_are_rejected(service, compare, error):
+    """The error is raised before the first event."""
     with pytest.raises(error):
         next(service.stream(Request(question="", entry="multiply-vs-add", compare=compare)))
 
 
-@pytest.mark.parametrize(("reply", "place"), [("第二个", 1), ("the first one", 0), ("最后一个", 2)])
-def test_a_candidate_is_picked_by_its_place(service, reply, place):
-    """What was offered travels in the context; parameters that were read are kept."""
-    offered = service.ask(Request(question="那 200 个呢"))
-    assert offered.status is AnswerStatus.CLARIFY
-    context = read_request({"question": reply, "context": answer_json(offered).to_dict()["context"]}).context
+@pytest.mark.parametrize(("reply", "index"), [("第二个", 1), ("the first one", 0), ("最后一个", 2)])
+def test_a_candidate_is_chosen_by_ordinal(service, reply, index):
+    """The context of the unclear answer holds its candidates."""
+    unclear = service.ask(Request(question="那 200 个呢"))
+    assert unclear.status is AnswerStatus.CLARIFY
+    context = read_request({"question": reply, "context": answer_json(unclear).to_dict()["context"]}).context
     answer = service.ask(Request(question=reply, context=context))
     assert answer.status is AnswerStatus.ANSWERED
-    assert answer.entry is offered.matches[place].entry
+    assert answer.entry is unclear.matches[index].entry
 
 
-def test_every_match_says_why(service):
-    """The phrasing that was met, and terms with their weights."""
+def test_every_match_has_reasons(service):
+    """It also has the phrasing that matched."""
     for match in service.ask(Request(question="why does my gradient explode")).matches:
         assert match.phrasing in match.entry.wordings("zh") + match.entry.wordings("en")
         assert match.reasons
@@ -255,19 +253,19 @@ def test_every_match_says_why(service):
         ("why is my loss nan?\n" + "10:00:00 INFO data loaded, worker ready\n" * 2600, AnswerStatus.ANSWERED, "en"),
     ],
 )  # fmt: skip
-def test_whatever_is_sent_is_answered_or_declined(service, question, status, lang):
-    """Other languages in English; what is no question of ours is declined."""
+def test_any_text_is_answered_or_declined(service, question, status, lang):
+    """Languages other than Chinese are answered in English; what no entry covers is declined."""
     answer = service.ask(Request(question=question))
     assert (answer.status, answer.lang) == (status, lang)
 
 
 @pytest.mark.parametrize(
-    ("reply", "before", "lang"),
+    ("reply", "previous", "lang"),
     [("2", "zh", "zh"), ("0.9?", "zh", "zh"), ("bf16", "zh", "zh"), ("sigmoid?", "zh", "zh"),
      ("what about addition", "zh", "en"), ("那换成加法呢", "en", "zh"), ("n=200", "en", "en")],
 )  # fmt: skip
-def test_a_reply_without_a_language_is_answered_in_the_conversations(toy_service, reply, before, lang):
-    """A number or a single name is neither Chinese nor English; a sentence is; and who sets a language gets it."""
-    context = Context(entry="counting", params={"steps": 3}, lang=before)
+def test_short_replies_use_the_language_of_the_conversation(toy_service, reply, previous, lang):
+    """A number or a single name has no language of its own; a language in the request takes precedence."""
+    context = Context(entry="counting", params={"steps": 3}, lang=previous)
     assert toy_service.ask(Request(question=reply, context=context)).lang == lang
     assert toy_service.ask(Request(question=reply, context=context, lang="en")).lang == "en"

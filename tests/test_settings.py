@@ -1,4 +1,4 @@
-"""What an operator sets, from the environment and a file, and what of it is shown."""
+"""Settings from the environment and from a file, and how they are shown."""
 
 import json
 import sys
@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Writes a file of settings and gives the environment that names it."""
+def settings_file(tmp_path):
+    """Writes a settings file and returns the environment that names it."""
 
     def write(text: str, **env: str) -> dict[str, str]:
         (tmp_path / "settings.toml").write_text(text, "utf-8")
@@ -25,9 +25,9 @@ def written(tmp_path):
     return write
 
 
-def test_the_file_counts_and_the_environment_wins(written, tmp_path):
-    """Numbers, words, folders relative to the file; what neither says has its default."""
-    env = written('threshold = 0.7\nslots = 3\nkb = "my"\nlog = "json"\nlog_questions = true', NUMSTAB_SLOTS="5")
+def test_environment_variables_override_the_settings_file(settings_file, tmp_path):
+    """Folders are relative to the file; a setting in neither has its default."""
+    env = settings_file('threshold = 0.7\nslots = 3\nkb = "my"\nlog = "json"\nlog_questions = true', NUMSTAB_SLOTS="5")
     settings = Settings.load(env)
     assert (settings.threshold, settings.slots, settings.log, settings.log_questions) == (0.7, 5, "json", 1)
     assert settings.kb == tmp_path / "my"
@@ -40,8 +40,8 @@ def test_the_file_counts_and_the_environment_wins(written, tmp_path):
     )
 
 
-def test_the_platforms_folder_is_looked_in(tmp_path, monkeypatch):
-    """Without NUMSTAB_SETTINGS; without a file there, defaults."""
+def test_the_settings_file_is_read_from_the_config_folder(tmp_path, monkeypatch):
+    """The folder is used if NUMSTAB_SETTINGS is not set; without a file there, defaults apply."""
     monkeypatch.setattr("qa_service.settings.config_folder", lambda: tmp_path)
     assert Settings.load({}).queue == Settings().queue
     (tmp_path / "settings.toml").write_text("queue = 7")
@@ -49,7 +49,7 @@ def test_the_platforms_folder_is_looked_in(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("treshold = 1", "'treshold'; the nearest is 'threshold'"),
         ("kepp_questions = 1", "'kepp_questions'; the nearest is 'keep_questions'"),
@@ -61,34 +61,34 @@ def test_the_platforms_folder_is_looked_in(tmp_path, monkeypatch):
         ("slots = ", "is no TOML"),
     ],
 )
-def test_what_a_file_may_not_hold_is_named(written, text, said):
-    """With the file, the name and what is allowed."""
-    with pytest.raises(BadField) as refused:
-        Settings.load(written(text))
-    assert said in refused.value.en
-    assert refused.value.zh != refused.value.en
+def test_invalid_settings_files_are_rejected(settings_file, text, message):
+    """The message names the setting and what is allowed."""
+    with pytest.raises(BadField) as rejected:
+        Settings.load(settings_file(text))
+    assert message in rejected.value.en
+    assert rejected.value.zh != rejected.value.en
 
 
-def test_a_file_that_is_named_must_be_there(tmp_path, capsys):
+def test_a_missing_settings_file_is_an_error(tmp_path, capsys):
     env = {SETTINGS_FILE: str(tmp_path / "none.toml")}
     assert main(["settings"], env) == 2
     assert "there is no such file" in capsys.readouterr().err
 
 
-def test_a_file_out_of_reach_is_said_and_no_traceback(monkeypatch, capsys):
-    """A folder on the way that we may not enter, as a unit's credentials can be."""
+def test_an_unreadable_settings_file_is_reported_without_a_traceback(monkeypatch, capsys):
+    """A folder on its path may deny access, as that of a systemd unit's credentials can."""
 
-    def refuse(_path: Path) -> bool:
+    def deny(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "is_file", deny)
     assert main(["settings"], {SETTINGS_FILE: "credentials/settings.toml"}) == 2
     assert "settings.toml cannot be read: Permission denied" in capsys.readouterr().err
 
 
-def test_what_is_in_force_is_shown_without_secrets(written, capsys):
-    """Value and source of every setting; no password, however the URL holds it."""
-    env = written('store = "postgresql+psycopg://me:s3cret@db/numstab?sslpassword=hid3"')
+def test_settings_are_shown_without_secrets(settings_file, capsys):
+    """Each has its value and its source; passwords are masked wherever the URL holds them."""
+    env = settings_file('store = "postgresql+psycopg://me:s3cret@db/numstab?sslpassword=hid3"')
     assert main(["settings", "--json"], env) == 0
     out = capsys.readouterr().out
     assert "s3cret" not in out
@@ -106,7 +106,7 @@ def test_what_is_in_force_is_shown_without_secrets(written, capsys):
 
 
 def test_every_setting_is_documented():
-    """Each variable has a row of the table; its name in the file is the variable's, or stands in the row."""
+    """The README's table has a row for each variable, with the name in the file where that differs."""
     readme = (ROOT / "README.md").read_text("utf-8")
     rows = [line for line in readme.splitlines() if line.startswith("| `")]
     for each in fields(Settings):
@@ -117,8 +117,8 @@ def test_every_setting_is_documented():
     assert SETTINGS_FILE in readme
 
 
-def test_reading_settings_imports_nothing_heavy():
-    """Every child process and every command begins with it."""
+def test_the_settings_module_imports_nothing_heavy():
+    """Every child process and every command imports it."""
     import subprocess
 
     code = (

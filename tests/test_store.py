@@ -1,4 +1,4 @@
-"""What must not be lost is on disk when it is acknowledged: on SQLite and on a real PostgreSQL."""
+"""Acknowledged writes are on disk, in SQLite and in a real PostgreSQL."""
 
 import os
 import shutil
@@ -26,12 +26,12 @@ ANSWER = "01K0000000000000000000000A"
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A server of our own on a socket of its own; where no PostgreSQL is installed, that is said."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found or (os.geteuid() == 0 and shutil.which("runuser") is None):
+    """The URL of a PostgreSQL server that the tests start; skips where none is installed."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not candidates or (os.geteuid() == 0 and shutil.which("runuser") is None):
         pytest.skip("no PostgreSQL server here; on Debian: apt-get install postgresql")
-    programs = found[-1].parent
-    # Not under pytest's folder, which is closed to PostgreSQL's user; and a socket's path must be short.
+    programs = candidates[-1].parent
+    # Not under pytest's folder, which PostgreSQL's user may not enter; and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="numstab-postgres-"))
     user: list[str] = []
     if os.geteuid() == 0:
@@ -54,43 +54,43 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def store_at() -> Iterator[Callable[..., Store]]:
-    """Makes stores, and closes them at the end."""
-    made: list[Store] = []
+def open_store() -> Iterator[Callable[..., Store]]:
+    """Opens stores, and closes them at the end."""
+    opened: list[Store] = []
 
     def make(url: str, **more: int) -> Store:
-        made.append(Store(url, **more))
-        return made[-1]
+        opened.append(Store(url, **more))
+        return opened[-1]
 
     yield make
-    for store in made:
+    for store in opened:
         store.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty store, on either database."""
+    """The URL of an empty database, of either kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'folder' / 'numstab.sqlite'}"
         return
-    address = request.getfixturevalue("postgres")
-    yield address
-    engine = create_engine(address)
+    postgres_url = request.getfixturevalue("postgres")
+    yield postgres_url
+    engine = create_engine(postgres_url)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
 
 
-def test_feedback_is_kept(url, store_at):
-    """In order, reasons and all, for another process to read."""
-    store_at(url).add_feedback(ANSWER, True, None)
-    store_at(url).add_feedback(ANSWER, False, "没看懂 ✗")
-    assert store_at(url).feedback() == [(ANSWER, True, None), (ANSWER, False, "没看懂 ✗")]
+def test_feedback_is_stored_in_order(url, open_store):
+    """Another store on the same database reads it, with its reasons."""
+    open_store(url).add_feedback(ANSWER, True, None)
+    open_store(url).add_feedback(ANSWER, False, "没看懂 ✗")
+    assert open_store(url).feedback() == [(ANSWER, True, None), (ANSWER, False, "没看懂 ✗")]
 
 
-def test_the_tables_are_those_that_the_migrations_make(url, store_at):
-    """Every column, its kind and whether it may be empty."""
+def test_the_migrations_create_the_declared_tables(url, open_store):
+    """Every column has its declared type and nullability."""
     engine = open_engine(url)
     for name, table in METADATA.tables.items():
         columns = {column["name"]: column for column in inspect(engine).get_columns(name)}
@@ -101,8 +101,8 @@ def test_the_tables_are_those_that_the_migrations_make(url, store_at):
     engine.dispose()
 
 
-def test_a_store_older_than_its_migrations_keeps_its_rows(tmp_path, store_at):
-    """The first version made its table without them."""
+def test_a_database_older_than_the_migrations_keeps_its_rows(tmp_path, open_store):
+    """The first version created its table without migrations."""
     path = tmp_path / "numstab.sqlite"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
@@ -112,25 +112,25 @@ def test_a_store_older_than_its_migrations_keeps_its_rows(tmp_path, store_at):
         ))  # fmt: skip
         connection.execute(text(f"INSERT INTO feedback VALUES (1, '2026-01-01 00:00:00', '{ANSWER}', 1, NULL)"))
     engine.dispose()
-    store = store_at(f"sqlite:///{path}")
+    store = open_store(f"sqlite:///{path}")
     store.add_feedback(ANSWER, False, "x")
     assert [row[1] for row in store.feedback()] == [True, False]
 
 
-def test_many_processes_may_start_at_once_on_one_store(url, store_at):
-    """Each brings it up to date or finds it so; nothing is lost."""
+def test_concurrent_processes_can_migrate_one_database(url, open_store):
+    """Each applies the migrations or finds them applied; every row is stored."""
     code = f"from qa_service.store import Store; Store({url!r}).add_feedback({ANSWER!r}, True, None)"
     with ExitStack() as stack:
         command = [sys.executable, "-c", code]
         writers = [stack.enter_context(running(command, stderr=subprocess.PIPE)) for _ in range(4)]
         for writer in writers:
-            _, said = writer.communicate(timeout=TIMEOUT_SECONDS)
-            assert writer.returncode == 0, said.decode()
-    assert len(store_at(url).feedback()) == 4
+            _, stderr = writer.communicate(timeout=TIMEOUT_SECONDS)
+            assert writer.returncode == 0, stderr.decode()
+    assert len(open_store(url).feedback()) == 4
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
-    """The process is killed right after it was told so."""
+def test_acknowledged_writes_survive_sigkill(tmp_path, open_store):
+    """The process is killed right after it has acknowledged 20 of them."""
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
     code = (
         "import sys, time\nfrom qa_service.store import Store\n"
@@ -139,16 +139,16 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path, store_at):
     )
     with running([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
-        told = [writer.stdout.readline() for _ in range(20)]
+        acknowledged = [writer.stdout.readline() for _ in range(20)]
         writer.kill()
-    assert len(store_at(url).feedback()) >= len(told) == 20
+    assert len(open_store(url).feedback()) >= len(acknowledged) == 20
 
 
-def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
-    """After the patience of a writer, not never; a moment later all is well."""
+def test_a_locked_database_is_an_error_until_it_is_unlocked(tmp_path, monkeypatch, open_store):
+    """The error comes after the writer's timeout; once unlocked, writes succeed."""
     monkeypatch.setattr("qa_service.store.engine.BUSY_TIMEOUT_MS", 100)
     url = f"sqlite:///{tmp_path / 'numstab.sqlite'}"
-    store = store_at(url)
+    store = open_store(url)
     store.add_feedback(ANSWER, True, None)
     engine = create_engine(url)
     other = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -163,35 +163,35 @@ def test_a_locked_store_says_so_and_recovers(tmp_path, monkeypatch, store_at):
 
 
 @pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/numstab.sqlite", "postgresql+psycopg://x@127.0.0.1:9/none"])
-def test_a_store_that_is_gone_says_so(url, store_at):
+def test_an_unreachable_database_is_an_error(url, open_store):
     with pytest.raises(StoreUnavailable):
-        store_at(url).add_feedback(ANSWER, True, None)
+        open_store(url).add_feedback(ANSWER, True, None)
 
 
-def test_what_is_asked_is_counted_and_no_question_kept_unless_allowed(url, toy_service, store_at):
-    """Entry, status, how often; the texts only where the operator wants them."""
-    plain, keeping = store_at(url), store_at(url, keep_days=30)
+def test_questions_are_counted_and_their_text_is_stored_only_if_allowed(url, toy_service, open_store):
+    """Counts are by entry and status; texts are stored where `keep_days` is set."""
+    counting, storing = open_store(url), open_store(url, keep_days=30)
     for question in ("counting numbers one", "counting numbers two", "今晚吃什么"):
-        plain.record(toy_service.answer(Request(question=question, run=False)))
-    counted = plain.asked(date(2020, 1, 1))
-    assert sum(count for *_, count in counted) == 3
-    assert counted[0] == ("counting", "answered", 2)
-    assert plain.unanswered() == []
+        counting.record(toy_service.answer(Request(question=question, run=False)))
+    counts = counting.asked(date(2020, 1, 1))
+    assert sum(count for *_, count in counts) == 3
+    assert counts[0] == ("counting", "answered", 2)
+    assert counting.unanswered() == []
     declined = toy_service.answer(Request(question="今晚吃什么", run=False))
     unhelpful = toy_service.answer(Request(question="counting numbers one", run=False))
     helpful = toy_service.answer(Request(question="counting numbers two", run=False))
     for answer in (declined, unhelpful, helpful):
-        keeping.record(answer)
-    keeping.add_feedback(unhelpful.id, False, "too short")
-    keeping.add_feedback(helpful.id, True, None)
-    assert [(one.question, one.helpful) for one in keeping.unanswered()] == [
+        storing.record(answer)
+    storing.add_feedback(unhelpful.id, False, "too short")
+    storing.add_feedback(helpful.id, True, None)
+    assert [(one.question, one.helpful) for one in storing.unanswered()] == [
         ("今晚吃什么", None), ("counting numbers one", False)
     ]  # fmt: skip
 
 
-def test_questions_are_forgotten_after_their_time(url, toy_service, store_at):
-    """With the next answer that is recorded."""
-    store = store_at(url, keep_days=7)
+def test_questions_are_deleted_after_keep_days(url, toy_service, open_store):
+    """They are deleted when the next answer is recorded."""
+    store = open_store(url, keep_days=7)
     answers = [toy_service.answer(Request(question=f"今晚吃什么 {at}", run=False)) for at in range(3)]
     store.record(answers[0])
     store.record(answers[1])
@@ -204,14 +204,14 @@ def test_questions_are_forgotten_after_their_time(url, toy_service, store_at):
     assert [one.question for one in store.unanswered()] == ["今晚吃什么 1", "今晚吃什么 2"]
 
 
-def test_no_answer_waits_for_the_store_or_fails_with_it(toy_service, tmp_path, caplog, store_at):
-    """Recorded behind the reader's back; a store that is gone costs a line in the log."""
-    for url, kept in ((f"sqlite:///{tmp_path / 'numstab.sqlite'}", 1), ("sqlite:////proc/nowhere/x.sqlite", 0)):
-        store = store_at(url)
+def test_answers_are_recorded_in_the_background(toy_service, tmp_path, caplog, open_store):
+    """An unreachable store fails no answer; it is logged."""
+    for url, recorded in ((f"sqlite:///{tmp_path / 'numstab.sqlite'}", 1), ("sqlite:////proc/nowhere/x.sqlite", 0)):
+        store = open_store(url)
         with BackgroundWriter(store) as writer:
             unsubscribe = toy_service.subscribe(writer)
             toy_service.answer(Request(question="counting numbers one", run=False))
             unsubscribe()
-        if kept:
+        if recorded:
             assert store.asked(date(2020, 1, 1)) == [("counting", "answered", 1)]
     assert "not recorded" in caplog.text

@@ -1,4 +1,4 @@
-"""The command line as people and scripts use it: what is printed, what is JSON, and the exit status."""
+"""The command line for people and for scripts: its text, its JSON and its exit status."""
 
 import json
 import os
@@ -20,17 +20,17 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("terminal")
-    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
-    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
+    return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
 
 
 @pytest.fixture
 def numstab(terminal, env):
-    """The command in this process."""
+    """Runs the command in this process."""
 
-    def run(*words: str, stdin: bytes = b"", **extra: str) -> subprocess.CompletedProcess[str]:
-        done = terminal(*words, env={**env, **extra}, stdin=stdin)
-        crashed = "Traceback (most recent call last)" in done.stdout + done.stderr  # entries speak of tracebacks too
+    def run(*arguments: str, stdin: bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
+        done = terminal(*arguments, env={**env, **settings}, stdin=stdin)
+        crashed = "Traceback (most recent call last)" in done.stdout + done.stderr  # entries mention tracebacks too
         assert not crashed, done.stderr
         return done
 
@@ -39,48 +39,50 @@ def numstab(terminal, env):
 
 @pytest.fixture
 def toys(numstab):
-    def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return numstab(*words, **{"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), **extra})
+    """Runs the command on the toy entries and experiments."""
+
+    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return numstab(*arguments, **{"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), **settings})
 
     return run
 
 
 @pytest.fixture
 def process(env):
-    """The command as a process of its own, for what only a process has: an exit status, pipes, bytes."""
+    """Runs the command in a process of its own, which has an exit status, pipes and bytes."""
 
-    def run(*words: str | bytes) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "qa_service", *words]
+    def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "qa_service", *arguments]
         return subprocess.run(command, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT)
 
     return run
 
 
-def test_an_answer_for_people(numstab):
-    """Text, the lecture's words, numbers, verdicts and the short answer with its numbers; plain without a terminal."""
+def test_ask_prints_text_for_people(numstab):
+    """It prints the lecture's answer, numbers, verdicts and the short answer, without escape sequences."""
     done = numstab("ask", "100 个 1.5 连乘会怎样？")
     assert done.returncode == 0
-    for said in ("讲座", "4.0656×10¹⁷", "150", "✓ 成立", "pow_vs_sum(n=100, x=1.5, dtype=float32)", "相关问题"):
-        assert said in done.stdout
+    for expected in ("讲座", "4.0656×10¹⁷", "150", "✓ 成立", "pow_vs_sum(n=100, x=1.5, dtype=float32)", "相关问题"):
+        assert expected in done.stdout
     assert "\x1b[" not in done.stdout
     assert done.stderr == ""
     assert done.stdout.rindex("→") > done.stdout.index("✓")
 
 
-def test_an_answer_for_programs(process):
-    """From a cold start; nothing but strict JSON on standard output, nothing on standard error."""
+def test_ask_prints_strict_json_for_programs(process):
+    """Standard output is JSON only and standard error is empty, from a cold start."""
     done = process("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
     assert answer["lang"] == "en"
     assert answer["evidence"][0]["params"]["x"] == 0.9
     assert answer["evidence"][0]["seed"] == 3
-    never = answer["evidence"][0]["metrics"]["first_overflow_step"]
-    assert (never["value"], never["unit"]) == (None, "step")
+    first_overflow = answer["evidence"][0]["metrics"]["first_overflow_step"]
+    assert (first_overflow["value"], first_overflow["unit"]) == (None, "step")
 
 
-def test_text_only_and_parameters(numstab):
-    """--no-run measures nothing; --param wins; --lang chooses."""
+def test_ask_takes_no_run_param_and_lang(numstab):
+    """--no-run measures nothing, --param sets a parameter, --lang chooses the language."""
     done = numstab("ask", "--entry", "float16-precision", "--lang", "zh", "--no-run", "--json")
     answer = json.loads(done.stdout)
     assert (answer["evidence"], answer["lang"]) == ([], "zh")
@@ -91,22 +93,22 @@ def test_text_only_and_parameters(numstab):
     assert evidence["metrics"]["sum_rel_err"]["value"] == "NaN"
 
 
-@pytest.mark.parametrize("word", ["inf", "-inf", "nan"])
-def test_nonfinite_numbers_are_words(toys, word):
-    """In JSON as the standard's strings, in the table as inf and nan, None as none."""
-    done = toys("run", "nonfinite", "--param", f"given={word}", "--json")
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_nonfinite_numbers_are_printed_as_words(toys, value):
+    """They are strings in JSON, and inf, nan and (none) in the table."""
+    done = toys("run", "nonfinite", "--param", f"given={value}", "--json")
     values = {name: metric["value"] for name, metric in json.loads(done.stdout)["metrics"].items()}
-    spelled = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[word]
+    in_json = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[value]
     assert values == {
-        "inf": "Infinity", "minus_inf": "-Infinity", "nan": "NaN", "never": None, "zero": 0.0, "given": spelled,
+        "inf": "Infinity", "minus_inf": "-Infinity", "nan": "NaN", "never": None, "zero": 0.0, "given": in_json,
     }  # fmt: skip
-    table = toys("run", "nonfinite", "--param", f"given={word}").stdout
+    table = toys("run", "nonfinite", "--param", f"given={value}").stdout
     for shown in ("inf", "-inf", "nan", "(none)"):
         assert shown in table
 
 
-def test_a_batch_answers_line_by_line(numstab, tmp_path):
-    """In order; turns are a conversation; a line that is no question gives an error and the rest go on."""
+def test_a_batch_is_answered_line_by_line(numstab, tmp_path):
+    """Turns are a conversation; an invalid line gives an error, and the others are answered."""
     lines = [
         {"q": "为什么乘法变加法会让训练更稳定？"},
         {"turns": ["100 factors of 1.5 multiplied", "and in float16?"]},
@@ -136,8 +138,8 @@ def test_a_batch_answers_line_by_line(numstab, tmp_path):
         assert done.returncode == 2
 
 
-def test_lists(numstab):
-    """Entries and experiments, for people and for programs."""
+def test_entries_and_experiments_are_listed(numstab):
+    """Both lists are printed for people and as JSON."""
     entries = json.loads(numstab("entries", "--json").stdout)
     assert {entry["item"] for entry in entries} == set(range(1, 17))
     assert "multiply-vs-add" in numstab("entries").stdout
@@ -146,8 +148,8 @@ def test_lists(numstab):
     assert "pow_vs_sum" in numstab("experiments", "--lang", "zh").stdout
 
 
-def test_eval_counts_labelled_questions(numstab, tmp_path):
-    """A table with intervals, or JSON with the promised figures; a bad line is named by file and number."""
+def test_eval_measures_labelled_questions(numstab, tmp_path):
+    """It prints a table or JSON; an invalid line is named by file and number."""
     lines = [
         {"q": "my loss becomes nan after 300 steps", "lang": "en", "kind": "in", "items": [1, 4]},
         {"q": "200 个 0.9 连乘会怎样", "lang": "zh", "kind": "in", "items": [9], "params": {"n": 200, "x": 0.9}},
@@ -157,12 +159,12 @@ def test_eval_counts_labelled_questions(numstab, tmp_path):
     ]
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
-    found = json.loads(numstab("eval", str(path), "--json").stdout)
-    promised = {"n", "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers",
+    report = json.loads(numstab("eval", str(path), "--json").stdout)
+    required = {"n", "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers",
                 "params_right", "ms_per_question", "by_lang", "by_item"}  # fmt: skip
-    assert promised <= found.keys()
-    assert [found["n"], found["hit1"], found["params_right"], found["auroc_out"]] == [5, 1.0, 1.0, 1.0]
-    assert found["false_answers"] == 0
+    assert required <= report.keys()
+    assert [report["n"], report["hit1"], report["params_right"], report["auroc_out"]] == [5, 1.0, 1.0, 1.0]
+    assert report["false_answers"] == 0
     assert "answered_right" in numstab("eval", str(path)).stdout
     path.write_text('{"q": "a", "items": [1]}\nnonsense\n')
     done = numstab("eval", str(path))
@@ -170,16 +172,15 @@ def test_eval_counts_labelled_questions(numstab, tmp_path):
     assert numstab("eval", str(tmp_path / "nowhere")).returncode == 2
 
 
-def test_explain_says_which_phrasing_and_why(numstab):
-    """Every match with the wording it met and what spoke for it."""
-    said = numstab("ask", "why does my gradient explode", "--no-run", "--explain").stdout
-    assert "exploding-gradients" in said
-    assert "phrasing met" in said
-    assert "its meaning" in said or "explod" in said
+def test_explain_prints_phrasing_and_reasons_of_every_match(numstab):
+    printed = numstab("ask", "why does my gradient explode", "--no-run", "--explain").stdout
+    assert "exploding-gradients" in printed
+    assert "phrasing met" in printed
+    assert "its meaning" in printed or "explod" in printed
 
 
-def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
-    """Exit 1 as soon as a measured verdict differs from what the entry states."""
+def test_check_fails_on_a_wrong_bound(toys, tmp_path):
+    """It exits with 1 as soon as a measured verdict differs from what the entry states."""
     done = toys("check", "counting", "--seeds", "2", "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["checked"], report["differ"]) == (0, 4, 0)
@@ -194,7 +195,7 @@ def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (["ask", "zzzz qqqq wwww"], 1, "does not cover"),
         (["ask", "今晚吃什么"], 1, "不涵盖"),
@@ -221,33 +222,33 @@ def test_check_passes_and_catches_a_wrong_bound(toys, tmp_path):
         ([], 2, "required"),
     ],
 )
-def test_exit_status_and_errors(numstab, words, status, said):
-    """0 answered, 1 not covered, 2 usage, 3 failed; errors name what was wrong and what is allowed."""
-    done = numstab(*words)
-    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
+def test_exit_status_and_error_messages(numstab, arguments, status, message):
+    """0 is answered, 1 not covered, 2 usage, 3 failed; messages name the error and what is allowed."""
+    done = numstab(*arguments)
+    assert (done.returncode, message in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
 
 
-def test_a_failed_experiment_is_status_three(toys):
-    """The answer is there all the same."""
+def test_a_failed_run_exits_with_3(toys):
+    """The run's note is printed all the same."""
     assert toys("run", "raises").returncode == 3
     done = toys("run", "hangs", "--lang", "zh", NUMSTAB_DEADLINE="1")
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
 
 
-def plots(command: list[str], env: dict[str, str]) -> tuple[int, str]:
-    """Exit status of a command on a pseudo-terminal, and what it prints there."""
-    keeper, terminal = pty.openpty()
+def run_on_pty(command: list[str], env: dict[str, str]) -> tuple[int, str]:
+    """Exit status and output of a command on a pseudo-terminal."""
+    controller, terminal = pty.openpty()
     try:
         options = {"stdout": terminal, "stderr": terminal, "env": {**env, "TERM": "xterm-256color"}, "cwd": ROOT}
         with running(command, **options) as run:
             os.close(terminal)
             printed = b""
             with suppress(OSError):  # the other end closes when the command has ended
-                while chunk := os.read(keeper, 65536):
+                while chunk := os.read(controller, 65536):
                     printed += chunk
             return run.wait(TIMEOUT_SECONDS), printed.decode()
     finally:
-        os.close(keeper)
+        os.close(controller)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +256,9 @@ def plots(command: list[str], env: dict[str, str]) -> tuple[int, str]:
     ["quad_gd", *(pytest.param(slug, marks=pytest.mark.exhaustive)
                   for slug in ("pow_vs_sum", "init_gain", "ieee_table", "loss_surface"))],
 )  # fmt: skip
-def test_a_terminal_gets_colour_a_bar_and_a_plot(env, slug):
-    """On a real (pseudo) terminal: every kind of chart, and words for what a plot cannot show."""
-    status, text = plots([sys.executable, "-m", "qa_service", "run", slug], env)
+def test_a_terminal_shows_colours_and_plots(env, slug):
+    """Every kind of chart is drawn; values that cannot be plotted are words."""
+    status, text = run_on_pty([sys.executable, "-m", "qa_service", "run", slug], env)
     assert (status, "Traceback" in text) == (0, False), text
     assert "\x1b[" in text
     assert slug in text
@@ -268,18 +269,18 @@ def test_a_terminal_gets_colour_a_bar_and_a_plot(env, slug):
         assert "+ inf, nan" in text
 
 
-def test_an_argument_that_is_not_utf_8_is_refused(process):
+def test_an_argument_that_is_not_utf_8_is_rejected(process):
     done = process("ask", b"nan \xff\xfe")
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
 
 
-def test_an_interrupt_ends_a_command_quietly(env):
-    """Ctrl-C in the middle of a run: status 130, and no traceback."""
+def test_sigint_ends_a_command_with_status_130(env):
+    """The command is in the middle of a run, and prints no traceback."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
-    # A job in the background, as the tests may be, ignores it; whoever sits at a terminal does not.
-    heeded = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heeded}; from qa_service.__main__ import main; sys.exit(main(['run', 'hangs', '--json']))"
+    # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
+    enable_sigint = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{enable_sigint}; from qa_service.__main__ import main; sys.exit(main(['run', 'hangs', '--json']))"
     with running(
         [sys.executable, "-c", code], env=env | toys, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     ) as run:
@@ -289,8 +290,8 @@ def test_an_interrupt_ends_a_command_quietly(env):
         assert (run.returncode, b"Traceback" in err) == (130, False), err.decode()
 
 
-def test_a_broken_library_stops_everything_with_all_its_problems(numstab, tmp_path):
-    """Path, line, what was expected; both files at once."""
+def test_all_problems_of_a_broken_library_are_reported_at_once(numstab, tmp_path):
+    """Each is named by file and line."""
     (tmp_path / "one.toml").write_text("item = 0\n")
     (tmp_path / "two.toml").write_text("[[[\n")
     done = numstab("entries", NUMSTAB_KB=str(tmp_path))
@@ -299,14 +300,13 @@ def test_a_broken_library_stops_everything_with_all_its_problems(numstab, tmp_pa
     assert "two.toml:1:" in done.stderr
 
 
-def test_a_wrong_setting_is_named(numstab):
-    """The variable, not a traceback."""
+def test_an_invalid_setting_is_reported_by_its_variable(numstab):
     done = numstab("entries", NUMSTAB_DEADLINE="soon")
     assert (done.returncode, "NUMSTAB_DEADLINE" in done.stderr) == (2, True)
 
 
 def test_a_closed_pipe_is_no_error(env):
-    """`numstab entries --json | head -c 10` ends quietly."""
+    """`numstab entries --json | head -c 10` prints no traceback."""
     command = f"{sys.executable} -m qa_service entries --json | head -c 10"
     done = subprocess.run(
         command, shell=True, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT
@@ -314,8 +314,8 @@ def test_a_closed_pipe_is_no_error(env):
     assert b"Traceback" not in done.stderr
 
 
-def test_every_variable_is_a_setting():
-    """What settings.py lists is what it reads."""
+def test_settings_list_their_environment_variables():
+    """Each variable has a description, and its value is read."""
     variables = Settings.variables()
     assert all(name.startswith(("NUMSTAB_", "OTEL_")) and about for name, about in variables.items())
     assert Settings.from_env({"NUMSTAB_DEADLINE": "2.5"}).deadline == 2.5

@@ -1,4 +1,4 @@
-"""A conversation in the terminal, as a person and as a script has it."""
+"""`numstab chat`, for a person at a terminal and for a script with lines on standard input."""
 
 import os
 import pty
@@ -18,25 +18,25 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("chat")
-    own = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60"}
-    return {**os.environ, **own, "LC_ALL": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60"}
+    return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
 
 
 @pytest.fixture
-def said(terminal, env):
-    """What is printed in reply to these lines on standard input."""
+def chat(terminal, env):
+    """What `numstab chat` prints for these lines on standard input."""
 
-    def talk(*lines: str, options: tuple[str, ...] = ()) -> str:
+    def run(*lines: str, options: tuple[str, ...] = ()) -> str:
         done = terminal("chat", *options, env=env, stdin="\n".join(lines).encode())
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    return talk
+    return run
 
 
-def test_a_question_follows_the_one_before(said):
-    """What was read a moment ago is not told again; its numbers are new."""
-    text = said("100 个 1.5 连乘会怎样", "那 0.9 呢")
+def test_a_follow_up_prints_only_what_is_new(chat):
+    """The lecture's answer is not repeated; the numbers are those of the new parameters."""
+    text = chat("100 个 1.5 连乘会怎样", "那 0.9 呢")
     first, second = text.split("? 那 0.9 呢")
     assert "4.0656×10¹⁷" in first
     assert "讲座" in first
@@ -46,22 +46,22 @@ def test_a_question_follows_the_one_before(said):
     assert second.rindex("→") > second.index("✓")
 
 
-def test_a_new_conversation_knows_nothing_of_the_old(said):
-    """After /new a question that hangs in the air is asked back, and so is one at the very beginning."""
-    text = said("100 个 1.5 连乘会怎样", "/new", "那 0.9 呢", options=("--no-run",))
+def test_new_clears_the_context(chat):
+    """An elliptical question after /new is unclear, as it is at the very beginning."""
+    text = chat("100 个 1.5 连乘会怎样", "/new", "那 0.9 呢", options=("--no-run",))
     assert "好，重新开始。" in text
     assert "你指的是哪一个" in text.split("好，重新开始。")[1]
 
 
-def test_one_of_several_is_picked_by_its_number(said):
-    text = said("那 0.9 呢", "2", options=("--no-run",))
-    offered, picked = text.split("? 2\n")
+def test_a_candidate_is_chosen_by_its_number(chat):
+    text = chat("那 0.9 呢", "2", options=("--no-run",))
+    offered, chosen = text.split("? 2\n")
     second = offered.split("•")[2].strip()
-    assert picked.strip().startswith(second[:20])
+    assert chosen.strip().startswith(second[:20])
 
 
-def test_another_seed_asks_the_last_question_again(said):
-    text = said("/seed 5", "which init gain for relu: xavier or kaiming?", "/seed 7")
+def test_seed_runs_the_last_question_again(chat):
+    text = chat("/seed 5", "which init gain for relu: xavier or kaiming?", "/seed 7")
     before, first, again = text.partition("? which")[0], *text.partition("? which")[2].split("? /seed 7")
     assert "No question has been asked yet." in before
     assert "seed=5" in first
@@ -73,54 +73,56 @@ def test_another_seed_asks_the_last_question_again(said):
     ("line", "reply"),
     [("/dance", "no command /dance"), ("/seed x", "seed"), ("/help", "/new"), ("how do I cook rice", "does not cover")],
 )
-def test_whatever_is_said_the_conversation_goes_on(said, line, reply):
-    """A wrong command, a bad value, a question that is not covered: the next one is answered."""
-    text = said(line, "why is 0/0 nan", options=("--no-run", "--lang", "en"))
-    wrong, right = text.split("? why is 0/0 nan")
-    assert reply in wrong
-    assert "confidence" in right
+def test_the_conversation_continues_after_an_error(chat, line, reply):
+    """After a wrong command, a bad value or a question that is not covered, the next one is answered."""
+    text = chat(line, "why is 0/0 nan", options=("--no-run", "--lang", "en"))
+    first, second = text.split("? why is 0/0 nan")
+    assert reply in first
+    assert "confidence" in second
     assert "Traceback" not in text
 
 
-def test_an_interrupt_stops_the_run_and_not_the_conversation(env, tmp_path):
-    """At a terminal: Ctrl-C in the middle of an experiment, then /quit."""
+def test_sigint_stops_the_run_and_not_the_conversation(env, tmp_path):
+    """SIGINT arrives in the middle of a run at a pseudo-terminal; /quit then ends the conversation."""
     toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path)}
-    # A job in the background, as the tests may be, ignores it; whoever sits at a terminal does not.
-    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heeded}; import sys; from qa_service.__main__ import main; sys.exit(main(['chat', '--lang', 'en']))"
-    keeper, terminal = pty.openpty()
+    # A background job, as the tests may be, ignores SIGINT; a job at a terminal does not.
+    enable_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = (
+        f"{enable_sigint}; import sys; from qa_service.__main__ import main; sys.exit(main(['chat', '--lang', 'en']))"
+    )
+    controller, terminal = pty.openpty()
     try:
         with running(
             [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=env | toys, cwd=ROOT
-        ) as talk:
+        ) as process:
             os.close(terminal)
-            printed_until(keeper, "? ")
-            os.write(keeper, b"hanging forever three\n")
-            printed_until(keeper, "It counts to")
-            printed_until(keeper, "Stopped.", pressing=lambda: talk.send_signal(signal.SIGINT))
-            until(lambda: quits(keeper, talk))
-            assert talk.returncode == 0
+            read_until(controller, "? ")
+            os.write(controller, b"hanging forever three\n")
+            read_until(controller, "It counts to")
+            read_until(controller, "Stopped.", before_read=lambda: process.send_signal(signal.SIGINT))
+            until(lambda: quits(controller, process))
+            assert process.returncode == 0
     finally:
-        os.close(keeper)
+        os.close(controller)
 
 
-def quits(descriptor: int, talk: subprocess.Popen[bytes]) -> bool:
-    """Types /quit, again if need be: a late Ctrl-C discards the line that is being typed."""
+def quits(descriptor: int, process: subprocess.Popen[bytes]) -> bool:
+    """Types /quit, again if necessary: a late Ctrl-C discards the line that is being typed."""
     os.write(descriptor, b"/quit\n")
     with suppress(subprocess.TimeoutExpired):
-        talk.wait(5)
-    return talk.poll() is not None
+        process.wait(5)
+    return process.poll() is not None
 
 
-def printed_until(descriptor: int, words: str, pressing: Callable[[], None] = lambda: None) -> None:
-    """Reads the terminal until these words have been printed, pressing a key meanwhile, again and again."""
+def read_until(descriptor: int, text: str, before_read: Callable[[], None] = lambda: None) -> None:
+    """Reads the terminal until the text has been printed; calls `before_read` before each read."""
     printed = ""
 
-    def seen() -> bool:
+    def is_printed() -> bool:
         nonlocal printed
-        pressing()
+        before_read()
         if select.select([descriptor], [], [], 5)[0]:
             printed += os.read(descriptor, 65536).decode(errors="replace")
-        return words in printed
+        return text in printed
 
-    until(seen, why=lambda: printed)
+    until(is_printed, why=lambda: printed)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import mpmath
 import pytest
-from oracles import ALL, INF, NAN, Format, demo, measure, measured, same, ulp
+from oracles import ALL_FORMATS, INF, NAN, Format, demo, measure, measured, same, ulp
 
-SHORT = [name for name, form in ALL.items() if form.p < 24]
+SHORT = [name for name, form in ALL_FORMATS.items() if form.p < 24]
 LIBRARY = {"exp", "softmax", "softmax_gradient", "log_one_plus_exp", "sigmoid_slope", "entropy"}
 mpf = mpmath.mpf
 FORMULAS: dict[str, Callable[[mpf], mpf]] = {
@@ -141,8 +141,8 @@ def algebraic_function(f: str, v: Fraction, in_form: Arithmetic) -> Fraction:
 def test_dtype_functions_by_exact_rounding(f, spacing, n, x):
     """First overflow, first lost digit and value of every format, of the short ones where exp and log are PyTorch's."""
     metrics = measured("dtype_functions", f=f, spacing=spacing, n=n, x=x)
-    for name in SHORT if f in LIBRARY else ALL:
-        form, overflow, lost, value = ALL[name], None, None, None
+    for name in SHORT if f in LIBRARY else ALL_FORMATS:
+        form, overflow, lost, value = ALL_FORMATS[name], None, None, None
         for step, v in enumerate(arguments(spacing, n, x), 1):
             exact = fraction(FORMULAS[f](mpf(v)))
             try:
@@ -169,7 +169,7 @@ def test_dtype_functions_errors_are_those_of_mpmath(f, spacing, n, x):
         assert row["argument"] == v
         assert row["exact"] == float(FORMULAS[f](mpf(v)))
     exact = fraction(FORMULAS[f](mpf(x)))
-    for name, form in ALL.items():
+    for name, form in ALL_FORMATS.items():
         value = metrics[f"value_{name}"]
         if abs(value) < INF:
             error = abs(Fraction(value) - exact)
@@ -180,7 +180,7 @@ def test_dtype_functions_errors_are_those_of_mpmath(f, spacing, n, x):
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_dtype_functions_exp_is_within_a_unit_where_it_is_pytorchs(name):
     """Of the argument as the format has it; integers it has all."""
-    form = ALL[name]
+    form = ALL_FORMATS[name]
     rows, metrics = measure("dtype_functions", f="exp", n=60, x=60.0)
     for row in rows:
         if row["dtype"] == name:

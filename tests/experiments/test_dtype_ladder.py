@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from oracles import ALL, INF, NAN, Eight, demo, measure, measured, same, ulp
+from oracles import ALL_FORMATS, INF, NAN, Float8Format, demo, measure, measured, same, ulp
 
-EIGHT = [name for name, form in ALL.items() if isinstance(form, Eight)]
+EIGHT = [name for name, form in ALL_FORMATS.items() if isinstance(form, Float8Format)]
 
 
 def steps(op: str, x: Fraction, rounded, start: float = 1.0) -> "itertools.Iterator[Fraction]":
@@ -61,7 +61,7 @@ def test_dtype_ladder_by_exact_rounding(op, x, n, start):
     """Value, first overflow, first lost digit and errors of all eight formats, without float32 in between."""
     metrics, exact = measured("dtype_ladder", op=op, x=x, n=n, start=start), exactly(op, Fraction(x), n, start)
     assert metrics["exact"] == pytest.approx(float(exact[-1]), rel=1e-15)
-    for name, form in ALL.items():
+    for name, form in ALL_FORMATS.items():
         overflow = lost = value = None
         computed = steps(op, Fraction(x), form.rounded, start)
         for step in range(1, n + 1):
@@ -86,7 +86,7 @@ def test_dtype_ladder_second_rounding_is_innocuous(name):
     """Computed in float32 and converted, every sum, product and quotient of two float8 numbers is rounded correctly."""
     import torch
 
-    form = ALL[name]
+    form = ALL_FORMATS[name]
     kind = getattr(torch, f"float8_{name}")
     numbers = torch.arange(256, dtype=torch.uint8).view(kind).float()
     numbers = numbers[numbers.isfinite() & (numbers != 0)][::7]
@@ -107,7 +107,7 @@ def test_dtype_ladder_what_lies_beyond(name, beyond):
     assert same(metrics[f"value_{name}"], beyond)
     first = {"e5m2": 16, "e4m3fn": 9, "e5m2fnuz": 16, "e4m3fnuz": 8}[name]
     assert metrics[f"overflow_{name}"] == first
-    assert 2**first > ALL[name].largest > 2 ** (first - 1)
+    assert 2**first > ALL_FORMATS[name].largest > 2 ** (first - 1)
 
 
 def test_dtype_ladder_towards_a_root_and_e():
@@ -115,7 +115,7 @@ def test_dtype_ladder_towards_a_root_and_e():
     mpmath.mp.dps = 40
     roots = measured("dtype_ladder", op="square_root_iteration", x=2.0, n=50)
     assert roots["exact"] == float(mpmath.sqrt(2))
-    assert all(roots[f"ulps_{name}"] < 1.5 for name in ALL)
+    assert all(roots[f"ulps_{name}"] < 1.5 for name in ALL_FORMATS)
     assert measured("dtype_ladder", op="exp_sum", x=1.0, n=100)["exact"] == float(mpmath.e)
     cancelled = measured("dtype_ladder", op="exp_sum", x=-20.0, n=200)
     assert cancelled["exact"] == pytest.approx(float(mpmath.exp(-20)), rel=1e-15)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from oracles import EXPERIMENTS, INF, NAN, measure, measured
-from qa_service.runner.runner import ProcessRunner
 
 from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.runner import ProcessRunner
 from qa_service.model import Parameter, RunStatus
 
 EXPECTED = [

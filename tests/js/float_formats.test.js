@@ -1,4 +1,4 @@
-// Numbers as bits, against the engine's own float32 and against the exact values of every float16 and bfloat16.
+// Encoding and decoding of floats, against the engine's own float32 and the exact values of every float16 and bfloat16.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { asPowerOfTwo, decode, encode, FORMATS, numberInWords } from "../../qa_service/fronts/web/static/float_formats.js";
@@ -14,7 +14,7 @@ function storedBits(value) {
   return asBits(view.getUint32(0), 32);
 }
 
-/** Numbers of every size, each with its neighbours halfway between two float32. */
+/** Floats of every magnitude, each with neighbours at and near halfway between two float32. */
 function* samples() {
   yield* [0, -0, 0.1, -0.1, 1 / 3, Math.PI, 1, 2, 1 + 2 ** -24, 1 + 2 ** -23 + 2 ** -24, 65504, 65520, 1e-45, 2 ** -149, 2 ** -150, 3 * 2 ** -150];
   yield* [2 ** -126, 2 ** -126 - 2 ** -150, 3.4028234663852886e38, 3.4028235677973366e38, 1e39, Infinity, -Infinity, 8.000000000000001, 1 - 2 ** -53];
@@ -22,14 +22,14 @@ function* samples() {
   for (let count = 0; count < 5000; count += 1) {
     state = (state * 1103515245 + 12345) % 2 ** 31;
     const bits = state * 2 + (count % 2);
-    const near = new DataView(new ArrayBuffer(4));
-    near.setUint32(0, bits);
-    const value = near.getFloat32(0);
+    const view = new DataView(new ArrayBuffer(4));
+    view.setUint32(0, bits);
+    const value = view.getFloat32(0);
     if (Number.isFinite(value)) yield* [value, value * (1 + 2 ** -24), value * (1 + 2 ** -25)];
   }
 }
 
-test("float32 is encoded as the engine stores it, ties to even and subnormals too", () => {
+test("float32 is encoded as the engine stores it, with ties to even and subnormals", () => {
   for (const value of samples()) {
     assert.deepEqual(encode(value, float32), storedBits(value), String(value));
     assert.equal(decode(encode(value, float32), float32), Math.fround(value), String(value));
@@ -37,7 +37,7 @@ test("float32 is encoded as the engine stores it, ties to even and subnormals to
 });
 
 for (const [name, format] of Object.entries({ float16, bfloat16 })) {
-  test(`every ${name} is decoded and encoded back to its bits`, () => {
+  test(`decoding and encoding every ${name} gives its bits`, () => {
     for (let word = 0; word < 2 ** 16; word += 1) {
       const bits = asBits(word, 16);
       const value = decode(bits, format);
@@ -46,7 +46,7 @@ for (const [name, format] of Object.entries({ float16, bfloat16 })) {
     }
   });
 
-  test(`between two neighbours ${name} takes the nearer, and of two as near the even one`, () => {
+  test(`${name} rounds to nearest, ties to even`, () => {
     const largest = (2 ** format.exponent - 1) * 2 ** format.fraction - 1;
     for (let word = 0; word < largest; word += 1) {
       const [low, high] = [word, word + 1].map((each) => decode(asBits(each, 16), format));
@@ -59,7 +59,7 @@ for (const [name, format] of Object.entries({ float16, bfloat16 })) {
   });
 }
 
-test("known values", () => {
+test("known encodings", () => {
   assert.equal(asWord(encode(0.1, float16)), 0x2e66);
   assert.equal(asWord(encode(0.1, bfloat16)), 0x3dcd);
   assert.equal(asWord(encode(2 ** -24, float16)), 1);
@@ -72,12 +72,12 @@ test("known values", () => {
   assert.equal(asWord(encode(-0, float16)), 0x8000);
 });
 
-test("numbers in words can be read back", () => {
-  const read = (words) => Number(words.replace("inf", "Infinity"));
-  for (const value of [0.1, -0, 0, -2.5e-8, Infinity, -Infinity, NaN]) assert.ok(Object.is(read(numberInWords(value)), value), String(value));
+test("formatted numbers can be parsed back", () => {
+  const parse = (text) => Number(text.replace("inf", "Infinity"));
+  for (const value of [0.1, -0, 0, -2.5e-8, Infinity, -Infinity, NaN]) assert.ok(Object.is(parse(numberInWords(value)), value), String(value));
 });
 
-test("a number is its fraction times its power of two", () => {
+test("a number is written as its significand times its power of two", () => {
   assert.equal(asPowerOfTwo(0.1, float16), "= 1.6 × 2⁻⁴");
   assert.equal(asPowerOfTwo(-6, float16), "= -1.5 × 2²");
   assert.equal(asPowerOfTwo(2 ** -24, float16), "= 0.0009765625 × 2⁻¹⁴");

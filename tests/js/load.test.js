@@ -1,4 +1,4 @@
-// Files that are fetched on demand, under a clock of the test's own.
+// Files that are loaded on demand, with mocked timers.
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
@@ -24,7 +24,7 @@ beforeEach(() => {
   urls = [];
 });
 
-test("it is fetched once, however many ask", async () => {
+test("concurrent and later requests fetch the file once", async () => {
   const file = failing(0);
   await Promise.all([file.request(), file.request()]);
   await file.request();
@@ -32,7 +32,7 @@ test("it is fetched once, however many ask", async () => {
   assert.deepEqual(urls, ["/file"]);
 });
 
-test("a failed attempt is not remembered: the next request fetches it again, at a URL of its own", async () => {
+test("after a failed attempt the next request fetches the file again, from another URL", async () => {
   const file = failing(2);
   await assert.rejects(Promise.all([file.request(), file.request()]), /cut off/);
   await assert.rejects(file.request(), /cut off/);
@@ -41,16 +41,16 @@ test("a failed attempt is not remembered: the next request fetches it again, at 
   assert.deepEqual(urls, ["/file", "/file?retry=1", "/file?retry=2"]);
 });
 
-test("it is retried in the background after 1, 2, 4 … seconds, never later than a minute, until it is there", async () => {
+test("a failed file is retried after 1, 2, 4 … seconds, at most a minute, until it has loaded", async () => {
   const file = failing(9);
   await assert.rejects(file.request());
-  for (const [at, seconds] of [1, 2, 4, 8, 16, 32, 60, 60, 60].entries()) {
+  for (const [index, seconds] of [1, 2, 4, 8, 16, 32, 60, 60, 60].entries()) {
     mock.timers.tick(seconds * 1000 - 1);
     await settle();
-    assert.equal(urls.length, at + 1, `before ${seconds} s`);
+    assert.equal(urls.length, index + 1, `before ${seconds} s`);
     mock.timers.tick(1);
     await settle();
-    assert.equal(urls.length, at + 2, `after ${seconds} s`);
+    assert.equal(urls.length, index + 2, `after ${seconds} s`);
   }
   await file.loaded;
   mock.timers.tick(1_000_000);
@@ -58,7 +58,7 @@ test("it is retried in the background after 1, 2, 4 … seconds, never later tha
   assert.equal(urls.length, 10);
 });
 
-test("it is retried as soon as the browser is back online", async () => {
+test("a failed file is retried as soon as the browser is online again", async () => {
   const file = failing(1);
   await assert.rejects(file.request());
   online.dispatchEvent(new Event("online"));

@@ -1,4 +1,4 @@
-// Runs of an experiment, against a server of the test's own: what is sent, what is reported, what replaces what.
+// Runs of an experiment with a fake server: the requests, the reported events, and replaced runs.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
@@ -39,7 +39,7 @@ afterEach(() => {
   globalThis.fetch = realFetch;
 });
 
-test("a run of an entry asks for its block alone, and reports the events of the first run only", async () => {
+test("a run of an entry requests its block only, and reports the events of the first run only", async () => {
   serve([["started", { id: "b" }], ["queued", { id: "b", before: 2 }], ["row", { id: "b~1" }], ["row", { id: "b" }], ["evidence", { id: "b" }], ["evidence", { id: "b~1" }], ["done", { comparison_html: "<table>" }]]);
   const runner = new ExperimentRunner({ entry: "e", lang: "en" }, "b~1", observer);
   await runner.run({ ...SETTINGS, compare: ["dtype"] }, { seeds: 20 });
@@ -50,7 +50,7 @@ test("a run of an entry asks for its block alone, and reports the events of the 
   assert.equal(runner.isRunning, false);
 });
 
-test("an experiment by itself is complete with its evidence", async () => {
+test("a run of an experiment without an entry is complete with its evidence", async () => {
   serve([["started", { id: "x" }], ["evidence", { id: "x" }]]);
   const runner = new ExperimentRunner({ experiment: "x", lang: "zh" }, "x", observer);
   await runner.run(SETTINGS);
@@ -58,7 +58,7 @@ test("an experiment by itself is complete with its evidence", async () => {
   assert.equal(reported.at(-2)[0], "complete");
 });
 
-test("a stream that ends too early is said to be broken; one that never began, unreachable", async () => {
+test("a stream that ends early is reported as broken, one without events as unreachable", async () => {
   const runner = new ExperimentRunner({ experiment: "x", lang: "zh" }, "x", observer);
   serve([["started", { id: "x" }]]);
   await runner.run(SETTINGS);
@@ -68,7 +68,7 @@ test("a stream that ends too early is said to be broken; one that never began, u
   assert.deepEqual(reported.at(-2), ["failed", "unreachable"]);
 });
 
-test("a refusal is reported in the server's words, or ours where it has none", async () => {
+test("a rejected request is reported with the server's message, or with ours where it has none", async () => {
   const runner = new ExperimentRunner({ experiment: "x", lang: "zh" }, "x", observer);
   serve({ detail: "n is too large", field: "params.n" }, { status: 422 });
   await runner.run(SETTINGS);
@@ -78,7 +78,7 @@ test("a refusal is reported in the server's words, or ours where it has none", a
   assert.deepEqual(reported.at(-2), ["failed", "restarting"]);
 });
 
-test("a run that is replaced or aborted says nothing more", async () => {
+test("a run that is replaced or aborted reports no further events", async () => {
   const runner = new ExperimentRunner({ experiment: "x", lang: "zh" }, "x", observer);
   serve([["started", { id: "x" }]], { open: true });
   const first = runner.run(SETTINGS);

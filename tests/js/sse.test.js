@@ -1,4 +1,4 @@
-// Server-sent events whose bytes arrive in pieces.
+// Parsing of server-sent events whose bytes arrive in chunks.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EventStreamParser } from "../../qa_service/fronts/web/static/sse.js";
@@ -10,10 +10,10 @@ const EVENTS = [
 ];
 const LINES = [": still there", "", "event: answer", 'data: {"text": "梯度 𝒙 é"}', "", 'event: row', 'data: {"row":', 'data: {"step": 1, "loss": "NaN"}}', "", "event:done", "data:null", "", ""];
 
-/** The events of a stream whose bytes arrive as these pieces. */
-function parse(...pieces) {
+/** The events of a stream whose bytes arrive in these chunks. */
+function parse(...chunks) {
   const parser = new EventStreamParser();
-  return pieces.flatMap((piece) => parser.push(piece));
+  return chunks.flatMap((chunk) => parser.push(chunk));
 }
 
 for (const [name, lineEnd] of [["LF", "\n"], ["CRLF", "\r\n"]]) {
@@ -28,7 +28,7 @@ for (const [name, lineEnd] of [["LF", "\n"], ["CRLF", "\r\n"]]) {
   });
 }
 
-test("an event is given as soon as its last byte is there, and not before", () => {
+test("an event is emitted with its last byte, and not before", () => {
   const parser = new EventStreamParser();
   const push = (text) => parser.push(new TextEncoder().encode(text));
   assert.deepEqual(push("event: row\ndata: 1\n"), []);
@@ -36,6 +36,6 @@ test("an event is given as soon as its last byte is there, and not before", () =
   assert.deepEqual(push("ta: 2\n\n"), [["row", 2]]);
 });
 
-test("comments alone are no events", () => {
+test("comments are not events", () => {
   assert.deepEqual(parse(new TextEncoder().encode(": one\n\n: two\n\n")), []);
 });

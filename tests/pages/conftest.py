@@ -1,7 +1,7 @@
-"""A server as a reader starts it, the system's Chromium, and the looks in which a flow runs.
+"""A server, the system's Chromium, and the looks in which a flow runs.
 
-A page that is visited loads from its origin only, and fits in the state in which its test leaves it. What axe finds is
-looked for in every state by test_states.py.
+A page that is visited loads from its origin only, and fits in the state in which its test leaves it. Accessibility is
+checked in every state by test_states.py.
 """
 
 import os
@@ -14,18 +14,18 @@ from zlib import crc32
 
 import httpx
 import pytest
-from browsing import FIRST, FLOW_LOOKS, LOOKS, PATIENCE, Look, check_fit, keep
+from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, Look, check_layout, save_screenshot
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from processes import shared_server
 
 from qa_service.model import Lang
 
-expect.set_options(timeout=PATIENCE)  # a shared machine may be slow; what is right is there at once
+expect.set_options(timeout=TIMEOUT_MS)  # a guard: on a shared machine the page may be slow
 
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve` as a user starts it; yields its address. One for all workers of the test run."""
+    """`numstab serve`; yields its address. One server for all workers of the test run."""
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
            "NUMSTAB_RATE": ""}  # fmt: skip
     with shared_server(env, cache.parent / "server") as address:
@@ -34,7 +34,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium; scripts/browser.sh says how to get one."""
+    """The system's Chromium; scripts/browser.sh explains how to install one."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         if os.environ.get("CI") == "true":
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In `make test` a flow has one of two looks, which one differs from test to test; otherwise it has all looks."""
+    """Marks as exhaustive what `make test` omits: of each flow, all looks but one, which its name chooses."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is None or "look" not in callspec.params or item.path.parent != Path(__file__).parent:
@@ -63,13 +63,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=LOOKS)
 def look(request: pytest.FixtureRequest) -> Look:
-    """How the page is seen; a test that takes it, or `lang`, runs once in each look."""
+    """The look of the page; a test that takes it, or `lang`, runs once in each look."""
     return LOOKS[request.param]
 
 
 @pytest.fixture
 def lang(look: Look) -> Lang:
-    """The reader's language."""
+    """The user's language."""
     return look.lang
 
 
@@ -77,42 +77,48 @@ def lang(look: Look) -> Lang:
 def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    At the end: no request left our origin, the console stayed silent but for what is expected, and `check_fit`.
+    At the end it checks that no request went to another origin, that the console has only messages that match
+    `expected`, and `check_layout`.
     """
-    seen: Look = request.getfixturevalue("look") if "look" in request.fixturenames else FIRST
-    silent, open_, scripted = [], [], []
+    page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
+    unexpected, pages, pages_with_scripts = [], [], []
 
     def open_page(path: str, *, expected: str = "nothing", origin: str = live_server, **context: Any) -> Page:
-        page = chromium.new_context(base_url=origin, **seen.context | context).new_page()
-        page.set_default_timeout(PATIENCE)
+        page = chromium.new_context(base_url=origin, **page_look.context | context).new_page()
+        page.set_default_timeout(TIMEOUT_MS)
 
-        def note(what: str) -> None:
-            if not re.search(expected, what):
-                silent.append(what)
+        def report(message: str) -> None:
+            if not re.search(expected, message):
+                unexpected.append(message)
 
-        page.on("console", lambda said: note(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on("request", lambda sent: None if sent.url.startswith((f"{origin}/", "data:")) else note(sent.url))
-        open_.append(page)
-        if context.get("java_script_enabled", True):  # it is checked by a script
-            scripted.append(page)
+        page.on("console", lambda entry: report(entry.text) if entry.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: report(str(error)))
+        page.on(
+            "request",
+            lambda sent_request: (
+                None if sent_request.url.startswith((f"{origin}/", "data:")) else report(sent_request.url)
+            ),
+        )
+        pages.append(page)
+        if context.get("java_script_enabled", True):  # the layout is checked by a script
+            pages_with_scripts.append(page)
         page.goto(path)
         return page
 
     try:
         yield open_page
-        for at, page in enumerate(open_):
-            keep(page, f"{request.node.name}-{at}")
-        for page in scripted:
-            check_fit(page)
+        for index, page in enumerate(pages):
+            save_screenshot(page, f"{request.node.name}-{index}")
+        for page in pages_with_scripts:
+            check_layout(page)
     finally:
-        for page in open_:
+        for page in pages:
             page.context.close()
-    assert silent == []
+    assert unexpected == []
 
 
 @pytest.fixture(scope="session")
 def client(live_server: str) -> Iterator[httpx.Client]:
-    """Plain HTTP to the same server."""
+    """An HTTP client of the same server."""
     with httpx.Client(base_url=live_server, timeout=60) as http:
         yield http

@@ -1,4 +1,4 @@
-"""What the server says at each address of the page."""
+"""What the server responds with at each URL of the page."""
 
 import re
 
@@ -12,7 +12,7 @@ from qa_service.model import LANGS
 
 
 @pytest.mark.parametrize(
-    ("query", "accepts", "lang"),
+    ("query", "accept_language", "lang"),
     [
         ("", "", "zh-CN"),
         ("", "en-GB,en;q=0.9,zh;q=0.5", "en"),
@@ -21,30 +21,30 @@ from qa_service.model import LANGS
         ("?lang=zh", "en", "zh-CN"),
     ],
 )
-def test_the_language_is_asked_for_then_the_browsers_then_chinese(
-    client: httpx.Client, query: str, accepts: str, lang: str
+def test_the_language_is_that_of_the_query_the_browser_or_chinese(
+    client: httpx.Client, query: str, accept_language: str, lang: str
 ) -> None:
-    page = client.get(f"/entries{query}", headers={"Accept-Language": accepts})
+    page = client.get(f"/entries{query}", headers={"Accept-Language": accept_language})
     assert f'<html lang="{lang}">' in page.text
 
 
 @pytest.mark.parametrize("path", ["/", "/entries", "/entries/nan-and-inf"])
-def test_an_unknown_language_is_refused_in_both(client: httpx.Client, path: str) -> None:
+def test_an_unknown_language_is_rejected_in_both_languages(client: httpx.Client, path: str) -> None:
     page = client.get(path, params={"lang": "<script>"})
     assert page.status_code == 422
     assert all(labels.LABELS["bad_lang"][lang] in page.text for lang in LANGS)
     assert "<script>" not in page.text.replace('<script type="application/json"', "")
 
 
-def test_an_unknown_entry_is_a_page_in_the_readers_language(client: httpx.Client) -> None:
+def test_an_unknown_entry_is_a_page_in_the_users_language(client: httpx.Client) -> None:
     page = client.get("/entries/<b>nope", params={"lang": "en"})
     assert page.status_code == 404
     assert "There is no" in page.text or "there is no entry" in page.text
     assert "<b>" not in page.text
 
 
-def test_a_reader_gets_a_page_where_there_is_nothing(client: httpx.Client) -> None:
-    """In his language, with a way on; a program gets a problem."""
+def test_an_unknown_url_gives_browsers_a_page_and_programs_a_problem(client: httpx.Client) -> None:
+    """The page is in the user's language."""
     for path in ("/nope", "/entries/multiply-vs-add/nope", "/api/v1/nope"):
         page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8", "Accept-Language": "en"})
         assert page.status_code == 404
@@ -53,7 +53,7 @@ def test_a_reader_gets_a_page_where_there_is_nothing(client: httpx.Client) -> No
         assert client.get(path).json()["code"] == "not_found"
 
 
-def test_pages_allow_nothing_from_elsewhere(client: httpx.Client) -> None:
+def test_pages_load_nothing_from_other_origins(client: httpx.Client) -> None:
     """The policy forbids inline scripts; no page has one, and no asset names another origin."""
     policy = client.get("/").headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -64,51 +64,51 @@ def test_pages_allow_nothing_from_elsewhere(client: httpx.Client) -> None:
         assert not re.search(r"\son[a-z]+=|(?:src|href)=\"(?:https?:)?//", page)
     for asset in (ROOT / "qa_service/fronts/web/static").iterdir():
         text = asset.read_text().replace("http://www.w3.org/2000/svg", "")
-        for own in ('[${name}^="url("]', "`url(#${prefix}$1)`"):  # colours of a legend, defined in the chart itself
-            text = text.replace(own, "")
+        for internal_url in ('[${name}^="url("]', "`url(#${prefix}$1)`"):  # colours of a legend, defined in the chart
+            text = text.replace(internal_url, "")
         assert not re.search(r"https?://|@import(?! \{)|url\((?!\"/static/)", text), asset.name
 
 
-def test_assets_are_those_in_the_folder_and_nothing_else(client: httpx.Client) -> None:
+def test_static_serves_exactly_the_files_of_its_folder(client: httpx.Client) -> None:
     folder = ROOT / "qa_service/fronts/web/static"
     for path in folder.iterdir():
-        tags = set()
+        etags = set()
         for coding in ("gzip", "identity"):
-            sent = client.get(f"/static/{path.name}", headers={"Accept-Encoding": coding})
-            assert sent.headers.get("content-encoding", "identity") == coding
-            assert sent.content == path.read_bytes()
-            tag = sent.headers["etag"]
-            again = client.get(f"/static/{path.name}", headers={"Accept-Encoding": coding, "If-None-Match": tag})
-            assert again.status_code == 304
-            tags.add(tag)
-        assert len(tags) == 2, "a cache must tell them apart"
+            response = client.get(f"/static/{path.name}", headers={"Accept-Encoding": coding})
+            assert response.headers.get("content-encoding", "identity") == coding
+            assert response.content == path.read_bytes()
+            etag = response.headers["etag"]
+            second = client.get(f"/static/{path.name}", headers={"Accept-Encoding": coding, "If-None-Match": etag})
+            assert second.status_code == 304
+            etags.add(etag)
+        assert len(etags) == 2, "a cache must distinguish the encodings"
     for path in ("../routes.py", "%2e%2e/routes.py", "..%2froutes.py", "%2fetc%2fpasswd", "nope.js", ""):
         assert client.get(f"/static/{path}").status_code == 404
 
 
-def test_the_stream_carries_html_beside_what_the_api_sends(client: httpx.Client) -> None:
-    """Same events, same errors."""
+def test_the_streams_of_the_page_add_html_to_those_of_the_api(client: httpx.Client) -> None:
+    """Events and errors are the same."""
     body = {"question": "", "entry": "multiply-vs-add", "lang": "en"}
     text = client.post("/page/ask", json=body).text
     names = re.findall(r"^event: (\w+)", text, re.MULTILINE)
     assert names[0] == "answer"
     assert names[-1] == "done"
     assert text.count('"answer_html"') == 2
-    running = client.post("/page/run", json={"experiment": "loss_surface", "lang": "zh"}).text
-    assert '"words":{"plain":"普通网络"' in running
-    refused = client.post("/page/ask", json={"question": "", "lang": "zh"})
-    assert refused.status_code == 422
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert "问题是空的" in refused.json()["detail"]
+    stream = client.post("/page/run", json={"experiment": "loss_surface", "lang": "zh"}).text
+    assert '"words":{"plain":"普通网络"' in stream
+    rejected = client.post("/page/ask", json={"question": "", "lang": "zh"})
+    assert rejected.status_code == 422
+    assert rejected.headers["content-type"] == "application/problem+json"
+    assert "问题是空的" in rejected.json()["detail"]
 
 
-def test_every_entry_has_a_twin_in_markdown(client: httpx.Client, service: Service) -> None:
-    """The same text without a page around it, in the language asked for; robots and sitemaps find everything."""
+def test_every_entry_is_available_as_markdown(client: httpx.Client, service: Service) -> None:
+    """It is in the requested language; sitemap.xml and llms.txt list every entry."""
     for lang in LANGS:
-        twin = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
-        assert twin.headers["content-type"] == "text/markdown; charset=utf-8"
-        assert twin.text.startswith(f"# {service.knowledge.library['multiply-vs-add'].question[lang]}")
-        assert "pow_vs_sum(n=100, x=1.5" in twin.text
+        markdown = client.get("/entries/multiply-vs-add.md", params={"lang": lang})
+        assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
+        assert markdown.text.startswith(f"# {service.knowledge.library['multiply-vs-add'].question[lang]}")
+        assert "pow_vs_sum(n=100, x=1.5" in markdown.text
     assert client.get("/entries/nope.md").status_code == 404
     sitemap, llms = client.get("/sitemap.xml").text, client.get("/llms.txt").text
     for entry in service.knowledge.library:
@@ -119,8 +119,8 @@ def test_every_entry_has_a_twin_in_markdown(client: httpx.Client, service: Servi
     assert "sitemap.xml" in client.get("/robots.txt").text
 
 
-def test_a_playground_refuses_what_its_experiment_does_not_take(client: httpx.Client) -> None:
-    """A page in the reader's language, as for an entry."""
+def test_a_playground_rejects_unknown_and_invalid_parameters(client: httpx.Client) -> None:
+    """The error is a page in the user's language, as for an entry."""
     for path, status in (("nope", 404), ("pow_vs_sum?n=0", 422), ("pow_vs_sum?m=3", 422), ("pow_vs_sum?seed=x", 422)):
         page = client.get(f"/experiments/{path}", headers={"Accept-Language": "en"})
         assert page.status_code == status, path
@@ -128,20 +128,20 @@ def test_a_playground_refuses_what_its_experiment_does_not_take(client: httpx.Cl
     assert client.get("/experiments/pow_vs_sum?n=7&x=inf&seed=3").status_code == 200
     for seeds, status in (("20", 200), ("0", 422), ("many", 422), ("9999", 422)):
         assert client.get(f"/e/multiply-vs-add?compare=dtype&seeds={seeds}").status_code == status
-    for wrong in ({}, {"experiment": "nope"}, {"experiment": "pow_vs_sum", "params": {"n": 0}}, [1]):
-        assert client.post("/page/run", json=wrong).status_code in (404, 422)
+    for body in ({}, {"experiment": "nope"}, {"experiment": "pow_vs_sum", "params": {"n": 0}}, [1]):
+        assert client.post("/page/run", json=body).status_code in (404, 422)
 
 
 def test_the_page_is_small_before_the_first_question(client: httpx.Client) -> None:
-    """Less than 150 kB: charts are loaded when the first is drawn."""
+    """It loads less than 150 kB; the chart library is loaded with the first chart."""
     page = client.get("/?lang=zh").text
     loaded = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
     scripts = {path for path in loaded if path.endswith(".js")}
     while scripts:
         text = client.get(scripts.pop()).text
-        more = {f"/static/{name}" for name in re.findall(r'^import [^"]*"\./([^"]+)"', text, re.MULTILINE)} - loaded
-        loaded |= more
-        scripts |= more
+        imported = {f"/static/{name}" for name in re.findall(r'^import [^"]*"\./([^"]+)"', text, re.MULTILINE)} - loaded
+        loaded |= imported
+        scripts |= imported
     assert "/static/card.js" in loaded
     assert "/static/vega.js" not in loaded
     assert len(page.encode()) + sum(len(client.get(path).content) for path in loaded) < 150_000

@@ -1,24 +1,24 @@
-"""A conversation in a real browser: text at once, evidence under it."""
+"""Conversations in a browser: the text at once, the evidence below it."""
 
 import itertools
 import json
 import re
 from collections.abc import Callable
 
-from browsing import ASKED, COMPARED, ask, complete, in_words
+from browsing import COMPARISON, QUESTION, ask, label_text, wait_until_complete
 from playwright.sync_api import Page, Route, expect
 
 from qa_service.fronts.web import labels
 from qa_service.model import Lang, Text
 
-FRESH = itertools.count(4321)
-"""Seeds with which nobody has run anything yet."""
+UNUSED_SEEDS = itertools.count(4321)
+"""Seeds for which no run is cached."""
 
 
-def test_an_answer_comes_with_its_numbers_its_verdicts_and_a_chart(visit: Callable[..., Page], lang: Lang) -> None:
-    """Text with measured numbers, a card per experiment, a verdict in words, a chart as SVG."""
+def test_an_answer_has_numbers_verdicts_and_charts(visit: Callable[..., Page], lang: Lang) -> None:
+    """Measured numbers are in the text; each experiment has a card with verdicts in words and an SVG chart."""
     page = visit(f"/?lang={lang}")
-    ask(page, ASKED[lang])
+    ask(page, QUESTION[lang])
     reply = page.locator("[data-part=reply] > div")
     expect(reply).to_have_attribute("lang", labels.HTML_LANG[lang])
     expect(reply.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
@@ -26,15 +26,15 @@ def test_an_answer_comes_with_its_numbers_its_verdicts_and_a_chart(visit: Callab
     cards = reply.locator("[data-part=card]")
     assert cards.count() > 1
     first = cards.first
-    expect(first.locator("[data-part=verdict]")).to_have_text([in_words("holds", lang)] * 3)
+    expect(first.locator("[data-part=verdict]")).to_have_text([label_text("holds", lang)] * 3)
     expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
     expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
     assert first.locator("[data-part=data] tbody tr").count() == 100
-    expect(page.locator("#status")).to_have_text(in_words("finished", lang))
+    expect(page.locator("#status")).to_have_text(label_text("finished", lang))
     expect(page.locator("#turns")).not_to_contain_text("undefined")
 
 
-def test_what_is_not_covered_offers_the_nearest_three(visit: Callable[..., Page], lang: Lang) -> None:
+def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, Text("法国的首都是哪里？", "What is the capital of France?")[lang])
     candidates = page.locator("[data-part=candidates] button")
@@ -43,12 +43,12 @@ def test_what_is_not_covered_offers_the_nearest_three(visit: Callable[..., Page]
     question = candidates.first.inner_text()
     candidates.first.click()
     expect(page.locator("[data-part=asked]").last).to_have_text(question)
-    complete(page)
+    wait_until_complete(page)
     assert page.locator("[data-part=card]").count() > 0
 
 
 def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> None:
-    """A question that means nothing by itself goes on with the answer before it."""
+    """A question that means nothing by itself continues the previous answer."""
     page = visit(f"/?lang={lang}")
     ask(page, Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")[lang])
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
@@ -57,24 +57,24 @@ def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> 
     expect(turn.locator("[data-part=card] [name=n]").first).to_have_value("300")
 
 
-def test_the_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -> None:
+def test_the_language_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     other: Lang = "en" if lang == "zh" else "zh"
-    ask(page, ASKED[lang])
+    ask(page, QUESTION[lang])
     page.locator("#switch").click()
-    complete(page)
+    wait_until_complete(page)
     expect(page.locator("html")).to_have_attribute("lang", labels.HTML_LANG[other])
-    expect(page.locator("[data-part=asked]")).to_have_text(ASKED[lang])
-    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", other))
+    expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
+    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", other))
     page.goto(f"/entries/nan-and-inf?lang={lang}")
     page.locator("#switch").click()
     expect(page).to_have_url(re.compile(rf"/entries/nan-and-inf\?lang={other}$"))
 
 
-def test_stop_ends_the_stream_and_keeps_what_came(visit: Callable[..., Page], lang: Lang) -> None:
+def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    fresh = json.dumps({"question": "", "entry": "loss-surface", "lang": lang, "seed": next(FRESH)})
-    page.route("**/page/ask", lambda route: route.continue_(post_data=fresh))
+    uncached = json.dumps({"question": "", "entry": "loss-surface", "lang": lang, "seed": next(UNUSED_SEEDS)})
+    page.route("**/page/ask", lambda route: route.continue_(post_data=uncached))
     page.locator("#question").fill(
         Text("能画出损失函数的等高线吗？", "Can the contours of a loss function be drawn?")[lang]
     )
@@ -83,40 +83,40 @@ def test_stop_ends_the_stream_and_keeps_what_came(visit: Callable[..., Page], la
     page.locator("#stop").click()
     page.unroute("**/page/ask")
     expect(page.locator("#stop")).to_be_hidden()
-    expect(page.locator("#status")).to_have_text(in_words("stopped", lang))
+    expect(page.locator("#status")).to_have_text(label_text("stopped", lang))
     assert len(page.locator("[data-part=prose]").inner_text()) > 200
     page.locator("[data-part=card]").first.locator("[data-part=run]").click()
     expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
-        in_words("holds", lang)
+        label_text("holds", lang)
     )
 
 
-def test_an_unreachable_service_is_a_sentence_and_another_try(visit: Callable[..., Page], lang: Lang) -> None:
-    """The question stays; the second try answers it."""
+def test_an_unreachable_service_is_reported_and_can_be_retried(visit: Callable[..., Page], lang: Lang) -> None:
+    """The question stays; the retry answers it."""
     page = visit(f"/?lang={lang}", expected="ERR_FAILED")
 
     def fail(route: Route) -> None:
         route.abort()
 
     page.route("**/page/ask", fail)
-    page.locator("#question").fill(ASKED[lang])
+    page.locator("#question").fill(QUESTION[lang])
     page.locator("#ask").click()
     trouble = page.locator("[data-part=trouble]")
-    expect(trouble).to_contain_text(in_words("unreachable", lang))
-    expect(page.locator("[data-part=asked]")).to_have_text(ASKED[lang])
+    expect(trouble).to_contain_text(label_text("unreachable", lang))
+    expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
     page.unroute("**/page/ask", fail)
     trouble.get_by_role("button").click()
-    complete(page)
+    wait_until_complete(page)
     expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
-        in_words("holds", lang)
+        label_text("holds", lang)
     )
     expect(trouble).to_be_hidden()
 
 
-def test_two_values_are_put_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
-    """A card for each run, named by what differs, and one table above them; the text keeps the first run's numbers."""
+def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lang) -> None:
+    """Each run has a card named by its value; one table compares them; the text has the first run's numbers."""
     page = visit(f"/?lang={lang}")
-    page.locator("#question").fill(COMPARED[lang])
+    page.locator("#question").fill(COMPARISON[lang])
     page.keyboard.press("Enter")
     table = page.locator("[data-part=comparison] table").first
     expect(table.locator("thead")).to_contain_text("x=1.5", timeout=30_000)
@@ -129,8 +129,8 @@ def test_two_values_are_put_side_by_side(visit: Callable[..., Page], lang: Lang)
     expect(page.locator("[data-part=turn] [data-part=prose]").last).to_contain_text("4.0656×10¹⁷")
 
 
-def test_the_keyboard_alone_asks(visit: Callable[..., Page], lang: Lang) -> None:
-    """Shift+Enter breaks the line, Enter asks; the focus is visible."""
+def test_a_question_can_be_asked_by_keyboard_alone(visit: Callable[..., Page], lang: Lang) -> None:
+    """Shift+Enter breaks the line, Enter asks."""
     page = visit(f"/?lang={lang}")
     for _ in range(10):
         if page.evaluate("document.activeElement.id") == "question":
@@ -141,5 +141,5 @@ def test_the_keyboard_alone_asks(visit: Callable[..., Page], lang: Lang) -> None
     page.keyboard.press("Shift+Enter")
     page.keyboard.type(lines[1])
     page.keyboard.press("Enter")
-    complete(page)
+    wait_until_complete(page)
     expect(page.locator("[data-part=asked]")).to_have_text("\n".join(lines))

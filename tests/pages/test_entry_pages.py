@@ -1,8 +1,8 @@
-"""Entries and experiments on pages of their own."""
+"""Pages of entries."""
 
 from collections.abc import Callable
 
-from browsing import in_words
+from browsing import label_text
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
@@ -12,30 +12,30 @@ QUESTION = Text(
 )
 
 
-def test_an_entrys_page_measures_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
+def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     product = page.locator('[data-of="powers.product"]').first
     expect(product).to_have_text("…")
     page.locator("#run-all").click()
     expect(product).to_have_text("4.0656×10¹⁷")
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
-        in_words("holds", lang)
+        label_text("holds", lang)
     )
     assert "…" not in page.locator("[data-part=prose] [data-of]").all_inner_texts()
 
 
 def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: Lang) -> None:
-    """Question, the lecture's words as the lecture's, answer, claims, source, references, related, phrasings."""
+    """The page has question, lecture's answer, claims, source, references, related entries and phrasings."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}", java_script_enabled=False)
     main = page.locator("main")
-    for said in (
+    for expected in (
         QUESTION[lang],
-        in_words("lecture_answer", lang),
+        label_text("lecture_answer", lang),
         Text("连乘的结果超过一百万", "The product exceeds one million")[lang],
         "Deep residual learning",
-        in_words("related", lang),
+        label_text("related", lang),
     ):
-        expect(main).to_contain_text(said)
+        expect(main).to_contain_text(expected)
     expect(main.locator("[data-part=phrasings] li").first).to_have_text(QUESTION[lang])
     expect(page.locator("#run-all")).to_be_hidden()
     expect(page.locator("[data-part=run]").first).to_be_hidden()

@@ -1,15 +1,15 @@
-"""A comparison of number formats on the page: in units in the last place, and every format beside it."""
+"""Comparisons of number formats on the page: errors in ulps, and companion experiments."""
 
 from collections.abc import Callable
 
-from browsing import in_words
+from browsing import label_text
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
 
 
-def test_a_question_that_names_two_formats_shows_them_all_beside(visit: Callable[..., Page], lang: Lang) -> None:
-    """What stands beside the comparison is no part of the entry, and yet runs again with other numbers."""
+def test_a_comparison_of_two_formats_adds_a_companion_with_all(visit: Callable[..., Page], lang: Lang) -> None:
+    """The companion is not part of the entry, and can be run with other parameters."""
     page = visit(f"/?lang={lang}")
     question = Text("100 个 1.5 连乘，float16 和 float64 比呢？", "multiply 100 factors of 1.5 in float16 or float64?")
     page.locator("#question").fill(question[lang])
@@ -27,8 +27,8 @@ def test_a_question_that_names_two_formats_shows_them_all_beside(visit: Callable
     expect(row.locator("td")).to_have_text(Text("（没有）", "(none)")[lang])
 
 
-def test_the_toggle_of_a_card_links_to_what_stands_beside(visit: Callable[..., Page], lang: Lang) -> None:
-    """With the numbers of the card."""
+def test_comparing_dtypes_in_a_card_links_to_the_companion(visit: Callable[..., Page], lang: Lang) -> None:
+    """The link has the card's parameters."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     card = page.locator('[data-part=card][data-block="powers"]')
     card.locator("[name=n]").fill("60")
@@ -38,14 +38,14 @@ def test_the_toggle_of_a_card_links_to_what_stands_beside(visit: Callable[..., P
     expect(link).to_have_attribute("href", f"/experiments/dtype_ladder?op=multiply&n=60&x=1.5&start=1&lang={lang}")
 
 
-def test_beside_an_experiment_that_is_no_recurrence_stands_its_function(visit: Callable[..., Page], lang: Lang) -> None:
-    """The exponential gate: exp on the way to the x of the card; the label does not call it the experiment."""
+def test_the_companion_of_the_exponential_gate_is_the_exponential(visit: Callable[..., Page], lang: Lang) -> None:
+    """It evaluates exp up to the x of the card; its label does not call it the same experiment."""
     page = visit(f"/entries/lstm-with-exp-and-log?lang={lang}")
     card = page.locator("[data-part=card]", has=page.locator("h3", has_text="exponential_gate")).first
     card.locator("[name=x]").fill("30")
     card.locator("[data-part=compare]").select_option("dtype")
     card.locator("[data-part=run]").click()
-    beside = card.locator("[data-part=beside]")
-    expect(beside).to_contain_text(in_words("beside", lang))
+    companion = card.locator("[data-part=beside]")
+    expect(companion).to_contain_text(label_text("beside", lang))
     href = f"/experiments/dtype_functions?f=exp&spacing=even&n=50&x=30&lang={lang}"
-    expect(beside.locator("a").first).to_have_attribute("href", href)
+    expect(companion.locator("a").first).to_have_attribute("href", href)

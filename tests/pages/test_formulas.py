@@ -1,4 +1,4 @@
-"""The font of formulas: small, whole, and on the page before the formula is."""
+"""The font of formulas: small, complete, and loaded with the page."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from io import BytesIO
 
 import httpx
 import pytest
-from browsing import complete
+from browsing import wait_until_complete
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
 
@@ -16,12 +16,12 @@ from qa_service.fronts.web import markup
 from qa_service.fronts.web.math_font import CHARACTERS
 from qa_service.model import LANGS, Lang
 
-LOADED = "[...document.fonts].filter((face) => face.family.includes('STIX')).map((face) => face.status).join()"
+FONT_STATUS = "[...document.fonts].filter((face) => face.family.includes('STIX')).map((face) => face.status).join()"
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_no_formula_needs_a_character_that_the_font_lacks(service: Service, lang: Lang) -> None:
-    """Words in a formula apart: they are set in the fonts of the text."""
+def test_the_math_font_has_every_character_of_the_formulas(service: Service, lang: Lang) -> None:
+    """Words in formulas are excepted: they are set in the fonts of the text."""
     used: set[str] = set()
     for entry in service.knowledge.library.values():
         for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.answer[lang]), re.DOTALL):
@@ -30,24 +30,24 @@ def test_no_formula_needs_a_character_that_the_font_lacks(service: Service, lang
     assert {sign for sign in used if sign not in CHARACTERS and not "\u2e80" < sign < "\ufff0"} <= {"\u2061", "\xa0"}
 
 
-def test_the_font_is_small_and_has_what_mathematics_needs(client: httpx.Client) -> None:
-    answer = client.get("/static/math.woff")
-    assert answer.headers["content-type"] == "font/woff"
-    assert len(answer.content) < 50_000
-    font = TTFont(BytesIO(answer.content))
+def test_the_math_font_is_small_and_has_a_math_table(client: httpx.Client) -> None:
+    response = client.get("/static/math.woff")
+    assert response.headers["content-type"] == "font/woff"
+    assert len(response.content) < 50_000
+    font = TTFont(BytesIO(response.content))
     assert font["MATH"].table.MathConstants.SuperscriptShiftUp.Value > 0
     assert {ord(sign) for sign in CHARACTERS if sign.isprintable()} <= set(font.getBestCmap())
 
 
 @pytest.mark.parametrize("path", ["/?lang=zh&entry=loss-surface", "/entries/loss-surface?lang=en"])
-def test_formulas_are_set_in_it(visit: Callable[..., Page], path: str) -> None:
+def test_a_page_with_formulas_loads_the_math_font(visit: Callable[..., Page], path: str) -> None:
     page = visit(path)
-    complete(page)
+    wait_until_complete(page)
     page.evaluate("document.fonts.ready.then(() => null)")
-    assert page.evaluate(LOADED) == "loaded"
+    assert page.evaluate(FONT_STATUS) == "loaded"
 
 
-def test_a_page_without_formulas_does_not_load_it(visit: Callable[..., Page]) -> None:
+def test_a_page_without_formulas_does_not_load_the_math_font(visit: Callable[..., Page]) -> None:
     page = visit("/?lang=en")
     page.wait_for_load_state("networkidle")
-    assert page.evaluate(LOADED) == "unloaded"
+    assert page.evaluate(FONT_STATUS) == "unloaded"

@@ -1,11 +1,11 @@
-"""What a reader can do with an experiment: sliders, guesses, bits, files, a playground, a link that repeats it."""
+"""What users do with experiments: sliders, guesses, bits, downloads, playgrounds, history, the index."""
 
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from browsing import ASKED, ask, complete, in_words
+from browsing import QUESTION, ask, label_text, wait_until_complete
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web import labels
@@ -13,11 +13,11 @@ from qa_service.fronts.web.themes import THEMES
 from qa_service.model import Lang, Text
 
 THEME = next(theme.name for theme in THEMES if theme.slug == "initialisation")
-BEFORE = Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")
+QUESTION_TO_EDIT = Text("200 个 0.9 连乘会怎样？", "What happens when 200 factors of 0.9 are multiplied?")
 
 
 def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: Lang) -> None:
-    """Logarithmic from 1 to 10000: the middle is 100, the end 10000; what it replaces is not waited for."""
+    """Its scale is logarithmic from 1 to 10000, with 100 in the middle; a new value replaces a running one."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=30")
     card = page.locator("[data-part=card]")
     expect(card.locator("[data-part=chart] svg")).to_be_visible()
@@ -31,8 +31,8 @@ def test_a_slider_runs_the_experiment_again(visit: Callable[..., Page], lang: La
     expect(card.locator("[data-part=panel] dd").first).to_have_text("4.0656×10¹⁷")
 
 
-def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page], lang: Lang) -> None:
-    """Parameters and seed stand in it, and a reload gives the same numbers to the last digit."""
+def test_the_url_of_a_playground_reproduces_it(visit: Callable[..., Page], lang: Lang) -> None:
+    """It holds parameters and seed; a reload gives the same numbers to the last digit."""
     page = visit(f"/experiments/init_gain?lang={lang}&layers=7")
     numbers = page.locator("[data-part=card] [data-part=panel] dd")
     expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()
@@ -46,12 +46,12 @@ def test_the_address_of_a_playground_repeats_it(visit: Callable[..., Page], lang
     assert "layers=7" in page.url
 
 
-def test_a_reader_may_guess_first(visit: Callable[..., Page], lang: Lang) -> None:
-    """Nothing that was measured is to be seen before; then the guess stands beside it."""
+def test_users_can_guess_before_they_see_results(visit: Callable[..., Page], lang: Lang) -> None:
+    """Measured values are hidden until the guess, which is then shown beside them."""
     page = visit(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
     expect(page.locator("[data-pref=predict]")).to_have_attribute("aria-pressed", "true")
-    page.locator("#question").fill(ASKED[lang])
+    page.locator("#question").fill(QUESTION[lang])
     page.keyboard.press("Enter")
     guess = page.locator("[data-part=guess]").first
     expect(guess).to_be_visible()
@@ -61,7 +61,7 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page], lang: Lang) -> Non
     expect(page.locator("[data-part=prose]")).to_be_hidden()
     guess.locator("input").fill("150")
     guess.locator("button").first.click()
-    expect(card.locator("[data-part=guessed]")).to_have_text(in_words("guessed", lang).format("150", "4.0656×10¹⁷"))
+    expect(card.locator("[data-part=guessed]")).to_have_text(label_text("guessed", lang).format("150", "4.0656×10¹⁷"))
     expect(card.locator("[data-part=claims]")).to_be_visible()
     expect(page.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
     while page.locator("[data-part=guess] [data-part=give-up]").count():
@@ -70,8 +70,8 @@ def test_a_reader_may_guess_first(visit: Callable[..., Page], lang: Lang) -> Non
     expect(page.locator("[data-part=prose]")).to_be_visible()
 
 
-def test_bits_can_be_touched(visit: Callable[..., Page], lang: Lang) -> None:
-    """0.1 in three formats; the sign bit makes it negative, an exponent of ones inf."""
+def test_bits_can_be_toggled(visit: Callable[..., Page], lang: Lang) -> None:
+    """0.1 is shown in three formats; the sign bit negates it, and a value out of range becomes inf."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&x=0.1&n=20")
     page.locator("details:has([data-part=bits]) summary").click()
     rows = {
@@ -93,8 +93,8 @@ def test_bits_can_be_touched(visit: Callable[..., Page], lang: Lang) -> None:
     expect(rows["float32"].locator("output")).to_have_text("nan")
 
 
-def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
-    """SVG with its text as text, PNG, rows as CSV with inf as a word."""
+def test_charts_and_rows_can_be_downloaded(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
+    """Charts are SVG and PNG, rows CSV with inf as a word."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
     expect(page.locator("[data-part=card] [data-part=chart] svg")).to_be_visible()
     saved = {}
@@ -111,26 +111,26 @@ def test_charts_and_rows_can_be_taken_away(visit: Callable[..., Page], lang: Lan
     assert lines[-1] == "300,Infinity,450"
 
 
-def test_a_chart_has_words(visit: Callable[..., Page], lang: Lang) -> None:
+def test_a_chart_has_a_text_alternative(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=300")
     expect(page.locator("[data-part=chart] svg")).to_be_visible()
-    said = page.locator("[data-part=chart]").get_attribute("aria-label")
-    assert said is not None
-    assert Text("连乘：从 1.5 到 inf", "product: from 1.5 to inf")[lang] in said
-    assert Text("在第几步 219 处首次为 inf", "first inf at step 219")[lang] in said
+    alt = page.locator("[data-part=chart]").get_attribute("aria-label")
+    assert alt is not None
+    assert Text("连乘：从 1.5 到 inf", "product: from 1.5 to inf")[lang] in alt
+    assert Text("在第几步 219 处首次为 inf", "first inf at step 219")[lang] in alt
 
 
 def test_code_can_be_copied(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}", permissions=["clipboard-read", "clipboard-write"])
     page.locator("[data-part=prose] [data-part=copy]").first.click()
-    expect(page.locator("[data-part=prose] [data-part=copy]").first).to_have_text(in_words("copied", lang))
+    expect(page.locator("[data-part=prose] [data-part=copy]").first).to_have_text(label_text("copied", lang))
     assert "class Block(torch.nn.Module)" in page.evaluate("navigator.clipboard.readText()")
 
 
-def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lang) -> None:
-    """Refused by the service: its sentence instead of thanks, and what was written stays."""
+def test_thanks_appear_once_feedback_is_stored(visit: Callable[..., Page], lang: Lang) -> None:
+    """A rejected submission shows the service's message and keeps what was written."""
     page = visit(f"/?lang={lang}", expected="503")
-    ask(page, ASKED[lang])
+    ask(page, QUESTION[lang])
     form = page.locator("[data-part=feedback]")
     page.route(
         "**/api/v1/feedback",
@@ -143,18 +143,18 @@ def test_thanks_come_once_feedback_is_kept(visit: Callable[..., Page], lang: Lan
     expect(form.locator("textarea")).to_have_value("too short")
     page.unroute("**/api/v1/feedback")
     form.locator("[type=submit]").click()
-    expect(form.locator("output")).to_have_text(in_words("thanks", lang))
+    expect(form.locator("output")).to_have_text(label_text("thanks", lang))
 
 
-def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
-    """Listed, saved as a file with the answers, cleared when the reader says so."""
+def test_past_questions_are_stored_in_the_browser(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
+    """They are listed, saved as a file with their answers, and cleared on request."""
     page = visit(f"/?lang={lang}")
-    ask(page, ASKED[lang])
-    then = Text("改成 0.9 呢？", "and with 0.9?")[lang]
-    ask(page, then)
+    ask(page, QUESTION[lang])
+    follow_up = Text("改成 0.9 呢？", "and with 0.9?")[lang]
+    ask(page, follow_up)
     page.goto(f"/?lang={lang}")
     page.locator("#past summary").click()
-    expect(page.locator("#past li")).to_have_text([then, ASKED[lang]])
+    expect(page.locator("#past li")).to_have_text([follow_up, QUESTION[lang]])
     with page.expect_download() as download:
         page.locator("[data-part=past-export]").click()
     download.value.save_as(tmp_path / "past.md")
@@ -164,9 +164,9 @@ def test_what_was_asked_is_kept_in_the_browser(visit: Callable[..., Page], lang:
     expect(page.locator("#past")).to_be_hidden()
 
 
-def test_back_and_forward_show_the_turns(visit: Callable[..., Page], lang: Lang) -> None:
+def test_back_and_forward_scroll_to_the_turns(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, ASKED[lang])
+    ask(page, QUESTION[lang])
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
     assert "0.5" in page.url
     page.go_back()
@@ -178,17 +178,17 @@ def test_back_and_forward_show_the_turns(visit: Callable[..., Page], lang: Lang)
 
 def test_a_question_can_be_edited_and_asked_again(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
-    ask(page, BEFORE[lang])
+    ask(page, QUESTION_TO_EDIT[lang])
     page.locator("[data-part=edit]").click()
-    expect(page.locator("#question")).to_have_value(BEFORE[lang])
-    page.locator("#question").fill(BEFORE[lang].replace("200", "20"))
+    expect(page.locator("#question")).to_have_value(QUESTION_TO_EDIT[lang])
+    page.locator("#question").fill(QUESTION_TO_EDIT[lang].replace("200", "20"))
     page.keyboard.press("Enter")
-    complete(page)
+    wait_until_complete(page)
     expect(page.locator("[data-part=turn]").last.locator("[data-part=card] [name=n]").first).to_have_value("20")
 
 
-def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None:
-    """And fits everywhere: navigation, long names of files, tables of numbers."""
+def test_large_type_is_remembered(visit: Callable[..., Page], lang: Lang) -> None:
+    """Everything still fits: navigation, long file names, tables of numbers."""
     page = visit(f"/entries?lang={lang}")
     small = page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")
     page.locator("[data-pref=large]").click()
@@ -200,8 +200,8 @@ def test_large_type_stays_chosen(visit: Callable[..., Page], lang: Lang) -> None
     assert page.locator("[data-part=metrics]").evaluate("table => table.getBoundingClientRect().right <= innerWidth")
 
 
-def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page], lang: Lang) -> None:
-    """A reload and the other language show the same."""
+def test_the_search_of_the_index_is_kept(visit: Callable[..., Page], lang: Lang) -> None:
+    """A reload and the other language show the same search and theme."""
     page = visit(f"/entries?lang={lang}")
     page.locator("#find").fill("relu")
     page.locator("[data-part=theme]", has_text=THEME[lang]).click()
@@ -219,14 +219,14 @@ def test_what_is_searched_for_stands_in_the_address(visit: Callable[..., Page], 
     expect(page.locator("[data-part=theme][aria-current=true]")).to_have_text(THEME[other])
 
 
-def test_the_index_is_searched_and_sorted_by_theme(visit: Callable[..., Page], lang: Lang) -> None:
+def test_the_index_can_be_searched_and_filtered_by_theme(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries?lang={lang}")
     shown = page.locator("[data-part=found] li:not([data-item]):visible")
-    everything = shown.count()
+    total = shown.count()
     page.locator("#find").fill(Text("残差", "residual")[lang])
     expect(page.locator('[data-part=found] a[href^="/entries/multiply-vs-add"]')).to_be_visible()
-    assert 0 < shown.count() < everything
-    page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item say so; its question stays above them
+    assert 0 < shown.count() < total
+    page.goto("/entries?lang=zh&find=relu")  # only expansions of the last item match; its question stays above them
     expect(page.locator("[data-item]:visible").last.locator("[data-part=index] a")).to_be_visible()
     page.goto(f"/entries?lang={lang}")
     page.locator("#find").fill(Text("斑马", "zebra")[lang])

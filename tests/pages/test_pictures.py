@@ -1,37 +1,39 @@
-"""Charts in a real browser: they use the room that there is, and grow with the type."""
+"""Charts in a browser: they fill their card, and grow with the type."""
 
 from collections.abc import Callable
 
 import pytest
-from browsing import complete
+from browsing import wait_until_complete
 from playwright.sync_api import Page
 
 from qa_service.model import Lang
 
-LABEL = "parseFloat(getComputedStyle(document.querySelector('[data-part=chart] .role-axis-label text')).fontSize)"
+LABEL_FONT_SIZE = (
+    "parseFloat(getComputedStyle(document.querySelector('[data-part=chart] .role-axis-label text')).fontSize)"
+)
 
 
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=en&n=300", "/experiments/loss_surface?lang=zh"])
-def test_a_chart_uses_the_width_of_its_card(visit: Callable[..., Page], path: str, width: int) -> None:
-    """Whether it is a line or squares side by side; and it follows when the window gets another width."""
+def test_a_chart_fills_the_width_of_its_card(visit: Callable[..., Page], path: str, width: int) -> None:
+    """Line charts and maps both do, also after the window is resized."""
     page = visit(path, viewport={"width": 900, "height": 900})
-    complete(page)
+    wait_until_complete(page)
     page.set_viewport_size({"width": width, "height": 900})
-    room = page.locator("[data-part=card]").evaluate("card => card.clientWidth")
-    page.wait_for_timeout(1000)  # until it rests
+    available = page.locator("[data-part=card]").evaluate("card => card.clientWidth")
+    page.wait_for_timeout(1000)  # until it is redrawn
     drawn = page.locator("[data-part=chart] svg").evaluate("svg => svg.getBoundingClientRect().width")
-    assert 0.82 * room < drawn <= room
+    assert 0.82 * available < drawn <= available
 
 
 def test_a_chart_grows_with_the_type_and_keeps_its_marks_at_the_edge(visit: Callable[..., Page], lang: Lang) -> None:
-    """Zeros have no place on a logarithmic axis: their marks stand on its lower edge, however high the chart is."""
+    """Zeros on a logarithmic axis are marked on its lower edge, however high the chart is."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=60&x=0.5&dtype=float16")
-    complete(page)
-    small = page.evaluate(LABEL)
+    wait_until_complete(page)
+    small = page.evaluate(LABEL_FONT_SIZE)
     page.locator("[data-pref=large]").click()
     page.wait_for_timeout(1000)
-    assert page.evaluate(LABEL) > 1.3 * small
+    assert page.evaluate(LABEL_FONT_SIZE) > 1.3 * small
     edge = page.locator("[data-part=chart] svg .role-frame > g > path.background").first.bounding_box()
     mark = page.locator("[data-part=chart] svg .mark-symbol.role-mark path").last.bounding_box()
     assert edge is not None

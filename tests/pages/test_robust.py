@@ -1,4 +1,4 @@
-"""What goes wrong and what readers do: servers restart, browsers keep nothing, impatience, long questions."""
+"""Failures and unusual use: restarts, proxies, offline, no storage, double clicks, long questions."""
 
 import os
 import subprocess
@@ -9,43 +9,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browsing import ASKED, ROOT, ask, complete, in_words, once_a_language, ready
+from browsing import QUESTION, ROOT, ask, is_ready, label_text, one_look_per_language, wait_until_complete
 from playwright.sync_api import Page, Route, expect
 
 from bench.server import free_port
 from qa_service.model import Lang, Text
 
-NO_STORE = (
+NO_LOCAL_STORAGE = (
     "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
 )
 
 
 @contextmanager
-def a_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`numstab serve` on a port, killed at the end even where an assertion has failed meanwhile."""
+def killable_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`numstab serve` on a port; it is killed at the end, also where an assertion fails."""
     env = os.environ | {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(data), "NUMSTAB_DEADLINE": "30"}
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as server:
         try:
             deadline = time.monotonic() + 300
-            while not ready(f"http://127.0.0.1:{port}"):
+            while not is_ready(f"http://127.0.0.1:{port}"):
                 assert server.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             yield server
         finally:
-            server.kill()  # else leaving the block waits for it
+            server.kill()  # else the end of the block waits for it
 
 
-@once_a_language  # it starts two servers of its own
-def test_a_server_that_restarts_in_the_middle_of_an_answer(
+@one_look_per_language  # it starts two servers of its own
+def test_a_restart_in_the_middle_of_an_answer_is_reported(
     visit: Callable[..., Page], lang: Lang, cache: Path, tmp_path: Path
 ) -> None:
-    """The reader is told so, text and question stay, and one button goes on."""
+    """Text and question stay, and the retry button continues."""
     port = free_port()
     origin = f"http://127.0.0.1:{port}"
-    with a_server(port, cache, tmp_path) as server:
+    with killable_server(port, cache, tmp_path) as server:
         page = visit(
             f"/?lang={lang}&entry=loss-surface",
             origin=origin,
@@ -53,17 +53,17 @@ def test_a_server_that_restarts_in_the_middle_of_an_answer(
         )
         expect(page.locator("[data-part=card]").first).to_be_visible()
         server.kill()
-        expect(page.locator("[data-part=trouble]")).to_contain_text(in_words("broken", lang))
+        expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("broken", lang))
         expect(page.locator("[data-part=retry]")).to_be_in_viewport(ratio=1)
         assert len(page.locator("[data-part=prose]").inner_text()) > 200
-        asked = page.locator("[data-part=asked]").inner_text()
-    with a_server(port, cache, tmp_path):
+        question = page.locator("[data-part=asked]").inner_text()
+    with killable_server(port, cache, tmp_path):
         page.locator("[data-part=retry]").click()
         expect(page.locator("#stop")).to_be_visible()
-        complete(page)
+        wait_until_complete(page)
         expect(page.locator("[data-part=trouble]")).to_be_hidden()
-        expect(page.locator("[data-part=asked]")).to_have_text(asked)
-        expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", lang))
+        expect(page.locator("[data-part=asked]")).to_have_text(question)
+        expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
 
 
 @pytest.mark.parametrize(
@@ -71,61 +71,63 @@ def test_a_server_that_restarts_in_the_middle_of_an_answer(
     [(429, "too_often"), *(pytest.param(*each, marks=pytest.mark.exhaustive)
                            for each in ((503, "restarting"), (504, "silent")))],
 )  # fmt: skip
-def test_what_a_proxy_says_is_said_in_words(visit: Callable[..., Page], lang: Lang, status: int, label: str) -> None:
+def test_errors_of_a_proxy_are_explained(visit: Callable[..., Page], lang: Lang, status: int, label: str) -> None:
     page = visit(f"/?lang={lang}", expected="the server responded with a status")
     page.route("**/page/ask", lambda route: route.fulfill(status=status, body="<html>no", content_type="text/html"))
-    page.locator("#question").fill(ASKED[lang])
+    page.locator("#question").fill(QUESTION[lang])
     page.locator("#ask").click()
-    expect(page.locator("[data-part=trouble]")).to_contain_text(in_words(label, lang))
+    expect(page.locator("[data-part=trouble]")).to_contain_text(label_text(label, lang))
     page.unroute("**/page/ask")
     page.locator("[data-part=retry]").click()
-    complete(page)
-    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", lang))
+    wait_until_complete(page)
+    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
 
 
-def test_offline_is_said_and_the_question_kept(visit: Callable[..., Page], lang: Lang) -> None:
+def test_being_offline_is_reported_and_the_question_kept(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}", expected="ERR_INTERNET_DISCONNECTED")
     page.context.set_offline(True)
-    page.locator("#question").fill(ASKED[lang])
+    page.locator("#question").fill(QUESTION[lang])
     page.locator("#ask").click()
-    expect(page.locator("[data-part=trouble]")).to_contain_text(in_words("offline", lang))
+    expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("offline", lang))
     page.context.set_offline(False)
     page.locator("[data-part=retry]").click()
-    complete(page)
-    expect(page.locator("[data-part=asked]")).to_have_text(ASKED[lang])
+    wait_until_complete(page)
+    expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
 
 
-def test_a_service_that_says_nothing_is_not_waited_for_for_ever(visit: Callable[..., Page], lang: Lang) -> None:
+def test_a_service_that_does_not_respond_times_out(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED")
     page.clock.install()
     page.goto(f"/?lang={lang}")
-    held: list[Route] = []
-    page.route("**/page/ask", lambda route: held.append(route))  # noqa: PLW0108  # playwright wants a function
-    page.locator("#question").fill(ASKED[lang])
+    pending: list[Route] = []
+    page.route("**/page/ask", lambda route: pending.append(route))  # noqa: PLW0108  # playwright wants a function
+    page.locator("#question").fill(QUESTION[lang])
     page.locator("#ask").click()
-    expect(page.locator("#status")).to_have_text(in_words("looking", lang))
+    expect(page.locator("#status")).to_have_text(label_text("looking", lang))
     page.clock.fast_forward(61_000)
-    expect(page.locator("[data-part=trouble]")).to_contain_text(in_words("silent", lang))
-    held[0].abort()
+    expect(page.locator("[data-part=trouble]")).to_contain_text(label_text("silent", lang))
+    pending[0].abort()
 
 
-def test_a_browser_that_keeps_nothing_can_do_everything_else(visit: Callable[..., Page], lang: Lang) -> None:
-    """Private windows may refuse localStorage outright: choices then hold for the page, and nothing is listed."""
+def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: Lang) -> None:
+    """Private windows may deny it: preferences then hold for the page, and no history is listed."""
     page = visit("/robots.txt")
-    page.add_init_script(NO_STORE)
+    page.add_init_script(NO_LOCAL_STORAGE)
     page.goto(f"/?lang={lang}")
     page.locator("[data-pref=large]").click()
     expect(page.locator("html")).to_have_attribute("data-large", "")
     page.locator("[data-pref=large]").click()
-    ask(page, ASKED[lang])
-    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(in_words("holds", lang))
+    ask(page, QUESTION[lang])
+    expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
     expect(page.locator("#past")).to_be_hidden()
 
 
-def test_a_second_click_asks_once_and_another_question_takes_over(visit: Callable[..., Page], lang: Lang) -> None:
-    """What is asked while an answer runs goes on from that answer, and the first one stops."""
+def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
+    visit: Callable[..., Page], lang: Lang
+) -> None:
+    """The new question follows up on the running answer, which is stopped."""
     page = visit(f"/?lang={lang}")
-    page.locator("#examples button", has_text=ASKED[lang]).dblclick()
+    page.locator("#examples button", has_text=QUESTION[lang]).dblclick()
     expect(page.locator("[data-part=turn] [data-part=prose]")).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(1)
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
@@ -140,24 +142,24 @@ def test_a_second_click_asks_once_and_another_question_takes_over(visit: Callabl
 
 
 def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[..., Page], lang: Lang) -> None:
-    """Too long for an address: the browser's history keeps it. On the page it takes eight lines."""
+    """It is too long for a URL and kept in the browser's history; the page shows eight lines of it."""
     page = visit(f"/?lang={lang}")
-    asked, more = (
+    start, filler = (
         Text("loss 变成 nan 了怎么办？", "Why is my loss nan? ")[lang],
         Text("改学习率之前还好好的。", "It was fine before. "),
     )
-    question = asked + more[lang] * 400
+    question = start + filler[lang] * 400
     ask(page, question)
     assert len(page.url) < 2000
     assert page.locator("[data-part=asked]").evaluate("heading => heading.offsetHeight") < 320
     page.reload()
     expect(page.locator("[data-part=asked]")).to_have_text(question.strip())
-    complete(page)
+    wait_until_complete(page)
 
 
 def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}", expected="ERR_ABORTED|network error")
-    page.locator("#question").fill(ASKED[lang].replace("100", "150"))
+    page.locator("#question").fill(QUESTION[lang].replace("100", "150"))
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=turn] [data-part=prose]")).to_be_visible()
     page.reload()
@@ -168,16 +170,16 @@ def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], 
     expect(page.locator("[data-part=turn]")).to_have_count(0)
     page.go_forward()
     expect(page.locator("[data-part=asked]")).to_contain_text("150")
-    complete(page)
+    wait_until_complete(page)
 
 
-@once_a_language  # an experiment runs twenty times
+@one_look_per_language  # an experiment runs twenty times
 def test_twenty_seeds_while_another_experiment_runs(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}&entry=multiply-vs-add")
-    complete(page)
+    wait_until_complete(page)
     first, second = page.locator("[data-part=card]").all()[:2]
     first.locator("[data-part=many-seeds]").click()
     second.locator("[data-part=run]").click()
     expect(first.locator("[data-part=claims]")).to_contain_text("20")
     expect(second.locator("[data-part=state][data-state=ran]")).to_be_visible()
-    expect(second.locator("[data-part=verdict]").first).to_have_text(in_words("holds", lang))
+    expect(second.locator("[data-part=verdict]").first).to_have_text(label_text("holds", lang))
