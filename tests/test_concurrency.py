@@ -73,14 +73,12 @@ def test_texts_do_not_wait_for_runs(server):
 
 
 @pytest.mark.exhaustive
-def test_requests_beyond_the_queue_are_503(server):
-    """The others are answered, and afterwards the server answers as before."""
+def test_two_hundred_runs_at_once_are_answered_or_rejected(server):
+    """Whether the queue of 100 overflows depends on the machine; that a full one gives 503 is tested in test_api."""
     bodies = [{"question": "counting numbers one", "seed": 1000 + client} for client in range(200)]
     results = run_clients(server.port, bodies)
-    rejected = [result for result in results if result.status == 503]
     assert {result.status for result in results} <= {200, 503}
     assert {result.error for result in results if result.status == 200} == {""}
-    assert rejected
     assert server.post("/ask", {"question": "counting numbers one"})[0] == 200
 
 
