@@ -86,7 +86,7 @@ class ChildPool:
         util.Finalize(self, _prepare_exit, args=(weakref.ref(self),), exitpriority=1)
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of idle children."""
         return len(self._waiting)
 
     def acquire(self) -> Child:

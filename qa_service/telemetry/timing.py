@@ -24,7 +24,7 @@ class Timings:
 
     @contextmanager
     def time(self, stage: Stage) -> Iterator[None]:
-        """Spans a stage."""
+        """A context manager around a stage."""
         with ExitStack() as stack:
             for listener in self._listeners:
                 stack.enter_context(listener(stage))
