@@ -20,6 +20,8 @@ from processes import shared_server
 
 from qa_service.model import Lang
 
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
+"""Without a process that emulates a graphics card, which costs a tenth of the browser's time."""
 expect.set_options(timeout=TIMEOUT_MS)  # a guard: on a shared machine the page may be slow
 
 
@@ -42,7 +44,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no Chromium; see scripts/browser.sh")
     playwright: Playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
         try:
             yield browser
         finally:

@@ -85,7 +85,10 @@ def test_a_missing_script_is_reported(visit: Callable[..., Page], lang: Lang) ->
     expect(notice).to_have_count(0)
 
 
-@pytest.mark.parametrize("name", ["prefs.js", "evidence.css", "page.css", "words.js", "chat.js"])
+_RARELY = [pytest.param(name, marks=pytest.mark.exhaustive) for name in ("evidence.css", "words.js")]
+
+
+@pytest.mark.parametrize("name", ["prefs.js", "page.css", "chat.js", *_RARELY])
 def test_any_missing_file_is_reported(visit: Callable[..., Page], name: str) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED")
     abort_requests(page, name)
