@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from qa_service.experiments.spec import load_specs
+from qa_service.answering.knowledge import Knowledge
 from qa_service.knowledge.library import Library
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.retrieval.matcher import Matcher, combined_confidence
@@ -17,9 +17,8 @@ from qa_service.settings import Settings
 def matcher_of_settings() -> tuple[Library, Matcher]:
     """The library and its matcher, with the settings of the environment."""
     settings = Settings.from_env(os.environ)
-    library = Library.read(settings.kb, load_specs(settings.demos))
-    embedder = load_embedder(settings.encoder, settings.cache)
-    return library, Matcher(library, embedder, name=settings.encoder, cache=settings.cache)
+    knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
+    return knowledge.library, knowledge.matcher
 
 
 def time_per_question() -> None:

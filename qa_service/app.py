@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from qa_service.answering.service import Service
 
 
-_WORKERS = (
-    "NUMSTAB_WORKER"  # environment variable with the options that the parent process passes to its workers, as JSON
-)
+_WORKERS = "NUMSTAB_WORKER"
+"""Environment variable with the options that the parent process passes to its workers, as JSON."""
 _RATE_LIMIT_STORAGE = "memory://"  # where requests are counted: each process by itself
 
 

@@ -29,14 +29,14 @@ class Knowledge:
         """Reads the folders that the settings name; raises `BadContent` with every problem. Trains nothing yet."""
         experiments = load_specs(settings.demos)
         library = Library.read(settings.kb, experiments)
-        return cls(library=library, experiments=experiments, matcher=build_matcher(settings, library, embedder))
+        return cls(library=library, experiments=experiments, matcher=_build_matcher(settings, library, embedder))
 
     def experiment(self, slug: str) -> Experiment:
         """One experiment; raises `UnknownExperiment`."""
         return require_experiment(self.experiments, slug)
 
 
-def build_matcher(settings: Settings, library: Library, embedder: Embedder) -> Matcher:
+def _build_matcher(settings: Settings, library: Library, embedder: Embedder) -> Matcher:
     """The matcher of a library. `embedder` is the one that the settings name; its name is part of the cache's keys."""
     folder = Path(settings.encoder)
     name = str(folder.resolve()) if os.sep in settings.encoder and folder.is_dir() else settings.encoder

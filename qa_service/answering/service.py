@@ -68,7 +68,8 @@ class Service:
 
     def ask(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
         """The answer without evidence: runs nothing. Raises `BadRequest`."""
-        return _answer(request, self._decide(request, knowledge or self.knowledge), knowledge or self.knowledge)
+        current = knowledge or self.knowledge
+        return _answer(request, self._decide(request, current), current)
 
     def fold_turns(self, request: Request, turns: Sequence[str]) -> Request:
         """The request of the last turn of a conversation, in the context of the turns before it."""

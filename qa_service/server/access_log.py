@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from qa_service.model.events import AnswerReady, Event
-from qa_service.server.problems import SlowClient, problem_response
+from qa_service.server.problems import SlowClient, send_problem
 from qa_service.settings import Settings
 from qa_service.telemetry.logging import log_event
 from qa_service.telemetry.request_context import REQUEST_CONTEXT, RequestContext, request_id
@@ -55,9 +55,7 @@ class AccessLogMiddleware:
                     logging.getLogger("numstab").exception("unforeseen error")
                     if status:
                         raise
-                    from starlette.requests import Request
-
-                    await problem_response(Request(scope), error)(scope, receive, send_with_id)
+                    await send_problem(error, scope, receive, send_with_id)
                 if span is not None:
                     span(_route(scope, status), status, context.log_fields)
         finally:

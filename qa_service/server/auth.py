@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from qa_service.errors import Unauthorized
 from qa_service.server.api_keys import ApiKey, ApiKeyStore, Scope
-from qa_service.server.problems import problem_response
+from qa_service.server.problems import send_problem
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class AuthMiddleware:
         try:
             key = self._authorize(scope)
         except Unauthorized as refusal:
-            await problem_response(_request(scope), refusal)(scope, receive, send)
+            await send_problem(refusal, scope, receive, send)
             return
         operator = self._is_local(scope) or (key is not None and key.allows("operate"))
         scope.setdefault("state", {}).update(api_key=key, operator=operator)
@@ -93,9 +93,3 @@ def _from_loopback(scope: "Connection") -> bool:
         return ipaddress.ip_address((scope.get("client") or ("", 0))[0]).is_loopback
     except ValueError:
         return False
-
-
-def _request(scope: "Connection") -> Any:
-    from starlette.requests import Request
-
-    return Request(scope)

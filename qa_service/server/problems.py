@@ -9,6 +9,7 @@ from qa_service.telemetry.request_context import REQUEST_CONTEXT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 HTTP_ERRORS = {
     404: ("not_found", "没有这个地址。", "There is nothing at this address."),
@@ -38,6 +39,13 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     more = {"WWW-Authenticate": "Bearer"} if body.status == 401 else {}
     headers = {**(headers or {}), **again, **more}
     return BodyResponse(body, body.status, headers, media_type="application/problem+json")
+
+
+async def send_problem(error: Exception, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    """Answers a request with the error: for middlewares, which the error handlers do not reach."""
+    from starlette.requests import Request
+
+    await problem_response(Request(scope), error)(scope, receive, send)
 
 
 def handle_errors(app: "FastAPI") -> None:

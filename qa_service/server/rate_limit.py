@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qa_service.errors import RateLimited
-from qa_service.server.problems import problem_response
+from qa_service.server.problems import send_problem
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -42,9 +42,7 @@ class RateLimitMiddleware:
         try:
             headers = self._hit(self._rate, _client(scope))
         except RateLimited as refusal:
-            from starlette.requests import Request
-
-            await problem_response(Request(scope), refusal)(scope, receive, send)
+            await send_problem(refusal, scope, receive, send)
             return
 
         async def send_with_headers(message: "Message") -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from qa_service.errors import RequestTimeout
-from qa_service.server.problems import SlowClient, problem_response
+from qa_service.server.problems import SlowClient, send_problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,9 +45,7 @@ class TimeoutMiddleware:
         except RequestTimeout as error:  # the body was read outside of the error handlers
             if replying:
                 raise
-            from starlette.requests import Request
-
-            await problem_response(Request(scope), error)(scope, receive, send_in_time)
+            await send_problem(error, scope, receive, send_in_time)
 
 
 def _receive_in_time(receive: "Receive") -> "Receive":

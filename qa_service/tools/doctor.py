@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from qa_service.answering.knowledge import build_matcher
+from qa_service.answering.knowledge import Knowledge
 from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
@@ -130,8 +130,7 @@ def _check_library(settings: Settings) -> DoctorCheck:
 
 
 def _check_index(settings: Settings) -> DoctorCheck:
-    library = Library.read(settings.kb, load_specs(settings.demos))
-    if build_matcher(settings, library, load_embedder(settings.encoder)).is_cached:
+    if Knowledge.read(settings, load_embedder(settings.encoder)).matcher.is_cached:
         return DoctorCheck(
             "index", "ok", Text("索引和分类器与词条一致", "index and classifier are those of these entries")
         )
