@@ -24,7 +24,7 @@ from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner, run_to_end
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -164,12 +164,7 @@ class CachedRunner:
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Run to completion, without the rows in between."""
-        rows = self.stream(experiment, params, seed)
-        while True:
-            try:
-                next(rows)
-            except StopIteration as stop:
-                return stop.value
+        return run_to_end(self.stream(experiment, params, seed))
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False

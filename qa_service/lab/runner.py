@@ -74,6 +74,16 @@ class Runner(Protocol):
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
 
 
+def run_to_end(stream: Generator[Row | QueuePosition, None, Run]) -> Run:
+    """The run that a `Runner.stream` returns, without what it yields."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            run: Run = stop.value
+            return run
+
+
 class ProcessRunner:
     """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
 
@@ -120,13 +130,7 @@ class ProcessRunner:
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
-        rows = self.stream(experiment, params, seed)
-        while True:
-            try:
-                next(rows)
-            except StopIteration as stop:
-                run: Run = stop.value
-                return run
+        return run_to_end(self.stream(experiment, params, seed))
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
