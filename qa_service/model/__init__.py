@@ -9,6 +9,7 @@ from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerSta
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
+from qa_service.model.observation import VOCABULARY, Observation, ObservationKind, Sign
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MAX_CANDIDATES",
     "MAX_SEEDS",
     "PLACEHOLDER",
+    "VOCABULARY",
     "Answer",
     "AnswerStatus",
     "Cell",
@@ -33,6 +35,8 @@ __all__ = [
     "Match",
     "MetricValues",
     "NamedValues",
+    "Observation",
+    "ObservationKind",
     "Op",
     "Parameter",
     "Params",
@@ -40,6 +44,7 @@ __all__ = [
     "Row",
     "Run",
     "RunStatus",
+    "Sign",
     "Spread",
     "Subject",
     "Text",
