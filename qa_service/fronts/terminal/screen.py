@@ -111,7 +111,7 @@ class TerminalView:
         """Prints the short answer with its measured numbers, the comparisons and the related questions."""
         if answer.entry is None:
             return
-        if answer.evidence and "[[" in _first_paragraph(answer.entry.answer[self.lang]):
+        if answer.evidence and "[[" in answer.entry.short[self.lang]:
             self._stdout.print()
             self._stdout.print(_render_markdown(f"→ {_first_paragraph(prose.answer_text(answer))}"))
         for table in comparison_tables(answer.evidence, self.lang):

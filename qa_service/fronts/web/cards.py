@@ -182,8 +182,8 @@ def _metric_rows(
         for name, value in measured.items()
     }
     in_claims = [claim.metric for claim in block.claims]
-    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]"
-    in_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
+    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)(?:\|\w+)?\]\]"
+    in_text = re.findall(placeholder, entry.text(lang)) if entry else list(measured)
     quoted = [name for name in dict.fromkeys(in_claims + in_text) if name in rows]
     return {"quoted": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
 

@@ -28,7 +28,7 @@ For example OPEN "measured0.12:block.metric" MIDDLE "…" CLOSE: an unmeasured m
 """
 
 _MARKED_NUMBER = re.compile(
-    f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}"
+    f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.|-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}"
 )
 _FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from markupsafe import Markup
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, labels, markup, width_hints
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
-from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
+from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params
@@ -78,7 +77,7 @@ def entry_values(
     With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
-    text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(entry, lang, experiments), (), lang))
+    text = markup.markdown_to_html(_marked_text(entry, (), lang, experiments))
     return {
         "runs_at_once": bool(plans),
         "entry": entry,
@@ -188,8 +187,9 @@ def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
     """The answer as HTML, its numbers marked; without an entry, the sentence above the nearest questions."""
     if answer.entry is None:
         return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
-    marked = replace(answer, entry=_mark_numbers(answer.entry, answer.lang, experiments))
-    return Markup(markup.markdown_to_html(prose.answer_text(marked)))  # noqa: S704
+    text = _marked_text(answer.entry, answer.evidence, answer.lang, experiments)
+    notes = prose.unfinished_runs(answer)
+    return Markup(markup.markdown_to_html("\n\n".join([text, *notes])))  # noqa: S704
 
 
 def _answer_values(answer: Answer, lang: Lang) -> dict[str, Any]:
@@ -210,18 +210,19 @@ def _lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
     return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
 
 
-def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
-    """The entry with every placeholder of its answer marked for `markup`."""
+def _marked_text(entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments) -> str:
+    """The entry's text, its numbers filled in where they are measured, and marked for `markup`."""
     metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
 
     def mark(found: re.Match[str]) -> str:
         metric = metrics.get(found[1], {}).get(found[2])
-        hint = width_hints.width_hint(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
+        name = found[0][2:-2]
+        hint = width_hints.width_hint(entry.id, name, metric.unit) if metric else ""
         kind = f"measured{hint}" if metric else "given"
-        return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
+        return f"{markup.OPEN}{kind}:{name}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
 
-    text = PLACEHOLDER.sub(mark, entry.answer[lang])
-    return replace(entry, answer=Text(zh=text, en=text))
+    marked = PLACEHOLDER.sub(mark, prose.entry_text(entry, lang))
+    return prose.fill_text(marked, entry, evidence, lang)
 
 
 def _companion_evidence(answer: Answer) -> list[Evidence]:
