@@ -9,6 +9,7 @@ from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerSta
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import (
+    FIRST_PARTS,
     PARTS,
     PLACEHOLDER,
     Claim,
@@ -25,6 +26,7 @@ from qa_service.model.observation import VOCABULARY, Observation, ObservationKin
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
+    "FIRST_PARTS",
     "LANGS",
     "MAX_CANDIDATES",
     "MAX_SEEDS",

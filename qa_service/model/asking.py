@@ -68,6 +68,8 @@ class Request:
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
     """False answers with text only."""
+    brief: bool = False
+    """Run only what the short answer, what to do and how to tell need."""
     context: Context | None = None
     """Of the previous answer, if this may be a follow-up."""
 

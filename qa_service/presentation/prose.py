@@ -27,8 +27,10 @@ PART_TITLES: dict[Part, Text] = {
     "lecture": Text("讲座原话，逐句看", "The lecture, sentence by sentence"),
 }
 """The heading of each part."""
-_NOT_MEASURED_YET = "…"
-_NOT_MEASURED = Text("（没有测得）", "(not measured)")
+NOT_MEASURED_YET = "…"
+"""Stands for a number that is being measured."""
+NOT_MEASURED = Text("（没有测得）", "(not measured)")
+"""Stands for a number of a run that did not finish, or was not asked for."""
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
@@ -94,7 +96,7 @@ def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang)
     for one in evidence:
         if one.variant == 0:  # of a comparison, the text quotes the first run
             values |= placeholder_values(one, lang)
-    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], _NOT_MEASURED_YET), text)
+    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], NOT_MEASURED_YET), text)
 
 
 def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
@@ -106,7 +108,7 @@ def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
     metrics = dict.fromkeys(evidence.experiment.metrics)
     if evidence.run.status is RunStatus.RAN:
         return values | _forms(evidence.block, metrics | dict(evidence.run.measured), lang)
-    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), _NOT_MEASURED[lang])
+    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), NOT_MEASURED[lang])
 
 
 def _forms(block: str, named: Mapping[str, Any], lang: Lang) -> dict[str, str]:
