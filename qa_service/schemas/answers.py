@@ -76,6 +76,25 @@ class RelatedJson(Body):
     question: str
 
 
+class DistinctionJson(Body):
+    """How to tell a cause, or a neighbouring question: what is seen, what it means, the entry for it."""
+
+    see: str
+    means: str
+    entry: str | None
+
+
+class PartsJson(Body):
+    """The parts of the entry's text, numbers filled in as far as they are measured; null where it has no such part."""
+
+    short: str = Field(description="the answer in words, complete in itself; markdown, as the others")
+    do: str | None = Field(description="what to do, in order")
+    tell: list[DistinctionJson] = Field(description="how to tell it from its neighbours")
+    why: str | None = Field(description="the mechanism")
+    scope: str | None = Field(description="where it does not hold")
+    lecture: str | None = Field(description="the lecture sentence by sentence, with verdicts")
+
+
 class ContextJson(Body):
     """The context to send back, unchanged, with a follow-up question."""
 
@@ -96,7 +115,8 @@ class AnswerJson(Body):
     confidence: Probability
     matches: list[MatchJson] = Field(description="best first")
     subject: SubjectJson | None
-    answer: str = Field(description="markdown")
+    answer: str = Field(description="markdown: all parts in one text")
+    parts: PartsJson | None = Field(description="the same in parts; null if no entry answers")
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
@@ -122,6 +142,7 @@ def answer_json(answer: Answer) -> AnswerJson:
         matches=[_match_json(match, lang) for match in answer.matches],
         subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
         answer=prose.answer_text(answer),
+        parts=_parts_json(answer, entry) if entry else None,
         lecture=lecture_json(entry, lang) if entry else None,
         params=_named_values(answer.params),
         notes=[note[lang] for note in answer.notes],
@@ -142,6 +163,26 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
         question=said.question[lang] if said.question else None,
         answer=said.answer[lang],
         netizens=said.netizens[lang] if said.netizens else None,
+    )
+
+
+def _parts_json(answer: Answer, entry: Entry) -> PartsJson:
+    lang = answer.lang
+
+    def filled(text: str) -> str:
+        return prose.fill_text(text, entry, answer.evidence, lang)
+
+    parts = prose.filled_parts(entry, answer.evidence, lang)
+    return PartsJson(
+        short=parts["short"],
+        do=parts.get("do"),
+        tell=[
+            DistinctionJson(see=filled(row.see[lang]), means=filled(row.means[lang]), entry=row.entry)
+            for row in entry.tell
+        ],
+        why=parts.get("why"),
+        scope=parts.get("scope"),
+        lecture=parts.get("lecture"),
     )
 
 
