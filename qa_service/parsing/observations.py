@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
@@ -46,6 +47,7 @@ class _Prose:
         self.clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(self.folded))]
         self.sentences = [0, *(match.end() for match in _SENTENCE_END.finditer(self.folded))]
         self.places = signs.matches(_PLACES, self.folded)
+        self.place_starts = [match.start() for _, match in self.places]
         self.symptoms: list[_Found] = []
         self.found: dict[Sign, tuple[int, int]] = {}
 
@@ -121,12 +123,12 @@ class _Prose:
     def _nearest(self, symptom: re.Match[str]) -> list[_Found]:
         """The nearest mention before a symptom with those conjoined to it, else the nearest after it; [] if none."""
         start, end = self._clause_bounds(self._clause(symptom.start()))
-        before = [each for each in self.places if start <= each[1].start() and each[1].end() <= symptom.end() + 1]
+        near = self._places_between(max(start, symptom.start() - 2 * _NEAR), min(end, symptom.end() + _NEAR // 2))
+        before = [each for each in near if each[1].end() <= symptom.end() + 1]
         before = [each for each in before if symptom.start() - each[1].end() <= _NEAR]
         if len(before) > 1 and before[-1][1][0] in ("输出", "output"):
             before = before[:-1]  # "loss 一直输出 nan": a verb
-        after = [each for each in self.places if symptom.end() <= each[1].start()]
-        after = [each for each in after if each[1].start() < min(end, symptom.end() + _NEAR // 2)]
+        after = [each for each in near if symptom.end() <= each[1].start()]
         if after and (not before or not before[-1][0] or after[0][1].start() - symptom.end() <= 1):
             return after[:1]
         return self._with_conjoined(before[-1:], before) if before else self._earlier_place(symptom)
@@ -143,11 +145,14 @@ class _Prose:
         """The place in the clause before, in the same sentence, if that clause states no symptom of it."""
         clause = self._clause(symptom.start())
         start = max(self._sentence_start(symptom.start()), self.clauses[max(0, clause - 2)])
-        stated = [match.start() for _, match in self.symptoms if match.start() >= start]
-        before = [
-            each for each in self.places if start <= each[1].start() and each[1].end() <= symptom.start() and each[0]
-        ]
-        return [] if stated else before[-1:]
+        if self.symptoms and self.symptoms[-1][1].start() >= start:
+            return []
+        before = self._places_between(max(start, symptom.start() - 2 * _NEAR), symptom.start())
+        return [each for each in before if each[0] and each[1].end() <= symptom.start()][-1:]
+
+    def _places_between(self, start: int, end: int) -> list[_Found]:
+        """The mentions of places that begin between two positions."""
+        return self.places[bisect_left(self.place_starts, start) : bisect_left(self.place_starts, end)]
 
     # When
 
@@ -201,7 +206,7 @@ class _Prose:
     def _read_remedies(self) -> None:
         mentions = signs.matches(_ACTIONS, self.folded)
         for index, (value, match) in enumerate(mentions):
-            later = [other.start() for _, other in mentions[index + 1 :]]
+            later = [other.start() for _, other in mentions[index + 1 : index + 9]]
             if self._was_in_vain(value, match, later):
                 self._add("tried", value, *match.span())
         if sound := signs.CLEAN_DATA.search(self.folded):
@@ -212,9 +217,8 @@ class _Prose:
         helped. A list of remedies shares the outcome after it.
         """
         reach = match.end() + _NEAR
-        for start in later:
-            if start <= reach + _NEAR // 2:
-                reach = start + _NEAR
+        for start in takewhile(lambda start: start <= reach + _NEAR // 2, later):
+            reach = start + _NEAR
         end = min(len(self.folded), reach)
         failed = signs.FAILED.search(self.folded, match.start(), end)
         cured = signs.CURED.search(self.folded, match.end(), end)

@@ -170,7 +170,7 @@ TIMES: Mapping[str, str] = {
     r"|(?:at|on|in|around) (?:step|epoch|iter\w*) (?:[2-9]|\d{2,})|half-?way|mid-?training|late in training"
     r"|after a while|eventually"
     r"|训练?(?:到|了|几|一)?(?:一半|一段时间|中途|后期|\s*\d+\s*%)"
-    r"|(?:[\d.]+|[几十百千万两]+)\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
+    r"|(?:(?<![\d.])[\d.]{1,9}|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
     r"|batch(?:es)?)\s*(?:之?后|左右|以后|才)"
     r"|后来|中途|过一会|跑着跑着|训着训着|突然(?:就|变|成|为|出现|\s|[a-z]{4})*nan|suddenly (?:\w+ ){0,3}(?:nan|inf)"
     r"|第\s*(?:[2-9二三四五六七八九]|\d{2,}|十)\s*个?\s*(?:步|轮|epoch|次)",
