@@ -3,12 +3,11 @@
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from functools import cache
-from itertools import takewhile
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
+from qa_service.parsing.logs import LogReading, observe_messages, read_log
 from qa_service.parsing.text import simplify_chinese
 
 MAX_PROSE_CHARS = 3_000
@@ -31,8 +30,16 @@ _Found = tuple[str, re.Match[str]]
 
 
 def observe(text: str) -> tuple[Observation, ...]:
-    """The observations of a question, each sign once, in the order of the text."""
-    return _Prose(text).observations()
+    """The observations of a question, each sign once: first those of its prose, then those of a log in it."""
+    return observe_question(text, read_log(text))
+
+
+def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ...]:
+    """The same for a text whose log has been read."""
+    prose = text if log is None else log.prose
+    found = (*_Prose(prose).observations(), *observe_messages(_beginning_and_end(prose)))
+    found = (*found, *log.observations) if log else found
+    return tuple({each.sign: each for each in reversed(found)}.values())[::-1]
 
 
 class _Prose:
@@ -192,6 +199,7 @@ class _Prose:
 
     def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
         """Whether the clause of a setting says that it works there, and names no symptom in between."""
+        start, end = max(start, match.start() - 2 * _NEAR), min(end, match.end() + 2 * _NEAR)
         for cured in signs.CURED.finditer(self.folded, start, end):
             low, high = sorted(((match.start(), match.end()), cured.span()))
             between = self.folded[low[1] : high[0]]
@@ -217,7 +225,9 @@ class _Prose:
         helped. A list of remedies shares the outcome after it.
         """
         reach = match.end() + _NEAR
-        for start in takewhile(lambda start: start <= reach + _NEAR // 2, later):
+        for start in later:
+            if start > reach + _NEAR // 2:
+                break
             reach = start + _NEAR
         end = min(len(self.folded), reach)
         failed = signs.FAILED.search(self.folded, match.start(), end)
@@ -252,13 +262,3 @@ def fold(text: str) -> str:
 def _fold_character(character: str) -> str:
     folded = unicodedata.normalize("NFKC", character).lower()
     return folded if len(folded) == 1 else character
-
-
-def merge(*groups: tuple[Observation, ...]) -> tuple[Observation, ...]:
-    """The observations of several readings, each sign once, the first group first."""
-    return tuple({each.sign: each for each in reversed(list(_flatten(groups)))}.values())[::-1]
-
-
-def _flatten(groups: tuple[tuple[Observation, ...], ...]) -> Iterator[Observation]:
-    for group in groups:
-        yield from group
