@@ -16,7 +16,8 @@ _MAX_FRAGMENT_CHARS = 60
 _DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
 _NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
 _CLAUSE_END = re.compile(
-    r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while|whereas|although|though)(?![a-z])"
+    r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
+    r"|whereas|although|though)(?![a-z])"
 )
 _SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
 _DONE = re.compile(r"[过了]|ed(?![a-z])")

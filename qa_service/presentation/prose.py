@@ -20,8 +20,15 @@ _CLARIFY = Text(
 )
 
 
+_ACKNOWLEDGED = Text(
+    "不客气。还有别的现象或数字，接着发就行。", "You are welcome. Should anything else turn up, send it along."
+)
+
+
 def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
         missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN]
         failures = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]

@@ -8,13 +8,13 @@ from qa_service.parsing.logs.reading import LogReading
 
 def describe_log(reading: LogReading, lang: Lang) -> str:
     """Such as "Log · 5 lines · DeepSpeed OVERFLOW ×4, scale 65536→4096"."""
-    count = len(reading.lines)
+    count = reading.count
     parts = [f"日志 · {count} 行" if lang == "zh" else f"Log · {count} line{'s' if count != 1 else ''}"]
     details = [reading.framework] if reading.framework else []
     if reading.overflows:
         details = [f"{reading.framework} OVERFLOW ×{reading.overflows}".strip()]
     if reading.scale:
-        first, last = (f"{value:.6g}" for value in reading.scale)
+        first, last = (_format_scale(value) for value in reading.scale)
         label = "缩放系数" if lang == "zh" else "scale"
         details.append(f"{label} {first}→{last}" if first != last else f"{label} {last}")
     if reading.first_nonfinite:
@@ -24,6 +24,10 @@ def describe_log(reading: LogReading, lang: Lang) -> str:
         details.append(stays)
     joint = "，" if lang == "zh" else ", "
     return " · ".join([*parts, joint.join(details)] if details else parts)
+
+
+def _format_scale(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else repr(value)
 
 
 def _first_nonfinite(reading: LogReading, lang: Lang) -> str:

@@ -24,7 +24,7 @@ KEYS: Mapping[str, str] = {
 }  # fmt: skip
 """The key "" stands for a component of the loss or another quantity, whose own name is its key."""
 _PAIR = re.compile(
-    r"(?<![\w/])(?:"
+    r"(?<![\w/])(?=[a-z])(?:"
     + "|".join(f"(?P<k{index}>{names})" for index, names in enumerate(KEYS.values()))
     + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER})(?!\w|\.\d)",
     re.IGNORECASE,

@@ -11,8 +11,14 @@ from qa_service.parsing.logs.harvest import harvest, key_of, parse_number
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.reading import LogLine, LogReading, Point
 
-_MAX_LINE_CHARS = 2_000
+_MAX_LINE_CHARS = 800
 """Of a longer line, the beginning is read."""
+_MAX_LINES = 360
+"""Of more lines, the beginning, the end, and the first with a nan or inf are read; all others are only counted."""
+_MAX_NONFINITE_LINES = 60
+_BEFORE_NONFINITE = 6  # lines that are read before the first nan: did the values rise?
+_SHAPE = str.maketrans("", "", "0123456789.+-e ")
+_NONFINITE = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECASE)
 _MIN_PLAIN_LINES = 2
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
@@ -26,13 +32,35 @@ _Piece = tuple[int, str]
 
 def read_log(text: str) -> LogReading | None:
     """The log in a question; None if it has none. Takes time linear in the text's length."""
-    pieces = list(_split(text))
-    lines, logged = _read_lines(pieces)
-    if not any(line.format for line in lines) and "Traceback (most recent call last)" not in text:
+    pieces = [piece for piece in _split(text) if len(piece[1]) > 1]
+    read = _select(pieces)
+    lines, logged = _read_lines(read)
+    if not lines or not (logged or "Traceback (most recent call last)" in text):
         return None
-    if not lines:
-        return None
-    return _summarise(lines, "\n".join(text for number, text in pieces if number not in logged))
+    counted = _count_alike(pieces, read, lines) if len(read) < len(pieces) else {}
+    prose = "\n".join(text for number, text in pieces if number not in logged and number not in counted)
+    return _summarise(lines, prose, counted)
+
+
+def _select(pieces: list[_Piece]) -> list[_Piece]:
+    """The pieces to read: all if they are few."""
+    if len(pieces) <= _MAX_LINES:
+        return pieces
+    end = _MAX_LINES // 2
+    chosen = {*range(end), *range(len(pieces) - end, len(pieces))}
+    bad = [index for index, (_, text) in enumerate(pieces) if _NONFINITE.search(text[:_MAX_LINE_CHARS])]
+    for index in bad[:1]:
+        chosen.update(range(max(0, index - _BEFORE_NONFINITE), index))
+    chosen.update(bad[:_MAX_NONFINITE_LINES])
+    return [pieces[index] for index in sorted(chosen)]
+
+
+def _count_alike(pieces: list[_Piece], read: list[_Piece], lines: list[LogLine]) -> dict[int, LogLine]:
+    """Number of each line that was not read but differs from one that was read only in its numbers → the latter."""
+    shapes = {line.text.translate(_SHAPE): line for line in lines if line.format}
+    known = {number for number, _ in read}
+    unread = ((number, text) for number, text in pieces if number not in known)
+    return {number: shapes[shape] for number, text in unread if (shape := text.translate(_SHAPE)) in shapes}
 
 
 def _split(text: str) -> Iterator[_Piece]:
@@ -193,7 +221,7 @@ def _whole(value: float | None) -> int | None:
     return int(value) if value is not None and math.isfinite(value) else None
 
 
-def _summarise(lines: list[LogLine], prose: str) -> LogReading:
+def _summarise(lines: list[LogLine], prose: str, unread: Mapping[int, LogLine]) -> LogReading:
     counted = Counter(line.format for line in lines if line.format)
     form = counted.most_common(1)[0][0] if counted else ""
     series = _series(lines)
@@ -206,9 +234,10 @@ def _summarise(lines: list[LogLine], prose: str) -> LogReading:
         format=form,
         framework=known.name if known else "",
         lines=tuple(lines),
+        count=len(lines) + len(unread),
         series=series,
         first_nonfinite=bad,
-        overflows=sum(1 for line in lines if rules.is_overflow(line)),
+        overflows=sum(1 for line in (*lines, *unread.values()) if rules.is_overflow(line)),
         scale=(first if first is not None else scales[0], scales[-1]) if scales else None,
         classes=classes,
         observations=rules.observe_log(lines, series, classes),

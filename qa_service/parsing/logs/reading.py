@@ -44,6 +44,9 @@ class LogReading:
     framework: str
     """Its name, as people write it; "" if it is unknown."""
     lines: tuple[LogLine, ...]
+    """Those that were read: all, or of a very long log the beginning, the end, and where values stop being finite."""
+    count: int
+    """All its lines."""
     series: Mapping[str, tuple[Point, ...]]
     """Key → its values, in the order of the log."""
     first_nonfinite: tuple[LogLine, str] | None
