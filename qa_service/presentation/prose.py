@@ -44,8 +44,15 @@ _CLARIFY = Text(
 )
 
 
+_ACKNOWLEDGED = Text(
+    "不客气。还有别的现象或数字，接着发就行。", "You are welcome. Should anything else turn up, send it along."
+)
+
+
 def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
         return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *unfinished_runs(answer)])
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues
+from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues, ObservationKind
 from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
@@ -95,6 +95,17 @@ class PartsJson(Body):
     lecture: str | None = Field(description="the lecture sentence by sentence, with verdicts")
 
 
+class ObservationJson(Body):
+    """What the question says about a run: a sign of the vocabulary, with the words that say so."""
+
+    kind: ObservationKind
+    value: str
+    text: str
+    used_by: list[str] = Field(
+        description="ids of the evidence blocks that use it, and `match` if it helped to find the entry"
+    )
+
+
 class ContextJson(Body):
     """The context to send back, unchanged, with a follow-up question."""
 
@@ -119,6 +130,7 @@ class AnswerJson(Body):
     parts: PartsJson | None = Field(description="the same in parts; null if no entry answers")
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
+    observations: list[ObservationJson]
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
     ladder: list[PrecisionLossJson] = Field(
@@ -145,6 +157,15 @@ def answer_json(answer: Answer) -> AnswerJson:
         parts=_parts_json(answer, entry) if entry else None,
         lecture=lecture_json(entry, lang) if entry else None,
         params=_named_values(answer.params),
+        observations=[
+            ObservationJson(
+                kind=each.sign.kind,
+                value=each.sign.value,
+                text=each.text,
+                used_by=list(answer.used_by.get(str(each.sign), ())),
+            )
+            for each in answer.observations
+        ],
         notes=[note[lang] for note in answer.notes],
         evidence=[evidence_json(each, lang) for each in answer.evidence],
         ladder=[_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
