@@ -1,10 +1,10 @@
 """A log that leaves nan out of its mean prints loss 0.0 for a dead run; the gradient norm beside it says nan.
 
 Linear regression y = x·w* + N(0, 1)/2 in 8 dimensions, w starts at 0, x and w* ~ N(0, 1), mean squared error on
-batches of 32, `n` steps of SGD at rate 0.05. At step `bad_step` (counted from 1) the batch holds one nan. `case` says what follows.
-poisoned: the step is made and every weight is nan from then on. skipped: the step is left out, the weights stay good.
-no_labels: from that step on no sample has a label; the loss is the sum over none of them divided by max(0, 1), that
-is 0, and so is its gradient. healthy: no nan in the batch.
+batches of 32, `n` steps of SGD at rate 0.05. At step `bad_step` (counted from 1) the batch holds one nan. `case` says
+what follows. poisoned: the step is made and every weight is nan from then on. skipped: the step is left out, the
+weights stay good. no_labels: from that step on no sample has a label; the loss is the sum over none of them divided by
+max(0, 1), that is 0, and so is its gradient. healthy: no nan in the batch.
 
 The log is that of Hugging Face's Trainer: every `every` steps it prints the sum of the losses since the last line over
 their number, and the gradient norm of the last step. With `keep_nan` off (logging_nan_inf_filter, its default) a loss
