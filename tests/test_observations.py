@@ -85,7 +85,7 @@ ENGLISH = {
     "model.eval() gives much worse results than train()": "when:eval what:worse",
     "after resuming from a checkpoint the loss jumps": "when:resume where:loss what:spike",
     "loss scale keeps halving": "where:scale what:shrinking",
-    "Gradient overflow. Skipping step, what does it mean": "where:gradient what:inf what:skip in:float16 in:grad_scaler",
+    "Gradient overflow. Skipping step, why": "where:gradient what:inf what:skip in:float16 in:grad_scaler",
     "validation loss is nan but training loss is fine": "when:eval where:loss what:nan what:finite",
     "the output is all !!!! at inference": "when:inference what:garbage",
     "images come out black with float16": "what:garbage in:float16",

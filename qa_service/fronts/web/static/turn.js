@@ -150,7 +150,7 @@ export class Turn {
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
     if (!data.entry) return;
-    completeTexts(this.reply, data.parts);
+    completeTexts(this.reply, data.parts_html);
     markPrevious(this.reply, this.#previousNumbers);
     addCopyButtons(this.reply);
     part(this.reply, "comparisons").innerHTML = data.comparison_html;
