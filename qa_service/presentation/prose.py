@@ -12,9 +12,11 @@ from qa_service.model import (
     Evidence,
     Lang,
     Part,
+    RankedDistinction,
     RunStatus,
     Subject,
     Text,
+    rank,
 )
 from qa_service.presentation.numbers import NUMBER_FORMS, format_in_text
 
@@ -34,6 +36,8 @@ NOT_MEASURED = Text("（没有测得）", "(not measured)")
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
+_BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
+_RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -93,6 +97,30 @@ def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) ->
 def filled_parts(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> dict[Part, str]:
     """The entry's parts, without those it lacks, placeholders replaced as in `fill_placeholders`."""
     return {part: fill_text(text, entry, evidence, lang) for part in PARTS if (text := entry.part(part, lang))}
+
+
+def told_apart(answer: Answer) -> str:
+    """How to tell, as a Markdown list in the order of the observations; "" without an entry or rows.
+
+    A row says which observations speak for it, and which rule it out.
+    """
+    entry, lang = answer.entry, answer.lang
+    if entry is None:
+        return ""
+    return "\n".join(
+        f"- {fill_text(each.row.text(lang), entry, answer.evidence, lang)}{_reasons(each, lang)}"
+        for each in rank(entry.tell, answer.observations)
+    )
+
+
+def _reasons(ranked: RankedDistinction, lang: Lang) -> str:
+    """The observations for and against a row, in brackets; "" if there are none."""
+    observations = ranked.excluded_by or ranked.because
+    if not observations:
+        return ""
+    template = (_RULED_OUT if ranked.excluded_by else _BECAUSE)[lang]
+    names = dict.fromkeys(one.sign.name[lang] for one in observations)
+    return template.format(("、" if lang == "zh" else ", ").join(names))
 
 
 def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:

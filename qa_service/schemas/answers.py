@@ -1,11 +1,23 @@
 """Answers as JSON: entry, confidence, matches, text, and evidence once it is measured."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues, ObservationKind
+from qa_service.model import (
+    Answer,
+    AnswerStatus,
+    Context,
+    Entry,
+    Lang,
+    Match,
+    NamedValues,
+    Observation,
+    ObservationKind,
+    rank,
+)
 from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
@@ -82,6 +94,8 @@ class DistinctionJson(Body):
     see: str
     means: str
     entry: str | None
+    because: list[str] = Field(description="the signs in the question that speak for it")
+    ruled_out_by: list[str] = Field(description="the signs in the question that rule it out")
 
 
 class PartsJson(Body):
@@ -198,13 +212,23 @@ def _parts_json(answer: Answer, entry: Entry) -> PartsJson:
         short=parts["short"],
         do=parts.get("do"),
         tell=[
-            DistinctionJson(see=filled(row.see[lang]), means=filled(row.means[lang]), entry=row.entry)
-            for row in entry.tell
+            DistinctionJson(
+                see=filled(each.row.see[lang]),
+                means=filled(each.row.means[lang]),
+                entry=each.row.entry,
+                because=_signs(each.because),
+                ruled_out_by=_signs(each.excluded_by),
+            )
+            for each in rank(entry.tell, answer.observations)
         ],
         why=parts.get("why"),
         scope=parts.get("scope"),
         lecture=parts.get("lecture"),
     )
+
+
+def _signs(observations: Sequence[Observation]) -> list[str]:
+    return list(dict.fromkeys(str(one.sign) for one in observations))
 
 
 def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
