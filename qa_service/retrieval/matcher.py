@@ -29,6 +29,7 @@ from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import Index
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
+_TINY = float(np.finfo(np.float32).tiny)
 _CACHED_QUESTIONS = 1000  # in the LRU cache of match results
 
 
@@ -88,7 +89,7 @@ class Matcher:
             matches=tuple(
                 Match(
                     entry=entry,
-                    score=confidence * probability[entry.id] / probability[best.id],
+                    score=confidence * probability[entry.id] / max(probability[best.id], _TINY),
                     phrasing=phrasings[entry.id],
                     reasons=tuple(each),
                 )

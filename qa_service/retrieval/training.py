@@ -153,7 +153,8 @@ def _relabel(
     own = scores[np.arange(len(owners)), np.searchsorted(classes, owners)]
     of_entries = np.where(is_entry, scores, -np.inf)
     taken = movable & (of_entries.max(axis=1) - own > RELABEL_MARGIN)
-    return np.where(taken, classes[of_entries.argmax(axis=1)], owners)
+    targets: NDArray[Any] = np.where(taken, classes[of_entries.argmax(axis=1)], owners)
+    return targets
 
 
 def _features(class_values: Floats, group_values: Floats, is_entry: NDArray[np.bool_]) -> Floats:
@@ -183,7 +184,7 @@ def _fit_scales(features: Floats, targets: NDArray[np.intp], is_entry: NDArray[n
         return -float(weights @ logs[rows, targets]), np.einsum("nc,fnc->f", excess, features).astype(np.float64)
 
     optimum = minimize(loss, np.full(3, 5.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 3)
-    return optimum.x.astype(np.float32)
+    return np.asarray(optimum.x, dtype=np.float32)
 
 
 def _fit_log_prior(
@@ -214,7 +215,8 @@ def _fit_log_prior(
 def _balanced(targets: NDArray[np.intp]) -> NDArray[np.float64]:
     """(n,): weights that sum to 1, and to the same for each class."""
     weights: NDArray[np.float64] = 1.0 / np.bincount(targets)[targets]
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _signs(labels: NDArray[Any], classes: NDArray[Any]) -> Floats:

@@ -196,10 +196,10 @@ def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, An
 
     covered = np.flatnonzero(np.isin(left_out.owners, list(library)))
     entries = np.flatnonzero(np.isin(left_out.classes, list(library)))
-    scores = left_out.scores[np.ix_(covered, entries)]
+    probabilities = left_out.probabilities[np.ix_(covered, entries)]
     owners = left_out.owners[covered]
-    own = scores[np.arange(len(covered)), np.searchsorted(left_out.classes[entries], owners)]
-    ranks = (scores > own[:, None]).sum(axis=1)
+    own = probabilities[np.arange(len(covered)), np.searchsorted(left_out.classes[entries], owners)]
+    ranks = (probabilities > own[:, None]).sum(axis=1)
     is_source = np.array([library[owner].expands is None for owner in owners.tolist()], dtype=bool)
 
     def shares(rows: "NDArray[np.bool_]") -> dict[str, Any]:
