@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qa_service.model import LANGS, AnswerStatus, Request
+from qa_service.model import LANGS, PARTS, PLACEHOLDER, AnswerStatus, Request, Text
 from qa_service.settings import Settings
 
 # The variables that snippets of the answers assume: a model, a batch, a loader, a loss that was just computed.
@@ -61,21 +61,22 @@ def test_entry_is_complete(service, entry_id):
     assert len(ids) == len(set(ids))
     for lang in LANGS:
         assert len(entry.phrasings[lang]) >= (15 if is_lecture_item else 10)
-        answer = entry.answer[lang]
-        assert re.match(r"\*\*.+?\*\*", answer, re.DOTALL), "the short answer comes first, in bold"
-        assert "[[" in answer.split("\n\n")[0] or "[[" in answer, "the text has live numbers"
+        assert "[[" in entry.text(lang), "the text has live numbers"
 
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_texts_are_in_their_own_language(service, entry_id):
     """No Chinese characters in English texts, some in every Chinese one; both show the same live numbers."""
     entry = service.knowledge.library[entry_id]
-    texts = [entry.question, entry.answer, *(claim.says for block in entry.evidence for claim in block.claims)]
+    parts = [Text(entry.part(part, "zh"), entry.part(part, "en")) for part in PARTS if entry.part(part, "en")]
+    texts = [entry.question, *parts, *(claim.says for block in entry.evidence for claim in block.claims)]
     for text in texts:
         assert not re.search(r"[\u3400-\u9fff]", text.en), text.en
         assert re.search(r"[\u3400-\u9fff]", text.zh)
-    shown = {lang: set(re.findall(r"\[\[.+?\]\]", entry.answer[lang])) for lang in LANGS}
-    assert shown["zh"] == shown["en"]
+    for part in PARTS:
+        texts_of_part = {lang: entry.part(part, lang) for lang in LANGS}
+        shown = {lang: {name[:2] for name in PLACEHOLDER.findall(text)} for lang, text in texts_of_part.items()}
+        assert shown["zh"] == shown["en"], part
 
 
 def test_phrasings_are_unique(service):
@@ -116,7 +117,7 @@ def test_code_in_answers_runs(service):
         block
         for entry in service.knowledge.library.values()
         for lang in LANGS
-        for block in re.findall(r"```python\n(.*?)```", entry.answer[lang], re.DOTALL)
+        for block in re.findall(r"```python\n(.*?)```", entry.text(lang), re.DOTALL)
     }
     assert blocks
     code = f"{_USER_CODE}\nfor block in {sorted(blocks)!r}:\n    run_snippet(block)\n"

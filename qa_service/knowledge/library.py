@@ -10,21 +10,32 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.knowledge.toml_reader import TomlReader
 from qa_service.model import (
     LANGS,
+    PARTS,
     PLACEHOLDER,
     Claim,
+    Distinction,
     Entry,
     EvidenceBlock,
     Experiment,
     Lecture,
     Op,
     Params,
+    Part,
+    Sign,
     Subject,
     Verdict,
 )
 
 _CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
-_CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share"}
-_ENTRY_KEYS = ("item", "expands", "question", "lecture", "answer", "phrasings", "evidence", "references", "related")
+_CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share", "proves"}
+_BLOCK_KEYS = {"id", "experiment", "params", "fixed", "claims", "proves", "visible", "series", "mark"}
+_DISTINCTION_KEYS = {"see", "means", "entry", "signs", "excluded_by"}
+_ENTRY_KEYS = (
+    "item", "expands", "signs", "question", "lecture", "short", "do", "tell", "why", "scope", "phrasings", "evidence",
+    "references", "related",
+)  # fmt: skip
+MAX_VISIBLE, MAX_SERIES = 2, 3
+"""Parameters, and series of a chart, that an evidence block may put forward."""
 SUBJECTS_FOLDER = "not_covered"
 """The subfolder of kb/ that holds subjects instead of entries."""
 
@@ -87,6 +98,19 @@ class Library(Mapping[str, Entry]):
         return len(self._entries)
 
 
+def duplicate_phrasings(library: Library) -> list[str]:
+    """A sentence for each phrasing that two entries or subjects share, whatever its case."""
+    owners: dict[str, str] = {}
+    owned: list[Entry | Subject] = [*library.values(), *library.subjects]
+    return [
+        f"{one.id}: {wording!r} is a phrasing of {owners[wording.lower()]}, too"
+        for one in owned
+        for lang in LANGS
+        for wording in one.phrasings[lang]
+        if owners.setdefault(wording.lower(), one.id) != one.id
+    ]
+
+
 def _read_subject(reader: TomlReader) -> list[Subject]:
     table = reader.read_table(("name", "phrasings"))
     if table is None:
@@ -114,7 +138,12 @@ class _EntryReader(TomlReader):
             expands=self._id(table["expands"], "expands") if "expands" in table else None,
             question=self.bilingual_text(table, "question"),
             lecture=self._lecture(table["lecture"]) if "lecture" in table else None,
-            answer=self.bilingual_text(table, "answer"),
+            short=self.bilingual_text(table, "short"),
+            do=self.bilingual_text(table, "do") if "do" in table else None,
+            tell=tuple(self._distinction(row, nth) for nth, row in enumerate(self.list_of(table, "tell", dict))),
+            why=self.bilingual_text(table, "why"),
+            scope=self.bilingual_text(table, "scope") if "scope" in table else None,
+            signs=self._signs(table, "signs", self.line("signs")),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
             references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
@@ -138,9 +167,9 @@ class _EntryReader(TomlReader):
         self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
-    def _id(self, entry_id: Any, key: str) -> str:
+    def _id(self, entry_id: Any, key: str, line: int | None = None) -> str:
         if entry_id not in self.ids:
-            self.add_problem(self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
+            self.add_problem(line or self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
 
     def _lecture(self, table: Any) -> Lecture | None:
@@ -148,12 +177,43 @@ class _EntryReader(TomlReader):
             self.add_problem(self.line("lecture"), "lecture: question, answer, netizens")
             return None
         optional = {key: self.bilingual_text(table, key, f"lecture.{key}") if key in table else None
-                    for key in ("question", "netizens")}  # fmt: skip
+                    for key in ("question", "netizens", "verdicts")}  # fmt: skip
         return Lecture(
             question=optional["question"],
             answer=self.bilingual_text(table, "answer", "lecture"),
             netizens=optional["netizens"],
+            verdicts=optional["verdicts"],
         )
+
+    def _distinction(self, row: Mapping[str, Any], nth: int) -> Distinction:
+        line = self.line("see", "tell", nth)
+        for key in row.keys() - _DISTINCTION_KEYS:
+            self.add_problem(line, f"no key {key!r} in [[tell]]; allowed are {', '.join(sorted(_DISTINCTION_KEYS))}")
+        return Distinction(
+            see=self.bilingual_text(row, "see", "tell", nth),
+            means=self.bilingual_text(row, "means", "tell", nth),
+            entry=self._id(row["entry"], "entry", line) if "entry" in row else None,
+            signs=self._signs(row, "signs", line),
+            excluded_by=self._signs(row, "excluded_by", line),
+        )
+
+    def _signs(self, table: Mapping[str, Any], key: str, line: int) -> tuple[Sign, ...]:
+        """The signs listed under `key`, none if it is missing."""
+        signs: list[Sign] = []
+        for text in self.list_of(table, key, str):
+            try:
+                signs.append(Sign.parse(text))
+            except ValueError:
+                self.add_problem(line, f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}')
+        return tuple(signs)
+
+    def _part(self, table: Mapping[str, Any], line: int, default: Part) -> Part:
+        """The part of the answer that a block or a claim says it proves."""
+        part = table.get("proves", default)
+        if part not in PARTS:
+            self.add_problem(line, f"proves: one of {', '.join(PARTS)}, not {part!r}")
+            return default
+        return cast("Part", part)
 
     def _cite(self, reference: Mapping[str, Any]) -> str:
         cite = reference.get("cite")
@@ -173,15 +233,28 @@ class _EntryReader(TomlReader):
             return None
         if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
             self.add_problem(self.line("fixed", "evidence", nth), f"fixed: names among {', '.join(experiment.params)}")
-        for key in block.keys() - {"id", "experiment", "params", "fixed", "claims"}:
+        visible, series, mark = block.get("visible", []), block.get("series", []), block.get("mark")
+        line = self.line("experiment", "evidence", nth)
+        if not _are_names(visible, MAX_VISIBLE) or not all(name in experiment.params for name in visible):
+            self.add_problem(line, f"visible: at most {MAX_VISIBLE} names among {', '.join(experiment.params)}")
+        if not _are_names(series, MAX_SERIES):
+            self.add_problem(line, f"series: the names of at most {MAX_SERIES} series")
+        if mark is not None and mark not in experiment.metrics:
+            self.add_problem(line, f"mark: one of {', '.join(experiment.metrics)}; not {mark!r}")
+        part = self._part(block, line, "short")
+        for key in block.keys() - _BLOCK_KEYS:
             self.add_problem(self.line(key, "evidence", nth), f"no key {key!r} in an evidence block")
-        claims = tuple(self._claim(claim, experiment, params, nth) for claim in block.get("claims", []))
+        claims = tuple(self._claim(claim, experiment, params, nth, part) for claim in block.get("claims", []))
         return EvidenceBlock(
             id=str(block.get("id", experiment.slug)),
             experiment=experiment.slug,
             params=params,
             fixed=frozenset(fixed),
             claims=tuple(claim for claim in claims if claim),
+            proves=part,
+            visible=tuple(visible),
+            series=tuple(series),
+            mark=mark,
         )
 
     def _check_params(self, experiment: Experiment, params: Any, key: str, nth_block: int) -> bool:
@@ -192,7 +265,9 @@ class _EntryReader(TomlReader):
             return False
         return True
 
-    def _claim(self, claim: Mapping[str, Any], experiment: Experiment, params: Any, nth_block: int) -> Claim | None:
+    def _claim(
+        self, claim: Mapping[str, Any], experiment: Experiment, params: Any, nth_block: int, part: Part
+    ) -> Claim | None:
         problems_before = len(self.problems)
         line = self._claim_line(claim.get("id"), nth_block)
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
@@ -230,6 +305,7 @@ class _EntryReader(TomlReader):
             control=cast("Params", control),
             expected_verdict=Verdict(claim.get("stated", "holds")),
             min_share=float(share),
+            proves=self._part(claim, line, part),
         )
 
     def _check_placeholders(self, entry: Entry) -> None:
@@ -237,9 +313,16 @@ class _EntryReader(TomlReader):
         if len(blocks) < len(entry.evidence):
             self.add_problem(self.line("evidence"), "different ids for the evidence blocks")
         for lang in LANGS:
-            for block_id, name in PLACEHOLDER.findall(entry.answer[lang]):
+            for block_id, name, form in PLACEHOLDER.findall(entry.text(lang)):
                 block = blocks.get(block_id)
                 experiment = self.experiments[block.experiment] if block else None
                 if experiment is None or (name not in experiment.metrics and name not in experiment.params):
-                    line = self.source.count("\n", 0, self.source.find(f"[[{block_id}.{name}]]")) + 1
+                    line = (
+                        self.source.count("\n", 0, self.source.find(f"[[{block_id}.{name}{form and '|' + form}]]")) + 1
+                    )
                     self.add_problem(line, f"[[{block_id}.{name}]] to be a metric or parameter of an evidence block")
+
+
+def _are_names(value: Any, count: int) -> bool:
+    """Whether this is a list of at most `count` different strings."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value) and len(set(value)) <= count

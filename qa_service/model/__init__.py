@@ -6,16 +6,32 @@ run with the verdicts on the claims.
 """
 
 from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
+from qa_service.model.differential import RankedDistinction, rank
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
-from qa_service.model.knowledge import PLACEHOLDER, Claim, Entry, EvidenceBlock, Lecture, Op, Subject, Verdict
+from qa_service.model.knowledge import (
+    FIRST_PARTS,
+    PARTS,
+    PLACEHOLDER,
+    Claim,
+    Distinction,
+    Entry,
+    EvidenceBlock,
+    Lecture,
+    Op,
+    Part,
+    Subject,
+    Verdict,
+)
 from qa_service.model.observation import VOCABULARY, Observation, ObservationKind, Sign
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
+    "FIRST_PARTS",
     "LANGS",
     "MAX_CANDIDATES",
     "MAX_SEEDS",
+    "PARTS",
     "PLACEHOLDER",
     "VOCABULARY",
     "Answer",
@@ -24,6 +40,7 @@ __all__ = [
     "Claim",
     "Companion",
     "Context",
+    "Distinction",
     "Entry",
     "Evidence",
     "EvidenceBlock",
@@ -40,6 +57,8 @@ __all__ = [
     "Op",
     "Parameter",
     "Params",
+    "Part",
+    "RankedDistinction",
     "Request",
     "Row",
     "Run",
@@ -52,5 +71,6 @@ __all__ = [
     "Verdict",
     "claims_not_testable",
     "judge_claims",
+    "rank",
     "run_id",
 ]

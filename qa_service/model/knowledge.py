@@ -2,12 +2,13 @@
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
-from typing import Literal
+from typing import Literal, get_args
 
+from qa_service.model.observation import Sign
 from qa_service.model.values import Lang, MetricValues, Params, Text
 
 
@@ -19,8 +20,17 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)\]\]")
-"""[[block.name]] in an answer: replaced by that metric or parameter of the evidence block once it is measured."""
+PLACEHOLDER = re.compile(r"\[\[([a-z0-9_-]+)\.([a-z0-9_]+)(?:\|(percent|ordinal|yes_no))?\]\]")
+"""[[block.name]] or [[block.name|form]] in a text: that metric or parameter of the evidence block, once it is measured.
+
+The forms write a fraction as per cent, a step as an ordinal, 1 and 0 as yes and no.
+"""
+
+Part = Literal["short", "do", "tell", "why", "scope", "lecture"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""The parts of an answer, in the order in which they are read."""
+FIRST_PARTS: tuple[Part, ...] = ("short", "do", "tell")
+"""The parts that every front shows before anything else; the others are folded."""
 
 Op = Literal["<", "<=", ">", ">=", "==", "!="]
 _OPERATORS = {
@@ -43,6 +53,8 @@ class Claim:
     expected_verdict: Verdict = Verdict.HOLDS
     min_share: float = 1.0
     """The share of seeds, at least, with the expected verdict, both at the entry's parameters and at the control."""
+    proves: Part = "short"
+    """The part of the answer that this claim supports."""
 
     def judge(self, measured: MetricValues) -> Verdict:
         """Compare the metric with the bound.
@@ -75,6 +87,14 @@ class EvidenceBlock:
     fixed: frozenset[str]
     """Parameters that keep their value when a question names another."""
     claims: tuple[Claim, ...]
+    proves: Part = "short"
+    """The part of the answer that this block supports."""
+    visible: tuple[str, ...] = ()
+    """The one or two parameters that the question is about; all others are folded."""
+    series: tuple[str, ...] = ()
+    """The series of the chart that tell the story, at most three; empty means all."""
+    mark: str | None = None
+    """A metric whose value is the place on the x axis where something is decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +104,22 @@ class Lecture:
     question: Text | None
     answer: Text
     netizens: Text | None = None
+    verdicts: Text | None = None
+    """The lecture sentence by sentence, each with a verdict; Markdown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distinction:
+    """How to tell a cause, or a neighbouring question, from the others: what is seen, and what it means."""
+
+    see: Text
+    means: Text
+    entry: str | None = None
+    """Id of the entry that proves and cures it."""
+    signs: tuple[Sign, ...] = ()
+    """Observations that speak for it."""
+    excluded_by: tuple[Sign, ...] = ()
+    """Observations that rule it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +133,18 @@ class Entry:
     """Id of the source entry that this one expands; None for a source entry."""
     question: Text
     lecture: Lecture | None
-    answer: Text
+    short: Text
+    """The answer in words, complete in itself; Markdown, as the parts below."""
+    do: Text | None
+    """What to do, in order."""
+    tell: tuple[Distinction, ...]
+    """How to tell it from its neighbours; of a symptom, its causes."""
+    why: Text
+    """The mechanism, with the formula."""
+    scope: Text | None
+    """Where it does not hold."""
+    signs: tuple[Sign, ...]
+    """The observations that this entry is about."""
     phrasings: Mapping[Lang, tuple[str, ...]]
     evidence: tuple[EvidenceBlock, ...]
     references: tuple[str, ...]
@@ -106,10 +153,43 @@ class Entry:
     hash: str
     """SHA-256 of the file, hexadecimal."""
 
+    def part(self, part: Part, lang: Lang) -> str:
+        """The text of a part, "" if the entry has none. Rows of `tell` are list items "see → means (entry)"."""
+        match part:
+            case "short":
+                return self.short[lang]
+            case "do":
+                return self.do[lang] if self.do else ""
+            case "tell":
+                return "\n".join(_row(each, lang) for each in self.tell)
+            case "why":
+                return self.why[lang]
+            case "scope":
+                return self.scope[lang] if self.scope else ""
+            case "lecture":
+                verdicts = self.lecture.verdicts if self.lecture else None
+                return verdicts[lang] if verdicts else ""
+
+    def quoted_blocks(self, parts: Collection[Part]) -> tuple[EvidenceBlock, ...]:
+        """The evidence blocks that the texts of these parts quote, and the first block, which proves `short`."""
+        ids = {name for part in parts for name, *_ in PLACEHOLDER.findall(self.part(part, "en"))}
+        return tuple(block for nth, block in enumerate(self.evidence) if block.id in ids or nth == 0)
+
+    def text(self, lang: Lang) -> str:
+        """All parts, one after the other, without headings."""
+        return "\n\n".join(text for part in PARTS if (text := self.part(part, lang)))
+
     def wordings(self, lang: Lang) -> tuple[str, ...]:
         """Every known wording of the question: the entry's, the lecture's, the phrasings."""
         lecture = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
         return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang])))
+
+
+def _row(distinction: Distinction, lang: Lang) -> str:
+    entry = (
+        "" if distinction.entry is None else f"（{distinction.entry}）" if lang == "zh" else f" ({distinction.entry})"
+    )
+    return f"- {distinction.see[lang]} → {distinction.means[lang]}{entry}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

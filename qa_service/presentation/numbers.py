@@ -10,6 +10,13 @@ _UNIT_NAMES_ZH = {
     "sd": "倍标准差",
 }  # fmt: skip
 _PLURAL_UNITS = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
+NUMBER_FORMS = ("", "percent", "ordinal", "yes_no")
+"""How a placeholder may ask for a value to be written; "" is a number."""
+TEXT_DIGITS = 3
+"""Significant digits in a sentence."""
+_NEVER = {"zh": "从未", "en": "never"}
+_YES_NO = {True: {"zh": "是", "en": "yes"}, False: {"zh": "否", "en": "no"}}
+_ORDINAL_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 _NO_VALUE = {"zh": "（没有）", "en": "(none)"}
 
 
@@ -20,6 +27,30 @@ def format_unit(name: str, lang: Lang, value: object = 1) -> str:
     if lang == "zh":
         return _UNIT_NAMES_ZH.get(name, name)
     return f"{name}s" if name in _PLURAL_UNITS and value != 1 else name
+
+
+def format_in_text(value: object, lang: Lang, form: str = "") -> str:
+    """A value as a sentence quotes it, with three significant digits: 0.00391, 218th, 2.33 %, yes, never.
+
+    `form` is one of `NUMBER_FORMS`; a value that it does not suit is written as a number.
+    """
+    if value is None:
+        return _NEVER[lang]
+    if form == "yes_no" and value in (0, 1):
+        return _YES_NO[bool(value)][lang]
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if form == "percent":
+            return f"{_format_float(100 * value, TEXT_DIGITS)}{'%' if lang == 'zh' else ' %'}"
+        if form == "ordinal" and float(value).is_integer():
+            return _ordinal(int(value), lang)
+    return format_number(value, lang, TEXT_DIGITS)
+
+
+def _ordinal(number: int, lang: Lang) -> str:
+    if lang == "zh":
+        return f"第 {number}"
+    teens = 11 <= number % 100 <= 13
+    return f"{number}{'th' if teens else _ORDINAL_ENDINGS.get(number % 10, 'th')}"
 
 
 def format_number(value: object, lang: Lang = "en", digits: int = 5) -> str:

@@ -1,12 +1,36 @@
 """The text of an answer: the entry's text with measured numbers filled in, or a sentence that none was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from qa_service.model import PLACEHOLDER, Answer, AnswerStatus, Entry, Evidence, Lang, RunStatus, Subject, Text
-from qa_service.presentation.numbers import format_number
+from qa_service.model import (
+    PARTS,
+    PLACEHOLDER,
+    Answer,
+    AnswerStatus,
+    Entry,
+    Evidence,
+    Lang,
+    Part,
+    RunStatus,
+    Subject,
+    Text,
+)
+from qa_service.presentation.numbers import NUMBER_FORMS, format_in_text
 
-_NOT_MEASURED_YET = "…"
-_NOT_MEASURED = Text("（没有测得）", "(not measured)")
+PART_TITLES: dict[Part, Text] = {
+    "short": Text("简短回答", "In short"),
+    "do": Text("怎么做", "What to do"),
+    "tell": Text("怎么分辨", "How to tell"),
+    "why": Text("为什么", "Why"),
+    "scope": Text("适用范围", "Scope"),
+    "lecture": Text("讲座原话，逐句看", "The lecture, sentence by sentence"),
+}
+"""The heading of each part."""
+NOT_MEASURED_YET = "…"
+"""Stands for a number that is being measured."""
+NOT_MEASURED = Text("（没有测得）", "(not measured)")
+"""Stands for a number of a run that did not finish, or was not asked for."""
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
@@ -20,15 +44,26 @@ _CLARIFY = Text(
 )
 
 
+_ACKNOWLEDGED = Text(
+    "不客气。还有别的现象或数字，接着发就行。", "You are welcome. Should anything else turn up, send it along."
+)
+
+
 def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
-        missing = [one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN]
-        failures = [_DID_NOT_RUN[answer.lang].format(title) for title in missing]
-        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *failures])
+        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *unfinished_runs(answer)])
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
+
+
+def unfinished_runs(answer: Answer) -> list[str]:
+    """A sentence for each experiment that did not finish, whose numbers are therefore missing."""
+    unfinished = (one.experiment.title[answer.lang] for one in answer.evidence if one.run.status is not RunStatus.RAN)
+    return [_DID_NOT_RUN[answer.lang].format(title) for title in unfinished]
 
 
 def not_covered_text(subject: Subject | None) -> Text:
@@ -42,23 +77,51 @@ def not_covered_text(subject: Subject | None) -> Text:
     )
 
 
+def entry_text(entry: Entry, lang: Lang) -> str:
+    """All parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
+    parts = [(part, entry.part(part, lang)) for part in PARTS]
+    return "\n\n".join(
+        f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in parts if text
+    )
+
+
 def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
-    """The entry's answer with each [[block.name]] replaced by that metric or parameter; "…" if not measured yet."""
-    values = {
-        f"{block.id}.{name}": format_number(value, lang)
-        for block in entry.evidence
-        for name, value in block.params.items()
-    }
+    """The entry's whole text with each placeholder replaced by its value; "…" if not measured yet."""
+    return fill_text(entry_text(entry, lang), entry, evidence, lang)
+
+
+def filled_parts(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> dict[Part, str]:
+    """The entry's parts, without those it lacks, placeholders replaced as in `fill_placeholders`."""
+    return {part: fill_text(text, entry, evidence, lang) for part in PARTS if (text := entry.part(part, lang))}
+
+
+def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
+    """A text of the entry with each [[block.name]] replaced by that metric or parameter; "…" if not measured yet."""
+    values: dict[str, str] = {}
+    for block in entry.evidence:
+        values |= _forms(block.id, block.params, lang)
     for one in evidence:
         if one.variant == 0:  # of a comparison, the text quotes the first run
             values |= placeholder_values(one, lang)
-    return PLACEHOLDER.sub(lambda found: values.get(f"{found[1]}.{found[2]}", _NOT_MEASURED_YET), entry.answer[lang])
+    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], NOT_MEASURED_YET), text)
 
 
 def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
-    """Placeholder name "block.name" → its text: parameters and metrics; "not measured" where the run did not finish."""
-    values = {name: format_number(value, lang) for name, value in evidence.params.items()}
-    for name in evidence.experiment.metrics:
-        ran = evidence.run.status is RunStatus.RAN
-        values[name] = format_number(evidence.run.measured.get(name), lang) if ran else _NOT_MEASURED[lang]
-    return {f"{evidence.block}.{name}": value for name, value in values.items()}
+    """Placeholder name "block.name" or "block.name|form" → its text.
+
+    Parameters and metrics; "not measured" where the run did not finish.
+    """
+    values = _forms(evidence.block, evidence.params, lang)
+    metrics = dict.fromkeys(evidence.experiment.metrics)
+    if evidence.run.status is RunStatus.RAN:
+        return values | _forms(evidence.block, metrics | dict(evidence.run.measured), lang)
+    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), NOT_MEASURED[lang])
+
+
+def _forms(block: str, named: Mapping[str, Any], lang: Lang) -> dict[str, str]:
+    """Each value as a number of a text, and in every form that a placeholder may ask for."""
+    return {
+        f"{block}.{name}{form and '|'}{form}": format_in_text(value, lang, form)
+        for name, value in named.items()
+        for form in NUMBER_FORMS
+    }

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from qa_service.experiments.parameters import schema
 from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, FieldInfo, Op, Verdict
+from qa_service.presentation.prose import entry_text
 from qa_service.schemas.answers import LectureJson, lecture_json
 from qa_service.schemas.evidence import ParamsJson
 from qa_service.schemas.values import Body, JsonObject, Number, TextJson, text_json
@@ -89,7 +90,7 @@ def entry_json(entry: Entry) -> EntryJson:
         item=entry.item,
         expands=entry.expands,
         question=text_json(entry.question),
-        answer=text_json(entry.answer),
+        answer=TextJson(zh=entry_text(entry, "zh"), en=entry_text(entry, "en")),
         lecture=LecturesJson(zh=lecture_json(entry, "zh"), en=lecture_json(entry, "en")),
         phrasings=PhrasingsJson(zh=list(entry.phrasings["zh"]), en=list(entry.phrasings["en"])),
         evidence=[_block_json(block) for block in entry.evidence],

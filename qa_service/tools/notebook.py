@@ -15,6 +15,7 @@ from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField
 from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
 from qa_service.presentation.numbers import format_number
+from qa_service.presentation.prose import entry_text
 
 ExportFormat = Literal["ipynb", "py"]
 EXPORT_FORMATS: Mapping[ExportFormat, str] = {"ipynb": "application/x-ipynb+json", "py": "text/x-python"}
@@ -110,7 +111,7 @@ def _answer_markdown(entry: Entry, plans: Sequence[PlannedRun], lang: Lang) -> s
         key = f"{block}.{name}"
         return format_number(params[key], lang) if key in params else f'`{_variable_name(block)}["{name}"]`'
 
-    return PLACEHOLDER.sub(lambda found: replacement(found[1], found[2]), entry.answer[lang]).strip()
+    return PLACEHOLDER.sub(lambda found: replacement(found[1], found[2]), entry_text(entry, lang)).strip()
 
 
 def _strip_main_block(experiment: Experiment) -> str:

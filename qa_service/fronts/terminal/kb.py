@@ -12,7 +12,8 @@ from qa_service.experiments.spec import load_specs
 from qa_service.files import write_atomically
 from qa_service.fronts.terminal import options
 from qa_service.knowledge import scaffold
-from qa_service.knowledge.library import Library
+from qa_service.knowledge.lengths import length_problems
+from qa_service.knowledge.library import Library, duplicate_phrasings
 from qa_service.settings import Settings
 
 
@@ -55,7 +56,10 @@ def _new(arguments: Namespace, settings: Settings) -> int:
         )
     metric = next(iter(experiment.metrics)) if experiment else "last"
     folder = next(settings.kb.glob(f"*/{parent.id}.toml"), settings.kb / f"{parent.id}.toml").parent
-    text = scaffold.draft_entry(item=parent.item, expands=parent.id, experiment=slug, metric=metric, phrasings={})
+    visible = next(iter(experiment.params)) if experiment else "n"
+    text = scaffold.draft_entry(
+        item=parent.item, expands=parent.id, experiment=slug, metric=metric, visible=visible, phrasings={}
+    )
     written = [folder / f"{arguments.id}.toml"]
     scaffold.write_new_file(written[0], text)
     if experiment is None:
@@ -76,17 +80,17 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
         for problem in problems:
             options.print_line(problem)
         return options.EXIT_NOT_ANSWERED if problems else options.EXIT_OK
-    owners: dict[str, str] = {}
-    duplicates = [
-        f"{entry.id}: {wording!r} / {owners[wording.lower()]}"
+    paths_by_id = {path.stem: path for path in paths}
+    problems = [
+        f"{paths_by_id[entry.id]}: {problem}"
         for entry in library.values()
-        for lang in ("zh", "en")
-        for wording in entry.phrasings[lang]
-        if owners.setdefault(wording.lower(), entry.id) != entry.id
+        if entry.id in paths_by_id
+        for problem in length_problems(entry)
     ]
-    for line in duplicates:
-        options.print_line(line)
-    return options.EXIT_NOT_ANSWERED if duplicates else options.EXIT_OK
+    problems += duplicate_phrasings(library)
+    for problem in problems:
+        options.print_line(problem)
+    return options.EXIT_NOT_ANSWERED if problems else options.EXIT_OK
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:

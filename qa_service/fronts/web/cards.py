@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from qa_service.experiments.parameters import describe, fill_defaults
+from qa_service.fronts.web.entry_parts import figure_sign
 from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import format_spread
@@ -68,12 +69,15 @@ def evidence_card(
     """
     defaults = fill_defaults(experiment, block.params)
     values = defaults if params is None else params
+    visible = _visible_parameters(entry, block, experiment)
     query = {**{name: _input_text(value) for name, value in values.items()}, "seed": seed}
     link = urlencode({"block": block.id, **query} if entry else query)
     return {
         "block": block.id,
         "slug": experiment.slug,
         "title": experiment.title[lang],
+        "figure": figure_sign(entry, block.id) if entry else "",
+        "difference": _difference(entry, block, experiment, lang) if entry else "",
         "compared": compared,
         "compare": compare,
         "state": evidence.run.status.value if evidence else state,
@@ -81,8 +85,12 @@ def evidence_card(
         "faceted": "column" in experiment.chart.get("encoding", {}),
         "seed": seed,
         "controls": [
-            form_control(parameter, values[name], defaults[name], lang) for name, parameter in experiment.params.items()
+            form_control(parameter, values[name], defaults[name], lang, visible=name in visible)
+            for name, parameter in experiment.params.items()
         ],
+        "shown_params": [(experiment.params[name].title[lang], _input_text(values[name])) for name in visible if entry],
+        "random": evidence.run.used_rng if evidence else False,
+        "cached": evidence.run.cached if evidence else False,
         "of_entry": entry is not None,
         "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
         "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
@@ -107,8 +115,10 @@ def experiment_url(experiment: Experiment, params: Params, lang: Lang) -> str:
     return f"/experiments/{experiment.slug}?{query}&lang={lang}"
 
 
-def form_control(parameter: Parameter, value: Value, default: Value, lang: Lang) -> dict[str, Any]:
-    """The template values of one input of the form."""
+def form_control(
+    parameter: Parameter, value: Value, default: Value, lang: Lang, *, visible: bool = True
+) -> dict[str, Any]:
+    """The template values of one input of the form; those that are not `visible` are folded."""
     low, high = parameter.ge, parameter.le
     return {
         "name": parameter.name,
@@ -120,19 +130,57 @@ def form_control(parameter: Parameter, value: Value, default: Value, lang: Lang)
         "min": _input_text(low) if low is not None and math.isfinite(low) else None,
         "max": _input_text(high) if high is not None and math.isfinite(high) else None,
         "choices": parameter.choices,
-        "slider": _slider_scale(parameter),
+        "slider": slider_range(parameter, default),
         "hint": describe(parameter, lang).strip(),
+        "visible": visible,
     }
 
 
-def _slider_scale(parameter: Parameter) -> str | None:
-    """The scale of the parameter's slider: "log" over two decades or more, else "linear"; None without two bounds."""
-    low, high = parameter.ge, parameter.le
-    if parameter.kind not in ("int", "float") or parameter.nonfinite or low is None or high is None:
+def slider_range(parameter: Parameter, own: Value) -> dict[str, str] | None:
+    """Ends and scale ("log" or "linear") of a slider around the entry's own value; None for a parameter without one.
+
+    Equal steps are equal factors, up to 10 either way for a factor near 1 and up to 100 for everything else, within the
+    parameter's bounds. Around 0, and where the bounds are near (such as 0 and 1 around 0.9), the steps are equal.
+    """
+    if parameter.kind not in ("int", "float") or isinstance(own, str | bool) or not math.isfinite(own):
         return None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    low = -math.inf if parameter.ge is None else parameter.ge
+    high = math.inf if parameter.le is None else parameter.le
+    size = abs(own)
+    if own > 0 and not (low >= 0 and high <= 4 * own):
+        factor = 10 if parameter.kind == "float" and 0.1 <= own <= 10 else 100
+        ends, scale = (max(own / factor, 1 if parameter.kind == "int" else low), min(own * factor, high)), "log"
+    else:
+        reach = 2 * size or (10 if parameter.kind == "int" else 1)
+        ends, scale = (max(low, -reach), min(high, reach)), "linear"
+    if not ends[0] < ends[1]:
         return None
-    return "log" if low > 0 and high / low >= 100 else "linear"
+    number = round if parameter.kind == "int" else _three_digits
+    return {"low": _input_text(number(ends[0])), "high": _input_text(number(ends[1])), "scale": scale}
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _visible_parameters(entry: Entry | None, block: EvidenceBlock, experiment: Experiment) -> tuple[str, ...]:
+    """The parameters that are not folded: those that the block names; all of an experiment by itself.
+
+    Of a block that names none, the first two that it sets and a question may change.
+    """
+    if entry is None:
+        return tuple(experiment.params)
+    return block.visible or tuple(name for name in block.params if name not in block.fixed)[:2]
+
+
+def _difference(entry: Entry, block: EvidenceBlock, experiment: Experiment, lang: Lang) -> str:
+    """What sets a block apart from the entry's other blocks with the same experiment: "depth = 30"; "" without any."""
+    own = fill_defaults(experiment, block.params)
+    others = [fill_defaults(experiment, each.params) for each in entry.evidence
+              if each.experiment == block.experiment and each.id != block.id]  # fmt: skip
+    names = [name for name in experiment.params if any(repr(each[name]) != repr(own[name]) for each in others)]
+    separator = "，" if lang == "zh" else ", "
+    return separator.join(f"{experiment.params[name].title[lang]} = {_input_text(own[name])}" for name in names[:2])
 
 
 def _input_text(value: Value) -> str:
@@ -152,19 +200,27 @@ def _claim_rows(
     return [
         {
             "id": claim.id,
+            "name": claim.metric,
+            "proves_short": claim.proves == "short",
             "says": claim.says[lang],
             "metric": experiment.metrics[claim.metric].title[lang],
             "unit": format_unit(experiment.metrics[claim.metric].unit, lang, measured.get(claim.metric)),
             "sign": _OPERATOR_SIGNS[claim.op],
             "bound": format_value(claim.bound, lang),
             "value": format_value(measured[claim.metric], lang) if claim.metric in measured else None,
-            "verdict": verdict,
-            "not_testable": evidence is not None and claim in evidence.not_testable_here,
-            "spread": format_spread(evidence.spreads[index], lang) if evidence and evidence.spreads else "",
+            "verdict": "elsewhere" if evidence and claim in evidence.not_testable_here else verdict,
+            "spread": _spread_text(evidence, index, lang),
             "as_stated": verdict == "fails" and claim.expected_verdict.value == "fails",
         }
         for index, (claim, verdict) in enumerate(zip(block.claims, verdicts, strict=True))
     ]
+
+
+def _spread_text(evidence: Evidence | None, index: int, lang: Lang) -> str:
+    """How a claim fared over seeds; "" where it ran with one, or where nothing is random."""
+    if evidence is None or not evidence.spreads or not evidence.run.used_rng:
+        return ""
+    return format_spread(evidence.spreads[index], lang)
 
 
 def _metric_rows(
@@ -182,8 +238,8 @@ def _metric_rows(
         for name, value in measured.items()
     }
     in_claims = [claim.metric for claim in block.claims]
-    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)\]\]"
-    in_text = re.findall(placeholder, entry.answer[lang]) if entry else list(measured)
+    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)(?:\|\w+)?\]\]"
+    in_text = re.findall(placeholder, entry.text(lang)) if entry else list(measured)
     quoted = [name for name in dict.fromkeys(in_claims + in_text) if name in rows]
     return {"quoted": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
 

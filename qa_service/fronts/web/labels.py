@@ -42,13 +42,13 @@ LABELS = {
     "past_clear": Text("清空", "Clear"),
     "clear_sure": Text("清空问过的问题？这不能撤销。", "Clear what was asked before? This cannot be undone."),
     "predict": Text("先猜再看", "Predict first"),
-    "predict_about": Text("先猜一个数，再看测得的结果", "Guess a number before you see what was measured"),
+    "predict_about": Text("先选一个答案，再看测得的结果", "Choose a number before you see what was measured"),
     "large": Text("大字", "Large type"),
     "large_about": Text("教室里用的大字", "Large type for a classroom"),
     "guess": Text("猜一猜：“{}”会是多少？", "Your guess: what will “{}” be?"),
-    "guess_show": Text("看结果", "Show"),
     "guess_give_up": Text("不猜了，直接看", "Just show me"),
     "told": Text("正文（答案在里面，先猜再看）", "The text (it tells, so guess first)"),
+    "never": Text("从未发生", "never"),
     "guessed": Text("你猜 {}，测得 {}。", "You guessed {}; measured: {}."),
     "queued": Text("排队中，第 {} 位", "Waiting; number {} in line"),
     "copy": Text("复制", "Copy"),
@@ -104,7 +104,8 @@ LABELS = {
         "the data table has the same numbers.",
     ),
     # an answer
-    "confidence": Text("置信度", "confidence"),
+    "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
+    "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),
     "notes": Text("说明", "Please note"),
     "lecture": Text("讲座原话", "In the lecture’s words"),
@@ -116,11 +117,26 @@ LABELS = {
     "references": Text("参考文献", "References"),
     # evidence
     "evidence": Text("证据", "Evidence"),
-    "evidence_about": Text(
-        "下面的实验随时可以重做。省略号是还没有测的数，运行之后填进正文。",
-        "Each experiment below can be run again at any time. "
-        "An ellipsis is a number not measured yet; running fills it in.",
+    "more_evidence": Text("其余证据", "More evidence"),
+    "more_inside": Text("{} 个实验，{} 条断言", "experiments: {}, claims: {}"),
+    "measured_now": Text("刚刚测得", "measured just now"),
+    "measured_earlier": Text("此前用同样的代码测得", "measured earlier with the same code"),
+    "change": Text("改参数 ▸", "change ▸"),
+    "present": Text("全屏", "Present"),
+    "present_about": Text(
+        "全屏放这张图：左右键逐条看断言，Esc 退出",
+        "This chart on the whole screen: arrow keys step through the claims, Esc leaves",
     ),
+    "present_steps": Text("← → 换一条断言　Esc 退出", "← → next claim · Esc leaves"),
+    "leave": Text("退出", "Leave"),
+    "more_about": Text("全部参数、种子、数据、源码和收据", "All parameters, seeds, data, source and receipt"),
+    "readout_hint": Text(
+        "拖动滑块，正文里的数一起变。点正文里的数，这里给出全部数位。",
+        "Drag a slider and the numbers in the text follow. Point at a number in the text to see all its digits here.",
+    ),
+    "number_about": Text("测得的数", "a measured number"),
+    "show_evidence": Text("看证据", "Show the evidence"),
+    "close": Text("关闭", "Close"),
     "seed": Text("随机种子", "seed"),
     "die": Text("换一个随机种子", "Roll another seed"),
     "compare": Text("逐个比较", "compare all of"),
@@ -143,6 +159,8 @@ LABELS = {
     "holds": Text("成立", "holds"),
     "fails": Text("不成立", "fails"),
     "unknown": Text("未知", "unknown"),
+    "elsewhere": Text("不适用于这组参数", "does not apply at these parameters"),
+    "elsewhere_many": Text("不适用", "do not apply"),
     "holds_many": Text("成立", "hold"),
     "fails_many": Text("不成立", "fail"),
     "unknown_many": Text("未知", "unknown"),
@@ -230,9 +248,10 @@ EXAMPLES = {
 
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
-    "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "guess_show",
+    "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "never",
     "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
-    "holds_many", "fails_many", "unknown_many",
+    "holds_many", "fails_many", "unknown_many", "elsewhere_many", "previously", "number_about", "show_evidence",
+    "close", "present_steps", "leave", "seed",
 )  # fmt: skip
 
 

@@ -22,14 +22,12 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
-"""Mark a number in Markdown: OPEN kind, width hint, ":", block.name, MIDDLE, number, CLOSE.
+"""Mark a number in Markdown: OPEN kind ":" block.name MIDDLE number CLOSE.
 
-For example OPEN "measured0.12:block.metric" MIDDLE "…" CLOSE: an unmeasured metric that will be as wide as 0.12.
+For example OPEN "measured:block.metric" MIDDLE "…" CLOSE: a metric that is not measured yet.
 """
 
-_MARKED_NUMBER = re.compile(
-    f"{OPEN}(measured|given)([^:{OPEN}{CLOSE}]*):([a-z0-9_.-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}"
-)
+_MARKED_NUMBER = re.compile(f"{OPEN}(measured|given):([a-z0-9_.|-]+){MIDDLE}([^{OPEN}{CLOSE}]*){CLOSE}")
 _FORMULA_WITH_PUNCTUATION = re.compile(
     r'(<math display="inline">(?:(?!</math>).)*</math>)([，。；：、！？）」』”’,.;:!?)]+)', re.DOTALL
 )
@@ -97,6 +95,11 @@ def highlight_code(code: str, language: str = "python") -> str:
     return f'<pre tabindex="0"><code>{spans}</code></pre>'
 
 
+def inline_html(markdown: str) -> str:
+    """One paragraph of Markdown as safe HTML, without the paragraph's own tags."""
+    return markdown_to_html(markdown).strip().removeprefix("<p>").removesuffix("</p>")
+
+
 def first_paragraph(markdown: str) -> str:
     """The first paragraph without markup, for the description of a page."""
     first = next((part for part in markdown.split("\n\n") if part.strip()), "")
@@ -108,17 +111,14 @@ def _close_bold(found: re.Match[str]) -> str:
 
 
 def _number_span(found: re.Match[str]) -> str:
-    kind, width_hint, name, number = found.groups()
-    if number != "…":
-        return f'<span class="{kind}" data-of="{name}">{number}</span>'
-    hint = html.escape(html.unescape(width_hint))
-    return f'<span class="{kind} waiting" data-of="{name}" data-like="{hint}"><span>…</span></span>'
+    kind, name, number = found.groups()
+    return f'<span class="{kind}{" waiting" if number == "…" else ""}" data-of="{name}">{number}</span>'
 
 
 @lru_cache(maxsize=2048)
 def latex_to_mathml(latex: str, *, block: bool = False) -> str:
     """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
-    latex = _MARKED_NUMBER.sub(r"\\text{\4}", latex)
+    latex = _MARKED_NUMBER.sub(r"\\text{\3}", latex)
     # Of these environments the converter aligns only align*.
     latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)
     try:

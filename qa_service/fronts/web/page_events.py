@@ -9,16 +9,19 @@ from qa_service.schemas.values import JsonObject
 
 
 class PageAnswer(AnswerJson):
-    """`html` is the whole turn of the conversation, `answer_html` only the answer's text."""
+    """`html` is the whole turn of the conversation."""
 
-    answer_html: str
     html: str
 
 
 class PageStarted(StartedJson):
-    """`html` is the evidence card with an empty chart; `alone` if the run belongs to no block of the entry."""
+    """`html` is the evidence card with an empty chart.
+
+    `alone` if the run belongs to no block of the entry, `hero` if it is the proof of the short answer.
+    """
 
     alone: bool
+    hero: bool
     html: str
     chart: JsonObject
     columns: dict[str, str]
@@ -38,15 +41,19 @@ class PageMetric(MetricJson):
 
 
 class PageEvidence(EvidenceJson):
-    """`html` is the evidence card, `shown` the formatted numbers by the placeholders of the entry's text."""
+    """`html` is the evidence card, `shown` the formatted numbers by the placeholders of the entry's text.
+
+    `outcome_html` is the line with the verdicts on the short answer, "" unless this run is its proof.
+    """
 
     metrics: Mapping[str, PageMetric]
     html: str
+    outcome_html: str
     shown: dict[str, str]
 
 
 class PageDone(AnswerJson):
-    """`answer_html` is the text with its numbers, `comparison_html` the tables of comparisons, or ""."""
+    """`parts_html` has the HTML of each part with its numbers, `comparison_html` the tables of comparisons, or ""."""
 
-    answer_html: str
+    parts_html: dict[str, str]
     comparison_html: str

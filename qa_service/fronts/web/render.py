@@ -1,8 +1,6 @@
 """Renders the templates: whole pages, and the HTML fragments in the events of a stream."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
-from qa_service.fronts.web import cards, labels, markup, width_hints
+from qa_service.fronts.web import cards, entry_parts, labels, markup
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
-from qa_service.model import LANGS, PLACEHOLDER, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params, Text
+from qa_service.model import LANGS, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params
 from qa_service.presentation.numbers import format_number
-from qa_service.schemas.answers import lecture_json
 from qa_service.schemas.events import event_json
 from qa_service.schemas.values import Body
 
 _TEMPLATE_FOLDER = Path(__file__).resolve().parent
 Experiments = Mapping[str, Experiment]
+SURE = 0.9
+"""The confidence from which on the page does not say how sure it is."""
+NO_QUESTIONS: Mapping[str, str] = {}
 
 
 @cache
@@ -66,26 +66,25 @@ def unsupported_language_page(here: str) -> str:
 
 def entry_values(
     entry: Entry,
-    related: list[Entry],
+    related: Sequence[Entry],
+    told: Sequence[Entry],
     experiments: Experiments,
     lang: Lang,
     plans: Sequence[PlannedRun] = (),
     seed: int = 0,
     compare: str = "",
 ) -> dict[str, Any]:
-    """The template values of an entry's page, without measurements.
+    """The template values of an entry's page, without measurements; `told` are the entries that it tells apart.
 
     With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
-    text = markup.markdown_to_html(prose.fill_placeholders(_mark_numbers(entry, lang, experiments), (), lang))
+    questions = {other.id: other.question[lang] for other in told}
+    shown = _part_values(entry, (), lang, experiments, questions)
     return {
+        **shown,
         "runs_at_once": bool(plans),
-        "entry": entry,
-        "summary": markup.first_paragraph(prose.fill_placeholders(entry, (), lang))[:200],
-        "text": Markup(text),  # noqa: S704
-        "mathematics": "<math" in text,
-        "lecture": _lecture_html(entry, lang),
+        "summary": markup.first_paragraph(prose.fill_text(entry.short[lang], entry, (), lang))[:200],
         "wordings": entry.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
@@ -124,15 +123,19 @@ def experiment_values(
     }
 
 
-def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry | None) -> tuple[str, Body]:
-    """The API's event, with `html` to insert, `answer_html` for the text, and `shown` for the numbers in it."""
+def page_event(
+    event: Event, lang: Lang, experiments: Experiments, entry: Entry | None, questions: Mapping[str, str] = NO_QUESTIONS
+) -> tuple[str, Body]:
+    """The API's event, with `html` to insert, `parts` for the texts, and `shown` for the numbers in them.
+
+    `questions` maps the ids of the entries that the answer refers to to their questions.
+    """
     name, plain = event_json(event, lang)
     fields = dict(plain)
     match event:
         case AnswerReady(answer):
-            text = _answer_html(answer, experiments)
-            html = render_template("answer.html", lang, text=text, **_answer_values(answer, lang))
-            return name, PageAnswer(**fields, answer_html=text, html=html)
+            values = _answer_values(answer, lang, experiments, questions)
+            return name, PageAnswer(**fields, html=render_template("answer.html", lang, **values))
         case Started(run_id, experiment, params, seed, compared):
             owner, block = _owner_of_block(entry, run_id.partition("~")[0], experiment)
             card = cards.evidence_card(
@@ -142,6 +145,7 @@ def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry 
             return name, PageStarted(
                 **fields,
                 alone=owner is None,
+                hero=owner is not None and run_id == owner.evidence[0].id,
                 html=render_template("card.html", lang, card=card),
                 chart=chart.build_spec(experiment, (), lang),
                 columns={name: column.title[lang] for name, column in experiment.columns.items()},
@@ -157,14 +161,13 @@ def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry 
                 compared=format_params(evidence.compared, lang),
             )  # fmt: skip
             shown = prose.placeholder_values(evidence, lang) if evidence.variant == 0 else {}
-            if entry:
-                width_hints.remember_widths(entry.id, shown)
             metrics = {
                 metric: PageMetric(**dict(about), shown=format_number(about.value, lang))
                 for metric, about in fields.pop("metrics").items()
             }
             html = render_template("card.html", lang, card=card)
-            return name, PageEvidence(**fields, metrics=metrics, html=html, shown=shown)
+            outcome = _outcome_html(owner, evidence, lang)
+            return name, PageEvidence(**fields, metrics=metrics, html=html, shown=shown, outcome_html=outcome)
         case Done(answer):
             tables = comparison_tables(answer.evidence, lang)
             beside = [
@@ -176,7 +179,7 @@ def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry 
             ]
             return name, PageDone(
                 **fields,
-                answer_html=_answer_html(answer, experiments),
+                parts_html=_parts_html(answer, experiments, questions),
                 comparison_html=render_template("comparison.html", lang, tables=tables, beside=beside)
                 if tables
                 else "",
@@ -184,44 +187,64 @@ def page_event(event: Event, lang: Lang, experiments: Experiments, entry: Entry 
     return name, plain
 
 
-def _answer_html(answer: Answer, experiments: Experiments) -> Markup:
-    """The answer as HTML, its numbers marked; without an entry, the sentence above the nearest questions."""
-    if answer.entry is None:
-        return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
-    marked = replace(answer, entry=_mark_numbers(answer.entry, answer.lang, experiments))
-    return Markup(markup.markdown_to_html(prose.answer_text(marked)))  # noqa: S704
+def _sentence_html(answer: Answer) -> Markup:
+    """The sentence above the nearest questions, of an answer without an entry."""
+    return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
 
 
-def _answer_values(answer: Answer, lang: Lang) -> dict[str, Any]:
-    return {
+def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str, str]) -> dict[str, str]:
+    """Name of a part → its HTML, with what is measured so far."""
+    entry, lang = answer.entry, answer.lang
+    if entry is None:
+        return {}
+    texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, prose.unfinished_runs(answer))
+    rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions)
+    return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
+
+
+def _answer_values(
+    answer: Answer, lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+) -> dict[str, Any]:
+    values = {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
-        "lecture": _lecture_html(answer.entry, lang) if answer.entry else {},
+        "unsure": answer.entry is not None and bool(answer.question) and answer.confidence < SURE,
         "params": {name: format_number(value, lang) for name, value in answer.params.items()},
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
     }
+    if answer.entry is None:
+        return {**values, "sentence": _sentence_html(answer)}
+    return {**values, **_part_values(answer.entry, answer.evidence, lang, experiments, questions)}
 
 
-def _lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
-    """Speaker → their words in the lecture, as HTML."""
-    said = lecture_json(entry, lang) or ()
-    return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
+def _part_values(
+    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+) -> dict[str, Any]:
+    """The template values of `parts.html`."""
+    texts = entry_parts.part_html(entry, evidence, lang, experiments)
+    return {
+        "entry": entry,
+        "texts": texts,
+        "titles": {part: title[lang] for part, title in prose.PART_TITLES.items()},
+        "rows": entry_parts.tell_rows(entry, evidence, lang, experiments, questions),
+        "folds": entry_parts.folds(entry, texts, lang),
+        "lecture": entry_parts.lecture_html(entry, lang),
+        "mathematics": any("<math" in text for text in texts.values()),
+        "claim_count": sum(len(block.claims) for block in entry.evidence[1:]),
+    }
 
 
-def _mark_numbers(entry: Entry, lang: Lang, experiments: Experiments) -> Entry:
-    """The entry with every placeholder of its answer marked for `markup`."""
-    metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
-
-    def mark(found: re.Match[str]) -> str:
-        metric = metrics.get(found[1], {}).get(found[2])
-        hint = width_hints.width_hint(entry.id, f"{found[1]}.{found[2]}", metric.unit) if metric else ""
-        kind = f"measured{hint}" if metric else "given"
-        return f"{markup.OPEN}{kind}:{found[1]}.{found[2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
-
-    text = PLACEHOLDER.sub(mark, entry.answer[lang])
-    return replace(entry, answer=Text(zh=text, en=text))
+def _outcome_html(entry: Entry | None, evidence: Evidence, lang: Lang) -> str:
+    """The line with the verdicts on the claims that prove the short answer; "" for any run but the first block's."""
+    if entry is None or evidence.variant or evidence.block != entry.evidence[0].id:
+        return ""
+    card = cards.evidence_card(
+        entry, entry.evidence[0], evidence.experiment, lang,
+        params=evidence.params, seed=evidence.seed, evidence=evidence,
+    )  # fmt: skip
+    return render_template("outcome.html", lang, card=card)
 
 
 def _companion_evidence(answer: Answer) -> list[Evidence]:

@@ -92,7 +92,7 @@ def _add_entries(web: APIRouter, service: Service) -> None:
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
-        shown = render.entry_values(one, related, knowledge.experiments, lang)
+        shown = render.entry_values(one, related, _told_apart(one, knowledge), knowledge.experiments, lang)
         return _page(http, "entry.html", lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
@@ -109,8 +109,15 @@ def _add_entries(web: APIRouter, service: Service) -> None:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
         seed = int(http.query_params.get("seed", "0"))
-        shown = render.entry_values(one, related, knowledge.experiments, lang, plans, seed, compare)
+        told = _told_apart(one, knowledge)
+        shown = render.entry_values(one, related, told, knowledge.experiments, lang, plans, seed, compare)
         return _page(http, "entry.html", lang, seeds=seeds, **shown)
+
+
+def _told_apart(entry: Entry, knowledge: Knowledge) -> list[Entry]:
+    """The entries that this one's "how to tell" refers to."""
+    ids = dict.fromkeys(each.entry for each in entry.tell if each.entry)
+    return [knowledge.library[each] for each in ids]
 
 
 def _by_item(entries: Iterable[Entry]) -> list[list[Entry]]:
@@ -159,7 +166,10 @@ def _add_streams(web: APIRouter, service: Service) -> None:
         knowledge, stream = begun
         assert isinstance(stream.first, AnswerReady)
         entry, lang = stream.first.answer.entry, stream.first.answer.lang
-        encode = partial(render.page_event, lang=lang, experiments=knowledge.experiments, entry=entry)
+        questions = {each.id: each.question[lang] for each in _told_apart(entry, knowledge)} if entry else {}
+        encode = partial(
+            render.page_event, lang=lang, experiments=knowledge.experiments, entry=entry, questions=questions
+        )
         return stream.respond(encode, lang)
 
     async def open_run(http: Request) -> tuple[Knowledge, Lang, EventStream]:

@@ -3,7 +3,9 @@ import { showBits } from "./bits.js";
 import { replaceContent } from "./card_content.js";
 import { chartPicture, discardRemovedCharts, drawChart } from "./chart.js";
 import * as controls from "./controls.js";
+import { withBehind } from "./behind.js";
 import { allParts, enclosingPart, findPart, part } from "./parts.js";
+import { rememberEvidence } from "./numbers.js";
 import { askForGuess, isPredicting } from "./predict.js";
 import { plottableRow, toCsv } from "./rows.js";
 import { ExperimentRunner } from "./runner.js";
@@ -32,6 +34,8 @@ export class Card {
   #evidence = null;
   /** The state before a run of the card's own, and the one shown meanwhile. @type {{ previous: HTMLElement, running: HTMLElement } | null} */
   #states = null;
+  /** The chart of the run before this one, which is drawn behind it. @type {ChartSpec | null} */
+  #behind = null;
   /** @type {number | undefined} */
   #inputTimer;
 
@@ -72,6 +76,41 @@ export class Card {
     if (form) placeSliders(form);
   }
 
+  /** Whether it is the proof of the short answer. */
+  get isHero() {
+    return enclosingPart(this.element, "hero") !== null;
+  }
+
+  /** The line with the verdicts on the short answer, where this is its proof. */
+  get outcomeHtml() {
+    return this.#evidence?.outcome_html ?? "";
+  }
+
+  /** How the latest run ended, null before the first has. */
+  get evidence() {
+    return this.#evidence;
+  }
+
+  /** Draws the chart of another card, of the same entry's answer before, behind its own. @param {Card | undefined} card */
+  showBehind(card) {
+    this.#behind = card?.evidence?.chart ?? null;
+  }
+
+  /** Shows everything that is folded: all parameters, seeds, data, receipt. */
+  open() {
+    this.element.dataset.open = "";
+    findPart(this.element, "more")?.setAttribute("aria-expanded", "true");
+    this.element.scrollIntoView({ block: "nearest" });
+    placeSliders(this.form);
+    /** @type {HTMLElement | null} */ (this.form.querySelector("input, select"))?.focus({ preventScroll: true });
+  }
+
+  /** Runs with the entry's own parameters again. */
+  restore() {
+    controls.restoreDefaults(this.form);
+    return this.run();
+  }
+
   get form() {
     return part(this.element, "controls");
   }
@@ -79,6 +118,7 @@ export class Card {
   /** Runs this card's experiment with what its form says. @param {{ seeds?: number }} [extras] */
   run(extras) {
     clearTimeout(this.#inputTimer); // the change that it waited for is in this run
+    if (this.#evidence?.status === "ran") this.#behind = this.#evidence.chart;
     return this.runner.run(controls.readControls(this.form), extras);
   }
 
@@ -121,11 +161,13 @@ export class Card {
     if (reservedHeight) chart.style.minHeight = `${reservedHeight}px`;
     this.#evidence = data;
     this.#states = null;
+    findPart(this.element, "more")?.setAttribute("aria-expanded", String("open" in this.element.dataset));
+    rememberEvidence(this.element, data);
     placeSliders(this.form);
     showBits(this.element);
-    if (isPredicting() && data.status === "ran") await askForGuess(this.element, data);
+    if (isPredicting() && data.status === "ran" && !enclosingPart(this.element, "more-evidence")) await askForGuess(this.element, data);
     if (this.#evidence !== data) return; // run again meanwhile
-    if (data.rows.length > (data.status === "ran" ? 0 : 1)) drawChart(chart, data.chart);
+    if (data.rows.length > (data.status === "ran" ? 0 : 1)) drawChart(chart, this.#behind ? withBehind(data.chart, this.#behind) : data.chart);
     else chart.remove();
     if (!this.element.dataset.block?.includes("~")) this.onMeasured(data.shown); // the text has the first run's numbers
     this.#dispatch("measured");
@@ -233,9 +275,18 @@ export class Card {
     const rolls = enclosingPart(target, "roll-seed") !== null;
     const restores = enclosingPart(target, "restore") !== null;
     if (rolls) controls.rollSeed(this.form);
-    if (restores) controls.restoreDefaults(this.form);
-    if (rolls || restores) this.run();
+    if (rolls) this.run();
+    if (restores) this.restore();
+    const more = enclosingPart(target, "more");
+    if (more && this.element.toggleAttribute("data-open")) this.open();
+    else more?.setAttribute("aria-expanded", "false");
+    if (enclosingPart(target, "present")) this.#present();
     if (enclosingPart(target, "many-seeds")) this.run({ seeds: 20 });
+  }
+
+  async #present() {
+    const { present } = await import("./present.js");
+    if (this.#evidence) present(this.#evidence);
   }
 
   /** @param {string} format "csv", "svg" or "png" */
@@ -255,10 +306,7 @@ function markStopped(state) {
   state.dataset.state = "stopped";
 }
 
-/** The verdicts that a card shows, each as "holds", "fails" or "unknown", with its word. @param {Card} card */
+/** The verdicts that a card shows: "holds", "fails", "unknown" or "elsewhere". @param {Card} card */
 export function verdictsOf(card) {
-  return allParts(card.element, "claim").map((claim) => ({
-    verdict: claim.dataset.verdict ?? "",
-    word: part(claim, "verdict").textContent ?? "",
-  }));
+  return allParts(card.element, "claim").map((claim) => claim.dataset.verdict ?? "");
 }

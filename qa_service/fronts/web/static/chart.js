@@ -1,5 +1,6 @@
 // Draws Vega-Lite charts. Vega itself is fetched when the first chart arrives.
 import { chartLibrary } from "./load.js";
+import { allParts, enclosingPart } from "./parts.js";
 import { words } from "./words.js";
 /** @import { ChartSpec } from "./types.js" */
 
@@ -26,6 +27,7 @@ let chartCount = 0;
  */
 export async function drawChart(place, spec) {
   wanted.set(place, spec);
+  if (!place.clientWidth) return;
   if (!drawn.has(place)) place.textContent = words.drawing;
   try {
     await chartLibrary.request();
@@ -34,6 +36,7 @@ export async function drawChart(place, spec) {
     await chartLibrary.loaded;
   }
   if (!place.isConnected || wanted.get(place) !== spec) return;
+  if (!place.clientWidth) return; // it is drawn once its fold is opened
   try {
     drawn.get(place)?.view.finalize();
     place.classList.toggle("on-dark", darkScheme.matches);
@@ -84,6 +87,14 @@ function redrawAll() {
   for (const [place, { spec }] of drawn) drawChart(place, spec);
 }
 
+document.addEventListener("toggle", ({ target }) => {
+  if (!(target instanceof HTMLDetailsElement) || !target.open) return;
+  for (const place of allParts(target, "chart")) {
+    const spec = wanted.get(place);
+    if (spec && drawn.get(place)?.spec !== spec) drawChart(place, spec);
+  }
+}, true);
+
 let pageWidth = innerWidth;
 /** @type {number | undefined} */
 let resizeTimer;
@@ -100,9 +111,9 @@ function rootFontSize() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
-/** The size of labels in pixels: it grows with large type. */
-function labelSize() {
-  return Math.round(rootFontSize() * 0.69);
+/** The size of labels in pixels: it grows with large type, and is that of a projector where a figure is presented. @param {HTMLElement} place */
+function labelSize(place) {
+  return Math.round(rootFontSize() * (enclosingPart(place, "stage") ? 1.6 : 0.75));
 }
 
 /** As wide as its place and as high as evidence.css keeps free; a row of words gets the height to read it.
@@ -113,12 +124,18 @@ function fitted(spec, place) {
   const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
   if (column) return fittedSquares(spec, room, rem);
   const lines = new Set(spec.data?.values.map((/** @type {any} */ row) => row[y?.field])).size;
-  const plotHeight = Math.min(23 * rem, Math.max(15 * rem, 0.36 * place.clientWidth));
-  const height = y?.type === "nominal" ? Math.max(18, 1.6 * labelSize()) * lines : plotHeight;
+  const plotHeight = enclosingPart(place, "stage") ? place.clientHeight - 2 * rem : plotHeightOf(place, rem);
+  const height = y?.type === "nominal" ? Math.max(18, 1.6 * labelSize(place)) * lines : plotHeight;
   const autosize = { type: "fit-x", contains: "padding" };
-  const ticks = Math.round(room / (7 * labelSize()));
+  const ticks = Math.round(room / (7 * labelSize(place)));
   const layer = spec.layer?.map((/** @type {ChartSpec} */ unit) => withAxisLabels(unit, ticks));
   return { ...withAxisLabels(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };
+}
+
+/** As evidence.css keeps free. @param {HTMLElement} place @param {number} rem */
+function plotHeightOf(place, rem) {
+  const [least, most] = enclosingPart(place, "hero") ? [8, 17] : [13, 20];
+  return Math.min(most * rem, Math.max(least * rem, 0.36 * place.clientWidth));
 }
 
 /** Columns as squares side by side, or under each other where these would be small.
@@ -150,7 +167,8 @@ function config(place) {
   const style = getComputedStyle(place);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   const font = style.fontFamily;
-  const size = labelSize();
+  const isStage = enclosingPart(place, "stage") !== null;
+  const size = labelSize(place);
   const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font, labelFontSize: size, titleFontSize: size };
   const narrow = place.clientWidth < 480;
   return {
@@ -161,7 +179,7 @@ function config(place) {
     header: quiet,
     view: { stroke: null },
     mark: { color: colour("--series").split(" ")[0] },
-    line: { strokeWidth: 2 },
+    line: { strokeWidth: isStage ? 6 : 2.5 },
     text: { font, fontSize: size, fill: colour("--ink"), color: colour("--ink") },
     range: { category: colour("--series").split(" ") },
   };

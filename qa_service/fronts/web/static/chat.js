@@ -1,14 +1,16 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
 import { reportArrival } from "./arrival.js";
+import { answerAddress, keepTurns, keptTurns, parametersOf, withoutLanguage } from "./conversation.js";
 import "./feedback.js";
-import { releaseReservedSpace } from "./fill.js";
 import { mathFont } from "./load.js";
 import { enclosingPart, part } from "./parts.js";
 import { rememberQuestion } from "./past.js";
 import { Turn } from "./turn.js";
+import { words } from "./words.js";
 /** @import { AnswerData, AskRequest } from "./types.js" */
+/** @import { KeptTurn } from "./conversation.js" */
 
-/** What the page's address says, so that a reload or another language asks the same. @typedef {{ q?: string, entry?: string }} Address */
+/** What was asked: a question, or an entry. @typedef {{ q?: string, entry?: string }} Address */
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const composer = /** @type {HTMLFormElement} */ (byId("composer"));
@@ -24,6 +26,18 @@ const HIGHEST_BOX = 160; // pixels
 let current = null;
 /** What a follow-up question goes on from. @type {object | undefined} */
 let context;
+/** The conversation, oldest first. @type {Turn[]} */
+const conversation = [];
+const STATUS_TIME = 4000; // milliseconds for which the page says that an answer is complete
+/** @type {number | undefined} */
+let statusTimer;
+
+/** Says a sentence in the page's status; that an answer is complete is true for ever, and said for a while. @param {string} sentence */
+function announce(sentence) {
+  clearTimeout(statusTimer);
+  status.textContent = sentence;
+  if (sentence === words.finished) statusTimer = setTimeout(() => (status.textContent = ""), STATUS_TIME);
+}
 
 /**
  * Asks in a new turn.
@@ -35,24 +49,51 @@ function ask(shown, request, address) {
   const key = JSON.stringify(address);
   if (current?.key === key && !stop.hidden) return; // a second click on the same
   current?.stop();
+  const turn = addTurn(shown, request, address);
+  pushHistory(turn, /** @type {Record<string, string>} */ (address), pageLang);
+  turn.element.scrollIntoView({ block: "start" });
+  if (document.activeElement?.matches("button, a")) part(turn.element, "asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
+  else if (matchMedia("(pointer: coarse)").matches) box.blur(); // the keyboard of a telephone would cover the answer
+  return answer(turn);
+}
+
+/** @param {string} shown @param {AskRequest} request @param {Address} address */
+function addTurn(shown, request, address) {
   fetchMathFont();
   document.body.classList.add("talking");
-  const turn = (current = new Turn(shown, request, (sentence) => (status.textContent = sentence)));
-  turn.key = key;
+  const turn = new Turn(shown, request, announce);
+  turn.previous = current;
+  current = turn;
+  turn.key = JSON.stringify(address);
   turns.append(turn.element);
-  pushHistory(turn, address, pageLang);
+  turn.element.id = `turn-${turns.children.length}`;
+  conversation.push(turn);
   turn.element.addEventListener("answered", (event) => {
     /** @type {AnswerData} */
     const data = /** @type {CustomEvent} */ (event).detail;
     if (turn === current) context = data.context;
-    pushHistory(turn, address, data.lang);
+    turn.asked = answerAddress(address, data.entry?.id, data.params);
+    if (!isRestoring) pushHistory(turn, turn.asked, data.lang);
   });
+  turn.element.addEventListener("complete", keepConversation);
+  turn.element.addEventListener("measured", keepConversation);
   turn.element.addEventListener("retry", () => answer(turn));
   part(turn.element, "edit").addEventListener("click", () => edit(turn.question));
-  turn.element.scrollIntoView({ block: "start" });
-  releaseReservedSpace(turns);
-  if (document.activeElement?.matches("button")) part(turn.element, "asked").focus({ preventScroll: true }); // whoever asked by a button reads on here
-  answer(turn);
+  return turn;
+}
+
+/** @type {number | undefined} */
+let keepTimer;
+
+/** Keeps the conversation for a reload, once nothing has come for a moment. */
+function keepConversation() {
+  clearTimeout(keepTimer);
+  keepTimer = setTimeout(() => keepTurns(conversation.map(keptTurn)), 300);
+}
+
+/** @param {Turn} turn @returns {KeptTurn} */
+function keptTurn({ question, request, address, key, events }) {
+  return { question, request, address, key, lang: pageLang, events };
 }
 
 /** Runs a turn, the first time or once more. @param {Turn} turn */
@@ -68,19 +109,19 @@ async function answer(turn) {
 /**
  * Every question is a step of the browser's history; going back shows its turn again.
  * @param {Turn} turn
- * @param {Address} address
+ * @param {Record<string, string>} asked what its address says
  * @param {string} lang
  */
-function pushHistory(turn, address, lang) {
+function pushHistory(turn, asked, lang) {
   const isKnown = turn.address !== "";
-  const isLong = (address.q?.length ?? 0) > LONGEST_IN_ADDRESS;
-  const parameters = isLong ? {} : address;
+  const isLong = (asked.q?.length ?? 0) > LONGEST_IN_ADDRESS;
+  const { q, ...others } = asked;
+  const parameters = isLong ? others : asked;
   turn.address = `/?${new URLSearchParams({ ...parameters, lang })}`;
   const isHere = location.pathname + location.search === turn.address;
-  turn.element.id ||= `turn-${turns.children.length}`;
   const title = `${turn.question.slice(0, 100)} · numstab`;
-  const state = { turn: turn.element.id, title, ...(isLong && { question: address.q }) };
-  history[isKnown || isHere ? "replaceState" : "pushState"](state, "", turn.address);
+  const state = { turn: turn.element.id, title, ...(isLong && { question: q }) };
+  if (turn === current || !isKnown) history[isKnown || isHere ? "replaceState" : "pushState"](state, "", turn.address);
   document.title = title;
   languageSwitch.href = `/?${new URLSearchParams({ ...parameters, lang: pageLang === "zh" ? "en" : "zh" })}`;
 }
@@ -145,10 +186,11 @@ stop.addEventListener("click", () => {
 });
 
 // Every button that asks: an example, a candidate, a related question.
-byId("main").addEventListener("click", ({ target }) => {
-  const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest("button[data-question]"));
+byId("main").addEventListener("click", (event) => {
+  const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-question]"));
   const { entry, question, keep } = button?.dataset ?? {};
   if (!button || !question) return;
+  event.preventDefault(); // some are links, for readers without scripts
   if (!entry) return askQuestion(question);
   const asked = keep === undefined ? "" : (askedBeside(button) ?? "");
   const language = /** @type {HTMLElement} */ (button.closest("[lang]")).lang.startsWith("zh") ? "zh" : "en";
@@ -161,9 +203,39 @@ function askedBeside(button) {
   return turn && part(turn, "asked").textContent;
 }
 
+let isRestoring = false;
+
+/** Shows the turns that this tab has kept; in another language they are asked again. @param {KeptTurn[]} kept */
+async function restore(kept) {
+  isRestoring = true;
+  const state = history.state?.turn;
+  for (const each of kept) {
+    const turn = addTurn(each.question, { ...each.request, lang: pageLang, ...(context && each.request.context && { context }) }, JSON.parse(each.key));
+    turn.address = each.address;
+    if (each.lang === pageLang) turn.replay(each.events);
+    else await answer(turn);
+  }
+  isRestoring = false;
+  const last = conversation.at(-1);
+  if (last?.asked) pushHistory(last, last.asked, pageLang);
+  const here = (state && document.getElementById(state)) || last?.element;
+  here?.scrollIntoView({ block: "start", behavior: "instant" });
+}
+
+/** What this tab had kept when it came to this address: none where it asks something else. @returns {KeptTurn[]} */
+function turnsOfThisAddress() {
+  const kept = keptTurns();
+  const here = withoutLanguage(location.pathname + location.search);
+  return kept.some(({ address }) => withoutLanguage(address) === here) ? kept : [];
+}
+
 const address = new URLSearchParams(location.search);
 const entryInAddress = address.get("entry");
 const questionInAddress = address.get("q")?.trim() || history.state?.question;
-if (entryInAddress) ask(entryInAddress, { question: "", entry: entryInAddress, lang: pageLang }, { entry: entryInAddress });
-else if (questionInAddress) askQuestion(questionInAddress, { lang: pageLang });
+const kept = entryInAddress || questionInAddress ? turnsOfThisAddress() : [];
+if (kept.length) restore(kept);
+else if (entryInAddress) {
+  const asked = { ...(questionInAddress && { q: questionInAddress }), entry: entryInAddress };
+  ask(questionInAddress ?? entryInAddress, { question: questionInAddress ?? "", entry: entryInAddress, params: parametersOf(address), lang: pageLang }, asked);
+} else if (questionInAddress) askQuestion(questionInAddress, { lang: pageLang });
 reportArrival();

@@ -3,8 +3,9 @@ import { reportArrival } from "./arrival.js";
 import { Card } from "./card.js";
 import "./copy.js";
 import { fillNumbers } from "./fill.js";
+import { showOutcomes } from "./outcome.js";
 import { mathFont } from "./load.js";
-import { allParts, findPart, part } from "./parts.js";
+import { allParts, enclosingPart, findPart, part } from "./parts.js";
 
 const article = part(document, "entry");
 const status = /** @type {HTMLElement} */ (document.getElementById("status"));
@@ -29,6 +30,18 @@ if (runAll) {
 }
 if ("runsAtOnce" in article.dataset) measureAll(seeds ? { seeds: Number(seeds) } : {}); // a permalink shows its numbers without a click
 if (article.querySelector("math")) mathFont.request().catch(() => {}); // formulas do without until a later attempt succeeds
+
+article.addEventListener("measured", () => {
+  const outcome = findPart(article, "outcome");
+  const [hero, ...others] = cards;
+  if (outcome && hero.outcomeHtml) outcome.innerHTML = hero.outcomeHtml;
+  const place = findPart(article, "more-outcome");
+  if (place && others.some((card) => card.evidence)) showOutcomes(place, others);
+});
+article.addEventListener("click", ({ target }) => {
+  if (enclosingPart(target, "change")) cards[0].open();
+  if (enclosingPart(target, "restore-own")) cards[0].restore();
+});
 
 /** Makes the other language show the same parameters. */
 function updateLanguageSwitch() {

@@ -1,24 +1,65 @@
-// Numbers put into the text where they were waiting, so that nothing that is on the screen moves.
+// Numbers put into the text where they were waiting.
 import { allParts } from "./parts.js";
+import { words } from "./words.js";
 
-const BLOCK = "p, li, td, h3";
-/** A place in the text, and the number for it in words. @typedef {[span: HTMLElement, words: string]} Filling */
+const WAITING = "…";
 
 /** Writes numbers ("block.metric": words) where the text speaks of them. @param {HTMLElement} article @param {Record<string, string>} numbers */
 export function fillNumbers(article, numbers) {
-  write(numberSpans(article).filter((span) => nameOf(span) in numbers).map((span) => [span, numbers[nameOf(span)]]));
+  for (const span of numberSpans(article)) {
+    const number = numbers[nameOf(span)];
+    if (number !== undefined) write(span, number);
+  }
 }
 
-/** Takes the numbers of `html`, the same text once everything is measured, into the text on the page. @param {HTMLElement} prose @param {string} html */
-export function completeText(prose, html) {
-  const fresh = document.createElement("template");
-  fresh.innerHTML = html;
-  const [old, now] = [numberSpans(prose), numberSpans(fresh.content)];
-  if (old.length !== now.length || old.some((span, at) => nameOf(span) !== nameOf(now[at]))) {
-    prose.innerHTML = html;
-    return;
+/** Takes the parts once everything is measured; where only numbers differ, these alone change. @param {HTMLElement} article @param {Record<string, string>} parts by name, as HTML */
+export function completeTexts(article, parts) {
+  for (const place of allParts(article, "prose")) {
+    const html = parts[place.dataset.name ?? ""];
+    if (html === undefined) continue;
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    const [old, now] = [numberSpans(place), numberSpans(fresh.content)];
+    const isAlike = old.length === now.length && old.every((span, at) => nameOf(span) === nameOf(now[at])) && !fresh.content.querySelector("math mtext");
+    const isLonger = fresh.content.childElementCount !== [...place.children].filter(({ localName }) => localName !== "details").length;
+    if (isAlike && !isLonger) old.forEach((span, at) => write(span, now[at].textContent ?? ""));
+    else replaceText(place, fresh.content, old);
   }
-  write(old.map((span, at) => [span, now[at].textContent ?? ""]));
+}
+
+/** @param {HTMLElement} place @param {DocumentFragment} fresh @param {HTMLElement[]} old the numbers that were there, which may be buttons by now */
+function replaceText(place, fresh, old) {
+  const isButton = old.some((span) => span.role === "button");
+  place.replaceChildren(fresh);
+  if (!isButton) return;
+  for (const span of numberSpans(place)) {
+    span.role = "button";
+    span.tabIndex = 0;
+  }
+}
+
+/** The numbers of the short answer by name, in words. @param {HTMLElement} article @returns {Record<string, string>} */
+export function numbersIn(article) {
+  const short = allParts(article, "prose").find((place) => place.dataset.name === "short");
+  return Object.fromEntries((short ? numberSpans(short) : []).map((span) => [nameOf(span), span.textContent ?? ""]));
+}
+
+/** Marks the numbers of the short answer that differ from these, each with what it was. @param {HTMLElement} article @param {Record<string, string>} previous */
+export function markPrevious(article, previous) {
+  const short = allParts(article, "prose").find((place) => place.dataset.name === "short");
+  for (const span of short ? numberSpans(short) : []) {
+    const before = previous[nameOf(span)];
+    const next = /** @type {HTMLElement | null} */ (span.nextElementSibling);
+    const shown = next?.dataset.part === "was" ? next : null;
+    if (before === undefined || before === WAITING || before === span.textContent || span.textContent === WAITING) shown?.remove();
+    else if (!shown) {
+      const was = document.createElement("small");
+      was.className = "was";
+      was.dataset.part = "was";
+      was.textContent = `${words.previously} ${before}`;
+      span.after(was);
+    }
+  }
 }
 
 /** @param {ParentNode} root @returns {HTMLElement[]} */
@@ -31,49 +72,9 @@ function nameOf(span) {
   return span.dataset.of ?? "";
 }
 
-/** Where a paragraph on the screen would break into other lines, its numbers keep the width that was kept for them. @param {Filling[]} fillings */
-function write(fillings) {
-  const changed = fillings.filter(([span, words]) => words !== "…" && span.textContent !== words);
-  const onScreen = changed.map(([span]) => ({ span, before: span.getBoundingClientRect() })).filter(({ before }) => before.top < innerHeight);
-  const blocks = blocksOf(onScreen.map(({ span }) => span)).map((block) => ({ block, lines: linePositions(block), height: block.offsetHeight }));
-  for (const [span, words] of changed) {
-    span.textContent = words;
-    span.classList.remove("waiting");
-    span.style.paddingInline = "";
-  }
-  const rebroken = blocks.filter(({ block, lines }) => linePositions(block) !== lines);
-  const missing = onScreen.map(({ span, before }) => ({ span, width: before.width - span.getBoundingClientRect().width }));
-  for (const { span, width } of missing) {
-    if (width > 0 && rebroken.some(({ block }) => block === span.closest(BLOCK))) span.style.paddingInline = `${width / 2}px`;
-  }
-  for (const { block, height } of rebroken) block.style.minHeight = `${height}px`;
+/** @param {HTMLElement} span @param {string} number */
+function write(span, number) {
+  if (number === WAITING || span.textContent === number) return;
+  span.textContent = number;
+  span.classList.remove("waiting");
 }
-
-/** The paragraphs that hold any of these spans, each once. @param {HTMLElement[]} spans */
-function blocksOf(spans) {
-  const blocks = new Set(spans.map((span) => /** @type {HTMLElement | null} */ (span.closest(BLOCK))));
-  return [...blocks].filter((block) => block !== null);
-}
-
-/** At which height each piece of a paragraph's text stands, its numbers apart. @param {HTMLElement} block */
-function linePositions(block) {
-  const isText = (/** @type {Node} */ node) => (node.parentElement?.closest("[data-of]") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
-  const texts = document.createTreeWalker(block, NodeFilter.SHOW_TEXT, isText);
-  const range = document.createRange();
-  const { top } = block.getBoundingClientRect();
-  const heights = [];
-  while (texts.nextNode()) {
-    range.selectNode(texts.currentNode);
-    for (const rectangle of range.getClientRects()) heights.push(Math.round(rectangle.top - top));
-  }
-  return heights.join();
-}
-
-/** Gives up the room that was kept: when the page gets another width, and for answers that have scrolled away. @param {ParentNode} root */
-export function releaseReservedSpace(root) {
-  for (const prose of allParts(root, "prose")) {
-    for (const each of prose.querySelectorAll("[style]")) each.removeAttribute("style");
-  }
-}
-
-addEventListener("resize", () => releaseReservedSpace(document));

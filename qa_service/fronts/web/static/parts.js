@@ -8,9 +8,12 @@ export const PARTS = /** @type {const} */ ([
   "past-list", "past-export", "past-clear",
   "turn", "asked", "edit", "reply", "trouble", "trouble-message", "retry",
   // answer.html
-  "parsed", "notice", "strip", "prose", "candidates", "comparisons", "cards", "related", "feedback", "feedback-reason",
+  "parsed", "unsure", "notice", "candidates", "comparisons", "more-evidence", "more-outcome", "cards", "related", "feedback",
+  "feedback-reason",
+  // parts.html, tell.html, outcome.html
+  "prose", "hero", "tell", "ask-entry", "outcome", "proof", "restore-own", "change",
   // card.html
-  "head", "compared", "state", "row-count", "ticker", "controls", "compare", "roll-seed", "many-seeds", "run", "refusal",
+  "head", "difference", "present", "more", "readout", "compared", "state", "row-count", "ticker", "controls", "compare", "roll-seed", "many-seeds", "run", "refusal",
   "claims", "claim", "verdict", "against", "invisible", "restore", "chart", "panel", "folds", "metrics", "data", "bits",
   "bit-row", "bit-product", "save", "permalink", "receipt",
   // comparison.html
@@ -22,14 +25,16 @@ export const PARTS = /** @type {const} */ ([
   // problem.html
   "problem",
   // made by scripts
-  "copy", "covered-text", "guess", "give-up", "guessed", "strip-title", "strip-outcome",
+  "copy", "covered-text", "guess", "choice", "give-up", "guessed", "was",
+  "sheet", "sheet-value", "sheet-from", "sheet-show", "sheet-close",
+  "stage", "stage-title", "stage-chart", "stage-claim", "stage-keys", "stage-leave",
 ]);
 
 /** @typedef {typeof PARTS[number]} PartName */
 
 /** The parts that are not just any element.
  * @typedef {{ controls: HTMLFormElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
- *   permalink: HTMLAnchorElement, "covered-text": HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
+ *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
 
 /** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */
 

@@ -1,11 +1,11 @@
 // One question and its answer: text at once, then a card for each experiment.
 import { Card } from "./card.js";
 import { addCopyButtons } from "./copy.js";
-import { completeText, fillNumbers } from "./fill.js";
-import { findPart, part } from "./parts.js";
-import { coverText, isPredicting } from "./predict.js";
+import { completeTexts, fillNumbers, markPrevious, numbersIn } from "./fill.js";
+import { enclosingPart, findPart, part } from "./parts.js";
+import { coverText, isPredicting, uncoverText } from "./predict.js";
 import { requestEvents } from "./stream.js";
-import { addToStrip } from "./strip.js";
+import { showOutcomes } from "./outcome.js";
 import { words } from "./words.js";
 /** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject } from "./types.js" */
 
@@ -20,10 +20,18 @@ export class Turn {
   /** What the cards belong to. @type {Subject} */
   #subject = { lang: "zh" };
   #complete = false;
+  /** What has come so far, to be shown again after a reload. @type {ServerEvent[]} */
+  #events = [];
+  /** The numbers of the short answer that this one is to be compared with. @type {Record<string, string>} */
+  #previousNumbers = {};
+  /** The turn before it in the conversation. @type {Turn | null} */
+  previous = null;
   /** Where it stands in the browser's history. */
   address = "";
   /** What tells it from a turn that asks something else. */
   key = "";
+  /** What its address says once it is answered. @type {Record<string, string> | null} */
+  asked = null;
 
   /**
    * @param {string} question as the user sees it
@@ -36,9 +44,31 @@ export class Turn {
     this.question = question;
     this.request = request;
     this.announce = announce;
-    part(this.element, "asked").textContent = question;
+    this.#showQuestion();
     this.element.addEventListener("uncovered", () => this.#uncoverText());
+    this.element.addEventListener("click", (event) => this.#handleClick(event));
     part(this.element, "retry").addEventListener("click", () => this.element.dispatchEvent(new CustomEvent("retry")));
+  }
+
+  /** What has come, without the rows of unfinished runs. */
+  get events() {
+    return this.#events;
+  }
+
+  /** The entry that answers, "" before it is known or where none does. */
+  get entry() {
+    return this.#subject.entry ?? "";
+  }
+
+  /** The card with the proof of the short answer. @returns {Card | undefined} */
+  get hero() {
+    return [...this.#cards.values()].find((card) => card.isHero);
+  }
+
+  /** Shows what came earlier. @param {ServerEvent[]} events */
+  replay(events) {
+    for (const event of events) this.#show(event);
+    this.#complete = true;
   }
 
   get reply() {
@@ -62,6 +92,7 @@ export class Turn {
       this.#complete = true;
       this.#uncoverText();
       this.announce(words.finished);
+      this.element.dispatchEvent(new CustomEvent("complete", { bubbles: true }));
     } catch (problem) {
       if (asking.signal.aborted) this.announce(words.stopped);
       else this.#showTrouble(/** @type {Error} */ (problem));
@@ -78,6 +109,8 @@ export class Turn {
 
   /** @param {ServerEvent} event */
   #show([name, data]) {
+    if (name === "answer") this.#events = [];
+    if (name !== "row" && name !== "queued") this.#events.push(/** @type {ServerEvent} */ ([name, data]));
     if (name === "answer") this.#showAnswer(data);
     else if (name === "done") this.#showNumbers(data);
     else if (name === "started") this.#showStarted(data);
@@ -96,13 +129,13 @@ export class Turn {
     addCopyButtons(this.reply);
     this.#cards.clear();
     this.#complete = false;
-    const prose = findPart(this.reply, "prose");
-    if (isPredicting() && data.entry && prose) coverText(prose);
+    if (isPredicting() && data.entry) coverText(this.reply);
     if (!this.request.question && data.entry) {
       this.question = data.entry.question;
-      part(this.element, "asked").textContent = this.question;
+      this.#showQuestion();
     }
     this.#subject = { entry: data.entry?.id, lang: data.lang };
+    this.#previousNumbers = this.entry && this.previous?.entry === this.entry ? numbersIn(this.previous.reply) : {};
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
   }
 
@@ -116,32 +149,62 @@ export class Turn {
   /** The numbers of the whole answer; where the user has run something anew, theirs stay. @param {DoneData} data */
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
-    if (!isPredicting()) completeText(part(this.reply, "prose"), data.answer_html);
+    if (!data.entry) return;
+    completeTexts(this.reply, data.parts_html);
+    markPrevious(this.reply, this.#previousNumbers);
     addCopyButtons(this.reply);
     part(this.reply, "comparisons").innerHTML = data.comparison_html;
   }
 
   /** Once nothing is left to guess, the text may be read. */
   #uncoverText() {
-    const fold = findPart(this.reply, "covered-text");
-    if (fold && this.#complete && !this.reply.querySelector("[data-covered]")) fold.open = true;
+    if (this.#complete && !this.reply.querySelector("[data-covered]")) uncoverText(this.reply);
   }
 
   /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. @param {StartedData} data */
-  #addCard({ id, title, compared, experiment, alone }) {
+  #addCard({ id, experiment, alone, hero }) {
     const element = document.createElement("section");
     element.className = "card";
     element.dataset.part = "card";
     element.dataset.block = alone ? experiment : id;
     element.id = `${this.element.id}-${id}`;
-    part(this.reply, "cards").append(element);
+    element.tabIndex = -1;
+    if (alone) element.dataset.open = "";
+    if (!hero) part(this.reply, "more-evidence").hidden = false;
+    part(this.reply, hero ? "hero" : "cards").append(element);
     const subject = alone ? { experiment, lang: this.#subject.lang } : this.#subject;
-    const card = new Card(element, subject, (numbers) => fillNumbers(this.reply, numbers), this.announce);
+    const card = new Card(element, subject, (numbers) => this.#takeNumbers(numbers), this.announce);
+    if (hero) card.showBehind(this.previous?.entry === this.entry ? this.previous.hero : undefined);
     this.#cards.set(id, card);
-    const strip = findPart(this.reply, "strip");
-    const differences = Object.entries(compared ?? {}).map(([name, value]) => `${name}=${value}`);
-    if (strip) addToStrip(strip, card, [...differences, title].join(" "));
+    element.addEventListener("measured", () => this.#showOutcomes());
     return card;
+  }
+
+  /** @param {Record<string, string>} numbers */
+  #takeNumbers(numbers) {
+    fillNumbers(this.reply, numbers);
+    markPrevious(this.reply, this.#previousNumbers);
+  }
+
+  #showOutcomes() {
+    const others = [...this.#cards.values()].filter((card) => !card.isHero);
+    if (others.length) showOutcomes(part(this.reply, "more-outcome"), others);
+    const outcome = this.hero?.outcomeHtml;
+    if (outcome) part(this.reply, "outcome").innerHTML = outcome;
+  }
+
+  #showQuestion() {
+    const place = part(this.element, "asked");
+    place.textContent = this.question;
+    place.toggleAttribute("data-log", this.question.includes("\n") || this.question.length > 240);
+  }
+
+  /** @param {Event} event */
+  #handleClick({ target }) {
+    if (enclosingPart(target, "change")) this.hero?.open();
+    if (enclosingPart(target, "restore-own")) this.hero?.restore();
+    const asked = enclosingPart(target, "asked");
+    if (asked) asked.toggleAttribute("data-whole");
   }
 
   /** @param {Error | null} problem */

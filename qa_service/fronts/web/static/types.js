@@ -20,11 +20,12 @@
  * @property {string} lang
  * @property {{ id: string, question: string } | null} entry
  * @property {object} context what a follow-up question is asked with
- * @property {string} html
- * @property {string} answer_html the text alone */
+ * @property {Record<string, Value | Value[]>} params what was read from the question
+ * @property {string} html */
 
 /** `done`: the answer again, now with its numbers.
- * @typedef {AnswerData & { comparison_html: string }} DoneData */
+ * `parts_html` has the HTML of each part of the text.
+ * @typedef {AnswerData & { parts_html: Record<string, string>, comparison_html: string }} DoneData */
 
 /** `started`: a run begins. `id` is its block, followed by `~` and a number for the further runs of a comparison.
  * @typedef {object} StartedData
@@ -33,6 +34,7 @@
  * @property {string} experiment
  * @property {Record<string, Value>} compared what sets this run apart from those beside it
  * @property {boolean} alone whether the experiment is not one of the entry's own
+ * @property {boolean} hero whether it is the proof of the short answer
  * @property {string} html the inside of the card
  * @property {ChartSpec} chart the specification, without data
  * @property {Record<string, string>} columns titles by name
@@ -49,8 +51,12 @@
  * @property {string} status `ran`, or how it failed
  * @property {Row[]} rows
  * @property {ChartSpec} chart
- * @property {{ metric: string }[]} claims
- * @property {Record<string, { title: string, shown: string }>} metrics
+ * @property {string} title
+ * @property {Record<string, Value>} params
+ * @property {number} seed
+ * @property {{ metric: string, says: string, verdict: string }[]} claims
+ * @property {Record<string, { title: string, shown: string, value: Value, unit: string }>} metrics
+ * @property {string} outcome_html the line with the verdicts on the short answer, where this run is its proof
  * @property {Record<string, string>} shown numbers in words by "block.metric", for the text
  * @property {string} html the inside of the card */
 

@@ -1,0 +1,113 @@
+"""The parts of an entry as HTML: each text by itself, its numbers marked so that scripts can fill them in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from qa_service.fronts.web import markup
+from qa_service.model import PLACEHOLDER, Distinction, Entry, Evidence, Experiment, Lang, Part
+from qa_service.presentation import prose
+from qa_service.schemas.answers import lecture_json
+
+PROSE_PARTS: tuple[Part, ...] = ("short", "do", "why", "scope", "lecture")
+FOLDED_PARTS: tuple[Part, ...] = ("why", "scope")
+"""The texts that are folded before the evidence; the lecture's sentences are folded after it."""
+_FIGURE_SIGNS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫"
+Experiments = Mapping[str, Experiment]
+
+
+@dataclass(frozen=True, slots=True)
+class TellRow:
+    """One cause, or neighbour: what is seen, what it means, and the entry that proves and cures it."""
+
+    see: Markup
+    means: Markup
+    entry: str | None
+    question: str
+    """The entry's question, "" without an entry."""
+
+
+def figure_sign(entry: Entry, block_id: str) -> str:
+    """The sign of a block's figure, ① for the first; "" where there is only one block, or too many."""
+    ids = [block.id for block in entry.evidence]
+    return _FIGURE_SIGNS[ids.index(block_id)] if 1 < len(ids) <= len(_FIGURE_SIGNS) and block_id in ids else ""
+
+
+def part_html(
+    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, notes: Sequence[str] = ()
+) -> dict[str, Markup]:
+    """Part → HTML, for the parts that are prose and that the entry has.
+
+    `notes` are paragraphs below the short answer.
+    """
+    texts = {}
+    for part in PROSE_PARTS:
+        if text := entry.part(part, lang):
+            paragraphs = [_filled(text, entry, evidence, lang, experiments), *(notes if part == "short" else ())]
+            html = markup.markdown_to_html("\n\n".join(paragraphs))
+            texts[str(part)] = Markup(_with_figures(html, entry))  # noqa: S704  # sanitised
+    return texts
+
+
+def _with_figures(html: str, entry: Entry) -> str:
+    """Each measured number with the sign of its figure."""
+    for block in entry.evidence:
+        sign = figure_sign(entry, block.id)
+        if sign:
+            html = html.replace(f' data-of="{block.id}.', f' data-figure="{sign}" data-of="{block.id}.')
+    return html
+
+
+def tell_rows(
+    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+) -> list[TellRow]:
+    """The rows of "how to tell", most likely first; `questions` maps the ids of entries to their questions."""
+
+    def inline(text: str) -> Markup:
+        return Markup(markup.inline_html(_filled(text, entry, evidence, lang, experiments)))  # noqa: S704
+
+    def row(each: Distinction) -> TellRow:
+        known = each.entry if each.entry in questions else None
+        return TellRow(inline(each.see[lang]), inline(each.means[lang]), known, questions.get(known or "", ""))
+
+    return [row(each) for each in entry.tell]
+
+
+def lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
+    """Speaker → their words in the lecture, as HTML."""
+    said = lecture_json(entry, lang) or ()
+    return {who: Markup(markup.markdown_to_html(text)) for who, text in said if text}  # noqa: S704
+
+
+def folds(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[str, Any]]:
+    """The folded texts before the evidence: name, heading, how long it is, HTML."""
+    return [
+        {
+            "name": part,
+            "title": prose.PART_TITLES[part][lang],
+            "size": _size(entry.part(part, lang), lang),
+            "text": texts[part],
+        }
+        for part in FOLDED_PARTS
+        if part in texts
+    ]
+
+
+def _size(text: str, lang: Lang) -> str:
+    """About how long a text is, in tens: "90 words", "150 字"."""
+    count = len(text.split()) if lang == "en" else sum(each > "\u2e80" for each in text)
+    tens = max(10, round(count, -1))
+    return f"{tens} words" if lang == "en" else f"{tens} 字"
+
+
+def _filled(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments) -> str:
+    """A text of the entry, its numbers filled in where they are measured, and marked for `markup`."""
+    metrics = {block.id: experiments[block.experiment].metrics for block in entry.evidence}
+
+    def mark(found: Any) -> str:
+        kind = "measured" if found[2] in metrics.get(found[1], {}) else "given"
+        return f"{markup.OPEN}{kind}:{found[0][2:-2]}{markup.MIDDLE}{found[0]}{markup.CLOSE}"
+
+    return prose.fill_text(PLACEHOLDER.sub(mark, text), entry, evidence, lang)

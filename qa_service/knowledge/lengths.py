@@ -1,0 +1,95 @@
+"""The lengths of an entry's parts: an answer fits on one screen because each part keeps to its own limit."""
+
+import re
+from collections.abc import Iterator
+
+from qa_service.model import LANGS, PARTS, PLACEHOLDER, Entry, Lang, Part
+
+MAX_LIVE_NUMBERS = 2
+"""Placeholders in the short answer."""
+MAX_STEPS = 5
+"""Steps of what to do."""
+MAX_CODE_LINES = 15
+"""Lines of code in what to do, without blank ones."""
+MAX_ROWS = 6
+"""Rows that tell it from its neighbours."""
+MAX_FIRST_CLAIMS = 2
+"""Claims of the first evidence block that prove the short answer."""
+MAX_WORDS: dict[Part, dict[Lang, int]] = {
+    "short": {"en": 40, "zh": 60},
+    "do": {"en": 110, "zh": 165},
+    "why": {"en": 150, "zh": 225},
+    "scope": {"en": 60, "zh": 90},
+}
+"""Words in English; in Chinese characters, of which a number, a formula or a word in Latin letters counts as two."""
+MAX_CELL_WORDS: dict[Lang, int] = {"en": 16, "zh": 26}
+"""The same for each side of a row."""
+
+_CODE = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
+_FORMULA = re.compile(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
+_STEP = re.compile(r"^(?:\d+\.|[-*]) ", re.MULTILINE)
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z0-9_.^×%°⁻⁰¹²³⁴⁵⁶⁷⁸⁹α-ωΑ-Ω+−=<>≤≥/*]+")
+_WORD = re.compile(r"\S*\w\S*")
+
+
+def length(text: str, lang: Lang) -> int:
+    """The length of a text in the units of `MAX_WORDS`, its code left out; a live number or a formula is one word."""
+    prose = _FORMULA.sub(" x ", PLACEHOLDER.sub(" 0 ", _CODE.sub(" ", text)))
+    if lang == "en":
+        return len(_WORD.findall(prose))
+    return len(_HAN.findall(prose)) + 2 * len(_LATIN.findall(_HAN.sub(" ", prose)))
+
+
+def length_problems(entry: Entry) -> Iterator[str]:
+    """Everything in which the entry exceeds the limits or lacks a part, one sentence each."""
+    if entry.do is None:
+        yield "expected a part [do]"
+    if entry.expands is None and not entry.part("lecture", "en"):
+        yield "expected [lecture.verdicts] in a source entry"
+    if len(entry.tell) > MAX_ROWS:
+        yield f"expected at most {MAX_ROWS} [[tell]], found {len(entry.tell)}"
+    for lang in LANGS:
+        yield from _too_long(entry, lang)
+    yield from _evidence_problems(entry)
+
+
+def _too_long(entry: Entry, lang: Lang) -> Iterator[str]:
+    for part, limits in MAX_WORDS.items():
+        found = length(entry.part(part, lang), lang)
+        if found > limits[lang]:
+            yield f"{part}.{lang}: expected at most {limits[lang]} {_unit(lang)}, found {found}"
+    live = len(PLACEHOLDER.findall(entry.short[lang]))
+    if live > MAX_LIVE_NUMBERS:
+        yield f"short.{lang}: expected at most {MAX_LIVE_NUMBERS} live numbers, found {live}"
+    do = entry.part("do", lang)
+    steps = len(_STEP.findall(_CODE.sub("", do)))
+    if steps > MAX_STEPS:
+        yield f"do.{lang}: expected at most {MAX_STEPS} steps, found {steps}"
+    lines = sum(bool(line.strip()) for code in _CODE.findall(do) for line in code.splitlines())
+    if lines > MAX_CODE_LINES:
+        yield f"do.{lang}: expected at most {MAX_CODE_LINES} lines of code, found {lines}"
+    for row in entry.tell:
+        for side, text in (("see", row.see), ("means", row.means)):
+            found = length(text[lang], lang)
+            if found > MAX_CELL_WORDS[lang]:
+                yield f"tell.{side}.{lang}: expected at most {MAX_CELL_WORDS[lang]} {_unit(lang)}, found {found}"
+
+
+def _evidence_problems(entry: Entry) -> Iterator[str]:
+    first = entry.evidence[0]
+    proving = [claim for claim in first.claims if claim.proves == "short"]
+    if first.proves != "short" or len(proving) > MAX_FIRST_CLAIMS:
+        yield (
+            f"evidence {first.id}: expected the first block to prove the short answer by at most {MAX_FIRST_CLAIMS} "
+            f'claims (give the others proves = "why" or the like), found {len(proving)}'
+        )
+    if not first.visible:
+        yield f"evidence {first.id}: expected visible = the one or two parameters that the question is about"
+    for block in entry.evidence[1:]:
+        if block.proves == "short":
+            yield f"evidence {block.id}: expected proves = the part that it proves, one of {', '.join(PARTS[1:])}"
+
+
+def _unit(lang: Lang) -> str:
+    return "words" if lang == "en" else "characters"
