@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, build_faiss_index
+from qa_service.retrieval.index import Index, build_faiss_index, map_vectors, save_vectors
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas.answers import answer_json
@@ -58,7 +59,7 @@ def test_embeddings_and_classifier_are_cached(toy_service, word_hash, tmp_path):
 
     assert [match(), match(), CountingEncoder.calls] == ["counting", "counting", 1]
     assert len(list(tmp_path.glob("classifier-*.npz"))) == 1
-    for path in [*tmp_path.glob("*.npy"), *tmp_path.glob("*.npz")]:
+    for path in [*tmp_path.glob("*.faiss"), *tmp_path.glob("*.npz")]:
         path.write_bytes(b"rubbish")
     assert [match(), CountingEncoder.calls] == ["counting", 2]
 
@@ -79,6 +80,7 @@ def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
     groups = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
     return Phrasings(
         texts=[text for _, text in rows],
+        signs=[()] * len(rows),
         classes=[owner for owner, _ in rows],
         groups=[groups[owner] for owner, _ in rows],
         sources=[owner == "counting" for owner, _ in rows],
@@ -173,6 +175,7 @@ def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
     model = train(
         Phrasings(
             texts=["alpha"] * 44,
+            signs=[()] * 44,
             classes=owners,
             groups=["item:1"] * 44,
             sources=[owner == "source" for owner in owners],
@@ -191,6 +194,7 @@ def test_a_phrasing_trains_the_entry_that_answers_it():
         left_out = leave_one_out(
             Phrasings(
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
+                signs=[()] * len(rows),
                 classes=[owner for owner, _ in rows],
                 groups=["item:1"] * len(rows),
                 sources=[owner == "source" for owner, _ in rows],
@@ -239,6 +243,28 @@ def test_reasons_add_up_to_the_score():
     assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "delta"
 
 
+def test_observed_signs_tell_classes_apart():
+    """The same words with another sign are another class; a sign counts the same in a long text."""
+    owners = ["halving", "raising"] * 8
+    vectors = l2_normalise(np.ones((16, 2)))
+    model = train(
+        Phrasings(
+            texts=["alpha"] * 16,
+            signs=[("what:nan", "where:loss") if owner == "halving" else ("what:flat",) for owner in owners],
+            classes=owners,
+            groups=[f"item:{owner}" for owner in owners],
+            sources=[False] * 16,
+            movable=[False] * 16,
+            vectors=vectors,
+        )
+    )
+    scores = model.score_vectors(vectors[:1])[0]
+    for text in ("alpha", " ".join(f"word{number}" for number in range(200))):
+        for signs, expected in ((("where:loss", "what:nan"), "halving"), (("what:flat",), "raising")):
+            assert model.predict(text, scores, signs).probabilities[expected] > 0.8
+    assert model.predict("alpha", scores).probabilities["halving"] == pytest.approx(0.5, abs=0.05)
+
+
 def test_training_is_deterministic():
     first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.term_weights, second.term_weights)
@@ -253,17 +279,38 @@ def test_training_samples_at_most_max_phrasings(monkeypatch):
     assert set(model.classes) == set(WORDS)
 
 
-def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch):
-    """It agrees with an exhaustive search, also for an entry that the approximate search left out."""
+def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch, tmp_path):
+    """It agrees with an exhaustive search, exact or approximate, also for an entry that the search left out."""
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
-    vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
-    exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
-    flat = build_faiss_index(vectors)
-    monkeypatch.setattr("qa_service.retrieval.index.FAISS_FROM", count - 1)
+    vectors = l2_normalise(np.random.default_rng(3).normal(size=(count + 5, 16)))  # 5 of subjects
+    save_vectors(tmp_path / "phrasings.faiss", vectors)
+    exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]  # each is a first question
     monkeypatch.setattr("qa_service.retrieval.index._MAX_NEIGHBOURS", 2)
+    for path in (None, tmp_path / "phrasings.faiss", tmp_path / "gone.faiss"):
+        index = Index(library, vectors, path)
+        assert [index.nearest(vector, library) for vector in (vectors[0], *vectors)][1:] == exact
+    flat = build_faiss_index(vectors)
+    monkeypatch.setattr("qa_service.retrieval.index.EXACT_UP_TO", count - 1)
     monkeypatch.setattr("qa_service.retrieval.index.build_faiss_index", lambda _: flat)
-    assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
+    index = Index(library, vectors, tmp_path / "phrasings.faiss")
+    assert [index.nearest(vector, library) for vector in (vectors[0], *vectors)][1:] == exact
+
+
+def test_the_index_file_is_a_faiss_index(tmp_path):
+    """FAISS reads what we write, we read what FAISS writes, to the last bit; any other file is refused."""
+    vectors = l2_normalise(np.random.default_rng(4).normal(size=(7, 16)))
+    ours, theirs, other = tmp_path / "ours.faiss", tmp_path / "theirs.faiss", tmp_path / "other.faiss"
+    save_vectors(ours, vectors)
+    assert np.array_equal(faiss.read_index(str(ours)).reconstruct_n(0, 7), vectors)
+    faiss.write_index(build_faiss_index(vectors), str(theirs))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert np.array_equal(map_vectors(theirs), vectors)
+    faiss.write_index(faiss.IndexFlatL2(16), str(other))
+    for rubbish in (other.read_bytes(), b"", b"rubbish" * 20, ours.read_bytes()[:100]):
+        other.write_bytes(rubbish)
+        with pytest.raises(ValueError):
+            map_vectors(other)
 
 
 @given(st.text(max_size=200))

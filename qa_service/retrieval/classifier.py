@@ -4,7 +4,7 @@ Its classes are all entries and the subjects that we do not cover ("subject:over
 other: out-of-scope questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import TermIds, tf_vector
+from qa_service.retrieval.features import TermCounts, TermIds
 
 RBF_COEFFICIENT = 2.0
 """Of the Gaussian kernel exp(RBF_COEFFICIENT (u·v - 1)) of unit vectors; half of it is the usual gamma."""
@@ -35,7 +35,7 @@ class Classifier:
     term_ids: TermIds
     """(terms,), sorted."""
     idf: NDArray[np.float32]
-    """(terms,): inverse document frequencies. A text's terms weigh (1 + ln count) · idf, scaled to length 1."""
+    """(terms,): inverse document frequencies (see `TermCounts.weigh`)."""
     term_weights: NDArray[np.float16]
     """(terms, classes)."""
     axes: NDArray[np.float32]
@@ -54,16 +54,18 @@ class Classifier:
             scores: NDArray[np.float32] = gaussian_kernel(cosines.astype(np.float32, copy=False)) @ self.dual
             return scores
 
-    def predict(self, text: str, vector_scores: NDArray[np.float32]) -> "Prediction":
-        """Classify a normalised text by its terms and by the scores of its vector, (classes,)."""
-        terms, rows, tfidf = self._known_terms(text)
-        term_scores = self.term_weights[rows].astype(np.float32) * tfidf[:, None]
+    def predict(self, text: str, vector_scores: NDArray[np.float32], signs: Iterable[str] = ()) -> "Prediction":
+        """Classify a normalised text by its terms, its observed signs, and the scores of its vector, (classes,)."""
+        counts = TermCounts.of(text, signs)
+        rows, tfidf = counts.weigh(self.term_ids, self.idf)
+        known = np.flatnonzero(rows >= 0)
+        term_scores = self.term_weights[rows[known]].astype(np.float32) * tfidf[known, None]
         logits = term_scores.sum(axis=0) + vector_scores + self.bias
         probabilities = grouped_softmax(logits, self._membership, self.prior)
         return Prediction(
             classifier=self,
             probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
-            terms=terms,
+            terms=[counts.terms[index] for index in known.tolist()],
             term_scores=term_scores,
             vector_scores=vector_scores,
         )
@@ -71,16 +73,6 @@ class Classifier:
     @cached_property
     def _membership(self) -> NDArray[np.float32]:
         return membership(self.groups)
-
-    def _known_terms(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
-        """The terms of the text that are in the vocabulary, their rows, and their tf-idf, scaled to length 1."""
-        terms, ids, frequencies = tf_vector(text)
-        rows = np.minimum(np.searchsorted(self.term_ids, ids), len(self.term_ids) - 1)
-        known = np.flatnonzero(self.term_ids[rows] == ids)
-        rows = rows[known]
-        tfidf = self.idf[rows] * frequencies[known]
-        tfidf /= max(float(np.linalg.norm(tfidf)), 1e-9)
-        return [terms[index] for index in known], rows, tfidf
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays, no pickles: loading it cannot run code."""

@@ -7,7 +7,7 @@ everything that they were computed from, source code included.
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,16 +17,18 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_service import parsing
 from qa_service.files import write_atomically
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, Entry, Lang, Match, Subject
+from qa_service.model import LANGS, Entry, Lang, Match, Observation, Subject
 from qa_service.parsing import normalise
 from qa_service.parsing import text as parsing_text
+from qa_service.parsing.observations import observe
 from qa_service.retrieval import classifier, features, training
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index
+from qa_service.retrieval.index import Index, map_vectors, save_vectors
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -39,6 +41,13 @@ class MatchResult:
 
     matches: tuple[Match, ...]
     subject: Subject | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    text: str
+    k: int
+    signs: tuple[str, ...]
 
 
 class Matcher:
@@ -54,30 +63,28 @@ class Matcher:
         batcher = MicroBatcher(self._match_batch)
         self._cached_match = lru_cache(_CACHED_QUESTIONS)(batcher)  # students of one class ask the same questions
 
-    def match(self, question: str, k: int = 5) -> MatchResult:
+    def match(self, question: str, k: int = 5, observations: Iterable[Observation] = ()) -> MatchResult:
         """The k likeliest entries; scores never rise.
 
-        `question` is a normalised text (`ParsedQuestion.text`). The score of the first is the confidence that its item
-        answers, which is not divided among the item's entries; those of the others are in proportion to theirs.
+        `question` is a normalised text (`ParsedQuestion.text`), `observations` what it says about a run. The score of
+        the first is the confidence that its item answers, which is not divided among the item's entries; those of the
+        others are in proportion to theirs.
         """
-        return self._cached_match((question, k))
+        return self._cached_match(_Query(question, k, tuple(sorted(str(each.sign) for each in observations))))
 
     def leave_one_out(self) -> LeaveOneOut:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
         return training.leave_one_out(self.corpus)
 
-    def _match_batch(self, questions: list[tuple[str, int]]) -> list[MatchResult]:
-        vectors = l2_normalise(self.embedder.encode_query([question for question, _ in questions]))
+    def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
+        vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
         vector_scores = self._classifier.score_vectors(vectors)
-        return [self._match_one(*each) for each in zip(questions, vectors, vector_scores, strict=True)]
+        return [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
 
-    def _match_one(
-        self, question_and_k: tuple[str, int], vector: Vectors, vector_scores: NDArray[np.float32]
-    ) -> MatchResult:
-        question, k = question_and_k
-        prediction = self._classifier.predict(question, vector_scores)
+    def _match_one(self, query: "_Query", vector: Vectors, vector_scores: NDArray[np.float32]) -> MatchResult:
+        prediction = self._classifier.predict(query.text, vector_scores, query.signs)
         probability = prediction.probabilities
-        ranked = sorted(self._library.values(), key=lambda entry: -probability[entry.id])[:k]
+        ranked = sorted(self._library.values(), key=lambda entry: -probability[entry.id])[: query.k]
         best = ranked[0]
         item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
         covered = sum(probability[entry.id] for entry in self._library.values())
@@ -110,6 +117,7 @@ class Matcher:
         owners = [owner for owner, *_ in self._wordings]
         return Phrasings(
             texts=[normalise(wording) for _, wording, _ in self._wordings],
+            signs=[[str(each.sign) for each in observe(wording)] for _, wording, _ in self._wordings],
             classes=[owner.id if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
             groups=[f"item:{owner.item}" if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
             sources=[owner.id in expanded for owner in owners],
@@ -127,11 +135,12 @@ class Matcher:
     @cached_property
     def _vectors_path(self) -> Path:
         wordings = [wording for _, wording, _ in self._wordings]
-        return self._cache / f"vectors-{_content_hash(self._name, _source(parsing_text), *wordings)}.npy"
+        return self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), *wordings)}.faiss"
 
     @cached_property
     def _classifier_path(self) -> Path:
-        parts = [_source(module) for module in (parsing_text, classifier, features, training)]
+        parts = [_source(module) for module in (classifier, features, training)]
+        parts += [path.read_text("utf-8") for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
         for owner, wording, _ in self._wordings:
             item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
             parts += [owner.id, item, wording]
@@ -139,21 +148,19 @@ class Matcher:
 
     @cached_property
     def _index(self) -> Index:
-        count = sum(isinstance(owner, Entry) for owner, *_ in self._wordings)
-        return Index(self._library, self._vectors[:count])
+        return Index(self._library, self._vectors, self._vectors_path)
 
     @cached_property
     def _vectors(self) -> Vectors:
         wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
-            cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
-            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
+            if len(cached := map_vectors(path)) == len(wordings):
                 return cached
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
-            write_atomically(path, lambda temporary: np.save(temporary, vectors))
+            write_atomically(path, lambda temporary: save_vectors(temporary, vectors))
         return vectors
 
     @cached_property

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qa_service.retrieval.classifier import Classifier, gaussian_kernel, grouped_softmax, membership
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import tf_vector
+from qa_service.retrieval.features import TermCounts
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +33,8 @@ class Phrasings:
     """The training set, one row per phrasing."""
 
     texts: Sequence[str]
+    signs: Sequence[Sequence[str]]
+    """Observed in each text, such as "what:nan"."""
     classes: Sequence[str]
     """Ids of entries, labels of subjects."""
     groups: Sequence[str]
@@ -73,11 +75,11 @@ def leave_one_out(data: Phrasings) -> LeaveOneOut:
 
 def _fit(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
     sample = np.unique(np.linspace(0, len(data.texts) - 1, min(MAX_PHRASINGS, len(data.texts))).astype(int))
-    texts, vectors = [data.texts[row] for row in sample], data.vectors[sample]
+    counts, vectors = [TermCounts.of(data.texts[row], data.signs[row]) for row in sample], data.vectors[sample]
     owners = np.array(data.classes)[sample]
     classes, rows = np.unique(owners, return_index=True)
     groups, sources = np.array(data.groups)[sample[rows]], np.array(data.sources)[sample[rows]]
-    term_ids, idf, tfidf = _tfidf(texts)
+    term_ids, idf, tfidf = _tfidf(counts)
     axes = _principal_axes(vectors)
     projected = np.ascontiguousarray(vectors @ axes)
 
@@ -232,24 +234,21 @@ def _sample_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
     return weights
 
 
-def _tfidf(texts: Sequence[str]) -> tuple[NDArray[np.uint32], Floats, Any]:
-    """The sorted ids of the vocabulary, its idf, and tf-idf as a sparse (texts, terms) matrix of unit rows."""
+def _tfidf(counts: Sequence[TermCounts]) -> tuple[NDArray[np.uint32], Floats, Any]:
+    """The sorted ids of the vocabulary, its idf, and the weights of terms as a sparse (texts, terms) matrix."""
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
-    term_vectors = [tf_vector(text)[1:] for text in texts]
-    vocabulary, occurrences = np.unique(np.concatenate([ids for ids, _ in term_vectors]), return_counts=True)
+    vocabulary, occurrences = np.unique(np.concatenate([each.ids for each in counts]), return_counts=True)
     frequent = occurrences >= _MIN_DOCUMENT_FREQUENCY
     vocabulary, occurrences = vocabulary[frequent], occurrences[frequent]
-    idf = (np.log((1 + len(texts)) / (1 + occurrences)) + 1).astype(np.float32)
+    idf = (np.log((1 + len(counts)) / (1 + occurrences)) + 1).astype(np.float32)
     columns, values, starts = [], [], [0]
-    for ids, frequencies in term_vectors:
-        positions = np.minimum(np.searchsorted(vocabulary, ids), len(vocabulary) - 1)
-        known = vocabulary[positions] == ids
-        tfidf = idf[positions[known]] * frequencies[known]
-        columns.append(positions[known])
-        values.append(tfidf / max(float(np.linalg.norm(tfidf)), 1e-9))
-        starts.append(starts[-1] + len(tfidf))
-    shape = (len(texts), len(vocabulary))
+    for each in counts:
+        terms, weights = each.weigh(vocabulary, idf)
+        columns.append(terms[terms >= 0])
+        values.append(weights[terms >= 0])
+        starts.append(starts[-1] + len(columns[-1]))
+    shape = (len(counts), len(vocabulary))
     return vocabulary, idf, csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=shape)
 
 
