@@ -36,19 +36,6 @@ export function withoutLanguage(address) {
   return url.pathname + url.search;
 }
 
-/**
- * The address of an answer: the question, the entry that answers it and the parameters that were read from it.
- * @param {{ q?: string, entry?: string }} asked
- * @param {string | undefined} entry
- * @param {Record<string, unknown>} params
- * @returns {Record<string, string>}
- */
-export function answerAddress(asked, entry, params) {
-  const single = Object.entries(params).filter(([, value]) => !Array.isArray(value));
-  const named = Object.fromEntries(single.map(([name, value]) => [`p.${name}`, String(value)]));
-  return { ...asked, ...(entry && { entry, ...named }) };
-}
-
 /** The parameters in an address: those that begin with "p.". @param {URLSearchParams} address */
 export function parametersOf(address) {
   /** @type {Record<string, string | number | boolean>} */

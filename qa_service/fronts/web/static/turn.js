@@ -60,6 +60,18 @@ export class Turn {
     return this.#subject.entry ?? "";
   }
 
+  /** What was read from the question and an experiment of the answer has, for the address: "p.n": "100". */
+  get readParameters() {
+    /** @type {Record<string, string>} */
+    const named = {};
+    const answer = this.#events.find((event) => event[0] === "answer");
+    for (const [name, value] of Object.entries(answer?.[0] === "answer" ? answer[1].params : {})) {
+      const isUsed = this.#events.some((event) => event[0] === "started" && !event[1].alone && name in event[1].params);
+      if (isUsed && !Array.isArray(value)) named[`p.${name}`] = String(value);
+    }
+    return named;
+  }
+
   /** The card with the proof of the short answer. @returns {Card | undefined} */
   get hero() {
     return [...this.#cards.values()].find((card) => card.isHero);
