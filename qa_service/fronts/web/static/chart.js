@@ -136,9 +136,10 @@ function fitted(spec, place) {
   const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
   if (column) return fittedSquares(spec, room, rem);
   const lines = new Set(spec.data?.values.map((/** @type {any} */ row) => row[y?.field])).size;
-  const plotHeight = enclosingPart(place, "stage") ? place.clientHeight - 2 * rem : plotHeightOf(place, rem);
+  const isStage = enclosingPart(place, "stage") !== null;
+  const plotHeight = isStage ? place.clientHeight : plotHeightOf(place, rem);
   const height = y?.type === "nominal" ? Math.max(18, 1.6 * labelSize(place)) * lines : plotHeight;
-  const autosize = { type: "fit-x", contains: "padding" };
+  const autosize = { type: isStage ? "fit" : "fit-x", contains: "padding" };
   const ticks = Math.round(room / (7 * labelSize(place)));
   const layer = spec.layer?.map((/** @type {ChartSpec} */ unit) => withAxisLabels(unit, ticks));
   return { ...withAxisLabels(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };

@@ -30,10 +30,11 @@ export function keepTurns(turns) {
 
 /** An address without its language, by which the same question in another language is found. @param {string} address */
 export function withoutLanguage(address) {
-  const url = new URL(address, "http://page");
-  url.searchParams.delete("lang");
-  url.searchParams.sort();
-  return url.pathname + url.search;
+  const [path, query] = address.split("?");
+  const parameters = new URLSearchParams(query);
+  parameters.delete("lang");
+  parameters.sort();
+  return `${path}?${parameters}`;
 }
 
 /** The parameters in an address: those that begin with "p.". @param {URLSearchParams} address */

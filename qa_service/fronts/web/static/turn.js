@@ -22,6 +22,8 @@ export class Turn {
   #complete = false;
   /** What has come so far, to be shown again after a reload. @type {ServerEvent[]} */
   #events = [];
+  /** The parts of the text, with all numbers. @type {Record<string, string>} */
+  #parts = {};
   /** The numbers of the short answer that this one is to be compared with. @type {Record<string, string>} */
   #previousNumbers = {};
   /** The turn before it in the conversation. @type {Turn | null} */
@@ -162,15 +164,22 @@ export class Turn {
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
     if (!data.entry) return;
-    completeTexts(this.reply, data.parts);
-    markPrevious(this.reply, this.#previousNumbers);
-    addCopyButtons(this.reply);
+    this.#parts = data.parts;
+    if (!("untold" in this.reply.dataset)) this.#completeTexts();
     part(this.reply, "comparisons").innerHTML = data.comparison_html;
   }
 
   /** Once nothing is left to guess, the text may be read. */
   #uncoverText() {
-    if (this.#complete && !this.reply.querySelector("[data-covered]")) uncoverText(this.reply);
+    if (!("untold" in this.reply.dataset) || !this.#complete || this.reply.querySelector("[data-covered]")) return;
+    uncoverText(this.reply);
+    this.#completeTexts();
+  }
+
+  #completeTexts() {
+    completeTexts(this.reply, this.#parts);
+    markPrevious(this.reply, this.#previousNumbers);
+    addCopyButtons(this.reply);
   }
 
   /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. @param {StartedData} data */
