@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
+_MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
 _RATE_LIMIT_STORAGE = "memory://"  # where requests are counted: each process by itself
 
 
@@ -98,6 +99,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     The access log sees every request as it came and every reply as it left.
     """
     from starlette.middleware.cors import CORSMiddleware
+    from starlette.middleware.gzip import GZipMiddleware
 
     from qa_service.server.access_log import AccessLogMiddleware
     from qa_service.server.auth import AuthMiddleware
@@ -109,6 +111,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     app.add_middleware(AuthMiddleware, settings=settings, open_to_all=open_to_all)
     app.add_middleware(TimeoutMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED, compresslevel=_GZIP_LEVEL)
     if settings.origins:
         origins = [origin.strip() for origin in settings.origins.split(",")]
         shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]

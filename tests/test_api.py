@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,25 @@ def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
     assert streamed[-1][1]["evidence"][0] == streamed[-2][1]
     whole = shared_client.post(ASK, json={"question": "counting numbers two", "seed": 1}).json()
     assert whole["evidence"][0]["metrics"] == streamed[-1][1]["evidence"][0]["metrics"]
+
+
+def test_responses_are_compressed_for_clients_that_accept_it(shared_client):
+    """JSON and events; every chunk of a stream can be decompressed when it arrives."""
+    plain = shared_client.get("/api/v1/experiments", headers={"Accept-Encoding": "identity"})
+    packed = shared_client.get("/api/v1/experiments", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.json() == plain.json()
+    ask = {"question": "counting numbers two", "run": False}
+    with shared_client.stream("POST", f"{ASK}/stream", json=ask, headers={"Accept-Encoding": "gzip"}) as response:
+        assert response.headers["content-encoding"] == "gzip"
+        unpack = zlib.decompressobj(wbits=31)
+        texts = [unpack.decompress(chunk).decode() for chunk in response.iter_raw()]
+    assert texts[0].startswith("event: answer\n")
+    assert texts[0].endswith("\n\n")
+    assert "event: done" in "".join(texts)
+    streamed = shared_client.post(f"{ASK}/stream", json=ask, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in streamed.headers
 
 
 @pytest.mark.parametrize("word", ["Infinity", "-Infinity", "NaN"])

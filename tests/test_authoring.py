@@ -95,7 +95,7 @@ def test_new_entry_is_linted_formatted_and_checked(numstab, tmp_path):
     entry.write_text(text, "utf-8")
     assert numstab("kb", "fmt", str(entry)).stdout.strip() == str(entry)
     assert entry.read_text("utf-8").count('"zh harmonic series 3"') == 1
-    assert "# parameters at which the claim must fail" in entry.read_text("utf-8")
+    assert "at which the claim must fail" in entry.read_text("utf-8")
     assert numstab("kb", "fmt").stdout == ""
     lint = numstab("kb", "lint")
     assert (lint.returncode, lint.stdout) == (0, "")

@@ -21,7 +21,7 @@ from qa_service.__main__ import main
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.parsing.parameters import extract_parameters, single_number
+from qa_service.parsing.parameters import extract_parameters, single_quantity
 from qa_service.schemas import requests
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -231,5 +231,6 @@ def test_any_text_is_parsed_or_rejected(text):
     except BadRequest:
         return
     assert len(parsed.text) < 4000
-    for value in (*extract_parameters(text.lower()).values(), single_number(text.lower())):
-        assert isinstance(value, int | float | str | bool | tuple | None)
+    assert single_quantity(text.lower()) is None or isinstance(single_quantity(text.lower()).value, float)
+    for value in extract_parameters(text.lower()).values():
+        assert isinstance(value, int | float | str | bool | tuple)

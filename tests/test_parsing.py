@@ -61,12 +61,16 @@ def test_parameters_are_read_from_both_languages(question, params):
     ("question", "lang"),
     [
         ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"),
-        ("BatchNorm 的 gamma", "en"), ("CUDA out of memory in my training loop怎么办", "zh"),
+        ("BatchNorm 的 gamma", "zh"), ("float16 呢", "zh"),
+        ("loss 是 nan", "zh"), ("batch norm 的 gamma 和 beta", "zh"),
+        ("loss nan after I switched to the 昇腾 device", "en"), ("CUDA out of memory in my training loop怎么办", "zh"),
         ("LSTM 為什麼穩定", "zh"), ("what does 爆 mean here", "en"), ("nan?", "en"),
     ],
 )  # fmt: skip
 def test_language_of_mixed_sentences_is_detected(question, lang):
-    """Technical terms do not decide the language; the language of the request takes precedence."""
+    """Technical terms do not decide the language, nor does a Chinese word that an English sentence quotes; the language
+    of the request takes precedence.
+    """
     assert parse_question(question).lang == lang
     assert parse_question(question, "zh").lang == "zh"
 

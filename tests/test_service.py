@@ -169,7 +169,7 @@ def test_nonfinite_values_are_marked_in_the_chart(toy, toy_experiments):
     assert [row["value"] for row in plain["data"]["values"]] == [1.0, None, None, None, None, None]
     words = [value["word"] for layer in marks for value in layer["data"]["values"] if layer["mark"]["type"] == "point"]
     assert sorted(words) == ["-inf", "0", "inf", "nan"]
-    assert plain["encoding"]["y"]["title"] == "值"
+    assert plain["encoding"]["y"]["title"] == "值（对数轴）"
 
 
 def test_receipts_identify_the_run(toy_service):

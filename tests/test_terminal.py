@@ -59,14 +59,40 @@ def process(env):
 
 
 def test_ask_prints_text_for_people(numstab):
-    """It prints the lecture's answer, numbers, verdicts and the short answer, without escape sequences."""
-    done = numstab("ask", "100 个 1.5 连乘会怎样？")
+    """The short answer with its numbers, its proof, what to do, how to tell; no escape sequences and no "…"."""
+    done = numstab("ask", "how to count", NUMSTAB_KB=str(TOYS / "kb"), NUMSTAB_DEMOS=str(TOYS / "demos"))
     assert done.returncode == 0
-    for expected in ("讲座", "4.0656×10¹⁷", "150", "✓ 成立", "pow_vs_sum(n=100, x=1.5, dtype=float32)", "相关问题"):
-        assert expected in done.stdout
+    expected = ("It counts to 5.", "✓ holds", "What to do", "How to tell", "→ One is left out", "related: ")
+    places = [done.stdout.index(text) for text in expected]
+    assert places == sorted(places)
+    for folded in ("The lecture says", "Whole numbers only"):
+        assert folded not in done.stdout
     assert "\x1b[" not in done.stdout
+    assert "…" not in done.stdout
     assert done.stderr == ""
-    assert done.stdout.rindex("→") > done.stdout.index("✓")
+
+
+def test_ask_full_prints_everything(toys):
+    """Also why, scope, the lecture with its verdicts, and the evidence with all its numbers."""
+    done = toys("ask", "--full", "how to count")
+    expected = (
+        "It counts to 5.",
+        "What to do",
+        "Why",
+        "Scope",
+        "sentence by sentence",
+        "The lecture says",
+        "counts(steps=5)",
+    )
+    places = [done.stdout.index(text) for text in expected]
+    assert places == sorted(places)
+
+
+def test_ask_without_running_says_which_numbers_are_missing(toys):
+    """Never "…"."""
+    done = toys("ask", "--no-run", "how to count")
+    assert "It counts to (not measured)." in done.stdout
+    assert "…" not in done.stdout
 
 
 def test_ask_prints_strict_json_for_programs(process):

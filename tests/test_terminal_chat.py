@@ -35,15 +35,14 @@ def chat(terminal, env):
 
 
 def test_a_follow_up_prints_only_what_is_new(chat):
-    """The lecture's answer is not repeated; the numbers are those of the new parameters."""
+    """What to do is not repeated; the numbers are those of the new parameters."""
     text = chat("100 个 1.5 连乘会怎样", "那 0.9 呢")
     first, second = text.split("? 那 0.9 呢")
     assert "4.0656×10¹⁷" in first
-    assert "讲座" in first
+    assert "怎么分辨" in first
     assert "pow_vs_sum(n=100, x=0.9, dtype=float32)" in second
     assert "2.6561×10⁻⁵" in second
-    assert "讲座" not in second
-    assert second.rindex("→") > second.index("✓")
+    assert "怎么分辨" not in second
 
 
 def test_new_clears_the_context(chat):
@@ -78,7 +77,7 @@ def test_the_conversation_continues_after_an_error(chat, line, reply):
     text = chat(line, "why is 0/0 nan", options=("--no-run", "--lang", "en"))
     first, second = text.split("? why is 0/0 nan")
     assert reply in first
-    assert "confidence" in second
+    assert "(nan-and-inf)" in second or "(inf-turns-into-nan)" in second
     assert "Traceback" not in text
 
 
@@ -98,7 +97,7 @@ def test_sigint_stops_the_run_and_not_the_conversation(env, tmp_path):
             os.close(terminal)
             read_until(controller, "? ")
             os.write(controller, b"hanging forever three\n")
-            read_until(controller, "It counts to")
+            read_until(controller, "(hanging)")
             read_until(controller, "Stopped.", before_read=lambda: process.send_signal(signal.SIGINT))
             until(lambda: quits(controller, process))
             assert process.returncode == 0

@@ -1,12 +1,14 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from qa_service.answering import followups
+from qa_service.answering import chips, followups
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun, plan_runs
-from qa_service.model import AnswerStatus, Context, Entry, Lang, Match, NamedValues, Request, Subject, Text
+from qa_service.model import AnswerStatus, Context, Entry, Lang, Match, NamedValues, Observation, Request, Subject, Text
 from qa_service.parsing import ParsedQuestion
+from qa_service.parsing.logs import describe_log
 from qa_service.retrieval.matcher import MatchResult
 
 AMBIGUITY_MARGIN = 0.01
@@ -24,7 +26,8 @@ class Decision:
     """An answer before anything has run.
 
     `matches` are the nearest entries, best first; `params` what the question, its context and the request say about
-    parameters; `runs` everything that will be measured, in order; `notes` what was assumed, clamped or left out.
+    parameters; `observations` what the question says about a run; `used_by` what uses each of them, see `chips`;
+    `runs` everything that will be measured, in order; `notes` what was assumed, clamped or left out.
     """
 
     status: AnswerStatus
@@ -35,6 +38,9 @@ class Decision:
     runs: tuple[PlannedRun, ...]
     notes: tuple[Text, ...]
     subject: Subject | None
+    observations: tuple[Observation, ...] = ()
+    used_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +72,33 @@ def decide(
     `question` and `found` are None where the request names an entry and asks nothing in words; `threshold` is the
     probability below which a question is not covered.
     """
-    topic = _topic(request, question, found.matches if found else (), knowledge, threshold)
-    earlier = dict(request.context.params) if request.context and topic.continues else {}
-    asked = earlier | (followups.resolve_bare_number(question, earlier) if question else {})
+    lang = _language(request, question)
+    topic = _topic(request, question, found, knowledge, threshold)
+    earlier = (
+        chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
+    )
+    previous = topic.entry if topic.continues else None
+    said, number_notes = (
+        followups.resolve_number(question, earlier, previous, knowledge.experiments)
+        if question and topic.entry
+        else (dict(question.params) if question else {}, ())
+    )
+    asked = earlier | said
     runs, plan_notes = plan_runs(topic.entry, asked, request, knowledge.experiments)
+    params = asked | dict(request.params)
+    observations = question.observations if question else ()
     return Decision(
         status=topic.status,
-        lang=_language(request, question),
+        lang=lang,
         entry=topic.entry,
         matches=topic.matches,
-        params=asked | dict(request.params),
+        params=params,
         runs=runs,
-        notes=tuple(dict.fromkeys((*topic.notes, *plan_notes))),
+        notes=tuple(dict.fromkeys((*topic.notes, *number_notes, *plan_notes))),
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
+        observations=observations,
+        used_by=chips.used_by(runs, params, observations),
+        log=describe_log(question.log, lang) if question and question.log else "",
     )
 
 
@@ -92,24 +112,34 @@ def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
     return AnswerStatus.ANSWERED
 
 
-def is_follow_up(question: ParsedQuestion, matches: tuple[Match, ...], threshold: float) -> bool:
-    """Whether a question after an answer stays with its entry: it changes a parameter, reports that the advice
-    did not help, or matches nothing else.
+def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float) -> bool:
+    """Whether a question after an answer stays with its entry: it changes a parameter, reports that the advice did not
+    help, asks for more, or matches nothing else and says more about the run or refers to what was said.
+
+    Anything else is a question of its own, and declined where it is not covered: a remark, gibberish, another subject.
     """
-    vague = question.is_short and matches[0].score < CLEAR_MATCH
-    changes = bool(question.params) and (question.is_elliptical or vague)
-    return changes or question.reports_failure or matches[0].score < threshold
+    best = found.matches[0].score
+    vague = question.is_short and best < CLEAR_MATCH
+    changes = bool(question.params or question.number) and (question.is_elliptical or (vague and bool(question.params)))
+    if changes or question.reports_failure or question.asks_for_more:
+        return True
+    if best >= threshold:
+        return False
+    says = bool(question.params or question.observations)
+    refers = question.is_elliptical or question.refers_back
+    return (says or refers) if found.subject is None else says and question.is_short
 
 
 def _topic(
     request: Request,
     question: ParsedQuestion | None,
-    matches: tuple[Match, ...],
+    found: MatchResult | None,
     knowledge: Knowledge,
     threshold: float,
 ) -> _Topic:
     """An entry that is named or picked comes first, then the entry of a follow-up, then the matches by themselves."""
     context = request.context
+    matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)
     picked = followups.picked_candidate(question, context)
     named = request.entry or picked
@@ -117,7 +147,9 @@ def _topic(
         entry = knowledge.library[named]
         matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))
         status, notes = AnswerStatus.ANSWERED, ()
-    elif previous and question and is_follow_up(question, matches, threshold):
+    elif question and question.is_thanks:
+        return _Topic(status=AnswerStatus.ACKNOWLEDGED, matches=matches, continues=False)
+    elif previous and question and found and is_follow_up(question, found, threshold):
         matches = followups.promote(previous, matches, threshold)
         status, notes = AnswerStatus.ANSWERED, ()
     elif previous is None and question and _lacks_context(question, matches):

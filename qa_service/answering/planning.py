@@ -1,14 +1,25 @@
 """Plans the runs of an answer from the parameters of the entry, the question and the request."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from qa_service.errors import BadField, BadParameter
 from qa_service.experiments.parameters import clamp, fill_defaults, unknown_parameter, validate
-from qa_service.model import Entry, EvidenceBlock, Experiment, NamedValues, Parameter, Params, Request, Text, Value
+from qa_service.model import (
+    FIRST_PARTS,
+    Entry,
+    EvidenceBlock,
+    Experiment,
+    NamedValues,
+    Parameter,
+    Params,
+    Request,
+    Text,
+    Value,
+)
 from qa_service.presentation.numbers import format_number
 
 MAX_COMPARED_RUNS = 6
@@ -26,10 +37,13 @@ class PlannedRun:
     variant: int = 0
 
 
-def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
-    """The blocks of an entry that a request names, all if it names none; raises `BadField` for an unknown one."""
+def blocks(entry: Entry, request: Request, asked: Collection[str] = ()) -> tuple[EvidenceBlock, ...]:
+    """The blocks of an entry that a request names, all if it names none; raises `BadField` for an unknown one.
+
+    A brief request needs those of the first screen, and for each parameter in `asked` one that takes it.
+    """
     if request.blocks is None:
-        return entry.evidence
+        return _brief_blocks(entry, {*asked, *request.params, *request.compare}) if request.brief else entry.evidence
     ids = [block.id for block in entry.evidence]
     for name in request.blocks:
         if name not in ids:
@@ -41,6 +55,15 @@ def blocks(entry: Entry, request: Request) -> tuple[EvidenceBlock, ...]:
     return tuple(block for block in entry.evidence if block.id in request.blocks)
 
 
+def _brief_blocks(entry: Entry, asked: Collection[str]) -> tuple[EvidenceBlock, ...]:
+    chosen = {block.id for block in entry.quoted_blocks(FIRST_PARTS)}
+    for name in asked:
+        takers = [block.id for block in entry.evidence if name in block.params and name not in block.fixed]
+        if takers and not chosen.intersection(takers):
+            chosen.add(takers[0])
+    return tuple(block for block in entry.evidence if block.id in chosen)
+
+
 def plan_runs(
     entry: Entry | None, asked: NamedValues, request: Request, experiments: Mapping[str, Experiment]
 ) -> tuple[tuple[PlannedRun, ...], tuple[Text, ...]]:
@@ -49,7 +72,7 @@ def plan_runs(
     `asked` are the parameters that the question names; those that the request sets override them. Raises `BadRequest`
     for an unknown block or parameter and for an invalid value, also without an entry.
     """
-    wanted = blocks(entry, request) if entry else ()
+    wanted = blocks(entry, request, asked) if entry else ()
     check_known([experiments[block.experiment] for block in wanted] or list(experiments.values()), request)
     named = {name: value for name, value in asked.items() if name not in request.params}
     planned: list[PlannedRun] = []

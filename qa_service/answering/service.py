@@ -9,7 +9,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ulid import ULID
 
-from qa_service.answering import followups
+from qa_service.answering import chips
 from qa_service.answering.decision import Decision, decide
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
@@ -133,8 +133,8 @@ class Service:
     def _decide(self, request: Request, knowledge: Knowledge) -> Decision:
         if not request.question and request.entry:
             return decide(request, None, None, knowledge, self.threshold)
-        lang = request.lang or followups.inherited_language(request.question, request.context)
-        question = parse_question(request.question, lang)
+        conversation = request.context.lang if request.context else None
+        question = chips.strike(parse_question(request.question, request.lang, conversation), request.without)
         with self.timings.time("matching"):
             found = knowledge.matcher.match(question.text, MATCH_COUNT)
         return decide(request, question, found, knowledge, self.threshold)
@@ -163,9 +163,13 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
         confidence=decision.matches[0].score,
         matches=decision.matches,
         params=decision.params,
+        observations=decision.observations,
+        used_by=decision.used_by,
+        log=decision.log,
         notes=decision.notes,
         subject=decision.subject,
         related=tuple(knowledge.library[related] for related in entry.related) if entry else (),
+        earlier=request.context,
     )
 
 

@@ -15,20 +15,42 @@ item = {item}
 zh = {question_zh}
 en = {question_en}
 
-[answer]
+[short]
 zh = \'\'\'
-**一句话的回答，带一个现场测得的数：[[main.{metric}]]。**
-
-为什么：…
-
-今晚可以做什么：…
+一两句话的完整回答，最多两个现场测得的数：[[main.{metric}]]。
 \'\'\'
 en = \'\'\'
-**The short answer, with a number just measured: [[main.{metric}]].**
+The complete answer in a sentence or two, with at most two numbers just measured: [[main.{metric}]].
+\'\'\'
 
-Why: …
+[do]
+zh = \'\'\'
+1. 先做什么。
+\'\'\'
+en = \'\'\'
+1. What to do first.
+\'\'\'
 
-What to do tonight: …
+# How to tell it from its neighbours: what is seen, what it means, the entry for that (optional).
+[[tell]]
+see = {{ zh = "看到什么", en = "What is seen" }}
+means = {{ zh = "说明什么", en = "What it means" }}
+signs = []            # observations that speak for this row, such as "what:nan"
+
+[why]
+zh = \'\'\'
+机理和公式。
+\'\'\'
+en = \'\'\'
+The mechanism, with the formula.
+\'\'\'
+
+[scope]
+zh = \'\'\'
+在哪里不成立。
+\'\'\'
+en = \'\'\'
+Where it does not hold.
 \'\'\'
 
 [phrasings]
@@ -41,6 +63,7 @@ en = [
 id = "main"
 experiment = "{experiment}"
 params = {{}}
+visible = ["{visible}"]
 
 [[evidence.claims]]
 id = "main-claim"
@@ -48,7 +71,7 @@ says = {{ zh = "一句可能为假的话", en = "A sentence that can be false" }
 metric = "{metric}"
 op = ">"
 bound = 0
-control = {{ n = 1 }}     # parameters at which the claim must fail
+control = {{ n = 1 }}     # a rival explanation or a neighbouring regime, at which the claim must fail
 
 [[references]]
 cite = "Author year, Title, venue"
@@ -102,7 +125,13 @@ if __name__ == "__main__":
 
 
 def draft_entry(
-    *, item: int, expands: str | None, experiment: str, metric: str = "last", phrasings: Mapping[Lang, Sequence[str]]
+    *,
+    item: int,
+    expands: str | None,
+    experiment: str,
+    metric: str = "last",
+    visible: str = "n",
+    phrasings: Mapping[Lang, Sequence[str]],
 ) -> str:
     """The TOML text of a new entry, for its author to finish; the first phrasing of a language becomes its question."""
     lists = {lang: [wording for wording in phrasings.get(lang, ()) if wording.strip()] for lang in LANGS}
@@ -113,6 +142,7 @@ def draft_entry(
         related=_toml_string(expands) if expands else "",
         experiment=experiment,
         metric=metric,
+        visible=visible,
         **{f"question_{lang}": _toml_string(questions[lang]) for lang in LANGS},
         **{f"phrasings_{lang}": "".join(f"  {_toml_string(each)},\n" for each in lists[lang][1:]) for lang in LANGS},
     )

@@ -6,9 +6,11 @@ run with the verdicts on the claims.
 """
 
 from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
+from qa_service.model.differential import RankedDistinction, rank
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import (
+    FIRST_PARTS,
     PARTS,
     PLACEHOLDER,
     Claim,
@@ -25,6 +27,7 @@ from qa_service.model.observation import VOCABULARY, Observation, ObservationKin
 from qa_service.model.values import LANGS, Cell, Lang, MetricValues, NamedValues, Params, Row, Text, Value
 
 __all__ = [
+    "FIRST_PARTS",
     "LANGS",
     "MAX_CANDIDATES",
     "MAX_SEEDS",
@@ -55,6 +58,7 @@ __all__ = [
     "Parameter",
     "Params",
     "Part",
+    "RankedDistinction",
     "Request",
     "Row",
     "Run",
@@ -67,5 +71,6 @@ __all__ = [
     "Verdict",
     "claims_not_testable",
     "judge_claims",
+    "rank",
     "run_id",
 ]

@@ -1,11 +1,12 @@
 """Requests and answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from qa_service.model.evidence import Evidence
 from qa_service.model.knowledge import Entry, Subject
+from qa_service.model.observation import Observation
 from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
 MAX_CANDIDATES = 3
@@ -21,6 +22,8 @@ class AnswerStatus(StrEnum):
     CLARIFY = "clarify"
     """No entry matches clearly: the nearest are offered."""
     NOT_COVERED = "not_covered"
+    ACKNOWLEDGED = "acknowledged"
+    """The reader only says thanks, or that all is clear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,12 @@ class Request:
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
     """False answers with text only."""
+    brief: bool = False
+    """Run only what the short answer, what to do and how to tell need."""
     context: Context | None = None
     """Of the previous answer, if this may be a follow-up."""
+    without: tuple[str, ...] = ()
+    """What was misread and shall not count: observations, as "what:nan", and parameters, as "param:lr"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +93,29 @@ class Answer:
     """0 to 1."""
     matches: tuple[Match, ...]
     params: NamedValues
+    observations: tuple[Observation, ...] = ()
+    """What the question says about a run."""
+    used_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Observation ("what:nan") or parameter ("param:lr") → the evidence blocks that use it, and "match" if it helped to
+    find the entry; () if nothing uses it."""
+    log: str = ""
+    """The log in the question, in one line of the answer's language; "" if there is none."""
     notes: tuple[Text, ...] = ()
     subject: Subject | None = None
     """What a question that is not covered is about, if known."""
     related: tuple[Entry, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    earlier: Context | None = None
+    """The context in which the question was asked."""
 
     @property
     def context(self) -> Context:
-        """The context to send with a follow-up."""
+        """The context to send with a follow-up: that of this answer, or, where it only declines or acknowledges, still
+        that of the answer before.
+        """
         if self.entry is not None:
             return Context(entry=self.entry.id, params=self.params, lang=self.lang)
+        if self.earlier is not None and self.status is not AnswerStatus.CLARIFY:
+            return replace(self.earlier, lang=self.lang)
         candidates = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])
         return Context(entry=None, params=self.params, lang=self.lang, candidates=candidates)

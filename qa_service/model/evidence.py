@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qa_service.model.experiment import Experiment, Run, RunStatus
-from qa_service.model.knowledge import Claim, Verdict
+from qa_service.model.knowledge import Claim, Part, Verdict
 from qa_service.model.values import Params
 
 
@@ -57,6 +57,12 @@ class Evidence:
     entry_hash: str | None = None
     entry_params: Params = field(default_factory=dict)
     """The parameters at which the entry makes its claims."""
+    proves: Part = "short"
+    """The part of the entry's answer that the block supports."""
+    series: tuple[str, ...] = ()
+    """The series of the chart that the entry puts forward; empty means all."""
+    mark: str | None = None
+    """The metric whose value is the place on the x axis where something is decided."""
     compared: Params = field(default_factory=dict)
     """Of a comparison: the parameters in which this run differs from the others."""
     variant: int = 0

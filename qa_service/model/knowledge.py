@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
@@ -29,6 +29,8 @@ The forms write a fraction as per cent, a step as an ordinal, 1 and 0 as yes and
 Part = Literal["short", "do", "tell", "why", "scope", "lecture"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """The parts of an answer, in the order in which they are read."""
+FIRST_PARTS: tuple[Part, ...] = ("short", "do", "tell")
+"""The parts that every front shows before anything else; the others are folded."""
 
 Op = Literal["<", "<=", ">", ">=", "==", "!="]
 _OPERATORS = {
@@ -167,6 +169,11 @@ class Entry:
             case "lecture":
                 verdicts = self.lecture.verdicts if self.lecture else None
                 return verdicts[lang] if verdicts else ""
+
+    def quoted_blocks(self, parts: Collection[Part]) -> tuple[EvidenceBlock, ...]:
+        """The evidence blocks that the texts of these parts quote, and the first block, which proves `short`."""
+        ids = {name for part in parts for name, *_ in PLACEHOLDER.findall(self.part(part, "en"))}
+        return tuple(block for nth, block in enumerate(self.evidence) if block.id in ids or nth == 0)
 
     def text(self, lang: Lang) -> str:
         """All parts, one after the other, without headings."""

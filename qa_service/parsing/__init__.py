@@ -1,19 +1,15 @@
-"""Parses questions: language, parameters, single numbers, picks among candidates, and kinds of follow-ups."""
+"""Parses questions: language, parameters, observations, logs, single numbers, picks among candidates, follow-ups."""
 
 import re
 from dataclasses import dataclass
 
-from qa_service.model import Lang, NamedValues
+from qa_service.model import Lang, NamedValues, Observation, Value
+from qa_service.parsing.language import detect_language, own_language
+from qa_service.parsing.logs import LogReading, read_log
+from qa_service.parsing.observations import observe_question
 from qa_service.parsing.ordinals import parse_ordinal
-from qa_service.parsing.parameters import extract_parameters, single_number
-from qa_service.parsing.text import (
-    MAX_QUESTION_CHARS,
-    check_text,
-    detect_language,
-    nfkc,
-    simplify_chinese,
-    summarise_paste,
-)
+from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
+from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
 
 _SHORT_WORDS, _REMARK_WORDS = 8, 16  # a Chinese character counts as a word
 _ELLIPTICAL_START = re.compile(
@@ -21,8 +17,26 @@ _ELLIPTICAL_START = re.compile(
     r"|\binstead\b"
 )
 _FAILURE_REPORT = re.compile(
-    r"(?:也|还是|还|都|依然|仍然?)(?:没有?|无)(?:什么)?(?:用|效果?|变化|改善)|(?:也|还是|依然|仍然?)不(?:行|管用|起作用)$|试过了"
+    r"(?:也|还是|还|都|依然|仍然?)(?:没有?|无)(?:什么)?(?:用|效果?|变化|改善)|(?:也|还是|依然|仍然?)不(?:行|管用"
+    r"|起作用)$|试过了"
     r"|\b(?:does|did|do)(?: not|n['’]?t) (?:help|work|change anything)\b|\bno (?:effect|luck)\b|\bstill the same\b"
+)
+_REFERS_BACK = re.compile(r"\b(?:it|its|this|that|these|those|they|them|also|too|either)\b|它|这个?|上面|刚才|前面|也")
+_ASKS_FOR_MORE = re.compile(
+    r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|怎么(?:办|做|解决|改)(?:呢)?|还有(?:别的"
+    r"|其他|什么)?(?:的)?(?:办法|方法|原因|可能)?"
+    r"|(?:能|可以)?(?:再)?(?:详细|具体)一?点?(?:说明?|讲|解释)?一?下?|举个例子|然后呢|没看?懂|不懂|什么意思"
+    r"|why|how(?: so)?|what else|anything else|more details?|(?:can you )?explain(?: more)?|i do(?:n['’]?t"
+    r"| not) (?:understand|get it)"
+    r"|go on|and then|such as|for example)(?:吗|呢)?[\s.!?。]*"
+)
+_THANKS = re.compile(
+    r"(?:(?:非常|太|十分|真的?)?(?:感谢|谢谢|多谢|谢啦|谢了)(?:你|您|啦|了|大佬|老师|解答|回答|帮助)*|明白了?|懂了"
+    r"|知道了|了解了?|好的?|收到|太好了"
+    r"|解决了|好了|可以了|搞定了?|(?:many )?thanks?(?: you)?(?: (?:so|very) much| a lot)?|thx|got it|i see"
+    r"|ok(?:ay)?|great|perfect|awesome"
+    r"|cool|that (?:works|worked|helps|helped|did it|fixed it|solved it)|it works(?: now)?|solved|very helpful"
+    r"|cheers|[\s,.!~。…]|and|now)+"
 )
 _TRAILING_PARTICLE = re.compile(r"呢\s*[?？]?$")
 _QUESTION_WORD = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
@@ -37,8 +51,12 @@ class ParsedQuestion:
     lang: Lang
     params: NamedValues
     """The parameters it names, by the names that all experiments share; not checked against any bounds."""
-    number: float | None
-    """Its only number; None if it has none or several."""
+    observations: tuple[Observation, ...]
+    """What it says about a run, each sign once."""
+    log: LogReading | None
+    """The log that is pasted into it; None if there is none."""
+    number: Quantity | None
+    """Its only number, with the unit; None if it has none or several."""
     choice: int | None
     """The candidate it picks, from 1, or -1 for the last; None if it says anything else."""
 
@@ -59,6 +77,21 @@ class ParsedQuestion:
         )
 
     @property
+    def refers_back(self) -> bool:
+        """Whether it asks for more, or speaks of something named before: "does it also help?", "为什么呢"."""
+        return bool(_REFERS_BACK.search(self.text.lower())) or self.asks_for_more
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether it says nothing but that it wants to know more: "为什么呢", "what else?"."""
+        return bool(_ASKS_FOR_MORE.fullmatch(self.text.lower()))
+
+    @property
+    def is_thanks(self) -> bool:
+        """Whether it only says thanks, or that all is clear now."""
+        return len(self.text) <= 80 and bool(_THANKS.fullmatch(self.text.lower()))
+
+    @property
     def is_short(self) -> bool:
         """Whether it has at most 8 words or Chinese characters."""
         return self._word_count <= _SHORT_WORDS
@@ -68,23 +101,32 @@ class ParsedQuestion:
         return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text))
 
 
-def parse_question(question: str, lang: Lang | None = None) -> ParsedQuestion:
-    """Parse a question. `lang` overrides the detected language.
+def parse_question(question: str, lang: Lang | None = None, conversation: Lang | None = None) -> ParsedQuestion:
+    """Parse a question. `lang` overrides its language, `conversation` is that of a question which shows none.
 
     Raises `EmptyQuestion`, `QuestionTooLong` or `BadText`.
     """
     check_text(question)
+    log = read_log(question)
     unabridged = nfkc(question)
-    text = simplify_chinese(summarise_paste(unabridged))
-    lower = text.lower()
+    prose = unabridged if log is None else nfkc(log.prose)
+    lower = simplify_chinese(summarise_paste(prose)).lower()
     choice = parse_ordinal(lower)
     return ParsedQuestion(
-        text=text,
-        lang=lang or detect_language(unabridged),
-        params={} if choice else extract_parameters(lower),
-        number=None if choice else single_number(lower),
+        text=simplify_chinese(summarise_paste(unabridged)),
+        lang=lang or own_language(prose) or conversation or "en",
+        params={} if choice else _settings_of(log) | dict(extract_parameters(lower)),
+        observations=observe_question(question, log),
+        log=log,
+        number=None if choice else single_quantity(lower),
         choice=choice,
     )
+
+
+def _settings_of(log: LogReading | None) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters that a log shows: settings of the run, not its counters and measurements."""
+    settings = {"lr": log.lr, "classes": log.classes} if log else {}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def normalise(text: str) -> str:
@@ -92,4 +134,12 @@ def normalise(text: str) -> str:
     return simplify_chinese(summarise_paste(nfkc(text)))
 
 
-__all__ = ["MAX_QUESTION_CHARS", "ParsedQuestion", "check_text", "detect_language", "normalise", "parse_question"]
+__all__ = [
+    "MAX_QUESTION_CHARS",
+    "ParsedQuestion",
+    "Quantity",
+    "check_text",
+    "detect_language",
+    "normalise",
+    "parse_question",
+]

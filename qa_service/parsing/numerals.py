@@ -8,7 +8,8 @@ _BEFORE_COUNTED_NOUN = (
     r"|(?:或者?|或是|和|与|跟|以及|还是|、)\s*[零〇一二两三四五六七八九十\d]))"
 )
 _ENGLISH_NUMERAL = re.compile(
-    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty"
+    r"|seventy"
     r"|eighty|ninety|hundred|thousand|million)\b"
 )
 _DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from qa_service.model import NamedValues, Value
@@ -143,6 +144,12 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "abs": r"\|x\||(?<![a-z])abs\(|absolute value|绝对值函数",
     },
 }  # fmt: skip
+# Units of quantities that no experiment has.
+_FOREIGN_UNIT = (
+    r"(?:[kmgt]i?b|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|s|ms|days?|weeks?|months?|years?|gpus?|cards?"
+    r"|watts?|[kc]?m"
+    r"|kg|usd|dollars?|小时|分钟|秒|天|周|个?月|年|块钱?|元|美元|张|卡|度|[千公]克|公里|米|瓦)(?![a-z])"
+)
 _FLOAT_PARAMETERS = frozenset(
     {"x", "lr", "std", "mean", "var", "rho", "clip", "forget_bias", "lo", "hi", "lam", "noise", "span", "balance"}
 )
@@ -222,10 +229,27 @@ def _collapse_lists(text: str, alternatives: dict[float, list[str]]) -> tuple[st
     return _LIST.sub(keep_first, text), alternatives
 
 
-def single_number(text: str) -> float | None:
-    """The number in a text such as "what about 0.9?"; None if there is none or several."""
-    numbers = re.findall(rf"(?<![a-z\d.]){_NUMBER}(?![a-z\d.])", numerals_to_digits(text))
-    return float(numbers[0]) if len(numbers) == 1 else None
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with the unit after it; the unit is "" where there is none, or one that counts: 个, 层, times."""
+
+    value: float
+    unit: str = ""
+    words: str = ""
+    """As it is written, numerals as digits."""
+
+
+def single_quantity(text: str) -> Quantity | None:
+    """The number in a text such as "what about 0.9?" or "30 GB?"; None if there is none or several.
+
+    Expects lower-case NFKC text.
+    """
+    numbers = list(
+        re.finditer(rf"(?<![a-z\d.]){_NUMBER}(?:\s*({_FOREIGN_UNIT}))?(?![a-z\d.])", numerals_to_digits(text))
+    )
+    if len(numbers) != 1:
+        return None
+    return Quantity(float(numbers[0][1]), unit=numbers[0][2] or "", words=numbers[0][0])
 
 
 def _cast(name: str, word: str) -> Value:

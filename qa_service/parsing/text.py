@@ -1,4 +1,4 @@
-"""Text of questions: validation, language detection, Unicode normalisation, summaries of long pastes."""
+"""Text of questions: validation, Unicode normalisation, summaries of long pastes."""
 
 import re
 import unicodedata
@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 from qa_service.errors import BadText, EmptyQuestion, QuestionTooLong
-from qa_service.model import Lang
 
 MAX_QUESTION_CHARS = 200_000  # longer questions are refused
 MAX_MATCHED_CHARS = 900  # longer questions are summarised: the encoder's time grows with length
@@ -16,9 +15,6 @@ _SUPERSCRIPTS = str.maketrans(
 _SYMPTOMS = re.compile(
     r"nan\b|\binf\b|overflow|underflow|explod|vanish|diverg|gradient|loss|accura|float16|fp16|bf16|half"
     r"|梯度|爆炸|消失|溢出|准确率|精度|初始化|损失|学习率"
-)
-_QUESTION_WORD_ZH = re.compile(
-    r"怎[么麼样樣]|什[么麼]|为何|為何|如何|是不是|请问|請問|[吗嗎呢]\s*[?？]?$|哪[个個里裡]|多少"
 )
 _QUESTION_MARK_OR_WORD = re.compile(
     r"[?？]|\b(?:why|how|what|should|is it|can i)\b"
@@ -47,13 +43,6 @@ def check_text(question: str) -> None:
             en="The question is empty. Write what you want to know, such as “why is my loss nan?”.",
             field="question",
         )
-
-
-def detect_language(text: str) -> Lang:
-    """Chinese if it has at least two Chinese characters, and as many as English words or a Chinese question word."""
-    han = len(re.findall(r"[\u3400-\u9fff]", text))
-    words = len(re.findall(r"[A-Za-z]{2,}", text))
-    return "zh" if han > 1 and (han >= words or _QUESTION_WORD_ZH.search(text)) else "en"
 
 
 def nfkc(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Completes a demo's Vega-Lite chart: adds data, titles in one language, and marks for values off the axis.
+"""Completes a demo's Vega-Lite chart: data, titles in one language, series named at their ends, what is off the axis.
 
-inf is drawn at the upper edge, -inf and a zero on a log axis at the lower edge, nan at the upper edge as a cross; the
+inf and nan are drawn in a strip of their own above the curves, -inf and a zero on a log axis at the lower edge; the
 first of each kind in a series has a text label. No value is dropped silently.
 """
 
@@ -9,16 +9,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qa_service.model import Cell, Experiment, Lang, Row
+from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
+from qa_service.presentation.chart_layers import (
+    PLOT_HEIGHT,
+    PLOT_WIDTH,
+    deciding_point,
+    end_labels,
+    headroom,
+    nonfinite_layers,
+    padded_domain,
+    tick_values,
+)
+from qa_service.presentation.numbers import format_in_text, format_unit
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-_SHAPE_BY_LABEL = {
-    "inf": "triangle-up",
-    "-inf": "triangle-down",
-    "nan": "cross",
-    "0": "triangle-down",
-    "<0": "triangle-down",
-}
+MAX_LABELLED = 3
+"""Series that are named at their ends; with more there is a legend."""
+AXIS_LIMITS = (1e-50, 1e45)
+"""Magnitudes beyond which a value is drawn at the edge of its axis: float32 ends at 3.4e38 and 1.4e-45."""
+_TOO_LARGE, _TOO_SMALL = ">10⁴⁵", "<10⁻⁵⁰"
+_VALUE = Text("数值", "value")
+_LOG_AXIS = Text("（对数轴）", " (log scale)")
 _GUIDE_BY_CHANNEL = {
     "color": "legend",
     "strokeDash": "legend",
@@ -27,25 +38,132 @@ _GUIDE_BY_CHANNEL = {
     "column": "header",
     "row": "header",
 }
-_TOP_EDGE_LABELS = ("inf", "nan")
 
 
-def build_spec(experiment: Experiment, rows: Sequence[Row], lang: Lang) -> dict[str, Any]:
-    """The complete Vega-Lite specification. Values that are no JSON numbers are null and drawn in additional layers."""
+def evidence_spec(evidence: Evidence, lang: Lang) -> dict[str, Any]:
+    """The chart of a run: the series that its entry puts forward, and the place where something is decided."""
+    marked: tuple[float, str] | None = None
+    value = evidence.run.measured.get(evidence.mark) if evidence.mark else None
+    if evidence.mark and isinstance(value, int | float) and math.isfinite(value):
+        title = evidence.experiment.metrics[evidence.mark].title[lang]
+        marked = float(value), f"{title} {format_in_text(value, lang)}"
+    return build_spec(evidence.experiment, evidence.run.rows, lang, series=evidence.series, mark=marked)
+
+
+def build_spec(
+    experiment: Experiment,
+    rows: Sequence[Row],
+    lang: Lang,
+    *,
+    series: Sequence[str] = (),
+    mark: tuple[float, str] | None = None,
+) -> dict[str, Any]:
+    """The complete Vega-Lite specification. Values that are no JSON numbers are null and drawn in additional layers.
+
+    `series` are the series to show, all if it is empty; `mark` is a place on the x axis and its label.
+    """
     base = copy.deepcopy(dict(experiment.chart))
     log = _is_log(base)
-    fields, series = _y_fields_and_series(base)
+    rows = _keep_series(base, rows, series)
+    fields, _ = _y_fields_and_series(base)
     _add_titles(base, experiment, fields, lang)
     on_axis = _is_quantitative(base)
     base["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
-    off_axis = _nonfinite_points(base, rows, fields, series, log) if on_axis else []
-    if off_axis:
-        spec: dict[str, Any] = {"layer": [base, *_nonfinite_layers(base, off_axis, series)]}
-        spec["resolve"] = {"scale": {"shape": "independent"}}
-    else:
-        spec = base
-    size = {} if "column" in base.get("encoding", {}) else {"width": 480, "height": 240}
-    return {"$schema": SCHEMA} | size | spec
+    layers = _additional_layers(base, experiment, rows, lang, mark) if on_axis and _is_plane(base) and rows else []
+    size = {} if "column" in base.get("encoding", {}) else {"width": PLOT_WIDTH, "height": PLOT_HEIGHT}
+    if not layers:
+        return {"$schema": SCHEMA} | size | base
+    resolve = {"resolve": {"scale": {"shape": "independent"}}}
+    return {"$schema": SCHEMA} | size | {"layer": [base, *layers]} | resolve
+
+
+def _additional_layers(
+    base: dict[str, Any], experiment: Experiment, rows: Sequence[Row], lang: Lang, mark: tuple[float, str] | None
+) -> list[dict[str, Any]]:
+    """Everything drawn over the curves; makes room for it on the axes of `base`."""
+    log = _is_log(base)
+    fields, series = _y_fields_and_series(base)
+    encoding = base["encoding"]
+    off_axis = _nonfinite_points(base, rows, fields, series, log)
+    curves = _curves(base, rows, fields, series, log)
+    heights = [y for points in curves.values() for _, y in points]
+    above = headroom({str(point["word"]) for point in off_axis})
+    if above or not heights:
+        low, high = padded_domain(heights, log=log, above=above, from_zero=_starts_at_zero(base))
+        encoding["y"]["scale"] = encoding["y"].get("scale", {}) | {"domain": [low, high], "nice": False}
+        ticks = tick_values(heights, log=log)
+        encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": ticks}
+    x = encoding["x"]["field"]
+    across = [float(row[x]) for row in rows if _is_number(row.get(x))]  # type: ignore[arg-type]
+    labels: list[dict[str, Any]] = []
+    if _is_named_at_ends(base, curves):
+        names = _series_labels(experiment, fields, lang)
+        ends = {name: (names.get(str(name), str(name)), points) for name, points in curves.items()}
+        labels = end_labels(encoding, ends, across, series or "series", log=log)
+        encoding["color"] = encoding["color"] | {"legend": None}
+        if "strokeDash" in encoding:
+            encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
+    layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None) + labels
+    if mark is not None and encoding["x"].get("type") == "quantitative":
+        layers += deciding_point(encoding["x"], *mark, across)
+    return layers
+
+
+def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str]) -> Sequence[Row]:
+    """Restricts a chart to some of its series; returns the rows that remain."""
+    if not series:
+        return rows
+    fold = _fold_transform(base)
+    if fold is not None:
+        kept = [name for name in fold["fold"] if name in series]
+        base["transform"] = [{**step, "fold": kept} if step is fold else step for step in base["transform"]]
+        return rows
+    field = base.get("encoding", {}).get("color", {}).get("field")
+    kept_rows = [row for row in rows if str(row.get(field)) in series]
+    return kept_rows or rows
+
+
+def _curves(
+    base: Mapping[str, Any], rows: Sequence[Row], fields: Sequence[str], series: str | None, log: bool
+) -> dict[Cell, list[tuple[float, float]]]:
+    """Series → its finite points (x, y) that have a place on the axes, in the order of the rows."""
+    x = base["encoding"]["x"]["field"]
+    folded = _fold_transform(base) is not None
+    curves: dict[Cell, list[tuple[float, float]]] = {}
+    for row in rows:
+        for field in fields:
+            name = field if folded else row.get(series, "") if series else ""
+            across, up = row.get(x), row.get(field)
+            points = curves.setdefault(name, [])
+            if _is_number(across) and _is_number(up) and nonfinite_label(up, log) is None:
+                points.append((float(across), float(up)))  # type: ignore[arg-type]
+    return {name: points for name, points in curves.items() if points}
+
+
+def _is_number(value: Cell) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_named_at_ends(base: Mapping[str, Any], curves: Mapping[Cell, Any]) -> bool:
+    mark = base.get("mark", {})
+    kind = mark if isinstance(mark, str) else mark.get("type")
+    return kind == "line" and 1 < len(curves) <= MAX_LABELLED and "color" in base["encoding"]
+
+
+def _series_labels(experiment: Experiment, fields: Sequence[str], lang: Lang) -> dict[str, str]:
+    labels = {name: experiment.columns[name].title[lang] for name in fields if name in experiment.columns}
+    return labels | {word: text[lang] for word, text in experiment.words.items()}
+
+
+def _starts_at_zero(base: Mapping[str, Any]) -> bool:
+    """Whether Vega-Lite would include zero in the y axis."""
+    return not _is_log(base) and base["encoding"]["y"].get("scale", {}).get("zero", True) is not False
+
+
+def _is_plane(base: Mapping[str, Any]) -> bool:
+    """Whether the chart has one plot with an x axis."""
+    encoding = base.get("encoding", {})
+    return "x" in encoding and "column" not in encoding
 
 
 def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None, bool] | None:
@@ -62,14 +180,20 @@ def chart_axes(experiment: Experiment) -> tuple[str, tuple[str, ...], str | None
 
 
 def nonfinite_label(value: Cell, log: bool) -> str | None:
-    """The label of a value that has no place on the axis: inf, -inf, nan and, on a log axis, 0 and <0; else None."""
+    """The label of a value that has no place on the axis, else None: inf, -inf, nan, one that is too large to draw and,
+    on a log axis, 0, a negative and one that is too small.
+    """
     if value is None or isinstance(value, str | bool):
         return None
     if math.isnan(value):
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return None if value > 0 or not log else "0" if value == 0 else "<0"
+    if value > AXIS_LIMITS[1]:
+        return _TOO_LARGE
+    if not log or value >= AXIS_LIMITS[0]:
+        return None
+    return "0" if value == 0 else "<0" if value < 0 else _TOO_SMALL
 
 
 def _fold_transform(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -103,9 +227,10 @@ def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str,
         if channel in ("x", "y") and encoding.get("type") == "quantitative":
             encoding["axis"] = {"format": ".4~g"} | encoding.get("axis", {})
         if fold and field in fold["as"]:
-            encoding["title"] = None
+            encoding["title"] = _fold_title(experiment, fields, lang, log=_is_log(spec)) if channel == "y" else None
         elif field in titles:
-            encoding["title"] = titles[field]
+            log = channel in ("x", "y") and encoding.get("scale", {}).get("type") == "log"
+            encoding["title"] = titles[field] + (_LOG_AXIS[lang] if log else "")
         labels: dict[str, str] = {}
         if fold and field == fold["as"][0]:
             labels = {name: titles.get(name, name) for name in fields}
@@ -117,6 +242,14 @@ def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str,
             guide = _GUIDE_BY_CHANNEL[channel]
             defaults = {"orient": "top"} if guide == "legend" else {}
             encoding[guide] = defaults | (encoding.get(guide) or {}) | label_expr
+
+
+def _fold_title(experiment: Experiment, fields: Sequence[str], lang: Lang, *, log: bool) -> str:
+    """The title of an axis that several columns share: the only column's, or their unit."""
+    columns = [experiment.columns[name] for name in fields if name in experiment.columns]
+    units = {format_unit(column.unit, lang, 2) for column in columns}
+    title = columns[0].title[lang] if len(columns) == 1 else (units.pop() if len(units) == 1 else "") or _VALUE[lang]
+    return title + (_LOG_AXIS[lang] if log else "")
 
 
 def _escape_quotes(label: str) -> str:
@@ -146,28 +279,3 @@ def _nonfinite_points(
                 points.append({x: row.get(x), "series": name, "word": word, "label": label})
             previous[name] = word
     return points
-
-
-def _nonfinite_layers(
-    spec: Mapping[str, Any], points: list[dict[str, Cell]], series: str | None
-) -> list[dict[str, Any]]:
-    x = spec["encoding"]["x"]
-    color = {"color": {"field": "series", "type": "nominal"}} if series else {"color": {"value": "#c2410c"}}
-    layers = []
-    for edge, words in (("top", _TOP_EDGE_LABELS), ("bottom", tuple(set(_SHAPE_BY_LABEL) - set(_TOP_EDGE_LABELS)))):
-        values = [mark for mark in points if mark["word"] in words]
-        if not values:
-            continue
-        top = edge == "top"
-        encoding = {"x": x, "y": {"value": 0 if top else "height"}} | color
-        inwards = 1 if top else -1
-        shape = {"field": "word", "type": "nominal", "legend": None,
-                 "scale": {"domain": list(_SHAPE_BY_LABEL), "range": list(_SHAPE_BY_LABEL.values())}}  # fmt: skip
-        layers += [
-            {"data": {"values": values}, "mark": {"type": "point", "size": 40, "filled": True, "yOffset": 6 * inwards},
-             "encoding": encoding | {"shape": shape}},
-            {"data": {"values": [mark for mark in values if mark["label"]]},
-             "mark": {"type": "text", "dy": 18 * inwards, "align": "left", "fontWeight": "bold"},
-             "encoding": encoding | {"text": {"field": "label"}}},
-        ]  # fmt: skip
-    return layers

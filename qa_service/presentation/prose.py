@@ -27,8 +27,10 @@ PART_TITLES: dict[Part, Text] = {
     "lecture": Text("讲座原话，逐句看", "The lecture, sentence by sentence"),
 }
 """The heading of each part."""
-_NOT_MEASURED_YET = "…"
-_NOT_MEASURED = Text("（没有测得）", "(not measured)")
+NOT_MEASURED_YET = "…"
+"""Stands for a number that is being measured."""
+NOT_MEASURED = Text("（没有测得）", "(not measured)")
+"""Stands for a number of a run that did not finish, or was not asked for."""
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
@@ -42,8 +44,15 @@ _CLARIFY = Text(
 )
 
 
+_ACKNOWLEDGED = Text(
+    "不客气。还有别的现象或数字，接着发就行。", "You are welcome. Should anything else turn up, send it along."
+)
+
+
 def answer_text(answer: Answer) -> str:
     """The answer as markdown in its language."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
         return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *unfinished_runs(answer)])
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
@@ -94,7 +103,7 @@ def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang)
     for one in evidence:
         if one.variant == 0:  # of a comparison, the text quotes the first run
             values |= placeholder_values(one, lang)
-    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], _NOT_MEASURED_YET), text)
+    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], NOT_MEASURED_YET), text)
 
 
 def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
@@ -106,7 +115,7 @@ def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
     metrics = dict.fromkeys(evidence.experiment.metrics)
     if evidence.run.status is RunStatus.RAN:
         return values | _forms(evidence.block, metrics | dict(evidence.run.measured), lang)
-    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), _NOT_MEASURED[lang])
+    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), NOT_MEASURED[lang])
 
 
 def _forms(block: str, named: Mapping[str, Any], lang: Lang) -> dict[str, str]:

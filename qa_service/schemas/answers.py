@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues
+from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues, ObservationKind
 from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
@@ -76,6 +76,36 @@ class RelatedJson(Body):
     question: str
 
 
+class DistinctionJson(Body):
+    """How to tell a cause, or a neighbouring question: what is seen, what it means, the entry for it."""
+
+    see: str
+    means: str
+    entry: str | None
+
+
+class PartsJson(Body):
+    """The parts of the entry's text, numbers filled in as far as they are measured; null where it has no such part."""
+
+    short: str = Field(description="the answer in words, complete in itself; markdown, as the others")
+    do: str | None = Field(description="what to do, in order")
+    tell: list[DistinctionJson] = Field(description="how to tell it from its neighbours")
+    why: str | None = Field(description="the mechanism")
+    scope: str | None = Field(description="where it does not hold")
+    lecture: str | None = Field(description="the lecture sentence by sentence, with verdicts")
+
+
+class ObservationJson(Body):
+    """What the question says about a run: a sign of the vocabulary, with the words that say so."""
+
+    kind: ObservationKind
+    value: str
+    text: str
+    used_by: list[str] = Field(
+        description="ids of the evidence blocks that use it, and `match` if it helped to find the entry"
+    )
+
+
 class ContextJson(Body):
     """The context to send back, unchanged, with a follow-up question."""
 
@@ -96,9 +126,11 @@ class AnswerJson(Body):
     confidence: Probability
     matches: list[MatchJson] = Field(description="best first")
     subject: SubjectJson | None
-    answer: str = Field(description="markdown")
+    answer: str = Field(description="markdown: all parts in one text")
+    parts: PartsJson | None = Field(description="the same in parts; null if no entry answers")
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
+    observations: list[ObservationJson]
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
     ladder: list[PrecisionLossJson] = Field(
@@ -122,8 +154,18 @@ def answer_json(answer: Answer) -> AnswerJson:
         matches=[_match_json(match, lang) for match in answer.matches],
         subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
         answer=prose.answer_text(answer),
+        parts=_parts_json(answer, entry) if entry else None,
         lecture=lecture_json(entry, lang) if entry else None,
         params=_named_values(answer.params),
+        observations=[
+            ObservationJson(
+                kind=each.sign.kind,
+                value=each.sign.value,
+                text=each.text,
+                used_by=list(answer.used_by.get(str(each.sign), ())),
+            )
+            for each in answer.observations
+        ],
         notes=[note[lang] for note in answer.notes],
         evidence=[evidence_json(each, lang) for each in answer.evidence],
         ladder=[_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
@@ -142,6 +184,26 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
         question=said.question[lang] if said.question else None,
         answer=said.answer[lang],
         netizens=said.netizens[lang] if said.netizens else None,
+    )
+
+
+def _parts_json(answer: Answer, entry: Entry) -> PartsJson:
+    lang = answer.lang
+
+    def filled(text: str) -> str:
+        return prose.fill_text(text, entry, answer.evidence, lang)
+
+    parts = prose.filled_parts(entry, answer.evidence, lang)
+    return PartsJson(
+        short=parts["short"],
+        do=parts.get("do"),
+        tell=[
+            DistinctionJson(see=filled(row.see[lang]), means=filled(row.means[lang]), entry=row.entry)
+            for row in entry.tell
+        ],
+        why=parts.get("why"),
+        scope=parts.get("scope"),
+        lecture=parts.get("lecture"),
     )
 
 

@@ -110,7 +110,7 @@ def evidence_json(evidence: Evidence, lang: Lang) -> EvidenceJson:
             name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()
         },
         rows=list(run.rows),
-        chart=chart.build_spec(experiment, run.rows, lang),
+        chart=chart.evidence_spec(evidence, lang),
         chart_in_words=chart_alt_text(experiment, run.rows, lang),
         seconds=run.seconds,
         cached=run.cached,

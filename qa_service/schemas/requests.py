@@ -18,6 +18,10 @@ from qa_service.schemas.values import Body, without_default
 Seed = Annotated[int, Field(ge=0, le=allowed.MAX_SEED)]
 EntryId = Annotated[str, Field(min_length=1, max_length=100)]
 Ids = Annotated[list[str], Field(max_length=20)]
+Chip = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|param):[A-Za-z0-9_]+$")]
+_WITHOUT = Text(
+    '观察或参数的列表，例如 "what:nan"、"param:lr"', 'a list of observations and parameters, as "what:nan", "param:lr"'
+)
 _UNKNOWN: Literal["unknown_field"] = "unknown_field"
 
 
@@ -108,6 +112,9 @@ class AskRequest(RequestBody):
     )
     run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: text only, no experiment is run")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
+    without: Annotated[list[Chip], Field(max_length=40), _WITHOUT] = Field(
+        default=[], description="what was misread and shall not count: observations and parameters"
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -130,6 +137,7 @@ class AskRequest(RequestBody):
             blocks=None if self.blocks is None else tuple(self.blocks),
             run=self.run,
             context=self.context.to_context() if self.context else None,
+            without=tuple(self.without),
         )
 
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
-from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, RunStatus
+from qa_service.model import (
+    FIRST_PARTS,
+    PLACEHOLDER,
+    Answer,
+    AnswerStatus,
+    Entry,
+    Evidence,
+    Lang,
+    Request,
+    RunStatus,
+)
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
 
 if TYPE_CHECKING:
@@ -31,6 +41,7 @@ def add_commands(parsers: Any) -> None:
     )
     parser.add_argument("--seeds", default="1", help="repeat each run with this many seeds: how often a claim holds")
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
+    parser.add_argument("--full", action="store_true", help="also why, scope, all evidence, the lecture's words")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
     parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
@@ -48,6 +59,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         seeds=options.parse_seeds(arguments.seeds),
         entry=options.parse_entry(arguments.entry),
         run=not arguments.no_run,
+        brief=not (arguments.full or arguments.json or arguments.batch),
     )
     if arguments.batch:
         return _answer_batch(arguments.batch, request, service)
@@ -65,7 +77,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         answer = service.answer(request)
         options.print_json(answer_json(answer).to_dict())
         return exit_status(answer)
-    return exit_status(print_answer(request, service, explain=arguments.explain))
+    return exit_status(print_answer(request, service, full=arguments.full, explain=arguments.explain))
 
 
 def exit_status(answer: Answer) -> int:
@@ -79,38 +91,59 @@ def exit_status(answer: Answer) -> int:
     )
 
 
-def print_answer(request: Request, service: Service, *, explain: bool = False) -> Answer:
-    """Prints the answer's text at once and its evidence as it is measured; returns the whole answer.
+def print_answer(request: Request, service: Service, *, full: bool = False, explain: bool = False) -> Answer:
+    """Prints the short answer, its evidence, what to do and how to tell; with `full` also the rest. Returns it all.
 
     Raises `BadRequest` before anything is printed. `KeyboardInterrupt` cancels the running experiment and propagates.
     """
     previous_entry = request.context.entry if request.context else None
     with closing(service.stream(request)) as events:
-        return _print_events(events, previous_entry=previous_entry, explain=explain and bool(request.question))
+        opening = next(events)
+        assert isinstance(opening, AnswerReady)
+        answer = opening.answer
+        from qa_service.fronts.terminal.screen import TerminalView
+
+        view = TerminalView(answer.lang)
+        view.print_opening(answer)
+        if explain and request.question:
+            _print_explanation(answer, view)
+        if answer.entry is None:
+            return answer
+        is_new = answer.entry.id != previous_entry
+        evidence = _print_short_answer(answer, answer.entry, view, events, full=full)
+        answer = replace(answer, evidence=tuple(evidence))
+        view.print_rest(answer, FIRST_PARTS[1:] if is_new else (), full=full)
+    return answer
 
 
-def _print_events(events: Iterator[Event], *, previous_entry: str | None, explain: bool) -> Answer:
-    """Prints each event. The text of `previous_entry`, the entry of the answer before, is not printed again."""
-    opening = next(events)
-    assert isinstance(opening, AnswerReady)
-    from qa_service.fronts.terminal.screen import TerminalView
+def _print_short_answer(
+    answer: Answer, entry: Entry, view: "TerminalView", events: Iterator[Event], *, full: bool
+) -> list[Evidence]:
+    """Prints the short answer as soon as its numbers are measured, and the evidence for it; returns all evidence.
 
-    view = TerminalView(opening.answer.lang)
-    entry = opening.answer.entry
-    view.print_answer(opening.answer, text_shown=entry is not None and entry.id == previous_entry)
-    if explain:
-        _print_explanation(opening.answer, view)
-    sys.stdout.flush()  # show the text before torch has been imported
+    Without live numbers, or if nothing is run, the short answer comes at once.
+    """
+    waits_for = {name for name, *_ in PLACEHOLDER.findall(entry.short[answer.lang])}
+    is_proof = {entry.evidence[0].id} if full else {block.id for block in entry.evidence}
     evidence: list[Evidence] = []
+    pending: list[Evidence] = []
+    is_shown = not waits_for
+    if is_shown:
+        view.print_short(answer)
+        sys.stdout.flush()  # show the text before torch has been imported
     with view.run_progress() as progress:
         for event in events:
             progress.on_event(event)
             if isinstance(event, EvidenceReady):
                 evidence.append(event.evidence)
-                view.print_evidence(event.evidence)
-            if isinstance(event, Done):
-                view.print_summary(event.answer)
-    return replace(opening.answer, evidence=tuple(evidence))
+                pending.append(event.evidence)
+            if not is_shown and (isinstance(event, Done) or waits_for <= {one.block for one in evidence}):
+                view.print_short(replace(answer, evidence=tuple(evidence)))
+                is_shown = True
+            while is_shown and pending:
+                if (one := pending.pop(0)).block in is_proof or one.compared:
+                    view.print_proof(one)
+    return evidence
 
 
 def _print_explanation(answer: Answer, view: "TerminalView") -> None:

@@ -43,7 +43,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     """Reads and answers lines until the end of the input; an error leaves the conversation as it was."""
     with suppress(ImportError):
         import readline  # noqa: F401  # gives input() line editing and a history
-    defaults = Request(question="", lang=arguments.lang, run=not arguments.no_run)
+    defaults = Request(question="", lang=arguments.lang, run=not arguments.no_run, brief=True)
     conversation = _Conversation(service, lang, defaults)
     conversation.seed = options.parse_seed(arguments.seed)
     if sys.stdin.isatty():

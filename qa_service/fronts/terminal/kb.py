@@ -56,7 +56,10 @@ def _new(arguments: Namespace, settings: Settings) -> int:
         )
     metric = next(iter(experiment.metrics)) if experiment else "last"
     folder = next(settings.kb.glob(f"*/{parent.id}.toml"), settings.kb / f"{parent.id}.toml").parent
-    text = scaffold.draft_entry(item=parent.item, expands=parent.id, experiment=slug, metric=metric, phrasings={})
+    visible = next(iter(experiment.params)) if experiment else "n"
+    text = scaffold.draft_entry(
+        item=parent.item, expands=parent.id, experiment=slug, metric=metric, visible=visible, phrasings={}
+    )
     written = [folder / f"{arguments.id}.toml"]
     scaffold.write_new_file(written[0], text)
     if experiment is None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from qa_service.fronts.terminal import formulas
-from qa_service.model import Answer, Evidence, Lang, Row, RunStatus, Verdict
+from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, Part, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params, format_spread
@@ -27,13 +27,16 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
-        "sure": "把握", "compared": "比较", "seconds": "秒",
+        "compared": "比较", "not_here": "在这组参数下不适用", "and": "、",
+        "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
         "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "compared": "compared", "sure": "confidence", "seconds": "s",
+        "related": "related", "compared": "compared", "seconds": "s", "and": ", ",
+        "not_here": "does not apply at these parameters",
+        "more": "--full adds: {parts}, all evidence ({count}).",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
     },
 }  # fmt: skip
@@ -54,27 +57,70 @@ class TerminalView:
         """Prints one plain line."""
         self._stdout.print(line, markup=False)
 
-    def print_answer(self, answer: Answer, *, text_shown: bool = False) -> None:
-        """Prints the entry's question, the lecture's words, the notes, and the answer with "…" for its numbers.
-
-        With `text_shown`, as when the previous answer was of the same entry, only the question and the notes.
-        """
+    def print_opening(self, answer: Answer) -> None:
+        """Prints the entry's question and the notes; if no entry answers, the whole text."""
         if answer.entry is None:
             self._stdout.print(Markdown(prose.answer_text(answer)))
             return
-        title = (
-            f"{answer.entry.question[self.lang]}  ({answer.entry.id} · {self.labels['sure']} {answer.confidence:.2f})"
+        self._stdout.print(
+            Styled(answer.entry.question[self.lang], style="bold cyan") + Styled(f"  ({answer.entry.id})", style="dim")
         )
-        self._stdout.print(Styled(title, style="bold cyan"))
-        if answer.entry.lecture and not text_shown:
-            lecture = answer.entry.lecture
-            lines = [f"{self.labels['lecture']}: {lecture.answer[self.lang]}"]
-            lines += [f"{self.labels['netizens']}: {lecture.netizens[self.lang]}"] if lecture.netizens else []
-            self._stdout.print(Panel(Styled("\n".join(lines)), border_style="dim"))
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
-        if not text_shown:
-            self._stdout.print(_render_markdown(prose.answer_text(answer)))
+
+    def print_short(self, answer: Answer) -> None:
+        """Prints the short answer, with its numbers as far as they are measured."""
+        self._print_part(answer, "short")
+
+    def _print_part(self, answer: Answer, part: Part) -> None:
+        """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""
+        entry = answer.entry
+        if entry is None or not entry.part(part, self.lang):
+            return
+        text = prose.fill_text(entry.part(part, self.lang), entry, answer.evidence, self.lang)
+        if answer.evidence or part == "short":
+            text = text.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])
+        self._stdout.print()
+        if part != "short":
+            self._stdout.print(Styled(prose.PART_TITLES[part][self.lang], style="bold"))
+        self._stdout.print(_render_markdown(f"**{text}**" if part == "short" else text))
+
+    def print_proof(self, evidence: Evidence) -> None:
+        """Prints what proves the short answer: the plot, its claims with their verdicts, and which run it was."""
+        run = evidence.run
+        self._stdout.print()
+        if run.status is not RunStatus.RAN:
+            self._stdout.print(f"{run.status.value}: {run.note[self.lang]}", style="red", markup=False)
+        if run.measured:
+            self._plot(evidence)
+        proving = [claim for claim in evidence.claims if claim.proves == "short"] or evidence.claims
+        self._print_claims(evidence, proving)
+        took = f"{run.seconds:.2g} {self.labels['seconds']}"
+        call = f"{evidence.experiment.slug}({format_params(evidence.params, self.lang)})"
+        self._stdout.print(Styled(f"  {call}  seed={evidence.seed}  {took}", style="dim"))
+
+    def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
+        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then a summary."""
+        for part in parts:
+            self._print_part(answer, part)
+        if full:
+            for part in PARTS:
+                if part not in FIRST_PARTS:
+                    self._print_part(answer, part)
+            self._print_lecture(answer)
+            for one in answer.evidence:
+                self.print_evidence(one)
+            for reference in answer.entry.references if answer.entry else ():
+                self.print_line(f"· {reference}")
+        self._print_summary(answer, full=full)
+
+    def _print_lecture(self, answer: Answer) -> None:
+        lecture = answer.entry.lecture if answer.entry else None
+        if lecture is None:
+            return
+        lines = [f"{self.labels['lecture']}: {lecture.answer[self.lang]}"]
+        lines += [f"{self.labels['netizens']}: {lecture.netizens[self.lang]}"] if lecture.netizens else []
+        self._stdout.print(Panel(Styled("\n".join(lines)), border_style="dim"))
 
     def print_evidence(self, evidence: Evidence) -> None:
         """Prints one finished run: its parameters, metrics, claims and plot."""
@@ -99,21 +145,25 @@ class TerminalView:
                 ],
             )
             self._plot(evidence)
+        self._print_claims(evidence, evidence.claims)
+
+    def _print_claims(self, evidence: Evidence, claims: Sequence[Claim]) -> None:
+        """Prints these claims with their verdicts; one that cannot be tested at these parameters is no failure."""
         for index, (claim, verdict) in enumerate(zip(evidence.claims, evidence.verdicts, strict=True)):
-            value = format_number(run.measured.get(claim.metric), self.lang)
-            line = f"{_VERDICT_MARKS[verdict]} {self.labels[verdict.value]}: {claim.says[self.lang]}"
+            if claim not in claims:
+                continue
+            value = format_number(evidence.run.measured.get(claim.metric), self.lang)
+            mark, word, style = _VERDICT_MARKS[verdict], self.labels[verdict.value], _VERDICT_STYLES[verdict]
+            if claim in evidence.not_testable_here:
+                mark, word, style = "·", self.labels["not_here"], "dim"
+            line = f"{mark} {word}: {claim.says[self.lang]}"
             comparison = f"  [{claim.metric} = {value}, {claim.op} {format_number(claim.bound, self.lang)}]"
-            self._stdout.print(Styled(line, style=_VERDICT_STYLES[verdict]) + Styled(comparison, style="dim"))
+            self._stdout.print(Styled(line, style=style) + Styled(comparison, style="dim"))
             if evidence.spreads:
                 self._stdout.print(Styled(f"  {format_spread(evidence.spreads[index], self.lang)}", style="dim"))
 
-    def print_summary(self, answer: Answer) -> None:
-        """Prints the short answer with its measured numbers, the comparisons and the related questions."""
-        if answer.entry is None:
-            return
-        if answer.evidence and "[[" in answer.entry.short[self.lang]:
-            self._stdout.print()
-            self._stdout.print(_render_markdown(f"→ {_first_paragraph(prose.answer_text(answer))}"))
+    def _print_summary(self, answer: Answer, *, full: bool) -> None:
+        """Prints the comparisons, the related questions, and what `--full` would add."""
         for table in comparison_tables(answer.evidence, self.lang):
             self.print_line(f"\n{self.labels['compared']}: {table.title}")
             self.print_table(
@@ -124,8 +174,19 @@ class TerminalView:
                 self.print_line(self.labels["invisible"].format(params=format_params(one.entry_params, self.lang)))
         if answer.related:
             self.print_line(
-                f"{self.labels['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related)
+                f"\n{self.labels['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related)
             )
+        if answer.entry and not full:
+            entry = answer.entry
+            folded = [
+                prose.PART_TITLES[part][self.lang]
+                for part in PARTS
+                if part not in FIRST_PARTS and entry.part(part, self.lang)
+            ]
+            folded += [self.labels["lecture"]] if entry.lecture else []
+            count = len(entry.evidence)
+            more = self.labels["more"].format(parts=self.labels["and"].join(folded), count=count)
+            self._stdout.print(Styled(more, style="dim"))
 
     def print_table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table without a frame."""
@@ -242,7 +303,3 @@ def _render_markdown(source: str) -> Markdown:
         "".join(part if part.startswith("`") else formulas.formulas_to_unicode(part) for part in parts),
         code_theme="ansi_dark",
     )
-
-
-def _first_paragraph(source: str) -> str:
-    return source.split("\n\n", 1)[0]

@@ -53,7 +53,7 @@ class PageEvidence(EvidenceJson):
 
 
 class PageDone(AnswerJson):
-    """`parts` has the HTML of each part with its numbers, `comparison_html` the tables of comparisons, or ""."""
+    """`parts_html` has the HTML of each part with its numbers, `comparison_html` the tables of comparisons, or ""."""
 
-    parts: dict[str, str]
+    parts_html: dict[str, str]
     comparison_html: str

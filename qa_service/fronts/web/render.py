@@ -179,7 +179,7 @@ def page_event(
             ]
             return name, PageDone(
                 **fields,
-                parts=_parts_html(answer, experiments, questions),
+                parts_html=_parts_html(answer, experiments, questions),
                 comparison_html=render_template("comparison.html", lang, tables=tables, beside=beside)
                 if tables
                 else "",

@@ -164,7 +164,7 @@ export class Turn {
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
     if (!data.entry) return;
-    this.#parts = data.parts;
+    this.#parts = data.parts_html;
     if (!("untold" in this.reply.dataset)) this.#completeTexts();
     part(this.reply, "comparisons").innerHTML = data.comparison_html;
   }

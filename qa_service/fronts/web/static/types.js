@@ -24,8 +24,8 @@
  * @property {string} html */
 
 /** `done`: the answer again, now with its numbers.
- * `parts` has the HTML of each part of the text.
- * @typedef {AnswerData & { parts: Record<string, string>, comparison_html: string }} DoneData */
+ * `parts_html` has the HTML of each part of the text.
+ * @typedef {AnswerData & { parts_html: Record<string, string>, comparison_html: string }} DoneData */
 
 /** `started`: a run begins. `id` is its block, followed by `~` and a number for the further runs of a comparison.
  * @typedef {object} StartedData

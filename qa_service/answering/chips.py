@@ -1,0 +1,74 @@
+"""Chips: what was read from a question, each with what used it; a request strikes out those that were misread.
+
+A chip is written "kind:value" for an observation, such as "what:nan", and "param:name" for a parameter.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from qa_service.answering.planning import PlannedRun
+from qa_service.model import NamedValues, Observation, Sign, Value
+from qa_service.parsing import ParsedQuestion
+
+MATCHING = "match"
+"""What used an observation that helped to find the entry, among ids of evidence blocks."""
+_SAME_AS: Mapping[Sign, tuple[str, Value]] = {
+    **{Sign("in", name): ("dtype", name) for name in ("float16", "bfloat16", "float32", "float64")},
+    **{Sign("in", name): ("act", name) for name in ("sigmoid", "tanh", "relu")},
+}
+"""Observations that say the same as a parameter: the runs that have the parameter's value use both."""
+
+
+def used_by(
+    runs: Sequence[PlannedRun], params: NamedValues, observations: Sequence[Observation], matched: Collection[Sign] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Chip → what used it: ids of the blocks that run with its value, in order; "match" for the signs in `matched`, by
+    which the entry was found. A chip that nothing used has ().
+    """
+    used = {f"param:{name}": _blocks(runs, name, value) for name, value in params.items()}
+    for each in observations:
+        name, value = _SAME_AS.get(each.sign, ("", ""))
+        blocks = _blocks(runs, name, value) if _names(params, name, value) else ()
+        used[str(each.sign)] = ((MATCHING,) if each.sign in matched else ()) + blocks
+    return used
+
+
+def _blocks(runs: Sequence[PlannedRun], name: str, value: Value | tuple[Value, ...]) -> tuple[str, ...]:
+    """The blocks in whose runs a parameter has the value, or one of the values compared."""
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(dict.fromkeys(run.block.id for run in runs if name in run.params and run.params[name] in values))
+
+
+def _names(params: NamedValues, name: str, value: Value) -> bool:
+    said = params.get(name)
+    return value in said if isinstance(said, tuple) else value == said
+
+
+def strike(question: ParsedQuestion, without: Collection[str]) -> ParsedQuestion:
+    """The question without the chips struck out. A number read as a parameter and the sign that says the same go
+    together.
+    """
+    if not without:
+        return question
+    return replace(
+        question,
+        params=strike_params(question.params, without),
+        observations=tuple(each for each in question.observations if not _is_struck(each.sign, without)),
+    )
+
+
+def strike_params(params: NamedValues, without: Collection[str]) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters without those struck out, and of the others without the values that struck observations state."""
+    kept: dict[str, Value | tuple[Value, ...]] = {}
+    gone = {_SAME_AS[sign] for sign in _SAME_AS if str(sign) in without}
+    for name, value in params.items():
+        values = value if isinstance(value, tuple) else (value,)
+        rest = tuple(each for each in values if (name, each) not in gone)
+        if rest and f"param:{name}" not in without:
+            kept[name] = rest if len(rest) > 1 else rest[0]
+    return kept
+
+
+def _is_struck(sign: Sign, without: Collection[str]) -> bool:
+    name, _ = _SAME_AS.get(sign, ("", ""))
+    return str(sign) in without or f"param:{name}" in without

@@ -1,0 +1,113 @@
+"""Messages and exceptions that frameworks print, with the signs that they show."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A known message."""
+
+    id: str
+    hint: str
+    """A substring, in lower case, that it has."""
+    pattern: re.Pattern[str]
+    signs: tuple[str, ...] = ()
+    """The signs, as "kind:value"."""
+
+
+def _message(id_: str, hint: str, pattern: str, *signs: str) -> Message:
+    return Message(id=id_, hint=hint, pattern=re.compile(pattern, re.IGNORECASE), signs=signs)
+
+
+_SCALER = ("in:float16", "in:grad_scaler")
+MESSAGES = (
+    _message(
+        "anomaly", "returned nan", r"function '\w+?backward\d*' returned nan values",
+        "what:nan", "where:gradient", "when:backward",
+    ),
+    _message(
+        "scale_minimum", "scale already at minimum", r"current loss scale already at minimum",
+        "what:minimum", "where:scale", *_SCALER,
+    ),
+    _message(
+        "scale_minimum_fairseq", "minimum loss scale reached", r"minimum loss scale reached",
+        "what:minimum", "where:scale", "in:fairseq", *_SCALER,
+    ),
+    _message(
+        "scale_zero", "float division by zero", r"zerodivisionerror: float division by zero", "what:zero", "where:scale"
+    ),
+    _message(
+        "deepspeed_overflow", "overflow! rank", r"overflow! rank \d+ skipping step",
+        "what:skip", "what:inf", "where:gradient", *_SCALER,
+    ),
+    _message(
+        "deepspeed_overflow_short", "scale overflow", r"dynamic loss scale overflow! skipping step",
+        "what:skip", "what:inf", "where:gradient", *_SCALER,
+    ),
+    _message(
+        "gradient_overflow", "overflow", r"(?:gradient|grad) overflow(?: detected|\. +skipping step| on iteration)",
+        "what:skip", "what:inf", "where:gradient", *_SCALER,
+    ),
+    _message(
+        "jax_nan", "invalid value (nan)", r"invalid value \(nan\) encountered in \w+", "what:nan", "in:jax"
+    ),
+    _message("detectron_nan", "infinite or nan", r"loss became infinite or nan", "what:nan", "where:loss"),
+    _message("histogram", "autodetected range", r"autodetected range of \[nan, nan\] is not finite", "what:nan"),
+    _message(
+        "boxes", "assert (boxes1", r"assert \(boxes1\[:, 2:\] >= boxes1\[:, :2\]\)",
+        "what:nan", "where:activation",
+    ),
+    _message(
+        "sampling", "probability tensor contains", r"probability tensor contains either `?inf",
+        "what:nan", "where:logit",
+    ),
+    _message(
+        "distribution", "expected parameter", r"expected parameter \w+ .*to satisfy the constraint", "what:nan",
+        "where:activation",
+    ),
+    _message(
+        "total_norm", "non-finite", r"total norm .*is non-finite", "what:nan", "where:gradient"
+    ),
+    _message(
+        "bce_range", "input_val >= zero", r"assertion `?input_val >= zero && input_val <= one",
+        "where:activation",
+    ),
+    _message("label_range", "is out of bounds", r"target -?\d+ is out of bounds", "where:label"),
+    _message(
+        "batch_of_one", "more than 1 value per channel", r"expected more than 1 value per channel",
+        "in:batch_norm",
+    ),
+    _message("numpy_overflow", "overflow encountered", r"overflow encountered in \w+", "what:inf", "in:numpy"),
+    _message(
+        "numpy_zero", "divide by zero encountered", r"divide by zero encountered in \w+",
+        "what:inf", "in:numpy",
+    ),
+    _message(
+        "numpy_invalid", "invalid value encountered", r"invalid value encountered in \w+",
+        "what:nan", "in:numpy",
+    ),
+    _message("sklearn_nan", "input contains nan", r"input(?: \w+)? contains nan", "what:nan"),
+    _message("input_nonfinite", "found in input tensor", r"nan or inf found in input tensor", "what:nan"),
+    _message(
+        "megatron_nan", "local forward loss", r"found nan in local forward loss",
+        "what:nan", "where:loss", "in:megatron",
+    ),
+    _message("megatron_spike", "spiky loss", r"spiky loss", "what:spike", "where:loss", "in:megatron"),
+    _message("out_of_memory", "out of memory", r"(?:cuda|hip|npu|mps) (?:error: )?out of memory|outofmemoryerror"),
+    _message("shapes", "size mismatch", r"size mismatch|mat1 and mat2 shapes cannot be multiplied"),
+    _message("device_assert", "device-side assert", r"device-side assert triggered"),
+)  # fmt: skip
+"""Fingerprint → signs; those without signs are recognised because they are not about numerics."""
+_HINTS = re.compile("|".join(re.escape(hint) for hint in dict.fromkeys(each.hint for each in MESSAGES)))
+
+
+def find_message(line: str) -> tuple[Message, str] | None:
+    """The known message in a line, and its words; None if there is none."""
+    lower = line.lower()
+    if not _HINTS.search(lower):
+        return None
+    for message in MESSAGES:
+        if message.hint in lower and (match := message.pattern.search(line)):
+            return message, match[0]
+    return None

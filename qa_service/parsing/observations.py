@@ -1,0 +1,265 @@
+"""Reads observations from prose: what is seen, where, when, in what setting, and what was tried in vain."""
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from functools import cache
+
+from qa_service.model.observation import Observation, ObservationKind, Sign
+from qa_service.parsing import signs
+from qa_service.parsing.logs import LogReading, observe_messages, read_log
+from qa_service.parsing.text import simplify_chinese
+
+MAX_PROSE_CHARS = 3_000
+"""Of longer prose, the beginning and the end are read, where people say what they see."""
+_MAX_FRAGMENT_CHARS = 60
+_DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
+_NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
+_CLAUSE_END = re.compile(
+    r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
+    r"|whereas|although|though)(?![a-z])"
+)
+_SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
+_DONE = re.compile(r"[过了]|ed(?![a-z])")
+_CONJOINED = re.compile(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
+_PLACES = signs.compile_table(signs.PLACES)
+_SYMPTOMS = signs.compile_table({value: symptom.pattern for value, symptom in signs.SYMPTOMS.items()})
+_TIMES = signs.compile_table(signs.TIMES)
+_SETTINGS = signs.compile_table(signs.SETTINGS)
+_ACTIONS = signs.compile_table(signs.ACTIONS)
+_Found = tuple[str, re.Match[str]]
+
+
+def observe(text: str) -> tuple[Observation, ...]:
+    """The observations of a question, each sign once: first those of its prose, then those of a log in it."""
+    return observe_question(text, read_log(text))
+
+
+def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ...]:
+    """The same for a text whose log has been read."""
+    prose = text if log is None else log.prose
+    found = (*_Prose(prose).observations(), *observe_messages(_beginning_and_end(prose)))
+    found = (*found, *log.observations) if log else found
+    return tuple({each.sign: each for each in reversed(found)}.values())[::-1]
+
+
+class _Prose:
+    """A text with the mentions of places, symptoms, settings and remedies in it.
+
+    `folded` has a character for each of `text`, so that a match gives the verbatim fragment.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = _beginning_and_end(text)
+        self.folded = fold(self.text)
+        self.clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(self.folded))]
+        self.sentences = [0, *(match.end() for match in _SENTENCE_END.finditer(self.folded))]
+        self.places = signs.matches(_PLACES, self.folded)
+        self.place_starts = [match.start() for _, match in self.places]
+        self.symptoms: list[_Found] = []
+        self.found: dict[Sign, tuple[int, int]] = {}
+
+    def observations(self) -> tuple[Observation, ...]:
+        """What the text states, by position."""
+        self._read_remedies()
+        self._read_symptoms()
+        self._read_times()
+        self._read_settings()
+        ordered = sorted(self.found.items(), key=lambda each: each[1])
+        return tuple(Observation(sign=sign, text=self._fragment(*span)) for sign, span in ordered)
+
+    def _add(self, kind: ObservationKind, value: str, start: int, end: int) -> None:
+        span = self.found.get(sign := Sign(kind, value))
+        self.found[sign] = min(span, (start, end)) if span else (start, end)
+
+    def _fragment(self, start: int, end: int) -> str:
+        return " ".join(self.text[start : min(end, start + _MAX_FRAGMENT_CHARS)].split())
+
+    def _clause(self, position: int) -> int:
+        return bisect_right(self.clauses, position) - 1
+
+    def _clause_bounds(self, index: int) -> tuple[int, int]:
+        end = self.clauses[index + 1] if index + 1 < len(self.clauses) else len(self.folded)
+        return self.clauses[index], end
+
+    def _sentence_start(self, position: int) -> int:
+        return self.sentences[bisect_right(self.sentences, position) - 1]
+
+    # What and where
+
+    def _read_symptoms(self) -> None:
+        for value, match in signs.matches(_SYMPTOMS, self.folded):
+            if self._is_negated(match):
+                if value in ("nan", "inf") and not self._speaks_of_data(match.start()):
+                    self._add_symptom("finite", match)
+            elif self._is_stated(value, match):
+                self._add_symptom(value, match)
+        if stated := signs.UNQUALIFIED_FINITE.search(self.folded):
+            self._add("what", "finite", *stated.span())
+
+    def _is_stated(self, value: str, match: re.Match[str]) -> bool:
+        """Whether the words state this symptom of a place where it may be seen, or of none where none is needed."""
+        symptom = signs.SYMPTOMS[value]
+        nearest = self._nearest(match)
+        if nearest and nearest[-1][0] and symptom.places:
+            return nearest[-1][0] in symptom.places
+        return not symptom.needs_place
+
+    def _add_symptom(self, value: str, match: re.Match[str]) -> None:
+        places = self._place_of(value, match)
+        start = min((place.start() for _, place in places), default=match.start())
+        self._add("what", value, min(start, match.start()), match.end())
+        if value != "finite" or places:
+            self.symptoms.append((value, match))
+        for place, where in places:
+            self._add("where", place, min(where.start(), match.start()), max(where.end(), match.end()))
+
+    def _is_negated(self, match: re.Match[str]) -> bool:
+        start = max(self.clauses[self._clause(match.start())], match.start() - 24)
+        return bool(signs.NEGATED.search(self.folded, start, match.start()))
+
+    def _speaks_of_data(self, position: int) -> bool:
+        start = self._sentence_start(position)
+        return any(
+            start <= place.start() < position + 12 for value, place in self.places if value in ("input", "label")
+        ) or any(abs(span[0] - position) < _NEAR for sign, span in self.found.items() if sign.value == "data_check")
+
+    def _place_of(self, value: str, symptom: re.Match[str]) -> list[_Found]:
+        """The places of a symptom: the nearest, with those conjoined to it."""
+        return [each for each in self._nearest(symptom) if each[0] in signs.SYMPTOMS[value].places]
+
+    def _nearest(self, symptom: re.Match[str]) -> list[_Found]:
+        """The nearest mention before a symptom with those conjoined to it, else the nearest after it; [] if none."""
+        start, end = self._clause_bounds(self._clause(symptom.start()))
+        near = self._places_between(max(start, symptom.start() - 2 * _NEAR), min(end, symptom.end() + _NEAR // 2))
+        before = [each for each in near if each[1].end() <= symptom.end() + 1]
+        before = [each for each in before if symptom.start() - each[1].end() <= _NEAR]
+        if len(before) > 1 and before[-1][1][0] in ("输出", "output"):
+            before = before[:-1]  # "loss 一直输出 nan": a verb
+        after = [each for each in near if symptom.end() <= each[1].start()]
+        if after and (not before or not before[-1][0] or after[0][1].start() - symptom.end() <= 1):
+            return after[:1]
+        return self._with_conjoined(before[-1:], before) if before else self._earlier_place(symptom)
+
+    def _with_conjoined(self, nearest: list[_Found], before: list[_Found]) -> list[_Found]:
+        together = list(nearest)
+        for each in reversed(before[:-1]):
+            if not _CONJOINED.fullmatch(self.folded, each[1].end(), together[0][1].start()):
+                break
+            together.insert(0, each)
+        return together
+
+    def _earlier_place(self, symptom: re.Match[str]) -> list[_Found]:
+        """The place in the clause before, in the same sentence, if that clause states no symptom of it."""
+        clause = self._clause(symptom.start())
+        start = max(self._sentence_start(symptom.start()), self.clauses[max(0, clause - 2)])
+        if self.symptoms and self.symptoms[-1][1].start() >= start:
+            return []
+        before = self._places_between(max(start, symptom.start() - 2 * _NEAR), symptom.start())
+        return [each for each in before if each[0] and each[1].end() <= symptom.start()][-1:]
+
+    def _places_between(self, start: int, end: int) -> list[_Found]:
+        """The mentions of places that begin between two positions."""
+        return self.places[bisect_left(self.place_starts, start) : bisect_left(self.place_starts, end)]
+
+    # When
+
+    def _read_times(self) -> None:
+        sick = {self._clause(match.start()) for value, match in self.symptoms if value != "finite"}
+        stated = {self._clause(match.start()) for _, match in self.symptoms}
+        tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
+        for value, match in signs.matches(_TIMES, self.folded):
+            clause = self._clause(match.start())
+            nearby = sick & {clause, clause + 1} or (clause not in stated and clause - 1 in sick)
+            if value == "after_change":
+                nearby = sick & {clause, clause + 1} and not any(
+                    start < match.end() and match.start() < end for start, end in tried
+                )
+            if nearby and (clause in sick or clause not in stated):
+                self._add("when", value, *match.span())
+
+    # In what setting
+
+    def _read_settings(self) -> None:
+        tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
+        for value, match in signs.matches(_SETTINGS, self.folded):
+            if not any(start <= match.start() < end for start, end in tried) and self._is_in_use(match):
+                self._add("in", value, *match.span())
+
+    def _is_in_use(self, match: re.Match[str]) -> bool:
+        """Whether a setting is the one that fails or is asked about: not absent, replaced, or where it works."""
+        start, end = self._clause_bounds(self._clause(match.start()))
+        if signs.ABSENT.search(self.folded, start, match.start()) or signs.REPLACED.match(self.folded, match.end()):
+            return False
+        off = signs.SWITCHED_OFF.search(self.folded, start, match.start()) or signs.SWITCHED_OFF_AFTER.match(
+            self.folded, match.end()
+        )
+        if off:
+            return bool(signs.CURED.search(self.folded, match.end(), min(len(self.folded), match.end() + _NEAR)))
+        return not self._works_with(match, start, end)
+
+    def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
+        """Whether the clause of a setting says that it works there, and names no symptom in between."""
+        start, end = max(start, match.start() - 2 * _NEAR), min(end, match.end() + 2 * _NEAR)
+        for cured in signs.CURED.finditer(self.folded, start, end):
+            low, high = sorted(((match.start(), match.end()), cured.span()))
+            between = self.folded[low[1] : high[0]]
+            sick = any(low[1] <= each.start() < high[0] for value, each in self.symptoms if value != "finite")
+            named = any(low[1] <= place.start() < high[0] for value, place in self.places if value)
+            if len(between) <= _NEAR and not sick and not named:
+                return True
+        return False
+
+    # What was tried
+
+    def _read_remedies(self) -> None:
+        mentions = signs.matches(_ACTIONS, self.folded)
+        for index, (value, match) in enumerate(mentions):
+            later = [other.start() for _, other in mentions[index + 1 : index + 9]]
+            if self._was_in_vain(value, match, later):
+                self._add("tried", value, *match.span())
+        if sound := signs.CLEAN_DATA.search(self.folded):
+            self._add("tried", "data_check", *sound.span())
+
+    def _was_in_vain(self, value: str, match: re.Match[str], later: list[int]) -> bool:
+        """Whether what follows a remedy says that it failed, or what precedes it that it is in use, and nothing that it
+        helped. A list of remedies shares the outcome after it.
+        """
+        reach = match.end() + _NEAR
+        for start in later:
+            if start > reach + _NEAR // 2:
+                break
+            reach = start + _NEAR
+        end = min(len(self.folded), reach)
+        failed = signs.FAILED.search(self.folded, match.start(), end)
+        cured = signs.CURED.search(self.folded, match.end(), end)
+        if value == "data_check" and _DONE.search(match[0]):
+            return True  # what a check found is no cure
+        if failed and (cured is None or failed.start() <= cured.start()):
+            return True
+        if cured or value in _DTYPES:
+            return False
+        return bool(
+            signs.ATTEMPTED.search(
+                self.folded, max(self._sentence_start(match.start()), match.start() - 30), match.end() + 6
+            )
+        )
+
+
+def _beginning_and_end(text: str) -> str:
+    if len(text) <= MAX_PROSE_CHARS:
+        return text
+    return f"{text[: MAX_PROSE_CHARS * 2 // 3]}\n{text[-MAX_PROSE_CHARS // 3 :]}"
+
+
+def fold(text: str) -> str:
+    """Lower case, half-width forms, simplified characters; a character for each character."""
+    narrow = "".join(map(_fold_character, text))
+    simplified = simplify_chinese(narrow)
+    return simplified if len(simplified) == len(narrow) else "".join(map(simplify_chinese, narrow))
+
+
+@cache
+def _fold_character(character: str) -> str:
+    folded = unicodedata.normalize("NFKC", character).lower()
+    return folded if len(folded) == 1 else character

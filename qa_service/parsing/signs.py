@@ -1,0 +1,355 @@
+"""The patterns that state a sign in prose, in both languages: data for `observations`.
+
+They are searched in text that is lower-case, with half-width forms and simplified characters. A *clause* ends at a
+comma, a full stop or "but".
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+_NONFINITE = r"(?:nans?|inf(?:inity)?|无穷)(?![a-z])"
+
+PLACES: Mapping[str, str] = {
+    "loss": r"(?:[a-z\d]+_)?(?<![a-z])loss(?:es)?\d?(?![ _-]?(?:scal|surface|landscape|func|curve|plot)|\.backward"
+    r"|[a-z])"
+    r"|损失(?!函数|缩放|曲面|地形|曲线)|(?<![a-z])cost(?![a-z])",
+    "gradient": r"(?<![a-z])grad(?:ient)?s?(?:[ _]?norms?)?(?![a-z]|[ _]?(?:clip|desc|acc|check|scal))|(?<![a-z])gnorm"
+    r"|梯度(?!裁剪|下降|累[积加]|检查)",
+    "activation": r"activations?(?! func)|激活值|hidden[ _]states?|隐状态|中间层|特征图?|features?(?![a-z])"
+    r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
+    "logit": r"logits?",
+    "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)|参数(?=.{0,4}nan)",
+    "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标"
+    r"|(?<![a-z])(?:map|f1|auc|recall)(?![a-z])|(?<![半单双合倍])精度(?=.{0,8}(?:掉|降|变|是|为|一直|不|%))",
+    "input": r"输入(?:数据)?(?:里|中|本身)?|数据(?:里|中)|(?<![a-z])inputs?(?= (?:is|are|has|have|contain|itself))"
+    r"|(?:in|of) (?:the |my )?(?:inputs?|data|dataset)(?![a-z])",
+    "label": r"(?<![a-z])(?:labels?|targets?)(?![a-z])|标签",
+    "scale": r"(?:loss|grad)[ _-]?scal(?:e|er|ing)|(?<![a-z])scaler|损失缩放(?:系数|因子)?",
+    "state": r"optimi[sz]er states?|优化器状态|exp_avg|二阶矩|second moment",
+    "": r"学习率|(?<![a-z])lr(?![a-z])|learning[ _-]?rate|batch[ _-]?size|显存|内存|memory|数据[集量]|模型"
+    r"|(?<![a-z])model",
+}
+"""Value of `where` → its names. The last are other things that may be large or zero, which are no place."""
+
+_MEASURED = frozenset({"loss", "gradient", "activation", "logit", "weight", "metric", "scale", "state"})
+_TENSORS = frozenset({"gradient", "activation", "logit", "weight", "scale", "state"})
+_EVERYWHERE = frozenset(PLACES) - {""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """The patterns of a value of `what`, and the places where it may be seen."""
+
+    pattern: str
+    places: frozenset[str] = _EVERYWHERE
+    needs_place: bool = False
+    """Whether the words state a symptom only beside one of its places: "loss 是 0", not "seed 是 0"."""
+
+
+SYMPTOMS: Mapping[str, Symptom] = {
+    "nan": Symptom(pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
+    "inf": Symptom(
+        pattern=r"(?<![a-z])inf(?:s|inite|inity|inities)?(?![a-z])|(?<!正)(?<!负)无穷(?!多)"
+        r"|(?<!内存)(?<!显存)(?<!下)溢出"
+        r"|(?<!stack)(?<!stack )overflow(?:s|ed|ing)?"
+    ),
+    "zero": Symptom(
+        pattern=r"(?:全部?|都|等于|变成|变为|是|为|到|一直|始终)\s*(?:是|为"
+        r"|成)?\s*(?:0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)|零)"
+        r"|(?:is|are|be|becomes?|became|all|exactly|(?:drop|fall|go|collapse)(?:s|es|ed)? to"
+        r"|stays?(?: at)?)\s*(?:all |exactly )*"
+        r"(?:0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|zeros?(?![a-z-]))|(?:(?<=loss )|(?<=norm )|(?<=acc )"
+        r"|(?<=accuracy ))0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|['\"]?\s*[:=]\s*0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)"
+        r"|(?<![a-z])zero (?=grad|loss|acc)|underflow\w*|下溢",
+        places=_MEASURED, needs_place=True,
+    ),
+    "flat": Symptom(
+        pattern=r"不(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
+        r"|没有?(?:下降|变化|再?涨)|没再?上来|停滞"
+        r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
+        r"|(?:does|do|did|is|are|wo)(?: not|n['’]?t) (?:\w+ )?(?:decreas|improv|mov|learn|converg|drop"
+        r"|go(?:ing)? down|updat|train|chang(?!\w* any))\w*"
+        r"|(?<![a-z])(?:never|not) (?:decreas|converg|improv|learn)\w*|(?<![a-z])stuck|plateau(?:s|ed)|stagnat\w*"
+        r"|(?<![a-z])always (?:at |around |exactly )?(?=[\d.])|(?<![a-z])(?:stays?|remains?|constant|flat) (?:at"
+        r"|constant|the same|flat|around)",
+    ),
+    "chance": Symptom(
+        pattern=r"(?<![\d.])50(?:\.0+)?\s*%|(?<![\d.])0\.50*(?![\d%])|百分之五十|(?<![\d.])(?:0\.693\d*|1\.0986\d*"
+        r"|2\.30[23]\d*|4\.605\d*|6\.90[78]\d*)"
+        r"|(?<![a-z])ln\s*\(?(?:c|2|10)(?![a-z\d])",
+        places=frozenset({"loss", "metric"}), needs_place=True,
+    ),
+    "constant": Symptom(
+        pattern=r"输出.{0,6}(?:一样|相同|恒定|不变)|预测.{0,6}(?:全|都)(?:是|为)?(?:同一|一样|一个|一类)"
+        r"|(?:same|identical|constant) (?:output|prediction)s?"
+        r"|(?:outputs?|predict(?:s|ions?)?) (?:are |is )?(?:always |all )?(?:the )?(?:same|identical|constant)"
+        r"|predicts? (?:only |always )*(?:one|a single|the same) (?:class|value|label)",
+        places=frozenset(),
+    ),
+    "growing": Symptom(
+        pattern=r"爆炸|爆掉|(?<![火核])炸(?!鸡)|(?:越来越|突然变得?很?|不断变|一直变|持续变)大|(?:涨|升|增"
+        r"|窜)(?:到|至)|飙升|暴涨|飞了|发散"
+        r"|explod(?:e|es|ed|ing)|explosion|blow(?:s|n|ing)?[ -]?ups?(?![a-z])|blew up|diverg(?:e|es|ed|ing)(?![a-z])"
+        r"|shoots? up|skyrocket\w*",
+        places=_MEASURED - {"metric"},
+    ),
+    "shrinking": Symptom(
+        pattern=r"消失|弥散|越来越小|vanish\w*|shrink\w*|减半|halv(?:e|es|ed|ing)|(?:一直|不断|持续)(?:变小|往下掉"
+        r"|下降|降)"
+        r"|keeps? (?:falling|dropping)",
+        places=_TENSORS, needs_place=True,
+    ),
+    "spike": Symptom(
+        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|spik(?:es?|ed|y)(?![a-z])|(?<![a-z])jump(?:s"
+        r"|ed)?(?! around)(?![a-z])",
+        places=_MEASURED,
+    ),
+    "recovered": Symptom(
+        pattern=r"(?<!能)(?<!会)恢复(?!训练|吗)|(?<!will it )(?<!can it )recover(?:s|ed)(?![a-z])|comes? back down"
+        r"|returns? to normal",
+        places=_MEASURED,
+    ),
+    "skip": Symptom(
+        pattern=r"跳过(?=.{0,4}(?:步|更新|迭代|batch|step|参数))|skip(?:s|ped|ping)?(?: this| the| a"
+        r"| every)?[ _](?:step|update|batch|iteration)s?",
+        places=frozenset(),
+    ),
+    "minimum": Symptom(
+        pattern=r"(?:降|到|达)到?了?(?:最小|最低|下限)|at (?:its |the )?minimum|minimum loss scale|触底",
+        places=frozenset({"scale"}), needs_place=True,
+    ),
+    "worse": Symptom(
+        pattern=r"变差|差很多|更差|很差|(?<![a-z])worse(?![a-z])|degrad(?:es|ed)|(?:掉|跌|降)(?:到|至)(?=\s*[\d零])"
+        r"|(?<![a-z])(?:drop|fall|decrease|collapse)(?:s|es|ed|d)? (?:to (?=[\d.])|(?:\w+ ){0,3}(?:abruptly"
+        r"|suddenly|sharply|a lot))",
+        places=frozenset({"metric"}),
+    ),
+    "differs": Symptom(
+        pattern=r"结果.{0,3}(?:不一样|不一致|不同|对不上)|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
+        r"|different (?:results?|outputs?|numbers|loss(?:es)?)|(?:results?|outputs?|losses) (?:differ"
+        r"|are different|do(?:n['’]t| not) match)"
+        r"|(?:not|isn['’]t) (?:reproducible|deterministic)|non-?determinis\w*",
+        places=frozenset(),
+    ),
+    "garbage": Symptom(
+        pattern=r"乱码|感叹号|!{3,}|全黑|黑图|胡言乱语|black (?:image|picture|output|frame)s?"
+        r"|(?:images?|pictures?|output|frames?) (?:\w+ ){0,3}black|gibberish|(?<![a-z])garbage(?! coll)"
+        r"|空(?:的)?(?:回答|输出)|empty (?:answer|output|response)s?",
+        places=frozenset(),
+    ),
+    "large": Symptom(
+        pattern=r"(?:特别|非常|很|太|过|巨|这么)大|(?<![a-z])huge|(?:(?:very|too|so|really|extremely) )+(?:large"
+        r"|big|high)|enormous",
+        places=_MEASURED - {"metric"}, needs_place=True,
+    ),
+    "unstable": Symptom(
+        pattern=r"震荡|振荡|抖动|忽大忽小|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)|jumps? around"
+        r"|(?<![a-z])unstable",
+        places=_MEASURED,
+    ),
+    "finite": Symptom(
+        pattern=r"正常(?!化|样本|分布|数据)|没问题|(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?"
+        r"|normal|finite)(?![a-z])"
+        r"|(?<=training is )stable",
+        places=frozenset({"loss", "gradient", "weight", "logit", "activation"}), needs_place=True,
+    ),
+}  # fmt: skip
+"""Value of `what` → how it is stated."""
+
+UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
+
+TIMES: Mapping[str, str] = {
+    "first_step": r"(?:从?一|刚刚?)开始|一上来|第(?:一|1)\s*个?\s*(?:步|次迭代|batch|step|iter\w*)"
+    r"|first (?:few )?(?:step|iteration|batch|forward|update)s?(?! (?:to|in|of|would|should))"
+    r"|(?:from|at|in|on) (?:the )?(?:very )?(?:beginning|start|outset)|immediately|(?:right|straight) away|(?:step"
+    r"|iter\w*) ?[01](?!\d)",
+    "later": r"(?:after|around|at|within) (?:about |around |roughly |some |a |the )*(?:[\d,.]+k?\+?|few|several"
+    r"|couple|hundreds?|thousands?|many)"
+    r" ?(?:of |hundred |thousand |million )?(?:\w+ )?(?:steps?|iter\w*|epochs?|batches|updates|minutes|hours|days)"
+    r"|(?:at|on|in|around) (?:step|epoch|iter\w*) (?:[2-9]|\d{2,})|half-?way|mid-?training|late in training"
+    r"|after a while|eventually"
+    r"|训练?(?:到|了|几|一)?(?:一半|一段时间|中途|后期|\s*\d+\s*%)"
+    r"|(?:(?<![\d.])[\d.]{1,9}|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
+    r"|batch(?:es)?)\s*(?:之?后|左右|以后|才)"
+    r"|后来|中途|过一会|跑着跑着|训着训着|突然(?:就|变|成|为|出现|\s|[a-z]{4})*nan|suddenly (?:\w+ ){0,3}(?:nan|inf)"
+    r"|第\s*(?:[2-9二三四五六七八九]|\d{2,}|十)\s*个?\s*(?:步|轮|epoch|次)",
+    "resume": r"断点续训|续训|接着训|恢复训练|从\s*(?:checkpoint|ckpt|断点)|(?<!should i )(?<!can i )resum(?:e|es"
+    r"|ed|ing)(?![a-z])"
+    r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint",
+    "eval": r"评估|验证(?:集|时|阶段|损失)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
+    r"|(?<![a-z])val[_ ](?:loss|acc)"
+    r"|test (?:set|time|loss|acc\w*)",
+    "inference": r"推理|生成(?:时|的时候|阶段)|(?<![a-z])inference|multinomial|during generation|when generating",
+    "backward": r"反向传播|反传|backward pass|(?:in|during) backward|[a-z]backward\d? returned|\.backward\("
+    r"|backprop\w*",
+    "sometimes": r"偶尔|有时候?|时不时|时有时无|随机(?:出现|地)|不是每次|概率性|(?<![a-z])sometimes|occasionally"
+    r"|once in a while"
+    r"|now and then|intermittent\w*|sporadic\w*|randomly|at random|random (?=nan|inf|spike|black)|some batches",
+    "after_change": r"(?:改成|换成|改为|升级|切换到?|改了).{0,16}?(?:之?后|以后|就)"
+    r"|(?:after|since|when) (?:i )?(?:switch|chang|upgrad|updat|replac|modif|enabl)\w*",
+}
+"""Value of `when` → how it is stated; it counts only beside a symptom."""
+
+SETTINGS: Mapping[str, str] = {
+    "float16": r"(?<![a-z])(?:fp|float|f)[ _]?16(?!\d)|(?<![a-z])half(?:[ -]precision|\(\))|半精度|mixed_float16",
+    "bfloat16": r"(?<![a-z])bf[ _]?16|bfloat[ _]?16",
+    "float32": r"(?<![a-z])(?:fp|float)[ _]?32|single[ -]precision|单精度",
+    "float64": r"(?<![a-z])(?:fp|float)[ _]?64|double[ -]precision|双精度",
+    "float8": r"(?<![a-z])(?:fp|float)[ _]?8(?!\d)|e4m3|e5m2",
+    "int8": r"(?<![a-z])int[48](?!\d)|(?<![\w.])[48][ -]?bit(?![a-z])|量化|quanti[sz](?:ed|ation)|gptq|(?<![a-z])awq",
+    "amp": r"(?<![a-z])amp(?![a-z])|autocast|混合精度|mixed[ _-]?(?:precision|float16)",
+    "grad_scaler": r"grad[ _]?scaler|loss[ _]scaler|动态损失缩放|dynamic loss scal",
+    "sgd": r"(?<![a-z])sgd(?![a-z])",
+    "adam": r"(?<![a-z])adamw?(?![a-z])",
+    "batch_norm": r"batch[ _-]?norm(?:ali[sz]ation)?|(?<![a-z])bn(?:\d|(?![a-z\d]))|批量?归一化|批标准化",
+    "layer_norm": r"layer[ _-]?norm(?:ali[sz]ation)?|rms[ _-]?norm|层归一化|(?<![a-z])(?:pre|post)-?(?:norm"
+    r"|ln)(?![a-z])",
+    "dropout": r"dropout",
+    "softmax": r"softmax",
+    "cross_entropy": r"cross[ _-]?entropy|交叉熵|(?<![a-z])b?ce[ _]?loss|binary_crossentropy",
+    "sigmoid": r"(?<![a-z])sigmoid",
+    "tanh": r"(?<![a-z])tanh",
+    "relu": r"(?<![a-z])(?:leaky[ _]?)?relu",
+    "attention": r"attention|注意力|xformers|(?<![a-z])sdpa",
+    "transformer": r"(?<![a-z])transformers?(?![a-z.])|(?<![a-z])(?:bert|gpt|llms?|llama|qwen)(?![a-z])|大模型"
+    r"|大语言模型",
+    "recurrent": r"(?<![a-z])(?:rnn|s?lstm|gru)s?(?![a-z])|循环(?:神经)?网络|(?<![a-z])recurrent",
+    "residual": r"残差|(?<![a-z])resnet|(?<![a-z])residual|skip[ -]connection",
+    "lora": r"(?<![a-z])q?lora(?![a-z])|微调|fine-?tun(?:e|es|ed|ing)(?![a-z])|(?<![a-z])sft(?![a-z])",
+    "gan": r"(?<![a-z])w?gans?(?![a-z])|判别器|生成器|discriminator",
+    "reinforcement": r"(?<![a-z])(?:ppo|grpo|dpo|rlhf|dqn|a2c)(?![a-z])|强化学习|reinforcement learning|reward model",
+    "diffusion": r"diffusion|扩散模型|(?<![a-z])vae(?![a-z])",
+    "ctc": r"(?<![a-z])ctc(?![a-z])",
+    "cpu": r"(?<![a-z])cpu(?![a-z])",
+    "cuda": r"(?<![a-z])cuda(?! out)|(?<![a-z])gpu(?![a-z])|显卡|(?<![\w])(?:[avh]100|[34]0[6-9]0)(?!\w)",
+    "mps": r"(?<![a-z])mps(?![a-z])|apple (?:silicon|m\d)",
+    "npu": r"(?<![a-z])npu(?![a-z])|昇腾|(?<![a-z])ascend(?![a-z])",
+    "several_devices": r"多卡|多机|(?<![a-z])(?:ddp|fsdp)(?![a-z])|(?:\d|multi|several|two|four|eight)[ -]*gpus"
+    r"|multi-?gpu|分布式训练"
+    r"|(?<!\d)(?:[2-9]|\d\d|[两三四八])\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])|(?<!\d)[2-9] ?张",
+    "hf_trainer": r"(?:hugging ?face|hf|transformers)['’]?s?[ .]trainer|(?:seq2seq|sft|grpo|dpo)trainer"
+    r"|(?<![a-z])trainer\(",
+    "deepspeed": r"deep ?speed|(?<![a-z])zero-?[123](?!\d)",
+    "megatron": r"megatron",
+    "fairseq": r"fairseq",
+    "lightning": r"(?<![a-z])lightning(?![a-z])",
+    "keras": r"(?<![a-z])keras|tensorflow|(?<![a-z])tf(?:[.2]|(?![a-z\d]))",
+    "jax": r"(?<![a-z])(?:jax|flax)(?![a-z])|(?<![a-z])jnp\.",
+    "paddle": r"paddle",
+    "mmengine": r"mmengine|(?<![a-z])mm(?:det|cv|seg|pose)",
+    "ultralytics": r"ultralytics|(?<![a-z])yolo",
+    "numpy": r"(?<![a-z])numpy|(?<![a-z])np\.",
+    "compile": r"torch\.?compile|inductor",
+}
+"""Value of `in` → its names; it does not count where the sentence says that it is absent, or that there it works."""
+
+_CHANGE = (
+    r"(?:(?<![变转])换|改|切|转|试|(?<!不)用|switch(?:ed|ing)?|chang(?:ed?|ing)|cast(?:ing)?|mov(?:ed?|ing)"
+    r"|us(?:ed?|ing)|tried|try|even (?:in|with))"
+    r"[^,。;!?]{0,14}?"
+)
+ACTIONS: Mapping[str, str] = {
+    "lower_lr": r"(?:调|降|减|改)(?:小|低)了?\s*(?:学习率|lr|步长)|降低?了?\s*(?:学习率|lr(?![a-z]))"
+    r"|(?:学习率|步长|(?<![a-z])lr)\s*(?:也|都|已经?|[\d.e-]|\s)*(?:调|降|设|减|改|很低|很小|已经?|只有|才"
+    r"|\d[\d.]*e-[4-9])"
+    r"|(?:lower|reduc|decreas|dropp?|small|tiny|turn(?:ed|ing)? down|cut)\w*\s+(?:the |my |a |initial "
+    r"|base )*(?:lr|learning[ -]?rate)"
+    r"|(?:(?<![a-z])lr|learning[ -]?rate)\s+(?:is |was |has been |of |at |to |down |already |only |set |lowered "
+    r"|reduced )+[\d.]+(?:e-\d+)?"
+    r"|(?:(?<![a-z])lr|learning[ -]?rate) (?:as low as|is (?:already )?(?:tiny|small|low))",
+    "clipping": r"梯度裁剪|裁剪(?:梯度)?|(?<![a-z])clip(?:s|ping|ped)?(?:[ _]grad\w*)?(?![a-z])|grad\w*[ _]clip\w*"
+    r"|max_grad_norm",
+    "float32": _CHANGE + r"(?:fp|float)[ _]?32|(?:fp|float)32\s*(?:也|都)",
+    "bfloat16": _CHANGE + r"bf(?:loat)?[ _]?16|bf(?:loat)?16\s*(?:也|都)",
+    "float16": _CHANGE + r"(?<!b)(?:fp|float)[ _]?16|(?<!b)(?:fp|float)16\s*(?:也|都)",
+    "eps": r"加(?:了|上|个)?\s*(?:一个)?(?:很?小的?)?\s*(?:eps\w*|ε|1e-\d+)|(?:add|larg|bigg|increas"
+    r"|with)\w*\s+(?:an? |the |my |small )*eps\w*",
+    "warmup": r"(?<![a-z])warm-?up|预热",
+    "normalisation": r"(?:加|用|(?<![变转])换)了?[^,。;]{0,6}?(?:归一化|标准化|(?:batch|layer)[ _-]?norm"
+    r"|(?<![a-z])[bl]n(?![a-z]))"
+    r"|(?:add|us|insert)(?:ed|ing) (?:a )?(?:batch|layer|group)[ _-]?norm\w*|normali[sz](?:ed|ing) (?:the "
+    r"|my )?(?:data|input|image|feature)s?"
+    r"|(?:输入|数据)[^,。;]{0,4}归一化",
+    "initialisation": r"(?:换|改|试)[^,。;]{0,10}?(?:初始化|xavier|kaiming)|初始化(?:也|都)?(?:换|改|试)"
+    r"|(?:different|another|chang\w*|xavier|kaiming|orthogonal|better|he) (?:the )?(?:weight )?init\w*",
+    "batch_size": r"(?:换|改|调|减小|加大|增大|降低?)[^,。;]{0,6}?(?:batch[ _-]?size|批量)|(?:batch[ _-]?size"
+    r"|批量)[^,。;]{0,8}?(?:调|改|换|减|加大)"
+    r"|(?:chang|reduc|increas|dropp?|larg|small|lower|different|decreas|bigg)\w*\s+(?:the |my )?batch[ _-]?sizes?",
+    "optimiser": r"(?:换|改)[^,。;]{0,6}?(?:优化器|adam|sgd)|优化器(?:也|都)?(?:换|改)|(?:different|another"
+    r"|chang\w*|switch\w*|other) (?:the )?optimi[sz]ers?"
+    r"|(?:switch|chang)\w* (?:from \w+ )?to (?:sgd|adam\w*)",
+    "seed": r"(?:换|改)[^,。;]{0,6}?种子|种子(?:也|都)?(?:换|改)|(?:different|another|other"
+    r"|chang\w*) (?:random )?seeds?",
+    "data_check": r"(?:检查|排查|清洗|核对)[^,。;]{0,6}?(?:数据|样本|标签|输入)|(?:数据|样本"
+    r"|输入)[^,。;]{0,6}?(?:检查|查过|清洗|换掉)"
+    r"|(?:check|inspect|verif|clean)(?:ed|ied)\s+(?:all |the |my |for |in )*(?:data|input|dataset|label|sample"
+    r"|image)s?",
+    "activation": r"(?:换|改)[^,。;]{0,8}?(?:激活函数|relu|tanh|sigmoid|gelu)|激活函数(?:也|都)?(?:换|改)"
+    r"|(?:different|another|chang\w*|other) (?:the )?activations?",
+    "residual": r"加(?:了|上)?[^,。;]{0,4}?(?:残差|跳连)|add(?:ed|ing) (?:a )?(?:residual|skip) connections?",
+}  # fmt: skip
+"""Value of `tried` → the remedy; it counts only where the text says that it was in vain."""
+
+CLEAN_DATA = re.compile(
+    r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*nan|正常|干净)"
+    r"|(?:data|dataset|inputs?) (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
+    r"|normal|good)"
+    r"|no nans? in (?:the |my )?(?:data|input|dataset)"
+)
+"""The data were looked at and found to be sound: the same as a check of the data in vain."""
+NEGATED = re.compile(
+    r"(?:(?<!是)不是|并?没有?|并非|(?<!就)不会?再?|(?<!是)无|未)(?:出现|发生|任何|变成?|什么|报|过|再|见到?|看到?"
+    r"|看见|会|有)*\s*$"
+    r"|(?<![a-z])(?:no|not|never|without|free of|(?:nothing|none) (?:is|are)|instead of|no longer|(?:is|are|was|do"
+    r"|does|did|has)n['’]?t)"
+    r"(?: (?:any|a|an|more|longer|get|getting|see|seeing|seen|produce|become|go|going|to|been|have|contain))*\s*$"
+)
+"""Before a symptom: it is stated to be absent."""
+FAILED = re.compile(
+    r"没有?(?:什么)?(?:用(?!过)|效果?|变化|改善|解决|作用|区别)|(?:也|都|还是|依然|仍然?)不(?:行|管用|起作用|好使)"
+    r"|无效|无果|无济于事"
+    r"|(?:还是|仍然?|依然|依旧|照样|照旧|还)\s*(?:会|不|没|一样|同样|老样|报|出|爆|变|炸|在|(?:有|是"
+    r"|为)?\s*(?:loss|梯度|nan|inf|0))|一样(?:报|出|会|\s*nan)"
+    r"|(?:(?<![a-z])still(?![a-z])|(?:did|does|do|is|was)(?:n['’]?t| not) (?:help|work|change|fix|solve|make)"
+    r"|(?:not|never) help)"
+    r"|no (?:luck|effect|change|difference|improvement|success)|without (?:success|luck|effect)|same (?:result"
+    r"|thing|problem|error|issue)"
+    r"|nothing (?:help|chang|work)|to no avail|in vain|persist|(?:can ?not|can['’]t|could ?n['’]t) (?:solve|fix)"
+    r"|(?:nan|inf) again"
+)
+"""After a remedy: it was in vain."""
+CURED = re.compile(
+    r"好了|正常(?!化|分布|样本)|没事|没问题|就不|不会再|能训|可以了|稳定|解决了|行了"
+    r"|(?<![a-z])(?:works?|worked|fix(?:es|ed)|help(?:s|ed)|goes? away|went away|disappear(?:s|ed)|gone|solv(?:es"
+    r"|ed)|fine|ok(?:ay)?|stable)(?![a-z])"
+    r"|trains? (?:fine|well|normally)|(?:and|then) it trains|no (?:more )?nans?|less often|proper"
+)
+"""After a remedy or a setting: there it works."""
+ATTEMPTED = re.compile(
+    r"试过|试了|尝试|已经?(?!知)|即使|就算|哪怕|(?<![a-z])(?:tried|already|even (?:with|at|after|when|in)"
+    r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"
+)
+"""Before or in a remedy: it is in use, or has been tried."""
+SWITCHED_OFF = re.compile(
+    r"(?:关掉|关闭|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
+    r"|remov(?:e|ed|ing))(?: the)?\s*$"
+)
+SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
+ABSENT = re.compile(
+    r"不支持\s*$|没用\s*$|没开\s*$|(?:not using|not support|n['’]t support|instead of)\s*$|从\s*$|(?<![a-z])from\s*$"
+)
+"""Before a setting: it is not the one in use."""
+REPLACED = re.compile(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b?f))")
+"""After a setting: it is the former one."""
+
+
+def compile_table(table: Mapping[str, str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Value → compiled pattern, in the table's order."""
+    return tuple((value, re.compile(pattern)) for value, pattern in table.items())
+
+
+def matches(table: Iterable[tuple[str, re.Pattern[str]]], text: str) -> list[tuple[str, re.Match[str]]]:
+    """Every match of every value, by position."""
+    found = [(value, match) for value, pattern in table for match in pattern.finditer(text)]
+    return sorted(found, key=lambda each: each[1].start())

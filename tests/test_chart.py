@@ -1,0 +1,121 @@
+"""Charts: both axes titled, few series named at their ends, inf and nan in a strip of their own, the deciding point."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from qa_service.experiments.spec import load_specs
+from qa_service.model import LANGS
+from qa_service.presentation import chart
+from qa_service.presentation.chart_layers import end_labels, padded_domain, tick_values
+from qa_service.settings import Settings
+
+EXPERIMENTS = load_specs(Settings().demos)
+PRODUCTS = [{"step": step, "product": 1.5**step, "sum": 1.5 * step} for step in range(1, 101)]
+
+
+def layers_of(spec, kind):
+    """The layers with marks of this kind."""
+    return [layer for layer in spec.get("layer", ()) if layer["mark"] == kind or layer["mark"].get("type") == kind]
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_every_quantitative_axis_has_a_title(lang):
+    """In every demo, also where several columns share the y axis."""
+    for slug, experiment in EXPERIMENTS.items():
+        spec = chart.build_spec(experiment, (), lang)
+        for channel in ("x", "y"):
+            axis = spec["encoding"].get(channel, {})
+            if axis.get("type") == "quantitative":
+                assert axis.get("title"), (slug, channel)
+
+
+def test_two_series_are_named_at_their_ends():
+    """With their titles, at the last point of each, and without a legend; the x axis leaves room for the names."""
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en")
+    labels = [layer["data"]["values"][0] for layer in layers_of(spec, "text")]
+    assert {(each["name"], each["step"], each["value"]) for each in labels} == {
+        ("product", 100.0, 1.5**100),
+        ("sum", 100.0, 150.0),
+    }
+    base = spec["layer"][0]["encoding"]
+    assert base["color"]["legend"] is None
+    assert base["x"]["scale"]["domain"][1] > 110
+    assert max(base["x"]["axis"]["values"]) == 100
+
+
+def test_an_entry_puts_forward_some_series():
+    """The others are left out."""
+    rows = [{"step": 1, "product": 2.0, "sum": 2.0}, {"step": 2, "product": 4.0, "sum": 4.0}]
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en", series=("product",))
+    assert spec["transform"][0]["fold"] == ["product"]
+    assert spec["encoding"]["y"]["title"] == "product (log scale)"
+
+
+def test_the_strip_is_above_every_finite_value():
+    """The highest finite value lies below the rows of inf and nan, each of which has a height of its own."""
+    rows = [*PRODUCTS[:3], {"step": 4, "product": math.inf, "sum": 6.0}, {"step": 5, "product": math.nan, "sum": 7.5}]
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
+    heights = {
+        layer["data"]["values"][0]["word"]: layer["encoding"]["y"]["value"] for layer in layers_of(spec, "point")
+    }
+    assert heights["inf"] != heights["nan"]
+    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    highest = 240 * (1 - math.log(7.5 / low) / math.log(high / low))  # pixels from the top
+    assert highest > max(heights.values())
+
+
+def test_no_axis_reaches_beyond_what_can_be_read():
+    """Values that only float64 holds are marked at the edge."""
+    rows = [{"step": 1, "product": 1.0, "sum": 1.0}, {"step": 2, "product": 1e280, "sum": 2.0}]
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
+    assert spec["layer"][0]["data"]["values"][1]["product"] is None
+    (mark,) = layers_of(spec, "point")
+    assert mark["data"]["values"][0]["word"] == ">10⁴⁵"
+    assert spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1] < 100
+
+
+def test_a_chart_without_finite_values_has_no_made_up_ticks():
+    """Only the strip remains."""
+    rows = [{"step": step, "product": math.nan, "sum": math.inf} for step in (1, 2)]
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
+    assert spec["layer"][0]["encoding"]["y"]["axis"]["values"] == []
+
+
+@pytest.mark.parametrize(("place", "align"), [(10.0, "left"), (90.0, "right")])
+def test_the_deciding_point_is_marked(place, align):
+    """A rule at its place, labelled on the side where there is room."""
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(place, "overflow at step 10"))
+    (rule,) = layers_of(spec, "rule")
+    assert rule["data"]["values"][0]["step"] == place
+    (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"].startswith("overflow")]
+    assert label["mark"]["align"] == align
+
+
+def test_labels_of_curves_that_end_together_do_not_overlap():
+    """They are at least a line apart, and none is below the axis."""
+    encoding = {"x": {"field": "x"}, "y": {"field": "y"}}
+    curves = {name: (name, [(0.0, 0.0), (1.0, 0.0)]) for name in "abc"}
+    layers = end_labels(encoding, curves, [0.0, 1.0], "series", log=False)
+    shifts = sorted(layer["mark"]["dy"] for layer in layers)
+    assert all(below - above >= 15 for above, below in pairwise(shifts))
+    assert shifts[-1] <= 0
+
+
+@pytest.mark.parametrize(
+    ("values", "log"), [([1.0, 1e18], True), ([0.0, 97.0], False), ([-3.0, 2.0], False), ([5.0], False), ([2.0], True)]
+)
+def test_ticks_are_few_and_where_the_data_are(values, log):
+    """Between one and seven, none outside the data by more than the step to zero."""
+    ticks = tick_values(values, log=log)
+    assert 1 <= len(ticks) <= 7
+    assert max(ticks) <= max(values) * (1 + 1e-9)
+    assert min(ticks) >= min(*values, 0.0)
+
+
+@pytest.mark.parametrize("heights", [[1.0, 1.0], [-5.0, 5.0], []])
+def test_a_domain_is_never_empty(heights):
+    """Also for a constant."""
+    low, high = padded_domain(heights, log=False, above=0.2, from_zero=False)
+    assert low < high

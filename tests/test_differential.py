@@ -1,0 +1,44 @@
+"""The order of causes: what was observed decides, what it rules out comes last."""
+
+from qa_service.model import Distinction, Observation, Sign, Text
+from qa_service.model.differential import rank
+
+
+def row(name: str, signs: str = "", excluded_by: str = "") -> Distinction:
+    """A row with signs separated by blanks."""
+    return Distinction(
+        see=Text(name, name), means=Text(name, name),
+        signs=tuple(map(Sign.parse, signs.split())), excluded_by=tuple(map(Sign.parse, excluded_by.split())),
+    )  # fmt: skip
+
+
+def seen(*signs: str) -> list[Observation]:
+    """Observations of these signs."""
+    return [Observation(sign=Sign.parse(sign), text=sign) for sign in signs]
+
+
+ROWS = (
+    row("step size", "when:later what:growing", excluded_by="tried:lower_lr when:first_step"),
+    row("range", "in:float16 what:inf"),
+    row("data", "when:first_step"),
+)
+
+
+def names(*signs: str) -> list[str]:
+    return [each.row.see.en for each in rank(ROWS, seen(*signs))]
+
+
+def test_without_observations_the_order_is_the_entrys():
+    assert names() == ["step size", "range", "data"]
+
+
+def test_what_was_observed_comes_first():
+    """Two signs count more than one; a sign observed twice counts once."""
+    assert names("when:first_step", "in:float16", "what:inf") == ["range", "data", "step size"]
+    assert names("when:later", "what:growing", "in:float16", "in:float16") == ["step size", "range", "data"]
+
+
+def test_what_is_ruled_out_comes_last_with_the_reason():
+    ranked = rank(ROWS, seen("tried:lower_lr", "when:later", "what:growing"))
+    assert [each.row.see.en for each in ranked] == ["range", "data", "step size"]
+    assert [str(one.sign) for one in ranked[-1].excluded_by] == ["tried:lower_lr"]

@@ -1,0 +1,144 @@
+"""Observations: the signs that are read from prose in both languages."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qa_service.model.observation import VOCABULARY
+from qa_service.parsing.observations import observe
+
+CHINESE = {
+    "loss 变成 nan 了怎么办": "where:loss what:nan",
+    "我把学习率调到 1e-6 了，loss 还是 nan": "tried:lower_lr where:loss what:nan",
+    "lr 已经 2e-5 了还是 nan": "tried:lower_lr what:nan",
+    "一开始训练 loss 就是 nan": "when:first_step where:loss what:nan",
+    "第一个 batch 的 loss 就 nan": "when:first_step where:loss what:nan",
+    "训练到一半 loss 突然变 nan": "when:later where:loss what:nan",
+    "跑了 3000 步之后出现 NaN": "when:later what:nan",
+    "用 fp16 训练出 nan，换 bf16 就好了": "in:float16 what:nan",
+    "换成 bf16 就好了": "",
+    "换成 bf16 也没用，照样 nan": "tried:bfloat16 what:nan",
+    "梯度裁剪也加了，没有用，梯度还是爆炸": "tried:clipping where:gradient what:growing",
+    "loss 正常，但是梯度是 nan": "what:finite where:loss where:gradient what:nan",
+    "loss 不是 nan，就是一直不降": "what:finite where:loss what:flat",
+    "没有出现 nan，但准确率一直是 50%": "what:finite where:metric what:flat what:chance",
+    "準確率掉到 0 就再也不漲了": "where:metric what:zero what:flat what:worse",
+    "梯度消失，前几层几乎不更新": "where:gradient what:shrinking what:flat",
+    "梯度全是 0": "where:gradient what:zero",
+    "模型不收敛，loss 一直是 0.693": "where:loss what:flat what:chance",
+    "评估的时候输出全是 nan，训练时没问题": "when:eval where:activation what:nan",
+    "推理时生成的全是感叹号": "when:inference what:garbage",
+    "生成的图片全黑": "what:garbage",
+    "断点续训之后 loss 突然变大": "when:resume where:loss what:growing",
+    "偶尔出现 nan，不是每次都有": "when:sometimes what:nan",
+    "单卡正常，多卡就 nan": "in:several_devices what:nan",
+    "cpu 上没问题，mps 上 loss 是 nan": "in:mps where:loss what:nan",
+    "关掉 fp16 就没事了，开了就 nan": "in:float16 what:nan",
+    "把 bf16 改成 fp16 之后 loss 就 nan": "in:float16 when:after_change where:loss what:nan",
+    "开 amp 训练，loss scale 一直减半": "in:amp where:scale what:shrinking",
+    "日志一直在说 overflow，跳过这一步": "what:inf what:skip",
+    "softmax 里 exp 溢出成 inf": "in:softmax what:inf",
+    "数据检查过了没有 nan，初始化也换过，都不行": "tried:data_check tried:initialisation",
+    "加了 eps 还是报 nan": "tried:eps what:nan",
+    "试过换优化器、加 warmup，都没效果": "tried:optimiser tried:warmup",
+    "batch norm 在 eval 模式下结果差很多": "in:batch_norm when:eval what:worse",
+    "loss 出现尖峰，过几百步又恢复": "where:loss what:spike what:recovered",
+    "LoRA 微调 7B，deepspeed zero2，grad_norm 是 nan": "in:lora in:deepspeed where:gradient what:nan",
+    "RNN 训练时反向传播报 nan": "in:recurrent when:backward what:nan",
+    "激活值越来越大，最后溢出": "where:activation what:growing what:inf",
+    "logits 特别大": "where:logit what:large",
+    "权重全变成 nan 了": "where:weight what:nan",
+    "输入数据里有 nan": "where:input what:nan",
+    "GAN 的判别器 loss 变成 0": "in:gan where:loss what:zero",
+    "输出全部一样，不管输入什么": "what:constant",
+    "同样的种子两次结果不一样": "what:differs",
+    "学习率 0.1 会不会太大": "",
+    "为什么要用 xavier 初始化": "",
+    "要不要加梯度裁剪": "",
+    "今天天气怎么样": "",
+    "用 fp16 还是 bf16": "in:float16 in:bfloat16",
+    "adam 优化器，半精度，eps=1e-8 会不会出问题": "in:adam in:float16",
+    "交叉熵 loss 变 inf": "in:cross_entropy where:loss what:inf",
+    "昇腾 NPU 上 loss 为 0，grad_norm nan": "in:npu where:loss what:zero where:gradient what:nan",
+    "loss 震荡得很厉害": "where:loss what:unstable",
+    "损失缩放降到最小值了": "where:scale what:minimum",
+    "驗證集 loss 是 nan，訓練集正常": "when:eval where:loss what:nan",
+}
+ENGLISH = {
+    "my loss is nan": "where:loss what:nan",
+    "loss becomes NaN after 3000 steps": "where:loss what:nan when:later",
+    "nan from the very first step": "what:nan when:first_step",
+    "the loss goes to nan halfway through training": "where:loss what:nan when:later",
+    "lr is already 1e-6 and it still diverges": "tried:lower_lr what:growing",
+    "I lowered the learning rate, didn't help, still nan": "tried:lower_lr what:nan",
+    "even with gradient clipping the gradients explode": "tried:clipping where:gradient what:growing",
+    "fp16 gives nan, bf16 works": "in:float16 what:nan",
+    "works fine in fp32": "",
+    "switching to bf16 did not help, nan again": "tried:bfloat16 what:nan",
+    "no nan, but the accuracy is stuck at 50%": "what:finite where:metric what:flat what:chance",
+    "loss is fine but grad_norm is nan": "what:finite where:loss where:gradient what:nan",
+    "the loss is not nan": "what:finite where:loss",
+    "my loss isn't nan, it just doesn't decrease": "what:finite where:loss what:flat",
+    "gradients vanish in the first layers": "where:gradient what:shrinking",
+    "loss stays at 2.303": "where:loss what:flat what:chance",
+    "loss is stuck": "where:loss what:flat",
+    "model.eval() gives much worse results than train()": "when:eval what:worse",
+    "after resuming from a checkpoint the loss jumps": "when:resume where:loss what:spike",
+    "loss scale keeps halving": "where:scale what:shrinking",
+    "Gradient overflow. Skipping step, why": "where:gradient what:inf what:skip in:float16 in:grad_scaler",
+    "validation loss is nan but training loss is fine": "when:eval where:loss what:nan what:finite",
+    "the output is all !!!! at inference": "when:inference what:garbage",
+    "images come out black with float16": "what:garbage in:float16",
+    "every input gives the same output": "what:constant",
+    "random nan once in a while on 8 gpus": "when:sometimes what:nan in:several_devices",
+    "turned off amp and it trains": "in:amp",
+    "I have tried a different optimizer and another seed without success": "tried:optimiser tried:seed",
+    "checked the data, no nans in it": "tried:data_check",
+    "should I use gradient clipping?": "",
+    "why do we need xavier initialisation": "",
+    "what is the capital of France": "",
+    "nan in the backward pass of sqrt": "when:backward what:nan",
+    "the activations blow up in a transformer": "where:activation what:growing in:transformer",
+    "CTC loss is inf": "in:ctc where:loss what:inf",
+    "loss suddenly spikes, then recovers": "where:loss what:spike what:recovered",
+    "keras loss: nan - accuracy: 0.0000e+00": "in:keras where:loss what:nan where:metric what:zero",
+    "different results on cpu and gpu": "what:differs in:cpu in:cuda",
+    "on the M2 with mps i get nans, cpu is ok": "in:mps what:nan",
+    "the weights turn into nan": "where:weight what:nan",
+    "logits are huge": "where:logit what:large",
+    "training is stable, how can I make it faster": "what:finite",
+    "loss is 0.0 and grad_norm is nan with the hugging face trainer":
+        "where:loss what:zero where:gradient what:nan in:hf_trainer",
+    "my lr 太大了吗, the loss explodes": "where:loss what:growing",
+    "dropping the batch size made no difference": "tried:batch_size",
+    "adding layer norm fixed it": "",
+    "it only happens with torch.compile, eager is fine": "in:compile",
+    "PPO with adam, policy logits nan": "in:reinforcement in:adam where:logit what:nan",
+}  # fmt: skip
+CASES = CHINESE | ENGLISH
+
+
+def _signs(text: str) -> set[str]:
+    return {str(each.sign) for each in observe(text)}
+
+
+@pytest.mark.parametrize(("text", "signs"), CASES.items())
+def test_signs_are_read_from_prose(text, signs):
+    """Exactly the signs that the sentence states: nothing negated, asked about or cured."""
+    assert _signs(text) == set(signs.split())
+
+
+def test_a_fragment_is_verbatim():
+    """It is a part of the text as it was written, whatever its width, case or script; at most some 60 characters."""
+    text = "ＬＯＳＳ 變成 ＮａＮ，學習率已經調到 1e-6 了還是 NaN"
+    found = observe(text)
+    assert {str(each.sign) for each in found} == {"where:loss", "what:nan", "tried:lower_lr"}
+    assert all(each.text in text and 0 < len(each.text) <= 60 for each in found)
+
+
+@given(st.text(max_size=400) | st.lists(st.sampled_from([*CASES, "\n", "，", " but "]), max_size=6).map("".join))
+def test_any_text_is_read(text):
+    """No text raises; every sign is of the vocabulary and is read once."""
+    found = [each.sign for each in observe(text)]
+    assert len(found) == len(set(found))
+    assert all(sign.value in VOCABULARY[sign.kind] for sign in found)
