@@ -251,7 +251,7 @@ _FOR_SCRIPTS = (
     "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "never",
     "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many", "elsewhere_many", "previously", "number_about", "show_evidence",
-    "close", "present_steps", "leave", "seed",
+    "close", "measured", "present_steps", "leave",
 )  # fmt: skip
 
 

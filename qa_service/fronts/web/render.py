@@ -80,7 +80,7 @@ def entry_values(
     """
     params = {plan.block.id: plan.params for plan in plans}
     questions = {other.id: other.question[lang] for other in told}
-    shown = _part_values(entry, (), lang, experiments, questions)
+    shown = _part_values(entry, (), lang, experiments, questions, state="running" if plans else "idle")
     return {
         **shown,
         "runs_at_once": bool(plans),
@@ -216,13 +216,19 @@ def _answer_values(
     }
     if answer.entry is None:
         return {**values, "sentence": _sentence_html(answer)}
-    return {**values, **_part_values(answer.entry, answer.evidence, lang, experiments, questions)}
+    return {**values, **_part_values(answer.entry, answer.evidence, lang, experiments, questions, state="running")}
 
 
 def _part_values(
-    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+    entry: Entry,
+    evidence: Sequence[Evidence],
+    lang: Lang,
+    experiments: Experiments,
+    questions: Mapping[str, str],
+    *,
+    state: str,
 ) -> dict[str, Any]:
-    """The template values of `parts.html`."""
+    """The template values of `parts.html`, of an entry whose proof is "idle" or "running"."""
     texts = entry_parts.part_html(entry, evidence, lang, experiments)
     return {
         "entry": entry,
@@ -232,6 +238,13 @@ def _part_values(
         "folds": entry_parts.folds(entry, texts, lang),
         "lecture": entry_parts.lecture_html(entry, lang),
         "mathematics": any("<math" in text for text in texts.values()),
+        "proof": next(
+            (
+                cards.evidence_card(entry, block, experiments[block.experiment], lang, state=state)
+                for block in entry.evidence[:1]
+            ),
+            None,
+        ),
         "claim_count": sum(len(block.claims) for block in entry.evidence[1:]),
     }
 

@@ -32,6 +32,7 @@
  * @property {string} id
  * @property {string} title
  * @property {string} experiment
+ * @property {Record<string, Value>} params
  * @property {Record<string, Value>} compared what sets this run apart from those beside it
  * @property {boolean} alone whether the experiment is not one of the entry's own
  * @property {boolean} hero whether it is the proof of the short answer
