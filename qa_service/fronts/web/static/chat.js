@@ -79,20 +79,16 @@ function addTurn(shown, request, address) {
     if (turn.asked) pushHistory(turn, (turn.asked = { ...turn.asked, ...turn.readParameters }), pageLang);
     keepConversation();
   });
-  turn.element.addEventListener("measured", keepConversation);
   turn.element.addEventListener("retry", () => answer(turn));
   part(turn.element, "edit").addEventListener("click", () => edit(turn.question));
   return turn;
 }
 
-/** @type {number | undefined} */
-let keepTimer;
-
-/** Keeps the conversation for a reload, once nothing has come for a moment. */
+/** Keeps the conversation for a reload. */
 function keepConversation() {
-  clearTimeout(keepTimer);
-  keepTimer = setTimeout(() => keepTurns(conversation.map(keptTurn)), 300);
+  if (conversation.length) keepTurns(conversation.map(keptTurn));
 }
+addEventListener("pagehide", keepConversation);
 
 /** @param {Turn} turn @returns {KeptTurn} */
 function keptTurn({ question, request, address, key, events }) {

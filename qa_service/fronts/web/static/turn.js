@@ -9,6 +9,8 @@ import { showOutcomes } from "./outcome.js";
 import { words } from "./words.js";
 /** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject } from "./types.js" */
 
+const LONG_QUESTION = 240; // characters
+
 /**
  * Dispatches, on its element: `answered` (detail: AnswerData) and `retry`.
  */
@@ -144,10 +146,8 @@ export class Turn {
     this.#cards.clear();
     this.#complete = false;
     if (isPredicting() && data.entry) coverText(this.reply);
-    if (!this.request.question && data.entry) {
-      this.question = data.entry.question;
-      this.#showQuestion();
-    }
+    if (!this.request.question && data.entry) this.question = data.entry.question;
+    this.#showQuestion(data.log);
     this.#subject = { entry: data.entry?.id, lang: data.lang };
     this.#previousNumbers = this.entry && this.previous?.entry === this.entry ? numbersIn(this.previous.reply) : {};
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
@@ -214,18 +214,23 @@ export class Turn {
     if (outcome) part(this.reply, "outcome").innerHTML = outcome;
   }
 
-  #showQuestion() {
+  /** A long question or a log is shown in short, and whole when its fold is opened. @param {string} [log] a log in one line */
+  #showQuestion(log = "") {
     const place = part(this.element, "asked");
-    place.textContent = this.question;
-    place.toggleAttribute("data-log", this.question.includes("\n") || this.question.length > 240);
+    const isLong = log !== "" || this.question.includes("\n") || this.question.length > LONG_QUESTION;
+    place.textContent = log || this.question;
+    part(this.element, "whole").hidden = !isLong;
+    part(this.element, "whole-text").textContent = isLong ? this.question : "";
   }
 
   /** @param {Event} event */
   #handleClick({ target }) {
     if (enclosingPart(target, "change")) this.hero?.open();
     if (enclosingPart(target, "restore-own")) this.hero?.restore();
-    const asked = enclosingPart(target, "asked");
-    if (asked) asked.toggleAttribute("data-whole");
+    const struck = enclosingPart(target, "strike")?.dataset.without;
+    if (!struck) return;
+    this.request = { ...this.request, without: [...(this.request.without ?? []), struck] };
+    this.element.dispatchEvent(new CustomEvent("retry"));
   }
 
   /** @param {Error | null} problem */

@@ -12,7 +12,7 @@
 
 /** What is sent to the server: a question, or an entry or experiment with parameters.
  * @typedef {Partial<Subject> & { question?: string, context?: object, params?: Record<string, Value>, seed?: number,
- *   seeds?: number, compare?: string[], blocks?: string[] }} AskRequest */
+ *   seeds?: number, compare?: string[], blocks?: string[], without?: string[] }} AskRequest */
 
 /** `answer`: the text, before any evidence. `html` is the reply to insert.
  * @typedef {object} AnswerData
@@ -21,6 +21,7 @@
  * @property {{ id: string, question: string } | null} entry
  * @property {object} context what a follow-up question is asked with
  * @property {Record<string, Value | Value[]>} params what was read from the question
+ * @property {string} log a pasted log in one line, "" if there is none
  * @property {string} html */
 
 /** `done`: the answer again, now with its numbers.
