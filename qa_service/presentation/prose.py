@@ -53,12 +53,14 @@ _ACKNOWLEDGED = Text(
 )
 
 
-def answer_text(answer: Answer) -> str:
-    """The answer as markdown in its language."""
+def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
+    """The answer as markdown in its language; of the entry's text these parts."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
-        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *unfinished_runs(answer)])
+        return "\n\n".join(
+            [fill_placeholders(answer.entry, answer.evidence, answer.lang, parts), *unfinished_runs(answer)]
+        )
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -81,17 +83,17 @@ def not_covered_text(subject: Subject | None) -> Text:
     )
 
 
-def entry_text(entry: Entry, lang: Lang) -> str:
-    """All parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
-    parts = [(part, entry.part(part, lang)) for part in PARTS]
+def entry_text(entry: Entry, lang: Lang, parts: Sequence[Part] = PARTS) -> str:
+    """Parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
+    texts = [(part, entry.part(part, lang)) for part in parts]
     return "\n\n".join(
-        f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in parts if text
+        f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in texts if text
     )
 
 
-def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
-    """The entry's whole text with each placeholder replaced by its value; "…" if not measured yet."""
-    return fill_text(entry_text(entry, lang), entry, evidence, lang)
+def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS) -> str:
+    """These parts of the entry as one text, each placeholder replaced by its value; "…" if not measured yet."""
+    return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
 
 
 def filled_parts(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> dict[Part, str]:

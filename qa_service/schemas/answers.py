@@ -7,6 +7,8 @@ from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from qa_service.model import (
+    FIRST_PARTS,
+    MAX_CANDIDATES,
     Answer,
     AnswerStatus,
     Context,
@@ -155,8 +157,30 @@ class AnswerJson(Body):
     context: ContextJson
 
 
-def answer_json(answer: Answer) -> AnswerJson:
-    """An Answer in its language."""
+def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
+    """An Answer in its language; with `brief` only what the first screen shows."""
+    whole = _whole_answer_json(answer)
+    return _shortened(whole, answer) if brief else whole
+
+
+def _shortened(whole: AnswerJson, answer: Answer) -> AnswerJson:
+    """Without folded parts, rows, charts, and the reasons for the match."""
+    evidence = [one.model_copy(update={"rows": [], "chart": {}, "columns": {}}) for one in whole.evidence]
+    unfolded = {"why": None, "scope": None, "lecture": None}
+    return whole.model_copy(
+        update={
+            "answer": prose.answer_text(answer, FIRST_PARTS),
+            "parts": whole.parts.model_copy(update=unfolded) if whole.parts else None,
+            "lecture": None,
+            "matches": [match.model_copy(update={"reasons": []}) for match in whole.matches[:MAX_CANDIDATES]],
+            "evidence": evidence,
+            "ladder": [],
+            "references": [],
+        }
+    )
+
+
+def _whole_answer_json(answer: Answer) -> AnswerJson:
     lang, entry = answer.lang, answer.entry
     return AnswerJson(
         id=answer.id,
