@@ -10,8 +10,8 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.knowledge.library import Library
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.retrieval.matcher import Matcher, combined_confidence
-from qa_service.retrieval.training import leave_one_out
 from qa_service.settings import Settings
+from qa_service.tools.evaluation import left_out_report
 
 
 def matcher_of_settings() -> tuple[Library, Matcher]:
@@ -39,27 +39,24 @@ def time_per_question() -> None:
 def reliability() -> None:
     """Calibration: accuracy by confidence over all phrasings, each scored by a model trained without it; by entry."""
     library, matcher = matcher_of_settings()
-    data = matcher.corpus
-    out = leave_one_out(data)
-    scores = out.inverse_temperature * out.scores
-    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    covered = np.array([label.startswith("item:") for label in out.labels])
-    right = out.labels[probabilities.argmax(axis=1)] == out.true_labels
-    is_covered = np.isin(out.true_labels, out.labels[covered])
-    print(f"{len(right)} phrasings, {len(covered)} labels: {right.mean():.3f} right, of those we cover "
-          f"{right[is_covered].mean():.3f}, of those we do not {right[~is_covered].mean():.3f}")  # fmt: skip
-    landed = out.predicted_entries == out.target_entries
-    sources = np.array([entry != "" and library[entry].expands is None for entry in out.target_entries.tolist()])
-    for name, rows in (("source entry", is_covered & sources), ("expansion", is_covered & ~sources)):
-        if rows.any():
-            print(f"given its item, a phrasing of a{'n' if name[0] == 'e' else ''} {name} lands on it in "
-                  f"{landed[rows].mean():.3f} of {rows.sum()} cases")  # fmt: skip
-    of_items = probabilities[:, covered]
-    best = np.array(
-        [combined_confidence(*pair) for pair in zip(of_items.max(axis=1), of_items.sum(axis=1), strict=True)]
-    )
-    answers = out.labels[covered][of_items.argmax(axis=1)] == out.true_labels
+    out = matcher.leave_one_out()
+    covered = out.groups != out.classes
+    right = out.classes[out.probabilities.argmax(axis=1)] == out.owners
+    is_covered = np.isin(out.owners, out.classes[covered])
+    print(f"{len(right)} phrasings, {len(covered)} classes: {right.mean():.3f} right, of entries "
+          f"{right[is_covered].mean():.3f}, of subjects {right[~is_covered].mean():.3f}; "
+          f"{(out.owners != out.targets).sum()} phrasings taken over by another entry")  # fmt: skip
+    report = left_out_report(library, out)
+    for name in ("source", "expansion"):
+        each = report[name]
+        print(f"{each['n']} phrasings of the {name} entries: first {each['first']:.3f}, "
+              f"among the first three {each['first3']:.3f}")  # fmt: skip
+    entries = out.probabilities[:, covered]
+    item_of = out.groups[covered]
+    items = item_of[entries.argmax(axis=1)]
+    of_item = (entries * (item_of == items[:, None])).sum(axis=1)
+    best = np.array([combined_confidence(*pair) for pair in zip(of_item, entries.sum(axis=1), strict=True)])
+    answers = items == out.groups[np.searchsorted(out.classes, out.targets)]
     error = 0.0
     for low in np.arange(0.0, 1.0, 0.1):
         here = (best >= low) & (best < low + 0.1 + (low > 0.85))

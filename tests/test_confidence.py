@@ -30,7 +30,12 @@ def test_scores_are_between_zero_and_one(toy_service, word_hash, tmp_path, sharp
     Matcher(library, word_hash(), name="word-hash", cache=tmp_path).match("counting")  # trains the classifier
     (path,) = tmp_path.glob("classifier-*.npz")
     trained = Classifier.load(path)
-    replace(trained, inverse_temperature=np.float32(sharpness) * trained.inverse_temperature).save(path)
+    replace(
+        trained,
+        term_weights=(sharpness * trained.term_weights).astype(np.float16),
+        dual=np.float32(sharpness) * trained.dual,
+        bias=np.float32(sharpness) * trained.bias,
+    ).save(path)
     matcher = Matcher(library, word_hash(), name="word-hash", cache=tmp_path)
     wordings = [wording for entry in library.values() for lang in ("zh", "en") for wording in entry.wordings(lang)]
     for question in (*wordings, "今晚吃什么", "what is for dinner", "x"):

@@ -7,16 +7,19 @@ import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
 from qa_service.parsing import normalise
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, l2_normalise, load_embedder
+from qa_service.retrieval.training import LeaveOneOut
 from qa_service.tools.evaluation import (
     EvaluatedQuestion,
     LabelledQuestion,
     evaluation_report,
+    left_out_report,
     parse_labelled_question,
     retrieval_metrics,
 )
@@ -25,10 +28,17 @@ EVALUATION_FILES = sorted((Path(__file__).resolve().parents[2] / "shared" / "eva
 _MIN_LENGTH, _MAX_TEXT_SIMILARITY, _MAX_COSINE = 8, 0.8, 0.86
 
 
-def outcome(kind, items, found, confidence, *, answered=True, params=None, read=None, lang="en"):
-    """A labelled question with the answer it got."""
-    line = LabelledQuestion(turns=("q",), lang=lang, kind=kind, items=items, params=params or {}, file="f")
-    matches = [SimpleNamespace(entry=SimpleNamespace(item=item)) for item in found]
+def outcome(kind, items, found, confidence, *, answered=True, params=None, read=None, lang="en", entries=()):
+    """A labelled question with the answer it got. The entry of item 1 is "source-1", those of others expand it."""
+    line = LabelledQuestion(
+        turns=("q",), lang=lang, kind=kind, items=items, entries=entries, params=params or {}, file="f"
+    )
+    matches = [
+        SimpleNamespace(entry=SimpleNamespace(item=1, id="source-1", expands=None))
+        if item == 1
+        else SimpleNamespace(entry=SimpleNamespace(item=item, id=f"entry-{item}", expands="source-1"))
+        for item in found
+    ]
     status = AnswerStatus.ANSWERED if answered else AnswerStatus.NOT_COVERED
     answer = SimpleNamespace(matches=matches, status=status, confidence=confidence, params=read or {})
     return EvaluatedQuestion(question=line, answer=answer, seconds=0.25)
@@ -57,8 +67,64 @@ def test_metrics_equal_counts_by_hand():
     assert metrics["auroc_near"] == (2 + 2 + 0 + 1) / 8
     assert metrics["auroc_out"] == 1.0
     assert metrics["ms_per_question"] == 250.0
-    for name, (low, high) in metrics["intervals"].items():
+    assert metrics["entry1"] is metrics["intervals"]["entry1"] is None
+    for name, (low, high) in ((name, each) for name, each in metrics["intervals"].items() if each):
         assert 0 <= low <= metrics[name] <= high <= 1, name
+
+
+def test_entry_metrics_count_the_questions_that_name_entries():
+    """The best match, the best three, and the share of source entries among the answers to covered questions."""
+    outcomes = [
+        *OUTCOMES,
+        outcome("in", (1,), (1, 2, 3), 0.9, entries=("source-1",)),
+        outcome("in", (1,), (1, 2, 3), 0.9, entries=("entry-3", "entry-9")),
+        outcome("in", (4,), (4, 2, 3, 5), 0.9, entries=("entry-5",)),
+        outcome("in", (1,), (1, 2, 3), 0.2, entries=("entry-1",), answered=False),
+    ]
+    metrics = retrieval_metrics(outcomes)
+    assert metrics["entry1"] == 1 / 4
+    assert metrics["entry3"] == 2 / 4
+    assert metrics["source_share"] == 2 / 5
+    assert set(metrics["intervals"]) >= {"entry1", "entry3", "source_share"}
+    assert retrieval_metrics(OUTCOMES)["entry1"] is None
+    assert evaluation_report(outcomes)["by_file"]["f"]["entry3"] == 2 / 4
+
+
+def test_a_line_names_the_entries_that_serve_it():
+    """The labels of one line, among them what an answer must contain and what has no entry yet."""
+    line = {"q": "a", "kind": "in", "items": [1], "entries": ["one", "two"], "want": "w", "missing": "m"}
+    question = parse_labelled_question(json.dumps(line), "f:1")
+    assert [question.entries, question.want, question.missing] == [("one", "two"), "w", "m"]
+
+
+def test_left_out_phrasings_are_counted_by_entry():
+    """Ranks are among entries only; a phrasing counts for the entry that owns it."""
+    library = {
+        "one": SimpleNamespace(expands=None),
+        "two": SimpleNamespace(expands="one"),
+        "three": SimpleNamespace(expands="one"),
+        "four": SimpleNamespace(expands="one"),
+    }
+    left_out = LeaveOneOut(
+        classes=np.array(["four", "one", "subject:s", "three", "two"]),
+        groups=np.array(["item:1"] * 5),
+        owners=np.array(["one", "one", "two", "four", "subject:s"]),
+        targets=np.array(["two", "one", "two", "four", "subject:s"]),
+        probabilities=np.array(
+            [
+                [0.0, 0.1, 0.6, 0.1, 0.2],
+                [0.0, 0.9, 0.0, 0.1, 0.0],
+                [0.1, 0.0, 0.5, 0.1, 0.3],
+                [0.1, 0.3, 0.2, 0.2, 0.2],
+                [0.0, 0.0, 1.0, 0.0, 0.0],
+            ]
+        ),
+    )
+    report = left_out_report(library, left_out)
+    assert [report["source"][name] for name in ("n", "first", "first3")] == [2, 0.5, 1.0]
+    assert [report["expansion"][name] for name in ("n", "first", "first3")] == [2, 0.5, 0.5]
+    assert list(report["by_entry"]) == ["four", "one", "two"]
+    assert report["by_entry"]["four"]["first3"] == 0
 
 
 def test_wilson_interval_equals_a_textbook_example():
@@ -80,7 +146,8 @@ def test_report_is_by_language_item_and_file():
 @pytest.mark.parametrize(
     "line",
     ["", "[]", "{}", '{"q": 3}', '{"turns": []}', '{"q": "a", "kind": "maybe"}', '{"q": "a", "kind": "in"}',
-     '{"q": "a", "kind": "out", "items": [1]}', '{"q": "a", "kind": "near", "params": 1}'],
+     '{"q": "a", "kind": "out", "items": [1]}', '{"q": "a", "kind": "near", "params": 1}',
+     '{"q": "a", "kind": "in", "items": [1], "entries": "one"}'],
 )  # fmt: skip
 def test_invalid_label_is_reported_with_its_line(line):
     """The message has file and line, in both languages."""

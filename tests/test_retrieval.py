@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
 from qa_service.retrieval.features import terms
-from qa_service.retrieval.index import Index, build_faiss_index
+from qa_service.retrieval.index import Index, build_faiss_index, map_vectors, save_vectors
 from qa_service.retrieval.matcher import Matcher
 from qa_service.retrieval.training import Phrasings, leave_one_out, train
 from qa_service.schemas.answers import answer_json
@@ -58,7 +59,7 @@ def test_embeddings_and_classifier_are_cached(toy_service, word_hash, tmp_path):
 
     assert [match(), match(), CountingEncoder.calls] == ["counting", "counting", 1]
     assert len(list(tmp_path.glob("classifier-*.npz"))) == 1
-    for path in [*tmp_path.glob("*.npy"), *tmp_path.glob("*.npz")]:
+    for path in [*tmp_path.glob("*.faiss"), *tmp_path.glob("*.npz")]:
         path.write_bytes(b"rubbish")
     assert [match(), CountingEncoder.calls] == ["counting", 2]
 
@@ -73,80 +74,140 @@ def test_an_unwritable_cache_is_no_error(toy_service, word_hash, tmp_path):
 WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "raising": "delta", "rain": "雨 雪"}
 
 
-def phrasings(count: int = 12, fixed: bool = True) -> Phrasings:
-    """Training data: two entries of one item, one entry of another, a subject; random vectors."""
+def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
+    """Training data: a source entry and its expansion, an entry of another item, a subject; random vectors."""
     rows = [(owner, f"{words} {number}") for owner, words in WORDS.items() for number in range(count)]
-    items = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
+    groups = {"counting": "item:1", "halving": "item:1", "raising": "item:2", "rain": "rain"}
     return Phrasings(
         texts=[text for _, text in rows],
-        labels=[items[owner] for owner, _ in rows],
-        entries=[owner if owner != "rain" else "" for owner, _ in rows],
-        fixed_label=[fixed] * len(rows),
+        signs=[()] * len(rows),
+        classes=[owner for owner, _ in rows],
+        groups=[groups[owner] for owner, _ in rows],
+        sources=[owner == "counting" for owner, _ in rows],
+        movable=[movable] * len(rows),
         vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
+
+
+def oracle_kernel(data: Phrasings) -> np.ndarray:
+    """The kernel matrix of the phrasings, with scikit-learn's tf-idf."""
+    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
+    return 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
+
+
+def oracle_probabilities(data: Phrasings, scores: np.ndarray, scales: np.ndarray, prior: float) -> np.ndarray:
+    """Probabilities from the scores of classes, then groups: those of a group shared with a prior for "counting"."""
+    classes, groups = np.unique(data.classes), np.unique(data.groups)
+    group_of = np.array([data.groups[data.classes.index(each)] for each in classes])
+    subject = classes == group_of
+    by_class = scores[:, : len(classes)]
+    by_group = scores[:, len(classes) + np.searchsorted(groups, group_of)]
+    logits = np.where(subject, scales[2] * by_class, scales[0] * by_class + scales[1] * by_group)
+    flat, shared = softmax(logits, axis=1), logits + prior * (classes == "counting")
+    expected = np.empty_like(flat)
+    for group in groups:
+        columns = group_of == group
+        expected[:, columns] = flat[:, columns].sum(axis=1, keepdims=True) * softmax(shared[:, columns], axis=1)
+    return expected
+
+
+def signs_and_weights(data: Phrasings) -> tuple[np.ndarray, np.ndarray]:
+    """Targets ±1 of the classes, then of the groups, and the weights of the phrasings: balanced to the power 0.8."""
+    classes, groups = np.array(data.classes), np.array(data.groups)
+    signs = [np.where(each[:, None] == np.unique(each), 1.0, -1.0) for each in (classes, groups)]
+    weights = np.array([data.classes.count(each) ** -0.8 for each in data.classes])
+    return np.concatenate(signs, axis=1), weights / weights.mean()
+
+
+def fitted_scales(model: Classifier, data: Phrasings, dual: np.ndarray) -> np.ndarray:
+    """The factors by which the classifier's dual weights combine those of classes and groups."""
+    classes, groups = np.unique(data.classes), np.unique(data.groups)
+    item_1 = len(classes) + int(np.searchsorted(groups, "item:1"))
+    entry = np.stack([dual[:, classes.tolist().index("counting")], dual[:, item_1]], axis=1)
+    own, of_item = np.linalg.lstsq(entry, model.dual[:, model.classes.index("counting")], rcond=None)[0]
+    rain = model.classes.index("rain")
+    return np.array([own, of_item, model.dual[0, rain] / dual[0, classes.tolist().index("rain")]])
 
 
 def test_the_classifier_agrees_with_scikit_learn(tmp_path):
     """Our inference gives the probabilities of its kernel ridge regression, before and after saving."""
     data = phrasings()
     trained = train(data)
-    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
-    kernel = 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
-    labels = np.array(data.labels)
-    targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
-    counts = np.array([1 / data.labels.count(label) for label in data.labels])
-    oracle = KernelRidge(alpha=0.3, kernel="precomputed").fit(kernel, targets, sample_weight=counts / counts.mean())
-    expected = softmax(trained.inverse_temperature[0] * oracle.predict(kernel), axis=1)
+    kernel = oracle_kernel(data)
+    targets, weights = signs_and_weights(data)
+    oracle = KernelRidge(alpha=0.1, kernel="precomputed").fit(kernel, targets, sample_weight=weights)
+    scales = fitted_scales(trained, data, oracle.dual_coef_)
+    assert (scales > 0).all()
+    prior = trained.prior[trained.classes.index("counting")]
+    expected = oracle_probabilities(data, oracle.predict(kernel), scales, prior)
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
         predictions = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
         assert np.allclose([list(each.probabilities.values()) for each in predictions], expected, atol=5e-3)
         assert all(sum(each.probabilities.values()) == pytest.approx(1) for each in predictions)
-        assert all(sum(each.entry_probabilities("item:1").values()) == pytest.approx(1) for each in predictions)
-        assert all(each.entry_probabilities("item:2") == {"raising": 1} for each in predictions)
-        best = [
-            max(each.entry_probabilities("item:1"), key=each.entry_probabilities("item:1").get)
-            for each in predictions[:24]
-        ]
-        assert best == data.entries[:24]
+        best = [max(each.probabilities, key=each.probabilities.get) for each in predictions]
+        assert best == data.classes
 
 
-def test_leave_one_out_scores_agree_with_retraining():
-    """The closed form gives the scores of a model that was trained without the phrasing."""
+def test_leave_one_out_probabilities_agree_with_retraining():
+    """The closed form gives the probabilities of a model that was trained without the phrasing."""
     data = phrasings(4)
-    scores = leave_one_out(data).scores
-    tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
-    kernel = 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
-    labels = np.array(data.labels)
-    targets = np.where(labels[:, None] == np.unique(labels), 1.0, -1.0)
-    weights = np.array([1 / data.labels.count(label) for label in data.labels])
-    weights /= weights.mean()
-    for row in range(len(labels)):
-        training = np.arange(len(labels)) != row
-        oracle = KernelRidge(alpha=0.3, kernel="precomputed")
+    kernel = oracle_kernel(data)
+    targets, weights = signs_and_weights(data)
+    model = train(data)
+    scales = fitted_scales(
+        model, data, KernelRidge(alpha=0.1, kernel="precomputed").fit(kernel, targets, sample_weight=weights).dual_coef_
+    )
+    scores = []
+    for row in range(len(targets)):
+        training = np.arange(len(targets)) != row
+        oracle = KernelRidge(alpha=0.1, kernel="precomputed")
         oracle.fit(kernel[np.ix_(training, training)], targets[training], sample_weight=weights[training])
-        assert np.allclose(scores[row], oracle.predict(kernel[row : row + 1, training])[0], atol=1e-3)
+        scores.append(oracle.predict(kernel[row : row + 1, training])[0])
+    expected = oracle_probabilities(data, np.array(scores), scales, model.prior[model.classes.index("counting")])
+    assert np.allclose(leave_one_out(data).probabilities, expected, atol=2e-3)
 
 
-def test_a_phrasing_trains_the_expansion_that_answers_it():
-    """A phrasing that the expansion of its entry clearly answers gets the expansion's label, unless fixed."""
+def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
+    """Where nothing tells it from its expansion, ten times the phrasings make it no likelier."""
+    owners = ["source"] * 40 + ["expansion"] * 4
+    vectors = l2_normalise(np.ones((44, 2)))
+    model = train(
+        Phrasings(
+            texts=["alpha"] * 44,
+            signs=[()] * 44,
+            classes=owners,
+            groups=["item:1"] * 44,
+            sources=[owner == "source" for owner in owners],
+            movable=[False] * 44,
+            vectors=vectors,
+        )
+    )
+    assert 0.3 < model.predict("alpha", model.score_vectors(vectors[:1])[0]).probabilities["expansion"] < 0.7
+
+
+def test_a_phrasing_trains_the_entry_that_answers_it():
+    """A phrasing of a source entry that another entry clearly answers is taken over by it, unless it may not be."""
     rows = [("source", "alpha beta")] * 8 + [("source", "alpha gamma")] + [("expansion", "alpha gamma")] * 8
     vectors = l2_normalise(np.eye(2)[[0] * 8 + [1] * 9] + 0.01)
-    for fixed, expected in ((False, "expansion"), (True, "source")):
-        targets = leave_one_out(
+    for movable, expected in ((True, "expansion"), (False, "source")):
+        left_out = leave_one_out(
             Phrasings(
                 texts=[f"{text} {at}" for at, (_, text) in enumerate(rows)],
-                labels=["item:1"] * len(rows),
-                entries=[owner for owner, _ in rows],
-                fixed_label=[fixed] * len(rows),
+                signs=[()] * len(rows),
+                classes=[owner for owner, _ in rows],
+                groups=["item:1"] * len(rows),
+                sources=[owner == "source" for owner, _ in rows],
+                movable=[movable] * len(rows),
                 vectors=vectors,
             )
-        ).target_entries
-        assert targets.tolist() == ["source"] * 8 + [expected] + ["expansion"] * 8
+        )
+        assert left_out.owners.tolist() == [owner for owner, _ in rows]
+        assert left_out.targets.tolist() == ["source"] * 8 + [expected] + ["expansion"] * 8
 
 
-def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash, tmp_path):
-    """The best has all of it; the best of each item come first; scores descend."""
+def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash, tmp_path):
+    """The best has all of it; twins of an entry come after it, by descending score."""
     entries = dict(toy_service.knowledge.library)
     twins = [
         replace(
@@ -164,48 +225,92 @@ def test_entries_of_one_item_do_not_share_its_probability(toy_service, word_hash
     among = Matcher(library, word_hash(), name="w", cache=tmp_path).match("数数甲", 9).matches
     assert among[0].entry.id == "counting"
     assert among[0].score > alone[0].score - 0.1
-    assert {match.entry.item for match in among[:3]} == {entry.item for entry in entries.values()}
     assert len(among) == 9
     assert [match.score for match in among] == sorted((match.score for match in among), reverse=True)
 
 
 def test_reasons_add_up_to_the_score():
-    """Contributions of terms and vector sum to a label's score relative to the mean of all labels."""
+    """Contributions of terms and vector sum to a class's logit relative to the mean of all classes."""
     data = phrasings()
     model = train(data)
-    prediction = model.predict("alpha 3", model.score_vectors(data.vectors[:1])[0])
-    reasons = dict(prediction.reasons(["item:1"], count=100)[0])
-    logs = np.log(list(prediction.probabilities.values())) / model.inverse_temperature[0]
-    bias = model.bias[0] - model.bias[: len(model.labels)].mean()
-    assert sum(reasons.values()) + bias == pytest.approx(logs[0] - logs.mean(), abs=2e-3)
-    assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "alpha"
+    scores = model.score_vectors(data.vectors[-20:-19])[0]
+    prediction = model.predict("delta 3", scores)
+    reasons = dict(prediction.reasons(["raising"], count=100)[0])
+    logs = np.log(list(replace(model, prior=0 * model.prior).predict("delta 3", scores).probabilities.values()))
+    column = model.classes.index("raising")
+    bias = model.bias[column] - model.bias.mean()
+    assert sum(reasons.values()) + bias == pytest.approx(logs[column] - logs.mean(), abs=2e-2)
+    assert max((term for term in reasons if term), key=reasons.get).removeprefix("w:").strip() in "delta"
+
+
+def test_observed_signs_tell_classes_apart():
+    """The same words with another sign are another class; a sign counts the same in a long text."""
+    owners = ["halving", "raising"] * 8
+    vectors = l2_normalise(np.ones((16, 2)))
+    model = train(
+        Phrasings(
+            texts=["alpha"] * 16,
+            signs=[("what:nan", "where:loss") if owner == "halving" else ("what:flat",) for owner in owners],
+            classes=owners,
+            groups=[f"item:{owner}" for owner in owners],
+            sources=[False] * 16,
+            movable=[False] * 16,
+            vectors=vectors,
+        )
+    )
+    scores = model.score_vectors(vectors[:1])[0]
+    for text in ("alpha", " ".join(f"word{number}" for number in range(200))):
+        for signs, expected in ((("where:loss", "what:nan"), "halving"), (("what:flat",), "raising")):
+            assert model.predict(text, scores, signs).probabilities[expected] > 0.8
+    assert model.predict("alpha", scores).probabilities["halving"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_training_is_deterministic():
     first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.term_weights, second.term_weights)
-    assert np.array_equal(first.inverse_temperature, second.inverse_temperature)
+    assert np.array_equal(first.prior, second.prior)
 
 
 def test_training_samples_at_most_max_phrasings(monkeypatch):
-    """The sample bounds the memory; it is even, with every label in it."""
+    """The sample bounds the memory; it is even, with every class in it."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
     assert len(model.phrasing_vectors) == 24
-    assert set(model.labels) == {"item:1", "item:2", "rain"}
+    assert set(model.classes) == set(WORDS)
 
 
-def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch):
-    """It agrees with an exhaustive search, also for an entry that the approximate search left out."""
+def test_the_faiss_index_finds_the_same_phrasings(toy_service, monkeypatch, tmp_path):
+    """It agrees with an exhaustive search, exact or approximate, also for an entry that the search left out."""
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
-    vectors = l2_normalise(np.random.default_rng(3).normal(size=(count, 16)))
-    exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]
-    flat = build_faiss_index(vectors)
-    monkeypatch.setattr("qa_service.retrieval.index.FAISS_FROM", count - 1)
+    vectors = l2_normalise(np.random.default_rng(3).normal(size=(count + 5, 16)))  # 5 of subjects
+    save_vectors(tmp_path / "phrasings.faiss", vectors)
+    exact = [Index(library, vectors).nearest(vector, library) for vector in vectors]  # each is a first question
     monkeypatch.setattr("qa_service.retrieval.index._MAX_NEIGHBOURS", 2)
+    for path in (None, tmp_path / "phrasings.faiss", tmp_path / "gone.faiss"):
+        index = Index(library, vectors, path)
+        assert [index.nearest(vector, library) for vector in (vectors[0], *vectors)][1:] == exact
+    flat = build_faiss_index(vectors)
+    monkeypatch.setattr("qa_service.retrieval.index.EXACT_UP_TO", count - 1)
     monkeypatch.setattr("qa_service.retrieval.index.build_faiss_index", lambda _: flat)
-    assert [Index(library, vectors).nearest(vector, library) for vector in vectors] == exact
+    index = Index(library, vectors, tmp_path / "phrasings.faiss")
+    assert [index.nearest(vector, library) for vector in (vectors[0], *vectors)][1:] == exact
+
+
+def test_the_index_file_is_a_faiss_index(tmp_path):
+    """FAISS reads what we write, we read what FAISS writes, to the last bit; any other file is refused."""
+    vectors = l2_normalise(np.random.default_rng(4).normal(size=(7, 16)))
+    ours, theirs, other = tmp_path / "ours.faiss", tmp_path / "theirs.faiss", tmp_path / "other.faiss"
+    save_vectors(ours, vectors)
+    assert np.array_equal(faiss.read_index(str(ours)).reconstruct_n(0, 7), vectors)
+    faiss.write_index(build_faiss_index(vectors), str(theirs))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert np.array_equal(map_vectors(theirs), vectors)
+    faiss.write_index(faiss.IndexFlatL2(16), str(other))
+    for rubbish in (other.read_bytes(), b"", b"rubbish" * 20, ours.read_bytes()[:100]):
+        other.write_bytes(rubbish)
+        with pytest.raises(ValueError):
+            map_vectors(other)
 
 
 @given(st.text(max_size=200))

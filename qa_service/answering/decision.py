@@ -103,13 +103,21 @@ def decide(
 
 
 def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
-    """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered."""
+    """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered.
+
+    Entries that serve one question are no choice to be made: the first answers, the others are causes beside it.
+    """
     best, second = matches[0], matches[1] if len(matches) > 1 else None
     if best.score < threshold:
         return AnswerStatus.NOT_COVERED
     if second and best.score - second.score < AMBIGUITY_MARGIN and best.score < 1 - AMBIGUITY_MARGIN:
-        return AnswerStatus.CLARIFY if best.entry.item != second.entry.item else AnswerStatus.ANSWERED
+        return AnswerStatus.ANSWERED if _serve_one_question(best.entry, second.entry) else AnswerStatus.CLARIFY
     return AnswerStatus.ANSWERED
+
+
+def _serve_one_question(one: Entry, other: Entry) -> bool:
+    """Whether two entries are about the same item, or one names the other as related."""
+    return one.item == other.item or one.id in other.related or other.id in one.related
 
 
 def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float) -> bool:

@@ -120,7 +120,7 @@ class Service:
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
             )
             answer = replace(answer, evidence=evidence)
-        yield Done(answer)
+        yield Done(answer, brief=request.brief)
 
     def _run(
         self, slug: str, params: Mapping[str, Any], seed: int, is_cancelled: IsCancelled, knowledge: Knowledge
@@ -136,7 +136,7 @@ class Service:
         conversation = request.context.lang if request.context else None
         question = chips.strike(parse_question(request.question, request.lang, conversation), request.without)
         with self.timings.time("matching"):
-            found = knowledge.matcher.match(question.text, MATCH_COUNT)
+            found = knowledge.matcher.match(question.text, MATCH_COUNT, question.observations)
         return decide(request, question, found, knowledge, self.threshold)
 
     def _observed(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:

@@ -1,11 +1,10 @@
 """The classifier of questions: a kernel machine over tf-idf terms and sentence vectors, with calibrated probabilities.
 
-Labels are the items of the lecture ("item:9") and the subjects that we do not cover ("overfitting"): out-of-scope
-questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564). A second machine over
-the same features decides among the entries of one item.
+Its classes are all entries and the subjects that we do not cover ("subject:overfitting"), which compete with each
+other: out-of-scope questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,97 +14,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import TermIds, tf_vector
+from qa_service.retrieval.features import TermCounts, TermIds
 
 RBF_COEFFICIENT = 2.0
 """Of the Gaussian kernel exp(RBF_COEFFICIENT (u·v - 1)) of unit vectors; half of it is the usual gamma."""
 Reason = tuple[str, float]
-"""(term, its contribution to the score of a label relative to the average label)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VectorScores:
-    """The contribution of a question's vector: its kernel with each phrasing, and from that a score for each label."""
-
-    kernel: NDArray[np.float32]
-    label_scores: NDArray[np.float32]
+"""(term, its contribution to the logit of a class relative to the average class)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A trained classifier. Scores are linear in the tf-idf terms and in the kernel with each training phrasing.
+    """A trained classifier. Logits are linear in the tf-idf terms and in the kernel with each training phrasing."""
 
-    Columns of the arrays are `labels`, then `entries`. Dual weights have one row per training phrasing.
-    """
-
-    labels: tuple[str, ...]
-    """Items and subjects."""
-    entries: tuple[str, ...]
-    """Ids of entries; those of an item follow each other."""
-    entry_items: tuple[str, ...]
-    """The label of each entry's item."""
+    classes: tuple[str, ...]
+    """Ids of entries, and labels of subjects."""
+    groups: tuple[str, ...]
+    """The group of each class: the item of an entry; a subject is its own group."""
+    prior: NDArray[np.float32]
+    """(classes,): the log prior of a class among those of its group (see `grouped_softmax`)."""
     term_ids: TermIds
     """(terms,), sorted."""
     idf: NDArray[np.float32]
-    """(terms,): inverse document frequencies. A text's terms weigh (1 + ln count) · idf, scaled to length 1."""
+    """(terms,): inverse document frequencies (see `TermCounts.weigh`)."""
     term_weights: NDArray[np.float16]
-    """(terms, labels + entries)."""
+    """(terms, classes)."""
     axes: NDArray[np.float32]
     """(d, axes): the principal axes of the phrasings' vectors."""
     phrasing_vectors: NDArray[np.float32]
     """(phrasings, axes): the phrasings' vectors projected on the axes."""
-    label_dual: NDArray[np.float32]
-    """(phrasings, labels): dual weights."""
-    entry_dual: NDArray[np.float32]
-    """(phrasings, most entries of an item): dual weights of the entries of the phrasing's own item, then zeros."""
-    item_spans: NDArray[np.int64]
-    """(items, 2): the first and the last row of each item's phrasings."""
+    dual: NDArray[np.float32]
+    """(phrasings, classes): dual weights."""
     bias: NDArray[np.float32]
-    """(labels + entries,)."""
-    inverse_temperature: NDArray[np.float32]
-    """(2,): for labels, and for entries (temperature scaling, Guo et al., arXiv 1706.04599)."""
+    """(classes,)."""
 
-    def score_vectors(self, vectors: Vectors) -> list[VectorScores]:
-        """The vector part of the label scores, for unit vectors of shape (n, d)."""
+    def score_vectors(self, vectors: Vectors) -> NDArray[np.float32]:
+        """The contribution of vectors to the logits, (n, classes), for unit vectors of shape (n, d)."""
         with _blas_limit()(limits=1, user_api="blas"):  # more would wait for each other longer than they compute
             cosines = (vectors @ self.axes) @ self.phrasing_vectors.T
-            kernel = gaussian_kernel(cosines.astype(np.float32, copy=False))
-            label_scores = kernel @ self.label_dual
-            return [VectorScores(kernel=k, label_scores=s) for k, s in zip(kernel, label_scores, strict=True)]
+            scores: NDArray[np.float32] = gaussian_kernel(cosines.astype(np.float32, copy=False)) @ self.dual
+            return scores
 
-    def predict(self, text: str, vector_scores: VectorScores) -> "Prediction":
-        """Classify a normalised text by its terms and by the scores of its vector."""
-        terms, rows, tfidf = self._known_terms(text)
-        term_scores = self.term_weights[rows].astype(np.float32) * tfidf[:, None]
-        count = len(self.labels)
-        scores = term_scores[:, :count].sum(axis=0) + vector_scores.label_scores + self.bias[:count]
-        probabilities = _softmax(self.inverse_temperature[0] * scores)
+    def predict(self, text: str, vector_scores: NDArray[np.float32], signs: Iterable[str] = ()) -> "Prediction":
+        """Classify a normalised text by its terms, its observed signs, and the scores of its vector, (classes,)."""
+        counts = TermCounts.of(text, signs)
+        rows, tfidf = counts.weigh(self.term_ids, self.idf)
+        known = np.flatnonzero(rows >= 0)
+        term_scores = self.term_weights[rows[known]].astype(np.float32) * tfidf[known, None]
+        logits = term_scores.sum(axis=0) + vector_scores + self.bias
+        probabilities = grouped_softmax(logits, self._membership, self.prior)
         return Prediction(
             classifier=self,
-            probabilities=dict(zip(self.labels, probabilities, strict=True)),
-            terms=terms,
+            probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
+            terms=[counts.terms[index] for index in known.tolist()],
             term_scores=term_scores,
             vector_scores=vector_scores,
         )
 
-    def _known_terms(self, text: str) -> tuple[list[str], NDArray[np.intp], NDArray[np.float32]]:
-        """The terms of the text that are in the vocabulary, their rows, and their tf-idf, scaled to length 1."""
-        terms, ids, frequencies = tf_vector(text)
-        rows = np.minimum(np.searchsorted(self.term_ids, ids), len(self.term_ids) - 1)
-        known = np.flatnonzero(self.term_ids[rows] == ids)
-        rows = rows[known]
-        tfidf = self.idf[rows] * frequencies[known]
-        tfidf /= max(float(np.linalg.norm(tfidf)), 1e-9)
-        return [terms[index] for index in known], rows, tfidf
-
     @cached_property
-    def item_slices(self) -> dict[str, tuple[slice, slice]]:
-        """Label of an item → (the columns of its entries, the rows of its phrasings)."""
-        slices = {}
-        for label, (first, last) in zip(dict.fromkeys(self.entry_items), self.item_spans.tolist(), strict=True):
-            start = len(self.labels) + self.entry_items.index(label)
-            slices[label] = slice(start, start + self.entry_items.count(label)), slice(first, last + 1)
-        return slices
+    def _membership(self) -> NDArray[np.float32]:
+        return membership(self.groups)
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays, no pickles: loading it cannot run code."""
@@ -134,39 +101,29 @@ class Classifier:
 class Prediction:
     """The classification of one question.
 
-    `probabilities` are of the labels and sum to 1. `terms` are the question's known terms, `term_scores`, of shape
-    (terms, labels + entries), their contributions to the scores.
+    `probabilities` are of the classes and sum to 1. `terms` are the question's known terms, `term_scores`, of shape
+    (terms, classes), their contributions to the logits.
     """
 
     classifier: Classifier
     probabilities: Mapping[str, float]
     terms: Sequence[str]
     term_scores: NDArray[np.float32]
-    vector_scores: VectorScores
+    vector_scores: NDArray[np.float32]
 
-    def entry_probabilities(self, label: str) -> dict[str, float]:
-        """Entry → its probability given the item with this label; they sum to 1."""
-        model = self.classifier
-        columns, rows = model.item_slices[label]
-        scores = self.term_scores[:, columns].sum(axis=0) + model.bias[columns]
-        scores += self.vector_scores.kernel[rows] @ model.entry_dual[rows, : columns.stop - columns.start]
-        first = len(model.labels)
-        names = model.entries[columns.start - first : columns.stop - first]
-        return dict(zip(names, _softmax(model.inverse_temperature[1] * scores), strict=True))
+    def reasons(self, classes: Sequence[str], count: int = 6) -> list[list[Reason]]:
+        """For each of `classes`, the terms, and "" for the vector, that contribute most to its logit.
 
-    def reasons(self, labels: Sequence[str], count: int = 6) -> list[list[Reason]]:
-        """For each of `labels`, the terms, and "" for the vector, that contribute most to its score.
-
-        A contribution is relative to the average label; largest magnitude first, at most `count`. All contributions to
-        a label add up to its score, without its bias, relative to the average label.
+        A contribution is relative to the average class; largest magnitude first, at most `count`. All contributions to
+        a class add up to its logit, without its bias, relative to the average class.
         """
-        names = self.classifier.labels
-        scores = np.concatenate([self.term_scores[:, : len(names)], self.vector_scores.label_scores[None, :]])
-        scores = scores[:, [names.index(label) for label in labels]] - scores.mean(axis=1, keepdims=True)
+        names = self.classifier.classes
+        scores = np.concatenate([self.term_scores, self.vector_scores[None, :]])
+        scores = scores[:, [names.index(name) for name in classes]] - scores.mean(axis=1, keepdims=True)
         terms = [*self.terms, ""]
         largest = np.argsort(-np.abs(scores), axis=0)[:count]
         return [
-            [(terms[row], float(scores[row, column])) for row in largest[:, column]] for column in range(len(labels))
+            [(terms[row], float(scores[row, column])) for row in largest[:, column]] for column in range(len(classes))
         ]
 
 
@@ -184,9 +141,24 @@ def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
     return kernel
 
 
-def _softmax(scores: NDArray[np.float32]) -> list[float]:
-    powers = np.exp(scores - scores.max())
-    probabilities: list[float] = (powers / powers.sum()).tolist()
+def membership(groups: Sequence[str]) -> NDArray[np.float32]:
+    """(classes, groups): 1 where the class is of the group, else 0."""
+    _, columns = np.unique(groups, return_inverse=True)
+    return np.eye(columns.max() + 1, dtype=np.float32)[columns]
+
+
+def grouped_softmax(
+    logits: NDArray[np.float32], membership: NDArray[np.float32], prior: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Probabilities of logits, both (…, classes). All classes compete; `prior` moves nothing from group to group.
+
+    The probability of a group is the sum of its classes' softmax; they share it by the softmax of logits + prior.
+    """
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    masses = powers @ membership / powers.sum(axis=-1, keepdims=True)
+    powers = powers * np.exp(prior)
+    shares = masses / np.maximum(powers @ membership, np.finfo(np.float32).tiny)
+    probabilities: NDArray[np.float32] = powers * (shares @ membership.T)
     return probabilities
 
 

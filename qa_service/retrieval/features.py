@@ -1,15 +1,18 @@
-"""Text features in either language: character n-grams, words and word bigrams, with their term frequencies."""
+"""Text features in either language: character n-grams, words, word bigrams and observed signs, weighted by tf-idf."""
 
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MAX_NGRAM = 4  # characters
+SIGN_WEIGHT = 0.5
+"""Of the kernel of signs beside that of words, which has weight 1."""
 _WORD = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]|\d+")
 
 TermIds = NDArray[np.uint32]
@@ -27,11 +30,49 @@ def terms(text: str) -> list[str]:
     return [*_char_ngrams(lower), *(f"w:{word}" for word in words), *(f"w:{a} {b}" for a, b in pairwise(words))]
 
 
-def tf_vector(text: str) -> tuple[list[str], TermIds, NDArray[np.float32]]:
-    """The distinct terms of a text, their ids, and their sublinear frequencies 1 + ln(count), all of shape (terms,)."""
-    counts = Counter(terms(text))
-    ids = np.fromiter((zlib.crc32(term.encode()) for term in counts), dtype=np.uint32, count=len(counts))
-    return list(counts), ids, 1 + np.log(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)))
+def sign_terms(signs: Iterable[str]) -> list[str]:
+    """The terms of observed signs: each ("o:what:nan"), and each pair ("o:what:nan where:loss")."""
+    distinct = sorted(set(signs))
+    return [*(f"o:{sign}" for sign in distinct), *(f"o:{a} {b}" for a, b in combinations(distinct, 2))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermCounts:
+    """The distinct terms of a text: their ids and their sublinear frequencies 1 + ln(count), all of shape (terms,).
+
+    Those of its signs follow those of its words, from `first_sign` on.
+    """
+
+    terms: Sequence[str]
+    ids: TermIds
+    frequencies: NDArray[np.float32]
+    first_sign: int
+
+    @classmethod
+    def of(cls, text: str, signs: Iterable[str] = ()) -> "TermCounts":
+        """Of a normalised text and the signs observed in it, such as "what:nan"."""
+        counts = Counter(terms(text))
+        first_sign = len(counts)
+        counts.update(sign_terms(signs))
+        return cls(
+            terms=list(counts),
+            ids=np.fromiter((zlib.crc32(term.encode()) for term in counts), dtype=np.uint32, count=len(counts)),
+            frequencies=1 + np.log(np.fromiter(counts.values(), dtype=np.float32, count=len(counts))),
+            first_sign=first_sign,
+        )
+
+    def weigh(self, term_ids: TermIds, idf: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The columns of the terms in a sorted vocabulary, -1 for unknown ones, and their weights.
+
+        The weights of the words have length 1; those of the signs have length √SIGN_WEIGHT: they count the same in a
+        long text as in a short one.
+        """
+        columns = np.minimum(np.searchsorted(term_ids, self.ids), len(term_ids) - 1)
+        known = term_ids[columns] == self.ids
+        weights = idf[columns] * self.frequencies * known
+        for block, length in ((slice(self.first_sign), 1.0), (slice(self.first_sign, None), SIGN_WEIGHT**0.5)):
+            weights[block] *= length / max(float(np.linalg.norm(weights[block])), 1e-9)
+        return np.where(known, columns, -1), weights
 
 
 def _char_ngrams(text: str) -> Iterator[str]:

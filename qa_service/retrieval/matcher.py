@@ -1,13 +1,13 @@
 """The matcher: finds the entries that answer a question, with calibrated probabilities, or the subject it is about.
 
-The classifier predicts the item of the lecture, or the subject that we do not cover, and the entry of the item; the
-index finds the nearest phrasing of each entry. The phrasings' vectors and the classifier are cached on disk, keyed by a
-hash of everything that they were computed from, source code included.
+The classifier lets all entries and the subjects that we do not cover compete with each other; the index finds the
+nearest phrasing of each entry. The phrasings' vectors and the classifier are cached on disk, keyed by a hash of
+everything that they were computed from, source code included.
 """
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,21 +15,24 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qa_service import parsing
 from qa_service.files import write_atomically
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, Entry, Lang, Match, Subject
+from qa_service.model import LANGS, Entry, Lang, Match, Observation, Subject
 from qa_service.parsing import normalise
 from qa_service.parsing import text as parsing_text
+from qa_service.parsing.observations import observe
 from qa_service.retrieval import classifier, features, training
 from qa_service.retrieval.batcher import MicroBatcher
-from qa_service.retrieval.classifier import Classifier, VectorScores
+from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index
-from qa_service.retrieval.training import Phrasings
+from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
+_TINY = float(np.finfo(np.float32).tiny)
 _CACHED_QUESTIONS = 1000  # in the LRU cache of match results
-_LEADERS = 3  # distinct items at the head of the list of matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,13 @@ class MatchResult:
 
     matches: tuple[Match, ...]
     subject: Subject | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    text: str
+    k: int
+    signs: tuple[str, ...]
 
 
 class Matcher:
@@ -49,50 +59,50 @@ class Matcher:
         self.embedder = embedder
         self._name = name
         self._cache = cache
-        self._subjects = {subject.id: subject for subject in library.subjects}
-        self._items: dict[int, list[Entry]] = {}
-        for entry in library.values():
-            self._items.setdefault(entry.item, []).append(entry)
+        self._subjects = {_subject_label(subject): subject for subject in library.subjects}
         batcher = MicroBatcher(self._match_batch)
         self._cached_match = lru_cache(_CACHED_QUESTIONS)(batcher)  # students of one class ask the same questions
 
-    def match(self, question: str, k: int = 5) -> MatchResult:
-        """The best k entries: the best one of each of the three likeliest items, then the others; scores never rise.
+    def match(self, question: str, k: int = 5, observations: Iterable[Observation] = ()) -> MatchResult:
+        """The k likeliest entries; scores never rise.
 
-        `question` is a normalised text (`ParsedQuestion.text`). An item's probability is not divided among its entries:
-        the best of them has all of it.
+        `question` is a normalised text (`ParsedQuestion.text`), `observations` what it says about a run. The score of
+        the first is the confidence that its item answers, which is not divided among the item's entries; those of the
+        others are in proportion to theirs.
         """
-        return self._cached_match((question, k))
+        return self._cached_match(_Query(question, k, tuple(sorted(str(each.sign) for each in observations))))
 
-    def _match_batch(self, questions: list[tuple[str, int]]) -> list[MatchResult]:
-        vectors = l2_normalise(self.embedder.encode_query([question for question, _ in questions]))
+    def leave_one_out(self) -> LeaveOneOut:
+        """Where each phrasing goes when it is left out of the training; trains for half a minute."""
+        return training.leave_one_out(self.corpus)
+
+    def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
+        vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
         vector_scores = self._classifier.score_vectors(vectors)
-        return [self._match_one(*each) for each in zip(questions, vectors, vector_scores, strict=True)]
+        return [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
 
-    def _match_one(self, question_and_k: tuple[str, int], vector: Vectors, vector_scores: VectorScores) -> MatchResult:
-        question, k = question_and_k
-        prediction = self._classifier.predict(question, vector_scores)
+    def _match_one(self, query: "_Query", vector: Vectors, vector_scores: NDArray[np.float32]) -> MatchResult:
+        prediction = self._classifier.predict(query.text, vector_scores, query.signs)
         probability = prediction.probabilities
-        covered = sum(probability[_label(item)] for item in self._items)
-        confidence = {item: combined_confidence(probability[_label(item)], covered) for item in self._items}
-        leaders: list[tuple[float, Entry]] = []
-        others: list[tuple[float, Entry]] = []
-        for item in sorted(confidence, key=lambda item: -confidence[item])[: max(k, _LEADERS)]:
-            shares = prediction.entry_probabilities(_label(item))
-            best, *rest = sorted(self._items[item], key=lambda entry: -shares[entry.id])
-            (leaders if len(leaders) < _LEADERS else others).append((confidence[item], best))
-            others += [(confidence[item] * shares[each.id] / shares[best.id], each) for each in rest]
-        others.sort(key=lambda pair: -pair[0])
-        ranked = [*leaders, *((min(score, leaders[-1][0]), entry) for score, entry in others)][:k]
-        phrasings = self._index.nearest(vector, [entry.id for _, entry in ranked])
-        reasons = prediction.reasons([_label(entry.item) for _, entry in ranked])
-        likeliest = max(probability, key=lambda label: probability[label])
+        ranked = sorted(self._library.values(), key=lambda entry: -probability[entry.id])[: query.k]
+        best = ranked[0]
+        item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
+        covered = sum(probability[entry.id] for entry in self._library.values())
+        confidence = combined_confidence(item, covered)
+        phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
+        reasons = prediction.reasons([entry.id for entry in ranked])
+        likeliest = max(self._subjects, key=lambda label: probability[label], default="")
         return MatchResult(
             matches=tuple(
-                Match(entry=entry, score=score, phrasing=phrasings[entry.id], reasons=tuple(each))
-                for (score, entry), each in zip(ranked, reasons, strict=True)
+                Match(
+                    entry=entry,
+                    score=confidence * probability[entry.id] / max(probability[best.id], _TINY),
+                    phrasing=phrasings[entry.id],
+                    reasons=tuple(each),
+                )
+                for entry, each in zip(ranked, reasons, strict=True)
             ),
-            subject=self._subjects.get(likeliest),
+            subject=self._subjects[likeliest] if likeliest and probability[likeliest] > item else None,
         )
 
     @property
@@ -103,15 +113,16 @@ class Matcher:
     @cached_property
     def corpus(self) -> Phrasings:
         """The training set of the classifier: every wording, normalised; those of entries first, then of subjects."""
-        texts = [normalise(wording) for _, wording, _ in self._wordings]
         expanded = {entry.expands for entry in self._library.values()}  # ids of source entries
+        owners = [owner for owner, *_ in self._wordings]
         return Phrasings(
-            texts=texts,
-            labels=[_label(owner.item) if isinstance(owner, Entry) else owner.id for owner, *_ in self._wordings],
-            entries=[owner.id if isinstance(owner, Entry) else "" for owner, *_ in self._wordings],
-            fixed_label=[
-                owner.id not in expanded or wording not in owner.phrasings[lang]
-                for owner, wording, lang in self._wordings
+            texts=[normalise(wording) for _, wording, _ in self._wordings],
+            signs=[[str(each.sign) for each in observe(wording)] for _, wording, _ in self._wordings],
+            classes=[owner.id if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
+            groups=[f"item:{owner.item}" if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
+            sources=[owner.id in expanded for owner in owners],
+            movable=[
+                owner.id in expanded and wording in owner.phrasings[lang] for owner, wording, lang in self._wordings
             ],
             vectors=self._vectors,
         )
@@ -124,11 +135,12 @@ class Matcher:
     @cached_property
     def _vectors_path(self) -> Path:
         wordings = [wording for _, wording, _ in self._wordings]
-        return self._cache / f"vectors-{_content_hash(self._name, _source(parsing_text), *wordings)}.npy"
+        return self._cache / f"phrasings-{_content_hash(self._name, _source(parsing_text), *wordings)}.faiss"
 
     @cached_property
     def _classifier_path(self) -> Path:
-        parts = [_source(module) for module in (parsing_text, classifier, features, training)]
+        parts = [_source(module) for module in (classifier, features, training)]
+        parts += [path.read_text("utf-8") for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
         for owner, wording, _ in self._wordings:
             item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
             parts += [owner.id, item, wording]
@@ -136,21 +148,19 @@ class Matcher:
 
     @cached_property
     def _index(self) -> Index:
-        count = sum(isinstance(owner, Entry) for owner, *_ in self._wordings)
-        return Index(self._library, self._vectors[:count])
+        return Index(self._library, self._vectors, self._vectors_path)
 
     @cached_property
     def _vectors(self) -> Vectors:
         wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
-            cached: Vectors = np.load(path, allow_pickle=False, mmap_mode="r")
-            if cached.dtype == np.float32 and cached.ndim == 2 and len(cached) == len(wordings):
+            if len(cached := map_vectors(path)) == len(wordings):
                 return cached
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
-            write_atomically(path, lambda temporary: np.save(temporary, vectors))
+            write_atomically(path, lambda temporary: save_vectors(temporary, vectors))
         return vectors
 
     @cached_property
@@ -168,7 +178,7 @@ class Matcher:
 
 
 def combined_confidence(alone: float, covered: float) -> float:
-    """The confidence that an item answers, from the probability of its label and that any item is right, all 0 to 1.
+    """The confidence that an item answers, from its own probability and that any item is right, all 0 to 1.
 
     It is their weighted geometric mean with exponents 1/4 and 3/4: a phrasing has one label, yet a question such as one
     about nan in half precision is answered by three items, which share the probability. `covered` is a sum of
@@ -183,8 +193,9 @@ def _load_classifier(path: Path) -> Classifier | None:
     return None
 
 
-def _label(item: int) -> str:
-    return f"item:{item}"
+def _subject_label(subject: Subject) -> str:
+    """Its class: no entry has such an id."""
+    return f"subject:{subject.id}"
 
 
 def _source(module: ModuleType) -> str:

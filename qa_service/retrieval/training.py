@@ -11,33 +11,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_service.retrieval.classifier import Classifier, gaussian_kernel
+from qa_service.retrieval.classifier import Classifier, gaussian_kernel, grouped_softmax, membership
 from qa_service.retrieval.embedder import Vectors
-from qa_service.retrieval.features import tf_vector
+from qa_service.retrieval.features import TermCounts
 
 Floats = NDArray[np.float32]
 
-RIDGE_ALPHA = 0.3  # regularisation; from 0.15 to 1 the accuracy differs by less than chance
+RIDGE_ALPHA = 0.1  # regularisation; from 0.03 to 0.3 the accuracy differs by less than chance
 _TERM_WEIGHT = 0.5  # of the tf-idf kernel beside the Gaussian kernel, which has weight 1
 _PRINCIPAL_AXES = 128  # of 512: four fifths of the variance; 192 are no more accurate and take longer to load
 _MIN_DOCUMENT_FREQUENCY = 2  # phrasings in which a term must occur
-MAX_PHRASINGS = 16_000  # trained on: memory grows with their square, to a gigabyte
-_ENTRY_BALANCE = 0.8  # class weights of entries: 0 counts phrasings alike, 1 entries alike
-RELABEL_MARGIN = 0.5  # by which an expansion's score must exceed the source entry's to take a phrasing over
+MAX_PHRASINGS = 16_000  # trained on: memory grows with their square, to two gigabytes
+_BALANCE = 0.8  # class weights: 0 counts phrasings alike, 1 classes alike
+RELABEL_MARGIN = 0.25  # by which another entry's score must exceed the source entry's to take a phrasing over
+_MAX_LOG_PRIOR = 5.0  # of source entries against expansions, either way
 _BLOCK_ROWS = 1000  # of the kernel matrix computed at once: bounds the temporary dense array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrasings:
-    """The training set, one row per phrasing; the rows of an item follow each other."""
+    """The training set, one row per phrasing."""
 
     texts: Sequence[str]
-    labels: Sequence[str]
-    """Items and subjects."""
-    entries: Sequence[str]
-    """Ids; "" where the label is a subject."""
-    fixed_label: Sequence[bool]
-    """False where the phrasing's entry has expansions, one of which may answer it better (see `_train_items`)."""
+    signs: Sequence[Sequence[str]]
+    """Observed in each text, such as "what:nan"."""
+    classes: Sequence[str]
+    """Ids of entries, labels of subjects."""
+    groups: Sequence[str]
+    """Items of entries; a subject is its own group."""
+    sources: Sequence[bool]
+    """Whether the class is an entry that others expand."""
+    movable: Sequence[bool]
+    """Whether another entry may take the phrasing over (see `_relabel`)."""
     vectors: Vectors
     """(phrasings, d), unit vectors."""
 
@@ -46,20 +51,20 @@ class Phrasings:
 class LeaveOneOut:
     """Leave-one-out predictions of the trained model, in closed form. A row is one phrasing."""
 
-    labels: NDArray[Any]
-    """The columns of `scores`."""
-    true_labels: NDArray[Any]
-    scores: Floats
-    """(phrasings, labels); probabilities are the softmax of these times `inverse_temperature`."""
-    inverse_temperature: float
-    target_entries: NDArray[Any]
-    """The entry that each phrasing was trained towards; "" where its label is a subject."""
-    predicted_entries: NDArray[Any]
-    """The best entry of the phrasing's item; "" where its label is a subject."""
+    classes: NDArray[Any]
+    """The columns of `probabilities`, sorted."""
+    groups: NDArray[Any]
+    """The group of each class."""
+    owners: NDArray[Any]
+    """The class of each phrasing."""
+    targets: NDArray[Any]
+    """The class that each phrasing was trained towards."""
+    probabilities: Floats
+    """(phrasings, classes)."""
 
 
 def train(data: Phrasings) -> Classifier:
-    """One model for the labels (items and subjects), and one per item for its entries."""
+    """All entries and subjects against each other."""
     return _fit(data)[0]
 
 
@@ -70,116 +75,150 @@ def leave_one_out(data: Phrasings) -> LeaveOneOut:
 
 def _fit(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
     sample = np.unique(np.linspace(0, len(data.texts) - 1, min(MAX_PHRASINGS, len(data.texts))).astype(int))
-    texts, vectors = [data.texts[row] for row in sample], data.vectors[sample]
-    true_labels, entries = np.array(data.labels)[sample], np.array(data.entries)[sample]
-    term_ids, idf, tfidf = _tfidf(texts)
+    counts, vectors = [TermCounts.of(data.texts[row], data.signs[row]) for row in sample], data.vectors[sample]
+    owners = np.array(data.classes)[sample]
+    classes, rows = np.unique(owners, return_index=True)
+    groups, sources = np.array(data.groups)[sample[rows]], np.array(data.sources)[sample[rows]]
+    term_ids, idf, tfidf = _tfidf(counts)
     axes = _principal_axes(vectors)
     projected = np.ascontiguousarray(vectors @ axes)
-    kernel = _kernel(tfidf, projected)
-    items, target_entries = _train_items(kernel, true_labels, entries, np.array(data.fixed_label)[sample])
 
-    labels = np.unique(true_labels)
-    # Overwrites the kernel, which is not needed any more.
-    label_dual, scores = _ridge(kernel, _signs(true_labels, labels), _sample_weights(true_labels, 1.0))
-    inverse_temperature = _fit_inverse_temperature(scores, np.searchsorted(labels, true_labels))
-    entry_dual = np.zeros((len(sample), max(len(item.entries) for item in items)), dtype=np.float32)
-    columns = [label_dual]  # then those of each item's entries, with zeros in the rows of all other phrasings
-    predicted_entries = entries.copy()
-    for item in items:
-        entry_dual[item.rows, : len(item.entries)] = item.dual
-        item_columns = np.zeros((len(sample), len(item.entries)), dtype=np.float32)
-        item_columns[item.rows] = item.dual
-        columns.append(item_columns)
-        predicted_entries[item.rows] = np.array(item.entries)[item.scores.argmax(axis=1)]
-    dual = np.concatenate(columns, axis=1)
+    ridge = _Ridge(_kernel(tfidf, projected), _sample_weights(owners))
+    is_entry = groups != classes
+    movable = np.array(data.movable)[sample]
+    targets = _relabel(owners, classes, ridge.solve(_signs(owners, classes))[1], is_entry, movable)
+    target_groups = groups[np.searchsorted(classes, targets)]
+    class_dual, class_scores = ridge.solve(_signs(targets, classes))
+    group_dual, group_scores = ridge.solve(_signs(target_groups, groups))
+    scales = _fit_scales(_features(class_scores, group_scores, is_entry), np.searchsorted(classes, targets), is_entry)
+    dual = np.tensordot(scales, _features(class_dual, group_dual, is_entry), 1)
+    logits = np.tensordot(scales, _features(class_scores, group_scores, is_entry), 1)
+    prior = sources * _fit_log_prior(logits, np.searchsorted(classes, targets), groups, sources)
     classifier = Classifier(
-        labels=tuple(labels.tolist()),
-        entries=tuple(entry for item in items for entry in item.entries),
-        entry_items=tuple(item.label for item in items for _ in item.entries),
+        classes=tuple(classes.tolist()),
+        groups=tuple(groups.tolist()),
+        prior=prior,
         term_ids=term_ids,
         idf=idf,
         term_weights=(_TERM_WEIGHT * (tfidf.T @ dual)).astype(np.float16),
         axes=axes,
         phrasing_vectors=projected,
-        label_dual=np.ascontiguousarray(label_dual),
-        entry_dual=entry_dual,
-        item_spans=np.array([(item.rows[0], item.rows[-1]) for item in items]),
+        dual=np.ascontiguousarray(dual),
         bias=dual.sum(axis=0),
-        inverse_temperature=np.array([inverse_temperature, _fit_entry_inverse_temperature(items)], dtype=np.float32),
     )
     return classifier, LeaveOneOut(
-        labels=labels,
-        true_labels=true_labels,
-        scores=scores,
-        inverse_temperature=inverse_temperature,
-        target_entries=target_entries,
-        predicted_entries=predicted_entries,
+        classes=classes,
+        groups=groups,
+        owners=owners,
+        targets=targets,
+        probabilities=grouped_softmax(logits, membership(groups.tolist()), prior),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ItemModel:
-    """The model of one item's entries."""
+class _Ridge:
+    """Kernel ridge regression of any targets on one weighted kernel, which is factorised once.
 
-    label: str
-    rows: NDArray[np.intp]
-    """The rows of its phrasings in the training set."""
-    entries: list[str]
-    targets: NDArray[np.intp]
-    """(rows,): indices into `entries`."""
-    dual: Floats
-    """(rows, entries): dual weights."""
-    scores: Floats
-    """(rows, entries): leave-one-out scores."""
-
-
-def _train_items(
-    kernel: Floats, labels: NDArray[Any], owners: NDArray[Any], fixed: NDArray[np.bool_]
-) -> tuple[list[_ItemModel], NDArray[Any]]:
-    """A model per item, and the entry that each phrasing was trained towards.
-
-    The phrasings of source entries were written before there were expansions, and many ask just what an expansion
-    answers. So each model is trained twice: phrasings that the first one, leaving them out, clearly gives to another
-    entry are relabelled for the second.
+    With C = K + alpha / weights, the dual weights are a = C⁻¹ y and the leave-one-out scores y - a / diag C⁻¹.
     """
-    target_entries = owners.copy()
-    items = []
-    for label in np.unique(labels[owners != ""]):
-        rows = np.flatnonzero(labels == label)
-        entries = np.unique(owners[rows])
-        item_kernel = kernel[np.ix_(rows, rows)]
-        for is_final in (False, True):
-            dual, scores = _ridge(
-                item_kernel.copy(),
-                _signs(target_entries[rows], entries),
-                _sample_weights(target_entries[rows], _ENTRY_BALANCE),
-            )
-            targets = np.searchsorted(entries, target_entries[rows])
-            if not is_final:
-                margin = scores.max(axis=1) - scores[np.arange(len(rows)), targets]
-                relabelled = (margin > RELABEL_MARGIN) & ~fixed[rows]
-                target_entries[rows[relabelled]] = entries[scores.argmax(axis=1)[relabelled]]
-        items.append(
-            _ItemModel(label=label, rows=rows, entries=entries.tolist(), targets=targets, dual=dual, scores=scores)
-        )
-    return items, target_entries
+
+    def __init__(self, kernel: Floats, weights: NDArray[np.float64]) -> None:
+        """Overwrites the kernel, (n, n). Raises ArithmeticError if C is not positive definite."""
+        from scipy.linalg.lapack import spotrf, spotri  # type: ignore[import-untyped]
+
+        kernel[np.diag_indices(len(kernel))] += (RIDGE_ALPHA / weights).astype(np.float32)
+        self._factor, failed = spotrf(kernel.T, lower=1, overwrite_a=1)  # symmetric: its transpose is in LAPACK's order
+        if failed:
+            raise ArithmeticError(f"the kernel of the phrasings is not positive definite at row {failed}")
+        inverse, _ = spotri(self._factor, lower=1)
+        self._inverse_diagonal = np.diag(inverse)[:, None].copy()
+
+    def solve(self, targets: Floats) -> tuple[Floats, Floats]:
+        """Dual weights and leave-one-out scores, both (n, columns) as the targets."""
+        from scipy.linalg.lapack import spotrs
+
+        dual, _ = spotrs(self._factor, targets, lower=1)
+        return dual, targets - dual / self._inverse_diagonal
 
 
-def _ridge(kernel: Floats, targets: Floats, weights: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """Dual weights and leave-one-out scores, both (n, classes) as the targets. Overwrites the kernel, (n, n).
+def _relabel(
+    owners: NDArray[Any],
+    classes: NDArray[Any],
+    scores: Floats,
+    is_entry: NDArray[np.bool_],
+    movable: NDArray[np.bool_],
+) -> NDArray[Any]:
+    """The class that each phrasing is trained towards.
 
-    With C = K + alpha / weights, the dual weights are a = C⁻¹ y and the leave-one-out scores y - a / diag C⁻¹. Raises
-    ArithmeticError if C is not positive definite.
+    Some phrasings of source entries ask just what another entry answers. Those that a model, leaving them out, clearly
+    gives to that entry are taken over by it; `scores` are the leave-one-out scores, (phrasings, classes).
     """
-    from scipy.linalg.lapack import spotrf, spotri, spotrs  # type: ignore[import-untyped]
+    own = scores[np.arange(len(owners)), np.searchsorted(classes, owners)]
+    of_entries = np.where(is_entry, scores, -np.inf)
+    taken = movable & (of_entries.max(axis=1) - own > RELABEL_MARGIN)
+    targets: NDArray[Any] = np.where(taken, classes[of_entries.argmax(axis=1)], owners)
+    return targets
 
-    kernel[np.diag_indices(len(kernel))] += (RIDGE_ALPHA / weights).astype(np.float32)
-    factor, failed = spotrf(kernel.T, lower=1, overwrite_a=1)  # symmetric: its transpose is in LAPACK's order
-    if failed:
-        raise ArithmeticError(f"the kernel of the phrasings is not positive definite at row {failed}")
-    dual, _ = spotrs(factor, targets, lower=1)
-    inverse, _ = spotri(factor, lower=1, overwrite_c=1)
-    return dual, targets - dual / np.diag(inverse)[:, None]
+
+def _features(class_values: Floats, group_values: Floats, is_entry: NDArray[np.bool_]) -> Floats:
+    """(3, n, classes): of an entry its own value and that of its item, of a subject its own; zeros elsewhere."""
+    return np.stack([class_values * is_entry, group_values * is_entry, class_values * ~is_entry])
+
+
+def _fit_scales(features: Floats, targets: NDArray[np.intp], is_entry: NDArray[np.bool_]) -> Floats:
+    """(3,): the factors of the features whose sum, as logits, makes the class indices (n,) likeliest.
+
+    Multinomial logistic regression on leave-one-out scores, (3, n, classes), that is temperature scaling (Guo et al.,
+    arXiv 1706.04599) with three temperatures. Entries count alike, whatever the number of their phrasings.
+    """
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.special import log_softmax  # type: ignore[import-untyped]
+
+    rows = np.arange(len(targets))
+    weights = _balanced(targets)
+    weights[is_entry[targets]] *= is_entry[targets].mean() / weights[is_entry[targets]].sum()
+    weights[~is_entry[targets]] *= (~is_entry[targets]).mean() / max(weights[~is_entry[targets]].sum(), 1e-9)
+
+    def loss(scales: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logs = log_softmax(np.tensordot(scales.astype(np.float32), features, 1), axis=1)
+        excess = np.exp(logs)
+        excess[rows, targets] -= 1
+        excess *= weights[:, None]
+        return -float(weights @ logs[rows, targets]), np.einsum("nc,fnc->f", excess, features).astype(np.float64)
+
+    optimum = minimize(loss, np.full(3, 5.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 3)
+    return np.asarray(optimum.x, dtype=np.float32)
+
+
+def _fit_log_prior(
+    logits: Floats, targets: NDArray[np.intp], groups: NDArray[Any], sources: NDArray[np.bool_]
+) -> np.float32:
+    """The log prior of a source entry within its item, if every entry of an item is asked for as often as any other.
+
+    The phrasings do not say how often: a source entry has ten times as many. Fitted to the leave-one-out logits,
+    (n, classes), of the phrasings of class indices `targets`, so that entries count alike.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    groups_with_source = np.isin(groups, groups[sources])
+    rows = np.flatnonzero(groups_with_source[targets])
+    if not len(rows):
+        return np.float32(0)
+    logits = np.where(groups == groups[targets[rows], None], logits[rows], -np.inf)
+    weights = _balanced(targets[rows])
+
+    def loss(log_prior: float) -> float:
+        logs = log_softmax(logits + np.float32(log_prior) * sources, axis=1)
+        return -float(weights @ logs[np.arange(len(rows)), targets[rows]])
+
+    return np.float32(minimize_scalar(loss, bounds=(-_MAX_LOG_PRIOR, _MAX_LOG_PRIOR), method="bounded").x)
+
+
+def _balanced(targets: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n,): weights that sum to 1, and to the same for each class."""
+    weights: NDArray[np.float64] = 1.0 / np.bincount(targets)[targets]
+    weights /= weights.sum()
+    return weights
 
 
 def _signs(labels: NDArray[Any], classes: NDArray[Any]) -> Floats:
@@ -187,32 +226,29 @@ def _signs(labels: NDArray[Any], classes: NDArray[Any]) -> Floats:
     return np.where(labels[:, None] == classes[None, :], 1, -1).astype(np.float32)
 
 
-def _sample_weights(labels: NDArray[Any], balance: float) -> NDArray[np.float64]:
-    """(n,), with mean 1: proportional to (phrasings of the label) ** -balance; 1 makes all labels count the same."""
+def _sample_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,), with mean 1: proportional to (phrasings of the label) ** -_BALANCE."""
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = counts[inverse].astype(np.float64) ** -balance
+    weights: NDArray[np.float64] = counts[inverse].astype(np.float64) ** -_BALANCE
     weights *= len(weights) / weights.sum()
     return weights
 
 
-def _tfidf(texts: Sequence[str]) -> tuple[NDArray[np.uint32], Floats, Any]:
-    """The sorted ids of the vocabulary, its idf, and tf-idf as a sparse (texts, terms) matrix of unit rows."""
+def _tfidf(counts: Sequence[TermCounts]) -> tuple[NDArray[np.uint32], Floats, Any]:
+    """The sorted ids of the vocabulary, its idf, and the weights of terms as a sparse (texts, terms) matrix."""
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
-    term_vectors = [tf_vector(text)[1:] for text in texts]
-    vocabulary, occurrences = np.unique(np.concatenate([ids for ids, _ in term_vectors]), return_counts=True)
+    vocabulary, occurrences = np.unique(np.concatenate([each.ids for each in counts]), return_counts=True)
     frequent = occurrences >= _MIN_DOCUMENT_FREQUENCY
     vocabulary, occurrences = vocabulary[frequent], occurrences[frequent]
-    idf = (np.log((1 + len(texts)) / (1 + occurrences)) + 1).astype(np.float32)
+    idf = (np.log((1 + len(counts)) / (1 + occurrences)) + 1).astype(np.float32)
     columns, values, starts = [], [], [0]
-    for ids, frequencies in term_vectors:
-        positions = np.minimum(np.searchsorted(vocabulary, ids), len(vocabulary) - 1)
-        known = vocabulary[positions] == ids
-        tfidf = idf[positions[known]] * frequencies[known]
-        columns.append(positions[known])
-        values.append(tfidf / max(float(np.linalg.norm(tfidf)), 1e-9))
-        starts.append(starts[-1] + len(tfidf))
-    shape = (len(texts), len(vocabulary))
+    for each in counts:
+        terms, weights = each.weigh(vocabulary, idf)
+        columns.append(terms[terms >= 0])
+        values.append(weights[terms >= 0])
+        starts.append(starts[-1] + len(columns[-1]))
+    shape = (len(counts), len(vocabulary))
     return vocabulary, idf, csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=shape)
 
 
@@ -232,25 +268,3 @@ def _kernel(tfidf: Any, projected: Floats) -> Floats:
             1 + _TERM_WEIGHT * (tfidf[rows] @ tfidf.T).toarray() + gaussian_kernel(projected[rows] @ projected.T)
         )
     return kernel
-
-
-def _fit_entry_inverse_temperature(items: Sequence[_ItemModel]) -> float:
-    """One for all items; fitted to those with several entries."""
-    several = [item for item in items if len(item.entries) > 1]
-    if not several:
-        return 1.0
-    width = max(len(item.entries) for item in several)
-    padded = [np.pad(item.scores, ((0, 0), (0, width - len(item.entries))), constant_values=-1e3) for item in several]
-    return _fit_inverse_temperature(np.concatenate(padded), np.concatenate([item.targets for item in several]))
-
-
-def _fit_inverse_temperature(scores: Floats, targets: NDArray[np.intp]) -> float:
-    """The factor on leave-one-out scores (n, classes) that maximises the likelihood of the class indices (n,)."""
-    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
-    from scipy.special import log_softmax  # type: ignore[import-untyped]
-
-    rows = np.arange(len(targets))
-    optimum = minimize_scalar(
-        lambda log: -log_softmax(np.exp(log) * scores, axis=1)[rows, targets].mean(), bounds=(-2, 4), method="bounded"
-    )
-    return float(np.exp(optimum.x))

@@ -1,7 +1,7 @@
 """Retrieval metrics of labelled questions, with 95 % intervals (`numstab eval`).
 
 A question of kind `in` is covered and lists the items that may answer it; `near` is about deep learning but answered
-by no entry, `out` is about anything else.
+by no entry, `out` is about anything else. A line may also name the entries that serve its question ("entries").
 """
 
 import json
@@ -9,10 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import BadField
 from qa_service.model import Answer, AnswerStatus, NamedValues
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qa_service.knowledge.library import Library
+    from qa_service.retrieval.training import LeaveOneOut
 
 KINDS = ("in", "near", "out")
 _CONFIDENCE_LEVEL = 0.95
@@ -27,6 +33,12 @@ class LabelledQuestion:
     lang: str
     kind: str
     items: tuple[int, ...]
+    entries: tuple[str, ...] = ()
+    """Ids of the entries that serve the question; empty where none does, or where nobody has said which."""
+    want: str = ""
+    """What a right answer must contain."""
+    missing: str = ""
+    """The topic that has no entry yet; empty where there is one."""
     params: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
 
@@ -48,6 +60,21 @@ class EvaluatedQuestion:
     def top3_correct(self) -> bool:
         """Whether an accepted item is among the best three matches."""
         return any(match.entry.item in self.question.items for match in self.answer.matches[:3])
+
+    @property
+    def entry1_correct(self) -> bool:
+        """Whether the best match is an accepted entry."""
+        return self.answer.matches[0].entry.id in self.question.entries
+
+    @property
+    def entry3_correct(self) -> bool:
+        """Whether an accepted entry is among the best three matches."""
+        return any(match.entry.id in self.question.entries for match in self.answer.matches[:3])
+
+    @property
+    def source_answered(self) -> bool:
+        """Whether the answer is a source entry, which answers the lecture's own question."""
+        return self.answered and self.answer.matches[0].entry.expands is None
 
     @property
     def answered(self) -> bool:
@@ -84,11 +111,24 @@ def parse_labelled_question(text: str | bytes, where: str, file: str = "") -> La
         raise _line_error(
             where, "items 应当列出可接受的条目号，只有 in 才有", "items should list the accepted items; only in has any"
         )
+    entries = table.get("entries", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise _line_error(where, "entries 应当列出条目的 id", "entries should list the ids of entries")
     params = table.get("params", {})
     if not isinstance(params, dict):
         raise _line_error(where, "params 应当是 JSON 对象", "params should be a JSON object")
     lang = str(table.get("lang", "zh" if any("\u3400" <= sign <= "\u9fff" for sign in "".join(turns)) else "en"))
-    return LabelledQuestion(turns=tuple(turns), lang=lang, kind=kind, items=tuple(items), params=params, file=file)
+    return LabelledQuestion(
+        turns=tuple(turns),
+        lang=lang,
+        kind=kind,
+        items=tuple(items),
+        entries=tuple(entries),
+        want=str(table.get("want", "")),
+        missing=str(table.get("missing", "")),
+        params=params,
+        file=file,
+    )
 
 
 def _line_error(where: str, zh: str, en: str) -> BadField:
@@ -99,6 +139,7 @@ def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
     """The metrics by name, with their intervals under "intervals"; None where no question can give a value."""
     covered = [one for one in outcomes if one.question.kind == "in"]
     uncovered = [one for one in outcomes if one.question.kind != "in"]
+    with_entries = [one for one in covered if one.question.entries]
     with_params = [one for one in outcomes if one.question.params]
     metrics: dict[str, Any] = {"n": len(outcomes), "intervals": {}}
 
@@ -107,6 +148,9 @@ def retrieval_metrics(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
 
     share("hit1", covered, lambda one: one.top1_correct)
     share("hit3", covered, lambda one: one.top3_correct)
+    share("entry1", with_entries, lambda one: one.entry1_correct)
+    share("entry3", with_entries, lambda one: one.entry3_correct)
+    share("source_share", [one for one in covered if one.answered], lambda one: one.source_answered)
     for kind in ("near", "out"):
         scores = [[one.answer.confidence for one in group] for group in (covered, _of_kind(outcomes, kind))]
         metrics[f"auroc_{kind}"], metrics["intervals"][f"auroc_{kind}"] = _auroc(*scores)
@@ -134,10 +178,42 @@ def evaluation_report(outcomes: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
         parts[name] = {key: {name: each[name] for name in ("n", "hit1", "hit3")} for key, each in parts[name].items()}
     lines = [
         {"q": one.question.turns[-1], "kind": one.question.kind, "items": list(one.question.items),
-         "found": one.answer.matches[0].entry.item, "confidence": one.answer.confidence}
+         "entries": list(one.question.entries), "found": one.answer.matches[0].entry.item,
+         "entry": one.answer.matches[0].entry.id,
+         "want": one.question.want, "missing": one.question.missing, "confidence": one.answer.confidence}
         for one in worst_predictions(outcomes)
     ]  # fmt: skip
     return {**retrieval_metrics(outcomes), **parts, "confusions": confusions(outcomes), "worst": lines}
+
+
+def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, Any]:
+    """How often a phrasing of an entry, left out of the training, goes to its own entry, among all entries.
+
+    `first` and `first3` are the shares whose own entry is the best one and among the best three, with their intervals,
+    for source entries, for expansions and for each entry; `n` counts phrasings. Entries of few hits come first.
+    """
+    import numpy as np
+
+    covered = np.flatnonzero(np.isin(left_out.owners, list(library)))
+    entries = np.flatnonzero(np.isin(left_out.classes, list(library)))
+    probabilities = left_out.probabilities[np.ix_(covered, entries)]
+    owners = left_out.owners[covered]
+    own = probabilities[np.arange(len(covered)), np.searchsorted(left_out.classes[entries], owners)]
+    ranks = (probabilities > own[:, None]).sum(axis=1)
+    is_source = np.array([library[owner].expands is None for owner in owners.tolist()], dtype=bool)
+
+    def shares(rows: "NDArray[np.bool_]") -> dict[str, Any]:
+        figures: dict[str, Any] = {"n": int(rows.sum()), "intervals": {}}
+        for name, places in (("first", 1), ("first3", 3)):
+            figures[name], figures["intervals"][name] = _proportion(int((ranks[rows] < places).sum()), figures["n"])
+        return figures
+
+    by_entry = {entry: shares(owners == entry) for entry in dict.fromkeys(owners.tolist())}
+    return {
+        "source": shares(is_source),
+        "expansion": shares(~is_source),
+        "by_entry": dict(sorted(by_entry.items(), key=lambda pair: pair[1]["first"])),
+    }
 
 
 def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:

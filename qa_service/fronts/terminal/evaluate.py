@@ -1,48 +1,81 @@
-"""`numstab eval`: retrieval metrics of labelled questions."""
+"""`numstab eval`: retrieval metrics of labelled questions, and of the entries' own phrasings, each left out."""
 
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qa_service.answering.service import Service
 from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Request
-from qa_service.tools.evaluation import EvaluatedQuestion, LabelledQuestion, evaluation_report, parse_labelled_question
+from qa_service.tools.evaluation import (
+    EvaluatedQuestion,
+    LabelledQuestion,
+    evaluation_report,
+    left_out_report,
+    parse_labelled_question,
+)
+
+if TYPE_CHECKING:
+    from qa_service.fronts.terminal.screen import TerminalView
 
 _METRICS_WITH_INTERVAL = (
-    "hit1", "hit3", "auroc_near", "auroc_out", "answered_right", "answered_wrong", "false_answers", "params_right",
+    "hit1", "hit3", "entry1", "entry3", "source_share", "auroc_near", "auroc_out", "answered_right", "answered_wrong",
+    "false_answers", "params_right",
 )  # fmt: skip
+_LISTED_ENTRIES = 20  # those whose phrasings most often go elsewhere
 
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `eval`."""
     parser: ArgumentParser = parsers.add_parser("eval", help="how well labelled questions are understood")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a JSON line per question: q or turns, kind, items")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a JSON line per question: q or turns, kind, items")
+    parser.add_argument(
+        "--left-out", action="store_true", help="also where each phrasing of an entry goes when it is left out"
+    )
     options.add_lang(parser)
     options.add_json(parser)
-    parser.set_defaults(run_with_service=run_with_service, no_run=True)
+    parser.set_defaults(run_with_service=run_with_service, no_run=True, parser=parser)
 
 
 def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
-    """Asks every labelled question without running experiments and prints the metrics; returns exit status 0."""
-    questions = [question for path in arguments.files for question in _read_questions(path)]
-    service.knowledge.matcher.match("nan")  # loads the model, so that its loading time counts for no question
+    """Prints the metrics of labelled questions, asked without running experiments, and of left-out phrasings.
+
+    Returns exit status 0; without files and without `--left-out` argparse reports what is missing.
+    """
+    if not arguments.files and not arguments.left_out:
+        arguments.parser.error("FILE or --left-out is required")
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)
-    outcomes = list(view.track_progress((_evaluate(question, service) for question in questions), len(questions)))
-    report = evaluation_report(outcomes)
+    report: dict[str, Any] = {}
+    if arguments.files:
+        report = evaluation_report(_ask_all(arguments.files, service, view))
+    if arguments.left_out:
+        report["left_out"] = left_out_report(service.knowledge.library, service.knowledge.matcher.leave_one_out())
     if arguments.json:
         options.print_json(report)
         return options.EXIT_OK
+    if arguments.files:
+        _print_report(report, view, lang)
+    if arguments.left_out:
+        _print_left_out(report["left_out"], view, lang)
+    return options.EXIT_OK
+
+
+def _ask_all(paths: list[str], service: Service, view: "TerminalView") -> list[EvaluatedQuestion]:
+    questions = [question for path in paths for question in _read_questions(path)]
+    service.knowledge.matcher.match("nan")  # loads the model, so that its loading time counts for no question
+    return list(view.track_progress((_evaluate(question, service) for question in questions), len(questions)))
+
+
+def _print_report(report: dict[str, Any], view: "TerminalView", lang: Lang) -> None:
     columns = {"zh": "全部", "en": "all"}[lang], *(Path(path).stem for path in report["by_file"])
-    head = ({"zh": "指标", "en": "figure"}[lang], *columns)
     tables = [report, *report["by_file"].values()]
     rows = [("n", *(str(table["n"]) for table in tables))]
     rows += [(name, *(_format_metric(table, name) for table in tables)) for name in _METRICS_WITH_INTERVAL]
     rows += [("ms_per_question", *(f"{table['ms_per_question']:.1f}" for table in tables))]
-    view.print_table(head, rows)
+    view.print_table(({"zh": "指标", "en": "figure"}[lang], *columns), rows)
     for part in ("by_lang", "by_item"):
         rows = [
             (key, *(f"{each[name]:.2f}" for name in ("hit1", "hit3")), str(each["n"]))
@@ -60,14 +93,27 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
             (
                 one["q"][:60],
                 one["kind"],
-                " ".join(map(str, one["items"])),
-                str(one["found"]),
+                " ".join(map(str, one["entries"] or one["items"])),
+                one["entry"] if one["entries"] else str(one["found"]),
                 f"{one['confidence']:.2f}",
             )
             for one in report["worst"]
         ],
     )
-    return options.EXIT_OK
+
+
+def _print_left_out(report: dict[str, Any], view: "TerminalView", lang: Lang) -> None:
+    names = {"source": {"zh": "讲义问题", "en": "source entries"}, "expansion": {"zh": "展开", "en": "expansions"}}
+    groups = [(names[name][lang], report[name]) for name in names]
+    groups += list(report["by_entry"].items())[:_LISTED_ENTRIES]
+    head = {"zh": ("留一法", "第一", "前三", "n"), "en": ("left out", "first", "first3", "n")}[lang]
+    view.print_table(
+        head,
+        [
+            (name, _format_metric(each, "first"), _format_metric(each, "first3"), str(each["n"]))
+            for name, each in groups
+        ],
+    )
 
 
 def _read_questions(path: str) -> list[LabelledQuestion]:
