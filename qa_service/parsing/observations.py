@@ -43,6 +43,11 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
     return tuple({each.sign: each for each in reversed(found)}.values())[::-1]
 
 
+def speaks_of_training(text: str) -> bool:
+    """Whether a text, in lower case, names a part or a setting of a training run."""
+    return any(pattern.search(text) for _, pattern in (*_PLACES, *_SETTINGS))
+
+
 class _Prose:
     """A text with the mentions of places, symptoms, settings and remedies in it.
 
