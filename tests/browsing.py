@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from qa_service.fronts.web import labels
 from qa_service.model import Lang
@@ -90,10 +90,32 @@ def ask(page: Page, question: str) -> None:
 
 
 def wait_until_complete(page: Page) -> None:
-    """Waits for the end of the stream and for every chart."""
-    expect(page.locator("#stop")).to_be_hidden(timeout=TIMEOUT_MS)
+    """Waits for the end of the stream and for every chart that is not folded."""
+    if page.locator("#stop").count():
+        expect(page.locator("#stop")).to_be_hidden(timeout=TIMEOUT_MS)
     for card in page.locator("[data-part=card]:has([data-part=chart])").all():
+        if not card.is_visible():
+            continue
         expect(card.locator("[data-part=chart] svg")).to_be_visible(timeout=TIMEOUT_MS)
+
+
+def unfold(card: Locator) -> None:
+    """Opens the fold that a card lies in, and shows all its parameters, its seed and its data."""
+    fold = card.locator("xpath=ancestor::details[1]")
+    if fold.count() and fold.get_attribute("open") is None:
+        fold.locator("> summary").click()
+    if card.get_attribute("data-open") is None:
+        card.locator("[data-part=more]").click()
+
+
+def short(page: Page) -> Locator:
+    """The short answer of the last turn, or of an entry's page."""
+    return page.locator("[data-part=prose][data-name=short]").last
+
+
+def number(page: Page, name: str) -> Locator:
+    """The first number of the text, folded or not, that quotes "block.metric"."""
+    return page.locator(f'[data-part=prose] [data-of="{name}"]').first
 
 
 def check_accessibility(page: Page) -> None:

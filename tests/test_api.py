@@ -90,6 +90,22 @@ def test_stream_gives_the_same_answer_as_a_whole_request(shared_client):
     assert whole["evidence"][0]["metrics"] == streamed[-1][1]["evidence"][0]["metrics"]
 
 
+def test_a_brief_answer_has_the_first_screen_only(shared_client, client):
+    """No rows, no charts, no folded parts; at most 9 KB, also for an entry with much evidence."""
+    whole = shared_client.post(ASK, json={"question": "数数甲"}).json()
+    brief = shared_client.post(ASK, json={"question": "数数甲", "brief": True}).json()
+    assert set(brief) == set(whole)
+    for part in ("short", "do", "tell"):
+        assert brief["parts"][part] == whole["parts"][part]
+    assert brief["parts"]["why"] is None
+    assert brief["lecture"] is None
+    assert brief["evidence"][0]["metrics"] == whole["evidence"][0]["metrics"]
+    assert (brief["evidence"][0]["rows"], brief["evidence"][0]["chart"]) == ([], {})
+    real = client.post(ASK, json={"entry": "nan-and-inf", "lang": "en", "brief": True})
+    assert len(real.content) <= 9_000
+    assert real.json()["parts"]["short"]
+
+
 def test_responses_are_compressed_for_clients_that_accept_it(shared_client):
     """JSON and events; every chunk of a stream can be decompressed when it arrives."""
     plain = shared_client.get("/api/v1/experiments", headers={"Accept-Encoding": "identity"})

@@ -94,9 +94,9 @@ def test_parameters_of_a_request_take_precedence_over_its_question(service):
 
 
 def test_a_follow_up_keeps_entry_and_parameters(toy_service):
-    """A question that matches nothing by itself belongs to the previous entry."""
+    """A question that only asks for more belongs to the previous entry."""
     context = Context(entry="counting", params={"steps": 3}, lang="zh")
-    answer = toy_service.answer(Request(question="zzzz qqqq", context=context))
+    answer = toy_service.answer(Request(question="为什么呢", context=context))
     assert answer.entry is not None
     assert answer.entry.id == "counting"
     assert answer.evidence[0].params["steps"] == 3

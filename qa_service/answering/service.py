@@ -120,7 +120,7 @@ class Service:
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
             )
             answer = replace(answer, evidence=evidence)
-        yield Done(answer)
+        yield Done(answer, brief=request.brief)
 
     def _run(
         self, slug: str, params: Mapping[str, Any], seed: int, is_cancelled: IsCancelled, knowledge: Knowledge

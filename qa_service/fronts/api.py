@@ -50,7 +50,7 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         """The whole answer, evidence included."""
         last = await begun.collect(http)
         assert isinstance(last, Done)
-        return BodyResponse(answer_json(last.answer))
+        return BodyResponse(answer_json(last.answer, brief=last.brief))
 
     @api.post(
         "/ask/stream",

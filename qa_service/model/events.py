@@ -51,9 +51,10 @@ class EvidenceReady:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event: the answer with all its evidence."""
+    """The last event: the answer with all its evidence; `brief` says whether the request asked for the first screen."""
 
     answer: Answer
+    brief: bool = False
 
 
 Event = AnswerReady | Started | Queued | RowMeasured | EvidenceReady | Done

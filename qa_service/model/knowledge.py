@@ -121,6 +121,11 @@ class Distinction:
     excluded_by: tuple[Sign, ...] = ()
     """Observations that rule it out."""
 
+    def text(self, lang: Lang) -> str:
+        """What is seen, what it means, and the entry for it in brackets, on one line."""
+        entry = "" if self.entry is None else f"（{self.entry}）" if lang == "zh" else f" ({self.entry})"
+        return f"{self.see[lang]} → {self.means[lang]}{entry}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -161,7 +166,7 @@ class Entry:
             case "do":
                 return self.do[lang] if self.do else ""
             case "tell":
-                return "\n".join(_row(each, lang) for each in self.tell)
+                return "\n".join(f"- {each.text(lang)}" for each in self.tell)
             case "why":
                 return self.why[lang]
             case "scope":
@@ -183,13 +188,6 @@ class Entry:
         """Every known wording of the question: the entry's, the lecture's, the phrasings."""
         lecture = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
         return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang])))
-
-
-def _row(distinction: Distinction, lang: Lang) -> str:
-    entry = (
-        "" if distinction.entry is None else f"（{distinction.entry}）" if lang == "zh" else f" ({distinction.entry})"
-    )
-    return f"- {distinction.see[lang]} → {distinction.means[lang]}{entry}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,8 @@ class _Prose:
 
     def _read_times(self) -> None:
         sick = {self._clause(match.start()) for value, match in self.symptoms if value != "finite"}
-        stated = {self._clause(match.start()) for _, match in self.symptoms}
+        sick |= {self._clause(match.start()) for match in signs.ONSET.finditer(self.folded)}
+        stated = sick | {self._clause(match.start()) for _, match in self.symptoms}
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
         for value, match in signs.matches(_TIMES, self.folded):
             clause = self._clause(match.start())

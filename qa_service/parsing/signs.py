@@ -157,6 +157,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
 }  # fmt: skip
 """Value of `what` → how it is stated."""
 
+ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
+"""States that something is seen, not what: "it only happens after 3000 steps"."""
 UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
 
 TIMES: Mapping[str, str] = {

@@ -12,9 +12,11 @@ from qa_service.model import (
     Evidence,
     Lang,
     Part,
+    RankedDistinction,
     RunStatus,
     Subject,
     Text,
+    rank,
 )
 from qa_service.presentation.numbers import NUMBER_FORMS, format_in_text
 
@@ -34,6 +36,8 @@ NOT_MEASURED = Text("（没有测得）", "(not measured)")
 _DID_NOT_RUN = Text(
     "实验“{}”没有跑完，所以文中缺少它的数。", "The experiment “{}” did not finish, so its numbers are missing here."
 )
+_BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
+_RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -49,12 +53,14 @@ _ACKNOWLEDGED = Text(
 )
 
 
-def answer_text(answer: Answer) -> str:
-    """The answer as markdown in its language."""
+def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
+    """The answer as markdown in its language; of the entry's text these parts."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
-        return "\n\n".join([fill_placeholders(answer.entry, answer.evidence, answer.lang), *unfinished_runs(answer)])
+        return "\n\n".join(
+            [fill_placeholders(answer.entry, answer.evidence, answer.lang, parts), *unfinished_runs(answer)]
+        )
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -77,22 +83,46 @@ def not_covered_text(subject: Subject | None) -> Text:
     )
 
 
-def entry_text(entry: Entry, lang: Lang) -> str:
-    """All parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
-    parts = [(part, entry.part(part, lang)) for part in PARTS]
+def entry_text(entry: Entry, lang: Lang, parts: Sequence[Part] = PARTS) -> str:
+    """Parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
+    texts = [(part, entry.part(part, lang)) for part in parts]
     return "\n\n".join(
-        f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in parts if text
+        f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in texts if text
     )
 
 
-def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
-    """The entry's whole text with each placeholder replaced by its value; "…" if not measured yet."""
-    return fill_text(entry_text(entry, lang), entry, evidence, lang)
+def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS) -> str:
+    """These parts of the entry as one text, each placeholder replaced by its value; "…" if not measured yet."""
+    return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
 
 
 def filled_parts(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> dict[Part, str]:
     """The entry's parts, without those it lacks, placeholders replaced as in `fill_placeholders`."""
     return {part: fill_text(text, entry, evidence, lang) for part in PARTS if (text := entry.part(part, lang))}
+
+
+def told_apart(answer: Answer) -> str:
+    """How to tell, as a Markdown list in the order of the observations; "" without an entry or rows.
+
+    A row says which observations speak for it, and which rule it out.
+    """
+    entry, lang = answer.entry, answer.lang
+    if entry is None:
+        return ""
+    return "\n".join(
+        f"- {fill_text(each.row.text(lang), entry, answer.evidence, lang)}{_reasons(each, lang)}"
+        for each in rank(entry.tell, answer.observations)
+    )
+
+
+def _reasons(ranked: RankedDistinction, lang: Lang) -> str:
+    """The observations for and against a row, in brackets; "" if there are none."""
+    observations = ranked.excluded_by or ranked.because
+    if not observations:
+        return ""
+    template = (_RULED_OUT if ranked.excluded_by else _BECAUSE)[lang]
+    names = dict.fromkeys(one.sign.name[lang] for one in observations)
+    return template.format(("、" if lang == "zh" else ", ").join(names))
 
 
 def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:

@@ -1,11 +1,25 @@
 """Answers as JSON: entry, confidence, matches, text, and evidence once it is measured."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from qa_service.model import Answer, AnswerStatus, Context, Entry, Lang, Match, NamedValues, ObservationKind
+from qa_service.model import (
+    FIRST_PARTS,
+    MAX_CANDIDATES,
+    Answer,
+    AnswerStatus,
+    Context,
+    Entry,
+    Lang,
+    Match,
+    NamedValues,
+    Observation,
+    ObservationKind,
+    rank,
+)
 from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
@@ -82,6 +96,8 @@ class DistinctionJson(Body):
     see: str
     means: str
     entry: str | None
+    because: list[str] = Field(description="the signs in the question that speak for it")
+    ruled_out_by: list[str] = Field(description="the signs in the question that rule it out")
 
 
 class PartsJson(Body):
@@ -141,8 +157,30 @@ class AnswerJson(Body):
     context: ContextJson
 
 
-def answer_json(answer: Answer) -> AnswerJson:
-    """An Answer in its language."""
+def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
+    """An Answer in its language; with `brief` only what the first screen shows."""
+    whole = _whole_answer_json(answer)
+    return _shortened(whole, answer) if brief else whole
+
+
+def _shortened(whole: AnswerJson, answer: Answer) -> AnswerJson:
+    """Without folded parts, rows, charts, and the reasons for the match."""
+    evidence = [one.model_copy(update={"rows": [], "chart": {}, "columns": {}}) for one in whole.evidence]
+    unfolded = {"why": None, "scope": None, "lecture": None}
+    return whole.model_copy(
+        update={
+            "answer": prose.answer_text(answer, FIRST_PARTS),
+            "parts": whole.parts.model_copy(update=unfolded) if whole.parts else None,
+            "lecture": None,
+            "matches": [match.model_copy(update={"reasons": []}) for match in whole.matches[:MAX_CANDIDATES]],
+            "evidence": evidence,
+            "ladder": [],
+            "references": [],
+        }
+    )
+
+
+def _whole_answer_json(answer: Answer) -> AnswerJson:
     lang, entry = answer.lang, answer.entry
     return AnswerJson(
         id=answer.id,
@@ -198,13 +236,23 @@ def _parts_json(answer: Answer, entry: Entry) -> PartsJson:
         short=parts["short"],
         do=parts.get("do"),
         tell=[
-            DistinctionJson(see=filled(row.see[lang]), means=filled(row.means[lang]), entry=row.entry)
-            for row in entry.tell
+            DistinctionJson(
+                see=filled(each.row.see[lang]),
+                means=filled(each.row.means[lang]),
+                entry=each.row.entry,
+                because=_signs(each.because),
+                ruled_out_by=_signs(each.excluded_by),
+            )
+            for each in rank(entry.tell, answer.observations)
         ],
         why=parts.get("why"),
         scope=parts.get("scope"),
         lecture=parts.get("lecture"),
     )
+
+
+def _signs(observations: Sequence[Observation]) -> list[str]:
+    return list(dict.fromkeys(str(one.sign) for one in observations))
 
 
 def _entry_link(entry: Entry, lang: Lang) -> EntryLink:

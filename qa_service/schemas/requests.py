@@ -111,6 +111,10 @@ class AskRequest(RequestBody):
         default=None, description="only these evidence blocks of the entry"
     )
     run: Annotated[bool, allowed.BOOLEAN] = Field(default=True, description="false: text only, no experiment is run")
+    brief: Annotated[bool, allowed.BOOLEAN] = Field(
+        default=False,
+        description="only the first screen: the runs it needs, without their rows and charts; at most 9 KB",
+    )
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = None
     without: Annotated[list[Chip], Field(max_length=40), _WITHOUT] = Field(
         default=[], description="what was misread and shall not count: observations and parameters"
@@ -136,6 +140,7 @@ class AskRequest(RequestBody):
             entry=self.entry,
             blocks=None if self.blocks is None else tuple(self.blocks),
             run=self.run,
+            brief=self.brief,
             context=self.context.to_context() if self.context else None,
             without=tuple(self.without),
         )

@@ -93,7 +93,8 @@ def test_the_streams_of_the_page_add_html_to_those_of_the_api(client: httpx.Clie
     names = re.findall(r"^event: (\w+)", text, re.MULTILINE)
     assert names[0] == "answer"
     assert names[-1] == "done"
-    assert text.count('"answer_html"') == 2
+    assert '"parts_html":{"short":' in text
+    assert '"outcome_html":"' in text
     stream = client.post("/page/run", json={"experiment": "loss_surface", "lang": "zh"}).text
     assert '"words":{"plain":"普通网络"' in stream
     rejected = client.post("/page/ask", json={"question": "", "lang": "zh"})

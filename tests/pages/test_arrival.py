@@ -52,6 +52,7 @@ def test_the_next_chart_retries_its_library_at_once(visit: Callable[..., Page]) 
     try:
         abort_requests(page, "vega.js", times=1000)
         page.goto("/entries/multiply-vs-add?lang=en")
+        page.locator("[data-part=more-evidence] > summary").click()
         page.locator("[data-part=run]").first.click()
         expect(page.locator("[data-part=chart]").first).to_have_text(label_text("chart_later", "en"))
         page.unroute("**/static/vega.js*")

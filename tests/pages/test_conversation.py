@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable
 
-from browsing import COMPARISON, QUESTION, ask, label_text, wait_until_complete
+from browsing import COMPARISON, QUESTION, ask, label_text, number, short, unfold, wait_until_complete
 from playwright.sync_api import Page, Route, expect
 
 from qa_service.fronts.web import labels
@@ -21,7 +21,7 @@ def test_an_answer_has_numbers_verdicts_and_charts(visit: Callable[..., Page], l
     ask(page, QUESTION[lang])
     reply = page.locator("[data-part=reply] > div")
     expect(reply).to_have_attribute("lang", labels.HTML_LANG[lang])
-    expect(reply.locator('[data-part=prose] [data-of="powers.product"]').first).to_have_text("4.0656×10¹⁷")
+    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
     assert "…" not in reply.locator("[data-part=prose] [data-of]").all_inner_texts()
     cards = reply.locator("[data-part=card]")
     assert cards.count() > 1
@@ -30,7 +30,6 @@ def test_an_answer_has_numbers_verdicts_and_charts(visit: Callable[..., Page], l
     expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
     expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
     assert first.locator("[data-part=data] tbody tr").count() == 100
-    expect(page.locator("#status")).to_have_text(label_text("finished", lang))
     expect(page.locator("#turns")).not_to_contain_text("undefined")
 
 
@@ -84,7 +83,8 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
     page.unroute("**/page/ask")
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status")).to_have_text(label_text("stopped", lang))
-    assert len(page.locator("[data-part=prose]").inner_text()) > 200
+    assert len(short(page).inner_text()) > 15
+    unfold(page.locator("[data-part=card]").first)
     page.locator("[data-part=card]").first.locator("[data-part=run]").click()
     expect(page.locator("[data-part=card]").first.locator("[data-part=verdict]").first).to_have_text(
         label_text("holds", lang)
@@ -125,8 +125,7 @@ def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lan
     expect(table.locator("tbody tr").first).to_contain_text("7.8886×10⁻³¹")
     expect(page.locator("[data-part=card] [data-part=compared]").first).to_have_text("x=1.5")
     expect(page.locator("[data-part=card] [data-part=compared]").nth(1)).to_have_text("x=0.5")
-    expect(page.locator("[data-part=strip] button").nth(1)).to_contain_text("x=0.5")
-    expect(page.locator("[data-part=turn] [data-part=prose]").last).to_contain_text("4.0656×10¹⁷")
+    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
 
 
 def test_a_question_can_be_asked_by_keyboard_alone(visit: Callable[..., Page], lang: Lang) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from browsing import label_text
+from browsing import label_text, number
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
@@ -14,10 +14,10 @@ QUESTION = Text(
 
 def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
-    product = page.locator('[data-of="powers.product"]').first
+    product = number(page, "powers.product")
     expect(product).to_have_text("…")
     page.locator("#run-all").click()
-    expect(product).to_have_text("4.0656×10¹⁷")
+    expect(product).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
         label_text("holds", lang)
     )
@@ -39,5 +39,8 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
     expect(main.locator("[data-part=phrasings] li").first).to_have_text(QUESTION[lang])
     expect(page.locator("#run-all")).to_be_hidden()
     expect(page.locator("[data-part=run]").first).to_be_hidden()
+    for fold in ("why", "evidence", "lecture"):
+        page.locator(f"[data-fold={fold}] > summary").click()
+        expect(page.locator(f"[data-fold={fold}]")).to_have_attribute("open", "")
     page.locator("[data-part=source] summary").first.click()
     expect(page.locator("[data-part=source] pre").first).to_contain_text("def run(")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from browsing import label_text
+from browsing import label_text, unfold
 from playwright.sync_api import Page, expect
 
 from qa_service.model import Lang, Text
@@ -18,7 +18,8 @@ def test_a_comparison_of_two_formats_adds_a_companion_with_all(visit: Callable[.
     overflow = Text("连乘：首次溢出（第几步）", "product: first overflow (step)")[lang]
     expect(table.locator("tr", has_text=overflow).locator("td").first).to_have_text("28")
     card = page.locator("[data-part=card]", has=page.locator("h3", has_text="dtype_ladder")).first
-    expect(card.locator("[data-part=state][data-state=ran]")).to_be_visible()
+    expect(card.locator("[data-part=state][data-state=ran]")).to_be_attached()
+    unfold(card)
     card.locator("[name=n]").fill("20")
     card.locator("[data-part=run]").click()
     row = card.locator(
@@ -31,6 +32,7 @@ def test_comparing_dtypes_in_a_card_links_to_the_companion(visit: Callable[..., 
     """The link has the card's parameters."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     card = page.locator('[data-part=card][data-block="powers"]')
+    unfold(card)
     card.locator("[name=n]").fill("60")
     card.locator("[data-part=compare]").select_option("dtype")
     card.locator("[data-part=run]").click()
@@ -42,6 +44,7 @@ def test_the_companion_of_the_exponential_gate_is_the_exponential(visit: Callabl
     """It evaluates exp up to the x of the card; its label does not call it the same experiment."""
     page = visit(f"/entries/lstm-with-exp-and-log?lang={lang}")
     card = page.locator("[data-part=card]", has=page.locator("h3", has_text="exponential_gate")).first
+    unfold(card)
     card.locator("[name=x]").fill("30")
     card.locator("[data-part=compare]").select_option("dtype")
     card.locator("[data-part=run]").click()

@@ -24,7 +24,7 @@ def test_the_math_font_has_every_character_of_the_formulas(service: Service, lan
     """Words in formulas are excepted: they are set in the fonts of the text."""
     used: set[str] = set()
     for entry in service.knowledge.library.values():
-        for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.answer[lang]), re.DOTALL):
+        for formula in re.findall(r"<math.*?</math>", markup.markdown_to_html(entry.text(lang)), re.DOTALL):
             used |= {*unescape(re.sub(r"<mtext>[^<]*</mtext>|<[^>]*>", "", formula))}
     assert len(used) > 60
     assert {sign for sign in used if sign not in CHARACTERS and not "\u2e80" < sign < "\ufff0"} <= {"\u2061", "\xa0"}

@@ -81,7 +81,8 @@ def test_a_comma_is_not_separated_from_its_formula() -> None:
 def test_rendered_entries_contain_no_raw_markup(service: Service, lang: Lang) -> None:
     """No formula, emphasis or placeholder is left as it was written."""
     for entry in service.knowledge.library.values():
-        html = str(render.entry_values(entry, [], service.knowledge.experiments, lang)["text"])
+        shown = render.entry_values(entry, [], [], service.knowledge.experiments, lang)
+        html = "".join([*shown["texts"].values(), *(row.see + row.means for row in shown["rows"])])
         prose = re.sub(r"<pre.*?</pre>|<code>[^\\<][^<]*</code>", "", html, flags=re.DOTALL)
         assert not re.search(r"\*\*|\\\(|\$\$|\[\[|[\ue000-\ue002]|<code>\\", prose), entry.id
 

@@ -14,6 +14,7 @@ from browsing import (
     check_layout,
     label_text,
     save_screenshot,
+    unfold,
     wait_until_complete,
 )
 from playwright.sync_api import Page, expect
@@ -47,8 +48,11 @@ def everything_open(page: Page, lang: Lang) -> None:
     """An answer with every fold, the bits and the reason of the feedback open."""
     page.goto(f"/?lang={lang}")
     ask(page, QUESTION[lang])
-    for fold in page.locator("details:visible > summary").all():
-        fold.click()
+    for card in page.locator("[data-part=card]").all():
+        unfold(card)
+    for fold in page.locator("details:not([open]) > summary").all():
+        if fold.is_visible():
+            fold.click()
     page.locator("[data-part=feedback] [value=no]").click()
 
 
@@ -106,6 +110,7 @@ def history_open(page: Page, lang: Lang) -> None:
 @state
 def entry(page: Page, lang: Lang) -> None:
     page.goto(f"/entries/float16-precision?lang={lang}")
+    page.locator("[data-part=more-evidence] > summary").click()
     page.locator("[data-part=source] summary").first.click()
     page.locator("#run-all").click()
     expect(page.locator("[data-part=card] [data-part=state][data-state=ran]")).to_have_count(
@@ -179,7 +184,7 @@ def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) ->
     page = visit("/?lang=zh", viewport={"width": 1920, "height": 1080})
     page.locator("[data-pref=large]").click()
     ask(page, QUESTION["zh"])
-    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('[data-part=prose]')).fontSize)") > 21
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('[data-part=prose]')).fontSize)") > 30
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     label = page.locator("[data-part=chart] svg .mark-text.role-axis-label text").first
     assert label.evaluate("text => parseFloat(getComputedStyle(text).fontSize)") >= 14

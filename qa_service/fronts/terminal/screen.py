@@ -77,7 +77,11 @@ class TerminalView:
         entry = answer.entry
         if entry is None or not entry.part(part, self.lang):
             return
-        text = prose.fill_text(entry.part(part, self.lang), entry, answer.evidence, self.lang)
+        text = (
+            prose.told_apart(answer)
+            if part == "tell"
+            else prose.fill_text(entry.part(part, self.lang), entry, answer.evidence, self.lang)
+        )
         if answer.evidence or part == "short":
             text = text.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])
         self._stdout.print()

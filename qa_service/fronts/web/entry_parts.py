@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from qa_service.fronts.web import markup
-from qa_service.model import PLACEHOLDER, Distinction, Entry, Evidence, Experiment, Lang, Part
+from qa_service.model import PLACEHOLDER, Entry, Evidence, Experiment, Lang, Observation, Part
+from qa_service.model.differential import RankedDistinction, rank
 from qa_service.presentation import prose
 from qa_service.schemas.answers import lecture_json
 
@@ -27,6 +28,10 @@ class TellRow:
     entry: str | None
     question: str
     """The entry's question, "" without an entry."""
+    because: str = ""
+    """What the question says in favour of it."""
+    excluded: str = ""
+    """What the question says that rules it out."""
 
 
 def figure_sign(entry: Entry, block_id: str) -> str:
@@ -61,18 +66,36 @@ def _with_figures(html: str, entry: Entry) -> str:
 
 
 def tell_rows(
-    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+    entry: Entry,
+    evidence: Sequence[Evidence],
+    lang: Lang,
+    experiments: Experiments,
+    questions: Mapping[str, str],
+    observations: Sequence[Observation] = (),
 ) -> list[TellRow]:
-    """The rows of "how to tell", most likely first; `questions` maps the ids of entries to their questions."""
+    """The rows of "how to tell", most likely first by what was observed.
+
+    `questions` maps the ids of entries to their questions.
+    """
 
     def inline(text: str) -> Markup:
         return Markup(markup.inline_html(_filled(text, entry, evidence, lang, experiments)))  # noqa: S704
 
-    def row(each: Distinction) -> TellRow:
-        known = each.entry if each.entry in questions else None
-        return TellRow(inline(each.see[lang]), inline(each.means[lang]), known, questions.get(known or "", ""))
+    def names(found: Sequence[Observation]) -> str:
+        return ("、" if lang == "zh" else ", ").join(dict.fromkeys(each.sign.name[lang] for each in found))
 
-    return [row(each) for each in entry.tell]
+    def row(each: RankedDistinction) -> TellRow:
+        known = each.row.entry if each.row.entry in questions else None
+        return TellRow(
+            inline(each.row.see[lang]),
+            inline(each.row.means[lang]),
+            known,
+            questions.get(known or "", ""),
+            names(each.because),
+            names(each.excluded_by),
+        )
+
+    return [row(each) for each in rank(entry.tell, observations)]
 
 
 def lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:

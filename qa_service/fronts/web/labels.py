@@ -107,6 +107,15 @@ LABELS = {
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
     "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),
+    "used_to_find": Text("用来找词条", "to find the entry"),
+    "used_in_run": Text("用在实验里", "in the experiment"),
+    "used_to_tell": Text("用来分辨", "to tell the causes apart"),
+    "not_used": Text("没有用到", "not used"),
+    "used": Text("用处：", "used "),
+    "strike": Text("不对，划掉再问：", "Not so, ask again without: "),
+    "because": Text("你提到：", "you mention: "),
+    "excluded": Text("不像，因为你提到：", "unlikely, you mention: "),
+    "whole_question": Text("全文", "The whole text"),
     "notes": Text("说明", "Please note"),
     "lecture": Text("讲座原话", "In the lecture’s words"),
     "lecture_question": Text("听众问", "Asked in the lecture"),
@@ -251,7 +260,7 @@ _FOR_SCRIPTS = (
     "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "never",
     "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many", "elsewhere_many", "previously", "number_about", "show_evidence",
-    "close", "present_steps", "leave", "seed",
+    "close", "measured", "present_steps", "leave",
 )  # fmt: skip
 
 

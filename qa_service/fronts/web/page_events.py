@@ -9,8 +9,9 @@ from qa_service.schemas.values import JsonObject
 
 
 class PageAnswer(AnswerJson):
-    """`html` is the whole turn of the conversation."""
+    """`html` is the whole turn of the conversation, `log` a pasted log in one line, "" if there is none."""
 
+    log: str
     html: str
 
 

@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from qa_service.answering.planning import PlannedRun
-from qa_service.fronts.web import cards, entry_parts, labels, markup
+from qa_service.fronts.web import cards, chips, entry_parts, labels, markup
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
-from qa_service.model import LANGS, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Params
+from qa_service.model import LANGS, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Observation, Params
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params
@@ -80,7 +80,7 @@ def entry_values(
     """
     params = {plan.block.id: plan.params for plan in plans}
     questions = {other.id: other.question[lang] for other in told}
-    shown = _part_values(entry, (), lang, experiments, questions)
+    shown = _part_values(entry, lang, experiments, questions, state="running" if plans else "idle")
     return {
         **shown,
         "runs_at_once": bool(plans),
@@ -135,7 +135,7 @@ def page_event(
     match event:
         case AnswerReady(answer):
             values = _answer_values(answer, lang, experiments, questions)
-            return name, PageAnswer(**fields, html=render_template("answer.html", lang, **values))
+            return name, PageAnswer(**fields, log=answer.log, html=render_template("answer.html", lang, **values))
         case Started(run_id, experiment, params, seed, compared):
             owner, block = _owner_of_block(entry, run_id.partition("~")[0], experiment)
             card = cards.evidence_card(
@@ -198,7 +198,7 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
     if entry is None:
         return {}
     texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, prose.unfinished_runs(answer))
-    rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions)
+    rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
     return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
 
 
@@ -209,29 +209,45 @@ def _answer_values(
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
         "unsure": answer.entry is not None and bool(answer.question) and answer.confidence < SURE,
-        "params": {name: format_number(value, lang) for name, value in answer.params.items()},
+        "chips": chips.chips(answer, lang),
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
     }
     if answer.entry is None:
         return {**values, "sentence": _sentence_html(answer)}
-    return {**values, **_part_values(answer.entry, answer.evidence, lang, experiments, questions)}
+    return {
+        **values,
+        **_part_values(answer.entry, lang, experiments, questions, state="running", observations=answer.observations),
+    }
 
 
 def _part_values(
-    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, questions: Mapping[str, str]
+    entry: Entry,
+    lang: Lang,
+    experiments: Experiments,
+    questions: Mapping[str, str],
+    *,
+    state: str,
+    observations: Sequence[Observation] = (),
 ) -> dict[str, Any]:
-    """The template values of `parts.html`."""
-    texts = entry_parts.part_html(entry, evidence, lang, experiments)
+    """The template values of `parts.html`, of an entry whose proof is "idle" or "running"."""
+    texts = entry_parts.part_html(entry, (), lang, experiments)
     return {
         "entry": entry,
         "texts": texts,
         "titles": {part: title[lang] for part, title in prose.PART_TITLES.items()},
-        "rows": entry_parts.tell_rows(entry, evidence, lang, experiments, questions),
+        "rows": entry_parts.tell_rows(entry, (), lang, experiments, questions, observations),
         "folds": entry_parts.folds(entry, texts, lang),
         "lecture": entry_parts.lecture_html(entry, lang),
         "mathematics": any("<math" in text for text in texts.values()),
+        "proof": next(
+            (
+                cards.evidence_card(entry, block, experiments[block.experiment], lang, state=state)
+                for block in entry.evidence[:1]
+            ),
+            None,
+        ),
         "claim_count": sum(len(block.claims) for block in entry.evidence[1:]),
     }
 

@@ -9,14 +9,21 @@ const drawn = new Map();
 /** The latest specification for each element. @type {WeakMap<HTMLElement, ChartSpec>} */
 const wanted = new WeakMap();
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
-const SUPERSCRIPT_DIGITS = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce(
-  (text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`,
-  "replace(format(round(log(datum.value) / LN10), 'd'), '−', '⁻')",
-);
+/** A power of ten as a Vega expression: its exponent in raised digits. @param {string} exponent an expression */
+function powerOfTen(exponent) {
+  const raised = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"].reduce((text, digit, at) => `replace(${text}, /${at}/g, '${digit}')`, `replace(format(${exponent}, 'd'), '−', '⁻')`);
+  return `'10' + ${raised}`;
+}
+const LOG10 = "(log(abs(datum.value)) / LN10)";
 const IS_POWER_OF_TEN = "abs(log(abs(datum.value)) / LN10 - round(log(abs(datum.value)) / LN10)) < 1e-9";
 const GRID_OPACITY = { condition: { test: `!(${IS_POWER_OF_TEN})`, value: 0.35 }, value: 1 };
 const LINEAR_LABEL = "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3) ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')";
-const LOG_LABEL = `!datum.label ? '' : ${IS_POWER_OF_TEN} && abs(log(datum.value)) > 8 ? '10' + ${SUPERSCRIPT_DIGITS} : format(datum.value, '.4~g')`;
+const LOG_LABEL = [
+  "!datum.label ? ''",
+  `abs(${LOG10}) < 4 ? format(datum.value, ',.4~g')`,
+  `${IS_POWER_OF_TEN} ? ${powerOfTen(`round(${LOG10})`)}`,
+  `format(datum.value / pow(10, floor(${LOG10})), '.2~g') + '×' + ${powerOfTen(`floor(${LOG10})`)}`,
+].join(" : ");
 const RESIZE_DELAY = 200; // milliseconds of rest after which a chart gets its new width
 let chartCount = 0;
 
@@ -27,7 +34,7 @@ let chartCount = 0;
  */
 export async function drawChart(place, spec) {
   wanted.set(place, spec);
-  if (!place.clientWidth) return;
+  if (isFolded(place)) return;
   if (!drawn.has(place)) place.textContent = words.drawing;
   try {
     await chartLibrary.request();
@@ -36,7 +43,7 @@ export async function drawChart(place, spec) {
     await chartLibrary.loaded;
   }
   if (!place.isConnected || wanted.get(place) !== spec) return;
-  if (!place.clientWidth) return; // it is drawn once its fold is opened
+  if (isFolded(place)) return; // it is drawn once its fold is opened
   try {
     drawn.get(place)?.view.finalize();
     place.classList.toggle("on-dark", darkScheme.matches);
@@ -87,6 +94,11 @@ function redrawAll() {
   for (const [place, { spec }] of drawn) drawChart(place, spec);
 }
 
+/** @param {HTMLElement} place */
+function isFolded(place) {
+  return place.closest("details:not([open])") !== null;
+}
+
 document.addEventListener("toggle", ({ target }) => {
   if (!(target instanceof HTMLDetailsElement) || !target.open) return;
   for (const place of allParts(target, "chart")) {
@@ -124,9 +136,10 @@ function fitted(spec, place) {
   const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
   if (column) return fittedSquares(spec, room, rem);
   const lines = new Set(spec.data?.values.map((/** @type {any} */ row) => row[y?.field])).size;
-  const plotHeight = enclosingPart(place, "stage") ? place.clientHeight - 2 * rem : plotHeightOf(place, rem);
+  const isStage = enclosingPart(place, "stage") !== null;
+  const plotHeight = isStage ? place.clientHeight : plotHeightOf(place, rem);
   const height = y?.type === "nominal" ? Math.max(18, 1.6 * labelSize(place)) * lines : plotHeight;
-  const autosize = { type: "fit-x", contains: "padding" };
+  const autosize = { type: isStage ? "fit" : "fit-x", contains: "padding" };
   const ticks = Math.round(room / (7 * labelSize(place)));
   const layer = spec.layer?.map((/** @type {ChartSpec} */ unit) => withAxisLabels(unit, ticks));
   return { ...withAxisLabels(spec, ticks), width: "container", height, autosize, ...(layer && { layer }) };

@@ -1,6 +1,6 @@
 // The chat page: the question box, the conversation, and the address that brings a question back.
 import { reportArrival } from "./arrival.js";
-import { answerAddress, keepTurns, keptTurns, parametersOf, withoutLanguage } from "./conversation.js";
+import { keepTurns, keptTurns, parametersOf, withoutLanguage } from "./conversation.js";
 import "./feedback.js";
 import { mathFont } from "./load.js";
 import { enclosingPart, part } from "./parts.js";
@@ -72,24 +72,23 @@ function addTurn(shown, request, address) {
     /** @type {AnswerData} */
     const data = /** @type {CustomEvent} */ (event).detail;
     if (turn === current) context = data.context;
-    turn.asked = answerAddress(address, data.entry?.id, data.params);
+    turn.asked = { ...address, ...(data.entry && { entry: data.entry.id }) };
     if (!isRestoring) pushHistory(turn, turn.asked, data.lang);
   });
-  turn.element.addEventListener("complete", keepConversation);
-  turn.element.addEventListener("measured", keepConversation);
+  turn.element.addEventListener("complete", () => {
+    if (turn.asked) pushHistory(turn, (turn.asked = { ...turn.asked, ...turn.readParameters }), pageLang);
+    keepConversation();
+  });
   turn.element.addEventListener("retry", () => answer(turn));
   part(turn.element, "edit").addEventListener("click", () => edit(turn.question));
   return turn;
 }
 
-/** @type {number | undefined} */
-let keepTimer;
-
-/** Keeps the conversation for a reload, once nothing has come for a moment. */
+/** Keeps the conversation for a reload. */
 function keepConversation() {
-  clearTimeout(keepTimer);
-  keepTimer = setTimeout(() => keepTurns(conversation.map(keptTurn)), 300);
+  if (conversation.length) keepTurns(conversation.map(keptTurn));
 }
+addEventListener("pagehide", keepConversation);
 
 /** @param {Turn} turn @returns {KeptTurn} */
 function keptTurn({ question, request, address, key, events }) {

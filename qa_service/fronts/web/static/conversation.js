@@ -30,23 +30,11 @@ export function keepTurns(turns) {
 
 /** An address without its language, by which the same question in another language is found. @param {string} address */
 export function withoutLanguage(address) {
-  const url = new URL(address, "http://page");
-  url.searchParams.delete("lang");
-  url.searchParams.sort();
-  return url.pathname + url.search;
-}
-
-/**
- * The address of an answer: the question, the entry that answers it and the parameters that were read from it.
- * @param {{ q?: string, entry?: string }} asked
- * @param {string | undefined} entry
- * @param {Record<string, unknown>} params
- * @returns {Record<string, string>}
- */
-export function answerAddress(asked, entry, params) {
-  const single = Object.entries(params).filter(([, value]) => !Array.isArray(value));
-  const named = Object.fromEntries(single.map(([name, value]) => [`p.${name}`, String(value)]));
-  return { ...asked, ...(entry && { entry, ...named }) };
+  const [path, query] = address.split("?");
+  const parameters = new URLSearchParams(query);
+  parameters.delete("lang");
+  parameters.sort();
+  return `${path}?${parameters}`;
 }
 
 /** The parameters in an address: those that begin with "p.". @param {URLSearchParams} address */

@@ -100,7 +100,7 @@ function openSheet(number, from) {
   sheet.innerHTML =
     '<p data-part="sheet-value"></p><p data-part="sheet-from"></p><p><button type="button" data-part="sheet-show" class="primary"></button> <button type="button" data-part="sheet-close"></button></p>';
   part(sheet, "sheet-value").textContent = inWords(from);
-  part(sheet, "sheet-from").textContent = `${from.data.title} · ${words.seed} ${from.data.seed}`;
+  part(sheet, "sheet-from").textContent = from.data.title;
   part(sheet, "sheet-show").textContent = words.show_evidence;
   part(sheet, "sheet-close").textContent = words.close;
   const close = () => {

@@ -6,9 +6,9 @@ export const PARTS = /** @type {const} */ ([
   "incomplete",
   // chat.html: the list of earlier questions, and a turn
   "past-list", "past-export", "past-clear",
-  "turn", "asked", "edit", "reply", "trouble", "trouble-message", "retry",
+  "turn", "asked", "edit", "whole", "whole-text", "reply", "trouble", "trouble-message", "retry",
   // answer.html
-  "parsed", "unsure", "notice", "candidates", "comparisons", "more-evidence", "more-outcome", "cards", "related", "feedback",
+  "parsed", "chip", "strike", "unsure", "notice", "candidates", "comparisons", "more-evidence", "more-outcome", "cards", "related", "feedback",
   "feedback-reason",
   // parts.html, tell.html, outcome.html
   "prose", "hero", "tell", "ask-entry", "outcome", "proof", "restore-own", "change",
@@ -34,7 +34,7 @@ export const PARTS = /** @type {const} */ ([
 
 /** The parts that are not just any element.
  * @typedef {{ controls: HTMLFormElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
- *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
+ *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
 
 /** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */
 

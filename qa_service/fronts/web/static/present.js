@@ -23,7 +23,7 @@ export function present(data) {
     const claim = data.claims[at];
     const place = part(stage, "stage-claim");
     place.className = `says ${claim?.verdict ?? ""}`;
-    place.textContent = claim ? `${claim.says} · ${data.metrics[claim.metric]?.shown ?? ""}` : "";
+    place.textContent = claim ? `${claim.says} · ${words.measured} ${data.metrics[claim.metric]?.shown ?? ""}` : "";
     part(stage, "stage-keys").hidden = data.claims.length < 2;
   };
   const step = (/** @type {number} */ by) => {

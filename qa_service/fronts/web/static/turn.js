@@ -9,6 +9,8 @@ import { showOutcomes } from "./outcome.js";
 import { words } from "./words.js";
 /** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject } from "./types.js" */
 
+const LONG_QUESTION = 240; // characters
+
 /**
  * Dispatches, on its element: `answered` (detail: AnswerData) and `retry`.
  */
@@ -22,6 +24,8 @@ export class Turn {
   #complete = false;
   /** What has come so far, to be shown again after a reload. @type {ServerEvent[]} */
   #events = [];
+  /** The parts of the text, with all numbers. @type {Record<string, string>} */
+  #parts = {};
   /** The numbers of the short answer that this one is to be compared with. @type {Record<string, string>} */
   #previousNumbers = {};
   /** The turn before it in the conversation. @type {Turn | null} */
@@ -58,6 +62,18 @@ export class Turn {
   /** The entry that answers, "" before it is known or where none does. */
   get entry() {
     return this.#subject.entry ?? "";
+  }
+
+  /** What was read from the question and an experiment of the answer has, for the address: "p.n": "100". */
+  get readParameters() {
+    /** @type {Record<string, string>} */
+    const named = {};
+    const answer = this.#events.find((event) => event[0] === "answer");
+    for (const [name, value] of Object.entries(answer?.[0] === "answer" ? answer[1].params : {})) {
+      const isUsed = this.#events.some((event) => event[0] === "started" && !event[1].alone && name in event[1].params);
+      if (isUsed && !Array.isArray(value)) named[`p.${name}`] = String(value);
+    }
+    return named;
   }
 
   /** The card with the proof of the short answer. @returns {Card | undefined} */
@@ -130,10 +146,8 @@ export class Turn {
     this.#cards.clear();
     this.#complete = false;
     if (isPredicting() && data.entry) coverText(this.reply);
-    if (!this.request.question && data.entry) {
-      this.question = data.entry.question;
-      this.#showQuestion();
-    }
+    if (!this.request.question && data.entry) this.question = data.entry.question;
+    this.#showQuestion(data.log);
     this.#subject = { entry: data.entry?.id, lang: data.lang };
     this.#previousNumbers = this.entry && this.previous?.entry === this.entry ? numbersIn(this.previous.reply) : {};
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
@@ -150,15 +164,22 @@ export class Turn {
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
     if (!data.entry) return;
-    completeTexts(this.reply, data.parts_html);
-    markPrevious(this.reply, this.#previousNumbers);
-    addCopyButtons(this.reply);
+    this.#parts = data.parts_html;
+    if (!("untold" in this.reply.dataset)) this.#completeTexts();
     part(this.reply, "comparisons").innerHTML = data.comparison_html;
   }
 
   /** Once nothing is left to guess, the text may be read. */
   #uncoverText() {
-    if (this.#complete && !this.reply.querySelector("[data-covered]")) uncoverText(this.reply);
+    if (!("untold" in this.reply.dataset) || !this.#complete || this.reply.querySelector("[data-covered]")) return;
+    uncoverText(this.reply);
+    this.#completeTexts();
+  }
+
+  #completeTexts() {
+    completeTexts(this.reply, this.#parts);
+    markPrevious(this.reply, this.#previousNumbers);
+    addCopyButtons(this.reply);
   }
 
   /** An experiment that the entry does not have, run beside a comparison, goes on as on its own page. @param {StartedData} data */
@@ -193,18 +214,23 @@ export class Turn {
     if (outcome) part(this.reply, "outcome").innerHTML = outcome;
   }
 
-  #showQuestion() {
+  /** A long question or a log is shown in short, and whole when its fold is opened. @param {string} [log] a log in one line */
+  #showQuestion(log = "") {
     const place = part(this.element, "asked");
-    place.textContent = this.question;
-    place.toggleAttribute("data-log", this.question.includes("\n") || this.question.length > 240);
+    const isLong = log !== "" || this.question.includes("\n") || this.question.length > LONG_QUESTION;
+    place.textContent = log || this.question;
+    part(this.element, "whole").hidden = !isLong;
+    part(this.element, "whole-text").textContent = isLong ? this.question : "";
   }
 
   /** @param {Event} event */
   #handleClick({ target }) {
     if (enclosingPart(target, "change")) this.hero?.open();
     if (enclosingPart(target, "restore-own")) this.hero?.restore();
-    const asked = enclosingPart(target, "asked");
-    if (asked) asked.toggleAttribute("data-whole");
+    const struck = enclosingPart(target, "strike")?.dataset.without;
+    if (!struck) return;
+    this.request = { ...this.request, without: [...(this.request.without ?? []), struck] };
+    this.element.dispatchEvent(new CustomEvent("retry"));
   }
 
   /** @param {Error | null} problem */

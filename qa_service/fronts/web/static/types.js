@@ -12,7 +12,7 @@
 
 /** What is sent to the server: a question, or an entry or experiment with parameters.
  * @typedef {Partial<Subject> & { question?: string, context?: object, params?: Record<string, Value>, seed?: number,
- *   seeds?: number, compare?: string[], blocks?: string[] }} AskRequest */
+ *   seeds?: number, compare?: string[], blocks?: string[], without?: string[] }} AskRequest */
 
 /** `answer`: the text, before any evidence. `html` is the reply to insert.
  * @typedef {object} AnswerData
@@ -21,6 +21,7 @@
  * @property {{ id: string, question: string } | null} entry
  * @property {object} context what a follow-up question is asked with
  * @property {Record<string, Value | Value[]>} params what was read from the question
+ * @property {string} log a pasted log in one line, "" if there is none
  * @property {string} html */
 
 /** `done`: the answer again, now with its numbers.
@@ -32,6 +33,7 @@
  * @property {string} id
  * @property {string} title
  * @property {string} experiment
+ * @property {Record<string, Value>} params
  * @property {Record<string, Value>} compared what sets this run apart from those beside it
  * @property {boolean} alone whether the experiment is not one of the entry's own
  * @property {boolean} hero whether it is the proof of the short answer

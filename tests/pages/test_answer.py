@@ -1,0 +1,246 @@
+"""The new answer: short beside its proof, what to do, how to tell, the rest folded; numbers tied to their evidence."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from browsing import QUESTION, Look, ask, label_text, number, short, unfold, wait_until_complete
+from playwright.sync_api import Page, expect
+
+from qa_service.model import Lang, Text
+
+ENTRY = "gradient-overflow-skipping-step"
+FOLLOW_UP = Text("改成 80 个 1.2 呢？", "What about 80 factors of 1.2?")
+PLACES = """
+() => {
+  const turn = document.querySelector("[data-part=turn]");
+  const bottom = (each) => (each ? each.getBoundingClientRect().bottom : -Infinity);
+  const short = turn.querySelector("[data-name=short]").getBoundingClientRect();
+  const first = ["[data-name=short]", "[data-part=hero] [data-part=chart] svg", "[data-name=do]", "[data-name=tell]"];
+  return {
+    first: Math.max(...first.map((each) => bottom(turn.querySelector(each)))) - short.top,
+    whole: bottom(turn.querySelector("[data-part=related]")) - turn.getBoundingClientRect().top,
+  };
+}
+"""
+"""The height of what is read first, and of the whole folded answer, in CSS pixels."""
+NUMBERS = r"""
+() => {
+  const fold = document.querySelector("[data-part=reply] details");
+  const texts = document.createTreeWalker(document.querySelector("[data-part=reply]"), NodeFilter.SHOW_TEXT);
+  const numbers = [];
+  while (texts.nextNode()) {
+    const place = texts.currentNode.parentElement;
+    if (!(fold.compareDocumentPosition(place) & Node.DOCUMENT_POSITION_PRECEDING)) break;
+    if (place.closest("[data-part=chart], pre, code, select") || !place.checkVisibility()) continue;
+    numbers.push(...(texts.currentNode.textContent.match(/(?<![\w.])\d[\d.,]*(?![\w])/g) ?? []));
+  }
+  return numbers;
+}
+"""
+"""The numbers in words of an answer above its first fold: no axes, code or inputs."""
+
+
+@pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1.0), (375, 812, 1.3)])
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_answer_fits_its_budgets(
+    visit: Callable[..., Page], lang: Lang, width: int, height: int, screens: float
+) -> None:
+    """Short, chart, what to do and how to tell within a screen (1.3 of a telephone), at most 12 numbers above the first
+    fold, and the whole folded answer within two screens (three of a telephone).
+    """
+    page = visit(f"/?lang={lang}&entry={ENTRY}", viewport={"width": width, "height": height})
+    wait_until_complete(page)
+    places = page.evaluate(PLACES)
+    assert places["first"] <= screens * height
+    assert places["whole"] <= (2 if width > 500 else 3) * height
+    numbers = page.evaluate(NUMBERS)
+    assert 0 < len(numbers) <= 12, numbers
+    assert page.locator("[data-part=reply] :is(input, select):visible").count() <= 4
+
+
+def test_what_is_asked_first_is_open_and_the_rest_is_folded(visit: Callable[..., Page], lang: Lang) -> None:
+    """The proof stands beside the short answer, or below it; the folds say what is inside, and open to it."""
+    page = visit(f"/?lang={lang}&entry={ENTRY}")
+    wait_until_complete(page)
+    order = page.locator("[data-part=prose]").evaluate_all("texts => texts.map((text) => text.dataset.name)")
+    assert order[:3] == ["short", "do", "tell"]
+    expect(short(page)).to_contain_text("%")
+    expect(page.locator("[data-part=hero] [data-part=chart] svg")).to_be_visible()
+    expect(page.locator("[data-name=do] pre")).to_be_visible()
+    expect(page.locator("[data-part=proof][data-verdict=holds]").first).to_be_visible()
+    for name in ("why", "scope"):
+        expect(page.locator(f"[data-name={name}]")).to_be_hidden()
+        page.locator(f"[data-fold={name}] > summary").click()
+        expect(page.locator(f"[data-name={name}]")).to_be_visible()
+    assert "…" not in page.locator("[data-part=prose] [data-of]").all_inner_texts()
+    other = page.locator("[data-part=more-evidence] [data-part=card]")
+    expect(page.locator("[data-part=more-outcome]")).to_contain_text(label_text("holds_many", lang))
+    page.locator("[data-part=more-evidence] > summary").click()
+    expect(other.locator("[data-part=chart] svg").first).to_be_visible()
+
+
+def test_a_row_of_how_to_tell_asks_for_its_entry(visit: Callable[..., Page], lang: Lang) -> None:
+    """In the same conversation; without scripts it is a link to the entry's page."""
+    page = visit(f"/?lang={lang}&entry={ENTRY}")
+    wait_until_complete(page)
+    row = page.locator("[data-part=ask-entry]").first
+    expect(row).to_have_attribute("href", re.compile("/entries/"))
+    row.click()
+    expect(page.locator("[data-part=turn]")).to_have_count(2)
+    expect(page.locator("[data-part=asked]").last).to_have_text(str(row.get_attribute("title")))
+    wait_until_complete(page)
+
+
+def test_a_number_leads_to_its_place_in_the_evidence(visit: Callable[..., Page], look: Look) -> None:
+    """By pointer and by keyboard; all digits are shown beside the chart, or in a sheet on a telephone."""
+    page = visit(f"/?lang={look.lang}")
+    ask(page, QUESTION[look.lang])
+    page.locator("[data-fold=why] > summary").click()
+    product = number(page, "powers.product")
+    expect(product).to_have_role("button")
+    if look.width < 500:
+        product.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-part=sheet-value]")).to_contain_text("406561")
+        expect(page.locator("[data-part=sheet-show]")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(page.locator("[data-part=sheet]")).to_have_count(0)
+        expect(product).to_be_focused()
+        return
+    unfold(page.locator("[data-part=card]").first)
+    product.focus()
+    expect(page.locator("[data-part=hero] [data-part=readout]")).to_contain_text("406561")
+    row = page.locator('[data-part=hero] [data-part=claim][data-metric="powers.product"]').first
+    expect(row).to_have_attribute("data-marked", "")
+    row.hover()
+    expect(product).to_have_attribute("data-marked", "")
+
+
+def test_a_number_of_folded_evidence_opens_it(visit: Callable[..., Page]) -> None:
+    page = visit(f"/?lang=zh&entry={ENTRY}")
+    wait_until_complete(page)
+    page.locator("[data-fold=why] > summary").click()
+    number(page, "sick.last_scale").click()
+    card = page.locator("[data-part=card][data-block=sick]")
+    expect(card).to_be_in_viewport()
+    expect(card.locator('[data-part=claim][data-metric="sick.last_scale"]')).to_have_attribute("data-marked", "")
+
+
+def test_a_follow_up_shows_what_changed(visit: Callable[..., Page], lang: Lang) -> None:
+    """The curve before is drawn pale behind the new one, and a changed number of the short answer says what it was."""
+    page = visit(f"/?lang={lang}&entry={ENTRY}")
+    wait_until_complete(page)
+    curves = page.locator("[data-part=hero] [data-part=chart] svg .mark-line")
+    before = curves.count()
+    share = short(page).locator("[data-of]").first.inner_text()
+    page.locator("[data-part=hero] [data-part=more]").click()
+    page.locator("[data-part=hero] [name=n]").fill("60")
+    page.locator("[data-part=hero] [data-part=run]").click()
+    expect(short(page).locator("[data-of]").first).not_to_have_text(share)
+    expect(curves).to_have_count(before + 1)
+
+
+def test_a_reload_a_page_in_between_and_another_language_keep_the_conversation(
+    visit: Callable[..., Page], lang: Lang
+) -> None:
+    """The address names the entry and the parameters that the answer used; what was asked before is there again."""
+    page = visit(f"/?lang={lang}")
+    ask(page, QUESTION[lang])
+    ask(page, FOLLOW_UP[lang])
+    expect(page).to_have_url(re.compile(r"entry=multiply-vs-add&p\.n=80&p\.x=1\.2"))
+    address = page.url
+
+    def check(questions: list[str]) -> None:
+        expect(page.locator("[data-part=asked]")).to_have_text(questions)
+        expect(page.locator("[data-part=hero] [data-part=chart] svg")).to_have_count(2)
+        expect(page.locator("[data-part=hero] [name=n]").last).to_have_value("80")
+
+    page.reload()
+    check([QUESTION[lang], FOLLOW_UP[lang]])
+    page.locator("[data-part=parsed] a").last.click()
+    expect(page.locator("[data-part=entry]")).to_be_visible()
+    page.go_back()
+    check([QUESTION[lang], FOLLOW_UP[lang]])
+    ask(page, Text("换成 90 个呢？", "and 90 factors?")[lang])
+    expect(page.locator("[data-part=hero] [name=n]").last).to_have_value("90")
+    elsewhere = page.context.new_page()  # another tab, as whoever was sent the address
+    elsewhere.goto(address)
+    expect(elsewhere.locator("[data-part=hero] [name=n]")).to_have_value("80")
+    expect(elsewhere.locator("[data-part=asked]")).to_have_text(FOLLOW_UP[lang])
+    elsewhere.close()
+
+
+def test_a_figure_can_be_presented(visit: Callable[..., Page], lang: Lang) -> None:
+    """Full screen, with thick strokes; arrow keys step through the claims, Esc leaves and gives the focus back."""
+    page = visit(f"/?lang={lang}&entry={ENTRY}", viewport={"width": 1280, "height": 800})
+    wait_until_complete(page)
+    opener = page.locator("[data-part=hero] [data-part=present]")
+    opener.click()
+    stage = page.locator("[data-part=stage]")
+    expect(stage.locator("[data-part=stage-chart] svg")).to_be_visible()
+    line = stage.locator("svg .mark-line path").first
+    assert float(str(line.get_attribute("stroke-width"))) >= 5
+    said = stage.locator("[data-part=stage-claim]").inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(stage.locator("[data-part=stage-claim]")).not_to_have_text(said)
+    page.keyboard.press("ArrowLeft")
+    expect(stage.locator("[data-part=stage-claim]")).to_have_text(said)
+    page.keyboard.press("Escape")
+    expect(stage).to_have_count(0)
+    expect(opener).to_be_focused()
+
+
+def test_what_was_read_can_be_struck_out(visit: Callable[..., Page], lang: Lang) -> None:
+    """A chip says what it was used for; striking it out asks again without it."""
+    page = visit(f"/?lang={lang}")
+    ask(page, QUESTION[lang])
+    chip = page.locator("[data-part=chip]", has_text="x = 1.5")
+    expect(chip).to_be_visible()
+    requests: list[Any] = []
+    page.on("request", lambda sent: requests.append(sent.post_data_json) if sent.url.endswith("/page/ask") else None)
+    chip.locator("[data-part=strike]").click()
+    expect(page.locator("[data-part=chip]", has_text="x = 1.5")).to_have_count(0)
+    wait_until_complete(page)
+    assert requests[0]["without"] == ["param:x"]
+    expect(page.locator("[data-part=turn]")).to_have_count(1)
+
+
+def test_a_pasted_log_is_shown_in_short(visit: Callable[..., Page], lang: Lang) -> None:
+    """It is small; the whole of it is folded."""
+    page = visit(f"/?lang={lang}")
+    line = "OVERFLOW! Skipping step. Attempted loss scale: {}, reducing to {}"
+    log = "\n".join(line.format(2**each, 2 ** (each - 1)) for each in range(16, 6, -1))
+    ask(page, f"{log}\n{Text('正常吗？', 'is this normal?')[lang]}")
+    asked = page.locator("[data-part=asked]")
+    assert asked.evaluate("asked => asked.offsetHeight") < 110
+    assert asked.evaluate("asked => parseFloat(getComputedStyle(asked).fontSize)") <= 16
+    expect(page.locator("[data-part=whole-text]")).to_be_hidden()
+    page.locator("[data-part=whole] > summary").click()
+    expect(page.locator("[data-part=whole-text]")).to_contain_text("reducing to 64")
+
+
+def test_a_telephone_folds_its_keyboard_once_something_is_asked(visit: Callable[..., Page]) -> None:
+    page = visit("/?lang=zh", viewport={"width": 375, "height": 812}, has_touch=True, is_mobile=True)
+    page.locator("#question").fill(QUESTION["zh"])
+    page.locator("#question").press("Enter")
+    expect(page.locator("#question")).not_to_be_focused()
+
+
+def test_a_handout_is_one_page(visit: Callable[..., Page]) -> None:
+    """Short, chart, what to do and how to tell are printed; folds, controls and what else to ask are not."""
+    page = visit(f"/?lang=en&entry={ENTRY}", viewport={"width": 720, "height": 1000})
+    wait_until_complete(page)
+    page.emulate_media(media="print")
+    for shown in (
+        "[data-name=short]",
+        "[data-part=chart] svg",
+        "[data-name=do]",
+        "[data-name=tell]",
+        "[data-part=proof]",
+    ):
+        expect(page.locator(shown).first).to_be_visible()
+    for hidden in ("[data-fold=why]", "[data-part=controls]", "[data-part=related]", "#composer", "[data-part=change]"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    assert page.locator("main").evaluate("main => main.getBoundingClientRect().height") < 1000
