@@ -139,7 +139,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder shared by all xdist workers: matcher and chart bundle are built once per test run."""
     cache = shared_temp_folder(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
-    for file in cache_folder().glob("*-*.np[yz]"):  # reuse what set-up has built; the names hash the sources
+    built = (file for kind in ("*-*.np[yz]", "*-*.faiss") for file in cache_folder().glob(kind))
+    for file in built:  # reuse what set-up has built; the names hash the sources
         partial = cache / f"{file.name}.{os.getpid()}"
         shutil.copy(file, partial)
         partial.replace(cache / file.name)
