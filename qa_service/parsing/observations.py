@@ -139,7 +139,7 @@ class _Prose:
         near = self._places_between(max(start, symptom.start() - 2 * _NEAR), min(end, symptom.end() + _NEAR // 2))
         before = [each for each in near if each[1].end() <= symptom.end() + 1]
         before = [each for each in before if symptom.start() - each[1].end() <= _NEAR]
-        if len(before) > 1 and before[-1][1][0] in ("输出", "output"):
+        if len(before) > 1 and before[-2][0] and before[-1][1][0] in ("输出", "output"):
             before = before[:-1]  # "loss 一直输出 nan": a verb
         after = [each for each in near if symptom.end() <= each[1].start()]
         if after and (not before or not before[-1][0] or after[0][1].start() - symptom.end() <= 1):
@@ -239,7 +239,7 @@ class _Prose:
         end = min(len(self.folded), reach)
         failed = signs.FAILED.search(self.folded, match.start(), end)
         cured = signs.CURED.search(self.folded, match.end(), end)
-        if value == "data_check" and _DONE.search(match[0]):
+        if value == "data_check" and _DONE.search(self.folded, match.start(), match.end() + 1):
             return True  # what a check found is no cure
         if failed and (cured is None or failed.start() <= cured.start()):
             return True

@@ -20,7 +20,8 @@ PLACES: Mapping[str, str] = {
     r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
     "logit": r"logits?",
     "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)|参数(?=.{0,4}nan)",
-    "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标"
+    "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标|结果|效果|性能"
+    r"|(?<![a-z])(?:results?|performance)(?![a-z])"
     r"|(?<![a-z])(?:map|f1|auc|recall)(?![a-z])|(?<![半单双合倍])精度(?=.{0,8}(?:掉|降|变|是|为|一直|不|%))",
     "input": r"输入(?:数据)?(?:里|中|本身)?|数据(?:里|中)|(?<![a-z])inputs?(?= (?:is|are|has|have|contain|itself))"
     r"|(?:in|of) (?:the |my )?(?:inputs?|data|dataset)(?![a-z])",
@@ -101,7 +102,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
         places=_TENSORS, needs_place=True,
     ),
     "spike": Symptom(
-        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|spik(?:es?|ed|y)(?![a-z])|(?<![a-z])jump(?:s"
+        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|(?:跳|窜|蹿)(?:到|至)|spik(?:es?|ed|y)(?![a-z])"
+        r"|(?<![a-z])jump(?:s"
         r"|ed)?(?! around)(?![a-z])",
         places=_MEASURED,
     ),
@@ -123,7 +125,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
         pattern=r"变差|差很多|更差|很差|(?<![a-z])worse(?![a-z])|degrad(?:es|ed)|(?:掉|跌|降)(?:到|至)(?=\s*[\d零])"
         r"|(?<![a-z])(?:drop|fall|decrease|collapse)(?:s|es|ed|d)? (?:to (?=[\d.])|(?:\w+ ){0,3}(?:abruptly"
         r"|suddenly|sharply|a lot))",
-        places=frozenset({"metric"}),
+        places=frozenset({"metric", "loss"}),
+        needs_place=True,
     ),
     "differs": Symptom(
         pattern=r"结果.{0,3}(?:不一样|不一致|不同|对不上)|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
@@ -144,7 +147,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
         places=_MEASURED - {"metric"}, needs_place=True,
     ),
     "unstable": Symptom(
-        pattern=r"震荡|振荡|抖动|忽大忽小|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)|jumps? around"
+        pattern=r"震荡|振荡|抖动|忽[大高]忽[小低]|时高时低|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)"
+        r"|jumps? around"
         r"|(?<![a-z])unstable",
         places=_MEASURED,
     ),
@@ -171,6 +175,10 @@ TIMES: Mapping[str, str] = {
     r" ?(?:of |hundred |thousand |million )?(?:\w+ )?(?:steps?|iter\w*|epochs?|batches|updates|minutes|hours|days)"
     r"|(?:at|on|in|around) (?:step|epoch|iter\w*) (?:[2-9]|\d{2,})|half-?way|mid-?training|late in training"
     r"|after a while|eventually"
+    r"|(?:after|at|in|on|during) (?:the )?(?:second|third|fourth|fifth|last|\d+(?:nd|rd|th)) (?:epoch|step"
+    r"|iteration|batch)"
+    r"|(?:跑|训练?|迭代)了?(?:大概|大约|约|差不多)?\s*(?:[\d.]{1,9}"
+    r"|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|轮|小时|天|epoch|step)"
     r"|训练?(?:到|了|几|一)?(?:一半|一段时间|中途|后期|\s*\d+\s*%)"
     r"|(?:(?<![\d.])[\d.]{1,9}|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
     r"|batch(?:es)?)\s*(?:之?后|左右|以后|才)"
@@ -179,7 +187,7 @@ TIMES: Mapping[str, str] = {
     "resume": r"断点续训|续训|接着训|恢复训练|从\s*(?:checkpoint|ckpt|断点)|(?<!should i )(?<!can i )resum(?:e|es"
     r"|ed|ing)(?![a-z])"
     r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint",
-    "eval": r"评估|验证(?:集|时|阶段|损失)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
+    "eval": r"评估|验证(?:集|时|阶段|损失|准确率)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
     r"|(?<![a-z])val[_ ](?:loss|acc)"
     r"|test (?:set|time|loss|acc\w*)",
     "inference": r"推理|生成(?:时|的时候|阶段)|(?<![a-z])inference|multinomial|during generation|when generating",
@@ -188,7 +196,8 @@ TIMES: Mapping[str, str] = {
     "sometimes": r"偶尔|有时候?|时不时|时有时无|随机(?:出现|地)|不是每次|概率性|(?<![a-z])sometimes|occasionally"
     r"|once in a while"
     r"|now and then|intermittent\w*|sporadic\w*|randomly|at random|random (?=nan|inf|spike|black)|some batches",
-    "after_change": r"(?:改成|换成|改为|升级|切换到?|改了).{0,16}?(?:之?后|以后|就)"
+    "after_change": r"(?:改成|换成|改为|升级|切换到?|改了).{0,16}?(?:之?后|以后|就)|(?:量化|合并|升级|更新"
+    r"|转换)(?:之?后|以后)"
     r"|(?:after|since|when) (?:i )?(?:switch|chang|upgrad|updat|replac|modif|enabl)\w*",
 }
 """Value of `when` → how it is stated; it counts only beside a symptom."""
@@ -335,7 +344,7 @@ ATTEMPTED = re.compile(
 """Before or in a remedy: it is in use, or has been tried."""
 SWITCHED_OFF = re.compile(
     r"(?:关掉|关闭|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
-    r"|remov(?:e|ed|ing))(?: the)?\s*$"
+    r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"
 )
 SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
 ABSENT = re.compile(
