@@ -17,7 +17,9 @@ def _turns(service, *questions, **options):
     return service.ask(service.fold_turns(first, questions[1:]))
 
 
-@pytest.mark.parametrize("remark", ["今天天气怎么样", "asdf qwer zxcv", "中国的首都是哪里", "红烧肉怎么做好吃", "那天气呢"])
+@pytest.mark.parametrize(
+    "remark", ["今天天气怎么样", "asdf qwer zxcv", "中国的首都是哪里", "红烧肉怎么做好吃", "那天气呢"]
+)
 def test_another_subject_is_declined_in_a_conversation_as_outside(service, remark):
     """A remark, gibberish or another subject is no follow-up."""
     assert _turns(service, remark).status is not AnswerStatus.ANSWERED

@@ -85,7 +85,7 @@ ENGLISH = {
     "model.eval() gives much worse results than train()": "when:eval where:metric what:worse",
     "after resuming from a checkpoint the loss jumps": "when:resume where:loss what:spike",
     "loss scale keeps halving": "where:scale what:shrinking",
-    "Gradient overflow. Skipping step, what does it mean": "where:gradient what:inf what:skip in:float16 in:grad_scaler",
+    "Gradient overflow. Skipping step, why?": "where:gradient what:inf what:skip in:float16 in:grad_scaler",
     "validation loss is nan but training loss is fine": "when:eval where:loss what:nan what:finite",
     "the output is all !!!! at inference": "when:inference what:garbage",
     "images come out black with float16": "what:garbage in:float16",
@@ -116,6 +116,10 @@ ENGLISH = {
     "PPO with adam, policy logits nan": "in:reinforcement in:adam where:logit what:nan",
 }  # fmt: skip
 MIXED = {
+    "loss 降到 0.5 就不动了": "where:loss what:flat",
+    "为什么 adam 比 sgd 稳定": "in:adam in:sgd",
+    "accuracy drops to 0.5 and stays there": "where:metric what:worse what:chance",
+    "学习率 0.01 时正常，0.1 就炸": "what:growing",
     "跑了两个小时 loss 变成 inf": "where:loss what:inf when:later",
     "我已经加了梯度裁剪 1.0，grad norm 还是越来越大": "tried:clipping where:gradient what:growing",
     "v100 上 fp16 会溢出，a100 用 bf16 正常": "in:cuda in:float16 what:inf",

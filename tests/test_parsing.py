@@ -62,7 +62,8 @@ def test_parameters_are_read_from_both_languages(question, params):
     [
         ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"),
         ("BatchNorm 的 gamma", "zh"), ("float16 呢", "zh"),
-        ("loss 是 nan", "zh"), ("batch norm 的 gamma 和 beta", "zh"), ("loss nan after I switched to the 昇腾 device", "en"), ("CUDA out of memory in my training loop怎么办", "zh"),
+        ("loss 是 nan", "zh"), ("batch norm 的 gamma 和 beta", "zh"),
+        ("loss nan after I switched to the 昇腾 device", "en"), ("CUDA out of memory in my training loop怎么办", "zh"),
         ("LSTM 為什麼穩定", "zh"), ("what does 爆 mean here", "en"), ("nan?", "en"),
     ],
 )  # fmt: skip
