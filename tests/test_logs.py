@@ -287,6 +287,7 @@ def test_nan_from_the_first_record_is_told_from_an_excerpt():
         ("RuntimeWarning: divide by zero encountered in log", "what:inf in:numpy"),
         ("IndexError: Target 10 is out of bounds.", "where:label"),
         ("ValueError: Expected more than 1 value per channel when training", "in:batch_norm"),
+        ("Attempted loss scale: 65536, reducing to 32768", "what:skip where:scale in:float16 in:grad_scaler"),
         ("WARNING: found NaN in local forward loss calculation", "what:nan where:loss in:megatron"),
     ],
 )
