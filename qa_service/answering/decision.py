@@ -97,7 +97,7 @@ def decide(
         notes=tuple(dict.fromkeys((*topic.notes, *number_notes, *plan_notes))),
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
-        used_by=chips.used_by(runs, params, observations),
+        used_by=chips.used_by(runs, params, observations, topic.entry),
         log=describe_log(question.log, lang) if question and question.log else "",
     )
 
