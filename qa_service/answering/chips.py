@@ -22,7 +22,7 @@ _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
 def used_by(
     runs: Sequence[PlannedRun], params: NamedValues, observations: Sequence[Observation], entry: Entry | None
 ) -> dict[str, tuple[str, ...]]:
-    """Chip → what used it: "match" for a sign that the entry is about, "tell" for one that orders its causes, ids of the
+    """Chip → what used it: "match" for a sign that the entry is about, "tell" for one that orders its causes, ids of
     blocks that run with its value, in order. A chip that nothing used has ().
     """
     about = {MATCHING: frozenset(entry.signs), TELLING: _telling(entry)} if entry else {}
