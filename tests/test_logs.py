@@ -287,6 +287,7 @@ def test_nan_from_the_first_record_is_told_from_an_excerpt():
         ("RuntimeWarning: divide by zero encountered in log", "what:inf in:numpy"),
         ("IndexError: Target 10 is out of bounds.", "where:label"),
         ("ValueError: Expected more than 1 value per channel when training", "in:batch_norm"),
+        ("Attempted loss scale: 65536, reducing to 32768", "what:skip where:scale in:float16 in:grad_scaler"),
         ("WARNING: found NaN in local forward loss calculation", "what:nan where:loss in:megatron"),
     ],
 )
@@ -334,3 +335,16 @@ def test_any_text_is_read(text):
     observe(text)
     if reading:
         assert describe_log(reading, "zh") and describe_log(reading, "en")
+
+
+def test_a_very_long_log_is_counted_whole():
+    """Lines in the middle are counted by their shape, and the first nan is found wherever it stands."""
+    lines = [f"step {step} loss {2 - step / 3000:.4f} lr 0.001" for step in range(2500)]
+    lines[1700] = "step 1700 loss nan lr 0.001"
+    reading = read_log("\n".join(["why is this?", *lines, "what can I do?"]))
+    assert reading.count == 2500
+    assert reading.prose.split("\n") == ["why is this?", "what can I do?"]
+    assert [reading.first_nonfinite[0].step, reading.lr] == [1700, 0.001]
+    overflows = [DEEPSPEED.splitlines()[0]] * 900
+    assert read_log("\n".join(overflows)).overflows == 900
+    assert describe_log(read_log(TABLE + "4 | 0.5 | 0.6 | 0.01\n" * 900), "en").startswith("Log · 903 ")

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from qa_service.answering.planning import PlannedRun
-from qa_service.model import NamedValues, Observation, Sign, Value
+from qa_service.model import Entry, NamedValues, Observation, Sign, Value
 from qa_service.parsing import ParsedQuestion
 
-MATCHING = "match"
-"""What used an observation that helped to find the entry, among ids of evidence blocks."""
+MATCHING, TELLING = "match", "tell"
+"""What used an observation, among ids of evidence blocks: the entry is about it, or it orders the causes."""
 _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
     **{Sign("in", name): ("dtype", name) for name in ("float16", "bfloat16", "float32", "float64")},
     **{Sign("in", name): ("act", name) for name in ("sigmoid", "tanh", "relu")},
@@ -20,17 +20,22 @@ _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
 
 
 def used_by(
-    runs: Sequence[PlannedRun], params: NamedValues, observations: Sequence[Observation], matched: Collection[Sign] = ()
+    runs: Sequence[PlannedRun], params: NamedValues, observations: Sequence[Observation], entry: Entry | None
 ) -> dict[str, tuple[str, ...]]:
-    """Chip → what used it: ids of the blocks that run with its value, in order; "match" for the signs in `matched`, by
-    which the entry was found. A chip that nothing used has ().
+    """Chip → what used it: "match" for a sign that the entry is about, "tell" for one that orders its causes, ids of
+    blocks that run with its value, in order. A chip that nothing used has ().
     """
+    about = {MATCHING: frozenset(entry.signs), TELLING: _telling(entry)} if entry else {}
     used = {f"param:{name}": _blocks(runs, name, value) for name, value in params.items()}
     for each in observations:
         name, value = _SAME_AS.get(each.sign, ("", ""))
         blocks = _blocks(runs, name, value) if _names(params, name, value) else ()
-        used[str(each.sign)] = ((MATCHING,) if each.sign in matched else ()) + blocks
+        used[str(each.sign)] = tuple(use for use, signs in about.items() if each.sign in signs) + blocks
     return used
+
+
+def _telling(entry: Entry) -> frozenset[Sign]:
+    return frozenset(sign for row in entry.tell for sign in (*row.signs, *row.excluded_by))
 
 
 def _blocks(runs: Sequence[PlannedRun], name: str, value: Value | tuple[Value, ...]) -> tuple[str, ...]:

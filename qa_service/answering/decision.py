@@ -97,7 +97,7 @@ def decide(
         notes=tuple(dict.fromkeys((*topic.notes, *number_notes, *plan_notes))),
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
-        used_by=chips.used_by(runs, params, observations),
+        used_by=chips.used_by(runs, params, observations, topic.entry),
         log=describe_log(question.log, lang) if question and question.log else "",
     )
 
@@ -129,13 +129,15 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     best = found.matches[0].score
     vague = question.is_short and best < CLEAR_MATCH
     changes = bool(question.params or question.number) and (question.is_elliptical or (vague and bool(question.params)))
-    if changes or question.reports_failure or question.asks_for_more:
+    if changes or question.reports_failure or question.asks_for_more or question.has_no_subject:
         return True
     if best >= threshold:
         return False
     says = bool(question.params or question.observations)
     refers = question.is_elliptical or question.refers_back
-    return (says or refers) if found.subject is None else says and question.is_short
+    if found.subject is None:
+        return says or refers
+    return (says and question.is_short) or question.names_another
 
 
 def _topic(

@@ -1,6 +1,6 @@
 """Executes planned runs, and judges the claims of each on the numbers just measured."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.experiments.parameters import fill_defaults
@@ -40,7 +40,7 @@ def execute_alone(
 def _gather_evidence(
     planned: PlannedRun, entry: Entry, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
 ) -> Generator[Event, None, Evidence]:
-    block, experiment, id_ = planned.block, planned.experiment, run_id(planned.block.id, planned.variant)
+    experiment, id_ = planned.experiment, run_id(planned.block.id, planned.variant)
     yield Started(id_, experiment, planned.params, seed, planned.compared)
     run = yield from _stream_run(id_, experiment, planned.params, seed, runner, is_cancelled)
     repeated = [run]
@@ -50,6 +50,25 @@ def _gather_evidence(
             repeated.append(again)
         else:
             repeated.append(run)  # every seed gives the same
+    return _judged(planned, entry, run, seed, repeated if seeds > 1 else ())
+
+
+def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner: Runner) -> tuple[Evidence, ...]:
+    """The evidence at the entry's own parameters as it was measured earlier, as far as it is kept; runs nothing."""
+    found = []
+    for block in entry.evidence:
+        experiment = experiments[block.experiment]
+        params = fill_defaults(experiment, block.params)
+        run = runner.finished(experiment, params)
+        if run is not None:
+            planned = PlannedRun(block=block, experiment=experiment, params=params, compared={})
+            found.append(_judged(planned, entry, run, 0, ()))
+    return tuple(found)
+
+
+def _judged(planned: PlannedRun, entry: Entry, run: Run, seed: int, repeated: Sequence[Run]) -> Evidence:
+    """The evidence of a run: the claims of its block, judged; with `repeated`, their spread over these runs."""
+    block, experiment = planned.block, planned.experiment
     verdicts = judge_claims(block.claims, run)
     own_params = fill_defaults(experiment, block.params)
     return Evidence(
@@ -69,7 +88,7 @@ def _gather_evidence(
         mark=block.mark,
         compared=planned.compared,
         variant=planned.variant,
-        spreads=tuple(Spread.of(claim, repeated) for claim in block.claims) if seeds > 1 else (),
+        spreads=tuple(Spread.of(claim, repeated) for claim in block.claims) if repeated else (),
     )
 
 

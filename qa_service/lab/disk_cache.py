@@ -125,7 +125,7 @@ def _environment_key() -> tuple[str, ...]:
 
 def _serialise(run: Run) -> str:
     fields = {"measured": dict(run.measured), "rows": [dict(row) for row in run.rows], "seconds": run.seconds,
-             "versions": dict(run.versions), "random": run.used_rng}  # fmt: skip
+             "versions": dict(run.versions), "random": run.used_rng, "at": run.measured_at}  # fmt: skip
     return json.dumps(json_safe(fields), allow_nan=False, separators=(",", ":"))
 
 
@@ -138,8 +138,12 @@ def _deserialise(experiment: Experiment, text: str) -> Run:
     return Run(
         status=RunStatus.RAN, measured=measured, rows=rows, seconds=float(fields["seconds"]),
         versions={str(name): str(release) for name, release in fields["versions"].items()},
-        used_rng=bool(fields["random"]), cached=True,
+        used_rng=bool(fields["random"]), cached=True, measured_at=_seconds_or_none(fields.get("at")),
     )  # fmt: skip
+
+
+def _seconds_or_none(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _parse_floats(values: dict[str, Any]) -> dict[str, Any]:

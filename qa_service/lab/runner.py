@@ -70,6 +70,9 @@ class Runner(Protocol):
         Raises `Cancelled` soon after `is_cancelled()` becomes true.
         """
 
+    def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:
+        """The run as it was measured earlier, if it is kept; executes nothing."""
+
     def close(self) -> None:
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
 
@@ -113,6 +116,10 @@ class ProcessRunner:
         """Start the fork server and the idle children; returns at once while torch is imported."""
         forkserver.ensure_running()
         self._children.open()
+
+    def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
+        """None: it keeps no run."""
+        return None
 
     def close(self) -> None:
         """Ends the children that wait for work and the thread that forks them; the next run starts them again."""

@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -84,6 +85,14 @@ class SharedRunner:
                 if not shared.listeners and self._in_progress.get(key) is shared and shared.outcome is None:
                     del self._in_progress[key]  # it is about to be cancelled: the next request starts another
 
+    def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:
+        """The run as it was measured earlier, in memory or on disk; executes nothing."""
+        with self._lock:
+            kept = self._cache.get((experiment.hash, repr(sorted(params.items())), seed))
+        if kept is None and self._disk_cache:
+            kept = self._disk_cache.get(experiment, params, seed)
+        return kept and replace(kept, cached=True)
+
     def _join_or_start(self, key: RunKey, experiment: Experiment, params: Params) -> "Run | _SharedRun":
         """A cached run, or the run in progress, started if there is none; this call counts as a listener of it."""
         with self._lock:
@@ -112,7 +121,7 @@ class SharedRunner:
                 while True:
                     shared.add(next(rows))
             except StopIteration as end:
-                outcome = end.value
+                outcome = replace(end.value, measured_at=time.time())
             except Exception as error:
                 outcome = error
         with self._lock:

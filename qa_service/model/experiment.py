@@ -109,3 +109,5 @@ class Run:
     """False if it drew no random number, so that every seed gives the same result."""
     cached: bool = False
     """True if it was measured earlier, for the same source, parameters and seed."""
+    measured_at: float | None = None
+    """When it was measured, in seconds since 1970; None if that is not known."""

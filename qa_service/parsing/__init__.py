@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from qa_service.model import Lang, NamedValues, Observation, Value
 from qa_service.parsing.language import detect_language, own_language
 from qa_service.parsing.logs import LogReading, read_log
-from qa_service.parsing.observations import observe_question
+from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
@@ -22,13 +22,18 @@ _FAILURE_REPORT = re.compile(
     r"|\b(?:does|did|do)(?: not|n['’]?t) (?:help|work|change anything)\b|\bno (?:effect|luck)\b|\bstill the same\b"
 )
 _REFERS_BACK = re.compile(r"\b(?:it|its|this|that|these|those|they|them|also|too|either)\b|它|这个?|上面|刚才|前面|也")
+_CONTENT = re.compile(
+    r"\b(?:and|but|if|it|is|isn|are|aren|not|t|that|this|they|so|what|how|about|then|does|doesn|do|don|with"
+    r"|without|in|now)\b"
+    r"|[那如果不是的话呢它这样又怎么样会\W]"
+)
 _ASKS_FOR_MORE = re.compile(
     r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|怎么(?:办|做|解决|改)(?:呢)?|还有(?:别的"
     r"|其他|什么)?(?:的)?(?:办法|方法|原因|可能)?"
     r"|(?:能|可以)?(?:再)?(?:详细|具体)一?点?(?:说明?|讲|解释)?一?下?|举个例子|然后呢|没看?懂|不懂|什么意思"
     r"|why|how(?: so)?|what else|anything else|more details?|(?:can you )?explain(?: more)?|i do(?:n['’]?t"
     r"| not) (?:understand|get it)"
-    r"|go on|and then|such as|for example)(?:吗|呢)?[\s.!?。]*"
+    r"|go on|and then|such as|for example|what (?:should|can|do) i do(?: now| next)?)(?:吗|呢)?[\s.!?。]*"
 )
 _THANKS = re.compile(
     r"(?:(?:非常|太|十分|真的?)?(?:感谢|谢谢|多谢|谢啦|谢了)(?:你|您|啦|了|大佬|老师|解答|回答|帮助)*|明白了?|懂了"
@@ -80,6 +85,20 @@ class ParsedQuestion:
     def refers_back(self) -> bool:
         """Whether it asks for more, or speaks of something named before: "does it also help?", "为什么呢"."""
         return bool(_REFERS_BACK.search(self.text.lower())) or self.asks_for_more
+
+    @property
+    def has_no_subject(self) -> bool:
+        """Whether it is nothing but words that refer, or a number: "and if it isn't?", "0.9?"."""
+        if self.number is not None and len(self.number.words) + 2 >= len(self.text):
+            return True
+        return self.is_elliptical and not _CONTENT.sub("", self.text.lower()).strip()
+
+    @property
+    def names_another(self) -> bool:
+        """Whether it asks the same of another thing of a training run: "那学习率呢", "what about the weights?"."""
+        text = self.text.lower()
+        asks = text.startswith("what about") or _TRAILING_PARTICLE.search(text)
+        return self.is_short and bool(asks) and speaks_of_training(text)
 
     @property
     def asks_for_more(self) -> bool:

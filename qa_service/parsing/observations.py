@@ -23,7 +23,7 @@ _SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
 _DONE = re.compile(r"[过了]|ed(?![a-z])")
 _CONJOINED = re.compile(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
 _PLACES = signs.compile_table(signs.PLACES)
-_SYMPTOMS = signs.compile_table({value: symptom.pattern for value, symptom in signs.SYMPTOMS.items()})
+_SYMPTOMS = tuple((symptom, re.compile(symptom.pattern)) for symptom in signs.SYMPTOMS)
 _TIMES = signs.compile_table(signs.TIMES)
 _SETTINGS = signs.compile_table(signs.SETTINGS)
 _ACTIONS = signs.compile_table(signs.ACTIONS)
@@ -41,6 +41,11 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
     found = (*_Prose(prose).observations(), *observe_messages(_beginning_and_end(prose)))
     found = (*found, *log.observations) if log else found
     return tuple({each.sign: each for each in reversed(found)}.values())[::-1]
+
+
+def speaks_of_training(text: str) -> bool:
+    """Whether a text, in lower case, names a part or a setting of a training run."""
+    return any(pattern.search(text) for _, pattern in (*_PLACES, *_SETTINGS))
 
 
 class _Prose:
@@ -88,25 +93,23 @@ class _Prose:
     # What and where
 
     def _read_symptoms(self) -> None:
-        for value, match in signs.matches(_SYMPTOMS, self.folded):
+        for symptom, match in signs.matches(_SYMPTOMS, self.folded):
             if self._is_negated(match):
-                if value in ("nan", "inf") and not self._speaks_of_data(match.start()):
-                    self._add_symptom("finite", match)
-            elif self._is_stated(value, match):
-                self._add_symptom(value, match)
+                if symptom.value in ("nan", "inf") and not self._speaks_of_data(match.start()):
+                    self._add_symptom("finite", self._places_of(symptom, match), match)
+            elif self._is_stated(symptom, match):
+                self._add_symptom(symptom.value, self._places_of(symptom, match), match)
         if stated := signs.UNQUALIFIED_FINITE.search(self.folded):
             self._add("what", "finite", *stated.span())
 
-    def _is_stated(self, value: str, match: re.Match[str]) -> bool:
+    def _is_stated(self, symptom: signs.Symptom, match: re.Match[str]) -> bool:
         """Whether the words state this symptom of a place where it may be seen, or of none where none is needed."""
-        symptom = signs.SYMPTOMS[value]
         nearest = self._nearest(match)
         if nearest and nearest[-1][0] and symptom.places:
             return nearest[-1][0] in symptom.places
         return not symptom.needs_place
 
-    def _add_symptom(self, value: str, match: re.Match[str]) -> None:
-        places = self._place_of(value, match)
+    def _add_symptom(self, value: str, places: list[_Found], match: re.Match[str]) -> None:
         start = min((place.start() for _, place in places), default=match.start())
         self._add("what", value, min(start, match.start()), match.end())
         if value != "finite" or places:
@@ -124,9 +127,9 @@ class _Prose:
             start <= place.start() < position + 12 for value, place in self.places if value in ("input", "label")
         ) or any(abs(span[0] - position) < _NEAR for sign, span in self.found.items() if sign.value == "data_check")
 
-    def _place_of(self, value: str, symptom: re.Match[str]) -> list[_Found]:
+    def _places_of(self, symptom: signs.Symptom, match: re.Match[str]) -> list[_Found]:
         """The places of a symptom: the nearest, with those conjoined to it."""
-        return [each for each in self._nearest(symptom) if each[0] in signs.SYMPTOMS[value].places]
+        return [each for each in self._nearest(match) if each[0] in symptom.places]
 
     def _nearest(self, symptom: re.Match[str]) -> list[_Found]:
         """The nearest mention before a symptom with those conjoined to it, else the nearest after it; [] if none."""
@@ -134,7 +137,7 @@ class _Prose:
         near = self._places_between(max(start, symptom.start() - 2 * _NEAR), min(end, symptom.end() + _NEAR // 2))
         before = [each for each in near if each[1].end() <= symptom.end() + 1]
         before = [each for each in before if symptom.start() - each[1].end() <= _NEAR]
-        if len(before) > 1 and before[-1][1][0] in ("输出", "output"):
+        if len(before) > 1 and before[-2][0] and before[-1][1][0] in ("输出", "output"):
             before = before[:-1]  # "loss 一直输出 nan": a verb
         after = [each for each in near if symptom.end() <= each[1].start()]
         if after and (not before or not before[-1][0] or after[0][1].start() - symptom.end() <= 1):
@@ -202,6 +205,8 @@ class _Prose:
     def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
         """Whether the clause of a setting says that it works there, and names no symptom in between."""
         start, end = max(start, match.start() - 2 * _NEAR), min(end, match.end() + 2 * _NEAR)
+        if signs.ASKS_WHY.search(self.folded, start, match.start()):
+            return False
         for cured in signs.CURED.finditer(self.folded, start, end):
             low, high = sorted(((match.start(), match.end()), cured.span()))
             between = self.folded[low[1] : high[0]]
@@ -234,7 +239,7 @@ class _Prose:
         end = min(len(self.folded), reach)
         failed = signs.FAILED.search(self.folded, match.start(), end)
         cured = signs.CURED.search(self.folded, match.end(), end)
-        if value == "data_check" and _DONE.search(match[0]):
+        if value == "data_check" and _DONE.search(self.folded, match.start(), match.end() + 1):
             return True  # what a check found is no cure
         if failed and (cured is None or failed.start() <= cured.start()):
             return True

@@ -7,8 +7,9 @@ comma, a full stop or "but".
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-_NONFINITE = r"(?:nans?|inf(?:inity)?|无穷)(?![a-z])"
+_T = TypeVar("_T")
 
 PLACES: Mapping[str, str] = {
     "loss": r"(?:[a-z\d]+_)?(?<![a-z])loss(?:es)?\d?(?![ _-]?(?:scal|surface|landscape|func|curve|plot)|\.backward"
@@ -20,7 +21,8 @@ PLACES: Mapping[str, str] = {
     r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
     "logit": r"logits?",
     "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)|参数(?=.{0,4}nan)",
-    "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标"
+    "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标|结果|效果|性能"
+    r"|(?<![a-z])(?:results?|performance)(?![a-z])"
     r"|(?<![a-z])(?:map|f1|auc|recall)(?![a-z])|(?<![半单双合倍])精度(?=.{0,8}(?:掉|降|变|是|为|一直|不|%))",
     "input": r"输入(?:数据)?(?:里|中|本身)?|数据(?:里|中)|(?<![a-z])inputs?(?= (?:is|are|has|have|contain|itself))"
     r"|(?:in|of) (?:the |my )?(?:inputs?|data|dataset)(?![a-z])",
@@ -39,22 +41,27 @@ _EVERYWHERE = frozenset(PLACES) - {""}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptom:
-    """The patterns of a value of `what`, and the places where it may be seen."""
+    """A value of `what`: patterns that state it, and the places where they do."""
 
+    value: str
     pattern: str
     places: frozenset[str] = _EVERYWHERE
     needs_place: bool = False
     """Whether the words state a symptom only beside one of its places: "loss 是 0", not "seed 是 0"."""
 
 
-SYMPTOMS: Mapping[str, Symptom] = {
-    "nan": Symptom(pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
-    "inf": Symptom(
+SYMPTOMS: tuple[Symptom, ...] = (
+    Symptom(
+        value="nan",
+pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
+    Symptom(
+        value="inf",
         pattern=r"(?<![a-z])inf(?:s|inite|inity|inities)?(?![a-z])|(?<!正)(?<!负)无穷(?!多)"
         r"|(?<!内存)(?<!显存)(?<!下)溢出"
         r"|(?<!stack)(?<!stack )overflow(?:s|ed|ing)?"
     ),
-    "zero": Symptom(
+    Symptom(
+        value="zero",
         pattern=r"(?:全部?|都|等于|变成|变为|是|为|到|一直|始终)\s*(?:是|为"
         r"|成)?\s*(?:0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)|零)"
         r"|(?:is|are|be|becomes?|became|all|exactly|(?:drop|fall|go|collapse)(?:s|es|ed)? to"
@@ -64,7 +71,8 @@ SYMPTOMS: Mapping[str, Symptom] = {
         r"|(?<![a-z])zero (?=grad|loss|acc)|underflow\w*|下溢",
         places=_MEASURED, needs_place=True,
     ),
-    "flat": Symptom(
+    Symptom(
+        value="flat",
         pattern=r"不(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
         r"|没有?(?:下降|变化|再?涨)|没再?上来|停滞"
         r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
@@ -74,88 +82,113 @@ SYMPTOMS: Mapping[str, Symptom] = {
         r"|(?<![a-z])always (?:at |around |exactly )?(?=[\d.])|(?<![a-z])(?:stays?|remains?|constant|flat) (?:at"
         r"|constant|the same|flat|around)",
     ),
-    "chance": Symptom(
-        pattern=r"(?<![\d.])50(?:\.0+)?\s*%|(?<![\d.])0\.50*(?![\d%])|百分之五十|(?<![\d.])(?:0\.693\d*|1\.0986\d*"
-        r"|2\.30[23]\d*|4\.605\d*|6\.90[78]\d*)"
-        r"|(?<![a-z])ln\s*\(?(?:c|2|10)(?![a-z\d])",
-        places=frozenset({"loss", "metric"}), needs_place=True,
+    Symptom(
+        value="chance",
+        pattern=r"(?<![\d.])50(?:\.0+)?\s*%|(?<![\d.])0\.50*(?![\d%])|百分之五十",
+        places=frozenset({"metric"}), needs_place=True,
     ),
-    "constant": Symptom(
+    Symptom(
+        value="chance",
+        pattern=r"(?<![\d.])(?:0\.693\d*|1\.0986\d*|2\.30[23]\d*|4\.605\d*|6\.90[78]\d*)"
+        r"|(?<![a-z])ln\s*\(?(?:c|2|10)(?![a-z\d])",
+        places=frozenset({"loss"}), needs_place=True,
+    ),
+    Symptom(
+        value="constant",
         pattern=r"输出.{0,6}(?:一样|相同|恒定|不变)|预测.{0,6}(?:全|都)(?:是|为)?(?:同一|一样|一个|一类)"
         r"|(?:same|identical|constant) (?:output|prediction)s?"
         r"|(?:outputs?|predict(?:s|ions?)?) (?:are |is )?(?:always |all )?(?:the )?(?:same|identical|constant)"
         r"|predicts? (?:only |always )*(?:one|a single|the same) (?:class|value|label)",
         places=frozenset(),
     ),
-    "growing": Symptom(
+    Symptom(
+        value="growing",
         pattern=r"爆炸|爆掉|(?<![火核])炸(?!鸡)|(?:越来越|突然变得?很?|不断变|一直变|持续变)大|(?:涨|升|增"
         r"|窜)(?:到|至)|飙升|暴涨|飞了|发散"
         r"|explod(?:e|es|ed|ing)|explosion|blow(?:s|n|ing)?[ -]?ups?(?![a-z])|blew up|diverg(?:e|es|ed|ing)(?![a-z])"
         r"|shoots? up|skyrocket\w*",
         places=_MEASURED - {"metric"},
     ),
-    "shrinking": Symptom(
+    Symptom(
+        value="shrinking",
         pattern=r"消失|弥散|越来越小|vanish\w*|shrink\w*|减半|halv(?:e|es|ed|ing)|(?:一直|不断|持续)(?:变小|往下掉"
         r"|下降|降)"
         r"|keeps? (?:falling|dropping)",
         places=_TENSORS, needs_place=True,
     ),
-    "spike": Symptom(
-        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|spik(?:es?|ed|y)(?![a-z])|(?<![a-z])jump(?:s"
+    Symptom(
+        value="spike",
+        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|(?:跳|窜|蹿)(?:到|至)|spik(?:es?|ed|y)(?![a-z])"
+        r"|(?<![a-z])jump(?:s"
         r"|ed)?(?! around)(?![a-z])",
         places=_MEASURED,
     ),
-    "recovered": Symptom(
+    Symptom(
+        value="recovered",
         pattern=r"(?<!能)(?<!会)恢复(?!训练|吗)|(?<!will it )(?<!can it )recover(?:s|ed)(?![a-z])|comes? back down"
         r"|returns? to normal",
         places=_MEASURED,
     ),
-    "skip": Symptom(
+    Symptom(
+        value="skip",
         pattern=r"跳过(?=.{0,4}(?:步|更新|迭代|batch|step|参数))|skip(?:s|ped|ping)?(?: this| the| a"
         r"| every)?[ _](?:step|update|batch|iteration)s?",
         places=frozenset(),
     ),
-    "minimum": Symptom(
+    Symptom(
+        value="minimum",
         pattern=r"(?:降|到|达)到?了?(?:最小|最低|下限)|at (?:its |the )?minimum|minimum loss scale|触底",
         places=frozenset({"scale"}), needs_place=True,
     ),
-    "worse": Symptom(
-        pattern=r"变差|差很多|更差|很差|(?<![a-z])worse(?![a-z])|degrad(?:es|ed)|(?:掉|跌|降)(?:到|至)(?=\s*[\d零])"
+    Symptom(
+        value="worse",
+        pattern=r"变差|差很多|更差|很差|(?<![a-z])worse(?![a-z])|degrad(?:es|ed)",
+        places=frozenset({"metric", "loss"}), needs_place=True,
+    ),
+    Symptom(
+        value="worse",
+        pattern=r"(?:掉|跌|降)(?:到|至)(?=\s*[\d零])"
         r"|(?<![a-z])(?:drop|fall|decrease|collapse)(?:s|es|ed|d)? (?:to (?=[\d.])|(?:\w+ ){0,3}(?:abruptly"
         r"|suddenly|sharply|a lot))",
-        places=frozenset({"metric"}),
+        places=frozenset({"metric"}), needs_place=True,
     ),
-    "differs": Symptom(
+    Symptom(
+        value="differs",
         pattern=r"结果.{0,3}(?:不一样|不一致|不同|对不上)|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
         r"|different (?:results?|outputs?|numbers|loss(?:es)?)|(?:results?|outputs?|losses) (?:differ"
         r"|are different|do(?:n['’]t| not) match)"
         r"|(?:not|isn['’]t) (?:reproducible|deterministic)|non-?determinis\w*",
         places=frozenset(),
     ),
-    "garbage": Symptom(
+    Symptom(
+        value="garbage",
         pattern=r"乱码|感叹号|!{3,}|全黑|黑图|胡言乱语|black (?:image|picture|output|frame)s?"
         r"|(?:images?|pictures?|output|frames?) (?:\w+ ){0,3}black|gibberish|(?<![a-z])garbage(?! coll)"
         r"|空(?:的)?(?:回答|输出)|empty (?:answer|output|response)s?",
         places=frozenset(),
     ),
-    "large": Symptom(
+    Symptom(
+        value="large",
         pattern=r"(?:特别|非常|很|太|过|巨|这么)大|(?<![a-z])huge|(?:(?:very|too|so|really|extremely) )+(?:large"
         r"|big|high)|enormous",
         places=_MEASURED - {"metric"}, needs_place=True,
     ),
-    "unstable": Symptom(
-        pattern=r"震荡|振荡|抖动|忽大忽小|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)|jumps? around"
+    Symptom(
+        value="unstable",
+        pattern=r"震荡|振荡|抖动|忽[大高]忽[小低]|时高时低|不稳定?|oscillat(?:es?|ed|ing)|fluctuat(?:es?|ed|ing)"
+        r"|jumps? around"
         r"|(?<![a-z])unstable",
         places=_MEASURED,
     ),
-    "finite": Symptom(
+    Symptom(
+        value="finite",
         pattern=r"正常(?!化|样本|分布|数据)|没问题|(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?"
         r"|normal|finite)(?![a-z])"
         r"|(?<=training is )stable",
         places=frozenset({"loss", "gradient", "weight", "logit", "activation"}), needs_place=True,
     ),
-}  # fmt: skip
-"""Value of `what` → how it is stated."""
+)  # fmt: skip
+"""How the values of `what` are stated; a value may be stated in several ways, each of its own places."""
 
 ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
 """States that something is seen, not what: "it only happens after 3000 steps"."""
@@ -171,6 +204,10 @@ TIMES: Mapping[str, str] = {
     r" ?(?:of |hundred |thousand |million )?(?:\w+ )?(?:steps?|iter\w*|epochs?|batches|updates|minutes|hours|days)"
     r"|(?:at|on|in|around) (?:step|epoch|iter\w*) (?:[2-9]|\d{2,})|half-?way|mid-?training|late in training"
     r"|after a while|eventually"
+    r"|(?:after|at|in|on|during) (?:the )?(?:second|third|fourth|fifth|last|\d+(?:nd|rd|th)) (?:epoch|step"
+    r"|iteration|batch)"
+    r"|(?:跑|训练?|迭代)了?(?:大概|大约|约|差不多)?\s*(?:[\d.]{1,9}"
+    r"|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|轮|小时|天|epoch|step)"
     r"|训练?(?:到|了|几|一)?(?:一半|一段时间|中途|后期|\s*\d+\s*%)"
     r"|(?:(?<![\d.])[\d.]{1,9}|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
     r"|batch(?:es)?)\s*(?:之?后|左右|以后|才)"
@@ -179,7 +216,7 @@ TIMES: Mapping[str, str] = {
     "resume": r"断点续训|续训|接着训|恢复训练|从\s*(?:checkpoint|ckpt|断点)|(?<!should i )(?<!can i )resum(?:e|es"
     r"|ed|ing)(?![a-z])"
     r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint",
-    "eval": r"评估|验证(?:集|时|阶段|损失)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
+    "eval": r"评估|验证(?:集|时|阶段|损失|准确率)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
     r"|(?<![a-z])val[_ ](?:loss|acc)"
     r"|test (?:set|time|loss|acc\w*)",
     "inference": r"推理|生成(?:时|的时候|阶段)|(?<![a-z])inference|multinomial|during generation|when generating",
@@ -188,7 +225,8 @@ TIMES: Mapping[str, str] = {
     "sometimes": r"偶尔|有时候?|时不时|时有时无|随机(?:出现|地)|不是每次|概率性|(?<![a-z])sometimes|occasionally"
     r"|once in a while"
     r"|now and then|intermittent\w*|sporadic\w*|randomly|at random|random (?=nan|inf|spike|black)|some batches",
-    "after_change": r"(?:改成|换成|改为|升级|切换到?|改了).{0,16}?(?:之?后|以后|就)"
+    "after_change": r"(?:改成|换成|改为|升级|切换到?|改了).{0,16}?(?:之?后|以后|就)|(?:量化|合并|升级|更新"
+    r"|转换)(?:之?后|以后)"
     r"|(?:after|since|when) (?:i )?(?:switch|chang|upgrad|updat|replac|modif|enabl)\w*",
 }
 """Value of `when` → how it is stated; it counts only beside a symptom."""
@@ -321,6 +359,8 @@ FAILED = re.compile(
     r"|(?:nan|inf) again"
 )
 """After a remedy: it was in vain."""
+ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
+"""Before a setting: what is asked about is why it works."""
 CURED = re.compile(
     r"好了|正常(?!化|分布|样本)|没事|没问题|就不|不会再|能训|可以了|稳定|解决了|行了"
     r"|(?<![a-z])(?:works?|worked|fix(?:es|ed)|help(?:s|ed)|goes? away|went away|disappear(?:s|ed)|gone|solv(?:es"
@@ -335,7 +375,7 @@ ATTEMPTED = re.compile(
 """Before or in a remedy: it is in use, or has been tried."""
 SWITCHED_OFF = re.compile(
     r"(?:关掉|关闭|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
-    r"|remov(?:e|ed|ing))(?: the)?\s*$"
+    r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"
 )
 SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")
 ABSENT = re.compile(
@@ -351,7 +391,7 @@ def compile_table(table: Mapping[str, str]) -> tuple[tuple[str, re.Pattern[str]]
     return tuple((value, re.compile(pattern)) for value, pattern in table.items())
 
 
-def matches(table: Iterable[tuple[str, re.Pattern[str]]], text: str) -> list[tuple[str, re.Match[str]]]:
-    """Every match of every value, by position."""
+def matches(table: Iterable[tuple[_T, re.Pattern[str]]], text: str) -> list[tuple[_T, re.Match[str]]]:
+    """Every match of every pattern, with what the pattern states, by position."""
     found = [(value, match) for value, pattern in table for match in pattern.finditer(text)]
     return sorted(found, key=lambda each: each[1].start())

@@ -17,6 +17,8 @@ from qa_service.model import Answer, AnswerStatus
 from qa_service.store.engine import open_engine, same_file
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
+_SETTLED = (AnswerStatus.ANSWERED.value, AnswerStatus.ACKNOWLEDGED.value)  # no gap in the knowledge
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptQuestion:
@@ -90,7 +92,7 @@ class Store:
         query = (
             select(QUESTIONS, FEEDBACK.c.helpful, FEEDBACK.c.reason)
             .outerjoin(FEEDBACK, FEEDBACK.c.answer_id == QUESTIONS.c.answer_id)
-            .where(or_(QUESTIONS.c.status != AnswerStatus.ANSWERED.value, QUESTIONS.c.answer_id.in_(unhelpful)))
+            .where(or_(QUESTIONS.c.status.not_in(_SETTLED), QUESTIONS.c.answer_id.in_(unhelpful)))
             .order_by(QUESTIONS.c.at)
         )
         with self._transaction() as connection:

@@ -1,5 +1,6 @@
 """Pages of entries."""
 
+import re
 from collections.abc import Callable
 
 from browsing import label_text, number
@@ -15,7 +16,6 @@ QUESTION = Text(
 def test_an_entry_page_runs_its_experiments_and_fills_its_text(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
     product = number(page, "powers.product")
-    expect(product).to_have_text("…")
     page.locator("#run-all").click()
     expect(product).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
@@ -44,3 +44,17 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
         expect(page.locator(f"[data-fold={fold}]")).to_have_attribute("open", "")
     page.locator("[data-part=source] summary").first.click()
     expect(page.locator("[data-part=source] pre").first).to_contain_text("def run(")
+
+
+def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[..., Page], lang: Lang) -> None:
+    """Also without scripts, with their date."""
+    page = visit(f"/entries/multiply-vs-add?lang={lang}")
+    page.locator("#run-all").click()
+    expect(page.locator("[data-part=card]").last.locator("[data-part=verdict]").first).to_have_text(
+        label_text("holds", lang)
+    )
+    page = visit(f"/entries/multiply-vs-add?lang={lang}", java_script_enabled=False)
+    page.locator("[data-fold=why] > summary").click()
+    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    expect(page.locator("[data-part=outcome]")).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d"))
+    expect(page.locator("[data-part=proof]").first).to_have_attribute("data-verdict", "holds")

@@ -82,6 +82,8 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 def exit_status(answer: Answer) -> int:
     """The exit status for an answer."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return options.EXIT_OK
     if answer.status is not AnswerStatus.ANSWERED:
         return options.EXIT_NOT_ANSWERED
     return (

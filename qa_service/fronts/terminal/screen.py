@@ -27,14 +27,14 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
-        "compared": "比较", "not_here": "在这组参数下不适用", "and": "、",
+        "compared": "比较", "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
         "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "compared": "compared", "seconds": "s", "and": ", ",
+        "related": "related", "compared": "compared", "seconds": "s", "and": ", ", "read": "read",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
@@ -65,8 +65,18 @@ class TerminalView:
         self._stdout.print(
             Styled(answer.entry.question[self.lang], style="bold cyan") + Styled(f"  ({answer.entry.id})", style="dim")
         )
+        self._print_read(answer)
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
+
+    def _print_read(self, answer: Answer) -> None:
+        """Prints what was read from the question: a pasted log in a line, parameters and observations."""
+        if answer.log:
+            self._stdout.print(Styled(answer.log, style="dim"))
+        read = [f"{name} = {format_number(value, self.lang)}" for name, value in answer.params.items()]
+        read += dict.fromkeys(each.sign.name[self.lang] for each in answer.observations)
+        if read:
+            self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
 
     def print_short(self, answer: Answer) -> None:
         """Prints the short answer, with its numbers as far as they are measured."""

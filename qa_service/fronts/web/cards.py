@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -91,6 +92,7 @@ def evidence_card(
         "shown_params": [(experiment.params[name].title[lang], _input_text(values[name])) for name in visible if entry],
         "random": evidence.run.used_rng if evidence else False,
         "cached": evidence.run.cached if evidence else False,
+        "measured_on": _day(evidence.run.measured_at) if evidence else "",
         "of_entry": entry is not None,
         "comparable": [name for name, each in experiment.params.items() if entry and each.kind in ("choice", "bool")],
         "link": f"/e/{entry.id}?{link}&lang={lang}" if entry else f"/experiments/{experiment.slug}?{link}&lang={lang}",
@@ -107,6 +109,11 @@ def evidence_card(
         "table": _data_table(experiment, evidence, lang),
         "receipt": _receipt_fields(evidence),
     }
+
+
+def _day(seconds: float | None) -> str:
+    """The day of a time in seconds since 1970 (UTC), as 2026-11-29; "" for None."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
 def experiment_url(experiment: Experiment, params: Params, lang: Lang) -> str:

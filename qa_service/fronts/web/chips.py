@@ -38,9 +38,9 @@ def _used_for(answer: Answer, name: str, lang: Lang) -> str:
     entry = answer.entry
     if entry is None:
         return ""
+    words = {"match": LABELS["used_to_find"][lang], "tell": LABELS["used_to_tell"][lang]}
     uses = [
-        LABELS["used_to_find"][lang] if each == "match" else figure_sign(entry, each) or LABELS["used_in_run"][lang]
+        words.get(each) or figure_sign(entry, each) or LABELS["used_in_run"][lang]
         for each in answer.used_by.get(name, ())
     ]
-    tells = any(name in map(str, row.signs + row.excluded_by) for row in entry.tell)
-    return " ".join(dict.fromkeys([*uses, *([LABELS["used_to_tell"][lang]] if tells else [])]))
+    return " ".join(dict.fromkeys(uses))

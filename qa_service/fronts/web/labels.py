@@ -130,6 +130,7 @@ LABELS = {
     "more_inside": Text("{} 个实验，{} 条断言", "experiments: {}, claims: {}"),
     "measured_now": Text("刚刚测得", "measured just now"),
     "measured_earlier": Text("此前用同样的代码测得", "measured earlier with the same code"),
+    "measured_on": Text("{} 用同样的代码测得", "measured on {} with the same code"),
     "change": Text("改参数 ▸", "change ▸"),
     "present": Text("全屏", "Present"),
     "present_about": Text(

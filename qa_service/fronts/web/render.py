@@ -73,18 +73,20 @@ def entry_values(
     plans: Sequence[PlannedRun] = (),
     seed: int = 0,
     compare: str = "",
+    evidence: Sequence[Evidence] = (),
 ) -> dict[str, Any]:
-    """The template values of an entry's page, without measurements; `told` are the entries that it tells apart.
+    """The template values of an entry's page; `told` are the entries that it tells apart, `evidence` what was measured
+    before.
 
     With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
     """
     params = {plan.block.id: plan.params for plan in plans}
     questions = {other.id: other.question[lang] for other in told}
-    shown = _part_values(entry, lang, experiments, questions, state="running" if plans else "idle")
+    shown = _part_values(entry, lang, experiments, questions, state="running" if plans else "idle", evidence=evidence)
     return {
         **shown,
         "runs_at_once": bool(plans),
-        "summary": markup.first_paragraph(prose.fill_text(entry.short[lang], entry, (), lang))[:200],
+        "summary": markup.first_paragraph(prose.fill_text(entry.short[lang], entry, evidence, lang))[:200],
         "wordings": entry.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
         "blocks": [
@@ -230,26 +232,32 @@ def _part_values(
     *,
     state: str,
     observations: Sequence[Observation] = (),
+    evidence: Sequence[Evidence] = (),
 ) -> dict[str, Any]:
     """The template values of `parts.html`, of an entry whose proof is "idle" or "running"."""
-    texts = entry_parts.part_html(entry, (), lang, experiments)
+    texts = entry_parts.part_html(entry, evidence, lang, experiments)
     return {
         "entry": entry,
         "texts": texts,
         "titles": {part: title[lang] for part, title in prose.PART_TITLES.items()},
-        "rows": entry_parts.tell_rows(entry, (), lang, experiments, questions, observations),
+        "rows": entry_parts.tell_rows(entry, evidence, lang, experiments, questions, observations),
         "folds": entry_parts.folds(entry, texts, lang),
         "lecture": entry_parts.lecture_html(entry, lang),
         "mathematics": any("<math" in text for text in texts.values()),
-        "proof": next(
-            (
-                cards.evidence_card(entry, block, experiments[block.experiment], lang, state=state)
-                for block in entry.evidence[:1]
-            ),
-            None,
-        ),
+        "proof": _proof(entry, evidence, lang, experiments, state),
         "claim_count": sum(len(block.claims) for block in entry.evidence[1:]),
     }
+
+
+def _proof(
+    entry: Entry, evidence: Sequence[Evidence], lang: Lang, experiments: Experiments, state: str
+) -> dict[str, Any] | None:
+    """The template values of `outcome.html` before this visit's run; None for an entry without evidence."""
+    if not entry.evidence:
+        return None
+    block = entry.evidence[0]
+    before = next((one for one in evidence if one.block == block.id), None)
+    return cards.evidence_card(entry, block, experiments[block.experiment], lang, state=state, evidence=before)
 
 
 def _outcome_html(entry: Entry | None, evidence: Evidence, lang: Lang) -> str:

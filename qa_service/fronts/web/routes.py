@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
+from qa_service.answering.execute import measured_before
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
@@ -92,7 +94,9 @@ def _add_entries(web: APIRouter, service: Service) -> None:
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]
-        shown = render.entry_values(one, related, _told_apart(one, knowledge), knowledge.experiments, lang)
+        before = await to_thread.run_sync(measured_before, one, knowledge.experiments, service.runner)
+        told = _told_apart(one, knowledge)
+        shown = render.entry_values(one, related, told, knowledge.experiments, lang, evidence=before)
         return _page(http, "entry.html", lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")

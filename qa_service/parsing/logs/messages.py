@@ -46,6 +46,10 @@ MESSAGES = (
         "what:skip", "what:inf", "where:gradient", *_SCALER,
     ),
     _message(
+        "attempted_scale", "attempted loss scale", r"attempted loss scale: *[\d.]+.{0,60}",
+        "what:skip", "where:scale", *_SCALER,
+    ),
+    _message(
         "gradient_overflow", "overflow", r"(?:gradient|grad) overflow(?: detected|\. +skipping step| on iteration)",
         "what:skip", "what:inf", "where:gradient", *_SCALER,
     ),

@@ -37,9 +37,9 @@ def read_log(text: str) -> LogReading | None:
     lines, logged = _read_lines(read)
     if not lines or not (logged or "Traceback (most recent call last)" in text):
         return None
-    counted = _count_alike(pieces, read, lines) if len(read) < len(pieces) else {}
+    counted = _alike(pieces, read, logged) if len(read) < len(pieces) else {}
     prose = "\n".join(text for number, text in pieces if number not in logged and number not in counted)
-    return _summarise(lines, prose, counted)
+    return _summarise(lines, prose, _unread_lines(counted, lines))
 
 
 def _select(pieces: list[_Piece]) -> list[_Piece]:
@@ -55,12 +55,18 @@ def _select(pieces: list[_Piece]) -> list[_Piece]:
     return [pieces[index] for index in sorted(chosen)]
 
 
-def _count_alike(pieces: list[_Piece], read: list[_Piece], lines: list[LogLine]) -> dict[int, LogLine]:
-    """Number of each line that was not read but differs from one that was read only in its numbers → the latter."""
-    shapes = {line.text.translate(_SHAPE): line for line in lines if line.format}
+def _alike(pieces: list[_Piece], read: list[_Piece], logged: set[int]) -> dict[int, int]:
+    """Number of each line that was not read but differs only in its digits from one of the log → that one's number."""
+    shapes = {text.translate(_SHAPE): number for number, text in read if number in logged}
     known = {number for number, _ in read}
     unread = ((number, text) for number, text in pieces if number not in known)
     return {number: shapes[shape] for number, text in unread if (shape := text.translate(_SHAPE)) in shapes}
+
+
+def _unread_lines(alike: Mapping[int, int], lines: list[LogLine]) -> list[LogLine]:
+    """For each line that was not read the line it is like; headers are like none."""
+    by_number = {line.number: line for line in lines}
+    return [by_number[number] for number in alike.values() if number in by_number]
 
 
 def _split(text: str) -> Iterator[_Piece]:
@@ -221,7 +227,7 @@ def _whole(value: float | None) -> int | None:
     return int(value) if value is not None and math.isfinite(value) else None
 
 
-def _summarise(lines: list[LogLine], prose: str, unread: Mapping[int, LogLine]) -> LogReading:
+def _summarise(lines: list[LogLine], prose: str, unread: list[LogLine]) -> LogReading:
     counted = Counter(line.format for line in lines if line.format)
     form = counted.most_common(1)[0][0] if counted else ""
     series = _series(lines)
@@ -237,7 +243,7 @@ def _summarise(lines: list[LogLine], prose: str, unread: Mapping[int, LogLine]) 
         count=len(lines) + len(unread),
         series=series,
         first_nonfinite=bad,
-        overflows=sum(1 for line in (*lines, *unread.values()) if rules.is_overflow(line)),
+        overflows=sum(1 for line in (*lines, *unread) if rules.is_overflow(line)),
         scale=(first if first is not None else scales[0], scales[-1]) if scales else None,
         classes=classes,
         observations=rules.observe_log(lines, series, classes),

@@ -122,7 +122,7 @@ function openSheet(number, from) {
 
 for (const name of ["pointerover", "focusin"]) {
   document.addEventListener(name, ({ target }) => {
-    if (!findPart(document, "sheet")) mark(pointed(target));
+    if (!findPart(document, "sheet")) mark(pointed(target) ?? pointed(document.activeElement));
   });
 }
 document.addEventListener("click", ({ target }) => {
