@@ -104,6 +104,7 @@ LABELS = {
         "the data table has the same numbers.",
     ),
     # an answer
+    "answer": Text("回答", "The answer"),
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
     "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),

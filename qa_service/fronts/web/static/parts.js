@@ -8,13 +8,13 @@ export const PARTS = /** @type {const} */ ([
   "past-list", "past-export", "past-clear",
   "turn", "asked", "edit", "whole", "whole-text", "reply", "trouble", "trouble-message", "retry",
   // answer.html
-  "parsed", "chip", "strike", "unsure", "notice", "candidates", "comparisons", "more-evidence", "more-outcome", "cards", "related", "feedback",
+  "parsed", "chip", "strike", "unsure", "notice", "candidates", "compared-runs", "more-evidence", "more-outcome", "cards", "related", "feedback",
   "feedback-reason",
   // parts.html, tell.html, outcome.html
   "prose", "hero", "tell", "ask-entry", "outcome", "proof", "restore-own", "change",
   // card.html
   "head", "difference", "present", "more", "readout", "compared", "state", "row-count", "ticker", "controls", "compare", "roll-seed", "many-seeds", "run", "refusal",
-  "claims", "claim", "verdict", "against", "invisible", "restore", "chart", "panel", "folds", "metrics", "data", "bits",
+  "comparisons", "claims", "claim", "verdict", "against", "invisible", "restore", "chart", "panel", "folds", "metrics", "data", "bits",
   "bit-row", "bit-product", "save", "permalink", "receipt",
   // comparison.html
   "comparison", "beside",

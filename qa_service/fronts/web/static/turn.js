@@ -166,7 +166,7 @@ export class Turn {
     if (!data.entry) return;
     this.#parts = data.parts_html;
     if (!("untold" in this.reply.dataset)) this.#completeTexts();
-    part(this.reply, "comparisons").innerHTML = data.comparison_html;
+    part(this.reply, "compared-runs").innerHTML = data.comparison_html;
   }
 
   /** Once nothing is left to guess, the text may be read. */
