@@ -137,7 +137,7 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     refers = question.is_elliptical or question.refers_back
     if found.subject is None:
         return says or refers
-    return (says and question.is_short) or question.names_another
+    return (says and (question.is_short or question.is_remark)) or question.names_another
 
 
 def _topic(

@@ -116,6 +116,11 @@ class ParsedQuestion:
         return self._word_count <= _SHORT_WORDS
 
     @property
+    def is_remark(self) -> bool:
+        """Whether it has at most 16 words or Chinese characters and asks nothing: "训练到一半才出现的"."""
+        return self._word_count <= _REMARK_WORDS and not _QUESTION_WORD.search(self.text.lower())
+
+    @property
     def _word_count(self) -> int:
         return len(re.findall(r"[\u3400-\u9fff]|[\w.^-]+", self.text))
 
