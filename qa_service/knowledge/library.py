@@ -324,5 +324,5 @@ class _EntryReader(TomlReader):
 
 
 def _are_names(value: Any, count: int) -> bool:
-    """Whether this is a list of at most `count` different strings."""
-    return isinstance(value, list) and all(isinstance(name, str) for name in value) and len(set(value)) <= count
+    """Whether this is a list of at most `count` strings."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value) and len(value) <= count

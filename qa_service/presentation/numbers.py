@@ -38,12 +38,12 @@ def format_in_text(value: object, lang: Lang, form: str = "") -> str:
         return _NEVER[lang]
     if form == "yes_no" and value in (0, 1):
         return _YES_NO[bool(value)][lang]
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        if form == "percent":
-            return f"{_format_float(100 * value, TEXT_DIGITS)}{'%' if lang == 'zh' else ' %'}"
-        if form == "ordinal" and float(value).is_integer():
-            return _ordinal(int(value), lang)
-    return format_number(value, lang, TEXT_DIGITS)
+    if form == "ordinal" and isinstance(value, int | float) and float(value).is_integer():
+        return _ordinal(int(value), lang)
+    text = format_number(value, lang, TEXT_DIGITS)
+    if form == "percent" and isinstance(value, int | float) and math.isfinite(value):
+        text = f"{_format_float(100 * value, TEXT_DIGITS)}{'%' if lang == 'zh' else ' %'}"
+    return text.replace("-", "−") if isinstance(value, int | float) else text
 
 
 def _ordinal(number: int, lang: Lang) -> str:
