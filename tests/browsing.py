@@ -13,7 +13,7 @@ from qa_service.fronts.web import labels
 from qa_service.model import Lang
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_MS = 25_000
+TIMEOUT_MS = 60_000
 QUESTION = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
 COMPARISON = {
     "zh": "100 个 1.5 连乘，和 100 个 0.5 连乘比呢？",

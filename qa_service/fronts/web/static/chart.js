@@ -52,6 +52,7 @@ export async function drawChart(place, spec) {
     const options = { renderer: "svg", actions: false, logLevel: 1, ast: true, tooltip: false, defaultStyle: false, config: config(place) };
     const { view } = await /** @type {any} */ (window).vegaEmbed(canvas, fitted(spec, place), options);
     makeReferencesUnique(canvas);
+    canvas.querySelector("svg")?.setAttribute("aria-hidden", "true"); // its place has the text alternative
     drawn.set(place, { view, spec });
   } catch {
     place.textContent = words.no_chart;
@@ -185,7 +186,6 @@ function config(place) {
   const quiet = { labelColor: colour("--muted"), titleColor: colour("--muted"), labelFont: font, titleFont: font, labelFontSize: size, titleFontSize: size };
   const narrow = place.clientWidth < 480;
   return {
-    aria: false, // the chart as a whole has a text alternative
     background: "transparent",
     font,
     axis: { ...quiet, gridColor: colour("--line"), domainColor: colour("--muted"), tickColor: colour("--line"), titleFontWeight: "normal", labelOverlap: "greedy", labelSeparation: narrow ? 6 : 3 },
@@ -194,6 +194,7 @@ function config(place) {
     view: { stroke: null },
     mark: { color: colour("--series").split(" ")[0] },
     line: { strokeWidth: isStage ? 6 : 2.5 },
+    rule: { color: colour("--muted") },
     text: { font, fontSize: size, fill: colour("--ink"), color: colour("--ink") },
     range: { category: colour("--series").split(" ") },
   };
