@@ -10,8 +10,8 @@ apart      the same number written as |c|² − (v_3·c)²: only differences to 
 The true gradient of the last three is −2·Σ_i (v_3·c)(v_i·c)/(3 − λ_i)·sym(v_3 v_iᵀ), i = 1, 2, finite for every gap.
 Their errors are relative to it. Rows: gap times 1, √10, 10 … up to 1 (from 1e-8 if it is 0). eigh's backward divides by
 every difference, also by those that cancel in the end: at gap 0 by 0. apart still calls it and is nan with it;
-broadened is not. Source: Ionescu et al. 2015, Matrix backpropagation, ICCV; Liao et al. 2019, Differentiable programming tensor
-networks, Phys. Rev. X 9 (broadening).
+broadened is not. Random: c, rotation. Source: Ionescu et al. 2015, Matrix backpropagation, ICCV; Liao et al. 2019,
+Differentiable programming tensor networks, Phys. Rev. X 9 (broadening).
 """
 
 import math
