@@ -52,4 +52,4 @@ def test_solve_is_no_cure_and_damping_is_another_function():
 def test_growth_with_the_square_of_the_condition():
     """A hundred times the condition number, ten thousand times the gradient."""
     growth = [measured("inverse_gradient", condition=condition)["growth"] for condition in (1e5, 1e7)]
-    assert growth[1] / growth[0] == pytest.approx(1e4, rel=0.2)
+    assert growth[1] / growth[0] == pytest.approx(1e4, rel=0.5)
