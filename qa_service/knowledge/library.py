@@ -1,7 +1,8 @@
 """Reads kb/**/*.toml into a `Library` of entries and of subjects that are not covered. Reports all problems at once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ from qa_service.model import (
     Verdict,
 )
 
+Line = Callable[[], int]
+"""Finds the line of something in the file, for the message of a problem."""
 _CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share", "proves"}
 _BLOCK_KEYS = {"id", "experiment", "params", "fixed", "claims", "proves", "visible", "series", "mark"}
@@ -143,7 +146,7 @@ class _EntryReader(TomlReader):
             tell=tuple(self._distinction(row, nth) for nth, row in enumerate(self.list_of(table, "tell", dict))),
             why=self.bilingual_text(table, "why"),
             scope=self.bilingual_text(table, "scope") if "scope" in table else None,
-            signs=self._signs(table, "signs", self.line("signs")),
+            signs=self._signs(table, "signs", partial(self.line, "signs")),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
             references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
@@ -167,9 +170,9 @@ class _EntryReader(TomlReader):
         self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
-    def _id(self, entry_id: Any, key: str, line: int | None = None) -> str:
+    def _id(self, entry_id: Any, key: str, line: Line | None = None) -> str:
         if entry_id not in self.ids:
-            self.add_problem(line or self.line(key), f"{key}: the id of an entry, not {entry_id!r}")
+            self.add_problem(line or partial(self.line, key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
 
     def _lecture(self, table: Any) -> Lecture | None:
@@ -186,7 +189,7 @@ class _EntryReader(TomlReader):
         )
 
     def _distinction(self, row: Mapping[str, Any], nth: int) -> Distinction:
-        line = self.line("see", "tell", nth)
+        line = partial(self.line, "see", "tell", nth)
         for key in row.keys() - _DISTINCTION_KEYS:
             self.add_problem(line, f"no key {key!r} in [[tell]]; allowed are {', '.join(sorted(_DISTINCTION_KEYS))}")
         return Distinction(
@@ -197,7 +200,7 @@ class _EntryReader(TomlReader):
             excluded_by=self._signs(row, "excluded_by", line),
         )
 
-    def _signs(self, table: Mapping[str, Any], key: str, line: int) -> tuple[Sign, ...]:
+    def _signs(self, table: Mapping[str, Any], key: str, line: Line) -> tuple[Sign, ...]:
         """The signs listed under `key`, none if it is missing."""
         signs: list[Sign] = []
         for text in self.list_of(table, key, str):
@@ -207,7 +210,7 @@ class _EntryReader(TomlReader):
                 self.add_problem(line, f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}')
         return tuple(signs)
 
-    def _part(self, table: Mapping[str, Any], line: int, default: Part) -> Part:
+    def _part(self, table: Mapping[str, Any], line: Line, default: Part) -> Part:
         """The part of the answer that a block or a claim says it proves."""
         part = table.get("proves", default)
         if part not in PARTS:
@@ -234,7 +237,7 @@ class _EntryReader(TomlReader):
         if not (isinstance(fixed, list) and all(name in experiment.params for name in fixed)):
             self.add_problem(self.line("fixed", "evidence", nth), f"fixed: names among {', '.join(experiment.params)}")
         visible, series, mark = block.get("visible", []), block.get("series", []), block.get("mark")
-        line = self.line("experiment", "evidence", nth)
+        line = partial(self.line, "experiment", "evidence", nth)
         if not _are_names(visible, MAX_VISIBLE) or not all(name in experiment.params for name in visible):
             self.add_problem(line, f"visible: at most {MAX_VISIBLE} names among {', '.join(experiment.params)}")
         if not _are_names(series, MAX_SERIES):
@@ -269,7 +272,7 @@ class _EntryReader(TomlReader):
         self, claim: Mapping[str, Any], experiment: Experiment, params: Any, nth_block: int, part: Part
     ) -> Claim | None:
         problems_before = len(self.problems)
-        line = self._claim_line(claim.get("id"), nth_block)
+        line = partial(self._claim_line, claim.get("id"), nth_block)
         metric, op, bound = claim.get("metric"), claim.get("op"), claim.get("bound")
         if metric not in experiment.metrics:
             self.add_problem(line, f"metric: one of {', '.join(experiment.metrics)}; not {metric!r}")

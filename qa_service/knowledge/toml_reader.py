@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class TomlReader:
             self.add_problem(self.line(key), f"no key {key!r}; allowed are {', '.join(allowed)}")
         return table
 
-    def add_problem(self, line: int, expected: str) -> None:
-        """Adds the problem "PATH:LINE: expected EXPECTED"."""
-        self.problems.append(f"{self.path}:{line}: expected {expected}")
+    def add_problem(self, line: int | Callable[[], int], expected: str) -> None:
+        """Adds the problem "PATH:LINE: expected EXPECTED". A line that takes time to find is given as a function."""
+        self.problems.append(f"{self.path}:{line() if callable(line) else line}: expected {expected}")
 
     def line(self, key: str, table: str | None = None, nth: int = 0) -> int:
         """The line number of `key`, searched from the nth (from 0) header [table] or [[table]] on.
