@@ -204,15 +204,16 @@ function askedBeside(button) {
 
 let isRestoring = false;
 
-/** Shows the turns that this tab has kept; in another language they are asked again. @param {KeptTurn[]} kept */
+/** Shows the turns that this tab has kept; those in another language or cut off are asked again. @param {KeptTurn[]} kept */
 async function restore(kept) {
   isRestoring = true;
   const state = history.state?.turn;
   for (const each of kept) {
     const turn = addTurn(each.question, { ...each.request, lang: pageLang, ...(context && each.request.context && { context }) }, JSON.parse(each.key));
     turn.address = each.address;
-    if (each.lang === pageLang) turn.replay(each.events);
-    else await answer(turn);
+    const isWhole = each.events.some(([name]) => name === "done");
+    if (isWhole && each.lang === pageLang) turn.replay(each.events);
+    else await answer(turn); // it was interrupted, or is wanted in another language
   }
   isRestoring = false;
   const last = conversation.at(-1);
