@@ -103,7 +103,7 @@ def _additional_layers(
         encoding["color"] = encoding["color"] | {"legend": None}
         if "strokeDash" in encoding:
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
-    layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None) + labels
+    layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None, legend=not labels) + labels
     if mark is not None and encoding["x"].get("type") == "quantitative":
         layers += deciding_point(encoding["x"], *mark, across)
     return layers

@@ -67,13 +67,15 @@ def tick_values(values: Sequence[float], *, log: bool) -> list[float]:
     return [round(count * step_width, 12) for count in range(first, last + 1)]
 
 
-def nonfinite_layers(x: Encoding, points: Sequence[Mapping[str, Cell]], *, coloured: bool) -> list[dict[str, Any]]:
+def nonfinite_layers(
+    x: Encoding, points: Sequence[Mapping[str, Cell]], *, coloured: bool, legend: bool
+) -> list[dict[str, Any]]:
     """Marks and labels of values that are off the axis: a row of the strip for each kind, or the lower edge.
 
-    A point has the x column, "series", "word" (its kind), and "label" (its kind where it is the first, else "").
+    With `legend` the curves under them keep theirs. A point has the x column, "series", "word" (its kind), and "label" (its kind where it is the first, else "").
     """
     color = (
-        {"color": {"field": "series", "type": "nominal", "legend": None}}
+        {"color": {"field": "series", "type": "nominal"} | ({} if legend else {"legend": None})}
         if coloured
         else {"color": {"value": "#c2410c"}}
     )
