@@ -72,7 +72,8 @@ def nonfinite_layers(
 ) -> list[dict[str, Any]]:
     """Marks and labels of values that are off the axis: a row of the strip for each kind, or the lower edge.
 
-    With `legend` the curves under them keep theirs. A point has the x column, "series", "word" (its kind), and "label" (its kind where it is the first, else "").
+    A point has the x column, "series", "word" (its kind), and "label" (its kind where it is the first, else ""). With
+    `legend` the curves under the marks keep theirs.
     """
     color = (
         {"color": {"field": "series", "type": "nominal"} | ({} if legend else {"legend": None})}
