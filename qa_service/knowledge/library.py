@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ _ENTRY_KEYS = (
     "item", "expands", "signs", "question", "lecture", "short", "do", "tell", "why", "scope", "phrasings", "evidence",
     "references", "related",
 )  # fmt: skip
+_SIMILAR_IDS = 3  # named when an id is unknown
 MAX_VISIBLE, MAX_SERIES = 2, 3
 """Parameters, and series of a chart, that an evidence block may put forward."""
 SUBJECTS_FOLDER = "not_covered"
@@ -81,12 +83,12 @@ class Library(Mapping[str, Entry]):
         return cls(entries, tuple(subjects))
 
     def __getitem__(self, entry_id: str) -> Entry:
-        """One entry; raises `UnknownEntry`, whose message lists the known ids."""
+        """One entry; raises `UnknownEntry`, whose message names the ids that are most like it."""
         if entry_id not in self._entries:
-            ids = ", ".join(self._entries)
+            ids = ", ".join(get_close_matches(entry_id, self._entries, n=_SIMILAR_IDS, cutoff=0))
             raise UnknownEntry(
-                zh=f"没有编号为 {entry_id!r} 的词条。现有：{ids}",
-                en=f"there is no entry {entry_id!r}. There are: {ids}",
+                zh=f"没有编号为 {entry_id!r} 的词条。相近的有：{ids}；共 {len(self)} 个，用 numstab entries 列出",
+                en=f"there is no entry {entry_id!r}. Similar: {ids}; `numstab entries` lists all {len(self)}",
                 field="entry",
             )
         return self._entries[entry_id]
