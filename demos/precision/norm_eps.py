@@ -1,10 +1,10 @@
 """A layer norm whose statistics are in float16: eps becomes 0, a constant row nan, a row of 300s all zeros.
 
 A row of `n` numbers, x·u with u ~ N(0, 1) standardised exactly, stored in `dtype`, is normalised: layer, (v −
-mean)/√(var + eps), or rms, v/√(mean v² + eps). naive: every operation in `dtype`, rounded (sums are accumulated in float32 and
-rounded, as torch.mean does), as hand-written code in a half-precision model does. For x = 0 the row is constant: ones
-for layer, zeros for rms. careful: v is converted to float32,
-and the result back. Exact: float64, with eps as given, on the numbers as stored. The chart has x·2^k, k = −12 … 12.
+mean)/√(var + eps), or rms, v/√(mean v² + eps). For x = 0 the row is constant: ones for layer, zeros for rms. naive:
+every operation in `dtype`, rounded (sums are accumulated in float32 and rounded, as torch.mean does), as hand-written
+code in a half-precision model does. careful: v is converted to float32, and the result back. Exact: float64, with eps
+as given, on the numbers as stored. The chart has x·2^k (2^k for x = 0), k = −12 … 12.
 
 Theory: eps below half the smallest number of the format is stored as 0 (3·10⁻⁸ in float16), squares below that are 0,
 too, and squares above the largest are inf (|v| > 256 in float16). var + eps = 0 gives 0/0 = nan for a constant row, inf
