@@ -6,7 +6,7 @@ sample's target has `length` labels, of which `repeats` equal their predecessor;
 alternating, as long as half the frames. An alignment needs a frame for every label and a blank between equal
 neighbours: length + repeats frames. If there are fewer, no alignment exists, its probability is 0 and the loss is
 −log 0 = inf; the gradient of that sample is nan, and with it the gradient of the shared layer. zero_infinity puts loss
-and gradient of such samples to 0; dropping them (filtered) leaves the mean over the others. Features and weights are random.
+and gradient of such samples to 0; dropping them (filtered) leaves the mean over the others. Random: features, weights.
 Source: Graves et al. 2006, Connectionist temporal classification, ICML.
 """
 
