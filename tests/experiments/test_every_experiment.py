@@ -75,11 +75,6 @@ def accepted(slug: str, name: str) -> list[dict[str, Any]]:
     return found
 
 
-COSTLY = {
-    "gamma_beta", "ics", "init_distribution", "linear_collapse", "loss_path", "loss_surface", "rounded_updates",
-    "trajectory_pca", "vanish_probability",
-}  # fmt: skip
-"""Take seconds with the most of everything: half of the time of all experiments together."""
 NAMES = [(slug, name) for slug, experiment in EXPERIMENTS.items() for name in experiment.params]
 
 
@@ -112,9 +107,8 @@ def test_an_experiment_runs_with_the_least_of_everything(service, slug):
     runs_whole(service.runner, slug, corner(slug, 0))
 
 
-@pytest.mark.parametrize(
-    "slug", [pytest.param(slug, marks=pytest.mark.exhaustive) if slug in COSTLY else slug for slug in EXPERIMENTS]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("slug", EXPERIMENTS)
 def test_an_experiment_runs_with_the_most_of_everything(service, slug):
     """Where it takes longest."""
     runs_whole(service.runner, slug, corner(slug, -1))
