@@ -109,7 +109,7 @@ def run(
 
 def ratio(totals: Tensor) -> float:
     """Correct answers over samples, from the counts."""
-    return totals[1].item() / totals[2].item()
+    return float(totals[1]) / float(totals[2])
 
 
 def precision(form: torch.dtype) -> int:
