@@ -41,26 +41,28 @@ def test_readme_commands_are_found():
 
 
 def test_readme_transcript_is_reproduced(service):
-    """The experiment measures each number of the transcript, in both languages, and the claims hold."""
+    """The short answer with its numbers, and the claims that prove it, in both languages."""
     from qa_service.model import Request, Verdict
+    from qa_service.presentation import prose
     from qa_service.presentation.numbers import format_number
 
     for document, lang in (("README.md", "en"), ("README.zh.md", "zh")):
         text = (ROOT / document).read_text(encoding="utf-8")
         question = re.search(r'make ask Q="(.+?)"', text)
         assert question
-        powers = service.answer(Request(question=question[1], blocks=None)).evidence[0]
+        answer = service.answer(Request(question=question[1], brief=True))
+        assert answer.entry is not None
         transcript = re.search(r"```text\n(.*?)```", text, re.DOTALL)
         assert transcript
-        rows = re.findall(r"^ (\S.*?)\s{2,}(\S+)(?:\s+\S+)?$", transcript[1], re.MULTILINE)
-        titles = {metric.title[lang]: name for name, metric in powers.experiment.metrics.items()}
-        measured = [(title, value) for title, value in rows if title in titles]
-        assert len(measured) == 5
-        for title, value in measured:
-            assert format_number(powers.run.measured[titles[title]], lang) == value
-        for claim, verdict in zip(powers.claims[:2], powers.verdicts, strict=False):
-            assert claim.says[lang] in transcript[1]
-            assert verdict is Verdict.HOLDS
+        shown = "".join(transcript[1].split())
+        short = prose.fill_text(answer.entry.short[lang], answer.entry, answer.evidence, lang)
+        assert "".join(short.split()) in shown
+        proof = answer.evidence[0]
+        for claim, verdict in zip(proof.claims, proof.verdicts, strict=True):
+            if claim.proves == "short":
+                value = format_number(proof.run.measured[claim.metric], lang)
+                assert "".join(f"{claim.says[lang]}[{claim.metric}={value}".split()) in shown
+                assert verdict is Verdict.HOLDS
 
 
 def test_readme_documents_every_setting():

@@ -84,7 +84,8 @@ def decide(
         else (dict(question.params) if question else {}, ())
     )
     asked = earlier | said
-    runs, plan_notes = plan_runs(topic.entry, asked, request, knowledge.experiments)
+    of_the_run = tuple(said) if question and question.log else ()
+    runs, plan_notes = plan_runs(topic.entry, asked, request, knowledge.experiments, of_the_run)
     params = asked | dict(request.params)
     observations = question.observations if question else ()
     return Decision(

@@ -65,11 +65,17 @@ def _brief_blocks(entry: Entry, asked: Collection[str]) -> tuple[EvidenceBlock, 
 
 
 def plan_runs(
-    entry: Entry | None, asked: NamedValues, request: Request, experiments: Mapping[str, Experiment]
+    entry: Entry | None,
+    asked: NamedValues,
+    request: Request,
+    experiments: Mapping[str, Experiment],
+    of_the_run: Collection[str] = (),
 ) -> tuple[tuple[PlannedRun, ...], tuple[Text, ...]]:
     """Every run of an answer in order, companions after the block they belong to, and notes on what was assumed.
 
-    `asked` are the parameters that the question names; those that the request sets override them. Raises `BadRequest`
+    `asked` are the parameters that the question names; those that the request sets override them. Parameters in
+    `of_the_run` are settings of the reader's run, read from a log: an experiment takes them only where it is about them
+    (`visible`), as a learning rate for a billion weights says nothing to a small network. Raises `BadRequest`
     for an unknown block or parameter and for an invalid value, also without an entry.
     """
     wanted = blocks(entry, request, asked) if entry else ()
@@ -79,7 +85,8 @@ def plan_runs(
     notes: list[Text] = []
     companions: list[tuple[str, Params]] = []
     for block in wanted:
-        runs, block_notes = plan_block(block, experiments[block.experiment], named, request)
+        taken = {name: value for name, value in named.items() if name not in of_the_run or name in block.visible}
+        runs, block_notes = plan_block(block, experiments[block.experiment], taken, request)
         planned += runs
         notes += block_notes
         for run in companion_runs(runs, experiments):

@@ -35,8 +35,8 @@ _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "shar
 _BLOCK_KEYS = {"id", "experiment", "params", "fixed", "claims", "proves", "visible", "series", "mark"}
 _DISTINCTION_KEYS = {"see", "means", "entry", "signs", "excluded_by"}
 _ENTRY_KEYS = (
-    "item", "expands", "signs", "question", "lecture", "short", "do", "tell", "why", "scope", "phrasings", "evidence",
-    "references", "related",
+    "item", "expands", "signs", "excluded_by", "question", "lecture", "short", "do", "tell", "why", "scope",
+    "phrasings", "evidence", "references", "related",
 )  # fmt: skip
 _SIMILAR_IDS = 3  # named when an id is unknown
 MAX_VISIBLE, MAX_SERIES = 2, 3
@@ -149,6 +149,7 @@ class _EntryReader(TomlReader):
             why=self.bilingual_text(table, "why"),
             scope=self.bilingual_text(table, "scope") if "scope" in table else None,
             signs=self._signs(table, "signs", partial(self.line, "signs")),
+            excluded_by=self._signs(table, "excluded_by", partial(self.line, "excluded_by")),
             phrasings=self.phrasings(table),
             evidence=tuple(block for block in evidence if block),
             references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),

@@ -150,6 +150,8 @@ class Entry:
     """Where it does not hold."""
     signs: tuple[Sign, ...]
     """The observations that this entry is about."""
+    excluded_by: tuple[Sign, ...]
+    """The observations that rule it out."""
     phrasings: Mapping[Lang, tuple[str, ...]]
     evidence: tuple[EvidenceBlock, ...]
     references: tuple[str, ...]

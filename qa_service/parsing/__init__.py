@@ -43,6 +43,9 @@ _THANKS = re.compile(
     r"|cool|that (?:works|worked|helps|helped|did it|fixed it|solved it)|it works(?: now)?|solved|very helpful"
     r"|cheers|[\s,.!~。…]|and|now)+"
 )
+_THANKS_WORD = re.compile(
+    r"感谢|谢谢|多谢|谢啦|谢了|辛苦(?:啦|了)|(?<![a-z])(?:thanks|thank you|thx|cheers|much appreciated)(?![a-z])"
+)
 _TRAILING_PARTICLE = re.compile(r"呢\s*[?？]?$")
 _QUESTION_WORD = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
 
@@ -107,8 +110,11 @@ class ParsedQuestion:
 
     @property
     def is_thanks(self) -> bool:
-        """Whether it only says thanks, or that all is clear now."""
-        return len(self.text) <= 80 and bool(_THANKS.fullmatch(self.text.lower()))
+        """Whether it only says thanks, or that all is clear now: nothing of a run, and no question."""
+        text = self.text.lower()
+        if self.observations or self.params or self.log or not self.is_remark or "?" in text:
+            return False
+        return bool(_THANKS.fullmatch(text) or _THANKS_WORD.search(text))
 
     @property
     def is_short(self) -> bool:

@@ -13,6 +13,7 @@ from qa_service.parsing.text import simplify_chinese
 MAX_PROSE_CHARS = 3_000
 """Of longer prose, the beginning and the end are read, where people say what they see."""
 _MAX_FRAGMENT_CHARS = 60
+_FIRST_STEP = Sign("when", "first_step")
 _DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
 _NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
 _CLAUSE_END = re.compile(
@@ -40,7 +41,10 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
     prose = text if log is None else log.prose
     found = (*_Prose(prose).observations(), *observe_messages(_beginning_and_end(prose)))
     found = (*found, *log.observations) if log else found
-    return tuple({each.sign: each for each in reversed(found)}.values())[::-1]
+    observed = {each.sign: each for each in reversed(found)}
+    if log and log.begins_finite:
+        observed.pop(_FIRST_STEP, None)
+    return tuple(observed.values())[::-1]
 
 
 def speaks_of_training(text: str) -> bool:
@@ -174,6 +178,9 @@ class _Prose:
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
         for value, match in signs.matches(_TIMES, self.folded):
             clause = self._clause(match.start())
+            if value == "first_step" and signs.HEALTHY_AT_FIRST.search(self.folded, *self._clause_bounds(clause)):
+                self._add("when", "later", *match.span())
+                continue
             nearby = sick & {clause, clause + 1} or (clause not in stated and clause - 1 in sick)
             if value == "after_change":
                 nearby = sick & {clause, clause + 1} and not any(

@@ -77,7 +77,13 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (rf"(?:(?<![a-z])mean|均值){_EQUALS}{_NUMBER}", ("mean",)),
     (rf"(?:(?<![a-z])var|variance|方差){_EQUALS}{_NUMBER}", ("var",)),
     (rf"(?:(?<![a-z])rho|correlation|相关系数){_EQUALS}{_NUMBER}", ("rho",)),
-    (rf"(?:clip\w*(?:\s*(?:norm|value|the gradients?))?|裁剪(?:阈值)?){_EQUALS}(?:到)?\s*{_NUMBER}", ("clip",)),
+    (
+        (
+            rf"(?:clip(?!_?(?:frac|ratio))\w*(?:\s*(?:norm|value|the gradients?))?|裁剪(?:阈值)?){_EQUALS}"
+            rf"(?:到)?\s*{_NUMBER}"
+        ),
+        ("clip",),
+    ),
     (rf"(?:forget[ _-]?(?:gate[ _-]?)?bias|遗忘门(?:的)?偏置){_EQUALS}{_NUMBER}", ("forget_bias",)),
     (rf"(?:\[|(?:on|in|over|interval|区间|在)\s*\()\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]", ("lo", "hi")),
     (

@@ -192,6 +192,11 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
 
 ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?![a-z])")
 """States that something is seen, not what: "it only happens after 3000 steps"."""
+HEALTHY_AT_FIRST = re.compile(
+    r"正常|没问题|还好|挺好|好好的|下降|收敛|(?:is|was|were|looks?|looked|seems?|goes|went|trains?|trained|runs?|ran|starts?)"
+    r" (?:out |off )?(?:fine|ok(?:ay)?|normal(?:ly)?|well|good)|(?:decreas|fall|drop|go)\w* (?:down|normally|at first)"
+)
+"""States that the beginning was healthy: "一开始还好", "it trains fine at the beginning"."""
 UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
 
 TIMES: Mapping[str, str] = {

@@ -31,6 +31,8 @@ from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import Index, map_vectors, save_vectors
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
+RULED_OUT = 0.05
+"""Factor of the probability of an entry that an observation rules out."""
 _TINY = float(np.finfo(np.float32).tiny)
 _CACHED_QUESTIONS = 1000  # in the LRU cache of match results
 
@@ -47,7 +49,7 @@ class MatchResult:
 class _Query:
     text: str
     k: int
-    signs: tuple[str, ...]
+    signs: frozenset[str]
 
 
 class Matcher:
@@ -70,7 +72,7 @@ class Matcher:
         the first is the confidence that its item answers, which is not divided among the item's entries; those of the
         others are in proportion to theirs.
         """
-        return self._cached_match(_Query(question, k, tuple(sorted(str(each.sign) for each in observations))))
+        return self._cached_match(_Query(question, k, frozenset(str(each.sign) for each in observations)))
 
     def leave_one_out(self) -> LeaveOneOut:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
@@ -84,7 +86,9 @@ class Matcher:
     def _match_one(self, query: "_Query", vector: Vectors, vector_scores: NDArray[np.float32]) -> MatchResult:
         prediction = self._classifier.predict(query.text, vector_scores, query.signs)
         probability = prediction.probabilities
-        ranked = sorted(self._library.values(), key=lambda entry: -probability[entry.id])[: query.k]
+        ruled_out = [one.id for one in self._library.values() if query.signs.intersection(map(str, one.excluded_by))]
+        possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
+        ranked = sorted(self._library.values(), key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
         item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
         covered = sum(probability[entry.id] for entry in self._library.values())
@@ -96,7 +100,7 @@ class Matcher:
             matches=tuple(
                 Match(
                     entry=entry,
-                    score=confidence * probability[entry.id] / max(probability[best.id], _TINY),
+                    score=confidence * possible[entry.id] / max(possible[best.id], _TINY),
                     phrasing=phrasings[entry.id],
                     reasons=tuple(each),
                 )

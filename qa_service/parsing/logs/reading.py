@@ -1,5 +1,6 @@
 """What was read from a log."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -61,6 +62,14 @@ class LogReading:
     """The signs it shows, with the lines' relevant parts."""
     prose: str
     """The question without the log."""
+
+    @property
+    def begins_finite(self) -> bool:
+        """Whether a loss was finite on a line before the first nan or inf."""
+        if self.first_nonfinite is None:
+            return False
+        until = self.first_nonfinite[0].number
+        return any(point.line < until and math.isfinite(point.value) for point in self.series.get("loss", ()))
 
     @property
     def lr(self) -> float | None:

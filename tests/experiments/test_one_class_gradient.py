@@ -1,0 +1,33 @@
+"""one_class_gradient: exact zeros by arithmetic, and a task with a known boundary."""
+
+import pytest
+from oracles import measure
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("lr", [1e-5, 0.1, 10.0])
+def test_one_logit_is_exactly_nothing(seed, lr):
+    """Softmax of one number is 1, its logarithm 0: no gradient, no change, at any rate."""
+    rows, metrics = measure("one_class_gradient", seed, case="one_logit", lr=lr, n=20)
+    assert all((row["loss"], row["grad_norm"], row["accuracy"]) == (0, 0, 1) for row in rows)
+    assert metrics["weight_change"] == 0
+    assert metrics["classes_seen"] == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_label_dies_away(seed):
+    """Training accuracy 1, the gradient nearly gone, the test at chance."""
+    _, metrics = measure("one_class_gradient", seed, case="one_label")
+    assert 0 < metrics["grad_end"] < metrics["grad_start"] / 100
+    assert metrics["loss_end"] < 1e-2
+    assert metrics["train_accuracy"] == 1
+    assert metrics["test_accuracy"] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("case", ["sigmoid", "both"])
+def test_both_cures_learn(seed, case):
+    """A boundary through the origin is easy."""
+    _, metrics = measure("one_class_gradient", seed, case=case)
+    assert metrics["test_accuracy"] > 0.95
+    assert metrics["classes_seen"] == 2
