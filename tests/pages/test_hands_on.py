@@ -241,7 +241,10 @@ def test_the_index_can_be_searched_and_filtered_by_theme(visit: Callable[..., Pa
     page.goto(f"/entries?lang={lang}")
     page.locator("#find").fill(Text("斑马", "zebra")[lang])
     expect(page.locator("[data-part=nothing]")).to_be_visible()
+    page.locator("#find").fill("bf16")  # many phrasings of other entries name it too
+    expect(page.locator("[data-part=found] details li:visible").first).to_contain_text(re.compile("bf16|bfloat16"))
     page.locator("#find").fill("")
+    expect(page.locator("[data-item]").first).to_have_attribute("data-item", "1")
     page.locator("[data-part=theme]", has_text=THEME[lang]).click()
     expect(page.locator('[data-part=found] a[href^="/entries/best-init"]')).to_be_visible()
     expect(page.locator('[data-part=found] a[href^="/entries/loss-surface"]')).to_be_hidden()
