@@ -41,7 +41,7 @@ def take_screenshot(address: str, question: str, path: Path) -> None:
     """Asks the question, waits for the evidence and takes a screenshot 1280 px wide, from the top of the page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1560})
+        page = browser.new_page(viewport={"width": 1280, "height": 1180})
         page.goto(address)
         page.locator("textarea").first.fill(question)
         page.keyboard.press("Enter")

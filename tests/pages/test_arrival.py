@@ -29,6 +29,7 @@ def abort_requests(page: Page, url: str, times: int = 1) -> list[str]:
     return requested
 
 
+@pytest.mark.exhaustive
 @one_look_per_language
 def test_a_chart_is_drawn_once_its_library_has_loaded(visit: Callable[..., Page], lang: Lang) -> None:
     """The page reports the delay and needs no reload; a chart that is not drawn cannot be saved."""
@@ -44,6 +45,7 @@ def test_a_chart_is_drawn_once_its_library_has_loaded(visit: Callable[..., Page]
     assert len(set(requested)) == len(requested), "a browser may remember that a URL could not be imported"
 
 
+@pytest.mark.exhaustive
 def test_the_next_chart_retries_its_library_at_once(visit: Callable[..., Page]) -> None:
     """It does not wait for the pause between retries: the clock that would end it is stopped."""
     page = visit("/robots.txt", expected="ERR_FAILED")
@@ -63,6 +65,7 @@ def test_the_next_chart_retries_its_library_at_once(visit: Callable[..., Page]) 
         page.clock.resume()  # the checks at the end wait by the clock
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", ["/?lang=zh&entry=loss-surface", "/entries/loss-surface?lang=en"])
 def test_the_math_font_is_fetched_again(visit: Callable[..., Page], path: str) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED|preload")
@@ -89,6 +92,7 @@ def test_a_missing_script_is_reported(visit: Callable[..., Page], lang: Lang) ->
 _RARELY = [pytest.param(name, marks=pytest.mark.exhaustive) for name in ("evidence.css", "words.js")]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["prefs.js", "page.css", "chat.js", *_RARELY])
 def test_any_missing_file_is_reported(visit: Callable[..., Page], name: str) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED")
@@ -100,6 +104,7 @@ def test_any_missing_file_is_reported(visit: Callable[..., Page], name: str) -> 
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+@pytest.mark.exhaustive
 def test_the_notice_appears_without_any_script(visit: Callable[..., Page]) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED")
     page.route("**/static/*.js", lambda route: route.abort())

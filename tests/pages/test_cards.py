@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from browsing import QUESTION, ask, label_text, number, unfold
 from playwright.sync_api import Page, expect
 
@@ -32,6 +33,7 @@ def test_changed_parameters_are_run_and_the_entrys_can_be_restored(visit: Callab
     expect(first.locator("[data-part=chart] svg")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_inf_and_nan_can_be_entered_and_are_shown_as_words(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, QUESTION[lang])
@@ -46,6 +48,7 @@ def test_inf_and_nan_can_be_entered_and_are_shown_as_words(visit: Callable[..., 
     expect(card.locator("[data-part=panel] .inf").first).to_have_text(re.compile("-?inf"))
 
 
+@pytest.mark.exhaustive
 def test_the_dice_button_runs_with_another_seed(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, QUESTION[lang])
@@ -57,6 +60,7 @@ def test_the_dice_button_runs_with_another_seed(visit: Callable[..., Page], lang
     assert card.locator("[name=seed]").input_value() == card.locator("[data-part=receipt] dd").first.text_content()
 
 
+@pytest.mark.exhaustive
 def test_comparisons_and_many_seeds_are_part_of_the_url(visit: Callable[..., Page], lang: Lang) -> None:
     """A reload shows the same table, and the same number of seeds."""
     page = visit(f"/e/multiply-vs-add?block=powers&n=60&lang={lang}")
@@ -75,6 +79,7 @@ def test_comparisons_and_many_seeds_are_part_of_the_url(visit: Callable[..., Pag
         page.reload()
 
 
+@pytest.mark.exhaustive
 def test_seeds_are_not_counted_where_nothing_is_random(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/e/multiply-vs-add?block=powers&seeds=20&lang={lang}")
     expect(page.locator("[data-part=proof][data-verdict=holds]").first).to_be_visible()

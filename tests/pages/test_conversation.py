@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 
+import pytest
 from browsing import COMPARISON, QUESTION, ask, label_text, number, short, unfold, wait_until_complete
 from playwright.sync_api import Page, Route, expect
 
@@ -56,6 +57,7 @@ def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> 
     expect(turn.locator("[data-part=card] [name=n]").first).to_have_value("300")
 
 
+@pytest.mark.exhaustive
 def test_the_language_switch_keeps_the_question(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     other: Lang = "en" if lang == "zh" else "zh"
@@ -91,6 +93,30 @@ def test_stop_cancels_the_stream_and_keeps_what_was_received(visit: Callable[...
     )
 
 
+def test_thanks_get_one_line_without_candidates(visit: Callable[..., Page], lang: Lang) -> None:
+    """The next question goes on from the answer before them."""
+    page = visit(f"/?lang={lang}")
+    ask(page, QUESTION[lang])
+    ask(page, Text("谢谢", "thanks")[lang])
+    turn = page.locator("[data-part=turn]").last
+    expect(turn.locator("[data-part=prose]")).to_contain_text(Text("不客气", "You are welcome")[lang])
+    expect(turn.locator("[data-part=prose] p")).to_have_count(1)
+    expect(turn.locator("[data-part=candidates], [data-part=card]")).to_have_count(0)
+    ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
+    expect(page.locator("[data-part=turn]").last.locator("[data-part=card] [name=n]").first).to_have_value("300")
+
+
+def test_a_hostile_question_is_shown_as_text(visit: Callable[..., Page], lang: Lang) -> None:
+    """Nothing in it becomes an element, or runs."""
+    page = visit(f"/?lang={lang}")
+    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script> [x](javascript:alert(1))'
+    ask(page, hostile)
+    expect(page.locator("[data-part=asked]")).to_have_text(hostile)
+    expect(page.locator("#turns :is(img, script, [onerror], a[href^=javascript])")).to_have_count(0)
+    assert page.title() not in ("1", "2")
+
+
+@pytest.mark.exhaustive
 def test_an_unreachable_service_is_reported_and_can_be_retried(visit: Callable[..., Page], lang: Lang) -> None:
     """The question stays; the retry answers it."""
     page = visit(f"/?lang={lang}", expected="ERR_FAILED")

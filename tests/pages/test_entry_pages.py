@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from browsing import label_text, number
 from playwright.sync_api import Page, expect
 
@@ -46,6 +47,7 @@ def test_an_entry_can_be_read_without_scripts(visit: Callable[..., Page], lang: 
     expect(page.locator("[data-part=source] pre").first).to_contain_text("def run(")
 
 
+@pytest.mark.exhaustive
 def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[..., Page], lang: Lang) -> None:
     """Also without scripts, with their date."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")

@@ -14,7 +14,9 @@ MAX_LAYOUT_SHIFT = 0.1
 """The cumulative layout shift that counts as good (web.dev/cls); a quiet machine has less than 0.02."""
 
 
-@pytest.mark.parametrize("size", VIEWPORTS)
+@pytest.mark.parametrize(
+    "size", [each if each == "telephone" else pytest.param(each, marks=pytest.mark.exhaustive) for each in VIEWPORTS]
+)
 @pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.exhaustive)])
 def test_little_is_loaded_and_the_layout_does_not_shift(visit: Callable[..., Page], lang: Lang, size: str) -> None:
     """Bytes include headers, with an empty cache; charts come with the first answer."""
@@ -42,6 +44,7 @@ def test_a_long_answer_does_not_shift_the_layout(visit: Callable[..., Page]) -> 
     assert page.evaluate("window.moved") < MAX_LAYOUT_SHIFT
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=zh", "/e/multiply-vs-add?lang=en&n=60"])
 def test_a_page_that_runs_at_once_does_not_shift_the_layout(visit: Callable[..., Page], path: str) -> None:
     page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from browsing import label_text, unfold
 from playwright.sync_api import Page, expect
 
@@ -28,6 +29,7 @@ def test_a_comparison_of_two_formats_adds_a_companion_with_all(visit: Callable[.
     expect(row.locator("td")).to_have_text(Text("（没有）", "(none)")[lang])
 
 
+@pytest.mark.exhaustive
 def test_comparing_dtypes_in_a_card_links_to_the_companion(visit: Callable[..., Page], lang: Lang) -> None:
     """The link has the card's parameters."""
     page = visit(f"/entries/multiply-vs-add?lang={lang}")
@@ -40,6 +42,7 @@ def test_comparing_dtypes_in_a_card_links_to_the_companion(visit: Callable[..., 
     expect(link).to_have_attribute("href", f"/experiments/dtype_ladder?op=multiply&n=60&x=1.5&start=1&lang={lang}")
 
 
+@pytest.mark.exhaustive
 def test_the_companion_of_the_exponential_gate_is_the_exponential(visit: Callable[..., Page], lang: Lang) -> None:
     """It evaluates exp up to the x of the card; its label does not call it the same experiment."""
     page = visit(f"/entries/lstm-with-exp-and-log?lang={lang}")

@@ -39,7 +39,10 @@ def test_the_math_font_is_small_and_has_a_math_table(client: httpx.Client) -> No
     assert {ord(sign) for sign in CHARACTERS if sign.isprintable()} <= set(font.getBestCmap())
 
 
-@pytest.mark.parametrize("path", ["/?lang=zh&entry=loss-surface", "/entries/loss-surface?lang=en"])
+@pytest.mark.parametrize(
+    "path",
+    ["/?lang=zh&entry=loss-surface", pytest.param("/entries/loss-surface?lang=en", marks=pytest.mark.exhaustive)],
+)
 def test_a_page_with_formulas_loads_the_math_font(visit: Callable[..., Page], path: str) -> None:
     page = visit(path)
     wait_until_complete(page)
@@ -47,6 +50,7 @@ def test_a_page_with_formulas_loads_the_math_font(visit: Callable[..., Page], pa
     assert page.evaluate(FONT_STATUS) == "loaded"
 
 
+@pytest.mark.exhaustive
 def test_a_page_without_formulas_does_not_load_the_math_font(visit: Callable[..., Page]) -> None:
     page = visit("/?lang=en")
     page.wait_for_load_state("networkidle")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from browsing import QUESTION, ask, label_text, short, unfold, wait_until_complete
 from playwright.sync_api import Page, expect
 
@@ -49,6 +50,7 @@ def test_tab_reaches_every_control(visit: Callable[..., Page], lang: Lang) -> No
     assert focused == ["n", "n", "x", "x", "dtype", "seed", "roll-seed"]
 
 
+@pytest.mark.exhaustive
 def test_arrow_keys_move_a_slider_and_keep_the_focus(visit: Callable[..., Page], lang: Lang) -> None:
     """An integer changes by at least one; the experiment runs again while the slider has the focus."""
     page = visit(f"/experiments/pow_vs_sum?lang={lang}&n=2")
@@ -82,6 +84,7 @@ def test_results_do_not_overwrite_what_is_typed(visit: Callable[..., Page], lang
     expect(page.locator("details[data-fold=data] table")).to_be_visible()
 
 
+@pytest.mark.exhaustive
 def test_the_focus_stays_in_the_card_when_its_button_disappears(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/e/multiply-vs-add?block=powers&n=60&x=0.5&lang={lang}")
     wait_until_complete(page)
@@ -92,6 +95,7 @@ def test_the_focus_stays_in_the_card_when_its_button_disappears(visit: Callable[
     expect(page.locator("[data-part=card] [data-part=run]")).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[..., Page], lang: Lang) -> None:
     """Asking in the question box leaves the focus there; the page's title is the question."""
     page = visit(f"/?lang={lang}")
@@ -112,6 +116,7 @@ def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[...,
     expect(page.locator("#question")).to_be_focused()
 
 
+@pytest.mark.exhaustive
 def test_a_guess_form_does_not_take_the_focus_from_the_question_box(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     page.locator("[data-pref=predict]").click()
@@ -123,6 +128,7 @@ def test_a_guess_form_does_not_take_the_focus_from_the_question_box(visit: Calla
     expect(short(page)).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_reduced_motion_disables_animations(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}&entry=loss-surface", reduced_motion="reduce")
     expect(page.locator("[data-part=card] progress").first).to_be_attached()

@@ -48,6 +48,7 @@ def killable_server(port: int, cache: Path, data: Path) -> Iterator[subprocess.P
             server.kill()  # else the end of the block waits for it
 
 
+@pytest.mark.exhaustive
 @one_look_per_language  # it starts two servers of its own
 def test_a_restart_in_the_middle_of_an_answer_is_reported(
     visit: Callable[..., Page], lang: Lang, cache: Path, tmp_path: Path
@@ -93,6 +94,7 @@ def test_errors_of_a_proxy_are_explained(visit: Callable[..., Page], lang: Lang,
     expect(page.locator("[data-part=card] [data-part=verdict]").first).to_have_text(label_text("holds", lang))
 
 
+@pytest.mark.exhaustive
 def test_being_offline_is_reported_and_the_question_kept(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}", expected="ERR_INTERNET_DISCONNECTED")
     page.context.set_offline(True)
@@ -105,6 +107,7 @@ def test_being_offline_is_reported_and_the_question_kept(visit: Callable[..., Pa
     expect(page.locator("[data-part=asked]")).to_have_text(QUESTION[lang])
 
 
+@pytest.mark.exhaustive
 def test_a_service_that_does_not_respond_times_out(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit("/robots.txt", expected="ERR_FAILED")
     page.clock.install()
@@ -119,6 +122,7 @@ def test_a_service_that_does_not_respond_times_out(visit: Callable[..., Page], l
     pending[0].abort()
 
 
+@pytest.mark.exhaustive
 def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: Lang) -> None:
     """Private windows may deny it: preferences then hold for the page, and no history is listed."""
     page = visit("/robots.txt")
@@ -132,6 +136,7 @@ def test_the_page_works_without_local_storage(visit: Callable[..., Page], lang: 
     expect(page.locator("#past")).to_be_hidden()
 
 
+@pytest.mark.exhaustive
 def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
     visit: Callable[..., Page], lang: Lang
 ) -> None:
@@ -152,6 +157,7 @@ def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
     expect(cards.locator("[data-part=state][data-state=ran]")).to_have_count(cards.count())
 
 
+@pytest.mark.exhaustive
 def test_a_very_long_question_is_answered_and_survives_a_reload(visit: Callable[..., Page], lang: Lang) -> None:
     """It is too long for a URL and kept in the browser's history; the page shows eight lines of it."""
     page = visit(f"/?lang={lang}")
@@ -184,11 +190,13 @@ def test_reload_and_back_in_the_middle_of_an_answer(visit: Callable[..., Page], 
     wait_until_complete(page)
 
 
+@pytest.mark.exhaustive
 @one_look_per_language  # an experiment runs twenty times
 def test_twenty_seeds_while_another_experiment_runs(visit: Callable[..., Page], lang: Lang) -> None:
-    page = visit(f"/?lang={lang}&entry=multiply-vs-add")
+    page = visit(f"/?lang={lang}&entry=gradient-overflow-skipping-step")
     wait_until_complete(page)
-    first, second = page.locator("[data-part=card]").all()[:2]
+    first = page.locator("[data-part=card][data-block=healthy]")  # draws random numbers
+    second = page.locator("[data-part=card][data-block=sick]")
     unfold(first)
     unfold(second)
     first.locator("[data-part=many-seeds]").click()

@@ -22,6 +22,8 @@ from qa_service.fronts.web.labels import HTML_LANG
 from qa_service.model import Lang
 
 STATES: dict[str, Callable[[Page, Lang], None]] = {}
+EVERY_TEMPLATE = {"comparison", "not_covered", "entry", "playground", "entry_index", "unknown_entry"}
+"""The states that `make test` enters: together they show every template."""
 
 
 def state(enter: Callable[[Page, Lang], None]) -> Callable[[Page, Lang], None]:
@@ -158,7 +160,9 @@ def unknown_entry(page: Page, lang: Lang) -> None:
     )
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize(
+    "name", [each if each in EVERY_TEMPLATE else pytest.param(each, marks=pytest.mark.exhaustive) for each in STATES]
+)
 def test_every_state_is_accessible(visit: Callable[..., Page], look: Look, name: str) -> None:
     """Four looks, each in the other scheme as well, make all eight of languages, widths and schemes. At the widths of a
     tablet and of a projector nothing is clipped.
@@ -178,6 +182,7 @@ def test_every_state_is_accessible(visit: Callable[..., Page], look: Look, name:
     page.emulate_media(color_scheme=look.scheme)
 
 
+@pytest.mark.exhaustive
 def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) -> None:
     """Text, charts and inputs are larger, and still fit."""
     page = visit("/?lang=zh", viewport={"width": 1920, "height": 1080})
@@ -189,6 +194,7 @@ def test_large_type_fits_the_width_of_a_projector(visit: Callable[..., Page]) ->
     assert label.evaluate("text => parseFloat(getComputedStyle(text).fontSize)") >= 14
 
 
+@pytest.mark.exhaustive
 def test_a_page_prints_without_its_controls(visit: Callable[..., Page]) -> None:
     """Text, verdicts and charts are printed on a white background."""
     page = visit("/entries/loss-surface?lang=en", color_scheme="dark", viewport={"width": 720, "height": 1000})

@@ -52,6 +52,7 @@ LABELS = {
     "guessed": Text("你猜 {}，测得 {}。", "You guessed {}; measured: {}."),
     "queued": Text("排队中，第 {} 位", "Waiting; number {} in line"),
     "copy": Text("复制", "Copy"),
+    "show_all": Text("显示全部代码", "Show all of it"),
     "copied": Text("已复制", "Copied"),
     "not_copied": Text("没能复制", "Not copied"),
     "helpful": Text("这个回答有用吗？", "Was this helpful?"),
@@ -259,8 +260,8 @@ EXAMPLES = {
 
 _FOR_SCRIPTS = (
     "looking", "measuring", "finished", "stopped", "unreachable", "not_understood", "running", "row", "drawing",
-    "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "thanks", "guess", "never",
-    "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
+    "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "show_all", "thanks", "guess",
+    "never", "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many", "elsewhere_many", "previously", "number_about", "show_evidence",
     "close", "measured", "present_steps", "leave",
 )  # fmt: skip

@@ -1,8 +1,9 @@
-// A button beside every block of code that copies it.
+// A button beside every block of code that copies it, and below a long one, which a telephone shows in short, one that shows all.
 import { allParts, enclosingPart } from "./parts.js";
 import { words } from "./words.js";
 
 const SAID_FOR = 2000; // milliseconds for which a button says that it has copied
+const LONG = 6; // lines; page.css shows the first of a longer block
 
 /** Adds a button to the blocks of code inside `root` that have none yet. @param {ParentNode} root */
 export function addCopyButtons(root) {
@@ -18,9 +19,21 @@ export function addCopyButtons(root) {
       button.textContent = words.copy;
       block.replaceWith(frame);
       frame.append(block, button);
+      if ((block.textContent ?? "").trim().split("\n").length > LONG) frame.append(wholeButton());
     }
   }
 }
+
+function wholeButton() {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "show-all link";
+  button.dataset.part = "show-all";
+  button.textContent = words.show_all;
+  return button;
+}
+
+document.addEventListener("click", ({ target }) => enclosingPart(target, "show-all")?.remove()); // page.css: a block without it is whole
 
 document.addEventListener("click", async ({ target }) => {
   const button = enclosingPart(target, "copy");

@@ -25,7 +25,7 @@ export const PARTS = /** @type {const} */ ([
   // problem.html
   "problem",
   // made by scripts
-  "copy", "covered-text", "guess", "choice", "give-up", "guessed", "was",
+  "copy", "show-all", "covered-text", "guess", "choice", "give-up", "guessed", "was",
   "sheet", "sheet-value", "sheet-from", "sheet-show", "sheet-close",
   "stage", "stage-title", "stage-chart", "stage-claim", "stage-keys", "stage-leave",
 ]);

@@ -59,7 +59,7 @@ function guessForm(title, choices) {
   form.dataset.part = "guess";
   form.setAttribute("role", "group");
   const question = document.createElement("p");
-  question.textContent = words.guess.replace("{}", title);
+  question.textContent = words.guess.replace("{}", title.replaceAll("'", "’"));
   form.setAttribute("aria-label", question.textContent);
   form.append(question, ...choices.map((choice) => button(choice, choice, "choice")), button(words.guess_give_up, "", "give-up"));
   return form;

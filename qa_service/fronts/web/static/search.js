@@ -1,6 +1,8 @@
 // Finds in a list as one types, and shows one theme; both stand in the address. Without scripts the whole list is there.
 import { reportArrival } from "./arrival.js";
 import { allParts, part } from "./parts.js";
+import { rankOf } from "./rank.js";
+/** @import { Searched } from "./rank.js" */
 
 const box = /** @type {HTMLInputElement} */ (document.getElementById("find"));
 const languageSwitch = /** @type {HTMLAnchorElement} */ (document.getElementById("switch"));
@@ -8,6 +10,9 @@ const list = part(document, "found");
 const nothing = part(document, "nothing");
 const themes = allParts(document, "theme");
 const leaves = elements("li:not([data-item])");
+/** What moves as a search is typed, in its own order: leaves among each other, and the items that hold them. */
+const movable = [...leaves, ...elements("[data-item]")];
+const texts = new Map(leaves.map((leaf) => [leaf, searchedTexts(leaf)]));
 const address = new URL(location.href);
 /** The theme that is shown. @type {HTMLAnchorElement | null} */
 let chosen = null;
@@ -20,7 +25,8 @@ function elements(selector) {
 function showMatches() {
   const items = chosen?.dataset.items?.split(" ") ?? null;
   const wanted = box.value.normalize("NFKC").toLowerCase().split(/\s+/).filter(Boolean);
-  for (const leaf of leaves) leaf.hidden = !contains(leaf, wanted) || (items !== null && !items.includes(itemOf(leaf)));
+  const ranks = new Map(leaves.map((leaf) => [leaf, rankOf(/** @type {Searched} */ (texts.get(leaf)), wanted)]));
+  for (const leaf of leaves) leaf.hidden = ranks.get(leaf) === Infinity || (items !== null && !items.includes(itemOf(leaf)));
   nothing.hidden = leaves.some((leaf) => !leaf.hidden);
   for (const item of elements("[data-item]")) item.hidden = !hasShown(item);
   for (const fold of elements("details")) {
@@ -30,14 +36,23 @@ function showMatches() {
   for (const index of allParts(list, "index")) {
     for (const heading of index.children) /** @type {HTMLElement} */ (heading).hidden = false; // what its expansions expand
   }
+  sort(ranks);
   const asks = new URLSearchParams({ q: box.value.trim(), lang: document.documentElement.lang.slice(0, 2) });
   /** @type {HTMLAnchorElement} */ (nothing.querySelector("a")).search = String(asks);
 }
 
-/** Whether a leaf's text or its other wordings have all of these words. @param {HTMLElement} leaf @param {string[]} wanted */
-function contains(leaf, wanted) {
-  const text = `${leaf.dataset.words ?? ""} ${leaf.textContent}`.toLowerCase();
-  return wanted.every((word) => text.includes(word));
+/** @param {HTMLElement} leaf @returns {Searched} */
+function searchedTexts(leaf) {
+  const [title, summary, others] = [leaf.textContent, leaf.dataset.short, leaf.dataset.words].map((text) => (text ?? "").toLowerCase());
+  return { title, summary, others };
+}
+
+/** Puts the best matches first, in their own order where they are alike. @param {Map<HTMLElement, number>} ranks of the leaves */
+function sort(ranks) {
+  const rank = (/** @type {HTMLElement} */ element) =>
+    ranks.get(element) ?? Math.min(...leaves.filter((leaf) => element.contains(leaf)).map((leaf) => ranks.get(leaf) ?? Infinity));
+  const sorted = movable.map((element) => ({ element, rank: rank(element) })).sort((one, other) => (one.rank === other.rank ? 0 : one.rank - other.rank));
+  for (const { element } of sorted) element.parentElement?.append(element);
 }
 
 /** The item of the lecture that a leaf stands under. @param {HTMLElement} leaf */
