@@ -94,7 +94,7 @@ def scaled(z: Tensor, reduction: str, scale: float, form: torch.dtype) -> tuple[
 
 
 def not_finite(values: Tensor) -> float:
-    return 1 - values.isfinite().double().mean().item()
+    return float(1 - values.isfinite().double().mean())
 
 
 if __name__ == "__main__":
