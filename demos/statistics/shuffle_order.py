@@ -104,12 +104,12 @@ def step(net: nn.Module, x: Tensor, y: Tensor, lr: float) -> float:
     with torch.no_grad():
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.sub_(lr * gradient)
-    return loss.item()
+    return float(loss.item())
 
 
 def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
     """The fraction of samples whose largest logit is that of their class."""
-    return (net(x).argmax(1) == y).double().mean().item()
+    return float((net(x).argmax(1) == y).double().mean().item())
 
 
 if __name__ == "__main__":
