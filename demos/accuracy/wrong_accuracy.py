@@ -97,19 +97,11 @@ def accuracy(case: str, logits: Tensor, y: Tensor) -> float:
         indices = logits.argmax(0)
         return (indices == y[: len(indices)]).double().mean().item() if len(indices) <= count else 0.0
     if case == "column":
-<<<<<<< HEAD
-        return float((guess == y.unsqueeze(1)).double().mean())
-    if case == "shifted":
-        return float((guess == y + 1).double().mean())
-    if case == "floats":
-        return float((logits.softmax(1).amax(1) == y).double().mean())
-=======
         return float((guess == y.unsqueeze(1)).double().mean().item())
     if case == "shifted":
         return float((guess == y + 1).double().mean().item())
     if case == "floats":
         return float((logits.softmax(1).amax(1) == y).double().mean().item())
->>>>>>> part-a3
     if case == "last_batch":
         tail = max(count // 8, 1)
         return int((guess[-tail:] == y[-tail:]).sum()) / count

@@ -107,11 +107,7 @@ def trained_loss(which: str, start: list[Tensor], lr: float, n: int) -> float:
         weights = [w - lr * g for w, g in zip(weights, gradient(which, weights), strict=True)]
     w1, b1, w2, b2 = weights
     y = ((XOR @ w1 + b1).sigmoid() @ w2 + b2).sigmoid()
-<<<<<<< HEAD
-    return float(((y - TARGET).square().sum() / (2 * len(XOR))))
-=======
     return float(((y - TARGET).square().sum() / (2 * len(XOR))).item())
->>>>>>> part-a3
 
 
 def flat(tensors: list[Tensor]) -> Tensor:

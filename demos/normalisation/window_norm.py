@@ -61,11 +61,7 @@ def run(
 
     def accuracy(way: str, drift: float) -> float:
         called = with_ones(normalised(way, x_test + drift, x)) @ solved[way]
-<<<<<<< HEAD
-        return float(((called > 0) == (y_test > 0)).double().mean())
-=======
         return float(((called > 0) == (y_test > 0)).double().mean().item())
->>>>>>> part-a3
 
     for k in range(11):
         yield {"shift": shift * k / 10} | {way: accuracy(way, shift * k / 10) for way in WAYS[1:]}

@@ -104,20 +104,12 @@ def step(net: nn.Module, x: Tensor, y: Tensor, lr: float) -> float:
     with torch.no_grad():
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.sub_(lr * gradient)
-<<<<<<< HEAD
-    return float(loss)
-=======
     return float(loss.item())
->>>>>>> part-a3
 
 
 def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
     """The fraction of samples whose largest logit is that of their class."""
-<<<<<<< HEAD
-    return float((net(x).argmax(1) == y).double().mean())
-=======
     return float((net(x).argmax(1) == y).double().mean().item())
->>>>>>> part-a3
 
 
 if __name__ == "__main__":
