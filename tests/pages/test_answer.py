@@ -238,6 +238,20 @@ def test_a_telephone_folds_its_keyboard_once_something_is_asked(visit: Callable[
 
 
 @pytest.mark.exhaustive
+def test_a_telephone_shows_long_code_in_short(visit: Callable[..., Page]) -> None:
+    """A button shows all of it, and gives the focus to the code; a wide screen shows it whole."""
+    page = visit("/?lang=en&entry=nan-in-activations", viewport={"width": 375, "height": 812})
+    wait_until_complete(page)
+    code = page.locator("[data-name=do] pre").first
+    assert code.evaluate("code => code.clientHeight < 0.7 * code.scrollHeight")
+    page.locator("[data-name=do] [data-part=show-all]").first.click()
+    expect(code).to_be_focused()
+    assert code.evaluate("code => code.clientHeight >= code.scrollHeight - 1")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(page.locator("[data-part=show-all]:visible")).to_have_count(0)
+
+
+@pytest.mark.exhaustive
 def test_a_handout_is_one_page(visit: Callable[..., Page]) -> None:
     """Short, chart, what to do and how to tell are printed; folds, controls and what else to ask are not."""
     page = visit(f"/?lang=en&entry={ENTRY}", viewport={"width": 720, "height": 1000})

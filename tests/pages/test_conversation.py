@@ -47,6 +47,7 @@ def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Pag
     assert page.locator("[data-part=card]").count() > 0
 
 
+@pytest.mark.exhaustive
 def test_a_follow_up_keeps_the_entry(visit: Callable[..., Page], lang: Lang) -> None:
     """A question that means nothing by itself continues the previous answer."""
     page = visit(f"/?lang={lang}")

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from qa_service.model import Lang, Text
 
 
+@pytest.mark.exhaustive
 def test_a_comparison_of_two_formats_adds_a_companion_with_all(visit: Callable[..., Page], lang: Lang) -> None:
     """The companion is not part of the entry, and can be run with other parameters."""
     page = visit(f"/?lang={lang}")

@@ -152,6 +152,7 @@ def test_thanks_appear_once_feedback_is_stored(visit: Callable[..., Page], lang:
     expect(form.locator("output")).to_have_text(label_text("thanks", lang))
 
 
+@pytest.mark.exhaustive
 def test_past_questions_are_stored_in_the_browser(visit: Callable[..., Page], lang: Lang, tmp_path: Path) -> None:
     """They are listed, saved as a file with their answers, and cleared on request."""
     page = visit(f"/?lang={lang}")

@@ -22,7 +22,7 @@ from qa_service.fronts.web.labels import HTML_LANG
 from qa_service.model import Lang
 
 STATES: dict[str, Callable[[Page, Lang], None]] = {}
-EVERY_TEMPLATE = {"comparison", "not_covered", "entry", "playground", "entry_index", "unknown_entry"}
+EVERY_TEMPLATE = {"comparison", "not_covered", "permalink", "playground", "entry_index", "unknown_entry"}
 """The states that `make test` enters: together they show every template."""
 
 

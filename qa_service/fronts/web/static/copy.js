@@ -33,7 +33,13 @@ function wholeButton() {
   return button;
 }
 
-document.addEventListener("click", ({ target }) => enclosingPart(target, "show-all")?.remove()); // page.css: a block without it is whole
+document.addEventListener("click", ({ target }) => {
+  const button = enclosingPart(target, "show-all");
+  if (!button) return;
+  const block = button.parentElement?.querySelector("pre");
+  button.remove(); // page.css shows a block without it whole
+  block?.focus();
+});
 
 document.addEventListener("click", async ({ target }) => {
   const button = enclosingPart(target, "copy");
