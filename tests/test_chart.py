@@ -119,3 +119,12 @@ def test_a_domain_is_never_empty(heights):
     """Also for a constant."""
     low, high = padded_domain(heights, log=False, above=0.2, from_zero=False)
     assert low < high
+
+
+def test_the_deciding_label_keeps_clear_of_the_curves():
+    """At the top where the points lie low, at the bottom where they do not."""
+    low = [{"step": step, "product": 1.0 if step < 90 else 1e6, "sum": 1.0} for step in range(1, 101)]
+    for rows, height in ((low, 14), ([{**row, "product": 1e6, "sum": 1e6} for row in low[1:]] + low[:1], "height")):
+        spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en", mark=(10.0, "here"))
+        (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"] == "here"]
+        assert label["encoding"]["y"]["value"] == height

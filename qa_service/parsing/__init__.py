@@ -144,7 +144,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     choice = parse_ordinal(lower)
     return ParsedQuestion(
         text=simplify_chinese(summarise_paste(unabridged)),
-        lang=lang or own_language(prose) or conversation or "en",
+        lang=lang or own_language(prose) or own_language(unabridged) or conversation or "en",
         params={} if choice else _settings_of(log) | dict(extract_parameters(lower)),
         observations=observe_question(question, log),
         log=log,

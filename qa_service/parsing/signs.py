@@ -201,7 +201,8 @@ UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?�
 
 TIMES: Mapping[str, str] = {
     "first_step": r"(?:从?一|刚刚?)开始|一上来|第(?:一|1)\s*个?\s*(?:步|次迭代|batch|step|iter\w*)"
-    r"|first (?:few )?(?:step|iteration|batch|forward|update)s?(?! (?:to|in|of|would|should))"
+    r"|first (?:few )?(?:step|iteration|batch|forward|update)s?(?! (?:to|of|would|should)| in (?:debug"
+    r"|find|fix|solv|any|the |this |such))"
     r"|(?:from|at|in|on) (?:the )?(?:very )?(?:beginning|start|outset)|immediately|(?:right|straight) away|(?:step"
     r"|iter\w*) ?[01](?!\d)",
     "later": r"(?:after|around|at|within) (?:about |around |roughly |some |a |the )*(?:[\d,.]+k?\+?|few|several"

@@ -16,6 +16,7 @@ from qa_service.presentation.chart_layers import (
     deciding_point,
     end_labels,
     headroom,
+    is_crowded_below,
     nonfinite_layers,
     padded_domain,
     tick_values,
@@ -105,7 +106,8 @@ def _additional_layers(
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
     layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None, legend=not labels) + labels
     if mark is not None and encoding["x"].get("type") == "quantitative":
-        layers += deciding_point(encoding["x"], *mark, across)
+        top = above * PLOT_HEIGHT if is_crowded_below(heights, log=log) else None
+        layers += deciding_point(encoding["x"], *mark, across, top)
     return layers
 
 

@@ -33,6 +33,14 @@ def headroom(labels: set[str]) -> float:
     return (rows * _STRIP_ROW + 6) / PLOT_HEIGHT if rows else 0.0
 
 
+def is_crowded_below(heights: Sequence[float], *, log: bool) -> bool:
+    """Whether more points lie in the lowest quarter of the plot than in the highest."""
+    levels = [math.log10(y) for y in heights] if log else list(heights)
+    low, high = min(levels, default=0.0), max(levels, default=0.0)
+    quarter = (high - low) / 4
+    return sum(y < low + quarter for y in levels) > sum(y > high - quarter for y in levels)
+
+
 def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zero: bool) -> tuple[float, float]:
     """The y domain that leaves the fraction `above` free over the highest of `heights`."""
     if not heights:
@@ -133,8 +141,12 @@ def end_labels(
     return layers
 
 
-def deciding_point(x: Encoding, value: float, label: str, across: Sequence[float]) -> list[dict[str, Any]]:
-    """A vertical rule at a place on the x axis; its label is on the side where there is room."""
+def deciding_point(
+    x: Encoding, value: float, label: str, across: Sequence[float], top: float | None
+) -> list[dict[str, Any]]:
+    """A vertical rule at a place on the x axis; its label is on the side where there is room, at the bottom, or below
+    the height `top` (pixels from the upper edge) if it is given.
+    """
     left = sum(each < value for each in across) <= len(across) / 2
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
@@ -145,10 +157,10 @@ def deciding_point(x: Encoding, value: float, label: str, across: Sequence[float
         "dx": 5 if left else -5,
         "dy": -6,
     }
-    bottom = {"value": "height"}
+    height = {"value": "height" if top is None else top + 14}
     return [
         {"data": data, "mark": rule, "encoding": {"x": x}},
-        {"data": data, "mark": text, "encoding": {"x": x, "y": bottom, "text": {"field": "name"}}},
+        {"data": data, "mark": text, "encoding": {"x": x, "y": height, "text": {"field": "name"}}},
     ]
 
 

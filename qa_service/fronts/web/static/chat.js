@@ -140,10 +140,12 @@ function edit(question) {
   box.focus();
 }
 
-/** A question's own language decides, unless it is too short to have one ("float16"). @param {string} question @returns {{ lang?: string }} */
+const ENGLISH_WORD = /\b(?:a|the|is|are|my|i|it|in|on|of|to|and|or|with|without|after|before|why|how|what|when|which|does|do|can|should|not)\b/i;
+
+/** A question's own language decides, unless it shows none ("float16", a log). @param {string} question @returns {{ lang?: string }} */
 function languageOf(question) {
-  const isShort = !/[\u3400-\u9fff]/.test(question) && question.split(/\s+/).length < 3;
-  return isShort ? { lang: pageLang } : {};
+  const showsNone = !/[\u3400-\u9fff]/.test(question) && !ENGLISH_WORD.test(question);
+  return showsNone ? { lang: pageLang } : {};
 }
 
 /** @param {string} question @param {{ lang?: string }} [language] */
