@@ -50,7 +50,7 @@ def assert_no_harm(response, sent: str = "") -> None:
     """No 5xx, no file content, no evaluated template (1337 = 7 · 191), no markup of the input in HTML."""
     assert response.status_code in ALLOWED_STATUSES, (response.status_code, response.text[:300])
     assert "root:x:0" not in response.text
-    body = re.sub(r'"request_id":"[0-9a-f]+"', "", response.text)  # random, so it may contain 1337
+    body = re.sub(r'"request_id":"[0-9a-f]+"|\d+\.\d+', "", response.text)  # these may contain 1337 by chance
     assert "1337" not in body.replace(sent, "")
     if response.headers.get("content-type", "").startswith("text/html"):
         assert "<script>alert" not in response.text

@@ -121,7 +121,9 @@ def test_code_in_answers_runs(service):
     }
     assert blocks
     code = f"{_USER_CODE}\nfor block in {sorted(blocks)!r}:\n    run_snippet(block)\n"
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    process = subprocess.run(
+        [sys.executable, "-"], input=code, capture_output=True, text=True, timeout=300, check=False
+    )
     assert process.returncode == 0, process.stderr
 
 

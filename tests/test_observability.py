@@ -149,7 +149,7 @@ def test_errors_carry_the_request_id(new_client, log, monkeypatch, toy_service):
     rejected = client.post(ASK, json={"question": ""})
     assert rejected.json()["request_id"] == rejected.headers["x-request-id"]
 
-    def fails(question: str, _k: int) -> None:
+    def fails(question: str, *_: object) -> None:
         raise ValueError(question)
 
     monkeypatch.setattr(toy_service.knowledge.matcher, "match", fails)

@@ -52,7 +52,7 @@ def test_no_run_starts_while_a_text_is_pending(service):
 
     async def scenario() -> None:
         with priority.pending():
-            answer = await streaming.open_stream(HttpRequest({"type": "http", "app": app}), events)
+            answer = await streaming.open_stream(HttpRequest({"type": "http", "app": app, "headers": []}), events)
             assert isinstance(answer.first, AnswerReady)
             assert not started.wait(0.3)
         assert await asyncio.to_thread(started.wait, TIMEOUT_SECONDS)

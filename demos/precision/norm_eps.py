@@ -53,7 +53,9 @@ CHART = {
     },
 }
 # the first operation on a small deviation: its square root of squares, here without eps
-BESIDE = [{"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "adam_step", "spacing": "halving"}}]
+BESIDE = [
+    {"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "adam_step", "spacing": "halving", "n": 12}}
+]
 
 Row = dict[str, float]
 Metrics = dict[str, float]

@@ -132,9 +132,11 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     changes = bool(question.params or question.number) and (question.is_elliptical or (vague and bool(question.params)))
     if changes or question.reports_failure or question.asks_for_more or question.has_no_subject:
         return True
+    says = bool(question.params or question.observations)
+    if says and question.is_remark and best < CLEAR_MATCH:
+        return True
     if best >= threshold:
         return False
-    says = bool(question.params or question.observations)
     refers = question.is_elliptical or question.refers_back
     if found.subject is None:
         return says or refers

@@ -76,7 +76,7 @@ def unclear(page: Page, lang: Lang) -> None:
 def not_covered(page: Page, lang: Lang) -> None:
     """A subject that is not covered, and the nearest entries."""
     page.goto(f"/?lang={lang}")
-    ask(page, "怎么用 LoRA 微调大模型？" if lang == "zh" else "How do I fine-tune a large model with LoRA?")
+    ask(page, "怎么把模型部署到安卓手机上？" if lang == "zh" else "How do I deploy a model on an Android phone?")
     expect(page.locator("[data-part=candidates] button")).to_have_count(3)
 
 
