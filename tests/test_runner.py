@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -231,3 +232,24 @@ def test_reaping_a_child_delays_nobody(monkeypatch, toy_experiments):
         release.set()
     assert joined.wait(TIMEOUT_SECONDS)
     lab.close()
+
+
+def test_an_interrupt_waits_until_the_child_has_started(toy_experiments, monkeypatch):
+    """Ctrl-C in the middle of a start is heard right after it, and the child ends."""
+    started: list[ForkServerProcess] = []
+    start = ForkServerProcess.start
+
+    def interrupted(process: ForkServerProcess) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(ForkServerProcess, "start", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job, as tests may be, ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ProcessRunner(deadline=60, memory=2**30, slots=1).run(toy_experiments["counts"], {"steps": 5})
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    (child,) = started
+    until(lambda: not child.is_alive())

@@ -54,7 +54,11 @@ CHART = {
 }
 # the first operation on a small deviation: its square root of squares, here without eps
 BESIDE = [
-    {"parameter": "dtype", "experiment": "dtype_functions", "params": {"f": "adam_step", "spacing": "halving", "n": 12}}
+    {
+        "parameter": "dtype",
+        "experiment": "dtype_functions",
+        "params": {"f": "adam_step", "spacing": "halving", "n": 12, "x": 1e-3},
+    }
 ]
 
 Row = dict[str, float]

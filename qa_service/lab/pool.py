@@ -6,12 +6,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import spawn, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from types import FrameType
 from typing import Any
 
 from qa_service.lab.worker import child_main, encode_job
@@ -201,13 +202,31 @@ class ChildPool:
         parent_end, child_end = self._context.Pipe(duplex=True)
         process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
         try:
-            process.start()
+            with _interrupt_deferred():
+                process.start()
         except BaseException:
             parent_end.close()
             raise
         finally:
             child_end.close()
         return Child(process, parent_end)
+
+
+@contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Delivers an interrupt (Ctrl-C) only after the block: a child that is half started would print a traceback."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    pending: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pending:
+        handler(*pending[0])
 
 
 def _prepare_exit(pool: "weakref.ref[ChildPool]") -> None:

@@ -70,7 +70,7 @@ class Allowance(NamedTuple):
     factor: float
 
 
-ALLOWED_BEYOND = {"opening": Allowance(0.14, 1.15), "whole": Allowance(0.06, 1.1), "numbers": Allowance(0.3, 2.2)}
+ALLOWED_BEYOND = {"opening": Allowance(0.2, 1.15), "whole": Allowance(0.06, 1.1), "numbers": Allowance(0.3, 2.2)}
 """Of "numbers": texts about a formula with its numbers, such as the gain 5/3."""
 
 
