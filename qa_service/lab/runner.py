@@ -25,7 +25,7 @@ SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.
 _MAX_MESSAGE_BYTES = 8 << 20  # of one message from a child
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
-_MAX_ATTEMPTS = 3  # a child that dies before it has started may have been dying while it was idle
+_MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
 IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
