@@ -6,7 +6,7 @@ first of each kind in a series has a text label. No value is dropped silently.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
@@ -72,10 +72,7 @@ def build_spec(
     base["data"] = {"values": [_finite_row(row, fields if on_axis else (), log) for row in rows]}
     layers = _additional_layers(base, experiment, rows, lang, mark) if on_axis and _is_plane(base) and rows else []
     size = {} if "column" in base.get("encoding", {}) else {"width": PLOT_WIDTH, "height": PLOT_HEIGHT}
-    if not layers:
-        return {"$schema": SCHEMA} | size | base
-    resolve = {"resolve": {"scale": {"shape": "independent"}}}
-    return {"$schema": SCHEMA} | size | {"layer": [base, *layers]} | resolve
+    return {"$schema": SCHEMA} | size | ({"layer": [base, *layers]} if layers else base)
 
 
 def _additional_layers(
@@ -85,8 +82,10 @@ def _additional_layers(
     log = _is_log(base)
     fields, series = _y_fields_and_series(base)
     encoding = base["encoding"]
-    off_axis = _nonfinite_points(base, rows, fields, series, log)
-    curves = _curves(base, rows, fields, series, log)
+    x = encoding["x"]["field"]
+    cells = list(_cells(base, rows, fields, series))
+    off_axis = _nonfinite_points(x, cells, log)
+    curves = _curves(cells, log)
     heights = [y for points in curves.values() for _, y in points]
     above = headroom({str(point["word"]) for point in off_axis})
     if above or not heights:
@@ -94,7 +93,6 @@ def _additional_layers(
         encoding["y"]["scale"] = encoding["y"].get("scale", {}) | {"domain": [low, high], "nice": False}
         ticks = tick_values(heights, log=log)
         encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": ticks}
-    x = encoding["x"]["field"]
     across = [float(row[x]) for row in rows if _is_number(row.get(x))]  # type: ignore[arg-type]
     labels: list[dict[str, Any]] = []
     if _is_named_at_ends(base, curves):
@@ -125,20 +123,24 @@ def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str
     return kept_rows or rows
 
 
-def _curves(
-    base: Mapping[str, Any], rows: Sequence[Row], fields: Sequence[str], series: str | None, log: bool
-) -> dict[Cell, list[tuple[float, float]]]:
-    """Series → its finite points (x, y) that have a place on the axes, in the order of the rows."""
+def _cells(
+    base: Mapping[str, Any], rows: Sequence[Row], fields: Sequence[str], series: str | None
+) -> Iterator[tuple[Cell, Cell, Cell]]:
+    """(series, x, y) of everything that the chart shows, row by row; the series is "" where there is only one."""
     x = base["encoding"]["x"]["field"]
     folded = _fold_transform(base) is not None
-    curves: dict[Cell, list[tuple[float, float]]] = {}
     for row in rows:
         for field in fields:
-            name = field if folded else row.get(series, "") if series else ""
-            across, up = row.get(x), row.get(field)
-            points = curves.setdefault(name, [])
-            if _is_number(across) and _is_number(up) and nonfinite_label(up, log) is None:
-                points.append((float(across), float(up)))  # type: ignore[arg-type]
+            yield (field if folded else row.get(series, "") if series else ""), row.get(x), row.get(field)
+
+
+def _curves(cells: Iterable[tuple[Cell, Cell, Cell]], log: bool) -> dict[Cell, list[tuple[float, float]]]:
+    """Series → its finite points (x, y) that have a place on the axes, in the order of the rows."""
+    curves: dict[Cell, list[tuple[float, float]]] = {}
+    for name, across, up in cells:
+        points = curves.setdefault(name, [])
+        if _is_number(across) and _is_number(up) and nonfinite_label(up, log) is None:
+            points.append((float(across), float(up)))  # type: ignore[arg-type]
     return {name: points for name, points in curves.items() if points}
 
 
@@ -265,19 +267,14 @@ def _finite_row(row: Row, fields: tuple[str, ...], log: bool) -> dict[str, Cell]
     return {name: or_null(name, value) for name, value in row.items()}
 
 
-def _nonfinite_points(
-    spec: Mapping[str, Any], rows: Sequence[Row], fields: tuple[str, ...], series: str | None, log: bool
-) -> list[dict[str, Cell]]:
-    x = spec["encoding"]["x"]["field"]
-    folded = _fold_transform(spec) is not None
+def _nonfinite_points(x: str, cells: Iterable[tuple[Cell, Cell, Cell]], log: bool) -> list[dict[str, Cell]]:
+    """The values that have no place on the axes; `x` names the column of the places."""
     points: list[dict[str, Cell]] = []
     previous: dict[Cell, str | None] = {}
-    for row in rows:
-        for field in fields:
-            name = field if folded else row.get(series, "") if series else ""
-            word = nonfinite_label(row.get(field), log)
-            if word:
-                label = word if previous.get(name) != word else ""
-                points.append({x: row.get(x), "series": name, "word": word, "label": label})
-            previous[name] = word
+    for name, across, up in cells:
+        word = nonfinite_label(up, log)
+        if word:
+            label = word if previous.get(name) != word else ""
+            points.append({x: across, "series": name, "word": word, "label": label})
+        previous[name] = word
     return points

@@ -52,7 +52,7 @@ def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zer
         low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         high = low + (abs(low) or 1.0)
-    high += above / (1 - above) * (high - low)
+    low, high = _extended(low, high, above, log=False)
     return (10**low, 10**high) if log else (low, high)
 
 
@@ -164,23 +164,23 @@ def deciding_point(
     ]
 
 
-def _make_room(encoding: dict[str, Any], across: Sequence[float], share: float) -> None:
+def _make_room(encoding: Encoding, across: Sequence[float], share: float) -> None:
     """Extends the x axis to the right, so that `share` of the plot's width is free; its ticks stay where data are."""
-    low, high = min(across), max(across)
     scale = encoding["x"].get("scale", {})
-    if scale.get("type") == "log":
-        start, end = math.log10(low), math.log10(high)
-        domain = [low, 10 ** (end + share / (1 - share) * ((end - start) or 1.0))]
-        ticks = tick_values(across, log=True)
-    else:
-        domain = [low, high + share / (1 - share) * ((high - low) or 1.0)]
-        ticks = tick_values(across, log=False)
-    axis = encoding["x"].get("axis", {})
+    log = scale.get("type") == "log"
+    domain = list(_extended(min(across), max(across), share, log=log))
     encoding["x"] = encoding["x"] | {
-        "scale": scale | {"domain": domain, "nice": False, "zero": False} if scale.get("type") != "log"
-        else scale | {"domain": domain, "nice": False},
-        "axis": axis | {"values": ticks},
-    }  # fmt: skip
+        "scale": scale | {"domain": domain, "nice": False} | ({} if log else {"zero": False}),
+        "axis": encoding["x"].get("axis", {}) | {"values": tick_values(across, log=log)},
+    }
+
+
+def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[float, float]:
+    """The domain from `low` on that leaves the fraction `share` of its length free beyond `high`."""
+    if log:
+        _, end = _extended(math.log10(low), math.log10(high), share, log=False)
+        return low, 10**end
+    return low, high + share / (1 - share) * ((high - low) or 1.0)
 
 
 def _shifts(ends: Mapping[Cell, float], low: float, high: float, *, log: bool) -> dict[Cell, float]:
