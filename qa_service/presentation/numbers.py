@@ -10,8 +10,6 @@ _UNIT_NAMES_ZH = {
     "sd": "倍标准差",
 }  # fmt: skip
 _PLURAL_UNITS = frozenset({"step", "epoch", "unit", "bit", "layer", "sample"})
-NUMBER_FORMS = ("", "percent", "ordinal", "yes_no")
-"""How a placeholder may ask for a value to be written; "" is a number."""
 TEXT_DIGITS = 3
 """Significant digits in a sentence."""
 _NEVER = {"zh": "从未", "en": "never"}
@@ -32,7 +30,8 @@ def format_unit(name: str, lang: Lang, value: object = 1) -> str:
 def format_in_text(value: object, lang: Lang, form: str = "") -> str:
     """A value as a sentence quotes it, with three significant digits: 0.00391, 218th, 2.33 %, yes, never.
 
-    `form` is one of `NUMBER_FORMS`; a value that it does not suit is written as a number.
+    `form` is that of a placeholder: "percent", "ordinal", "yes_no", or "" for a number. A value that it does not
+    suit is written as a number.
     """
     if value is None:
         return _NEVER[lang]

@@ -1,7 +1,7 @@
 """The text of an answer: the entry's text with measured numbers filled in, or a sentence that none was found."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Sequence
 
 from qa_service.model import (
     PARTS,
@@ -11,6 +11,7 @@ from qa_service.model import (
     Entry,
     Evidence,
     Lang,
+    Observation,
     Part,
     RankedDistinction,
     RunStatus,
@@ -18,7 +19,7 @@ from qa_service.model import (
     Text,
     rank,
 )
-from qa_service.presentation.numbers import NUMBER_FORMS, format_in_text
+from qa_service.presentation.numbers import format_in_text
 
 PART_TITLES: dict[Part, Text] = {
     "short": Text("简短回答", "In short"),
@@ -96,9 +97,11 @@ def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, pa
     return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
 
 
-def filled_parts(entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> dict[Part, str]:
-    """The entry's parts, without those it lacks, placeholders replaced as in `fill_placeholders`."""
-    return {part: fill_text(text, entry, evidence, lang) for part in PARTS if (text := entry.part(part, lang))}
+def filled_parts(
+    entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS
+) -> dict[Part, str]:
+    """These parts, without those the entry lacks, placeholders replaced as in `fill_placeholders`."""
+    return {part: fill_text(text, entry, evidence, lang) for part in parts if (text := entry.part(part, lang))}
 
 
 def told_apart(answer: Answer) -> str:
@@ -121,37 +124,41 @@ def _reasons(ranked: RankedDistinction, lang: Lang) -> str:
     if not observations:
         return ""
     template = (_RULED_OUT if ranked.excluded_by else _BECAUSE)[lang]
-    names = dict.fromkeys(one.sign.name[lang] for one in observations)
-    return template.format(("、" if lang == "zh" else ", ").join(names))
+    return template.format(observation_names(observations, lang))
+
+
+def observation_names(observations: Sequence[Observation], lang: Lang) -> str:
+    """The signs of the observations in words, each once."""
+    return ("、" if lang == "zh" else ", ").join(dict.fromkeys(one.sign.name[lang] for one in observations))
 
 
 def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
     """A text of the entry with each [[block.name]] replaced by that metric or parameter; "…" if not measured yet."""
-    values: dict[str, str] = {}
-    for block in entry.evidence:
-        values |= _forms(block.id, block.params, lang)
-    for one in evidence:
-        if one.variant == 0:  # of a comparison, the text quotes the first run
-            values |= placeholder_values(one, lang)
-    return PLACEHOLDER.sub(lambda found: values.get(found[0][2:-2], NOT_MEASURED_YET), text)
+    given = {block.id: block.params for block in entry.evidence}
+    measured = {one.block: one for one in evidence if one.variant == 0}  # of a comparison the text quotes the first run
+
+    def value(found: re.Match[str]) -> str:
+        block, name, form = found.group(1, 2, 3)
+        if block in measured:
+            return _number(measured[block], name, form, lang)
+        return format_in_text(given[block][name], lang, form or "") if name in given[block] else NOT_MEASURED_YET
+
+    return PLACEHOLDER.sub(value, text)
 
 
-def placeholder_values(evidence: Evidence, lang: Lang) -> dict[str, str]:
-    """Placeholder name "block.name" or "block.name|form" → its text.
-
-    Parameters and metrics; "not measured" where the run did not finish.
-    """
-    values = _forms(evidence.block, evidence.params, lang)
-    metrics = dict.fromkeys(evidence.experiment.metrics)
-    if evidence.run.status is RunStatus.RAN:
-        return values | _forms(evidence.block, metrics | dict(evidence.run.measured), lang)
-    return values | dict.fromkeys(_forms(evidence.block, metrics, lang), NOT_MEASURED[lang])
-
-
-def _forms(block: str, named: Mapping[str, Any], lang: Lang) -> dict[str, str]:
-    """Each value as a number of a text, and in every form that a placeholder may ask for."""
+def placeholder_values(entry: Entry, evidence: Evidence, lang: Lang) -> dict[str, str]:
+    """Placeholder of the entry's text, "block.name" or "block.name|form" → its value, for those of this run."""
     return {
-        f"{block}.{name}{form and '|'}{form}": format_in_text(value, lang, form)
-        for name, value in named.items()
-        for form in NUMBER_FORMS
+        found[0][2:-2]: _number(evidence, found[2], found[3], lang)
+        for found in PLACEHOLDER.finditer(entry.text(lang))
+        if found[1] == evidence.block
     }
+
+
+def _number(evidence: Evidence, name: str, form: str | None, lang: Lang) -> str:
+    """A metric or parameter of a run as the text quotes it; "not measured" for a metric of an unfinished run."""
+    if name not in evidence.experiment.metrics:
+        return format_in_text(evidence.params[name], lang, form or "")
+    if evidence.run.status is not RunStatus.RAN:
+        return NOT_MEASURED[lang]
+    return format_in_text(evidence.run.measured.get(name), lang, form or "")

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from qa_service.model import (
     FIRST_PARTS,
     MAX_CANDIDATES,
+    PARTS,
     Answer,
     AnswerStatus,
     Context,
@@ -18,6 +19,7 @@ from qa_service.model import (
     NamedValues,
     Observation,
     ObservationKind,
+    Part,
     rank,
 )
 from qa_service.presentation import prose
@@ -158,30 +160,10 @@ class AnswerJson(Body):
 
 
 def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
-    """An Answer in its language; with `brief` only what the first screen shows."""
-    whole = _whole_answer_json(answer)
-    return _shortened(whole, answer) if brief else whole
-
-
-def _shortened(whole: AnswerJson, answer: Answer) -> AnswerJson:
-    """Without folded parts, rows, charts, and the reasons for the match."""
-    evidence = [one.model_copy(update={"rows": [], "chart": {}, "columns": {}}) for one in whole.evidence]
-    unfolded = {"why": None, "scope": None, "lecture": None}
-    return whole.model_copy(
-        update={
-            "answer": prose.answer_text(answer, FIRST_PARTS),
-            "parts": whole.parts.model_copy(update=unfolded) if whole.parts else None,
-            "lecture": None,
-            "matches": [match.model_copy(update={"reasons": []}) for match in whole.matches[:MAX_CANDIDATES]],
-            "evidence": evidence,
-            "ladder": [],
-            "references": [],
-        }
-    )
-
-
-def _whole_answer_json(answer: Answer) -> AnswerJson:
+    """An Answer in its language; with `brief` only the first screen: no folded parts, rows, charts or reasons."""
     lang, entry = answer.lang, answer.entry
+    parts = FIRST_PARTS if brief else PARTS
+    matches = answer.matches[:MAX_CANDIDATES] if brief else answer.matches
     return AnswerJson(
         id=answer.id,
         status=answer.status,
@@ -189,11 +171,11 @@ def _whole_answer_json(answer: Answer) -> AnswerJson:
         question=answer.question,
         entry=_entry_link(entry, lang) if entry else None,
         confidence=answer.confidence,
-        matches=[_match_json(match, lang) for match in answer.matches],
+        matches=[_match_json(match, lang, brief=brief) for match in matches],
         subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
-        answer=prose.answer_text(answer),
-        parts=_parts_json(answer, entry) if entry else None,
-        lecture=lecture_json(entry, lang) if entry else None,
+        answer=prose.answer_text(answer, parts),
+        parts=_parts_json(answer, entry, parts) if entry else None,
+        lecture=lecture_json(entry, lang) if entry and not brief else None,
         params=_named_values(answer.params),
         observations=[
             ObservationJson(
@@ -205,9 +187,9 @@ def _whole_answer_json(answer: Answer) -> AnswerJson:
             for each in answer.observations
         ],
         notes=[note[lang] for note in answer.notes],
-        evidence=[evidence_json(each, lang) for each in answer.evidence],
-        ladder=[_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
-        references=list(entry.references) if entry else [],
+        evidence=[evidence_json(each, lang, brief=brief) for each in answer.evidence],
+        ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
+        references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
         context=_context_json(answer.context),
     )
@@ -225,13 +207,13 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _parts_json(answer: Answer, entry: Entry) -> PartsJson:
+def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
     lang = answer.lang
 
     def filled(text: str) -> str:
         return prose.fill_text(text, entry, answer.evidence, lang)
 
-    parts = prose.filled_parts(entry, answer.evidence, lang)
+    parts = prose.filled_parts(entry, answer.evidence, lang, wanted)
     return PartsJson(
         short=parts["short"],
         do=parts.get("do"),
@@ -261,14 +243,14 @@ def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
     )
 
 
-def _match_json(match: Match, lang: Lang) -> MatchJson:
+def _match_json(match: Match, lang: Lang, *, brief: bool) -> MatchJson:
     return MatchJson(
         entry=match.entry.id,
         item=match.entry.item,
         score=match.score,
         phrasing=match.phrasing,
         question=match.entry.question[lang],
-        reasons=[ReasonJson(term=term, weight=weight) for term, weight in match.reasons],
+        reasons=[] if brief else [ReasonJson(term=term, weight=weight) for term, weight in match.reasons],
     )
 
 

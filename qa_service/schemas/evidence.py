@@ -91,8 +91,8 @@ class EvidenceJson(Body):
     receipt: ReceiptJson
 
 
-def evidence_json(evidence: Evidence, lang: Lang) -> EvidenceJson:
-    """An Evidence in a language."""
+def evidence_json(evidence: Evidence, lang: Lang, *, brief: bool = False) -> EvidenceJson:
+    """An Evidence in a language; with `brief` without its rows, their columns and the chart."""
     run, experiment = evidence.run, evidence.experiment
     return EvidenceJson(
         id=evidence.id,
@@ -106,11 +106,9 @@ def evidence_json(evidence: Evidence, lang: Lang) -> EvidenceJson:
         note=run.note[lang],
         metrics={name: _metric_json(value, experiment.metrics[name], lang) for name, value in run.measured.items()},
         claims=claims_json(evidence, lang),
-        columns={
-            name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()
-        },
-        rows=list(run.rows),
-        chart=chart.evidence_spec(evidence, lang),
+        columns={} if brief else _columns_json(experiment, lang),
+        rows=[] if brief else list(run.rows),
+        chart={} if brief else chart.evidence_spec(evidence, lang),
         chart_in_words=chart_alt_text(experiment, run.rows, lang),
         seconds=run.seconds,
         cached=run.cached,
@@ -142,6 +140,10 @@ def claims_json(evidence: Evidence, lang: Lang) -> list[ClaimJson]:
 def machine() -> str:
     """The machine: what of it may affect the numbers."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
+
+
+def _columns_json(experiment: Experiment, lang: Lang) -> dict[str, ColumnJson]:
+    return {name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()}
 
 
 def _metric_json(value: Any, about: FieldInfo, lang: Lang) -> MetricJson:

@@ -1,7 +1,6 @@
 """Template values of an evidence card: the form controls and, after a run, claims, metrics and data as text."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from urllib.parse import urlencode
 
 from qa_service.experiments.parameters import describe, fill_defaults
 from qa_service.fronts.web.entry_parts import figure_sign
-from qa_service.model import Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
+from qa_service.model import PLACEHOLDER, Entry, Evidence, EvidenceBlock, Experiment, Lang, Parameter, Params, Value
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import format_spread
 from qa_service.presentation.numbers import format_number, format_unit
@@ -245,8 +244,9 @@ def _metric_rows(
         for name, value in measured.items()
     }
     in_claims = [claim.metric for claim in block.claims]
-    placeholder = rf"\[\[{re.escape(block.id)}\.([a-z0-9_]+)(?:\|\w+)?\]\]"
-    in_text = re.findall(placeholder, entry.text(lang)) if entry else list(measured)
+    in_text = (
+        [name for own, name, _ in PLACEHOLDER.findall(entry.text(lang)) if own == block.id] if entry else list(measured)
+    )
     quoted = [name for name in dict.fromkeys(in_claims + in_text) if name in rows]
     return {"quoted": [rows[name] for name in quoted[:MAX_SHOWN_METRICS]], "all": list(rows.values())}
 

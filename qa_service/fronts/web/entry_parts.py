@@ -81,9 +81,6 @@ def tell_rows(
     def inline(text: str) -> Markup:
         return Markup(markup.inline_html(_filled(text, entry, evidence, lang, experiments)))  # noqa: S704
 
-    def names(found: Sequence[Observation]) -> str:
-        return ("、" if lang == "zh" else ", ").join(dict.fromkeys(each.sign.name[lang] for each in found))
-
     def row(each: RankedDistinction) -> TellRow:
         known = each.row.entry if each.row.entry in questions else None
         return TellRow(
@@ -91,8 +88,8 @@ def tell_rows(
             inline(each.row.means[lang]),
             known,
             questions.get(known or "", ""),
-            names(each.because),
-            names(each.excluded_by),
+            prose.observation_names(each.because, lang),
+            prose.observation_names(each.excluded_by, lang),
         )
 
     return [row(each) for each in rank(entry.tell, observations)]

@@ -162,13 +162,14 @@ def page_event(
                 params=evidence.params, seed=evidence.seed, evidence=evidence,
                 compared=format_params(evidence.compared, lang),
             )  # fmt: skip
-            shown = prose.placeholder_values(evidence, lang) if evidence.variant == 0 else {}
+            shown = prose.placeholder_values(owner, evidence, lang) if owner and evidence.variant == 0 else {}
             metrics = {
                 metric: PageMetric(**dict(about), shown=format_number(about.value, lang))
                 for metric, about in fields.pop("metrics").items()
             }
             html = render_template("card.html", lang, card=card)
-            outcome = _outcome_html(owner, evidence, lang)
+            is_proof = owner is not None and evidence.id == owner.evidence[0].id
+            outcome = render_template("outcome.html", lang, card=card) if is_proof else ""
             return name, PageEvidence(**fields, metrics=metrics, html=html, shown=shown, outcome_html=outcome)
         case Done(answer):
             tables = comparison_tables(answer.evidence, lang)
@@ -258,17 +259,6 @@ def _proof(
     block = entry.evidence[0]
     before = next((one for one in evidence if one.block == block.id), None)
     return cards.evidence_card(entry, block, experiments[block.experiment], lang, state=state, evidence=before)
-
-
-def _outcome_html(entry: Entry | None, evidence: Evidence, lang: Lang) -> str:
-    """The line with the verdicts on the claims that prove the short answer; "" for any run but the first block's."""
-    if entry is None or evidence.variant or evidence.block != entry.evidence[0].id:
-        return ""
-    card = cards.evidence_card(
-        entry, entry.evidence[0], evidence.experiment, lang,
-        params=evidence.params, seed=evidence.seed, evidence=evidence,
-    )  # fmt: skip
-    return render_template("outcome.html", lang, card=card)
 
 
 def _companion_evidence(answer: Answer) -> list[Evidence]:
