@@ -20,7 +20,7 @@ EXACT_UP_TO = 50_000  # phrasings; up to as many, an exhaustive search takes two
 _MAX_NEIGHBOURS = 256  # of one search; an entry that is not among them is searched by itself
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
-_MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
+_MAGIC, _INNER_PRODUCT = b"IxFI", 0
 
 
 class Index:
@@ -94,12 +94,12 @@ def build_faiss_index(vectors: Vectors) -> Any:
 
 
 def save_vectors(path: Path, vectors: Vectors) -> None:
-    """Writes vectors of shape (n, d) as a FAISS `IndexFlatIP`."""
-    count, width = vectors.shape
-    header = _HEADER.pack(_MAGIC, width, count, _UNUSED, _UNUSED, True, _INNER_PRODUCT, count * width)
-    with path.open("wb") as file:
-        file.write(header)
-        file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
+    """Writes vectors of shape (n, d) as a FAISS `IndexFlatIP`; raises OSError."""
+    import faiss
+
+    index: Any = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+    path.write_bytes(faiss.serialize_index(index).tobytes())
 
 
 def map_vectors(path: Path) -> Vectors:

@@ -1,6 +1,6 @@
-"""Schema models as HTTP responses."""
+"""Schema models as HTTP responses, and whether a client takes them compressed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.responses import JSONResponse
 
@@ -15,3 +15,8 @@ class BodyResponse(JSONResponse):
         if isinstance(content, Body):
             return content.to_json()
         return b"[%b]" % b",".join([each.to_json() for each in content])
+
+
+def accepts_gzip(headers: Mapping[str, str]) -> bool:
+    """Whether the client that sent these headers takes a compressed reply."""
+    return "gzip" in headers.get("accept-encoding", "")

@@ -22,6 +22,7 @@ from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
 from qa_service.schemas.values import Body
+from qa_service.server.bodies import accepts_gzip
 from qa_service.server.priority import TextPriority
 from qa_service.server.problems import ClientDisconnected, problem_json
 
@@ -130,8 +131,9 @@ async def open_stream(http: "HttpRequest", events: EventSource) -> EventStream:
         async for batch in batches:
             if batch:
                 rest = _rest(batch[1:], batches)
-                accepts_gzip = "gzip" in http.headers.get("accept-encoding", "")
-                return EventStream(batch[0], rest, shared.text_priority, shared.shutdown, accepts_gzip)
+                return EventStream(
+                    batch[0], rest, shared.text_priority, shared.shutdown, accepts_gzip=accepts_gzip(http.headers)
+                )
     raise AssertionError("no events")
 
 

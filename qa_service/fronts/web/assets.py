@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from qa_service.fronts.web.build import build_math_font, build_vega_bundle
+from qa_service.server.bodies import accepts_gzip
 
 _STATIC_FOLDER = Path(__file__).resolve().parent / "static"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -46,7 +47,7 @@ def _static_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awa
     compressed = gzip.compress(content, mtime=0), common | {"ETag": f'"{digest}-gzip"', "Content-Encoding": "gzip"}
 
     async def asset(http: Request) -> Response:
-        body, headers = compressed if "gzip" in http.headers.get("accept-encoding", "") else plain
+        body, headers = compressed if accepts_gzip(http.headers) else plain
         if http.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return Response(body, media_type=media_type, headers=headers)
