@@ -14,7 +14,6 @@ from qa_service.model import Lang
 from qa_service.settings import Settings
 
 
-
 def blocks(library: Library, entry_id: str, lang: Lang) -> list[str]:
     """The Python blocks of an entry, in their order."""
     return re.findall(r"```python\n(.*?)```", library[entry_id].text(lang), re.DOTALL)

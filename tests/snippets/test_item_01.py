@@ -25,6 +25,13 @@ class Root(nn.Module):
         return torch.where(h > 0, h.relu().sqrt(), 0)
 
 
+class Log(nn.Module):
+    """A layer that gives nan for what is negative."""
+
+    def forward(self, h):
+        return h.log()
+
+
 def with_root():
     """A model in which a root is the culprit."""
     return nn.Sequential(nn.Linear(8, 16), Root(), nn.Linear(16, 2))
@@ -164,7 +171,7 @@ def test_loss_nan_after_a_while(snippet, tmp_path):
 
 
 def test_loss_nan_from_the_first_step(snippet):
-    x, y = batch()
+    _, y = batch()
     some = torch.where(torch.arange(64) < 30, -100, y)
     assert snippet.diagnose().printed == ""
     assert snippet.diagnose(y=some).printed == "", "labels that are ignored are no fault"
@@ -176,7 +183,7 @@ def test_loss_nan_from_the_first_step(snippet):
         ({"model": sick}, "weights"),
         ({"y": torch.full((64,), -100)}, "no valid label"),
         ({"y": y + 5}, "out of range"),
-        ({"model": nn.Sequential(nn.Linear(8, 2), Root(), nn.LogSoftmax(1)), "x": 1e38 * x}, "forward pass"),
+        ({"model": nn.Sequential(nn.Linear(8, 2), Log())}, "forward pass"),
         ({"criterion": lambda out, y: out.softmax(1).sub(1).log().mean()}, "loss formula"),
     )
     for given, words in cases:
@@ -234,11 +241,11 @@ def test_nan_and_inf(snippet):
 
 
 def test_nan_from_an_empty_mask(snippet):
-    x, y = batch()
-    ran = snippet.diagnose(y=torch.zeros_like(y))
-    assert ran.numbers == [0, 0]
-    ran = snippet.diagnose()
-    assert ran.numbers[-1] == pytest.approx(ran.names["values"][y == 1].mean().item(), rel=1e-4) or ran.numbers[0] > 0
+    _, y = batch()
+    assert snippet.run(y=torch.zeros_like(y)).numbers == [0, 0]
+    ran = snippet.run(y=y)
+    assert ran.numbers[0] == y.sum()
+    assert ran.numbers[1] == pytest.approx(ran.names["values"][y == 1].mean().item(), rel=1e-4)
 
 
 def test_nan_from_bad_input_data(snippet):
@@ -252,20 +259,18 @@ def test_nan_from_bad_input_data(snippet):
 
 
 def test_nan_from_labels(snippet):
-    x, y = batch()
+    _, y = batch()
     with pytest.raises(AssertionError, match="out of range"):
-        snippet.diagnose(y=y + 1)
+        snippet.run(y=y + 1)
     some = torch.where(torch.arange(64) < 30, -100, y)
-    ran = snippet.diagnose(y=some)
+    ran = snippet.run(y=some)
     assert "valid labels 34" in ran.printed and ran.names.loss.isfinite()
-    ran = snippet.diagnose(y=torch.full((64,), -100))
+    ran = snippet.run(y=torch.full((64,), -100))
     assert "valid labels 0" in ran.printed and ran.names.loss == 0
 
 
 def test_nan_with_a_small_learning_rate(snippet):
-    below = nn.Sequential(nn.Linear(8, 4), nn.Threshold(1e9, -1.0), Root(), nn.Linear(4, 2))
-    assert snippet.diagnose(below).printed == ""
-    cut = nn.Sequential(nn.Linear(8, 4), type("Log", (nn.Module,), {"forward": lambda self, h: h.log()})(), nn.Linear(4, 2))
+    cut = nn.Sequential(nn.Linear(8, 4), Log(), nn.Linear(4, 2))
     with pytest.raises(AssertionError, match="in 1"):
         snippet.diagnose(cut)
     with pytest.raises(AssertionError, match="from the loss"):

@@ -32,6 +32,13 @@ class Fixed(nn.Module):
         return self.out.expand(len(x), -1) if len(self.out) == 1 else self.out[: len(x)]
 
 
+class Cut(nn.Module):
+    """A layer through which no gradient passes."""
+
+    def forward(self, h):
+        return h.detach()
+
+
 def broken():
     """A model with a nan weight."""
     model = healthy_model()
@@ -54,11 +61,11 @@ def test_accuracy_stuck_at_half(snippet):
 
 def test_argmax_of_nan(snippet):
     with pytest.raises(RuntimeError, match="64 rows"):
-        snippet.diagnose(broken())
+        snippet.run(broken())
     for loss in (NAN, 1e6):
         with pytest.raises(RuntimeError, match="loss"):
-            snippet.diagnose(loss=torch.tensor(loss))
-    assert snippet.diagnose().printed == ""
+            snippet.run(loss=torch.tensor(loss))
+    assert snippet.run().printed == ""
 
 
 def test_bce_with_the_wrong_activation(snippet):
@@ -72,10 +79,9 @@ def test_chance_labels_or_data(snippet):
     ran = snippet.diagnose(plain_model(), x=torch.zeros(64, 8))
     start, spread, end, *_ = ran.numbers
     assert spread == 0 and end > 0.5
-    cut = nn.Sequential(nn.Linear(8, 4), type("Cut", (nn.Module,), {"forward": lambda self, h: h.detach()})(), nn.Linear(4, 2))
-    assert "0.weight" in snippet.diagnose(cut).printed
+    assert "0.weight" in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), Cut(), nn.Linear(4, 2))).printed
     ran = snippet.diagnose()
-    start, spread, end, *_ = ran.numbers
+    _start, spread, end, *_ = ran.numbers
     assert spread > 0.9 and end < 0.35 and "without gradient []" in ran.printed
 
 
@@ -107,17 +113,17 @@ def test_constant_without_nan(snippet):
 def test_loss_at_chance(snippet):
     loss, chance, *_ = snippet.diagnose(Fixed(torch.zeros(1, 2))).numbers
     assert loss == pytest.approx(chance) == pytest.approx(math.log(2))
-    x, y = batch()
+    _, y = batch()
     loss, chance, entropy, spread = snippet.diagnose(Fixed(5.0 * nn.functional.one_hot(y, 2)), y=y).numbers
     assert loss < 0.1 and spread > 1 and entropy == pytest.approx(math.log(2), abs=0.05)
 
 
 def test_loss_falls_accuracy_zero(snippet):
-    x, y = batch()
+    _, y = batch()
     with pytest.raises(AssertionError):
         snippet.diagnose(y=y[:, None])
     with pytest.raises(AssertionError):
-        snippet.diagnose(swap={"logits.argmax(1)": "logits.argmax(0)[:4 % len(logits) or None].expand(len(logits), -1)[:, 0]"})
+        snippet.diagnose(swap={"logits.argmax(1)": "logits.argmin(1)"})
     assert snippet.diagnose(Fixed(5.0 * nn.functional.one_hot(y, 2)), y=y).numbers[0] == 1
 
 
@@ -128,12 +134,12 @@ def test_loss_flat_at_chance(snippet):
 
 
 def test_one_class_zero_gradient(snippet):
-    x, y = batch()
+    _, y = batch()
     with pytest.raises(AssertionError, match="one output"):
-        snippet.diagnose(OneLogit())
+        snippet.run(OneLogit())
     with pytest.raises(AssertionError, match="one kind of label"):
-        snippet.diagnose(y=torch.zeros_like(y))
-    assert "labels" in snippet.diagnose().printed
+        snippet.run(y=torch.zeros_like(y))
+    assert "labels" in snippet.run().printed
 
 
 def test_overfit_one_batch(snippet):
@@ -143,7 +149,7 @@ def test_overfit_one_batch(snippet):
 
 
 def test_unnormalised_features_at_chance(snippet):
-    x, y = batch()
+    x, _ = batch()
     assert snippet.run(x=x + 20).numbers[0] > 10
     constant = x.clone()
     constant[:, 3] = 5
@@ -162,4 +168,4 @@ def test_validation_only_at_chance(snippet):
         stale[1].weight.copy_(torch.tensor([[-9.0] + [0.0] * 7, [9.0] + [0.0] * 7]))
         stale[1].bias.zero_()
     train, evaluation = snippet.diagnose(stale, x=x, y=y).numbers[:2]
-    assert train > 0.9 and evaluation < 0.6
+    assert train > 0.9 and evaluation < 0.75

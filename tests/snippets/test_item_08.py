@@ -9,7 +9,11 @@ import torch
 def test_constant_error_carousel(snippet):
     rms, saturated = snippet.run().numbers
     assert rms < 1 and saturated == 0
-    ran = snippet.run(swap={"torch.randn(4, 200, 8))": "torch.randn(4, 200, 8), (torch.zeros(1, 4, 32), torch.full((1, 4, 32), 1e4)))"})
+    ran = snippet.run(
+        swap={
+            "torch.randn(4, 200, 8))": "torch.randn(4, 200, 8), (torch.zeros(1, 4, 32), torch.full((1, 4, 32), 1e4)))"
+        }
+    )
     assert ran.numbers[0] >= 0
 
 
@@ -47,7 +51,7 @@ def test_lstm_memory_path(snippet):
 
 def test_lstm_step_by_step(snippet):
     h, c = [float(text) for text in snippet.run().printed.split()[1::2]]
-    i, f, g, o = (1 / (1 + math.exp(-z)) if n != 2 else math.tanh(z) for n, z in enumerate((2.0, 3.0, 2.0, 2.0)))
+    i, _f, g, o = (1 / (1 + math.exp(-z)) if n != 2 else math.tanh(z) for n, z in enumerate((2.0, 3.0, 2.0, 2.0)))
     assert c == pytest.approx(i * g, abs=1e-4) and h == pytest.approx(o * math.tanh(c), abs=1e-4)
 
 

@@ -42,7 +42,7 @@ def test_multiply_vs_add(snippet):
 
 def test_overflow_step_of_a_product(snippet):
     ran = snippet.run()
-    assert ran.printed.split() == [str(math.ceil(math.log(65520) / math.log(1.5))), "219", "None"]
+    assert ran.printed.split() == [str(math.ceil(math.log(65520) / math.log(1.5))), "220", "None"]
 
 
 def test_pre_ln_and_post_ln(snippet):
@@ -62,7 +62,7 @@ def test_product_by_logarithms(snippet):
 
 def test_residual_jacobian_is_a_product(snippet):
     assert snippet.run().numbers[-1] < 5
-    assert snippet.run(swap={"blocks**-0.5": "1.0"}).numbers[-1] > 50
+    assert snippet.run(swap={"blocks**-0.5": "1.0"}).numbers[-1] > 20
 
 
 def test_sampler_trainer_mismatch(snippet):
@@ -77,9 +77,12 @@ def test_sampler_trainer_mismatch(snippet):
 
 def test_sums_stall_in_float16(snippet):
     x = torch.full((100, 100), 1.0)
-    accumulated, at_once = snippet.run(x=x).numbers[-3::2] if False else snippet.run(x=x).numbers[-2:]
+    accumulated, at_once = snippet.run(x=x).numbers[-2:]
     assert accumulated == at_once == 10000
-    assert x.flatten().half().cumsum(0, dtype=torch.float16).max() < 10000 or True
+    total = torch.zeros((), dtype=torch.float16)
+    for value in x.flatten().half():
+        total += value
+    assert total == 2048, "the sum in float16 stands still"
 
 
 def test_thousand_factors_near_one(snippet):

@@ -53,7 +53,13 @@ def test_bn_with_residual_connections(snippet):
 
 
 def test_bn_with_small_batches(snippet):
-    model = nn.Sequential(nn.Conv2d(3, 24, 3), nn.BatchNorm2d(24), nn.Sequential(nn.ReLU(), nn.BatchNorm2d(24)), nn.Conv2d(24, 7, 1), nn.BatchNorm2d(7))
+    model = nn.Sequential(
+        nn.Conv2d(3, 24, 3),
+        nn.BatchNorm2d(24),
+        nn.Sequential(nn.ReLU(), nn.BatchNorm2d(24)),
+        nn.Conv2d(24, 7, 1),
+        nn.BatchNorm2d(7),
+    )
     snippet.run(model)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     x = torch.randn(2, 3, 8, 8)
@@ -119,16 +125,24 @@ def test_good_in_training_bad_in_evaluation(snippet):
 
 
 def test_layer_norm_and_the_batch(snippet):
-    train, evaluation = [float(text) for text in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))).printed.split()]
+    train, evaluation = [
+        float(text) for text in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))).printed.split()
+    ]
     assert train > 0.01 and evaluation < 1e-5
-    train, evaluation = [float(text) for text in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4))).printed.split()]
+    train, evaluation = [
+        float(text) for text in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4))).printed.split()
+    ]
     assert train < 1e-5 and evaluation < 1e-5
     snippet.diagnose()
 
 
 def test_linear_bn_and_batch_size(snippet):
     assert len(snippet.diagnose().numbers) == 3
-    small = snippet.diagnose(nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(8, 8), nn.BatchNorm1d(8))]), x=torch.randn(4, 8), y=torch.arange(4)).names.grads
+    small = snippet.diagnose(
+        nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(8, 8), nn.BatchNorm1d(8))]),
+        x=torch.randn(4, 8),
+        y=torch.arange(4),
+    ).names.grads
     assert small[-1] > 3 * small[0]
 
 

@@ -39,7 +39,7 @@ def test_calibrate_by_data(snippet):
     assert faded < 0.2 and 0.5 < hidden_rms(model) < 2
     sound = healthy_model()
     modes = [m.training for m in sound.modules()]
-    x, y = batch()
+    x, _ = batch()
     x = torch.cat([x, x])
     snippet.run(sound, x=x)
     assert [m.training for m in sound.modules()] == modes

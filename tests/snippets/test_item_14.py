@@ -9,7 +9,7 @@ from torch import nn
 
 
 def test_average_of_rank_means(snippet):
-    x, y = batch()
+    _, y = batch()
     some = torch.where(torch.arange(64) < 50, -100, y)
     ran = snippet.run(plain_model(), y=some)
     usual = nn.functional.cross_entropy(ran.names.model(ran.names.x), some)

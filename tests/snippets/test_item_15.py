@@ -50,12 +50,11 @@ def test_hidden_inputs_drift(snippet):
     drift(model, x)
     assert not changes(before, state_of(model))
     assert not any(m._forward_hooks for m in model.modules())
-    still = snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2)))
-    assert still.numbers[1] == 0 or "drift 0.0" in still.printed
+    assert "drift 0.0" in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))).printed
 
 
 def test_importance_weighting(snippet):
-    x, y = batch()
+
     count = snippet.run(plain_model(), swap={"torch.rand(len(x)) + 0.1": "torch.ones(len(x))"}).numbers[-1]
     assert count == pytest.approx(64)
     lone = "torch.nn.functional.one_hot(torch.tensor(0), len(x)).float()"
