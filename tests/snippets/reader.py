@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ def plain_model(hidden: type[nn.Module] = nn.ReLU, layers: int = 3, width: int =
     """Linear layers with the activation between them, PyTorch's initial weights."""
     sizes = [8, *[width] * (layers - 1), outputs]
     parts: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         parts += [nn.Linear(fan_in, fan_out), hidden()]
     return nn.Sequential(*parts[:-1])
 
@@ -90,7 +91,7 @@ class Ran:
 
 
 class Snippet:
-    """The code of one entry, as the page shows it in English; comments and printed words apart, the Chinese is equal."""
+    """The code of one entry, as its English text shows it; but for its words, the Chinese text shows the same."""
 
     def __init__(self, code: str) -> None:
         self.code = code

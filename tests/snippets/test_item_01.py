@@ -291,8 +291,8 @@ def test_pow_gradient_at_zero(snippet):
 def test_ppo_ratio_overflow(snippet):
     loss = snippet.run().names.policy_loss
     advantage, mask = torch.tensor([[1.0, -2.0, 3.0, -1.0]]), torch.tensor([[True, True, True, False]])
-    for logp in ([[0.0, 200.0, -200.0, -INF]], [[0.0, 100.0, 0.0, NAN]]):
-        logp = torch.tensor(logp, requires_grad=True)
+    for values in ([[0.0, 200.0, -200.0, -INF]], [[0.0, 100.0, 0.0, NAN]]):
+        logp = torch.tensor(values, requires_grad=True)
         value = loss(logp, torch.zeros(1, 4), advantage, mask)
         value.backward()
         assert value.isfinite() and logp.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""ReLU networks and curves: the constructions are as exact as promised, the checks tell a linear net from a bent one."""
+"""ReLU networks and curves: the constructions are as exact as promised, the checks tell linear from bent."""
 
 import pytest
 import torch

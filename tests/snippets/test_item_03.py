@@ -77,7 +77,7 @@ def test_bce_with_the_wrong_activation(snippet):
 
 def test_chance_labels_or_data(snippet):
     ran = snippet.diagnose(plain_model(), x=torch.zeros(64, 8))
-    start, spread, end, *_ = ran.numbers
+    _, spread, end, *_ = ran.numbers
     assert spread == 0 and end > 0.5
     assert "0.weight" in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), Cut(), nn.Linear(4, 2))).printed
     ran = snippet.diagnose()

@@ -1,4 +1,4 @@
-"""Initialisation: hidden layers get the scale that keeps the signal, the head stays, and a layer without bias is fine."""
+"""Initialisation: hidden layers get the scale that keeps the signal; the head stays; a bias may be missing."""
 
 import math
 
