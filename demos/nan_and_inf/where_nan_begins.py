@@ -6,7 +6,8 @@ From step `bad_step` on (steps count from 0) one fault is there, in block `bad_l
 log: the block's output is log(h − 1), nan where h < 1. overflow: its output times 1e38 and times 1e38, inf where h > 0,
 and −inf + inf is nan one layer on. weights: one of its weights is nan, as after a bad update. data: one number of the
 inputs is nan. root: the distance between h and h itself is added to its output, that is 0, but the
-derivative of the root there is 0 · inf. none: no fault.
+derivative of the root there is 0 · inf. inf_loss: inf is added to the loss, whose gradient stays good. none: no
+fault.
 
 Measured at every step, as hooks would: the first block whose output is not finite, the first whose output is nan,
 whether that block's inputs and weights were finite; then loss and gradients. A gradient counts for the last block that
@@ -74,7 +75,7 @@ def run(
     layers: int = 8,
     bad_layer: int = 4,
     bad_step: int = 5,
-    cause: Literal["log", "overflow", "weights", "data", "root", "none"] = "overflow",
+    cause: Literal["log", "overflow", "weights", "data", "root", "inf_loss", "none"] = "overflow",
 ) -> Generator[Row, None, Metrics]:
     x = torch.randn(SAMPLES, WIDTH)
     y = x[:, :1].clone()
@@ -89,7 +90,7 @@ def run(
             with torch.no_grad():
                 weights[bad_layer - 1][0, 0] = math.nan
         outputs = forward(x, weights, bad_layer, fault)
-        loss = (outputs[-1] - y).pow(2).mean()
+        loss = loss_of(outputs[-1], y, fault)
         grads = torch.autograd.grad(loss, weights)
         before = [w.detach().clone() for w in weights]
         with torch.no_grad():
@@ -138,6 +139,11 @@ def forward(x: Tensor, weights: list[Tensor], bad_layer: int, fault: str) -> lis
     return [*outputs, h @ weights[-1]]
 
 
+def loss_of(out: Tensor, y: Tensor, fault: str) -> Tensor:
+    """The mean squared error, plus inf if that is the fault."""
+    return (out - y).pow(2).mean() + (math.inf if fault == "inf_loss" else 0.0)
+
+
 def finite_share(t: Tensor) -> float:
     """The share of entries that are finite."""
     return float(t.isfinite().double().mean())
@@ -149,7 +155,7 @@ def named_by_anomaly(x: Tensor, weights: list[Tensor], y: Tensor, bad_layer: int
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("ignore")
         try:
-            (forward(x, again, bad_layer, fault)[-1] - y).pow(2).mean().backward()
+            loss_of(forward(x, again, bad_layer, fault)[-1], y, fault).backward()
         except RuntimeError as found:
             return str(found).split("'")[1]
     return None
