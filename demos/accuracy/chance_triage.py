@@ -11,7 +11,7 @@ optimiser holds no parameter of the net. numbering: the validation labels are nu
 
 Test 1, the first loss: ln C if the net starts out fair. Test 2, overfit 20 training samples in 200 steps of the same
 optimiser with a fresh net: a loss near 0, unless inputs or optimiser are broken (labels may be wrong: 20 wrong labels
-can be learnt by heart). Test 3, histograms: how many samples get the label predicted most, against the true shares.
+can be memorised). Test 3, histograms: how many samples get the label predicted most, against the true shares.
 Source: Lu et al. 2020, Dying ReLU and initialization (constant nets).
 """
 
@@ -46,9 +46,9 @@ METRICS = {
     "overfit_loss": {"zh": "20 个样本反复训练后的损失", "en": "loss after overfitting 20 samples"},
     "overfit_accuracy": {"zh": "20 个样本上的准确率", "en": "accuracy on those 20 samples"},
     "distinct_predicted": {"zh": "验证时预测了几种标签", "en": "distinct labels predicted in validation"},
-    "top_share": {"zh": "最常预测的标签所占比例", "en": "share of the label predicted most"},
+    "top_share": {"zh": "最常预测的标签所占比例", "en": "fraction of the label predicted most"},
     "validation_spread": {"zh": "验证输入的标准差", "en": "sd of the validation inputs"},
-    "nonfinite_share": {"zh": "非有限输出的比例", "en": "share of non-finite outputs"},
+    "nonfinite_share": {"zh": "非有限输出的比例", "en": "fraction of non-finite outputs"},
 }
 CHART = {
     "transform": [{"fold": ["training", "validation", "chance"], "as": ["series", "value"]}],

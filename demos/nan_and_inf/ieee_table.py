@@ -3,8 +3,9 @@
 21 expressions that occur in training are evaluated in `dtype` and sorted into finite, inf and nan. Only the first
 group contains the reader's `x`; "big" is the first round number whose exponential overflows (12 in float16, 89 in
 bfloat16 and float32, 710 in float64), "max" the largest finite number. The last five are derivatives at t = 0, taken
-by autograd; those of roots and logs divide by t or its root. Rules: x/0 = ±inf for x ≠ 0; 0/0, inf − inf, 0 · inf and inf/inf are nan. Nothing is random.
-Source: IEEE 754-2019; Goldberg 1991, What every computer scientist should know about floating-point arithmetic.
+by autograd; those of roots and logs divide by t or its root. Rules: x/0 = ±inf for x ≠ 0; 0/0, inf − inf, 0 · inf and
+inf/inf are nan. Nothing is random. Source: IEEE 754-2019; Goldberg 1991, What every computer scientist should know
+about floating-point arithmetic.
 """
 
 import math

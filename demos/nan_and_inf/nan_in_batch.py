@@ -26,16 +26,16 @@ PARAMS = {
 }
 COLUMNS = {
     "row": {"zh": "第几个样本", "en": "sample"},
-    "bad": {"zh": "坏掉的单元所占比例", "en": "share of bad units in its row"},
+    "bad": {"zh": "坏掉的单元所占比例", "en": "fraction of bad units in its row"},
 }
 METRICS = {
     "bad_input_rows": {"zh": "坏的输入样本数", "en": "bad samples going in", "unit": "sample"},
     "bad_rows": {"zh": "坏的输出样本数", "en": "bad samples coming out", "unit": "sample"},
-    "bad_rows_share": {"zh": "坏的输出样本比例", "en": "share of bad samples coming out"},
+    "bad_rows_share": {"zh": "坏的输出样本比例", "en": "fraction of bad samples coming out"},
     "loss": {"zh": "损失", "en": "loss"},
     "loss_without": {"zh": "去掉坏样本的损失", "en": "loss without the bad samples"},
-    "bad_gradients": {"zh": "坏梯度的比例", "en": "share of bad gradient entries"},
-    "bad_running_stats": {"zh": "BN 滑动统计量坏掉的比例", "en": "share of bad running statistics of batch norm"},
+    "bad_gradients": {"zh": "坏梯度的比例", "en": "fraction of bad gradient entries"},
+    "bad_running_stats": {"zh": "BN 滑动统计量坏掉的比例", "en": "fraction of bad running statistics of batch norm"},
 }
 CHART = {
     "mark": {"type": "bar"},

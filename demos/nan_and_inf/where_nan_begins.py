@@ -1,6 +1,6 @@
 """A forward hook that asks for finite numbers finds the layer and the step; asking for nan finds a later layer.
 
-A net of `layers` blocks Linear(16, 16) - ReLU and a Linear(16, 1) behind them, He initialisation, is trained by plain
+A net of `layers` blocks Linear(16, 16) - ReLU and a Linear(16, 1) after them, He initialisation, is trained by plain
 gradient descent with learning rate 0.01 on 32 samples (inputs N(0, 1), target the first feature, mean squared error).
 From step `bad_step` on (steps count from 0) one fault is there, in block `bad_layer` (at most `layers`), by `cause`:
 log: the block's output is log(h − 1), nan where h < 1. overflow: its output times 1e38 and times 1e38, inf where h > 0,
@@ -35,9 +35,9 @@ PARAMS = {
 }
 COLUMNS = {
     "layer": {"zh": "第几层", "en": "layer"},
-    "output": {"zh": "输出有限的比例", "en": "share of finite outputs"},
-    "gradient": {"zh": "梯度有限的比例", "en": "share of finite gradients"},
-    "update": {"zh": "更新后权重有限的比例", "en": "share of finite weights after the update"},
+    "output": {"zh": "输出有限的比例", "en": "fraction of finite outputs"},
+    "gradient": {"zh": "梯度有限的比例", "en": "fraction of finite gradients"},
+    "update": {"zh": "更新后权重有限的比例", "en": "fraction of finite weights after the update"},
     "anomaly": {"zh": "异常检测报告的函数", "en": "function named by detect_anomaly"},
 }
 METRICS = {
