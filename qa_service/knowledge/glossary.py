@@ -68,7 +68,7 @@ def wrong_terms(text: str, lang: Lang) -> Iterator[str]:
 
 def entry_problems(entry: Entry) -> Iterator[str]:
     """The wrong terms of an entry's texts, except its phrasings, references and the lecture's own words."""
-    texts = {
+    texts: dict[str, Text] = {
         "question": entry.question,
         **{part: Text(entry.part(part, "zh"), entry.part(part, "en")) for part in PARTS if part != "tell"},
         **{f"claim {claim.id}": claim.says for block in entry.evidence for claim in block.claims},
@@ -80,8 +80,9 @@ def entry_problems(entry: Entry) -> Iterator[str]:
 
 def experiment_problems(experiment: Experiment) -> Iterator[str]:
     """The wrong terms of a demo's title, parameters, columns, metrics and words, and of its docstring."""
-    titles = {**experiment.params, **experiment.columns, **experiment.metrics}
-    texts = {"title": experiment.title, **{name: each.title for name, each in titles.items()}, **experiment.words}
+    texts = {"title": experiment.title, **experiment.words}
+    texts |= {name: parameter.title for name, parameter in experiment.params.items()}
+    texts |= {name: field.title for name, field in (*experiment.columns.items(), *experiment.metrics.items())}
     yield from _problems(texts)
     yield from (f"docstring: {problem}" for problem in wrong_terms(experiment.doc.partition("Source:")[0], "en"))
 

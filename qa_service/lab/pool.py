@@ -1,4 +1,4 @@
-"""A pool of pre-forked child processes. Each waits on its pipe for one job, does it and exits."""
+"""A pool of pre-forked child processes. Each waits on its pipe for a job; it is killed after its last one."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ class Child:
     def send_job(
         self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
     ) -> None:
-        """Sends the one job; if the child has died, reading from its pipe shows it."""
+        """Sends a job; if the child has died, reading from its pipe shows it."""
         with suppress(BrokenPipeError):
             self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
 

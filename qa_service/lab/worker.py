@@ -1,7 +1,7 @@
 """The child process: the only code that executes a demo or imports torch.
 
-A child is forked ahead of need, waits for one job, runs it and exits. Both directions of its pipe carry JSON, never
-pickles: a demo must not be able to run code in the parent. Python's JSON writes and reads inf and nan as Infinity and
+A child is forked ahead of need and waits for a job; after it, it is killed or given the next one of the same demo. Both
+directions of its pipe carry JSON, never pickles: a demo must not be able to run code in the parent. Python's JSON writes and reads inf and nan as Infinity and
 NaN.
 """
 
@@ -30,7 +30,10 @@ def encode_job(path: str, source: str, params: Mapping[str, Any], seed: int, dea
 
 
 def child_main(pipe: Connection) -> None:
-    """Wait for one job, run it and send messages: started, rows…, then ran, raised or out_of_memory."""
+    """Wait for a job, run it and send messages: started, rows…, then ran; and again, until the pipe is closed.
+
+    After raised or out_of_memory it exits.
+    """
     die_with_parent()
     os.setpgid(0, 0)  # a process group, so that whatever a demo forks is killed with it
     _close_other_fds(pipe)
@@ -40,28 +43,37 @@ def child_main(pipe: Connection) -> None:
         torch.set_num_threads(1)
         tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
         torch.zeros(1).add_(1)  # the first operation costs milliseconds
-        try:
-            path, source, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
-        except EOFError:  # the parent has exited
-            return
-        demo = _load_demo(path, source)
-        _set_rlimits(deadline, mebibytes)
-        apply_seccomp()
-        torch.manual_seed(seed)
-        initial_rng_state = torch.random.get_rng_state()
-        _send(
-            pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
-        )
-        start = time.perf_counter()
-        measured = _run_demo(pipe, demo, params)
-        seconds = time.perf_counter() - start
-        used_rng = not torch.equal(initial_rng_state, torch.random.get_rng_state())
-        _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": used_rng})
+        is_confined = False
+        while True:
+            try:
+                path, source, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
+            except EOFError:  # the parent has exited, or has no further job
+                return
+            demo = _load_demo(path, source)
+            if not is_confined:
+                _set_rlimits(deadline, mebibytes)
+                apply_seccomp()
+                is_confined = True
+            _run_job(pipe, demo, params, seed)
     except MemoryError:
         _send(pipe, "out_of_memory", None)
     except Exception as error:
         exhausted = "can't allocate memory" in str(error) or "not enough memory" in str(error)
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
+
+
+def _run_job(pipe: Connection, demo: ModuleType, params: Mapping[str, Any], seed: int) -> None:
+    """Run the demo with this seed; sends started, rows, ran."""
+    import torch
+
+    torch.manual_seed(seed)
+    initial_rng_state = torch.random.get_rng_state()
+    _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
+    start = time.perf_counter()
+    measured = _run_demo(pipe, demo, params)
+    seconds = time.perf_counter() - start
+    used_rng = not torch.equal(initial_rng_state, torch.random.get_rng_state())
+    _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": used_rng})
 
 
 def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> Any:
