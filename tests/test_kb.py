@@ -55,6 +55,27 @@ def test_texts_are_in_their_own_language(service, entry_id):
         assert shown["zh"] == shown["en"], part
 
 
+@pytest.mark.parametrize("entry_id", LECTURE_ENTRIES)
+def test_quotations_of_the_lecture_are_verbatim(service, entry_id):
+    """What a verdict is passed on stands in the lecture, word by word, or is marked as commonly said."""
+    entry = service.knowledge.library[entry_id]
+    for lang in LANGS:
+        sources = (entry.lecture.question, entry.lecture.answer, entry.lecture.netizens)
+        said = _one_line(" ".join(text[lang] for text in sources if text))
+        for line in entry.part("lecture", lang).strip().split("\n"):
+            judged, verdict, _ = line.partition("**")
+            quotations = re.findall(r"[“「]([^”」]+)[”」]", judged)
+            assert verdict and quotations, line
+            if re.search("常有人说|commonly said", judged, re.IGNORECASE):
+                continue
+            for quotation in quotations:
+                assert _one_line(quotation).rstrip("。.，,；;") in said, line
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).lower()
+
+
 def test_phrasings_are_unique(service):
     """Among all entries, whatever the case."""
     seen: dict[str, str] = {}

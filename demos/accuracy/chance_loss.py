@@ -4,7 +4,7 @@
 cross-entropy in nats, computed in float64. With std = 0 all logits are equal and the loss is ln C exactly. In general
 its mean is E log Σ exp(z_i), which lies between ln C and ln C + std²/2 (Jensen) and is near the upper end as long as
 std is small against √(2 ln C). `balance` is the fraction of class 0, the others having equal parts of the rest (0: all
-equally frequent). Always guessing these shares costs their entropy, the least that is possible without looking at x.
+equally frequent). Always guessing these fractions costs their entropy, the least that is possible without looking at x.
 Wrong and sure of it: the loss of one sample whose wrong logit leads by std·10. Random: logits.
 The curve runs over std from 0 to max(std, 4).
 """

@@ -11,7 +11,7 @@ optimiser holds no parameter of the net. numbering: the validation labels are nu
 
 Test 1, the first loss: ln C if the net starts out fair. Test 2, overfit 20 training samples in 200 steps of the same
 optimiser with a fresh net: a loss near 0, unless inputs or optimiser are broken (labels may be wrong: 20 wrong labels
-can be memorised). Test 3, histograms: how many samples get the label predicted most, against the true shares.
+can be memorised). Test 3, histograms: how many samples get the label predicted most, against the true fractions.
 Source: Lu et al. 2020, Dying ReLU and initialization (constant nets).
 """
 

@@ -4,7 +4,7 @@ A batch of `batch` samples with 8 features passes Linear(8, width) - norm - ReLU
 initialisation, in float32; inputs N(0, 1). One feature of one sample, in the middle of the batch, is `x` (inf unless
 you change it; nan does the same). norm: none; batch (training mode, statistics of this batch); batch_eval (running
 statistics, which are 0 and 1 here); layer (each row on its own). The loss is the mean square of the outputs. "Bad"
-means not finite; shares are of rows, of the entries of all gradients and of the running statistics after the forward
+means not finite; fractions are of rows, of the entries of all gradients and of the running statistics after the forward
 pass. `drop` leaves bad rows out of the batch before the forward pass. Batch norm refuses a single sample, so batch
 starts at 3. Random: inputs, weights. Source: Ioffe & Szegedy 2015, Batch normalization; Goldberg 1991.
 """

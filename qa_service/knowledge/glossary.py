@@ -40,7 +40,7 @@ GLOSSARY: dict[Lang, tuple[Term, ...]] = {
     "en": (
         Term(r"\btonight\b", "what to do"),
         Term(r"\bdecades?\b", "orders of magnitude"),
-        Term(r"\bshares?\b(?! (?:an?|one|the|their|its|no|with)\b)", "fraction"),  # the noun, not the verb
+        Term(r"\bshares?\b(?! ?[=·)]| (?:an?|one|the|their|its|no|with)\b)", "fraction"),  # the noun, not the verb
         Term(r"(?<!power )\blaws?\b(?!=| of large numbers)", "distribution"),
         Term(r"(?<!lag )\bbehind\b(?! (?:the|a) mask)", "after"),
         Term(r"\bin front of\b", "before"),

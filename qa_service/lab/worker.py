@@ -1,8 +1,8 @@
 """The child process: the only code that executes a demo or imports torch.
 
 A child is forked ahead of need and waits for a job; after it, it is killed or given the next one of the same demo. Both
-directions of its pipe carry JSON, never pickles: a demo must not be able to run code in the parent. Python's JSON writes and reads inf and nan as Infinity and
-NaN.
+directions of its pipe carry JSON, never pickles: a demo must not be able to run code in the parent. Python's JSON
+writes and reads inf and nan as Infinity and NaN.
 """
 
 import contextlib
