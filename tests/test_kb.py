@@ -64,10 +64,11 @@ def test_quotations_of_the_lecture_are_verbatim(service, entry_id):
         said = _one_line(" ".join(text[lang] for text in sources if text))
         for line in entry.part("lecture", lang).strip().split("\n"):
             judged, verdict, _ = line.partition("**")
-            quotations = re.findall(r"[“「]([^”」]+)[”」]", judged)
-            assert verdict and quotations, line
+            assert verdict, line
             if re.search("常有人说|commonly said", judged, re.IGNORECASE):
                 continue
+            quotations = re.findall(r"[“「]([^”」]+)[”」]", judged)
+            assert quotations, line
             for quotation in quotations:
                 assert _one_line(quotation).rstrip("。.，,；;") in said, line
 
