@@ -32,6 +32,14 @@ def test_both_languages_show_the_same_code(library, entry_id):
     assert [_without_words(code) for code in chinese] == [_without_words(code) for code in english]
 
 
+@pytest.mark.parametrize("entry_id", WITH_CODE)
+def test_code_that_needs_a_gpu_says_so(library, entry_id):
+    """What happens on a GPU alone is marked by a comment; the cases run the other branch, the GPU's was only read."""
+    for lang in ("en", "zh"):
+        for code in blocks(library, entry_id, lang):
+            assert "GPU" in code or not re.search(r"is_cuda|\"cuda\"|tf32", code), code
+
+
 def _without_words(code: str) -> str:
     tree = ast.parse(code)
     for node in ast.walk(tree):
