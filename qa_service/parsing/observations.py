@@ -135,7 +135,8 @@ class _Prose:
 
     def _places_of(self, symptom: signs.Symptom, match: re.Match[str]) -> list[_Found]:
         """The places of a symptom: the nearest, with those conjoined to it."""
-        return [each for each in self._nearest(match) if each[0] in symptom.places]
+        vague = signs.VAGUE_PLACES if symptom.value in ("nan", "inf") else frozenset()
+        return [each for each in self._nearest(match) if each[0] in symptom.places and each[1][0] not in vague]
 
     def _nearest(self, symptom: re.Match[str]) -> list[_Found]:
         """The nearest mention before a symptom with those conjoined to it, else the nearest after it; [] if none."""
@@ -228,7 +229,10 @@ class _Prose:
             sick = any(low[1] <= each.start() < high[0] for value, each in self.symptoms if value != "finite")
             named = any(low[1] <= place.start() < high[0] for value, place in self.places if value)
             if len(between) <= _NEAR and not sick and not named:
-                return not signs.ASKED.match(self.folded, cured.end())
+                asked = signs.ASKED.match(self.folded, cured.end()) or signs.COMPARED.search(
+                    self.folded, start, high[1]
+                )
+                return not asked
         return False
 
     # What was tried

@@ -385,6 +385,10 @@ CURED = re.compile(
 """After a remedy or a setting: there it works."""
 ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
+COMPARED = re.compile(r"哪|谁|(?<![a-z])which(?![a-z])")
+"""Before them: which of several works better is asked."""
+VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
+"""Names of a metric that do not say, beside nan or inf, that a metric is meant."""
 MADE_FINE = frozenset(VOCABULARY["fine"])
 """Settings and remedies of which it is told apart that with them it works."""
 ATTEMPTED = re.compile(
