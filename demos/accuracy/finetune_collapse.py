@@ -1,4 +1,4 @@
-"""Fine-tuning with Adam falls to chance when the first steps are too long: without bias correction they are 3 to 6 times.
+"""Fine-tuning with Adam falls to chance if its first steps are too long; without bias correction they are 3 to 6 times.
 
 A pretrained net: `depth` post-norm residual blocks h ← LayerNorm(h + relu(h·A)·B) of width 16, A 16 × 32 from
 N(0, 2/16), B 32 × 16 from N(0, 1/32), and a linear head; 100 steps of Adam at 1e-3 with warm-up on 8 classes (the

@@ -69,7 +69,12 @@ V, BATCH = 256, 64
 
 
 def run(
-    start: float = 30.0, coefficient: float = 1e-4, cap: float = 30.0, lr: float = 0.1, n: int = 600, rounded: bool = True
+    start: float = 30.0,
+    coefficient: float = 1e-4,
+    cap: float = 30.0,
+    lr: float = 0.1,
+    n: int = 600,
+    rounded: bool = True,
 ) -> Generator[Row, None, Metrics]:
     target = 1 / torch.arange(1, V + 1, dtype=torch.float64)
     target /= target.sum()

@@ -7,10 +7,10 @@ global  every shard times min(1, threshold/norm), norm = √(sum of the squared 
 local   every shard times min(1, threshold/its own norm), as torch's clip_grad_norm_ on local tensors does
 split   every shard times min(1, threshold/(√shards·own norm)), a threshold divided among the ranks
 
-norm: of the whole gradient afterwards. cosine: with the gradient before. factors: the largest factor over the smallest; if
-they differ, parts of one tensor have been scaled differently. logged: what rank 0 prints as its norm before clipping.
-The rows are the ranks. Random: the gradient.
-Source: Pascanu et al. 2013, On the difficulty of training recurrent neural networks; Zhao et al. 2023, PyTorch FSDP.
+norm: of the whole gradient afterwards. cosine: with the gradient before. factors: the largest factor over the
+smallest; if they differ, parts of one tensor have been scaled differently. logged: what rank 0 prints as its norm
+before clipping. The rows are the ranks. Random: the gradient. Source: Pascanu et al. 2013, On the difficulty of
+training recurrent neural networks; Zhao et al. 2023, PyTorch FSDP.
 """
 
 import math
@@ -74,7 +74,12 @@ def run(
     clipped = {way: gradient * factor[:, None] for way, factor in factors.items()}
     after = {way: value.norm(dim=1) for way, value in clipped.items()}
     for k in range(shards):
-        yield {"rank": k, "before": norms[k].item(), "global": after["global"][k].item(), "local": after["local"][k].item()}
+        yield {
+            "rank": k,
+            "before": norms[k].item(),
+            "global": after["global"][k].item(),
+            "local": after["local"][k].item(),
+        }
     return {
         **{f"norm_{way}": value.norm().item() for way, value in clipped.items()},
         **{f"cosine_{way}": cosine(value, gradient) for way, value in clipped.items()},

@@ -1,8 +1,8 @@
 """Two additive masks of finfo.min add up to −inf; where they cover a row its softmax is nan, and layer 2 is lost.
 
 `n` positions of one sequence, the first `padding` of them left padding, queries, keys and values of 16 features from
-N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with `both_sides` query padding
-as well (the rows of padding). Five ways to combine them:
+N(0, 1), scores q·k/4 in `dtype`. Three masks: causal (key after query), key padding, and with `both_sides` query
+padding as well (the rows of padding). Five ways to combine them:
 
 added     each mask is finfo(dtype).min where it forbids; they are added to the scores
 infinite  the same with −inf
@@ -10,10 +10,10 @@ clamped   added, then raised to finfo.min at least
 merged    one boolean mask, filled with finfo.min
 diagonal  one boolean mask filled with −inf, but each padding position may see itself
 
-finfo.min + finfo.min is beyond the range: −inf. A row of nothing but −inf is nan in the softmax. layer_1: fraction of the
-queries whose output is nan. layer_2: fraction of the real positions whose output is nan after a second attention whose
-values are the outputs of the first: the weight 0 of a padded key times its nan is nan. Random: queries, keys, values.
-Source: IEEE 754-2019; Vaswani et al. 2017, Attention is all you need.
+finfo.min + finfo.min is beyond the range: −inf. A row of nothing but −inf is nan in the softmax. layer_1: fraction of
+the queries whose output is nan. layer_2: fraction of the real positions whose output is nan after a second attention
+whose values are the outputs of the first: the weight 0 of a padded key times its nan is nan. Random: queries, keys,
+values. Source: IEEE 754-2019; Vaswani et al. 2017, Attention is all you need.
 """
 
 import math
@@ -44,8 +44,14 @@ METRICS = {
     "layer_1_merged": {"zh": "第一层 nan 的位置：先合并", "en": "nan positions after layer 1: merged"},
     "layer_2_added": {"zh": "第二层 nan 的真实位置：相加", "en": "real positions that are nan after layer 2: added"},
     "layer_2_infinite": {"zh": "第二层 nan 的真实位置：−inf", "en": "real positions that are nan after layer 2: −inf"},
-    "layer_2_clamped": {"zh": "第二层 nan 的真实位置：夹住", "en": "real positions that are nan after layer 2: clamped"},
-    "layer_2_merged": {"zh": "第二层 nan 的真实位置：先合并", "en": "real positions that are nan after layer 2: merged"},
+    "layer_2_clamped": {
+        "zh": "第二层 nan 的真实位置：夹住",
+        "en": "real positions that are nan after layer 2: clamped",
+    },
+    "layer_2_merged": {
+        "zh": "第二层 nan 的真实位置：先合并",
+        "en": "real positions that are nan after layer 2: merged",
+    },
     "layer_2_diagonal": {"zh": "第二层 nan 的真实位置：填充看自己", "en": "the same: padding sees itself"},
     "difference": {"zh": "真实位置的输出与不填充时之差", "en": "difference of real outputs from those without padding"},
 }
@@ -91,7 +97,9 @@ def run(
     first = {way: weight @ v for way, weight in weights.items()}
     second = {way: weights[way] @ first[way] for way in WAYS}
     real = place >= padding
-    alone = (scores[real][:, real].masked_fill(masks[0][real][:, real], -math.inf).float().softmax(-1).to(kind)) @ v[real]
+    alone = (scores[real][:, real].masked_fill(masks[0][real][:, real], -math.inf).float().softmax(-1).to(kind)) @ v[
+        real
+    ]
     lowest = torch.tensor(torch.finfo(kind).min, dtype=kind)
     return {
         "sum": (lowest + lowest).item(),

@@ -1,8 +1,8 @@
 """p·log p with p = 0 is 0·(−inf) = nan; xlogy mends the value but not the gradient, masking before the log mends both.
 
 Logits of `actions` actions from N(0, 1), the last `masked` of them forbidden: their logits become −inf (`fill` inf),
-−1e9 (large) or −50 (mild, where p is small but not 0). p = softmax, H = −Σ p·log p the entropy, in float32; the gradient is with respect to the logits, by
-autograd. Five ways:
+−1e9 (large) or −50 (mild, where p is small but not 0). p = softmax, H = −Σ p·log p the entropy, in float32; the
+gradient is with respect to the logits, by autograd. Five ways:
 
 plain    −(p·log p).sum()
 eps      −(p·log(p + 1e-8)).sum()
@@ -12,8 +12,8 @@ masked   −(p·where(allowed, log_softmax, 0)).sum(), log_softmax of logits fil
 
 theory: the entropy over the allowed actions alone, in float64. error: |H − theory|. A masked row with all actions
 forbidden is left out (masked < actions). KL: Σ p·(log p − log q), q uniform over the first `actions` − `q_zero`, by
-torch.nn.functional.kl_div: inf where p > 0 and q = 0; where both are 0 it is nan (−inf·0), 0 in theory.
-Random: logits. Source: Cover & Thomas 2006, Elements of information theory (0·log 0 = 0); IEEE 754-2019.
+torch.nn.functional.kl_div: inf where p > 0 and q = 0; where both are 0 it is nan (−inf·0), 0 in theory. Random:
+logits. Source: Cover & Thomas 2006, Elements of information theory (0·log 0 = 0); IEEE 754-2019.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""PPO's value loss grows with the square of the rewards; value clipping slows the critic and does not bound its gradient.
+"""PPO's value loss grows with the square of the rewards; value clipping slows the critic, its gradient stays as large.
 
-A critic V, one number, learns returns R = `x`·(1 + ε/4), ε ~ N(0, 1), from `n` batches of 64, 10 steps of gradient descent
-a batch at rate `lr`, starting at V = 0. Loss ½·mean (V − R)², four ways:
+A critic V, one number, learns returns R = `x`·(1 + ε/4), ε ~ N(0, 1), from `n` batches of 64, 10 steps of gradient
+descent a batch at rate `lr`, starting at V = 0. Loss ½·mean (V − R)², four ways:
 
 plain    as it is: its gradient at the start is x
 clipped  ½·mean max((V − R)², (V_old ± `clip` − R)²), V_old its value at the start of the batch, as in PPO2: while V is
@@ -9,10 +9,11 @@ clipped  ½·mean max((V − R)², (V_old ± `clip` − R)²), V_old its value a
 scaled   R is divided by a running standard deviation of the returns, V·std is the prediction (return normalisation)
 huber    smooth L1 with δ = 1: its gradient is at most 1
 
-gradient: of the first step, to be compared with that of the policy loss, whose advantages are normalised: `policy` is the
-norm of mean A·score over the first batch, A normalised, 64 scores of N(0, 1) a sample, about 1. left: the policy's part of
-the global norm of both, the value loss times `coefficient`: what clipping leaves it. missing: |V − x|/x at the end. Random: returns, scores.
-Source: Schulman et al. 2017, PPO; Engstrom et al. 2020, Implementation matters in deep policy gradients.
+gradient: of the first step, to be compared with that of the policy loss, whose advantages are normalised: `policy` is
+the norm of mean A·score over the first batch, A normalised, 64 scores of N(0, 1) a sample, about 1. left: the policy's
+part of the global norm of both, the value loss times `coefficient`: what clipping leaves it. missing: |V − x|/x at the
+end. Random: returns, scores. Source: Schulman et al. 2017, PPO; Engstrom et al. 2020, Implementation matters in deep
+policy gradients.
 """
 
 import math

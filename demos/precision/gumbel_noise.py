@@ -1,18 +1,18 @@
 """Gumbel noise −log(−log u) is inf where u has been rounded to 1, and one inf in a row makes its whole softmax nan.
 
-`n` rows of `v` tokens: logits from N(0, 1) plus Gumbel noise g, divided by the temperature `tau`, softmax. Four ways to
-draw g, all in `dtype` unless they say otherwise:
+`n` rows of `v` tokens: logits from N(0, 1) plus Gumbel noise g, divided by the temperature `tau`, softmax. Four ways
+to draw g, all in `dtype` unless they say otherwise:
 
 rounded      u uniform in float32, stored in `dtype`: 1 with probability 2⁻⁹ in bfloat16, 2⁻¹² in float16
 uniform      torch.rand in `dtype`: never 1, but 0, where g is −inf: a token that cannot be drawn, without a nan
-eps          −log(−log(u + 1e-20) + 1e-20), u as in rounded: in float16 the eps is 0; in bfloat16 u = 1 gives a noise of 46
-             instead of inf, no nan, and that token has the weight 1 whatever the logits (decided_eps)
+eps          −log(−log(u + 1e-20) + 1e-20), u as in rounded: in float16 the eps is 0; in bfloat16 u = 1 gives a noise
+             of 46 instead of inf, no nan, and that token has the weight 1 whatever the logits (decided_eps)
 float32      u in float32, brought between 2⁻²⁴ and 1 − 2⁻²⁴, the noise stored in `dtype`
 
 exponential: −log of torch's exponential numbers, as torch.nn.functional.gumbel_softmax does. A row is bad if its
-softmax has a nan. theory: 1 − (1 − q)^v, q the probability that u is stored as 1 (half the gap below 1).
-Random: logits, u. Source: Jang, Gu & Poole 2017, Categorical reparameterization with Gumbel-softmax; Maddison, Mnih &
-Teh 2017, The concrete distribution; IEEE 754-2019.
+softmax has a nan. theory: 1 − (1 − q)^v, q the probability that u is stored as 1 (half the gap below 1). Random:
+logits, u. Source: Jang, Gu & Poole 2017, Categorical reparameterization with Gumbel-softmax; Maddison, Mnih & Teh
+2017, The concrete distribution; IEEE 754-2019.
 """
 
 from collections.abc import Generator

@@ -1,17 +1,17 @@
-"""Merging a small adapter into a bf16 or int8 weight loses it: what is below half a gap of the stored weight is rounded off.
+"""Merging a small adapter into a bf16 or int8 weight loses it: what is below half a gap of the weight is rounded off.
 
 A base weight W of 256 × 256 from N(0, 0.02²), stored in `base`, and the update Δ = B·A of rank `rank`, A and B normal,
 scaled so that its root mean square is `x` times that of W. int8 and int4: one scale a row, its largest absolute value
-over 127 or 7, as an absmax quantiser has it; bfloat16 and float16 store the numbers themselves. Three ways to have W + Δ:
+over 127 or 7, as an absmax quantiser has it; bfloat16 and float16 store the numbers themselves. Three ways to have W +
+Δ:
 
 merged      base + Δ computed in float32, stored in `base` again (int: with the scales of the base)
 stochastic  the same, but rounded up or down with the probability that makes the mean exact
 apart       the adapter is kept beside the base: base(x) + Δ(x), in float32
 
-unchanged: fraction of the entries that the merge does not change. kept: of Δ, ⟨merged − base, Δ⟩/⟨Δ, Δ⟩, 1 if all of it
-arrives on average. error: |merged − base − Δ|/|Δ|. output: |error·h|/|Δ·h| for 64 inputs h ~ N(0, 1).
-The rows scan x from x/32 to 2x. Random: W, A, B, h, the roundings.
-Source: Hu et al. 2021, LoRA; Dettmers et al. 2023, QLoRA.
+unchanged: fraction of the entries that the merge does not change. kept: of Δ, ⟨merged − base, Δ⟩/⟨Δ, Δ⟩, 1 if all of
+it arrives on average. error: |merged − base − Δ|/|Δ|. output: |error·h|/|Δ·h| for 64 inputs h ~ N(0, 1). The rows scan
+x from x/32 to 2x. Random: W, A, B, h, the roundings. Source: Hu et al. 2021, LoRA; Dettmers et al. 2023, QLoRA.
 """
 
 from collections.abc import Generator

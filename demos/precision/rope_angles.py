@@ -1,17 +1,17 @@
 """Rotary angles in bf16 are off by whole turns at long positions; only cos and sin may be stored in low precision.
 
-Rotary embeddings of heads of width `d`: pair i turns by position·θᵢ, θᵢ = `base`^(−2i/d), positions up to `x`. Where the
-rounding to `dtype` happens:
+Rotary embeddings of heads of width `d`: pair i turns by position·θᵢ, θᵢ = `base`^(−2i/d), positions up to `x`. Where
+the rounding to `dtype` happens:
 
 frequencies  θ is stored in `dtype` (a buffer converted with the model), positions and product in float32
 angles       θ, position and their product in `dtype`
 tables       everything in float32, cos and sin stored in `dtype`
 
-error: the largest error of an angle over the pairs, in radians, at position x; beyond π it says nothing any more. score:
-root mean square error of q·k, for `n` pairs q, k ~ N(0, 1/d) at the positions x and x − `distance`, relative to the root
-mean square of the exact scores. In exact arithmetic a score depends on the distance alone. theory: x·eps/4, the
-largest error of a frequency between ½ and 1, times x. The rows go through x/16 … x. Random: q, k.
-Source: Su et al. 2021, RoFormer (rotary position embedding); IEEE 754-2019.
+error: the largest error of an angle over the pairs, in radians, at position x; beyond π it says nothing any more.
+score: root mean square error of q·k, for `n` pairs q, k ~ N(0, 1/d) at the positions x and x − `distance`, relative to
+the root mean square of the exact scores. In exact arithmetic a score depends on the distance alone. theory: x·eps/4,
+the largest error of a frequency between ½ and 1, times x. The rows go through x/16 … x. Random: q, k. Source: Su et
+al. 2021, RoFormer (rotary position embedding); IEEE 754-2019.
 """
 
 from collections.abc import Generator
@@ -39,7 +39,11 @@ METRICS = {
     "score_frequencies": {"zh": "得分误差：频率存成低精度", "en": "error of the score: frequencies stored"},
     "score_angles": {"zh": "得分误差：角度用低精度算", "en": "error of the score: angles computed"},
     "score_tables": {"zh": "得分误差：只存 cos、sin", "en": "error of the score: only cos and sin stored"},
-    "error_frequencies": {"zh": "角度误差：频率存成低精度", "en": "error of an angle: frequencies stored", "unit": "rad"},
+    "error_frequencies": {
+        "zh": "角度误差：频率存成低精度",
+        "en": "error of an angle: frequencies stored",
+        "unit": "rad",
+    },
     "error_angles": {"zh": "角度误差：角度用低精度算", "en": "error of an angle: angles computed", "unit": "rad"},
     "stored_position": {"zh": "位置存成低精度", "en": "the position as stored"},
     "theory": {"zh": "x·eps/4", "en": "x·eps/4", "unit": "rad"},

@@ -1,17 +1,18 @@
 """The loss of a 100,000-token vocabulary in bf16: the sum of exponentials stalls, log-probabilities have steps of 0.06.
 
-Logits of `n` positions over `v` tokens, N(0, `spread`²), the target's raised by `raised`. The cross-entropy, in four ways
-beside the exact one in float64:
+Logits of `n` positions over `v` tokens, N(0, `spread`²), the target's raised by `raised`. The cross-entropy, in four
+ways beside the exact one in float64:
 
 stored   logits stored in `dtype`, everything after in float32
 output   the log-probabilities themselves are stored in `dtype`, as a log_softmax that returns it
-summed   logits in `dtype`, maximum subtracted, exponentials and their sum in `dtype`, added in 64 lanes one after another
-         and then the lanes, the logarithm in float32: a lane no longer grows when a term is below half its gap
+summed   logits in `dtype`, maximum subtracted, exponentials and their sum in `dtype`, added in 64 lanes one after
+         another and then the lanes, the logarithm in float32: a lane no longer grows when a term is below half its gap
 float32  logits in float32
 
-error: root mean square over the positions of loss − exact loss; bias: its mean. zeros: fraction of the gradient's entries
-p − y, divided by `batch` tokens, that are 0 when stored in `dtype`: float16 ends at 6e-8. The rows are the positions.
-Random: logits, targets. Source: IEEE 754-2019; Higham 2002, Accuracy and Stability of Numerical Algorithms, ch. 4.
+error: root mean square over the positions of loss − exact loss; bias: its mean. zeros: fraction of the gradient's
+entries p − y, divided by `batch` tokens, that are 0 when stored in `dtype`: float16 ends at 6e-8. The rows are the
+positions. Random: logits, targets. Source: IEEE 754-2019; Higham 2002, Accuracy and Stability of Numerical Algorithms,
+ch. 4.
 """
 
 from collections.abc import Generator

@@ -7,14 +7,13 @@ k1   −d             mean x²/2, variance x²; half of the values are negative 
 k2   d²/2           mean x²/2 + x⁴/8, never negative
 k3   eᵈ − 1 − d     mean x²/2, never negative, variance e^(x²) − 1 − x²
 
-std is that of one value, noise is it relative to the KL. The rows scan the distance up to x. slope: the mean of a times
-the derivative of the estimator by log p(a), the gradient of a penalty with respect to the mean of p if the samples are
-taken as given, as in a loss. The KL has the gradient −x. k1 has E a = 0 whatever x: as a loss it teaches nothing; k2 has
-−x; k3 has E[a·(1 − eᵈ)] = −x, of KL(q‖p), from samples only as long as they reach q. Random: a.
+std is that of one value, noise is it relative to the KL. The rows scan the distance up to x. slope: the mean of a
+times the derivative of the estimator by log p(a), the gradient of a penalty with respect to the mean of p if the
+samples are taken as given, as in a loss. The KL has the gradient −x. k1 has E a = 0 whatever x: as a loss it teaches
+nothing; k2 has −x; k3 has E[a·(1 − eᵈ)] = −x, of KL(q‖p), from samples only as long as they reach q. Random: a.
 Source: Schulman 2020, Approximating KL divergence; Shao et al. 2024, DeepSeekMath (k3 in GRPO).
 """
 
-import math
 from collections.abc import Generator
 
 import torch

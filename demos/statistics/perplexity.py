@@ -7,9 +7,9 @@ stored   the same mean, its exp in `dtype`: inf beyond 11.1 in float16, 88.7 in 
 mean     the mean of exp(loss) over the batches, float64: larger by about the factor e^(spread²/2), Jensen's inequality
 batches  exp of the mean of the batches' losses, each with the same weight whatever its tokens
 
-overflow: the mean loss at which the exp becomes inf. bits: the mean loss over ln 2, bits a token, which cannot overflow.
-The rows are the batches; running: exp of the mean so far. Random: losses, tokens.
-Source: Jelinek et al. 1977, Perplexity: a measure of the difficulty of speech recognition tasks; IEEE 754-2019.
+overflow: the mean loss at which the exp becomes inf. bits: the mean loss over ln 2, bits a token, which cannot
+overflow. The rows are the batches; running: exp of the mean so far. Random: losses, tokens. Source: Jelinek et al.
+1977, Perplexity: a measure of the difficulty of speech recognition tasks; IEEE 754-2019.
 """
 
 import math

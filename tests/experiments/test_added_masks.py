@@ -9,9 +9,7 @@ def all_minus_inf(n: int, padding: int, both_sides: bool, needed: int) -> np.nda
     """Whether every key of a query is forbidden by at least `needed` masks, counted one by one."""
     rows = []
     for query in range(n):
-        counts = [
-            (key > query) + (key < padding) + (both_sides and query < padding) for key in range(n)
-        ]
+        counts = [(key > query) + (key < padding) + (both_sides and query < padding) for key in range(n)]
         rows.append(min(counts) >= needed)
     return np.array(rows)
 

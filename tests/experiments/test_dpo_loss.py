@@ -41,7 +41,9 @@ def test_margins_of_bf16_sums(seed):
     shift = spread / spread.sum(-1, keepdim=True) * torch.tensor([0.5, -0.5]).view(2, 1, 1)
     sums = [(reference + shift).sum(-1).tolist(), reference.sum(-1).tolist()]
     stored = [[[FORMATS["bfloat16"].rounded(Fraction(v)) for v in row] for row in block] for block in sums]
-    differences = [[FORMATS["bfloat16"].rounded(p - r) for p, r in zip(*rows, strict=True)] for rows in zip(*stored, strict=True)]
+    differences = [
+        [FORMATS["bfloat16"].rounded(p - r) for p, r in zip(*rows, strict=True)] for rows in zip(*stored, strict=True)
+    ]
     margins = [float(FORMATS["bfloat16"].rounded(c - r)) for c, r in zip(*differences, strict=True)]
     metrics = measured("dpo_loss", seed, n=20)
     assert metrics["wrong"] == np.mean([m <= 0 for m in margins])

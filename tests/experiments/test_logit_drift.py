@@ -22,7 +22,7 @@ def test_gradients_are_those_of_autograd():
 
 
 def test_the_shift_has_no_force_without_rounding():
-    """log Z starts at start + ln 256; a first target's gradient does not change that by more than the e's can."""
+    """At the start log Z is `start` + ln 256, and neither descent nor Adam moves the common shift."""
     rows, metrics = measure("logit_drift", rounded=False, n=10)
     assert rows[0]["sgd"] == pytest.approx(30 + math.log(256), abs=0.01)
     assert metrics["moved_plain"] < 1e-6

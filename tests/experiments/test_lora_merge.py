@@ -21,13 +21,13 @@ def drawn(seed: int, x: float, rank: int = 8) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("base", ["bfloat16", "float16"])
 @pytest.mark.parametrize("x", [1e-3, 0.03])
 def test_merged_weights_are_rounded_once(base, x):
-    """The first ten rows, rounded with fractions; the fraction unchanged is that of all rows within a few per cent."""
-    weight, delta = (part[:10] for part in drawn(0, x))
+    """Each weight rounded with fractions; the experiment rounds to float32 before, which moves hardly any."""
+    weight, delta = drawn(0, x)
     form = FORMATS[base]
     old = [form.rounded(Fraction(float(w))) for w in weight.flatten()]
     new = [form.rounded(w + Fraction(float(d))) for w, d in zip(old, delta.flatten(), strict=True)]
     unchanged = np.mean([a == b for a, b in zip(old, new, strict=True)])
-    assert measured("lora_merge", base=base, x=x)["unchanged"] == pytest.approx(unchanged, abs=0.03)
+    assert measured("lora_merge", base=base, x=x)["unchanged"] == pytest.approx(unchanged, abs=1e-3)
 
 
 @pytest.mark.parametrize(("base", "levels"), [("int8", 127), ("int4", 7)])
