@@ -2,13 +2,13 @@
 
 At each of 80 steps a tensor of 4096 numbers N(0, 1) is stored in float8 `form` with a scale that brings an expected
 largest entry into the upper half of the range, as a power of two; what is too large is cut off. At step 21 the tensor
-has a spike: one entry is `spike`, or the whole tensor is that many times larger. The expected largest entry is the largest of the last
-`history` steps (delayed), that of the step before (last), or that of the tensor itself (current).
+has a spike: one entry is `spike`, or the whole tensor is that many times larger. The expected largest entry is the
+largest of the last `history` steps (delayed), that of the step before (last), or that of the tensor itself (current).
 
-Measured at each step: the rms error over the rms of the tensor, the spiked entry left out, if it is one; how many steps
-after the spike are harmed (error above twice that before the spike); the fraction cut off at the spike. Theory: after
-the spike the scale is `spike` times too small for `history` steps; E4M3 reaches down 2¹⁸ below its largest number and
-loses bits from 2¹⁵ on, so that spikes beyond some thousands push ordinary entries out. Random: the tensors.
+Measured at each step: the rms error over the rms of the tensor, the spiked entry left out, if it is one; how many
+steps after the spike are harmed (error above twice that before the spike); the fraction cut off at the spike. Theory:
+after the spike the scale is `spike` times too small for `history` steps; E4M3 reaches down 2¹⁸ below its largest
+number and loses bits from 2¹⁵ on, so that spikes beyond some thousands push ordinary entries out. Random: the tensors.
 Source: Micikevicius et al. 2022, FP8 formats for deep learning.
 """
 
