@@ -1,9 +1,9 @@
 """Weights of one fixed size make a wider LSTM steeper and the usable rate lower; initialised by 1/√width it is not.
 
-Two LSTMs of 128 and `width` units, one layer, 8 inputs N(0, 1), 8 steps, 16 sequences; a linear read-out of the last
+Two LSTMs of 128 and `width` units, one layer, 8 inputs N(0, 1), 3 steps, 8 sequences; a linear read-out of the last
 hidden state h, squared error to targets N(0, 1), gradient descent at `lr`, `n` steps, float32. `init`: "fixed", all
 weights N(0, `std`²), biases 0, whatever the width; or "default", PyTorch's U(−1/√width, 1/√width). curvature is the
-largest second derivative with respect to the read-out, 2·λ_max(hhᵀ)/16, at the start; the read-out alone diverges
+largest second derivative with respect to the read-out, 2·λ_max(hhᵀ)/8, at the start; the read-out alone diverges
 beyond lr = 2/curvature (`rate`). Ways: 128 units, `width` units, the same at lr·(128/width)², the same with `init`
 default. adam: rms change of the output by one step of Adam, 1e-3 in the direction of the gradient's sign, from the
 default initialisation. first_bad: first step with a loss above 1000 or not finite. Random: inputs, targets, weights.
@@ -23,7 +23,7 @@ PARAMS = {
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 1e-5, "le": 10},
     "init": {"zh": "初始化", "en": "initialisation"},
     "std": {"zh": "固定的标准差", "en": "fixed standard deviation", "ge": 1e-4, "le": 1},
-    "n": {"zh": "步数", "en": "steps", "unit": "step", "ge": 1, "le": 30},
+    "n": {"zh": "步数", "en": "steps", "unit": "step", "ge": 1, "le": 20},
 }
 COLUMNS = {
     "step": {"zh": "步", "en": "step"},
@@ -61,9 +61,9 @@ Metrics = dict[str, float | None]
 
 
 def run(
-    width: int = 512, lr: float = 0.5, init: Literal["fixed", "default"] = "fixed", std: float = 0.1, n: int = 20
+    width: int = 512, lr: float = 0.4, init: Literal["fixed", "default"] = "fixed", std: float = 0.15, n: int = 12
 ) -> Generator[Row, None, Metrics]:
-    x, y = torch.randn(16, 8, 8), torch.randn(16)
+    x, y = torch.randn(8, 3, 8), torch.randn(8)
     fixed = std if init == "fixed" else None
     narrow, wide, default_narrow, default = (Net(128, fixed), Net(width, fixed), Net(128, None), Net(width, None))
     adam_narrow, adam = (net.change_by_adam(x, y) for net in (default_narrow, default))
