@@ -1,16 +1,17 @@
 """The gradient of arccos is −1/√(1 − c²): inf for parallel vectors, nan after the chain rule; by atan2 it stays 1.
 
-The angle between two unit vectors a and b in space, `angle` apart, float32. Their gradient with respect to a has, at
-any angle but 0 and π, norm 1 across a. Ways:
+The angle between unit vectors a and b in space, `angle` apart, for 64 pairs, float32. The gradient of an angle with
+respect to a has, at any angle but 0 and π, norm 1 across a. Ways:
 
 acos     arccos(a·b / (|a|·|b|)), the textbook formula
 clamped  arccos of the same, clamped to ±(1 − `margin`)
 atan2    2·atan2(| |b|a − |a|b |, | |b|a + |a|b |) (Kahan)
 
-error: relative error of the angle (of the absolute one at angle 0); gradient: norm of the gradient with respect to a;
-bad: fraction of its entries that are not finite. Cosines near 1 are 6e-8 apart in float32, so arccos cannot tell
-angles below 3.5e-4 from 0. Rows: angles from 1e-6 to π. Random: the direction of a, and that of b from it. Source:
-Kahan 2006, How futile are mindless assessments of roundoff; the PyTorch manual (acos).
+error: mean relative error of the angles (absolute at angle 0); gradient: largest norm of a pair's gradient, nan if one
+is not finite; bad: fraction of the pairs whose gradient is not finite. Cosines near 1 are 6e-8 apart in float32, so
+arccos cannot tell angles below 3.5e-4 from 0, and whether the cosine of parallel vectors is 1 or 1 − 6e-8 is a matter
+of rounding. Rows: angles from 1e-6 to π. Random: the directions of the pairs.
+Source: Kahan 2006, How futile are mindless assessments of roundoff; the PyTorch manual (acos).
 """
 
 import math
@@ -31,12 +32,12 @@ COLUMNS = {
     "atan2": {"zh": "atan2：梯度范数", "en": "atan2: gradient norm"},
 }
 METRICS = {
-    "acos_bad": {"zh": "arccos：非有限梯度的比例", "en": "arccos: non-finite fraction of the gradient"},
+    "acos_bad": {"zh": "arccos：梯度非有限的对的比例", "en": "arccos: pairs with a non-finite gradient"},
     "acos_gradient": {"zh": "arccos：梯度范数", "en": "arccos: gradient norm"},
     "acos_error": {"zh": "arccos：夹角的相对误差", "en": "arccos: relative error of the angle"},
     "clamped_gradient": {"zh": "截断：梯度范数", "en": "clamped: gradient norm"},
     "clamped_error": {"zh": "截断：夹角的相对误差", "en": "clamped: relative error of the angle"},
-    "atan2_bad": {"zh": "atan2：非有限梯度的比例", "en": "atan2: non-finite fraction of the gradient"},
+    "atan2_bad": {"zh": "atan2：梯度非有限的对的比例", "en": "atan2: pairs with a non-finite gradient"},
     "atan2_gradient": {"zh": "atan2：梯度范数", "en": "atan2: gradient norm"},
     "atan2_error": {"zh": "atan2：夹角的相对误差", "en": "atan2: relative error of the angle"},
 }
@@ -56,7 +57,7 @@ Metrics = dict[str, float]
 
 
 def run(angle: float = 0.0, margin: float = 1e-6) -> Generator[Row, None, Metrics]:
-    q = torch.linalg.qr(torch.randn(3, 3).double())[0]
+    q = torch.linalg.qr(torch.randn(64, 3, 3).double())[0]
     for k in range(27):
         wide = min(10 ** (k / 4 - 6), math.pi)
         found = ways(q, wide, margin)
@@ -75,24 +76,26 @@ def run(angle: float = 0.0, margin: float = 1e-6) -> Generator[Row, None, Metric
 
 
 def ways(q: Tensor, angle: float, margin: float) -> dict[str, tuple[float, float, float]]:
-    """Name → error of the angle, norm of the gradient with respect to a, non-finite fraction of it."""
-    exact = q[:, 0]
-    b = (math.cos(angle) * exact + math.sin(angle) * q[:, 1]).float() if angle else exact.float()
+    """Name → mean error of the angle, largest norm of a gradient, fraction of pairs with a bad one."""
+    exact = q[:, :, 0]
+    b = (math.cos(angle) * exact + math.sin(angle) * q[:, :, 1]).float() if angle else exact.float()
     found = {}
     for name in ("acos", "clamped", "atan2"):
         a = exact.float().requires_grad_()
         value = angle_by(name, a, b, margin)
-        (gradient,) = torch.autograd.grad(value, a)
-        error = abs(value.item() - angle) / (angle or 1.0)
-        found[name] = error, gradient.double().norm().item(), (~gradient.isfinite()).double().mean().item()
+        (gradient,) = torch.autograd.grad(value.sum(), a)
+        error = (value.detach().double() - angle).abs().mean().item() / (angle or 1.0)
+        bad = (~gradient.isfinite()).any(1).double().mean().item()
+        found[name] = error, gradient.double().norm(dim=1).max().item(), bad
     return found
 
 
 def angle_by(name: str, a: Tensor, b: Tensor, margin: float) -> Tensor:
+    """The angles of the pairs."""
+    left, right = b.norm(dim=1, keepdim=True) * a, a.norm(dim=1, keepdim=True) * b
     if name == "atan2":
-        left, right = b.norm() * a, a.norm() * b
-        return 2 * torch.atan2((left - right).norm(), (left + right).norm())
-    cosine = (a @ b / (a.norm() * b.norm())).clamp(-1, 1)
+        return 2 * torch.atan2((left - right).norm(dim=1), (left + right).norm(dim=1))
+    cosine = ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).clamp(-1, 1)
     return torch.acos(cosine if name == "acos" else cosine.clamp(-1 + margin, 1 - margin))
 
 

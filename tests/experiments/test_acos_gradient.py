@@ -19,7 +19,8 @@ def test_ordinary_angles(angle):
 def test_parallel_vectors():
     metrics = measured("acos_gradient")
     assert same(metrics["acos_gradient"], NAN)
-    assert (metrics["acos_bad"], metrics["atan2_bad"]) == (1, 0)
+    assert metrics["acos_bad"] > 0.1
+    assert metrics["atan2_bad"] == 0
     assert metrics["clamped_gradient"] == 0
     assert metrics["clamped_error"] == pytest.approx(math.acos(1 - 1e-6), rel=0.05)
 
@@ -30,9 +31,10 @@ def test_a_small_angle_is_known_to_float32_vectors(seed):
     import torch
 
     torch.manual_seed(seed)
-    q = torch.linalg.qr(torch.randn(3, 3).double())[0].numpy()
-    a, b = q[:, 0].astype(np.float32), (math.cos(1e-4) * q[:, 0] + math.sin(1e-4) * q[:, 1]).astype(np.float32)
-    exact = 2 * math.asin(np.linalg.norm(a.astype(float) - b) / 2)
+    q = torch.linalg.qr(torch.randn(64, 3, 3).double())[0].numpy()
+    a = q[:, :, 0].astype(np.float32)
+    b = (math.cos(1e-4) * q[:, :, 0] + math.sin(1e-4) * q[:, :, 1]).astype(np.float32)
+    exact = 2 * np.arcsin(np.linalg.norm(a.astype(float) - b, axis=1) / 2)
     metrics = measured("acos_gradient", seed, angle=1e-4)
-    assert metrics["atan2_error"] == pytest.approx(abs(exact - 1e-4) / 1e-4, abs=1e-3)
+    assert metrics["atan2_error"] == pytest.approx(np.abs(exact - 1e-4).mean() / 1e-4, abs=1e-3)
     assert metrics["acos_error"] > 0.2
