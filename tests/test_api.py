@@ -172,6 +172,7 @@ INVALID_REQUESTS = [
     ({"question": "a\0b"}, "bad_text", "question"),
     ({"question": "x" * 200_001}, "question_too_long", "question"),
     ({"question": "数数甲", "lang": "fr"}, "bad_field", "lang"),
+    ({"question": "数数甲", "reader_lang": "fr"}, "bad_field", "reader_lang"),
     ({"question": "数数甲", "seed": -1}, "bad_field", "seed"),
     ({"question": "数数甲", "seed": 2**63}, "bad_field", "seed"),
     ({"question": "数数甲", "seed": True}, "bad_field", "seed"),

@@ -3,7 +3,7 @@
 import pytest
 
 from qa_service.errors import BadRequest
-from qa_service.model import AnswerStatus, Request
+from qa_service.model import AnswerStatus, Context, Request
 from qa_service.schemas.answers import answer_json
 from qa_service.schemas.requests import read_request
 
@@ -161,3 +161,20 @@ def test_invalid_chips_are_rejected(without):
     with pytest.raises(BadRequest) as raised:
         read_request({"question": "nan", "without": without})
     assert raised.value.field == "without"
+
+
+@pytest.mark.parametrize(
+    ("question", "reader_lang", "lang"),
+    [
+        ("bf16 nan", "zh", "zh"),
+        ("bf16 nan", "en", "en"),
+        ("why is my loss nan?", "zh", "en"),
+        ("loss 为什么是 nan", "en", "zh"),
+    ],
+)
+def test_a_question_that_shows_no_language_is_answered_in_the_readers(service, question, reader_lang, lang):
+    """One that shows its own keeps it; the context's language counts less than the reader's."""
+    other = Context(entry="nan-and-inf", params={}, lang="en" if reader_lang == "zh" else "zh")
+    for context in (None, other):
+        request = Request(question=question, reader_lang=reader_lang, run=False, context=context)
+        assert service.ask(request).lang == lang

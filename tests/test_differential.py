@@ -1,7 +1,7 @@
 """The order of causes: what was observed decides, what it rules out comes last."""
 
 from qa_service.model import Distinction, Observation, Sign, Text
-from qa_service.model.differential import rank
+from qa_service.model.differential import rank, single_out
 
 
 def row(name: str, signs: str = "", excluded_by: str = "") -> Distinction:
@@ -42,3 +42,28 @@ def test_what_is_ruled_out_comes_last_with_the_reason():
     ranked = rank(ROWS, seen("tried:lower_lr", "when:later", "what:growing"))
     assert [each.row.see.en for each in ranked] == ["range", "data", "step size"]
     assert [str(one.sign) for one in ranked[-1].excluded_by] == ["tried:lower_lr"]
+
+
+def singled_out(*signs: str, about: str = "") -> str | None:
+    found = single_out(rank(ROWS, seen(*signs)), list(map(Sign.parse, about.split())))
+    return found.row.see.en if found else None
+
+
+def test_two_signs_single_out_a_row():
+    """One is not enough, two rows with as many are none, and what the entry is about does not count."""
+    assert singled_out("in:float16", "what:inf") == "range"
+    assert singled_out("in:float16") is None
+    assert singled_out("in:float16", "what:inf", "when:later", "what:growing") is None
+    assert singled_out("in:float16", "what:inf", about="what:inf") is None
+    assert singled_out() is None
+
+
+def test_what_is_ruled_out_is_not_singled_out():
+    assert singled_out("when:later", "what:growing") == "step size"
+    assert singled_out("when:later", "what:growing", "tried:lower_lr") is None
+
+
+def test_what_makes_it_go_away_singles_out_a_row():
+    ranked = rank((row("range", "fine:float32"), row("step size", "what:growing")), seen("fine:float32"))
+    assert single_out(ranked, ()) == ranked[0]
+    assert single_out((), ()) is None

@@ -170,7 +170,7 @@ def test_two_processes_store_at_once(counts, tmp_path):
 @pytest.mark.skipif(sys.platform == "darwin", reason="processes are watched through /proc")
 def test_restarted_server_finds_cached_runs(cache, tmp_path):
     """With NUMSTAB_RUNS_ON_DISK; without it the run is executed again."""
-    shutil.copytree(cache, tmp_path / "cache")
+    shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("runs"))  # what is trained, and no run
     toys = ROOT / "tests" / "toys"
     env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "60",
            "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_RUNS_ON_DISK": "1"}  # fmt: skip

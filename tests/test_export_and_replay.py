@@ -1,5 +1,6 @@
 """Exported notebooks and scripts, which need only torch; receipts and replays; permalinks; runs over several seeds."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -67,6 +68,28 @@ def test_exported_entries_measure_the_same_with_torch_alone(service, part):
     )  # fmt: skip
     assert process.returncode == 0, process.stderr[-2000:]
     assert _printed_metrics(process.stdout) == expected
+
+
+def test_an_export_renames_nothing_that_a_demo_defines(service):
+    """The code between the demos assigns no name that a demo of the same export gives a function or a constant."""
+    for entry in service.knowledge.library.values():
+        plans = service.plan(Request(question="", entry=entry.id))[1]
+        defined = {name for plan in plans for name in _assigned(plan.experiment.source)}
+        measured = {f"measured_{plan.block.id.replace('-', '_')}" for plan in plans}
+        script = export_entry(entry, plans, 0, "en", "py")
+        assert measured <= _assigned(script) and not measured & defined, entry.id
+
+
+def _assigned(source: str) -> set[str]:
+    """The names that a script binds at its top level."""
+    names = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return names
 
 
 def test_exported_script_judges_its_claims(service):

@@ -133,7 +133,7 @@ class Service:
     def _decide(self, request: Request, knowledge: Knowledge) -> Decision:
         if not request.question and request.entry:
             return decide(request, None, None, knowledge, self.threshold)
-        conversation = request.context.lang if request.context else None
+        conversation = request.reader_lang or (request.context.lang if request.context else None)
         question = chips.strike(parse_question(request.question, request.lang, conversation), request.without)
         with self.timings.time("matching"):
             found = knowledge.matcher.match(question.text, MATCH_COUNT, question.observations)

@@ -6,7 +6,7 @@ run with the verdicts on the claims.
 """
 
 from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
-from qa_service.model.differential import RankedDistinction, rank
+from qa_service.model.differential import RankedDistinction, rank, single_out
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
 from qa_service.model.knowledge import (
@@ -75,4 +75,5 @@ __all__ = [
     "judge_claims",
     "rank",
     "run_id",
+    "single_out",
 ]

@@ -58,6 +58,8 @@ class Request:
     question: str
     lang: Lang | None = None
     """None detects it."""
+    reader_lang: Lang | None = None
+    """The language of an answer to a question that shows none: "0.9?", a log."""
     params: Params = field(default_factory=dict)
     """Override what the question names and what the entry declares."""
     compare: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)

@@ -1,10 +1,13 @@
 """Differential diagnosis: the rows of an entry's `tell`, those first for which the observations speak."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from qa_service.model.knowledge import Distinction
-from qa_service.model.observation import Observation
+from qa_service.model.observation import Observation, ObservationKind, Sign
+
+_SINGLING_OUT: frozenset[ObservationKind] = frozenset({"fine"})
+"""Kinds of signs of which one suffices to single out a row; of the others it takes two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +32,23 @@ def rank(rows: Sequence[Distinction], observations: Sequence[Observation]) -> tu
         for row in rows
     ]
     return tuple(sorted(ranked, key=lambda each: (bool(each.excluded_by), -len({one.sign for one in each.because}))))
+
+
+def single_out(ranked: Sequence[RankedDistinction], about: Collection[Sign]) -> RankedDistinction | None:
+    """The one row that the observations single out, of rows in the order of `rank`; None if they do not.
+
+    More of its signs are observed than of any other row's, without those that the entry is `about` anyway: at least
+    two, or one that says with what it does not happen.
+    """
+    observed = [_observed_signs(each, about) for each in ranked]
+    if not observed:
+        return None
+    first, *others = sorted(observed, key=len, reverse=True)
+    enough = len(first) > 1 or any(sign.kind in _SINGLING_OUT for sign in first)
+    unique = all(len(other) < len(first) for other in others)
+    return ranked[observed.index(first)] if enough and unique else None
+
+
+def _observed_signs(ranked: RankedDistinction, about: Collection[Sign]) -> frozenset[Sign]:
+    """The observed signs for a row that are not the entry's; none if it is ruled out."""
+    return frozenset() if ranked.excluded_by else frozenset(each.sign for each in ranked.because) - set(about)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from qa_service.model.values import Text
 
-ObservationKind = Literal["where", "what", "when", "in", "tried"]
+ObservationKind = Literal["where", "what", "when", "in", "tried", "fine"]
 
 VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
     "where": {
@@ -84,6 +84,8 @@ VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "mps": Text("Apple MPS", "Apple MPS"),
         "npu": Text("NPU", "NPU"),
         "several_devices": Text("多卡", "several devices"),
+        "one_device": Text("单卡", "one device"),
+        "no_bfloat16": Text("不支持 bfloat16 的卡", "a card without bfloat16"),
         "hf_trainer": Text("Hugging Face Trainer", "Hugging Face Trainer"),
         "deepspeed": Text("DeepSpeed", "DeepSpeed"),
         "megatron": Text("Megatron", "Megatron"),
@@ -114,8 +116,24 @@ VOCABULARY: Mapping[ObservationKind, Mapping[str, Text]] = {
         "activation": Text("换激活函数", "another activation"),
         "residual": Text("加残差", "residual connections"),
     },
+    "fine": {
+        "float32": Text("float32 下正常", "fine in float32"),
+        "float64": Text("float64 下正常", "fine in float64"),
+        "bfloat16": Text("bfloat16 下正常", "fine in bfloat16"),
+        "float16": Text("float16 下正常", "fine in float16"),
+        "cpu": Text("CPU 上正常", "fine on the CPU"),
+        "cuda": Text("GPU 上正常", "fine on a GPU"),
+        "one_device": Text("单卡正常", "fine on one device"),
+        "lower_lr": Text("调小学习率就好", "fine with a lower learning rate"),
+        "clipping": Text("加裁剪就好", "fine with clipping"),
+        "batch_size": Text("换批量大小就好", "fine with another batch size"),
+        "eps": Text("加 eps 就好", "fine with an eps"),
+    },
 }
-"""Kind → sign → its name. Where something was seen, what, when, in what setting, and what was tried in vain."""
+"""Kind → sign → its name.
+
+Where something was seen, what, when, in what setting, what was tried in vain, and with what it does not happen.
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)

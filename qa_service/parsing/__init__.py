@@ -1,6 +1,7 @@
 """Parses questions: language, parameters, observations, logs, single numbers, picks among candidates, follow-ups."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_service.model import Lang, NamedValues, Observation, Value
@@ -112,7 +113,8 @@ class ParsedQuestion:
     def is_thanks(self) -> bool:
         """Whether it only says thanks, or that all is clear now: nothing of a run, and no question."""
         text = self.text.lower()
-        if self.observations or self.params or self.log or not self.is_remark or "?" in text:
+        complains = any(each.sign.kind != "fine" for each in self.observations)
+        if complains or self.params or self.log or not self.is_remark or "?" in text:
             return False
         return bool(_THANKS.fullmatch(text) or _THANKS_WORD.search(text))
 
@@ -142,15 +144,27 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     prose = unabridged if log is None else nfkc(log.prose)
     lower = simplify_chinese(summarise_paste(prose)).lower()
     choice = parse_ordinal(lower)
+    observations = observe_question(question, log)
     return ParsedQuestion(
         text=simplify_chinese(summarise_paste(unabridged)),
         lang=lang or own_language(prose) or own_language(unabridged) or conversation or "en",
-        params={} if choice else _settings_of(log) | dict(extract_parameters(lower)),
-        observations=observe_question(question, log),
+        params={} if choice else _settings_of(log) | _in_use(extract_parameters(lower), observations),
+        observations=observations,
         log=log,
         number=None if choice else single_quantity(lower),
         choice=choice,
     )
+
+
+def _in_use(params: NamedValues, observations: Sequence[Observation]) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters, without formats in which all is well if another one is named.
+
+    "nan in float16, float32 is fine" asks about float16.
+    """
+    fine = {each.sign.value for each in observations if each.sign.kind == "fine"}
+    dtypes = params.get("dtype")
+    kept = tuple(each for each in dtypes if each not in fine) if isinstance(dtypes, tuple) else ()
+    return {**params, **({"dtype": kept if len(kept) > 1 else kept[0]} if kept else {})}
 
 
 def _settings_of(log: LogReading | None) -> dict[str, Value | tuple[Value, ...]]:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from functools import cache
+from typing import Literal
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
@@ -15,6 +16,7 @@ MAX_PROSE_CHARS = 3_000
 _MAX_FRAGMENT_CHARS = 60
 _FIRST_STEP = Sign("when", "first_step")
 _DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
+_NARROW = frozenset({"amp", "float16"})  # without them, it is float32
 _NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
 _CLAUSE_END = re.compile(
     r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
@@ -133,7 +135,8 @@ class _Prose:
 
     def _places_of(self, symptom: signs.Symptom, match: re.Match[str]) -> list[_Found]:
         """The places of a symptom: the nearest, with those conjoined to it."""
-        return [each for each in self._nearest(match) if each[0] in symptom.places]
+        vague = signs.VAGUE_PLACES if symptom.value in ("nan", "inf") else frozenset()
+        return [each for each in self._nearest(match) if each[0] in symptom.places and each[1][0] not in vague]
 
     def _nearest(self, symptom: re.Match[str]) -> list[_Found]:
         """The nearest mention before a symptom with those conjoined to it, else the nearest after it; [] if none."""
@@ -194,20 +197,26 @@ class _Prose:
     def _read_settings(self) -> None:
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
         for value, match in signs.matches(_SETTINGS, self.folded):
-            if not any(start <= match.start() < end for start, end in tried) and self._is_in_use(match):
-                self._add("in", value, *match.span())
+            if any(start <= match.start() < end for start, end in tried):
+                continue
+            for kind, sign in self._use_of(value, match):
+                self._add(kind, sign, *match.span())
 
-    def _is_in_use(self, match: re.Match[str]) -> bool:
-        """Whether a setting is the one that fails or is asked about: not absent, replaced, or where it works."""
+    def _use_of(self, value: str, match: re.Match[str]) -> tuple[tuple[ObservationKind, str], ...]:
+        """What a mention of a setting says: that it is in use or asked about, that there it works, or nothing."""
         start, end = self._clause_bounds(self._clause(match.start()))
         if signs.ABSENT.search(self.folded, start, match.start()) or signs.REPLACED.match(self.folded, match.end()):
-            return False
+            return ()
         off = signs.SWITCHED_OFF.search(self.folded, start, match.start()) or signs.SWITCHED_OFF_AFTER.match(
             self.folded, match.end()
         )
         if off:
-            return bool(signs.CURED.search(self.folded, match.end(), min(len(self.folded), match.end() + _NEAR)))
-        return not self._works_with(match, start, end)
+            if not signs.CURED.search(self.folded, match.end(), min(len(self.folded), match.end() + _NEAR)):
+                return ()
+            return (("in", value), ("fine", "float32")) if value in _NARROW else (("in", value),)
+        if not self._works_with(match, start, end):
+            return (("in", value),)
+        return (("fine", value),) if value in signs.MADE_FINE else ()
 
     def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
         """Whether the clause of a setting says that it works there, and names no symptom in between."""
@@ -220,7 +229,10 @@ class _Prose:
             sick = any(low[1] <= each.start() < high[0] for value, each in self.symptoms if value != "finite")
             named = any(low[1] <= place.start() < high[0] for value, place in self.places if value)
             if len(between) <= _NEAR and not sick and not named:
-                return True
+                asked = signs.ASKED.match(self.folded, cured.end()) or signs.COMPARED.search(
+                    self.folded, start, high[1]
+                )
+                return not asked
         return False
 
     # What was tried
@@ -229,14 +241,15 @@ class _Prose:
         mentions = signs.matches(_ACTIONS, self.folded)
         for index, (value, match) in enumerate(mentions):
             later = [other.start() for _, other in mentions[index + 1 : index + 9]]
-            if self._was_in_vain(value, match, later):
-                self._add("tried", value, *match.span())
+            outcome = self._outcome(value, match, later)
+            if outcome == "tried" or (outcome == "fine" and value in signs.MADE_FINE):
+                self._add(outcome, value, *match.span())
         if sound := signs.CLEAN_DATA.search(self.folded):
             self._add("tried", "data_check", *sound.span())
 
-    def _was_in_vain(self, value: str, match: re.Match[str], later: list[int]) -> bool:
-        """Whether what follows a remedy says that it failed, or what precedes it that it is in use, and nothing that it
-        helped. A list of remedies shares the outcome after it.
+    def _outcome(self, value: str, match: re.Match[str], later: list[int]) -> Literal["tried", "fine"] | None:
+        """Whether a remedy was in vain ("tried"), as what follows it says, or what precedes it that it is in use, or
+        helped ("fine"); None if neither is said. A list of remedies shares the outcome after it.
         """
         reach = match.end() + _NEAR
         for start in later:
@@ -247,16 +260,25 @@ class _Prose:
         failed = signs.FAILED.search(self.folded, match.start(), end)
         cured = signs.CURED.search(self.folded, match.end(), end)
         if value == "data_check" and _DONE.search(self.folded, match.start(), match.end() + 1):
-            return True  # what a check found is no cure
+            return "tried"  # what a check found is no cure
         if failed and (cured is None or failed.start() <= cured.start()):
-            return True
-        if cured or value in _DTYPES:
-            return False
-        return bool(
-            signs.ATTEMPTED.search(
-                self.folded, max(self._sentence_start(match.start()), match.start() - 30), match.end() + 6
-            )
+            return "tried"
+        if cured:
+            return "fine" if self._has_helped(match, cured, later) else None
+        if value in _DTYPES:
+            return None
+        attempted = signs.ATTEMPTED.search(
+            self.folded, max(self._sentence_start(match.start()), match.start() - 30), match.end() + 6
         )
+        return "tried" if attempted else None
+
+    def _has_helped(self, remedy: re.Match[str], cured: re.Match[str], later: list[int]) -> bool:
+        """Whether the words that say that it works are about this remedy, in its sentence, and do not ask."""
+        same = self._sentence_start(remedy.start()) == self._sentence_start(cured.start())
+        between = self.folded[remedy.end() : cured.start()]
+        sick = any(symptom.value != "finite" for symptom, _ in signs.matches(_SYMPTOMS, between))
+        told = not signs.ASKED.match(self.folded, cured.end())
+        return same and told and not sick and not any(start < cured.start() for start in later)
 
 
 def _beginning_and_end(text: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qa_service.model.observation import VOCABULARY
+
 _T = TypeVar("_T")
 
 PLACES: Mapping[str, str] = {
@@ -268,12 +270,19 @@ SETTINGS: Mapping[str, str] = {
     "diffusion": r"diffusion|扩散模型|(?<![a-z])vae(?![a-z])",
     "ctc": r"(?<![a-z])ctc(?![a-z])",
     "cpu": r"(?<![a-z])cpu(?![a-z])",
-    "cuda": r"(?<![a-z])cuda(?! out)|(?<![a-z])gpu(?![a-z])|显卡|(?<![\w])(?:[avh]100|[34]0[6-9]0)(?!\w)",
+    "cuda": r"(?<![a-z])cuda(?! out)|(?<!single )(?<!one )(?<![a-z])gpu(?![a-z])|显卡"
+    r"|(?<![a-z\d])(?:[avh]\d00s?|t4|[345]0[6-9]0|gtx|rtx)(?![a-z\d])",
     "mps": r"(?<![a-z])mps(?![a-z])|apple (?:silicon|m\d)",
     "npu": r"(?<![a-z])npu(?![a-z])|昇腾|(?<![a-z])ascend(?![a-z])",
     "several_devices": r"多卡|多机|(?<![a-z])(?:ddp|fsdp)(?![a-z])|(?:\d|multi|several|two|four|eight)[ -]*gpus"
     r"|multi-?gpu|分布式训练"
     r"|(?<!\d)(?:[2-9]|\d\d|[两三四八])\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])|(?<!\d)[2-9] ?张",
+    "one_device": r"(?:单|一|(?<!\d)1)\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])"
+    r"|(?:single|one|(?<!\d)1)[ -]*(?:gpu|card|device)(?!s)",
+    "no_bfloat16": r"(?<![a-z\d])(?:v100s?|p100|p40|t4|titan[ -]?(?:v|xp?|rtx))(?![a-z\d])"
+    r"|(?:gtx|rtx|geforce) ?(?:1[06]|20)(?:xx|[5-8]0)|(?<!\d)(?:1[06]|20)[5-8]0 ?(?:ti|super|s)(?![a-z])"
+    r"|不支持\s*bf(?:loat)?[ _]?16"
+    r"|(?:no|without|(?:not|n['’]?t) (?:have |support )?|lacks?|lacking) bf(?:loat)?[ _]?16(?: support)?",
     "hf_trainer": r"(?:hugging ?face|hf|transformers)['’]?s?[ .]trainer|(?:seq2seq|sft|grpo|dpo)trainer"
     r"|(?<![a-z])trainer\(",
     "deepspeed": r"deep ?speed|(?<![a-z])zero-?[123](?!\d)",
@@ -362,18 +371,26 @@ FAILED = re.compile(
     r"|no (?:luck|effect|change|difference|improvement|success)|without (?:success|luck|effect)|same (?:result"
     r"|thing|problem|error|issue)"
     r"|nothing (?:help|chang|work)|to no avail|in vain|persist|(?:can ?not|can['’]t|could ?n['’]t) (?:solve|fix)"
-    r"|(?:nan|inf) again"
+    r"|(?:nan|inf) again|only (?:delay|postpone)\w*|只是?(?:推迟|晚)"
 )
 """After a remedy: it was in vain."""
 ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
 CURED = re.compile(
-    r"好了|正常(?!化|分布|样本)|没事|没问题|就不|不会再|能训|可以了|稳定|解决了|行了"
+    r"好了|从来?没有?(?=出现|过|[,。;]|$)|正常(?!化|分布|样本)|没事|没问题|就不|不会再|能训|可以了|稳定|解决了|行了"
     r"|(?<![a-z])(?:works?|worked|fix(?:es|ed)|help(?:s|ed)|goes? away|went away|disappear(?:s|ed)|gone|solv(?:es"
     r"|ed)|fine|ok(?:ay)?|stable)(?![a-z])"
     r"|trains? (?:fine|well|normally)|(?:and|then) it trains|no (?:more )?nans?|less often|proper"
 )
 """After a remedy or a setting: there it works."""
+ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
+"""After words that say that something works: it is asked."""
+COMPARED = re.compile(r"哪|谁|(?<![a-z])which(?![a-z])")
+"""Before them: which of several works better is asked."""
+VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
+"""Names of a metric that do not say, beside nan or inf, that a metric is meant."""
+MADE_FINE = frozenset(VOCABULARY["fine"])
+"""Settings and remedies of which it is told apart that with them it works."""
 ATTEMPTED = re.compile(
     r"试过|试了|尝试|已经?(?!知)|即使|就算|哪怕|(?<![a-z])(?:tried|already|even (?:with|at|after|when|in)"
     r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"

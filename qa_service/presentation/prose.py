@@ -19,6 +19,7 @@ from qa_service.model import (
     Subject,
     Text,
     rank,
+    single_out,
 )
 from qa_service.presentation.numbers import format_in_text
 
@@ -40,6 +41,7 @@ _DID_NOT_RUN = Text(
 )
 _BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
 _RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
+_YOUR_CASE = Text("**你的情况**（{}）：{}", "**In your case** ({}): {}")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -68,9 +70,8 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
     if answer.entry is not None:
-        return "\n\n".join(
-            [fill_placeholders(answer.entry, answer.evidence, answer.lang, parts), *unfinished_runs(answer)]
-        )
+        short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, parts).partition("\n\n")
+        return "\n\n".join(filter(None, [short, your_case(answer), rest, *unfinished_runs(answer)]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -140,6 +141,21 @@ def told_apart(answer: Answer) -> str:
         f"- {fill_text(each.row.text(lang), entry, answer.evidence, lang)}{_reasons(each, lang)}"
         for each in rank(entry.tell, answer.observations)
     )
+
+
+def your_case(answer: Answer, *, linked: bool = False) -> str:
+    """The row of "how to tell" that the observations single out, in a Markdown sentence; "" if there is none.
+
+    The entry for it is named by its id, or `linked` by its address.
+    """
+    entry, lang = answer.entry, answer.lang
+    found = single_out(rank(entry.tell, answer.observations), entry.signs) if entry else None
+    if entry is None or found is None:
+        return ""
+    row = found.row
+    text = f"{row.see[lang]} → [{row.means[lang]}](/entries/{row.entry}?lang={lang})" if linked and row.entry else ""
+    filled = fill_text(text or row.text(lang), entry, answer.evidence, lang)
+    return _YOUR_CASE[lang].format(observation_names(found.because, lang), filled)
 
 
 def _reasons(ranked: RankedDistinction, lang: Lang) -> str:

@@ -115,6 +115,7 @@ class PartsJson(Body):
     """The parts of the entry's text, numbers filled in as far as they are measured; null where it has no such part."""
 
     short: str = Field(description="the answer in words, complete in itself; markdown, as the others")
+    your_case: str | None = Field(description="the row of `tell` that the question's signs single out, in a sentence")
     do: str | None = Field(description="what to do, in order")
     tell: list[DistinctionJson] = Field(description="how to tell it from its neighbours")
     why: str | None = Field(description="the mechanism")
@@ -226,6 +227,7 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
     parts = prose.filled_parts(entry, answer.evidence, lang, wanted)
     return PartsJson(
         short=parts["short"],
+        your_case=prose.your_case(answer) or None,
         do=parts.get("do"),
         tell=[
             DistinctionJson(

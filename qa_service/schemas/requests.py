@@ -93,6 +93,9 @@ class AskRequest(RequestBody):
 
     question: Annotated[str, allowed.QUESTION] = Field(default="", description="required unless an entry is given")
     lang: Annotated[Lang | None, allowed.LANG] = Field(default=None, description="default: the question's")
+    reader_lang: Annotated[Lang | None, allowed.LANG] = Field(
+        default=None, description="of a question that shows no language, such as a log; default: the context's"
+    )
     params: Annotated[types.Params, allowed.PARAMS] = Field(
         default={}, description="they override those that the question names"
     )
@@ -133,6 +136,7 @@ class AskRequest(RequestBody):
         return Request(
             question=self.question,
             lang=self.lang,
+            reader_lang=self.reader_lang,
             params=self.params,
             compare={name: tuple(values) for name, values in compare.items()},
             seed=self.seed,

@@ -156,7 +156,7 @@ def _python_literal(value: Any) -> str:
 
 
 def _variable_name(block_id: str) -> str:
-    return block_id.replace("-", "_")
+    return f"measured_{block_id.replace('-', '_')}"  # a name that no demo defines
 
 
 def _to_script(cells: list[NotebookCell]) -> str:

@@ -79,8 +79,11 @@ class TerminalView:
             self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
 
     def print_short(self, answer: Answer) -> None:
-        """Prints the short answer, with its numbers as far as they are measured."""
+        """Prints the short answer with what is measured, and the row that the observations single out."""
         self._print_part(answer, "short")
+        if case := prose.your_case(answer):
+            self._stdout.print()
+            self._stdout.print(_render_markdown(case.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])))
 
     def _print_part(self, answer: Answer, part: Part) -> None:
         """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""

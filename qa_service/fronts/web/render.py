@@ -200,7 +200,8 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
     entry, lang = answer.entry, answer.lang
     if entry is None:
         return {}
-    texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, prose.unfinished_runs(answer))
+    below = [*filter(None, [prose.your_case(answer, linked=True)]), *prose.unfinished_runs(answer)]
+    texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, below)
     rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
     return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
 
@@ -221,7 +222,15 @@ def _answer_values(
         return {**values, "sentence": _sentence_html(answer)}
     return {
         **values,
-        **_part_values(answer.entry, lang, experiments, questions, state="running", observations=answer.observations),
+        **_part_values(
+            answer.entry,
+            lang,
+            experiments,
+            questions,
+            state="running",
+            observations=answer.observations,
+            below=[*filter(None, [prose.your_case(answer, linked=True)])],
+        ),
     }
 
 
@@ -234,9 +243,13 @@ def _part_values(
     state: str,
     observations: Sequence[Observation] = (),
     evidence: Sequence[Evidence] = (),
+    below: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The template values of `parts.html`, of an entry whose proof is "idle" or "running"."""
-    texts = entry_parts.part_html(entry, evidence, lang, experiments)
+    """The template values of `parts.html`, of an entry whose proof is "idle" or "running".
+
+    `below` are paragraphs below the short answer.
+    """
+    texts = entry_parts.part_html(entry, evidence, lang, experiments, below)
     return {
         "entry": entry,
         "texts": texts,

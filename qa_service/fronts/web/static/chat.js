@@ -140,16 +140,8 @@ function edit(question) {
   box.focus();
 }
 
-const ENGLISH_WORD = /\b(?:a|the|is|are|my|i|it|in|on|of|to|and|or|with|without|after|before|why|how|what|when|which|does|do|can|should|not)\b/i;
-
-/** A question's own language decides, unless it shows none ("float16", a log). @param {string} question @returns {{ lang?: string }} */
-function languageOf(question) {
-  const showsNone = !/[\u3400-\u9fff]/.test(question) && !ENGLISH_WORD.test(question);
-  return showsNone ? { lang: pageLang } : {};
-}
-
-/** @param {string} question @param {{ lang?: string }} [language] */
-function askQuestion(question, language = languageOf(question)) {
+/** A question's own language decides, unless it shows none. @param {string} question @param {Record<string, string>} [language] */
+function askQuestion(question, language = { reader_lang: pageLang }) {
   ask(question, { question, ...language, ...(context && { context }) }, { q: question });
 }
 
