@@ -8,8 +8,8 @@ in float64, says which part of the variance each principal component explains.
 
 Theory: a path that hardly bends has one large component. In very many dimensions a random walk of many steps gives the
 k-th component the fraction 6/(π²k²), so 0.61 and 0.15, together 0.76, and its projections are cosines, smooth curves,
-though there is no landscape whatever. A high fraction is therefore no sign of a simple landscape. Source: Li et al. 2018,
-Visualizing the loss landscape of neural nets (paths in the plane of two components).
+though there is no landscape whatever. A high fraction is therefore no sign of a simple landscape. Source: Li et al.
+2018, Visualizing the loss landscape of neural nets (paths in the plane of two components).
 """
 
 import math

@@ -44,7 +44,7 @@ GLOSSARY: dict[Lang, tuple[Term, ...]] = {
         Term(r"(?<!power )\blaws?\b(?!=| of large numbers)", "distribution"),
         Term(r"(?<!lag )\bbehind\b(?! (?:the|a) mask)", "after"),
         Term(r"\bin front of\b", "before"),
-        Term(r"\bwith limits\b", "right, provided …"),
+        Term(r"\bright,? with limits\b", "right, provided …"),
         Term(r"\bwritten differently\b", "reparameterised"),
         Term(r"\btrunks?\b", "residual stream"),
         Term(r"\blearn(?:s|t|ed|ing)? by heart\b", "memorise"),

@@ -313,3 +313,146 @@ def test_where_nan_in_backward(snippet):
     x = torch.tensor([[0.0, -1.0, 2.0]])
     assert "True" in snippet.run(x=x).printed
     assert "False" in snippet.run(x=x, swap={"safe.log()": "v.log()"}).printed
+
+
+def test_acos_gradient(snippet):
+    ran = snippet.run()
+    assert "True" in ran.printed
+    a = torch.tensor([[1.0, 0.0, 0.0]] * 3, requires_grad=True)
+    b = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    angles = ran.names.angle(a, b)
+    assert angles.tolist() == pytest.approx([0, math.pi, math.pi / 2], abs=1e-6)
+    angles.sum().backward()
+    assert a.grad.isfinite().all()
+
+
+def test_dice_on_empty_mask(snippet):
+    ran = snippet.run()
+    assert "True" in ran.printed and ran.numbers[0] < 0.01
+    loss = ran.names.dice_loss
+    mask = (torch.rand(2, 1, 16, 16) < 0.5).float()
+    assert loss(200 * mask - 100, mask) < 0.01 < 0.9 < loss(100 - 200 * mask, mask)
+    assert loss((200 * mask - 100).half(), mask.half()).isfinite()
+
+
+def test_dpo_loss_at_ln_2(snippet):
+    loss = snippet.run().names.dpo_loss
+    same = torch.randn(2, 8)
+    assert loss(same, same).item() == pytest.approx(math.log(2), abs=1e-6)
+    far = torch.tensor([[-5000.0], [0.0]])
+    assert loss(far, torch.zeros(2, 1)).item() == pytest.approx(500)
+    assert loss(-far, torch.zeros(2, 1)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_entropy_with_zero_probability(snippet):
+    ran = snippet.run(plain_model(outputs=3), y=torch.zeros(64, dtype=torch.long))
+    assert ran.numbers == [0] and all(p.grad.isfinite().all() for p in ran.names.model.parameters())
+    logits = torch.randn(4, 3)
+    usual = torch.distributions.Categorical(logits=logits).entropy()
+    torch.testing.assert_close(ran.names.masked_entropy(logits, torch.ones(4, 3, dtype=torch.bool)), usual)
+
+
+def test_inverse_of_softplus(snippet):
+    names = snippet.run().names
+    assert names.raw.isfinite().all()
+    torch.testing.assert_close(nn.functional.softplus(names.raw), names.target, rtol=1e-4, atol=1e-10)
+    assert not torch.log(torch.expm1(names.target)).isfinite().all(), "as it is usually written"
+
+
+def test_kl_estimators(snippet):
+    estimates = snippet.run().names.kl_estimates
+    mask = torch.tensor([True, True, False])
+    values = estimates(torch.tensor([-1.0, -300.0, -INF]), torch.tensor([-1.0, 0.0, NAN]), mask)
+    assert all(value.isfinite() for value in values.values())
+    d = torch.full((3,), 0.1)
+    values = estimates(torch.zeros(3), d, torch.ones(3, dtype=torch.bool))
+    assert values["k1"].item() == pytest.approx(-0.1)
+    assert values["k3"].item() == pytest.approx(math.exp(0.1) - 1 - 0.1, rel=1e-4)
+    assert estimates(d, d, torch.zeros(3, dtype=torch.bool))["k3"] == 0, "an empty mask"
+
+
+def test_kl_with_a_zero_probability(snippet):
+    kl = snippet.run(plain_model()).names.kl_from_logits
+    student = torch.randn(4, 3, requires_grad=True)
+    allowed = torch.tensor([True, True, False])
+    value = kl(student, torch.tensor([[0.0, 200.0, 5.0]] * 4), allowed)
+    value.backward()
+    assert value.isfinite() and student.grad.isfinite().all()
+    assert kl(student, student).abs() < 1e-6
+    teacher = torch.randn(4, 3)
+    p, q = teacher.softmax(-1), student.softmax(-1)
+    torch.testing.assert_close(kl(student, teacher), (p * (p / q).log()).sum(-1).mean())
+
+
+def test_label_smoothing_with_masked_classes(snippet):
+    loss = snippet.run(plain_model()).names.smoothed_loss
+    logits, y = torch.randn(8, 5, requires_grad=True), torch.zeros(8, dtype=torch.long)
+    allowed = torch.ones(8, 5, dtype=torch.bool)
+    usual = nn.functional.cross_entropy(logits, y, label_smoothing=0.1)
+    torch.testing.assert_close(loss(logits, y, allowed), usual)
+    allowed[:, 3:] = False
+    masked = loss(logits, y, allowed)
+    masked.backward()
+    assert masked < 10 and logits.grad.isfinite().all()
+
+
+def test_normalising_a_zero_vector(snippet):
+    names = snippet.run().names
+    assert names.v.grad.isfinite().all() and names.v.grad.abs().max() < 1e5
+    v = torch.randn(4, 8)
+    torch.testing.assert_close(names.unit(v), nn.functional.normalize(v, dim=-1), rtol=1e-4, atol=1e-5)
+
+
+def test_perplexity_inf(snippet):
+    x, y = batch()
+    some = torch.where(torch.arange(64) < 30, -100, y)
+    model = plain_model()
+    mean, perplexity = snippet.diagnose(model, new_loader=[(x, some), (x, torch.full((64,), -100))]).numbers
+    usual = nn.functional.cross_entropy(model(x), some).item()
+    assert mean == pytest.approx(usual, rel=1e-4) and perplexity == pytest.approx(math.exp(usual), rel=1e-3)
+    with torch.no_grad():
+        model[-1].weight.mul_(1e6)
+    mean, perplexity = snippet.diagnose(model, new_loader=[(x, 1 - y)]).numbers
+    assert math.isfinite(mean) and perplexity == INF
+
+
+def test_sinkhorn_underflow(snippet):
+    ran = snippet.run()
+    assert "True" in ran.printed and ran.numbers[-1] < 0.05
+    cost = torch.rand(6, 5)
+    plan = ran.names.sinkhorn(1000 * cost)
+    assert plan.isfinite().all() and plan.sum().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_std_of_a_single_value(snippet):
+    x, _ = batch()
+    x[:, 2] = 0.1
+    assert snippet.run(x=x).numbers[0] == 1 and "True" in snippet.run(x=x).printed
+    assert "True" in snippet.run(x=x[:1]).printed, "a single row"
+    assert snippet.run().numbers[0] == 0
+
+
+def test_tanh_squashed_log_prob(snippet):
+    names = snippet.run().names
+    assert names.value.isfinite() and names.u.grad.isfinite().all()
+    normal, u = torch.distributions.Normal(0.0, 1.0), torch.tensor([[0.5, -0.3]])
+    usual = (normal.log_prob(u) - (1 - u.tanh() ** 2).log()).sum(-1)
+    torch.testing.assert_close(names.squashed_log_prob(normal, u), usual)
+
+
+def test_terminal_snr_zero(snippet):
+    plain, rescaled = [line.split("error ")[1] for line in snippet.run().printed.splitlines()]
+    assert float(plain) > 50 and rescaled == "inf"
+
+
+def test_vae_kl_at_start(snippet):
+    for x in (batch()[0], 300 * batch()[0] + 1000):
+        kl = snippet.run(x=x).numbers[-1]
+        assert 0 < kl < 20
+
+
+def test_value_loss_in_the_thousands(snippet):
+    ran = snippet.run()
+    assert ran.numbers[0] == pytest.approx(1, rel=1e-3)
+    scale = ran.names.ReturnScale()
+    assert (scale(torch.zeros(4)) == 0).all()

@@ -169,3 +169,11 @@ def test_validation_only_at_chance(snippet):
         stale[1].bias.zero_()
     train, evaluation = snippet.diagnose(stale, x=x, y=y).numbers[:2]
     assert train > 0.9 and evaluation < 0.75
+
+
+def test_fine_tuning_collapses_to_chance(snippet):
+    model = plain_model()
+    adam = snippet.diagnose(model, optimizer=torch.optim.Adam(model.parameters())).names.w
+    assert adam.detach().abs().tolist() == pytest.approx([1e-3] * 3, rel=1e-3)
+    sgd = snippet.diagnose(model).names.w
+    assert sgd.detach().abs().tolist() == pytest.approx([1e-4, 1e-3, 1e-2], rel=1e-3)

@@ -203,3 +203,29 @@ def test_svd_eigh_gradient(snippet):
     assert abs(snippet.run(x=x).numbers[1]) < 1e-6
     gap, smallest = snippet.run().numbers
     assert gap > 1e-3 and smallest > 0.1
+
+
+def test_one_rank_poisons_all(snippet):
+    model = healthy_model()
+    assert "0.weight not finite" in snippet.run(model, criterion=lambda out, y: out.sum() * INF).printed
+    assert not any(p._backward_hooks for p in model.parameters())
+    assert snippet.run().printed == ""
+
+
+def test_sampling_from_filtered_probabilities(snippet):
+    sample = snippet.run(healthy_model().eval()).names.sample
+    logits = torch.tensor([[5.0, 1.0, 0.0], [0.0, 70000.0, 0.0]])
+    for temperature, top_p in ((0.0, 1.0), (1e-3, 1.0), (1.0, 0.0), (1.0, 1e-6)):
+        assert sample(logits, temperature, top_p).tolist() == [0, 1]
+    drawn = sample(torch.zeros(3000, 3))
+    assert (drawn.bincount() - 1000).abs().max() < 150
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_two_masks_added(snippet, dtype):
+    ran = snippet.run()
+    assert ran.printed.split() == ["False", "True"]
+    bias = ran.names.attention_bias(torch.tensor([[True, False, False]]), dtype)
+    weights = (torch.randn(1, 3, 3).to(dtype) + bias).float().softmax(-1)
+    assert weights.isfinite().all()
+    assert weights[0, 1, [0, 2]].tolist() == [0, 0] and weights[0, 2, 0] == 0

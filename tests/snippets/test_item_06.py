@@ -163,3 +163,13 @@ def test_vanishing_gradients(snippet):
     first, *_, last = [float(text.strip("' ")) for text in sizes.split("[")[1].split("]")[0].split(",")]
     assert 0.1 < first / last < 10
     assert snippet.diagnose().printed.count("e") >= 3
+
+
+def test_adam_or_sgd_when_gradients_vanish(snippet):
+    model = deep_sigmoid(20)
+    adam = torch.optim.Adam(model.parameters(), eps=1e-8)
+    lines = snippet.diagnose(model, optimizer=adam).printed.splitlines()
+    times_eps = [float(line.split()[4]) for line in lines]
+    assert times_eps[0] < 1 < times_eps[-1]
+    lines = snippet.diagnose().printed.splitlines()
+    assert len(lines) == 2 and all(float(line.split()[4]) > 1000 for line in lines), "frozen layers are left out"

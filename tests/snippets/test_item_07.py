@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from snippets.reader import batch, plain_model
+from snippets.reader import batch, healthy_model, plain_model
 from torch import nn
 
 
@@ -170,3 +170,65 @@ def test_reading_gradient_norms(snippet):
 def test_slopes_of_activations(snippet):
     slopes = [float(line.split()[3]) for line in snippet.run().printed.splitlines()]
     assert slopes == pytest.approx([1.1289, 1.0998, 1.0885], abs=1e-3)
+
+
+def after_steps(calm, steps=200):
+    """A model, its Adam after steps with gradients of this size, and a loss of ordinary size."""
+    model = plain_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
+    x, y = batch()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (calm * nn.functional.cross_entropy(model(x), y)).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    return model, optimizer, nn.functional.cross_entropy(model(x), y)
+
+
+def test_adam_spike_after_a_quiet_stretch(snippet):
+    model, optimizer, loss = after_steps(1e-4)
+    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] > 100
+    model, optimizer, loss = after_steps(1.0)
+    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] < 10
+    model = plain_model()
+    loss = nn.functional.cross_entropy(model(batch()[0]), batch()[1])
+    assert snippet.run(model, loss=loss).numbers[-1] == 0, "an optimiser without second moments"
+
+
+def test_clipping_a_sharded_model(snippet):
+    for factor in (1.0, 1e4):
+        model = plain_model()
+        x, y = batch()
+        loss = factor * nn.functional.cross_entropy(model(x), y)
+        ran = snippet.run(model, loss=loss)
+        grads = torch.cat([p.grad.flatten() for p in model.parameters()])
+        norm = ran.numbers[-1]
+        assert grads.norm().item() == pytest.approx(min(1.0, norm), rel=1e-3)
+    frozen = healthy_model()
+    loss = nn.functional.cross_entropy(frozen(x), y)
+    assert snippet.run(frozen, loss=loss).numbers[-1] > 0
+
+
+def test_gradients_scale_with_inputs(snippet):
+    x, y = batch()
+    assert snippet.diagnose(plain_model(), x=x, y=y).numbers[-1] < 100
+    x[:, 3] *= 1000
+    assert snippet.diagnose(plain_model(), x=x, y=y).numbers[-1] > 100
+    snippet.diagnose()
+
+
+def test_warm_up_and_adams_first_steps(snippet):
+    model = plain_model()
+    loss = nn.functional.cross_entropy(model(batch()[0]), batch()[1])
+    names = snippet.run(model, loss=loss).names
+    assert names.schedule.get_last_lr()[0] == pytest.approx(0.1 * 2 / 500)
+
+
+def test_z_loss_on_final_logits(snippet):
+    loss = snippet.run(plain_model()).names.loss_with_z
+    logits, y = torch.randn(8, 5), torch.zeros(8, dtype=torch.long)
+    torch.testing.assert_close(loss(logits, y, 0.0), nn.functional.cross_entropy(logits, y))
+    drifted = (logits + 1000).requires_grad_()
+    loss(drifted, y).backward()
+    assert drifted.grad.sum() > 0, "the shift is brought back"
+    assert loss((logits * 1000).half(), y).isfinite()

@@ -70,3 +70,10 @@ def test_truncated_backpropagation(snippet):
     assert isinstance(names.state[0], torch.Tensor)
     with pytest.raises(RuntimeError):
         snippet.run(swap={"s.detach()": "s"})
+
+
+def test_lstm_wider_is_nan(snippet):
+    lstm = snippet.run().names.lstm
+    assert all(p.abs().max() <= 512**-0.5 for p in lstm.parameters())
+    out, _ = lstm(torch.randn(2, 50, 8))
+    assert out.isfinite().all()

@@ -102,3 +102,16 @@ def test_zero_initialised_branches(snippet):
     assert torch.equal(block(h), h)
     block(h).square().sum().backward()
     assert block.alpha.grad != 0
+
+
+def test_forward_algorithm_in_logs(snippet):
+    x, _ = batch()
+    likelihood = snippet.run().names.log_likelihood
+    transition, start = torch.rand(3, 3).log_softmax(1), torch.rand(3).log_softmax(0)
+    emission = torch.rand(5, 3).log()
+    alpha = start.exp() * emission[0].exp()
+    for score in emission[1:]:
+        alpha = (alpha @ transition.exp()) * score.exp()
+    torch.testing.assert_close(likelihood(start, transition, emission), alpha.sum().log())
+    assert math.isfinite(likelihood(start, transition, (emission - 300).repeat(100, 1)).item())
+    assert x.isfinite().all()

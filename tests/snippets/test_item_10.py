@@ -151,3 +151,34 @@ def test_weight_scale_before_bn(snippet):
     assert abs(float(cosine)) < 1e-3
     plain = snippet.diagnose(plain_model(width=4)).printed.split("cosine ")[1].split()[0]
     assert abs(float(plain)) > 1e-3
+
+
+def test_bn_keeps_order_and_correlation(snippet):
+    order, change = [float(text) for text in snippet.run(x=10 * batch()[0] + 100).printed.split() if text[0].isdigit()]
+    assert order > 0.99 and change < 1e-3
+
+
+def test_evaluating_in_train_mode(snippet):
+    assert snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))).numbers[-1] > 0.01
+    assert snippet.diagnose(plain_model()).numbers[-1] < 1e-5
+    snippet.diagnose()
+
+
+def test_rms_norm_or_layer_norm(snippet):
+    x, y = batch()
+    assert max(snippet.diagnose(x=x + 50, y=y).names.ratios.values()) > 10
+    assert max(snippet.diagnose().names.ratios.values()) < 3
+
+
+def test_weight_cancelled_by_bn(snippet):
+    longer, other = [float(line.split()[-1]) for line in snippet.run().printed.splitlines()]
+    assert longer < 1e-2 < 0.1 < other
+
+
+def test_weight_decay_and_late_jumps(snippet):
+    model = healthy_model()
+    with torch.no_grad():
+        model[0].weight.mul_(0.01)
+    rates = [float(line.split()[-1]) for line in snippet.diagnose(model).printed.splitlines()]
+    assert len(rates) == 2 and rates[0] > 100 * rates[1]
+    assert snippet.diagnose(plain_model()).printed == ""

@@ -108,3 +108,12 @@ def test_xavier_with_relu(snippet):
     snippet.run(model)
     assert faded < 0.01 and 0.2 < hidden_rms(model) < 5
     snippet.run()
+
+
+def test_learning_rate_and_width_mup(snippet):
+    model = plain_model(layers=3, width=256)
+    optimizer = snippet.run(model).names.optimizer
+    rates = {id(group["params"][0]): group["lr"] for group in optimizer.param_groups}
+    assert rates[id(model[0].weight)] == 1e-3 and rates[id(model[0].bias)] == 1e-3
+    assert rates[id(model[2].weight)] == pytest.approx(1e-3 / 4)
+    assert all(group["lr"] == 1e-3 for group in snippet.run(plain_model()).names.optimizer.param_groups)

@@ -96,3 +96,14 @@ def test_splitting_time_series(snippet):
 def test_tied_or_fresh_matrices(snippet):
     before, after = [float(line.split()[-1]) for line in snippet.run().printed.splitlines()]
     assert before != pytest.approx(1, abs=0.01) and after == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(torch.optim.SGD, 8), (torch.optim.AdamW, 8**0.5)])
+def test_learning_rate_and_number_of_gpus(snippet, monkeypatch, kind, factor):
+    model = plain_model()
+    alone = snippet.run(model, optimizer=kind(model.parameters(), lr=0.01))
+    assert alone.names.optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    many = snippet.run(model, optimizer=kind(model.parameters(), lr=0.01))
+    assert many.names.warmup.base_lrs == [pytest.approx(0.01 * factor)]
+    assert many.names.optimizer.param_groups[0]["lr"] == pytest.approx(0.01), "warm-up starts from the rate of one"

@@ -304,3 +304,111 @@ def test_what_stays_float32(snippet):
     assert out.dtype is torch.float16 and out.float().var(1, unbiased=False).sub(1).abs().max() < 0.02
     assert names.Float32LayerNorm(64, elementwise_affine=False)(torch.randn(4, 64).half()).dtype is torch.float16
     assert names.loss.dtype is torch.float32
+
+
+@pytest.mark.exhaustive
+def test_compile_differs_from_eager(snippet):
+    errors = [float(line.split()[-1]) for line in snippet.diagnose().printed.splitlines()]
+    assert len(errors) == 2 and max(errors) < 1e-5
+
+
+def test_flash_attention_equals_softmax(snippet):
+    ran = snippet.run()
+    assert ran.numbers[-1] < 1e-5
+    assert ran.names.found.isfinite().all() and (ran.names.found[:, :, 5] == 0).all()
+
+
+def test_fp8_amax_history_after_a_spike(snippet):
+    lines = snippet.diagnose().printed.splitlines()
+    assert len(lines) == 5, "frozen layers have no gradient"
+    lost = [float(text) for text in lines[0].split("[")[1].rstrip("]").split(",")]
+    assert lost[0] < 0.1 and lost[-1] > 0.9
+
+
+def test_gtx_16xx_half(snippet):
+    assert all(float(line.split()[3]) == 0 for line in snippet.diagnose().printed.splitlines())
+    assert float(snippet.diagnose(large_model()).printed.split()[3]) > 0
+
+
+def test_gumbel_noise_inf(snippet):
+    names = snippet.run().names
+    noise = names.gumbel_like(torch.zeros(100000))
+    assert noise.isfinite().all() and noise.mean().item() == pytest.approx(0.5772, abs=0.02)
+
+
+def test_half_precision_all_reduce(snippet):
+    lines = snippet.diagnose(plain_model()).printed.splitlines()
+    total, part = [float(line.split(" limit")[0].split()[-1]) for line in lines]
+    assert 0 < part < total < 65504
+    large = snippet.diagnose(plain_model(), criterion=lambda out, y: 1e6 * out.sum())
+    assert float(large.printed.split(" limit")[0].split()[-1]) > 65504
+    snippet.diagnose()
+
+
+def test_large_vocabulary_in_bf16(snippet):
+    loss = snippet.run().names.chunked_loss
+    hidden, weight, y = torch.randn(100, 8), torch.randn(50, 8), torch.randint(50, (100,))
+    y[:30] = -100
+    usual = nn.functional.cross_entropy(hidden @ weight.T, y)
+    torch.testing.assert_close(loss(hidden, weight, y, rows=16), usual)
+    assert loss(hidden, weight, torch.full((100,), -100)) == 0
+
+
+def test_loss_scaling_with_accumulation(snippet):
+    x, y = batch()
+    model = plain_model()
+    nn.functional.cross_entropy(model(x), y).backward()
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    assert snippet.run(model, x=x, y=y).numbers[-1] == pytest.approx(norm, rel=1e-3)
+    snippet.run()
+
+
+def test_merging_lora_loses_the_update(snippet):
+    unchanged, lost = [float(text) for text in snippet.diagnose().printed.split() if text[0].isdigit()]
+    assert unchanged > 0.5 and lost > 0.5
+    report = snippet.diagnose().names.merge_report
+    w = torch.randn(64, 64)
+    torch.testing.assert_close(report(w, 0.1 * torch.randn(64, 64)), report(w, torch.zeros(64, 64)), rtol=1, atol=1)
+
+
+def test_moe_router_in_bf16(snippet):
+    router = snippet.run().names.Router(8, 4).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights, z_loss = router(100 * torch.randn(16, 8).bfloat16())
+    assert weights.dtype is z_loss.dtype is torch.float32
+    assert weights.sum(-1).sub(1).abs().max() < 1e-5 and z_loss.isfinite()
+
+
+def test_nan_or_zeros_only_on_mps(snippet):
+    assert "every layer agrees" in snippet.diagnose().printed
+
+    class Zeros(nn.ReLU):
+        calls = 0
+
+        def forward(self, h):
+            Zeros.calls += 1
+            return h.relu() * (Zeros.calls % 2 == 0)
+
+    assert "'1'" in snippet.diagnose(nn.Sequential(nn.Linear(8, 4), Zeros(), nn.Linear(4, 2))).printed
+
+
+def test_recipe_says_bf16_card_has_none(snippet):
+    model = plain_model()
+    before = model[0].weight.clone()
+    names = snippet.run(model).names
+    assert not torch.equal(before, model[0].weight) and names.loss.dtype is torch.float32
+    snippet.run()
+
+
+def test_rope_angles_in_bf16(snippet):
+    ran = snippet.run()
+    assert ran.numbers[0] == 0
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cos, _ = ran.names.rotary_tables(torch.arange(8192), 128, dtype=torch.float32)
+    exact = torch.cos(torch.arange(8192).double()[:, None] * 10000.0 ** (-torch.arange(0, 128, 2) / 128).double())
+    assert (cos - exact).abs().max() < 1e-2
+
+
+def test_scan_state_in_bf16(snippet):
+    wide, half = [float(text) for text in snippet.run().printed.split()[1::2]]
+    assert wide > 0.9 and half < 0.6
