@@ -12,8 +12,6 @@ ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 LECTURE_ENTRIES = sorted(
     path.stem for path in Settings().kb.glob("[0-9]*/*.toml") if "[lecture" in path.read_text("utf-8")
 )
-WITHOUT_CLAIMS = {"bn-gradient-predictiveness"}
-"""Entries about open questions: their answers show numbers and claim nothing."""
 
 
 def test_every_lecture_item_has_an_entry(service):
@@ -31,8 +29,8 @@ def test_entry_is_complete(service, entry_id):
     assert entry.related
     assert entry.id not in entry.related
     assert is_lecture_item or service.knowledge.library[entry.expands].item == entry.item
-    claims = sum(len(block.claims) for block in entry.evidence)
-    assert claims >= (2 if is_lecture_item else 0 if entry.id in WITHOUT_CLAIMS else 1)
+    assert all(block.claims for block in entry.evidence)
+    assert sum(len(block.claims) for block in entry.evidence) >= (2 if is_lecture_item else 1)
     ids = [claim.id for block in entry.evidence for claim in block.claims]
     assert len(ids) == len(set(ids))
     for lang in LANGS:
