@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
 from typing import Protocol
 
-from qa_service.lab.collector import RunCollector, parse_message
-from qa_service.lab.pool import ChildPool, SpawnFailed
+from qa_service.lab.collector import RunCollector
+from qa_service.lab.messages import MessageReader
+from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FifoQueue
+from qa_service.lab.worker import encode_job
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.telemetry.timing import Timings
 
-CLI_PRELOAD = ("torch", "qa_service.lab.worker")
+CLI_PRELOAD = ("qa_service.lab.scrub", "torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
 SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
 """The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
-_MAX_MESSAGE_BYTES = 8 << 20  # of one message from a child
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
@@ -98,14 +98,18 @@ class ProcessRunner:
         slots: int = 2,
         preload: tuple[str, ...] = CLI_PRELOAD,
         idle: int = 0,
+        confined: bool = True,
     ) -> None:
         """`deadline` in seconds, `memory` in MiB of one run; at most `slots` runs at once.
+
+        Unless `confined`, demos are limited in time and memory only, and may do whatever this process may.
 
         `preload` are modules that the fork server imports, `idle` is how many children are kept forked ahead of need.
         """
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
+        self.confined = confined
         self._queue = FifoQueue(slots)
         self.timings = Timings()
         context = multiprocessing.get_context("forkserver")
@@ -161,6 +165,9 @@ class ProcessRunner:
     ) -> Generator[Row, None, Run]:
         """Run in an idle child; if it dies before the run has started, in another one."""
         attempts = _MAX_ATTEMPTS
+        job = encode_job(
+            experiment.path, experiment.source, params, seed, self.deadline, self.memory, confined=self.confined
+        )
         while True:
             attempts -= 1
             try:
@@ -168,37 +175,37 @@ class ProcessRunner:
             except SpawnFailed as error:
                 return RunCollector(experiment=experiment).not_started(str(error))
             try:
-                child.send_job(experiment, params, seed, self.deadline, self.memory)
-                collector = yield from self._collect(experiment, child.pipe, is_cancelled)
+                child.send_job(job)
+                collector = yield from self._collect(experiment, child, is_cancelled)
                 if collector.has_started or not attempts:
                     return collector.result(child.exit_code)
             finally:
                 self._children.release(child)
 
     def _collect(
-        self, experiment: Experiment, pipe: Connection, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, child: Child, is_cancelled: Callable[[], bool]
     ) -> Generator[Row, None, RunCollector]:
         """Read messages until the run has finished, the child has exited or a deadline has passed."""
-        collector = RunCollector(experiment=experiment)
-        spawned_at = time.monotonic()
-        while True:
+        collector, reader = RunCollector(experiment=experiment), MessageReader(child.pipe)
+        asked_at = time.monotonic()
+        while not collector.finished:
             if is_cancelled():
                 raise Cancelled
-            if not pipe.poll(POLL_SECONDS):  # nothing is left to read, so it is the child that is late, not this loop
-                now = time.monotonic()
-                if collector.started_at is None and now - spawned_at > IMPORT_TIMEOUT:
-                    return collector.time_out(IMPORT_TIMEOUT)
-                if collector.started_at is not None and now - collector.started_at > self.deadline:
-                    return collector.time_out(self.deadline)
-                continue
-            try:
-                message = parse_message(pipe.recv_bytes(_MAX_MESSAGE_BYTES))
-            except EOFError:  # the child has exited
-                return collector
-            except OSError as error:
-                if error.errno is not None:  # the pipe is broken
-                    return collector
-                message = parse_message(b"")  # too long a message, or a malformed length: the empty message is invalid
-            yield from collector.add(message)
-            if collector.finished:
-                return collector
+            if seconds := self._passed_deadline(collector, asked_at):
+                child.stop()
+                for message in reader.read_rest():  # this loop may be what is late, and the run complete
+                    yield from collector.add(message)
+                return collector if collector.finished else collector.time_out(seconds)
+            messages = reader.read(POLL_SECONDS)
+            if messages is None:  # the child has exited
+                break
+            for message in messages:
+                yield from collector.add(message)
+        return collector
+
+    def _passed_deadline(self, collector: RunCollector, asked_at: float) -> float:
+        """The seconds that the child had, if they have passed: to get ready, or else for the run; 0 if not."""
+        since, allowed = asked_at, IMPORT_TIMEOUT
+        if collector.started_at is not None:
+            since, allowed = collector.started_at, self.deadline
+        return allowed if time.monotonic() - since > allowed else 0.0
