@@ -43,7 +43,7 @@ def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | Non
 
 
 def prctl(option: int, value: int = 0) -> int:
-    """Control this process or thread, as prctl(2) does; raises OSError where it fails."""
+    """Set an attribute of this process or thread; raises OSError where the kernel refuses."""
     return _checked(_libc().prctl(option, value, 0, 0, 0))
 
 
