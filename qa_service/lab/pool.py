@@ -144,8 +144,10 @@ class ChildPool:
         with self._lock:
             running = self._refill_thread is not None and self._refill_thread.is_alive()
             if self._idle and not self._closed and not running:
-                self._refill_thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
-                self._refill_thread.start()
+                thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
+                with suppress(RuntimeError, MemoryError):  # no thread is left now: the next run tries again
+                    thread.start()
+                    self._refill_thread = thread
 
     def _fork_with_retries(self) -> Child:
         """A fork server that has just died is started again by the next fork, but not always at once."""

@@ -7,14 +7,18 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 import multiprocessing
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import Protocol
 
+from qa_service.errors import Overloaded
+from qa_service.lab.clients import names_of_run
 from qa_service.lab.collector import RunCollector
+from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
-from qa_service.lab.queue import FifoQueue
+from qa_service.lab.queue import FairQueue
 from qa_service.lab.worker import encode_job
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.telemetry.timing import Timings
@@ -26,6 +30,7 @@ SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
+_SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
 IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -51,6 +56,9 @@ class Runner(Protocol):
     def waiting(self) -> int:
         """How many runs wait for a slot."""
 
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
+
     @property
     def ready(self) -> int:
         """How many idle children wait for a job."""
@@ -75,6 +83,11 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
+
+
+def overloaded(waiting: int, slots: int) -> Overloaded:
+    """The refusal of a run while `waiting` others wait, with the seconds after which to try again."""
+    return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
 
 
 def run_to_end(stream: Generator[Row | QueuePosition, None, Run]) -> Run:
@@ -110,14 +123,20 @@ class ProcessRunner:
         self.memory = memory
         self.slots = slots
         self.confined = confined
-        self._queue = FifoQueue(slots)
+        self._queue = FairQueue(slots)
         self.timings = Timings()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(preload))
         self._children = ChildPool(context, idle)
 
     def warm_up(self) -> None:
-        """Start the fork server and the idle children; returns at once while torch is imported."""
+        """Start the fork server and the idle children; returns at once while torch is imported.
+
+        From now on no other process of this user can read the memory of this one.
+        """
+        if self.confined:
+            with suppress(OSError):
+                close_to_other_processes()
         forkserver.ensure_running()
         self._children.open()
 
@@ -134,6 +153,10 @@ class ProcessRunner:
         """How many runs wait for a slot."""
         return len(self._queue)
 
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
+        return self._queue.waiting_of(client)
+
     @property
     def ready(self) -> int:
         """How many idle children wait for a job."""
@@ -147,7 +170,7 @@ class ProcessRunner:
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
-        with self._queue.join() as slot:
+        with self._queue.join(names_of_run()) as slot:
             position = 0
             with self.timings.time("queue"):
                 while not slot.granted.wait(
