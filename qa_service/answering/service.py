@@ -211,6 +211,6 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
         threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
         runner = SharedRunner(
             processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
-            max_in_progress=settings.queue + settings.slots,
+            max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
         )  # fmt: skip
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)
