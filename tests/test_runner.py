@@ -280,3 +280,19 @@ def test_an_interrupt_waits_until_the_child_has_started(toy_experiments, monkeyp
         signal.signal(signal.SIGINT, handler)
     (child,) = started
     until(lambda: not child.is_alive())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the fork server may be killed first")
+def test_a_killed_service_leaves_no_folder(tmp_path):
+    """The folder of its fork server's socket is removed, as nothing else would ever do."""
+    code = (
+        "import os, sys\n"
+        "from test_sandbox import EXPERIMENTS, measure\n"
+        "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
+        "assert [name for name in os.listdir(sys.argv[1]) if name.startswith('pymp')]\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, timeout=TIMEOUT_SECONDS, check=False)
+    assert done.returncode == -signal.SIGKILL
+    until(lambda: not list(tmp_path.glob("pymp*")))

@@ -23,7 +23,7 @@ from qa_service.lab.worker import encode_job
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.telemetry.timing import Timings
 
-CLI_PRELOAD = ("qa_service.lab.scrub", "torch", "qa_service.lab.worker")
+CLI_PRELOAD = ("qa_service.lab.fork_server", "torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
 SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
 """The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
