@@ -30,11 +30,14 @@ if ACTION == "network":
     socket.create_connection(("127.0.0.1", int(PLACE)), timeout=5).close()
 elif ACTION == "write":
     _write()
-elif ACTION == "daemon" and os.fork() == 0:
-    os.setsid()
-    _write()
-    time.sleep(60)
-    os._exit(0)
+elif ACTION == "daemon":
+    if os.fork() == 0:
+        os.setsid()
+        _write()
+        time.sleep(60)
+        os._exit(0)
+    while not any(pathlib.Path(PLACE).iterdir()):  # until it has left the group that ends with the run
+        time.sleep(0.01)
 elif ACTION == "program":
     subprocess.run(["mkdir", os.path.join(PLACE, "program")], check=True)
 elif ACTION == "thread":
