@@ -7,6 +7,7 @@ Salaün, linux/Documentation/userspace-api/landlock.rst. The numbers of the call
 
 import ctypes
 import os
+import stat
 import struct
 import sys
 from collections.abc import Iterable
@@ -41,29 +42,31 @@ def readable_paths() -> tuple[str, ...]:
     return (*_SYSTEM, sys.prefix, sys.base_prefix, *packages)
 
 
-def restrict(readable: Iterable[str]) -> list[int]:
-    """Confine this thread, and those it starts, to reading below `readable`; needs no_new_privs. Raises OSError.
+class Rules:
+    """What may be read; nothing else of files, TCP, signals or abstract sockets is allowed once this is in force.
 
-    Returns descriptors of these places, to be left open: the kernel may forget a file of /proc that nobody holds, and
-    with it the rule.
+    Descriptors of the places stay open: the kernel may forget a file of /proc that nobody holds, and with it the rule.
     """
-    known = version()
-    rights = (1 << max(count for since, count in _RIGHTS.items() if since <= known)) - 1
-    attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)
-    attributes = attributes[: 8 if known < 4 else 16 if known < 6 else 24]
-    ruleset = system_call(_CREATE_RULESET, ctypes.create_string_buffer(attributes, len(attributes)), len(attributes), 0)
-    held: list[int] = []
-    try:
+
+    def __init__(self, readable: Iterable[str]) -> None:
+        """Raises OSError where the kernel has no Landlock."""
+        known = version()
+        rights = (1 << max((count for since, count in _RIGHTS.items() if since <= known), default=0)) - 1
+        attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)
+        attributes = attributes[: 8 if known < 4 else 16 if known < 6 else 24]
+        buffer = ctypes.create_string_buffer(attributes, len(attributes))
+        self._ruleset = system_call(_CREATE_RULESET, buffer, len(attributes), 0)
         for path in dict.fromkeys(readable):
-            with suppress(OSError):  # there is no such place
-                held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-                _allow_reading(ruleset, held[-1], is_folder=Path(path).is_dir())
-        system_call(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return held
+            self.allow_reading(path)
 
+    def allow_reading(self, path: str) -> None:
+        """Allow a file, or a folder and all below it; does nothing if there is no such place."""
+        with suppress(OSError):
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            rule = struct.pack("=Qi", _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(place).st_mode) else 0), place)
+            system_call(_ADD_RULE, self._ruleset, _PATH_BENEATH, ctypes.create_string_buffer(rule, len(rule)), 0)
 
-def _allow_reading(ruleset: int, place: int, *, is_folder: bool) -> None:
-    rule = struct.pack("=Qi", _READ_FILE | (_READ_DIR if is_folder else 0), place)
-    system_call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.create_string_buffer(rule, len(rule)), 0)
+    def enforce(self) -> None:
+        """Confine this thread, and those it starts, for good; needs no_new_privs. Raises OSError."""
+        system_call(_RESTRICT_SELF, self._ruleset, 0)
+        os.close(self._ruleset)

@@ -30,22 +30,37 @@ class CannotConfine(Exception):
     """The platform or its kernel cannot confine a process; the message says what is missing."""
 
 
-def confine(readable: Iterable[str] = ()) -> None:
-    """Close the sandbox for this process, for good; `readable` are files that it may read besides the libraries.
+class Sandbox:
+    """The sandbox of this process: prepared, which takes milliseconds, while a child waits for its job; then closed."""
 
-    Raises `CannotConfine`, possibly with a part of it closed.
-    """
-    if reason := seccomp.why_unsupported():
-        raise CannotConfine(reason)
-    try:
-        close_to_other_processes()
-        drop_capabilities()
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        if landlock.version():
-            landlock.restrict((*landlock.readable_paths(), *readable))
-        seccomp.install(os.getpid())
-    except OSError as error:
-        raise CannotConfine(f"the kernel refused: {error}") from error
+    def __init__(self) -> None:
+        self._problem = seccomp.why_unsupported()
+        if self._problem:
+            return
+        try:
+            self._filter = seccomp.Filter(os.getpid())
+            self._rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
+        except OSError as error:
+            self._problem = str(error)
+
+    def close(self, readable: Iterable[str] = ()) -> None:
+        """Confine this process for good; `readable` are files that it may read besides the libraries.
+
+        Raises `CannotConfine`, possibly with a part of it closed.
+        """
+        if self._problem:
+            raise CannotConfine(self._problem)
+        try:
+            close_to_other_processes()
+            drop_capabilities()
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            if self._rules is not None:
+                for path in readable:
+                    self._rules.allow_reading(path)
+                self._rules.enforce()
+            self._filter.install()
+        except OSError as error:
+            raise CannotConfine(f"the kernel refused: {error}") from error
 
 
 def limit_resources(deadline: float, mebibytes: int) -> None:

@@ -75,17 +75,25 @@ def why_unsupported() -> str:
     return ""
 
 
-def install(own_pid: int) -> None:
-    """Install the filter for all threads of this process, for good; needs no_new_privs. Raises OSError."""
-    known = architecture()
-    if known is None:
-        raise OSError(errno.ENOSYS, why_unsupported())
-    instructions = list(_program(known, own_pid))
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(buffer)))
-    if other := system_call(_SECCOMP[known.column], _SET_MODE_FILTER, _TSYNC, program):
-        raise OSError(errno.ESRCH, f"thread {other} does not take the filter")
+class Filter:
+    """The filter, assembled for the process `own_pid`."""
+
+    def __init__(self, own_pid: int) -> None:
+        """Raises OSError where none can be installed."""
+        known = architecture()
+        if known is None:
+            raise OSError(errno.ENOSYS, why_unsupported())
+        instructions = list(_program(known, own_pid))
+        code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
+        self._number = _SECCOMP[known.column]
+        self._code = ctypes.create_string_buffer(code, len(code))  # the program has its address
+        program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(self._code))
+        self._program = ctypes.create_string_buffer(program, len(program))
+
+    def install(self) -> None:
+        """Install it for all threads of this process, for good; needs no_new_privs. Raises OSError."""
+        if other := system_call(self._number, _SET_MODE_FILTER, _TSYNC, self._program):
+            raise OSError(errno.ESRCH, f"thread {other} does not take the filter")
 
 
 def _program(known: Architecture, own_pid: int) -> Iterator[Instruction]:

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.sandbox import CannotConfine, confine, die_with_parent, limit_resources
+from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
 
@@ -47,6 +47,7 @@ def child_main(pipe: Connection) -> None:
         torch.set_num_threads(1)
         tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
         torch.zeros(1).add_(1)  # the first operation costs milliseconds
+        sandbox = Sandbox()
         try:
             path, source, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
         except EOFError:  # the parent has exited
@@ -55,7 +56,7 @@ def child_main(pipe: Connection) -> None:
             importlib.import_module("torch._dynamo")
         limit_resources(deadline, mebibytes)
         if confined:
-            confine(readable=(path,))
+            sandbox.close(readable=(path,))
         _send(
             pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
         )
