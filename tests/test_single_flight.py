@@ -134,7 +134,7 @@ def test_a_run_whose_thread_cannot_start_is_refused_and_forgotten(runner, monkey
         if thread.name != "run":
             start(thread)
             return
-        follower = threading.Thread(target=follow)
+        follower = threading.Thread(target=follow, daemon=True)
         start(follower)
         assert starting.wait(TIMEOUT_SECONDS)
         raise RuntimeError("can't start new thread")
