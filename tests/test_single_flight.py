@@ -1,5 +1,6 @@
 """Identical runs are one run while it lasts, and are answered from memory afterwards."""
 
+import contextvars
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ from processes import TIMEOUT_SECONDS, until
 
 from qa_service.errors import Overloaded
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.runner import Cancelled, ProcessRunner
+from qa_service.lab.clients import CLIENT, Client
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
 
@@ -167,3 +169,33 @@ def test_runs_in_progress_are_bounded(runner):
     first.close()
     second.close()
     until(runner.ended.is_set)
+
+
+def test_another_client_is_served_before_the_many_runs_of_one(lab):
+    """Each shared run waits under the name of the client that asked for it, and of those that joined it."""
+    runner = ProcessRunner(deadline=60.0, memory=1024, slots=1, confined=lab.confined)
+    shared, finished = SharedRunner(runner), []
+
+    def ask(client: str, steps: int) -> threading.Thread:
+        context = contextvars.copy_context()
+        context.run(CLIENT.set, Client(client))
+
+        def measure() -> None:
+            _run_to_end(shared, "counts", steps)
+            finished.append(client)
+
+        thread = threading.Thread(target=context.run, args=(measure,), daemon=True)
+        thread.start()
+        return thread
+
+    occupying = runner.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
+    assert not isinstance(next(occupying), QueuePosition)
+    threads = [ask("many", steps) for steps in range(1, 21)]
+    until(lambda: shared.waiting == 20)
+    threads += [ask("new", 100), ask("joins", 15)]
+    until(lambda: (shared.waiting_of("new"), shared.waiting_of("joins"), shared.waiting) == (1, 1, 21))
+    occupying.close()
+    for thread in threads:
+        thread.join(TIMEOUT_SECONDS)
+    assert {"joins", "new"} <= set(finished[:6])  # in order of arrival they would be the 15th and the last
+    assert len(finished) == 22
