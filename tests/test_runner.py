@@ -157,6 +157,23 @@ def test_idle_children_are_forked_in_advance(toy_experiments):
     until(lambda: lab.ready == 2)
 
 
+def test_idle_children_are_forked_again_after_a_failure(monkeypatch):
+    """A fork server that is just dying refuses; nobody has to ask for a run until there is a new one."""
+    failures = [BlockingIOError(11, "Resource temporarily unavailable"), ConnectionRefusedError(111, "refused")]
+    start = ForkServerProcess.start
+
+    def fail_first(process: ForkServerProcess) -> None:
+        if failures:
+            raise failures.pop()
+        start(process)
+
+    monkeypatch.setattr(ForkServerProcess, "start", fail_first)
+    lab = ProcessRunner(slots=1, idle=1)
+    lab.warm_up()
+    until(lambda: lab.ready == 1, seconds=60)
+    lab.close()
+
+
 def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
     """First come, first served; when one is cancelled, those behind it move up."""
     queue = FairQueue(1)

@@ -166,8 +166,8 @@ class ChildPool:
             self._refill_needed.clear()
             while len(self._waiting) < self._idle and not self._closed:
                 try:
-                    self._waiting.append(self._fork())
-                except (OSError, EOFError, SpawnFailed):  # no processes or descriptors now: the next run tries again
+                    self._waiting.append(self._fork_with_retries())
+                except SpawnFailed:  # no processes or descriptors now: the next run tries again
                     break
             while self._killed:
                 self._reap(self._killed.popleft())
