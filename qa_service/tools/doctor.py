@@ -16,6 +16,7 @@ from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
+from qa_service.lab.seccomp import why_unsupported
 from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
@@ -144,7 +145,7 @@ def _check_index(settings: Settings) -> DoctorCheck:
 def _check_run(settings: Settings) -> DoctorCheck:
     runner = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
-        confined=settings.sandbox == "required",
+        confined=settings.sandbox == "required" and not why_unsupported(),  # what is missing is said once, by "sandbox"
     )  # fmt: skip
     experiment = next(iter(load_specs(settings.demos).values()))
     run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
