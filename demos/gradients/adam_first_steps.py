@@ -115,7 +115,7 @@ def all_updates(m: Tensor, v: Tensor, t: int, beta2: float, warm: int) -> dict[s
 
 
 def rms(values: Tensor) -> float:
-    return values.square().mean().sqrt().item()
+    return float(values.square().mean().sqrt().item())
 
 
 def mean(values: list[float]) -> float:

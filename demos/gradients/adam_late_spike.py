@@ -99,7 +99,7 @@ def largest_step(beta2: float) -> float:
 
 
 def rms(values: Tensor) -> float:
-    return values.square().mean().sqrt().item()
+    return float(values.square().mean().sqrt().item())
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def run(
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    return ((a * b).sum() / (a.norm() * b.norm())).item()
+    return float(((a * b).sum() / (a.norm() * b.norm())).item())
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def combined(way: str, scores: Tensor, masks: list[Tensor]) -> Tensor:
 
 def broken(outputs: Tensor) -> float:
     """The fraction of positions with a nan."""
-    return outputs.isnan().any(-1).double().mean().item()
+    return float(outputs.isnan().any(-1).double().mean().item())
 
 
 if __name__ == "__main__":

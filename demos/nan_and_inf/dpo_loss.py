@@ -102,7 +102,7 @@ def difference(rewards: Tensor) -> Tensor:
 
 
 def error(margins: Tensor, x: float) -> float:
-    return (margins.double() - x).square().mean().sqrt().item()
+    return float((margins.double() - x).square().mean().sqrt().item())
 
 
 if __name__ == "__main__":

@@ -104,12 +104,12 @@ def gradient(way: str, value: float, old: float, targets: torch.Tensor, clip: fl
     """The derivative of the way's loss by the value."""
     error = value - targets
     if way == "huber":
-        return error.clamp(-1, 1).mean().item()
+        return float(error.clamp(-1, 1).mean().item())
     if way == "clipped":
         held = min(max(value, old - clip), old + clip) - targets
         inside = abs(value - old) < clip
-        return torch.where(held.abs() > error.abs(), held * inside, error).mean().item()
-    return error.mean().item()
+        return float(torch.where(held.abs() > error.abs(), held * inside, error).mean().item())
+    return float(error.mean().item())
 
 
 if __name__ == "__main__":

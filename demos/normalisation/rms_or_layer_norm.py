@@ -98,7 +98,7 @@ def root(h: Tensor, eps: float) -> Tensor:
 
 def signal(outputs: Tensor) -> float:
     """The standard deviation within a row, averaged over the rows."""
-    return outputs.std(-1, unbiased=False).mean().item()
+    return float(outputs.std(-1, unbiased=False).mean().item())
 
 
 if __name__ == "__main__":

@@ -106,12 +106,12 @@ def stored(base: str, values: Tensor, gap: Tensor) -> Tensor:
 
 
 def same(a: Tensor, b: Tensor) -> float:
-    return (a == b).double().mean().item()
+    return float((a == b).double().mean().item())
 
 
 def kept(change: Tensor, update: Tensor) -> float:
     """The component of the change along the update, relative to the update."""
-    return ((change * update).sum() / (update * update).sum()).item()
+    return float(((change * update).sum() / (update * update).sum()).item())
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def chosen(logits: Tensor, k: int) -> Tensor:
 
 
 def flips(logits: Tensor, exact: Tensor, k: int) -> float:
-    return (chosen(logits, k) != chosen(exact, k)).any(-1).double().mean().item()
+    return float((chosen(logits, k) != chosen(exact, k)).any(-1).double().mean().item())
 
 
 def ties(logits: Tensor, k: int) -> float:
@@ -115,12 +115,12 @@ def ties(logits: Tensor, k: int) -> float:
 
 
 def error(logits: Tensor, exact: Tensor) -> float:
-    return (logits.softmax(-1) - exact.softmax(-1)).abs().amax(-1).mean().item()
+    return float((logits.softmax(-1) - exact.softmax(-1)).abs().amax(-1).mean().item())
 
 
 def load(logits: Tensor, k: int) -> float:
     counts = chosen(logits, k).double().sum(0)
-    return (counts.max() / counts.mean()).item()
+    return float((counts.max() / counts.mean()).item())
 
 
 if __name__ == "__main__":

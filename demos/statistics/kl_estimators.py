@@ -92,7 +92,7 @@ def estimates(a: Tensor, x: float) -> dict[str, Tensor]:
 
 def noise(values: Tensor, x: float) -> float:
     """The standard deviation of a value relative to the KL."""
-    return values.std().item() / (x * x / 2)
+    return float(values.std().item() / (x * x / 2))
 
 
 if __name__ == "__main__":
