@@ -18,7 +18,6 @@ DOCUMENTED_EXPERIMENTS = {
     "loss_surface", "sharpness_rescale", "iid_variance", "tied_vs_independent", "ics", "non_iid_batches_bn",
     "fp_sum", "fp_properties", "fp16_training",
 }  # fmt: skip
-WITHOUT_CLAIMS = {"bn-gradient-predictiveness"}  # an open question: its answer shows the numbers and claims nothing
 
 
 def test_documented_experiments_exist():
@@ -34,7 +33,7 @@ def test_claims_hold_and_controls_fail(service, entry_id):
         for plan in plans
         for check in check_claims(plan, MemoRunner(service.knowledge.experiments, service.runner))
     ]
-    assert {check.condition for check in checks} == (set() if entry_id in WITHOUT_CLAIMS else {"params", "control"})
+    assert {check.condition for check in checks} == {"params", "control"}
     for check in checks:
         figures = f"{check.claim.metric} = {check.value}, {check.claim.op} {check.claim.bound}"
         assert not check.differs, f"{check.claim.id} at {check.condition}: {figures}"

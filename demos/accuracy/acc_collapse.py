@@ -1,12 +1,13 @@
-"""One overflowing step turns a classifier into a constant: accuracy becomes the share of one class, exactly.
+"""One overflowing step turns a classifier into a constant: accuracy becomes the fraction of one class, exactly.
 
 Data: Gaussian blobs of unit variance, their centres evenly spaced on a circle of radius 1.5 (times classes/6 beyond 6
-classes); 1000 samples to train on and 1000 to validate on, class 0 having the share `balance` of each (0: all classes
-equally frequent). Net: 2 - width - width - classes, ReLU, PyTorch's default initialisation; plain SGD on the cross-
-entropy, shuffled batches of 50. The first step of epoch `spike_epoch` uses the learning rate lr·spike. With `clip` > 0
-the gradient's norm is clipped first, which does not bound lr·gradient. Everything random: blobs, weights, order.
+classes); 1000 samples to train on and 1000 to validate on, class 0 having the fraction `balance` of each (0: all
+classes equally frequent). Net: 2 - width - width - classes, ReLU, PyTorch's default initialisation; plain SGD on the
+cross- entropy, shuffled batches of 50. The first step of epoch `spike_epoch` uses the learning rate lr·spike. With
+`clip` > 0 the gradient's norm is clipped first, which does not bound lr·gradient. Everything random: blobs, weights,
+order.
 
-After the overflow every output is nan, argmax of a row of nan is 0, and the accuracy is the share of class 0: 1/2
+After the overflow every output is nan, argmax of a row of nan is 0, and the accuracy is the fraction of class 0: 1/2
 with two balanced classes, 1/10 with ten, 0.9 at 90/10. Finite weights with dead ReLUs give a constant output too
 (spike = 1e5, in some of the seeds). Source: Lu et al. 2020, Dying ReLU and initialization.
 """
@@ -24,15 +25,20 @@ PARAMS = {
     "spike_epoch": {"zh": "出事的轮次", "en": "epoch of that step", "unit": "epoch", "ge": 2, "le": 20},
     "epochs": {"zh": "训练轮数", "en": "epochs", "unit": "epoch", "ge": 1, "le": 20},
     "classes": {"zh": "类别数", "en": "classes", "ge": 2, "le": 10},
-    "balance": {"zh": "第 0 类的占比（0 = 各类一样多）", "en": "share of class 0 (0: all equal)", "ge": 0, "le": 0.95},
+    "balance": {
+        "zh": "第 0 类的占比（0 = 各类一样多）",
+        "en": "fraction of class 0 (0: all equal)",
+        "ge": 0,
+        "le": 0.95,
+    },
     "width": {"zh": "隐藏层宽度", "en": "width of the hidden layers", "unit": "unit", "ge": 1, "le": 256},
     "clip": {"zh": "梯度范数裁剪（0 = 不裁剪）", "en": "gradient norm clipped to (0: off)", "ge": 0, "le": 1e6},
 }
 COLUMNS = {
     "epoch": {"zh": "轮次", "en": "epoch"},
     "accuracy": {"zh": "验证准确率", "en": "validation accuracy"},
-    "top_label": {"zh": "最常预测的标签所占比例", "en": "share of the label predicted most"},
-    "finite": {"zh": "有限输出的比例", "en": "share of finite outputs"},
+    "top_label": {"zh": "最常预测的标签所占比例", "en": "fraction of the label predicted most"},
+    "finite": {"zh": "有限输出的比例", "en": "fraction of finite outputs"},
 }
 METRICS = {
     "acc_before": {"zh": "出事前一轮的准确率", "en": "accuracy before the bad step"},
@@ -41,9 +47,9 @@ METRICS = {
     "collapse_epoch": {"zh": "准确率垮掉的轮次", "en": "epoch at which accuracy collapses", "unit": "epoch"},
     "flat_after": {"zh": "出事之后准确率的起伏", "en": "spread of the accuracy afterwards"},
     "distinct_predicted": {"zh": "预测里有几种标签", "en": "distinct labels predicted"},
-    "class_share": {"zh": "最常预测的那一类的真实占比", "en": "true share of the class predicted most"},
-    "acc_minus_share": {"zh": "准确率与该类占比之差", "en": "accuracy minus that share, in size"},
-    "nonfinite_share": {"zh": "非有限输出的比例", "en": "share of non-finite outputs"},
+    "class_share": {"zh": "最常预测的那一类的真实占比", "en": "true fraction of the class predicted most"},
+    "acc_minus_share": {"zh": "准确率与该类占比之差", "en": "accuracy minus that fraction, in size"},
+    "nonfinite_share": {"zh": "非有限输出的比例", "en": "fraction of non-finite outputs"},
     "dead_share": {"zh": "最后一个隐藏层的死神经元比例", "en": "dead units in the last hidden layer"},
     "theory_chance_loss": {"zh": "瞎猜的交叉熵 ln C", "en": "cross-entropy of pure guessing, ln C"},
 }

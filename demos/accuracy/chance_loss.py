@@ -3,8 +3,8 @@
 `n` samples of `classes` classes, logits drawn from N(0, std²), independent of the labels; the loss is the mean
 cross-entropy in nats, computed in float64. With std = 0 all logits are equal and the loss is ln C exactly. In general
 its mean is E log Σ exp(z_i), which lies between ln C and ln C + std²/2 (Jensen) and is near the upper end as long as
-std is small against √(2 ln C). `balance` is the share of class 0, the others having equal parts of the rest (0: all
-equally frequent). Always guessing these shares costs their entropy, the least that is possible without looking at x.
+std is small against √(2 ln C). `balance` is the fraction of class 0, the others having equal parts of the rest (0: all
+equally frequent). Always guessing these fractions costs their entropy, the least that is possible without looking at x.
 Wrong and sure of it: the loss of one sample whose wrong logit leads by std·10. Random: logits.
 The curve runs over std from 0 to max(std, 4).
 """
@@ -20,7 +20,12 @@ TITLE = {"zh": "瞎猜的损失：ln C", "en": "The loss of pure guessing: ln C"
 PARAMS = {
     "classes": {"zh": "类别数", "en": "classes", "ge": 2, "le": 1000},
     "std": {"zh": "logits 的标准差", "en": "standard deviation of the logits", "ge": 0, "le": 100},
-    "balance": {"zh": "第 0 类的占比（0 = 各类一样多）", "en": "share of class 0 (0: all equal)", "ge": 0, "le": 0.99},
+    "balance": {
+        "zh": "第 0 类的占比（0 = 各类一样多）",
+        "en": "fraction of class 0 (0: all equal)",
+        "ge": 0,
+        "le": 0.99,
+    },
     "n": {"zh": "样本数", "en": "samples", "unit": "sample", "ge": 1, "le": 5000},
 }
 LIMITS = [{"product": ["classes", "n"], "le": 1000000}]
@@ -34,8 +39,8 @@ METRICS = {
     "theory_chance_loss": {"zh": "ln C", "en": "ln C"},
     "above_chance": {"zh": "比 ln C 高多少", "en": "how far above ln C"},
     "theory_upper": {"zh": "上界 ln C + std²/2", "en": "upper bound, ln C + std²/2"},
-    "prior_loss": {"zh": "只猜类别占比的交叉熵", "en": "cross-entropy of guessing the class shares"},
-    "theory_entropy": {"zh": "类别占比的熵", "en": "entropy of the class shares"},
+    "prior_loss": {"zh": "只猜类别占比的交叉熵", "en": "cross-entropy of guessing the class fractions"},
+    "theory_entropy": {"zh": "类别占比的熵", "en": "entropy of the class fractions"},
     "accuracy": {"zh": "准确率", "en": "accuracy"},
     "sure_and_wrong": {"zh": "很自信地猜错一个的损失", "en": "loss of one sample, sure and wrong"},
 }

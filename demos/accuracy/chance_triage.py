@@ -7,11 +7,11 @@ mean and sd. Net: 10 - 64 - classes, ReLU, PyTorch's default initialisation, Ada
 training labels are shuffled against the samples, as after sorting one file and not the other. zero_inputs: every
 input is 0, as after an integer division by 255. raw_validation: the validation set is not standardised. frozen: the
 optimiser holds no parameter of the net. numbering: the validation labels are numbered differently, k stands for k +
-1.
+1. noisy_labels: three in ten training labels are drawn anew, which alone does not lead to chance.
 
 Test 1, the first loss: ln C if the net starts out fair. Test 2, overfit 20 training samples in 200 steps of the same
 optimiser with a fresh net: a loss near 0, unless inputs or optimiser are broken (labels may be wrong: 20 wrong labels
-can be learnt by heart). Test 3, histograms: how many samples get the label predicted most, against the true shares.
+can be memorised). Test 3, histograms: how many samples get the label predicted most, against the true fractions.
 Source: Lu et al. 2020, Dying ReLU and initialization (constant nets).
 """
 
@@ -46,9 +46,9 @@ METRICS = {
     "overfit_loss": {"zh": "20 个样本反复训练后的损失", "en": "loss after overfitting 20 samples"},
     "overfit_accuracy": {"zh": "20 个样本上的准确率", "en": "accuracy on those 20 samples"},
     "distinct_predicted": {"zh": "验证时预测了几种标签", "en": "distinct labels predicted in validation"},
-    "top_share": {"zh": "最常预测的标签所占比例", "en": "share of the label predicted most"},
+    "top_share": {"zh": "最常预测的标签所占比例", "en": "fraction of the label predicted most"},
     "validation_spread": {"zh": "验证输入的标准差", "en": "sd of the validation inputs"},
-    "nonfinite_share": {"zh": "非有限输出的比例", "en": "share of non-finite outputs"},
+    "nonfinite_share": {"zh": "非有限输出的比例", "en": "fraction of non-finite outputs"},
 }
 CHART = {
     "transform": [{"fold": ["training", "validation", "chance"], "as": ["series", "value"]}],
@@ -62,12 +62,12 @@ CHART = {
 
 Row = dict[str, float]
 Metrics = dict[str, float | None]
-FEATURES, SAMPLES, BATCH, FEW = 10, 600, 50, 20
+FEATURES, SAMPLES, BATCH, FEW, NOISE = 10, 600, 50, 20, 0.3
 
 
 def run(
     case: Literal[
-        "shuffled_labels", "zero_inputs", "raw_validation", "frozen", "numbering", "none"
+        "shuffled_labels", "noisy_labels", "zero_inputs", "raw_validation", "frozen", "numbering", "none"
     ] = "shuffled_labels",
     classes: int = 2,
     epochs: int = 15,
@@ -80,6 +80,8 @@ def run(
         x, x_val = 0 * x, 0 * x_val
     if case == "shuffled_labels":
         y = y[torch.randperm(SAMPLES)]
+    if case == "noisy_labels":
+        y = torch.where(torch.rand(SAMPLES) < NOISE, torch.randint(classes, (SAMPLES,)), y)
     if case == "numbering":
         y_val = (y_val + 1) % classes
     net, optimizer = fresh(classes, case)

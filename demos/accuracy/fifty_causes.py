@@ -6,7 +6,7 @@ initialisation, plain SGD with learning rate `lr` on batches of 50; logistic uni
 Random: blobs, weights, order of the samples. healthy, sorted and overflow start from the same weights.
 
 The seven runs. healthy: shuffled in every epoch. sorted: all of class 0, then all of class 1, in every epoch.
-sorted_bn: the same with batch normalisation behind both hidden layers, judged in eval mode. logistic_no_bias and
+sorted_bn: the same with batch normalisation after both hidden layers, judged in eval mode. logistic_no_bias and
 logistic_bias: one logistic unit without and with a bias on inputs moved away from 0 by `shift`. sigmoid_no_bias: the
 net with sigmoids and no biases. overflow: healthy, but the first step of epoch 3 uses 1e40 times the learning rate.
 

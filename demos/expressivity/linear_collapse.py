@@ -2,7 +2,7 @@
 
 x ~ N(0, 1), 2000 samples; `layers` square matrices W ~ N(0, 2/width), no biases, float64; `act` after every layer, the
 last one too. Measured after each layer: how far the net is from its own product matrix (relative, in the Frobenius
-norm), and the R² of the best affine fit, the share of the variance of the outputs that a straight map of the inputs
+norm), and the R² of the best affine fit, the fraction of the variance of the outputs that a straight map of the inputs
 explains (least squares with intercept, summed over the outputs). ReLU is always measured beside `act`, on the same
 inputs and matrices. Inputs and matrices are random.
 

@@ -37,7 +37,7 @@ COLUMNS = {
 }
 METRICS = {
     "max_err": {"zh": "最大误差", "en": "largest error"},
-    "equal_share": {"zh": "逐位相等的比例", "en": "share that is equal to the last bit"},
+    "equal_share": {"zh": "逐位相等的比例", "en": "fraction that is equal to the last bit"},
     "err_in_eps": {"zh": "最大误差 / (eps·max(|a|, |b|))", "en": "largest error / (eps·max(|a|, |b|))"},
     "n_relus": {"zh": "用了几个 ReLU", "en": "ReLUs used"},
 }

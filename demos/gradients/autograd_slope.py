@@ -39,7 +39,7 @@ METRICS = {
     "kink": {"zh": "左右斜率之差", "en": "difference of the two"},
     "max_slope": {"zh": "最大的斜率", "en": "largest slope"},
     "max_slope_at": {"zh": "最大斜率的位置（离 0 最近处）", "en": "where it is largest, nearest to 0"},
-    "zero_share": {"zh": "斜率恰好为 0 的点所占比例", "en": "share of points with slope exactly 0"},
+    "zero_share": {"zh": "斜率恰好为 0 的点所占比例", "en": "fraction of points with slope exactly 0"},
     "left_after_layers": {"zh": "最大斜率连乘各层之后", "en": "largest slope, multiplied over the layers"},
     "slope_after_layers": {"zh": "x 处斜率连乘各层之后", "en": "slope at x, multiplied over the layers"},
 }

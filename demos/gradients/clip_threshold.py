@@ -36,7 +36,7 @@ METRICS = {
         "en": "largest gradient norm while clipping at the quantile",
     },
     "threshold": {"zh": "选用的阈值", "en": "threshold chosen"},
-    "clipped_share": {"zh": "被裁剪的步数占比", "en": "share of the steps that were clipped"},
+    "clipped_share": {"zh": "被裁剪的步数占比", "en": "fraction of the steps that were clipped"},
     "error_none": {"zh": "不裁剪：最后的误差", "en": "not clipped: final error"},
     "error_chosen": {"zh": "按分位数裁剪：最后的误差", "en": "clipped at the quantile: final error"},
     "error_high": {"zh": "阈值太高：最后的误差", "en": "threshold too high: final error"},

@@ -2,7 +2,7 @@
 
 A net of `layers` hidden layers of `width` units, `width` inputs N(0, 1), `batch` samples, weights N(0, 2/width) (He),
 the first layer's biases all equal to `bias`, the others 0; a random linear read-out N(0, 1/width), summed over the
-samples. float32. A unit of layer 1 is dead if its pre-activation is ≤ 0 for all samples; beside it the share of
+samples. float32. A unit of layer 1 is dead if its pre-activation is ≤ 0 for all samples; beside it the fraction of
 columns of W₁ whose gradient is 0 in every entry, through all layers. With `act` = leaky (slope 0.01) a unit may be
 off, but no gradient is 0.
 
@@ -29,15 +29,15 @@ PARAMS = {
 }
 COLUMNS = {
     "unit": {"zh": "第几个神经元（按激活比例排序）", "en": "unit, sorted by how often it is on"},
-    "on": {"zh": "被激活的样本比例", "en": "share of samples at which it is on"},
+    "on": {"zh": "被激活的样本比例", "en": "fraction of samples at which it is on"},
     "gradient": {"zh": "梯度范数与最大者之比", "en": "gradient norm over the largest"},
 }
 METRICS = {
     "dead_share": {"zh": "第一层从不激活的神经元比例", "en": "units of layer 1 that are never on"},
     "zero_gradient_share": {"zh": "第一层梯度恰好为 0 的神经元比例", "en": "units of layer 1 with gradient exactly 0"},
-    "on_share": {"zh": "第一层激活的比例", "en": "share of activations on, layer 1"},
-    "theory_on": {"zh": "理论：激活的比例", "en": "theory: share on"},
-    "theory_dead": {"zh": "理论：从不激活的比例", "en": "theory: share never on"},
+    "on_share": {"zh": "第一层激活的比例", "en": "fraction of activations on, layer 1"},
+    "theory_on": {"zh": "理论：激活的比例", "en": "theory: fraction on"},
+    "theory_dead": {"zh": "理论：从不激活的比例", "en": "theory: fraction never on"},
     "theory_dead_one_norm": {"zh": "同上，设各单元权重范数相同", "en": "the same, if all units had one norm"},
     "dead_share_last": {"zh": "最后一层从不激活的比例", "en": "units of the last layer that are never on"},
     "output_std": {"zh": "输出在样本间的标准差", "en": "standard deviation of the output over samples"},

@@ -3,7 +3,7 @@
 A gradient of n entries N(0, 1), the first `outliers` of them multiplied by `scale`, is clipped in both ways of
 PyTorch: clip_grad_norm_ multiplies the whole vector by min(1, clip/‖g‖), clip_grad_value_ cuts every entry to ±clip.
 The gradient belongs to two parameters, one half each; together=False clips each by its own norm. The cosine between
-the clipped and the original gradient says how far the direction has turned; the share says how much of the squared
+the clipped and the original gradient says how far the direction has turned; the fraction says how much of the squared
 length of the clipped gradient still lies in the outliers. A third gradient, with one entry inf, is clipped by norm:
 inf/inf = nan, and the factor clip/inf = 0 wipes out all others. Norms are taken in float64.
 Source: Pascanu, Mikolov & Bengio 2013.
@@ -37,8 +37,8 @@ METRICS = {
     "cos_value": {"zh": "按数值：与原梯度的余弦", "en": "by value: cosine with the original"},
     "turn_norm": {"zh": "按范数：1 − 余弦", "en": "by norm: 1 − cosine"},
     "turn_value": {"zh": "按数值：1 − 余弦", "en": "by value: 1 − cosine"},
-    "share_norm": {"zh": "按范数：离群值占平方长度的份额", "en": "by norm: share of the outliers"},
-    "share_value": {"zh": "按数值：离群值占平方长度的份额", "en": "by value: share of the outliers"},
+    "share_norm": {"zh": "按范数：离群值占平方长度的份额", "en": "by norm: fraction of the outliers"},
+    "share_value": {"zh": "按数值：离群值占平方长度的份额", "en": "by value: fraction of the outliers"},
     "nan_after_inf": {"zh": "梯度里有一个 inf：裁剪后 nan 的个数", "en": "one inf in the gradient: nan afterwards"},
     "zero_after_inf": {"zh": "梯度里有一个 inf：裁剪后 0 的个数", "en": "one inf in the gradient: zeros afterwards"},
 }

@@ -32,7 +32,7 @@ COLUMNS = {
 METRICS = {
     "lr_crit": {"zh": "临界学习率，原来的输入", "en": "critical rate, inputs as they are"},
     "lr_crit_scaled": {"zh": "临界学习率，放大的输入", "en": "critical rate, scaled inputs"},
-    "lr_crit_ratio": {"zh": "临界学习率缩小的倍数", "en": "factor by which the critical rate falls"},
+    "lr_crit_ratio": {"zh": "临界学习率之比", "en": "factor by which the critical rate falls"},
     "theory_lr_crit": {"zh": "理论值 2/λmax，原来的输入", "en": "2/λmax, inputs as they are"},
     "theory_lr_crit_scaled": {"zh": "理论值 2/λmax，放大的输入", "en": "2/λmax, scaled inputs"},
     "loss_start": {"zh": "训练前的损失", "en": "loss before training"},

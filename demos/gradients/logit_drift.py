@@ -1,9 +1,9 @@
 """Cross-entropy leaves a shift common to all logits free; rounding then moves it, and a z-loss of 1e-4 brings it back.
 
-Logits s + e of a 256-token vocabulary: e one parameter a token, s a single parameter common to all, as a direction that
-all hidden states share. Targets are drawn anew at each step, 64 a batch, with probability proportional to 1/(rank + 1)
-(Zipf). s starts at `start`, e at 0. `n` steps of Adam (β 0.9, 0.999, eps 1e-8) at rate `lr`; the gradient with respect
-to the logits is stored in bfloat16 (`rounded`), as in mixed precision, or exact. Four ways at once:
+Logits s + e of a 256-token vocabulary: e one parameter a token, s a single parameter common to all, as a direction
+common to all hidden states. Targets are drawn anew at each step, 64 a batch, with probability proportional to 1/(rank
++ 1) (Zipf). s starts at `start`, e at 0. `n` steps of Adam (β 0.9, 0.999, eps 1e-8) at rate `lr`; the gradient with
+respect to the logits is stored in bfloat16 (`rounded`), as in mixed precision, or exact. Four ways at once:
 
 plain    the cross-entropy
 zloss    `coefficient`·(log Z)² added, log Z = log Σ exp of the logits, its gradient not rounded

@@ -40,7 +40,7 @@ METRICS = {
     "c2": {"zh": "第 2 步后的记忆 c", "en": "cell c after step 2"},
     "i2": {"zh": "第 2 步：输入门 i", "en": "step 2: input gate i"},
     "c_last": {"zh": "最后一步的记忆 c", "en": "cell c after the last step"},
-    "kept": {"zh": "记忆保住的比例", "en": "share of the cell that is kept"},
+    "kept": {"zh": "记忆保住的比例", "en": "fraction of the cell that is kept"},
     "torch_difference": {"zh": "与 torch.nn.LSTMCell 的最大差", "en": "largest distance from torch.nn.LSTMCell"},
 }
 CHART = {

@@ -1,12 +1,12 @@
 """At initialisation a Post-LN net has gradients several times larger near the output than a Pre-LN net as deep.
 
 Two nets of L = `layers` residual blocks, branch f(h) = relu(h W) V, W and V ~ N(0, 1/width), no biases, share their
-random numbers; inputs N(0, 1), `batch` × `width`. Pre-LN: h ← h + f(LN(h)), with one LN behind the last block.
+random numbers; inputs N(0, 1), `batch` × `width`. Pre-LN: h ← h + f(LN(h)), with one LN after the last block.
 Post-LN: h ← LN(h + f(h)). LN is layer normalisation over the units, eps 1e-5, without γ and β. Loss: ½·(sum over
 units, mean over samples) of (output − y)², y ~ N(0, 1). A block's gradient is the norm of the gradients of its W and V
 together, in float64; the nets run in float32.
 
-In the Pre-LN net the sum grows: the variance of h behind block l is about 1 + l/2, so a block changes the normalised
+In the Pre-LN net the sum grows: the variance of h after block l is about 1 + l/2, so a block changes the normalised
 output less and less, and its gradient is smaller by a factor of the order of √L. That is an order of magnitude and no
 prediction of the ratio.
 Source: Xiong et al. 2020, On layer normalization in the Transformer architecture (arXiv:2002.04745).
@@ -40,7 +40,7 @@ METRICS = {
     "pre_last_over_first": {"zh": "Pre-LN：最后一块与第一块之比", "en": "Pre-LN: last block over first"},
     "post_last_over_first": {"zh": "Post-LN：最后一块与第一块之比", "en": "Post-LN: last block over first"},
     "sqrt_layers": {"zh": "√L（数量级）", "en": "√L, the order of magnitude"},
-    "pre_variance": {"zh": "Pre-LN：最后一块之后 h 的方差", "en": "Pre-LN: variance of h behind the last block"},
+    "pre_variance": {"zh": "Pre-LN：最后一块之后 h 的方差", "en": "Pre-LN: variance of h after the last block"},
     "theory_pre_variance": {"zh": "Pre-LN：方差的理论值 1 + L/2", "en": "Pre-LN: variance in theory, 1 + L/2"},
 }
 CHART = {

@@ -2,11 +2,11 @@
 
 n independent d×d matrices are multiplied, in two versions: gain × a random orthogonal matrix, and gain × a matrix with
 entries N(0, 1/d), which preserves the mean square of a vector. Followed in float64 are the size of a direction that is
-stretched most, of the median one and of the weakest. Singular values of a long product differ by more decades than
-float64 has digits, so they are followed by the QR method: Q_t R_t = M_t Q_{t−1}, and Σ log|R_ii| for every direction
-i. For orthogonal factors and for n = 1 up to a rotation that is exact in the sum over directions, which is log|det|.
-Theory for Gaussian factors (Newman 1986): direction i grows by ln gain + ½(ln(2/d) + ψ((d − i + 1)/2)) per factor.
-Source: Pennington, Schoenholz & Ganguli 2017; Newman 1986.
+stretched most, of the median one and of the weakest. Singular values of a long product differ by more orders of
+magnitude than float64 has digits, so they are followed by the QR method: Q_t R_t = M_t Q_{t−1}, and Σ log|R_ii| for
+every direction i. For orthogonal factors and for n = 1 up to a rotation that is exact in the sum over directions,
+which is log|det|. Theory for Gaussian factors (Newman 1986): direction i grows by ln gain + ½(ln(2/d) + ψ((d − i +
+1)/2)) per factor. Source: Pennington, Schoenholz & Ganguli 2017; Newman 1986.
 """
 
 import math
@@ -32,12 +32,18 @@ COLUMNS = {
 METRICS = {
     "orthogonal_top": {"zh": "正交：最大的方向", "en": "orthogonal: the largest direction"},
     "orthogonal_bottom": {"zh": "正交：最小的方向", "en": "orthogonal: the weakest direction"},
-    "orthogonal_spread": {"zh": "正交：最大最小相差几个数量级", "en": "orthogonal: decades from weakest to largest"},
+    "orthogonal_spread": {
+        "zh": "正交：最大最小相差几个数量级",
+        "en": "orthogonal: orders of magnitude from weakest to largest",
+    },
     "gauss_top": {"zh": "高斯：最大的方向", "en": "Gaussian: the largest direction"},
     "gauss_median": {"zh": "高斯：中间的方向", "en": "Gaussian: the median direction"},
     "gauss_bottom": {"zh": "高斯：最小的方向", "en": "Gaussian: the weakest direction"},
-    "gauss_spread": {"zh": "高斯：最大与中间相差几个数量级", "en": "Gaussian: decades from median to largest"},
-    "theory_gauss_spread": {"zh": "高斯：理论上相差几个数量级", "en": "Gaussian: decades in theory"},
+    "gauss_spread": {
+        "zh": "高斯：最大与中间相差几个数量级",
+        "en": "Gaussian: orders of magnitude from median to largest",
+    },
+    "theory_gauss_spread": {"zh": "高斯：理论上相差几个数量级", "en": "Gaussian: orders of magnitude in theory"},
     "log10_determinant": {"zh": "高斯：行列式绝对值的 log10", "en": "Gaussian: log10 of |determinant|"},
 }
 CHART = {

@@ -51,9 +51,9 @@ METRICS = {
     "rel_err_grad_vs_prod_f": {"zh": "梯度与遗忘门连乘的相对偏差", "en": "gradient against forget product, relative"},
     "lstm_lead": {
         "zh": "默认 LSTM 比均匀权重 RNN 多几个数量级",
-        "en": "decades by which the LSTM beats the uniform RNN",
+        "en": "orders of magnitude by which the LSTM beats the uniform RNN",
     },
-    "bias_gain": {"zh": "设定偏置后多几个数量级", "en": "decades gained by setting the bias"},
+    "bias_gain": {"zh": "设定偏置后多几个数量级", "en": "orders of magnitude gained by setting the bias"},
     "n_exp_log_nodes": {"zh": "计算图里 exp、log 节点数", "en": "exp and log nodes in the graph"},
     "n_graph_nodes": {"zh": "计算图节点总数", "en": "nodes in the graph"},
 }

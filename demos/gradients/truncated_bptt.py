@@ -3,7 +3,7 @@
 An LSTM with `hidden` units (PyTorch's default weights, uniform in ±1/√hidden, but forget bias `forget_bias`) reads n
 steps of 4 inputs N(0, 1), 8 samples; the loss is the mean square of the last hidden state. Its gradient with respect
 to every input is measured twice: with the whole graph, and with the state detached `window` steps before the end, as
-in truncated BPTT. The share lost is 1 − ‖kept‖²/‖all‖² over the inputs' gradients; the cosine compares the gradients
+in truncated BPTT. The fraction lost is 1 − ‖kept‖²/‖all‖² over the inputs' gradients; the cosine compares the gradients
 of the recurrent weights. window ≥ n cuts nothing. Everything is in float64.
 Theory: outside the window exactly 0; along the cell path sigmoid(forget_bias)^k of the gradient is k steps back.
 Source: Hochreiter & Schmidhuber 1997; Pascanu, Mikolov & Bengio 2013.
@@ -32,7 +32,7 @@ METRICS = {
     "first_full": {"zh": "不截断：第一个输入的梯度", "en": "whole graph: gradient of the first input"},
     "outside_window": {"zh": "截断：窗口之外最大的梯度", "en": "truncated: largest gradient outside the window"},
     "inside_window": {"zh": "截断：窗口之内最小的梯度", "en": "truncated: smallest gradient inside the window"},
-    "share_lost": {"zh": "丢掉的梯度份额", "en": "share of the gradient that is lost"},
+    "share_lost": {"zh": "丢掉的梯度份额", "en": "fraction of the gradient that is lost"},
     "cosine_w": {"zh": "循环权重：两种梯度的余弦", "en": "recurrent weights: cosine of the two gradients"},
     "theory_reach": {"zh": "理论：窗口前那一步剩下的比例", "en": "in theory: left just before the window"},
 }

@@ -5,7 +5,7 @@ biases, W ~ N(0, σ_w²/width), with 16 inputs N(0, 1) and a random linear read-
 read-out's gradient at h_0 over that at h_L (batch × units, float64; the nets run in float32). It vanishes below
 `threshold`, explodes above 1/threshold. The same σ_w, weights and inputs serve all three activations.
 
-Theory (infinitely wide ReLU nets): the ratio is (σ_w/√2)^layers, so that P(vanish) is the share of ln σ_w in [ln lo,
+Theory (infinitely wide ReLU nets): the ratio is (σ_w/√2)^layers, so that P(vanish) is the fraction of ln σ_w in [ln lo,
 ln hi] below ln √2 + ln(threshold)/layers, and likewise P(explode). Source: Schoenholz et al. 2017, Deep information
 propagation; Glorot, Bordes & Bengio 2011, Deep sparse rectifier neural networks.
 """

@@ -1,11 +1,12 @@
-"""Independent weights of mean 0 and the right variance work alike whatever their law; Cauchy, mean ½ and copies do not.
+"""Independent weights of mean 0 and the right variance work alike whatever their distribution; Cauchy, mean ½ and
+copies do not.
 
 One random network without biases, h ← φ(W h), `layers` square matrices of `width` units n, fed with `batch` inputs
-N(0,1), float64. All laws are scaled to the same second moment E[w²] = `sigma_mult`²·2/n for ReLU, ·1/n for tanh (the
-Cauchy law, which has none, to that scale). Eight laws with independent entries of mean 0 and finite variance: normal,
-uniform, ±1, Laplace, normal truncated at 2, Student t with 3 degrees of freedom, 90 % zeros, Exp(1) − 1 (skewed).
-Not independent: orthogonal, rank 1 (u vᵀ). Not of mean 0: mean ½ (in units of the rms), constant. The gain is the
-factor by which a layer multiplies E[h²], a geometric mean over the layers.
+N(0,1), float64. All distributions are scaled to the same second moment E[w²] = `sigma_mult`²·2/n for ReLU, ·1/n for
+tanh (the Cauchy distribution, which has none, to that scale). Eight distributions with independent entries of mean 0
+and finite variance: normal, uniform, ±1, Laplace, normal truncated at 2, Student t with 3 degrees of freedom, 90 %
+zeros, Exp(1) − 1 (skewed). Not independent: orthogonal, rank 1 (u vᵀ). Not of mean 0: mean ½ (in units of the rms),
+constant. The gain is the factor by which a layer multiplies E[h²], a geometric mean over the layers.
 
 Theory: only the first two moments count to leading order in n, so the gain is `sigma_mult`² for ReLU; for tanh it is
 that of the mean-field recursion E[h²] ← E[tanh²(√q z)], q = `sigma_mult`² E[h²]. Chance moves ln(gain) by about
@@ -31,7 +32,7 @@ PARAMS = {
 LIMITS = [{"product": ["layers", "width", "width"], "le": 7000000}]
 COLUMNS = {
     "layer": {"zh": "第几层", "en": "layer"},
-    "series": {"zh": "权重的分布", "en": "law of the weights"},
+    "series": {"zh": "权重的分布", "en": "distribution of the weights"},
     "second_moment": {"zh": "输出的二阶矩", "en": "second moment of the output"},
 }
 METRICS = {
@@ -43,7 +44,7 @@ METRICS = {
     "trunc_gain": {"zh": "每层倍数：截断正态", "en": "gain per layer: truncated normal"},
     "student3_gain": {"zh": "每层倍数：自由度 3 的 t", "en": "gain per layer: Student t3"},
     "sparse10_gain": {"zh": "每层倍数：一成非零", "en": "gain per layer: 10 % non-zero"},
-    "exponential_gain": {"zh": "每层倍数：偏斜的指数", "en": "gain per layer: skewed exponential"},
+    "exponential_gain": {"zh": "每层倍数：偏态的指数", "en": "gain per layer: skewed exponential"},
     "orthogonal_gain": {"zh": "每层倍数：正交", "en": "gain per layer: orthogonal"},
     "cauchy_gain": {"zh": "每层倍数：柯西", "en": "gain per layer: Cauchy"},
     "mean_half_gain": {"zh": "每层倍数：均值 0.5", "en": "gain per layer: mean 0.5"},
@@ -51,13 +52,13 @@ METRICS = {
     "rank1_gain": {"zh": "每层倍数：秩 1", "en": "gain per layer: rank 1"},
     "worst_good_log_gain": {
         "zh": "八种合格的分布里最大的 |ln 倍数|",
-        "en": "largest |ln gain| of the eight good laws",
+        "en": "largest |ln gain| of the eight good distributions",
     },
     "good_log_spread": {
         "zh": "八种合格的分布里 ln 倍数的最大差",
-        "en": "largest difference of ln gain among the eight good laws",
+        "en": "largest difference of ln gain among the eight good distributions",
     },
-    "skew_ratio": {"zh": "偏斜的指数与正态的每层倍数之比", "en": "gain of the skewed law over the normal one"},
+    "skew_ratio": {"zh": "偏态的指数与正态的每层倍数之比", "en": "gain of the skewed distribution over the normal one"},
     "theory_log_noise": {"zh": "ln 倍数的随机误差，理论值", "en": "chance error of ln gain in theory"},
 }
 WORDS = {

@@ -3,7 +3,7 @@
 J = W_L···W_1, `layers` square matrices of `width` n, entries of variance 1/n: orthogonal ones (QR of a Gaussian matrix,
 signs by the diagonal of R) and independent N(0, 1/n). With act = relu or tanh, J is the Jacobian of h ← φ(W h) at one
 input N(0, 1), with W of twice the variance for ReLU. The condition number is the largest singular value of J over the
-smallest; the even share is (Σσ²)²/(n·Σσ⁴): 1 if J stretches all directions alike, 1/n if it keeps but one. float64.
+smallest; the even fraction is (Σσ²)²/(n·Σσ⁴): 1 if J stretches all directions alike, 1/n if it keeps but one. float64.
 
 So that the smallest singular value is not lost in rounding, for the linear nets it is one over the largest of
 J⁻¹ = W_1⁻¹···W_L⁻¹, multiplied out on its own. With ReLU a layer with a dead unit has a singular Jacobian: its

@@ -2,15 +2,16 @@
 
 h ← φ(W h), `layers` square matrices of `width` units n, no biases, `batch` inputs N(0, 1), float64. `init` says how W
 is drawn: linear_default U(−1/√n, 1/√n), as nn.Linear does; kaiming N(0, 2/n); kaiming_uniform U(−√(6/n), √(6/n));
-uniform_by_std U(−√(2/n), √(2/n)), the standard deviation mistaken for the bound; trunc a normal law of variance 2/n cut
-off at two standard deviations; trunc_rescaled the same, divided by 0.8796; rademacher ±√(2/n); xavier N(0, 1/n); lecun
-the same, these matrices being square; leaky N(0, 2/((1 + slope²)n)); tanh_gain N(0, (5/3)²/n); fixed_std N(0, std²);
-lsuv N(0, 2/n), every matrix then divided by the rms of the pre-activations it gives on this batch, layer by layer.
+uniform_by_std U(−√(2/n), √(2/n)), the standard deviation mistaken for the bound; trunc a normal distribution of
+variance 2/n cut off at two standard deviations; trunc_rescaled the same, divided by 0.8796; rademacher ±√(2/n); xavier
+N(0, 1/n); lecun the same, these matrices being square; leaky N(0, 2/((1 + slope²)n)); tanh_gain N(0, (5/3)²/n);
+fixed_std N(0, std²); lsuv N(0, 2/n), every matrix then divided by the rms of the pre-activations it gives on this
+batch, layer by layer.
 
 The gain is the factor by which a layer multiplies the second moment E[h²]; the gradient's factor is that of its norm,
-from noise N(0, 1) at the last layer back to the input; both are geometric means over the layers. The input's share of
-the last pre-activations is their variance over the samples, unit by unit, over their mean square: what still tells one
-input from another. The excess kurtosis is that of one unit over 20000 draws of its weights, at one input. Theory
+from noise N(0, 1) at the last layer back to the input; both are geometric means over the layers. The input's fraction
+of the last pre-activations is their variance over the samples, unit by unit, over their mean square: what still tells
+one input from another. The excess kurtosis is that of one unit over 20000 draws of its weights, at one input. Theory
 (infinite width, same depth): q = n·Var(W)·E[h²], E[h²] = E[φ(√q z)²], z ~ N(0, 1); for lsuv q = 1; kurtosis
 κ(W)·Σx⁴/(Σx²)². Source: Glorot & Bengio 2010; He et al. 2015; Klambauer et al. 2017; Mishkin & Matas 2016.
 """
@@ -38,7 +39,7 @@ COLUMNS = {
     "layer": {"zh": "第几层", "en": "layer"},
     "second_moment": {"zh": "实测的二阶矩", "en": "measured second moment"},
     "theory": {"zh": "理论的二阶矩", "en": "second moment in theory"},
-    "input_share": {"zh": "输入还占多少", "en": "share that still tells inputs apart"},
+    "input_share": {"zh": "输入还占多少", "en": "fraction that still tells inputs apart"},
 }
 METRICS = {
     "var_times_n": {"zh": "权重方差乘以 n", "en": "variance of the weights times n"},
@@ -55,7 +56,7 @@ METRICS = {
     "out_var_distance": {"zh": "末层输出的方差离 1 多远", "en": "distance of that variance from 1"},
     "pre_moment": {"zh": "末层预激活的二阶矩", "en": "second moment of the last pre-activations"},
     "pre_moment_distance": {"zh": "末层预激活的二阶矩离 1 多远", "en": "distance of that moment from 1"},
-    "input_share": {"zh": "末层里输入还占的份额", "en": "share of the last layer that tells inputs apart"},
+    "input_share": {"zh": "末层里输入还占的份额", "en": "fraction of the last layer that tells inputs apart"},
     "excess_kurtosis": {"zh": "首层预激活的超额峰度", "en": "excess kurtosis of a first pre-activation"},
     "theory_excess_kurtosis": {"zh": "超额峰度的理论值", "en": "excess kurtosis in theory"},
     "kurtosis_distance": {"zh": "超额峰度离 0 多远", "en": "distance of the excess kurtosis from 0"},

@@ -4,7 +4,7 @@ Four networks, ReLU and tanh, each from Xavier (Var(W) = 1/fan-in) and from Kaim
 numbers but for that factor: 4 inputs, `layers` − 1 hidden layers of `width` units, a linear output (scaled like the
 rest), biases 0. Data: 64 samples N(0, 1)⁴, target x₁·x₂ less its mean; full-batch gradient descent on the mean squared
 error, `n` steps, float32. Every network is trained at three learning rates, lr/3, lr and 10·lr/3, and its best error
-counts (nan counts as inf). Errors are shares of the target's variance: 1 = nothing learned. `layers` = 1 is a linear
+counts (nan counts as inf). Errors are fractions of the target's variance: 1 = nothing learned. `layers` = 1 is a linear
 map, which ends the same from either start.
 
 Theory: with ReLU, Xavier halves E[h²] at each layer, so a deep net answers 0 and its first layers get no gradient;

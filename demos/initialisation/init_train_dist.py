@@ -1,16 +1,18 @@
-"""Zero-mean laws of one variance all train, not equally fast; zeros and constants never do, Cauchy weights end in nan.
+"""Zero-mean distributions of one variance all train, not equally fast; zeros and constants never do, Cauchy weights
+end in nan.
 
-Ten networks that differ only in the law of their first weights: `layers` linear layers, 8 inputs, `width` ReLU units,
-one output, biases 0. Hidden weights have variance 2/fan-in (He), the last layer 1/fan-in. Laws: normal, uniform, ±1,
-Laplace, normal truncated at 2 and rescaled, 90 % zeros; and, at the same scale, Cauchy (it has no variance), mean ½
-(same mean square), all weights equal, all weights 0. Data: 128 samples N(0, 1)^8, target x₁·x₂; full-batch gradient
-descent on the mean squared error, `n` steps at learning rate `lr`, float32, all networks on the same data. Errors
-are given as shares of the mean square of the target, which is what a network answering 0 gets: 1 = nothing learned.
+Ten networks that differ only in the distribution of their first weights: `layers` linear layers, 8 inputs, `width`
+ReLU units, one output, biases 0. Hidden weights have variance 2/fan-in (He), the last layer 1/fan-in. Distributions:
+normal, uniform, ±1, Laplace, normal truncated at 2 and rescaled, 90 % zeros; and, at the same scale, Cauchy (it has no
+variance), mean ½ (same mean square), all weights equal, all weights 0. Data: 128 samples N(0, 1)^8, target x₁·x₂;
+full-batch gradient descent on the mean squared error, `n` steps at learning rate `lr`, float32, all networks on the
+same data. Errors are given as fractions of the mean square of the target, which is what a network answering 0 gets: 1
+= nothing learned.
 
 Theory: where all units of a layer start alike they get the same gradient for ever, so the matrices between hidden
 layers keep rank 1 (of the second one: `constant_rank`); where all weights are 0 all gradients but the last bias's are
-0. The laws are drawn one by one, so two of them differ by chance too, not only by their shape; the sparse one is the
-most uneven on a layer of only 8 inputs. Source: Glorot & Bengio 2010; He et al. 2015; Saxe et al. 2014.
+0. The distributions are drawn one by one, so two of them differ by chance too, not only by their shape; the sparse one
+is the most uneven on a layer of only 8 inputs. Source: Glorot & Bengio 2010; He et al. 2015; Saxe et al. 2014.
 """
 
 import math
@@ -30,7 +32,7 @@ PARAMS = {
 LIMITS = [{"product": ["layers", "width", "width", "n"], "le": 7000000}]
 COLUMNS = {
     "step": {"zh": "第几步", "en": "step"},
-    "series": {"zh": "权重的分布", "en": "law of the weights"},
+    "series": {"zh": "权重的分布", "en": "distribution of the weights"},
     "error": {"zh": "误差（1 = 什么也没学到）", "en": "error (1: nothing learned)"},
 }
 METRICS = {
@@ -44,9 +46,9 @@ METRICS = {
     "mean_half_error": {"zh": "均值 0.5：最后的误差", "en": "mean 0.5: error at the end"},
     "constant_error": {"zh": "常数：最后的误差", "en": "constant: error at the end"},
     "zero_error": {"zh": "全 0：最后的误差", "en": "zeros: error at the end"},
-    "worst_good_error": {"zh": "六种合格的分布里最差的误差", "en": "largest error of the six good laws"},
+    "worst_good_error": {"zh": "六种合格的分布里最差的误差", "en": "largest error of the six good distributions"},
     "worst_dense_error": {"zh": "除稀疏外五种里最差的误差", "en": "largest error of the five without zeros"},
-    "good_spread": {"zh": "六种里最差与最好之比", "en": "worst over best of the six good laws"},
+    "good_spread": {"zh": "六种里最差与最好之比", "en": "worst over best of the six good distributions"},
     "constant_rank": {"zh": "常数：第二个权重矩阵的秩", "en": "constant: rank of the second matrix"},
     "normal_rank": {"zh": "正态：第二个权重矩阵的秩", "en": "normal: rank of the second matrix"},
     "zero_change": {"zh": "全 0：权重的最大变化", "en": "zeros: largest change of a weight"},

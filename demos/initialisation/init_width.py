@@ -35,7 +35,7 @@ METRICS = {
     "scatter": {"zh": "你的宽度：ln 输出的标准差", "en": "your width: standard deviation of ln output"},
     "theory_scatter": {"zh": "你的宽度：标准差的理论值", "en": "your width: that in theory"},
     "factor": {"zh": "你的宽度：典型的倍数差别", "en": "your width: typical factor between networks"},
-    "dead_share": {"zh": "你的宽度：全死的网络占多少", "en": "your width: share of networks that died"},
+    "dead_share": {"zh": "你的宽度：全死的网络占多少", "en": "your width: fraction of networks that died"},
     "scatter_16": {"zh": "宽 16：ln 输出的标准差", "en": "width 16: standard deviation of ln output"},
     "scatter_64": {"zh": "宽 64：ln 输出的标准差", "en": "width 64: standard deviation of ln output"},
     "scatter_256": {"zh": "宽 256：ln 输出的标准差", "en": "width 256: standard deviation of ln output"},

@@ -1,11 +1,11 @@
 """In ten thousand dimensions a random direction is all but perpendicular to any direction you care about.
 
-A fixed direction (the first axis; by symmetry any other gives the same) and `trials` random planes, each spanned by two
-directions from N(0, 1) in `n` dimensions, float32 numbers, sums in float64. Measured: |cos| between a random direction
-and the fixed one, and the share of the fixed direction's squared length that lies in the plane, as a picture drawn over
-that plane would show it. n is the number of weights of the network whose loss is to be drawn.
+A fixed direction (the first axis; by symmetry any other gives the same) and `trials` random planes, each spanned by
+two directions from N(0, 1) in `n` dimensions, float32 numbers, sums in float64. Measured: |cos| between a random
+direction and the fixed one, and the fraction of the fixed direction's squared length that lies in the plane, as a
+picture drawn over that plane would show it. n is the number of weights of the network whose loss is to be drawn.
 
-Theory: the mean of |cos| is Γ(n/2)/(√π·Γ((n + 1)/2)), about √(2/(πn)); the share of a plane is 2/n on average. That
+Theory: the mean of |cos| is Γ(n/2)/(√π·Γ((n + 1)/2)), about √(2/(πn)); the fraction of a plane is 2/n on average. That
 does not tell how high the ridges beside the plane are, only that the plane misses them.
 Source: Li et al. 2018, Visualizing the loss landscape of neural nets.
 """
@@ -32,8 +32,8 @@ METRICS = {
     "theory_abs_cos": {"zh": "|cos| 平均的理论值", "en": "mean |cos| in theory"},
     "approximation": {"zh": "√(2/(πn))", "en": "√(2/(πn))"},
     "mean_angle": {"zh": "夹角的平均", "en": "mean angle", "unit": "degree"},
-    "plane_share": {"zh": "平面里看得见的份额", "en": "share seen in the plane"},
-    "theory_plane_share": {"zh": "平面份额的理论值 2/n", "en": "share in theory, 2/n"},
+    "plane_share": {"zh": "平面里看得见的份额", "en": "fraction seen in the plane"},
+    "theory_plane_share": {"zh": "平面份额的理论值 2/n", "en": "fraction in theory, 2/n"},
 }
 CHART = {
     "transform": [{"fold": ["cosine", "theory"], "as": ["series", "value"]}],

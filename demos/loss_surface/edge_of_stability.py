@@ -40,7 +40,7 @@ METRICS = {
     "edge_step": {"zh": "第一次到达 2/lr 的九成", "en": "first within a tenth of 2/lr", "unit": "step"},
     "loss_start": {"zh": "开始时的损失", "en": "loss at the start"},
     "loss_end": {"zh": "结束时的损失", "en": "loss at the end"},
-    "loss_rises": {"zh": "损失上升的步数占多少", "en": "share of steps at which the loss rose"},
+    "loss_rises": {"zh": "损失上升的步数占多少", "en": "fraction of steps at which the loss rose"},
 }
 CHART = {
     "transform": [{"fold": ["sharpness", "edge"], "as": ["series", "value"]}],

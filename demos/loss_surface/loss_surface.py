@@ -42,16 +42,16 @@ COLUMNS = {
 METRICS = {
     "plain_center_loss": {"zh": "普通网络：中心处的损失", "en": "plain: loss at the centre"},
     "plain_max_loss": {"zh": "普通网络：最大损失", "en": "plain: largest loss"},
-    "plain_basin_share": {"zh": "普通网络：盆地占比", "en": "plain: share of the map in the basin"},
-    "plain_frac_nonconvex": {"zh": "普通网络：非凸格点占比", "en": "plain: share of non-convex cells"},
-    "plain_frac_nonfinite": {"zh": "普通网络：溢出格点占比", "en": "plain: share of cells not finite"},
+    "plain_basin_share": {"zh": "普通网络：盆地占比", "en": "plain: fraction of the map in the basin"},
+    "plain_frac_nonconvex": {"zh": "普通网络：非凸格点占比", "en": "plain: fraction of non-convex cells"},
+    "plain_frac_nonfinite": {"zh": "普通网络：溢出格点占比", "en": "plain: fraction of cells not finite"},
     "skip_center_loss": {"zh": "残差网络：中心处的损失", "en": "residual: loss at the centre"},
     "skip_max_loss": {"zh": "残差网络：最大损失", "en": "residual: largest loss"},
-    "skip_basin_share": {"zh": "残差网络：盆地占比", "en": "residual: share of the map in the basin"},
-    "skip_frac_nonconvex": {"zh": "残差网络：非凸格点占比", "en": "residual: share of non-convex cells"},
-    "skip_frac_nonfinite": {"zh": "残差网络：溢出格点占比", "en": "residual: share of cells not finite"},
+    "skip_basin_share": {"zh": "残差网络：盆地占比", "en": "residual: fraction of the map in the basin"},
+    "skip_frac_nonconvex": {"zh": "残差网络：非凸格点占比", "en": "residual: fraction of non-convex cells"},
+    "skip_frac_nonfinite": {"zh": "残差网络：溢出格点占比", "en": "residual: fraction of cells not finite"},
     "log10_max_ratio": {"zh": "最大损失之比的 log10", "en": "log10 of the ratio of the largest losses"},
-    "rescaling_shift": {"zh": "换一种写法后 log10 损失的平均变化", "en": "mean change of log10 loss after rescaling"},
+    "rescaling_shift": {"zh": "重参数化后 log10 损失的平均变化", "en": "mean change of log10 loss after rescaling"},
     "forwards": {"zh": "每张图的前向次数", "en": "forward passes per map"},
 }
 WORDS = {"plain": {"zh": "普通网络", "en": "plain"}, "skip": {"zh": "残差网络", "en": "residual"}}

@@ -1,4 +1,4 @@
-"""One function, its weights written differently: a hundred times sharper, but not along filter-normalised directions.
+"""One function, its weights reparameterised: a hundred times sharper, but not along filter-normalised directions.
 
 A two-layer ReLU net without biases, 2 inputs, `width` units, 1 output, f(x) = relu(x W) V; W ~ N(0, 1), V ~ N(0,
 1/width), trained by 300 steps of full-batch gradient descent (learning rate 0.02) on the mean squared error of 64
@@ -20,7 +20,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-TITLE = {"zh": "同一个函数，换种写法就变尖", "en": "The same function, written sharper"}
+TITLE = {"zh": "同一个函数，重参数化就变尖", "en": "The same function, written sharper"}
 PARAMS = {
     "alpha": {
         "zh": "第一层乘以 α，第二层除以 α",
@@ -38,23 +38,29 @@ COLUMNS = {
 METRICS = {
     "function_diff": {"zh": "两种写法输出的最大差", "en": "largest difference of the two outputs"},
     "loss": {"zh": "解处的损失", "en": "loss at the solution"},
-    "top_hessian_before": {"zh": "Hessian 最大特征值，原写法", "en": "top Hessian eigenvalue, as trained"},
-    "top_hessian_after": {"zh": "Hessian 最大特征值，换写法后", "en": "top Hessian eigenvalue, rewritten"},
+    "top_hessian_before": {"zh": "海森矩阵最大特征值，原写法", "en": "top Hessian eigenvalue, as trained"},
+    "top_hessian_after": {"zh": "海森矩阵最大特征值，重参数化后", "en": "top Hessian eigenvalue, rewritten"},
     "ratio": {"zh": "最大特征值之比", "en": "ratio of the eigenvalues"},
-    "abs_log10_ratio": {"zh": "特征值之比差几个数量级", "en": "ratio of the eigenvalues in decades, in size"},
+    "abs_log10_ratio": {
+        "zh": "特征值之比差几个数量级",
+        "en": "ratio of the eigenvalues in orders of magnitude, in size",
+    },
     "theory_ratio": {"zh": "α²", "en": "α²"},
     "raw_before": {"zh": "原始方向：损失升高，原写法", "en": "raw direction: rise of the loss, as trained"},
-    "raw_after": {"zh": "原始方向：损失升高，换写法后", "en": "raw direction: rise of the loss, rewritten"},
-    "raw_change": {"zh": "原始方向：升高差几个数量级", "en": "raw direction: change of that rise in decades"},
+    "raw_after": {"zh": "原始方向：损失升高，重参数化后", "en": "raw direction: rise of the loss, rewritten"},
+    "raw_change": {
+        "zh": "原始方向：升高差几个数量级",
+        "en": "raw direction: change of that rise in orders of magnitude",
+    },
     "filter_before": {"zh": "滤波器归一化：损失升高，原写法", "en": "filter-normalised: rise of the loss, as trained"},
-    "filter_after": {"zh": "滤波器归一化：损失升高，换写法后", "en": "filter-normalised: rise, rewritten"},
-    "filter_change": {"zh": "滤波器归一化：升高差几个数量级", "en": "filter-normalised: change in decades"},
+    "filter_after": {"zh": "滤波器归一化：损失升高，重参数化后", "en": "filter-normalised: rise, rewritten"},
+    "filter_change": {"zh": "滤波器归一化：升高差几个数量级", "en": "filter-normalised: change in orders of magnitude"},
 }
 WORDS = {
     "raw before": {"zh": "原始方向，原写法", "en": "raw, as trained"},
-    "raw after": {"zh": "原始方向，换写法后", "en": "raw, rewritten"},
+    "raw after": {"zh": "原始方向，重参数化后", "en": "raw, rewritten"},
     "filter before": {"zh": "滤波器归一化，原写法", "en": "filter-normalised, as trained"},
-    "filter after": {"zh": "滤波器归一化，换写法后", "en": "filter-normalised, rewritten"},
+    "filter after": {"zh": "滤波器归一化，重参数化后", "en": "filter-normalised, rewritten"},
 }
 CHART = {
     "mark": {"type": "line", "point": True},

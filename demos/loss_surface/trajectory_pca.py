@@ -7,9 +7,9 @@ is the list of all weights after each step; its mean is taken out and the singul
 in float64, says which part of the variance each principal component explains.
 
 Theory: a path that hardly bends has one large component. In very many dimensions a random walk of many steps gives the
-k-th component the share 6/(π²k²), so 0.61 and 0.15, together 0.76, and its projections are cosines, smooth curves,
-though there is no landscape whatever. A high share is therefore no sign of a simple landscape. Source: Li et al. 2018,
-Visualizing the loss landscape of neural nets (paths in the plane of two components).
+k-th component the fraction 6/(π²k²), so 0.61 and 0.15, together 0.76, and its projections are cosines, smooth curves,
+though there is no landscape whatever. A high fraction is therefore no sign of a simple landscape. Source: Li et al.
+2018, Visualizing the loss landscape of neural nets (paths in the plane of two components).
 """
 
 import math
@@ -33,10 +33,10 @@ COLUMNS = {
     "step": {"zh": "第几步", "en": "step"},
 }
 METRICS = {
-    "explained": {"zh": "前两个主成分解释的比例", "en": "share explained by two components"},
-    "first_share": {"zh": "第一主成分的比例", "en": "share of the first component"},
-    "second_share": {"zh": "第二主成分的比例", "en": "share of the second component"},
-    "theory_random_walk": {"zh": "随机游走的理论比例", "en": "share of a random walk in theory"},
+    "explained": {"zh": "前两个主成分解释的比例", "en": "fraction explained by two components"},
+    "first_share": {"zh": "第一主成分的比例", "en": "fraction of the first component"},
+    "second_share": {"zh": "第二主成分的比例", "en": "fraction of the second component"},
+    "theory_random_walk": {"zh": "随机游走的理论比例", "en": "fraction of a random walk in theory"},
     "excess": {"zh": "比随机游走多出多少", "en": "more than a random walk by"},
     "straightness": {"zh": "首尾距离与路程之比", "en": "distance of the ends over length of the path"},
     "dimensions": {"zh": "权重个数", "en": "number of weights"},

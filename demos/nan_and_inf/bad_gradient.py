@@ -40,7 +40,7 @@ METRICS = {
     "first_weight": {"zh": "最后的第一个权重", "en": "first weight at the end"},
     "other_weight": {"zh": "最后的其余权重", "en": "other weights at the end"},
     "loss_end": {"zh": "最后的损失", "en": "loss at the end"},
-    "bad_state": {"zh": "优化器状态里坏数的个数", "en": "bad numbers in the optimiser's state"},
+    "bad_state": {"zh": "优化器状态里非有限值的个数", "en": "bad numbers in the optimiser's state"},
     "skipped": {"zh": "跳过的步数", "en": "steps left out", "unit": "step"},
 }
 CHART = {

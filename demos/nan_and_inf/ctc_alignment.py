@@ -1,4 +1,4 @@
-"""CTC gives inf for a target that does not fit its input, and every gradient behind it is nan; the fit can be counted.
+"""CTC gives inf for a target that does not fit its input, and every gradient after it is nan; the fit can be counted.
 
 `batch` samples of `frames` time steps and `classes` classes, class 0 the blank; features N(0, 1) in 8 dimensions pass
 through one shared linear layer, weights N(0, 1/8), then log-softmax and PyTorch's ctc_loss (reduction mean). The first

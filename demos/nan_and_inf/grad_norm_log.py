@@ -6,7 +6,7 @@ batches of 32 fresh samples, inputs N(0, 1), mean squared error. In every 20th b
 clipping to `clip` (0: no clipping); the norm after it is taken from the gradients themselves. Both in float64.
 
 A step is flagged if its norm is more than 10 times the median of all steps so far. The flags are counted on both logs.
-found: the share of the bad batches that are flagged. Random: weights and samples. Source: Pascanu, Mikolov & Bengio
+found: the fraction of the bad batches that are flagged. Random: weights and samples. Source: Pascanu, Mikolov & Bengio
 2013, On the difficulty of training recurrent neural networks.
 """
 
@@ -35,7 +35,7 @@ METRICS = {
     "max_after": {"zh": "裁剪后范数的最大值", "en": "largest norm after clipping"},
     "ratio_before": {"zh": "裁剪前：最大值比中位数", "en": "before clipping: largest over median"},
     "ratio_after": {"zh": "裁剪后：最大值比中位数", "en": "after clipping: largest over median"},
-    "clipped_share": {"zh": "被裁剪的步数比例", "en": "share of steps that were clipped"},
+    "clipped_share": {"zh": "被裁剪的步数比例", "en": "fraction of steps that were clipped"},
     "bad_batches": {"zh": "坏 batch 的个数", "en": "bad batches"},
     "found_before": {"zh": "裁剪前的记录找到的坏 batch 比例", "en": "bad batches found in the log before"},
     "found_after": {"zh": "裁剪后的记录找到的坏 batch 比例", "en": "bad batches found in the log after"},

@@ -5,7 +5,7 @@ before the softmax. large: they become −1e9, in float16 −inf, for that type 
 number of `dtype`. zero_row: −inf, and afterwards torch.where sets the row to 0 if nothing was left to attend to.
 The softmax subtracts the maximum first, so with all scores at −inf it computes −inf − (−inf) = nan; with all of them at
 one finite number it is uniform, 1/n each, and the row attends to what was masked. The output is the weighted sum of n
-values from N(0, 1); its gradient with respect to the scores is taken as well. theory_leak: the share of attention on
+values from N(0, 1); its gradient with respect to the scores is taken as well. theory_leak: the fraction of attention on
 masked places, 0 unless everything is masked. Random: scores and values.
 Source: Blanchard, Higham & Higham 2021, Accurately computing the log-sum-exp and softmax functions.
 """

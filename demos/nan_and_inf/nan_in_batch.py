@@ -4,7 +4,7 @@ A batch of `batch` samples with 8 features passes Linear(8, width) - norm - ReLU
 initialisation, in float32; inputs N(0, 1). One feature of one sample, in the middle of the batch, is `x` (inf unless
 you change it; nan does the same). norm: none; batch (training mode, statistics of this batch); batch_eval (running
 statistics, which are 0 and 1 here); layer (each row on its own). The loss is the mean square of the outputs. "Bad"
-means not finite; shares are of rows, of the entries of all gradients and of the running statistics after the forward
+means not finite; fractions are of rows, of the entries of all gradients and of the running statistics after the forward
 pass. `drop` leaves bad rows out of the batch before the forward pass. Batch norm refuses a single sample, so batch
 starts at 3. Random: inputs, weights. Source: Ioffe & Szegedy 2015, Batch normalization; Goldberg 1991.
 """
@@ -26,16 +26,16 @@ PARAMS = {
 }
 COLUMNS = {
     "row": {"zh": "第几个样本", "en": "sample"},
-    "bad": {"zh": "坏掉的单元所占比例", "en": "share of bad units in its row"},
+    "bad": {"zh": "坏掉的单元所占比例", "en": "fraction of bad units in its row"},
 }
 METRICS = {
     "bad_input_rows": {"zh": "坏的输入样本数", "en": "bad samples going in", "unit": "sample"},
     "bad_rows": {"zh": "坏的输出样本数", "en": "bad samples coming out", "unit": "sample"},
-    "bad_rows_share": {"zh": "坏的输出样本比例", "en": "share of bad samples coming out"},
+    "bad_rows_share": {"zh": "坏的输出样本比例", "en": "fraction of bad samples coming out"},
     "loss": {"zh": "损失", "en": "loss"},
     "loss_without": {"zh": "去掉坏样本的损失", "en": "loss without the bad samples"},
-    "bad_gradients": {"zh": "坏梯度的比例", "en": "share of bad gradient entries"},
-    "bad_running_stats": {"zh": "BN 滑动统计量坏掉的比例", "en": "share of bad running statistics of batch norm"},
+    "bad_gradients": {"zh": "坏梯度的比例", "en": "fraction of bad gradient entries"},
+    "bad_running_stats": {"zh": "BN 滑动统计量坏掉的比例", "en": "fraction of bad running statistics of batch norm"},
 }
 CHART = {
     "mark": {"type": "bar"},

@@ -48,15 +48,15 @@ METRICS = {
     },
     "last_good_loss": {"zh": "坏掉之前的损失", "en": "last finite loss"},
     "loss_end": {"zh": "最后的损失", "en": "loss at the end"},
-    "bad_number_share": {"zh": "输入里坏数的比例", "en": "share of the inputs that is not finite"},
-    "nan_weight_share": {"zh": "最后是 nan 的权重的比例", "en": "share of the weights that is nan at the end"},
+    "bad_number_share": {"zh": "输入里非有限值的比例", "en": "fraction of the inputs that is not finite"},
+    "nan_weight_share": {"zh": "最后是 nan 的权重的比例", "en": "fraction of the weights that is nan at the end"},
     "rates_that_help": {
         "zh": "13 个学习率（含 0）里不出 nan 的个数",
         "en": "of 13 rates, 0 included, how many stay finite",
     },
     "repaired_bad_step": {"zh": "修好以后首次 inf 或 nan", "en": "first inf or nan after the repair", "unit": "step"},
     "repaired_end": {"zh": "修好以后最后的损失", "en": "loss at the end after the repair"},
-    "repaired_nan_share": {"zh": "修好以后 nan 权重的比例", "en": "share of nan weights after the repair"},
+    "repaired_nan_share": {"zh": "修好以后 nan 权重的比例", "en": "fraction of nan weights after the repair"},
 }
 CHART = {
     "transform": [{"fold": ["loss", "repaired"], "as": ["series", "value"]}],

@@ -19,7 +19,7 @@ from torch import Tensor
 
 TITLE = {"zh": "一张卡的 nan 经 all-reduce 传给所有卡", "en": "One rank's nan reaches all by all-reduce"}
 PARAMS = {
-    "bad": {"zh": "最后一张卡的坏数", "en": "bad number on the last rank"},
+    "bad": {"zh": "最后一张卡上坏的数", "en": "bad number on the last rank"},
     "way": {"zh": "怎样处理", "en": "what is done about it"},
     "ranks": {"zh": "卡数", "en": "number of ranks", "ge": 2, "le": 64},
 }

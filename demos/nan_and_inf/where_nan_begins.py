@@ -1,12 +1,13 @@
 """A forward hook that asks for finite numbers finds the layer and the step; asking for nan finds a later layer.
 
-A net of `layers` blocks Linear(16, 16) - ReLU and a Linear(16, 1) behind them, He initialisation, is trained by plain
+A net of `layers` blocks Linear(16, 16) - ReLU and a Linear(16, 1) after them, He initialisation, is trained by plain
 gradient descent with learning rate 0.01 on 32 samples (inputs N(0, 1), target the first feature, mean squared error).
 From step `bad_step` on (steps count from 0) one fault is there, in block `bad_layer` (at most `layers`), by `cause`:
 log: the block's output is log(h − 1), nan where h < 1. overflow: its output times 1e38 and times 1e38, inf where h > 0,
 and −inf + inf is nan one layer on. weights: one of its weights is nan, as after a bad update. data: one number of the
 inputs is nan. root: the distance between h and h itself is added to its output, that is 0, but the
-derivative of the root there is 0 · inf. none: no fault.
+derivative of the root there is 0 · inf. inf_loss: inf is added to the loss, whose gradient stays good. none: no
+fault.
 
 Measured at every step, as hooks would: the first block whose output is not finite, the first whose output is nan,
 whether that block's inputs and weights were finite; then loss and gradients. A gradient counts for the last block that
@@ -34,9 +35,9 @@ PARAMS = {
 }
 COLUMNS = {
     "layer": {"zh": "第几层", "en": "layer"},
-    "output": {"zh": "输出有限的比例", "en": "share of finite outputs"},
-    "gradient": {"zh": "梯度有限的比例", "en": "share of finite gradients"},
-    "update": {"zh": "更新后权重有限的比例", "en": "share of finite weights after the update"},
+    "output": {"zh": "输出有限的比例", "en": "fraction of finite outputs"},
+    "gradient": {"zh": "梯度有限的比例", "en": "fraction of finite gradients"},
+    "update": {"zh": "更新后权重有限的比例", "en": "fraction of finite weights after the update"},
     "anomaly": {"zh": "异常检测报告的函数", "en": "function named by detect_anomaly"},
 }
 METRICS = {
@@ -74,7 +75,7 @@ def run(
     layers: int = 8,
     bad_layer: int = 4,
     bad_step: int = 5,
-    cause: Literal["log", "overflow", "weights", "data", "root", "none"] = "overflow",
+    cause: Literal["log", "overflow", "weights", "data", "root", "inf_loss", "none"] = "overflow",
 ) -> Generator[Row, None, Metrics]:
     x = torch.randn(SAMPLES, WIDTH)
     y = x[:, :1].clone()
@@ -89,7 +90,7 @@ def run(
             with torch.no_grad():
                 weights[bad_layer - 1][0, 0] = math.nan
         outputs = forward(x, weights, bad_layer, fault)
-        loss = (outputs[-1] - y).pow(2).mean()
+        loss = loss_of(outputs[-1], y, fault)
         grads = torch.autograd.grad(loss, weights)
         before = [w.detach().clone() for w in weights]
         with torch.no_grad():
@@ -138,6 +139,11 @@ def forward(x: Tensor, weights: list[Tensor], bad_layer: int, fault: str) -> lis
     return [*outputs, h @ weights[-1]]
 
 
+def loss_of(out: Tensor, y: Tensor, fault: str) -> Tensor:
+    """The mean squared error, plus inf if that is the fault."""
+    return (out - y).pow(2).mean() + (math.inf if fault == "inf_loss" else 0.0)
+
+
 def finite_share(t: Tensor) -> float:
     """The share of entries that are finite."""
     return float(t.isfinite().double().mean())
@@ -149,7 +155,7 @@ def named_by_anomaly(x: Tensor, weights: list[Tensor], y: Tensor, bad_layer: int
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
         warnings.simplefilter("ignore")
         try:
-            (forward(x, again, bad_layer, fault)[-1] - y).pow(2).mean().backward()
+            loss_of(forward(x, again, bad_layer, fault)[-1], y, fault).backward()
         except RuntimeError as found:
             return str(found).split("'")[1]
     return None

@@ -1,4 +1,4 @@
-"""In front of batch normalisation the size of the weights does not matter: 10 times W, a tenth of the gradient.
+"""Before batch normalisation the size of the weights does not matter: 10 times W, a tenth of the gradient.
 
 One layer y = relu(norm(h W + b)), float64, h ~ N(0, 1) of `batch` × `width`, W ~ N(0, 1/width), b ~ N(0, 1); norm is
 batch normalisation (batch statistics, γ = 1, β = 0), layer normalisation over the units, or nothing. The loss is the
@@ -7,7 +7,7 @@ the largest change of y over the largest |y|; grad_ratio the norm of the gradien
 `scale` if y does not depend on the size (up to eps), 1 if y is proportional to it. A step of gradient descent turns
 the weights by an angle of about lr·|gradient|/|W|, so the effective rate falls by scale². radial_share is the cosine
 between W and its gradient: 0 where the loss does not depend on the size of W, and then every step makes W longer.
-bias_share is the norm of b's gradient over that of W's: 0 behind batch normalisation, which subtracts any constant.
+bias_share is the norm of b's gradient over that of W's: 0 after batch normalisation, which subtracts any constant.
 Source: van Laarhoven 2017, L2 regularization versus batch and weight normalization (arXiv:1706.05350).
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import batch_norm, layer_norm
 
-TITLE = {"zh": "BN 前面的权重大小与偏置", "en": "Size of the weights and bias in front of BN"}
+TITLE = {"zh": "BN 前面的权重大小与偏置", "en": "Size of the weights and bias before BN"}
 PARAMS = {
     "norm": {"zh": "归一化", "en": "normalisation"},
     "scale": {"zh": "权重放大的倍数", "en": "factor on the weights", "ge": 1e-6, "le": 1e6},
@@ -35,10 +35,13 @@ COLUMNS = {
 }
 METRICS = {
     "output_change": {"zh": "输出的相对变化", "en": "relative change of the output"},
-    "grad_ratio": {"zh": "梯度缩小的倍数", "en": "factor by which the gradient shrinks"},
+    "grad_ratio": {"zh": "梯度降为原来的几分之一（倒数）", "en": "factor by which the gradient shrinks"},
     "grad_ratio_error": {"zh": "它与权重倍数的相对偏差", "en": "its relative distance from the factor"},
-    "effective_rate_ratio": {"zh": "有效学习率缩小的倍数", "en": "factor by which the effective rate falls"},
-    "radial_share": {"zh": "梯度沿 W 方向的份额", "en": "share of the gradient along W"},
+    "effective_rate_ratio": {
+        "zh": "有效学习率降为原来的几分之一（倒数）",
+        "en": "factor by which the effective rate falls",
+    },
+    "radial_share": {"zh": "梯度沿 W 方向的份额", "en": "fraction of the gradient along W"},
     "weight_grad": {"zh": "W 的梯度范数", "en": "gradient norm of W"},
     "bias_grad": {"zh": "b 的梯度范数", "en": "gradient norm of b"},
     "bias_share": {"zh": "b 与 W 的梯度范数之比", "en": "gradient norm of b over that of W"},

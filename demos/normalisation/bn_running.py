@@ -1,13 +1,13 @@
 """In eval() BN uses running averages: after n steps with momentum m they have come 1 − (1−m)^n of the way, no more.
 
 A fresh torch.nn.BatchNorm1d(`width`) sees `n` batches x ~ N(mean, std²), `batch` × `width`, in training mode; nothing
-is trained. The running mean starts at 0, the running variance at 1; each batch moves them by the share m (`momentum`)
-towards its own mean and (unbiased) variance. mean_ratio is the running mean over the true mean, both averaged over the
-units. Then one more batch of 4096 samples goes through the layer in eval mode and in train mode; means are averaged
-over samples and units, variances are over the samples, averaged over the units. In expectation the running mean is
-p·mean and the running variance (1−p) + p·std² with p = 1 − (1−m)^n; the running mean of one unit scatters by
-std/√batch·√(m/(2−m)·(1 − (1−m)^(2n))). A second layer keeps plain (cumulative) averages, momentum=None in PyTorch.
-Batches are random. Source: Ioffe & Szegedy 2015, Batch normalization; PyTorch's documentation of BatchNorm1d.
+is trained. The running mean starts at 0, the running variance at 1; each batch moves them by the fraction m
+(`momentum`) towards its own mean and (unbiased) variance. mean_ratio is the running mean over the true mean, both
+averaged over the units. Then one more batch of 4096 samples goes through the layer in eval mode and in train mode;
+means are averaged over samples and units, variances are over the samples, averaged over the units. In expectation the
+running mean is p·mean and the running variance (1−p) + p·std² with p = 1 − (1−m)^n; the running mean of one unit
+scatters by std/√batch·√(m/(2−m)·(1 − (1−m)^(2n))). A second layer keeps plain (cumulative) averages, momentum=None in
+PyTorch. Batches are random. Source: Ioffe & Szegedy 2015, Batch normalization; PyTorch's documentation of BatchNorm1d.
 """
 
 import math

@@ -46,7 +46,7 @@ METRICS = {
     "adapted_acc": {"zh": "准确率，用评估数据重算统计量后", "en": "accuracy, recalibrated on evaluation points"},
     "group_acc": {"zh": "准确率，GroupNorm", "en": "accuracy, GroupNorm"},
     "group_gain": {"zh": "GroupNorm 比 BN（eval）高出多少", "en": "GroupNorm over BN in eval mode"},
-    "stale_share": {"zh": "滑动平均里初始值还占的份额", "en": "share of the initial values in the averages"},
+    "stale_share": {"zh": "滑动平均里初始值还占的份额", "en": "fraction of the initial values in the averages"},
 }
 CHART = {
     "transform": [{"fold": ["train", "eval", "recalibrated", "group"], "as": ["series", "value"]}],

@@ -1,7 +1,7 @@
 """Does batch normalisation make the gradient more predictable? Two small nets are measured; nothing is settled here.
 
 Two nets start from the same weights (He, biases 0): `layers` hidden ReLU layers of `width` and one logit, without and
-with BN (γ, β, batch statistics) behind every hidden layer. Task: 256 points x ~ N(0, 1) in the plane, class 1 if
+with BN (γ, β, batch statistics) after every hidden layer. Task: 256 points x ~ N(0, 1) in the plane, class 1 if
 |x|² > 2 ln 2 (a disc and the ring around it), cross-entropy, `n` steps of full gradient descent. At every step: the
 cosine of the whole gradient before and after that very step (1: the step changed nothing, the gradient was a good
 prediction; below 0: the step went too far), and the relative change ‖g' − g‖/‖g‖. Every tenth step: the range of the

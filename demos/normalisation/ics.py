@@ -1,7 +1,7 @@
 """Shifting the inputs of a batch-normalised layer at every step on purpose barely hurts its training.
 
 Three nets start from the same weights (He, biases 0) and see the same mini-batches: plain, BN (with γ and β), and noisy
-BN, where at every forward pass of training every unit behind BN is multiplied by 1 + noise·N(0, 1) and shifted by
+BN, where at every forward pass of training every unit after BN is multiplied by 1 + noise·N(0, 1) and shifted by
 noise·N(0, 1), the same for the whole batch. Task: 512 points x ~ N(0, 1) in the plane, class 1 if
 |x|² > 2 ln 2 (a disc and the ring around it); `layers` hidden ReLU layers, one logit, cross-entropy, n steps of SGD.
 
@@ -33,7 +33,7 @@ PARAMS = {
     "width": {"zh": "每层宽度", "en": "units per layer", "ge": 2, "le": 64},
     "n": {"zh": "训练步数", "en": "training steps", "ge": 1, "le": 300},
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 0.0, "le": 10.0},
-    "noise": {"zh": "BN 之后注入的噪声", "en": "noise injected behind BN", "ge": 0.0, "le": 10.0},
+    "noise": {"zh": "BN 之后注入的噪声", "en": "noise injected after BN", "ge": 0.0, "le": 10.0},
     "batch": {"zh": "批量大小", "en": "batch size", "ge": 2, "le": 256},
 }
 COLUMNS = {

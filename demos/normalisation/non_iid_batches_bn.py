@@ -2,15 +2,15 @@
 
 Two Gaussian classes in the plane, means (±1.4, 0), unit variance; 1024 points to train on and 1024 to test on, half of
 each class. Net: two hidden ReLU layers of `width`, one logit, biases 0, He weights, the same for all; BN (γ, β, running
-statistics, momentum 0.1) behind both hidden layers or nowhere. SGD on the cross-entropy, `epochs` epochs of batches of
+statistics, momentum 0.1) after both hidden layers or nowhere. SGD on the cross-entropy, `epochs` epochs of batches of
 `batch`: shuffled anew in each epoch, or sorted by class with the batches in random order (a batch of one is left out).
 Accuracy in eval mode, but for `sorted_bn_own_acc`, which uses the test batch's own statistics.
 
 Covariate shift: `shift` is added to both coordinates of test data of which `share` belong to class 1. The adapted net
 is the shuffled BN net with its statistics re-estimated on those inputs, without labels (AdaBN); this undoes a common
-shift, and a changed share of the classes spoils it. Best possible accuracy: Φ(1.4); of that boundary after the shift:
-(1 − share)·Φ(1.4 − shift) + share·Φ(1.4 + shift). Source: Ioffe & Szegedy 2015, Batch normalization; Li et al. 2017,
-Revisiting batch normalization for practical domain adaptation; Shimodaira 2000.
+shift, and a changed fraction of the classes spoils it. Best possible accuracy: Φ(1.4); of that boundary after the
+shift: (1 − share)·Φ(1.4 − shift) + share·Φ(1.4 + shift). Source: Ioffe & Szegedy 2015, Batch normalization; Li et al.
+2017, Revisiting batch normalization for practical domain adaptation; Shimodaira 2000.
 """
 
 import copy
@@ -26,7 +26,7 @@ PARAMS = {
     "shift": {"zh": "测试输入整体偏移", "en": "shift of the test inputs", "ge": -100, "le": 100},
     "share": {
         "zh": "偏移后的数据里第 1 类的占比",
-        "en": "share of class 1 in the shifted data",
+        "en": "fraction of class 1 in the shifted data",
         "ge": 0.02,
         "le": 0.98,
     },

@@ -35,7 +35,7 @@ METRICS = {
     "step_exact": {"zh": "准确的步长", "en": "exact step"},
     "step_at_zero": {"zh": "梯度为 0 时的步长", "en": "step at gradient 0"},
     "step_at_zero_float32": {"zh": "梯度为 0，状态用 float32", "en": "step at gradient 0, state in float32"},
-    "nonfinite_share": {"zh": "步长是 inf 或 nan 的梯度占比", "en": "share of sizes whose step is inf or nan"},
+    "nonfinite_share": {"zh": "步长是 inf 或 nan 的梯度占比", "en": "fraction of sizes whose step is inf or nan"},
     "smallest_right": {"zh": "步长还准到 10% 的最小梯度", "en": "smallest gradient with a step right to 10 %"},
     "smallest_right_float32": {"zh": "同上，状态用 float32", "en": "the same with state in float32"},
     "theory_v_is_zero_below": {"zh": "二阶动量从这里以下变成 0", "en": "second moment is 0 below"},

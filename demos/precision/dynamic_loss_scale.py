@@ -19,7 +19,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-TITLE = {"zh": "动态损失放大：跳过的步正常吗", "en": "Dynamic loss scaling: are skipped steps normal?"}
+TITLE = {"zh": "动态损失缩放：跳过的步正常吗", "en": "Dynamic loss scaling: are skipped steps normal?"}
 PARAMS = {
     "n": {"zh": "训练步数", "en": "training steps", "unit": "step", "ge": 1, "le": 1000},
     "scale": {"zh": "初始的放大倍数", "en": "initial loss scale", "ge": 1, "le": 1e9},
@@ -37,8 +37,8 @@ COLUMNS = {
 }
 METRICS = {
     "skipped": {"zh": "跳过的步数", "en": "skipped steps", "unit": "step"},
-    "skipped_share": {"zh": "跳过的步的比例", "en": "share of skipped steps"},
-    "theory_skipped_share": {"zh": "健康时的理论比例", "en": "share in theory, when healthy"},
+    "skipped_share": {"zh": "跳过的步的比例", "en": "fraction of skipped steps"},
+    "theory_skipped_share": {"zh": "健康时的理论比例", "en": "fraction in theory, when healthy"},
     "longest_run": {"zh": "最多连续跳过几步", "en": "longest run of skipped steps", "unit": "step"},
     "skipped_after_tenth": {"zh": "前十分之一之后跳过的步", "en": "skipped after the first tenth", "unit": "step"},
     "bad_loss_steps": {
@@ -46,7 +46,7 @@ METRICS = {
         "en": "steps whose own loss was inf or nan",
         "unit": "step",
     },
-    "bad_loss_share": {"zh": "跳过的步里损失本身就坏的比例", "en": "share of skipped steps with a bad loss"},
+    "bad_loss_share": {"zh": "跳过的步里损失本身就坏的比例", "en": "fraction of skipped steps with a bad loss"},
     "first_good_step": {"zh": "第一个没跳过的步", "en": "first step not skipped", "unit": "step"},
     "last_scale": {"zh": "最后的放大倍数", "en": "loss scale at the end"},
     "largest_scale": {"zh": "成功用过的最大放大倍数", "en": "largest scale that worked"},

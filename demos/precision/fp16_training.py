@@ -7,9 +7,9 @@ the same weights: fp32; pure fp16 (weights, activations, loss, gradients, update
 and loss, the rest in float16) without loss scaling and with `scale`; pure bf16; mixed bf16 (unscaled). A step whose
 gradients are not all finite is skipped. MSE is that of the float32 net with the weights at the end.
 
-Zero gradients: the share of those that are not 0 in float32, at the first step. Unchanged: the share of the parameters
-that the last step left as they were, bit for bit. Source: Micikevicius et al. 2018, Mixed precision training; Kalamkar
-et al. 2019, A study of BFLOAT16 for deep learning training.
+Zero gradients: the fraction of those that are not 0 in float32, at the first step. Unchanged: the fraction of the
+parameters that the last step left as they were, bit for bit. Source: Micikevicius et al. 2018, Mixed precision
+training; Kalamkar et al. 2019, A study of BFLOAT16 for deep learning training.
 """
 
 from collections.abc import Generator
@@ -22,7 +22,7 @@ PARAMS = {
     "width": {"zh": "隐藏层宽度", "en": "hidden units", "unit": "unit", "ge": 1, "le": 128},
     "n": {"zh": "训练步数", "en": "training steps", "unit": "step", "ge": 1, "le": 400},
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 0, "le": 10},
-    "scale": {"zh": "损失放大的倍数", "en": "loss scale", "ge": 1, "le": 16777216},
+    "scale": {"zh": "损失缩放的倍数", "en": "loss scale", "ge": 1, "le": 16777216},
     "loss_mult": {"zh": "损失的权重", "en": "weight of the loss", "ge": 1e-12, "le": 1},
 }
 COLUMNS = {

@@ -41,8 +41,8 @@ METRICS = {
     "careful_rel_err": {"zh": "小心写的相对误差", "en": "relative error, careful"},
     "naive_worst": {"zh": "直接写，图中最差的相对误差", "en": "naive, worst relative error in the chart"},
     "careful_worst": {"zh": "小心写，图中最差的相对误差", "en": "careful, worst relative error in the chart"},
-    "naive_bad_share": {"zh": "直接写，错 10% 以上的 x 占比", "en": "naive, share of x wrong by over 10 %"},
-    "careful_bad_share": {"zh": "小心写，错 10% 以上的 x 占比", "en": "careful, share of x wrong by over 10 %"},
+    "naive_bad_share": {"zh": "直接写，错 10% 以上的 x 占比", "en": "naive, fraction of x wrong by over 10 %"},
+    "careful_bad_share": {"zh": "小心写，错 10% 以上的 x 占比", "en": "careful, fraction of x wrong by over 10 %"},
 }
 CHART = {
     "transform": [{"fold": ["naive", "careful"], "as": ["series", "value"]}],

@@ -30,7 +30,7 @@ METRICS = {
     "max": {"zh": "最大的有限数", "en": "largest finite number"},
     "smallest_normal": {"zh": "最小的正规数", "en": "smallest normal number"},
     "smallest_subnormal": {"zh": "最小的正数", "en": "smallest positive number"},
-    "first_lost_integer": {"zh": "第一个存不下的整数", "en": "first integer that is lost"},
+    "first_lost_integer": {"zh": "第一个无法精确表示的整数", "en": "first integer that is lost"},
     "stored_0p1": {"zh": "0.1 存成", "en": "0.1 is stored as"},
     "stored_pi": {"zh": "π 存成", "en": "π is stored as"},
     "stored_1_plus_1_256": {"zh": "1 + 1/256 存成", "en": "1 + 1/256 is stored as"},

@@ -1,6 +1,6 @@
 """A gradient sum in float16 overflows with enough ranks; dividing before the sum prevents it, until gradients vanish.
 
-Each of `ranks` ranks has a gradient of 256 entries, `x`·(1 + N(0, 1)/2): a part that all share and noise of its own.
+Each of `ranks` ranks has a gradient of 256 entries, `x`·(1 + N(0, 1)/2): a part common to all and noise of its own.
 They are added one rank after another in a number format, rounded after each addition, as in a ring. Ways: the sum is
 divided by the number of ranks afterwards (after); every rank divides first (before); every rank divides by a power of
 two near √ranks first and the sum by the rest (split); the same as after, but added in float32 (single).

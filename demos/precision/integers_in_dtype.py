@@ -33,8 +33,8 @@ METRICS = {
     "stored_4097": {"zh": "4097 存成", "en": "4097 is stored as"},
     "exact_up_to": {"zh": "整数精确到（理论 2^p）", "en": "integers are exact up to (theory, 2^p)"},
     "distinct": {"zh": "n 个位置存成了几个不同的数", "en": "distinct numbers among the n positions"},
-    "wrong_share": {"zh": "存错的位置占比", "en": "share of positions stored wrong"},
-    "overflowed_share": {"zh": "变成 inf 的位置占比", "en": "share of positions that became inf"},
+    "wrong_share": {"zh": "存错的位置占比", "en": "fraction of positions stored wrong"},
+    "overflowed_share": {"zh": "变成 inf 的位置占比", "en": "fraction of positions that became inf"},
 }
 CHART = {
     "transform": [{"fold": ["stored", "itself"], "as": ["series", "value"]}],

@@ -15,10 +15,10 @@ from typing import Literal
 
 import torch
 
-TITLE = {"zh": "损失放大：把小梯度移进能存的范围", "en": "Loss scaling: moving small gradients into range"}
+TITLE = {"zh": "损失缩放：把小梯度移进能存的范围", "en": "Loss scaling: moving small gradients into range"}
 PARAMS = {
     "x": {"zh": "梯度", "en": "the gradient", "nonfinite": True},
-    "scale": {"zh": "损失放大的倍数", "en": "loss scale", "ge": 1e-6, "le": 16777216},
+    "scale": {"zh": "损失缩放的倍数", "en": "loss scale", "ge": 1e-6, "le": 16777216},
     "dtype": {"zh": "数据类型", "en": "dtype"},
 }
 COLUMNS = {

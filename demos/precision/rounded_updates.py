@@ -3,9 +3,10 @@
 From `start`, `x` is added `n` times. In `dtype` with rounding to nearest; in `dtype` with stochastic rounding (up with
 the probability that makes it right on average), 20 independent runs; and in a float32 master copy. A weight w with
 updates −lr·g is start = w, x = −lr·g; a running sum is start = 0. Theory: at s, nearest rounding loses x if |x| is at
-most half the gap there (a tie goes to the even neighbour). Random: the stochastic roundings only. All arithmetic is
-done in float64 and rounded explicitly, which for these formats is the same as computing in them. Source: Gupta et al.
-2015, Deep learning with limited numerical precision, ICML; Micikevicius et al. 2018.
+most half the gap on that side (a tie goes to the even neighbour; just below a power of 2 the gap is half as large).
+Random: the stochastic roundings only. All arithmetic is done in float64 and rounded explicitly, which for these
+formats is the same as computing in them. Source: Gupta et al. 2015, Deep learning with limited numerical precision,
+ICML; Micikevicius et al. 2018.
 """
 
 import math
@@ -40,11 +41,17 @@ METRICS = {
         "en": "to nearest: steps that moved it",
         "unit": "step",
     },
-    "nearest_progress": {"zh": "舍入到最近：走了应走路程的几成", "en": "to nearest: share of the way that was made"},
-    "stochastic_progress": {"zh": "随机舍入：走了应走路程的几成", "en": "stochastic: share of the way that was made"},
-    "master_progress": {"zh": "主权重：走了应走路程的几成", "en": "master copy: share of the way that was made"},
+    "nearest_progress": {"zh": "舍入到最近：走了应走路程的几成", "en": "to nearest: fraction of the way that was made"},
+    "stochastic_progress": {
+        "zh": "随机舍入：走了应走路程的几成",
+        "en": "stochastic: fraction of the way that was made",
+    },
+    "master_progress": {"zh": "主权重：走了应走路程的几成", "en": "master copy: fraction of the way that was made"},
     "stochastic_rel_err": {"zh": "随机舍入平均值的路程误差", "en": "stochastic: relative error of the mean way"},
-    "half_gap_at_start": {"zh": "初值处间隔的一半", "en": "half the gap at the start"},
+    "half_gap_at_start": {
+        "zh": "初值朝更新方向的间隔的一半",
+        "en": "half the gap at the start, on the side of the update",
+    },
     "update_over_half_gap": {"zh": "更新量与它之比", "en": "update over half the gap"},
 }
 CHART = {
@@ -95,7 +102,8 @@ def run(
             }
     ends = values[:RUNS]
     way = n * x
-    half_gap = float(gap(torch.tensor([short_w], dtype=torch.float64), bits[:1], lowest[:1])) / 2
+    towards = torch.nextafter(*torch.tensor([[short_w], [math.copysign(math.inf, x)]], dtype=torch.float64))
+    half_gap = float(gap(towards, bits[:1], lowest[:1])) / 2
     mean = float(ends.mean())
     return {
         "true_end": start + way,

@@ -2,9 +2,9 @@
 
 n activations x = relu(N(0, 1)) pass through dropout with probability p: each is set to 0 with probability p, the
 others are multiplied by 1/(1 − p) (inverted, what PyTorch does in train mode) or left as they are (inverted=False).
-Then `layers` times a linear layer with weights N(0, 1/256) on 256 units follows, each again behind dropout, started
+Then `layers` times a linear layer with weights N(0, 1/256) on 256 units follows, each again after dropout, started
 from N(0, 1) vectors: the mean square per layer in train mode and in eval mode, where dropout does nothing.
-Theory: mean × 1, second moment × 1/(1 − p) per dropout, hence (1/(1 − p))^layers behind several linear layers; without
+Theory: mean × 1, second moment × 1/(1 − p) per dropout, hence (1/(1 − p))^layers after several linear layers; without
 the inverse factor mean × (1 − p) and second moment × (1 − p). Everything is in float64. Source: He et al. 2015 (how a
 second moment passes through layers).
 """
@@ -33,8 +33,8 @@ METRICS = {
     "second_ratio": {"zh": "二阶矩变成几倍", "en": "second moment after over before"},
     "theory_second_ratio": {"zh": "二阶矩的理论倍数", "en": "second moment in theory"},
     "mean_shift": {"zh": "均值的相对变化", "en": "relative change of the mean"},
-    "train_over_eval": {"zh": "多层之后：训练与评估均方之比", "en": "behind the layers: train over eval mean square"},
-    "theory_train_over_eval": {"zh": "多层之后的理论比值", "en": "behind the layers, in theory"},
+    "train_over_eval": {"zh": "多层之后：训练与评估均方之比", "en": "after the layers: train over eval mean square"},
+    "theory_train_over_eval": {"zh": "多层之后的理论比值", "en": "after the layers, in theory"},
 }
 CHART = {
     "transform": [{"fold": ["train", "eval", "theory"], "as": ["series", "value"]}],

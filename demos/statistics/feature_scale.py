@@ -2,12 +2,12 @@
 
 Inputs x ~ N(0, 1) with n features, the first of them multiplied by `scale`; a linear unit y = Σ wᵢxᵢ, weights N(0,
 σ²), σ² = 1/n, `trials` independent draws of w for one and the same x of typical size (x₁² = scale², the others' mean
-square as drawn). Measured: Var(y) against σ²Σxᵢ², the share of the first feature in that sum, and the same after every
-feature has been standardised (scale divided out). Then the steepest and the flattest curvature of least squares on
-1000 such inputs: 2·λ(XᵀX/1000); their ratio, the condition number, is what makes gradient descent slow. The largest
-stable learning rate is 2/largest curvature. Everything is in float64.
-Theory: Var = σ²Σxᵢ² with whatever x; share = scale²/(scale² + n − 1); curvature of the first feature 2·scale².
-Source: Glorot & Bengio 2010; Bottou, Curtis & Nocedal 2018.
+square as drawn). Measured: Var(y) against σ²Σxᵢ², the fraction of the first feature in that sum, and the same after
+every feature has been standardised (scale divided out). Then the steepest and the flattest curvature of least squares
+on 1000 such inputs: 2·λ(XᵀX/1000); their ratio, the condition number, is what makes gradient descent slow. The largest
+stable learning rate is 2/largest curvature. Everything is in float64. Theory: Var = σ²Σxᵢ² with whatever x; share =
+scale²/(scale² + n − 1); curvature of the first feature 2·scale². Source: Glorot & Bengio 2010; Bottou, Curtis &
+Nocedal 2018.
 """
 
 from collections.abc import Generator
@@ -26,15 +26,15 @@ COLUMNS = {
     "inputs": {"zh": "输入", "en": "inputs"},
     "measured": {"zh": "实测方差", "en": "variance, measured"},
     "theory": {"zh": "公式 σ²Σxᵢ²", "en": "formula σ²Σxᵢ²"},
-    "share": {"zh": "第一个特征的份额", "en": "share of the first feature"},
+    "share": {"zh": "第一个特征的份额", "en": "fraction of the first feature"},
 }
 METRICS = {
     "variance": {"zh": "实测方差", "en": "variance, measured"},
     "theory_variance": {"zh": "公式 σ²Σxᵢ²", "en": "formula σ²Σxᵢ²"},
     "formula_error": {"zh": "公式的相对误差", "en": "relative error of the formula"},
-    "share": {"zh": "第一个特征在方差里的份额", "en": "share of the first feature in the variance"},
-    "theory_share": {"zh": "第一个特征的理论份额", "en": "share of the first feature in theory"},
-    "standardised_share": {"zh": "标准化之后的份额", "en": "share after standardising"},
+    "share": {"zh": "第一个特征在方差里的份额", "en": "fraction of the first feature in the variance"},
+    "theory_share": {"zh": "第一个特征的理论份额", "en": "fraction of the first feature in theory"},
+    "standardised_share": {"zh": "标准化之后的份额", "en": "fraction after standardising"},
     "condition": {"zh": "最小二乘的条件数", "en": "condition number of least squares"},
     "standardised_condition": {"zh": "标准化之后的条件数", "en": "condition number after standardising"},
     "largest_lr": {"zh": "稳定的最大学习率", "en": "largest stable learning rate"},

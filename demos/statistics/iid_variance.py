@@ -1,15 +1,14 @@
 """Var(Σ wᵢxᵢ) = σ²Σxᵢ² survives without “identical” and even without “independent”, but not without “uncorrelated”.
 
 One input x = relu(N(0, 1)) with n entries is drawn and kept; then `trials` weight vectors are drawn from each of seven
-laws with the same E[w²] = σ² per weight where not stated otherwise, and the mean of (Σ wᵢxᵢ)² is compared with σ²Σxᵢ².
-- iid normal, iid uniform: independent, identically distributed, mean 0.
-- not identical: independent, variance σᵢ² = σ²·U(0, 2) of its own. Exact: Σσᵢ²xᵢ².
-- uncorrelated: all weights of a draw share one random magnitude, σ·|N(0, 1)|: dependent, yet uncorrelated.
-- correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ² + ρ(Σxᵢ)²].
-- shifted: iid with mean σ/2 and standard deviation σ. Exact: σ²[Σxᵢ² + ¼(Σxᵢ)²].
-- depends on x: a new x in every draw and wᵢ = σ(zᵢ + ½(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as
-  weights can be after training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z).
-Everything is in float64. Sources: Glorot & Bengio 2010; He et al. 2015.
+distributions with the same E[w²] = σ² per weight where not stated otherwise, and the mean of (Σ wᵢxᵢ)² is compared
+with σ²Σxᵢ². - iid normal, iid uniform: independent, identically distributed, mean 0. - not identical: independent,
+variance σᵢ² = σ²·U(0, 2) of its own. Exact: Σσᵢ²xᵢ². - uncorrelated: all weights of a draw share one random magnitude,
+σ·|N(0, 1)|: dependent, yet uncorrelated. - correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ²
++ ρ(Σxᵢ)²]. - shifted: iid with mean σ/2 and standard deviation σ. Exact: σ²[Σxᵢ² + ¼(Σxᵢ)²]. - depends on x: a new x
+in every draw and wᵢ = σ(zᵢ + ½(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as weights can be after
+training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z). Everything is in
+float64. Sources: Glorot & Bengio 2010; He et al. 2015.
 """
 
 import math
@@ -26,9 +25,9 @@ PARAMS = {
 }
 LIMITS = [{"product": ["n", "trials"], "le": 5000000}]
 COLUMNS = {
-    "law": {"zh": "权重的规律", "en": "law of the weights"},
+    "law": {"zh": "权重的分布", "en": "distribution of the weights"},
     "measured": {"zh": "实测", "en": "measured"},
-    "theory": {"zh": "该规律的精确值", "en": "exact for this law"},
+    "theory": {"zh": "该分布的精确值", "en": "exact for this distribution"},
     "iid_formula": {"zh": "独立同分布公式", "en": "i.i.d. formula"},
     "ratio": {"zh": "实测 ÷ 独立同分布公式", "en": "measured ÷ i.i.d. formula"},
 }

@@ -37,7 +37,7 @@ METRICS = {
     "theory_weighted_mse": {"zh": "加权：样本无穷多时", "en": "weighted: with infinitely many samples"},
     "effective_samples": {"zh": "有效样本数", "en": "effective sample size", "unit": "sample"},
     "effective_share": {"zh": "有效样本占比", "en": "effective sample size over n"},
-    "largest_weight_share": {"zh": "最大的一个权重占总权重", "en": "share of the largest weight in all"},
+    "largest_weight_share": {"zh": "最大的一个权重占总权重", "en": "fraction of the largest weight in all"},
 }
 CHART = {
     "transform": [{"fold": ["truth", "unweighted", "weighted"], "as": ["series", "value"]}],

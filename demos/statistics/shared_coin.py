@@ -34,7 +34,7 @@ METRICS = {
     "theory_corr": {"zh": "理论值 1/(2a + 1)", "en": "theory, 1/(2a + 1)"},
     "corr_gap": {"zh": "与理论之差", "en": "distance to theory"},
     "corr_given_p": {"zh": "给定正面概率后的相关系数", "en": "correlation given the bias"},
-    "heads_after_heads": {"zh": "第一次是正面，第二次也是的比例", "en": "share of heads after heads"},
+    "heads_after_heads": {"zh": "第一次是正面，第二次也是的比例", "en": "fraction of heads after heads"},
     "theory_heads_after_heads": {"zh": "理论值 (a + 1)/(2a + 1)", "en": "theory, (a + 1)/(2a + 1)"},
     "bn_corr": {
         "zh": "减去批均值后，同批两个样本的相关系数",

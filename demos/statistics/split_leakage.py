@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-TITLE = {"zh": "划分方式与虚高的验证精度", "en": "How the split inflates validation accuracy"}
+TITLE = {"zh": "划分方式与虚高的验证准确率", "en": "How the split inflates validation accuracy"}
 PARAMS = {
     "kind": {"zh": "数据怎样相关", "en": "kind of dependence"},
     "n": {"zh": "组数", "en": "groups", "ge": 20, "le": 500},
@@ -31,11 +31,11 @@ PARAMS = {
 LIMITS = [{"product": ["n", "group"], "le": 5000}]
 COLUMNS = {
     "split": {"zh": "划分方式", "en": "split"},
-    "accuracy": {"zh": "验证精度", "en": "validation accuracy"},
+    "accuracy": {"zh": "验证准确率", "en": "validation accuracy"},
 }
 METRICS = {
-    "random_accuracy": {"zh": "随机划分的验证精度", "en": "validation accuracy, random split"},
-    "honest_accuracy": {"zh": "按组或按时间划分的验证精度", "en": "validation accuracy, split by group or time"},
+    "random_accuracy": {"zh": "随机划分的验证准确率", "en": "validation accuracy, random split"},
+    "honest_accuracy": {"zh": "按组或按时间划分的验证准确率", "en": "validation accuracy, split by group or time"},
     "inflation": {"zh": "虚高多少", "en": "by how much it is inflated"},
     "n_samples": {"zh": "样本总数", "en": "samples altogether", "unit": "sample"},
     "n_validation": {"zh": "如实划分的验证样本数", "en": "validation samples, honest split", "unit": "sample"},

@@ -1,11 +1,11 @@
 """One matrix used in every layer grows at the rate of its spectral radius; fresh matrices grow at quite another rate.
 
 h ← W·h is applied `layers` times to `batch` vectors N(0, 1) of length `width`: once with the same W throughout, as a
-recurrent net does, and once with a fresh W of the same law in every layer. law="gaussian": entries N(0, gain²/width);
-law="orthogonal": gain × a random orthogonal matrix. The growth rate is ln(‖h_L‖/‖h_0‖)/layers; norms are Frobenius
-norms in float64, and h is rescaled after every layer so that nothing can overflow.
-Theory: tied → ln of the spectral radius of W; independent Gaussian → ln gain + ½(ln(2/width) + ψ(width/2)), ψ the
-digamma function; orthogonal → ln gain for both. Sources: Newman 1986; Yang 2019.
+recurrent net does, and once with a fresh W of the same distribution in every layer. law="gaussian": entries N(0,
+gain²/width); law="orthogonal": gain × a random orthogonal matrix. The growth rate is ln(‖h_L‖/‖h_0‖)/layers; norms are
+Frobenius norms in float64, and h is rescaled after every layer so that nothing can overflow. Theory: tied → ln of the
+spectral radius of W; independent Gaussian → ln gain + ½(ln(2/width) + ψ(width/2)), ψ the digamma function; orthogonal
+→ ln gain for both. Sources: Newman 1986; Yang 2019.
 """
 
 import math
@@ -21,7 +21,7 @@ PARAMS = {
     "width": {"zh": "宽度", "en": "width", "unit": "unit", "ge": 1, "le": 256},
     "gain": {"zh": "增益（√width × 标准差）", "en": "gain, √width × standard deviation", "ge": 0, "le": 5},
     "batch": {"zh": "样本数", "en": "samples", "unit": "sample", "ge": 1, "le": 512},
-    "law": {"zh": "矩阵的规律", "en": "law of the matrices"},
+    "law": {"zh": "矩阵的分布", "en": "distribution of the matrices"},
 }
 LIMITS = [
     {"product": ["layers", "width", "width"], "le": 10000000},
@@ -41,7 +41,7 @@ METRICS = {
     "independent_norm_ratio": {"zh": "独立：末层与输入的范数之比", "en": "fresh matrices: norm of output over input"},
     "tied_error": {"zh": "共用：增长率与 ln 谱半径之差", "en": "same matrix: distance from ln spectral radius"},
     "independent_error": {"zh": "独立：增长率与理论之差", "en": "fresh matrices: distance from theory"},
-    "gap": {"zh": "两种网络相差几个数量级", "en": "decades between the two nets"},
+    "gap": {"zh": "两种网络相差几个数量级", "en": "orders of magnitude between the two nets"},
 }
 CHART = {
     "transform": [{"fold": ["tied", "independent"], "as": ["series", "value"]}],

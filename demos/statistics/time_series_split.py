@@ -18,7 +18,7 @@ TITLE = {"zh": "时间序列：随机划分与按时间划分", "en": "Time seri
 PARAMS = {
     "n": {"zh": "序列长度", "en": "length of the series", "unit": "step", "ge": 20, "le": 20000},
     "phi": {"zh": "自相关系数 φ", "en": "autocorrelation φ", "ge": -0.9999, "le": 0.9999},
-    "share": {"zh": "测试集占比", "en": "share of test points", "ge": 0.05, "le": 0.5},
+    "share": {"zh": "测试集占比", "en": "fraction of test points", "ge": 0.05, "le": 0.5},
     "gap": {"zh": "测试点两侧留空", "en": "gap around test points", "unit": "step", "ge": 0, "le": 1000},
 }
 COLUMNS = {

@@ -1,4 +1,4 @@
-"""The lengths of an entry's parts: an answer fits on one screen because each part keeps to its own limit."""
+"""What an entry's parts hold: each keeps to its own length, so that an answer fits on one screen; evidence claims."""
 
 import re
 from collections.abc import Iterator
@@ -86,6 +86,9 @@ def _evidence_problems(entry: Entry) -> Iterator[str]:
         )
     if not first.visible:
         yield f"evidence {first.id}: expected visible = the one or two parameters that the question is about"
+    for block in entry.evidence:
+        if not block.claims:
+            yield f"evidence {block.id}: expected a claim about its numbers"
     for block in entry.evidence[1:]:
         if block.proves == "short":
             yield f"evidence {block.id}: expected proves = the part that it proves, one of {', '.join(PARTS[1:])}"

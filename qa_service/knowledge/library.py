@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.knowledge import checked
 from qa_service.knowledge.toml_reader import TomlReader
 from qa_service.model import (
     LANGS,
@@ -61,6 +63,11 @@ class Library(Mapping[str, Entry]):
         paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / SUBJECTS_FOLDER)
         if not paths:
             problems.append(f"{folder}: expected entries (*.toml), found none")
+        records: checked.Records = {}
+        try:
+            records = checked.read_records(folder)
+        except (ValueError, OSError) as error:
+            problems.append(f"{folder / checked.FILE_NAME}: expected {error}")
         ids = {path.stem for path in paths}
         if len(ids) < len(paths):
             duplicates = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
@@ -70,7 +77,7 @@ class Library(Mapping[str, Entry]):
             entry = reader.entry()
             problems += reader.problems
             if entry is not None:
-                entries[path.stem] = entry
+                entries[path.stem] = _with_record(entry, records, experiments)
         subjects: list[Subject] = []
         for path in sorted((folder / SUBJECTS_FOLDER).glob("*.toml")):
             subject_reader = TomlReader(path)
@@ -114,6 +121,14 @@ def duplicate_phrasings(library: Library) -> list[str]:
         for wording in one.phrasings[lang]
         if owners.setdefault(wording.lower(), one.id) != one.id
     ]
+
+
+def _with_record(entry: Entry, records: checked.Records, experiments: Mapping[str, Experiment]) -> Entry:
+    """The entry with what kb/checked.json says of it."""
+    if entry.id not in records:
+        return entry
+    evidence = checked.evidence_hash(entry.evidence, experiments)
+    return replace(entry, checked=checked.to_checked(records[entry.id], evidence))
 
 
 def _read_subject(reader: TomlReader) -> list[Subject]:

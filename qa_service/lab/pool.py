@@ -1,4 +1,4 @@
-"""A pool of pre-forked child processes. Each waits on its pipe for one job, does it and exits."""
+"""A pool of pre-forked child processes. Each waits on its pipe for a job; it is killed after its last one."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ class Child:
     pipe: Connection
 
     def send_job(self, job: bytes) -> None:
-        """Sends the one job; if the child has died, reading from its pipe shows it."""
+        """Sends a job, or its next seed; if the child has died, reading from its pipe shows it."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send_bytes(job)
 

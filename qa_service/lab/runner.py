@@ -6,11 +6,11 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 
 import multiprocessing
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from qa_service.errors import Overloaded
 from qa_service.lab.clients import names_of_run
@@ -19,8 +19,8 @@ from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FairQueue
-from qa_service.lab.worker import encode_job
-from qa_service.model import Experiment, Params, Row, Run
+from qa_service.lab.worker import encode_job, encode_seed
+from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
 
 CLI_PRELOAD = ("qa_service.lab.fork_server", "torch", "qa_service.lab.worker")
@@ -32,6 +32,9 @@ _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, leas
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
 _SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
 IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
+
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -70,6 +73,9 @@ class Runner(Protocol):
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
 
+    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """Execute the experiment with each seed in turn; only with the first if that draws no random number."""
+
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = ...
     ) -> Generator[Row | QueuePosition, None, Run]:
@@ -90,14 +96,14 @@ def overloaded(waiting: int, slots: int) -> Overloaded:
     return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
 
 
-def run_to_end(stream: Generator[Row | QueuePosition, None, Run]) -> Run:
-    """The run that a `Runner.stream` returns, without what it yields."""
+def run_to_end(stream: Generator[Any, None, T]) -> T:
+    """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
     while True:
         try:
             next(stream)
         except StopIteration as stop:
-            run: Run = stop.value
-            return run
+            value: T = stop.value
+            return value
 
 
 class ProcessRunner:
@@ -166,6 +172,47 @@ class ProcessRunner:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
         return run_to_end(self.stream(experiment, params, seed))
 
+    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """As `Runner.run_seeds`, in few children: forking one takes longer than most experiments."""
+        runs: list[Run] = []
+        with self._queue.join(names_of_run()) as slot:
+            slot.granted.wait()
+            while len(runs) < len(seeds) and not (runs and not runs[0].used_rng):
+                seed, *_ = left = seeds[len(runs) :]
+                runs += self._run_in_one_child(experiment, params, left) or [
+                    run_to_end(self._run_in_child(experiment, params, seed, lambda: False))
+                ]
+        return runs
+
+    def _run_in_one_child(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """The runs with the first of the seeds, as many as fit into a child's limit of CPU time.
+
+        The last one may have failed. None if no child could be started, or if it died before the run had started.
+        """
+        runs: list[Run] = []
+        try:
+            child = self._children.acquire()
+        except SpawnFailed:
+            return runs
+        try:
+            while len(runs) < len(seeds) and sum(run.seconds for run in runs) < self.deadline / 2:
+                seed = seeds[len(runs)]
+                child.send_job(encode_seed(seed) if runs else self._job(experiment, params, seed))
+                collector = run_to_end(self._collect(experiment, child, lambda: False))
+                if not collector.has_started:
+                    break
+                runs.append(collector.result(child.exit_code))
+                if runs[-1].status is not RunStatus.RAN or not runs[-1].used_rng:
+                    break
+        finally:
+            self._children.release(child)
+        return runs
+
+    def _job(self, experiment: Experiment, params: Params, seed: int) -> bytes:
+        return encode_job(
+            experiment.path, experiment.source, params, seed, self.deadline, self.memory, confined=self.confined
+        )
+
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
@@ -188,9 +235,7 @@ class ProcessRunner:
     ) -> Generator[Row, None, Run]:
         """Run in an idle child; if it dies before the run has started, in another one."""
         attempts = _MAX_ATTEMPTS
-        job = encode_job(
-            experiment.path, experiment.source, params, seed, self.deadline, self.memory, confined=self.confined
-        )
+        job = self._job(experiment, params, seed)
         while True:
             attempts -= 1
             try:

@@ -4,7 +4,7 @@ import contextvars
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken
@@ -79,6 +79,10 @@ class SharedRunner:
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end, without the cache."""
         return self._runner.run(experiment, params, seed)
+
+    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """As `Runner.run_seeds`, without the cache."""
+        return self._runner.run_seeds(experiment, params, seeds)
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False

@@ -1,8 +1,8 @@
 """The child process: the only code that executes a demo or imports torch.
 
-A child is forked ahead of need, waits for one job, closes the sandbox, then loads and runs the demo and exits. Both
-directions of its pipe carry JSON, never pickles: a demo must not be able to run code in the parent. Python's JSON
-writes and reads inf and nan as Infinity and NaN.
+A child is forked ahead of need, waits for a job, closes the sandbox, then loads and runs the demo; after that it is
+killed, or runs it with another seed. Both directions of its pipe carry JSON, never pickles: a demo must not be able to
+run code in the parent. Python's JSON writes and reads inf and nan as Infinity and NaN.
 """
 
 import contextlib
@@ -33,9 +33,15 @@ def encode_job(
     return json.dumps([path, source, dict(params), seed, deadline, mebibytes, confined]).encode()
 
 
-def child_main(pipe: Connection) -> None:
-    """Wait for one job, run it and send messages: started, rows…, then ran, raised or out_of_memory.
+def encode_seed(seed: int) -> bytes:
+    """What follows a job: run the same again with this seed."""
+    return json.dumps(seed).encode()
 
+
+def child_main(pipe: Connection) -> None:
+    """Wait for a job, run it and send messages: started, rows…, then ran, raised or out_of_memory.
+
+    After ran it waits for another seed, with which all of that follows again, until the pipe is closed.
     Where the job is to be confined and cannot be, the only message is unconfined.
     """
     die_with_parent()
@@ -57,17 +63,12 @@ def child_main(pipe: Connection) -> None:
         limit_resources(deadline, mebibytes)
         if confined:
             sandbox.close(readable=(path,))
-        _send(
-            pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__}
-        )
-        demo = _load_demo(path, source)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed also looks for devices, which takes milliseconds
-        initial_rng_state = torch.random.get_rng_state()
-        start = time.perf_counter()
-        measured = _run_demo(pipe, demo, params)
-        seconds = time.perf_counter() - start
-        used_rng = not torch.equal(initial_rng_state, torch.random.get_rng_state())
-        _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": used_rng})
+        while True:
+            _run_job(pipe, path, source, params, seed)
+            try:
+                seed = json.loads(pipe.recv_bytes())
+            except EOFError:
+                return
     except CannotConfine as error:
         _send(pipe, "unconfined", str(error))
     except MemoryError:
@@ -75,6 +76,21 @@ def child_main(pipe: Connection) -> None:
     except Exception as error:
         exhausted = "can't allocate memory" in str(error) or "not enough memory" in str(error)
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
+
+
+def _run_job(pipe: Connection, path: str, source: str, params: Mapping[str, Any], seed: int) -> None:
+    """Load the demo and run it with this seed; sends started, rows…, ran."""
+    import torch
+
+    _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
+    demo = _load_demo(path, source)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also looks for devices, which takes milliseconds
+    initial_rng_state = torch.random.get_rng_state()
+    start = time.perf_counter()
+    measured = _run_demo(pipe, demo, params)
+    seconds = time.perf_counter() - start
+    used_rng = not torch.equal(initial_rng_state, torch.random.get_rng_state())
+    _send(pipe, "ran", {"metrics": measured, "seconds": seconds, "random": used_rng})
 
 
 def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> Any:

@@ -128,6 +128,19 @@ class Distinction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """When every claim of an entry was last found to come out as stated, at its parameters and at its control."""
+
+    on: str
+    """The date, as 2026-11-29."""
+    seeds: int
+    versions: Mapping[str, str]
+    """Library → version."""
+    current: bool
+    """False if a claim, a parameter or the code of an experiment has changed since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One curated question with its answer, its phrasings and its evidence."""
 
@@ -159,6 +172,8 @@ class Entry:
     """Ids of entries."""
     hash: str
     """SHA-256 of the file, hexadecimal."""
+    checked: Checked | None = None
+    """None if its claims have not been checked over several seeds."""
 
     def part(self, part: Part, lang: Lang) -> str:
         """The text of a part, "" if the entry has none. Rows of `tell` are list items "see → means (entry)"."""

@@ -8,6 +8,7 @@ from qa_service.model import (
     PLACEHOLDER,
     Answer,
     AnswerStatus,
+    Checked,
     Entry,
     Evidence,
     Lang,
@@ -51,6 +52,14 @@ _CLARIFY = Text(
 )
 
 
+_CHECKED = Text(
+    "最近一次核对：{on}，{seeds} 个随机种子（{versions}），断言全部与所述相符。",
+    "Last checked on {on} over {seeds} seeds ({versions}): every claim came out as stated.",
+)
+_CHANGED_SINCE = Text(
+    "此后它的证据改过，还没有重新核对。", " Its evidence has changed since and has not been checked again."
+)
+_NOT_CHECKED = Text("它的断言还没有用多个随机种子核对过。", "Its claims have not been checked over several seeds yet.")
 _ACKNOWLEDGED = Text(
     "不客气。还有别的现象或数字，接着发就行。", "You are welcome. Should anything else turn up, send it along."
 )
@@ -87,7 +96,7 @@ def not_covered_text(subject: Subject | None) -> Text:
 
 def entry_text(entry: Entry, lang: Lang, parts: Sequence[Part] = PARTS) -> str:
     """Parts of an entry as one Markdown text: the short answer first, in bold, the others under their headings."""
-    texts = [(part, entry.part(part, lang)) for part in parts]
+    texts = [(part, part_text(entry, part, lang)) for part in parts]
     return "\n\n".join(
         f"**{text}**" if part == "short" else f"### {PART_TITLES[part][lang]}\n\n{text}" for part, text in texts if text
     )
@@ -98,11 +107,26 @@ def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, pa
     return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
 
 
+def checked_text(checked: Checked | None, lang: Lang) -> str:
+    """When the claims were last checked, on which versions, over how many seeds; and whether that still holds."""
+    if checked is None:
+        return _NOT_CHECKED[lang]
+    versions = ("、" if lang == "zh" else ", ").join(f"{name} {version}" for name, version in checked.versions.items())
+    text = _CHECKED[lang].format(on=checked.on, seeds=checked.seeds, versions=versions)
+    return text if checked.current else text + _CHANGED_SINCE[lang]
+
+
 def filled_parts(
     entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS
 ) -> dict[Part, str]:
     """These parts, without those the entry lacks, placeholders replaced as in `fill_placeholders`."""
-    return {part: fill_text(text, entry, evidence, lang) for part in parts if (text := entry.part(part, lang))}
+    return {part: fill_text(text, entry, evidence, lang) for part in parts if (text := part_text(entry, part, lang))}
+
+
+def part_text(entry: Entry, part: Part, lang: Lang) -> str:
+    """A part of the entry; below the scope stands how sure it is (`checked_text`)."""
+    text = entry.part(part, lang)
+    return f"{text.strip()}\n\n{checked_text(entry.checked, lang)}" if part == "scope" and text else text
 
 
 def told_apart(answer: Answer) -> str:

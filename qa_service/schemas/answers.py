@@ -102,6 +102,15 @@ class DistinctionJson(Body):
     ruled_out_by: list[str] = Field(description="the signs in the question that rule it out")
 
 
+class CheckedJson(Body):
+    """When every claim of the entry was last found to come out as stated."""
+
+    on: str = Field(description="the date, as 2026-11-29")
+    seeds: int
+    versions: dict[str, str]
+    current: bool = Field(description="false if a claim, a parameter or the code of an experiment has changed since")
+
+
 class PartsJson(Body):
     """The parts of the entry's text, numbers filled in as far as they are measured; null where it has no such part."""
 
@@ -112,6 +121,7 @@ class PartsJson(Body):
     why: str | None = Field(description="the mechanism")
     scope: str | None = Field(description="where it does not hold")
     lecture: str | None = Field(description="the lecture sentence by sentence, with verdicts")
+    checked: CheckedJson | None = Field(description="how sure its claims are; null before a check over several seeds")
 
 
 class ObservationJson(Body):
@@ -232,7 +242,15 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
         why=parts.get("why"),
         scope=parts.get("scope"),
         lecture=parts.get("lecture"),
+        checked=_checked_json(entry),
     )
+
+
+def _checked_json(entry: Entry) -> CheckedJson | None:
+    checked = entry.checked
+    if checked is None:
+        return None
+    return CheckedJson(on=checked.on, seeds=checked.seeds, versions=dict(checked.versions), current=checked.current)
 
 
 def _signs(observations: Sequence[Observation]) -> list[str]:

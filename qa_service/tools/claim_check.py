@@ -73,6 +73,28 @@ def plan_claim_runs(entry: Entry, seeds: Iterable[int]) -> Iterator[ClaimRun]:
                 )  # fmt: skip
 
 
+def group_by_run(planned: Iterable[ClaimRun], experiments: Mapping[str, Experiment]) -> list[list[ClaimRun]]:
+    """Those with the same experiment and parameters together, whatever their seed and entry."""
+    groups: dict[tuple[str, str], list[ClaimRun]] = {}
+    for one in planned:
+        groups.setdefault(_run_key(one, experiments), []).append(one)
+    return list(groups.values())
+
+
+def _run_key(planned: ClaimRun, experiments: Mapping[str, Experiment]) -> tuple[str, str]:
+    experiment = experiments[planned.block.experiment]
+    return experiment.slug, repr(sorted(fill_defaults(experiment, planned.params).items()))
+
+
+def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment], runner: Runner) -> list[ClaimResult]:
+    """Makes the run that a group shares once for each of its seeds, and judges every claim that it decides."""
+    seeds = sorted({one.seed for one in group})
+    experiment = experiments[group[0].block.experiment]
+    runs = runner.run_seeds(experiment, fill_defaults(experiment, group[0].params), seeds)
+    by_seed = dict(zip(seeds, runs, strict=False))
+    return [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
+
+
 @dataclass(frozen=True, slots=True)
 class MemoRunner:
     """Remembers runs: entries share experiments, and a run that drew no random number is the same for every seed."""
@@ -85,7 +107,7 @@ class MemoRunner:
         """The run for `planned`, from memory if possible. Thread-safe, but two threads may make the same run twice."""
         experiment = self.experiments[planned.block.experiment]
         params = fill_defaults(experiment, planned.params)
-        key = (experiment.slug, repr(sorted(params.items())))
+        key = _run_key(planned, self.experiments)
         run = self._cache.get((*key, None)) or self._cache.get((*key, planned.seed))
         if run is None:
             run = self.runner.run(experiment, params, planned.seed)
@@ -95,7 +117,10 @@ class MemoRunner:
 
 def check_claims(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
     """Makes one run and judges its claims; the verdict is unknown if the run did not finish."""
-    run = runs.run(planned)
+    return _judge(planned, runs.run(planned))
+
+
+def _judge(planned: ClaimRun, run: Run) -> list[ClaimResult]:
     return [
         ClaimResult(
             entry=planned.entry,

@@ -12,7 +12,7 @@ def test_the_three_tests_tell_the_mistakes_apart(seed, classes):
     """Overfitting fails only where inputs or optimiser are broken; one label only where the inputs are out of range."""
     found = {
         case: measured("chance_triage", seed, case=case, classes=classes, epochs=12)
-        for case in ("none", "shuffled_labels", "zero_inputs", "raw_validation", "frozen", "numbering")
+        for case in ("none", "shuffled_labels", "zero_inputs", "raw_validation", "frozen", "numbering", "noisy_labels")
     }
     for case, metrics in found.items():
         assert metrics["nonfinite_share"] == 0, case
@@ -22,6 +22,8 @@ def test_the_three_tests_tell_the_mistakes_apart(seed, classes):
         assert metrics["above_chance"] == pytest.approx(metrics["validation_accuracy"] - 1 / classes)
     assert found["none"]["validation_accuracy"] > 0.6
     assert found["shuffled_labels"]["above_chance"] < 0.2
+    assert found["noisy_labels"]["above_chance"] > 0.3
+    assert found["noisy_labels"]["training_accuracy"] < 0.95
     assert found["raw_validation"]["above_chance"] < 0.2
     assert found["raw_validation"]["training_accuracy"] > 0.8
     assert found["raw_validation"]["validation_spread"] > 4

@@ -21,7 +21,8 @@ def test_nearest_and_master_are_numpys(start, x, n, dtype):
     assert metrics["nearest_end"] == float(short)
     assert metrics["master_end"] == float(wide)
     assert metrics["nearest_moved_steps"] == moved
-    assert metrics["half_gap_at_start"] == float(np.spacing(kind(abs(start)))) / 2
+    next_number = np.nextafter(kind(start), kind(np.copysign(np.inf, x)))
+    assert metrics["half_gap_at_start"] == abs(float(next_number) - float(kind(start))) / 2
 
 
 def test_bfloat16_is_exact_rounding():

@@ -32,6 +32,14 @@ def test_a_root_goes_bad_backward_only(layers, bad_layer, bad_step):
     assert [row["layer"] for row in rows if row["gradient"] < 1] == list(range(1, bad_layer + 1))
 
 
+def test_anomaly_detection_is_silent_about_inf():
+    """The loss is inf, every output and gradient is good, and nothing is raised."""
+    metrics = measured("where_nan_begins", cause="inf_loss")
+    assert metrics["loss"] == float("inf")
+    assert metrics["hook_step"] is metrics["gradient_step"] is None
+    assert metrics["bad_weight_layers"] == metrics["anomaly_raised"] == 0
+
+
 def test_no_fault():
     """Nothing is found where nothing is wrong; a bad_layer beyond the last block means the last."""
     for bad_step in (0, 20):

@@ -1,24 +1,30 @@
-"""`numstab check`: runs every claim at its parameters and at its control, over seeds."""
+"""`numstab check`: runs every claim at its parameters and at its control, over seeds, and may record that it did."""
 
+import datetime as dt
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
-from qa_service.model import Lang
+from qa_service.knowledge import checked
+from qa_service.model import Entry, Lang
 from qa_service.presentation.numbers import format_number
 from qa_service.tools import check_report
 from qa_service.tools.claim_check import (
     ClaimResult,
     ClaimRun,
     ClaimSummary,
-    MemoRunner,
-    check_claims,
+    check_group,
+    group_by_run,
     plan_claim_runs,
     summarise_over_seeds,
 )
+
+_FEWEST_TO_RECORD = 3  # seeds
 
 
 def add_commands(parsers: Any) -> None:
@@ -27,6 +33,9 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("entries", nargs="*", metavar="ENTRY", help="only these entries")
     parser.add_argument("--seeds", default="1", help="how many seeds, from 0 on (default 1)")
     parser.add_argument("--report", metavar="FILE", help="also write FILE.html or FILE.json")
+    parser.add_argument(
+        "--record", action="store_true", help="write to kb/checked.json which entries came out as stated"
+    )
     options.add_lang(parser)
     options.add_json(parser)
     parser.set_defaults(run_with_service=run_with_service, many_runs=True)
@@ -37,22 +46,31 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     entries = [service.knowledge.library[entry_id] for entry_id in arguments.entries] or list(
         service.knowledge.library.values()
     )
-    planned = [one for entry in entries for one in plan_claim_runs(entry, range(_parse_seed_count(arguments.seeds)))]
-    planned.sort(key=lambda one: one.seed)  # the first seed shows which runs draw no random numbers; those run once
+    seeds = _parse_seed_count(arguments.seeds)
+    if arguments.record and seeds < _FEWEST_TO_RECORD:
+        raise BadField(
+            zh=f"--record 至少要 {_FEWEST_TO_RECORD} 个种子",
+            en=f"--record needs {_FEWEST_TO_RECORD} seeds at least",
+            field="--record",
+        )
+    experiments = service.knowledge.experiments
+    planned = [one for entry in entries for one in plan_claim_runs(entry, range(seeds))]
+    groups = group_by_run(planned, experiments)
     from qa_service.fronts.terminal.screen import TerminalView
 
     view = TerminalView(lang, quiet=arguments.json)
-    runs = MemoRunner(service.knowledge.experiments, service.runner)
 
-    def measure(one: ClaimRun) -> list[ClaimResult]:
-        return check_claims(one, runs)
+    def measure(group: list[ClaimRun]) -> list[ClaimResult]:
+        return check_group(group, experiments, service.runner)
 
     with ThreadPoolExecutor(service.runner.slots) as pool:
-        results = [
-            result for batch in view.track_progress(pool.map(measure, planned), len(planned)) for result in batch
-        ]
+        measured = [result for batch in view.track_progress(pool.map(measure, groups), len(groups)) for result in batch]
+    place = {entry.id: nth for nth, entry in enumerate(entries)}
+    results = sorted(measured, key=lambda result: (place[result.entry], result.seed))
     summaries = summarise_over_seeds(results)
     differ = check_report.count_mismatches(summaries)
+    if arguments.record:
+        _record(arguments.settings.kb, entries, seeds, results, summaries, service)
     if arguments.report:
         check_report.write_report(arguments.report, results, summaries, lang)
     if arguments.json:
@@ -71,6 +89,32 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
             else f"{len(results)} verdicts, {differ} differ from what the entries state. {versions}"
         )
     return options.EXIT_NOT_ANSWERED if differ else options.EXIT_OK
+
+
+def _record(
+    folder: Path,
+    entries: Sequence[Entry],
+    seeds: int,
+    results: Sequence[ClaimResult],
+    summaries: Sequence[ClaimSummary],
+    service: Service,
+) -> None:
+    """Writes kb/checked.json: a record of each entry that came out as stated, none of one that did not."""
+    records = checked.read_records(folder)
+    differing = {summary.entry for summary in summaries if summary.differs}
+    measured = {result.entry for result in results}
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    for entry in entries:
+        records.pop(entry.id, None)
+        if entry.id in measured - differing:
+            records[entry.id] = {
+                "on": today,
+                "seeds": seeds,
+                "versions": check_report.library_versions(results),
+                "evidence": checked.evidence_hash(entry.evidence, service.knowledge.experiments),
+            }
+    known = service.knowledge.library
+    checked.write_records(folder, {entry_id: record for entry_id, record in records.items() if entry_id in known})
 
 
 def _parse_seed_count(text: str) -> int:

@@ -11,7 +11,7 @@ from qa_service.errors import BadField, BadLibrary
 from qa_service.experiments.spec import load_specs
 from qa_service.files import write_atomically
 from qa_service.fronts.terminal import options
-from qa_service.knowledge import scaffold
+from qa_service.knowledge import glossary, scaffold
 from qa_service.knowledge.lengths import length_problems
 from qa_service.knowledge.library import Library, duplicate_phrasings
 from qa_service.settings import Settings
@@ -73,8 +73,9 @@ def _new(arguments: Namespace, settings: Settings) -> int:
 
 def _lint(arguments: Namespace, settings: Settings) -> int:
     paths = _files(arguments.files, settings)
+    experiments = load_specs(settings.demos)
     try:
-        library = Library.read(settings.kb, load_specs(settings.demos))
+        library = Library.read(settings.kb, experiments)
     except BadLibrary as broken:
         problems = [problem for problem in broken.problems if _concerns(problem, paths)]
         for problem in problems:
@@ -85,8 +86,14 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
         f"{paths_by_id[entry.id]}: {problem}"
         for entry in library.values()
         if entry.id in paths_by_id
-        for problem in length_problems(entry)
+        for problem in (*length_problems(entry), *glossary.entry_problems(entry))
     ]
+    if not arguments.files:
+        problems += [
+            f"{experiment.path}: {problem}"
+            for experiment in experiments.values()
+            for problem in glossary.experiment_problems(experiment)
+        ]
     problems += duplicate_phrasings(library)
     for problem in problems:
         options.print_line(problem)

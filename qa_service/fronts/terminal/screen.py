@@ -93,7 +93,7 @@ class TerminalView:
         text = (
             prose.told_apart(answer)
             if part == "tell"
-            else prose.fill_text(entry.part(part, self.lang), entry, answer.evidence, self.lang)
+            else prose.fill_text(prose.part_text(entry, part, self.lang), entry, answer.evidence, self.lang)
         )
         if answer.evidence or part == "short":
             text = text.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])

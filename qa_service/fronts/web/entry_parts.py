@@ -49,7 +49,7 @@ def part_html(
     """
     texts = {}
     for part in PROSE_PARTS:
-        if text := entry.part(part, lang):
+        if text := prose.part_text(entry, part, lang):
             paragraphs = [_filled(text, entry, evidence, lang, experiments), *(notes if part == "short" else ())]
             html = markup.markdown_to_html("\n\n".join(paragraphs))
             texts[str(part)] = Markup(_with_figures(html, entry))  # noqa: S704  # sanitised
@@ -107,7 +107,7 @@ def folds(entry: Entry, texts: Mapping[str, Markup], lang: Lang) -> list[dict[st
         {
             "name": part,
             "title": prose.PART_TITLES[part][lang],
-            "size": _size(entry.part(part, lang), lang),
+            "size": _size(prose.part_text(entry, part, lang), lang),
             "text": texts[part],
         }
         for part in FOLDED_PARTS

@@ -1,0 +1,140 @@
+"""What a reader has when running a snippet, and what the snippet did: its output, its variables, the reader's model."""
+
+import contextlib
+import io
+import itertools
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?![\w])")
+
+
+def batch(rows: int = 64, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs of standard deviation 1, and the label 0 or 1 that the sign of their first column gives."""
+    x = torch.randn(rows, columns)
+    return x, (x[:, 0] > 0).long()
+
+
+def healthy_model() -> nn.Sequential:
+    """A sound classifier in training, with all that a snippet may not disturb.
+
+    A layer without bias, batch norm in training, dropout, a frozen layer, and a frozen batch norm in evaluation mode.
+    """
+    model = nn.Sequential(
+        nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16, momentum=0.2), nn.ReLU(), nn.Dropout(0.25),
+        nn.Linear(16, 16), nn.BatchNorm1d(16, momentum=0.03), nn.ReLU(), nn.Linear(16, 2),
+    )  # fmt: skip
+    model[4].requires_grad_(False)
+    model[5].eval().requires_grad_(False)
+    return model
+
+
+def plain_model(hidden: type[nn.Module] = nn.ReLU, layers: int = 3, width: int = 16, outputs: int = 2) -> nn.Sequential:
+    """Linear layers with the activation between them, PyTorch's initial weights."""
+    sizes = [8, *[width] * (layers - 1), outputs]
+    parts: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        parts += [nn.Linear(fan_in, fan_out), hidden()]
+    return nn.Sequential(*parts[:-1])
+
+
+def state_of(model: nn.Module) -> dict[str, Any]:
+    """Everything of a model that a diagnosis must leave as it was, under the name that a failed test shows."""
+    state: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    for name, p in model.named_parameters():
+        state[f"{name}.requires_grad"] = p.requires_grad
+        state[f"{name}.grad"] = None if p.grad is None else p.grad.clone()
+    for name, module in model.named_modules():
+        state[f"{name}: training"] = module.training
+        state[f"{name}: kind"] = type(module)
+        state[f"{name}: momentum"] = getattr(module, "momentum", None)
+        state[f"{name}: p"] = getattr(module, "p", None)
+        state[f"{name}: hooks"] = len(module._forward_hooks) + len(module._forward_pre_hooks)
+        state[f"{name}: backward hooks"] = len(module._backward_hooks) + len(module._backward_pre_hooks)
+    return state
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The names under which two states differ; nan equals nan."""
+    return [name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name))]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a.double().nan_to_num(nan=1e99), b.double().nan_to_num(nan=1e99))
+    return type(a) is type(b) and a == b
+
+
+class Named(dict[str, Any]):
+    """The variables of a run, also as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished run: what it printed, and its variables."""
+
+    printed: str
+    names: Named
+
+    @cached_property
+    def numbers(self) -> list[float]:
+        """The numbers printed, in their order."""
+        return [float(text) for text in _NUMBER.findall(self.printed)]
+
+
+class Snippet:
+    """The code of one entry, as its English text shows it; but for its words, the Chinese text shows the same."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def run(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> Ran:
+        """Run it with what the page assumes (a model in training, a batch x, y, …), or what is `given` instead.
+
+        `swap` replaces parts of the code that the reader is asked to replace. Errors of the code are raised.
+        """
+        return self._execute(self._variables(healthy_model() if model is None else model, **given), swap or {})
+
+    def diagnose(self, model: nn.Module | None = None, swap: dict[str, str] | None = None, **given: Any) -> Ran:
+        """`run`, and assert that the model is as before: weights, gradients, buffers, modes, momentum, hooks."""
+        model = healthy_model() if model is None else model
+        names = self._variables(model, **given)
+        before = state_of(model)
+        try:
+            return self._execute(names, swap or {})
+        finally:
+            assert not changes(before, state_of(model)), "the snippet changed the reader's model"
+
+    def _execute(self, names: Named, swap: dict[str, str]) -> Ran:
+        code = self.code
+        for old, new in swap.items():
+            assert old in code, f"expected {old!r} in the code"
+            code = code.replace(old, new)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "snippet", "exec"), names)
+        return Ran(out.getvalue(), names)
+
+    @staticmethod
+    def _variables(model: nn.Module, **given: Any) -> Named:
+        x, y = batch()
+        x, y = given.get("x", x), given.get("y", y)
+        criterion = given.get("criterion", nn.CrossEntropyLoss())
+        trained = [p for p in model.parameters() if p.requires_grad]
+        layer = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
+        names = Named(
+            torch=torch, nn=nn, model=model, x=x, y=y, X=x, Y=y, x_val=x, y_val=y, criterion=criterion,
+            loss_fn=criterion, layer=layer, new_loader=[(x, y)] * 3, loss=torch.tensor(0.69),
+        )  # fmt: skip
+        if trained:
+            names["optimizer"] = torch.optim.SGD(trained, lr=0.1)
+        names.update(given)
+        return names

@@ -1,0 +1,87 @@
+"""The loss surface: what walks through the weights puts them back, and sees what it should."""
+
+import math
+
+import pytest
+import torch
+from snippets.reader import batch, plain_model
+from torch import nn
+
+
+def test_cost_of_a_loss_map(snippet):
+    printed = snippet.diagnose().printed
+    assert "15 x 15: 225" in printed and "51 x 51: 2601" in printed
+
+
+def test_draw_my_loss_surface(snippet):
+    names = snippet.diagnose().names
+    assert names.surface.shape == (21, 21) and names.surface.isfinite().all()
+    model = plain_model()
+    centre = nn.functional.cross_entropy(model(names.x), names.y)
+    names = snippet.diagnose(model, x=names.x, y=names.y).names
+    assert names.surface[10, 10].item() == pytest.approx(centre.item(), rel=1e-5)
+
+
+def test_path_from_start_to_solution(snippet):
+    lines = snippet.diagnose(plain_model()).printed.splitlines()
+    first, last = float(lines[0].split()[1]), float(lines[-1].split()[1])
+    assert len(lines) == 11 and last < first
+    assert len(snippet.diagnose().printed.splitlines()) == 11
+
+
+def test_random_planes_in_high_dimensions(snippet):
+    count, cosine = snippet.diagnose().numbers[0], snippet.diagnose().printed.split()[-1]
+    assert count == 8 * 16 + 32 + 34 and abs(float(cosine)) < 0.4
+
+
+def test_ridge_between_solutions(snippet):
+    x, y = batch()
+    losses = [float(line.split()[1]) for line in snippet.diagnose().printed.splitlines()]
+    assert max(losses) - min(losses) < 1e-5, "no ridge on the way to a copy"
+    model = plain_model(width=32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    permuted = plain_model(width=32)
+    order = torch.randperm(32)
+    with torch.no_grad():
+        permuted.load_state_dict(model.state_dict())
+        permuted[0].weight.copy_(model[0].weight[order])
+        permuted[0].bias.copy_(model[0].bias[order])
+        permuted[2].weight.copy_(model[2].weight[:, order])
+    ran = snippet.diagnose(model, x=x, y=y, second=permuted, swap={"other = copy.deepcopy(model)": "other = second"})
+    losses = [float(line.split()[1]) for line in ran.printed.splitlines()]
+    assert losses[0] == pytest.approx(losses[-1], rel=1e-3, abs=1e-4) and max(losses) > losses[0] + 0.1
+
+
+def test_sharpness_and_learning_rate(snippet):
+    x = torch.randn(64, 8) @ torch.diag(torch.arange(1.0, 9.0))
+    curvature = torch.linalg.eigvalsh(2 * x.T @ x / 64)[-1].item()
+    model = nn.Linear(8, 1, bias=False)
+    ran = snippet.diagnose(model, x=x, y=torch.randn(64, 1), criterion=nn.MSELoss())
+    top, limit = ran.numbers[0], ran.numbers[-1]
+    assert top == pytest.approx(curvature, rel=0.02) and limit == pytest.approx(20)
+    assert math.isfinite(snippet.diagnose().numbers[0])
+
+
+def test_sharpness_and_rescaling(snippet):
+    x, y = batch()
+    model = plain_model(layers=2)
+    torch.manual_seed(3)
+    plain = snippet.diagnose(model, x=x, y=y).numbers[-1]
+    with torch.no_grad():
+        model[0].weight.mul_(10)
+        model[0].bias.mul_(10)
+        model[2].weight.div_(10)
+    torch.manual_seed(3)
+    rescaled = snippet.diagnose(model, x=x, y=y).numbers[-1]
+    assert rescaled == pytest.approx(plain, rel=0.02, abs=1e-5), "the same function is equally sharp"
+    snippet.diagnose()
+
+
+def test_trajectory_pca(snippet):
+    model = plain_model()
+    fraction = snippet.run(model).numbers[0]
+    assert 0.8 < fraction <= 1

@@ -1,0 +1,106 @@
+"""kb/checked.json: written by a check over several seeds, shown below the scope, outdated once evidence changes."""
+
+import json
+import shutil
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qa_service.errors import BadField, BadLibrary
+from qa_service.experiments.spec import load_specs
+from qa_service.fronts.terminal import check
+from qa_service.knowledge import checked
+from qa_service.knowledge.library import Library
+from qa_service.model import LANGS, Checked
+from qa_service.presentation.prose import checked_text
+from qa_service.settings import Settings
+
+TOYS = Path(__file__).parent / "toys"
+RECORD = {"on": "2026-11-29", "seeds": 20, "versions": {"torch": "2.13.0"}, "evidence": "0" * 64}
+
+
+@pytest.fixture
+def kb(kb_copy):
+    """A writable copy of the toy entries."""
+    return kb_copy
+
+
+def read(kb, demos=TOYS / "demos"):
+    return Library.read(kb, load_specs(demos))["counting"]
+
+
+def record(service, kb, seeds="3"):
+    """Run `numstab check counting --record`."""
+    arguments = Namespace(
+        entries=["counting"], seeds=seeds, report=None, json=True, record=True, settings=replace(Settings(), kb=kb)
+    )
+    return check.run_with_service(arguments, service, "en")
+
+
+def test_a_check_is_recorded_and_read(toy_service, kb):
+    """With date, seeds and versions; entries that are not in the library are dropped from the file."""
+    checked.write_records(kb, {"gone": RECORD})
+    assert read(kb).checked is None
+    assert record(toy_service, kb) == 0
+    assert list(json.loads((kb / checked.FILE_NAME).read_text("utf-8"))) == ["counting"]
+    found = read(kb).checked
+    assert (found.seeds, found.current) == (3, True)
+    assert set(found.versions) == {"torch", "python", "numstab"}
+
+
+def test_too_few_seeds_are_not_recorded(toy_service, kb):
+    with pytest.raises(BadField, match="--record"):
+        record(toy_service, kb, seeds="2")
+
+
+def test_words_leave_a_record_current_evidence_does_not(toy_service, kb, tmp_path):
+    """A text or the wording of a claim may change; a bound, a parameter or the demo's code may not."""
+    record(toy_service, kb)
+    path = kb / "counting.toml"
+    source = path.read_text("utf-8")
+    path.write_text(source.replace('says = { zh = "', 'says = { zh = "换句话说，'), "utf-8")
+    assert read(kb).checked.current
+    changed = source.replace("bound = ", "bound = 1", 1)
+    assert changed != source
+    path.write_text(changed, "utf-8")
+    assert not read(kb).checked.current
+    path.write_text(source, "utf-8")
+    demos = Path(shutil.copytree(TOYS / "demos", tmp_path / "demos"))
+    demo = demos / "counts.py"
+    demo.write_text(demo.read_text("utf-8") + "\n# changed\n", "utf-8")
+    assert read(kb).checked.current
+    assert not read(kb, demos).checked.current
+
+
+def test_an_entry_that_differs_loses_its_record(toy_service, kb):
+    """A record says that every claim came out as stated."""
+    record(toy_service, kb)
+    entry = toy_service.knowledge.library["counting"]
+    block = entry.evidence[0]
+    wrong = replace(block, claims=tuple(replace(claim, bound=1e9, op=">") for claim in block.claims))
+    toy_service.knowledge.library._entries["counting"] = replace(entry, evidence=(wrong,))
+    try:
+        assert record(toy_service, kb) == 1
+    finally:
+        toy_service.knowledge.library._entries["counting"] = entry
+    assert read(kb).checked is None
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"counting": {"on": 3}}'])
+def test_a_broken_file_is_a_problem_of_the_library(kb, text):
+    (kb / checked.FILE_NAME).write_text(text, "utf-8")
+    with pytest.raises(BadLibrary, match=r"checked\.json"):
+        read(kb)
+
+
+def test_what_is_shown():
+    """In both languages: never checked, checked, and changed since."""
+    record_of = Checked(on="2026-11-29", seeds=20, versions={"torch": "2.13.0"}, current=True)
+    for lang in LANGS:
+        text = checked_text(record_of, lang)
+        assert all(part in text for part in ("2026-11-29", "20", "torch 2.13.0"))
+        stale = checked_text(replace(record_of, current=False), lang)
+        assert stale.startswith(text) and len(stale) > len(text)
+        assert checked_text(None, lang) not in ("", text)
