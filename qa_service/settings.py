@@ -19,6 +19,7 @@ SETTINGS_FILE = "NUMSTAB_SETTINGS"
 """The environment variable with the file's path; default: `settings.toml` in the platform's configuration folder."""
 
 LOG_FORMATS = ("logfmt", "json")
+SANDBOX_MODES = ("required", "off")
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
@@ -52,6 +53,11 @@ class Settings:
     threshold: float = _setting("NUMSTAB_THRESHOLD", 0.5, "confidence below which a question is not covered")
     deadline: float = _setting("NUMSTAB_DEADLINE", 5.0, "seconds an experiment may run")
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
+    sandbox: str = _setting(
+        "NUMSTAB_SANDBOX",
+        "required",
+        "`required`: no experiment runs unless it can be confined; `off`: unconfined, as on macOS, which cannot",
+    )
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
     runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")
@@ -62,13 +68,17 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Raises `BadField` for an unknown log format."""
-        if self.log not in LOG_FORMATS:
-            raise BadField(
-                zh=f"NUMSTAB_LOG 应当是 {' 或 '.join(LOG_FORMATS)}，不能是 {self.log!r}",
-                en=f"NUMSTAB_LOG should be {' or '.join(LOG_FORMATS)}, not {self.log!r}",
-                field="NUMSTAB_LOG",
-            )
+        """Raises `BadField` for a word that is none of those allowed."""
+        for variable, value, allowed in (
+            ("NUMSTAB_LOG", self.log, LOG_FORMATS),
+            ("NUMSTAB_SANDBOX", self.sandbox, SANDBOX_MODES),
+        ):
+            if value not in allowed:
+                raise BadField(
+                    zh=f"{variable} 应当是 {' 或 '.join(allowed)}，不能是 {value!r}",
+                    en=f"{variable} should be {' or '.join(allowed)}, not {value!r}",
+                    field=variable,
+                )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":

@@ -23,6 +23,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
+from qa_service.lab import seccomp
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner, run_to_end
 from qa_service.model import Experiment, Params, Run
@@ -32,6 +33,9 @@ from qa_service.telemetry import logging as logs
 
 ROOT = Path(__file__).resolve().parent.parent
 TOYS = Path(__file__).resolve().parent / "toys"
+CONFINED = not seccomp.why_unsupported()
+if not CONFINED:  # macOS, or a kernel without seccomp: the servers that tests start run experiments all the same
+    os.environ["NUMSTAB_SANDBOX"] = "off"
 
 # Hypothesis' deadline is off: a machine under load would miss it. `make test` draws the same examples each time, so
 # that a failure comes from the change under test; `make test-all` draws new examples, and more of them.
@@ -101,7 +105,7 @@ def toy_experiments() -> dict[str, Experiment]:
 @pytest.fixture(scope="session")
 def lab() -> ProcessRunner:
     """A runner for the toy demos: 1024 MiB a run, two slots, and a deadline long enough for a machine under load."""
-    return ProcessRunner(deadline=20.0, memory=1024, slots=2)
+    return ProcessRunner(deadline=20.0, memory=1024, slots=2, confined=CONFINED)
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +187,7 @@ class CachedRunner:
 @pytest.fixture(scope="session")
 def fresh_lab(settings: Settings) -> ProcessRunner:
     """A runner without any cache, preloaded as in a server."""
-    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD)
+    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD, confined=CONFINED)
     runner.warm_up()
     return runner
 

@@ -1,19 +1,32 @@
 """The checks of `numstab doctor`, in a working installation and in a broken one."""
 
-import platform
+import os
 import socket
-import sys
 from dataclasses import replace
 
+from qa_service.lab import landlock, seccomp
 from qa_service.tools.doctor import run_checks
 
 
 def test_working_installation_passes(settings):
-    """Experiments are sandboxed wherever seccomp is supported."""
+    """Experiments are confined wherever the kernel can do it."""
     checks = {check.name: check for check in run_checks(settings, port=0)}
     assert {name: check.says.en for name, check in checks.items() if check.state == "wrong"} == {}
-    if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64"):
-        assert checks["seccomp"].state == "ok"
+    if not seccomp.why_unsupported():
+        assert checks["sandbox"].state == ("ok" if landlock.version() else "note")
+
+
+def test_a_machine_that_cannot_confine_is_at_fault_unless_that_is_wanted(settings, tmp_path, monkeypatch):
+    """On a machine of a kind that the filter does not know. What to do is said in both languages."""
+    (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'abacus'\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    broken = replace(settings, kb=tmp_path, demos=tmp_path)
+    (check,) = (each for each in run_checks(broken, port=0) if each.name == "sandbox")
+    assert (check.state, "x86-64" in check.says.en) == ("wrong", True)
+    assert check.todo
+    assert all("NUMSTAB_SANDBOX=off" in text for text in (check.todo.zh, check.todo.en))
+    (check,) = (each for each in run_checks(replace(broken, sandbox="off"), port=0) if each.name == "sandbox")
+    assert check.state == "note"
 
 
 def test_failed_checks_say_what_to_do(settings, tmp_path):

@@ -14,7 +14,8 @@ import pytest
 from processes import TIMEOUT_SECONDS, until
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab.queue import FifoQueue
+from qa_service.lab.clients import ClientNames
+from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
 from qa_service.model import RunStatus
 
@@ -95,18 +96,17 @@ def test_processes_forked_by_a_demo_are_killed_with_it(toy):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox needs Linux")
-@pytest.mark.parametrize("action", ["network", "local_socket", "write", "delete", "fork", "program", "kill"])
+@pytest.mark.parametrize("action", ["network", "local_socket", "write", "delete", "fork", "program", "kill", "thread"])
 def test_the_sandbox_denies_network_files_and_processes(toy, action):
-    """A demo cannot connect, write or delete files, start processes or programs, or send signals."""
+    """A demo cannot connect, write or delete files, start processes, threads or programs, or send signals."""
     run = toy("reaches_out", what=action)
     assert run.status is RunStatus.RAISED
-    assert "PermissionError" in run.note.en
+    assert ("can't start new thread" if action == "thread" else "PermissionError") in run.note.en
 
 
-def test_the_sandbox_allows_reading_files_and_threads(toy):
-    """Importing and running torch needs both."""
+def test_the_sandbox_allows_reading_libraries(toy):
+    """Torch imports some of its modules when they are first used."""
     assert toy("reaches_out", what="read").status is RunStatus.RAN
-    assert toy("reaches_out", what="thread").status is RunStatus.RAN
 
 
 def test_a_child_imports_neither_fronts_nor_retrieval(toy):
@@ -157,9 +157,26 @@ def test_idle_children_are_forked_in_advance(toy_experiments):
     until(lambda: lab.ready == 2)
 
 
+def test_idle_children_are_forked_again_after_a_failure(monkeypatch):
+    """A fork server that is just dying refuses; nobody has to ask for a run until there is a new one."""
+    failures = [BlockingIOError(11, "Resource temporarily unavailable"), ConnectionRefusedError(111, "refused")]
+    start = ForkServerProcess.start
+
+    def fail_first(process: ForkServerProcess) -> None:
+        if failures:
+            raise failures.pop()
+        start(process)
+
+    monkeypatch.setattr(ForkServerProcess, "start", fail_first)
+    lab = ProcessRunner(slots=1, idle=1)
+    lab.warm_up()
+    until(lambda: lab.ready == 1, seconds=60)
+    lab.close()
+
+
 def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
     """First come, first served; when one is cancelled, those behind it move up."""
-    queue = FifoQueue(1)
+    queue = FairQueue(1)
     first, second, third = queue.join(), queue.join(), queue.join()
     assert [ticket.position for ticket in (first, second, third)] == [0, 1, 2]
     queue.leave(second)
@@ -168,6 +185,33 @@ def test_queued_runs_report_their_position_and_can_be_cancelled(lab):
     assert third.granted.is_set()
     queue.leave(third)
     assert (queue.free, len(queue)) == (1, 0)
+
+
+def test_one_clients_many_runs_delay_another_by_one_at_most():
+    """Clients take turns, however many runs each has waiting; one alone is served in order of arrival."""
+    queue = FairQueue(2)
+    many = [queue.join(ClientNames("a")) for _ in range(500)]
+    one = queue.join(ClientNames("b"))
+    assert one.position == 1
+    assert queue.waiting_of("a") == 498
+    assert many[2].position == 2
+    queue.leave(many[0])
+    assert one.granted.is_set()
+    others = [queue.join(ClientNames(name)) for name in "bcc"]
+    assert [slot.position for slot in others] == [3, 1, 4]
+    queue.leave(many[1])
+    assert others[1].granted.is_set()
+
+
+def test_a_run_that_another_client_joins_has_the_turn_of_either():
+    """Whoever asks for what a busy client asked for before does not wait for the rest of it."""
+    queue, joined = FairQueue(1), ClientNames("a")
+    first, *_ = [queue.join(ClientNames("a")) for _ in range(100)]
+    late = queue.join(joined)
+    assert late.position == 100
+    joined.add("b")
+    queue.leave(first)
+    assert late.granted.is_set()
 
 
 def test_a_full_lab_reports_the_position_in_the_queue(lab, toy_experiments):
@@ -253,3 +297,19 @@ def test_an_interrupt_waits_until_the_child_has_started(toy_experiments, monkeyp
         signal.signal(signal.SIGINT, handler)
     (child,) = started
     until(lambda: not child.is_alive())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the fork server may be killed first")
+def test_a_killed_service_leaves_no_folder(tmp_path):
+    """The folder of its fork server's socket is removed, as nothing else would ever do."""
+    code = (
+        "import os, sys\n"
+        "from test_sandbox import EXPERIMENTS, measure\n"
+        "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
+        "assert [name for name in os.listdir(sys.argv[1]) if name.startswith('pymp')]\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, timeout=TIMEOUT_SECONDS, check=False)
+    assert done.returncode == -signal.SIGKILL
+    until(lambda: not list(tmp_path.glob("pymp*")))

@@ -1,14 +1,17 @@
 """Identical runs are one run while it lasts, and are answered from memory afterwards."""
 
+import contextvars
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS
+from processes import TIMEOUT_SECONDS, until
 
+from qa_service.errors import Overloaded
 from qa_service.experiments.spec import load_specs
-from qa_service.lab.runner import Cancelled, ProcessRunner
+from qa_service.lab.clients import CLIENT, Client
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import RunStatus
 
@@ -122,3 +125,77 @@ def test_a_run_is_cancelled_with_its_last_subscriber():
             event.set()
     assert _run_to_end(shared, "sleeps", 2)[1].status is RunStatus.RAN
     assert runner.started == 2
+
+
+def test_a_run_whose_thread_cannot_start_is_refused_and_forgotten(runner, monkeypatch):
+    """503 for who asks and for who has joined meanwhile; the next one who asks gets the run."""
+    shared, joined = SharedRunner(runner), []
+    start, starting = threading.Thread.start, threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name != "run":
+            start(thread)
+            return
+        follower = threading.Thread(target=follow, daemon=True)
+        start(follower)
+        assert starting.wait(TIMEOUT_SECONDS)
+        raise RuntimeError("can't start new thread")
+
+    def follow() -> None:
+        stream = shared.stream(EXPERIMENTS["counts"], {"steps": 3}, 0, lambda: starting.set() or False)
+        try:
+            next(stream)
+        except Overloaded as refusal:
+            joined.append(refusal)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Overloaded) as refused:
+            _run_to_end(shared, "counts", 3)
+    assert refused.value.seconds >= 1
+    until(lambda: joined)
+    assert _run_to_end(shared, "counts", 3)[1].status is RunStatus.RAN
+    assert runner.started == 1
+
+
+def test_runs_in_progress_are_bounded(runner):
+    """Each has a thread; whoever asks for one more is refused, whoever joins one is not."""
+    shared = SharedRunner(runner, max_in_progress=1)
+    first = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
+    second = shared.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
+    assert next(first) == next(second)
+    with pytest.raises(Overloaded):
+        next(shared.stream(EXPERIMENTS["counts"], {"steps": 3}, 0))
+    first.close()
+    second.close()
+    until(runner.ended.is_set)
+
+
+def test_another_client_is_served_before_the_many_runs_of_one(lab):
+    """Each shared run waits under the name of the client that asked for it, and of those that joined it."""
+    runner = ProcessRunner(deadline=60.0, memory=1024, slots=1, confined=lab.confined)
+    shared, finished = SharedRunner(runner), []
+
+    def ask(client: str, steps: int) -> threading.Thread:
+        context = contextvars.copy_context()
+        context.run(CLIENT.set, Client(client))
+
+        def measure() -> None:
+            _run_to_end(shared, "counts", steps)
+            finished.append(client)
+
+        thread = threading.Thread(target=context.run, args=(measure,), daemon=True)
+        thread.start()
+        return thread
+
+    occupying = runner.stream(EXPERIMENTS["sleeps"], {"steps": 1000}, 0)
+    assert not isinstance(next(occupying), QueuePosition)
+    threads = [ask("many", steps) for steps in range(1, 21)]
+    until(lambda: shared.waiting == 20)
+    threads += [ask("new", 100), ask("joins", 15)]
+    until(lambda: (shared.waiting_of("new"), shared.waiting_of("joins"), shared.waiting) == (1, 1, 21))
+    occupying.close()
+    for thread in threads:
+        thread.join(TIMEOUT_SECONDS)
+    assert {"joins", "new"} <= set(finished[:6])  # in order of arrival they would be the 15th and the last
+    assert len(finished) == 22

@@ -26,7 +26,7 @@ PARAMS = {
     "top_p": {"zh": "top-p", "en": "top-p", "ge": 0, "le": 1},
     "size": {"zh": "logit 的标准差", "en": "standard deviation of the logits", "ge": 0.01, "le": 1000},
     "dtype": {"zh": "数据类型", "en": "dtype"},
-    "n": {"zh": "上下文个数", "en": "contexts", "ge": 1, "le": 500},
+    "n": {"zh": "上下文个数", "en": "contexts", "ge": 1, "le": 300},
 }
 COLUMNS = {
     "top_p": {"zh": "top-p", "en": "top-p"},

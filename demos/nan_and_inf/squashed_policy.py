@@ -78,7 +78,7 @@ def run(u: float = 10.0, eps: float = 1e-6) -> Generator[Row, None, Metrics]:
         "eps_error": abs(values["eps"].item() - exact),
         "stable_error": abs(values["stable"].item() - exact),
         "naive_gradient": gradients["naive"],
-        "eps_gradient": gradients["eps"],
+        "eps_gradient": gradients["eps"] + 0.0,
         "stable_gradient": gradients["stable"],
         "back": torch.atanh(x.detach().tanh()).item(),
     }

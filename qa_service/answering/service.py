@@ -14,10 +14,11 @@ from qa_service.answering.decision import Decision, decide
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
-from qa_service.errors import Overloaded
+from qa_service.errors import BadField
 from qa_service.experiments.parameters import fill_defaults
+from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner
+from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Answer, Entry, Request
 from qa_service.model.events import AnswerReady, Done, Event
@@ -30,7 +31,10 @@ MATCH_COUNT = 5
 """The number of nearest entries in an answer."""
 MAX_CONCURRENT_MATCHES = 32
 """Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
-_SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
+MAX_RUNS = 200
+"""The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
+RUNS_PER_CHARGE = 10
+"""A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
 EventListener = Callable[[Event], None]
 
 
@@ -114,6 +118,8 @@ class Service:
         with self.timings.time("text"), self._match_limit:
             decision = self._decide(request, knowledge)
             answer = _answer(request, decision, knowledge)
+        if answer.entry is not None and request.run:
+            _charge(len(decision.runs), request.seeds)
         yield AnswerReady(answer)
         if answer.entry is not None and request.run:
             evidence = yield from execute(
@@ -147,9 +153,23 @@ class Service:
                 yield event
 
     def _admit(self) -> None:
-        """Admission control; raises `Overloaded`."""
+        """Admission control; raises `Overloaded`. One client's runs may fill half of the queue, not all of it."""
         if (waiting := self.runner.waiting) >= self.queue:
-            raise Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / self.runner.slots)))
+            raise overloaded(waiting, self.runner.slots)
+        if waiting and (own := self.runner.waiting_of(CLIENT.get().name)) >= max(1, self.queue // 2):
+            raise overloaded(own, self.runner.slots)
+
+
+def _charge(planned: int, seeds: int) -> None:
+    """Bounds the runs of a request and counts them against the client's rate; raises `BadField` or `RateLimited`."""
+    if (runs := planned * seeds) > MAX_RUNS:
+        raise BadField(
+            zh=f"这要运行 {runs} 次实验，一次最多 {MAX_RUNS} 次。请少取几个种子、少比几个值，或只要几个证据块。",
+            en=f"this takes {runs} runs; a request may take {MAX_RUNS}. Use fewer seeds, compared values or blocks.",
+            field="seeds",
+        )
+    if more := (runs - 1) // RUNS_PER_CHARGE:
+        CLIENT.get().charge(more)
 
 
 def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answer:
@@ -181,7 +201,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many_clients else 0,
+        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required",
     )  # fmt: skip
     if warm:
         processes.warm_up()
@@ -189,5 +209,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     runner: Runner = processes
     if many_clients:
         threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
-        runner = SharedRunner(processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk))
+        runner = SharedRunner(
+            processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
+            max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
+        )  # fmt: skip
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

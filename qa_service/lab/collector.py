@@ -1,28 +1,18 @@
 """Validates the messages of a child process and collects them into a `Run`. A child is not trusted."""
 
-import json
+import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qa_service.lab.messages import Message
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
 _MAX_ROWS = 5000  # of one run; a demo that yields more is invalid
-Message = tuple[str, Any]
-"""(kind, content)."""
-
-
-def parse_message(data: bytes) -> Message:
-    """The JSON array [kind, content] as a message; one of kind "invalid" with the reason if it is malformed."""
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        return "invalid", "it sent bytes that are no JSON"
-    if isinstance(message, list) and len(message) == 2 and isinstance(message[0], str):
-        return message[0], message[1]
-    return "invalid", "it sent something that is no message"
+_MAX_NOTE_CHARACTERS = 500
 
 
 @dataclass(kw_only=True)
@@ -45,7 +35,9 @@ class RunCollector:
         return self.finished or self.started_at is not None
 
     def add(self, message: Message) -> Iterator[Row]:
-        """Process one message; yields the rows in it."""
+        """Process one message; yields the rows in it. What comes after the end of the run is ignored."""
+        if self.finished:
+            return
         match message:
             case "started", dict(versions) if self.started_at is None:
                 self.started_at = time.monotonic()
@@ -56,16 +48,21 @@ class RunCollector:
                 self.rows += rows
                 yield from rows
             case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(used_rng)}:
-                if problem := self._metrics_problem(measured):
+                if problem := self._metrics_problem(measured) or _seconds_problem(seconds):
                     self._finish_invalid(problem)
                 else:
                     self._finish(RunStatus.RAN, Text("", ""), measured, seconds, used_rng=used_rng)
             case "raised", str(exception):
-                self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{exception}", f"The demo raised {exception}"))
+                shown = exception[:_MAX_NOTE_CHARACTERS]
+                self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{shown}", f"The demo raised {shown}"))
             case "out_of_memory", _:
                 self._finish(*_OUT_OF_MEMORY)
-            case _, content:
-                self._finish_invalid(content if message[0] == "invalid" else "it sent rows that are none")
+            case "unconfined", str(reason):
+                self._finish(RunStatus.CRASHED, _unconfined(reason))
+            case "invalid", str(problem):
+                self._finish_invalid(problem[:_MAX_NOTE_CHARACTERS])
+            case _:
+                self._finish_invalid("it sent rows that are none")
 
     def time_out(self, deadline: float) -> "RunCollector":
         """End the run because its deadline (seconds) has passed; returns self."""
@@ -145,14 +142,32 @@ _OUT_OF_MEMORY = (
 )
 
 
+def _unconfined(reason: str) -> Text:
+    """The note of a run that was refused because its process cannot be confined."""
+    return Text(
+        f"这台机器不能隔离实验（{reason}），所以没有运行。numstab doctor 会说明原因；"
+        "设 NUMSTAB_SANDBOX=off 就不加隔离照样运行。",
+        f"This machine cannot confine an experiment ({reason}), so it was not run. numstab doctor says why; "
+        "NUMSTAB_SANDBOX=off runs it all the same.",
+    )
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    """Whether it is a number that a double holds; inf and nan are."""
+    if isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and all(
-        value is None or isinstance(value, str | int | float) for value in row.values()
+        value is None or isinstance(value, str) or _is_number(value) for value in row.values()
     )
+
+
+def _seconds_problem(seconds: float) -> str:
+    """Why this is no duration; "" if it is."""
+    return "" if 0 <= seconds < math.inf else f"{seconds} seconds"
 
 
 def _describe_exit(code: int | None) -> str:

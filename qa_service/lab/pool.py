@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import spawn, util
@@ -15,8 +15,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import FrameType
 from typing import Any
 
-from qa_service.lab.worker import child_main, encode_job
-from qa_service.model import Experiment
+from qa_service.lab.worker import child_main
 
 _PROCESS_NAME = "numstab experiment"
 _RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third try
@@ -47,12 +46,10 @@ class Child:
     process: ForkServerProcess
     pipe: Connection
 
-    def send_job(
-        self, experiment: Experiment, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int
-    ) -> None:
-        """Sends a job; if the child has died, reading from its pipe shows it."""
-        with suppress(BrokenPipeError):
-            self.pipe.send_bytes(encode_job(experiment.path, experiment.source, params, seed, deadline, mebibytes))
+    def send_job(self, job: bytes) -> None:
+        """Sends a job, or its next seed; if the child has died, reading from its pipe shows it."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send_bytes(job)
 
     def exit_code(self) -> int | None:
         """The exit code, negative for a signal; None if the child still runs after half a second."""
@@ -60,8 +57,12 @@ class Child:
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Kills it and whatever it has forked."""
+        """Kills it and whatever it has forked, and closes our end of its pipe."""
         self.pipe.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """Kills it and whatever it has forked; what it has sent can still be read."""
         if self.process.pid is None:
             return
         for send_signal in (os.killpg, os.kill):  # the group first: a demo may have forked
@@ -143,8 +144,10 @@ class ChildPool:
         with self._lock:
             running = self._refill_thread is not None and self._refill_thread.is_alive()
             if self._idle and not self._closed and not running:
-                self._refill_thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
-                self._refill_thread.start()
+                thread = threading.Thread(target=self._keep_filled, daemon=True, name="children")
+                with suppress(RuntimeError, MemoryError):  # no thread is left now: the next run tries again
+                    thread.start()
+                    self._refill_thread = thread
 
     def _fork_with_retries(self) -> Child:
         """A fork server that has just died is started again by the next fork, but not always at once."""
@@ -163,8 +166,8 @@ class ChildPool:
             self._refill_needed.clear()
             while len(self._waiting) < self._idle and not self._closed:
                 try:
-                    self._waiting.append(self._fork())
-                except (OSError, EOFError, SpawnFailed):  # no processes or descriptors now: the next run tries again
+                    self._waiting.append(self._fork_with_retries())
+                except SpawnFailed:  # no processes or descriptors now: the next run tries again
                     break
             while self._killed:
                 self._reap(self._killed.popleft())

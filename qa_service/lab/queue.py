@@ -1,16 +1,25 @@
-"""A FIFO queue for a limited number of slots, with the position of each request that waits."""
+"""A queue for a limited number of slots, fair between clients, with the position of each request that waits.
+
+Start-time fair queuing (Goyal, Vin and Cheng 1996): a request's tag is the number of turns its client has had, counted
+from where the others were when it came, and the least tag is next. So clients take turns however many requests each has
+waiting, a client alone has all slots, and within one client the order is that of arrival.
+"""
 
 import threading
-from collections import deque
 from typing import Self
 
+from qa_service.lab.clients import ClientNames
 
-class FifoQueue:
-    """A fair semaphore of `slots` slots, granted in order of arrival. Thread-safe."""
+
+class FairQueue:
+    """A semaphore of `slots` slots, granted to the waiting clients in turn. Thread-safe."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
-        self._waiting: deque[QueueSlot] = deque()
+        self._waiting: list[QueueSlot] = []  # in order of arrival
+        self._positions: dict[QueueSlot, int] | None = None  # 1 for the next; None after a change
+        self._turn = 0  # the tag of the latest grant
+        self._next_tags: dict[str, int] = {}  # of clients that are ahead of `_turn`
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -22,9 +31,16 @@ class FifoQueue:
         """The number of slots that nobody holds."""
         return self._free
 
-    def join(self) -> "QueueSlot":
-        """Enqueue a request for a slot. It must be left again, granted or not: use it as a context manager."""
-        slot = QueueSlot(self)
+    def waiting_of(self, client: str) -> int:
+        """The number of requests of this client that wait for a slot."""
+        with self._lock:
+            return sum(client in slot.clients for slot in self._waiting)
+
+    def join(self, clients: ClientNames | None = None) -> "QueueSlot":
+        """Enqueue a request for a slot, by clients of whom any may have its turn. It must be left again, granted or
+        not: use it as a context manager.
+        """
+        slot = QueueSlot(self, clients or ClientNames(""))
         with self._lock:
             self._waiting.append(slot)
             self._grant()
@@ -33,7 +49,10 @@ class FifoQueue:
     def position(self, slot: "QueueSlot") -> int:
         """1 for the next in the queue; 0 once the slot is granted."""
         with self._lock:
-            return self._waiting.index(slot) + 1 if slot in self._waiting else 0
+            if self._positions is None:
+                ordered = sorted(self._tags(), key=lambda tagged: tagged[0])  # stable: equal tags by arrival
+                self._positions = {other: place for place, (_, _, other) in enumerate(ordered, 1)}
+            return self._positions.get(slot, 0)
 
     def leave(self, slot: "QueueSlot") -> None:
         """Give a granted slot to the next in the queue, or withdraw a request that still waits."""
@@ -45,9 +64,26 @@ class FifoQueue:
             self._grant()
 
     def _grant(self) -> None:
+        self._positions = None
         while self._free and self._waiting:
+            tag, client, slot = min(self._tags(), key=lambda tagged: tagged[0])
             self._free -= 1
-            self._waiting.popleft().granted.set()
+            self._waiting.remove(slot)
+            self._turn = max(self._turn, tag)
+            self._next_tags[client] = tag + 1
+            self._next_tags = {name: each for name, each in self._next_tags.items() if each > self._turn}
+            slot.granted.set()
+
+    def _tags(self) -> "list[tuple[int, str, QueueSlot]]":
+        """(tag, client, request) of each request that waits; of several clients, the one whose turn comes first."""
+        tagged = []
+        following: dict[str, int] = {}
+        for slot in self._waiting:
+            tag, client = min((following.get(name, self._next_tags.get(name, self._turn)), name)
+                              for name in slot.clients)  # fmt: skip
+            following[client] = tag + 1
+            tagged.append((tag, client, slot))
+        return tagged
 
 
 class QueueSlot:
@@ -56,8 +92,9 @@ class QueueSlot:
     `granted` is set once the slot may be used.
     """
 
-    def __init__(self, queue: FifoQueue) -> None:
+    def __init__(self, queue: FairQueue, clients: ClientNames) -> None:
         self.granted = threading.Event()
+        self.clients = clients
         self._queue = queue
 
     @property

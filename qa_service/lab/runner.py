@@ -7,25 +7,30 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 import multiprocessing
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
-from qa_service.lab.collector import RunCollector, parse_message
-from qa_service.lab.pool import ChildPool, SpawnFailed
-from qa_service.lab.queue import FifoQueue
+from qa_service.errors import Overloaded
+from qa_service.lab.clients import names_of_run
+from qa_service.lab.collector import RunCollector
+from qa_service.lab.kernel import close_to_other_processes
+from qa_service.lab.messages import MessageReader
+from qa_service.lab.pool import Child, ChildPool, SpawnFailed
+from qa_service.lab.queue import FairQueue
+from qa_service.lab.worker import encode_job, encode_seed
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
 
-CLI_PRELOAD = ("torch", "qa_service.lab.worker")
+CLI_PRELOAD = ("qa_service.lab.fork_server", "torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
 SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
 """The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
-_MAX_MESSAGE_BYTES = 8 << 20  # of one message from a child
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server
+_SECONDS_PER_RUN = 0.2  # a rough mean, for the Retry-After of a refused request
 IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not part of the deadline
 
 
@@ -53,6 +58,9 @@ class Runner(Protocol):
     @property
     def waiting(self) -> int:
         """How many runs wait for a slot."""
+
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
 
     @property
     def ready(self) -> int:
@@ -83,6 +91,11 @@ class Runner(Protocol):
         """Ends the children that wait for work and the threads that keep them; the next run starts them again."""
 
 
+def overloaded(waiting: int, slots: int) -> Overloaded:
+    """The refusal of a run while `waiting` others wait, with the seconds after which to try again."""
+    return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
+
+
 def run_to_end(stream: Generator[Any, None, T]) -> T:
     """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
     while True:
@@ -104,22 +117,32 @@ class ProcessRunner:
         slots: int = 2,
         preload: tuple[str, ...] = CLI_PRELOAD,
         idle: int = 0,
+        confined: bool = True,
     ) -> None:
         """`deadline` in seconds, `memory` in MiB of one run; at most `slots` runs at once.
+
+        Unless `confined`, demos are limited in time and memory only, and may do whatever this process may.
 
         `preload` are modules that the fork server imports, `idle` is how many children are kept forked ahead of need.
         """
         self.deadline = deadline
         self.memory = memory
         self.slots = slots
-        self._queue = FifoQueue(slots)
+        self.confined = confined
+        self._queue = FairQueue(slots)
         self.timings = Timings()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(preload))
         self._children = ChildPool(context, idle)
 
     def warm_up(self) -> None:
-        """Start the fork server and the idle children; returns at once while torch is imported."""
+        """Start the fork server and the idle children; returns at once while torch is imported.
+
+        From now on no other process of this user can read the memory of this one.
+        """
+        if self.confined:
+            with suppress(OSError):
+                close_to_other_processes()
         forkserver.ensure_running()
         self._children.open()
 
@@ -136,6 +159,10 @@ class ProcessRunner:
         """How many runs wait for a slot."""
         return len(self._queue)
 
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
+        return self._queue.waiting_of(client)
+
     @property
     def ready(self) -> int:
         """How many idle children wait for a job."""
@@ -148,7 +175,7 @@ class ProcessRunner:
     def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """As `Runner.run_seeds`, in few children: forking one takes longer than most experiments."""
         runs: list[Run] = []
-        with self._queue.join() as slot:
+        with self._queue.join(names_of_run()) as slot:
             slot.granted.wait()
             while len(runs) < len(seeds) and not (runs and not runs[0].used_rng):
                 seed, *_ = left = seeds[len(runs) :]
@@ -168,9 +195,10 @@ class ProcessRunner:
         except SpawnFailed:
             return runs
         try:
-            while len(runs) < len(seeds) and sum(run.seconds for run in runs) < self.deadline:
-                child.send_job(experiment, params, seeds[len(runs)], self.deadline, self.memory)
-                collector = run_to_end(self._collect(experiment, child.pipe, lambda: False))
+            while len(runs) < len(seeds) and sum(run.seconds for run in runs) < self.deadline / 2:
+                seed = seeds[len(runs)]
+                child.send_job(encode_seed(seed) if runs else self._job(experiment, params, seed))
+                collector = run_to_end(self._collect(experiment, child, lambda: False))
                 if not collector.has_started:
                     break
                 runs.append(collector.result(child.exit_code))
@@ -180,11 +208,16 @@ class ProcessRunner:
             self._children.release(child)
         return runs
 
+    def _job(self, experiment: Experiment, params: Params, seed: int) -> bytes:
+        return encode_job(
+            experiment.path, experiment.source, params, seed, self.deadline, self.memory, confined=self.confined
+        )
+
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
-        with self._queue.join() as slot:
+        with self._queue.join(names_of_run()) as slot:
             position = 0
             with self.timings.time("queue"):
                 while not slot.granted.wait(
@@ -202,6 +235,7 @@ class ProcessRunner:
     ) -> Generator[Row, None, Run]:
         """Run in an idle child; if it dies before the run has started, in another one."""
         attempts = _MAX_ATTEMPTS
+        job = self._job(experiment, params, seed)
         while True:
             attempts -= 1
             try:
@@ -209,37 +243,37 @@ class ProcessRunner:
             except SpawnFailed as error:
                 return RunCollector(experiment=experiment).not_started(str(error))
             try:
-                child.send_job(experiment, params, seed, self.deadline, self.memory)
-                collector = yield from self._collect(experiment, child.pipe, is_cancelled)
+                child.send_job(job)
+                collector = yield from self._collect(experiment, child, is_cancelled)
                 if collector.has_started or not attempts:
                     return collector.result(child.exit_code)
             finally:
                 self._children.release(child)
 
     def _collect(
-        self, experiment: Experiment, pipe: Connection, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, child: Child, is_cancelled: Callable[[], bool]
     ) -> Generator[Row, None, RunCollector]:
         """Read messages until the run has finished, the child has exited or a deadline has passed."""
-        collector = RunCollector(experiment=experiment)
-        spawned_at = time.monotonic()
-        while True:
+        collector, reader = RunCollector(experiment=experiment), MessageReader(child.pipe)
+        asked_at = time.monotonic()
+        while not collector.finished:
             if is_cancelled():
                 raise Cancelled
-            if not pipe.poll(POLL_SECONDS):  # nothing is left to read, so it is the child that is late, not this loop
-                now = time.monotonic()
-                if collector.started_at is None and now - spawned_at > IMPORT_TIMEOUT:
-                    return collector.time_out(IMPORT_TIMEOUT)
-                if collector.started_at is not None and now - collector.started_at > self.deadline:
-                    return collector.time_out(self.deadline)
-                continue
-            try:
-                message = parse_message(pipe.recv_bytes(_MAX_MESSAGE_BYTES))
-            except EOFError:  # the child has exited
-                return collector
-            except OSError as error:
-                if error.errno is not None:  # the pipe is broken
-                    return collector
-                message = parse_message(b"")  # too long a message, or a malformed length: the empty message is invalid
-            yield from collector.add(message)
-            if collector.finished:
-                return collector
+            if seconds := self._passed_deadline(collector, asked_at):
+                child.stop()
+                for message in reader.read_rest():  # this loop may be what is late, and the run complete
+                    yield from collector.add(message)
+                return collector if collector.finished else collector.time_out(seconds)
+            messages = reader.read(POLL_SECONDS)
+            if messages is None:  # the child has exited
+                break
+            for message in messages:
+                yield from collector.add(message)
+        return collector
+
+    def _passed_deadline(self, collector: RunCollector, asked_at: float) -> float:
+        """The seconds that the child had, if they have passed: to get ready, or else for the run; 0 if not."""
+        since, allowed = asked_at, IMPORT_TIMEOUT
+        if collector.started_at is not None:
+            since, allowed = collector.started_at, self.deadline
+        return allowed if time.monotonic() - since > allowed else 0.0

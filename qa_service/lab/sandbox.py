@@ -1,106 +1,91 @@
-"""The sandbox of child processes: no network, no writing of files, no new processes or programs.
+"""The sandbox of a child process: what it may use, and what it may not do. It is closed before a demo's code is read.
 
-On Linux it is a seccomp filter (Drewry 2012, "Dynamic seccomp policies (using BPF filters)"; system calls have the
-numbers of the kernel's tables). Without seccomp only the resource limits of `worker` and the deadline remain.
+Memory, CPU seconds and descriptors are limited by the kernel on every platform. On Linux a seccomp filter and Landlock
+leave no network, no writing of files, no other process, thread or program, and only the libraries to read. Where that
+is impossible `confine` raises, and no demo runs unless the operator has said so (NUMSTAB_SANDBOX=off).
 """
 
-import ctypes
-import errno
+import contextlib
 import os
-import platform
+import resource
 import signal
-import struct
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from pathlib import Path
 
-_LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JSET, JGE, RET|K
-_NUMBER_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # bytes, in struct seccomp_data; arguments are 8 bytes each
-_ALLOW, _DENY, _NOT_IMPLEMENTED = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-_X32_BIT = 0x40000000  # set in the numbers of the x32 ABI on x86-64, which is denied as a whole
-_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CLONE_THREAD = 0x00010000
-_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER_MODE, _DEATH_SIGNAL = 38, 22, 2, 1  # options and a mode of prctl(2)
+from qa_service.lab import landlock, seccomp
+from qa_service.lab.kernel import (
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    close_to_other_processes,
+    drop_capabilities,
+    prctl,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class _SyscallTable:
-    """The numbers of system calls on one architecture (`arch` is its AUDIT_ARCH value).
-
-    `denied` fail with EPERM; so do `open` and `openat` for writing, `clone` unless it makes a thread, and `kill` and
-    its like for other processes. `absent` fail with ENOSYS, so that the C library falls back to calls whose arguments
-    the filter can read.
-    """
-
-    arch: int
-    denied: tuple[int, ...]
-    open: int | None
-    openat: int
-    clone: int
-    kill: tuple[int, ...]
-    absent: tuple[int, ...]
+_MAX_DESCRIPTORS = 256
+_CPU_GRACE_SECONDS = 10  # beyond the deadline, which the parent watches; ends even a child whose parent was killed
 
 
-_SYSCALL_TABLES = {
-    # socket, connect, accept, sendto, bind, listen, fork, vfork, execve, truncate, rename, mkdir, rmdir, creat, link,
-    # unlink, symlink, chmod, chown, lchown, ptrace, mknod, mount, umount2, accept4, mkdirat, mknodat, fchownat,
-    # unlinkat, renameat, linkat, symlinkat, fchmodat, renameat2, execveat, process_vm_writev, io_uring_setup, bpf
-    "x86_64": _SyscallTable(
-        arch=0xC000003E,
-        denied=(41, 42, 43, 44, 49, 50, 57, 58, 59, 76, 82, 83, 84, 85, 86, 87, 88, 90, 92, 94, 101, 133, 165, 166,
-                 258, 259, 260, 263, 264, 265, 266, 268, 288, 311, 316, 321, 322, 425),
-        open=2, openat=257, clone=56, kill=(62, 200, 234), absent=(435, 437),
-    ),
-    "aarch64": _SyscallTable(
-        arch=0xC00000B7,
-        denied=(198, 200, 201, 202, 203, 206, 221, 45, 117, 33, 34, 35, 36, 37, 38, 40, 39, 53, 54, 242, 276, 281,
-                 271, 280, 425),
-        open=None, openat=56, clone=220, kill=(129, 130, 131), absent=(435, 437),
-    ),
-}  # fmt: skip
+class CannotConfine(Exception):
+    """The platform or its kernel cannot confine a process; the message says what is missing."""
 
 
-def apply_seccomp() -> bool:
-    """Install the filter for this thread and those it starts; it cannot be removed.
+class Sandbox:
+    """The sandbox of this process: prepared, which takes milliseconds, while a child waits for its job; then closed."""
 
-    Returns False where the platform has no seccomp or the kernel refuses.
-    """
-    table = _SYSCALL_TABLES.get(platform.machine())
-    if not sys.platform.startswith("linux") or table is None:
-        return False
-    instructions = _bpf_program(table, os.getpid())
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(buffer)))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-    no_new_privs = prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    return no_new_privs and bool(prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.addressof(program), 0, 0) == 0)
+    def __init__(self) -> None:
+        self._problem = seccomp.why_unsupported()
+        if self._problem:
+            return
+        try:
+            self._filter = seccomp.Filter(os.getpid())
+            self._rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
+        except OSError as error:
+            self._problem = str(error)
+
+    def close(self, readable: Iterable[str] = ()) -> None:
+        """Confine this process for good; `readable` are files that it may read besides the libraries.
+
+        Raises `CannotConfine`, possibly with a part of it closed.
+        """
+        if self._problem:
+            raise CannotConfine(self._problem)
+        try:
+            close_to_other_processes()
+            drop_capabilities()
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            if self._rules is not None:
+                for path in readable:
+                    self._rules.allow_reading(path)
+                self._rules.enforce()
+            self._filter.install()
+        except OSError as error:
+            raise CannotConfine(f"the kernel refused: {error}") from error
+
+
+def limit_resources(deadline: float, mebibytes: int) -> None:
+    """Limit what this process may use from now on: `mebibytes` of memory, CPU seconds, no files, no core dumps."""
+    memory = mebibytes << 20
+    for limit, value in (
+        (resource.RLIMIT_DATA, memory),  # private memory: a tensor's
+        (resource.RLIMIT_AS, _address_space() + memory),  # all memory, shared too; what is mapped already was counted
+        (resource.RLIMIT_CPU, int(deadline) + _CPU_GRACE_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),  # no file grows
+        (resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # where the platform refuses, the parent's deadline remains
+            resource.setrlimit(limit, (value, value))
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent, the fork server, exits. Does nothing but on Linux."""
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-def _bpf_program(table: _SyscallTable, own_pid: int) -> list[tuple[int, int, int, int]]:
-    """The filter as BPF instructions (opcode, jump if true, jump if false, operand); a jump skips that many."""
-    instructions = [
-        (_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, table.arch), (_RETURN, 0, 0, _DENY),
-        (_LOAD, 0, 0, _NUMBER_OFFSET), (_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _DENY),
-    ]  # fmt: skip
-    for number in table.denied:
-        instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
-    for number in table.absent:
-        instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _NOT_IMPLEMENTED)]
-    conditional = [(table.openat, 2, _ANY_BIT, _WRITE_FLAGS, False), (table.clone, 0, _ANY_BIT, _CLONE_THREAD, True)]
-    conditional += [(number, 0, _EQUAL, own_pid, True) for number in table.kill]
-    if table.open is not None:
-        conditional.append((table.open, 1, _ANY_BIT, _WRITE_FLAGS, False))
-    for number, argument, test, operand, allow_if in conditional:
-        if_true, if_false = (_ALLOW, _DENY) if allow_if else (_DENY, _ALLOW)
-        instructions += [
-            (_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS_OFFSET + 8 * argument),
-            (test, 0, 1, operand), (_RETURN, 0, 0, if_true), (_RETURN, 0, 0, if_false),
-        ]  # fmt: skip
-    return [*instructions, (_RETURN, 0, 0, _ALLOW)]
+def _address_space() -> int:
+    """The bytes of address space in use; half of all where the kernel does not say, which limits nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return 1 << 62

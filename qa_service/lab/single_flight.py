@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken
+from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
 
@@ -26,14 +27,22 @@ class SharedRunner:
     `run` always executes, because its callers check that experiments run.
     """
 
-    def __init__(self, runner: Runner, max_rows: int = 100_000, disk_cache: RunDiskCache | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        max_rows: int = 100_000,
+        disk_cache: RunDiskCache | None = None,
+        max_in_progress: int = 1000,
+    ) -> None:
         """The cache in memory holds at most `max_rows` rows, each run counting one more, least recently used out first.
 
-        `disk_cache` is shared with other workers and survives restarts.
+        `disk_cache` is shared with other workers and survives restarts. Each run that waits or executes has a thread,
+        at most `max_in_progress` of them; further runs are refused.
         """
         self._runner = runner
         self._disk_cache = disk_cache
         self._max_rows = max_rows
+        self._max_in_progress = max_in_progress
         self._lock = threading.Lock()
         self._in_progress: dict[RunKey, _SharedRun] = {}
         self._cache: OrderedDict[RunKey, Run] = OrderedDict()
@@ -48,6 +57,10 @@ class SharedRunner:
     def waiting(self) -> int:
         """How many runs wait for a slot."""
         return self._runner.waiting
+
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
+        return self._runner.waiting_of(client)
 
     @property
     def ready(self) -> int:
@@ -74,7 +87,10 @@ class SharedRunner:
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
-        """As `Runner.stream`. A shared run is cancelled only when its last listener has been cancelled."""
+        """As `Runner.stream`. A shared run is cancelled only when its last listener has been cancelled.
+
+        Raises `Overloaded` where no more runs can be started.
+        """
         key = (experiment.hash, repr(sorted(params.items())), seed)
         joined = self._join_or_start(key, experiment, params)
         if isinstance(joined, Run):
@@ -103,16 +119,33 @@ class SharedRunner:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
+            client = CLIENT.get().name
             shared = self._in_progress.get(key)
             if shared is not None:
                 shared.listeners += 1
+                shared.clients.add(client)
                 return shared
-            shared = self._in_progress[key] = _SharedRun()
+            if len(self._in_progress) >= self._max_in_progress:
+                raise overloaded(len(self._in_progress), self.slots)
+            shared = self._in_progress[key] = _SharedRun(client)
             shared.listeners = 1  # before its thread starts, which cancels a run without listeners
         context = contextvars.copy_context()  # for the traces of the request
+        context.run(RUN_FOR.set, shared.clients)
         arguments = (self._execute, shared, key, experiment, params)
-        threading.Thread(target=context.run, args=arguments, daemon=True, name="run").start()
+        try:
+            threading.Thread(target=context.run, args=arguments, daemon=True, name="run").start()
+        except (RuntimeError, MemoryError) as error:  # no thread is left: those who have joined must not wait for it
+            refusal = overloaded(self.waiting, self.slots)
+            self._forget(key, shared)
+            shared.finish(refusal)
+            raise refusal from error
         return shared
+
+    def _forget(self, key: RunKey, shared: "_SharedRun") -> None:
+        """Remove a run from those in progress, unless another of the same key has taken its place."""
+        with self._lock:
+            if self._in_progress.get(key) is shared:
+                del self._in_progress[key]
 
     def _execute(self, shared: "_SharedRun", key: RunKey, experiment: Experiment, params: Params) -> None:
         """Take the run from the disk cache or run it, in a thread of its own; then cache it."""
@@ -148,8 +181,9 @@ class SharedRunner:
 class _SharedRun:
     """A run in progress with its listeners; each listener gets every row from the first. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: str) -> None:
         self.listeners = 0
+        self.clients = ClientNames(client)
         self.outcome: Run | Exception | None = None
         self._rows: list[Row] = []
         self._position = 0

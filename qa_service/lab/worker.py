@@ -1,8 +1,8 @@
 """The child process: the only code that executes a demo or imports torch.
 
-A child is forked ahead of need and waits for a job; after it, it is killed or given the next one of the same demo. Both
-directions of its pipe carry JSON, never pickles: a demo must not be able to run code in the parent. Python's JSON
-writes and reads inf and nan as Infinity and NaN.
+A child is forked ahead of need, waits for a job, closes the sandbox, then loads and runs the demo; after that it is
+killed, or runs it with another seed. Both directions of its pipe carry JSON, never pickles: a demo must not be able to
+run code in the parent. Python's JSON writes and reads inf and nan as Infinity and NaN.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import platform
-import resource
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -19,20 +18,31 @@ from types import ModuleType
 from typing import Any
 
 from qa_service import __version__
-from qa_service.lab.sandbox import apply_seccomp, die_with_parent
+from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
 
 
-def encode_job(path: str, source: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int) -> bytes:
-    """A job as JSON for `child_main`; `source` was read from `path`, `deadline` is in seconds, memory in MiB."""
-    return json.dumps([path, source, dict(params), seed, deadline, mebibytes]).encode()
+def encode_job(
+    path: str, source: str, params: Mapping[str, Any], seed: int, deadline: float, mebibytes: int, *, confined: bool
+) -> bytes:
+    """A job as JSON for `child_main`; `source` was read from `path`, `deadline` is in seconds, memory in MiB.
+
+    Unless `confined`, only the limits of resources hold.
+    """
+    return json.dumps([path, source, dict(params), seed, deadline, mebibytes, confined]).encode()
+
+
+def encode_seed(seed: int) -> bytes:
+    """What follows a job: run the same again with this seed."""
+    return json.dumps(seed).encode()
 
 
 def child_main(pipe: Connection) -> None:
-    """Wait for a job, run it and send messages: started, rows…, then ran; and again, until the pipe is closed.
+    """Wait for a job, run it and send messages: started, rows…, then ran, raised or out_of_memory.
 
-    After raised or out_of_memory it exits.
+    After ran it waits for another seed, with which all of that follows again, until the pipe is closed.
+    Where the job is to be confined and cannot be, the only message is unconfined.
     """
     die_with_parent()
     os.setpgid(0, 0)  # a process group, so that whatever a demo forks is killed with it
@@ -43,18 +53,24 @@ def child_main(pipe: Connection) -> None:
         torch.set_num_threads(1)
         tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
         torch.zeros(1).add_(1)  # the first operation costs milliseconds
-        is_confined = False
+        sandbox = Sandbox()
+        try:
+            path, source, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
+        except EOFError:  # the parent has exited
+            return
+        if "torch.optim" in source:  # its first step imports 800 modules: before time and memory are measured
+            importlib.import_module("torch._dynamo")
+        limit_resources(deadline, mebibytes)
+        if confined:
+            sandbox.close(readable=(path,))
         while True:
+            _run_job(pipe, path, source, params, seed)
             try:
-                path, source, params, seed, deadline, mebibytes = json.loads(pipe.recv_bytes())
-            except EOFError:  # the parent has exited, or has no further job
+                seed = json.loads(pipe.recv_bytes())
+            except EOFError:
                 return
-            demo = _load_demo(path, source)
-            if not is_confined:
-                _set_rlimits(deadline, mebibytes)
-                apply_seccomp()
-                is_confined = True
-            _run_job(pipe, demo, params, seed)
+    except CannotConfine as error:
+        _send(pipe, "unconfined", str(error))
     except MemoryError:
         _send(pipe, "out_of_memory", None)
     except Exception as error:
@@ -62,13 +78,14 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
-def _run_job(pipe: Connection, demo: ModuleType, params: Mapping[str, Any], seed: int) -> None:
-    """Run the demo with this seed; sends started, rows, ran."""
+def _run_job(pipe: Connection, path: str, source: str, params: Mapping[str, Any], seed: int) -> None:
+    """Load the demo and run it with this seed; sends started, rows…, ran."""
     import torch
 
-    torch.manual_seed(seed)
-    initial_rng_state = torch.random.get_rng_state()
     _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
+    demo = _load_demo(path, source)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also looks for devices, which takes milliseconds
+    initial_rng_state = torch.random.get_rng_state()
     start = time.perf_counter()
     measured = _run_demo(pipe, demo, params)
     seconds = time.perf_counter() - start
@@ -97,27 +114,10 @@ def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> 
 def _load_demo(path: str, source: str) -> ModuleType:
     """Execute the demo's source as a module. The source comes with the job, not from the file at `path`, so that the
     hash in the receipt is of what ran even if the file has changed.
-
-    The first step of an optimiser imports 800 modules: a demo that needs them gets them before its time is measured.
     """
     demo = ModuleType("demo")
     exec(compile(source, path, "exec"), demo.__dict__)
-    if "torch.optim" in source:
-        importlib.import_module("torch._dynamo")
     return demo
-
-
-def _set_rlimits(deadline: float, mebibytes: int) -> None:
-    """Set resource limits: memory, CPU time, and no core dumps or growing files."""
-    memory = mebibytes << 20
-    for limit, value in (
-        (resource.RLIMIT_DATA, memory),  # private memory: a tensor's
-        (resource.RLIMIT_CPU, int(deadline) + 10),  # seconds; ends even a child whose parent was killed
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),  # no file grows
-    ):
-        with contextlib.suppress(ValueError, OSError):  # where the platform refuses, the parent's deadline remains
-            resource.setrlimit(limit, (value, value))
 
 
 def _close_other_fds(pipe: Connection) -> None:
@@ -130,5 +130,8 @@ def _close_other_fds(pipe: Connection) -> None:
 
 
 def _send(pipe: Connection, kind: str, content: Any) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the parent has closed its end
-        pipe.send_bytes(json.dumps([kind, content], default=str).encode())
+    """Write a message as a line of JSON, which has no line break of its own."""
+    unsent = memoryview(json.dumps([kind, content], default=str).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has closed its end
+        while unsent:
+            unsent = unsent[os.write(pipe.fileno(), unsent) :]

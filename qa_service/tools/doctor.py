@@ -16,12 +16,17 @@ from qa_service.errors import NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
+from qa_service.lab.seccomp import why_unsupported
 from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
 
 _TESTED_TORCH = "2.13.0"
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
+_CONFINE_OR_SWITCH_OFF = Text(
+    "用 x86-64 或 aarch64 的 Linux；如果 demos 里的代码都可信，也可以设 NUMSTAB_SANDBOX=off",
+    "use Linux on x86-64 or aarch64; or, if all code in demos is trusted, set NUMSTAB_SANDBOX=off",
+)
 _REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
 
 
@@ -50,8 +55,7 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
         ("run", Text("看 NUMSTAB_MEMORY、NUMSTAB_DEADLINE，或重新安装 torch",
                      "look at NUMSTAB_MEMORY and NUMSTAB_DEADLINE, or install torch anew"),
          lambda: _check_run(settings)),
-        ("seccomp", Text("用 Linux 5 以上的 x86-64 或 aarch64", "use Linux on x86-64 or aarch64"),
-         _check_seccomp),
+        ("sandbox", _CONFINE_OR_SWITCH_OFF, lambda: _check_sandbox(settings)),
         ("store", Text("看 NUMSTAB_STORE：服务器开着吗？密码对吗？",
                        "look at NUMSTAB_STORE: does the server run, is the password right?"),
          lambda: _check_store(settings)),
@@ -139,7 +143,10 @@ def _check_index(settings: Settings) -> DoctorCheck:
 
 
 def _check_run(settings: Settings) -> DoctorCheck:
-    runner = ProcessRunner(deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD)
+    runner = ProcessRunner(
+        deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
+        confined=settings.sandbox == "required" and not why_unsupported(),  # what is missing is said once, by "sandbox"
+    )  # fmt: skip
     experiment = next(iter(load_specs(settings.demos).values()))
     run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
     if run.status is not RunStatus.RAN:
@@ -148,17 +155,32 @@ def _check_run(settings: Settings) -> DoctorCheck:
     return DoctorCheck("run", "ok", Text(f"子进程里跑了一个实验（{took}）", f"an experiment ran in a child ({took})"))
 
 
-def _check_seccomp() -> DoctorCheck:
-    code = "from qa_service.lab.sandbox import apply_seccomp; raise SystemExit(not apply_seccomp())"
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
-    if done.returncode == 0:
-        return DoctorCheck(
-            "seccomp", "ok", Text("实验不能用网络、写文件、开进程", "experiments have no network, files or processes")
+def _check_sandbox(settings: Settings) -> DoctorCheck:
+    """Closes the sandbox in a process of its own. Without Landlock, experiments can read what the service can read."""
+    if settings.sandbox == "off":
+        says = Text(
+            "隔离关掉了（NUMSTAB_SANDBOX=off）：实验只受内存和时间的限制",
+            "switched off (NUMSTAB_SANDBOX=off): experiments have limits of memory and time only",
         )
+        return DoctorCheck("sandbox", "note", says)
+    code = "from qa_service.lab import landlock, sandbox; print(landlock.version()); sandbox.Sandbox().close()"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["?"])[-1].partition("CannotConfine: ")[2] or done.stderr[-200:]
+        says = Text(f"不能隔离实验，所以不运行：{reason}", f"experiments cannot be confined, so none is run: {reason}")
+        return DoctorCheck("sandbox", "wrong", says, _CONFINE_OR_SWITCH_OFF)
+    if done.stdout.strip() == "0":
+        says = Text(
+            "实验不能用网络、写文件、开进程；内核没有 Landlock，所以能读服务能读的文件",
+            "experiments have no network, writing or processes; without Landlock they read what the service can read",
+        )
+        todo = Text("用启用了 Landlock 的内核（Linux 5.13 起）", "use a kernel with Landlock switched on (Linux 5.13)")
+        return DoctorCheck("sandbox", "note", says, todo)
     says = Text(
-        "这里没有 seccomp：实验只受内存和时间的限制", "no seccomp here: experiments have limits of memory and time only"
+        "实验不能用网络、写文件、开进程，只能读程序库",
+        "experiments have no network, writing or processes, and read libraries only",
     )
-    return DoctorCheck("seccomp", "note", says, Text("用 x86-64 或 aarch64 的 Linux", "use Linux on x86-64 or aarch64"))
+    return DoctorCheck("sandbox", "ok", says)
 
 
 def _check_store(settings: Settings) -> DoctorCheck:

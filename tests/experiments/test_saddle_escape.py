@@ -15,7 +15,7 @@ def test_leaves_when_the_linear_growth_says(x, curve, lr):
     assert metrics["theory"] == pytest.approx(math.log(math.sqrt(curve) / 2 / x, 1 + lr * curve) + 1)
     assert metrics["theory"] <= metrics["leave_step"] <= metrics["theory"] + 1 + 0.6 / (lr * curve)
     assert metrics["curvature"] == pytest.approx(-curve, rel=0.06)
-    assert metrics["drop"] == pytest.approx(curve**2 / 4, rel=0.1)
+    assert metrics["drop"] > 0.9 * curve**2 / 4
 
 
 def test_a_minimum_has_no_way_down():

@@ -1,0 +1,50 @@
+"""Who asks for runs. The queue is fair between clients, and a request is charged for the runs it needs."""
+
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+def _charge_nothing(_requests: int) -> None:
+    """For a client that has no rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client by its name, such as "address:192.0.2.1".
+
+    `charge` counts that many more requests against its rate; it raises `RateLimited` if there are not as many left.
+    """
+
+    name: str = ""
+    charge: Callable[[int], None] = _charge_nothing
+
+
+CLIENT: ContextVar[Client] = ContextVar("client", default=Client())  # noqa: B039, as it is immutable
+"""Whose request is being served; threads that serve it run in a copy of its `contextvars` context."""
+
+
+class ClientNames:
+    """The names of the clients that wait for one run; others may join it. Iterating gives the names of the moment."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
+
+    def add(self, name: str) -> None:
+        """Add a name; only one thread at a time may."""
+        self._names |= {name}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+
+RUN_FOR: ContextVar[ClientNames | None] = ContextVar("run_for", default=None)
+"""The clients of the run that is being executed, where they may be several; None: only `CLIENT`."""
+
+
+def names_of_run() -> ClientNames:
+    """The clients for whom a run is executed in this context."""
+    return RUN_FOR.get() or ClientNames(CLIENT.get().name)

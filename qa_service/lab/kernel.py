@@ -1,0 +1,71 @@
+"""Calls of the Linux kernel that Python's os module does not have, by their numbers on x86-64 and aarch64."""
+
+import ctypes
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 38
+_CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What differs between architectures: the column of a number in a table of system calls, and its AUDIT_ARCH."""
+
+    column: int
+    audit_arch: int
+
+
+_ARCHITECTURES = {"x86_64": Architecture(0, 0xC000003E), "aarch64": Architecture(1, 0xC00000B7)}
+_CAPSET = (126, 91)
+
+
+def architecture() -> Architecture | None:
+    """The architecture of this process; None where it is not Linux, or not one whose numbers are known here."""
+    return _ARCHITECTURES.get(platform.machine()) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else None
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    return libc
+
+
+def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int:
+    """The result of a system call with up to six integers or addresses; raises OSError where it fails."""
+    words = [ctypes.c_void_p(argument) if isinstance(argument, int) else argument for argument in arguments]
+    return _checked(_libc().syscall(ctypes.c_long(number), *words))
+
+
+def prctl(option: int, value: int = 0) -> int:
+    """Set an attribute of this process or thread; raises OSError where the kernel refuses."""
+    return _checked(_libc().prctl(option, value, 0, 0, 0))
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of this thread: root becomes a user like any other. Raises OSError."""
+    known = architecture()
+    assert known is not None
+    header = ctypes.create_string_buffer(_CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4), 8)
+    system_call(_CAPSET[known.column], header, ctypes.create_string_buffer(24))
+
+
+def close_to_other_processes() -> None:
+    """Make this process not dumpable: no other one of its user can read its memory or take its descriptors.
+
+    Only its own threads and privileged processes (CAP_SYS_PTRACE) still can. Does nothing but on Linux.
+    """
+    if sys.platform.startswith("linux"):
+        prctl(PR_SET_DUMPABLE, 0)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
