@@ -8,6 +8,8 @@ MAX_CHARACTERS = 10_000
 """Of the text of a formula."""
 MAX_DEPTH = 200
 """Nodes from the root of a tree to a leaf."""
+MAX_NESTING = 100
+"""Brackets and functions of a text within each other."""
 MAX_NODES = 500
 """Nodes of a tree."""
 MAX_ELEMENTS = 64
@@ -73,8 +75,8 @@ TABLE: tuple[Function, ...] = (
     Function(name="exp2", latex="2^{{{0}}}"),
     Function(name="expm1"),
     Function(name="log", aliases=("ln", "loge"), latex=r"\log\left({0}\right)"),
-    Function(name="log2", aliases=("lb", "ld"), latex=r"\log_{{2}}\left({0}\right)"),
-    Function(name="log10", aliases=("lg",), latex=r"\log_{{10}}\left({0}\right)"),
+    Function(name="log2", aliases=("log_2", "lb", "ld"), latex=r"\log_{{2}}\left({0}\right)"),
+    Function(name="log10", aliases=("log_10", "lg"), latex=r"\log_{{10}}\left({0}\right)"),
     Function(name="log1p"),
     Function(name="sin", latex=r"\sin\left({0}\right)"),
     Function(name="cos", latex=r"\cos\left({0}\right)"),
@@ -118,7 +120,7 @@ TABLE: tuple[Function, ...] = (
     Function(name="gt", kind="comparison", arity=2, operator=">", aliases=("greater",)),
     Function(name="ge", kind="comparison", arity=2, operator=">=", aliases=("greater_equal",), latex=r"{0} \ge {1}"),
     Function(name="eq", kind="comparison", arity=2, operator="==", aliases=("equal",), latex="{0} = {1}"),
-    Function(name="vector", kind="vector", aliases=("tensor", "array", "list"), torch="torch.tensor([{0}])"),
+    Function(name="vector", kind="vector", torch="torch.tensor([{0}])"),
     Function(name="item", kind="item", arity=2, torch="{0}[{1}]", latex="{0}_{{{1}}}"),
     Function(name="softmax", kind="map", torch=_LAST_DIM.format(name="softmax")),
     Function(name="log_softmax", kind="map", aliases=("logsoftmax",), torch="F.log_softmax({0}, dim=-1)"),
