@@ -4,7 +4,6 @@ A sentence asks for a value if nothing is left of it but words of asking once th
 of variables are taken out. Anything else in it, such as a loss, a model or a step, and the formula is only spoken of.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +100,10 @@ def _over_its_number(
 # What a formula in running text looks like
 
 _FUNCTION = "|".join(sorted(map(re.escape, known_names()), key=len, reverse=True))
+_FUNCTIONS_OF_ONE = (
+    "exp", "exp2", "expm1", "log", "ln", "log1p", "log2", "log10", "sqrt", "rsqrt", "sigmoid", "logsigmoid", "softplus",
+    "tanh", "relu", "gelu", "silu", "swish", "elu", "mish", "erf", "erfc", "sin", "cos", "tan", "atan", "asin", "acos",
+)  # fmt: skip
 _MODULE = r"(?:(?:torch|nn|functional|F|np|numpy|math|jnp|special|linalg)\.)+"
 _NUMBER = r"(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:[百千万亿]+(?![一-龥]?次))?"
 _NUMERAL = r"[零一二两三四五六七八九十百千万亿]+(?:点[零一二三四五六七八九]+)?"
@@ -111,22 +114,29 @@ _CHINESE_SUFFIX = (
 _PIECE = re.compile(
     rf"""
     (?P<number>{_NUMBER})
-  | (?P<call>(?:{_MODULE})?(?:{_FUNCTION})\b(?=\s*(?:\(|of\b|[\d\[]|\^))|σ(?=\()|(?:{_MODULE})[A-Za-z_]\w*|\.[A-Za-z_]\w*(?=\())
+  | (?P<call>(?:{_MODULE})?(?:{_FUNCTION})\b(?=\s*(?:\(|of\b|[\d\[π]|\^))|(?:σ|[Tt]ensor|b?float\d+)(?=\()
+      |(?:{_MODULE})[A-Za-z_]\w*|\.[A-Za-z_]\w*(?=\())
   | (?P<suffix>{_CHINESE_SUFFIX})
   | (?P<chinese>{_NUMERAL}分之{_NUMERAL}|加上?|减去?|乘以?|除以|根号下?|负(?=[\d{_NUMERAL[1:16]}])|(?:正|负)?无穷大?)
   | (?P<numeral>{_NUMERAL}(?=\s*(?:加|减|乘|除以|的|次方|次幂|分之)|$|\s*[在用按转等是存变]))
   | (?P<latex>\\(?:[A-Za-z]+|[,;:!()\[\]{{}}|]))
   | (?P<constant>(?:π|pi|e|inf|infinity|nan|NaN|Inf|∞)(?![A-Za-z0-9_]))
-  | (?P<word>(?:plus|minus|times|multiplied\ by|divided\ by|over|to\ the\ power(?:\ of)?|squared|cubed|square\ root\ of|of|and)\b)
+  | (?P<word>(?:plus|minus|times|multiplied\ by|divided\ by|over|to\ the(?:\ power)?(?:\ of)?|squared|cubed
+      |square\ root\ of|of|and)\b)
   | (?P<sign>\*\*|//|<=|>=|==|[-+*/%^()\[\]{{}},|!<>=×·⋅÷√²³¹⁰⁴-⁹⁻½⅓¼¾⅔_≤≥$'"])
   | (?P<name>[A-Za-zα-ω]\d?(?![A-Za-z0-9_])|[A-Za-z]\w{{0,20}})
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_FUNCTION_OF_ONE = re.compile(
+    rf"(?<![A-Za-z0-9_.])(?:{'|'.join(sorted(_FUNCTIONS_OF_ONE, key=len, reverse=True))})(?![A-Za-z0-9_(])",
+    re.IGNORECASE,
+)
 _CANDIDATE = re.compile(r"\d|[π∞√]|\\frac|[一二三四五六七八九十百千万][加减乘除的分]|inf|nan|log|exp", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[?。;；\n]+\s*|!(?=\s*(?:$|[一-龥]))|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
+_SENTENCE_END = re.compile(r"[?。;；\n]+\s*|(?<![\d)\s])!|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
+_IS_IN_WORDS = r"(?:等于|取|为|是|→|->|is\b|equals\b|equal\ to\b)"
 _ASSIGNMENT = re.compile(
-    rf"(?<![A-Za-z0-9_.])(?:(?P<name>[A-Za-z][A-Za-z0-9_]{{0,15}}|[α-ω])\s*==?|(?P<letter>[A-Za-zα-ω])\s*(?:等于|取|为|是))\s*"
+    rf"(?<![A-Za-z0-9_.])(?:(?P<name>[A-Za-z][A-Za-z0-9_]{{0,15}}|[α-ω])\s*==?|(?P<letter>[A-Za-zα-ω])\s*{_IS_IN_WORDS})\s*"
     rf"(?P<value>[-+]?(?:{_NUMBER}|inf\b|nan\b)|\[[-+\d.eE,\s]+\])(?![A-Za-z0-9_]|\s*[-+*/^(]|\.\w)",
     re.IGNORECASE,
 )
@@ -147,57 +157,75 @@ def _sentences(text: str) -> Iterator[str]:
 # What remains of a sentence that asks for a value
 
 _ASKS = re.compile(
-    r"多少|会不会|能不能|是不是|是否|呢|等于(?:几|啥|什么)|(?:是|得|出)(?:几|啥|什么)|多大|几\b|结果|答案|怎样|怎么样|如何|什么|啥|算|求|返回|输出|吗|么|变成|=\s*(?:$|\?)"
-    r"|\b(?:what|how (?:much|large|big|small)|value|result|compute|calculate|evaluate|gives?|returns?|equals?|becomes?|happens?"
-    r"|find|tell|show|print|outputs?|work out)\b|^\s*(?:is|does|do|are|can|will)\b|\?",
+    r"多少|会不会|能不能|是不是|是否|呢|等于(?:几|啥|什么)|(?:是|得|出)(?:几|啥|什么)|多大|几\b|结果|答案|怎样|怎么样|如何|什么"
+    r"|啥|算|求|返回|输出|吗|么|变成|=\s*(?:$|\?)|\?"
+    r"|\b(?:what|how (?:much|large|big|small)|value|result|compute|calculate|evaluate|gives?|returns?|equals?|becomes?"
+    r"|happens?|find|tell|show|print|outputs?|work out)\b|^\s*(?:is|does|do|are|can|will)\b",
     re.IGNORECASE,
 )
 _ASKS_MORE = re.compile(
-    r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b|\bhow (?:come|can|do|does)\b|\bmean\b", re.IGNORECASE
+    r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b|\bhow (?:come|can|do|does)\b(?!.*\blook)|\bmean\b", re.IGNORECASE
 )
 _CONVERTS = re.compile(
-    r"转|存|表示|舍入|变|换|放|里|中|下|\b(?:as|to|into|in|of|cast|casting|convert\w*|round\w*|stor\w+|represent\w*|becomes?)\b",
+    r"转|存|表示|舍入|变|换|放|里|中|下|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|becomes?)\b",
     re.IGNORECASE,
 )
 _GRADIENT = re.compile(
-    r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope)s?\b|\bd\s*/\s*d\s*(?P<name>[a-z])\b", re.IGNORECASE
-)
-_RANGE = re.compile(
-    r"稳定|安全|溢出|哪里|什么时候|何时|坏|出错|失效|\b(?:safe|stable|unstable|accurate|overflows?|underflows?|breaks?|fails?|goes? wrong|blows? up)\b",
+    r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope|autograd)s?\b|\bd\s*/\s*d\s*(?P<name>[a-z])\b",
     re.IGNORECASE,
 )
-_CHINESE_WORDS = (
-    "请问 请 帮我 帮忙 麻烦 你 我 想知道 知道 告诉 看看 看 试试 试 计算 算一下 算算 算 求一下 求 一下 等于多少 等于几 等于什么 等于啥 等于 "
-    "是多少 是几 是什么 是啥 得多少 得几 得什么 得出 得到 得 多少 多大 多小 几 什么 啥 结果 答案 数值 值 会怎样 会怎么样 怎样 怎么样 如何 会变成 "
-    "变成 变为 变 返回 输出 算出来 算出 算得 算下来 出来 大概 大约 精确 准确 具体 到底 究竟 真的 应该 会 能 是否 是不是 会不会 能不能 吗 呢 啊 呀 嘛 吧 "
-    "么 了 的 里面 里 中 下面 下 上 时候 时 当 在 用 以 按 拿 把 将 对 放到 放进 放在 存成 存到 存进 存为 存 转成 转换成 转换为 转换 转为 转到 转 "
-    "换成 换 表示成 表示为 表示 舍入到 舍入成 舍入 四舍五入到 四舍五入 还剩 剩下 剩 还 直接 手算 手动 精度 格式 类型 数据类型 浮点数 浮点 单 双 下 "
-    "溢出 上溢 下溢 发生 有 没有 和 与 跟 以及 分别 各 各是 那 这个 这 式子 表达式 公式 函数 计算机 电脑 程序 一样 对 就 又 再 先 后 然后 它 "
-    "令 若 如果 假如 设 取 处 点 这点 下界 是 为 给出 给 打印 出 数 一个 结果里 我想 想 问 一问 梯度 导数 求导 微分 反向传播 关于 大 小 成 到 进 "
-    "稳定 数值稳定 安全 哪里 什么时候 何时 不 会出错 出错 直接算 硬算"
+_RANGE = re.compile(
+    r"稳定|安全|溢出|准确|精确|哪里|什么时候|何时|坏|出错|失效"
+    r"|\b(?:safe|stable|unstable|accurate|overflows?|underflows?|breaks?|fails?|goes? wrong|blows? up)\b",
+    re.IGNORECASE,
 )
-_ENGLISH_WORDS = (
-    "what whats is are was does do did will would can could should shall you i me we it its that this the a an of in at "
-    "on as to into for with when if let by from and then there using under use used get gets got give gives gave return "
-    "returns yield yields equal equals evaluate evaluates evaluated evaluating compute computes computed computing "
-    "calculate calculates calculated calculating calculation result results value values answer output outputs print "
-    "prints come comes out become becomes turn turns happen happens how much large big small exactly exact precisely "
-    "really actually please tell show find know want work cast casting casted converted convert converting conversion "
-    "round rounds rounded rounding store stored storing represent represented representable representation nearest "
-    "closest precision format type dtype float floating point number numbers arithmetic pytorch torch numpy python "
-    "overflow overflows underflow underflows still equals equal say left remains remain expression formula function "
-    "naively naive directly gradient derivative slope grad respect wrt x hi hello hey thanks just about my i'd i'm s "
-    "safe stable numerically unstable accurate where break breaks fail fails go goes wrong blow blows up zero one "
-    "bit bits both each respectively decimal digits"
-)
+_CHINESE_WORDS = """
+    请问 请 帮我 帮忙 麻烦 你 我 想知道 知道 告诉 看看 看 试试 试 计算 算一下 算算 算 求一下 求
+    一下 等于多少 等于几 等于什么 等于啥 等于 是多少 是几 是什么 是啥 得多少 得几 得什么 得出 得到
+    得 多少 多大 多小 几 什么 啥 结果 答案 数值 值 会怎样 会怎么样 怎样 怎么样 如何 会变成 变成
+    变为 变 返回 输出 算出来 算出 算得 算下来 出来 大概 大约 精确 准确 具体 到底 究竟 真的 应该
+    会 能 是否 是不是 会不会 能不能 吗 呢 啊 呀 嘛 吧 么 了 的 里面 里 中 下面 下 上 时候 时
+    当 在 用 以 按 拿 把 将 对 放到 放进 放在 存成 存到 存进 存为 存 转成 转换成 转换为 转换
+    转为 转到 转 换成 换 表示成 表示为 表示 舍入到 舍入成 舍入 四舍五入到 四舍五入 还剩 剩下 剩 还
+    直接 手算 手动 精度 格式 类型 数据类型 浮点数 浮点 单 双 溢出 上溢 下溢 发生 有 没有 和 与
+    跟 以及 分别 各 各是 那 这个 这 式子 表达式 公式 函数 计算机 电脑 程序 一样 就 又 再 先 后
+    然后 它 令 若 如果 假如 设 取 处 点 这点 是 为 给出 给 打印 出 数 一个 结果里 我想 想 问
+    一问 梯度 导数 求导 微分 反向传播 关于 大 小 成 到 进 稳定 数值稳定 安全 哪里 什么时候 何时
+    不 会出错 出错 直接算 硬算 实际 真正 装得下 放得下 误差 相对误差 绝对误差 次正规数 非正规数 比较
+    自动求导 之后 直接存 保留 位小数 小数 大约是 差不多 取整 多少呢 精确表示 会得 会是 会得到 等 于
+    各自 分别是 或者 还是 成了 会等于 这里 其中 很小 很大 较大 较小 比较大 接近 靠近 附近 特别
+    非常
+"""
+_ENGLISH_WORDS = """
+    what whats is are was does do did will would can could should shall you i me we it its that this the
+    a an of in at on as to into for with when if let by from and then there using under use used get
+    gets got give gives gave return returns yield yields equal equals evaluate evaluates evaluated
+    evaluating compute computes computed computing calculate calculates calculated calculating
+    calculation result results value values answer output outputs print prints come comes out become
+    becomes turn turns happen happens how much large big small exactly exact precisely really actually
+    please tell show find know want work cast casting casted converted convert converting conversion
+    round rounds rounded rounding store stored storing represent represented representable
+    representation nearest closest precision format type dtype float floating point number numbers
+    arithmetic pytorch torch numpy python overflow overflows underflow underflows still say left remains
+    remain expression formula function naively naive directly gradient derivative slope grad respect wrt
+    x hi hello hey thanks just about my i'd i'm s safe stable numerically unstable accurate where break
+    breaks fail fails go goes wrong blow blows up zero one bit bits both each respectively decimal
+    digits actual look looks like precise fit fits error errors relative absolute ulp ulps off compare
+    compared versus vs gpu cpu cuda ieee autograd subnormal denormal stands stand mathematically so now
+    quick quickly question also or same different after before being it'll near close tiny huge
+"""
 _CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, _CHINESE_WORDS.split()), key=len, reverse=True)))
 _ENGLISH_RESIDUE = re.compile(
     rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, _ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
 )
 _ANSWER_GUESSED = re.compile(
-    r"(?:是不是|是|等于|得|还是|变成|会是|\bbe|\bis(?: it)?(?: exactly)?|\bequals?(?: to)?|\bor|\bbecome)\s*[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
-    r"(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
+    r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))\s*"
+    r"[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
     re.IGNORECASE,
+)
+"""A value that the question itself proposes: "is it exactly 1?"."""
+_NO_FORMULA = re.compile(
+    r"\bieee[- ]?754\b|保留\s*\d+\s*位(?:小数|有效数字)|\bto \d+ (?:decimal )?(?:digits|places)\b", re.IGNORECASE
 )
 _PUNCTUATION = re.compile(r"[\s,.:?!;、，。：？！；…~'\"“”‘’「」()（）`=→>-]+")
 
@@ -270,12 +298,12 @@ class _Sentence:
         """What the sentence asks; None if it asks for no value. `alone`: it is the whole question."""
         at = _AT_POINT.search(self.rest)
         asks_gradient = _GRADIENT.search(self.rest)
-        rest = _ANSWER_GUESSED.sub(lambda guess: " " * len(guess[0]), self.rest)
-        if at and asks_gradient:
+        rest = _ANSWER_GUESSED.sub(_blank, _NO_FORMULA.sub(_blank, self.rest))
+        if at:
             rest = _blanked(rest, [at.span()])
         if asks_gradient and asks_gradient["name"]:
             rest = _blanked(rest, [asks_gradient.span()])
-        found = list(_formulas(rest, values))
+        found = list(_formulas(rest, values)) or self._function_at_point(rest, at)
         if not found:
             return None
         residue = _residue(_blanked(rest, [(start, end) for start, end, _, _ in found]))
@@ -283,7 +311,8 @@ class _Sentence:
             return None
         trees = [tree for _, _, tree, _ in found]
         dtypes = [dtype for *_, cast in found for dtype in cast]
-        if not _is_a_calculation(trees, casts=bool(_CONVERTS.search(residue)) and bool(self.dtypes or dtypes)):
+        stored = bool(self.dtypes) and bool(_CONVERTS.search(residue))
+        if not _is_a_calculation(trees, cast=bool(dtypes), stored=stored):
             return None
         if _ASKS_MORE.search(self.text) or not (alone or asks_gradient or _ASKS.search(self.text)):
             return None
@@ -291,7 +320,15 @@ class _Sentence:
             Fraction(0) if at and at["english"] == "zero" else _number(at["english"] or at["chinese"]) if at else None
         )
         about_range = bool(_RANGE.search(self.text))
-        return _Asked(tuple(trees), tuple(dtypes), bool(asks_gradient), about_range, point if asks_gradient else None)
+        return _Asked(tuple(trees), tuple(dtypes), bool(asks_gradient), about_range, point)
+
+    def _function_at_point(self, rest: str, at: re.Match[str] | None) -> list["_Found"]:
+        """The function of "tanh 在 3 处的导数" or "gelu at x = -2": of x, or of the variable with a value."""
+        named = list(_FUNCTION_OF_ONE.finditer(rest))
+        if len(named) != 1 or not (at or len(self.values) == 1):
+            return []
+        name = next(iter(self.values), "x")
+        return [(*named[0].span(), parse_formula(f"{named[0][0]}({name})").tree, ())]
 
 
 def _number(text: str) -> Fraction | None:
@@ -299,10 +336,15 @@ def _number(text: str) -> Fraction | None:
     return tree.value if isinstance(tree, Number) and isinstance(tree.value, Fraction) else None
 
 
-def _is_a_calculation(trees: Sequence[Node], *, casts: bool) -> bool:
-    """Whether each is a calculation, or the only one a number that is to be stored in a format (`casts`)."""
-    if len(trees) == 1 and isinstance(trees[0], Number):
-        return casts and isinstance(trees[0].value, Fraction) and trees[0].value not in (0, 1)
+def _is_a_calculation(trees: Sequence[Node], *, cast: bool, stored: bool) -> bool:
+    """Whether each is a calculation, or the only one is to be stored in a format: by a `cast`, or in words."""
+    first = trees[0]
+    if len(trees) == 1 and isinstance(first, Number):
+        return (cast or stored) and isinstance(first.value, Fraction) and first.value not in (0, 1)
+    if len(trees) == 1 and isinstance(first, Call) and not first.arguments:
+        return stored
+    if cast and len(trees) == 1:
+        return True
     return all(isinstance(tree, Call) and tree.arguments and not _is_vector_of_numbers(tree) for tree in trees)
 
 
@@ -321,6 +363,10 @@ def _is_inside_call(text: str, position: int) -> bool:
                 return True
             depth = max(depth - 1, 0)
     return False
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
 
 
 def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
