@@ -131,8 +131,9 @@ FLOOR, CEILING = "f", "c"
 PRECISIONS = (128, 512, 2048, 5000)
 AGREEING_BITS = 70
 TINY, HUGE = -1300, 20000  # exponents of two that are out of every format's reach, also of a product of two numbers
-EXACT_WORK = 60_000  # of the exact values at one point: operations, weighted with the precision
-MAP_WORK, MAP_POINTS = 8_000, 96
+EXACT_WORK, MAP_POINT_WORK = 60_000, 6_000  # of exact values at one point: operations, weighted with the precision
+MAP_WORK, MAP_POINTS = 6_000, 96
+SMALL_WORK = 200  # up to which the edges of regions of lost digits are searched
 SEARCH_POINTS = 5000
 MAX_NODE_ROWS, MAX_REGIONS = 3200, 6
 SECTIONS = 16  # of an interval in one step of the search for an edge
@@ -438,7 +439,7 @@ def i_exp(prec: int, x: Interval) -> Interval:
         if sign_of(x) > 0:
             return libmp.mpf_shift(libmp.fone, 1 << 64), libmp.finf
         return libmp.fzero, libmp.mpf_shift(libmp.fone, -(1 << 64))
-    return libmp.mpi_exp(x, prec)  # type: ignore[no-any-return]
+    return widened(libmp.mpi_exp(x, prec), prec)
 
 
 def small_by(x: Interval) -> int:
@@ -455,7 +456,7 @@ def i_expm1(prec: int, x: Interval) -> Interval:
 
 def i_log(prec: int, x: Interval) -> Real:
     sign = sign_of(x)
-    return math.nan if sign < 0 else libmp.mpi_log(x, prec)
+    return math.nan if sign < 0 else widened(libmp.mpi_log(x, prec), prec)
 
 
 def i_log1p(prec: int, x: Interval) -> Real:
@@ -472,18 +473,30 @@ def known(value: Real) -> Interval:
     return value
 
 
+def i_sin(prec: int, x: Interval) -> Interval:
+    return widened(libmp.mpi_sin(x, prec), prec)
+
+
+def i_cos(prec: int, x: Interval) -> Interval:
+    return widened(libmp.mpi_cos(x, prec), prec)
+
+
+def i_atan(prec: int, x: Interval) -> Interval:
+    return widened(libmp.mpi_atan(x, prec), prec)
+
+
 def i_asin(prec: int, x: Interval) -> Real:
     inside = i_mul(prec, i_sub(prec, one(prec), x), i_add(prec, one(prec), x))
     if sign_of(inside) < 0:
         return math.nan
-    return libmp.mpi_atan(i_div(prec, x, known(i_sqrt(prec, inside))), prec)  # type: ignore[no-any-return]
+    return i_atan(prec, i_div(prec, x, known(i_sqrt(prec, inside))))
 
 
 def i_acos(prec: int, x: Interval) -> Real:
     below, above = i_sub(prec, one(prec), x), i_add(prec, one(prec), x)
     if sign_of(below) < 0 or sign_of(above) < 0:
         return math.nan
-    half = libmp.mpi_atan(known(i_sqrt(prec, i_div(prec, below, above))), prec)
+    half = i_atan(prec, known(i_sqrt(prec, i_div(prec, below, above))))
     return libmp.mpf_shift(half[0], 1), libmp.mpf_shift(half[1], 1)
 
 
@@ -562,16 +575,21 @@ def i_lgamma(prec: int, x: Interval) -> Real:
     """log|Γ(x)|, to the left of 0 by reflection."""
     if sign_of(x) > 0:
         return widened(libmp.mpi_loggamma(x, prec), prec)
-    sine = libmp.mpi_sin(i_mul(prec, PI(prec), x), prec)
+    sine = i_sin(prec, i_mul(prec, PI(prec), x))
     sign_of(sine)
     log = known(i_log(prec, i_div(prec, PI(prec), i_abs(prec, sine))))
     return i_sub(prec, log, known(i_lgamma(prec, i_sub(prec, one(prec), x))))
 
 
 def i_digamma(prec: int, x: Interval) -> Real:
+    """To the left of 0 by reflection."""
     if sign_of(x) < 0:
-        raise UndecidedError
-    return increasing(libmp.mpf_psi0)(prec, x)
+        angle = i_mul(prec, PI(prec), x)
+        slope = i_div(prec, i_mul(prec, PI(prec), i_cos(prec, angle)), i_sin(prec, angle))
+        return i_sub(prec, known(i_digamma(prec, i_sub(prec, one(prec), x))), slope)
+    low, high = (libmp.mpf_psi0(end, prec, FLOOR) for end in x)
+    slack = libmp.mpf_shift(libmp.fone, 8 - prec)  # absolute: near its zero mpmath cancels
+    return libmp.mpf_sub(low, slack, prec, FLOOR), libmp.mpf_add(high, slack, prec, CEILING)
 
 
 def i_whole(f: Callable[..., Mpf]) -> Callable[[int, Interval], Real]:
@@ -631,10 +649,10 @@ INTERVALS: dict[str, Callable[..., Real]] = {
     "exp2": lambda prec, x: i_exp(prec, i_mul(prec + 64, x, LN2(prec + 64))),
     "log2": lambda prec, x: r if isinstance(r := i_log(prec, x), float) else i_div(prec, known(r), LN2(prec)),
     "log10": lambda prec, x: r if isinstance(r := i_log(prec, x), float) else i_div(prec, known(r), LN10(prec)),
-    "sin": lambda prec, x: libmp.mpi_sin(x, prec), "cos": lambda prec, x: libmp.mpi_cos(x, prec),
-    "tan": lambda prec, x: i_div(prec, libmp.mpi_sin(x, prec), libmp.mpi_cos(x, prec)),
-    "asin": i_asin, "acos": i_acos, "atan": lambda prec, x: libmp.mpi_atan(x, prec),
-    "atan2": lambda prec, y, x: libmp.mpi_atan2(y, x, prec), "sinh": i_sinh, "cosh": i_cosh, "tanh": i_tanh,
+    "sin": i_sin, "cos": i_cos, "tan": lambda prec, x: i_div(prec, i_sin(prec, x), i_cos(prec, x)),
+    "asin": i_asin, "acos": i_acos, "atan": i_atan,
+    "atan2": lambda prec, y, x: widened(libmp.mpi_atan2(y, x, prec), prec),
+    "sinh": i_sinh, "cosh": i_cosh, "tanh": i_tanh,
     "asinh": i_asinh, "acosh": i_acosh, "atanh": i_atanh, "sigmoid": i_sigmoid, "softplus": i_softplus,
     "logsigmoid": lambda prec, x: i_neg(prec, i_softplus(prec, i_neg(prec, x))),
     "relu": lambda prec, x: i_max(prec, x, (libmp.fzero, libmp.fzero)), "gelu": i_gelu,
@@ -759,6 +777,7 @@ RATIONALS: dict[str, Callable[..., Rational]] = {
     "sqrt": q_sqrt, "rsqrt": q_rsqrt, "pow": q_pow, "hypot": lambda x, y: q_sqrt(x * x + y * y),
     "log": q_log(None), "log2": q_log(2), "log10": q_log(10), "xlogy": q_xlogy, "atan2": q_atan2,
     "log1p": lambda x: q_log(None)(1 + x), "lgamma": q_lgamma, "factorial": q_factorial,
+    "digamma": lambda x: None if x > 0 or x.denominator > 1 else math.nan if x else -math.inf,
     "exp2": lambda x: q_pow(Fraction(2), x) if x.denominator == 1 else None,
     **dict.fromkeys(("sin", "tan", "atan", "sinh", "tanh", "asinh", "expm1", "erf", "gelu", "silu"),
                     q_domain(*EVERYWHERE, AT_0)),
@@ -768,7 +787,7 @@ RATIONALS: dict[str, Callable[..., Rational]] = {
     "atanh": q_domain(-1, 1, {0: ZERO, 1: math.inf, -1: -math.inf}),
 }  # fmt: skip
 WEIGHTS = {
-    "lgamma": 30, "digamma": 30, "factorial": 30, "erf": 8, "erfc": 8, "gelu": 10, "number": 0, "vector": 0,
+    "lgamma": 30, "digamma": 30, "factorial": 30, "erf": 8, "erfc": 8, "gelu": 10, "tan": 10, "number": 0, "vector": 0,
     **dict.fromkeys(("add", "sub", "mul", "div", "neg", "square", "abs"), 1),
 }  # fmt: skip
 """What an operation costs, in additions; of those not here 4."""
@@ -925,14 +944,19 @@ def within(number: float) -> float:
 
 
 def exactly(
-    program: Program, roots: Sequence[int], inputs: Mapping[str, Fraction | float], *, compared: bool = False
+    program: Program,
+    roots: Sequence[int],
+    inputs: Mapping[str, Fraction | float],
+    *,
+    compared: bool = False,
+    work: float = EXACT_WORK,
 ) -> dict[int, Values]:
     """Step → exact value, of the roots and all that they need. Raises ArithmeticError.
 
     With `compared` it evaluates again with more bits, and an enclosure that does not meet the first is an error.
     """
     order = program.order(*roots)
-    most = max(PRECISIONS[0], 128 * (EXACT_WORK / max(1.0, program.work(roots))) ** (1 / 1.6))
+    most = max(PRECISIONS[0], 128 * (work / max(1.0, program.work(roots))) ** (1 / 1.6))
     precisions = [prec for prec in PRECISIONS if prec <= most]
     for prec in precisions:
         found = Arithmetic(prec, last=prec == precisions[-1]).evaluate(program, order, inputs)
@@ -1507,7 +1531,7 @@ class Searcher:
     def sign_changes(self, points: Tensor, form: Form) -> Iterator[Tensor]:
         """Neighbouring numbers between which a divisor or the argument of a logarithm or root changes its sign."""
         steps = (self.program.steps[number] for number in self.order)
-        risky = {step.args[DIVISORS[step.op]] for step in steps if step.op in DIVISORS}
+        risky = {self.inside(step.args[DIVISORS[step.op]]) for step in steps if step.op in DIVISORS}
         values = self.compute(points, form)
         for number in sorted(risky)[:MAX_REGIONS]:
             value = values[number].value
@@ -1519,6 +1543,11 @@ class Searcher:
                 yield torch.tensor(edge(float(points[i]), float(points[i + 1]), has_sign, form), dtype=torch.float64)[
                     :, None
                 ]
+
+    def inside(self, number: int) -> int:
+        """The step whose zeros a step has: that inside |…|, squares and roots."""
+        step = self.program.steps[number]
+        return self.inside(step.args[0]) if step.op in ("abs", "square", "sqrt", "neg") else number
 
     def has_sign(self, number: int, sign: float, form: Form) -> Predicate:
         order = self.program.order(number)
@@ -1536,7 +1565,8 @@ class Searcher:
         at = points.flatten().tolist()
         is_broken = self.broken(form)
         found = []
-        for first, last in chosen_runs(flags.tolist(), at):
+        most = MAX_REGIONS if len(self.order) <= SMALL_WORK / 2 else 1
+        for first, last in chosen_runs(flags.tolist(), at)[:most]:
             low = edge(at[first - 1], at[first], lambda x: ~is_broken(x), form)[1] if first else at[0]
             high = edge(at[last], at[last + 1], is_broken, form)[0] if last < len(at) - 1 else at[-1]
             found.append(([low], [high]))
@@ -1634,7 +1664,11 @@ class Study:
         root = self.roots[0]
         exact = [
             exactly(
-                self.program, [root], given | dict(zip(self.names, map(real, point), strict=True)), compared=i % 16 == 0
+                self.program,
+                [root],
+                given | dict(zip(self.names, map(real, point), strict=True)),
+                compared=i % 16 == 8,
+                work=MAP_POINT_WORK,
             )[root]
             for i, point in enumerate(points.tolist())
         ]
@@ -1649,7 +1683,7 @@ class Study:
 
     def map_rows(self) -> Iterator[Row]:
         """Samples every format, and yields the points of the map."""
-        n = int(min(MAP_POINTS, max(12, MAP_WORK / max(1.0, self.program.work([self.roots[0]])))))
+        n = int(min(MAP_POINTS, max(8, MAP_WORK / max(1.0, self.program.work([self.roots[0]])))))
         points = combined([map_axis(*span, n) for span in self.ranges.values()])
         for form in FORMS:
             stored = self.searchers[0].rounded(points, form)
@@ -1701,7 +1735,7 @@ class Study:
 
     def near_edge(self, bad: float, fine: float, form: Form) -> float:
         """The last number towards `fine` that still loses its digits, to a few digits: the loss is no clean step."""
-        for _ in range(8):
+        for _ in range(8 if self.program.work(self.roots[:1]) <= SMALL_WORK else 0):
             middle = form.stored(Fraction((bad + fine) / 2))
             if middle in (bad, fine):
                 break
