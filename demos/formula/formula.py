@@ -19,8 +19,10 @@ where in the range a form is inf or nan, or loses half its bits or more (two at 
 5000 points, at the ends of the range, and where a divisor or the argument of a logarithm or root changes its sign.
 form: bits lost by each form on average and at most. wins: where an alternative loses a bit less, or more than one.
 
-Without ranges the steps are at the given values; with one, at the first input found that breaks it. Nothing is random.
-mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and Stability of
+`how` of a region: overflow where the result itself is too large, domain where it is undefined or infinite, else empty.
+Without ranges the steps are at the given values; with one, at an input that breaks the formula: best one whose result
+the format has, else one that loses digits, else one whose result is too large, else one outside the domain. Nothing is
+random. mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and Stability of
 Numerical Algorithms; Panchekha et al. 2015 (PLDI), Automatically improving accuracy; Muller et al. 2018, Handbook of
 Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
@@ -136,6 +138,9 @@ MAP_WORK, MAP_POINTS = 6_000, 96
 SMALL_WORK = 200  # up to which the edges of regions of lost digits are searched
 SEARCH_POINTS = 5000
 MAX_NODE_ROWS, MAX_REGIONS = 3200, 6
+BREAKS = "", "lost", "overflow", "domain"
+"""Why an input breaks a formula, the most telling first: on the way to a value that the format has, by lost digits,
+with a result that is too large, outside the domain or at a pole."""
 SECTIONS = 16  # of an interval in one step of the search for an edge
 FORMATS = (  # dtype, bits of the significand, exponent of the smallest normal number, largest number
     ("float64", 53, -1022, torch.finfo(torch.float64).max),
@@ -1660,18 +1665,7 @@ class Study:
 
     def sample(self, points: Tensor, form: Form, roots: Sequence[int]) -> Sampled:
         """The forms with these numbers at points of the format; what is given is rounded to it too."""
-        given = {name: real(form.stored(value)) for name, value in self.given.items()}
-        root = self.roots[0]
-        exact = [
-            exactly(
-                self.program,
-                [root],
-                given | dict(zip(self.names, map(real, point), strict=True)),
-                compared=i % 16 == 8,
-                work=MAP_POINT_WORK,
-            )[root]
-            for i, point in enumerate(points.tolist())
-        ]
+        exact = [self.true_values(point, form, compared=i % 16 == 8) for i, point in enumerate(points.tolist())]
         bits: list[list[float | None]] = []
         finite: list[bool] = []
         for k in roots:
@@ -1694,23 +1688,39 @@ class Study:
                     yield row if k else row | {"place": point[0]}
 
     def region_rows(self) -> Iterator[Row]:
-        """Where the formula breaks, and notes the first input that breaks it in each format."""
+        """Where the formula breaks, and notes an input that breaks it in each format."""
         for form in FORMS:
             broken = self.searchers[0].regions(form)
             lost = self.lost_points(form) if len(self.ranges) > 1 else list(self.lost_regions(form))
-            for regions, status in ((broken, ""), (lost, "cancelled")):
-                for first, last in regions:
+            candidates: list[tuple[int, list[float]]] = []
+            for regions, is_broken in ((broken, True), (lost, False)):
+                for ends in regions:
+                    words = [self.word(end, form) if is_broken else ("cancelled", "lost") for end in ends]
+                    candidates += [(BREAKS.index(how), end) for (_, how), end in zip(words, ends, strict=True)]
+                    nearest = min(zip(words, ends, strict=True), key=lambda each: self.remoteness(each[1]))[0]
                     yield {
-                        "kind": "region", "dtype": form.name, "form": 0, "low": first[0], "high": last[0],
-                        "status": status or self.word(first, form),
+                        "kind": "region", "dtype": form.name, "form": 0, "low": ends[0][0], "high": ends[1][0],
+                        "status": nearest[0], "how": "" if nearest[1] == "lost" else nearest[1],
                     }  # fmt: skip
-            if ends := [end for region in broken or lost for end in region]:
-                self.breaks[form.name] = min(ends, key=self.remoteness)
+            if candidates:
+                chosen = min(candidates, key=lambda each: (each[0], self.remoteness(each[1])))
+                self.breaks[form.name] = chosen[1]
 
-    def word(self, point: list[float], form: Form) -> str:
-        """What the formula is there: nan, or too large."""
+    def word(self, point: list[float], form: Form) -> tuple[str, str]:
+        """What it is there, and why: "" if the format has the exact value, overflow if not, domain if there is none."""
         value = self.searchers[0].compute(torch.tensor([point], dtype=torch.float64), form)[self.roots[0]].value
-        return "nan" if bool(value.isnan().any()) else "overflow"
+        status = "nan" if bool(value.isnan().any()) else "overflow"
+        true = self.true_values(point, form)
+        if any(one is None or (isinstance(one, float) and not math.isfinite(one)) for one in true):
+            return status, "domain"
+        return status, "overflow" if any(abs(pair(one)[0]) > form.too_large for one in true if one is not None) else ""
+
+    def true_values(self, point: list[float], form: Form, *, compared: bool = False) -> Values:
+        """The exact value of the formula with these numbers, the given ones rounded to the format."""
+        given = {name: real(form.stored(value)) for name, value in self.given.items()}
+        inputs = given | dict(zip(self.names, map(real, point), strict=True))
+        root = self.roots[0]
+        return exactly(self.program, [root], inputs, compared=compared, work=MAP_POINT_WORK)[root]
 
     def remoteness(self, point: list[float]) -> tuple[bool, float, float]:
         """Orders inputs that break it: not the very ends of the range, then the nearest to 0, positive ones first."""
