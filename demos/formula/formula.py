@@ -22,9 +22,9 @@ form: bits lost by each form on average and at most. wins: where an alternative 
 `how` of a region: overflow where the result itself is too large, domain where it is undefined or infinite, else empty.
 Without ranges the steps are at the given values; with one, at an input that breaks the formula: best one whose result
 the format has, else one that loses digits, else one whose result is too large, else one outside the domain. Nothing is
-random. mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and Stability of
-Numerical Algorithms; Panchekha et al. 2015 (PLDI), Automatically improving accuracy; Muller et al. 2018, Handbook of
-Floating-Point Arithmetic, ch. 2.3 (ulp).
+random. mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and
+Stability of Numerical Algorithms; Panchekha et al. 2015 (PLDI), Automatically improving accuracy; Muller et al. 2018,
+Handbook of Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
 
 import math
@@ -1153,8 +1153,8 @@ class Traced:
         """overflow, underflow, pole, domain, cancellation, absorbed, amplification, or "" for none of them."""
         step, values = self.program.steps[number], self.values[number]
         inputs = [value for arg in step.args for value in self.values[arg]]
-        if any(math.isnan(value) for value in values):
-            return "" if any(map(math.isnan, inputs)) else "domain" if step.args else ""
+        if any(map(math.isnan, values)) and not self.overflowed[number]:
+            return "domain" if step.args and not any(map(math.isnan, inputs)) else ""
         if any(map(math.isinf, values)) or self.overflowed[number] or status == "overflow":
             if (
                 not all(map(math.isfinite, inputs))
