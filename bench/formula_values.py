@@ -90,10 +90,10 @@ def exact(tree: Node, point: Mapping[str, float]) -> Any:
     doubled until the bound at the root is far below the value, so that neither cancellation nor an absorbed addend passes.
     """
     precision = 90
-    while precision < 20_000:
+    while precision < 6_000:
         with mpmath.workprec(precision):
             try:
-                value, error = _bounded(tree, point, mpmath.mpf(2) ** -precision)
+                value, error = _bounded(tree, point, mpmath.mpf(2) ** (6 - precision))
             except (ZeroDivisionError, ValueError, OverflowError, TypeError, ArithmeticError) as problem:
                 raise Undefined from problem
             if error is not None and error <= max(abs(value) * _ENOUGH, _NOTHING):
@@ -136,7 +136,8 @@ def _call_bounded(function: str, parts: list[_Bounded], unit: Any) -> _Bounded:
         return value, errors[0] + errors[1] + abs(value) * unit
     if function == "mul":
         value = values[0] * values[1]
-        return value, abs(values[0]) * errors[1] + abs(values[1]) * errors[0] + abs(value) * unit
+        grown = abs(values[0]) * errors[1] + (abs(values[1]) + errors[1]) * errors[0]
+        return value, grown + abs(value) * unit
     if errors and function in _NEEDS_SIGN and abs(values[-1]) <= errors[-1] and errors[-1]:
         return values[-1], None  # not known whether it is zero or negative
     value = _EXACT[function](*values)
@@ -150,7 +151,7 @@ def _call_bounded(function: str, parts: list[_Bounded], unit: Any) -> _Bounded:
             near = _EXACT[function](*moved)
             if not isinstance(near, mpmath.mpf):
                 return value, None
-            bound += 2 * abs(near - value) + error * unit
+            bound += 2 * abs(near - value)
     return value, bound
 
 

@@ -63,6 +63,11 @@ def find_mention(question: str) -> Mention | None:
     return _mention(asking, formulas, values, dtypes)
 
 
+def asks_gradient(text: str) -> bool:
+    """Whether a text speaks of a gradient or a derivative."""
+    return bool(_GRADIENT.search(text))
+
+
 def _mention(
     asking: Sequence["_Asked"], formulas: Sequence[Node], values: Mapping[str, Node], dtypes: Sequence[str]
 ) -> Mention | None:
@@ -219,8 +224,8 @@ _ENGLISH_RESIDUE = re.compile(
     rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, _ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
 )
 _ANSWER_GUESSED = re.compile(
-    r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))\s*"
-    r"[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
+    r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))"
+    r"\s*[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
     re.IGNORECASE,
 )
 """A value that the question itself proposes: "is it exactly 1?"."""

@@ -236,7 +236,7 @@ def _simplify_quotient(tree: Call, left: Node, right: Node, a: Fraction | None, 
             return Call("neg", (simplify(Call("div", (first, right))),))
         case _, Call("neg", (inside,)):
             return Call("neg", (simplify(Call("div", (left, inside))),))
-        case _, Call("div", (Number(Fraction(1)), inside)):
+        case _, Call("div", (Number(1), inside)):
             return simplify(Call("mul", (left, inside)))
     return Number(Fraction(1)) if left == right else tree
 

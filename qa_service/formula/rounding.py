@@ -174,7 +174,7 @@ class Estimates:
 
     def _div(self, a: Value, b: Value) -> Value:
         value, error = _div(a, b)
-        overflowed = np.isinf(b[0]) & np.isfinite(a[0])  # the divisor is beyond the largest number, not infinite
+        overflowed = np.isinf(b[0]) & np.isfinite(b[1]) & np.isfinite(a[0])  # the divisor is beyond the largest number, not infinite
         return value, np.where(overflowed, np.abs(a[0]) / self.format.largest, error)
 
     def _lerp(self, a: Value, b: Value, weight: Value) -> Value:
@@ -202,9 +202,14 @@ def _unary(function: str, x: Array, error: Array) -> Value:
         grown = np.where(error > 1, np.inf, grown)
     if function == "sqrt":
         grown = np.minimum(grown, np.sqrt(error))
+    if function in _SLOW:  # of a number beyond the largest they are finite
+        grown = np.where(np.isinf(x), np.inf, grown)
     if function == "softplus":  # torch returns x itself above 20
         grown = grown + np.where(x > 20, np.exp(-np.abs(x)), 0.0)
     return value, grown
+
+
+_SLOW = frozenset({"sqrt", "rsqrt", "log", "log2", "log10", "log1p", "asinh", "acosh", "lgamma"})
 
 
 def _sigmoid(x: Array) -> Array:
@@ -288,11 +293,14 @@ def _times(factor: Array, error: Array) -> Array:
 
 
 def _add(a: Value, b: Value) -> Value:
-    return a[0] + b[0], a[1] + b[1]
+    value = a[0] + b[0]
+    overflowed = np.isinf(value) & (np.sign(a[0]) * np.sign(b[0]) < 0)  # what is left of it is not known
+    large = np.minimum(np.abs(a[0]), np.abs(b[0])) > 1e3
+    return value, np.where(overflowed & large, np.inf, a[1] + b[1])
 
 
 def _sub(a: Value, b: Value) -> Value:
-    return a[0] - b[0], a[1] + b[1]
+    return _add(a, (-b[0], b[1]))
 
 
 def _mul(a: Value, b: Value) -> Value:

@@ -45,7 +45,7 @@ def partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
     try:
         order = _ORDER if len(variables(tree)) == 1 else _SYMBOLIC_ORDER
         found = _Expansion(name, place, order).of(tree)
-    except (_NoSeries, RecursionError):
+    except (_NoSeries, ZeroDivisionError):
         return
     terms = [(k, value) for k, value in enumerate(found.coefficients) if value != 0]
     numeric = all(isinstance(value, Fraction) for _, value in terms)
