@@ -19,6 +19,7 @@ from qa_service.model import (
     Text,
     rank,
 )
+from qa_service.presentation.formula_reply import formula_reply
 from qa_service.presentation.numbers import format_in_text
 
 PART_TITLES: dict[Part, Text] = {
@@ -58,6 +59,8 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
     """The answer as markdown in its language; of the entry's text these parts."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
+    if answer.calculation is not None:
+        return formula_reply(answer.calculation, answer.evidence, answer.lang)
     if answer.entry is not None:
         return "\n\n".join(
             [fill_placeholders(answer.entry, answer.evidence, answer.lang, parts), *unfinished_runs(answer)]
