@@ -46,8 +46,8 @@ MAX_FORMS = 4
 MIN_GAIN = 0.3
 """Bits, on average, from which on another form is called stable."""
 _FAR = 1e300
-_SOUGHT_IN = ("float64", "float32", "bfloat16", "float16")
-"""The formats for which forms are sought; for a float8 format those of float16 are measured."""
+_SOUGHT_IN = {"float64": _FAR, "float32": 1e38, "bfloat16": 1e38, "float16": 65504.0}
+"""The formats for which forms are sought, and how far; for a float8 format those of float16 are measured."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,11 @@ class FormulaStudy:
 
         if not self.request.stable:
             return []
-        over = {name: self.ranges.get(name, _around(each)) for name, each in self.given.items()}
         dtype = self.dtype if self.dtype in _SOUGHT_IN else "float16"
-        return proposals(self.tree, MAX_FORMS, over, dtype)
+        far = _SOUGHT_IN[dtype]
+        spans = {name: self.ranges.get(name, _around(each)) for name, each in self.given.items()}
+        over = {name: (max(low, -far), min(high, far)) for name, (low, high) in spans.items()}
+        return proposals(self.tree, MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
 
     @cached_property
     def params(self) -> dict[str, str | bool]:
