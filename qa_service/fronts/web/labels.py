@@ -29,8 +29,6 @@ LABELS = {
     "reload": Text("重新载入", "Reload the page"),
     # a question for the value of a formula
     "format": Text("格式", "format"),
-    "error_in_ulp": Text("误差（ulp）", "error (ulp)"),
-    "outcome": Text("结果", "outcome"),
     "open_formula": Text("每一步、梯度和更稳的写法", "Each step, the gradient and stabler forms"),
     # asking
     "question": Text("你的问题", "Your question"),
