@@ -16,6 +16,8 @@ MAX_ELEMENTS = 64
 """Elements of a vector."""
 MAX_DECIMAL_EXPONENT = 1_000
 """Of a number: 1e1000 is the largest, 1e-1000 the smallest in absolute value."""
+MAX_NAME_CHARACTERS = 40
+"""Of the name of a variable."""
 MAX_DIGITS = 500
 """Of a number."""
 

@@ -15,7 +15,7 @@ from qa_service.errors import BadExpression
 from qa_service.formula import calls
 from qa_service.formula.calls import NeedsVector, Operand, apply, number, resolve
 from qa_service.formula.dtypes import DTYPE, names_of
-from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NESTING
+from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NAME_CHARACTERS, MAX_NESTING
 from qa_service.formula.lexer import Token, tokenize
 from qa_service.formula.tree import Call, Node, Number, Variable
 
@@ -134,9 +134,7 @@ class _Parser:
 
     def expression(self, binding: int, first: Operand | None = None) -> Operand:
         """The operand that follows, or `first`, and every operator after it that binds more tightly than `binding`."""
-        self.nesting += 1
-        if self.nesting > MAX_NESTING:
-            raise calls.too_deep(self.token, MAX_NESTING)
+        self.enter()
         left = first or self.postfixed(self.prefix())
         divided = False
         while not self.closes_bar():
@@ -153,6 +151,12 @@ class _Parser:
                 break
         self.nesting -= 1
         return left
+
+    def enter(self) -> None:
+        """Counts a level of nesting, which `self.nesting` is to be decreased by at its end; refuses too many."""
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            raise calls.too_deep(self.token, MAX_NESTING)
 
     def with_right_side(self, left: Operand, token: Token) -> Operand:
         """`left`, the operator `token` that was just taken, and the operand that follows it."""
@@ -195,6 +199,8 @@ class _Parser:
                 return number(token.value, literal=True)
             case "name", _:
                 return self.named(token)
+            case "sign", "-" if self.token.kind == "number" and self.ahead().text == "的":  # 负二的平方 is 4
+                return number(-self.take().value)
             case "sign", "-":
                 return calls.negate(self.expression(_UNARY), token)
             case "sign", "+":
@@ -254,9 +260,11 @@ class _Parser:
 
     def factor(self) -> Operand:
         """An operand with its powers, without what is multiplied with it."""
+        self.enter()
         operand = self.postfixed(self.prefix())
         if self.at("^", "**") and not self.closes_bar():
             operand = self.with_right_side(operand, self.take())
+        self.nesting -= 1
         return operand
 
     def argument(self) -> Operand:
@@ -272,6 +280,12 @@ class _Parser:
             self.take()
             token = self.take()
         name, lower = token.text, token.text.lower()
+        if len(name) > MAX_NAME_CHARACTERS:
+            raise BadExpression(
+                zh=f"第 {token.start + 1} 个字符处的名字太长：最多 {MAX_NAME_CHARACTERS} 个字符。",
+                en=f"the name at character {token.start + 1} is too long: at most {MAX_NAME_CHARACTERS} characters",
+                position=token.start,
+            )
         if name in self.values:
             return calls.operand_of(self.values[name])
         if lower in _NONFINITE:

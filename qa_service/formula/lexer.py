@@ -72,6 +72,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "gt": (">",), "lfloor": ("floor", "("), "rfloor": (")",), "lceil": ("ceil", "("), "rceil": (")",),
     "varepsilon": ("eps",), "epsilon": ("eps",), "lambda": ("lam",), "lbrack": ("[",), "rbrack": ("]",),
 }  # fmt: skip
+_NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "加上": ("+",), "加": ("+",), "减去": ("-",), "减": ("-",), "乘以": ("*",), "乘上": ("*",), "乘": ("*",),
     "除以": ("/",), "除上": ("/",), "负": ("-",), "的": ("的",), "平方根": ("sqrt",), "根号下": ("√",), "根号": ("√",),
@@ -85,7 +86,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "over": ("/",), "to the power of": ("^",), "to the power": ("^",), "raised to": ("^",), "to the": ("^",),
     "squared": ("^", "2"), "cubed": ("^", "3"), "square root of": ("√",), "square root": ("√",), "of": ("of",),
     "and": ("and",), "negative": ("-",), "exponential": ("exp",), "reciprocal": ("reciprocal",),
-    "infinity": ("inf",), "modulo": ("%",), "mod": ("%",),
+    **{word: (str(number),) for number, word in enumerate(_NUMBER_WORDS)}, "infinity": ("inf",), "modulo": ("%",), "mod": ("%",),
 }  # fmt: skip
 _WORD = re.compile(
     "|".join(rf"\b{word}\b(?!\s*[(.])" if word.isascii() else word for word in sorted(_WORDS, key=len, reverse=True)),

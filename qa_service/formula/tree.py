@@ -89,6 +89,6 @@ def substitute(tree: Node, values: Mapping[str, Node]) -> Node:
 
 def negative(node: Node) -> Node:
     """−node in canonical form."""
-    if isinstance(node, Number) and node.value != 0 and not math.isnan(node.value):
+    if isinstance(node, Number) and node.value not in (0, math.nan):
         return Number(-node.value)
     return Call("neg", (node,))
