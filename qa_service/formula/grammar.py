@@ -182,7 +182,11 @@ class _Parser:
     def is_product_without_sign(self) -> bool:
         """Whether what follows is multiplied with what was read, although there is no sign: 2x, )( and the like."""
         before, token = self.tokens[self.next - 1], self.token
-        if token.text in _SUFFIXES or not (token.kind == "name" or token.text in ("(", "√")):
+        if (
+            token.text in _SUFFIXES
+            or token.text.lower() in _NONFINITE
+            or not (token.kind == "name" or token.text in ("(", "√"))
+        ):
             return False
         if before.kind == "number" or before.text in (")", "}", "!"):
             return True

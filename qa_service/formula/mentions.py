@@ -169,14 +169,16 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _ASKS_MORE = re.compile(
-    r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b|\bhow (?:come|can|do|does)\b(?!.*\blook)|\bmean\b", re.IGNORECASE
+    r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b"
+    r"|\bhow (?:come|can|do|does)\b(?!.*\b(?:look|store|represent|round)\b)|\bmean\b(?!\s*[(\[]|\s+of\b)",
+    re.IGNORECASE,
 )
 _CONVERTS = re.compile(
     r"转|存|表示|舍入|变|换|放|里|中|下|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|becomes?)\b",
     re.IGNORECASE,
 )
 _GRADIENT = re.compile(
-    r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope|autograd)s?\b|\bd\s*/\s*d\s*(?P<name>[a-z])\b",
+    r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope|autograd)s?\b|\bd[yf]?\s*/\s*d\s*(?P<name>[a-z])\b",
     re.IGNORECASE,
 )
 _RANGE = re.compile(
@@ -199,9 +201,10 @@ _CHINESE_WORDS = """
     不 会出错 出错 直接算 硬算 实际 真正 装得下 放得下 误差 相对误差 绝对误差 次正规数 非正规数 比较
     自动求导 之后 直接存 保留 位小数 小数 大约是 差不多 取整 多少呢 精确表示 会得 会是 会得到 等 于
     各自 分别是 或者 还是 成了 会等于 这里 其中 很小 很大 较大 较小 比较大 接近 靠近 附近 特别
-    非常
+    非常 相等 一样大
 """
 _ENGLISH_WORDS = """
+    nan inf infinite finite
     what whats is are was does do did will would can could should shall you i me we it its that this the
     a an of in at on as to into for with when if let by from and then there using under use used get
     gets got give gives gave return returns yield yields equal equals evaluate evaluates evaluated
@@ -217,7 +220,7 @@ _ENGLISH_WORDS = """
     breaks fail fails go goes wrong blow blows up zero one bit bits both each respectively decimal
     digits actual look looks like precise fit fits error errors relative absolute ulp ulps off compare
     compared versus vs gpu cpu cuda ieee autograd subnormal denormal stands stand mathematically so now
-    quick quickly question also or same different after before being it'll near close tiny huge
+    quick quickly question also or same different after before being it'll near close tiny huge which
 """
 _CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, _CHINESE_WORDS.split()), key=len, reverse=True)))
 _ENGLISH_RESIDUE = re.compile(
@@ -314,7 +317,7 @@ class _Sentence:
         residue = _residue(_blanked(rest, [(start, end) for start, end, _, _ in found]))
         if residue is None:
             return None
-        trees = [tree for _, _, tree, _ in found]
+        trees = [tree for _, _, tree, _ in found if not _is_nonfinite(tree)]  # "is asin(2) nan?" asks for one value
         dtypes = [dtype for *_, cast in found for dtype in cast]
         stored = bool(self.dtypes) and bool(_CONVERTS.search(residue))
         if not _is_a_calculation(trees, cast=bool(dtypes), stored=stored):
@@ -343,6 +346,8 @@ def _number(text: str) -> Fraction | None:
 
 def _is_a_calculation(trees: Sequence[Node], *, cast: bool, stored: bool) -> bool:
     """Whether each is a calculation, or the only one is to be stored in a format: by a `cast`, or in words."""
+    if not trees:
+        return False
     first = trees[0]
     if len(trees) == 1 and isinstance(first, Number):
         return (cast or stored) and isinstance(first.value, Fraction) and first.value not in (0, 1)
@@ -351,6 +356,10 @@ def _is_a_calculation(trees: Sequence[Node], *, cast: bool, stored: bool) -> boo
     if cast and len(trees) == 1:
         return True
     return all(isinstance(tree, Call) and tree.arguments and not _is_vector_of_numbers(tree) for tree in trees)
+
+
+def _is_nonfinite(tree: Node) -> bool:
+    return isinstance(tree, Number) and isinstance(tree.value, float)
 
 
 def _is_vector_of_numbers(tree: Call) -> bool:
