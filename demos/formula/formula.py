@@ -134,7 +134,7 @@ PRECISIONS = (128, 512, 2048, 5000)
 AGREEING_BITS = 70
 TINY, HUGE = -1300, 20000  # exponents of two that are out of every format's reach, also of a product of two numbers
 EXACT_WORK, MAP_POINT_WORK = 60_000, 6_000  # of exact values at one point: operations, weighted with the precision
-MAP_WORK, MAP_POINTS = 6_000, 96
+MAP_WORK, MAP_POINTS = 4_000, 96
 SMALL_WORK = 200  # up to which the edges of regions of lost digits are searched
 SEARCH_POINTS = 5000
 MAX_NODE_ROWS, MAX_REGIONS = 3200, 6
@@ -1549,6 +1549,40 @@ class Searcher:
                     :, None
                 ]
 
+    def where_it_cancels(self, form: Form) -> Tensor:
+        """Points around those at which a sum, difference or logarithm is smallest beside its arguments."""
+        points = self.rounded(self.points, form)
+        steps = [number for number in self.order if self.program.steps[number].op in ("add", "sub", "log")]
+        found = [points[:0]]
+        for number in steps[:MAX_REGIONS] if len(points) > 2 else ():
+            middle = min(max(int(self.remaining(number, points, form).argmin()), 1), len(points) - 2)
+            ends = [float(points[middle - 1]), float(points[middle + 1])]
+            smallest = self.smallest(number, *ends, form)
+            scales = torch.exp2(-torch.arange(0, form.p, 2, dtype=torch.float64))
+            found += [(smallest + (end - smallest) * scales)[:, None] for end in ends]
+        return self.rounded(torch.cat(found), form)
+
+    def remaining(self, number: int, points: Tensor, form: Form) -> Tensor:
+        """The size of a step beside that of its arguments, of a logarithm beside 1."""
+        step, order = self.program.steps[number], self.program.order(number)
+        values = {each: computed.value.double() for each, computed in self.compute(points, form, order).items()}
+        if step.width > 1:
+            return torch.ones(len(points))
+        sizes = [values[arg].abs() for arg in step.args] if step.op != "log" else [torch.ones(1, 1)]
+        ratio = values[number].abs() / torch.stack(torch.broadcast_tensors(*sizes)).sum(0)
+        return ratio.expand(len(points), 1).flatten().nan_to_num(math.inf, math.inf)
+
+    def smallest(self, number: int, low: float, high: float, form: Form) -> float:
+        """Where between two numbers a step is smallest beside its arguments, by sections."""
+        while True:
+            points = self.rounded(torch.linspace(low, high, 2 * SECTIONS + 1, dtype=torch.float64)[:, None], form)
+            at: list[float] = points.flatten().tolist()
+            best = int(self.remaining(number, points, form).argmin())
+            ends = at[max(best - 1, 0)], at[min(best + 1, len(at) - 1)]
+            if len(at) <= 3 or ends == (low, high):
+                return at[best]
+            low, high = ends
+
     def inside(self, number: int) -> int:
         """The step whose zeros a step has: that inside |…|, squares and roots."""
         step = self.program.steps[number]
@@ -1628,6 +1662,11 @@ class Sampled:
 
     def most(self, form: int) -> float | None:
         return max((bits for bits in self.bits[form] if bits is not None), default=None)
+
+
+def flat(points: Sequence[Sequence[float]]) -> list[float]:
+    """The points of one variable."""
+    return [point[0] for point in points]
 
 
 def worst_bits(values: Sequence[float], exact: Values, form: Form) -> float | None:
@@ -1734,10 +1773,14 @@ class Study:
         return [(point, point) for point in lost[:MAX_REGIONS]]
 
     def lost_regions(self, form: Form) -> Iterator[tuple[list[float], list[float]]]:
-        """Where half the bits or more are lost and the value is finite, on the points of the map."""
+        """Where half the bits or more are lost and the value is finite: on the map, and where a step cancels."""
         sampled = self.samples[form.name]
-        at = [point[0] for point in sampled.points]
-        flags = [ok and half_lost(bits, form) for ok, bits in zip(sampled.finite, sampled.bits[0], strict=True)]
+        found = dict(zip(flat(sampled.points), zip(sampled.finite, sampled.bits[0], strict=True), strict=True))
+        if self.program.work(self.roots[:1]) <= SMALL_WORK and form in FORMS[:4]:
+            closer = self.sample(self.searchers[0].where_it_cancels(form), form, [0])
+            found |= dict(zip(flat(closer.points), zip(closer.finite, closer.bits[0], strict=True), strict=True))
+        at = sorted(found)
+        flags = [ok and half_lost(bits, form) for ok, bits in map(found.__getitem__, at)]
         for first, last in chosen_runs(flags, at, gap=3)[:2]:
             low = self.near_edge(at[first], at[first - 1], form) if first else at[first]
             high = self.near_edge(at[last], at[last + 1], form) if last < len(at) - 1 else at[last]

@@ -356,7 +356,7 @@ def breaks_exactly(dtype: str, at: float, function: Any, towards: float) -> bool
         ("(log (add 1 (exp x)))", lambda x: (1 + x.exp()).log(), 0.0),
         ("(exp (mul x x))", lambda x: (x * x).exp(), 0.0),
         ("(acos (mul x 1.5))", lambda x: (x * 1.5).acos(), 0.0),
-        ("(sqrt (sub x 2.7))", lambda x: (x - torch.tensor(2.7, dtype=x.dtype)).sqrt(), INF),
+        ("(sqrt (sub x 2.5))", lambda x: (x - 2.5).sqrt(), INF),
         ("(log (sub x 3))", lambda x: (x - 3).log(), INF),
     ],
 )
@@ -374,6 +374,19 @@ def test_a_single_breaking_number_is_found(expression):
     rows, metrics = run(expression, "x=-10..10")
     assert metrics["breaks_at_float32"] is not None
     assert rows_of(rows, "region", dtype="float32", status="overflow")
+
+
+@pytest.mark.parametrize(
+    ("expression", "zero"),
+    [("(log (div x (sub 1 x)))", 0.5), ("(add (sub (mul x (log x)) x) 1)", 1), ("(sub (square x) 2)", math.sqrt(2))],
+)
+def test_digits_that_are_lost_around_a_zero_are_found(expression, zero):
+    """Between the points of the map, and where the result touches 0 without a change of sign."""
+    rows, metrics = run(expression, "x=0.01..5")
+    assert any(
+        row["low"] < zero * 1.00001 and row["high"] > zero * 0.99 for row in rows_of(rows, "region", dtype="float32")
+    )
+    assert metrics["breaks_at_float32"] == pytest.approx(zero, rel=0.02)
 
 
 def test_two_variables_that_meet():
