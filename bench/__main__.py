@@ -2,13 +2,14 @@
 
 import sys
 
-from bench import asking, experiments, indexing, load, matching, page, running, soak
+from bench import asking, experiments, formula_latency, indexing, load, matching, page, running, soak
 
 BENCHMARKS = {
     "ask": asking.first_answer,
     "cold": asking.cold_start,
     "run": running.isolation_cost,
     "experiments": experiments.experiment_cost,
+    "formula-latency": formula_latency.formula_latency,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
     "index": indexing.index_sizes,

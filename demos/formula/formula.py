@@ -1556,8 +1556,8 @@ class Searcher:
         found = [points[:0]]
         for number in steps[:MAX_REGIONS] if len(points) > 2 else ():
             middle = min(max(int(self.remaining(number, points, form).argmin()), 1), len(points) - 2)
-            ends = [float(points[middle - 1]), float(points[middle + 1])]
-            smallest = self.smallest(number, *ends, form)
+            ends = float(points[middle - 1]), float(points[middle + 1])
+            smallest = self.smallest(number, ends[0], ends[1], form)
             scales = torch.exp2(-torch.arange(0, form.p, 2, dtype=torch.float64))
             found += [(smallest + (end - smallest) * scales)[:, None] for end in ends]
         return self.rounded(torch.cat(found), form)
