@@ -2,7 +2,19 @@
 
 import sys
 
-from bench import asking, experiments, formula_latency, indexing, load, matching, page, running, soak
+from bench import (
+    asking,
+    deep_learning,
+    experiments,
+    formula,
+    formula_latency,
+    indexing,
+    load,
+    matching,
+    page,
+    running,
+    soak,
+)
 
 BENCHMARKS = {
     "ask": asking.first_answer,
@@ -15,6 +27,8 @@ BENCHMARKS = {
     "index": indexing.index_sizes,
     "page": page.page_load,
     "load": load.load_test,
+    "formula": formula.stable_forms,
+    "formulas": deep_learning.formulas,
     "soak": soak.soak_test,
 }
 

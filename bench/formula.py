@@ -66,11 +66,16 @@ def stable_forms(points: int = POINTS, names: Iterable[str] = ()) -> None:
         for problem in problems:
             before, ours, textbook, form = compare(problem, dtype, points)
             rows.append((before, ours, textbook))
-            print(f"{dtype} {problem.name:30} {before:6.2f} → {ours:6.2f}   textbook {textbook:6.2f}   {form}", flush=True)
+            print(
+                f"{dtype} {problem.name:30} {before:6.2f} → {ours:6.2f}   textbook {textbook:6.2f}   {form}", flush=True
+            )
         near = sum(ours <= textbook + 1 for _, ours, textbook in rows)
         means = " → ".join(f"{statistics.mean(column):.1f}" for column in list(zip(*rows, strict=True))[:2])
         book = statistics.mean(textbook for _, _, textbook in rows)
-        print(f"{dtype}: within one bit of the textbook or better: {near} of {len(rows)}; mean {means}, textbook {book:.1f}")
+        print(
+            f"{dtype}: within one bit of the textbook or better: {near} of {len(rows)}; "
+            f"mean {means}, textbook {book:.1f}"
+        )
 
 
 def compare(problem: Problem, dtype: str, count: int) -> tuple[float, float, float, str]:
@@ -83,7 +88,7 @@ def compare(problem: Problem, dtype: str, count: int) -> tuple[float, float, flo
 
 
 def choose(problem: Problem, dtype: str) -> Node:
-    """The proposal with the least error at points of its own, as the service chooses; or the problem as it is written."""
+    """The proposal with the least error at points of its own, as the service chooses; or the problem as written."""
     points, right = valid_points(problem, dtype, _POINTS_TO_CHOOSE, seed=2)
     candidates = [problem.tree, *(each.tree for each in proposals(problem.tree, _PROPOSALS, dtype=dtype))]
     return min(candidates, key=lambda tree: average_error(tree, points, right, dtype))
@@ -113,5 +118,7 @@ def valid_points(problem: Problem, dtype: str, count: int, seed: int) -> tuple[d
                 kept.append([point[name] for name in names])
                 right.append(value)
             if len(kept) == count:
-                return {name: np.array(column) for name, column in zip(names, zip(*kept, strict=True), strict=True)}, np.array(right)
+                return {
+                    name: np.array(column) for name, column in zip(names, zip(*kept, strict=True), strict=True)
+                }, np.array(right)
     raise AssertionError(f"too few valid points for {problem.name}")

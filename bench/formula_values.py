@@ -86,8 +86,8 @@ class Undefined(Exception):
 def exact(tree: Node, point: Mapping[str, float]) -> Any:
     """The value at a point as an mpf, right to more digits than a float64 has. Raises `Undefined`.
 
-    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision is
-    doubled until the bound at the root is far below the value, so that neither cancellation nor an absorbed addend passes.
+    Every node carries a bound of its error, from its arguments' by differences of the function itself; the precision
+    is doubled until the bound at the root is far below the value, so that no cancellation or absorbed addend passes.
     """
     precision = 90
     while precision < 6_000:
@@ -220,14 +220,25 @@ def _var(v: list[Any]) -> Any:
 
 
 def _softmax(v: list[Any]) -> list[Any]:
-    total = _m.fsum(_m.exp(x) for x in v)
-    return [_m.exp(x) / total for x in v]
+    total = _m.fsum(_exp(x) for x in v)
+    return [_exp(x) / total for x in v]
 
 
 def _power_of(a: Any, b: Any) -> Any:
     if a == 0 and b <= 0:
         raise Undefined
     return _m.power(a, b)
+
+
+def _exp(a: Any) -> Any:
+    """e^a; for large a from its remainder by log 2, where mpmath raises e to a power of many digits."""
+    if abs(a) < 1024 or not _m.isfinite(a):
+        return _m.exp(a)
+    precision = _m.mp.prec
+    with _m.workprec(precision + _m.mag(a) + 20):
+        whole = _m.nint(a / _m.ln2)
+        rest = a - whole * _m.ln2
+    return _m.ldexp(_m.exp(rest), int(whole))
 
 
 _EXACT: dict[str, Callable[..., Any]] = {
@@ -242,9 +253,9 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "rsqrt": lambda a: 1 / _m.sqrt(a),
     "abs": abs,
     "sign": _m.sign,
-    "exp": _m.exp,
+    "exp": _exp,
     "exp2": lambda a: _m.power(2, a),
-    "expm1": lambda a: _m.exp(a) - 1,
+    "expm1": lambda a: _exp(a) - 1,
     "log": _m.log,
     "log2": lambda a: _m.log(a) / _m.log(2),
     "log10": lambda a: _m.log(a) / _m.log(10),
@@ -262,12 +273,12 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "asinh": _m.asinh,
     "acosh": _m.acosh,
     "atanh": _m.atanh,
-    "sigmoid": lambda a: 1 / (1 + _m.exp(-a)),
-    "logsigmoid": lambda a: -_m.log(1 + _m.exp(-a)),
-    "softplus": lambda a: _m.log(1 + _m.exp(a)),
+    "sigmoid": lambda a: 1 / (1 + _exp(-a)),
+    "logsigmoid": lambda a: -_m.log(1 + _exp(-a)),
+    "softplus": lambda a: _m.log(1 + _exp(a)),
     "relu": lambda a: max(a, _m.mpf(0)),
     "gelu": lambda a: a * _m.erfc(-a / _m.sqrt(2)) / 2,
-    "silu": lambda a: a / (1 + _m.exp(-a)),
+    "silu": lambda a: a / (1 + _exp(-a)),
     "erf": _m.erf,
     "erfc": _m.erfc,
     "lgamma": lambda a: _m.log(abs(_m.gamma(a))),
@@ -278,7 +289,7 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
     "hypot": lambda a, b: _m.sqrt(a * a + b * b),
-    "logaddexp": lambda a, b: _m.log(_m.exp(a) + _m.exp(b)),
+    "logaddexp": lambda a, b: _m.log(_exp(a) + _exp(b)),
     "xlogy": lambda a, b: a * _m.log(b) if a else _m.mpf(0),
     "remainder": lambda a, b: a - b * _m.floor(a / b),
     "lerp": lambda a, b, w: a + w * (b - a),
@@ -287,7 +298,7 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "e": lambda: +_m.e,
     "softmax": _softmax,
     "log_softmax": lambda v: [_m.log(x) for x in _softmax(v)],
-    "logsumexp": lambda v: _m.log(_m.fsum(_m.exp(x) for x in v)),
+    "logsumexp": lambda v: _m.log(_m.fsum(_exp(x) for x in v)),
     "sum": _m.fsum,
     "mean": _mean,
     "prod": _m.fprod,

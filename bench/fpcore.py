@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_problems(path: Path) -> list[Problem]:
     problems = []
     for each in _nested(path.read_text("utf-8")):
         assert isinstance(each, list)
-        properties = dict(zip(each[2:-1:2], each[3:-1:2], strict=True)) if len(each) > 3 else {}  # type: ignore[arg-type]
+        properties = dict(zip(each[2:-1:2], each[3:-1:2], strict=True)) if len(each) > 3 else {}
         name = str(properties.get(":name", "")).strip('"')
         problems.append(Problem(name, _tree(each[-1]), properties.get(":pre", "TRUE")))
     return problems
@@ -42,14 +43,14 @@ def read_problems(path: Path) -> list[Problem]:
 def _nested(text: str) -> list[Nested]:
     text = re.sub(r";[^\n]*", "", text)
     stack: list[list[Nested]] = [[]]
-    for token in re.findall(r'"[^"]*"|[()]|[^\s()]+', text):
-        if token == "(":
+    for word in re.findall(r'"[^"]*"|[()]|[^\s()]+', text):
+        if word == "(":
             stack.append([])
-        elif token == ")":
+        elif word == ")":
             done = stack.pop()
             stack[-1].append(done)
         else:
-            stack[-1].append(token)
+            stack[-1].append(word)
     return stack[0]
 
 
@@ -87,5 +88,5 @@ def _condition(expression: Nested, point: dict[str, Fraction]) -> Any:
     if operator == "!=":
         return len(set(values)) == len(values)
     if operator in _COMPARE:
-        return all(_COMPARE[operator](a, b) for a, b in zip(values, values[1:], strict=False))
+        return all(_COMPARE[operator](a, b) for a, b in pairwise(values))
     return _ARITHMETIC[operator](*values)

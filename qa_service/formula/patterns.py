@@ -101,6 +101,8 @@ def _simplify_unary(tree: Call, inner: Node) -> Node:
             return Call(tree.function, (inside,))
         case "square", Call("sqrt", (inside,)):
             return inside
+        case "abs", _ if is_nonnegative(inner):
+            return inner
         case "square", _ if value is not None and abs(value) < _LARGEST_INTEGER:
             return Number(value * value)
         case "sqrt", _ if value in {0, 1}:
@@ -108,6 +110,24 @@ def _simplify_unary(tree: Call, inner: Node) -> Node:
         case (("exp" | "expm1" | "log" | "log1p" | "sin" | "tan" | "sinh" | "tanh"), Number(0 | 1)):
             return _AT_ZERO_OR_ONE.get((tree.function, inner.value), tree)
     return tree
+
+
+_NONNEGATIVE = frozenset(
+    {"square", "sqrt", "abs", "exp", "exp2", "cosh", "sigmoid", "softplus", "hypot", "norm", "softmax", "var", "std",
+     "relu", "erfc", "acos"}
+)  # fmt: skip
+
+
+def is_nonnegative(tree: Node) -> bool:
+    """Whether the value cannot be negative, as far as the outermost operations tell."""
+    match tree:
+        case Number(value):
+            return value >= 0
+        case Call("add" | "mul" | "div" | "sum" | "mean" | "prod" | "amax", arguments):
+            return all(is_nonnegative(argument) for argument in arguments)
+        case Call(function):
+            return function in _NONNEGATIVE
+    return False
 
 
 _AT_ZERO_OR_ONE: dict[tuple[str, Fraction | float], Node] = {

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.patterns import COMMUTATIVE, Rule, apply, simplify
+from qa_service.formula.patterns import Rule, apply, simplify
 from qa_service.formula.polynomials import collect
 from qa_service.formula.regimes import best_segments
 from qa_service.formula.rounding import TRUNCATED, WORST_BITS, Array, Estimates
@@ -50,8 +49,8 @@ def proposals(
 ) -> list[Proposal]:
     """At most `limit` equivalent forms, by estimated bits lost, the best first; none for a formula without variables.
 
-    `over` gives ranges of variables; others are sampled over all numbers of the format `dtype`, for which the thresholds
-    of branches are right.
+    `over` gives ranges of variables; others are sampled over all numbers of the format `dtype`, for which the
+    thresholds of branches are right.
     """
     if not variables(tree) or size(tree) > _MAX_SIZE or not _is_real(tree):
         return []
@@ -256,7 +255,7 @@ def _without_remainder(form: Node) -> Node:
 
 def _lossy_parts(form: Node, estimates: Estimates) -> list[Node]:
     """The sums, differences and quotients in a formula that lose bits, the largest first, at most four."""
-    found = []
+    found: list[Node] = []
     for node in dict.fromkeys(nodes(form)):
         if (
             isinstance(node, Call)

@@ -111,16 +111,14 @@ class Estimates:
             value, error = self.value(argument)
             with np.errstate(all="ignore"):
                 fine = np.isfinite(value) & (error <= 0.1 * np.abs(value))
-            reliable &= fine.all(axis=1) if fine.ndim == 2 else fine
-        value = self.value(tree)[0]
-        undefined = np.isnan(value)
-        undefined = undefined.any(axis=1) if undefined.ndim == 2 else undefined
-        return outside | (undefined & reliable)
+            reliable &= fine.all(axis=-1) if fine.ndim == 2 else fine
+        undefined = np.isnan(self.value(tree)[0])
+        return outside | ((undefined.any(axis=-1) if undefined.ndim == 2 else undefined) & reliable)
 
     def _evaluate(self, tree: Node) -> Value:
         match tree:
-            case Number(value):
-                return self._constant(value)
+            case Number(number):
+                return self._constant(number)
             case Variable(name):
                 return self.points[name], np.zeros_like(self.points[name])
             case Call(function, arguments):
@@ -174,7 +172,9 @@ class Estimates:
 
     def _div(self, a: Value, b: Value) -> Value:
         value, error = _div(a, b)
-        overflowed = np.isinf(b[0]) & np.isfinite(b[1]) & np.isfinite(a[0])  # the divisor is beyond the largest number, not infinite
+        overflowed = (
+            np.isinf(b[0]) & np.isfinite(b[1]) & np.isfinite(a[0])
+        )  # the divisor is beyond the largest number, not infinite
         return value, np.where(overflowed, np.abs(a[0]) / self.format.largest, error)
 
     def _lerp(self, a: Value, b: Value, weight: Value) -> Value:
@@ -232,58 +232,58 @@ _erf, _erfc, _lgamma = _elementwise(math.erf), _elementwise(math.erfc), _element
 _factorial = _elementwise(lambda x: math.gamma(x + 1))
 
 
-def _bell(x: Array, _: Array) -> Array:
+def _bell(x: Array, _: Array) -> Any:
     return np.exp(-(x**2)) * (2 / math.sqrt(math.pi))
 
 
-def _digamma(x: Array) -> Array:
+def _digamma(x: Array) -> Any:
     return np.log(np.abs(x) + 1) + 1 / np.abs(x)
 
 
-def _gelu_slope(x: Array, _: Array) -> Array:
+def _gelu_slope(x: Array, _: Array) -> Any:
     return 0.5 * _erfc(-x / math.sqrt(2)) + np.abs(x) * np.exp(-x * x / 2)
 
 
 _Unary = tuple[Callable[[Array], Array], Callable[[Array, Array], Any]]
 _UNARY: dict[str, _Unary] = {
-    "neg": (np.negative, lambda x, v: 1.0),
-    "square": (np.square, lambda x, v: 2 * x),
-    "sqrt": (np.sqrt, lambda x, v: 0.5 / v),
+    "neg": (np.negative, lambda _x, _v: 1.0),
+    "square": (np.square, lambda x, _v: 2 * x),
+    "sqrt": (np.sqrt, lambda _x, v: 0.5 / v),
     "rsqrt": (lambda x: 1 / np.sqrt(x), lambda x, v: 0.5 * v / x),
-    "abs": (np.abs, lambda x, v: 1.0),
-    "sign": (np.sign, lambda x, v: 0.0),
-    "exp": (np.exp, lambda x, v: v),
-    "exp2": (np.exp2, lambda x, v: v),
-    "expm1": (np.expm1, lambda x, v: v + 1),
-    "log": (np.log, lambda x, v: 1 / x),
-    "log2": (np.log2, lambda x, v: 1.4427 / x),
-    "log10": (np.log10, lambda x, v: 0.4343 / x),
-    "log1p": (np.log1p, lambda x, v: 1 / (1 + x)),
-    "sin": (np.sin, lambda x, v: np.cos(x)),
-    "cos": (np.cos, lambda x, v: np.sin(x)),
-    "tan": (np.tan, lambda x, v: 1 + v * v),
-    "asin": (np.arcsin, lambda x, v: 1 / np.sqrt((1 - x) * (1 + x))),
-    "acos": (np.arccos, lambda x, v: 1 / np.sqrt((1 - x) * (1 + x))),
-    "atan": (np.arctan, lambda x, v: 1 / (1 + x * x)),
-    "sinh": (np.sinh, lambda x, v: np.cosh(x)),
-    "cosh": (np.cosh, lambda x, v: np.sinh(x)),
-    "tanh": (np.tanh, lambda x, v: 4 * np.exp(-2 * np.abs(x))),
-    "asinh": (np.arcsinh, lambda x, v: 1 / np.hypot(1, x)),
-    "acosh": (np.arccosh, lambda x, v: 1 / np.sqrt((x - 1) * (x + 1))),
-    "atanh": (np.arctanh, lambda x, v: 1 / ((1 - x) * (1 + x))),
-    "sigmoid": (_sigmoid, lambda x, v: np.exp(-np.abs(x))),
-    "logsigmoid": (lambda x: -np.logaddexp(0, -x), lambda x, v: _sigmoid(-x)),
-    "softplus": (lambda x: np.logaddexp(0, x), lambda x, v: _sigmoid(x)),
-    "relu": (lambda x: np.maximum(x, 0), lambda x, v: 1.0),
+    "abs": (np.abs, lambda _x, _v: 1.0),
+    "sign": (np.sign, lambda _x, _v: 0.0),
+    "exp": (np.exp, lambda _x, v: v),
+    "exp2": (np.exp2, lambda _x, v: v),
+    "expm1": (np.expm1, lambda _x, v: v + 1),
+    "log": (np.log, lambda x, _v: 1 / x),
+    "log2": (np.log2, lambda x, _v: 1.4427 / x),
+    "log10": (np.log10, lambda x, _v: 0.4343 / x),
+    "log1p": (np.log1p, lambda x, _v: 1 / (1 + x)),
+    "sin": (np.sin, lambda x, _v: np.cos(x)),
+    "cos": (np.cos, lambda x, _v: np.sin(x)),
+    "tan": (np.tan, lambda _x, v: 1 + v * v),
+    "asin": (np.arcsin, lambda x, _v: 1 / np.sqrt((1 - x) * (1 + x))),
+    "acos": (np.arccos, lambda x, _v: 1 / np.sqrt((1 - x) * (1 + x))),
+    "atan": (np.arctan, lambda x, _v: 1 / (1 + x * x)),
+    "sinh": (np.sinh, lambda x, _v: np.cosh(x)),
+    "cosh": (np.cosh, lambda x, _v: np.sinh(x)),
+    "tanh": (np.tanh, lambda x, _v: 4 * np.exp(-2 * np.abs(x))),
+    "asinh": (np.arcsinh, lambda x, _v: 1 / np.hypot(1, x)),
+    "acosh": (np.arccosh, lambda x, _v: 1 / np.sqrt((x - 1) * (x + 1))),
+    "atanh": (np.arctanh, lambda x, _v: 1 / ((1 - x) * (1 + x))),
+    "sigmoid": (_sigmoid, lambda x, _v: np.exp(-np.abs(x))),
+    "logsigmoid": (lambda x: -np.logaddexp(0, -x), lambda x, _v: _sigmoid(-x)),
+    "softplus": (lambda x: np.logaddexp(0, x), lambda x, _v: _sigmoid(x)),
+    "relu": (lambda x: np.maximum(x, 0), lambda _x, _v: 1.0),
     "gelu": (lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))), _gelu_slope),
-    "silu": (lambda x: x * _sigmoid(x), lambda x, v: 1.1),
+    "silu": (lambda x: x * _sigmoid(x), lambda _x, _v: 1.1),
     "erf": (_erf, _bell),
     "erfc": (_erfc, _bell),
-    "lgamma": (_lgamma, lambda x, v: _digamma(x)),
+    "lgamma": (_lgamma, lambda x, _v: _digamma(x)),
     "factorial": (_factorial, lambda x, v: v * _digamma(x)),
-    "floor": (np.floor, lambda x, v: 0.0),
-    "ceil": (np.ceil, lambda x, v: 0.0),
-    "round": (np.round, lambda x, v: 0.0),
+    "floor": (np.floor, lambda _x, _v: 0.0),
+    "ceil": (np.ceil, lambda _x, _v: 0.0),
+    "round": (np.round, lambda _x, _v: 0.0),
 }
 
 
@@ -447,11 +447,11 @@ def _log_softmax(unit: float, v: Value) -> Value:
     return away - value[:, None], v[1] + error[:, None] + unit * np.abs(away)
 
 
-def _amax(unit: float, v: Value) -> Value:
+def _amax(_unit: float, v: Value) -> Value:
     return v[0].max(axis=1), v[1].max(axis=1)
 
 
-def _amin(unit: float, v: Value) -> Value:
+def _amin(_unit: float, v: Value) -> Value:
     return v[0].min(axis=1), v[1].max(axis=1)
 
 

@@ -1,8 +1,8 @@
 """Truncated Laurent series of an expression in one of its variables, at zero and at plus and minus infinity.
 
-Coefficients are exact: fractions, or trees of the other variables. A partial sum is the stable form near the point where
-terms of the expression cancel (Hamming 1987, §3.4), and it comes with the first term that it leaves out, which bounds
-its error close to the point.
+Coefficients are exact: fractions, or trees of the other variables. A partial sum is the stable form near the point
+where terms of the expression cancel (Hamming 1987, §3.4), and it comes with the first term that it leaves out, which
+bounds its error close to the point.
 """
 
 from collections.abc import Callable, Iterator
@@ -200,6 +200,11 @@ def _mul_full(a: _Series, b: _Series) -> _Series:
     return _constant(Fraction(0)) if _is_zero(a) else _mul(a, b)
 
 
+def _arcsine_coefficient(k: int) -> Fraction:
+    half = (k - 1) // 2
+    return Fraction(factorial(k - 1), 4**half * factorial(half) ** 2 * k) if k % 2 else Fraction(0)
+
+
 @cache
 def _taylor(function: str) -> tuple[Fraction, ...]:
     """Coefficients of elementary functions at 0."""
@@ -207,8 +212,7 @@ def _taylor(function: str) -> tuple[Fraction, ...]:
     exponential = [Fraction(1, factorial(k)) for k in orders]
     odd = [Fraction(k % 2) for k in orders]
     turning = [Fraction((1, 1, -1, -1)[k % 4]) for k in orders]  # signs of cos and sin together
-    central = [Fraction(factorial(k - 1), 4 ** ((k - 1) // 2) * factorial((k - 1) // 2) ** 2 * k) if k % 2 else Fraction(0)
-               for k in orders]  # fmt: skip
+    central = [_arcsine_coefficient(k) for k in orders]
     over = [Fraction(1, k) if k else Fraction(0) for k in orders]
     table = {
         "exp": exponential,
@@ -301,7 +305,7 @@ class _Expansion:
         return made if leading == 1 else _add(made, _constant(_plain(Call("log", (_tree(leading),)))))
 
     def circular(self, argument: Node, function: str) -> _Series:
-        """sin or cos of a series with any constant term."""
+        """Sin or cos of a series with any constant term."""
         constant, rest = self.split(self.of(argument))
         sine, cosine = _compose(_taylor("sin"), rest), _compose(_taylor("cos"), rest)
         if constant == 0:
