@@ -55,7 +55,7 @@ class ContextRequest(RequestBody):
             "anyOf": [
                 _given("entry", {"type": "string"}),
                 _given("candidates", {"type": "array", "minItems": 1}),
-                _given("params", {"type": "object", "required": ["expression"]}),
+                _given("params", {"required": ["expression"]}),
             ]
         }
     )
