@@ -132,9 +132,11 @@ Values = list[Real | None]
 FLOOR, CEILING = "f", "c"
 PRECISIONS = (128, 512, 2048, 5000)
 AGREEING_BITS = 70
+MAX_GAMMA_BITS = 1200  # beyond, a gamma function takes seconds
 TINY, HUGE = -1300, 20000  # exponents of two that are out of every format's reach, also of a product of two numbers
-EXACT_WORK, MAP_POINT_WORK = 60_000, 6_000  # of exact values at one point: operations, weighted with the precision
+EXACT_WORK, MAP_POINT_WORK = 60_000, 1_500  # of exact values at one point: operations, weighted with the precision
 MAP_WORK, MAP_POINTS = 4_000, 96
+MAX_COSTLY = 60  # evaluations at thousands of bits, after which the map does without
 SMALL_WORK = 200  # up to which the edges of regions of lost digits are searched
 SEARCH_POINTS = 5000
 MAX_NODE_ROWS, MAX_REGIONS = 3200, 6
@@ -244,6 +246,8 @@ class Program:
     known: dict[tuple[str, tuple[int, ...], str], int] = field(default_factory=dict)
     orders: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
     works: dict[tuple[int, ...], float] = field(default_factory=dict)
+    costly: int = 0
+    """How many exact evaluations took more than a few hundred bits."""
 
     def add(self, op: str, *args: int, number: Fraction | float | None = None) -> int:
         key = (op, args, str(number))
@@ -440,7 +444,7 @@ def i_sqrt(prec: int, x: Interval) -> Real:
 
 
 def i_exp(prec: int, x: Interval) -> Interval:
-    if max(map(magnitude, x)) > 2100:  # too large for any computer, and for the exponent of the result
+    if max(map(magnitude, x)) > 400:  # of the result, the exponent alone would have hundreds of bits
         if sign_of(x) > 0:
             return libmp.mpf_shift(libmp.fone, 1 << 64), libmp.finf
         return libmp.fzero, libmp.mpf_shift(libmp.fone, -(1 << 64))
@@ -479,10 +483,14 @@ def known(value: Real) -> Interval:
 
 
 def i_sin(prec: int, x: Interval) -> Interval:
+    if max(map(magnitude, x)) > MAX_BITS:
+        raise UndecidedError
     return widened(libmp.mpi_sin(x, prec), prec)
 
 
 def i_cos(prec: int, x: Interval) -> Interval:
+    if max(map(magnitude, x)) > MAX_BITS:
+        raise UndecidedError
     return widened(libmp.mpi_cos(x, prec), prec)
 
 
@@ -578,6 +586,8 @@ def i_gelu(prec: int, x: Interval) -> Interval:
 
 def i_lgamma(prec: int, x: Interval) -> Real:
     """log|Γ(x)|, to the left of 0 by reflection."""
+    if prec > MAX_GAMMA_BITS:
+        raise UndecidedError
     if sign_of(x) > 0:
         return widened(libmp.mpi_loggamma(x, prec), prec)
     sine = i_sin(prec, i_mul(prec, PI(prec), x))
@@ -588,6 +598,8 @@ def i_lgamma(prec: int, x: Interval) -> Real:
 
 def i_digamma(prec: int, x: Interval) -> Real:
     """To the left of 0 by reflection."""
+    if prec > MAX_GAMMA_BITS:
+        raise UndecidedError
     if sign_of(x) < 0:
         angle = i_mul(prec, PI(prec), x)
         slope = i_div(prec, i_mul(prec, PI(prec), i_cos(prec, angle)), i_sin(prec, angle))
@@ -792,7 +804,7 @@ RATIONALS: dict[str, Callable[..., Rational]] = {
     "atanh": q_domain(-1, 1, {0: ZERO, 1: math.inf, -1: -math.inf}),
 }  # fmt: skip
 WEIGHTS = {
-    "lgamma": 30, "digamma": 30, "factorial": 30, "erf": 8, "erfc": 8, "gelu": 10, "tan": 10, "number": 0, "vector": 0,
+    "number": 0, "vector": 0, "tan": 10, **dict.fromkeys(("lgamma", "digamma", "factorial", "erf", "erfc", "gelu"), 30),
     **dict.fromkeys(("add", "sub", "mul", "div", "neg", "square", "abs"), 1),
 }  # fmt: skip
 """What an operation costs, in additions; of those not here 4."""
@@ -961,10 +973,13 @@ def exactly(
     With `compared` it evaluates again with more bits, and an enclosure that does not meet the first is an error.
     """
     order = program.order(*roots)
-    most = max(PRECISIONS[0], 128 * (work / max(1.0, program.work(roots))) ** (1 / 1.6))
+    if work < EXACT_WORK and program.costly > MAX_COSTLY:
+        work = 0
+    most = max(PRECISIONS[1], 128 * (work / max(1.0, program.work(roots))) ** (1 / 1.6))
     precisions = [prec for prec in PRECISIONS if prec <= most]
     for prec in precisions:
         found = Arithmetic(prec, last=prec == precisions[-1]).evaluate(program, order, inputs)
+        program.costly += prec > PRECISIONS[1]
         if all(is_narrow(value) for root in roots for value in found[root]):
             break
     if compared:
