@@ -315,6 +315,22 @@ def test_exact_derivatives(op):
     assert metrics["gradient_float64"] == pytest.approx(metrics["gradient_exact"], rel=1e-9, abs=1e-14)
 
 
+@pytest.mark.parametrize("op", [op for op in BINARY if op != "remainder"])
+def test_exact_derivatives_by_the_second_argument(op):
+    _, metrics = run(f"({op} 1.25 x)", "x=0.75", gradient=True)
+    slope = M.diff(lambda x: BINARY[op](M.mpf(1.25), x), M.mpf(0.75))
+    assert metrics["gradient_exact"] == pytest.approx(float(slope), rel=1e-13, abs=1e-60)
+
+
+@pytest.mark.parametrize("op", ["lerp", "addcdiv", "where"])
+def test_derivatives_of_functions_of_three_are_autograds(op):
+    first = "(gt x 0)" if op == "where" else "x"
+    rows, _ = run(f"({op} {first} (mul 2 y) (square z))", "x=0.7 y=0.9 z=0.4", gradient=True)
+    assert len(rows_of(rows, "gradient", dtype="float64")) == 3
+    for row in rows_of(rows, "gradient", dtype="float64"):
+        assert row["value"] == pytest.approx(row["exact"], rel=1e-12)
+
+
 @pytest.mark.parametrize("op", ["sum", "mean", "prod", "var", "std", "norm", "logsumexp", "amax", "amin"])
 def test_derivatives_of_reductions_are_autograds(op):
     rows, _ = run(f"({op} (vector x (mul 2 y) 0.3))", "x=0.7 y=0.9", gradient=True)
