@@ -1,11 +1,12 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qa_service.answering import calculating, chips, followups
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
+from qa_service.formula.dtypes import DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
     MAX_CANDIDATES,
@@ -143,6 +144,9 @@ def _decide_calculation(
 ) -> Decision:
     """The answer is what the formulas are; entries that match the question are beside it."""
     check_known(list(knowledge.experiments.values()), request)
+    wanted = request.params.get("dtype")
+    if wanted in DTYPES and not mention.dtypes:
+        mention = replace(mention, dtypes=(str(wanted),))
     calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
     return Decision(
         status=AnswerStatus.ANSWERED,

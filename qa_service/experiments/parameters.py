@@ -17,6 +17,8 @@ _NONFINITE_WORDS = {
     "-infinity": -math.inf, "-inf": -math.inf, "nan": math.nan,
 }  # fmt: skip
 
+_MAX_FORMULAS = 50
+"""Of a text with one on each line."""
 _TEXTS: dict[str, Text] = {
     "formula": Text(
         "一个公式，例如 log(1+exp(x))，最多 {} 个字符", "a formula such as log(1+exp(x)), of at most {} characters"
@@ -175,7 +177,13 @@ def _read_text(parameter: Parameter, given: str) -> str:
             case "formula":
                 return _formula_sexpr(given)
             case "formulas":
-                return "\n".join(_formula_sexpr(line) for line in given.splitlines() if line.strip())
+                lines = [line for line in given.splitlines() if line.strip()]
+                if len(lines) > _MAX_FORMULAS:
+                    raise BadExpression(
+                        zh=f"这里有 {len(lines)} 个公式，最多 {_MAX_FORMULAS} 个。",
+                        en=f"there are {len(lines)} formulas; at most {_MAX_FORMULAS} are allowed",
+                    )
+                return "\n".join(map(_formula_sexpr, lines))
             case _:
                 return values_text(read_values(given))
     except BadExpression as error:

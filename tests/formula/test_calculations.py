@@ -25,11 +25,11 @@ from qa_service.settings import Settings
 
 @pytest.fixture(scope="module")
 def calculating(new_toy_service: Callable[[], Service]) -> Service:
-    """The toy service with the experiment `formula`."""
+    """The toy service with the experiment `formula`, and one that has a parameter `dtype`."""
     service = new_toy_service()
     known = service.knowledge
     service.replace_knowledge(
-        replace(known, experiments={**known.experiments, "formula": EXPERIMENTS["formula"]})
+        replace(known, experiments={**known.experiments, **{slug: EXPERIMENTS[slug] for slug in ("formula", "ieee_table")}})
     )  # fmt: skip
     return service
 
@@ -104,6 +104,15 @@ def test_an_entry_that_is_named_is_not_replaced(calculating):
     assert calculating.ask(Request(question="exp(89) = ?", entry="counting")).entry.id == "counting"
 
 
+def test_a_format_can_be_set_by_the_request(calculating):
+    """As for any experiment; what the question names comes first."""
+    assert calculating.ask(Request(question="exp(89) = ?", params={"dtype": "float16"})).calculation.dtypes == (
+        "float16",
+    )
+    named = calculating.ask(Request(question="exp(89) in bf16", params={"dtype": "float16"}))
+    assert named.calculation.dtypes == ("bfloat16",)
+
+
 def test_a_follow_up_names_another_format_or_value(calculating):
     """The context of a calculation is the formula."""
     first = calculating.answer(Request(question="x=3 时 exp(x) 在 float32 里是多少"))
@@ -154,7 +163,12 @@ def test_text_parameters_reach_the_experiment_as_s_expressions():
     assert written["alternatives"] == "(softplus x)\n(logaddexp x 0)"
     assert written["values"] == "x=-1000..1000 y=1/3"
     assert fill_defaults(experiment, written) == written
-    for name, text in (("expression", "log(1+"), ("alternatives", "x\n)"), ("values", "x=")):
+    for name, text in (
+        ("expression", "log(1+"),
+        ("alternatives", "x\n)"),
+        ("alternatives", "x\n" * 51),
+        ("values", "x="),
+    ):
         with pytest.raises(BadExpression) as raised:
             fill_defaults(experiment, {name: text})
         assert raised.value.field == f"params.{name}"

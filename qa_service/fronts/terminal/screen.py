@@ -110,7 +110,8 @@ class TerminalView:
         self._stdout.print(
             _render_markdown(text if answer.evidence else text.replace("…", prose.NOT_MEASURED[self.lang]))
         )
-        for one in answer.evidence:
+        asks_values = answer.calculation and not answer.calculation.gradient and not answer.calculation.over
+        for one in answer.evidence if asks_values else ():
             rows = values_by_format(one, self.lang)
             if rows:
                 self.print_table(
