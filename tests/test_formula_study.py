@@ -150,6 +150,8 @@ def test_numbers_are_read_as_they_are_written(client):
         ({"expression": "a" * 10_001}, "expression"),
         ({}, "expression"),
         ({"expression": "x", "over": {"x": [1]}}, "over"),
+        ({"expression": "x", "at": {"x": "much"}}, "at.x"),
+        ({"expression": "x", "over": {"x": [2, 1]}}, "over.x"),
         ({"expression": "x", "dtypes": ["float7"]}, "dtypes"),
         ({"expression": "x", "values": "x=1"}, "values"),
     ],

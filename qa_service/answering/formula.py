@@ -72,9 +72,9 @@ class FormulaStudy:
         given: dict[str, Given] = {}
         for name in variables(tree):
             if name in request.at:
-                given[name] = read_given(request.at[name])
+                given[name] = _read_given(request.at[name], f"at.{name}")
             elif name in request.over:
-                given[name] = read_given("..".join(request.over[name]))
+                given[name] = _read_given("..".join(request.over[name]), f"over.{name}")
             else:
                 given[name] = DEFAULT_RANGE
         return cls(request, tree, given)
@@ -262,6 +262,13 @@ def _read(text: str) -> Node:
         with suppress(BadExpression):
             return from_sexpr(text)
     return parse_formula(text).tree
+
+
+def _read_given(text: str, field: str) -> Given:
+    try:
+        return read_given(text)
+    except BadExpression as error:
+        raise BadExpression(zh=error.zh, en=error.en, field=field) from None
 
 
 def _around(given: Given) -> tuple[float, float]:

@@ -17,12 +17,10 @@ from qa_service.model.formula import (
     StableForm,
 )
 from qa_service.schemas import allowed
+from qa_service.schemas import values as types
 from qa_service.schemas.evidence import EvidenceJson, ReceiptJson, evidence_json
 from qa_service.schemas.requests import RequestBody, read_body
 from qa_service.schemas.values import Body, Number
-
-_Name = Annotated[str, Field(max_length=100)]
-_NumberOrText = float | int | Annotated[str, Field(max_length=500)]
 
 
 class FormulaBody(RequestBody):
@@ -38,14 +36,10 @@ class FormulaBody(RequestBody):
     )
 
     expression: Annotated[str, Field(max_length=10_000), allowed.EXPRESSION]
-    at: Annotated[dict[_Name, _NumberOrText], Field(max_length=64), allowed.AT] = Field(
+    at: Annotated[types.Params, allowed.AT] = Field(
         default={}, description='a number, or a text such as "1/3", "Infinity" or "NaN"'
     )
-    over: Annotated[
-        dict[_Name, Annotated[list[_NumberOrText], Field(min_length=2, max_length=2)]],
-        Field(max_length=64),
-        allowed.OVER,
-    ] = Field(default={}, description="the lowest and the highest number")
+    over: Annotated[types.Ranges, allowed.OVER] = Field(default={}, description="the lowest and the highest number")
     dtypes: Annotated[list[str], Field(max_length=8), allowed.DTYPES] = Field(
         default=[], description="the formats to show, the first of them to compare forms in; default: all, and float32"
     )
