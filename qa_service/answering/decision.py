@@ -126,11 +126,13 @@ def decide(
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:
-    """The formulas that a question asks to be computed; None where it names an entry, or picks a candidate."""
+    """The formulas that a question asks to be computed; None where it is about an entry all the same."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
     if calculating.EXPERIMENT not in knowledge.experiments:
         return None
+    if request.context and request.context.entry and question.is_elliptical and question.params:
+        return None  # other numbers for the entry before it
     return question.mention or calculating.continued(question, request.context)
 
 

@@ -29,8 +29,10 @@ def calculating(new_toy_service: Callable[[], Service]) -> Service:
     service = new_toy_service()
     known = service.knowledge
     service.replace_knowledge(
-        replace(known, experiments={**known.experiments, **{slug: EXPERIMENTS[slug] for slug in ("formula", "ieee_table")}})
-    )  # fmt: skip
+        replace(
+            known, experiments={**known.experiments, **{name: EXPERIMENTS[name] for name in ("formula", "ieee_table")}}
+        )
+    )
     return service
 
 
@@ -102,6 +104,14 @@ def test_a_reason_is_left_to_the_entries(calculating):
 def test_an_entry_that_is_named_is_not_replaced(calculating):
     """The request has the last word."""
     assert calculating.ask(Request(question="exp(89) = ?", entry="counting")).entry.id == "counting"
+
+
+def test_other_numbers_for_the_entry_before_stay_with_it(calculating):
+    """A follow-up that changes a parameter."""
+    context = calculating.ask(Request(question="", entry="counting")).context
+    asked = Request(question="那 1.1 的 100 次方呢", context=context)
+    assert calculating.ask(replace(asked, context=None)).calculation is not None
+    assert calculating.ask(asked).calculation is None
 
 
 def test_a_format_can_be_set_by_the_request(calculating):
