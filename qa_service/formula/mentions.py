@@ -322,8 +322,11 @@ class _Sentence:
         stored = bool(self.dtypes) and bool(_CONVERTS.search(residue))
         if not _is_a_calculation(trees, cast=bool(dtypes), stored=stored):
             return None
-        if _ASKS_MORE.search(self.text) or not (alone or asks_gradient or _ASKS.search(self.text)):
+        asks = bool(asks_gradient or _ASKS.search(self.text))
+        if _ASKS_MORE.search(self.text) or not (alone or asks):
             return None
+        if not asks and not self.dtypes and not dtypes and all(map(_is_power_of_numbers, trees)):
+            return None  # "1.01 的 365 次方": a topic, of repeated factors
         point = (
             Fraction(0) if at and at["english"] == "zero" else _number(at["english"] or at["chinese"]) if at else None
         )
@@ -356,6 +359,12 @@ def _is_a_calculation(trees: Sequence[Node], *, cast: bool, stored: bool) -> boo
     if cast and len(trees) == 1:
         return True
     return all(isinstance(tree, Call) and tree.arguments and not _is_vector_of_numbers(tree) for tree in trees)
+
+
+def _is_power_of_numbers(tree: Node) -> bool:
+    return (
+        isinstance(tree, Call) and tree.function == "pow" and all(isinstance(each, Number) for each in tree.arguments)
+    )
 
 
 def _is_nonfinite(tree: Node) -> bool:

@@ -100,6 +100,7 @@ def test_values_of_variables_and_derivatives(question, values, gradient):
         "x + 1 是多少",
         "what is (3, 224, 224)?",
         "float16 65504",
+        "1.01 的 365 次方和 0.99 的 365 次方",
         "梯度在半精度下会不会下溢成 0",
         "exp(89) 在 float32 里是多少，我的网络第 3 层就是这样炸的，怎么改？",
     ],
