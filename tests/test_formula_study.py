@@ -75,7 +75,7 @@ def test_the_elements_of_a_vector(study):
         ("log(1+exp(x))", {"x": ("-1000", "1000")}, "float32", "softplus", 1),
         ("exp(x)-1", {"x": ("-1", "1")}, "float64", "expm1", 1),
         ("log(sigmoid(x))", {"x": ("-1000", "1000")}, "float32", "logsigmoid", 1),
-        ("log(softmax([x, 0]))", {"x": ("-1000", "1000")}, "float32", "log_softmax", 3),  # near 0 it cancels
+        ("log(softmax([x, 0]))", {"x": ("-1000", "1000")}, "float32", "log_softmax", 5),  # near 0 it cancels
     ],
 )
 def test_the_stable_form_is_found_and_measured(study, expression, over, dtype, function, bits):

@@ -20,6 +20,7 @@ where in the range a form is inf or nan, or loses half its bits or more (two at 
 form: bits lost by each form on average and at most. wins: where an alternative loses a bit less, or more than one.
 
 `how` of a region: overflow where the result itself is too large, domain where it is undefined or infinite, else empty.
+`place` and `lost` are those of the chart: of the map of the formula itself, without ranges of its steps.
 Without ranges the steps are at the given values; with one, at an input that breaks the formula: best one whose result
 the format has, else one that loses digits, else one whose result is too large, else one outside the domain. Nothing is
 random. mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and
@@ -50,7 +51,7 @@ PARAMS = {
 }
 COLUMNS = {
     "place": {"zh": "x，或第几步", "en": "x, or the step"},
-    "bits": {"zh": "丢掉的位数", "en": "bits lost", "unit": "bit"},
+    "lost": {"zh": "丢掉的位数", "en": "bits lost", "unit": "bit"},
     "dtype": {"zh": "数据类型", "en": "dtype"},
     "kind": {"zh": "这一行是什么", "en": "kind of row"},
     "form": {"zh": "第几种写法", "en": "form"},
@@ -63,6 +64,7 @@ COLUMNS = {
     "status": {"zh": "结果", "en": "status"},
     "how": {"zh": "怎么错的", "en": "how it goes wrong"},
     "first": {"zh": "错从这里来", "en": "where the error comes from"},
+    "bits": {"zh": "丢掉的位数", "en": "bits lost", "unit": "bit"},
     "low": {"zh": "从", "en": "from"},
     "high": {"zh": "到", "en": "to"},
     "worst": {"zh": "最多丢掉的位数", "en": "most bits lost", "unit": "bit"},
@@ -114,7 +116,7 @@ CHART = {
     "mark": {"type": "line", "point": True},
     "encoding": {
         "x": {"field": "place", "type": "quantitative", "scale": {"type": "symlog"}},
-        "y": {"field": "bits", "type": "quantitative"},
+        "y": {"field": "lost", "type": "quantitative"},
         "color": {"field": "dtype", "type": "nominal", "sort": None},
     },
 }
@@ -1739,7 +1741,7 @@ class Study:
             for k, bits in enumerate(sampled.bits[:4] if form in FORMS[:4] else sampled.bits[:1]):
                 for point, lost in zip(sampled.points, bits, strict=True):
                     row: Row = {"kind": "map", "dtype": form.name, "form": k, "bits": lost, "low": point[0]}
-                    yield row if k else row | {"place": point[0]}
+                    yield row if k else row | {"place": point[0], "lost": lost}
 
     def region_rows(self) -> Iterator[Row]:
         """Where the formula breaks, and notes an input that breaks it in each format."""
@@ -1855,7 +1857,7 @@ class Study:
                 }  # fmt: skip
                 row |= cells(traced.values[number], exact[number], form)
                 bits = worst_bits(traced.values[number], exact[number], form)
-                yield row if self.ranges else row | {"place": place, "bits": bits}
+                yield row if self.ranges else row | {"place": place, "lost": bits}
             if not self.ranges:
                 self.single_point(form, point, true)
 
