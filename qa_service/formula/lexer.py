@@ -39,6 +39,7 @@ _GROUPED_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?(?![\d,])", re.ASCII)
 _CHINESE_NUMERAL = (
     r"[零〇一二两三四五六七八九十百千万亿][零〇一二两三四五六七八九十百千万亿\d]*(?:点[零〇一二两三四五六七八九]+)?"
 )
+_MAX_NUMERAL = 40
 _CHINESE_NUMBER = re.compile(_CHINESE_NUMERAL)
 _CHINESE_FRACTION = re.compile(rf"({_CHINESE_NUMERAL}|\d+)分之({_CHINESE_NUMERAL}|\d+)")
 _CHINESE_POWER = re.compile(r"次[方幂]")
@@ -275,6 +276,8 @@ def read_chinese_number(numeral: str, position: int = 0) -> Fraction:
 
     whole, _, decimals = numeral.partition("点")
     try:
+        if len(numeral) > _MAX_NUMERAL:  # cn2an takes quadratic time
+            raise ValueError
         value = Fraction(str(cn2an.cn2an(whole, "smart")))
     except ValueError:
         raise BadExpression(
