@@ -87,7 +87,8 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "over": ("/",), "to the power of": ("^",), "to the power": ("^",), "raised to": ("^",), "to the": ("^",),
     "squared": ("^", "2"), "cubed": ("^", "3"), "square root of": ("√",), "square root": ("√",), "of": ("of",),
     "and": ("and",), "negative": ("-",), "exponential": ("exp",), "reciprocal": ("reciprocal",),
-    **{word: (str(number),) for number, word in enumerate(_NUMBER_WORDS)}, "infinity": ("inf",), "modulo": ("%",), "mod": ("%",),
+    **{word: (str(number),) for number, word in enumerate(_NUMBER_WORDS)}, "infinity": ("inf",),
+    "modulo": ("%",), "mod": ("%",),
 }  # fmt: skip
 _WORD = re.compile(
     "|".join(rf"\b{word}\b(?!\s*[(.])" if word.isascii() else word for word in sorted(_WORDS, key=len, reverse=True)),
