@@ -467,6 +467,31 @@ def test_it_ends_in_time(service, name):
     assert run_of_it.status is RunStatus.RAN, run_of_it.note.en
 
 
+ELEMENTWISE = [name for name, function in FUNCTIONS.items() if function.kind == "elementwise" and name != "where"]
+LEAVES = st.sampled_from(
+    ["x", "y", "0", "1", "-2", "0.1", "1e-8", "1e10", "1/3", "pi", "inf", "nan", "1e-320", "1e300"]
+)
+
+
+def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """A function of arguments that `inner` draws."""
+    return st.sampled_from(ELEMENTWISE).flatmap(
+        lambda name: st.tuples(*[inner] * FUNCTIONS[name].arity).map(lambda args: f"({name} {' '.join(args)})")
+    )
+
+
+@given(st.recursive(LEAVES, calls, max_leaves=10), st.sampled_from(["x=1.5 y=-2", "x=0 y=1e308", "x=-10..10 y=inf"]))
+def test_any_formula_is_measured(expression, values):
+    """Every formula gives all metrics, whatever it meets; two evaluations of its exact value agree."""
+    rows, metrics = run(f"(add {expression} 0)", values, expression, gradient=True)
+    assert set(metrics) == set(EXPERIMENTS["formula"].metrics)
+    assert len(rows) <= 5000
+    for row in rows_of(rows, "node"):
+        assert row["status"] in ("exact", "rounded", "overflow", "underflow", "cancelled", "nan")
+        if row["status"] == "exact" and row["exact"] is not None and abs(row["exact"]) < 1e300:
+            assert row["value"] == row["exact"] or row["exact"] != row["exact"]
+
+
 def test_a_variable_without_a_value_is_named():
     with pytest.raises(ValueError, match="no value for y"):
         run("(add x y)", "x=1")
