@@ -53,9 +53,12 @@ def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[P
     return calculation, tuple(runs)
 
 
-def named_values(run: PlannedRun) -> dict[str, Value]:
-    """What `continued` needs of a calculation: the formula, and the values of its variables."""
-    return {name: run.params[name] for name in ("expression", "values") if run.params[name]}
+def named_values(run: PlannedRun, dtypes: tuple[str, ...]) -> dict[str, Value | tuple[Value, ...]]:
+    """What `continued` needs of a calculation: the formula, the values of its variables, the formats asked for."""
+    named: dict[str, Value | tuple[Value, ...]] = {
+        name: run.params[name] for name in ("expression", "values") if run.params[name]
+    }
+    return named | ({"dtype": dtypes if len(dtypes) > 1 else dtypes[0]} if dtypes else {})
 
 
 def continued(question: ParsedQuestion, context: Context | None) -> Mention | None:
@@ -72,12 +75,14 @@ def continued(question: ParsedQuestion, context: Context | None) -> Mention | No
     except BadExpression:
         return None
     dtypes = tuple(dict.fromkeys(dtypes_in(question.text)))
+    before = context.params.get("dtype", ()) if context else ()
     gradient = asks_gradient(question.text)
     names = variables(formula)
     if question.number is not None and len(names) == 1 and not dtypes:
         values[names[0]] = Fraction(str(question.number.value))
     elif not dtypes and not (gradient and names):
         return None
+    dtypes = dtypes or tuple(map(str, before if isinstance(before, tuple) else (before,)))
     return Mention(formulas=(formula,), values=values, dtypes=dtypes, gradient=gradient)
 
 

@@ -155,7 +155,7 @@ def _decide_calculation(
         lang=question.lang,
         entry=None,
         matches=found.matches,
-        params={**question.params, **calculating.named_values(runs[0])},
+        params={**question.params, **calculating.named_values(runs[0], calculation.dtypes)},
         runs=runs,
         notes=(),
         subject=None,

@@ -377,9 +377,20 @@ def _gradient_sentences(formula: str, calculation: Calculation, evidence: Eviden
                 v=_value_text(row.get("value"), dtype, lang),
                 e=_exact_text(row.get("exact"), lang),
             )
-            steps = _steps(evidence, dtype)
-            if _is_nan(row.get("value")) and steps and not _is_nan(steps[-1].get("value")):
-                yield _TRAP[lang].format(v=_value_text(steps[-1].get("value"), dtype, lang))
+            if not right:
+                yield from _cause_of_gradient(row, _steps(evidence, dtype), dtype, lang)
+
+
+def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -> Iterator[str]:
+    """Why a derivative is wrong: a branch not taken, or a step of the formula itself."""
+    if not steps:
+        return
+    value = steps[-1].get("value")
+    branches = any(step.get("operation") == "where" for step in steps)
+    if branches and _is_nan(row.get("value")) and not _is_nan(value) and not _is_inf(value):
+        yield _TRAP[lang].format(v=_value_text(value, dtype, lang))
+    elif cause := _cause(steps, dtype, lang):
+        yield cause
 
 
 # Ranges

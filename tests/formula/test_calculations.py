@@ -68,6 +68,7 @@ def test_the_answer_is_the_value_and_its_evidence(calculating):
         ("what is (1e8+1)-1e8 in float32?", ["gives 0", "`1e8 + 1`", "8 apart"]),
         ("x=100 时 log(1+exp(x)) 是多少", ["x = 100", "`exp(x)`"]),
         ("gradient of where(x>0, log(x), 0) at x=0", ["nan", "backward"]),
+        ("derivative of log(1+exp(x)) at x=100", ["nan", "exact value is 1", "`exp(x)`"]),
         ("sigmoid(40) 的导数是多少", ["给出 0", "4.248354255×10⁻¹⁸"]),
         ("is log(1+exp(x)) safe?", ["from x = 88.7 on", "softplus"]),
         ("exp(88) 和 exp(89) 在 float32 里分别是多少", ["1.65163627×10³⁸", "inf"]),
@@ -131,6 +132,10 @@ def test_a_follow_up_names_another_format_or_value(calculating):
     assert later.calculation.formulas == first.calculation.formulas
     other = calculating.answer(Request(question="那 12 呢", context=first.context))
     assert other.calculation.at == {"x": "12"}
+    assert other.calculation.dtypes == ("float32",)
+    slope = calculating.answer(Request(question="那梯度呢", context=first.context))
+    assert slope.calculation.gradient
+    assert "导数" in answer_text(slope)
     sent_back = read_request({"question": "and in bf16?", "context": answer_json(first).to_dict()["context"]})
     assert calculating.answer(sent_back).calculation.dtypes == ("bfloat16",)
 
