@@ -23,7 +23,11 @@ from qa_service.formula.tree import Call, Node, Number, nodes, size, transform, 
 _BEAM = 32
 _DEPTH = 7
 _MAX_TREES = 2500
-"""Trees that a search looks at; with those of 60 nodes it takes about a second."""
+"""Trees that a search keeps."""
+_MAX_NODES = 60_000
+"""Nodes of all trees that a search looks at, those that it has seen before included: about two seconds."""
+_MAX_SERIES_SIZE = 40
+"""Nodes of a part whose series is sought."""
 _MAX_SIZE = 120
 """Nodes of a formula for which forms are sought."""
 _POINTS = 256
@@ -115,6 +119,7 @@ class _Search:
         self._rules: dict[Node, tuple[str, ...]] = {tree: ()}
         self._lost: dict[Node, Array] = {tree: self._estimates.bits(tree)}
         self._approximate: set[Node] = set()
+        self._looked_at = 0
 
     def run(self) -> None:
         """Rules first, then series of what still loses bits."""
@@ -125,7 +130,8 @@ class _Search:
             made: list[Node] = []
             for tree in frontier:
                 for name, form in steps(tree):
-                    if len(self._lost) >= _MAX_TREES:
+                    self._looked_at += size(form)
+                    if len(self._lost) >= _MAX_TREES or self._looked_at >= _MAX_NODES:
                         break
                     if form not in self._rules and size(form) <= 2 * size(self._start) + 12:
                         self._add(form, (*self._rules[tree], name))
@@ -262,6 +268,7 @@ def _lossy_parts(form: Node, estimates: Estimates) -> list[Node]:
             and node.function in {"add", "sub", "div", "mul", "sqrt", "log"}
             and estimates.value(node)[0].ndim == 1
             and variables(node)
+            and size(node) <= _MAX_SERIES_SIZE
             and estimates.bits(node).mean() > 1
         ):
             found.append(node)

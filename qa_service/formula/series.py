@@ -6,6 +6,7 @@ bounds its error close to the point.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -42,11 +43,14 @@ class _Series:
 
 def partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
     """Partial sums of the series in the variable `name`, each as `truncated(sum, the first term left out)`."""
-    try:
-        order = _ORDER if len(variables(tree)) == 1 else _SYMBOLIC_ORDER
-        found = _Expansion(name, place, order).of(tree)
-    except (_NoSeries, ZeroDivisionError):
-        return
+    with suppress(_NoSeries, ZeroDivisionError):
+        yield from _partial_sums(tree, name, place)
+
+
+def _partial_sums(tree: Node, name: str, place: Place) -> Iterator[Node]:
+    """The same. Raises `_NoSeries` where there is none, or one with too large coefficients."""
+    order = _ORDER if len(variables(tree)) == 1 else _SYMBOLIC_ORDER
+    found = _Expansion(name, place, order).of(tree)
     terms = [(k, value) for k, value in enumerate(found.coefficients) if value != 0]
     numeric = all(isinstance(value, Fraction) for _, value in terms)
     for count in (2, 4) if numeric else (1, 2):

@@ -224,3 +224,9 @@ def test_a_large_formula_ends_soon_without_forms():
         tree = Call("log", (Call("add", (Number(Fraction(1)), Call("exp", (tree,)))),))
     assert size(tree) > 120
     assert proposals(tree) == []
+
+
+def test_a_series_whose_coefficients_grow_too_large_is_left_out():
+    several = "+".join(f"log(1+exp({k}*x))" for k in range(1, 10))
+    assert proposals(parse_formula(several).tree, 2)
+    assert proposals(parse_formula("+".join(f"x{k}*y{k}" for k in range(1, 8)) + "-x1*y1").tree, 2) is not None
