@@ -158,9 +158,9 @@ def _call_bounded(function: str, parts: list[_Bounded], unit: Any) -> _Bounded:
 _NEEDS_SIGN = frozenset({"div", "sqrt", "log", "rsqrt"})
 
 
-def exact_of_vectors(tree: Node, point: Mapping[str, Any]) -> Any:
+def exact_of_vectors(tree: Node, point: Mapping[str, Any], precision: int = 4000) -> Any:
     """The value of a formula with vectors, at a precision that suffices for moderate inputs. Raises `Undefined`."""
-    with mpmath.workprec(4000):
+    with mpmath.workprec(precision):
         try:
             value = _exact_value(tree, point)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError) as error:
