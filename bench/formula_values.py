@@ -227,7 +227,11 @@ def _softmax(v: list[Any]) -> list[Any]:
 def _power_of(a: Any, b: Any) -> Any:
     if a == 0 and b <= 0:
         raise Undefined
-    return _m.power(a, b)
+    if abs(b) < 1024 or a <= 0:
+        return _m.power(a, b)
+    with _m.workprec(_m.mp.prec + _m.mag(b) + 20):  # where mpmath multiplies as often as the exponent says
+        exponent = b * _m.log(a)
+    return _exp(exponent)
 
 
 def _exp(a: Any) -> Any:
