@@ -2,18 +2,33 @@
 
 import sys
 
-from bench import asking, experiments, indexing, load, matching, page, running, soak
+from bench import (
+    asking,
+    deep_learning,
+    experiments,
+    formula,
+    formula_latency,
+    indexing,
+    load,
+    matching,
+    page,
+    running,
+    soak,
+)
 
 BENCHMARKS = {
     "ask": asking.first_answer,
     "cold": asking.cold_start,
     "run": running.isolation_cost,
     "experiments": experiments.experiment_cost,
+    "formula-latency": formula_latency.formula_latency,
     "match": matching.time_per_question,
     "reliability": matching.reliability,
     "index": indexing.index_sizes,
     "page": page.page_load,
     "load": load.load_test,
+    "formula": formula.stable_forms,
+    "formulas": deep_learning.formulas,
     "soak": soak.soak_test,
 }
 

@@ -10,7 +10,8 @@ NumstabError
 │   ├── UnknownEntry          404
 │   ├── UnknownExperiment     404
 │   ├── UnknownParameter      a parameter that the experiments do not have
-│   └── BadParameter          a value of the wrong type or outside the bounds
+│   ├── BadParameter          a value of the wrong type or outside the bounds
+│   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
@@ -106,6 +107,16 @@ class BadParameter(BadRequest):
     """A parameter's value has the wrong type or lies outside its bounds."""
 
     code = "bad_parameter"
+
+
+class BadExpression(BadRequest):
+    """A formula that is not one, or is too large. `position` is that of the first character concerned, from 0."""
+
+    code = "bad_expression"
+
+    def __init__(self, *, zh: str, en: str, position: int | None = None, field: str = "expression") -> None:
+        super().__init__(zh=zh, en=en, field=field)
+        self.position = position
 
 
 class Overloaded(NumstabError):

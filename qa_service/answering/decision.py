@@ -1,12 +1,27 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from qa_service.answering import chips, followups
+from qa_service.answering import calculating, chips, followups
 from qa_service.answering.knowledge import Knowledge
-from qa_service.answering.planning import PlannedRun, plan_runs
-from qa_service.model import AnswerStatus, Context, Entry, Lang, Match, NamedValues, Observation, Request, Subject, Text
+from qa_service.answering.planning import PlannedRun, check_known, plan_runs
+from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.mentions import Mention
+from qa_service.model import (
+    MAX_CANDIDATES,
+    AnswerStatus,
+    Calculation,
+    Context,
+    Entry,
+    Lang,
+    Match,
+    NamedValues,
+    Observation,
+    Request,
+    Subject,
+    Text,
+)
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
 from qa_service.retrieval.matcher import MatchResult
@@ -41,6 +56,10 @@ class Decision:
     observations: tuple[Observation, ...] = ()
     used_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     log: str = ""
+    calculation: Calculation | None = None
+    """Formulas that the question asks to be computed, where they are the answer."""
+    related: tuple[Entry, ...] = ()
+    """Entries that may help beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +92,8 @@ def decide(
     probability below which a question is not covered.
     """
     lang = _language(request, question)
+    if question and found and (asked_for := _calculation(request, question, knowledge)):
+        return _decide_calculation(asked_for, request, question, found, knowledge, threshold)
     topic = _topic(request, question, found, knowledge, threshold)
     earlier = (
         chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
@@ -100,6 +121,46 @@ def decide(
         observations=observations,
         used_by=chips.used_by(runs, params, observations, topic.entry),
         log=describe_log(question.log, lang) if question and question.log else "",
+        related=tuple(knowledge.library[other] for other in topic.entry.related) if topic.entry else (),
+    )
+
+
+def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:
+    """The formulas that a question asks to be computed; None where it is about an entry all the same."""
+    if request.entry or followups.picked_candidate(question, request.context):
+        return None
+    if calculating.EXPERIMENT not in knowledge.experiments:
+        return None
+    if request.context and request.context.entry and question.is_elliptical and question.params:
+        return None  # other numbers for the entry before it
+    return question.mention or calculating.continued(question, request.context)
+
+
+def _decide_calculation(
+    mention: Mention,
+    request: Request,
+    question: ParsedQuestion,
+    found: MatchResult,
+    knowledge: Knowledge,
+    threshold: float,
+) -> Decision:
+    """The answer is what the formulas are; entries that match the question are beside it."""
+    check_known(list(knowledge.experiments.values()), request)
+    wanted = request.params.get("dtype")
+    if wanted in DTYPES and not mention.dtypes:
+        mention = replace(mention, dtypes=(str(wanted),))
+    calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
+    return Decision(
+        status=AnswerStatus.ANSWERED,
+        lang=question.lang,
+        entry=None,
+        matches=found.matches,
+        params={**question.params, **calculating.named_values(runs[0], calculation.dtypes)},
+        runs=runs,
+        notes=(),
+        subject=None,
+        calculation=calculation,
+        related=tuple(match.entry for match in found.matches[:MAX_CANDIDATES] if match.score >= threshold),
     )
 
 

@@ -13,10 +13,10 @@ IsCancelled = Callable[[], bool]
 
 
 def execute(
-    runs: Sequence[PlannedRun], entry: Entry, runner: Runner, is_cancelled: IsCancelled, *, seed: int, seeds: int
+    runs: Sequence[PlannedRun], entry: Entry | None, runner: Runner, is_cancelled: IsCancelled, *, seed: int, seeds: int
 ) -> Generator[Event, None, tuple[Evidence, ...]]:
     """Yields the events of each run in turn, and returns all evidence. Each is repeated with `seeds` seeds from `seed`
-    on, unless it uses no random numbers.
+    on, unless it uses no random numbers. Without an entry, the runs are of a calculation.
     """
     done: list[Evidence] = []
     for planned in runs:
@@ -38,7 +38,7 @@ def execute_alone(
 
 
 def _gather_evidence(
-    planned: PlannedRun, entry: Entry, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
+    planned: PlannedRun, entry: Entry | None, runner: Runner, is_cancelled: IsCancelled, seed: int, seeds: int
 ) -> Generator[Event, None, Evidence]:
     experiment, id_ = planned.experiment, run_id(planned.block.id, planned.variant)
     yield Started(id_, experiment, planned.params, seed, planned.compared)
@@ -66,7 +66,7 @@ def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner:
     return tuple(found)
 
 
-def _judged(planned: PlannedRun, entry: Entry, run: Run, seed: int, repeated: Sequence[Run]) -> Evidence:
+def _judged(planned: PlannedRun, entry: Entry | None, run: Run, seed: int, repeated: Sequence[Run]) -> Evidence:
     """The evidence of a run: the claims of its block, judged; with `repeated`, their spread over these runs."""
     block, experiment = planned.block, planned.experiment
     verdicts = judge_claims(block.claims, run)
@@ -80,8 +80,8 @@ def _judged(planned: PlannedRun, entry: Entry, run: Run, seed: int, repeated: Se
         claims=block.claims,
         verdicts=verdicts,
         not_testable_here=claims_not_testable(block.claims, verdicts, params=planned.params, entry_params=own_params),
-        entry=entry.id,
-        entry_hash=entry.hash,
+        entry=entry.id if entry else None,
+        entry_hash=entry.hash if entry else None,
         entry_params=own_params,
         proves=block.proves,
         series=block.series,

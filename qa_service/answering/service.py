@@ -20,7 +20,7 @@ from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
-from qa_service.model import Answer, Entry, Request
+from qa_service.model import Answer, AnswerStatus, Entry, Request
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import parse_question
 from qa_service.retrieval.embedder import load_embedder
@@ -73,7 +73,7 @@ class Service:
     def ask(self, request: Request, knowledge: Knowledge | None = None) -> Answer:
         """The answer without evidence: runs nothing. Raises `BadRequest`."""
         current = knowledge or self.knowledge
-        return _answer(request, self._decide(request, current), current)
+        return _answer(request, self._decide(request, current))
 
     def fold_turns(self, request: Request, turns: Sequence[str]) -> Request:
         """The request of the last turn of a conversation, in the context of the turns before it."""
@@ -117,11 +117,12 @@ class Service:
             self._admit()
         with self.timings.time("text"), self._match_limit:
             decision = self._decide(request, knowledge)
-            answer = _answer(request, decision, knowledge)
-        if answer.entry is not None and request.run:
+            answer = _answer(request, decision)
+        runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
+        if runs:
             _charge(len(decision.runs), request.seeds)
         yield AnswerReady(answer)
-        if answer.entry is not None and request.run:
+        if runs:
             evidence = yield from execute(
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
             )
@@ -172,15 +173,14 @@ def _charge(planned: int, seeds: int) -> None:
         CLIENT.get().charge(more)
 
 
-def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answer:
-    entry = decision.entry
+def _answer(request: Request, decision: Decision) -> Answer:
     return Answer(
         id=str(ULID()),
         status=decision.status,
         lang=decision.lang,
         question=request.question,
-        entry=entry,
-        confidence=decision.matches[0].score,
+        entry=decision.entry,
+        confidence=1.0 if decision.calculation else decision.matches[0].score,
         matches=decision.matches,
         params=decision.params,
         observations=decision.observations,
@@ -188,7 +188,8 @@ def _answer(request: Request, decision: Decision, knowledge: Knowledge) -> Answe
         log=decision.log,
         notes=decision.notes,
         subject=decision.subject,
-        related=tuple(knowledge.library[related] for related in entry.related) if entry else (),
+        related=decision.related,
+        calculation=decision.calculation,
         earlier=request.context,
     )
 

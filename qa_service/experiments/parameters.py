@@ -5,14 +5,32 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from qa_service.errors import BadParameter, UnknownParameter
-from qa_service.model import Experiment, Lang, Limit, Parameter, Params, Value
+from qa_service.errors import BadExpression, BadParameter, UnknownParameter
+from qa_service.formula.grammar import parse_formula
+from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.values import read_values, values_text
+from qa_service.model import Experiment, Lang, Limit, Parameter, Params, Text, Value
 
 _INT_LIMIT = 10**309  # integers of this size overflow a float
 _NONFINITE_WORDS = {
     "infinity": math.inf, "+infinity": math.inf, "inf": math.inf, "+inf": math.inf,
     "-infinity": -math.inf, "-inf": -math.inf, "nan": math.nan,
 }  # fmt: skip
+
+_MAX_FORMULAS = 50
+"""Of a text with one on each line."""
+_TEXTS: dict[str, Text] = {
+    "formula": Text(
+        "一个公式，例如 log(1+exp(x))，最多 {} 个字符", "a formula such as log(1+exp(x)), of at most {} characters"
+    ),
+    "formulas": Text(
+        "一行一个公式，最多 {} 个字符", "formulas on lines of their own, of at most {} characters together"
+    ),
+    "values": Text(
+        "变量的值或范围，例如 x=100 y=-5..5，最多 {} 个字符",
+        "values or ranges of variables, such as x=100 y=-5..5, of at most {} characters",
+    ),
+}
 
 
 def fill_defaults(experiment: Experiment, given: Mapping[str, Any]) -> dict[str, Value]:
@@ -48,8 +66,11 @@ def unknown_parameter(name: str, allowed: list[str]) -> UnknownParameter:
 def validate(parameter: Parameter, given: Any) -> Value:
     """The value converted to the parameter's type; raises `BadParameter` if it has another type or is out of bounds.
 
-    Strings are parsed; "inf", "Infinity" and "nan" are accepted where the parameter allows non-finite values.
+    Strings are parsed; "inf", "Infinity" and "nan" are accepted where the parameter allows non-finite values. Of a text
+    the value is the canonical form of what its grammar reads; raises `BadExpression` where that cannot read it.
     """
+    if parameter.kind == "text" and isinstance(given, str) and len(given) <= (parameter.le or 0):
+        return _read_text(parameter, given)
     value = _coerce(parameter, given)
     if value is None or not _is_allowed(parameter, value):
         raise BadParameter(
@@ -62,6 +83,8 @@ def validate(parameter: Parameter, given: Any) -> Value:
 
 def clamp(parameter: Parameter, value: Value) -> Value | None:
     """The allowed value nearest to one extracted from a question; None if it has another type or no nearest one."""
+    if parameter.kind == "text":
+        return None
     typed = _coerce(parameter, value)
     if typed is None or isinstance(typed, bool | str) or _is_allowed(parameter, typed):
         return typed if typed is not None and _is_allowed(parameter, typed) else None
@@ -78,6 +101,8 @@ def describe(parameter: Parameter, lang: Lang) -> str:
             return (" 其中之一：" if lang == "zh" else "one of ") + ", ".join(parameter.choices)
         case "bool":
             return " true 或 false" if lang == "zh" else "true or false"
+        case "text":
+            return _TEXTS[parameter.grammar][lang].format(int(parameter.le or 0))
     low, high = parameter.ge, parameter.le
     kind = {"int": {"zh": "整数", "en": "an integer"}, "float": {"zh": "数", "en": "a number"}}[parameter.kind][lang]
     bounded = low is not None and high is not None and (math.isfinite(low) or math.isfinite(high))
@@ -103,6 +128,8 @@ def _schema(parameter: Parameter) -> dict[str, Any]:
             constraints = {"type": "string", "enum": list(parameter.choices)}
         case "bool":
             constraints = {"type": "boolean"}
+        case "text":
+            constraints = {"type": "string", "maxLength": int(parameter.le or 0)}
         case kind:
             constraints = {"type": "integer" if kind == "int" else "number"}
             if parameter.ge is not None and math.isfinite(parameter.ge):
@@ -119,7 +146,9 @@ def _schema(parameter: Parameter) -> dict[str, Any]:
 
 
 def _coerce(parameter: Parameter, given: Any) -> Value | None:
-    """The value converted to the parameter's type; None if it cannot be converted exactly."""
+    """The value converted to the parameter's type; None if it cannot be converted exactly, and of a text."""
+    if parameter.kind == "text":
+        return None
     if parameter.kind == "choice":
         return given if isinstance(given, str) else None
     if parameter.kind == "bool":
@@ -139,6 +168,37 @@ def _coerce(parameter: Parameter, given: Any) -> Value | None:
         return float(given)
     except OverflowError:
         return None
+
+
+def _read_text(parameter: Parameter, given: str) -> str:
+    """The canonical text: formulas as S-expressions, values exactly."""
+    try:
+        match parameter.grammar:
+            case "formula":
+                return _formula_sexpr(given)
+            case "formulas":
+                lines = [line for line in given.splitlines() if line.strip()]
+                if len(lines) > _MAX_FORMULAS:
+                    raise BadExpression(
+                        zh=f"这里有 {len(lines)} 个公式，最多 {_MAX_FORMULAS} 个。",
+                        en=f"there are {len(lines)} formulas; at most {_MAX_FORMULAS} are allowed",
+                    )
+                return "\n".join(map(_formula_sexpr, lines))
+            case _:
+                return values_text(read_values(given))
+    except BadExpression as error:
+        name = f"params.{parameter.name}"
+        raise BadExpression(zh=error.zh, en=error.en, position=error.position, field=name) from None
+
+
+def _formula_sexpr(text: str) -> str:
+    """The S-expression of a formula, or of one that is an S-expression already, as in a receipt."""
+    if text.lstrip().startswith("("):
+        try:
+            return to_sexpr(from_sexpr(text))
+        except BadExpression:
+            pass
+    return to_sexpr(parse_formula(text).tree)
 
 
 def _parse_number(word: str) -> float | int | None:

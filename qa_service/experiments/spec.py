@@ -17,7 +17,8 @@ from qa_service.model import Companion, Experiment, FieldInfo, Limit, Parameter,
 TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
 """The names of the tables that a demo file may have; those not in `_OPTIONAL` it must have."""
 _OPTIONAL = {"LIMITS", "WORDS", "BESIDE"}
-_KINDS = {"int": "int", "float": "float", "bool": "bool"}
+_KINDS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
+_GRAMMARS = get_args(Parameter.__annotations__["grammar"])
 
 
 class _InvalidSpec(Exception):
@@ -173,19 +174,24 @@ def _literal_default(default: ast.expr) -> Any:
 def _parameter(argument: ast.arg, default: Value, row: Mapping[str, Any]) -> Parameter:
     choices: tuple[str, ...] = ()
     match argument.annotation:
-        case ast.Name(id=kind) if kind in _KINDS:
-            pass
+        case ast.Name(id=name) if name in _KINDS:
+            kind = _KINDS[name]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             kind = "choice"
             literal = ast.literal_eval(inner)
             choices = literal if isinstance(literal, tuple) else (literal,)
         case _:
-            raise _InvalidSpec(argument.lineno, f"{argument.arg}: int, float, bool or Literal[...]")
+            raise _InvalidSpec(argument.lineno, f"{argument.arg}: int, float, bool, Literal[...] or a text, str")
     allowed = get_args(Parameter.__annotations__["kind"])
     assert kind in allowed
+    grammar = row.get("grammar", "")
+    if grammar not in _GRAMMARS or (kind == "text") != bool(grammar and row.get("le")):
+        raise _InvalidSpec(
+            argument.lineno, f"{argument.arg}: a text with a grammar ({', '.join(filter(None, _GRAMMARS))}) and le"
+        )
     return Parameter(
         name=argument.arg,
-        kind=kind,  # type: ignore[arg-type]  # one of the four, asserted above
+        kind=kind,  # type: ignore[arg-type]  # one of the five, asserted above
         default=float(default) if kind == "float" else default,
         title=_bilingual_text(f"PARAMS[{argument.arg!r}]", row),
         unit=row.get("unit", "1"),
@@ -193,4 +199,5 @@ def _parameter(argument: ast.arg, default: Value, row: Mapping[str, Any]) -> Par
         le=row.get("le", math.inf if kind == "float" else None),
         nonfinite=bool(row.get("nonfinite", False)),
         choices=choices,
+        grammar=grammar,
     )

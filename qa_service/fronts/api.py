@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.model import Lang, Request
 from qa_service.model.events import AnswerReady, Done, EvidenceReady
@@ -24,6 +25,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     _add_entries(api, service)
     _add_experiments(api, service)
     _add_runs(api, service)
+    _add_formula(api, service)
     _add_feedback(api)
     return api
 
@@ -146,6 +148,25 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
         """Server-sent events: started, row…, evidence."""
         lang, stream = begun
         return stream.respond(partial(event_json, lang=lang), lang)
+
+
+def _add_formula(api: "APIRouter", service: Service) -> None:
+    from fastapi import Request as HttpRequest
+
+    from qa_service.schemas import openapi
+    from qa_service.schemas.formula import FormulaJson, formula_json, read_formula
+    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.problems import request_language
+    from qa_service.server.streaming import open_stream, read_json
+
+    @api.post("/formula", response_model=FormulaJson, openapi_extra=openapi.FORMULA_BODY)
+    async def formula(http: HttpRequest) -> BodyResponse:
+        """A formula in every float format: values, steps, gradient, where it breaks, stable forms."""
+        study = FormulaStudy.of(read_formula(await read_json(http)))
+        stream = await open_stream(http, partial(study.stream, service))
+        last = await stream.collect(http)
+        assert isinstance(last, EvidenceReady)
+        return BodyResponse(formula_json(study.result(last.evidence), request_language(http)))
 
 
 def _add_feedback(api: "APIRouter") -> None:

@@ -5,7 +5,16 @@ a *claim* is a sentence about one metric that can be false; a *run* is one execu
 run with the verdicts on the claims.
 """
 
-from qa_service.model.asking import MAX_CANDIDATES, MAX_SEEDS, Answer, AnswerStatus, Context, Match, Request
+from qa_service.model.asking import (
+    MAX_CANDIDATES,
+    MAX_SEEDS,
+    Answer,
+    AnswerStatus,
+    Calculation,
+    Context,
+    Match,
+    Request,
+)
 from qa_service.model.differential import RankedDistinction, rank, single_out
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
@@ -37,6 +46,7 @@ __all__ = [
     "VOCABULARY",
     "Answer",
     "AnswerStatus",
+    "Calculation",
     "Cell",
     "Checked",
     "Claim",

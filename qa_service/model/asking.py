@@ -82,15 +82,31 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calculation:
+    """Formulas whose values a question asks for; each is measured by one run of the experiment `formula`."""
+
+    formulas: tuple[str, ...]
+    """As people write them: log(1 + exp(x))."""
+    dtypes: tuple[str, ...] = ()
+    """The formats that the question names."""
+    at: Mapping[str, str] = field(default_factory=dict)
+    """Variable → its value."""
+    over: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Variable → the range over which the question is where the formula breaks."""
+    gradient: bool = False
+    """Whether it asks for the derivative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer: the entry, the confidence, and the evidence once it has been measured."""
+    """An answer: the entry or the calculation, the confidence, and the evidence once it has been measured."""
 
     id: str
     status: AnswerStatus
     lang: Lang
     question: str
     entry: Entry | None
-    """None unless the status is ANSWERED."""
+    """None unless the status is ANSWERED by an entry."""
     confidence: float
     """0 to 1."""
     matches: tuple[Match, ...]
@@ -107,6 +123,8 @@ class Answer:
     """What a question that is not covered is about, if known."""
     related: tuple[Entry, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    calculation: Calculation | None = None
+    """The formulas that are computed, where they are the answer and not an entry."""
     earlier: Context | None = None
     """The context in which the question was asked."""
 
@@ -115,8 +133,8 @@ class Answer:
         """The context to send with a follow-up: that of this answer, or, where it only declines or acknowledges, still
         that of the answer before.
         """
-        if self.entry is not None:
-            return Context(entry=self.entry.id, params=self.params, lang=self.lang)
+        if self.entry is not None or self.calculation is not None:
+            return Context(entry=self.entry.id if self.entry else None, params=self.params, lang=self.lang)
         if self.earlier is not None and self.status is not AnswerStatus.CLARIFY:
             return replace(self.earlier, lang=self.lang)
         candidates = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])

@@ -12,10 +12,13 @@ _NO_NOTE = Text("", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A typed, bounded input of an experiment. `ge` and `le` are inclusive bounds of numbers; None means none."""
+    """A typed, bounded input of an experiment. `ge` and `le` are inclusive bounds of numbers; None means none.
+
+    Of a text, `le` is the largest number of characters that are read.
+    """
 
     name: str
-    kind: Literal["int", "float", "bool", "choice"]
+    kind: Literal["int", "float", "bool", "choice", "text"]
     default: Value
     title: Text
     unit: str = "1"
@@ -25,6 +28,11 @@ class Parameter:
     """Whether inf, -inf and nan are allowed."""
     choices: tuple[str, ...] = ()
     """The values of the kind "choice"."""
+    grammar: Literal["formula", "formulas", "values", ""] = ""
+    """What the kind "text" holds: a formula, formulas on lines of their own, or values of variables (x=1 y=-5..5).
+
+    Formulas reach the experiment as S-expressions.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

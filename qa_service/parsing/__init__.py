@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Value
 from qa_service.parsing.language import detect_language, own_language
 from qa_service.parsing.logs import LogReading, read_log
@@ -68,6 +69,8 @@ class ParsedQuestion:
     """Its only number, with the unit; None if it has none or several."""
     choice: int | None
     """The candidate it picks, from 1, or -1 for the last; None if it says anything else."""
+    mention: Mention | None = None
+    """The formulas whose values it asks for; None if it asks for none."""
 
     @property
     def is_elliptical(self) -> bool:
@@ -153,6 +156,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         log=log,
         number=None if choice else single_quantity(lower),
         choice=choice,
+        mention=None if log or choice else find_mention(simplify_chinese(question)),
     )
 
 

@@ -21,6 +21,7 @@ from qa_service.model import (
     rank,
     single_out,
 )
+from qa_service.presentation.formula_reply import formula_reply
 from qa_service.presentation.numbers import format_in_text
 
 PART_TITLES: dict[Part, Text] = {
@@ -69,6 +70,8 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
     """The answer as markdown in its language; of the entry's text these parts."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
+    if answer.calculation is not None:
+        return formula_reply(answer.calculation, answer.evidence, answer.lang)
     if answer.entry is not None:
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, parts).partition("\n\n")
         return "\n\n".join(filter(None, [short, your_case(answer), rest, *unfinished_runs(answer)]))

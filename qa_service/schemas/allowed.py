@@ -25,6 +25,10 @@ CONTEXT = Text("上一个回答里的 context，原样送回", "the context of t
 EXPERIMENT = Text("实验的名字", "the name of an experiment")
 ANSWER_ID = Text("某个回答的 id", "the id of an answer")
 METRICS = Text("指标名到 {value} 的对象", "an object of metrics with their {value}")
+EXPRESSION = Text("一个公式，例如 log(1+exp(x))", "a formula, such as log(1+exp(x))")
+AT = Text("变量名到数的对象", "an object of variables with numbers")
+OVER = Text("变量名到 [下限, 上限] 的对象", "an object of variables with [lowest, highest]")
+DTYPES = Text("数据类型的列表", "a list of dtypes")
 RECEIPT = Text("numstab 写下的收据", "a receipt as numstab writes it")
 
 

@@ -12,6 +12,7 @@ from qa_service.model import (
     PARTS,
     Answer,
     AnswerStatus,
+    Calculation,
     Context,
     Entry,
     Lang,
@@ -135,6 +136,16 @@ class ObservationJson(Body):
     )
 
 
+class CalculationJson(Body):
+    """Formulas that the question asks to be computed; their values are among the metrics of the evidence, by format."""
+
+    formulas: list[str]
+    dtypes: list[str] = Field(description="the formats that the question names")
+    at: dict[str, str] = Field(description="the values of variables")
+    over: dict[str, list[str]] = Field(description="the ranges of variables, where the question is where it breaks")
+    gradient: bool
+
+
 class ContextJson(Body):
     """The context to send back, unchanged, with a follow-up question."""
 
@@ -156,7 +167,8 @@ class AnswerJson(Body):
     matches: list[MatchJson] = Field(description="best first")
     subject: SubjectJson | None
     answer: str = Field(description="markdown: all parts in one text")
-    parts: PartsJson | None = Field(description="the same in parts; null if no entry answers")
+    parts: PartsJson | None = Field(description="the same in parts; null if neither an entry nor a calculation answers")
+    calculation: CalculationJson | None
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     observations: list[ObservationJson]
@@ -185,7 +197,8 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         matches=[_match_json(match, lang, brief=brief) for match in matches],
         subject=SubjectJson(id=answer.subject.id, name=answer.subject.name[lang]) if answer.subject else None,
         answer=prose.answer_text(answer, parts),
-        parts=_parts_json(answer, entry, parts) if entry else None,
+        parts=_parts_json(answer, entry, parts) if entry else _reply_alone(answer),
+        calculation=_calculation_json(answer.calculation) if answer.calculation else None,
         lecture=lecture_json(entry, lang) if entry and not brief else None,
         params=_named_values(answer.params),
         observations=[
@@ -251,6 +264,32 @@ def _checked_json(entry: Entry) -> CheckedJson | None:
     if checked is None:
         return None
     return CheckedJson(on=checked.on, seeds=checked.seeds, versions=dict(checked.versions), current=checked.current)
+
+
+def _reply_alone(answer: Answer) -> PartsJson | None:
+    """The reply of a calculation as the short answer; None where nothing is computed."""
+    if answer.calculation is None:
+        return None
+    return PartsJson(
+        short=prose.answer_text(answer),
+        your_case=None,
+        do=None,
+        tell=[],
+        why=None,
+        scope=None,
+        lecture=None,
+        checked=None,
+    )
+
+
+def _calculation_json(calculation: Calculation) -> CalculationJson:
+    return CalculationJson(
+        formulas=list(calculation.formulas),
+        dtypes=list(calculation.dtypes),
+        at=dict(calculation.at),
+        over={name: list(ends) for name, ends in calculation.over.items()},
+        gradient=calculation.gradient,
+    )
 
 
 def _signs(observations: Sequence[Observation]) -> list[str]:

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from qa_service.schemas.events import AskEvent, RunEvent
+from qa_service.schemas.formula import FormulaBody
 from qa_service.schemas.problems import ProblemJson
 from qa_service.schemas.requests import AskRequest, ExportQuery, FeedbackRequest, RunRequest
 from qa_service.schemas.values import Body
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/"
 _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
-    **{model.__name__: (model, "validation") for model in (AskRequest, RunRequest, FeedbackRequest)},
+    **{model.__name__: (model, "validation") for model in (AskRequest, RunRequest, FeedbackRequest, FormulaBody)},
     ProblemJson.__name__: (ProblemJson, "serialization"),
     "AskEvent": (AskEvent, "serialization"),
     "RunEvent": (RunEvent, "serialization"),
@@ -77,6 +78,7 @@ def _ref(name: str) -> dict[str, str]:
 
 ASK_BODY = request_body(AskRequest)
 RUN_BODY = request_body(RunRequest)
+FORMULA_BODY = request_body(FormulaBody)
 FEEDBACK_BODY = request_body(FeedbackRequest)
 EXPORT_PARAMETERS = query_parameters(ExportQuery)
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -52,7 +52,11 @@ class ContextRequest(RequestBody):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [_given("entry", {"type": "string"}), _given("candidates", {"type": "array", "minItems": 1})]
+            "anyOf": [
+                _given("entry", {"type": "string"}),
+                _given("candidates", {"type": "array", "minItems": 1}),
+                _given("params", {"required": ["expression"]}),
+            ]
         }
     )
 
@@ -63,7 +67,7 @@ class ContextRequest(RequestBody):
 
     @model_validator(mode="after")
     def _follows_something(self) -> Self:
-        if self.entry is None and not self.candidates:
+        if self.entry is None and not self.candidates and "expression" not in self.params:
             raise bad_field("context.entry", allowed.ENTRY)
         return self
 
@@ -228,28 +232,30 @@ class RecordedEvidence(RequestBody):
 
 def read_request(data: Any) -> Request:
     """A question from JSON; raises `BadField`, which names the field and what is allowed."""
-    return _read(AskRequest, data).to_request()
+    return read_body(AskRequest, data).to_request()
 
 
 def read_run(data: Any) -> RunRequest:
     """A run of one experiment from JSON; raises `BadField`."""
-    return _read(RunRequest, data, Text("请求体只能有 params、seed、lang", "the body may have params, seed and lang"))
+    return read_body(
+        RunRequest, data, Text("请求体只能有 params、seed、lang", "the body may have params, seed and lang")
+    )
 
 
 def read_page_run(data: Any) -> PageRunRequest:
     """A run of one experiment, which the JSON names; raises `BadField`."""
-    return _read(PageRunRequest, data)
+    return read_body(PageRunRequest, data)
 
 
 def read_feedback(data: Any) -> FeedbackRequest:
     """Feedback from JSON; raises `BadField`."""
     shape = Text("请求体应当是 {answer_id, helpful, reason?}", "the body should be {answer_id, helpful, reason?}")
-    return _read(FeedbackRequest, data, shape)
+    return read_body(FeedbackRequest, data, shape)
 
 
 def read_evidence(data: Any) -> RecordedEvidence:
     """An Evidence from the JSON that numstab sent; raises `BadField`."""
-    return _read(RecordedEvidence, data)
+    return read_body(RecordedEvidence, data)
 
 
 def read_query(entry: str, query: Mapping[str, str]) -> Request:
@@ -271,7 +277,7 @@ def split_compare_and_seeds(query: Mapping[str, str]) -> tuple[dict[str, str], s
     return rest, compare, check_seeds(int(seeds) if seeds.isdecimal() and len(seeds) < 4 else seeds)
 
 
-def _read(model: type[_Model], data: Any, shape: Text | None = None) -> _Model:
+def read_body(model: type[_Model], data: Any, shape: Text | None = None) -> _Model:
     """Validates a body; raises `BadField` for its first error.
 
     `shape` describes the whole body, for an error that concerns no known field.

@@ -45,6 +45,9 @@ Params = TypeAliasType("Params", Annotated[dict[_Name, Value], *_LIMIT_NAMES])
 Compared = TypeAliasType("Compared", Annotated[dict[_Name, Values], *_LIMIT_NAMES])
 NamedValues = TypeAliasType("NamedValues", Annotated[dict[_Name, Value | Values], *_LIMIT_NAMES])
 """The parameters that a question names; a list where it compares several values of one."""
+_Ends = Annotated[list[Value], Field(min_length=2, max_length=2)]
+Ranges = TypeAliasType("Ranges", Annotated[dict[_Name, _Ends], *_LIMIT_NAMES])
+"""Name → the lowest and the highest value."""
 JsonObject = TypeAliasType("JsonObject", dict[str, Any])
 """An object whose shape another specification describes: a Vega-Lite chart, a JSON Schema."""
 

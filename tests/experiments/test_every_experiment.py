@@ -62,6 +62,8 @@ def ends(parameter: Parameter) -> list[object]:
     """The extreme values of a parameter: its bounds, each of its choices, and inf and nan where it takes them."""
     if parameter.kind == "bool":
         return [False, True]
+    if parameter.kind == "text":  # its `le` is a length; test_formula has the hard ones
+        return [parameter.default]
     bounds = [bound for bound in (parameter.ge, parameter.le) if bound is not None and math.isfinite(bound)]
     return [*parameter.choices, *bounds] + ([INF, -INF, NAN, 1e308, -1e308, 5e-324] if parameter.nonfinite else [])
 
@@ -85,7 +87,7 @@ def corner(slug: str, end: int) -> dict[str, Any]:
     experiment, values = EXPERIMENTS[slug], {}
     for name, parameter in experiment.params.items():
         bounds = [bound for bound in (parameter.ge, parameter.le) if bound is not None]
-        choices = [False, True] if parameter.kind == "bool" else [*parameter.choices] or bounds
+        choices = ends(parameter) if parameter.kind in ("bool", "text") else [*parameter.choices] or bounds
         with suppress(BadParameter):
             given = values | {name: choices[end]}
             fill_defaults(experiment, given)

@@ -109,12 +109,25 @@ def print_answer(request: Request, service: Service, *, full: bool = False, expl
         view.print_opening(answer)
         if explain and request.question:
             _print_explanation(answer, view)
+        if answer.calculation is not None:
+            return _print_calculation(answer, view, events)
         if answer.entry is None:
             return answer
         is_new = answer.entry.id != previous_entry
         evidence = _print_short_answer(answer, answer.entry, view, events, full=full)
         answer = replace(answer, evidence=tuple(evidence))
         view.print_rest(answer, FIRST_PARTS[1:] if is_new else (), full=full)
+    return answer
+
+
+def _print_calculation(answer: Answer, view: "TerminalView", events: Iterator[Event]) -> Answer:
+    """Prints the reply with its values as soon as they are measured, and the formulas in every format."""
+    with view.run_progress() as progress:
+        for event in events:
+            progress.on_event(event)
+            if isinstance(event, Done):
+                answer = event.answer
+    view.print_calculation(answer)
     return answer
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -20,6 +20,7 @@ from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, 
 from qa_service.model.events import Event, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params, format_spread
+from qa_service.presentation.formula_reply import values_by_format
 from qa_service.presentation.numbers import format_number, format_unit
 
 T = TypeVar("T")
@@ -27,14 +28,16 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
-        "compared": "比较", "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
+        "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
+        "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
         "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "compared": "compared", "seconds": "s", "and": ", ", "read": "read",
+        "related": "related", "compared": "compared", "format": "format",
+        "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
@@ -59,6 +62,8 @@ class TerminalView:
 
     def print_opening(self, answer: Answer) -> None:
         """Prints the entry's question and the notes; if no entry answers, the whole text."""
+        if answer.calculation is not None:
+            return  # its reply is nothing but numbers, which come
         if answer.entry is None:
             self._stdout.print(Markdown(prose.answer_text(answer)))
             return
@@ -101,6 +106,22 @@ class TerminalView:
         if part != "short":
             self._stdout.print(Styled(prose.PART_TITLES[part][self.lang], style="bold"))
         self._stdout.print(_render_markdown(f"**{text}**" if part == "short" else text))
+
+    def print_calculation(self, answer: Answer) -> None:
+        """Prints the reply to a question for values of formulas, each formula in every format, and related entries."""
+        text = prose.answer_text(answer)
+        self._stdout.print(
+            _render_markdown(text if answer.evidence else text.replace("…", prose.NOT_MEASURED[self.lang]))
+        )
+        asks_values = answer.calculation and not answer.calculation.gradient and not answer.calculation.over
+        for one in answer.evidence if asks_values else ():
+            rows = values_by_format(one, self.lang)
+            if rows:
+                self.print_table(
+                    tuple(self.labels[word] for word in ("format", "value", "error", "outcome")),
+                    [(row.dtype, row.value, row.ulps, row.outcome) for row in rows],
+                )
+        self._print_summary(answer, full=True)
 
     def print_proof(self, evidence: Evidence) -> None:
         """Prints what proves the short answer: the plot, its claims with their verdicts, and which run it was."""
@@ -221,11 +242,34 @@ class TerminalView:
         with _new_progress(self._stderr) as progress:
             yield from progress.track(results, total=total)
 
+    def plot_curves(self, x: str, y: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        """Draws curves of (x, y), if that is a terminal; the x axis is linear near 0 and logarithmic beyond."""
+        places = [abs(place) for points in curves.values() for place, _ in points if place]
+        if not places or not self._stdout.is_terminal:
+            return
+        import plotext  # type: ignore[import-untyped]
+
+        unit = max(min(places), max(places) * 1e-10)
+        plotext.clear_figure()
+        plotext.plot_size(min(self._stdout.width, 90), 16)
+        plotext.theme("clear")
+        for label, points in curves.items():
+            plotext.plot(
+                [math.asinh(place / unit) for place, _ in points], [height for _, height in points], label=label
+            )
+        ends = [place for points in curves.values() for place, _ in points]
+        low, high = (math.asinh(end / unit) for end in (min(ends), max(ends)))
+        ticks = [low + (high - low) * k / 6 for k in range(7)]
+        plotext.xticks(ticks, [format_number(math.sinh(tick) * unit, self.lang, 2) for tick in ticks])
+        plotext.xlabel(x)
+        plotext.ylabel(y)
+        self._stdout.print(Styled.from_ansi(plotext.build()))
+
     def _plot(self, evidence: Evidence) -> None:
         axes = chart.chart_axes(evidence.experiment)
         if axes is None or len(evidence.run.rows) < 2 or not self._stdout.is_terminal:
             return
-        import plotext  # type: ignore[import-untyped]
+        import plotext
 
         x, fields, series, log = axes
         plotext.clear_figure()

@@ -23,6 +23,8 @@ class Chip:
 
 def chips(answer: Answer, lang: Lang) -> list[Chip]:
     """The parameters that were read, then the observations; those that something uses first."""
+    if answer.calculation is not None:
+        return []
     found = [
         Chip(f"param:{name}", f"{name} = {format_number(value, lang)}", "", _used_for(answer, f"param:{name}", lang))
         for name, value in answer.params.items()

@@ -47,13 +47,14 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
     @web.get("/sitemap.xml")
     async def sitemap(http: Request) -> Response:
-        paths = ["", "entries", "experiments", *(f"entries/{id}" for id in service.knowledge.library)]  # noqa: A001
+        paths = ["", "entries", "experiments", "formula", *(f"entries/{id}" for id in service.knowledge.library)]  # noqa: A001
         paths += [f"experiments/{slug}" for slug in service.knowledge.experiments]
         return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml")
 
     @web.get("/robots.txt")
     async def robots(http: Request) -> Response:
-        rules = f"User-agent: *\nDisallow: /e/\nDisallow: /page/\nSitemap: {http.base_url}sitemap.xml\n"
+        closed = "".join(f"Disallow: {path}\n" for path in ("/e/", "/page/", "/formula?"))
+        rules = f"User-agent: *\n{closed}Sitemap: {http.base_url}sitemap.xml\n"
         return Response(rules, media_type="text/plain")
 
 

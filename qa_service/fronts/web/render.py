@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,10 +12,22 @@ from markupsafe import Markup
 from qa_service.answering.planning import PlannedRun
 from qa_service.fronts.web import cards, chips, entry_parts, labels, markup
 from qa_service.fronts.web.page_events import PageAnswer, PageDone, PageEvidence, PageMetric, PageRow, PageStarted
-from qa_service.model import LANGS, Answer, Entry, Evidence, EvidenceBlock, Experiment, Lang, Observation, Params
+from qa_service.model import (
+    LANGS,
+    Answer,
+    Calculation,
+    Entry,
+    Evidence,
+    EvidenceBlock,
+    Experiment,
+    Lang,
+    Observation,
+    Params,
+)
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, RowMeasured, Started
 from qa_service.presentation import chart, prose
 from qa_service.presentation.comparison import comparison_tables, format_params
+from qa_service.presentation.formula_reply import values_by_format
 from qa_service.presentation.numbers import format_number
 from qa_service.schemas.events import event_json
 from qa_service.schemas.values import Body
@@ -198,12 +211,34 @@ def _sentence_html(answer: Answer) -> Markup:
 def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str, str]) -> dict[str, str]:
     """Name of a part → its HTML, with what is measured so far."""
     entry, lang = answer.entry, answer.lang
+    if answer.calculation is not None:
+        return _calculation_html(answer, answer.calculation)
     if entry is None:
         return {}
     below = [*filter(None, [prose.your_case(answer, linked=True)]), *prose.unfinished_runs(answer)]
     texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, below)
     rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
     return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
+
+
+def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str]:
+    """The reply to a question for values of formulas, and each formula in every format."""
+    lang = answer.lang
+    tables = [
+        (formula, values_by_format(evidence, lang))
+        for formula, evidence in zip(calculation.formulas, answer.evidence, strict=False)
+        if not calculation.gradient and not calculation.over
+    ]
+    return {
+        "short": markup.markdown_to_html(prose.answer_text(answer)),
+        "values": render_template("formula_values.html", lang, tables=tables),
+    }
+
+
+def _formula_url(formula: str, calculation: Calculation, lang: Lang) -> str:
+    """The address of the page of a formula, at the same values and ranges."""
+    ranges = {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
+    return "/formula?" + urlencode({"expression": formula, **calculation.at, **ranges, "lang": lang})
 
 
 def _answer_values(
@@ -218,6 +253,9 @@ def _answer_values(
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
     }
+    if answer.calculation is not None:
+        links = [(formula, _formula_url(formula, answer.calculation, lang)) for formula in answer.calculation.formulas]
+        return {**values, "formulas": links}
     if answer.entry is None:
         return {**values, "sentence": _sentence_html(answer)}
     return {

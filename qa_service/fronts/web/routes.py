@@ -14,7 +14,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.fronts.web import assets, machine_pages, not_found, render
+from qa_service.fronts.web import assets, formula_page, machine_pages, not_found, render
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import page_language
 from qa_service.fronts.web.themes import THEMES, by_theme
@@ -49,6 +49,7 @@ def create_router(service: Service, cache: Path) -> APIRouter:
     _add_entries(web, service)
     _add_experiments(web, service)
     _add_streams(web, service)
+    formula_page.add_formula_page(web, service, PAGE_HEADERS)
     assets.add_asset_routes(web, cache)
     return web
 
@@ -81,7 +82,13 @@ def _add_entries(web: APIRouter, service: Service) -> None:
         lang = page_language(http)
         if lang is None:
             return _unknown_language(http)
-        return _page(http, "entries.html", lang, entries=_by_item(service.knowledge.library.values()), themes=THEMES)
+        return _page(
+            http,
+            "entries.html",
+            lang,
+            entries=_by_item(service.knowledge.library.values()),
+            themes=[each for each in THEMES if each.items],
+        )
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:

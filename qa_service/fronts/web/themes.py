@@ -9,7 +9,7 @@ from qa_service.model import Experiment, Text
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A heading of the index, and the items listed under it."""
+    """A heading of the index, and the items listed under it; one without items has experiments only."""
 
     slug: str
     name: Text
@@ -27,6 +27,7 @@ THEMES = (
     Theme("statistics", Text("独立同分布", "Independent and identically distributed"), (14,)),
     Theme("expressivity", Text("ReLU 能拟合什么", "What ReLU networks can fit"), (2, 5)),
     Theme("mathematics", Text("要学哪些数学", "Which mathematics to learn"), (5,)),
+    Theme("formula", Text("你自己的公式", "Your own formula"), ()),
 )
 
 

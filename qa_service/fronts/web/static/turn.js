@@ -22,6 +22,8 @@ export class Turn {
   /** What the cards belong to. @type {Subject} */
   #subject = { lang: "zh" };
   #complete = false;
+  /** Whether it answers with values of formulas, which have no cards. */
+  #calculates = false;
   /** What has come so far, to be shown again after a reload. @type {ServerEvent[]} */
   #events = [];
   /** The parts of the text, with all numbers. @type {Record<string, string>} */
@@ -149,21 +151,21 @@ export class Turn {
     if (!this.request.question && data.entry) this.question = data.entry.question;
     this.#showQuestion(data.log);
     this.#subject = { entry: data.entry?.id, lang: data.lang };
+    this.#calculates = data.calculation !== null;
     this.#previousNumbers = this.entry && this.previous?.entry === this.entry ? numbersIn(this.previous.reply) : {};
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
   }
 
   /** @param {StartedData} data */
   #showStarted(data) {
-    const card = this.#addCard(data);
-    card.showStarted(data);
+    if (!this.#calculates) this.#addCard(data).showStarted(data);
     this.announce(words.measuring + data.title);
   }
 
   /** The numbers of the whole answer; where the user has run something anew, theirs stay. @param {DoneData} data */
   #showNumbers(data) {
     if ([...this.#cards.values()].some((card) => card.runner.hasRun)) return;
-    if (!data.entry) return;
+    if (!data.entry && !data.calculation) return;
     this.#parts = data.parts_html;
     if (!("untold" in this.reply.dataset)) this.#completeTexts();
     part(this.reply, "compared-runs").innerHTML = data.comparison_html;

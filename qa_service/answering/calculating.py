@@ -1,0 +1,97 @@
+"""Plans the runs of a question that asks for the values of formulas, by the experiment `formula`."""
+
+from fractions import Fraction
+
+from qa_service.answering.planning import PlannedRun
+from qa_service.errors import BadExpression
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.formula.dtypes import dtypes_in
+from qa_service.formula.mentions import Mention, asks_gradient
+from qa_service.formula.printing import infix
+from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.tree import Node, variables
+from qa_service.formula.values import Given, Range, given_text, read_values, values_text
+from qa_service.model import Calculation, Context, EvidenceBlock, Experiment, Value
+from qa_service.parsing import ParsedQuestion
+
+EXPERIMENT = "formula"
+"""The slug of the experiment."""
+OPEN_RANGE = Range(Fraction(-1000), Fraction(1000))
+"""Where a formula is looked at whose variable has no value: "is log(1+exp(x)) safe?"."""
+MAX_FORMS = 3
+"""Stabler forms that are measured beside it."""
+
+
+def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[PlannedRun, ...]]:
+    """What is computed, and a run for each formula. Raises `BadRequest`."""
+    given: dict[str, Given] = {**dict.fromkeys(mention.free, OPEN_RANGE), **mention.values}
+    calculation = Calculation(
+        formulas=tuple(map(infix, mention.formulas)),
+        dtypes=mention.dtypes,
+        at={name: given_text(value) for name, value in given.items() if not isinstance(value, Range)},
+        over={
+            name: (given_text(value.low), given_text(value.high))
+            for name, value in given.items()
+            if isinstance(value, Range)
+        },
+        gradient=mention.gradient,
+    )
+    runs = []
+    for index, formula in enumerate(mention.formulas):
+        params = fill_defaults(
+            experiment,
+            {
+                "expression": to_sexpr(formula),
+                "alternatives": "\n".join(_stabler_forms(formula, given)),
+                "values": values_text({name: given[name] for name in variables(formula)}),
+                "gradient": mention.gradient,
+            },
+        )
+        name = EXPERIMENT if index == 0 else f"{EXPERIMENT}-{index + 1}"
+        block = EvidenceBlock(id=name, experiment=EXPERIMENT, params=params, fixed=frozenset(), claims=())
+        runs.append(PlannedRun(block=block, experiment=experiment, params=params, compared={}))
+    return calculation, tuple(runs)
+
+
+def named_values(run: PlannedRun, dtypes: tuple[str, ...]) -> dict[str, Value | tuple[Value, ...]]:
+    """What `continued` needs of a calculation: the formula, the values of its variables, the formats asked for."""
+    named: dict[str, Value | tuple[Value, ...]] = {
+        name: run.params[name] for name in ("expression", "values") if run.params[name]
+    }
+    return named | ({"dtype": dtypes if len(dtypes) > 1 else dtypes[0]} if dtypes else {})
+
+
+def continued(question: ParsedQuestion, context: Context | None) -> Mention | None:
+    """The calculation before it, of a follow-up that names another format or value: "and in float16?", "x=50 呢".
+
+    None if the answer before was no calculation, or the question says anything else.
+    """
+    expression = context.params.get("expression") if context and not context.entry else None
+    if not isinstance(expression, str) or not (question.is_elliptical and question.is_short):
+        return None
+    try:
+        formula = from_sexpr(expression)
+        values = read_values(str(context.params.get("values", "")) if context else "")
+    except BadExpression:
+        return None
+    dtypes = tuple(dict.fromkeys(dtypes_in(question.text)))
+    before = context.params.get("dtype", ()) if context else ()
+    gradient = asks_gradient(question.text)
+    names = variables(formula)
+    if question.number is not None and len(names) == 1 and not dtypes:
+        values[names[0]] = Fraction(str(question.number.value))
+    elif not dtypes and not (gradient and names):
+        return None
+    dtypes = dtypes or tuple(map(str, before if isinstance(before, tuple) else (before,)))
+    return Mention(formulas=(formula,), values=values, dtypes=dtypes, gradient=gradient)
+
+
+def _stabler_forms(formula: Node, given: dict[str, Given]) -> list[str]:
+    """Forms to be measured beside a formula over a range, as S-expressions; none at a point."""
+    over = {name: given[name] for name in variables(formula)}
+    ranges = {name: (float(each.low), float(each.high)) for name, each in over.items() if isinstance(each, Range)}
+    if not ranges:
+        return []
+    from qa_service.formula.rewrites import proposals
+
+    return [to_sexpr(proposal.tree) for proposal in proposals(formula, MAX_FORMS, ranges, "float32")]

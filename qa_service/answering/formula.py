@@ -1,0 +1,314 @@
+"""Measures a formula: reads it, proposes other forms, has all of them run in the lab, and judges which is stable."""
+
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from qa_service.answering.execute import IsCancelled
+from qa_service.answering.service import Service, never_cancelled
+from qa_service.errors import BadExpression, BadField
+from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.functions import FUNCTIONS
+from qa_service.formula.grammar import parse_formula
+from qa_service.formula.printing import infix, torch_code
+from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.tree import Call, Node, Number, Variable, variables
+from qa_service.formula.values import Given, Range, read_given, values_text
+from qa_service.model import Cell, Evidence, Row
+from qa_service.model.events import Event
+from qa_service.model.formula import (
+    Elements,
+    FormulaGradient,
+    FormulaNode,
+    FormulaRegion,
+    FormulaRequest,
+    FormulaResult,
+    FormulaValue,
+    MapPoint,
+    StableForm,
+)
+
+if TYPE_CHECKING:
+    from qa_service.formula.rewrites import Proposal
+
+EXPERIMENT = "formula"
+DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
+"""Of a variable that is given neither a value nor a range."""
+DEFAULT_DTYPE = "float32"
+ALL_DTYPES = (*DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
+"""Those in which the experiment measures."""
+MAX_FORMS = 4
+"""Other forms that are measured."""
+MIN_GAIN = 0.3
+"""Bits, on average, from which on another form is called stable."""
+_FAR = 1e300
+_SOUGHT_IN = {"float64": _FAR, "float32": 1e38, "bfloat16": 1e38, "float16": 65504.0}
+"""The formats for which forms are sought, and how far; for a float8 format those of float16 are measured."""
+
+
+@dataclass(frozen=True)
+class FormulaStudy:
+    """One request: the formula as a tree, what is given for its variables, and the run that measures it."""
+
+    request: FormulaRequest
+    tree: Node
+    given: Mapping[str, Given]
+
+    @classmethod
+    def of(cls, request: FormulaRequest) -> "FormulaStudy":
+        """Reads the request. Raises `BadExpression`, or `BadField` for a format that is not known."""
+        for dtype in request.dtypes:
+            if dtype not in ALL_DTYPES:
+                raise BadField(
+                    zh=f"没有数据类型 {dtype!r}。可用的：{', '.join(ALL_DTYPES)}",
+                    en=f"there is no dtype {dtype!r}. Allowed: {', '.join(ALL_DTYPES)}",
+                    field="dtypes",
+                )
+        tree = _read(request.expression)
+        given: dict[str, Given] = {}
+        for name in variables(tree):
+            if name in request.at:
+                given[name] = _read_given(request.at[name], f"at.{name}")
+            elif name in request.over:
+                given[name] = _read_given("..".join(request.over[name]), f"over.{name}")
+            else:
+                given[name] = DEFAULT_RANGE
+        return cls(request, tree, given)
+
+    @property
+    def dtype(self) -> str:
+        """The format for which forms are compared."""
+        return self.request.dtypes[0] if self.request.dtypes else DEFAULT_DTYPE
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Variable → range."""
+        return {
+            name: (_float(each.low), _float(each.high)) for name, each in self.given.items() if isinstance(each, Range)
+        }
+
+    @cached_property
+    def proposals(self) -> "list[Proposal]":
+        """Other forms, which are sought in up to a second."""
+        from qa_service.formula.rewrites import proposals
+
+        if not self.request.stable:
+            return []
+        dtype = self.dtype if self.dtype in _SOUGHT_IN else "float16"
+        far = _SOUGHT_IN[dtype]
+        spans = {name: self.ranges.get(name, _around(each)) for name, each in self.given.items()}
+        over = {name: (max(low, -far), min(high, far)) for name, (low, high) in spans.items()}
+        return proposals(self.tree, MAX_FORMS, {name: (min(span), max(span)) for name, span in over.items()}, dtype)
+
+    @cached_property
+    def params(self) -> dict[str, str | bool]:
+        """The parameters of the run."""
+        return {
+            "expression": to_sexpr(self.tree),
+            "alternatives": "\n".join(to_sexpr(each.tree) for each in self.proposals),
+            "values": values_text(self.given),
+            "gradient": self.request.gradient,
+        }
+
+    def stream(self, service: Service, is_cancelled: IsCancelled = never_cancelled) -> Generator[Event, None, None]:
+        """The events of the run; the last has the evidence for `result`."""
+        yield from service.run(EXPERIMENT, self.params, is_cancelled=is_cancelled)
+
+    def result(self, evidence: Evidence) -> FormulaResult:
+        """What the run measured."""
+        rows = _Rows(evidence.run.rows, self.request.dtypes)
+        nodes = rows.nodes()
+        last = max(nodes, key=lambda node: node.id, default=None)
+        return FormulaResult(
+            expression=infix(self.tree),
+            sexpr=to_sexpr(self.tree),
+            torch=torch_code(self.tree),
+            dtype=self.dtype,
+            at={str(row["operation"]): _number(row["value"]) for row in rows.of("point")},
+            over=self.ranges,
+            exact=last.exact if last else None,
+            values=last.values if last else {},
+            nodes=nodes,
+            first_wrong={str(row["dtype"]): int(row["node"] or 0) for row in rows.of("node") if row["first"]},
+            gradient=tuple(rows.gradients()),
+            breaks_at=rows.breaks_at(evidence.run.measured) if self.ranges else {},
+            regions=tuple(rows.regions()),
+            points=tuple(rows.points()),
+            bits=rows.bits(0),
+            stable=tuple(self._stable(rows)),
+            evidence=evidence,
+        )
+
+    def _stable(self, rows: "_Rows") -> list[StableForm]:
+        """The forms that lose fewer bits than the formula, the best first; of equally good ones the shortest."""
+        before = rows.bits(0).get(self.dtype)
+        found = []
+        for form, proposal in enumerate(self.proposals, 1):
+            bits = rows.bits(form)
+            if before is None or self.dtype not in bits or before - bits[self.dtype] < MIN_GAIN:
+                continue
+            found.append(
+                StableForm(
+                    form=form,
+                    expression=infix(proposal.tree),
+                    sexpr=to_sexpr(proposal.tree),
+                    torch=torch_code(proposal.tree),
+                    functions=proposal.torch,
+                    rules=proposal.rules,
+                    bits=bits,
+                    bits_gained=before - bits[self.dtype],
+                    where=tuple(sorted(rows.wins(form, self.dtype), key=lambda win: -(win.bits or 0))),
+                )
+            )
+        return sorted(found, key=lambda each: (round(each.bits[self.dtype], 1), len(each.sexpr)))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of the experiment, by kind; with `dtypes` only those of these formats."""
+
+    rows: Sequence[Row]
+    dtypes: tuple[str, ...]
+
+    def of(self, kind: str) -> list[Row]:
+        return [row for row in self.rows if row["kind"] == kind and self._is_shown(row.get("dtype"))]
+
+    def _is_shown(self, dtype: Cell) -> bool:
+        return not self.dtypes or dtype is None or dtype in self.dtypes
+
+    def nodes(self) -> tuple[FormulaNode, ...]:
+        by_node: dict[int, list[Row]] = {}
+        for row in self.of("node"):
+            by_node.setdefault(int(row["node"] or 0), []).append(row)
+        trees: dict[int, Node] = {}
+        found = []
+        for number, rows in sorted(by_node.items()):
+            operation = str(rows[0]["operation"])
+            inputs = tuple(map(int, str(rows[0]["inputs"]).split()))
+            if all(each in trees for each in inputs):  # of a very long formula only the last steps are measured
+                trees[number] = _tree(operation, [trees[each] for each in inputs])
+            found.append(
+                FormulaNode(
+                    id=number,
+                    operation=operation,
+                    inputs=inputs,
+                    text=infix(trees[number]) if number in trees else operation,
+                    exact=_elements(rows[0]["exact"]),
+                    values={str(row["dtype"]): _value(row) for row in rows},
+                )
+            )
+        return tuple(found)
+
+    def gradients(self) -> Iterable[FormulaGradient]:
+        rows = self.of("gradient")
+        for name in dict.fromkeys(str(row["operation"]) for row in rows):
+            own = [row for row in rows if row["operation"] == name]
+            yield FormulaGradient(
+                variable=name,
+                exact=_optional(own[0]["exact"]),
+                values={str(row["dtype"]): _value(row) for row in own},
+                node={str(row["dtype"]): int(row["node"]) for row in own if row["node"] is not None},
+            )
+
+    def breaks_at(self, measured: Mapping[str, float | int | None]) -> dict[str, float | None]:
+        names = [name.removeprefix("breaks_at_") for name in measured if name.startswith("breaks_at_")]
+        return {name: _optional(measured[f"breaks_at_{name}"]) for name in names if self._is_shown(name)}
+
+    def regions(self) -> Iterable[FormulaRegion]:
+        for row in self.of("region"):
+            yield FormulaRegion(
+                dtype=str(row["dtype"]),
+                low=_number(row["low"]),
+                high=_number(row["high"]),
+                status=str(row["status"]),
+                how=str(row["how"]),
+            )
+
+    def wins(self, form: int, dtype: str) -> Iterable[FormulaRegion]:
+        for row in self.of("wins"):
+            if (row["form"], row["dtype"]) == (form, dtype):
+                yield FormulaRegion(
+                    dtype=dtype,
+                    low=_number(row["low"]),
+                    high=_number(row["high"]),
+                    status="wins",
+                    bits=_optional(row["bits"]),
+                )
+
+    def points(self) -> Iterable[MapPoint]:
+        for row in self.of("map"):
+            yield MapPoint(
+                dtype=str(row["dtype"]),
+                x=_number(row["low"]),
+                bits=_optional(row["bits"]),
+                form=int(row["form"] or 0),
+            )
+
+    def bits(self, form: int) -> dict[str, float]:
+        return {
+            str(row["dtype"]): bits
+            for row in self.of("form")
+            if row["form"] == form and (bits := _optional(row["bits"])) is not None
+        }
+
+
+def _read(text: str) -> Node:
+    """A formula, or an S-expression as a permalink has it. Raises `BadExpression`."""
+    if text.lstrip().startswith("("):
+        with suppress(BadExpression):
+            return from_sexpr(text)
+    return parse_formula(text).tree
+
+
+def _read_given(text: str, field: str) -> Given:
+    try:
+        return read_given(text)
+    except BadExpression as error:
+        raise BadExpression(zh=error.zh, en=error.en, field=field) from None
+
+
+def _around(given: Given) -> tuple[float, float]:
+    """Where forms are sought for a variable with one value: from 0 to it, and as far on the other side."""
+    reach = max(abs(_float(given)), 1.0) if isinstance(given, Fraction) else _FAR
+    return -reach, reach
+
+
+def _float(exact: Fraction) -> float:
+    """The nearest float within what a search looks at."""
+    return float(min(max(exact, -Fraction(_FAR)), Fraction(_FAR)))
+
+
+def _tree(operation: str, arguments: list[Node]) -> Node:
+    if arguments or (operation in FUNCTIONS and FUNCTIONS[operation].kind == "constant"):
+        return Call(operation, tuple(arguments))
+    if operation[0].isdigit() or operation[0] == "-" or operation in ("inf", "nan"):
+        return Number(float(operation) if operation.lstrip("-") in ("inf", "nan") else Fraction(operation))
+    return Variable(operation)
+
+
+def _value(row: Row) -> FormulaValue:
+    return FormulaValue(
+        value=_elements(row["value"]),
+        ulp=_optional(row["ulps"]),
+        status=str(row["status"]),
+        how=str(row.get("how") or ""),
+    )
+
+
+def _elements(cell: Cell) -> Elements:
+    """A number, or the elements of a vector, which a row holds as a text: [1.0, 0.0]."""
+    if isinstance(cell, str):
+        return tuple(None if each == "None" else float(each) for each in cell.strip("[]").split(", "))
+    return _optional(cell)
+
+
+def _optional(cell: Cell) -> float | None:
+    return float(cell) if isinstance(cell, int | float) else None
+
+
+def _number(cell: Cell) -> float:
+    return float(cell) if isinstance(cell, int | float) else math.nan

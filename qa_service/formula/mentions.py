@@ -1,0 +1,469 @@
+"""Finds formulas in a question that asks for their values: "float16 里 2048+1 等于多少", "gradient of log(x) at x = 0".
+
+A sentence asks for a value if nothing is left of it but words of asking once the formulas, the formats and the values
+of variables are taken out. Anything else in it, such as a loss, a model or a step, and the formula is only spoken of.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from qa_service.errors import BadExpression
+from qa_service.formula.calls import known_names
+from qa_service.formula.dtypes import DTYPE, names_of
+from qa_service.formula.grammar import parse_formula
+from qa_service.formula.lexer import fold
+from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
+from qa_service.formula.values import Given
+
+MAX_CHARACTERS = 400
+"""A longer question tells a story."""
+MAX_FORMULAS = 3
+"""Of one question."""
+_MAX_ATTEMPTS = 120  # to read a part of a run of signs as a formula
+_MAX_SIGNS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """Formulas that a question asks about."""
+
+    formulas: tuple[Node, ...]
+    values: Mapping[str, Given] = field(default_factory=dict)
+    """Of variables in them."""
+    dtypes: tuple[str, ...] = ()
+    """The formats it names, each once."""
+    gradient: bool = False
+    """Whether it asks for the derivative."""
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The variables without a value: the question is where the formula breaks, not what its value is."""
+        names = dict.fromkeys(name for formula in self.formulas for name in variables(formula))
+        return tuple(name for name in names if name not in self.values)
+
+
+def find_mention(question: str) -> Mention | None:
+    """What a question, in simplified characters, asks of formulas; None if it asks for no value."""
+    if len(question) > MAX_CHARACTERS or not _CANDIDATE.search(question):
+        return None
+    text = fold(question).replace("−", "-")
+    sentences = [_Sentence(part) for part in _sentences(text) if part.strip()]
+    values = {name: value for sentence in sentences for name, value in sentence.values.items()}
+    read = [(each, each.read(values, alone=len(sentences) == 1)) for each in sentences]
+    asking = [found for _, found in read if found]
+    if not asking or any(found is None and sentence.asks for sentence, found in read):
+        return None
+    tells_more = any(found is None and not sentence.only_names for sentence, found in read)
+    if tells_more and not all(sentence.asks_in_words for sentence, found in read if found):
+        return None
+    dtypes = [dtype for sentence in sentences for dtype in sentence.dtypes]
+    formulas = tuple(dict.fromkeys(formula for found in asking for formula in found.formulas))
+    return _mention(asking, formulas, values, dtypes)
+
+
+def asks_gradient(text: str) -> bool:
+    """Whether a text speaks of a gradient or a derivative."""
+    return bool(_GRADIENT.search(text))
+
+
+def _mention(
+    asking: Sequence["_Asked"], formulas: Sequence[Node], values: Mapping[str, Node], dtypes: Sequence[str]
+) -> Mention | None:
+    gradient = any(found.gradient for found in asking)
+    numbers = {name: node.value for name, node in values.items() if isinstance(node, Number)}
+    for found in asking:
+        if found.point is not None and len(found.free) == 1:
+            numbers[found.free[0]] = found.point
+    if gradient and not any(variables(formula) for formula in formulas):
+        formulas, numbers = _over_its_number(formulas, numbers)
+    named = dict.fromkeys(name for formula in formulas for name in variables(formula))
+    mention = Mention(
+        formulas=tuple(formulas[:MAX_FORMULAS]),
+        values={name: numbers[name] for name in named if name in numbers},
+        dtypes=tuple(dict.fromkeys((*dtypes, *(dtype for found in asking for dtype in found.dtypes)))),
+        gradient=gradient,
+    )
+    if mention.free and not (any(found.about_range for found in asking) and len(named) == len(mention.free) == 1):
+        return None
+    return None if gradient and not named else mention
+
+
+def _over_its_number(
+    formulas: Sequence[Node], numbers: Mapping[str, Fraction | float]
+) -> tuple[tuple[Node, ...], dict[str, Fraction | float]]:
+    """The derivative of sigmoid(40) is that of sigmoid(x) at x = 40, if there is one formula with one number."""
+    constants = {node for formula in formulas for node in nodes(formula) if isinstance(node, Number)}
+    if len(formulas) != 1 or len(constants) != 1:
+        return tuple(formulas), dict(numbers)
+    (number,) = constants
+    replaced = transform(formulas[0], lambda node: Variable("x") if node == number else node)
+    return (replaced,), {**numbers, "x": number.value}
+
+
+# What a formula in running text looks like
+
+_FUNCTION = "|".join(sorted(map(re.escape, known_names()), key=len, reverse=True))
+_FUNCTIONS_OF_ONE = (
+    "exp", "exp2", "expm1", "log", "ln", "log1p", "log2", "log10", "sqrt", "rsqrt", "sigmoid", "logsigmoid", "softplus",
+    "tanh", "relu", "gelu", "silu", "swish", "elu", "mish", "erf", "erfc", "sin", "cos", "tan", "atan", "asin", "acos",
+)  # fmt: skip
+_MODULE = r"(?:(?:torch|nn|functional|F|np|numpy|math|jnp|special|linalg)\.)+"
+_NUMBER = r"(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:[百千万亿]+(?![一-龥]?次))?"
+_NUMERAL = r"[零一二两三四五六七八九十百千万亿]+(?:点[零一二三四五六七八九]+)?"
+_CHINESE_SUFFIX = (
+    rf"的?\s*(?:平方根?|立方根?|阶乘|绝对值|倒数|(?:自然)?对数|正弦|余弦|正切|标准差|方差|均值|范数)|的?\s*(?:{_NUMBER}|负?{_NUMERAL}|-\d+)\s*次[方幂]"
+    rf"|的\s*(?:{_MODULE})?(?:{_FUNCTION})(?![\w(])"
+)
+_PIECE = re.compile(
+    rf"""
+    (?P<number>{_NUMBER})
+  | (?P<call>(?:{_MODULE})?(?:{_FUNCTION})\b(?=\s*(?:\(|of\b|[\d\[π]|\^))|(?:σ|[Tt]ensor|b?float\d+)(?=\()
+      |(?:{_MODULE})[A-Za-z_]\w*|\.[A-Za-z_]\w*(?=\())
+  | (?P<suffix>{_CHINESE_SUFFIX})
+  | (?P<chinese>{_NUMERAL}分之{_NUMERAL}|加上?|减去?|乘以?|除以|根号下?|负(?=[\d{_NUMERAL[1:16]}])|(?:正|负)?无穷大?)
+  | (?P<numeral>{_NUMERAL}(?=\s*(?:加|减|乘|除以|的|次方|次幂|分之)|$|\s*[在用按转等是存变]))
+  | (?P<latex>\\(?:[A-Za-z]+|[,;:!()\[\]{{}}|]))
+  | (?P<constant>(?:π|pi|e|inf|infinity|nan|NaN|Inf|∞)(?![A-Za-z0-9_]))
+  | (?P<word>(?:plus|minus|times|multiplied\ by|divided\ by|over|to\ the(?:\ power)?(?:\ of)?|squared|cubed
+      |square\ root\ of|of|and)\b)
+  | (?P<sign>\*\*|//|<=|>=|==|[-+*/%^()\[\]{{}},|!<>=×·⋅÷√²³¹⁰⁴-⁹⁻½⅓¼¾⅔_≤≥$'"])
+  | (?P<name>[A-Za-zα-ω]\d?(?![A-Za-z0-9_])|[A-Za-z]\w{{0,20}})
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_FUNCTION_OF_ONE = re.compile(
+    rf"(?<![A-Za-z0-9_.])(?:{'|'.join(sorted(_FUNCTIONS_OF_ONE, key=len, reverse=True))})(?![A-Za-z0-9_(])",
+    re.IGNORECASE,
+)
+_CANDIDATE = re.compile(r"\d|[π∞√]|\\frac|[一二三四五六七八九十百千万][加减乘除的分]|inf|nan|log|exp", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[?。;；\n]+\s*|(?<![\d)\s])!|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
+_IS_IN_WORDS = r"(?:等于|取|为|是|→|->|is\b|equals\b|equal\ to\b)"
+_ASSIGNMENT = re.compile(
+    rf"(?<![A-Za-z0-9_.])(?:(?P<name>[A-Za-z][A-Za-z0-9_]{{0,15}}|[α-ω])\s*==?|(?P<letter>[A-Za-zα-ω])\s*{_IS_IN_WORDS})\s*"
+    rf"(?P<value>[-+]?(?:{_NUMBER}|inf\b|nan\b)|\[[-+\d.eE,\s]+\])(?![A-Za-z0-9_]|\s*[-+*/^(]|\.\w)",
+    re.IGNORECASE,
+)
+_AT_POINT = re.compile(
+    rf"\bat\s+(?P<english>[-+]?{_NUMBER}|zero)(?=\s*(?:$|[,?)]|in\b))|在\s*(?P<chinese>[-+]?{_NUMBER})\s*(?:这一?点|点|处)",
+    re.IGNORECASE,
+)
+
+
+def _sentences(text: str) -> Iterator[str]:
+    position = 0
+    for end in _SENTENCE_END.finditer(text):
+        yield text[position : end.end()]
+        position = end.end()
+    yield text[position:]
+
+
+# What remains of a sentence that asks for a value
+
+_ASKS = re.compile(
+    r"多少|会不会|能不能|是不是|是否|呢|等于(?:几|啥|什么)|(?:是|得|出)(?:几|啥|什么)|多大|几\b|结果|答案|怎样|怎么样|如何|什么"
+    r"|啥|算|求|返回|输出|吗|么|变成|=\s*(?:$|\?)|\?"
+    r"|\b(?:what|how (?:much|large|big|small)|value|result|compute|calculate|evaluate|gives?|returns?|equals?|becomes?"
+    r"|happens?|find|tell|show|print|outputs?|work out)\b|^\s*(?:is|does|do|are|can|will)\b",
+    re.IGNORECASE,
+)
+_ASKS_MORE = re.compile(
+    r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b"
+    r"|\bhow (?:come|can|do|does)\b(?!.*\b(?:look|store|represent|round)\b)|\bmean\b(?!\s*[(\[]|\s+of\b)",
+    re.IGNORECASE,
+)
+_CONVERTS = re.compile(
+    r"转|存|表示|舍入|变|换|放|里|中|下|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|becomes?)\b",
+    re.IGNORECASE,
+)
+_GRADIENT = re.compile(
+    r"梯度|导数|求导|微分|\b(?:gradient|derivative|grad|slope|autograd)s?\b|\bd[yf]?\s*/\s*d\s*(?P<name>[a-z])\b",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(
+    r"稳定|安全|溢出|准确|精确|哪里|什么时候|何时|坏|出错|失效"
+    r"|\b(?:safe|stable|unstable|accurate|overflows?|underflows?|breaks?|fails?|goes? wrong|blows? up)\b",
+    re.IGNORECASE,
+)
+_CHINESE_WORDS = """
+    请问 请 帮我 帮忙 麻烦 你 我 想知道 知道 告诉 看看 看 试试 试 计算 算一下 算算 算 求一下 求
+    一下 等于多少 等于几 等于什么 等于啥 等于 是多少 是几 是什么 是啥 得多少 得几 得什么 得出 得到
+    得 多少 多大 多小 几 什么 啥 结果 答案 数值 值 会怎样 会怎么样 怎样 怎么样 如何 会变成 变成
+    变为 变 返回 输出 算出来 算出 算得 算下来 出来 大概 大约 精确 准确 具体 到底 究竟 真的 应该
+    会 能 是否 是不是 会不会 能不能 吗 呢 啊 呀 嘛 吧 么 了 的 里面 里 中 下面 下 上 时候 时
+    当 在 用 以 按 拿 把 将 对 放到 放进 放在 存成 存到 存进 存为 存 转成 转换成 转换为 转换
+    转为 转到 转 换成 换 表示成 表示为 表示 舍入到 舍入成 舍入 四舍五入到 四舍五入 还剩 剩下 剩 还
+    直接 手算 手动 精度 格式 类型 数据类型 浮点数 浮点 单 双 溢出 上溢 下溢 发生 有 没有 和 与
+    跟 以及 分别 各 各是 那 这个 这 式子 表达式 公式 函数 计算机 电脑 程序 一样 就 又 再 先 后
+    然后 它 令 若 如果 假如 设 取 处 点 这点 是 为 给出 给 打印 出 数 一个 结果里 我想 想 问
+    一问 梯度 导数 求导 微分 反向传播 关于 大 小 成 到 进 稳定 数值稳定 安全 哪里 什么时候 何时
+    不 会出错 出错 直接算 硬算 实际 真正 装得下 放得下 误差 相对误差 绝对误差 次正规数 非正规数 比较
+    自动求导 之后 直接存 保留 位小数 小数 大约是 差不多 取整 多少呢 精确表示 会得 会是 会得到 等 于
+    各自 分别是 或者 还是 成了 会等于 这里 其中 很小 很大 较大 较小 比较大 接近 靠近 附近 特别
+    非常 相等 一样大
+"""
+_ENGLISH_WORDS = """
+    nan inf infinite finite
+    what whats is are was does do did will would can could should shall you i me we it its that this the
+    a an of in at on as to into for with when if let by from and then there using under use used get
+    gets got give gives gave return returns yield yields equal equals evaluate evaluates evaluated
+    evaluating compute computes computed computing calculate calculates calculated calculating
+    calculation result results value values answer output outputs print prints come comes out become
+    becomes turn turns happen happens how much large big small exactly exact precisely really actually
+    please tell show find know want work cast casting casted converted convert converting conversion
+    round rounds rounded rounding store stored storing represent represented representable
+    representation nearest closest precision format type dtype float floating point number numbers
+    arithmetic pytorch torch numpy python overflow overflows underflow underflows still say left remains
+    remain expression formula function naively naive directly gradient derivative slope grad respect wrt
+    x hi hello hey thanks just about my i'd i'm s safe stable numerically unstable accurate where break
+    breaks fail fails go goes wrong blow blows up zero one bit bits both each respectively decimal
+    digits actual look looks like precise fit fits error errors relative absolute ulp ulps off compare
+    compared versus vs gpu cpu cuda ieee autograd subnormal denormal stands stand mathematically so now
+    quick quickly question also or same different after before being it'll near close tiny huge which
+"""
+_CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, _CHINESE_WORDS.split()), key=len, reverse=True)))
+_ENGLISH_RESIDUE = re.compile(
+    rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, _ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
+)
+_ANSWER_GUESSED = re.compile(
+    r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))"
+    r"\s*[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
+    re.IGNORECASE,
+)
+"""A value that the question itself proposes: "is it exactly 1?"."""
+_NO_FORMULA = re.compile(
+    r"\bieee[- ]?754\b|保留\s*\d+\s*位(?:小数|有效数字)|\bto \d+ (?:decimal )?(?:digits|places)\b", re.IGNORECASE
+)
+_PUNCTUATION = re.compile(r"[\s,.:?!;、，。：？！；…~'\"“”‘’「」()（）`=→>-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one sentence asks."""
+
+    formulas: tuple[Node, ...]
+    dtypes: tuple[str, ...]
+    gradient: bool
+    about_range: bool
+    point: Fraction | None
+    """The place that "at 0" names."""
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for formula in self.formulas for name in variables(formula)))
+
+
+class _Sentence:
+    """A sentence with the formats and the values of variables that it names; both are blanked out of `rest`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.dtypes: list[str] = []
+        self.values: dict[str, Node] = {}
+        self.names_format = False
+        self.rest = self._without_formats(self._without_values(text))
+
+    def _without_values(self, text: str) -> str:
+        def note(found: re.Match[str]) -> str:
+            if _is_inside_call(text, found.start()):
+                return found[0]
+            try:
+                value = parse_formula(found["value"]).tree
+            except BadExpression:
+                return found[0]
+            self.values[found["name"] or found["letter"]] = value
+            return " " * len(found[0])
+
+        return _ASSIGNMENT.sub(note, text)
+
+    def _without_formats(self, text: str) -> str:
+        def note(found: re.Match[str]) -> str:
+            behind = text[found.end() : found.end() + 1]
+            if text[: found.start()].endswith(".") or behind == "(" or _is_inside_call(text, found.start()):
+                return found[0]  # a cast, which belongs to the formula
+            self.dtypes += names_of(found)
+            return " " * len(found[0])
+
+        return DTYPE.sub(note, text)
+
+    @property
+    def only_names(self) -> bool:
+        """Whether it only names formats or the values of variables: "Let x = 3."."""
+        return _residue(self.rest) is not None
+
+    @property
+    def asks_in_words(self) -> bool:
+        """Whether it asks, and not by a question mark alone."""
+        return bool(_ASKS.search(self.text.rstrip(" ?")))
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks something, be it a value or not."""
+        return bool(_ASKS.search(self.text) or _ASKS_MORE.search(self.text))
+
+    def read(self, values: Mapping[str, Node], *, alone: bool) -> _Asked | None:
+        """What the sentence asks; None if it asks for no value. `alone`: it is the whole question."""
+        at = _AT_POINT.search(self.rest)
+        asks_gradient = _GRADIENT.search(self.rest)
+        rest = _ANSWER_GUESSED.sub(_blank, _NO_FORMULA.sub(_blank, self.rest))
+        if at:
+            rest = _blanked(rest, [at.span()])
+        if asks_gradient and asks_gradient["name"]:
+            rest = _blanked(rest, [asks_gradient.span()])
+        found = list(_formulas(rest, values)) or self._function_at_point(rest, at)
+        if not found:
+            return None
+        residue = _residue(_blanked(rest, [(start, end) for start, end, _, _ in found]))
+        if residue is None:
+            return None
+        trees = [tree for _, _, tree, _ in found if not _is_nonfinite(tree)]  # "is asin(2) nan?" asks for one value
+        dtypes = [dtype for *_, cast in found for dtype in cast]
+        stored = bool(self.dtypes) and bool(_CONVERTS.search(residue))
+        if not _is_a_calculation(trees, cast=bool(dtypes), stored=stored):
+            return None
+        asks = bool(asks_gradient or _ASKS.search(self.text))
+        if _ASKS_MORE.search(self.text) or not (alone or asks):
+            return None
+        if not asks and not self.dtypes and not dtypes and all(map(_is_power_of_numbers, trees)):
+            return None  # "1.01 的 365 次方": a topic, of repeated factors
+        point = (
+            Fraction(0) if at and at["english"] == "zero" else _number(at["english"] or at["chinese"]) if at else None
+        )
+        about_range = bool(_RANGE.search(self.text))
+        return _Asked(tuple(trees), tuple(dtypes), bool(asks_gradient), about_range, point)
+
+    def _function_at_point(self, rest: str, at: re.Match[str] | None) -> list["_Found"]:
+        """The function of "tanh 在 3 处的导数" or "gelu at x = -2": of x, or of the variable with a value."""
+        named = list(_FUNCTION_OF_ONE.finditer(rest))
+        if len(named) != 1 or not (at or len(self.values) == 1):
+            return []
+        name = next(iter(self.values), "x")
+        return [(*named[0].span(), parse_formula(f"{named[0][0]}({name})").tree, ())]
+
+
+def _number(text: str) -> Fraction | None:
+    tree = parse_formula(text).tree
+    return tree.value if isinstance(tree, Number) and isinstance(tree.value, Fraction) else None
+
+
+def _is_a_calculation(trees: Sequence[Node], *, cast: bool, stored: bool) -> bool:
+    """Whether each is a calculation, or the only one is to be stored in a format: by a `cast`, or in words."""
+    if not trees:
+        return False
+    first = trees[0]
+    if len(trees) == 1 and isinstance(first, Number):
+        return (cast or stored) and isinstance(first.value, Fraction) and first.value not in (0, 1)
+    if len(trees) == 1 and isinstance(first, Call) and not first.arguments:
+        return stored
+    if cast and len(trees) == 1:
+        return True
+    return all(isinstance(tree, Call) and tree.arguments and not _is_vector_of_numbers(tree) for tree in trees)
+
+
+def _is_power_of_numbers(tree: Node) -> bool:
+    return (
+        isinstance(tree, Call) and tree.function == "pow" and all(isinstance(each, Number) for each in tree.arguments)
+    )
+
+
+def _is_nonfinite(tree: Node) -> bool:
+    return isinstance(tree, Number) and isinstance(tree.value, float)
+
+
+def _is_vector_of_numbers(tree: Call) -> bool:
+    return tree.function == "vector" and all(isinstance(each, Number) for each in tree.arguments)
+
+
+def _is_inside_call(text: str, position: int) -> bool:
+    """Whether a position lies in the brackets of a function: an argument by keyword assigns no variable."""
+    depth = 0
+    for index in range(position - 1, -1, -1):
+        if text[index] == ")":
+            depth += 1
+        elif text[index] == "(":
+            if depth == 0 and index and (text[index - 1].isalnum() or text[index - 1] == "_"):
+                return True
+            depth = max(depth - 1, 0)
+    return False
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    for start, end in spans:
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
+
+
+def _residue(rest: str) -> str | None:
+    """What is left of a sentence without its formulas, if it is nothing but words of asking; else None."""
+    lowered = rest.lower()
+    unknown = _ENGLISH_RESIDUE.sub(" ", _CHINESE_RESIDUE.sub(" ", lowered))
+    return lowered if not _PUNCTUATION.sub("", unknown) else None
+
+
+_Found = tuple[int, int, Node, tuple[str, ...]]
+
+
+def _formulas(text: str, values: Mapping[str, Node]) -> Iterator[_Found]:
+    """(start, end, tree, formats of casts) of the formulas in a text, none of which overlap."""
+    for run in _runs(text, values):
+        found = _longest(text, run, values)
+        if found:
+            yield found
+
+
+def _runs(text: str, values: Mapping[str, Node]) -> Iterator[list[tuple[int, int]]]:
+    """Spans of signs, numbers and functions that follow each other with at most spaces between them."""
+    run: list[tuple[int, int]] = []
+    position = 0
+    while position < len(text):
+        piece = _PIECE.match(text, position)
+        if piece is None or (piece.lastgroup == "name" and not _is_variable(text, piece, values)):
+            if not text[position].isspace() and run:
+                yield run
+                run = []
+            position = piece.end() if piece else position + 1
+            continue
+        run.append(piece.span())
+        position = piece.end()
+    if run:
+        yield run
+
+
+def _is_variable(text: str, piece: re.Match[str], values: Mapping[str, Node]) -> bool:
+    """Whether a name stands for a number: it has a value, or is a letter beside an operator or in brackets."""
+    if piece[0] in values:
+        return True
+    if _is_inside_call(text, piece.start()) and text[piece.end() :].lstrip()[:1] == "=":
+        return True  # a keyword
+    before, behind = text[: piece.start()].rstrip()[-1:], text[piece.end() :].lstrip()[:1]
+    is_letter = len(piece[0]) == 1 or piece[0][1:].isdigit()
+    return is_letter and (before in tuple("+-*/^([,|×·√") or behind in tuple("+-*/^×·²³"))
+
+
+def _longest(text: str, run: Sequence[tuple[int, int]], values: Mapping[str, Node]) -> _Found | None:
+    """The longest part of a run that reads as a formula with a number, a constant or a variable in it."""
+    run = run[:_MAX_SIGNS]
+    attempts = 0
+    for length in range(len(run), 0, -1):
+        for first in range(len(run) - length + 1):
+            attempts += 1
+            if attempts > _MAX_ATTEMPTS:
+                return None
+            start, end = run[first][0], run[first + length - 1][1]
+            if text[start].isspace() or text[start] in "'\"," or text[end - 1] in ",'\"":
+                continue
+            try:
+                formula = parse_formula(
+                    text[start:end], {name: node for name, node in values.items() if isinstance(node, Call)}
+                )
+            except BadExpression:
+                continue
+            if isinstance(formula.tree, Variable) or formula.vectors:
+                continue
+            return start, end, formula.tree, formula.dtypes
+    return None

@@ -1,0 +1,151 @@
+"""A formula in the float formats, as the experiment `formula` measures it: values, steps, gradient, map, forms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qa_service.model.evidence import Evidence
+from qa_service.model.experiment import RunStatus
+
+Elements = float | tuple[float | None, ...] | None
+"""A value: a number, possibly inf or nan, the elements of a vector, or None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaRequest:
+    """A formula to be measured."""
+
+    expression: str
+    """As people write it, or as an S-expression."""
+    at: Mapping[str, str] = field(default_factory=dict)
+    """Variable → its value: a decimal, a quotient such as 1/3, inf, -inf or nan."""
+    over: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Variable → the least and the largest number of a range."""
+    dtypes: tuple[str, ...] = ()
+    """The formats to show, under torch's names; the first is the one for which stable forms are compared."""
+    gradient: bool = False
+    stable: bool = True
+    """Whether stable forms are sought."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaValue:
+    """What a format makes of a formula, or of one of its steps."""
+
+    value: Elements
+    ulp: float | None
+    """The error in units in the last place of the exact value, of a vector the largest; None without an exact value."""
+    status: str
+    """exact, rounded, overflow, underflow, cancelled or nan."""
+    how: str = ""
+    """What the step itself does wrong: overflow, underflow, pole, domain, cancellation, absorbed, amplification."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaNode:
+    """One step of the calculation."""
+
+    id: int
+    operation: str
+    """The name of a function or variable, or a number."""
+    inputs: tuple[int, ...]
+    """The ids of its arguments, which come before it."""
+    text: str
+    """The part of the formula that it computes."""
+    exact: Elements
+    values: Mapping[str, FormulaValue]
+    """Format → value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaGradient:
+    """The derivative by one variable, of a vector that of the sum of its elements."""
+
+    variable: str
+    exact: float | None
+    values: Mapping[str, FormulaValue]
+    """Format → what autograd gives; not for float8, which has none."""
+    node: Mapping[str, int]
+    """Format → the id of the step whose backward pass is the first to give inf or nan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaRegion:
+    """A part of a range in which a format fails, or in which a stable form wins."""
+
+    dtype: str
+    low: float
+    high: float
+    status: str
+    """nan, overflow or cancelled; of a stable form, "wins"."""
+    how: str = ""
+    """overflow where the result itself is too large, domain where it is undefined or infinite, else empty."""
+    bits: float | None = None
+    """Bits gained by a stable form, on average."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPoint:
+    """The bits that a form loses at one point in a format."""
+
+    dtype: str
+    x: float
+    bits: float | None
+    """None where the formula has no exact value."""
+    form: int = 0
+    """0 is the formula itself, 1 the first of the alternatives that were measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StableForm:
+    """Another form of the formula that loses fewer bits."""
+
+    form: int
+    """Its number among the forms that were measured."""
+    expression: str
+    sexpr: str
+    torch: str
+    """As torch code."""
+    functions: tuple[str, ...]
+    """Functions of torch that it uses and the formula did not."""
+    rules: tuple[str, ...]
+    """The names of the rules that lead to it."""
+    bits: Mapping[str, float]
+    """Format → bits that it loses on average; 0 is correct rounding."""
+    bits_gained: float
+    """In the format for which forms are compared, on average."""
+    where: tuple[FormulaRegion, ...]
+    """Where it wins, in that format; where it gains most first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaResult:
+    """Everything that is known about a formula after its run. Empty but for `evidence` where the run did not finish."""
+
+    expression: str
+    sexpr: str
+    torch: str
+    dtype: str
+    """The format for which forms are compared."""
+    at: Mapping[str, float]
+    """The point at which the steps and the gradient are shown."""
+    over: Mapping[str, tuple[float, float]]
+    exact: Elements
+    values: Mapping[str, FormulaValue]
+    nodes: tuple[FormulaNode, ...]
+    first_wrong: Mapping[str, int]
+    """Format → the id of the step that the error of the result comes from; formats with a right result are left out."""
+    gradient: tuple[FormulaGradient, ...]
+    breaks_at: Mapping[str, float | None]
+    """Format → a value of the first variable with a range that breaks the formula."""
+    regions: tuple[FormulaRegion, ...]
+    points: tuple[MapPoint, ...]
+    bits: Mapping[str, float]
+    """Format → bits that the formula loses on average."""
+    stable: tuple[StableForm, ...]
+    """The best first."""
+    evidence: Evidence
+
+    @property
+    def ran(self) -> bool:
+        """Whether the run finished."""
+        return self.evidence.run.status is RunStatus.RAN
