@@ -50,7 +50,7 @@ class Settings:
     encoder: str = _setting(
         "NUMSTAB_ENCODER", "use-multilingual", "`use-multilingual`, or a sentence-transformers model by name or folder"
     )
-    threshold: float = _setting("NUMSTAB_THRESHOLD", 0.5, "confidence below which a question is not covered")
+    threshold: float = _setting("NUMSTAB_THRESHOLD", 0.55, "confidence below which a question is not covered")
     deadline: float = _setting("NUMSTAB_DEADLINE", 5.0, "seconds an experiment may run")
     memory: int = _setting("NUMSTAB_MEMORY", 2048, "MiB an experiment may use")
     sandbox: str = _setting(
