@@ -456,3 +456,26 @@ def test_value_loss_in_the_thousands(snippet):
     assert ran.numbers[0] == pytest.approx(1, rel=1e-3)
     scale = ran.names.ReturnScale()
     assert (scale(torch.zeros(4)) == 0).all()
+
+
+def test_poisson_rate_of_zero(snippet):
+    loss, finite = snippet.diagnose().printed.split()
+    assert math.isfinite(float(loss)) and finite == "True"
+    without_limit = snippet.diagnose(swap={".clamp(max=20)": ""})
+    assert without_limit.printed.split() == ["inf", "False"], "exp(200) overflows"
+    sound = {"[-200.0, -1.0, 0.5, 200.0]": "[-2.0, -1.0, 0.5, 2.0]"}
+    limited, plain = (snippet.diagnose(swap=sound | more).numbers[0] for more in ({}, {".clamp(max=20)": ""}))
+    assert limited == plain, "the limit changes no ordinary rate"
+
+
+def test_weight_norm_at_a_zero_vector(snippet):
+    *lines, last = snippet.diagnose().printed.splitlines()
+    assert lines and all(line.endswith("zero rows 0") for line in [*lines, "zero rows" + last.partition("input")[2]])
+    model = healthy_model()
+    x, y = batch()
+    with torch.no_grad():
+        model[0].weight[3] = 0
+    x[[5, 9]] = 0
+    *lines, last = snippet.diagnose(model, x=x, y=y).printed.splitlines()
+    assert lines[0] == "0.weight shortest row 0.0 zero rows 1"
+    assert last == "zero rows in the input 2"

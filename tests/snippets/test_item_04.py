@@ -229,3 +229,19 @@ def test_two_masks_added(snippet, dtype):
     weights = (torch.randn(1, 3, 3).to(dtype) + bias).float().softmax(-1)
     assert weights.isfinite().all()
     assert weights[0, 1, [0, 2]].tolist() == [0, 0] and weights[0, 2, 0] == 0
+
+
+def test_cholesky_jitter(snippet):
+    ran = snippet.run()
+    assert 0 < ran.numbers[-1] < 1e-2, "the kernel of crowded points is cured by a small jitter"
+    cholesky = ran.names.safe_cholesky
+    points = torch.linspace(0, 1, 100)[:, None]
+    crowded = torch.exp(-(torch.cdist(points, points) ** 2) / 0.18)
+    factor, jitter = cholesky(crowded)
+    torch.testing.assert_close(factor @ factor.mT, crowded, rtol=0, atol=2 * jitter)
+    sound = torch.eye(8, dtype=torch.float64) + 0.1
+    factor, jitter = cholesky(sound)
+    assert jitter == 0 and factor.dtype is torch.float64
+    assert torch.equal(factor, torch.linalg.cholesky(sound))
+    with pytest.raises(ValueError, match=r"-0\.05"):
+        cholesky(torch.diag(torch.tensor([1.0, 1.0, -0.05])))

@@ -232,3 +232,45 @@ def test_z_loss_on_final_logits(snippet):
     loss(drifted, y).backward()
     assert drifted.grad.sum() > 0, "the shift is brought back"
     assert loss((logits * 1000).half(), y).isfinite()
+
+
+class RanksThatDiffer:
+    """`torch.distributed` of two ranks whose gradients have different norms."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def all_gather(self, norms, norm):
+        for rank, each in enumerate(norms):
+            each.copy_(norm * self.factor**rank)
+
+
+@pytest.mark.parametrize("factor", [1.0, 5.0])
+def test_clipping_with_several_gpus(snippet, monkeypatch, factor):
+    model = plain_model()
+    x, y = batch()
+    alone = snippet.run(model, x=100 * x, y=y)
+    grads = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert "ranks" not in alone.printed
+    assert alone.numbers[-1] > 1 and grads.norm().item() == pytest.approx(1, rel=1e-3)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather", RanksThatDiffer(factor).all_gather)
+    model.zero_grad()
+    first, second, before = snippet.run(model, x=100 * x, y=y).numbers
+    assert first == before == alone.numbers[-1]
+    assert second == pytest.approx(factor * first)
+    assert snippet.run().numbers[-1] > 0
+
+
+def test_explicit_euler_step(snippet):
+    nearly_linear = {"* 5": "* 0.01"}
+    names = snippet.diagnose(swap=nearly_linear).names
+    for share, grows in ((0.5, False), (0.95, False), (1.05, True)):
+        state, h = names.x[0], share * 2 / names.rate
+        for _ in range(200):
+            state = state + h * names.field(state)
+        assert (state.norm() > 1e6 * names.x[0].norm()).item() is grows, share
+        assert grows or state.norm() < 1e-3
+    assert snippet.diagnose().names.rate > 10

@@ -115,3 +115,16 @@ def test_forward_algorithm_in_logs(snippet):
     torch.testing.assert_close(likelihood(start, transition, emission), alpha.sum().log())
     assert math.isfinite(likelihood(start, transition, (emission - 300).repeat(100, 1)).item())
     assert x.isfinite().all()
+
+
+def test_flow_inverse_error(snippet):
+    x, _ = batch()
+    unbounded = {"limit=0.5": "limit=1e6"}
+    assert snippet.diagnose(x=x).numbers[-1] < 1e-5
+    assert snippet.diagnose(x=x, swap=unbounded).numbers[-1] < 1e-4, "ordinary inputs need no limit"
+    assert snippet.diagnose(x=30 * x).numbers[-1] < 1e-3
+    assert not snippet.diagnose(x=30 * x, swap=unbounded).numbers[-1] < 0.1, "scales that grow lose the input"
+    names = snippet.diagnose(x=30 * x).names
+    a, b = names.a[:1], names.b[:1]
+    jacobian = torch.autograd.functional.jacobian(lambda part: names.layer(a, part)[1], b).squeeze()
+    torch.testing.assert_close(names.layer(a, b)[2][0], torch.linalg.slogdet(jacobian)[1])

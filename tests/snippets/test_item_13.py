@@ -85,3 +85,24 @@ def test_trajectory_pca(snippet):
     model = plain_model()
     fraction = snippet.run(model).numbers[0]
     assert 0.8 < fraction <= 1
+
+
+def test_gradient_near_zero_at_a_saddle(snippet):
+    saddle = nn.Sequential(nn.Linear(8, 4, bias=False), nn.Linear(4, 1, bias=False))
+    for m in saddle:
+        nn.init.zeros_(m.weight)
+    x, _ = batch()
+    y = x @ torch.arange(1.0, 9.0)[:, None]
+    gradient, size, smallest = snippet.diagnose(saddle, x=x, y=y, criterion=nn.MSELoss()).numbers
+    slope = (2 * x.T @ y / 64).norm().item()
+    assert gradient == 0
+    assert size == pytest.approx(slope, rel=1e-3) and smallest == pytest.approx(-slope, rel=0.01)
+
+    bowl = nn.Linear(8, 1, bias=False)
+    with torch.no_grad():
+        bowl.weight.copy_(torch.arange(1.0, 9.0)[None])
+    curvatures = torch.linalg.eigvalsh(2 * x.T @ x / 64)
+    gradient, size, smallest = snippet.diagnose(bowl, x=x, y=y, criterion=nn.MSELoss()).numbers
+    assert gradient < 1e-3 and size == pytest.approx(curvatures[-1].item(), rel=0.01)
+    assert smallest == pytest.approx(curvatures[0].item(), rel=0.05), "positive at a minimum"
+    assert all(math.isfinite(number) for number in snippet.diagnose().numbers)

@@ -73,3 +73,19 @@ def test_random_split_of_time_series(snippet):
     x = torch.arange(100.0)[:, None]
     names = snippet.run(x=x, y=x)
     assert names.names.x_test.min() - names.names.x_train.max() > 5
+
+
+def test_bn_statistics_of_several_clients(snippet):
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.25), nn.ReLU(), nn.Linear(16, 2))
+    x, y = batch(256)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    own, recomputed = snippet.diagnose(model, x=x, y=y).numbers
+    assert own == pytest.approx(recomputed, abs=0.05), "statistics of this data"
+    model[1].running_mean += 20
+    averaged, again = snippet.diagnose(model.eval(), x=x, y=y).numbers
+    assert averaged > 10 * recomputed and again == pytest.approx(recomputed)
+    assert torch.isfinite(torch.tensor(snippet.diagnose(x=x[:17], y=y[:17]).numbers)).all()

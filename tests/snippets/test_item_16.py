@@ -412,3 +412,66 @@ def test_rope_angles_in_bf16(snippet):
 def test_scan_state_in_bf16(snippet):
     wide, half = [float(text) for text in snippet.run().printed.split()[1::2]]
     assert wide > 0.9 and half < 0.6
+
+
+class Words(nn.Module):
+    """A classifier of sequences of token numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(16, 64)
+        self.top = nn.Linear(64, 2, bias=False)
+
+    def forward(self, tokens):
+        return self.top(self.table(tokens).mean(1))
+
+
+def test_eight_bit_optimiser_state(snippet):
+    def lost_of_table(tokens):
+        printed = snippet.diagnose(Words(), x=tokens, y=torch.arange(len(tokens)) % 2).printed
+        one_scale, blocks = [float(line.split()[-1]) for line in printed.splitlines() if line.startswith("table")]
+        return one_scale, blocks
+
+    rare = torch.zeros(64, 40, dtype=torch.long)
+    rare[:15, 0] = torch.arange(1, 16)
+    one_scale, blocks = lost_of_table(rare)
+    assert one_scale > 0.9 and blocks < 0.2, "the rows of rare words are lost with one scale"
+    one_scale, blocks = lost_of_table(torch.arange(64 * 40).reshape(64, 40) % 16)
+    assert one_scale < 0.2 and blocks < 0.2, "rows alike"
+    snippet.diagnose()
+
+
+def test_pairwise_distances_negative(snippet):
+    x, _ = batch()
+    ran = snippet.diagnose(x=x)
+    assert ran.numbers[0] > 0 and ran.numbers[1] == 0
+    distances = ran.names.squared_distances
+    exact = torch.cdist(x.double(), x.double()).square()
+    centred = distances(x + 2000, x + 2000).fill_diagonal_(INF)
+    assert torch.equal(centred.argmin(1), exact.fill_diagonal_(INF).argmin(1)), "the right neighbours"
+    torch.testing.assert_close(distances(x, x[:5]).double(), exact.fill_diagonal_(0)[:, :5], rtol=1e-4, atol=1e-4)
+    assert snippet.diagnose(x=100 * x, swap={"x + 2000": "x - x.mean(0)"}).numbers[0] < ran.numbers[0]
+
+
+def test_timestamps_in_float32(snippet):
+    lost, kept = snippet.diagnose().printed.splitlines()
+    assert kept.endswith(str([10.0] * 9))
+    assert not set(lost.partition("[")[2].rstrip("]").split(", ")) - {"0.0", "128.0"}
+    near_zero = snippet.diagnose(swap={"1_700_000_000": "1_700"}).numbers
+    assert near_zero == [10.0] * 18
+
+
+def test_uint8_wraps(snippet):
+    assert snippet.diagnose().numbers == [251, 240, 205, 4, 5, 240, 205, 255]
+    without = {"[100, 250]": "[105, 150]", "[105, 10]": "[100, 10]"}
+    assert snippet.diagnose(swap=without).numbers == [5, 140, 205, 160] * 2, "nothing leaves the range, nothing differs"
+
+
+@pytest.mark.parametrize("model", [plain_model, healthy_model])
+def test_weight_average_stalls_in_half(snippet, model):
+    stalled = [float(line.split()[-1]) for line in snippet.diagnose(model()).printed.splitlines()]
+    assert max(stalled) == 1
+    kept = snippet.diagnose(model(), swap={"torch.bfloat16": "torch.float32"}).printed.splitlines()
+    assert kept and all(line.endswith(" 0.0") for line in kept)
+    short = snippet.diagnose(model(), swap={"0.999,": "0.0,"}).printed.splitlines()
+    assert min(float(line.split()[-1]) for line in short) < 0.5, "without memory it follows"

@@ -14,6 +14,7 @@ from qa_service.fronts.terminal import options
 from qa_service.knowledge import glossary, scaffold
 from qa_service.knowledge.lengths import length_problems
 from qa_service.knowledge.library import Library, duplicate_phrasings
+from qa_service.knowledge.markup import markup_problems
 from qa_service.settings import Settings
 
 
@@ -86,7 +87,7 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
         f"{paths_by_id[entry.id]}: {problem}"
         for entry in library.values()
         if entry.id in paths_by_id
-        for problem in (*length_problems(entry), *glossary.entry_problems(entry))
+        for problem in (*length_problems(entry), *markup_problems(entry), *glossary.entry_problems(entry))
     ]
     if not arguments.files:
         problems += [
