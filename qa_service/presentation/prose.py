@@ -132,24 +132,24 @@ def part_text(entry: Entry, part: Part, lang: Lang) -> str:
     return f"{text.strip()}\n\n{checked_text(entry.checked, lang)}" if part == "scope" and text else text
 
 
-def told_apart(answer: Answer) -> str:
+def told_apart(answer: Answer, missing: str = NOT_MEASURED_YET) -> str:
     """How to tell, as a Markdown list in the order of the observations; "" without an entry or rows.
 
-    A row says which observations speak for it, and which rule it out.
+    A row says which observations speak for it, and which rule it out. `missing` stands for what is not measured.
     """
     entry, lang = answer.entry, answer.lang
     if entry is None:
         return ""
     return "\n".join(
-        f"- {fill_text(each.row.text(lang), entry, answer.evidence, lang)}{_reasons(each, lang)}"
+        f"- {fill_text(each.row.text(lang), entry, answer.evidence, lang, missing)}{_reasons(each, lang)}"
         for each in rank(entry.tell, answer.observations)
     )
 
 
-def your_case(answer: Answer, *, linked: bool = False) -> str:
+def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
     """The row of "how to tell" that the observations single out, in a Markdown sentence; "" if there is none.
 
-    The entry for it is named by its id, or `linked` by its address.
+    The entry for it is named by its id, or `linked` by its address. `missing` stands for what is not measured.
     """
     entry, lang = answer.entry, answer.lang
     found = single_out(rank(entry.tell, answer.observations), entry.signs) if entry else None
@@ -157,7 +157,7 @@ def your_case(answer: Answer, *, linked: bool = False) -> str:
         return ""
     row = found.row
     text = f"{row.see[lang]} → [{row.means[lang]}](/entries/{row.entry}?lang={lang})" if linked and row.entry else ""
-    filled = fill_text(text or row.text(lang), entry, answer.evidence, lang)
+    filled = fill_text(text or row.text(lang), entry, answer.evidence, lang, missing)
     return _YOUR_CASE[lang].format(observation_names(found.because, lang), filled)
 
 
@@ -175,8 +175,10 @@ def observation_names(observations: Sequence[Observation], lang: Lang) -> str:
     return ("、" if lang == "zh" else ", ").join(dict.fromkeys(one.sign.name[lang] for one in observations))
 
 
-def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang) -> str:
-    """A text of the entry with each [[block.name]] replaced by that metric or parameter; "…" if not measured yet."""
+def fill_text(
+    text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, missing: str = NOT_MEASURED_YET
+) -> str:
+    """A text of the entry with each [[block.name]] replaced by that metric or parameter, or by `missing`."""
     given = {block.id: block.params for block in entry.evidence}
     measured = {one.block: one for one in evidence if one.variant == 0}  # of a comparison the text quotes the first run
 
@@ -184,7 +186,7 @@ def fill_text(text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang)
         block, name, form = found.group(1, 2, 3)
         if block in measured:
             return _number(measured[block], name, form, lang)
-        return format_in_text(given[block][name], lang, form or "") if name in given[block] else NOT_MEASURED_YET
+        return format_in_text(given[block][name], lang, form or "") if name in given[block] else missing
 
     return PLACEHOLDER.sub(value, text)
 

@@ -86,22 +86,21 @@ class TerminalView:
     def print_short(self, answer: Answer) -> None:
         """Prints the short answer with what is measured, and the row that the observations single out."""
         self._print_part(answer, "short")
-        if case := prose.your_case(answer):
+        if case := prose.your_case(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
-            self._stdout.print(_render_markdown(case.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])))
+            self._stdout.print(_render_markdown(case))
 
     def _print_part(self, answer: Answer, part: Part) -> None:
         """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""
         entry = answer.entry
         if entry is None or not entry.part(part, self.lang):
             return
+        missing = prose.NOT_MEASURED[self.lang]
         text = (
-            prose.told_apart(answer)
+            prose.told_apart(answer, missing)
             if part == "tell"
-            else prose.fill_text(prose.part_text(entry, part, self.lang), entry, answer.evidence, self.lang)
+            else prose.fill_text(prose.part_text(entry, part, self.lang), entry, answer.evidence, self.lang, missing)
         )
-        if answer.evidence or part == "short":
-            text = text.replace(prose.NOT_MEASURED_YET, prose.NOT_MEASURED[self.lang])
         self._stdout.print()
         if part != "short":
             self._stdout.print(Styled(prose.PART_TITLES[part][self.lang], style="bold"))
