@@ -139,6 +139,9 @@ _GRADIENT_WRONG = Text(
     "{name}，autograd 在 {d} 里给出 {v}，精确值是 {e}。",
     "In {d}, autograd gives {v} for {name}; the exact value is {e}.",
 )
+_GRADIENT_NONE = Text(
+    "{name}不存在，autograd 在 {d} 里给出 {v}。", "In {d}, autograd gives {v} for {name}, which does not exist."
+)
 _TRAP = Text(
     "前向的值没有问题（{v}），nan 只出现在反向传播里：没有选中的分支也参与求导，0 乘无穷大就是 nan。",
     "The value itself is fine ({v}); nan appears in the backward pass only, where a branch that is not taken is "
@@ -369,8 +372,9 @@ def _gradient_sentences(formula: str, calculation: Calculation, evidence: Eviden
             name = _DERIVATIVE[lang].format(f=f"`{formula}`", at=_values(calculation, lang))
             if len(calculation.at) > 1:
                 name += f"（对 {row.get('operation')}）" if lang == "zh" else f" by {row.get('operation')}"
+            exists = not _is_nan(row.get("exact"))
             right = row.get("status") in ("exact", "rounded")
-            template = _GRADIENT_RIGHT if right else _GRADIENT_WRONG
+            template = _GRADIENT_RIGHT if right else _GRADIENT_WRONG if exists else _GRADIENT_NONE
             yield template[lang].format(
                 name=name,
                 d=dtype,
