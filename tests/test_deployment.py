@@ -223,7 +223,7 @@ def test_nginx_blocks_metrics(behind_nginx):
     address, server = behind_nginx
     assert httpx.get(server + "/metrics").status_code == 200
     with client(address, GATEWAY) as host:
-        for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x"):
+        for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x", "/metrics%0a", "/metrics/"):
             response = host.get(address + path, headers={"X-Forwarded-For": "127.0.0.1"})
             assert response.status_code == 404, path
             assert "numstab_" not in response.text
