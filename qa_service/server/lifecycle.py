@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField
+from qa_service.lab.kernel import close_to_other_processes
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import ShutdownDeadline
 from qa_service.settings import Settings
@@ -64,12 +65,18 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
                 if process.pid is not None and process.is_ready(timeout=1):
                     os.kill(process.pid, signal.SIGHUP)
 
+    close_to_other_processes()
     config = uvicorn.Config(app, factory=True, **_options(settings), **options)
     Supervisor(config, sockets=[config.bind_socket()]).run()
 
 
 def _options(settings: Settings) -> dict[str, Any]:
+    from qa_service.server.connections import BACKLOG, LimitedConnection
+
     return {
+        "http": LimitedConnection,
+        "ws": "none",  # no front has a WebSocket
+        "backlog": BACKLOG,
         "access_log": False,
         "log_config": None,  # `configure_logging` has set up the handlers
         "proxy_headers": bool(settings.proxies),
