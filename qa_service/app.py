@@ -228,9 +228,10 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.server.lifecycle import share_of, worker_index
+    from qa_service.server.lifecycle import end_with_supervisor, share_of, worker_index
     from qa_service.telemetry import logging as logs
 
+    end_with_supervisor()
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
     logs.configure_logging(settings)

@@ -1,9 +1,12 @@
 """Running the HTTP server: where it may listen, workers, signals, and a shutdown that lets running answers end."""
 
 import ipaddress
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -86,6 +89,22 @@ def _options(settings: Settings) -> dict[str, Any]:
         "timeout_worker_healthcheck": 60,  # a worker that trains on a busy machine answers late
         "server_header": False,
     }
+
+
+def end_with_supervisor() -> None:
+    """Has this worker end as by SIGTERM once its supervisor has died, however it did: else it would serve on, and hold
+    the port of the next one.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        threading.Thread(target=_end_after, args=(supervisor,), daemon=True, name="supervisor").start()
+
+
+def _end_after(supervisor: Any) -> None:
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SHUTDOWN_GRACE + 5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def worker_index(shared: Path) -> tuple[int, FileLock]:
