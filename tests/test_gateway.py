@@ -301,3 +301,52 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
         assert [line for line in lines if not line.startswith("time=")] == []
     finally:
         shutil.rmtree(short_path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://inner.example"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://school.example"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[evil"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:9"}, 403),
+    ],
+)
+def test_pages_of_other_sites_may_not_post(make_client, headers, status):
+    """A browser sends text/plain across sites without asking: such feedback was stored. Configured origins may."""
+    client = make_client(origins="https://school.example")
+    reply = client.post("/api/v1/ask", content=json.dumps(ASK), headers={"Content-Type": "text/plain"} | headers)
+    assert reply.status_code == status
+    assert client.get("/api/v1/entries", headers=headers).status_code == 200
+
+
+def test_only_the_hosts_of_the_settings_are_served(make_client):
+    """Others get 421, so a foreign name with our address shows nothing; by default any host is served."""
+    client = make_client(hosts="school.example, numstab.example")
+    for host, status in (("school.example:8443", 200), ("NUMSTAB.example.", 200), ("127.0.0.1:8000", 200),
+                         ("evil.example", 421), ("school.example.evil.example", 421)):  # fmt: skip
+        assert client.get("/api/v1/entries", headers={"Host": host}).status_code == status, host
+    assert make_client().get("/api/v1/entries", headers={"Host": "any.example"}).status_code == 200
+
+
+def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, monkeypatch):
+    """It held all threads of the server: 45 of 45 feedbacks unanswered after 40 s, static files after 20 s."""
+    monkeypatch.setattr("qa_service.store.threads.MAX_SECONDS", 0.5)
+    hangs = threading.Event()
+    monkeypatch.setattr("qa_service.store.Store.add_feedback", lambda *_: hangs.wait(TIMEOUT_SECONDS))
+    feedback = {"answer_id": "01K0000000000000000000000A", "helpful": True}
+    client = make_client()
+    try:
+        with client, ThreadPoolExecutor(45) as pool:
+            replies = list(pool.map(lambda _: client.post("/api/v1/feedback", json=feedback), range(45)))
+            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "store_unavailable")}
+            assert {reply.headers["retry-after"] for reply in replies} == {"5"}
+            assert client.get("/static/chart.js").status_code == 200
+    finally:
+        hangs.set()

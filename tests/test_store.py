@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -165,6 +166,14 @@ def test_a_locked_database_is_an_error_until_it_is_unlocked(tmp_path, monkeypatc
 @pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/numstab.sqlite", "postgresql+psycopg://x@127.0.0.1:9/none"])
 def test_an_unreachable_database_is_an_error(url, open_store):
     with pytest.raises(StoreUnavailable):
+        open_store(url).add_feedback(ANSWER, True, None)
+
+
+@pytest.mark.timeout(60)
+def test_a_database_that_never_replies_is_an_error(open_store):
+    """It accepts connections and says nothing: the client library alone would wait for two minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable):
+        url = f"postgresql+psycopg://x@127.0.0.1:{silent.getsockname()[1]}/none"
         open_store(url).add_feedback(ANSWER, True, None)
 
 
