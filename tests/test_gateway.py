@@ -335,6 +335,13 @@ def test_only_the_hosts_of_the_settings_are_served(make_client):
     assert make_client().get("/api/v1/entries", headers={"Host": "any.example"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/robots.txt", "/sitemap.xml", "/llms.txt"])
+def test_pages_that_quote_the_host_are_not_cached(make_client, path):
+    """A cache that a client filled under a foreign Host would lead others there; and named hosts alone are quoted."""
+    assert make_client().get(path).headers["cache-control"] == "no-store"
+    assert make_client(hosts="school.example").get(path, headers={"Host": "evil.example"}).status_code == 421
+
+
 def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, monkeypatch):
     """It held all threads of the server: 45 of 45 feedbacks unanswered after 40 s, static files after 20 s."""
     monkeypatch.setattr("qa_service.store.threads.MAX_SECONDS", 0.5)

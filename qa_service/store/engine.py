@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 BUSY_TIMEOUT_MS = 2000  # milliseconds to wait for another writer
+_MIGRATION_TIMEOUT_MS = 5000  # the same for another process that migrates
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 3,  # seconds
     "tcp_user_timeout": 4000,  # milliseconds
@@ -83,7 +84,9 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
     """A transaction that excludes other processes: two workers may start at once on one database."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"PRAGMA busy_timeout = {_MIGRATION_TIMEOUT_MS}"))
             connection.execute(text("BEGIN IMMEDIATE"))
+            connection.execute(text(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))
             try:
                 yield connection
             except BaseException:
