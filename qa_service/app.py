@@ -149,6 +149,7 @@ async def _lifespan(
         stack.enter_context(state.metrics)
         stack.callback(service.subscribe(log_answer(settings)))
         stack.callback(state.store.close)
+        stack.callback(state.store_threads.close)
         stack.callback(state.store_health.close)
         writer = stack.enter_context(BackgroundWriter(state.store))
         stack.callback(service.subscribe(writer))

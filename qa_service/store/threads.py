@@ -21,7 +21,7 @@ class StoreThreads:
     """Daemon threads, started with the first calls: one that hangs does not keep the process from ending."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = 0
 
     async def call(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -51,6 +51,12 @@ class StoreThreads:
         except TimeoutError as error:
             raise StoreUnavailable("no reply") from error
 
+    def close(self) -> None:
+        """Ends the threads once they have worked off what is queued, without waiting; the next call starts others."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
+
     def _keep_working(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
