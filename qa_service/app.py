@@ -61,6 +61,7 @@ def create_app(
     from qa_service.server.streaming import ShutdownDeadline
     from qa_service.store import Store
     from qa_service.store.health import HealthProbe
+    from qa_service.store.threads import StoreThreads
     from qa_service.telemetry.tracing import Tracing
 
     app = FastAPI(
@@ -75,6 +76,7 @@ def create_app(
     state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
+    state.store_threads = StoreThreads()
     state.store_health = HealthProbe(state.store)
     state.reloader = KnowledgeReloader(service, settings, lambda succeeded: state.metrics.reloaded(succeeded=succeeded))
     handle_errors(app)
@@ -103,23 +105,28 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
 
     from qa_service.server.access_log import AccessLogMiddleware
     from qa_service.server.auth import AuthMiddleware
+    from qa_service.server.origins import OriginMiddleware
     from qa_service.server.rate_limit import RateLimitMiddleware
     from qa_service.server.security_headers import SecurityHeadersMiddleware
     from qa_service.server.timeout import TimeoutMiddleware
 
     app.add_middleware(RateLimitMiddleware, rate=settings.rate, storage_uri=_RATE_LIMIT_STORAGE)
     app.add_middleware(AuthMiddleware, settings=settings, open_to_all=open_to_all)
+    app.add_middleware(OriginMiddleware, hosts=_words(settings.hosts), origins=_words(settings.origins))
     app.add_middleware(TimeoutMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED, compresslevel=_GZIP_LEVEL)
     if settings.origins:
-        origins = [origin.strip() for origin in settings.origins.split(",")]
         shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
         app.add_middleware(
-            CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
+            CORSMiddleware, allow_origins=sorted(_words(settings.origins)), allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
         )  # fmt: skip
     app.add_middleware(AccessLogMiddleware, served=app.state.metrics.request, span=app.state.tracing.request)
+
+
+def _words(listed: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in listed.split(",") if word.strip())
 
 
 @asynccontextmanager
@@ -142,6 +149,7 @@ async def _lifespan(
         stack.enter_context(state.metrics)
         stack.callback(service.subscribe(log_answer(settings)))
         stack.callback(state.store.close)
+        stack.callback(state.store_threads.close)
         stack.callback(state.store_health.close)
         writer = stack.enter_context(BackgroundWriter(state.store))
         stack.callback(service.subscribe(writer))
@@ -228,9 +236,10 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.server.lifecycle import share_of, worker_index
+    from qa_service.server.lifecycle import end_with_supervisor, share_of, worker_index
     from qa_service.telemetry import logging as logs
 
+    end_with_supervisor()
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
     logs.configure_logging(settings)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,3 +28,21 @@ def write_atomically(path: Path, save: Callable[[Path], object]) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def delete_unused(folder: Path, pattern: str, *, keep: int, days: float) -> None:
+    """Deletes the files of a pattern that were last used (`mark_used`) so many days ago, but for the newest `keep`.
+
+    What cannot be deleted stays.
+    """
+    with suppress(OSError):
+        oldest_first = sorted((file.stat().st_mtime, file) for file in folder.glob(pattern))
+        for used, file in oldest_first[:-keep]:
+            if time.time() - used > days * 86400:
+                file.unlink(missing_ok=True)
+
+
+def mark_used(path: Path) -> None:
+    """Notes that a cached file is in use, in its time of modification; does nothing where that is not allowed."""
+    with suppress(OSError):
+        os.utime(path)

@@ -44,6 +44,9 @@ class Settings:
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that unanswered questions are stored; 0: none")
     rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
     origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins whose pages may call the API, separated by commas")
+    hosts: str = _setting(
+        "NUMSTAB_HOSTS", "", "host names by which the service may be addressed, separated by commas; empty: any"
+    )
     proxies: str = _setting(
         "NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is trusted, separated by commas"
     )

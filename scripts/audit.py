@@ -1,7 +1,7 @@
 """Looks up every locked package in pip-audit's vulnerability database.
 
-Exit status 1 if a vulnerability is known, else 0. If the service cannot be reached or does not know a package, that
-is printed ("NOT DONE") and does not fail the build.
+Exit status 1 if a vulnerability is known, 2 if the service cannot be reached or does not know a package ("NOT DONE"),
+0 only if every package was looked up and none has one.
 """
 
 import json
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NOT_DONE = 2
+"""The exit status where something could not be looked up: silence is no all-clear."""
 
 
 def main(command: list[str]) -> int:
@@ -25,7 +27,7 @@ def main(command: list[str]) -> int:
     except (ValueError, KeyError):
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         print(f"audit: NOT DONE: pip-audit is not there, or its service cannot be reached\n  {lines[-1][:300]}")
-        return 0
+        return NOT_DONE
     findings = [(package, weak) for package in packages for weak in package.get("vulns", ())]
     for package, weak in findings:
         mended = ", ".join(weak["fix_versions"]) or "no version yet"
@@ -35,7 +37,7 @@ def main(command: list[str]) -> int:
         print(f"audit: NOT DONE for {len(unknown)} of {len(packages)}: the service does not know them")
     if len(unknown) < len(packages):
         print(f"audit: {len(findings)} weaknesses known in {len(packages) - len(unknown)} packages")
-    return int(bool(findings))
+    return 1 if findings else NOT_DONE if unknown else 0
 
 
 if __name__ == "__main__":

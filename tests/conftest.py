@@ -1,5 +1,6 @@
 """Shared fixtures: toy demos for every kind of failure, a library of three entries, a word-hash embedder, services."""
 
+import errno
 import functools
 import hashlib
 import io
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,16 +140,32 @@ def shared_temp_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
+_REUSED = 3
+"""Files of a kind that a test run takes from the user's cache: the newest are of this version, if any are."""
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    """Gives the file a second name, or copies it where that is on another disk; raises FileExistsError."""
+    try:
+        target.hardlink_to(file)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = target.with_name(f"{file.name}.{os.getpid()}")
+        shutil.copy(file, partial)
+        partial.replace(target)
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder shared by all xdist workers: matcher and chart bundle are built once per test run."""
     cache = shared_temp_folder(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
-    built = (file for kind in ("*-*.np[yz]", "*-*.faiss") for file in cache_folder().glob(kind))
-    for file in built:  # reuse what set-up has built; the names hash the sources
-        partial = cache / f"{file.name}.{os.getpid()}"
-        shutil.copy(file, partial)
-        partial.replace(cache / file.name)
+    for kind in ("phrasings-*", "classifier-*", "encoder-*.npy", "encoder-*.npz"):
+        newest = sorted(cache_folder().glob(kind), key=lambda file: file.stat().st_mtime)[-_REUSED:]
+        for file in newest:  # what set-up has built; the names hash the sources
+            with suppress(FileExistsError):
+                _link_or_copy(file, cache / file.name)
     return cache
 
 
@@ -249,6 +267,7 @@ def log(capsys):
 
     yield configure
     logging.getLogger("numstab").handlers[:] = before
-    for name in ("uvicorn", "uvicorn.error"):
+    for name in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(name).handlers[:] = []
+        logging.getLogger(name).filters[:] = []
         logging.getLogger(name).propagate = True

@@ -22,7 +22,10 @@ ASK = "/api/v1/ask"
 def toy_client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(data=tmp_path / "data", cache=tmp_path / "cache")
     with TestClient(
-        create_app(toy_service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)
+        create_app(toy_service, settings),
+        raise_server_exceptions=False,
+        client=("127.0.0.1", 5000),
+        base_url="http://localhost",
     ) as client:
         yield client
 
@@ -32,13 +35,20 @@ def shared_client(new_toy_service, tmp_path_factory) -> Iterator[TestClient]:
     """A client of one toy service, for tests that leave no state behind."""
     folder = tmp_path_factory.mktemp("toys")
     app = create_app(new_toy_service(), Settings(data=folder / "data", cache=folder / "cache"))
-    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
+    with TestClient(
+        app, raise_server_exceptions=False, client=("127.0.0.1", 5000), base_url="http://localhost"
+    ) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def client(service, settings) -> Iterator[TestClient]:
-    with TestClient(create_app(service, settings), raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
+    with TestClient(
+        create_app(service, settings),
+        raise_server_exceptions=False,
+        client=("127.0.0.1", 5000),
+        base_url="http://localhost",
+    ) as client:
         yield client
 
 

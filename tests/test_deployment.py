@@ -22,6 +22,7 @@ from qa_service.settings import Settings
 
 TOYS = ROOT / "tests" / "toys"
 CONF = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
+UNIT = (ROOT / "deploy" / "numstab.service").read_text("utf-8")
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
 SERVICES = COMPOSE["services"]
 WEB, PROXY, DB = (SERVICES[name] for name in ("web", "proxy", "db"))
@@ -32,7 +33,8 @@ PASSWORD = "NUMSTAB_DB_PASSWORD"
 # The keys of the compose specification that the file may use, so that a misspelt key is found.
 KEYS = {
     "services": {"image", "pull_policy", "command", "init", "ports", "environment", "volumes", "depends_on", "networks",
-                 "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "stop_grace_period"},
+                 "read_only", "tmpfs", "cap_drop", "cap_add", "security_opt",
+                 "pids_limit", "mem_limit", "restart", "healthcheck", "stop_grace_period"},
     "networks": {"ipam", "internal"},
     "volumes": set(),
 }  # fmt: skip
@@ -146,6 +148,25 @@ def test_container_is_restricted():
     assert WEB["pull_policy"] == "never", "an image of that name in a registry would be someone else's"
 
 
+def test_threads_for_a_full_queue_are_allowed():
+    """A run that waits has two threads, in the container and in the systemd unit; both limit memory, too."""
+    unit = dict(line.split("=", 1) for line in UNIT.splitlines() if re.match(r"[A-Z]\w+=", line))
+    wanted = 2 * (Settings().queue + 64) + 512  # slots of a large machine; children and what the server has itself
+    assert int(unit["TasksMax"]) >= wanted
+    assert WEB["pids_limit"] >= wanted
+    assert unit["MemoryMax"]
+    for name, one in SERVICES.items():
+        assert one["mem_limit"], name
+        assert one["pids_limit"], name
+        assert "no-new-privileges:true" in one["security_opt"], name
+
+
+def test_the_units_filter_allows_what_confines_an_experiment():
+    """Its filter is inherited: where it refused seccomp or landlock, no experiment would be run."""
+    allowed = re.search(r"^SystemCallFilter=(.*)", UNIT, re.MULTILINE)[1].split()
+    assert {"seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed)
+
+
 def test_database_healthcheck_uses_tcp():
     """On the Unix socket PostgreSQL already answers during its first initialisation."""
     assert DB["healthcheck"]["test"][:4] == ["CMD", "pg_isready", "-h", "127.0.0.1"]
@@ -223,7 +244,7 @@ def test_nginx_blocks_metrics(behind_nginx):
     address, server = behind_nginx
     assert httpx.get(server + "/metrics").status_code == 200
     with client(address, GATEWAY) as host:
-        for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x"):
+        for path in ("/metrics", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?x", "/metrics%0a", "/metrics/"):
             response = host.get(address + path, headers={"X-Forwarded-For": "127.0.0.1"})
             assert response.status_code == 404, path
             assert "numstab_" not in response.text

@@ -1,16 +1,25 @@
 """One client cannot take everything: a request's runs are bounded and charged, and it may fill half of the queue."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi.testclient import TestClient
+from processes import TIMEOUT_SECONDS, run_async
 
 from qa_service.answering import service as answering
+from qa_service.app import create_app
 from qa_service.errors import BadField, Overloaded, RateLimited
-from qa_service.lab.clients import CLIENT, Client
-from qa_service.model import Request
+from qa_service.lab.clients import CLIENT, Client, names_of_run
+from qa_service.lab.queue import FairQueue
+from qa_service.lab.runner import QueuePosition
+from qa_service.model import Request, Run, RunStatus
 from qa_service.model.events import AnswerReady, Event
+from qa_service.settings import Settings
 from qa_service.telemetry.timing import Timings
 
 
@@ -69,3 +78,98 @@ def test_a_client_may_fill_half_of_the_queue(toy_service):
     assert refused.value.seconds >= 1
     with served(Client("b")):
         assert isinstance(first_event(toy_service), AnswerReady)
+
+
+class Turnstile:
+    """A runner with one slot whose runs execute nothing; each ends when the test lets one through."""
+
+    slots, ready, timings = 1, 0, Timings()
+
+    def __init__(self) -> None:
+        self.queue = FairQueue(1)
+        self.passes = threading.Semaphore(0)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.queue)
+
+    def waiting_of(self, client: str) -> int:
+        return self.queue.waiting_of(client)
+
+    def stream(self, experiment, params, seed, is_cancelled=lambda: False) -> Generator[QueuePosition, None, Run]:
+        with self.queue.join(names_of_run()) as slot:
+            yield QueuePosition(slot.position)
+            assert slot.granted.wait(TIMEOUT_SECONDS)
+            assert self.passes.acquire(timeout=TIMEOUT_SECONDS)
+        return Run(status=RunStatus.RAN, measured={"last": 1.0})
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path):
+    """Over HTTP, by address: 500 runs wait; of a second client's first one, at most two of them end before."""
+    toy_service.runner = turnstile = Turnstile()
+    app = create_app(toy_service, Settings(data=tmp_path))
+    ended: list[str] = []
+
+    many, one = (
+        httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 5000)), base_url="http://localhost")
+        for address in ("192.0.2.1", "192.0.2.2")
+    )
+
+    async def run(client: httpx.AsyncClient, seed: int) -> None:
+        reply = await client.post("/api/v1/experiments/sleeps/runs", json={"seed": seed}, timeout=None)
+        assert reply.status_code == 200, reply.text
+        ended.append("one" if client is one else "many")
+
+    async def wait_for(waiting: int) -> None:
+        while turnstile.waiting < waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def compete() -> None:
+        runs = [asyncio.ensure_future(run(many, seed)) for seed in range(500)]
+        await wait_for(499)
+        runs.append(asyncio.ensure_future(run(one, 0)))
+        await wait_for(500)
+        for count in range(1, 4):
+            turnstile.passes.release()
+            while sum(each.done() for each in runs) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for each in runs:
+            if not each.cancel():
+                await each
+        turnstile.passes.release(498)
+        await asyncio.wait(runs)
+
+    run_async(compete())
+    assert ended.index("one") <= 2
+
+
+def test_a_request_pays_for_its_runs_by_the_clients_rate(toy_service, tmp_path):
+    """Over HTTP: 20 runs are two requests; beyond the rate 429 with Retry-After, for this client only."""
+    app = create_app(toy_service, Settings(data=tmp_path, rate="3/minute"))
+    first, second = (TestClient(app, client=(address, 5000)) for address in ("192.0.2.1", "192.0.2.2"))
+    body = {"question": "", "entry": "counting", "seeds": 20}
+    paid = first.post("/api/v1/ask", json=body)
+    assert (paid.status_code, paid.headers["ratelimit-remaining"]) == (200, "1")
+    refused = first.post("/api/v1/ask", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert second.post("/api/v1/ask", json=body).status_code == 200
+
+
+def test_without_a_thread_for_an_answer_the_reply_is_503(toy_service, tmp_path, monkeypatch):
+    """With Retry-After; it was 500."""
+    client = TestClient(create_app(toy_service, Settings(data=tmp_path)))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "answer":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    reply = client.post("/api/v1/ask", json={"question": "counting numbers one", "run": False})
+    assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+    assert int(reply.headers["retry-after"]) >= 1

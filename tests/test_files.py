@@ -1,14 +1,16 @@
 """Atomic writes, their permissions, and the cache of the trained classifier."""
 
+import os
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from qa_service.files import write_atomically
+from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.retrieval.matcher import Matcher
 
 
@@ -25,6 +27,32 @@ def test_failed_write_leaves_the_old_file(tmp_path):
         write_atomically(path, write_and_fail)
     assert path.read_text() == "old"
     assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
+
+
+def test_cached_files_that_were_not_used_for_long_are_deleted(tmp_path):
+    """But for the newest, other kinds, and those in use again."""
+    for days, name in ((30, "a-1"), (20, "a-2"), (20, "a-3"), (9, "a-4"), (1, "a-5"), (40, "b-1")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
+    mark_used(tmp_path / "a-2")
+    delete_unused(tmp_path, "a-*", keep=2, days=7)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-2", "a-5", "b-1"]
+    delete_unused(tmp_path, "b-*", keep=2, days=7)
+    delete_unused(tmp_path / "none", "b-*", keep=2, days=7)
+    assert (tmp_path / "b-1").exists()
+
+
+def test_a_new_classifier_replaces_those_of_other_versions(tmp_path, toy_service):
+    """Each is 75 MB, and every change of a phrasing makes one."""
+    for number in range(10):
+        for name in (f"classifier-{number}.npz", f"phrasings-{number}.faiss"):
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (number, number))
+    knowledge = toy_service.knowledge
+    Matcher(knowledge.library, knowledge.matcher.embedder, name="toy", cache=tmp_path).match("nan")
+    for pattern in ("classifier-*.npz", "phrasings-*.faiss"):
+        assert len(list(tmp_path.glob(pattern))) == 4
+        assert max(tmp_path.glob(pattern), key=lambda file: file.stat().st_mtime).stat().st_size
 
 
 def test_concurrent_reads_never_see_a_partial_file(tmp_path):

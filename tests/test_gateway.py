@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import signal
 import socket
@@ -34,7 +35,7 @@ def make_client(toy_service, tmp_path):
 
     def make(*, address: str = "10.0.0.7", public: bool = True, **settings: object) -> TestClient:
         app = create_app(toy_service, Settings(data=tmp_path, **settings), open_to_all=public)
-        return TestClient(app, client=(address, 5000), follow_redirects=False)
+        return TestClient(app, base_url="http://localhost", client=(address, 5000), follow_redirects=False)
 
     return make
 
@@ -96,6 +97,71 @@ def test_metrics_need_loopback_or_a_key(make_client):
     """Even if the service is public."""
     assert make_client(address="10.0.0.7").get("/metrics").status_code == 401
     assert make_client(address="127.0.0.1").get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics%0a", "/metrics%0A", "/metrics%00", "/%0ametrics", "/livez%0a", "/a%7fb"])
+def test_a_path_with_a_control_character_is_refused(make_client, tmp_path, path):
+    """A route's pattern would match before a final line feed: /metrics%0a was open to everybody, and to a read key."""
+    read_key = ApiKeyStore(tmp_path).add("read", ("read",))
+    for client, headers in ((make_client(), {}), (make_client(public=False), bearer(read_key))):
+        reply = client.get(path, headers=headers)
+        assert reply.status_code == 400
+        assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_the_route_of_the_metrics_asks_for_an_operator_itself(make_client, monkeypatch):
+    """So no way to spell its path goes past the guard."""
+    monkeypatch.setattr("qa_service.server.auth._CONTROL_CHARACTERS", re.compile("(?!)"))
+    assert make_client().get("/metrics%0a").status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.0.2.1"])
+def test_an_operator_on_this_machine_addresses_this_machine(make_client, host):
+    """A page elsewhere may give its own host name the address 127.0.0.1, and would then read the metrics."""
+    client = make_client(address="127.0.0.1")
+    assert client.get("/metrics", headers={"Host": host}).status_code == 401
+    assert "why" not in client.get("/readyz", headers={"Host": host}).json()
+    for own in ("127.0.0.1:8000", "[::1]:8000", "LOCALHOST"):
+        assert client.get("/metrics", headers={"Host": own}).status_code == 200
+
+
+@pytest.mark.parametrize("cookie", ["a@b=1", "=", ";;", "numstab_key", 'x="', "\xff=1"])
+def test_cookies_of_other_applications_do_no_harm(make_client, tmp_path, cookie):
+    """They are not read: a malformed one was a 500 everywhere. Ours is found among them."""
+    secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
+    client = make_client(public=False)
+    theirs = {"Cookie": cookie.encode("latin-1")}
+    ours = {"Cookie": cookie.encode("latin-1") + f"; numstab_key={secret}; b@c=2".encode()}
+    assert client.get("/livez", headers=theirs).status_code == 200
+    assert client.get("/api/v1/entries", headers=theirs).status_code == 401
+    assert client.get("/api/v1/entries", headers=ours).status_code == 200
+
+
+def test_a_key_in_a_url_leads_to_no_other_host(make_client, tmp_path):
+    """An address that begins with two slashes names a host."""
+    secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
+    reply = make_client(public=False).get(f"http://localhost//evil.example/?key={secret}")
+    assert (reply.status_code, reply.headers["location"]) == (303, "/evil.example/")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/robots.txt", "/metrics", "/entries"])
+def test_a_wrong_key_in_a_url_replaces_no_cookie(make_client, path):
+    """Any page could have a browser open /livez?key=x, and so log its user out."""
+    assert "set-cookie" not in make_client(public=False).get(f"{path}?key=x").headers
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '[{"name": "a"}]', "\xff"])
+def test_a_broken_file_of_keys_lets_nobody_in(make_client, tmp_path, text, caplog):
+    """401 and a line in the log, not 500; a command says so and does not overwrite it."""
+    secret = ApiKeyStore(tmp_path).add("ask", ("ask",))
+    (tmp_path / "keys.json").write_text(text, "latin-1")
+    client = make_client(public=False)
+    assert client.get("/api/v1/entries", headers=bearer(secret)).status_code == 401
+    assert client.get("/livez", headers=bearer(secret)).status_code == 200
+    if text != "{}":  # no key
+        with pytest.raises(BadField, match=r"keys\.json"):
+            ApiKeyStore(tmp_path).add("another", ("ask",))
+    assert (tmp_path / "keys.json").read_text("latin-1") == text or text == "{}"
 
 
 def test_questions_are_rate_limited(make_client):
@@ -235,3 +301,59 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
         assert [line for line in lines if not line.startswith("time=")] == []
     finally:
         shutil.rmtree(short_path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://inner.example"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://school.example"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[evil"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:9"}, 403),
+    ],
+)
+def test_pages_of_other_sites_may_not_post(make_client, headers, status):
+    """A browser sends text/plain across sites without asking: such feedback was stored. Configured origins may."""
+    client = make_client(origins="https://school.example")
+    reply = client.post("/api/v1/ask", content=json.dumps(ASK), headers={"Content-Type": "text/plain"} | headers)
+    assert reply.status_code == status
+    assert client.get("/api/v1/entries", headers=headers).status_code == 200
+
+
+def test_only_the_hosts_of_the_settings_are_served(make_client):
+    """Others get 421, so a foreign name with our address shows nothing; by default any host is served."""
+    client = make_client(hosts="school.example, numstab.example")
+    for host, status in (("school.example:8443", 200), ("NUMSTAB.example.", 200), ("127.0.0.1:8000", 200),
+                         ("evil.example", 421), ("school.example.evil.example", 421)):  # fmt: skip
+        assert client.get("/api/v1/entries", headers={"Host": host}).status_code == status, host
+    assert make_client().get("/api/v1/entries", headers={"Host": "any.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/robots.txt", "/sitemap.xml", "/llms.txt"])
+def test_pages_that_quote_the_host_are_not_cached(make_client, path):
+    """A cache that a client filled under a foreign Host would lead others there; and named hosts alone are quoted."""
+    assert make_client().get(path).headers["cache-control"] == "no-store"
+    assert make_client(hosts="school.example").get(path, headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, monkeypatch):
+    """It held all threads of the server: 45 of 45 feedbacks unanswered after 40 s, static files after 20 s."""
+    monkeypatch.setattr("qa_service.store.threads.MAX_SECONDS", 0.5)
+    hangs = threading.Event()
+    monkeypatch.setattr("qa_service.store.Store.add_feedback", lambda *_: hangs.wait(TIMEOUT_SECONDS))
+    feedback = {"answer_id": "01K0000000000000000000000A", "helpful": True}
+    client = make_client()
+    try:
+        with client, ThreadPoolExecutor(45) as pool:
+            replies = list(pool.map(lambda _: client.post("/api/v1/feedback", json=feedback), range(45)))
+            assert {(reply.status_code, reply.json()["code"]) for reply in replies} == {(503, "store_unavailable")}
+            assert {reply.headers["retry-after"] for reply in replies} == {"5"}
+            assert client.get("/static/chart.js").status_code == 200
+    finally:
+        hangs.set()

@@ -65,7 +65,7 @@ def test_building_an_application_has_no_side_effects(server_like_service, tmp_pa
     settings = Settings(data=tmp_path / "data", cache=tmp_path)
     apps = [create_app(server_like_service, settings, shared=None, watch_knowledge=True) for _ in range(2)]
     assert not service_threads() - before
-    client = TestClient(apps[0], client=("127.0.0.1", 5000))
+    client = TestClient(apps[0], client=("127.0.0.1", 5000), base_url="http://localhost")
     assert client.post(ASK, json=QUESTION | {"run": False}).status_code == 200
     assert questions_counted(client) == 0
     until(lambda: not service_threads() - before)
@@ -78,7 +78,11 @@ def test_two_applications_of_one_service_observe_once_each(server_like_service, 
     before = service_threads()
     settings_of_each = [Settings(data=tmp_path / name, cache=tmp_path) for name in ("one", "two")]
     first, second = (
-        TestClient(create_app(server_like_service, settings, watch_knowledge=True), client=("127.0.0.1", 5000))
+        TestClient(
+            create_app(server_like_service, settings, watch_knowledge=True),
+            client=("127.0.0.1", 5000),
+            base_url="http://localhost",
+        )
         for settings in settings_of_each
     )
     with first:

@@ -31,7 +31,7 @@ def new_client(toy_service, tmp_path):
         def create(*, address: str = "127.0.0.1", **settings: object) -> TestClient:
             defaults = {"data": tmp_path / "data", "cache": tmp_path, "kb": TOYS / "kb", "demos": TOYS / "demos"}
             app = create_app(toy_service, Settings(**(defaults | settings)))
-            client = TestClient(app, client=(address, 5000), raise_server_exceptions=False)
+            client = TestClient(app, client=(address, 5000), raise_server_exceptions=False, base_url="http://localhost")
             return lifespans.enter_context(client)
 
         yield create
@@ -59,7 +59,7 @@ def test_readyz_names_the_failed_part_and_tells_only_operators_why(new_client, t
     response = local.get("/readyz")
     assert (response.status_code, response.json()["parts"]["store"]) == (503, False)
     assert "DatabaseError" in response.json()["why"]["store"]
-    remote = TestClient(local.app, client=("10.0.0.7", 5000))
+    remote = TestClient(local.app, client=("10.0.0.7", 5000), base_url="http://localhost")
     assert set(remote.get("/readyz").json()) == {"ready", "parts"}
     assert local.post(ASK, json={"question": "数数甲"}).status_code == 200  # answers do not depend on the store
 

@@ -58,7 +58,7 @@ def test_operator_routes_respond_as_described(lab, word_hash, tmp_path, path, lo
     toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
     service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
     app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path))
-    client = TestClient(app, client=("127.0.0.1" if local else "192.0.2.1", 1))
+    client = TestClient(app, client=("127.0.0.1" if local else "192.0.2.1", 1), base_url="http://localhost")
     response = client.get(path)
     if path == "/readyz" and response.status_code == 200:  # it may have become ready already
         status = 200

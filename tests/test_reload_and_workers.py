@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import ROOT, TIMEOUT_SECONDS, running, status, until
+from processes import ROOT, TIMEOUT_SECONDS, running, session, status, until
 
 from bench.server import free_port
 from qa_service.answering.knowledge import Knowledge
@@ -163,6 +164,51 @@ def two_workers(tmp_path, cache):
         yield f"http://127.0.0.1:{port}", tmp_path, server
         server.terminate()
         assert server.wait(TIMEOUT_SECONDS) == 0
+
+
+WORKER = """
+from qa_service.server.lifecycle import end_with_supervisor
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+def create():
+    end_with_supervisor()
+    return app
+"""
+SUPERVISOR = """
+import sys
+from qa_service.lab.kernel import PR_GET_DUMPABLE, prctl
+from qa_service.server.lifecycle import serve_many
+from qa_service.settings import Settings
+from uvicorn.supervisors.multiprocess import Multiprocess
+if __name__ == "__main__":
+    init = Multiprocess.init_processes
+    def start(self):
+        if sys.platform.startswith("linux"):
+            print(prctl(PR_GET_DUMPABLE), flush=True)
+        init(self)
+    Multiprocess.init_processes = start
+    serve_many("worker:create", Settings(), host="127.0.0.1", port=int(sys.argv[1]), workers=2)
+"""
+
+
+def test_workers_end_with_their_supervisor(tmp_path):
+    """Killed by SIGKILL it ends nothing itself: they served on, and the next start found the address in use."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "supervisor.py").write_text(SUPERVISOR)
+    port = free_port()
+    command = [sys.executable, str(tmp_path / "supervisor.py"), str(port)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    with running(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        if sys.platform == "linux":
+            assert server.stdout.readline() == "0\n", "no other process may read the supervisor"
+        until(lambda: status(f"http://127.0.0.1:{port}/") == 200)
+        server.kill()
+        server.wait(TIMEOUT_SECONDS)
+        until(lambda: not session(server.pid), 60, why=lambda: session(server.pid))
+        with socket.create_server(("127.0.0.1", port)):
+            pass
 
 
 def worker_pids(log: Path) -> set[int]:

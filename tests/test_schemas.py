@@ -69,7 +69,9 @@ EXTERNAL_OBJECTS = {"JsonObject"}
 def client(toy_service, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(data=tmp_path / "data", cache=tmp_path, rate="")
     app = create_app(toy_service, settings)
-    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 5000)) as client:
+    with TestClient(
+        app, raise_server_exceptions=False, client=("127.0.0.1", 5000), base_url="http://localhost"
+    ) as client:
         yield client
 
 
@@ -149,7 +151,7 @@ def test_queueing_and_errors_in_a_stream_are_described(client, document, toy_ser
 
 def test_an_answer_with_all_fields_is_described(service, settings, document):
     """It compares dtypes over seeds, with rows and claims that contain nan and inf."""
-    client = TestClient(create_app(service, settings), client=("127.0.0.1", 5000))
+    client = TestClient(create_app(service, settings), client=("127.0.0.1", 5000), base_url="http://localhost")
     body = {"entry": "inf-turns-into-nan", "compare": {"dtype": ["float64", "float16"]}, "seeds": 2, "lang": "zh"}
     response = client.post(f"{API}/ask/stream", json=body)
     events = check_response(document, "POST", f"{API}/ask/stream", response)

@@ -171,7 +171,6 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
 
 def _add_feedback(api: "APIRouter") -> None:
     from fastapi import Request as HttpRequest
-    from starlette.concurrency import run_in_threadpool
 
     from qa_service.schemas import openapi, requests
     from qa_service.schemas.problems import StoredJson
@@ -182,5 +181,6 @@ def _add_feedback(api: "APIRouter") -> None:
     async def feedback(http: HttpRequest) -> BodyResponse:
         """Helpful or not, and why. Answered once it is on disk."""
         given = requests.read_feedback(await read_json(http))
-        await run_in_threadpool(http.app.state.store.add_feedback, given.answer_id, given.helpful, given.reason)
+        shared = http.app.state
+        await shared.store_threads.call(shared.store.add_feedback, given.answer_id, given.helpful, given.reason)
         return BodyResponse(StoredJson(), 201)

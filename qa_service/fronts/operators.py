@@ -92,6 +92,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     from qa_service.schemas import openapi
     from qa_service.schemas.problems import LiveJson, OperatorReadyJson, ReadyJson
+    from qa_service.server.auth import require_operator
     from qa_service.server.bodies import BodyResponse
 
     routes = APIRouter()
@@ -123,6 +124,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     @routes.get("/metrics", response_class=Response, responses=described)
     async def metrics(http: Request) -> Response:
         """Metrics in Prometheus' text format, of all workers together."""
+        require_operator(http)
         text, media_type = await asyncio.to_thread(http.app.state.metrics.text)
         return Response(text, media_type=media_type)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service import parsing
-from qa_service.files import write_atomically
+from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, Entry, Lang, Match, Observation, Subject
 from qa_service.parsing import normalise
@@ -34,6 +34,7 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 _TINY = float(np.finfo(np.float32).tiny)
+_KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
 _CACHED_QUESTIONS = 1000  # in the LRU cache of match results
 
 
@@ -160,11 +161,13 @@ class Matcher:
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             if len(cached := map_vectors(path)) == len(wordings):
+                mark_used(path)
                 return cached
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
             write_atomically(path, lambda temporary: save_vectors(temporary, vectors))
+            delete_unused(self._cache, "phrasings-*.faiss", keep=_KEPT_FILES, days=_UNUSED_DAYS)
         return vectors
 
     @cached_property
@@ -178,6 +181,7 @@ class Matcher:
             trained = training.train(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
+                delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
             return trained
 
 
@@ -193,7 +197,9 @@ def combined_confidence(alone: float, covered: float) -> float:
 
 def _load_classifier(path: Path) -> Classifier | None:
     with suppress(OSError, ValueError, KeyError, EOFError):
-        return Classifier.load(path)
+        loaded = Classifier.load(path)
+        mark_used(path)
+        return loaded
     return None
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,21 +45,35 @@ class ApiKeyStore:
         return len(self.all())
 
     def all(self) -> dict[str, ApiKey]:
-        """SHA-256 → key; read again when the file has changed."""
+        """SHA-256 → key; read again when the file has changed. Raises `BadField` if it is not a file of keys."""
         try:
             about = self._path.stat()
         except OSError:
             return {}
         stamp = (about.st_mtime_ns, about.st_size)
         if self._read is None or self._read[0] != stamp:
-            rows = json.loads(self._path.read_text("utf-8"))
-            keys = map(_from_json, rows)
+            try:
+                keys = [_from_json(row) for row in json.loads(self._path.read_text("utf-8"))]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                why = type(error).__name__
+                raise BadField(
+                    zh=f"{self._path} 不是密钥文件（{why}）",
+                    en=f"{self._path} is no file of keys ({why})",
+                    field="keys",
+                ) from error
             self._read = (stamp, {key.sha256: key for key in keys})
         return self._read[1]
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, or None; looked up by its hash, so that no secret is compared."""
-        return self.all().get(_hash(secret))
+        """The key with this secret, or None; looked up by its hash, so that no secret is compared.
+
+        While the file is broken no key is valid.
+        """
+        try:
+            return self.all().get(_hash(secret))
+        except BadField as error:
+            logging.getLogger("numstab").error("%s", error)  # noqa: TRY400
+            return None
 
     def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
         """Adds a key and returns its secret; raises `BadField` if the name already has a key."""

@@ -1,13 +1,13 @@
 """Authentication: API keys, the cookie that keeps one in a browser, and which clients are operators."""
 
 import ipaddress
-from http.cookies import SimpleCookie
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from qa_service.errors import Unauthorized
 from qa_service.server.api_keys import ApiKey, ApiKeyStore, Scope
-from qa_service.server.problems import send_problem
+from qa_service.server.problems import HttpProblem, send_problem
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 _COOKIE = "numstab_key"
 PUBLIC_PATHS = ("/livez", "/readyz", "/robots.txt")
+OPERATORS_PATHS = ("/metrics",)
+"""Paths whose routes ask for an operator themselves (`require_operator`), whatever other scopes a key has."""
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
 
 
 class AuthMiddleware:
     """Refuses a request without a key that allows it: 401 without one, 403 with one that does not allow this.
 
-    With `open_to_all` no key is needed, except for /metrics, which is for operators. The request's state then holds
-    `api_key` (or None) and `operator`.
+    With `open_to_all` no key is needed, except by routes that require an operator. The request's state then holds
+    `api_key` (or None) and `operator`. A path with a control character is refused (400).
     """
 
     def __init__(self, app: "ASGIApp", *, settings: Settings, open_to_all: bool) -> None:
@@ -37,40 +40,48 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         try:
+            if _CONTROL_CHARACTERS.search(scope["path"]):
+                raise HttpProblem(400)
             key = self._authorize(scope)
-        except Unauthorized as refusal:
+        except (Unauthorized, HttpProblem) as refusal:
             await send_problem(refusal, scope, receive, send)
             return
         operator = self._is_local(scope) or (key is not None and key.allows("operate"))
         scope.setdefault("state", {}).update(api_key=key, operator=operator)
-        app = self._key_to_cookie(scope) or self._app
+        app = (self._key_to_cookie(scope) if key is not None else None) or self._app
         await app(scope, receive, send)
 
     def _authorize(self, scope: "Connection") -> ApiKey | None:
         path, method = scope["path"], scope["method"]
-        wanted: Scope = "operate" if path == "/metrics" else "read" if method in ("GET", "HEAD") else "ask"
+        wanted: Scope = "read" if method in ("GET", "HEAD") else "ask"
         secret = _secret(scope)
         key = self._keys.find(secret) if secret else None
-        if path in PUBLIC_PATHS or (self._is_local(scope) if wanted == "operate" else self._open_to_all):
+        if self._open_to_all or path in PUBLIC_PATHS or path in OPERATORS_PATHS:
             return key
         if key is None or not key.allows(wanted):
             raise Unauthorized(wanted, known=key is not None)
         return key
 
     def _is_local(self, scope: "Connection") -> bool:
-        """Whether the request comes from this machine, not through a local proxy that the settings do not name."""
+        """Whether the request comes from this machine, not through a local proxy that the settings do not name.
+
+        It is addressed to this machine, too: a page elsewhere may give its own host name the address 127.0.0.1.
+        """
         forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
-        return _from_loopback(scope) and (self._behind_proxy or not forwarded)
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        ours = all(is_loopback(host_name(host)) for host in hosts)
+        return is_loopback((scope.get("client") or ("", 0))[0]) and ours and (self._behind_proxy or not forwarded)
 
     def _key_to_cookie(self, scope: "Connection") -> Any:
         """A redirect for a browser that comes with ?key=…: to the same address without it, the key in a cookie."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if scope["method"] != "GET" or "key" not in query or self._open_to_all:
+        if scope["method"] != "GET" or "key" not in query or self._open_to_all or scope["path"] in PUBLIC_PATHS:
             return None
         from starlette.responses import RedirectResponse
 
         secret = query.pop("key")
-        reply = RedirectResponse(scope["path"] + (f"?{urlencode(query)}" if query else ""), 303)
+        path = "/" + scope["path"].lstrip("/")  # an address that begins with // is one of another host
+        reply = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
         secure = scope.get("scheme") == "https"
         reply.set_cookie(_COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
         return reply
@@ -84,12 +95,34 @@ def _secret(scope: "Connection") -> str | None:
     query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     if scope["method"] == "GET" and "key" in query:
         return str(query["key"])
-    cookie = SimpleCookie(headers.get(b"cookie", ""))
-    return str(cookie[_COOKIE].value) if _COOKIE in cookie else None
+    return _cookie(scope)
 
 
-def _from_loopback(scope: "Connection") -> bool:
+def _cookie(scope: "Connection") -> str | None:
+    """The key in our cookie. Others of the host are not read: some applications' are malformed."""
+    for header, value in scope["headers"]:
+        if header == b"cookie":
+            for each in value.decode("latin-1").split(";"):
+                name, equals, secret = each.partition("=")
+                if equals and name.strip() == _COOKIE:
+                    return str(secret.strip().strip('"'))
+    return None
+
+
+def require_operator(http: Any) -> None:
+    """For routes that are for operators only: raises `Unauthorized` for anybody else."""
+    if not getattr(http.state, "operator", False):
+        raise Unauthorized("operate", known=getattr(http.state, "api_key", None) is not None)
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header or a URL's authority, without the port, in small letters."""
+    return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own."""
     try:
-        return ipaddress.ip_address((scope.get("client") or ("", 0))[0]).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -1,9 +1,12 @@
 """Running the HTTP server: where it may listen, workers, signals, and a shutdown that lets running answers end."""
 
 import ipaddress
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField
+from qa_service.lab.kernel import close_to_other_processes
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import ShutdownDeadline
 from qa_service.settings import Settings
@@ -64,12 +68,18 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
                 if process.pid is not None and process.is_ready(timeout=1):
                     os.kill(process.pid, signal.SIGHUP)
 
+    close_to_other_processes()
     config = uvicorn.Config(app, factory=True, **_options(settings), **options)
     Supervisor(config, sockets=[config.bind_socket()]).run()
 
 
 def _options(settings: Settings) -> dict[str, Any]:
+    from qa_service.server.connections import BACKLOG, LimitedConnection
+
     return {
+        "http": LimitedConnection,
+        "ws": "none",  # no front has a WebSocket
+        "backlog": BACKLOG,
         "access_log": False,
         "log_config": None,  # `configure_logging` has set up the handlers
         "proxy_headers": bool(settings.proxies),
@@ -79,6 +89,22 @@ def _options(settings: Settings) -> dict[str, Any]:
         "timeout_worker_healthcheck": 60,  # a worker that trains on a busy machine answers late
         "server_header": False,
     }
+
+
+def end_with_supervisor() -> None:
+    """Has this worker end as by SIGTERM once its supervisor has died, however it did: else it would serve on, and hold
+    the port of the next one.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        threading.Thread(target=_end_after, args=(supervisor,), daemon=True, name="supervisor").start()
+
+
+def _end_after(supervisor: Any) -> None:
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SHUTDOWN_GRACE + 5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def worker_index(shared: Path) -> tuple[int, FileLock]:

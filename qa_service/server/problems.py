@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 HTTP_ERRORS = {
+    403: ("refused", "别的网站的页面不能发这个请求。", "A page of another site may not send this request."),
+    421: ("refused", "这个服务不在这个主机名下。", "This service does not go by this host name."),
     404: ("not_found", "没有这个地址。", "There is nothing at this address."),
     405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
 }

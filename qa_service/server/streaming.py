@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 
 from qa_service.errors import BadField, BadText, BodyTooLarge, ShuttingDown
 from qa_service.lab.cancellation import CancelToken
-from qa_service.lab.runner import Cancelled
+from qa_service.lab.runner import Cancelled, overloaded
 from qa_service.model import Lang
 from qa_service.model.events import AnswerReady, Event
 from qa_service.parsing import detect_language
@@ -189,9 +189,12 @@ class _EventProducer:
         self.error: Exception | None = None
 
     def start(self) -> None:
-        """Starts the thread, in a copy of the caller's context."""
+        """Starts the thread, in a copy of the caller's context; raises `Overloaded` where none is left."""
         work = contextvars.copy_context().run
-        threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
+        try:
+            threading.Thread(target=work, args=(self._work,), daemon=True, name="answer").start()
+        except (RuntimeError, MemoryError) as error:
+            raise overloaded(threading.active_count(), 1) from error
 
     def take(self) -> list[Event]:
         """The events since the last call."""

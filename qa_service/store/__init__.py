@@ -17,6 +17,7 @@ from qa_service.model import Answer, AnswerStatus
 from qa_service.store.engine import open_engine, same_file
 from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
 
+_CLOSE_TIMEOUT = 2.0  # seconds
 _SETTLED = (AnswerStatus.ANSWERED.value, AnswerStatus.ACKNOWLEDGED.value)  # no gap in the knowledge
 
 
@@ -110,11 +111,15 @@ class Store:
             connection.execute(select(FEEDBACK.c.id).limit(1))
 
     def close(self) -> None:
-        """Closes its connections; the next use opens it again."""
-        with self._opening:
+        """Closes its connections; the next use opens it again. Waits two seconds at most where it is being opened."""
+        if not self._opening.acquire(timeout=_CLOSE_TIMEOUT):
+            return
+        try:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+        finally:
+            self._opening.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

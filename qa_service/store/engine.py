@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
-BUSY_TIMEOUT_MS = 5000  # milliseconds to wait for another writer
+BUSY_TIMEOUT_MS = 2000  # milliseconds to wait for another writer
+_MIGRATION_TIMEOUT_MS = 5000  # the same for another process that migrates
+_POSTGRESQL_OPTIONS = {
+    "connect_timeout": 3,  # seconds
+    "tcp_user_timeout": 4000,  # milliseconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "options": f"-c statement_timeout={BUSY_TIMEOUT_MS} -c lock_timeout={BUSY_TIMEOUT_MS}",
+}
+"""Parameters of libpq: a host that has gone is given up; those in the URL take precedence."""
 _MIGRATING = threading.Lock()  # alembic keeps its context in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Engine of SQLite → device and inode of the file that it opened."""
@@ -18,7 +28,12 @@ _ADVISORY_LOCK = 0x6E756D73  # our key among PostgreSQL's advisory locks
 
 def open_engine(url: str) -> Engine:
     """An engine whose database has the tables of `tables`; raises SQLAlchemyError if opening or migrating fails."""
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)  # an error in the log quotes no row
+    parsed = make_url(url)
+    given = {} if parsed.get_backend_name() != "postgresql" else _POSTGRESQL_OPTIONS
+    connect_args = {name: value for name, value in given.items() if name not in parsed.query}
+    engine = create_engine(  # an error in the log quotes no row
+        parsed, connect_args=connect_args, pool_pre_ping=True, hide_parameters=True
+    )
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +84,9 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
     """A transaction that excludes other processes: two workers may start at once on one database."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"PRAGMA busy_timeout = {_MIGRATION_TIMEOUT_MS}"))
             connection.execute(text("BEGIN IMMEDIATE"))
+            connection.execute(text(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))
             try:
                 yield connection
             except BaseException:
@@ -79,6 +96,7 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
         return
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '60s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         yield connection
 

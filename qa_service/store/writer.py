@@ -14,7 +14,7 @@ from qa_service.store import Store
 _MAX_PENDING = 1000
 _MAX_BATCH = 100
 _WRITE_INTERVAL = 0.2  # seconds between two transactions
-_CLOSE_TIMEOUT = 10.0  # seconds
+_CLOSE_TIMEOUT = 3.0  # seconds
 
 
 class BackgroundWriter:
@@ -34,7 +34,7 @@ class BackgroundWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Writes what is pending, for ten seconds at most."""
+        """Writes what is pending, for three seconds at most."""
         self._closed.set()
         self._thread.join(_CLOSE_TIMEOUT)
         if self._thread.is_alive():

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import Any
@@ -17,10 +18,12 @@ from qa_service.telemetry.request_context import REQUEST_CONTEXT
 _UNQUOTED = re.compile(r"[^\s\"=\\\x00-\x1f]+")
 _API_KEY = re.compile(r"nst_[\w-]{8,}")
 _LOGGER = "numstab"
+_REPEAT_SECONDS = 10.0
+"""Between two lines of asyncio's log with one message, such as of each connection that cannot be accepted."""
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sends our log and uvicorn's to standard error, in the form that the settings name."""
+    """Sends our log, uvicorn's and asyncio's to standard error, in the form that the settings name."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(settings.log))
     for name in (_LOGGER, "uvicorn", "uvicorn.error"):
@@ -28,11 +31,37 @@ def configure_logging(settings: Settings) -> None:
         logger.handlers[:] = [] if name == "uvicorn.error" else [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = name == "uvicorn.error"
+    logger = logging.getLogger("asyncio")
+    logger.handlers[:] = [handler]
+    logger.filters[:] = [RepeatFilter()]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
 
 
 def log_event(message: str, level: int = logging.INFO, **about: Any) -> None:
     """Logs one line; `about` are its fields after time, level, message and request id."""
     logging.getLogger(_LOGGER).log(level, message, extra={"about": about})
+
+
+class RepeatFilter(logging.Filter):
+    """Lets a message through once in ten seconds; its next line says how many were left out (`left_out`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, tuple[float, int]] = {}  # message → when it was let through, and how many were not since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged; only the first line of a message counts, as others quote addresses."""
+        message = record.getMessage().partition("\n")[0]
+        now = time.monotonic()
+        before, left_out = self._seen.get(message, (float("-inf"), 0))
+        if now - before < _REPEAT_SECONDS:
+            self._seen[message] = (before, left_out + 1)
+            return False
+        self._seen = {each: seen for each, seen in self._seen.items() if now - seen[0] < _REPEAT_SECONDS}
+        self._seen[message] = (now, 0)
+        record.about = {"left_out": left_out or None}
+        return True
 
 
 class LineFormatter(logging.Formatter):

@@ -20,6 +20,8 @@ _ABOUT = Text(
 )
 _EVIDENCE_TITLE, _REFERENCES_TITLE = Text("证据", "Evidence"), Text("参考文献", "References")
 _CONTROL_LABEL = Text("对照（断言必须不成立）", "control (must fail)")
+_OF_THIS_HOST = {"Cache-Control": "no-store"}
+"""For pages that quote the request's Host: no cache may give them to a client of another."""
 _ELLIPSIS_NOTE = Text("省略号是运行实验才有的数：", "An ellipsis is a number that running the experiments gives:")
 
 
@@ -43,19 +45,22 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
         ]
         lines = ["# numstab", "", f"> {_ABOUT.en}", "", "## Entries", "", *entries, "", "## API", "",
                  f"- [OpenAPI]({base}openapi.json)", f"- [Entries as JSON]({base}api/v1/entries)"]  # fmt: skip
-        return Response("\n".join(lines) + "\n", media_type="text/plain; charset=utf-8")
+        return Response("\n".join(lines) + "\n", media_type="text/plain; charset=utf-8", headers=_OF_THIS_HOST)
 
     @web.get("/sitemap.xml")
     async def sitemap(http: Request) -> Response:
         paths = ["", "entries", "experiments", "formula", *(f"entries/{id}" for id in service.knowledge.library)]  # noqa: A001
         paths += [f"experiments/{slug}" for slug in service.knowledge.experiments]
-        return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml")
+        return Response(_sitemap_xml(str(http.base_url), paths), media_type="application/xml", headers=_OF_THIS_HOST)
 
     @web.get("/robots.txt")
     async def robots(http: Request) -> Response:
-        closed = "".join(f"Disallow: {path}\n" for path in ("/e/", "/page/", "/formula?"))
-        rules = f"User-agent: *\n{closed}Sitemap: {http.base_url}sitemap.xml\n"
-        return Response(rules, media_type="text/plain")
+        closed = "".join(f"Disallow: {path}
+" for path in ("/e/", "/page/", "/formula?"))
+        rules = f"User-agent: *
+{closed}Sitemap: {http.base_url}sitemap.xml
+"
+        return Response(rules, media_type="text/plain", headers=_OF_THIS_HOST)
 
 
 def entry_markdown(entry: Entry, lang: Lang) -> str:
