@@ -20,7 +20,7 @@ CLOCK_JUMP_SECONDS = 2.0
 
 
 class RateLimitMiddleware:
-    """Refuses a client's POST beyond the rate with 429 and Retry-After; other methods are not counted.
+    """Refuses a client's POST beyond the rate with 429 and Retry-After; other requests count if their route charges.
 
     `rate` is written as the package limits has it, such as "600/minute"; empty means no limit. `storage_uri` says where
     hits are counted, such as "memory://" for this process alone. Replies get RateLimit-Limit, -Remaining and -Reset.
@@ -45,8 +45,12 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         name, rate = _client(scope), self._rate
-        if rate is None or scope["method"] != "POST":
+        if rate is None:
             await self._serve(Client(name), scope, receive, send)
+            return
+        client = Client(name, lambda requests: self._hit(rate, name, requests))
+        if scope["method"] != "POST":
+            await self._serve(client, scope, receive, send)
             return
         try:
             self._hit(rate, name, 1)
@@ -59,7 +63,6 @@ class RateLimitMiddleware:
                 message = {**message, "headers": [*message["headers"], *self._headers(rate, name)]}
             await send(message)
 
-        client = Client(name, lambda requests: self._hit(rate, name, requests))
         await self._serve(client, scope, receive, send_with_headers)
 
     async def _serve(self, client: Client, scope: "Scope", receive: "Receive", send: "Send") -> None:

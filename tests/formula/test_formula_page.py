@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 
@@ -20,12 +21,16 @@ from qa_service.settings import Settings
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[TestClient]:
-    folder = tmp_path_factory.mktemp("formula")
+    with open_client(tmp_path_factory.mktemp("formula"), rate="1000/minute") as client:
+        yield client
+
+
+@contextmanager
+def open_client(folder: Path, rate: str) -> Iterator[TestClient]:
+    """A client of a server with the toy entries and the experiment `formula`."""
     shutil.copytree(TOYS / "demos", folder / "demos")
     shutil.copytree(Path(bundled("demos")) / "formula", folder / "demos" / "formula")
-    settings = Settings(
-        kb=TOYS / "kb", demos=folder / "demos", cache=folder / "cache", data=folder / "data", rate="1000/minute"
-    )
+    settings = Settings(kb=TOYS / "kb", demos=folder / "demos", cache=folder / "cache", data=folder / "data", rate=rate)
     runner = ProcessRunner(deadline=60.0, memory=2048, slots=1)
     service = Service(Knowledge.read(settings, WordHash()), runner, threshold=0.5)
     with TestClient(create_app(service, settings), raise_server_exceptions=False) as client:
@@ -112,3 +117,11 @@ def test_a_tower_of_powers_is_measured_in_bounded_time(client):
     status, html = page_of(client, expression="9**9**9**9")
     assert status == 200
     assert "inf" in text_of(html)
+
+
+def test_runs_of_the_page_count_against_the_rate(tmp_path):
+    """Each formula that is measured counts as a request does; the page alone, which runs nothing, does not."""
+    with open_client(tmp_path, rate="2/minute") as client:
+        measured = [page_of(client, expression=f"2048+{n}", dtype="float16")[0] for n in (1, 2, 3)]
+        assert measured == [200, 200, 429]
+        assert page_of(client)[0] == 200

@@ -20,6 +20,7 @@ from qa_service.formula.printing import latex
 from qa_service.formula.values import values_text
 from qa_service.fronts.web import labels, markup, render
 from qa_service.fronts.web.language import page_language
+from qa_service.lab.clients import CLIENT
 from qa_service.model import Lang
 from qa_service.model.events import EvidenceReady
 from qa_service.model.formula import (
@@ -63,6 +64,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
         if fields.get("expression", "").strip():
             try:
                 study = FormulaStudy.of(read_fields(fields))
+                CLIENT.get().charge(1)  # a GET that runs an experiment
                 stream = await open_stream(http, partial(study.stream, service))
                 last = await stream.collect(http)
                 assert isinstance(last, EvidenceReady)

@@ -55,11 +55,8 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
     @web.get("/robots.txt")
     async def robots(http: Request) -> Response:
-        closed = "".join(f"Disallow: {path}
-" for path in ("/e/", "/page/", "/formula?"))
-        rules = f"User-agent: *
-{closed}Sitemap: {http.base_url}sitemap.xml
-"
+        closed = "".join(f"Disallow: {path}\n" for path in ("/e/", "/page/", "/formula?"))
+        rules = f"User-agent: *\n{closed}Sitemap: {http.base_url}sitemap.xml\n"
         return Response(rules, media_type="text/plain", headers=_OF_THIS_HOST)
 
 
