@@ -113,7 +113,7 @@ def test_exported_notebook_is_valid(service):
     assert all(cell["outputs"] == [] for cell in notebook["cells"] if cell["cell_type"] == "code")
     text = "".join(line for cell in notebook["cells"] for line in cell["source"])
     assert "[[" not in text
-    assert '`powers["product"]`' in text
+    assert '`measured_powers["product"]`' in text
 
 
 def test_export_over_http(client):

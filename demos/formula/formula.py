@@ -113,6 +113,7 @@ WORDS = {
     "domain": {"zh": "定义域之外", "en": "outside the domain"},
 }
 CHART = {
+    "transform": [{"filter": {"field": "dtype", "valid": True}}],  # other rows have no place
     "mark": {"type": "line", "point": True},
     "encoding": {
         "x": {"field": "place", "type": "quantitative", "scale": {"type": "symlog"}},

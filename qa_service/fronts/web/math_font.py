@@ -10,7 +10,7 @@ import string
 from importlib.resources import files
 from typing import Any
 
-SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟹↦⋯⋮ϵϕϑ"
+SIGNS = "·×÷±…′″−∗∘⋅⊙½ℓℝ∣∥‖⌈⌉⌊⌋⟨⟩¯―⏞⏟√∏∑∫∂∇∞∝≈≃≡≠≤≥≪≫≲≳∼∈∅∪∩∀∃⊤⊥←→↔⇒⇔⟷⟹↦⋯⋮ϵϕϑ"
 _GREEK_LETTERS = "".join(map(chr, (*range(0x391, 0x3A2), *range(0x3A3, 0x3CA))))
 _ITALIC_LETTERS = "".join(
     map(chr, (*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)))
