@@ -229,15 +229,11 @@ class _Rows:
             )
 
     def wins(self, form: int, dtype: str) -> Iterable[FormulaRegion]:
+        """Where the form wins, without single points, which say nothing of their neighbours."""
         for row in self.of("wins"):
-            if (row["form"], row["dtype"]) == (form, dtype):
-                yield FormulaRegion(
-                    dtype=dtype,
-                    low=_number(row["low"]),
-                    high=_number(row["high"]),
-                    status="wins",
-                    bits=_optional(row["bits"]),
-                )
+            low, high = _number(row["low"]), _number(row["high"])
+            if (row["form"], row["dtype"]) == (form, dtype) and low < high:
+                yield FormulaRegion(dtype=dtype, low=low, high=high, status="wins", bits=_optional(row["bits"]))
 
     def points(self) -> Iterable[MapPoint]:
         for row in self.of("map"):
