@@ -164,7 +164,9 @@ class FormulaStudy:
                     where=tuple(sorted(rows.wins(form, self.dtype), key=lambda win: -(win.bits or 0))),
                 )
             )
-        return sorted(found, key=lambda each: (round(each.bits[self.dtype], 1), len(each.sexpr)))
+        return sorted(
+            found, key=lambda each: (round(each.bits[self.dtype]), len(each.sexpr))
+        )  # of equal ones the shortest
 
 
 @dataclass(frozen=True)

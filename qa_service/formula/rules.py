@@ -204,6 +204,8 @@ _TABLE: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("relu", "(max a 0)", "(relu a)"),
         ("lerp", "(add (mul (sub 1 c) a) (mul c b))", "(lerp a b c)"),
         ("lerp of a difference", "(add a (mul c (sub b a)))", "(lerp a b c)"),
+        ("addcdiv of a product", "(add c (div (mul a b) d))", "(addcdiv c a (div d b))"),
+        ("addcdiv of a negative product", "(sub c (div (mul a b) d))", "(addcdiv c (neg a) (div d b))"),
         ("rsqrt", "(div 1 (sqrt a))", "(rsqrt a)"),
         ("sqrt from rsqrt", "(rsqrt a)", "(div 1 (sqrt a))"),
         ("log1p to base two", "(log2 (add 1 a))", "(div (log1p a) (log 2))"),

@@ -60,3 +60,12 @@ def test_an_entry_page_has_the_numbers_that_were_measured_last(visit: Callable[.
     expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
     expect(page.locator("[data-part=outcome]")).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d"))
     expect(page.locator("[data-part=proof]").first).to_have_attribute("data-verdict", "holds")
+
+
+def test_an_entry_with_formulas_leads_to_the_page_of_ones_own(visit: Callable[..., Page], lang: Lang) -> None:
+    """Below the mechanism, where the formula stands."""
+    page = visit(f"/entries/multiply-vs-add?lang={lang}")
+    page.locator("[data-fold=why] summary").click()
+    page.get_by_role("link", name=label_text("formula_own", lang)).click()
+    expect(page).to_have_url(re.compile(f"/formula\\?lang={lang}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(label_text("formula", lang))

@@ -237,6 +237,7 @@ LABELS = {
     # one's own formula
     "formula": Text("你的公式", "Your formula"),
     "nav_formula": Text("公式", "Formula"),
+    "formula_own": Text("换成自己的公式算一算 →", "Try a formula of your own →"),
     "formula_about": Text(
         "写一个公式，看它在每种浮点格式里算成什么、从哪一步开始出错、在哪里会坏，以及更稳定的写法。",
         "Write a formula and see what every float format makes of it, which step goes wrong first, where it breaks, "
