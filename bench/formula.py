@@ -16,7 +16,8 @@ from qa_service.formula.tree import Node, variables
 POINTS = 8000
 _POINTS_TO_CHOOSE = 256
 _PROPOSALS = 8
-HAMMING = Path(__file__).parent / "fpbench" / "hamming-ch3.fpcore"
+HAMMING = Path(__file__).resolve().parents[2] / "shared" / "bench" / "fpbench" / "hamming-ch3.fpcore"
+"""FPBench's collection of Hamming's problems; not part of the repository."""
 
 _ROOT, _HALF_ROOT = "(sqrt (sub (square b) (mul 4 (mul a c))))", "(sqrt (sub (square b2) (mul a c)))"
 TEXTBOOK = {
@@ -60,6 +61,9 @@ TEXTBOOK = {
 
 def stable_forms(points: int = POINTS, names: Iterable[str] = ()) -> None:
     """Hamming's 28 expressions: average bits of error as written, in our form, in the textbook's form."""
+    if not HAMMING.exists():
+        print("Hamming's problems are not here: hamming-ch3.fpcore of FPBench is read from", HAMMING)
+        return
     problems = [each for each in read_problems(HAMMING) if not names or each.name in names]
     for dtype in DTYPES:
         rows = []
