@@ -105,7 +105,7 @@ def test_a_path_with_a_control_character_is_refused(make_client, tmp_path, path)
     read_key = ApiKeyStore(tmp_path).add("read", ("read",))
     for client, headers in ((make_client(), {}), (make_client(public=False), bearer(read_key))):
         reply = client.get(path, headers=headers)
-        assert reply.status_code == 400
+        assert reply.status_code == 404
         assert reply.headers["content-type"] == "application/problem+json"
 
 

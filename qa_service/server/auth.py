@@ -25,7 +25,7 @@ class AuthMiddleware:
     """Refuses a request without a key that allows it: 401 without one, 403 with one that does not allow this.
 
     With `open_to_all` no key is needed, except by routes that require an operator. The request's state then holds
-    `api_key` (or None) and `operator`. A path with a control character is refused (400).
+    `api_key` (or None) and `operator`. At a path with a control character there is nothing (404).
     """
 
     def __init__(self, app: "ASGIApp", *, settings: Settings, open_to_all: bool) -> None:
@@ -41,7 +41,7 @@ class AuthMiddleware:
             return
         try:
             if _CONTROL_CHARACTERS.search(scope["path"]):
-                raise HttpProblem(400)
+                raise HttpProblem(404)
             key = self._authorize(scope)
         except (Unauthorized, HttpProblem) as refusal:
             await send_problem(refusal, scope, receive, send)
