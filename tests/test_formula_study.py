@@ -208,3 +208,11 @@ def test_infinite_values_are_taken(numstab):
     assert sent["at"]["x"] == "Infinity"
     assert sent["exact"] == 0
     assert float(sent["at"]["x"]) == INF
+
+
+@pytest.mark.parametrize(
+    ("expression", "beyond"),
+    [("9**9**9", True), ("-exp(1000)", True), ("1/0", False), ("exp(inf)", False), ("2", False)],
+)
+def test_a_finite_value_beyond_float64_is_told_from_infinity(study, expression, beyond):
+    assert study(expression).exceeds_float64 == beyond

@@ -1,5 +1,6 @@
 """A formula in the float formats, as the experiment `formula` measures it: values, steps, gradient, map, forms."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -144,6 +145,13 @@ class FormulaResult:
     stable: tuple[StableForm, ...]
     """The best first."""
     evidence: Evidence
+
+    @property
+    def exceeds_float64(self) -> bool:
+        """Whether the exact value is finite, but larger than any number of float64: `exact` is then inf."""
+        found = self.values.get("float64")
+        is_inf = isinstance(self.exact, float) and math.isinf(self.exact) and found is not None
+        return is_inf and found is not None and found.value == self.exact and found.ulp == math.inf
 
     @property
     def ran(self) -> bool:

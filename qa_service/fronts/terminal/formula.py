@@ -40,6 +40,7 @@ _WORDS = {
     "bits": Text("丢掉的位数", "bits lost"), "never": Text("没有找到", "none found"),
     "regions": Text("在哪里失败", "where it fails"), "undefined": Text("那里没有定义", "undefined there"),
     "too_large": Text("结果本身太大", "the result itself is too large"),
+    "beyond": Text("绝对值超过 1.8×10³⁰⁸，float64 也装不下", "beyond float64: larger in size than 1.8×10³⁰⁸"),
     "no_stable": Text("没有找到更稳定的写法。", "No stabler form found."),
 }  # fmt: skip
 
@@ -141,7 +142,8 @@ class _FormulaView:
         if not result.ran:
             self._line(f"{result.evidence.run.status.value}: {result.evidence.run.note[self._lang]}")
             return
-        self._line(f"{self._word('exact')}: {self._elements(result.exact, 17)}")
+        exact = self._word("beyond") if result.exceeds_float64 else self._elements(result.exact, 17)
+        self._line(f"{self._word('exact')}: {exact}")
         self._view.print_table(
             [self._word(name) for name in ("format", "value", "ulp", "status")],
             [

@@ -133,7 +133,7 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
         "note": result.evidence.run.note[lang],
         "at": [(name, _number(value, lang, 9)) for name, value in result.at.items()],
         "at_breaking": bool(result.over),
-        "exact": _elements(result.exact, lang, 17),
+        "exact": labels.LABELS["formula_beyond"][lang] if result.exceeds_float64 else _elements(result.exact, lang, 17),
         "values": [_row(dtype, result.values[dtype], lang) for dtype in DTYPES if dtype in result.values],
         "wrong": [
             (dtype, node.text, texts[f"formula_how_{node.values[dtype].how or 'none'}"])

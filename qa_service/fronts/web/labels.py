@@ -237,6 +237,7 @@ LABELS = {
     # one's own formula
     "formula": Text("你的公式", "Your formula"),
     "nav_formula": Text("公式", "Formula"),
+    "formula_beyond": Text("绝对值超过 1.8×10³⁰⁸，float64 也装不下", "beyond float64: larger in size than 1.8×10³⁰⁸"),
     "formula_own": Text("换成自己的公式算一算 →", "Try a formula of your own →"),
     "formula_about": Text(
         "写一个公式，看它在每种浮点格式里算成什么、从哪一步开始出错、在哪里会坏，以及更稳定的写法。",
