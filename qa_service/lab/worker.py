@@ -21,6 +21,7 @@ from qa_service import __version__
 from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
+_MAX_BATCH = 500  # rows; a larger message could exceed what a run may send before its rows are counted
 
 
 def encode_job(
@@ -106,7 +107,7 @@ def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> 
         except StopIteration as stop:
             _send(pipe, "rows", rows)
             return stop.value
-        if time.monotonic() - sent > _SEND_INTERVAL_SECONDS:
+        if len(rows) >= _MAX_BATCH or time.monotonic() - sent > _SEND_INTERVAL_SECONDS:
             _send(pipe, "rows", rows)
             rows, sent = [], time.monotonic()
 
