@@ -15,6 +15,7 @@ from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import from_sexpr
 from qa_service.formula.tree import Call, Node, Variable
 from qa_service.model import Calculation, Cell, Evidence, Lang, Row, RunStatus, Text
+from qa_service.presentation.formula_words import STATUS
 from qa_service.presentation.numbers import format_number
 
 DEFAULT_DTYPES = ("float32", "float64")
@@ -31,14 +32,6 @@ _SMALLEST = {
     "float64": 5e-324, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24, "float8_e4m3fn": 2.0**-9,
     "float8_e5m2": 2.0**-16,
 }  # fmt: skip
-_OUTCOMES = {
-    "exact": Text("精确", "exact"),
-    "rounded": Text("有舍入", "rounded"),
-    "overflow": Text("溢出", "overflow"),
-    "underflow": Text("下溢", "underflow"),
-    "cancelled": Text("丢了数位", "digits lost"),
-    "nan": Text("nan", "nan"),
-}
 _SIGNIFICAND_BITS = {
     "float64": 53, "float32": 24, "bfloat16": 8, "float16": 11, "float8_e4m3fn": 4, "float8_e5m2": 3,
 }  # fmt: skip
@@ -204,7 +197,7 @@ def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
                     exact=_exact_text(last.get("exact"), lang),
                     ulps=format_number(ulps, lang, 3) if isinstance(ulps, int | float) else "",
                     status=str(last.get("status", "")),
-                    outcome=_OUTCOMES.get(str(last.get("status")), _OUTCOMES["rounded"])[lang],
+                    outcome=STATUS.get(str(last.get("status")), STATUS["rounded"])[lang],
                 )
             )
     return found

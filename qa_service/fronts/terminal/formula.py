@@ -12,6 +12,7 @@ from qa_service.fronts.terminal import options
 from qa_service.model import Lang, Text
 from qa_service.model.events import EvidenceReady
 from qa_service.model.formula import Elements, FormulaRegion, FormulaRequest, FormulaResult
+from qa_service.presentation.formula_words import BEYOND_FLOAT64, HOW, STATUS
 from qa_service.presentation.numbers import format_number
 
 if TYPE_CHECKING:
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"--([^\W\d]\w*)(?:=(.*))?", re.DOTALL)
 _WITH_VALUE, _FLAGS = ("--lang", "--dtype"), ("--gradient", "--json", "--no-stable", "-h", "--help")
-_STATUS = {
-    "exact": Text("精确", "exact"), "rounded": Text("有舍入", "rounded"), "overflow": Text("溢出", "overflow"),
-    "underflow": Text("下溢", "underflow"), "cancelled": Text("丢了位数", "digits lost"), "nan": Text("nan", "nan"),
-}  # fmt: skip
-_HOW = {
-    "overflow": Text("在这里溢出", "overflows here"), "underflow": Text("在这里下溢", "underflows here"),
-    "pole": Text("到了极点", "is at a pole"), "domain": Text("超出定义域", "is outside its domain"),
-    "cancellation": Text("相减抵消", "cancels"), "absorbed": Text("加数被吞掉", "absorbs an addend"),
-    "amplification": Text("放大了前面的误差", "amplifies the errors before it"), "": Text("出错", "goes wrong"),
-}  # fmt: skip
 _WORDS = {
     "format": Text("数据类型", "dtype"), "value": Text("算得", "value"), "ulp": Text("误差（ulp）", "error (ulp)"),
     "status": Text("结果", "status"), "exact": Text("精确值", "exact value"), "at": Text("在", "at"),
@@ -40,7 +31,6 @@ _WORDS = {
     "bits": Text("丢掉的位数", "bits lost"), "never": Text("没有找到", "none found"),
     "regions": Text("在哪里失败", "where it fails"), "undefined": Text("那里没有定义", "undefined there"),
     "too_large": Text("结果本身太大", "the result itself is too large"),
-    "beyond": Text("绝对值超过 1.8×10³⁰⁸，float64 也装不下", "beyond float64: larger in size than 1.8×10³⁰⁸"),
     "no_stable": Text("没有找到更稳定的写法。", "No stabler form found."),
 }  # fmt: skip
 
@@ -142,12 +132,12 @@ class _FormulaView:
         if not result.ran:
             self._line(f"{result.evidence.run.status.value}: {result.evidence.run.note[self._lang]}")
             return
-        exact = self._word("beyond") if result.exceeds_float64 else self._elements(result.exact, 17)
+        exact = BEYOND_FLOAT64[self._lang] if result.exceeds_float64 else self._elements(result.exact, 17)
         self._line(f"{self._word('exact')}: {exact}")
         self._view.print_table(
             [self._word(name) for name in ("format", "value", "ulp", "status")],
             [
-                (dtype, self._elements(each.value, 17), self._number(each.ulp), _STATUS[each.status][self._lang])
+                (dtype, self._elements(each.value, 17), self._number(each.ulp), STATUS[each.status][self._lang])
                 for dtype, each in result.values.items()
             ],
         )
@@ -168,7 +158,7 @@ class _FormulaView:
         for name, number in result.first_wrong.items():
             node = by_id.get(number)
             if node:
-                self._line(f"{name}: {node.text} {_HOW[node.values[name].how][self._lang]}")
+                self._line(f"{name}: {node.text} {HOW[node.values[name].how][self._lang]}")
         self._line(f"\n{self._word('steps')} ({dtype})")
         rows = [
             (
@@ -176,7 +166,7 @@ class _FormulaView:
                 node.text,
                 self._elements(node.values[dtype].value, 9),
                 self._elements(node.exact, 9),
-                _STATUS[node.values[dtype].status][self._lang],
+                STATUS[node.values[dtype].status][self._lang],
             )
             for node in result.nodes
             if node.inputs or node.values[dtype].status != "exact"
@@ -191,7 +181,7 @@ class _FormulaView:
             self._view.print_table(
                 [self._word(name) for name in ("format", "value", "ulp", "status")],
                 [
-                    (dtype, self._elements(value.value, 17), self._number(value.ulp), _STATUS[value.status][self._lang])
+                    (dtype, self._elements(value.value, 17), self._number(value.ulp), STATUS[value.status][self._lang])
                     for dtype, value in each.values.items()
                 ],
             )
@@ -209,7 +199,7 @@ class _FormulaView:
         span = self._word("from_to").format(self._number(region.low), self._number(region.high))
         span = self._number(region.low) if region.low == region.high else span
         why = {"overflow": self._word("too_large"), "domain": self._word("undefined")}.get(region.how, "")
-        words = [_STATUS[region.status][self._lang], *([why] if why else [])]
+        words = [STATUS[region.status][self._lang], *([why] if why else [])]
         return f"{span}: {', '.join(words)}"
 
     def _map(self) -> tuple[str, str, dict[str, list[tuple[float, float]]]]:

@@ -1,6 +1,7 @@
 """Every text of the page in both languages, in the terms of the glossary."""
 
 from qa_service.model import Lang, Text
+from qa_service.presentation import formula_words
 
 HTML_LANG = {"zh": "zh-CN", "en": "en"}
 LANGUAGE_NAME = Text("中文", "English")
@@ -237,7 +238,7 @@ LABELS = {
     # one's own formula
     "formula": Text("你的公式", "Your formula"),
     "nav_formula": Text("公式", "Formula"),
-    "formula_beyond": Text("绝对值超过 1.8×10³⁰⁸，float64 也装不下", "beyond float64: larger in size than 1.8×10³⁰⁸"),
+    "formula_beyond": formula_words.BEYOND_FLOAT64,
     "formula_own": Text("换成自己的公式算一算 →", "Try a formula of your own →"),
     "formula_about": Text(
         "写一个公式，看它在每种浮点格式里算成什么、从哪一步开始出错、在哪里会坏，以及更稳定的写法。",
@@ -292,20 +293,8 @@ LABELS = {
     "formula_wins": Text("在 {} 上它更好。", "It is better from {}."),
     "formula_no_stable": Text("没有找到更稳定的写法。", "No stabler form was found."),
     "formula_permalink": Text("这个结果的链接", "Link to this result"),
-    "formula_status_exact": Text("精确", "exact"),
-    "formula_status_rounded": Text("有舍入", "rounded"),
-    "formula_status_overflow": Text("溢出", "overflow"),
-    "formula_status_underflow": Text("下溢", "underflow"),
-    "formula_status_cancelled": Text("丢了数位", "digits lost"),
-    "formula_status_nan": Text("nan", "nan"),
-    "formula_how_overflow": Text("在这里溢出", "overflows here"),
-    "formula_how_underflow": Text("在这里下溢", "underflows here"),
-    "formula_how_pole": Text("到了极点", "is at a pole"),
-    "formula_how_domain": Text("超出定义域", "is outside its domain"),
-    "formula_how_cancellation": Text("相减抵消", "cancels"),
-    "formula_how_absorbed": Text("加数被吞掉", "absorbs an addend"),
-    "formula_how_amplification": Text("放大了前面的误差", "amplifies the errors before it"),
-    "formula_how_none": Text("出错", "goes wrong"),
+    **{f"formula_status_{status}": text for status, text in formula_words.STATUS.items()},
+    **{f"formula_how_{how or 'none'}": text for how, text in formula_words.HOW.items()},
     # when something is wrong
     "wrong": Text("打不开这一页", "This page cannot be shown"),
     "bad_lang": Text(
