@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +188,11 @@ class CachedRunner:
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Run to completion, without the rows in between."""
         return run_to_end(self.stream(experiment, params, seed))
+
+    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """A run for each seed; only the first if that draws no random number."""
+        first = self.run(experiment, params, seeds[0])
+        return [first, *(self.run(experiment, params, seed) for seed in seeds[1:] if first.used_rng)]
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, stopped: Callable[[], bool] = lambda: False

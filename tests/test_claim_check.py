@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from qa_service.model import Claim, EvidenceBlock, Text, Verdict
-from qa_service.tools.claim_check import ClaimSummary, MemoRunner, check_claims, plan_claim_runs, summarise_over_seeds
+from qa_service.tools.claim_check import (
+    ClaimSummary,
+    check_group,
+    group_by_run,
+    plan_claim_runs,
+    summarise_over_seeds,
+)
 
 HEADS = Claim(
     id="heads", says=Text("正面", "Heads"), metric="heads", op="==", bound=1, control={"always": True}, min_share=0.5
@@ -18,9 +24,10 @@ class CountingRunner:
     def __init__(self, runner):
         self.runner, self.count = runner, 0
 
-    def run(self, *args):
-        self.count += 1
-        return self.runner.run(*args)
+    def run_seeds(self, *args):
+        runs = self.runner.run_seeds(*args)
+        self.count += len(runs)
+        return runs
 
 
 @pytest.fixture
@@ -31,12 +38,8 @@ def check_coin_claim(lab, toy_experiments, toy_service):
     def check(claim: Claim) -> tuple[ClaimSummary, ClaimSummary, int]:
         block = EvidenceBlock(id="coin", experiment="coins", params={}, fixed=frozenset(), claims=(claim,))
         counting_runner = CountingRunner(lab)
-        runs = MemoRunner(toy_experiments, counting_runner)
-        checked = [
-            row
-            for planned in plan_claim_runs(replace(entry, evidence=(block,)), range(20))
-            for row in check_claims(planned, runs)
-        ]
+        groups = group_by_run(plan_claim_runs(replace(entry, evidence=(block,)), range(20)), toy_experiments)
+        checked = [row for group in groups for row in check_group(group, toy_experiments, counting_runner)]
         params, control = summarise_over_seeds(checked)
         return params, control, counting_runner.count
 

@@ -5,7 +5,7 @@ import pytest
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.presentation import chart
 from qa_service.settings import Settings
-from qa_service.tools.claim_check import MemoRunner, check_claims, plan_claim_runs
+from qa_service.tools.claim_check import check_group, group_by_run, plan_claim_runs
 
 ENTRIES = sorted(path.stem for path in Settings().kb.glob("[0-9]*/*.toml"))
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
@@ -27,12 +27,9 @@ def test_documented_experiments_exist():
 
 @pytest.mark.parametrize("entry_id", ENTRIES)
 def test_claims_hold_and_controls_fail(service, entry_id):
-    plans = list(plan_claim_runs(service.knowledge.library[entry_id], range(1)))
-    checks = [
-        check
-        for plan in plans
-        for check in check_claims(plan, MemoRunner(service.knowledge.experiments, service.runner))
-    ]
+    experiments = service.knowledge.experiments
+    groups = group_by_run(plan_claim_runs(service.knowledge.library[entry_id], range(1)), experiments)
+    checks = [check for group in groups for check in check_group(group, experiments, service.runner)]
     assert {check.condition for check in checks} == {"params", "control"}
     for check in checks:
         figures = f"{check.claim.metric} = {check.value}, {check.claim.op} {check.claim.bound}"

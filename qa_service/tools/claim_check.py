@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from qa_service.experiments.parameters import fill_defaults
@@ -95,32 +95,8 @@ def check_group(group: Sequence[ClaimRun], experiments: Mapping[str, Experiment]
     return [result for one in group for result in _judge(one, by_seed.get(one.seed, runs[0]))]
 
 
-@dataclass(frozen=True, slots=True)
-class MemoRunner:
-    """Remembers runs: entries share experiments, and a run that drew no random number is the same for every seed."""
-
-    experiments: Mapping[str, Experiment]
-    runner: Runner
-    _cache: dict[tuple[str, str, int | None], Run] = field(default_factory=dict)
-
-    def run(self, planned: ClaimRun) -> Run:
-        """The run for `planned`, from memory if possible. Thread-safe, but two threads may make the same run twice."""
-        experiment = self.experiments[planned.block.experiment]
-        params = fill_defaults(experiment, planned.params)
-        key = _run_key(planned, self.experiments)
-        run = self._cache.get((*key, None)) or self._cache.get((*key, planned.seed))
-        if run is None:
-            run = self.runner.run(experiment, params, planned.seed)
-            self._cache[(*key, planned.seed if run.used_rng else None)] = run
-        return run
-
-
-def check_claims(planned: ClaimRun, runs: MemoRunner) -> list[ClaimResult]:
-    """Makes one run and judges its claims; the verdict is unknown if the run did not finish."""
-    return _judge(planned, runs.run(planned))
-
-
 def _judge(planned: ClaimRun, run: Run) -> list[ClaimResult]:
+    """The verdicts on the claims that a run decides; unknown if it did not finish."""
     return [
         ClaimResult(
             entry=planned.entry,
