@@ -14,10 +14,13 @@ from qa_service.model import Lang
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_MS = 60_000
-QUESTION = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied?"}
+QUESTION = {
+    "zh": "100 个 1.5 连乘，为什么变成加法更稳定？",
+    "en": "With 100 factors of 1.5, why is addition more stable than multiplication?",
+}
 COMPARISON = {
-    "zh": "100 个 1.5 连乘，和 100 个 0.5 连乘比呢？",
-    "en": "multiplying 100 factors of 1.5 versus 100 factors of 0.5",
+    "zh": "为什么加法比乘法稳定：100 个 1.5，和 100 个 0.5 比呢？",
+    "en": "Why is addition more stable than multiplication, with 100 factors of 1.5 versus 100 factors of 0.5?",
 }
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WAIT_FOR_TRANSITIONS = """
