@@ -1,0 +1,116 @@
+"""A training run as it was read from a log, a trace or a trial of a model: series, events, layers, settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from qa_service.model.observation import Observation
+from qa_service.model.values import Value
+
+RunSource = Literal["log", "trace", "trial"]
+"""What the run was read from: text or a table that a trainer printed, a file of the recorder, a trial of a model."""
+RunEventKind = Literal["skipped_update", "message", "traceback", "epoch", "restart"]
+Phase = Literal["forward", "backward", "update", "data"]
+
+
+class Record(NamedTuple):
+    """One value of a series."""
+
+    step: int | None
+    line: int | None
+    """The line of the log that it stands in, from 1; None in a trace."""
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """Something that happened at a step."""
+
+    kind: RunEventKind
+    text: str
+    """The words of the log that say so."""
+    step: int | None = None
+    line: int | None = None
+    name: str = ""
+    """Of a message, its id in `parsing/logs/messages.py`; of a traceback, the exception."""
+
+
+class LayerRecord(NamedTuple):
+    """What was measured on one parameter or module at one step."""
+
+    step: int
+    layer: str
+    """Its qualified name, such as "encoder.block.2.fc"."""
+    kind: Literal["parameter", "module"]
+    values: Mapping[str, float]
+    """Statistic → value; the names are those of the trace format, see docs/trace.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationFault:
+    """The operation that made the first inf or nan out of finite numbers."""
+
+    operation: str
+    """Its name in torch, such as "log" or "mm"; "" if the data had it already."""
+    phase: Phase
+    value: float
+    """What it made: inf, -inf or nan."""
+    step: int | None = None
+    place: str = ""
+    """File and line of the code that called it, such as "model.py:41"."""
+    code: str = ""
+    """That line of code."""
+    module: str = ""
+    operands: tuple[str, ...] = ()
+    """Each operand in a few words: dtype, shape, the least and the largest value."""
+    dtype: str = ""
+    reproduced: bool | None = None
+    """Whether a repetition of the step gave the same bits; None if it was not repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervention:
+    """The same module and batch, trained again with one thing changed."""
+
+    id: str
+    """What was changed: as_is, lr/10, lr/100, float32, inputs, mean, stable_loss, init, clip, eps, skip_sample."""
+    healthy: bool
+    """Whether the run was healthy with it."""
+    losses: tuple[float, ...]
+    detail: str = ""
+    """What exactly was changed, in code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """A run. What was not read is absent, never guessed."""
+
+    source: RunSource
+    name: str = ""
+    """The name of the file, if it had one."""
+    format: str = ""
+    """Id of the format of a log, see `parsing/logs/formats.py`; or csv, trainer_state, event_file."""
+    framework: str = ""
+    series: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+    """Key, as in `parsing/logs/harvest.py` (loss, grad_norm, lr, loss_scale, val_loss …) → its values in order.
+
+    Keys that are not known there keep their own names: the components of a loss, rewards.
+    """
+    events: tuple[RunEvent, ...] = ()
+    layers: tuple[LayerRecord, ...] = ()
+    fault: OperationFault | None = None
+    interventions: tuple[Intervention, ...] = ()
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    """Known settings: lr, optimizer, dtype, batch_size, classes, clip, growth_interval, log2 (losses in bits) …"""
+    observations: tuple[Observation, ...] = ()
+    """The signs that it shows, in the vocabulary that questions are read with."""
+    lines: int = 0
+    """All lines of a log."""
+    lines_read: int = 0
+    """Those that were understood: a known format, a known message, a row of a table."""
+    from_start: bool = False
+    """Whether it shows the run from its first steps on."""
+    cut: bool = False
+    """Whether the middle was left out, or the file ends in the middle of a record."""
+    excerpt: Mapping[int, str] = field(default_factory=dict)
+    """Number of a line that a finding may cite → its text, shortened."""
