@@ -32,7 +32,7 @@ _VERDICTS = {
     Verdict.FAILS: Text("✗ 不成立", "✗ fails"),
     Verdict.UNKNOWN: Text("? 无法判定", "? unknown"),
 }
-_NOT_HERE = Text("· 在这组参数下不适用", "· does not apply at these parameters")
+_NOT_HERE = Text("○ 在这组参数下不适用", "○ does not apply at these parameters")
 _MEASURED = Text("实测", "Measured")
 _STILL_MEASURING = Text("（还在测，见文末第 {} 项）", "(still being measured, see {} at the end)")
 _STILL_COMPUTING = Text("`{}` 还在算，结果在后面。", "`{}` is still being computed; the result follows.")
@@ -174,6 +174,8 @@ class AnswerWriter:
             url = f"{self._base}experiments/{proof.experiment}?lang={lang}"
             title = f"{_MEASURED[lang]}: {proof.experiment}"
             yield _Section(frozenset({proof.id}), lambda: self._proof(proof.id), (title, url), only_measured=True)
+        if self._answer.earlier is not None and self._answer.earlier.entry == entry.id:
+            return  # what to do and how to tell have been said
         yield _Section(_blocks(do), lambda: _headed("do", self._filled(entry, do), lang))
         yield _Section(_blocks(tell), lambda: _headed("tell", self._told_apart(entry), lang))
 
@@ -184,10 +186,11 @@ class AnswerWriter:
             alone = replace(calculation, formulas=(formula,))
             url = f"{self._base}formula?{urlencode(_formula_fields(alone) | {'lang': self._lang})}"
 
-            def write(block: str = block, alone: Calculation = alone) -> str:
+            def write(block: str = block, alone: Calculation = alone, url: str = url) -> str:
                 found = [one for one in self._evidence if one.block == block]
                 if found:
-                    return formula_reply(alone, found[:1], self._lang)
+                    link = f"[{_FORMULA_PAGE[self._lang]}]({url})"
+                    return f"{formula_reply(alone, found[:1], self._lang)} {link}"
                 if self._will_run:
                     return _STILL_COMPUTING[self._lang].format(alone.formulas[0])
                 return f"`{alone.formulas[0]}`{prose.NOT_MEASURED[self._lang]}"
