@@ -70,6 +70,7 @@ def create_app(
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # FastAPI's page of documentation loads scripts from another origin
         redoc_url=None,
+        servers=[{"url": settings.url.rstrip("/")}] if settings.url else None,
         lifespan=partial(_lifespan, service=service, settings=settings, watch_knowledge=watch_knowledge),
     )
     state = app.state

@@ -21,29 +21,20 @@ from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.settings import Settings
 
-_SLEEPING = """
+_ZH = ", ".join(f'"睡着了{sign}"' for sign in "甲乙丙丁戊己庚辛壬癸")
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_EN = ", ".join(f'"sleeping again {number}"' for number in _NUMBERS)
+_SLEEPING = f"""
 item = 4
 related = ["counting"]
-
-[question]
-zh = "为什么睡着"
-en = "why does it sleep"
+question = {{ zh = "为什么睡着", en = "why does it sleep" }}
+do = {{ zh = "1. 等一等。", en = "1. Wait." }}
+why = {{ zh = "每步 50 毫秒。", en = "Each step takes 50 ms." }}
+phrasings = {{ zh = [{_ZH}], en = [{_EN}] }}
 
 [short]
-zh = '''睡到 [[sleeps.last]]，共 [[sleeps.steps]] 步。'''
-en = '''It sleeps until [[sleeps.last]], [[sleeps.steps]] steps.'''
-
-[do]
-zh = '''1. 等一等。'''
-en = '''1. Wait.'''
-
-[why]
-zh = '''每步 50 毫秒。'''
-en = '''Each step takes 50 ms.'''
-
-[phrasings]
-zh = [{zh}]
-en = [{en}]
+zh = "睡到 [[sleeps.last]]，共 [[sleeps.steps]] 步。"
+en = "It sleeps until [[sleeps.last]], [[sleeps.steps]] steps."
 
 [[evidence]]
 experiment = "sleeps"
@@ -95,10 +86,7 @@ def serving(app: Any) -> Iterator[str]:
 def sleepy_kb(tmp_path_factory) -> Path:
     """The toy entries and one whose experiment takes a fifth of a second."""
     kb = Path(shutil.copytree(TOYS / "kb", tmp_path_factory.mktemp("openai") / "kb"))
-    zh = ", ".join(f'"睡着了{sign}"' for sign in "甲乙丙丁戊己庚辛壬癸")
-    en = ", ".join(f'"sleeping again {word}"' for word in "one two three four five six seven eight nine ten".split())
-    text = _SLEEPING.replace("{{", "{").replace("}}", "}").replace("{zh}", zh).replace("{en}", en)
-    (kb / "sleeping.toml").write_text(text, "utf-8")
+    (kb / "sleeping.toml").write_text(_SLEEPING, "utf-8")
     return kb
 
 

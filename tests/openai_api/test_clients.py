@@ -20,7 +20,10 @@ def test_models_are_listed(client):
     assert client.models.retrieve("numstab-text").owned_by == "numstab"
 
 
-@pytest.mark.parametrize(("question", "short", "holds"), [(ZH, "数到 5。", "✓ 成立：数到五"), (EN, "It counts to 5.", "✓ holds: It reaches five")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("question", "short", "holds"),
+    [(ZH, "数到 5。", "✓ 成立：数到五"), (EN, "It counts to 5.", "✓ holds: It reaches five")],
+)
 def test_a_completion_has_measured_numbers_and_verdicts_in_order(client, address, question, short, holds):
     """The short answer, what proves it, what to do, how to tell, then links; each citation is of a passage."""
     completion = _ask(client, question)
@@ -80,14 +83,9 @@ def test_the_seed_is_that_of_the_run(client):
 
 def test_nearest_questions_are_links_where_none_answers(client, address):
     content = _ask(client, "今天天气怎么样").choices[0].message.content
-    assert f"1. [" in content
+    assert "1. [" in content
     assert f"]({address}/entries/" in content
     assert _ask(client, "谢谢").choices[0].message.annotations == []
-
-
-def test_an_experiment_that_fails_is_said(client):
-    content = _ask(client, "raising things one", model="numstab").choices[0].message.content
-    assert "…" not in content
 
 
 def test_errors_have_the_classes_of_the_client(client, serve):
@@ -107,9 +105,12 @@ def test_errors_have_the_classes_of_the_client(client, serve):
             _ask(limited, ZH)
     assert refused.value.code == "rate_limit_exceeded"
     assert int(refused.value.response.headers["retry-after"]) > 0
-    with serve(open_to_all=False) as address, OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as stranger:
-        with pytest.raises(AuthenticationError) as unknown_key:
-            stranger.models.list()
+    with (
+        serve(open_to_all=False) as address,
+        OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as stranger,
+        pytest.raises(AuthenticationError) as unknown_key,
+    ):
+        stranger.models.list()
     assert unknown_key.value.code == "invalid_api_key"
 
 

@@ -28,7 +28,7 @@ _TOOLS = re.compile(r"\s*Available Tools:.*\"tool_calls\"", re.DOTALL)
 _EMOJI = re.compile(r"\s*Your task is to reflect the speaker's likely facial expression through a fitting emoji")
 _SPOKEN = re.compile(r"^\s*(USER|User|user|ASSISTANT|Assistant|AI|assistant):[ \t]*", re.MULTILINE)
 _HISTORY = re.compile(r"<chat_history>\n?(.*?)</chat_history>", re.DOTALL)
-_MAX_TITLE_CHARS = 60
+_MAX_TITLE_CHARS = 100
 _TAG = Text("数值稳定性", "Numerical stability")
 _NO_TITLE = Text("数值问题", "A question about numerics")
 
@@ -57,7 +57,7 @@ def _title(service: Service, prompt: str) -> str:
     title = " ".join(title.split())
     if not title:
         return _NO_TITLE[detect_language(prompt)]
-    return title if len(title) <= _MAX_TITLE_CHARS else title[: _MAX_TITLE_CHARS - 1].rstrip() + "…"
+    return title[:_MAX_TITLE_CHARS].rstrip()
 
 
 def _tags(service: Service, prompt: str) -> list[str]:
