@@ -38,7 +38,8 @@ def test_a_completion_has_measured_numbers_and_verdicts_in_order(client, address
     entry = cited[f"{address}/entries/counting?lang={lang}"]
     assert message.content[entry.start_index : entry.end_index] == f"**{short}**"
     proof = cited[f"{address}/experiments/counts?lang={lang}"]
-    assert "counts(steps=5)" in message.content[proof.start_index : proof.end_index]
+    assert message.content[proof.start_index : proof.end_index].startswith(("实测：`counts(", "Measured: `counts("))
+    assert message.content[proof.end_index :].startswith("\n\n")
     assert completion.choices[0].finish_reason == "stop"
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens
     assert completion.system_fingerprint.startswith("fp_")
