@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
+
 from qa_service.answering.execute import IsCancelled, measured_before
 from qa_service.answering.service import Service
 from qa_service.errors import ShuttingDown
@@ -104,7 +106,8 @@ async def ask(
     opening, later = conversation.opening(reader), conversation.later
     begun = await open_stream(http, partial(_events, service, opening, later))
     assert isinstance(begun.first, AnswerReady)
-    return Reply(conversation, begun, base, _kept(service, begun.first.answer) if not conversation.runs else ())
+    kept = () if conversation.runs else await to_thread.run_sync(_kept, service, begun.first.answer)
+    return Reply(conversation, begun, base, kept)
 
 
 def _events(
@@ -136,12 +139,11 @@ def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Ite
 
 async def _impatient(begun: EventStream, is_waiting: Callable[[], bool]) -> AsyncGenerator[Event | Ping | None, None]:
     """The events after the first one, and pings; None, once, when `is_waiting` has lasted for `PATIENCE_SECONDS`."""
-    await begun.text_priority.wait_for_texts()
-    patient_until = time.monotonic() + PATIENCE_SECONDS
     heard = time.monotonic()
+    patient, patient_until = True, heard + PATIENCE_SECONDS
     coming: asyncio.Task[list[Event] | None] | None = None
-    patient = True
     try:
+        await begun.text_priority.wait_for_texts()
         while True:
             coming = coming or asyncio.create_task(_next(begun))
             timeout = max(0.0, patient_until - time.monotonic()) if patient and is_waiting() else None
