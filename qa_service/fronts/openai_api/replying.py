@@ -153,10 +153,10 @@ async def _impatient(begun: EventStream, is_waiting: Callable[[], bool]) -> Asyn
                 yield None
                 continue
             batch, coming = coming.result(), None
-            if begun.shutdown.passed:
-                raise ShuttingDown
             if batch is None:
                 return
+            if begun.shutdown.passed:
+                raise ShuttingDown
             for event in batch:
                 yield event
             if batch:

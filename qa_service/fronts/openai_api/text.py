@@ -35,7 +35,6 @@ _VERDICTS = {
 _NOT_HERE = Text("○ 在这组参数下不适用", "○ does not apply at these parameters")
 _MEASURED = Text("实测", "Measured")
 _STILL_MEASURING = Text("（还在测，见文末第 {} 项）", "(still being measured, see {} at the end)")
-_STILL_COMPUTING = Text("`{}` 还在算，结果在后面。", "`{}` is still being computed; the result follows.")
 _MEASURED_SINCE = Text("测完了。上文缺的数：", "The measurements are done. The numbers missing above:")
 _MORE = Text("为什么、适用范围、全部证据", "Why, scope, all evidence")
 _AGAIN = Text("重做这次实验", "Repeat this run")
@@ -191,8 +190,6 @@ class AnswerWriter:
                 if found:
                     link = f"[{_FORMULA_PAGE[self._lang]}]({url})"
                     return f"{formula_reply(alone, found[:1], self._lang)} {link}"
-                if self._will_run:
-                    return _STILL_COMPUTING[self._lang].format(alone.formulas[0])
                 return f"`{alone.formulas[0]}`{prose.NOT_MEASURED[self._lang]}"
 
             yield _Section(frozenset({block}), write, (formula, url), only_measured=True)
