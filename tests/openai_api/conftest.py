@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from conftest import TOYS, WordHash
 from openai import OpenAI
 from processes import until
 
@@ -21,6 +20,7 @@ from qa_service.answering.service import Service
 from qa_service.app import create_app
 from qa_service.settings import Settings
 
+TOYS = Path(__file__).resolve().parent.parent / "toys"
 _ZH = ", ".join(f'"睡着了{sign}"' for sign in "甲乙丙丁戊己庚辛壬癸")
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _EN = ", ".join(f'"sleeping again {number}"' for number in _NUMBERS)
@@ -91,10 +91,10 @@ def sleepy_kb(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toys(sleepy_kb, lab, tmp_path_factory) -> Service:
+def toys(sleepy_kb, lab, word_hash, tmp_path_factory) -> Service:
     """A service of these entries, whose runner is watched."""
     settings = Settings(kb=sleepy_kb, demos=TOYS / "demos", cache=tmp_path_factory.mktemp("openai-cache"))
-    return Service(Knowledge.read(settings, WordHash()), Watched(lab), threshold=0.5)
+    return Service(Knowledge.read(settings, word_hash()), Watched(lab), threshold=0.5)
 
 
 @pytest.fixture(scope="session")

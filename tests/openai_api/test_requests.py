@@ -180,6 +180,10 @@ def test_text_that_cannot_wait_gets_its_numbers_at_the_end(http, monkeypatch):
     )
     assert text.index("1. Wait.") < text.index("✓ holds: It wakes") < text.index("1. the last: **1**\n2. steps: **4**")
     assert "…" not in text
+    response = http.post(CHAT, json={"messages": user("睡着了甲"), "stream": True, "seed": 12})
+    text = written(data(response.text))
+    assert text.startswith("**睡到（还在测，见文末第 1 项），共（还在测，见文末第 2 项）步。**")
+    assert text.index("✓ 成立：会醒") < text.index("1. 最后一个：**1**\n2. 步数：**4**")
 
 
 def test_a_run_that_did_not_finish_is_said(http):

@@ -35,10 +35,13 @@ _VERDICTS = {
 _NOT_HERE = Text("○ 在这组参数下不适用", "○ does not apply at these parameters")
 _MEASURED = Text("实测", "Measured")
 _STILL_MEASURING = Text("（还在测，见文末第 {} 项）", "(still being measured, see {} at the end)")
+_SPACED_REMARK = re.compile(r" ?(（还在测，见文末第 \d+ 项）) ?")
+"""In Chinese no space stands beside a full-width bracket, as it does beside a number."""
 _MEASURED_SINCE = Text("测完了。上文缺的数：", "The measurements are done. The numbers missing above:")
 _MORE = Text("为什么、适用范围、全部证据", "Why, scope, all evidence")
 _AGAIN = Text("重做这次实验", "Repeat this run")
 _SEED, _CODE = Text("随机种子", "seed"), Text("代码", "code")
+_COLON = Text("：", ": ")
 _RELATED = Text("相关问题：", "Related: ")
 _TEXT_ONLY = Text(
     "这个回答没有做实验；要当场测得的数，请选模型 `numstab`。",
@@ -228,7 +231,7 @@ class AnswerWriter:
                 self._announced.append(name)
             return _STILL_MEASURING[self._lang].format(self._announced.index(name) + 1)
 
-        text = PLACEHOLDER.sub(announced, text)
+        text = _SPACED_REMARK.sub(r"\1", PLACEHOLDER.sub(announced, text))
         return prose.fill_text(text, entry, self._evidence, self._lang, prose.NOT_MEASURED[self._lang])
 
     def _announced_numbers(self) -> str:
@@ -239,8 +242,9 @@ class AnswerWriter:
                 found = prose.placeholder_values(self._answer.entry, one, self._lang)
                 values |= found
                 titles |= {name: self._title(one, name) for name in found}
+        colon = _COLON[self._lang]
         lines = [
-            f"{number}. {titles.get(name, name)}: **{values.get(name, prose.NOT_MEASURED[self._lang])}**"
+            f"{number}. {titles.get(name, name)}{colon}**{values.get(name, prose.NOT_MEASURED[self._lang])}**"
             for number, name in enumerate(self._announced, 1)
         ]
         return "\n".join([_MEASURED_SINCE[self._lang], "", *lines])
@@ -265,7 +269,7 @@ class AnswerWriter:
         if run.status is not RunStatus.RAN:
             lines.append(f"- {run.note[lang]}")
         call = f"`{found.experiment.slug}({format_params(found.params, lang)})`"
-        return "\n".join([f"{_MEASURED[lang]}{'：' if lang == 'zh' else ': '}{call}", "", *lines])
+        return "\n".join([f"{_MEASURED[lang]}{_COLON[lang]}{call}", "", *lines])
 
     def _claim(self, evidence: Evidence, claim: Claim, verdict: Verdict) -> str:
         lang = self._lang
@@ -274,7 +278,7 @@ class AnswerWriter:
         unit = format_unit(evidence.experiment.metrics[claim.metric].unit, lang, value)
         number = f"{format_number(value, lang)} {unit}".strip()
         measured = f"`{claim.metric}` = {number}" if claim.metric in evidence.run.measured else ""
-        text = f"- {word[lang]}{'：' if lang == 'zh' else ': '}{claim.says[lang]}"
+        text = f"- {word[lang]}{_COLON[lang]}{claim.says[lang]}"
         return text + ((f"（{measured}）" if lang == "zh" else f" ({measured})") if measured else "")
 
     def _comparisons(self) -> Iterator[str]:
