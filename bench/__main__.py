@@ -4,6 +4,7 @@ import sys
 
 from bench import (
     asking,
+    chat,
     deep_learning,
     experiments,
     formula,
@@ -18,6 +19,7 @@ from bench import (
 
 BENCHMARKS = {
     "ask": asking.first_answer,
+    "chat": chat.chat_latency,
     "cold": asking.cold_start,
     "run": running.isolation_cost,
     "experiments": experiments.experiment_cost,

@@ -70,6 +70,7 @@ def create_app(
         summary="Questions about numerical stability in deep learning, answered with runnable evidence.",
         docs_url=None,  # FastAPI's page of documentation loads scripts from another origin
         redoc_url=None,
+        servers=[{"url": settings.url.rstrip("/")}] if settings.url else None,
         lifespan=partial(_lifespan, service=service, settings=settings, watch_knowledge=watch_knowledge),
     )
     state = app.state
@@ -79,6 +80,7 @@ def create_app(
     state.store_threads = StoreThreads()
     state.store_health = HealthProbe(state.store)
     state.reloader = KnowledgeReloader(service, settings, lambda succeeded: state.metrics.reloaded(succeeded=succeeded))
+    state.error_formats = {}
     handle_errors(app)
     _add_middlewares(app, settings, open_to_all=open_to_all)
     for front in fronts():
@@ -87,6 +89,8 @@ def create_app(
         if hasattr(front, "mounts"):
             for path, mounted in front.mounts(service, settings).items():
                 app.mount(path, mounted)
+        if hasattr(front, "error_formats"):
+            state.error_formats = {**state.error_formats, **front.error_formats(service, settings)}
         if hasattr(front, "not_found_page"):
             state.not_found_page = front.not_found_page(service)
     extend_openapi(app)

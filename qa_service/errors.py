@@ -9,6 +9,7 @@ NumstabError
 │   ├── BadField              a field or option with a wrong type or value
 │   ├── UnknownEntry          404
 │   ├── UnknownExperiment     404
+│   ├── UnknownModel          404; of the OpenAI-compatible endpoint
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
 │   └── BadExpression         a formula that the grammar does not know, with the position
@@ -94,6 +95,13 @@ class UnknownExperiment(BadRequest):
     """No experiment has this slug."""
 
     code = "unknown_experiment"
+    status = 404
+
+
+class UnknownModel(BadRequest):
+    """The OpenAI-compatible endpoint has no model of this name."""
+
+    code = "model_not_found"
     status = 404
 
 

@@ -47,6 +47,9 @@ class Settings:
     hosts: str = _setting(
         "NUMSTAB_HOSTS", "", "host names by which the service may be addressed, separated by commas; empty: any"
     )
+    url: str = _setting(
+        "NUMSTAB_URL", "", "address at which readers reach the service, for the links in answers to chat programs"
+    )
     proxies: str = _setting(
         "NUMSTAB_PROXIES", "", "addresses of proxies whose X-Forwarded-For is trusted, separated by commas"
     )

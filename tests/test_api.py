@@ -111,6 +111,10 @@ def test_a_brief_answer_has_the_first_screen_only(shared_client, client):
     assert brief["lecture"] is None
     assert brief["evidence"][0]["metrics"] == whole["evidence"][0]["metrics"]
     assert (brief["evidence"][0]["rows"], brief["evidence"][0]["chart"]) == ([], {})
+    asked = shared_client.post(f"{ASK}?brief=1", json={"question": "数数甲"}).json()
+    assert (asked["parts"], asked["evidence"][0]["rows"]) == (brief["parts"], [])
+    run = shared_client.post("/api/v1/experiments/counts/runs?brief=1", json={}).json()
+    assert (run["rows"], run["metrics"]["last"]["value"]) == ([], 3.0)
     real = client.post(ASK, json={"entry": "nan-and-inf", "lang": "en", "brief": True})
     assert len(real.content) <= 9_000
     assert real.json()["parts"]["short"]

@@ -50,6 +50,24 @@ def test_generated_requests_get_described_responses(api):
         call_operation()
 
 
+def test_operations_have_short_names_and_say_what_they_do(lab, word_hash, tmp_path):
+    """Programs that read the description offer each operation to a language model as a tool of that name."""
+    toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=tmp_path)
+    service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
+    app = create_app(service, Settings(data=tmp_path / "data", cache=tmp_path, url="https://numstab.example/"))
+    described = TestClient(app).get("/openapi.json").json()
+    operations = {
+        operation["operationId"]: operation
+        for path, methods in described["paths"].items()
+        for operation in methods.values()
+        if path.startswith("/api/v1/")
+    }
+    assert {"ask", "run_experiment", "get_experiment", "list_experiments", "evaluate_formula"} <= set(operations)
+    assert all(len(name) <= 25 and operation["description"] for name, operation in operations.items())
+    assert not [path for path in described["paths"] if path.startswith("/v1/")]
+    assert described["servers"] == [{"url": "https://numstab.example"}]
+
+
 @pytest.mark.parametrize(
     ("path", "local", "status"), [("/metrics", True, 200), ("/metrics", False, 401), ("/readyz", True, 503)]
 )

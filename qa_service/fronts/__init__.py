@@ -11,6 +11,8 @@ A front has one or more of these functions at module level:
 `lifespan(service, settings) -> AbstractAsyncContextManager[Mapping[str, Any] | None]`
     Entered when the server starts and left when it stops: threads, connections and subscriptions begin and end here,
     never in the other functions. What it yields becomes part of every request's state.
+`error_formats(service, settings) -> Mapping[str, Callable[[ProblemJson], tuple[int, Body]]]`
+    Beginning of paths → how errors are written there, where a protocol has a form of its own.
 `not_found_page(service) -> Callable[[Request, NumstabError], Response]`
     The page that a browser gets at an address where there is nothing; one front may have it.
 `prepare(settings)`

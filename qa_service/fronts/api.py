@@ -1,5 +1,6 @@
 """The HTTP API under /api/v1: JSON in and out, server-sent events, errors as problem+json."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,9 @@ from qa_service.tools import notebook
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+
+_BRIEF = "without rows and charts, as much as a language model reads: an answer has at most 9 KB"
 
 
 def router(service: Service, settings: Settings) -> "APIRouter":
@@ -31,7 +35,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
 
 def _add_ask(api: "APIRouter", service: Service) -> None:
-    from fastapi import Depends, Response
+    from fastapi import Depends, Query, Response
     from fastapi import Request as HttpRequest
 
     from qa_service.schemas import openapi, requests
@@ -40,16 +44,21 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
-    async def read_body(http: HttpRequest) -> Request:
-        return requests.read_request(await read_json(http))
+    async def read_body(http: HttpRequest, brief: Annotated[bool, Query(description=_BRIEF)] = False) -> Request:
+        request = requests.read_request(await read_json(http))
+        return replace(request, brief=True) if brief else request
 
     async def open_answer(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> EventStream:
         # An error before the first event still sets the status.
         return await open_stream(http, partial(service.stream, request))
 
-    @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK_BODY)
+    @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK_BODY, operation_id="ask")
     async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(open_answer)]) -> BodyResponse:
-        """The whole answer, evidence included."""
+        """Answer a question about numerical stability in deep learning, with numbers measured now.
+
+        For questions on nan and inf, overflow, precision, exploding or vanishing gradients, initialisation, losses, in
+        English or Chinese. The reply has the answer in parts, and evidence: metrics, claims with verdicts, receipt.
+        """
         last = await begun.collect(http)
         assert isinstance(last, Done)
         return BodyResponse(answer_json(last.answer, brief=last.brief))
@@ -57,6 +66,7 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     @api.post(
         "/ask/stream",
         response_class=SSEResponse,
+        operation_id="ask_stream",
         openapi_extra=openapi.ASK_BODY,
         responses=openapi.stream_responses(
             "AskEvent", "Server-sent events: answer, started, queued, row, evidence, done, error"
@@ -78,17 +88,22 @@ def _add_entries(api: "APIRouter", service: Service) -> None:
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
 
-    @api.get("/entries", response_model=list[EntryJson])
+    @api.get("/entries", response_model=list[EntryJson], operation_id="list_entries")
     async def entries() -> BodyResponse:
         """The knowledge base, both languages."""
         return BodyResponse([entry_json(entry) for entry in service.knowledge.library.values()])
 
-    @api.get("/entries/{entry_id}", response_model=EntryJson)
+    @api.get("/entries/{entry_id}", response_model=EntryJson, operation_id="get_entry")
     async def entry(entry_id: str) -> BodyResponse:
         """One entry, both languages."""
         return BodyResponse(entry_json(service.knowledge.library[entry_id]))
 
-    @api.get("/entries/{entry_id}/export", openapi_extra=openapi.EXPORT_PARAMETERS, response_class=Response)
+    @api.get(
+        "/entries/{entry_id}/export",
+        operation_id="export_entry",
+        openapi_extra=openapi.EXPORT_PARAMETERS,
+        response_class=Response,
+    )
     async def export(http: HttpRequest, entry_id: str) -> Response:
         """The entry as a notebook or a script that needs nothing but torch."""
         export_format = notebook.parse_export_format(http.query_params.get("form", "ipynb"), "form")
@@ -103,19 +118,19 @@ def _add_experiments(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas.catalogue import ExperimentJson, experiment_json
     from qa_service.server.bodies import BodyResponse
 
-    @api.get("/experiments", response_model=list[ExperimentJson])
+    @api.get("/experiments", response_model=list[ExperimentJson], operation_id="list_experiments")
     async def experiments() -> BodyResponse:
         """What can be measured: parameters as JSON Schema, metrics, source."""
         return BodyResponse([experiment_json(experiment) for experiment in service.knowledge.experiments.values()])
 
-    @api.get("/experiments/{slug}", response_model=ExperimentJson)
+    @api.get("/experiments/{slug}", response_model=ExperimentJson, operation_id="get_experiment")
     async def experiment(slug: str) -> BodyResponse:
         """One experiment."""
         return BodyResponse(experiment_json(service.knowledge.experiment(slug)))
 
 
 def _add_runs(api: "APIRouter", service: Service) -> None:
-    from fastapi import Depends, Response
+    from fastapi import Depends, Query, Response
     from fastapi import Request as HttpRequest
 
     from qa_service.schemas import openapi, requests
@@ -130,17 +145,30 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
         stream = await open_stream(http, partial(service.run, slug, run.params, run.seed))
         return run.lang or request_language(http), stream
 
-    @api.post("/experiments/{slug}/runs", response_model=EvidenceJson, openapi_extra=openapi.RUN_BODY)
-    async def runs(http: HttpRequest, begun: Annotated[tuple[Lang, EventStream], Depends(open_run)]) -> BodyResponse:
-        """One run: an Evidence without claims."""
+    @api.post(
+        "/experiments/{slug}/runs",
+        response_model=EvidenceJson,
+        operation_id="run_experiment",
+        openapi_extra=openapi.RUN_BODY,
+    )
+    async def runs(
+        http: HttpRequest,
+        begun: Annotated[tuple[Lang, EventStream], Depends(open_run)],
+        brief: Annotated[bool, Query(description=_BRIEF)] = False,
+    ) -> BodyResponse:
+        """Run one experiment with these parameters and this seed: an Evidence without claims.
+
+        `get_experiment` describes the parameters and metrics; those that are left out have defaults.
+        """
         lang, stream = begun
         last = await stream.collect(http)
         assert isinstance(last, EvidenceReady)
-        return BodyResponse(evidence_json(last.evidence, lang))
+        return BodyResponse(evidence_json(last.evidence, lang, brief=brief))
 
     @api.post(
         "/experiments/{slug}/runs/stream",
         response_class=SSEResponse,
+        operation_id="run_experiment_stream",
         openapi_extra=openapi.RUN_BODY,
         responses=openapi.stream_responses("RunEvent", "Server-sent events: started, queued, row, evidence, error"),
     )
@@ -159,7 +187,9 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
     from qa_service.server.problems import request_language
     from qa_service.server.streaming import open_stream, read_json
 
-    @api.post("/formula", response_model=FormulaJson, openapi_extra=openapi.FORMULA_BODY)
+    @api.post(
+        "/formula", response_model=FormulaJson, openapi_extra=openapi.FORMULA_BODY, operation_id="evaluate_formula"
+    )
     async def formula(http: HttpRequest) -> BodyResponse:
         """A formula in every float format: values, steps, gradient, where it breaks, stable forms."""
         study = FormulaStudy.of(read_formula(await read_json(http)))
@@ -177,7 +207,13 @@ def _add_feedback(api: "APIRouter") -> None:
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.streaming import read_json
 
-    @api.post("/feedback", status_code=201, response_model=StoredJson, openapi_extra=openapi.FEEDBACK_BODY)
+    @api.post(
+        "/feedback",
+        status_code=201,
+        response_model=StoredJson,
+        operation_id="send_feedback",
+        openapi_extra=openapi.FEEDBACK_BODY,
+    )
     async def feedback(http: HttpRequest) -> BodyResponse:
         """Helpful or not, and why. Answered once it is on disk."""
         given = requests.read_feedback(await read_json(http))

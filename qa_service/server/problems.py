@@ -1,16 +1,20 @@
 """Errors of the web application as problem+json (RFC 9457) in the client's language; never a traceback."""
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import NumstabError, Overloaded, RateLimited, StoreUnavailable
 from qa_service.model import Lang
 from qa_service.schemas.problems import ProblemJson
+from qa_service.schemas.values import Body
 from qa_service.telemetry.request_context import REQUEST_CONTEXT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
+ErrorFormat = Callable[[ProblemJson], tuple[int, Body]]
+"""A problem → the status and body by which another protocol expresses it."""
 HTTP_ERRORS = {
     403: ("refused", "别的网站的页面不能发这个请求。", "A page of another site may not send this request."),
     421: ("refused", "这个服务不在这个主机名下。", "This service does not go by this host name."),
@@ -40,7 +44,18 @@ def problem_response(http: Any, error: Exception, headers: Any = None) -> Any:
     )
     more = {"WWW-Authenticate": "Bearer"} if body.status == 401 else {}
     headers = {**(headers or {}), **again, **more}
+    own_format = _error_format(http)
+    if own_format is not None:
+        status, own_body = own_format(body)
+        return BodyResponse(own_body, status, headers)
     return BodyResponse(body, body.status, headers, media_type="application/problem+json")
+
+
+def _error_format(http: Any) -> ErrorFormat | None:
+    """How errors are written at this path, if a front has a form of its own there."""
+    app = http.scope.get("app")
+    formats: Mapping[str, ErrorFormat] = getattr(app.state, "error_formats", {}) if app is not None else {}
+    return next((each for prefix, each in formats.items() if http.scope["path"].startswith(prefix)), None)
 
 
 async def send_problem(error: Exception, scope: "Scope", receive: "Receive", send: "Send") -> None:

@@ -1,0 +1,133 @@
+"""Chat completions: the reply as one object, or as chunks."""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from qa_service.errors import NumstabError
+from qa_service.fronts.openai_api.conversation import Conversation
+from qa_service.fronts.openai_api.errors import openai_error
+from qa_service.fronts.openai_api.replying import FollowUps, Ping, Progress, Reply
+from qa_service.fronts.openai_api.text import Citation, Passage
+from qa_service.server.problems import problem_json
+
+CHARACTERS_PER_TOKEN = 4
+"""Nothing here counts tokens; usage is estimated from characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletion:
+    """The objects of one reply, which have its id, model and time in common."""
+
+    conversation: Conversation
+    fingerprint: str
+    id: str
+    created: int
+
+    @classmethod
+    def new(cls, conversation: Conversation, fingerprint: str) -> "ChatCompletion":
+        """With a new id; `fingerprint` stands for the knowledge that answers."""
+        return cls(conversation, fingerprint, f"chatcmpl-{uuid4().hex}", int(time.time()))
+
+    def whole(self, passages: Sequence[Passage]) -> dict[str, Any]:
+        """The reply as one object."""
+        text = "".join(passage.text for passage in passages)
+        cited = [url_citation(each) for passage in passages for each in passage.citations]
+        message = {"role": "assistant", "content": text, "refusal": None, "annotations": cited}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        return {**self._common("chat.completion"), "choices": [choice], "usage": self._usage(len(text))}
+
+    async def stream(self, reply: Reply) -> AsyncIterator[bytes]:
+        """The reply as server-sent events. An error after the first of them ends the stream as its last data."""
+        yield self._chunk({"role": "assistant", "content": "", "refusal": None})
+        length = 0
+        try:
+            async with aclosing(reply.deltas()) as deltas:
+                async for delta in deltas:
+                    length += len(delta.text) if isinstance(delta, Passage) else 0
+                    yield self._encoded(delta)
+        except Exception as error:
+            body = openai_error(problem_json(logged(error), reply.answer.lang))[1]
+            yield b"data: %b\n\n" % body.to_json()  # the status is sent already
+            return
+        yield self._end(length)
+
+    async def stream_text(self, text: str) -> AsyncIterator[bytes]:
+        """A text that is there already, as server-sent events."""
+        yield self._chunk({"role": "assistant", "content": text, "refusal": None})
+        yield self._end(len(text))
+
+    def _encoded(self, delta: Passage | Progress | FollowUps | Ping) -> bytes:
+        """Open WebUI shows what stands in `event`; other clients read on."""
+        match delta:
+            case Passage(text, citations):
+                cited = {"annotations": [url_citation(each) for each in citations]} if citations else {}
+                return self._chunk({"content": text, **cited})
+            case Progress():
+                status = {"type": "status", "data": {"description": delta.words, "done": delta.done}}
+                return f": {delta.comment}\n\n".encode() + self._chunk({}, event=status)
+            case FollowUps(questions):
+                event = {"type": "chat:message:follow_ups", "data": {"follow_ups": list(questions)}}
+                return self._chunk({}, event=event)
+            case Ping():
+                return b": ping\n\n"
+
+    def _end(self, length: int) -> bytes:
+        last = self._chunk({}, finish="stop")
+        if self.conversation.include_usage:
+            usage = {**self._common("chat.completion.chunk"), "choices": [], "usage": self._usage(length)}
+            last += data_event(usage)
+        return last + b"data: [DONE]\n\n"
+
+    def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, event: Any = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        chunk = {**self._common("chat.completion.chunk"), "choices": [choice]}
+        if self.conversation.include_usage:
+            chunk["usage"] = None
+        return data_event(chunk | ({"event": event} if event else {}))
+
+    def _common(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.conversation.model,
+            "system_fingerprint": self.fingerprint,
+        }
+
+    def _usage(self, length: int) -> dict[str, Any]:
+        prompt, completion = estimated_tokens(self.conversation.characters), estimated_tokens(length)
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def estimated_tokens(characters: int) -> int:
+    """Tokens in a text of so many characters, at least one."""
+    return max(1, round(characters / CHARACTERS_PER_TOKEN))
+
+
+def url_citation(citation: Citation) -> dict[str, Any]:
+    """A citation as an annotation of a message."""
+    place = {"start_index": citation.start, "end_index": citation.end, "title": citation.title, "url": citation.url}
+    return {"type": "url_citation", "url_citation": place}
+
+
+def logged(error: Exception) -> Exception:
+    """The error, which is in the log if it is not one of ours."""
+    if not isinstance(error, NumstabError):
+        logging.getLogger("numstab").error("unforeseen error in a stream", exc_info=error)
+    return error
+
+
+def data_event(data: dict[str, Any]) -> bytes:
+    """A server-sent event without a name."""
+    return b"data: %b\n\n" % encoded_json(data)
+
+
+def encoded_json(data: dict[str, Any]) -> bytes:
+    """JSON in UTF-8; a lone surrogate in a text of a demo becomes a question mark."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")

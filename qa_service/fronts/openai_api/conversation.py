@@ -1,0 +1,170 @@
+"""Bodies of requests as conversations. What is not known is ignored, as programs send what their models take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qa_service.errors import BadField, BadRequest, UnknownModel
+from qa_service.model import Lang, Request
+from qa_service.parsing import check_text
+from qa_service.parsing.language import own_language
+from qa_service.schemas.allowed import check_seed
+
+MODELS = ("numstab", "numstab-text")
+"""Text with measured evidence; text alone."""
+MAX_TURNS = 20
+"""The last turns of the user that a follow-up is read in; each is matched anew, in milliseconds."""
+_TEXT_PARTS = ("text", "input_text")
+_CONTEXT_BEGINS, _CONTEXT_ENDS = "### Task:\nRespond to the user query using the provided context", "</context>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What a request says, as far as it matters here."""
+
+    model: str
+    turns: tuple[str, ...]
+    """What the user said, oldest first; at least one."""
+    instructions: str = ""
+    """The system's and the developer's messages; only housekeeping prompts are looked for in them."""
+    seed: int = 0
+    stream: bool = False
+    include_usage: bool = False
+    characters: int = 0
+    """The length of all messages."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lang(self) -> Lang | None:
+        """The language of the last turn that shows one."""
+        return next(filter(None, map(own_language, reversed(self.turns))), None)
+
+    @property
+    def runs(self) -> bool:
+        """Whether experiments are run for the reply."""
+        return self.model != "numstab-text"
+
+    def opening(self, reader_lang: Lang | None) -> Request:
+        """The request of the first turn; the later ones are folded in by the service.
+
+        Raises `BadRequest` for a last turn that is no question; earlier ones of this kind are left out.
+        """
+        check_text(self.turns[-1])
+        return Request(
+            question=self._askable[0],
+            reader_lang=reader_lang,
+            seed=self.seed,
+            run=self.runs,
+            brief=True,
+        )
+
+    @property
+    def later(self) -> Sequence[str]:
+        """The turns after the first."""
+        return self._askable[1:]
+
+    @property
+    def _askable(self) -> list[str]:
+        return [turn for turn in self.turns if _is_text(turn)][-MAX_TURNS:]
+
+
+def read_chat(body: Any) -> Conversation:
+    """The body of POST /v1/chat/completions; raises `BadField` or `UnknownModel`."""
+    table = _object(body)
+    messages = table.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadField(
+            zh="messages 应当是消息的列表", en="messages should be a list of messages", field="messages"
+        )  # fmt: skip
+    options = table.get("stream_options")
+    include_usage = isinstance(options, dict) and options.get("include_usage") is True
+    return _conversation(table, messages, "messages", include_usage=include_usage)
+
+
+def read_responses(body: Any) -> Conversation:
+    """The body of POST /v1/responses; raises `BadField` or `UnknownModel`."""
+    table = _object(body)
+    said = table.get("input")
+    if isinstance(said, str):
+        said = [{"role": "user", "content": said}]
+    if not isinstance(said, list) or not said:
+        raise BadField(
+            zh="input 应当是一段文字或消息的列表", en="input should be a text or a list of messages", field="input"
+        )
+    return _conversation(table, said, "input")
+
+
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise BadField(zh="请求体应当是一个 JSON 对象", en="the body should be a JSON object", field="body")
+    return body
+
+
+def _conversation(
+    table: dict[str, Any], messages: list[Any], name: str, *, include_usage: bool = False
+) -> Conversation:  # fmt: skip
+    said = [
+        (message.get("role"), content_text(message.get("content"))) for message in messages if isinstance(message, dict)
+    ]
+    turns = tuple(_question(text) for role, text in said if role == "user")
+    if not turns:
+        raise BadField(
+            zh=f"{name} 里没有用户（role: user）的消息",
+            en=f"{name} has no message of the user (role: user)",
+            field=name,
+        )
+    instructions = table.get("instructions")
+    system = [text for role, text in said if role in ("system", "developer")]
+    metadata = table.get("metadata")
+    return Conversation(
+        model=check_model(MODELS[0] if table.get("model") is None else table["model"]),
+        turns=turns,
+        instructions="\n".join([*system, instructions if isinstance(instructions, str) else ""]),
+        seed=check_seed(0 if table.get("seed") is None else table["seed"]),
+        stream=table.get("stream") is True,
+        include_usage=include_usage,
+        characters=sum(len(text) for _, text in said),
+        metadata={key: value for key, value in metadata.items() if isinstance(value, str)}
+        if isinstance(metadata, dict)
+        else {},
+    )
+
+
+def content_text(content: Any) -> str:
+    """The text of a message: itself, or that of its parts; pictures, sounds and files are ignored."""
+    if isinstance(content, str):
+        return content
+    texts = []
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+    return "\n".join(texts)
+
+
+def _question(text: str) -> str:
+    """What the user wrote, without the documents that Open WebUI puts before it."""
+    if text.lstrip().startswith(_CONTEXT_BEGINS) and _CONTEXT_ENDS in text:
+        return text.rpartition(_CONTEXT_ENDS)[2].strip()
+    return text
+
+
+def check_model(name: Any) -> str:
+    """The name of one of our models; raises `UnknownModel`."""
+    if name not in MODELS:
+        shown = str(name)[:60]
+        raise UnknownModel(
+            zh=f"没有名为 {shown!r} 的模型。现有：{'、'.join(MODELS)}",
+            en=f"there is no model {shown!r}. There are: {', '.join(MODELS)}",
+            field="model",
+        )
+    return str(name)
+
+
+def _is_text(turn: str) -> bool:
+    try:
+        check_text(turn)
+    except BadRequest:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""What chat programs ask a model for themselves: titles, tags, follow-up questions, search queries, completions.
+
+They send such prompts to the same model after a question, and want raw JSON or a line of text. They are no questions:
+nothing is run for them, and none is recorded. Sources: Open WebUI's `config.py`, LibreChat's agents, Chatbox' and
+Dify's prompts.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from qa_service.answering.service import Service
+from qa_service.errors import BadRequest
+from qa_service.fronts.openai_api.conversation import Conversation
+from qa_service.fronts.openai_api.text import follow_ups
+from qa_service.model import Answer, Request, Text
+from qa_service.parsing import detect_language
+
+_TASK = re.compile(r"\s*### Task:")
+_KEYS = re.compile(r'"(title|tags|follow_ups|queries|text|prompt)"\s*:')
+_TITLE = re.compile(
+    r"5-word-or-less title for the conversation|Based on the chat history, give this conversation a name"
+    r"|[Gg]enerate a concise title for the following conversation"
+)
+_SUGGESTIONS = re.compile(r"Please help me predict the three most likely questions that human would ask")
+_TOOLS = re.compile(r"\s*Available Tools:.*\"tool_calls\"", re.DOTALL)
+_EMOJI = re.compile(r"\s*Your task is to reflect the speaker's likely facial expression through a fitting emoji")
+_SPOKEN = re.compile(r"^\s*(USER|User|user|ASSISTANT|Assistant|AI|assistant):[ \t]*", re.MULTILINE)
+_HISTORY = re.compile(r"<chat_history>\n?(.*?)</chat_history>", re.DOTALL)
+_MAX_TITLE_CHARS = 100
+_TAG = Text("数值稳定性", "Numerical stability")
+_NO_TITLE = Text("数值问题", "A question about numerics")
+
+
+def housekeeping_reply(service: Service, conversation: Conversation) -> str | None:
+    """The reply to a prompt of this kind, None for a question. Takes milliseconds, as entries are looked for."""
+    prompt, system = conversation.turns[-1], conversation.instructions
+    if _TASK.match(prompt):
+        # The examples in the prompt come after the format that is wanted, so that the first key names it.
+        key = _KEYS.search(prompt)
+        wanted = key[1] if key else ""
+        return json.dumps(_TASKS[wanted](service, prompt), ensure_ascii=False) if wanted in _TASKS else "{}"
+    if _TITLE.search(prompt) or (_TITLE.search(system) and len(conversation.turns) == 1):
+        return _title(service, prompt)
+    if _SUGGESTIONS.search(prompt) or _SUGGESTIONS.search(system):
+        return json.dumps(_follow_ups(service, prompt), ensure_ascii=False)
+    if _TOOLS.match(system):
+        return json.dumps({"tool_calls": []})
+    return "🔢" if _EMOJI.match(prompt) else None
+
+
+def _title(service: Service, prompt: str) -> str:
+    said = _user_turns(prompt)
+    answer = _answer(service, said[:1])
+    title = answer.entry.question[answer.lang] if answer and answer.entry else (said or [""])[0].strip()
+    title = " ".join(title.split())
+    if not title:
+        return _NO_TITLE[detect_language(prompt)]
+    return title[:_MAX_TITLE_CHARS].rstrip()
+
+
+def _tags(service: Service, prompt: str) -> list[str]:
+    answer = _answer(service, _user_turns(prompt))
+    tags = [_TAG[answer.lang if answer else "en"]]
+    return [*tags, answer.entry.id] if answer and answer.entry else tags
+
+
+def _follow_ups(service: Service, prompt: str) -> list[str]:
+    answer = _answer(service, _user_turns(prompt))
+    return follow_ups(answer) if answer else []
+
+
+_TASKS: dict[str, Callable[[Service, str], dict[str, Any]]] = {
+    "title": lambda service, prompt: {"title": _title(service, prompt)},
+    "tags": lambda service, prompt: {"tags": _tags(service, prompt)},
+    "follow_ups": lambda service, prompt: {"follow_ups": _follow_ups(service, prompt)},
+    "queries": lambda _service, _prompt: {"queries": []},
+    "text": lambda _service, _prompt: {"text": ""},
+    "prompt": lambda _service, _prompt: {"prompt": ""},
+}
+
+
+def _user_turns(prompt: str) -> list[str]:
+    """What the user said in the conversation that the prompt quotes, oldest first."""
+    quoted = _HISTORY.search(prompt)
+    _, *pieces = _SPOKEN.split(quoted[1] if quoted else prompt)
+    speakers, texts = pieces[::2], pieces[1::2]
+    return [text.strip() for who, text in zip(speakers, texts, strict=True) if who.lower() == "user" and text.strip()]
+
+
+def _answer(service: Service, turns: list[str]) -> Answer | None:
+    """The answer to the last of these turns, without evidence; None where there is none that can be read."""
+    if not turns:
+        return None
+    first = Request(question=turns[0], run=False)
+    try:
+        return service.ask(service.fold_turns(first, turns[1:]))
+    except BadRequest:
+        return None

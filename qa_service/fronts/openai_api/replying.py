@@ -1,0 +1,181 @@
+"""A question asked and its reply as a sequence of passages and signs of progress, for both protocols."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from qa_service.answering.execute import IsCancelled, measured_before
+from qa_service.answering.service import Service
+from qa_service.errors import ShuttingDown
+from qa_service.fronts.openai_api.conversation import Conversation
+from qa_service.fronts.openai_api.text import AnswerWriter, Passage, follow_ups
+from qa_service.model import Answer, AnswerStatus, Evidence, Lang, Request, Text
+from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady, Queued, Started
+from qa_service.server.streaming import EventStream, open_stream
+
+if TYPE_CHECKING:
+    from starlette.requests import Request as HttpRequest
+
+PATIENCE_SECONDS = 1.5
+"""For so long the text waits for its numbers."""
+_PING_SECONDS = 10.0
+"""Of silence, after which a comment is sent."""
+_MEASURING, _QUEUED = Text("正在测：{}", "Measuring: {}"), Text("排队中，第 {} 位", "In the queue, place {}")
+_MEASURED = Text("测完了", "Measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What happens while the reader waits: in words, and in a few letters for a comment of the stream."""
+
+    words: str
+    comment: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUps:
+    """Questions to go on with."""
+
+    questions: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Nothing has happened for a while."""
+
+
+Delta = Passage | Progress | FollowUps | Ping
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply in progress."""
+
+    conversation: Conversation
+    begun: EventStream
+    base: str
+    kept: tuple[Evidence, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """The answer, without evidence."""
+        assert isinstance(self.begun.first, AnswerReady)
+        return self.begun.first.answer
+
+    async def whole(self, http: "HttpRequest") -> list[Passage]:
+        """The reply when everything is measured. Raises what an experiment's run raises, and `ClientDisconnected`."""
+        last = await self.begun.collect(http)
+        assert isinstance(last, Done)
+        return self._writer().whole(last.answer)
+
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
+        """The passages as soon as they can be written, and progress; closing it cancels the experiments."""
+        writer, answer, lang = self._writer(), self.answer, self.answer.lang
+        for passage in writer.ready():
+            yield passage
+        events = _impatient(self.begun, lambda: writer.is_waiting)
+        try:
+            async for event in events:
+                for delta in _deltas(writer, event, lang):
+                    yield delta
+                if isinstance(event, Done):
+                    answer = event.answer
+        finally:
+            await events.aclose()
+        if answer.evidence:
+            yield Progress(_MEASURED[lang], "measured", done=True)
+        for passage in writer.rest(answer):
+            yield passage
+        if questions := follow_ups(answer):
+            yield FollowUps(questions)
+
+    def _writer(self) -> AnswerWriter:
+        return AnswerWriter(self.answer, self.base, runs=self.conversation.runs, kept=self.kept)
+
+
+async def ask(
+    service: Service, http: "HttpRequest", conversation: Conversation, base: str, reader: Lang | None
+) -> Reply:
+    """Asks the last question of a conversation. Raises `NumstabError` before anything is sent."""
+    opening, later = conversation.opening(reader), conversation.later
+    begun = await open_stream(http, partial(_events, service, opening, later))
+    assert isinstance(begun.first, AnswerReady)
+    kept = () if conversation.runs else await to_thread.run_sync(_kept, service, begun.first.answer)
+    return Reply(conversation, begun, base, kept)
+
+
+def _events(
+    service: Service, opening: Request, later: Sequence[str], is_cancelled: IsCancelled
+) -> Generator[Event, None, None]:
+    yield from service.stream(service.fold_turns(opening, later), is_cancelled)
+
+
+def _kept(service: Service, answer: Answer) -> tuple[Evidence, ...]:
+    """For a reply without a run: what was measured earlier, unless the question asks for other parameters."""
+    if answer.status is not AnswerStatus.ANSWERED or answer.entry is None or answer.params:
+        return ()
+    return measured_before(answer.entry, service.knowledge.experiments, service.runner)
+
+
+def _deltas(writer: AnswerWriter, event: Event | Ping | None, lang: Lang) -> Iterator[Delta]:
+    """What an event lets be written; None stands for the end of patience."""
+    match event:
+        case None:
+            yield from writer.without_numbers()
+        case EvidenceReady(evidence):
+            writer.add(evidence)
+            yield from writer.ready()
+        case Started() | Queued():
+            yield _progress(event, lang)
+        case Ping():
+            yield event
+
+
+async def _impatient(begun: EventStream, is_waiting: Callable[[], bool]) -> AsyncGenerator[Event | Ping | None, None]:
+    """The events after the first one, and pings; None, once, when `is_waiting` has lasted for `PATIENCE_SECONDS`."""
+    heard = time.monotonic()
+    patient, patient_until = True, heard + PATIENCE_SECONDS
+    coming: asyncio.Task[list[Event] | None] | None = None
+    try:
+        await begun.text_priority.wait_for_texts()
+        while True:
+            coming = coming or asyncio.create_task(_next(begun))
+            timeout = max(0.0, patient_until - time.monotonic()) if patient and is_waiting() else None
+            await asyncio.wait({coming}, timeout=timeout)
+            if not coming.done():
+                patient = False
+                yield None
+                continue
+            batch, coming = coming.result(), None
+            if batch is None:
+                return
+            if begun.shutdown.passed:
+                raise ShuttingDown
+            for event in batch:
+                yield event
+            if batch:
+                heard = time.monotonic()
+            elif time.monotonic() - heard >= _PING_SECONDS:
+                heard = time.monotonic()
+                yield Ping()
+    finally:
+        if coming is None:
+            await begun.rest.aclose()
+        else:
+            coming.cancel()  # ends the generator that it waits in, and with it the experiment
+
+
+async def _next(begun: EventStream) -> list[Event] | None:
+    return await anext(begun.rest, None)
+
+
+def _progress(event: Started | Queued, lang: Lang) -> Progress:
+    if isinstance(event, Queued):
+        return Progress(_QUEUED[lang].format(event.position), f"queued {event.position}")
+    return Progress(_MEASURING[lang].format(event.experiment.title[lang]), f"measuring {event.experiment.slug}")

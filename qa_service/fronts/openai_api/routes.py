@@ -1,0 +1,108 @@
+"""The routes under /v1."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from qa_service.answering.service import Service
+from qa_service.fronts.openai_api.chat import ChatCompletion
+from qa_service.fronts.openai_api.conversation import (
+    MODELS,
+    Conversation,
+    check_model,
+    read_chat,
+    read_responses,
+)
+from qa_service.fronts.openai_api.housekeeping import housekeeping_reply
+from qa_service.fronts.openai_api.replying import ask
+from qa_service.fronts.openai_api.responses import Response as ResponseObject
+from qa_service.fronts.openai_api.text import Passage
+from qa_service.model import Lang
+from qa_service.parsing import MAX_QUESTION_CHARS
+from qa_service.server.problems import request_language
+from qa_service.server.streaming import SSEResponse, read_json
+from qa_service.settings import Settings
+
+_MODELS_SINCE = 1764374400
+"""When the models appeared, in seconds since 1970: clients sort by it."""
+_NAMES = {"numstab": "numstab", "numstab-text": "numstab (text only)"}
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def create_router(service: Service, settings: Settings, prefix: str) -> APIRouter:
+    """All routes."""
+    api = APIRouter(prefix=prefix, include_in_schema=False)
+    _add_models(api)
+    _add_chat(api, service, settings)
+    _add_responses(api, service, settings)
+    return api
+
+
+def _add_models(api: APIRouter) -> None:
+    @api.get("/models")
+    async def models() -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [_model_json(model) for model in MODELS]})
+
+    @api.get("/models/{model}")
+    async def model(model: str) -> JSONResponse:
+        return JSONResponse(_model_json(check_model(model)))
+
+
+def _model_json(model: str) -> dict[str, Any]:
+    return {
+        "id": model, "object": "model", "created": _MODELS_SINCE, "owned_by": "numstab", "name": _NAMES[model],
+        "context_length": MAX_QUESTION_CHARS // 4,
+    }  # fmt: skip
+
+
+def _add_chat(api: APIRouter, service: Service, settings: Settings) -> None:
+    @api.post("/chat/completions")
+    async def chat(http: Request) -> Response:
+        conversation = read_chat(await read_json(http))
+        reader = _language(http, conversation)
+        completion = ChatCompletion.new(conversation, f"fp_{service.knowledge.library.hash[:10]}")
+        text = await to_thread.run_sync(housekeeping_reply, service, conversation)
+        if text is not None:
+            return _stream(completion.stream_text(text)) if conversation.stream else JSONResponse(
+                completion.whole([Passage(text)])
+            )  # fmt: skip
+        reply = await ask(service, http, conversation, _base(http, settings), reader)
+        if conversation.stream:
+            return _stream(completion.stream(reply))
+        return JSONResponse(completion.whole(await reply.whole(http)))
+
+
+def _add_responses(api: APIRouter, service: Service, settings: Settings) -> None:
+    @api.post("/responses")
+    async def responses(http: Request) -> Response:
+        conversation = read_responses(await read_json(http))
+        reader = _language(http, conversation)
+        response = ResponseObject(conversation)
+        text = await to_thread.run_sync(housekeeping_reply, service, conversation)
+        if text is not None:
+            return _stream(response.stream_text(text)) if conversation.stream else JSONResponse(
+                response.whole([Passage(text)])
+            )  # fmt: skip
+        reply = await ask(service, http, conversation, _base(http, settings), reader)
+        if conversation.stream:
+            return _stream(response.stream(reply))
+        return JSONResponse(response.whole(await reply.whole(http)))
+
+
+def _stream(events: AsyncIterator[bytes]) -> SSEResponse:
+    return SSEResponse(events, headers=_STREAM_HEADERS)
+
+
+def _language(http: Request, conversation: Conversation) -> Lang | None:
+    """The reader's language where the question shows none; sets that of errors."""
+    if (shown := conversation.lang) is not None:
+        http.state.lang = shown
+    return request_language(http) if "accept-language" in http.headers else None
+
+
+def _base(http: Request, settings: Settings) -> str:
+    """Our address for links, with a slash at its end: that of the setting, else that of the request."""
+    return f"{settings.url.rstrip('/')}/" if settings.url else str(http.base_url)

@@ -1,0 +1,352 @@
+"""An answer as Markdown for a chat. Nothing that was sent can be changed, so each passage waits for its numbers."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from qa_service.model import (
+    PLACEHOLDER,
+    Answer,
+    AnswerStatus,
+    Calculation,
+    Claim,
+    Entry,
+    Evidence,
+    Part,
+    RunStatus,
+    Text,
+    Value,
+    Verdict,
+    rank,
+    single_out,
+)
+from qa_service.presentation import prose
+from qa_service.presentation.comparison import comparison_tables, format_params
+from qa_service.presentation.formula_reply import formula_reply
+from qa_service.presentation.numbers import format_number, format_unit
+
+_MAX_FOLLOW_UPS = 4
+_VERDICTS = {
+    Verdict.HOLDS: Text("✓ 成立", "✓ holds"),
+    Verdict.FAILS: Text("✗ 不成立", "✗ fails"),
+    Verdict.UNKNOWN: Text("? 无法判定", "? unknown"),
+}
+_NOT_HERE = Text("○ 在这组参数下不适用", "○ does not apply at these parameters")
+_MEASURED = Text("实测", "Measured")
+_STILL_MEASURING = Text("（还在测，见文末第 {} 项）", "(still being measured, see {} at the end)")
+_SPACED_REMARK = re.compile(r" ?(（还在测，见文末第 \d+ 项）) ?")
+"""In Chinese no space stands beside a full-width bracket, as it does beside a number."""
+_MEASURED_SINCE = Text("测完了。上文缺的数：", "The measurements are done. The numbers missing above:")
+_MORE = Text("为什么、适用范围、全部证据", "Why, scope, all evidence")
+_AGAIN = Text("重做这次实验", "Repeat this run")
+_SEED, _CODE = Text("随机种子", "seed"), Text("代码", "code")
+_COLON = Text("：", ": ")
+_RELATED = Text("相关问题：", "Related: ")
+_TEXT_ONLY = Text(
+    "这个回答没有做实验；要当场测得的数，请选模型 `numstab`。",
+    "Nothing was run for this answer; the model `numstab` measures its numbers.",
+)
+_FORMULA_PAGE = Text("这个公式在各种浮点格式里", "this formula in every float format")
+_METRIC = Text("指标", "metric")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The part of the reply from `start` to before `end`, in characters, and where it comes from."""
+
+    start: int
+    end: int
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The next piece of the reply, with what it cites; positions count from the beginning of the reply."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """Paragraphs that are written once the runs of the blocks in `needs` have finished."""
+
+    needs: frozenset[str]
+    write: Callable[[], str]
+    source: tuple[str, str] | None = None
+    """Title and URL of what they come from."""
+    only_measured: bool = False
+    """Whether they say nothing without these runs."""
+
+
+class AnswerWriter:
+    """Writes one answer: the short answer, what proves it, what to do, how to tell, and links to the rest."""
+
+    def __init__(self, answer: Answer, base: str, *, runs: bool, kept: Sequence[Evidence] = ()) -> None:
+        """`base` is our own address, with a slash at its end.
+
+        Without `runs` no evidence will come; what was measured earlier is `kept`.
+        """
+        self._answer = answer
+        self._lang = answer.lang
+        self._base = base
+        self._will_run = runs and answer.status is AnswerStatus.ANSWERED
+        self._evidence = list(kept)
+        self._announced: list[str] = []
+        """Placeholders for which words were written, as their numbers were not there."""
+        self._length = 0
+        self._sections = list(self._all_sections())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a passage that could be written without its numbers waits for them."""
+        return any(not section.only_measured for section in self._sections)
+
+    def add(self, evidence: Evidence) -> None:
+        """Takes a finished run."""
+        self._evidence.append(evidence)
+
+    def ready(self) -> Iterator[Passage]:
+        """The passages that can be written now, up to the first that has to wait."""
+        while self._sections and (not self._will_run or self._sections[0].needs <= self._measured()):
+            yield from self._write(self._sections.pop(0))
+
+    def without_numbers(self) -> Iterator[Passage]:
+        """All passages that say something without their numbers; words stand where these are missing."""
+        for section in self._sections[:]:
+            if not section.only_measured:
+                self._sections.remove(section)
+                yield from self._write(section)
+
+    def rest(self, answer: Answer) -> Iterator[Passage]:
+        """What is left when all runs have finished: numbers that were missing, comparisons, links."""
+        self._answer, self._will_run = answer, False
+        self._evidence = list(answer.evidence) or self._evidence
+        if self._announced:
+            yield self._passage(self._announced_numbers())
+        while self._sections:
+            yield from self._write(self._sections.pop(0))
+        for text in (*self._comparisons(), *prose.unfinished_runs(answer), self._closing(), self._related()):
+            if text:
+                yield self._passage(text)
+
+    def whole(self, answer: Answer) -> list[Passage]:
+        """All passages, when all runs have finished."""
+        self._evidence = list(answer.evidence) or self._evidence
+        return [*self.ready(), *self.rest(answer)]
+
+    def _measured(self) -> set[str]:
+        return {one.block for one in self._evidence}
+
+    def _write(self, section: _Section) -> Iterator[Passage]:
+        if text := section.write():
+            yield self._passage(text, section.source)
+
+    def _passage(self, text: str, source: tuple[str, str] | None = None) -> Passage:
+        gap = "\n\n" if self._length else ""
+        start, end = self._length + len(gap), self._length + len(gap) + len(text)
+        self._length = end
+        return Passage(gap + text, (Citation(start, end, *source),) if source else ())
+
+    def _all_sections(self) -> Iterator[_Section]:
+        answer = self._answer
+        remarks = [answer.log, *(note[self._lang] for note in answer.notes)]
+        preface = "\n>\n".join(f"> {remark}" for remark in remarks if remark)
+        yield _Section(frozenset(), lambda: preface)
+        if answer.calculation is not None:
+            yield from self._calculation(answer.calculation)
+        elif answer.entry is not None:
+            yield from self._entry(answer.entry)
+        else:
+            yield _Section(frozenset(), self._unanswered)
+
+    def _entry(self, entry: Entry) -> Iterator[_Section]:
+        lang = self._lang
+        short, do, tell = (entry.part(part, lang) for part in ("short", "do", "tell"))
+        yield _Section(
+            _blocks(short), lambda: f"**{self._filled(entry, short)}**", (entry.question[lang], self._page(entry))
+        )
+        case = single_out(rank(entry.tell, self._answer.observations), entry.signs)
+        if case is not None:
+            yield _Section(_blocks(case.row.text(lang)), self._case, only_measured=True)
+        if entry.evidence and (self._will_run or self._evidence):
+            proof = entry.evidence[0]
+            url = f"{self._base}experiments/{proof.experiment}?lang={lang}"
+            title = f"{_MEASURED[lang]}: {proof.experiment}"
+            yield _Section(frozenset({proof.id}), lambda: self._proof(proof.id), (title, url), only_measured=True)
+        if self._answer.earlier is not None and self._answer.earlier.entry == entry.id:
+            return  # what to do and how to tell have been said
+        yield _Section(_blocks(do), lambda: _headed("do", self._filled(entry, do), lang))
+        yield _Section(_blocks(tell), lambda: _headed("tell", self._told_apart(entry), lang))
+
+    def _calculation(self, calculation: Calculation) -> Iterator[_Section]:
+        """A paragraph for each formula; the runs come in their order."""
+        for index, formula in enumerate(calculation.formulas):
+            block = "formula" if index == 0 else f"formula-{index + 1}"
+            alone = replace(calculation, formulas=(formula,))
+            url = f"{self._base}formula?{urlencode(_formula_fields(alone) | {'lang': self._lang})}"
+
+            def write(block: str = block, alone: Calculation = alone, url: str = url) -> str:
+                found = [one for one in self._evidence if one.block == block]
+                if found:
+                    link = f"[{_FORMULA_PAGE[self._lang]}]({url})"
+                    return f"{formula_reply(alone, found[:1], self._lang)} {link}"
+                return f"`{alone.formulas[0]}`{prose.NOT_MEASURED[self._lang]}"
+
+            yield _Section(frozenset({block}), write, (formula, url), only_measured=True)
+
+    def _unanswered(self) -> str:
+        """Thanks returned, or what was not understood and the nearest questions, numbered so that one can be picked."""
+        opening, _, nearest = prose.answer_text(self._answer).partition("\n\n")
+        if not nearest:
+            return opening
+        questions = [f"{number}. {self._link(match.entry)}" for number, match in enumerate(self._answer.matches[:3], 1)]
+        return "\n".join([opening, "", *questions])
+
+    def _case(self) -> str:
+        answer = replace(self._answer, evidence=tuple(self._evidence))
+        case = prose.your_case(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
+        return case.replace("](/entries/", f"]({self._base}entries/")
+
+    def _told_apart(self, entry: Entry) -> str:
+        lines = []
+        for each in rank(entry.tell, self._answer.observations):
+            row = each.row
+            means = row.means[self._lang]
+            linked = f"[{_bracketed(means)}]({self._base}entries/{row.entry}?lang={self._lang})" if row.entry else means
+            lines.append(self._filled(entry, f"- {row.see[self._lang]} → {linked}"))
+        return "\n".join(lines)
+
+    def _filled(self, entry: Entry, text: str) -> str:
+        """The text with its numbers; words for those still being measured, which are announced for the end."""
+        measured = self._measured()
+
+        def announced(found: re.Match[str]) -> str:
+            if not self._will_run or found[1] in measured:
+                return found[0]
+            name = found[0][2:-2]
+            if name not in self._announced:
+                self._announced.append(name)
+            return _STILL_MEASURING[self._lang].format(self._announced.index(name) + 1)
+
+        text = _SPACED_REMARK.sub(r"\1", PLACEHOLDER.sub(announced, text))
+        return prose.fill_text(text, entry, self._evidence, self._lang, prose.NOT_MEASURED[self._lang])
+
+    def _announced_numbers(self) -> str:
+        values: dict[str, str] = {}
+        titles: dict[str, str] = {}
+        for one in self._evidence:
+            if one.variant == 0 and self._answer.entry is not None:
+                found = prose.placeholder_values(self._answer.entry, one, self._lang)
+                values |= found
+                titles |= {name: self._title(one, name) for name in found}
+        colon = _COLON[self._lang]
+        lines = [
+            f"{number}. {titles.get(name, name)}{colon}**{values.get(name, prose.NOT_MEASURED[self._lang])}**"
+            for number, name in enumerate(self._announced, 1)
+        ]
+        return "\n".join([_MEASURED_SINCE[self._lang], "", *lines])
+
+    def _title(self, evidence: Evidence, placeholder: str) -> str:
+        name = placeholder.partition(".")[2].partition("|")[0]
+        about = evidence.experiment.metrics.get(name) or evidence.experiment.params[name]
+        return about.title[self._lang]
+
+    def _proof(self, block: str) -> str:
+        """The claims of the block for the short answer, with verdict and value, and the run that they are about."""
+        found = next((one for one in self._evidence if one.block == block and one.variant == 0), None)
+        if found is None:
+            return ""
+        lang, run = self._lang, found.run
+        proving = [claim for claim in found.claims if claim.proves == "short"] or found.claims
+        lines = [
+            self._claim(found, claim, verdict)
+            for claim, verdict in zip(found.claims, found.verdicts, strict=True)
+            if claim in proving
+        ]
+        if run.status is not RunStatus.RAN:
+            lines.append(f"- {run.note[lang]}")
+        call = f"`{found.experiment.slug}({format_params(found.params, lang)})`"
+        return "\n".join([f"{_MEASURED[lang]}{_COLON[lang]}{call}", "", *lines])
+
+    def _claim(self, evidence: Evidence, claim: Claim, verdict: Verdict) -> str:
+        lang = self._lang
+        word = _NOT_HERE if claim in evidence.not_testable_here else _VERDICTS[verdict]
+        value = evidence.run.measured.get(claim.metric)
+        unit = format_unit(evidence.experiment.metrics[claim.metric].unit, lang, value)
+        number = f"{format_number(value, lang)} {unit}".strip()
+        measured = f"`{claim.metric}` = {number}" if claim.metric in evidence.run.measured else ""
+        text = f"- {word[lang]}{_COLON[lang]}{claim.says[lang]}"
+        return text + ((f"（{measured}）" if lang == "zh" else f" ({measured})") if measured else "")
+
+    def _comparisons(self) -> Iterator[str]:
+        for table in comparison_tables(self._evidence, self._lang):
+            head = (_METRIC[self._lang], *table.column_titles)
+            rows = [head, ("---",) * len(head), *((title, *values) for title, values in table.rows)]
+            cells = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+            yield "\n".join([f"{table.title}", "", *cells])
+
+    def _closing(self) -> str:
+        """Links to the rest and to the same run, and what repeats it elsewhere."""
+        entry, lang = self._answer.entry, self._lang
+        if entry is None:
+            return "" if self._evidence or self._answer.calculation is None else _TEXT_ONLY[lang]
+        items = [f"[{_MORE[lang]}]({self._page(entry)})"]
+        if self._answer.evidence:
+            first = self._answer.evidence[0]
+            items += [f"[{_AGAIN[lang]}]({self._permalink(entry, first)})", f"{_SEED[lang]} {first.seed}"]
+            items.append(f"{_CODE[lang]} `{first.experiment.hash[:8]}`")
+        text = " · ".join(items)
+        return text if self._answer.evidence or not entry.evidence else f"{text}\n\n{_TEXT_ONLY[lang]}"
+
+    def _related(self) -> str:
+        links = [self._link(entry) for entry in self._answer.related[:_MAX_FOLLOW_UPS]]
+        return _RELATED[self._lang] + " · ".join(links) if links else ""
+
+    def _link(self, entry: Entry) -> str:
+        return f"[{_bracketed(entry.question[self._lang])}]({self._page(entry)})"
+
+    def _page(self, entry: Entry) -> str:
+        return f"{self._base}entries/{entry.id}?lang={self._lang}"
+
+    def _permalink(self, entry: Entry, evidence: Evidence) -> str:
+        """The page that makes this run again, with all its parameters."""
+        query = {name: _query_text(value) for name, value in evidence.params.items()}
+        fields = {"block": evidence.block, **query, "seed": str(evidence.seed), "lang": self._lang}
+        return f"{self._base}e/{entry.id}?{urlencode(fields)}"
+
+
+def follow_ups(answer: Answer) -> list[str]:
+    """Questions to go on with: the related entries, else the nearest."""
+    if answer.status is AnswerStatus.ACKNOWLEDGED:
+        return []
+    entries = answer.related or tuple(match.entry for match in answer.matches if match.entry is not answer.entry)
+    return [entry.question[answer.lang] for entry in entries[:_MAX_FOLLOW_UPS]]
+
+
+def _headed(part: Part, text: str, lang: str) -> str:
+    title = prose.PART_TITLES[part]["zh" if lang == "zh" else "en"]
+    return f"### {title}\n\n{text.strip()}" if text else ""
+
+
+def _blocks(*texts: str) -> frozenset[str]:
+    """The evidence blocks that the texts quote."""
+    return frozenset(found[1] for text in texts for found in PLACEHOLDER.finditer(text))
+
+
+def _bracketed(text: str) -> str:
+    """A text that may stand in the brackets of a Markdown link; placeholders stay."""
+    return text if PLACEHOLDER.search(text) else text.replace("[", "\\[").replace("]", "\\]")
+
+
+def _query_text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _formula_fields(calculation: Calculation) -> dict[str, str]:
+    """The query of the formula's page."""
+    fields = {"expression": calculation.formulas[0], **calculation.at}
+    fields |= {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
+    return fields | ({"gradient": "1"} if calculation.gradient else {})
