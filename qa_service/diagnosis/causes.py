@@ -344,7 +344,7 @@ def _formulas() -> Iterator[Cause]:
         "nan-from-an-empty-mask",
         Text(
             "分母至少取 1（计数）或加 eps（方差），并让空的批次不贡献损失。",
-            "Clamp the denominator at 1 (a count) or add an eps (a variance); an empty batch should contribute nothing.",
+            "Clamp the denominator at 1 (a count) or add an eps (a variance); an empty batch contributes nothing.",
         ),
         "loss = (loss * mask).sum() / mask.sum().clamp_min(1)",
         brings="hidden_nan",
