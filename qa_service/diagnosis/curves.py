@@ -168,9 +168,9 @@ def number(value: float, lang: Lang) -> str:
 
 
 def place(point: Record, lang: Lang) -> str:
-    """Where a record stands: "step 1284 (line 37)"; "" if neither is known."""
+    """Where a record stands: "step 1284, line 37"; "" if neither is known."""
     if point.step is not None and point.line is not None:
-        return f"第 {point.step} 步（第 {point.line} 行）" if lang == "zh" else f"step {point.step} (line {point.line})"
+        return f"第 {point.step} 步·第 {point.line} 行" if lang == "zh" else f"step {point.step}, line {point.line}"
     if point.step is not None:
         return f"第 {point.step} 步" if lang == "zh" else f"step {point.step}"
     if point.line is not None:

@@ -18,6 +18,7 @@ RULES: tuple[log_rules.Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *tria
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
+_DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
 _UNDECIDED = 0.4  # probability below which the first is no verdict
 _CLEAR = 1.6  # factor over the second from which on it is one all the same
@@ -96,35 +97,56 @@ def _findings(rules: Iterable[log_rules.Rule], run: TrainingRun) -> Iterable[Fin
 def _rank(evidence: Mapping[str, _Evidence]) -> list[tuple[str, float]]:
     """(cause, probability), the most probable first: what a cause that is there brings about is left out."""
     scores = {
-        cause: math.log(PRIORS.get(cause, 0.005)) + found.total
+        cause: math.log(_prior(cause)) + found.total
         for cause, found in evidence.items()
         if any(each.weight > 0 for each in found.findings)
     }
-    for cause in _explained(evidence, scores):
-        scores.pop(cause, None)
+    _explain_away(evidence, scores)
     top = max([*scores.values(), math.log(_UNKNOWN)])
     masses = {cause: math.exp(score - top) for cause, score in scores.items()}
     whole = math.fsum(masses.values()) + math.exp(math.log(_UNKNOWN) - top)
     return sorted(((cause, mass / whole) for cause, mass in masses.items()), key=lambda each: -each[1])
 
 
-def _explained(evidence: Mapping[str, _Evidence], scores: Mapping[str, float]) -> dict[str, str]:
-    """Consequence → the cause that explains it: one that has evidence of its own, and is not much less probable."""
-    found: dict[str, str] = {}
+def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -> None:
+    """Removes each consequence of a cause that has evidence of its own and, with what it brings about, explains more.
+
+    Of a cause that brings about a consequence, the evidence for the consequence is evidence too, slightly discounted.
+    """
     for cause in sorted(scores, key=lambda each: -scores[each]):
-        for consequence in CAUSES[cause].consequences & scores.keys():
-            if consequence in found or cause in found:
+        if cause not in scores:
+            continue
+        for consequence in sorted(CAUSES[cause].consequences & scores.keys()):
+            if _own(evidence[cause], evidence[consequence]) < _OWN_EVIDENCE:
                 continue
-            if _own(evidence[cause], evidence[consequence]) >= _OWN_EVIDENCE and scores[cause] > scores[consequence] - 2:
-                found[consequence] = cause
-    return found
+            with_consequence = math.log(_prior(cause)) + _joint(evidence[cause], evidence[consequence])
+            if with_consequence >= scores[consequence]:
+                scores[cause] = max(scores[cause], with_consequence)
+                del scores[consequence]
+
+
+def _prior(cause: str) -> float:
+    return PRIORS.get(cause, 0.005)
 
 
 def _own(cause: _Evidence, consequence: _Evidence) -> float:
-    """The evidence for a cause that its consequence does not share; negative if it has more against it."""
+    """The evidence for a cause in features that say more for it than for its consequence."""
     shared = consequence.features()
     return math.fsum(
-        each.weight for each in cause.findings if each.weight < 0 or each.weight > max(shared.get(each.feature, 0.0), 0.0)
+        each.weight - max(shared.get(each.feature, 0.0), 0.0)
+        for each in cause.findings
+        if each.weight > max(shared.get(each.feature, 0.0), 0.0)
+    )
+
+
+def _joint(cause: _Evidence, consequence: _Evidence) -> float:
+    """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
+    own, brought = cause.features(), consequence.features()
+    return math.fsum(
+        max(own.get(feature, 0.0), brought.get(feature, 0.0) - _DISCOUNT if brought.get(feature, 0.0) > 0 else -math.inf)
+        if feature in own or brought[feature] > _DISCOUNT
+        else 0.0
+        for feature in own.keys() | brought.keys()
     )
 
 
@@ -187,7 +209,7 @@ def _excluded(
         against = min(evidence[cause].findings, key=lambda each: each.weight, default=None)
         if cause in named:
             continue
-        if first is not None and cause in first.consequences:
-            yield Excluded(cause=cause, reason=report.consequence_of(first))
-        elif against is not None and against.weight <= _AGAINST and evidence[cause].total < 0:
+        if against is not None and against.weight <= _AGAINST and evidence[cause].total < 0:
             yield Excluded(cause=cause, reason=against.text)
+        elif first is not None and cause in first.consequences and evidence[cause].total > 0:
+            yield Excluded(cause=cause, reason=report.consequence_of(first))

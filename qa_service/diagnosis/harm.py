@@ -187,7 +187,7 @@ def divergence(values: Sequence[float]) -> str | None:
         return "rising" if best > 0.7 * level else "lost"
     if _rises(values, level, last, spread) or _hovers_high(values, level):
         return "rising"
-    return "lost" if _is_lost(values, smoothed, level, spread) else None
+    return "lost" if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) else None
 
 
 def _rises(values: Sequence[float], level: float, last: float, spread: float) -> bool:
@@ -218,6 +218,19 @@ def _is_lost(values: Sequence[float], smoothed: Sequence[float], level: float, s
     tail = after[high + 1 :]
     third = max(1, len(tail) // 3)
     return median(tail[-third:]) > median(tail[:third]) - max(0.05 * gained, 2 * spread / math.sqrt(third))
+
+
+def _stays_worse(smoothed: Sequence[float], spread: float) -> bool:
+    """Clearly above its best for the last fifth at least, without falling again, as it would after a harder task."""
+    best = min(smoothed)
+    after = smoothed[smoothed.index(best) + 1 :]
+    far = max(0.25 * abs(best), 8 * spread)
+    high = next((index for index in range(len(after)) if all(v > best + far for v in after[index:])), None)
+    if high is None or len(after) - high < max(8, len(smoothed) // 5) or best <= 0:
+        return False
+    tail = after[high + 1 :]
+    third = len(tail) // 3
+    return median(tail[-third:]) > median(tail[:third]) - 2 * spread / math.sqrt(third)
 
 
 def _runs_away(values: Sequence[float]) -> bool:

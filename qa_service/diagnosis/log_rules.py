@@ -376,15 +376,15 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
     high = 3e-3 if adaptive else 0.3 if adaptive is False else 0.05
     tiny = 2e-7 if adaptive else 2e-6
     feature = "rate_zero" if rate == 0 else "rate_tiny" if rate <= tiny else "rate_high" if rate >= high else ""
-    if not feature and rate <= (1e-5 if adaptive else 1e-4):
-        feature = "rate_low"
+    if not feature:
+        feature = "rate_low" if rate <= (1e-5 if adaptive else 1e-4) else "rate_usual"
     usual = {"rate_zero": ("学习率是 0", "The learning rate is 0"),
              "rate_tiny": ("学习率只有 {rate}", "The learning rate is only {rate}"),
+             "rate_usual": ("学习率 {rate} 是常用的", "The learning rate, {rate}, is a usual one"),
              "rate_low": ("学习率是 {rate}，不大", "The learning rate, {rate}, is not large"),
              "rate_high": ("学习率有 {rate}，偏大", "The learning rate, {rate}, is large")}  # fmt: skip
-    if feature:
-        rates = finite(records(run, "lr"))
-        yield from weigh(feature, say(*usual[feature], rate=rate), rates[-1] if rates else None)
+    rates = finite(records(run, "lr"))
+    yield from weigh(feature, say(*usual[feature], rate=rate), rates[-1] if rates else None)
 
 
 def spikes(run: TrainingRun) -> Iterator[Finding]:

@@ -77,6 +77,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "jump_at_restart": {"no_warmup": 2.6, "adam_stale": 0.5, "bad_batches": -0.5},
     "rate_high": {"step_too_large": 1.4, "step_too_small": -3.0, "no_warmup": 0.2},
     "rate_low": {"step_too_large": -1.5, "no_warmup": -0.8, "step_too_small": 0.8},
+    "rate_usual": {"step_too_small": -1.2, "step_too_large": -0.4},
     "rate_tiny": {"step_too_small": 3.0, "step_too_large": -4.0, "no_warmup": -3.0},
     "rate_zero": {"no_update": 4.5, "step_too_small": -0.5},
     "late_spike": {"adam_stale": 2.0, "bad_batches": 1.2, "step_too_large": -0.2, "weights_too_large": -2.0},
@@ -84,7 +85,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     # the first loss
     "huge_first_loss": {
         "inputs_not_scaled": 1.7, "summed_loss": 1.4, "weights_too_large": 1.6, "chance_labels": -1.5,
-        "vanishing_signal": -1.5, "step_too_small": -0.8, "no_warmup": -0.5, "gradients_accumulate": -0.8,
+        "vanishing_signal": -1.5, "step_too_small": -0.8, "no_warmup": -1.0, "gradients_accumulate": -0.8,
+        "step_too_large": -1.5, "recurrent_product": -0.5, "adam_stale": -1.5,
     },
     "first_loss_is_batch_times_chance": {"summed_loss": 3.5, "inputs_not_scaled": -0.8, "weights_too_large": -0.8},
     "usual_first_loss": {"weights_too_large": -1.3, "inputs_not_scaled": -1.0, "summed_loss": -2.0},
@@ -103,7 +105,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "chance_labels": 0.4, "step_too_small": -1.5, "symmetric_init": -1.0, "vanishing_signal": -0.3,
     },
     "creeps": {
-        "step_too_small": 1.6, "no_update": -2.5, "chance_labels": 0.1, "vanishing_signal": 0.3, "update_swallowed": 0.3,
+        "step_too_small": 1.6, "no_update": -2.5, "chance_labels": 0.4, "vanishing_signal": 0.3, "update_swallowed": 0.3,
         "clip_before_unscale": 0.8, "undertrained": 0.8, "dead_relu": -1.0, "symmetric_init": -0.5,
     },
     "exactly_constant": {
