@@ -143,7 +143,9 @@ def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
     own, brought = cause.features(), consequence.features()
     return math.fsum(
-        max(own.get(feature, 0.0), brought.get(feature, 0.0) - _DISCOUNT if brought.get(feature, 0.0) > 0 else -math.inf)
+        max(
+            own.get(feature, 0.0), brought.get(feature, 0.0) - _DISCOUNT if brought.get(feature, 0.0) > 0 else -math.inf
+        )
         if feature in own or brought[feature] > _DISCOUNT
         else 0.0
         for feature in own.keys() | brought.keys()

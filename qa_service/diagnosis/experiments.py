@@ -88,7 +88,9 @@ def _step_too_large(run: TrainingRun) -> _Plan:
     plan.take("lr", rate, 1e-6, 1e6)
     tail = rising_tail(finite(records(run, "loss")))
     lr = float(plan.params.get("lr", 2.5))
-    grew = tail[-1].value / tail[-2].value if len(tail) > 1 and tail[-2].value > 0 and is_adaptive(run) is False else None
+    grew = (
+        tail[-1].value / tail[-2].value if len(tail) > 1 and tail[-2].value > 0 and is_adaptive(run) is False else None
+    )
     plan.params["lam"] = min((1 + math.sqrt(min(grew, 1e6))) / lr if grew else 2.5 / lr, 1e6)
     plan.params["lr"] = lr
     plan.cured["lr"] = lr / 10
@@ -182,7 +184,9 @@ def _batch_norm(run: TrainingRun) -> _Plan:
 
 
 def _summed(run: TrainingRun) -> _Plan:
-    return _Plan("grad_norm_patterns", {"case": "sum"}, {"case": "healthy"}).take("batch", _batch(run), 1, 512, whole=True)
+    return _Plan("grad_norm_patterns", {"case": "sum"}, {"case": "healthy"}).take(
+        "batch", _batch(run), 1, 512, whole=True
+    )
 
 
 def _inputs(run: TrainingRun) -> _Plan:

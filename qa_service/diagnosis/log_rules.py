@@ -203,7 +203,12 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient before anything was learned."""
     norms = finite(records(run, "grad_norm"))
     if norms and run.from_start and norms[0].value > _HUGE_GRADIENT and not is_half(run):
-        text = say("{at}的梯度范数已有 {value}", "At {at} the gradient norm is {value} already", at=norms[0], value=norms[0].value)
+        text = say(
+            "{at}的梯度范数已有 {value}",
+            "At {at} the gradient norm is {value} already",
+            at=norms[0],
+            value=norms[0].value,
+        )
         yield from weigh("huge_gradient_at_start", text, norms[0])
 
 
@@ -339,7 +344,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     now, top = values[-1], max(values_of(rates))
     recent = min(values[-6:])
     fell = len(values) >= 4 and min(values) < 0.7 * max(values[: values.index(min(values)) + 1])
-    if fell and recent > 0 and now >= 1.8 * recent and values[-1] == max(values[values.index(min(values)):]):
+    if fell and recent > 0 and now >= 1.8 * recent and values[-1] == max(values[values.index(min(values)) :]):
         text = say("学习率在{at}之前又从 {low} 升到 {high}", "Before {at} the learning rate goes up again, from {low} to {high}",
                    at=turn, low=recent, high=now)  # fmt: skip
         yield from weigh("rate_rose_again", text, before[-1])
@@ -393,7 +398,9 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
     points = [each for each in finite(records(run, "loss")) if turn is None or _position(each) <= _position(turn)]
     values = values_of(points)
     if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and _steep(run, turn):
-        text = say("安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step))
+        text = say(
+            "安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step)
+        )
         yield from weigh("late_spike", text, turn)
     if len(values) < 12:
         return
@@ -499,7 +506,9 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
                    count=str(len(values)), fallen=fallen)  # fmt: skip
         yield from weigh("creeps", text, points[0], points[-1])
     elif classes_at_chance(run) is None:
-        text = say("损失停在开始的水平 {value} 附近", "The loss stays near its first level, {value}", value=start_level(values))
+        text = say(
+            "损失停在开始的水平 {value} 附近", "The loss stays near its first level, {value}", value=start_level(values)
+        )
         yield from weigh("flat_beside_chance", text, points[0], points[-1])
 
 
@@ -684,7 +693,9 @@ def _feature_of(name: str, text: str) -> str:
 
 
 def _first(table: Sequence[tuple[str, str]], text: str) -> str:
-    return next((feature for pattern, feature in table if re.match(pattern, text) or re.search(rf"\b(?:{pattern})", text)), "")
+    return next(
+        (feature for pattern, feature in table if re.match(pattern, text) or re.search(rf"\b(?:{pattern})", text)), ""
+    )
 
 
 # the operation to blame, where one is known

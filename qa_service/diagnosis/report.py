@@ -40,7 +40,9 @@ def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hy
     if not hypotheses:
         if status == "not_numerics":
             return Text(f"看不出数值问题。{harm.zh}。", f"Nothing here is a matter of numerics. {harm.en}.")
-        return Text(f"{harm.zh}；原因从这份记录里看不出来。", f"{harm.en}; what causes it cannot be told from this record.")
+        return Text(
+            f"{harm.zh}；原因从这份记录里看不出来。", f"{harm.en}; what causes it cannot be told from this record."
+        )
     first = CAUSES[hypotheses[0].cause].name
     word = CERTAINTY[hypotheses[0].certainty]
     if status == "not_numerics":
@@ -56,7 +58,9 @@ def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hy
 def _lower(name: str) -> str:
     """A name within a sentence; ReLU, Adam and other proper names keep their capital."""
     head = name.split()[0].rstrip("',.")
-    return name if any(letter.isupper() for letter in head[1:]) or head.startswith("Adam") else name[0].lower() + name[1:]
+    return (
+        name if any(letter.isupper() for letter in head[1:]) or head.startswith("Adam") else name[0].lower() + name[1:]
+    )
 
 
 def healthy(run: TrainingRun) -> Text:
@@ -64,7 +68,8 @@ def healthy(run: TrainingRun) -> Text:
     values = values_of(finite(records(run, "loss")))
     if len(values) < 5:
         return Text(
-            "这几行里看不出毛病；记录太短，只能说到这里。", "Nothing is wrong in these few lines; they are too few to say more."
+            "这几行里看不出毛病；记录太短，只能说到这里。",
+            "Nothing is wrong in these few lines; they are too few to say more.",
         )
     first, last = start_level(values), end_level(values)
     if last < 0.95 * first:
@@ -106,7 +111,10 @@ def _averaged(run: TrainingRun) -> Iterator[Text]:
 def _scaled(run: TrainingRun) -> Iterator[Text]:
     skipped, scales = skipped_steps(run), finite(records(run, "loss_scale"))
     if skipped or scale_path(run):
-        last = f"，系数停在 {scales[-1].value:g}" if scales else "", f" and the scale is at {scales[-1].value:g}" if scales else ""
+        last = (
+            f"，系数停在 {scales[-1].value:g}" if scales else "",
+            f" and the scale is at {scales[-1].value:g}" if scales else "",
+        )
         yield Text(f"跳过了 {skipped} 次更新{last[0]}：放大系数在找自己的位置，这是正常的",
                    f"{skipped} updates are skipped{last[1]}: the loss scale finds its place, which is normal")  # fmt: skip
 
@@ -119,7 +127,9 @@ def _spiked(run: TrainingRun) -> Iterator[Text]:
     spread, smoothed = noise(values), smooth(values)
     high = max(range(1, len(values) - 1), key=lambda index: values[index] - smoothed[index])
     if values[high] - smoothed[high] > 8 * spread > 0 and values[high] > 1.5 * abs(smoothed[high]):
-        yield say("{at}的尖峰（{value}）恢复了", "The spike at {at} ({value}) recovers", at=points[high], value=values[high])
+        yield say(
+            "{at}的尖峰（{value}）恢复了", "The spike at {at} ({value}) recovers", at=points[high], value=values[high]
+        )
 
 
 # what to do next
@@ -220,7 +230,9 @@ def question(first: str, second: str, run: TrainingRun) -> Text:
 
 def next_line(run: TrainingRun, cause: str) -> str:
     """The line of code to add that would tell more; "" where a trace has told it already."""
-    if cause == "hidden_nan" or (run.format in ("hf_trainer", "trainer_state", "llama_factory") and run.source == "log"):
+    if cause == "hidden_nan" or (
+        run.format in ("hf_trainer", "trainer_state", "llama_factory") and run.source == "log"
+    ):
         return "TrainingArguments(..., logging_nan_inf_filter=False, logging_steps=1)"
     if not cause or not CAUSES[cause].numerics:
         return ""
@@ -262,7 +274,9 @@ def _marks(run: TrainingRun) -> Iterator[Mark]:
     for key in ("loss", "grad_norm", "val_loss"):
         points = records(run, key)
         if bad := lasting_nonfinite(points):
-            yield Mark(series=key, step=_x(points, bad), text=say("这里起是 {value}", "{value} from here on", value=bad.value))
+            yield Mark(
+                series=key, step=_x(points, bad), text=say("这里起是 {value}", "{value} from here on", value=bad.value)
+            )
         if key == "loss" and turn is not None and turn in points and math.isfinite(turn.value):
             yield Mark(series=key, step=_x(points, turn), text=Text("从这里开始变坏", "it turns here"))
     spiky = finite(records(run, "loss"))

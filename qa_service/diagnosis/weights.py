@@ -205,7 +205,17 @@ PRIORS: Mapping[str, float] = {
 }  # fmt: skip
 """How often each cause is met, before anything is known of a run."""
 
-CALIBRATION = ((0.0, 0.0), (0.3, 0.28), (0.5, 0.45), (0.7, 0.6), (0.8, 0.7), (0.9, 0.8), (0.96, 0.9), (0.99, 0.96), (1.0, 0.99))
+CALIBRATION = (
+    (0.0, 0.0),
+    (0.3, 0.28),
+    (0.5, 0.45),
+    (0.7, 0.6),
+    (0.8, 0.7),
+    (0.9, 0.8),
+    (0.96, 0.9),
+    (0.99, 0.96),
+    (1.0, 0.99),
+)
 """(probability that the sum of weights gives, share that is right there): weights are not independent, so sums exaggerate."""  # noqa: E501
 
 CERTAIN, LIKELY = 0.95, 0.75
