@@ -19,9 +19,14 @@ def _cause(
 ) -> Cause:
     """`brings` names the causes that it brings about, separated by spaces."""
     return Cause(
-        id=id_, name=Text(zh, en), entry=entry, numerics=numerics, consequences=frozenset(brings.split()),
-        cure=cure, patch=patch,
-    )  # fmt: skip
+        id=id_,
+        name=Text(zh, en),
+        entry=entry,
+        numerics=numerics,
+        consequences=frozenset(brings.split()),
+        cure=cure,
+        patch=patch,
+    )
 
 
 def _steps() -> Iterator[Cause]:

@@ -32,9 +32,13 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     harms = find_harms(run)
     if not harms:
         return Diagnosis(
-            run=run, status="healthy", summary=report.healthy(run), margins=report.margins(run),
-            unseen=report.unseen(run), marks=report.marks(run),
-        )  # fmt: skip
+            run=run,
+            status="healthy",
+            summary=report.healthy(run),
+            margins=report.margins(run),
+            unseen=report.unseen(run),
+            marks=report.marks(run),
+        )
     evidence = _gather(run)
     ranked = _rank(evidence)
     hypotheses = _hypotheses(ranked, evidence)
@@ -42,7 +46,7 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence))
     split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
-    named = [each.cause for each in (*hypotheses, *excluded)]
+    named = [*(each.cause for each in hypotheses), *(each.cause for each in excluded)]
     return Diagnosis(
         run=run,
         status=status,
@@ -141,15 +145,11 @@ def _own(cause: _Evidence, consequence: _Evidence) -> float:
 
 def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
-    own, brought = cause.features(), consequence.features()
-    return math.fsum(
-        max(
-            own.get(feature, 0.0), brought.get(feature, 0.0) - _DISCOUNT if brought.get(feature, 0.0) > 0 else -math.inf
-        )
-        if feature in own or brought[feature] > _DISCOUNT
-        else 0.0
-        for feature in own.keys() | brought.keys()
-    )
+    weights = dict(cause.features())
+    for feature, weight in consequence.features().items():
+        if weight > _DISCOUNT:
+            weights[feature] = max(weights.get(feature, 0.0), weight - _DISCOUNT)
+    return math.fsum(weights.values())
 
 
 def _hypotheses(ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence]) -> tuple[Hypothesis, ...]:

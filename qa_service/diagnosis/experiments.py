@@ -80,18 +80,17 @@ def _step_too_large(run: TrainingRun) -> _Plan:
     plan = _Plan("quad_gd")
     critical = critical_rate(run)
     if critical is not None:
-        rate, curvature, limit = critical
-        plan.take("lr", rate, 1e-12, 1e6).take("lam", curvature, 0, 1e6)
-        plan.cured["lr"] = min(limit / 2, 1e6)
+        plan.take("lr", critical[0], 1e-12, 1e6).take("lam", critical[1], 0, 1e6)
+        plan.cured["lr"] = min(critical[2] / 2, 1e6)
         return plan
     rate = _rate(run)
     plan.take("lr", rate, 1e-6, 1e6)
     tail = rising_tail(finite(records(run, "loss")))
     lr = float(plan.params.get("lr", 2.5))
-    grew = (
-        tail[-1].value / tail[-2].value if len(tail) > 1 and tail[-2].value > 0 and is_adaptive(run) is False else None
-    )
-    plan.params["lam"] = min((1 + math.sqrt(min(grew, 1e6))) / lr if grew else 2.5 / lr, 1e6)
+    curvature = 2.5 / lr  # grows by 1.5 a step
+    if len(tail) > 1 and tail[-2].value > 0 and is_adaptive(run) is False:
+        curvature = (1 + math.sqrt(min(tail[-1].value / tail[-2].value, 1e6))) / lr
+    plan.params["lam"] = min(curvature, 1e6)
     plan.params["lr"] = lr
     plan.cured["lr"] = lr / 10
     return plan

@@ -83,42 +83,55 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
     if run.fault is not None:
         where = f" ({run.fault.operation})" if run.fault.operation else ""
         yield Harm(
-            id="nonfinite", step=run.fault.step,
-            text=say("一步计算里出现了 {value}{where}", "A step made {value}{where}", value=run.fault.value, where=where),
-        )  # fmt: skip
+            id="nonfinite",
+            step=run.fault.step,
+            text=say(
+                "一步计算里出现了 {value}{where}", "A step made {value}{where}", value=run.fault.value, where=where
+            ),
+        )
     for key in loss_keys(run):
         if bad := lasting_nonfinite(records(run, key)):
             yield Harm(
-                id="nonfinite", lines=lines_of(bad), step=bad.step,
+                id="nonfinite",
+                lines=lines_of(bad),
+                step=bad.step,
                 text=say("{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value),
-            )  # fmt: skip
+            )
             return
     yield from _gradients(run)
     if hidden := hidden_nan(run):
         yield Harm(
-            id="nonfinite", lines=lines_of(hidden), step=hidden.step,
+            id="nonfinite",
+            lines=lines_of(hidden),
+            step=hidden.step,
             text=say(
-                "{at}的损失印成 0，梯度范数却不是有限数", "At {at} the loss is printed as 0 beside a gradient norm that is not finite",
+                "{at}的损失印成 0，梯度范数却不是有限数",
+                "At {at} the loss is printed as 0 beside a gradient norm that is not finite",
                 at=hidden,
             ),
-        )  # fmt: skip
+        )
     yield from _weights(run)
 
 
 def loss_keys(run: TrainingRun) -> list[str]:
     """The training loss, and its components if they have names of their own."""
-    return [key for key in run.series if key == "loss" or ("loss" in key and not key.startswith("val_"))
-            and key not in ("loss_scale",)]  # fmt: skip
+    apart = ("loss_scale", "scale")
+    return [key for key in run.series if "loss" in key and not key.startswith(("val_", "eval_")) and key not in apart]
 
 
 def hidden_nan(run: TrainingRun) -> Record | None:
     """The first record whose loss is printed as 0 beside a nan or inf gradient norm."""
     losses = {(point.step, point.line): point for point in records(run, "loss")}
     return next(
-        (loss for norm in records(run, "grad_norm") if not math.isfinite(norm.value)
-         and (loss := losses.get((norm.step, norm.line))) is not None and loss.value == 0),
+        (
+            loss
+            for norm in records(run, "grad_norm")
+            if not math.isfinite(norm.value)
+            and (loss := losses.get((norm.step, norm.line))) is not None
+            and loss.value == 0
+        ),
         None,
-    )  # fmt: skip
+    )
 
 
 def _gradients(run: TrainingRun) -> Iterator[Harm]:
@@ -127,18 +140,27 @@ def _gradients(run: TrainingRun) -> Iterator[Harm]:
     bad = lasting_nonfinite(norms)
     if bad is None or hidden_nan(run):
         return
-    after = losses[-2:] if bad.step is None and bad.line is None else [
-        loss for loss in losses
-        if (bad.line is not None and loss.line is not None and loss.line >= bad.line)
-        or (bad.line is None and bad.step is not None and loss.step is not None and loss.step >= bad.step)
-    ]  # fmt: skip
+    after = (
+        losses[-2:]
+        if bad.step is None and bad.line is None
+        else [
+            loss
+            for loss in losses
+            if (bad.line is not None and loss.line is not None and loss.line >= bad.line)
+            or (bad.line is None and bad.step is not None and loss.step is not None and loss.step >= bad.step)
+        ]
+    )
     goes_on = len(after) >= 3 and len({loss.value for loss in after}) >= 3
     few = len(norms) > 5 and sum(1 for norm in norms if not math.isfinite(norm.value)) <= 1
     if not goes_on and not few:
         yield Harm(
-            id="nonfinite", lines=lines_of(bad), step=bad.step,
-            text=say("梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value),
-        )  # fmt: skip
+            id="nonfinite",
+            lines=lines_of(bad),
+            step=bad.step,
+            text=say(
+                "梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value
+            ),
+        )
 
 
 def _weights(run: TrainingRun) -> Iterator[Harm]:
@@ -147,10 +169,15 @@ def _weights(run: TrainingRun) -> Iterator[Harm]:
             name.startswith("weight") and not math.isfinite(value) for name, value in layer.values.items()
         ):
             yield Harm(
-                id="nonfinite", step=layer.step,
-                text=say("第 {step} 步 {layer} 的权重不再是有限数", "At step {step} the weights of {layer} are not finite",
-                         step=str(layer.step), layer=layer.layer),
-            )  # fmt: skip
+                id="nonfinite",
+                step=layer.step,
+                text=say(
+                    "第 {step} 步 {layer} 的权重不再是有限数",
+                    "At step {step} the weights of {layer} are not finite",
+                    step=str(layer.step),
+                    layer=layer.layer,
+                ),
+            )
             return
 
 
@@ -168,9 +195,11 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     best, last = min(smooth(values)), end_level(values)
     if how == "lost":
         text = say(
-            "损失曾降到 {best}，又回到 {last}，没有再降下来", "The loss had come down to {best}, went back to {last} and stayed",
-            best=best, last=last,
-        )  # fmt: skip
+            "损失曾降到 {best}，又回到 {last}，没有再降下来",
+            "The loss had come down to {best}, went back to {last} and stayed",
+            best=best,
+            last=last,
+        )
     else:
         text = say(
             "损失从 {first} 升到 {last}", "The loss rises from {first} to {last}", first=start_level(values), last=last
@@ -249,25 +278,43 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
         if classes := classes_at_chance(run):
             last = points[-1]
             yield Harm(
-                id="no_learning", lines=lines_of(last), step=last.step,
-                text=say("损失停在 {value}，正是 {classes} 个类别瞎猜的水平 ln {classes}",
-                         "The loss stays at {value}, that of guessing among {classes} classes (ln {classes})",
-                         value=last.value, classes=str(classes)),
-            )  # fmt: skip
+                id="no_learning",
+                lines=lines_of(last),
+                step=last.step,
+                text=say(
+                    "损失停在 {value}，正是 {classes} 个类别瞎猜的水平 ln {classes}",
+                    "The loss stays at {value}, that of guessing among {classes} classes (ln {classes})",
+                    value=last.value,
+                    classes=str(classes),
+                ),
+            )
             return
         if stuck := stuck_at_clamp(run) or stuck_exactly(run):
             yield Harm(
-                id="no_learning", lines=lines_of(stuck[0]), step=stuck[0].step,
-                text=say("损失从{at}起一直是 {value}，一位数字也不变", "From {at} on the loss is {value} to all digits",
-                         at=stuck[0], value=stuck[0].value),
-            )  # fmt: skip
+                id="no_learning",
+                lines=lines_of(stuck[0]),
+                step=stuck[0].step,
+                text=say(
+                    "损失从{at}起一直是 {value}，一位数字也不变",
+                    "From {at} on the loss is {value} to all digits",
+                    at=stuck[0],
+                    value=stuck[0].value,
+                ),
+            )
             return
         if is_flat(run):
             yield Harm(
-                id="no_learning", lines=lines_of(points[0], points[-1]), step=points[-1].step,
-                text=say("{count} 条记录里损失只从 {first} 到 {last}", "In {count} records the loss goes from {first} to {last} only",
-                         count=str(len(points)), first=points[0].value, last=points[-1].value),
-            )  # fmt: skip
+                id="no_learning",
+                lines=lines_of(points[0], points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "{count} 条记录里损失只从 {first} 到 {last}",
+                    "In {count} records the loss goes from {first} to {last} only",
+                    count=str(len(points)),
+                    first=points[0].value,
+                    last=points[-1].value,
+                ),
+            )
             return
     yield from _accuracy_at_chance(run)
 
@@ -345,9 +392,12 @@ def is_flat(run: TrainingRun) -> bool:
     blur = 2 * noise(values) / math.sqrt(third)
     improved = (first - last) / abs(first)
     return (
-        abs(improved) < _FLAT and blur < 1.5 * _FLAT * abs(first) and min(smooth(values)) > (1 - 2 * _FLAT) * first
-        and values[0] < 1.2 * first and not _is_accurate(run)
-    )  # fmt: skip
+        abs(improved) < _FLAT
+        and blur < 1.5 * _FLAT * abs(first)
+        and min(smooth(values)) > (1 - 2 * _FLAT) * first
+        and values[0] < 1.2 * first
+        and not _is_accurate(run)
+    )
 
 
 def _is_accurate(run: TrainingRun) -> bool:
@@ -368,10 +418,17 @@ def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
         tail = equal_tail(points)
         if len(tail) >= 5 and tail[0].value in (0.5, 50.0) and not falls:
             yield Harm(
-                id="no_learning", lines=lines_of(tail[0]), step=tail[0].step,
-                text=say("{key} 从{at}起一直是 {value}", "From {at} on {key} is {value}", key=key, at=tail[0],
-                         value=tail[0].value),
-            )  # fmt: skip
+                id="no_learning",
+                lines=lines_of(tail[0]),
+                step=tail[0].step,
+                text=say(
+                    "{key} 从{at}起一直是 {value}",
+                    "From {at} on {key} is {value}",
+                    key=key,
+                    at=tail[0],
+                    value=tail[0].value,
+                ),
+            )
             return
 
 
@@ -410,27 +467,43 @@ def _skipping(run: TrainingRun) -> Iterator[Harm]:
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
         yield Harm(
-            id="skipping", lines=lines_of(scales[0], scales[-1]), step=scales[-1].step,
-            text=say("损失缩放系数从 {first} 一路降到 {last}", "The loss scale goes down from {first} to {last}",
-                     first=scales[0].value, last=scales[-1].value),
-        )  # fmt: skip
+            id="skipping",
+            lines=lines_of(scales[0], scales[-1]),
+            step=scales[-1].step,
+            text=say(
+                "损失缩放系数从 {first} 一路降到 {last}",
+                "The loss scale goes down from {first} to {last}",
+                first=scales[0].value,
+                last=scales[-1].value,
+            ),
+        )
         return
     late = [event for event in run.events if event.kind == "skipped_update" and _is_late(event)]
     span = step_span(records(run, "loss"))
     if late and span and len(late) > max(3, 0.1 * span) and _still_skips(run, late):
         yield Harm(
-            id="skipping", lines=tuple(event.line for event in late[-1:] if event.line), step=late[-1].step,
-            text=say("第 50 步以后还跳过了 {count} 次更新", "After step 50, {count} updates are still skipped",
-                     count=str(len(late))),
-        )  # fmt: skip
+            id="skipping",
+            lines=tuple(event.line for event in late[-1:] if event.line),
+            step=late[-1].step,
+            text=say(
+                "第 50 步以后还跳过了 {count} 次更新",
+                "After step 50, {count} updates are still skipped",
+                count=str(len(late)),
+            ),
+        )
         return
     if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
         if min(values_of(tail)) >= 1 and not any(True for _ in finite(records(run, "loss"))[-2:]):
             yield Harm(
-                id="skipping", lines=lines_of(tail[-1]), step=tail[-1].step,
-                text=say("每个区间都有更新被跳过，而且没有损失", "Updates are skipped in every interval, and there is no loss"),
-            )  # fmt: skip
+                id="skipping",
+                lines=lines_of(tail[-1]),
+                step=tail[-1].step,
+                text=say(
+                    "每个区间都有更新被跳过，而且没有损失",
+                    "Updates are skipped in every interval, and there is no loss",
+                ),
+            )
 
 
 def _is_late(event: RunEvent) -> bool:
@@ -451,22 +524,34 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
         return
     if (bad := lasting_nonfinite(held_out)) and train:
         yield Harm(
-            id="evaluation", lines=lines_of(bad), step=bad.step,
-            text=say("验证损失从{at}起是 {value}，训练损失却是有限数",
-                     "The validation loss is {value} from {at} on, the training loss is finite", at=bad, value=bad.value),
-        )  # fmt: skip
+            id="evaluation",
+            lines=lines_of(bad),
+            step=bad.step,
+            text=say(
+                "验证损失从{at}起是 {value}，训练损失却是有限数",
+                "The validation loss is {value} from {at} on, the training loss is finite",
+                at=bad,
+                value=bad.value,
+            ),
+        )
         return
     how = gap(run)
     points = finite(held_out)
     if how:
         text = {
-            "never": say("训练损失降到 {train}，验证损失却从没降过，现在是 {held}",
-                         "The training loss falls to {train}; the validation loss has never fallen and is {held}",
-                         train=end_level(values_of(train)), held=points[-1].value),
-            "turned": say("验证损失最低到过 {best}，后来升到 {held}，训练损失还在降",
-                          "The validation loss was {best} at its lowest and has risen to {held} while the training loss falls",
-                          best=min(values_of(points)), held=points[-1].value),
-        }[how]  # fmt: skip
+            "never": say(
+                "训练损失降到 {train}，验证损失却从没降过，现在是 {held}",
+                "The training loss falls to {train}; the validation loss has never fallen and is {held}",
+                train=end_level(values_of(train)),
+                held=points[-1].value,
+            ),
+            "turned": say(
+                "验证损失最低到过 {best}，后来升到 {held}，训练损失还在降",
+                "The validation loss was {best} at its lowest and has risen to {held} while the training loss falls",
+                best=min(values_of(points)),
+                held=points[-1].value,
+            ),
+        }[how]
         yield Harm(id="evaluation", text=text, lines=lines_of(points[-1]), step=points[-1].step)
 
 
@@ -498,9 +583,11 @@ def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
         warning = event.name in _WARNINGS and not has_loss and not known
         if (fatal or warning) and not _CALLED_OFF.search(f"{event.name} {event.text}"):
             yield Harm(
-                id="stopped", lines=(event.line,) if event.line else (), step=event.step,
+                id="stopped",
+                lines=(event.line,) if event.line else (),
+                step=event.step,
                 text=say("日志里写着：{words}", "The log says: {words}", words=_shorten(event.text)),
-            )  # fmt: skip
+            )
             return
 
 

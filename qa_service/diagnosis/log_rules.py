@@ -66,9 +66,13 @@ def weigh(feature: str, text: Text, *points: Record | None, step: int | None = N
     last = next((point for point in reversed(points) if point is not None), None)
     for cause, weight in WEIGHTS[feature].items():
         yield Finding(
-            feature=feature, cause=cause, weight=weight, text=text, lines=lines_of(*points),
+            feature=feature,
+            cause=cause,
+            weight=weight,
+            text=text,
+            lines=lines_of(*points),
             step=step if step is not None else last.step if last else None,
-        )  # fmt: skip
+        )
 
 
 # L1, L2, L9: where inf and nan begin
@@ -90,7 +94,7 @@ class Onset:
         values = values_of(self.before)
         if len(values) < 2 or values[-1] <= 0:
             return 1.0
-        usual = min(median(values[-8:-1]), min(smooth(values[-8:])))
+        usual = min(median(values[-8:-1]), *smooth(values[-8:]))
         return values[-1] / usual if usual > 0 else 1.0
 
 
@@ -118,17 +122,27 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
     bad = first.bad
     if first.index == 0:
         if run.from_start or (bad.step is not None and bad.step <= _FIRST_STEPS):
-            text = say("{key} 从第一条记录（{at}）起就是 {value}", "{key} is {value} in the first record ({at})",
-                       key=first.key, at=bad, value=bad.value)  # fmt: skip
+            text = say(
+                "{key} 从第一条记录（{at}）起就是 {value}",
+                "{key} is {value} in the first record ({at})",
+                key=first.key,
+                at=bad,
+                value=bad.value,
+            )
             yield from weigh("nan_at_first_record", text, bad)
         return
     last = first.before[-1] if first.before else None
     if last is None:
         return
     if _one_update_later(run, first):
-        text = say("第一次更新之后，{key} 从 {last} 变成 {value}（{at}）",
-                   "After the first update, {key} goes from {last} to {value} ({at})",
-                   key=first.key, last=last.value, value=bad.value, at=bad)  # fmt: skip
+        text = say(
+            "第一次更新之后，{key} 从 {last} 变成 {value}（{at}）",
+            "After the first update, {key} goes from {last} to {value} ({at})",
+            key=first.key,
+            last=last.value,
+            value=bad.value,
+            at=bad,
+        )
         yield from weigh("nan_after_first_update", text, last, bad)
     yield from _before_nan(first, last)
     if math.isinf(bad.value) and first.rise < _STEADY:
@@ -147,14 +161,26 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
     grew = tail[-1].value / tail[0].value if len(tail) >= 2 and tail[0].value > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
         begin = tail[0] if grew >= first.rise and len(tail) >= 2 else first.before[max(0, len(first.before) - 4)]
-        text = say("{key} 先从 {low}（{begin}）升到 {high}（{at}），然后才是 {value}",
-                   "{key} first rises from {low} ({begin}) to {high} ({at}), then it is {value}",
-                   key=first.key, low=begin.value, begin=begin, high=last.value, at=last, value=first.bad.value)  # fmt: skip
+        text = say(
+            "{key} 先从 {low}（{begin}）升到 {high}（{at}），然后才是 {value}",
+            "{key} first rises from {low} ({begin}) to {high} ({at}), then it is {value}",
+            key=first.key,
+            low=begin.value,
+            begin=begin,
+            high=last.value,
+            at=last,
+            value=first.bad.value,
+        )
         yield from weigh("rose_before_nan", text, begin, last, first.bad)
     elif len(first.before) >= 3 and first.rise < _STEADY:
-        text = say("{key} 到{at}还正常（{high}），下一条就是 {value}",
-                   "{key} is normal up to {at} ({high}), and {value} in the next record",
-                   key=first.key, at=last, high=last.value, value=first.bad.value)  # fmt: skip
+        text = say(
+            "{key} 到{at}还正常（{high}），下一条就是 {value}",
+            "{key} is normal up to {at} ({high}), and {value} in the next record",
+            key=first.key,
+            at=last,
+            high=last.value,
+            value=first.bad.value,
+        )
         yield from weigh("sudden_nan", text, last, first.bad)
 
 
@@ -164,8 +190,12 @@ def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
     first, loss = onset(run, "grad_norm"), onset(run, *loss_keys(run))
     if first is not None and hidden_nan(run) is None and not _loss_is_bad_at(run, first.bad):
         feature = "gradient_nan_first" if math.isnan(first.bad.value) else "gradient_inf_first"
-        text = say("{at}的梯度范数是 {value}，损失还是有限数", "At {at} the gradient norm is {value} while the loss is finite",
-                   at=first.bad, value=first.bad.value)  # fmt: skip
+        text = say(
+            "{at}的梯度范数是 {value}，损失还是有限数",
+            "At {at} the gradient norm is {value} while the loss is finite",
+            at=first.bad,
+            value=first.bad.value,
+        )
         yield from weigh(feature, text, first.bad)
     end = first or loss
     before = [each for each in finite(norms) if end is None or _position(each) < _position(end.bad)]
@@ -176,8 +206,9 @@ def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
 def _loss_is_bad_at(run: TrainingRun, point: Record) -> bool:
     return any(
         not math.isfinite(each.value) and _position(each) <= _position(point)
-        for key in loss_keys(run) for each in records(run, key)
-    )  # fmt: skip
+        for key in loss_keys(run)
+        for each in records(run, key)
+    )
 
 
 def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
@@ -186,8 +217,13 @@ def _gradient_growth(before: Sequence[Record]) -> Iterator[Finding]:
     tail = rising_tail(before)
     if usual <= 0 or values[-1] < 5 * usual:
         return
-    text = say("梯度范数从平时的 {low} 升到 {high}（{at}）", "The gradient norm rises from its usual {low} to {high} ({at})",
-               low=usual, high=values[-1], at=before[-1])  # fmt: skip
+    text = say(
+        "梯度范数从平时的 {low} 升到 {high}（{at}）",
+        "The gradient norm rises from its usual {low} to {high} ({at})",
+        low=usual,
+        high=values[-1],
+        at=before[-1],
+    )
     if len(tail) >= 3:
         yield from weigh("gradient_rose", text, tail[0], before[-1])
     elif values[-1] > 20 * usual:
@@ -268,15 +304,27 @@ def geometric_growth(run: TrainingRun) -> Iterator[Finding]:
     if found is None:
         return
     factor, tail = found
-    text = say("从{begin}到{end}，损失每步乘以 {factor}", "From {begin} to {end} the loss is multiplied by {factor} a step",
-               begin=tail[0], end=tail[-1], factor=factor)  # fmt: skip
+    text = say(
+        "从{begin}到{end}，损失每步乘以 {factor}",
+        "From {begin} to {end} the loss is multiplied by {factor} a step",
+        begin=tail[0],
+        end=tail[-1],
+        factor=factor,
+    )
     if critical := critical_rate(run):
         text = say(
-            "从{begin}到{end}，损失每步乘以 {factor}；若是 SGD，学习率 {rate} 对应曲率约 {curvature}，临界学习率约 {limit}",
-            "From {begin} to {end} the loss is multiplied by {factor} a step; if this is SGD, the rate {rate} means a curvature "
+            "从{begin}到{end}，损失每步乘以 {factor}；若是 SGD，学习率 {rate} 对应曲率约 {curvature}，"
+            "临界学习率约 {limit}",
+            "From {begin} to {end} the loss is multiplied by {factor} a step; if this is SGD, the rate "
+            "{rate} means a curvature "
             "of about {curvature} and a critical rate of about {limit}",
-            begin=tail[0], end=tail[-1], factor=factor, rate=critical[0], curvature=critical[1], limit=critical[2],
-        )  # fmt: skip
+            begin=tail[0],
+            end=tail[-1],
+            factor=factor,
+            rate=critical[0],
+            curvature=critical[1],
+            limit=critical[2],
+        )
     yield from weigh("geometric_growth", text, tail[0], tail[-1])
 
 
@@ -292,14 +340,24 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
     if values[-1] < 1.3 * smoothed[best] and first is not None:
         return
     if best <= max(1, len(values) // 8) and min(smoothed) > 0.8 * values[0]:
-        text = say("损失几乎从头就在升：{low}（{begin}）→ {high}（{end}）",
-                   "The loss rises almost from the start: {low} ({begin}) → {high} ({end})",
-                   low=values[0], begin=points[0], high=values[-1], end=points[-1])  # fmt: skip
+        text = say(
+            "损失几乎从头就在升：{low}（{begin}）→ {high}（{end}）",
+            "The loss rises almost from the start: {low} ({begin}) → {high} ({end})",
+            low=values[0],
+            begin=points[0],
+            high=values[-1],
+            end=points[-1],
+        )
         yield from weigh("rises_from_start", text, points[0], points[-1])
     elif smoothed[best] < 0.8 * values[0]:
-        text = say("损失先降到 {low}（{begin}），后来回到 {high}（{end}）",
-                   "The loss falls to {low} ({begin}) and is back at {high} later ({end})",
-                   low=values[best], begin=points[best], high=end_level(values), end=points[-1])  # fmt: skip
+        text = say(
+            "损失先降到 {low}（{begin}），后来回到 {high}（{end}）",
+            "The loss falls to {low} ({begin}) and is back at {high} later ({end})",
+            low=values[best],
+            begin=points[best],
+            high=end_level(values),
+            end=points[-1],
+        )
         yield from weigh("lost_after_learning", text, points[best], points[-1])
 
 
@@ -313,8 +371,12 @@ def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
     if fit > 0.93 and slope > 0 and values[-1] > 2.5 * values[0] and share_ascending(values) > 0.8:
         _, bent = _line([math.log(value) for value in values])
         if fit >= bent:
-            text = say("梯度范数随步数直线上升：{low} → {high}", "The gradient norm grows in proportion to the steps: {low} → {high}",
-                       low=values[0], high=values[-1])  # fmt: skip
+            text = say(
+                "梯度范数随步数直线上升：{low} → {high}",
+                "The gradient norm grows in proportion to the steps: {low} → {high}",
+                low=values[0],
+                high=values[-1],
+            )
             yield from weigh("gradient_adds_up", text, norms[0], norms[len(values) - 1])
 
 
@@ -345,12 +407,21 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     recent = min(values[-6:])
     fell = len(values) >= 4 and min(values) < 0.7 * max(values[: values.index(min(values)) + 1])
     if fell and recent > 0 and now >= 1.8 * recent and values[-1] == max(values[values.index(min(values)) :]):
-        text = say("学习率在{at}之前又从 {low} 升到 {high}", "Before {at} the learning rate goes up again, from {low} to {high}",
-                   at=turn, low=recent, high=now)  # fmt: skip
+        text = say(
+            "学习率在{at}之前又从 {low} 升到 {high}",
+            "Before {at} the learning rate goes up again, from {low} to {high}",
+            at=turn,
+            low=recent,
+            high=now,
+        )
         yield from weigh("rate_rose_again", text, before[-1])
     elif now >= 0.85 * top and values[0] < 0.5 * now:
-        text = say("学习率刚升到最高（{rate}），{at}就出事", "The learning rate has just reached its peak ({rate}) when it turns, at {at}",
-                   rate=now, at=turn)  # fmt: skip
+        text = say(
+            "学习率刚升到最高（{rate}），{at}就出事",
+            "The learning rate has just reached its peak ({rate}) when it turns, at {at}",
+            rate=now,
+            at=turn,
+        )
         yield from weigh("rate_at_peak", text, before[-1])
 
 
@@ -365,8 +436,13 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
         before = [point for point in points if _position(point) < place and math.isfinite(point.value)]
         after = [point for point in points if _position(point) >= place]
         if before and after and not after[0].value < 1.5 * median(values_of(before[-5:])):
-            text = say("在{at}恢复训练后，损失从 {low} 跳到 {high}", "After resuming at {at} the loss jumps from {low} to {high}",
-                       at=after[0], low=before[-1].value, high=after[0].value)  # fmt: skip
+            text = say(
+                "在{at}恢复训练后，损失从 {low} 跳到 {high}",
+                "After resuming at {at} the loss jumps from {low} to {high}",
+                at=after[0],
+                low=before[-1].value,
+                high=after[0].value,
+            )
             yield from weigh("jump_at_restart", text, before[-1], after[0])
             return
 
@@ -383,11 +459,13 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
     feature = "rate_zero" if rate == 0 else "rate_tiny" if rate <= tiny else "rate_high" if rate >= high else ""
     if not feature:
         feature = "rate_low" if rate <= (1e-5 if adaptive else 1e-4) else "rate_usual"
-    usual = {"rate_zero": ("学习率是 0", "The learning rate is 0"),
-             "rate_tiny": ("学习率只有 {rate}", "The learning rate is only {rate}"),
-             "rate_usual": ("学习率 {rate} 是常用的", "The learning rate, {rate}, is a usual one"),
-             "rate_low": ("学习率是 {rate}，不大", "The learning rate, {rate}, is not large"),
-             "rate_high": ("学习率有 {rate}，偏大", "The learning rate, {rate}, is large")}  # fmt: skip
+    usual = {
+        "rate_zero": ("学习率是 0", "The learning rate is 0"),
+        "rate_tiny": ("学习率只有 {rate}", "The learning rate is only {rate}"),
+        "rate_usual": ("学习率 {rate} 是常用的", "The learning rate, {rate}, is a usual one"),
+        "rate_low": ("学习率是 {rate}，不大", "The learning rate, {rate}, is not large"),
+        "rate_high": ("学习率有 {rate}，偏大", "The learning rate, {rate}, is large"),
+    }
     rates = finite(records(run, "lr"))
     yield from weigh(feature, say(*usual[feature], rate=rate), rates[-1] if rates else None)
 
@@ -406,12 +484,18 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
         return
     spread, smoothed = max(noise(values), 1e-9), smooth(values)
     found = [
-        point for point, level in zip(points[2:-2], smoothed[2:-2], strict=True)
+        point
+        for point, level in zip(points[2:-2], smoothed[2:-2], strict=True)
         if point.value - level > _SPIKE * spread and point.value > 1.5 * abs(level)
-    ]  # fmt: skip
+    ]
     if len(found) >= 2:
-        text = say("此前已有 {count} 个尖峰，最高 {high}（{at}）", "Before that, {count} spikes, the highest {high} ({at})",
-                   count=str(len(found)), high=max(values_of(found)), at=max(found, key=lambda each: each.value))  # fmt: skip
+        text = say(
+            "此前已有 {count} 个尖峰，最高 {high}（{at}）",
+            "Before that, {count} spikes, the highest {high} ({at})",
+            count=str(len(found)),
+            high=max(values_of(found)),
+            at=max(found, key=lambda each: each.value),
+        )
         yield from weigh("spikes", text, *found[:3])
 
 
@@ -433,14 +517,22 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
     if classes and classes >= 2:
         ratio = value / math.log(classes)
         if batch and batch >= 4 and abs(ratio / batch - 1) < 0.4:
-            text = say("第一个损失 {value} 约为 ln {classes} 的 {batch} 倍，正是批量大小",
-                       "The first loss, {value}, is about ln {classes} times {batch}, the batch size",
-                       value=value, classes=str(int(classes)), batch=str(int(batch)))  # fmt: skip
+            text = say(
+                "第一个损失 {value} 约为 ln {classes} 的 {batch} 倍，正是批量大小",
+                "The first loss, {value}, is about ln {classes} times {batch}, the batch size",
+                value=value,
+                classes=str(int(classes)),
+                batch=str(int(batch)),
+            )
             yield from weigh("first_loss_is_batch_times_chance", text, points[0])
         if ratio > 4:
-            text = say("第一个损失 {value} 是瞎猜水平 ln {classes} 的 {ratio} 倍",
-                       "The first loss, {value}, is {ratio} times that of guessing, ln {classes}",
-                       value=value, classes=str(int(classes)), ratio=ratio)  # fmt: skip
+            text = say(
+                "第一个损失 {value} 是瞎猜水平 ln {classes} 的 {ratio} 倍",
+                "The first loss, {value}, is {ratio} times that of guessing, ln {classes}",
+                value=value,
+                classes=str(int(classes)),
+                ratio=ratio,
+            )
             yield from weigh("huge_first_loss", text, points[0])
         elif ratio < 2:
             yield from _usual(points[0])
@@ -466,12 +558,20 @@ def at_chance(run: TrainingRun) -> Iterator[Finding]:
         return
     points = finite(records(run, "loss"))
     values = values_of(points)
-    text = say("损失停在 {value}，即 ln {classes}", "The loss stays at {value}, which is ln {classes}",
-               value=values[-1], classes=str(classes))  # fmt: skip
+    text = say(
+        "损失停在 {value}，即 ln {classes}",
+        "The loss stays at {value}, which is ln {classes}",
+        value=values[-1],
+        classes=str(classes),
+    )
     yield from weigh("at_chance", text, points[-1])
     if values[0] > 1.3 * values[-1]:
-        text = say("损失从 {first} 一下落到瞎猜水平 {last}，就停住了", "The loss drops from {first} to that of guessing, {last}, and stays",
-                   first=values[0], last=values[-1])  # fmt: skip
+        text = say(
+            "损失从 {first} 一下落到瞎猜水平 {last}，就停住了",
+            "The loss drops from {first} to that of guessing, {last}, and stays",
+            first=values[0],
+            last=values[-1],
+        )
         yield from weigh("fell_to_chance", text, points[0], points[-1])
 
 
@@ -481,14 +581,22 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
         value = median(values_of(tail))
         found = clamp_of(value)
         if found:
-            text = say("损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
-                       "The loss stays at {value}, {share} of −ln({code}) = {largest}: there is a clamp",
-                       value=value, code=found[2] if found[0] != 100 else "e⁻¹⁰⁰", largest=found[0],
-                       share=f"{100 * found[1]:.0f} %")  # fmt: skip
+            text = say(
+                "损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
+                "The loss stays at {value}, {share} of −ln({code}) = {largest}: there is a clamp",
+                value=value,
+                code=found[2] if found[0] != 100 else "e⁻¹⁰⁰",
+                largest=found[0],
+                share=f"{100 * found[1]:.0f} %",
+            )
             yield from weigh("at_clamp", text, tail[0])
     if tail := stuck_exactly(run):
-        text = say("从{at}起损失一直是 {value}，一位也不变", "From {at} on the loss is {value} to all digits",
-                   at=tail[0], value=tail[0].value)  # fmt: skip
+        text = say(
+            "从{at}起损失一直是 {value}，一位也不变",
+            "From {at} on the loss is {value} to all digits",
+            at=tail[0],
+            value=tail[0].value,
+        )
         yield from weigh("exactly_constant", text, tail[0], tail[-1])
         return
     points = finite(records(run, "loss"))
@@ -502,8 +610,12 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
     fallen = median(values[:third]) - median(values[-third:])
     blur = 2 * noise(values) / math.sqrt(third)
     if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(smooth(values)) < 0.4:
-        text = say("损失在降，但 {count} 条记录只降了 {fallen}", "The loss falls, but only by {fallen} in {count} records",
-                   count=str(len(values)), fallen=fallen)  # fmt: skip
+        text = say(
+            "损失在降，但 {count} 条记录只降了 {fallen}",
+            "The loss falls, but only by {fallen} in {count} records",
+            count=str(len(values)),
+            fallen=fallen,
+        )
         yield from weigh("creeps", text, points[0], points[-1])
     elif classes_at_chance(run) is None:
         text = say(
@@ -521,18 +633,31 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     usual = median(values)
     scale = finite(records(run, "loss_scale"))
     if scale and usual > max(100.0, 0.003 * scale[-1].value):
-        text = say("梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
-                   "The gradient norm, {norm}, is of the size of the loss scale, {scale}: it has not been divided by it",
-                   norm=usual, scale=scale[-1].value)  # fmt: skip
+        text = say(
+            "梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
+            "The gradient norm, {norm}, is of the size of the loss scale, {scale}: it has not been divided by it",
+            norm=usual,
+            scale=scale[-1].value,
+        )
         yield from weigh("gradient_scaled", text, norms[-1])
         return
-    feature = ("gradient_zero" if usual == 0 else "gradient_tiny" if usual < _TINY_GRADIENT
-               else "gradient_usual" if usual >= _USUAL_GRADIENT else "")  # fmt: skip
+    feature = (
+        "gradient_zero"
+        if usual == 0
+        else "gradient_tiny"
+        if usual < _TINY_GRADIENT
+        else "gradient_usual"
+        if usual >= _USUAL_GRADIENT
+        else ""
+    )
     words = {
         "gradient_zero": ("梯度范数恰好是 0", "The gradient norm is exactly 0"),
         "gradient_tiny": ("梯度范数只有 {norm}", "The gradient norm is only {norm}"),
-        "gradient_usual": ("梯度范数 {norm} 并不小，损失却不动", "The gradient norm, {norm}, is not small, yet the loss does not move"),
-    }  # fmt: skip
+        "gradient_usual": (
+            "梯度范数 {norm} 并不小，损失却不动",
+            "The gradient norm, {norm}, is not small, yet the loss does not move",
+        ),
+    }
     if feature:
         yield from weigh(feature, say(*words[feature], norm=usual), norms[-1])
 
@@ -540,9 +665,11 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
 def zero_loss(run: TrainingRun) -> Iterator[Finding]:
     """L7: a loss of 0 that hides a nan, or that comes from a batch without labels."""
     if hidden := hidden_nan(run):
-        text = say("{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
-                   "{at}: the loss is printed as 0.0 beside a gradient norm of nan; every loss of that interval was nan",
-                   at=hidden)  # fmt: skip
+        text = say(
+            "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
+            "{at}: the loss is printed as 0.0 beside a gradient norm of nan; every loss of that interval was nan",
+            at=hidden,
+        )
         yield from weigh("hidden_by_log", text, hidden)
     losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
     if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
@@ -559,9 +686,14 @@ def accuracy(run: TrainingRun) -> Iterator[Finding]:
             continue
         best = max(values_of(points))
         if best > 1.15 * tail[0].value:
-            text = say("{key} 到过 {best}，从{at}起一直是 {value}：模型只猜一个类",
-                       "{key} was {best} at best and is {value} from {at} on: the model guesses one class",
-                       key=key, best=best, at=tail[0], value=tail[0].value)  # fmt: skip
+            text = say(
+                "{key} 到过 {best}，从{at}起一直是 {value}：模型只猜一个类",
+                "{key} was {best} at best and is {value} from {at} on: the model guesses one class",
+                key=key,
+                best=best,
+                at=tail[0],
+                value=tail[0].value,
+            )
             yield from weigh("accuracy_collapsed", text, tail[0])
         elif len(tail) >= 5:
             text = say("{key} 一直是 {value}", "{key} is always {value}", key=key, value=tail[0].value)
@@ -576,12 +708,21 @@ def loss_scale(run: TrainingRun) -> Iterator[Finding]:
     """L8: the loss scale goes down to its floor, or updates go on being skipped."""
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
-        text = say("损失缩放系数 {first} → {last}（{at}），没有停下", "The loss scale goes {first} → {last} ({at}) without finding its place",
-                   first=scales[0].value, last=scales[-1].value, at=scales[-1])  # fmt: skip
+        text = say(
+            "损失缩放系数 {first} → {last}（{at}），没有停下",
+            "The loss scale goes {first} → {last} ({at}) without finding its place",
+            first=scales[0].value,
+            last=scales[-1].value,
+            at=scales[-1],
+        )
         yield from weigh("scale_falls", text, scales[0], scales[-1])
         if first := onset(run, *loss_keys(run)):
-            text = say("缩放系数下降时，损失本身也是 {value}（{at}）",
-                       "While the scale falls, the loss itself is {value} ({at})", value=first.bad.value, at=first.bad)  # fmt: skip
+            text = say(
+                "缩放系数下降时，损失本身也是 {value}（{at}）",
+                "While the scale falls, the loss itself is {value} ({at})",
+                value=first.bad.value,
+                at=first.bad,
+            )
             yield from weigh("scale_falls_and_loss_not_finite", text, first.bad)
     elif (count := skipped_steps(run)) > 3:
         text = say("跳过了 {count} 次更新", "{count} updates are skipped", count=str(count))
@@ -591,8 +732,11 @@ def loss_scale(run: TrainingRun) -> Iterator[Finding]:
 def number_format(run: TrainingRun) -> Iterator[Finding]:
     """What the format of the numbers makes more or less likely."""
     feature = "bfloat" if is_bfloat(run) else "single" if is_single(run) else "half" if is_half(run) else ""
-    words = {"bfloat": ("用 bfloat16 训练", "Trained in bfloat16"), "single": ("用 float32 训练", "Trained in float32"),
-             "half": ("用 float16 训练", "Trained in float16")}  # fmt: skip
+    words = {
+        "bfloat": ("用 bfloat16 训练", "Trained in bfloat16"),
+        "single": ("用 float32 训练", "Trained in float32"),
+        "half": ("用 float16 训练", "Trained in float16"),
+    }
     if feature:
         yield from weigh(feature, say(*words[feature]))
 
@@ -614,21 +758,33 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         return
     bad = lasting_nonfinite(held_out)
     if bad and finite(records(run, "loss")):
-        text = say("验证损失在{at}是 {value}，训练损失正常", "The validation loss is {value} at {at}, the training loss is normal",
-                   at=bad, value=bad.value)  # fmt: skip
+        text = say(
+            "验证损失在{at}是 {value}，训练损失正常",
+            "The validation loss is {value} at {at}, the training loss is normal",
+            at=bad,
+            value=bad.value,
+        )
         yield from weigh("validation_not_finite", text, bad)
         return
     how, points, train = gap(run), finite(held_out), values_of(finite(records(run, "loss")))
     if how == "never":
-        text = say("训练损失 {train}，验证损失 {held}，从没低于开始的 {first}",
-                   "The training loss is {train}, the validation loss {held}, and never was it below its first, {first}",
-                   train=end_level(train), held=points[-1].value, first=points[0].value)  # fmt: skip
+        text = say(
+            "训练损失 {train}，验证损失 {held}，从没低于开始的 {first}",
+            "The training loss is {train}, the validation loss {held}, and never was it below its first, {first}",
+            train=end_level(train),
+            held=points[-1].value,
+            first=points[0].value,
+        )
         yield from weigh("validation_never_learns", text, points[0], points[-1])
     elif how == "turned":
         lowest = min(points, key=lambda each: each.value)
-        text = say("验证损失在{at}最低（{best}），之后升到 {held}，训练损失还在降",
-                   "The validation loss is lowest at {at} ({best}) and rises to {held} while the training loss falls",
-                   at=lowest, best=lowest.value, held=points[-1].value)  # fmt: skip
+        text = say(
+            "验证损失在{at}最低（{best}），之后升到 {held}，训练损失还在降",
+            "The validation loss is lowest at {at} ({best}) and rises to {held} while the training loss falls",
+            at=lowest,
+            best=lowest.value,
+            held=points[-1].value,
+        )
         yield from weigh("validation_turns", text, lowest, points[-1])
 
 
@@ -643,7 +799,8 @@ _OPERATIONS = (
     (r"Addmm|Mm|Bmm|Convolution|Linear|Baddbmm|Native|Cudnn|Mkldnn", "message_matrix_product"),
 )  # fmt: skip
 _WORDS_OF_NUMPY = (
-    (r"overflow encountered in exp", "message_exponential"), (r"divide by zero encountered in log", "message_logarithm"),
+    (r"overflow encountered in exp", "message_exponential"),
+    (r"divide by zero encountered in log", "message_logarithm"),
     (r"divide by zero|invalid value encountered in (?:\w*divide|double_scalars|scalar divide)", "message_division"),
     (r"invalid value encountered in log", "message_invalid_logarithm"),
     (r"invalid value encountered in sqrt", "message_invalid_square_root"),
@@ -659,7 +816,7 @@ _BY_ID = {
 }  # fmt: skip
 _IN_TRACEBACKS = (
     (r"out of memory|OutOfMemory|MemoryError|Killed", "message_out_of_memory"),
-    (r"size mismatch|shapes cannot be multiplied|must match the (?:existing )?size|Expected .*size|shape", "message_shapes"),
+    (r"size mismatch|shapes cannot be|must match the (?:existing )?size|Expected .*size|shape", "message_shapes"),
     (r"Target -?\d+ is out of bounds|t >= 0 && t < n_classes", "message_label"),
     (r"more than 1 value per channel", "message_batch_of_one"),
     (r"float division by zero|already at minimum|[Mm]inimum loss scale", "message_scale_at_minimum"),
@@ -722,8 +879,11 @@ def fault(run: TrainingRun) -> Iterator[Finding]:
     for feature in _features_of_fault(run):
         yield from weigh(feature, text, step=what.step)
     if what.reproduced is False:
-        yield from weigh("fault_not_reproduced", say("重算同一步，结果不同", "The same step, computed again, differs"),
-                         step=what.step)  # fmt: skip
+        yield from weigh(
+            "fault_not_reproduced",
+            say("重算同一步，结果不同", "The same step, computed again, differs"),
+            step=what.step,
+        )
 
 
 def _features_of_fault(run: TrainingRun) -> Iterator[str]:
@@ -745,7 +905,7 @@ def _features_of_fault(run: TrainingRun) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    nonfinite_loss, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, gradient_adds_up, schedule,
-    restart, learning_rate, spikes, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy, loss_scale,
+    nonfinite_loss, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, gradient_adds_up,
+    schedule, restart, learning_rate, spikes, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy, loss_scale,
     number_format, architecture, validation, messages, fault,
 )  # fmt: skip

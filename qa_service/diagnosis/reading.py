@@ -1,5 +1,7 @@
 """Reads a training run from the text of a log."""
 
+from dataclasses import replace
+
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 from qa_service.parsing.logs import read_log
 from qa_service.parsing.logs.messages import find_message
@@ -9,7 +11,7 @@ _SKIPPED = ("deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow
 
 def read_run(data: bytes, name: str = "") -> TrainingRun:
     """The run in a file."""
-    return read_log_text(data.decode("utf-8", "replace"))
+    return replace(read_log_text(data.decode("utf-8", "replace")), name=name)
 
 
 def read_log_text(text: str) -> TrainingRun:

@@ -46,18 +46,22 @@ def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hy
     first = CAUSES[hypotheses[0].cause].name
     word = CERTAINTY[hypotheses[0].certainty]
     if status == "not_numerics":
-        return Text(f"不是数值问题：{first.zh}（{word.zh}）。{harm.zh}。",
-                    f"Not a matter of numerics: {_lower(first.en)} ({word.en}). {harm.en}.")  # fmt: skip
+        return Text(
+            f"不是数值问题：{first.zh}（{word.zh}）。{harm.zh}。",
+            f"Not a matter of numerics: {_lower(first.en)} ({word.en}). {harm.en}.",
+        )
     if status == "undecided" and len(hypotheses) == 2:
         second = CAUSES[hypotheses[1].cause].name
-        return Text(f"{harm.zh}。两种原因都说得通：{first.zh}，或{second.zh}。",
-                    f"{harm.en}. Two causes fit: {_lower(first.en)}, or {_lower(second.en)}.")  # fmt: skip
+        return Text(
+            f"{harm.zh}。两种原因都说得通：{first.zh}，或{second.zh}。",
+            f"{harm.en}. Two causes fit: {_lower(first.en)}, or {_lower(second.en)}.",
+        )
     return Text(f"{first.zh}（{word.zh}）。{harm.zh}。", f"{first.en}: {word.en}. {harm.en}.")
 
 
 def _lower(name: str) -> str:
     """A name within a sentence; ReLU, Adam and other proper names keep their capital."""
-    head = name.split()[0].rstrip("',.")
+    head = name.split(maxsplit=1)[0].rstrip("',.")
     return (
         name if any(letter.isupper() for letter in head[1:]) or head.startswith("Adam") else name[0].lower() + name[1:]
     )
@@ -73,8 +77,12 @@ def healthy(run: TrainingRun) -> Text:
         )
     first, last = start_level(values), end_level(values)
     if last < 0.95 * first:
-        return say("健康：损失从 {first} 降到 {last}，没有什么出错。", "Healthy: the loss falls from {first} to {last} and nothing goes wrong.",
-                   first=first, last=last)  # fmt: skip
+        return say(
+            "健康：损失从 {first} 降到 {last}，没有什么出错。",
+            "Healthy: the loss falls from {first} to {last} and nothing goes wrong.",
+            first=first,
+            last=last,
+        )
     return Text("看不出毛病。", "Nothing is wrong in what is shown.")
 
 
@@ -95,17 +103,26 @@ def _survived(run: TrainingRun) -> Iterator[Text]:
     for key in ("loss", "grad_norm"):
         bad = [point for point in records(run, key) if not math.isfinite(point.value)]
         if bad and lasting_nonfinite(records(run, key)) is None:
-            yield say("{key} 有 {count} 次不是有限数（最早在{at}），之后都恢复了",
-                      "{key} is not finite {count} times (first at {at}) and recovers each time",
-                      key=key, count=str(len(bad)), at=bad[0])  # fmt: skip
+            yield say(
+                "{key} 有 {count} 次不是有限数（最早在{at}），之后都恢复了",
+                "{key} is not finite {count} times (first at {at}) and recovers each time",
+                key=key,
+                count=str(len(bad)),
+                at=bad[0],
+            )
 
 
 def _averaged(run: TrainingRun) -> Iterator[Text]:
     bad = lasting_nonfinite(records(run, "grad_norm"))
     if bad:
-        yield say("梯度范数从{at}起印成 {value}，损失却照常变化：那是平均值里留着一个旧的 nan，或是被跳过的更新",
-                  "The gradient norm is printed as {value} from {at} on while the loss goes on as usual: an average that holds an "
-                  "old nan, or updates that are skipped", at=bad, value=bad.value)  # fmt: skip
+        yield say(
+            "梯度范数从{at}起印成 {value}，损失却照常变化：那是平均值里留着一个旧的 nan，或是被跳过的更新",
+            "The gradient norm is printed as {value} from {at} on while the loss goes on as usual: an "
+            "average that holds an "
+            "old nan, or updates that are skipped",
+            at=bad,
+            value=bad.value,
+        )
 
 
 def _scaled(run: TrainingRun) -> Iterator[Text]:
@@ -115,8 +132,10 @@ def _scaled(run: TrainingRun) -> Iterator[Text]:
             f"，系数停在 {scales[-1].value:g}" if scales else "",
             f" and the scale is at {scales[-1].value:g}" if scales else "",
         )
-        yield Text(f"跳过了 {skipped} 次更新{last[0]}：放大系数在找自己的位置，这是正常的",
-                   f"{skipped} updates are skipped{last[1]}: the loss scale finds its place, which is normal")  # fmt: skip
+        yield Text(
+            f"跳过了 {skipped} 次更新{last[0]}：放大系数在找自己的位置，这是正常的",
+            f"{skipped} updates are skipped{last[1]}: the loss scale finds its place, which is normal",
+        )
 
 
 def _spiked(run: TrainingRun) -> Iterator[Text]:
@@ -148,7 +167,8 @@ _GROUPS: Mapping[str, frozenset[str]] = {
 _PAIRS: tuple[tuple[frozenset[str], Text], ...] = (
     (frozenset({"step_too_large", "no_warmup"}),
      Text("学习率减到十分之一、其余不变再跑：还会在同一处出事吗？不会，是步子太大；出事晚一点而已，是缺预热。",
-          "Run it with a tenth of the rate: does it still turn at the same place? If never, the steps are too large; if only "
+          "Run it with a tenth of the rate: does it still turn at the same place? If never, the steps "
+          "are too large; if only "
           "later, the warm-up is missing.")),
     (frozenset({"step_too_large", "weights_too_large"}),
      Text("更新之前的第一个损失是多少？远高于瞎猜水平，是初始权重；正常，是学习率。",
@@ -164,7 +184,8 @@ _PAIRS: tuple[tuple[frozenset[str], Text], ...] = (
           "Halve the batch: is the first loss halved too? If so, it is the sum; if not, the weights.")),
     (frozenset({"nonfinite_data", "bad_labels"}),
      Text("出事的那个批次：torch.isfinite(x).all() 为真吗？为假是输入；为真就看 y.min()、y.max() 和有效标签数。",
-          "In that batch, is torch.isfinite(x).all() true? If not, it is the input; if so, look at y.min(), y.max() and the "
+          "In that batch, is torch.isfinite(x).all() true? If not, it is the input; if so, look at "
+          "y.min(), y.max() and the "
           "count of valid labels.")),
     (frozenset({"no_update", "step_too_small"}),
      Text("一步之后有没有任何一个权重变了？没有，是没有更新；有，是步子太小。",
@@ -185,7 +206,8 @@ _PAIRS: tuple[tuple[frozenset[str], Text], ...] = (
 _BETWEEN: Mapping[frozenset[str], Text] = {
     frozenset({"rate", "formula"}): Text(
         "学习率减到十分之一再跑：nan 还在同一步出现吗？在，是数据或公式；不在，是步子。",
-        "Run it with a tenth of the rate: does the nan come at the same step? If so, it is the data or a formula; if not, "
+        "Run it with a tenth of the rate: does the nan come at the same step? If so, it is the data or a "
+        "formula; if not, "
         "the steps."),
     frozenset({"rate", "format"}): Text(
         "用 float32 跑同一段：还出事吗？还出，是步子；不出，是数值格式。",

@@ -10,35 +10,44 @@ from itertools import pairwise
 WEIGHTS: Mapping[str, Mapping[str, float]] = {
     # where inf or nan begins
     "nan_at_first_record": {
-        "nonfinite_data": 1.8, "bad_labels": 1.3, "log_of_zero": 1.0, "empty_attention_row": 1.0, "zero_over_zero": 0.8,
-        "weights_too_large": 0.9, "forward_overflow": 0.8, "gradient_at_zero": 0.2, "eps_lost": 0.4, "inputs_not_scaled": 0.3,
-        "step_too_large": -3.0, "adam_stale": -3.0, "no_warmup": -2.5, "bad_batches": -2.0, "recurrent_product": -1.0,
+        "nonfinite_data": 1.8, "bad_labels": 1.3, "log_of_zero": 1.0, "empty_attention_row": 1.0,
+        "zero_over_zero": 0.8,
+        "weights_too_large": 0.9, "forward_overflow": 0.8, "gradient_at_zero": 0.2, "eps_lost": 0.4,
+        "inputs_not_scaled": 0.3,
+        "step_too_large": -3.0, "adam_stale": -3.0, "no_warmup": -2.5, "bad_batches": -2.0,
+        "recurrent_product": -1.0,
         "gradients_accumulate": -3.0, "loss_scale_collapse": -0.5,
     },
     "nan_after_first_update": {
-        "gradient_at_zero": 1.6, "where_backward": 1.2, "step_too_large": 0.4, "weights_too_large": 0.8, "summed_loss": 0.4,
+        "gradient_at_zero": 1.6, "where_backward": 1.2, "step_too_large": 0.4, "weights_too_large": 0.8,
+        "summed_loss": 0.4,
         "inputs_not_scaled": 0.6, "nonfinite_data": -0.5, "adam_stale": -1.5, "gradients_accumulate": -1.5,
         "no_warmup": -0.8, "bad_batches": -1.0, "eps_lost": 0.6,
     },
     "rose_before_nan": {
-        "step_too_large": 2.2, "no_warmup": 0.6, "gradients_accumulate": 0.8, "recurrent_product": 0.4, "summed_loss": 0.4,
+        "step_too_large": 2.2, "no_warmup": 0.6, "gradients_accumulate": 0.8, "recurrent_product": 0.4,
+        "summed_loss": 0.4,
         "inputs_not_scaled": 0.4, "weights_too_large": 0.3, "forward_overflow": 0.0, "nonfinite_data": -2.5,
         "zero_over_zero": -2.0, "empty_attention_row": -2.0, "bad_labels": -2.0, "gradient_at_zero": -1.5,
         "where_backward": -1.5, "log_of_zero": -0.6, "eps_lost": -0.8, "hardware": -1.5, "bad_batches": -0.3,
     },
     "sudden_nan": {
-        "nonfinite_data": 1.2, "gradient_at_zero": 0.8, "zero_over_zero": 1.0, "log_of_zero": 1.0, "bad_labels": 0.6,
-        "empty_attention_row": 0.8, "forward_overflow": 0.4, "where_backward": 0.5, "eps_lost": 0.3, "hardware": 0.6,
+        "nonfinite_data": 1.2, "gradient_at_zero": 0.8, "zero_over_zero": 1.0, "log_of_zero": 1.0,
+        "bad_labels": 0.6,
+        "empty_attention_row": 0.8, "forward_overflow": 0.4, "where_backward": 0.5, "eps_lost": 0.3,
+        "hardware": 0.6,
         "step_too_large": -1.6, "weights_too_large": -1.2, "gradients_accumulate": -1.5, "no_warmup": -0.8,
         "summed_loss": -1.2, "inputs_not_scaled": -1.0, "recurrent_product": -0.5,
     },
     "loss_inf_first": {
-        "log_of_zero": 1.4, "forward_overflow": 0.5, "step_too_large": 0.2, "weights_too_large": 0.3, "eps_lost": 0.3,
+        "log_of_zero": 1.4, "forward_overflow": 0.5, "step_too_large": 0.2, "weights_too_large": 0.3,
+        "eps_lost": 0.3,
         "nonfinite_data": -0.3, "zero_over_zero": -1.2, "gradient_at_zero": -1.2, "empty_attention_row": -0.8,
         "where_backward": -1.0,
     },
     "gradient_nan_first": {
-        "gradient_at_zero": 2.0, "where_backward": 1.4, "log_of_zero": 0.3, "nonfinite_data": -1.5, "bad_labels": -1.5,
+        "gradient_at_zero": 2.0, "where_backward": 1.4, "log_of_zero": 0.3, "nonfinite_data": -1.5,
+        "bad_labels": -1.5,
         "zero_over_zero": -0.8, "forward_overflow": -0.3, "step_too_large": -0.5, "empty_attention_row": 0.2,
     },
     "gradient_inf_first": {
@@ -46,12 +55,14 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "nonfinite_data": -1.5, "step_too_large": 0.1, "bad_labels": -1.5, "weights_too_large": 0.3,
     },
     "gradient_rose": {
-        "step_too_large": 1.2, "recurrent_product": 0.7, "no_warmup": 0.5, "weights_too_large": 0.2, "adam_stale": 0.3,
+        "step_too_large": 1.2, "recurrent_product": 0.7, "no_warmup": 0.5, "weights_too_large": 0.2,
+        "adam_stale": 0.3,
         "nonfinite_data": -1.5, "zero_over_zero": -1.5, "bad_labels": -1.2, "empty_attention_row": -1.2,
         "log_of_zero": -0.5, "gradient_at_zero": 0.1,
     },
     "gradient_explodes_at_once": {
-        "recurrent_product": 1.2, "adam_stale": 0.5, "bad_batches": 0.9, "gradient_at_zero": 0.6, "log_of_zero": 0.5,
+        "recurrent_product": 1.2, "adam_stale": 0.5, "bad_batches": 0.9, "gradient_at_zero": 0.6,
+        "log_of_zero": 0.5,
     },
     "huge_gradient_at_start": {
         "weights_too_large": 1.4, "inputs_not_scaled": 1.0, "summed_loss": 1.0, "recurrent_product": 0.7,
@@ -59,16 +70,19 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     },
     # growth and schedule
     "geometric_growth": {
-        "step_too_large": 1.8, "gradients_accumulate": -0.3, "no_warmup": 0.2, "recurrent_product": 0.1, "summed_loss": 0.3,
+        "step_too_large": 1.8, "gradients_accumulate": -0.3, "no_warmup": 0.2, "recurrent_product": 0.1,
+        "summed_loss": 0.3,
         "inputs_not_scaled": 0.3,
     },
     "rises_from_start": {
-        "step_too_large": 1.6, "summed_loss": 0.4, "inputs_not_scaled": 0.3, "weights_too_large": 0.4, "no_warmup": 0.3,
+        "step_too_large": 1.6, "summed_loss": 0.4, "inputs_not_scaled": 0.3, "weights_too_large": 0.4,
+        "no_warmup": 0.3,
         "gradients_accumulate": -0.8, "adam_stale": -2.0, "bad_batches": -1.5, "chance_labels": -1.0,
     },
     "lost_after_learning": {
         "step_too_large": 0.9, "gradients_accumulate": 0.9, "no_warmup": 0.7, "adam_stale": 0.8, "bad_batches": 0.5,
-        "chance_labels": -2.0, "weights_too_large": -1.0, "step_too_small": -2.0, "no_update": -2.0, "dead_relu": 0.6,
+        "chance_labels": -2.0, "weights_too_large": -1.0, "step_too_small": -2.0, "no_update": -2.0,
+        "dead_relu": 0.6,
     },
     "gradient_adds_up": {"gradients_accumulate": 3.2, "step_too_large": -0.5},
     "rate_at_peak": {"no_warmup": 2.0, "step_too_large": 1.0},
@@ -92,20 +106,24 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "usual_first_loss": {"weights_too_large": -1.3, "inputs_not_scaled": -1.0, "summed_loss": -2.0},
     # loss that does not move
     "at_chance": {
-        "vanishing_signal": 1.3, "chance_labels": 1.0, "dead_relu": 0.9, "symmetric_init": 1.0, "step_too_small": 0.3,
+        "vanishing_signal": 1.3, "chance_labels": 1.0, "dead_relu": 0.9, "symmetric_init": 1.0,
+        "step_too_small": 0.3,
         "saturated_activation": 0.5, "no_update": 0.2, "wrong_output": 0.4, "update_swallowed": 0.1,
         "gradient_underflow": 0.5, "overfitting": -3.0,
     },
     "flat_beside_chance": {
-        "no_update": 1.4, "step_too_small": 1.4, "update_swallowed": 0.9, "wrong_output": 0.9, "gradient_underflow": 0.6,
+        "no_update": 1.4, "step_too_small": 1.4, "update_swallowed": 0.9, "wrong_output": 0.9,
+        "gradient_underflow": 0.6,
         "clip_before_unscale": 0.8, "vanishing_signal": -0.2, "chance_labels": 0.2, "symmetric_init": -0.8,
     },
     "fell_to_chance": {
-        "step_too_large": 1.3, "dead_relu": 1.3, "inputs_not_scaled": 0.5, "weights_too_large": 0.5, "no_update": -2.5,
+        "step_too_large": 1.3, "dead_relu": 1.3, "inputs_not_scaled": 0.5, "weights_too_large": 0.5,
+        "no_update": -2.5,
         "chance_labels": 0.4, "step_too_small": -1.5, "symmetric_init": -1.0, "vanishing_signal": -0.3,
     },
     "creeps": {
-        "step_too_small": 1.6, "no_update": -2.5, "chance_labels": 0.4, "vanishing_signal": 0.3, "update_swallowed": 0.3,
+        "step_too_small": 1.6, "no_update": -2.5, "chance_labels": 0.4, "vanishing_signal": 0.3,
+        "update_swallowed": 0.3,
         "clip_before_unscale": 0.8, "undertrained": 0.8, "dead_relu": -1.0, "symmetric_init": -0.5,
     },
     "exactly_constant": {
@@ -115,17 +133,20 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     },
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
     "gradient_zero": {
-        "dead_relu": 2.2, "gradient_underflow": 1.4, "symmetric_init": 0.6, "vanishing_signal": 0.8, "loss_clipped": 0.8,
+        "dead_relu": 2.2, "gradient_underflow": 1.4, "symmetric_init": 0.6, "vanishing_signal": 0.8,
+        "loss_clipped": 0.8,
         "wrong_output": 0.8, "bad_labels": 0.5, "chance_labels": -2.5, "step_too_small": -2.0, "no_update": 0.0,
         "update_swallowed": -1.5,
     },
     "gradient_tiny": {
         "vanishing_signal": 2.2, "saturated_activation": 1.2, "gradient_underflow": 1.0, "dead_relu": 0.2,
-        "symmetric_init": 0.4, "chance_labels": -1.8, "no_update": -1.0, "step_too_large": -1.0, "wrong_output": 0.4,
+        "symmetric_init": 0.4, "chance_labels": -1.8, "no_update": -1.0, "step_too_large": -1.0,
+        "wrong_output": 0.4,
         "clip_before_unscale": -0.5, "step_too_small": -0.5,
     },
     "gradient_usual": {
-        "chance_labels": 1.0, "no_update": 1.2, "step_too_small": 1.2, "update_swallowed": 0.9, "clip_before_unscale": 0.5,
+        "chance_labels": 1.0, "no_update": 1.2, "step_too_small": 1.2, "update_swallowed": 0.9,
+        "clip_before_unscale": 0.5,
         "vanishing_signal": -0.9, "dead_relu": -1.2, "gradient_underflow": -1.5, "saturated_activation": -0.5,
     },
     "gradient_scaled": {"clip_before_unscale": 3.0},
@@ -164,7 +185,9 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "message_softmax": {"empty_attention_row": 3.4, "forward_overflow": 1.2, "step_too_large": 0.6},
     "message_exponential": {"forward_overflow": 3.4, "step_too_large": 0.8},
     "message_product": {"where_backward": 2.2, "gradient_at_zero": 1.6, "forward_overflow": 1.0},
-    "message_matrix_product": {"forward_overflow": 1.4, "step_too_large": 1.0, "weights_too_large": 0.6, "nonfinite_data": 0.4},
+    "message_matrix_product": {
+        "forward_overflow": 1.4, "step_too_large": 1.0, "weights_too_large": 0.6, "nonfinite_data": 0.4,
+    },
     "message_invalid_logarithm": {"log_of_zero": 3.0},
     "message_invalid_square_root": {"gradient_at_zero": 2.4},
     "message_scale_at_minimum": {"loss_scale_collapse": 4.5, "forward_overflow": 1.5},

@@ -1,4 +1,4 @@
-"""The terminal: ask, chat, run, formula, diagnose, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
+"""The terminal: one module for each command, or for a few that belong together."""
 
 from typing import Any
 

@@ -23,14 +23,19 @@ MAX_FILE_BYTES = 64 << 20
 _SHOWN_FINDINGS = 5
 _MAX_LINE_CHARS = 110
 _WORDS = {
-    "evidence": Text("证据", "Evidence"), "line": Text("第 {} 行", "line {}"), "step": Text("第 {} 步", "step {}"),
-    "also": Text("也可能是：{}（{}）", "It may also be: {} ({})"), "margins": Text("看着吓人但没事的", "Alarming, but harmless"),
-    "excluded": Text("排除了", "Ruled out"), "entry": Text("详见词条", "The entry"), "ask": Text("一个问题就能分清", "One question tells them apart"),
+    "evidence": Text("证据", "Evidence"),
+    "line": Text("第 {} 行", "line {}"), "step": Text("第 {} 步", "step {}"),
+    "also": Text("也可能是：{}（{}）", "It may also be: {} ({})"),
+    "margins": Text("看着吓人但没事的", "Alarming, but harmless"),
+    "excluded": Text("排除了", "Ruled out"), "entry": Text("详见词条", "The entry"),
+    "ask": Text("一个问题就能分清", "One question tells them apart"), "metric": Text("指标", "metric"),
     "experiment": Text("用你的数字做的实验", "The experiment at your numbers"), "as_is": Text("现在这样", "as it is"),
-    "cured": Text("改了以后", "with the cure"), "metric": Text("指标", "metric"), "yours": Text("取自你的日志：{}", "from your log: {}"),
-    "changes": Text("改动：{}", "the cure: {}"), "cure": Text("怎么办", "What to do"), "unseen": Text("没有看到", "Not seen"),
+    "cured": Text("改了以后", "with the cure"), "yours": Text("取自你的日志：{}", "from your log: {}"),
+    "changes": Text("改动：{}", "the cure: {}"), "cure": Text("怎么办", "What to do"),
+    "unseen": Text("没有看到", "Not seen"),
     "next": Text("加上这一行能知道更多", "This line would tell more"), "records": Text("第几条记录", "record"),
-    "steps": Text("步", "step"), "loss": Text("损失", "loss"), "log": Text("（对数）", " (log10)"), "and": Text("、", ", "),
+    "steps": Text("步", "step"), "loss": Text("损失", "loss"),
+    "log": Text("（对数）", " (log10)"), "and": Text("、", ", "),
 }  # fmt: skip
 _CERTAINTY = {
     "certain": Text("确定", "certain"), "likely": Text("很可能", "likely"), "possible": Text("可能", "possible"),
@@ -43,8 +48,8 @@ def add_commands(parsers: Any) -> None:
     parser: ArgumentParser = parsers.add_parser(
         "diagnose",
         help="what is wrong with a training run, from its log or trace",
-        description="Reads a training log (any trainer's, CSV, trainer_state.json, an event file) or a trace, and says what is "
-        "wrong, by which of its numbers, and what to do.",
+        description="Reads a training log (any trainer's, CSV, trainer_state.json, an event file) or a trace, and "
+        "says what is wrong, by which of its numbers, and what to do.",
         epilog="Exit status: 0 healthy, 1 something is wrong, 2 the file cannot be read.",
     )
     parser.add_argument("file", metavar="FILE", help="the log or trace; - reads standard input")
