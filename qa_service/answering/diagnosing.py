@@ -1,15 +1,18 @@
 """Diagnosis of a training run with the experiment of its cause, run twice: as it is, and cured."""
 
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 from qa_service.answering.execute import IsCancelled
-from qa_service.answering.service import Service, never_cancelled
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text, read_run
 from qa_service.errors import NumstabError
 from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.events import Event, EvidenceReady
+
+if TYPE_CHECKING:
+    from qa_service.answering.service import Service
 
 
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
@@ -28,9 +31,9 @@ def diagnose_question(question: str) -> Diagnosis | None:
 
 def run_experiments(
     diagnosis: Diagnosis,
-    service: Service,
+    service: "Service",
     measured: Callable[[Evidence], object],
-    is_cancelled: IsCancelled = never_cancelled,
+    is_cancelled: IsCancelled,
 ) -> Generator[Event, None, None]:
     """Runs the diagnosis' experiment at the reader's numbers, then with the cure; `measured` is called with each.
 

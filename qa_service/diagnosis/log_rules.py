@@ -906,6 +906,6 @@ def _features_of_fault(run: TrainingRun) -> Iterator[str]:
 
 RULES: tuple[Rule, ...] = (
     nonfinite_loss, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, gradient_adds_up,
-    schedule, restart, learning_rate, spikes, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy, loss_scale,
-    number_format, architecture, validation, messages, fault,
+    schedule, restart, learning_rate, spikes, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy,
+    loss_scale, number_format, architecture, validation, messages, fault,
 )  # fmt: skip

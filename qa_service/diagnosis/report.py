@@ -189,16 +189,19 @@ _PAIRS: tuple[tuple[frozenset[str], Text], ...] = (
           "count of valid labels.")),
     (frozenset({"no_update", "step_too_small"}),
      Text("一步之后有没有任何一个权重变了？没有，是没有更新；有，是步子太小。",
-          "Has any weight changed after one step? If none has, nothing is updated; if some have, the steps are too small.")),
+          "Has any weight changed after one step? If none has, nothing is updated; if some have, the "
+          "steps are too small.")),
     (frozenset({"vanishing_signal", "chance_labels"}),
      Text("只用 20 个样本能不能学到零损失？能，是标签；不能，是梯度传不到前面的层。",
-          "Can it learn 20 samples by heart? If so, it is the labels; if not, the gradient does not reach the first layers.")),
+          "Can it learn 20 samples by heart? If so, it is the labels; if not, the gradient does not "
+          "reach the first layers.")),
     (frozenset({"vanishing_signal", "dead_relu"}),
      Text("第一层的梯度恰好是 0，还是很小？恰好是 0，是死掉的 ReLU；很小，是梯度消失。",
           "Is the first layer's gradient exactly 0 or tiny? Exactly 0: dead ReLUs; tiny: it vanishes.")),
     (frozenset({"batch_norm", "chance_labels"}),
      Text("用 model.train() 在验证集上算损失，会变好吗？会，是批量归一化；不会，是数据或标签。",
-          "Does the validation loss improve with model.train()? If so, it is batch norm; if not, the data or the labels.")),
+          "Does the validation loss improve with model.train()? If so, it is batch norm; if not, the data or "
+          "the labels.")),
     (frozenset({"forward_overflow", "loss_scale_collapse"}),
      Text("不放大的损失本身是有限数吗？不是，是前向溢出；是，问题在梯度。",
           "Is the unscaled loss itself finite? If not, the forward pass overflows; if so, it is the gradients.")),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qa_service.answering import diagnosing
-from qa_service.answering.service import Service
+from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.model import Evidence, Lang, Text
@@ -69,7 +69,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         from qa_service.schemas.diagnosis import diagnosis_json
 
         if not arguments.no_run:
-            for _ in diagnosing.run_experiments(diagnosis, service, evidence.append):
+            for _ in diagnosing.run_experiments(diagnosis, service, evidence.append, never_cancelled):
                 pass
         options.print_json(diagnosis_json(diagnosis, lang, evidence).to_dict())
     else:
@@ -108,7 +108,7 @@ def _print(diagnosis: Diagnosis, service: Service, lang: Lang, *, run: bool) -> 
     if run and diagnosis.experiment:
         evidence: list[Evidence] = []
         with report.view.run_progress() as progress:
-            for event in diagnosing.run_experiments(diagnosis, service, evidence.append):
+            for event in diagnosing.run_experiments(diagnosis, service, evidence.append, never_cancelled):
                 progress.on_event(event)
         report.experiment(evidence)
     report.cure()
@@ -116,7 +116,9 @@ def _print(diagnosis: Diagnosis, service: Service, lang: Lang, *, run: bool) -> 
 
 
 def print_brief(diagnosis: Diagnosis, view: "TerminalView", lang: Lang) -> None:
-    """Prints the verdict and its evidence, and the command that prints the whole report."""
+    """Prints the verdict on a run that comes to harm, its evidence, and the command that prints the whole report."""
+    if diagnosis.status in ("healthy", "unreadable"):
+        return
     report = _Report(diagnosis, view, lang)
     report.verdict()
     report.evidence()
