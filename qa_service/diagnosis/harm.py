@@ -45,6 +45,7 @@ _CLAMPS = {
 """−log of the smallest probability that a loss admits → what its code says."""
 _FLAT = 0.02
 _CONVERGED = 0.02
+_SLOWLY = 0.005
 _MIN_STEPS = 50
 _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
@@ -214,7 +215,7 @@ def divergence(values: Sequence[float]) -> str | None:
     best = min(smoothed)
     if best > 0 and last >= 10 * best and last > 1.2 * level:
         return "rising" if best > 0.7 * level else "lost"
-    if _rises(values, level, last, spread) or _hovers_high(values, level):
+    if _rises(values, level, last, spread) or _hovers_high(values, values[0]):
         return "rising"
     return "lost" if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) else None
 
@@ -329,7 +330,7 @@ def classes_at_chance(run: TrainingRun) -> int | None:
     falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
     if (max(tail) - min(tail)) / mean > 0.03 or falls or min(smooth(values)) < 0.93 * mean:
         return None
-    if values[0] > 1.5 * mean and noise(tail) > 0.003 * mean and not run.from_start:
+    if not run.from_start and noise(tail) > 0.002 * mean:
         return None
     known = number_setting(run, "classes")
     for classes in [int(known)] if known and known >= 2 else _KNOWN_CLASSES:
@@ -391,6 +392,8 @@ def is_flat(run: TrainingRun) -> bool:
     first, last = median(values[:third]), median(values[-third:])
     blur = 2 * noise(values) / math.sqrt(third)
     improved = (first - last) / abs(first)
+    if slow and improved > _SLOWLY:  # a model that was trained before improves no faster
+        return False
     return (
         abs(improved) < _FLAT
         and blur < 1.5 * _FLAT * abs(first)
