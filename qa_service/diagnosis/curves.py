@@ -142,7 +142,7 @@ def is_half(run: TrainingRun) -> bool:
     """Whether the run computes in float16, as its settings, a loss scale or skipped updates show."""
     dtype = setting(run, "dtype")
     if dtype:
-        return dtype in ("float16", "fp16", "half", "16", "16-mixed", "torch.float16")
+        return dtype in ("fp16", "half", "16", "16-mixed") or ("float16" in dtype and "bfloat16" not in dtype)
     return bool(records(run, "loss_scale")) or any(event.kind == "skipped_update" for event in run.events)
 
 

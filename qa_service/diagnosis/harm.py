@@ -46,6 +46,7 @@ _CLAMPS = {
 _FLAT = 0.02
 _CONVERGED = 0.02
 _SLOWLY = 0.005
+_BLURRED = 0.08
 _MIN_STEPS = 50
 _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
@@ -194,7 +195,14 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     if how is None:
         return
     best, last = min(smooth(values)), end_level(values)
-    if how == "lost":
+    if how == "thrown":
+        text = say(
+            "损失冲到 {top}，回来也只回到开始的水平 {last}",
+            "The loss is thrown up to {top} and comes back only to where it began, {last}",
+            top=max(values),
+            last=last,
+        )
+    elif how == "lost":
         text = say(
             "损失曾降到 {best}，又回到 {last}，没有再降下来",
             "The loss had come down to {best}, went back to {last} and stayed",
@@ -209,7 +217,10 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
 
 
 def divergence(values: Sequence[float]) -> str | None:
-    """How a loss diverges: "rising" above where it began, "lost" if it had fallen; None if it does not."""
+    """How a loss diverges; None if it does not.
+
+    "rising": above where it began. "lost": it had fallen. "thrown": far up, and back only to where it began.
+    """
     level, last, spread = start_level(values), end_level(values), noise(values)
     smoothed = smooth(values)
     best = min(smoothed)
@@ -217,7 +228,9 @@ def divergence(values: Sequence[float]) -> str | None:
         return "rising" if best > 0.7 * level else "lost"
     if _rises(values, level, last, spread) or _hovers_high(values, values[0]):
         return "rising"
-    return "lost" if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) else None
+    if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) or _forgets(smoothed, values[0]):
+        return "lost"
+    return "thrown" if _is_thrown(values, smoothed) else None
 
 
 def _rises(values: Sequence[float], level: float, last: float, spread: float) -> bool:
@@ -263,6 +276,24 @@ def _stays_worse(smoothed: Sequence[float], spread: float) -> bool:
     return median(tail[-third:]) > median(tail[:third]) - 2 * spread / math.sqrt(third)
 
 
+def _forgets(smoothed: Sequence[float], first: float) -> bool:
+    """Back from almost nothing to a good part of the first loss, through the last sixth at least."""
+    best = min(smoothed)
+    after = smoothed[smoothed.index(best) + 1 :]
+    tail = after[-max(6, len(smoothed) // 6) :]
+    return len(after) >= len(tail) >= 6 and 0 < 20 * best < median(tail) and median(tail) > 0.25 * first > 0
+
+
+def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
+    """Far above the first loss early on, and never clearly below it."""
+    top = max(values)
+    early = values.index(top) < 0.6 * len(values)
+    return (
+        len(values) >= 10 and early and top > 5 * values[0] > 0 and min(smoothed) > 0.75 * values[0]
+        and median(values[-5:]) > 0.8 * values[0]
+    )  # fmt: skip
+
+
 def _runs_away(values: Sequence[float]) -> bool:
     """Of a loss that need not fall: up a hundredfold, record by record."""
     tail = values[-5:]
@@ -303,6 +334,27 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
                 ),
             )
             return
+        if gradient_always_zero(run):
+            norms = records(run, "grad_norm")
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(norms[0], norms[-1]),
+                step=norms[-1].step,
+                text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+            )
+            return
+        if worse_than_guessing(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "训练到最后损失还有 {value}，比瞎猜差得多",
+                    "At the end the loss is still {value}, far worse than guessing",
+                    value=end_level(values_of(points)),
+                ),
+            )
+            return
         if is_flat(run):
             yield Harm(
                 id="no_learning",
@@ -328,16 +380,41 @@ def classes_at_chance(run: TrainingRun) -> int | None:
         return None
     mean = math.fsum(tail) / len(tail)
     falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
-    if (max(tail) - min(tail)) / mean > 0.03 or falls or min(smooth(values)) < 0.93 * mean:
+    if (max(tail) - min(tail)) / mean > 0.03:
+        return _noisily_at_chance(run, values)
+    if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
         return None
-    if not run.from_start and noise(tail) > 0.002 * mean:
-        return None
+    return next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
+
+
+def _classes(run: TrainingRun) -> Sequence[int]:
     known = number_setting(run, "classes")
-    for classes in [int(known)] if known and known >= 2 else _KNOWN_CLASSES:
-        expected = math.log2(classes) if run.settings.get("log2") else math.log(classes)
-        if abs(mean / expected - 1) < 0.006:
-            return classes
-    return None
+    return [int(known)] if known and known >= 2 else _KNOWN_CLASSES
+
+
+def _chance_loss(run: TrainingRun, classes: int) -> float:
+    return math.log2(classes) if run.settings.get("log2") else math.log(classes)
+
+
+def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
+    """The same for a loss of small batches, where the accuracy is at 1/C too."""
+    shares = values_of(finite(records(run, "accuracy")))
+    half = values[len(values) // 2 :]
+    if not run.from_start or len(half) < 10 or len(shares) < 10 or values[0] < 0.9 * median(half):
+        return None
+    accuracy = median(shares[len(shares) // 2 :]) / (100 if max(shares) > 1 else 1)
+    mean, error = math.fsum(half) / len(half), 2 * noise(half) / math.sqrt(len(half))
+    drift = median(half[: len(half) // 2]) - median(half[len(half) // 2 :])
+    if drift > 2 * error or min(smooth(values)) < 0.85 * mean:
+        return None
+    found = (
+        classes
+        for classes in _classes(run)
+        if classes <= 100
+        and abs(mean / _chance_loss(run, classes) - 1) < min(0.04, max(0.006, error / mean))
+        and abs(accuracy - 1 / classes) < 0.4 / classes
+    )
+    return next(found, None)
 
 
 def stuck_exactly(run: TrainingRun) -> list[Record] | None:
@@ -379,6 +456,22 @@ def clamp_of(value: float) -> tuple[float, float, str] | None:
     return None
 
 
+def gradient_always_zero(run: TrainingRun) -> bool:
+    """Whether the gradient is exactly 0 in every record from the first on."""
+    values = values_of(records(run, "grad_norm"))
+    return run.from_start and len(values) >= 4 and not any(values)
+
+
+def worse_than_guessing(run: TrainingRun) -> bool:
+    """Whether a classifier's loss ends far above that of guessing, though it has had the time to learn."""
+    values = values_of(finite(records(run, "loss")))
+    if not run.from_start or len(values) < 10 or (step_span(records(run, "loss")) or _MIN_STEPS) < _MIN_STEPS:
+        return False
+    classes = number_setting(run, "classes")
+    usual = 2 * _chance_loss(run, int(classes)) if classes and classes >= 2 else 20.0
+    return bool(classes or records(run, "accuracy")) and median(values[-5:]) > usual
+
+
 def is_flat(run: TrainingRun) -> bool:
     """Whether the loss of a run that is seen from its start has not moved at all, beyond what noise hides."""
     points = finite(records(run, "loss"))
@@ -390,17 +483,32 @@ def is_flat(run: TrainingRun) -> bool:
         return False
     third = len(values) // 3
     first, last = median(values[:third]), median(values[-third:])
-    blur = 2 * noise(values) / math.sqrt(third)
+    spread = noise(values)
+    blur = 2 * spread / math.sqrt(third) / abs(first)
     improved = (first - last) / abs(first)
-    if slow and improved > _SLOWLY:  # a model that was trained before improves no faster
+    if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # a model that was trained before improves no faster
+        return False
+    if blur > _BLURRED or (blur > 1.5 * _FLAT and len(values) < 20):
         return False
     return (
-        abs(improved) < _FLAT
-        and blur < 1.5 * _FLAT * abs(first)
-        and min(smooth(values)) > (1 - 2 * _FLAT) * first
-        and values[0] < 1.2 * first
-        and not _is_accurate(run)
+        -0.15 < improved < max(_FLAT, min(1.2 * blur, 0.06))
+        and min(smooth(values)) > first - max(2 * _FLAT * abs(first), 2.5 * spread)
+        and start_level(values) < 1.3 * first
+        and not _learns_elsewhere(run)
     )
+
+
+def _learns_elsewhere(run: TrainingRun) -> bool:
+    """Whether accuracy or validation says that something is learned, or that little is left to learn."""
+    if _is_accurate(run):
+        return True
+    held_out = values_of(finite(records(run, "val_loss")))
+    if len(held_out) >= 2 and min(held_out) < 0.9 * held_out[0]:
+        return True
+    shares = values_of(finite(records(run, "accuracy")))
+    third = len(shares) // 3
+    rise = median(shares[-third:]) - median(shares[:third]) if third else 0.0
+    return third > 0 and rise > 0.1 * (100 if max(shares) > 1 else 1)
 
 
 def _is_accurate(run: TrainingRun) -> bool:
@@ -563,14 +671,17 @@ def gap(run: TrainingRun) -> str:
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
     if len(train) < 3 or len(held_out) < 4 or min(*train, *held_out) <= 0 or not is_objective(run):
         return ""
-    half = end_level(train) < 0.5 * start_level(train)
-    best, last = min(held_out), median(held_out[-2:])
-    if half and best > 0.95 * held_out[0] and last > 1.15 * held_out[0] and last > 3 * end_level(train):
+    end, best, last = end_level(train), min(held_out), median(held_out[-2:])
+    half = end < 0.5 * start_level(train)
+    never = best > 0.95 * held_out[0]
+    if half and never and last > 1.15 * held_out[0] and last > 3 * end:
+        return "never"
+    learns = end < 0.85 * train[0] and train[0] - end > 4 * noise(train) / math.sqrt(max(3, len(train) // 20))
+    if learns and best > 0.9 * held_out[0] and best > 0.8 * train[0] and last > 1.2 * end:
         return "never"
     lowest = held_out.index(best)
     rising = len(held_out) - lowest > 3 and share_ascending(held_out[lowest:]) >= 0.7
-    learned = best < 0.95 * held_out[0] or lowest > 0
-    if half and learned and rising and last > 1.3 * best and last > 2 * end_level(train):
+    if half and (not never or lowest > 0) and rising and last > 1.3 * best and last > 2 * end:
         return "turned"
     return ""
 

@@ -39,6 +39,7 @@ from qa_service.diagnosis.harm import (
     classes_at_chance,
     divergence,
     gap,
+    gradient_always_zero,
     hidden_nan,
     is_flat,
     lasting_nonfinite,
@@ -130,6 +131,8 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
                 value=bad.value,
             )
             yield from weigh("nan_at_first_record", text, bad)
+            if math.isinf(bad.value):
+                yield from weigh("loss_inf_first", say("而且先是 inf，不是 nan", "It is inf first, not nan"), bad)
         return
     last = first.before[-1] if first.before else None
     if last is None:
@@ -145,6 +148,13 @@ def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh("nan_after_first_update", text, last, bad)
     yield from _before_nan(first, last)
+    if len(first.before) < 3 and first.rise < _STEADY and run.from_start:
+        text = say(
+            "{key} 只在开头正常（{high}），{at}已是 {value}",
+            "{key} is normal only at the beginning ({high}) and {value} at {at}",
+            key=first.key, high=last.value, at=bad, value=bad.value,
+        )  # fmt: skip
+        yield from weigh("nan_soon", text, last, bad)
     if math.isinf(bad.value) and first.rise < _STEADY:
         text = say("{key} 先变成 inf，不是 nan（{at}）", "{key} is inf first, not nan ({at})", key=first.key, at=bad)
         yield from weigh("loss_inf_first", text, bad)
@@ -173,6 +183,9 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
         )
         yield from weigh("rose_before_nan", text, begin, last, first.bad)
     elif len(first.before) >= 3 and first.rise < _STEADY:
+        if 0 < last.value < 0.3 * first.before[0].value:
+            small = say("那时损失已经很小（{low}）", "The loss was small by then ({low})", low=last.value)
+            yield from weigh("nan_once_confident", small, last)
         text = say(
             "{key} 到{at}还正常（{high}），下一条就是 {value}",
             "{key} is normal up to {at} ({high}), and {value} in the next record",
@@ -182,6 +195,23 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
             value=first.bad.value,
         )
         yield from weigh("sudden_nan", text, last, first.bad)
+
+
+def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
+    """Single losses that are nan while the run goes on: the weights are not poisoned."""
+    losses = records(run, "loss")
+    index = first_nonfinite(losses)
+    if index is None or hidden_nan(run):
+        return
+    after = [each for each in losses[index:] if math.isfinite(each.value)]
+    bad = [each for each in losses if not math.isfinite(each.value)]
+    if len(after) >= 3 and len(bad) >= 2 and len({each.value for each in after}) >= 3:
+        text = say(
+            "损失在{at}是 {value}，后来又正常：权重没有被带坏",
+            "The loss is {value} at {at} and normal again later: the weights are not harmed",
+            at=bad[0], value=bad[0].value,
+        )  # fmt: skip
+        yield from weigh("nan_comes_and_goes", text, bad[0], after[0])
 
 
 def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
@@ -236,8 +266,15 @@ def _diverges(run: TrainingRun) -> bool:
 
 
 def first_gradient(run: TrainingRun) -> Iterator[Finding]:
-    """The size of the gradient before anything was learned."""
-    norms = finite(records(run, "grad_norm"))
+    """The size of the gradient before anything was learned, by itself and against the loss."""
+    norms, losses = finite(records(run, "grad_norm")), finite(records(run, "loss"))
+    if norms and losses and run.from_start and losses[0].value > 20 and (losses[0].step or 0) <= 20:
+        ratio = norms[0].value / losses[0].value
+        text = say(
+            "开始时梯度范数是损失的 {ratio} 倍", "At the start the gradient norm is {ratio} times the loss", ratio=ratio
+        )
+        if not 1 <= ratio <= 2:
+            yield from weigh("steep_at_start" if ratio > 2 else "gentle_at_start", text, norms[0])
     if norms and run.from_start and norms[0].value > _HUGE_GRADIENT and not is_half(run):
         text = say(
             "{at}的梯度范数已有 {value}",
@@ -361,11 +398,48 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("lost_after_learning", text, points[best], points[-1])
 
 
+def thrown_up(run: TrainingRun) -> Iterator[Finding]:
+    """The first steps throw the loss far up; it comes back to where it began, and no further."""
+    points = finite(records(run, "loss"))
+    values = values_of(points)
+    if len(values) >= 10 and is_objective(run) and divergence(values) == "thrown":
+        top = max(points, key=lambda each: each.value)
+        text = say(
+            "损失从 {first} 冲到 {high}（{at}），之后没有学到东西",
+            "The loss is thrown from {first} up to {high} ({at}) and learns nothing afterwards",
+            first=values[0], high=top.value, at=top,
+        )  # fmt: skip
+        yield from weigh("thrown_up", text, points[0], top)
+
+
+def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
+    """The gradient norm rises many times over while the loss falls."""
+    losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
+    values = values_of(losses)
+    if len(values) < 9 or len(norms) < 9 or not run.from_start or not is_objective(run):
+        return
+    smoothed = smooth(values)
+    lowest = losses[smoothed.index(min(smoothed))]
+    until = [each for each in norms if _position(each) <= _position(lowest)]
+    third = len(until) // 3
+    if third < 2 or min(smoothed) > 0.4 * values[0]:
+        return
+    low, high = median(values_of(until[:third])), median(values_of(until[-third:]))
+    if high > 1.8 * low > 0 and high > 5 * norms[0].value and share_ascending(smooth(values_of(until))) > 0.65:
+        text = say(
+            "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
+            "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
+            loss=min(smoothed), low=norms[0].value, high=high,
+        )  # fmt: skip
+        yield from weigh("gradient_against_loss", text, norms[0], until[-1])
+
+
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
     """The gradient norm grows like the number of steps, from the first one on."""
     norms = finite(records(run, "grad_norm"))
     values = values_of(norms)[: max(8, len(norms) // 2)]
-    if not run.from_start or len(values) < 6 or values[0] <= 0 or (norms[0].step or 0) > 20:
+    losses = finite(records(run, "loss"))
+    if not run.from_start or len(values) < 6 or values[0] <= 0 or (norms[0].step or 0) > 20 or len(losses) < 6:
         return
     slope, fit = _line(values)
     if fit > 0.93 and slope > 0 and values[-1] > 2.5 * values[0] and share_ascending(values) > 0.8:
@@ -377,7 +451,10 @@ def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
                 low=values[0],
                 high=values[-1],
             )
-            yield from weigh("gradient_adds_up", text, norms[0], norms[len(values) - 1])
+            moves = min(smooth(values_of(losses))) < 0.85 * losses[0].value
+            yield from weigh(
+                "gradient_adds_up" if moves else "gradient_adds_up_while_flat", text, norms[0], norms[len(values) - 1]
+            )
 
 
 # L4, L14: the schedule
@@ -454,7 +531,7 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
     if rate is None:
         return
     adaptive = is_adaptive(run)
-    high = 3e-3 if adaptive else 0.3 if adaptive is False else 0.05
+    high = 3e-3 if adaptive else 1.0 if adaptive is False else 0.5
     tiny = 2e-7 if adaptive else 2e-6
     feature = "rate_zero" if rate == 0 else "rate_tiny" if rate <= tiny else "rate_high" if rate >= high else ""
     if not feature:
@@ -497,6 +574,24 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
             at=max(found, key=lambda each: each.value),
         )
         yield from weigh("spikes", text, *found[:3])
+
+
+def jump(run: TrainingRun) -> Iterator[Finding]:
+    """One record far above all before it, in a run that was learning, and no way back."""
+    points = finite(records(run, "loss"))
+    values = values_of(points)
+    if not is_objective(run) or len(values) < 10 or divergence(values) is None:
+        return
+    for index in range(4, len(values) - 1):
+        before = values[index - 4 : index]
+        learning = median(before) < 0.7 * values[0] and max(before) < 3 * median(before)
+        if learning and values[index] > 10 * max(before):
+            text = say(
+                "损失从 {low} 一下跳到 {high}（{at}）", "The loss jumps from {low} to {high} ({at}) at once",
+                low=values[index - 1], high=values[index], at=points[index],
+            )  # fmt: skip
+            yield from weigh("jump", text, points[index - 1], points[index])
+            return
 
 
 def _steep(run: TrainingRun, turn: Record) -> bool:
@@ -624,10 +719,17 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
         yield from weigh("flat_beside_chance", text, points[0], points[-1])
 
 
+def _stands(run: TrainingRun) -> bool:
+    """Whether the loss does not move."""
+    return bool(
+        classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
+    )
+
+
 def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient where the loss does not move."""
     norms = finite(records(run, "grad_norm"))
-    if len(norms) < 2 or not (classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run)):
+    if len(norms) < 2 or not _stands(run):
         return
     values = values_of(norms[-8:])
     usual = median(values)
@@ -660,6 +762,19 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     }
     if feature:
         yield from weigh(feature, say(*words[feature], norm=usual), norms[-1])
+    losses = values_of(finite(records(run, "loss")))
+    if feature == "gradient_zero" and losses and 0 < abs(median(losses)) < 1e-3:
+        text = say(
+            "损失只有 {loss}，梯度恰好是 0", "The loss is only {loss} and the gradient exactly 0", loss=median(losses)
+        )
+        yield from weigh("tiny_without_gradient", text, norms[-1])
+    if feature == "gradient_zero" and losses and median(losses) > 5 and (run.from_start or len(losses) > 4):
+        text = say(
+            "损失高达 {loss}，梯度却是 0：截断把梯度挡住了", "The loss is {loss}, yet the gradient is 0: a clamp stops it",
+
+            loss=median(losses),
+        )  # fmt: skip
+        yield from weigh("high_without_gradient", text, norms[-1])
 
 
 def zero_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -776,6 +891,16 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
             first=points[0].value,
         )
         yield from weigh("validation_never_learns", text, points[0], points[-1])
+        rises = share_ascending(values_of(points)) > 0.7
+        memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"
+        text = say(
+            "训练损失从 {first} 到 {last}",
+            "The training loss goes from {first} to {last}",
+            first=train[0],
+            last=train[-1],
+        )
+        if memorised == "learned_by_heart" or end_level(train) > 0.3 * train[0]:
+            yield from weigh(memorised, text, points[-1])
     elif how == "turned":
         lowest = min(points, key=lambda each: each.value)
         text = say(
@@ -905,7 +1030,8 @@ def _features_of_fault(run: TrainingRun) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    nonfinite_loss, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, gradient_adds_up,
-    schedule, restart, learning_rate, spikes, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy,
+    nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
+    gradient_adds_up, gradient_against_loss,
+    schedule, restart, learning_rate, spikes, jump, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy,
     loss_scale, number_format, architecture, validation, messages, fault,
 )  # fmt: skip

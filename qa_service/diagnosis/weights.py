@@ -24,6 +24,17 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "inputs_not_scaled": 0.6, "nonfinite_data": -0.5, "adam_stale": -1.5, "gradients_accumulate": -1.5,
         "no_warmup": -0.8, "bad_batches": -1.0, "eps_lost": 0.6,
     },
+    "nan_soon": {
+        "nonfinite_data": 1.0, "gradient_at_zero": 0.9, "where_backward": 0.6, "zero_over_zero": 0.7,
+        "log_of_zero": 0.8, "bad_labels": 0.5, "eps_lost": 0.8,
+        "forward_overflow": 0.3, "empty_attention_row": 0.6, "step_too_large": -0.4,
+    },
+    "nan_comes_and_goes": {
+        "bad_labels": 2.6, "zero_over_zero": 0.6, "loss_scale_collapse": 0.4, "step_too_large": -2.5, "weights_too_large": -2.0,
+        "log_of_zero": -0.5, "adam_stale": -2.5, "nonfinite_data": -0.5, "gradient_at_zero": -1.5, "where_backward": -1.5,
+        "hardware": 0.5, "no_warmup": -2.0,
+    },
+    "nan_once_confident": {"log_of_zero": 0.7, "eps_lost": 0.6, "gradient_at_zero": 0.2, "nonfinite_data": -0.3},
     "rose_before_nan": {
         "step_too_large": 2.2, "no_warmup": 0.6, "gradients_accumulate": 0.8, "recurrent_product": 0.4,
         "summed_loss": 0.4,
@@ -46,7 +57,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "where_backward": -1.0,
     },
     "gradient_nan_first": {
-        "gradient_at_zero": 2.0, "where_backward": 1.4, "log_of_zero": 0.3, "nonfinite_data": -1.5,
+        "gradient_at_zero": 2.0, "where_backward": 1.4, "log_of_zero": 0.9, "nonfinite_data": -1.5,
         "bad_labels": -1.5,
         "zero_over_zero": -0.8, "forward_overflow": -0.3, "step_too_large": -0.5, "empty_attention_row": 0.2,
     },
@@ -64,6 +75,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "recurrent_product": 1.2, "adam_stale": 0.5, "bad_batches": 0.9, "gradient_at_zero": 0.6,
         "log_of_zero": 0.5,
     },
+    "steep_at_start": {"inputs_not_scaled": 0.9, "weights_too_large": -0.6},
+    "gentle_at_start": {"weights_too_large": 0.8, "inputs_not_scaled": -0.6},
     "huge_gradient_at_start": {
         "weights_too_large": 1.4, "inputs_not_scaled": 1.0, "summed_loss": 1.0, "recurrent_product": 0.7,
         "step_too_large": -0.2, "clip_before_unscale": 0.3,
@@ -84,6 +97,12 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "chance_labels": -2.0, "weights_too_large": -1.0, "step_too_small": -2.0, "no_update": -2.0,
         "dead_relu": 0.6,
     },
+    "thrown_up": {
+        "step_too_large": 2.8, "inputs_not_scaled": 0.4, "no_warmup": 0.3, "summed_loss": 0.3, "chance_labels": -2.0,
+        "no_update": -3.0, "step_too_small": -3.0, "vanishing_signal": -1.0, "adam_stale": -1.0,
+    },
+    "gradient_against_loss": {"gradients_accumulate": 2.8, "step_too_large": -0.2, "weights_too_large": -1.0},
+    "gradient_adds_up_while_flat": {"no_update": 3.5, "gradients_accumulate": 0.8, "step_too_small": -1.0},
     "gradient_adds_up": {"gradients_accumulate": 3.2, "step_too_large": -0.5},
     "rate_at_peak": {"no_warmup": 2.0, "step_too_large": 1.0},
     "rate_rose_again": {"no_warmup": 3.0, "step_too_large": 0.5},
@@ -91,9 +110,13 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "jump_at_restart": {"no_warmup": 2.6, "adam_stale": 0.5, "bad_batches": -0.5},
     "rate_high": {"step_too_large": 1.4, "step_too_small": -3.0, "no_warmup": 0.2},
     "rate_low": {"step_too_large": -1.5, "no_warmup": -0.8, "step_too_small": 0.8},
-    "rate_usual": {"step_too_small": -1.2, "step_too_large": -0.4},
+    "rate_usual": {"step_too_small": -1.2, "step_too_large": -0.8},
     "rate_tiny": {"step_too_small": 3.0, "step_too_large": -4.0, "no_warmup": -3.0},
     "rate_zero": {"no_update": 4.5, "step_too_small": -0.5},
+    "jump": {
+        "bad_batches": 2.4, "adam_stale": 0.8, "step_too_large": -0.4, "no_warmup": -0.3, "gradients_accumulate": -0.8,
+        "weights_too_large": -1.5, "chance_labels": -3.0,
+    },
     "late_spike": {"adam_stale": 2.0, "bad_batches": 1.2, "step_too_large": -0.2, "weights_too_large": -2.0},
     "spikes": {"bad_batches": 2.2, "adam_stale": 0.4, "step_too_large": 0.4},
     # the first loss
@@ -149,6 +172,10 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "clip_before_unscale": 0.5,
         "vanishing_signal": -0.9, "dead_relu": -1.2, "gradient_underflow": -1.5, "saturated_activation": -0.5,
     },
+    "tiny_without_gradient": {
+        "gradient_underflow": 2.6, "update_swallowed": 0.3, "loss_clipped": -1.5, "wrong_output": -0.8,
+    },
+    "high_without_gradient": {"loss_clipped": 2.4, "wrong_output": 2.4, "dead_relu": -1.0, "vanishing_signal": -2.0},
     "gradient_scaled": {"clip_before_unscale": 3.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
     "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
@@ -171,7 +198,9 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "hidden_by_log": {"hidden_nan": 5.0},
     # training and validation
     "validation_not_finite": {"batch_norm": 2.4, "nonfinite_data": 1.2, "zero_over_zero": 0.8, "overfitting": -3.0},
-    "validation_never_learns": {"batch_norm": 2.2, "chance_labels": 1.4, "overfitting": 0.4},
+    "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
+    "learned_by_heart": {"overfitting": 1.6, "batch_norm": -0.2, "chance_labels": 0.2},
+    "learned_slowly": {"chance_labels": 1.8, "overfitting": -0.5, "batch_norm": 0.2},
     "validation_turns": {"overfitting": 4.0, "batch_norm": -0.5},
     "accuracy_at_chance": {"chance_labels": 0.7, "step_too_large": 0.4, "dead_relu": 0.5, "vanishing_signal": 0.5},
     "accuracy_collapsed": {"step_too_large": 1.2, "dead_relu": 1.0, "chance_labels": -2.0, "vanishing_signal": -1.5},
