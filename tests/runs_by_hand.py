@@ -10,19 +10,30 @@ NAN, INF = math.nan, math.inf
 
 
 def run_of(
-    loss: Sequence[float] = (), *, every: int = 1, steps: bool = True, from_start: bool = True, events: Iterable[RunEvent] = (),
-    settings: dict[str, float | str] | None = None, format: str = "", **series: Sequence[float],
-) -> TrainingRun:  # fmt: skip
+    loss: Sequence[float] = (),
+    *,
+    every: int = 1,
+    steps: bool = True,
+    from_start: bool = True,
+    events: Iterable[RunEvent] = (),
+    settings: dict[str, float | str] | None = None,
+    format: str = "",
+    **series: Sequence[float],
+) -> TrainingRun:
     """A run whose series have a record in each line, `every` steps apart."""
     named = {"loss": loss, **series} if loss else series
     return TrainingRun(
-        source="log", format=format, from_start=from_start, events=tuple(events), settings=settings or {},
+        source="log",
+        format=format,
+        from_start=from_start,
+        events=tuple(events),
+        settings=settings or {},
         lines=max((len(values) for values in named.values()), default=0),
         series={
             key: tuple(Record(index * every if steps else None, index + 1, value) for index, value in enumerate(values))
             for key, values in named.items()
         },
-    )  # fmt: skip
+    )
 
 
 def message(id_: str, text: str, line: int = 1) -> RunEvent:

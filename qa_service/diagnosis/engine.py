@@ -40,11 +40,11 @@ def diagnose(run: TrainingRun) -> Diagnosis:
             marks=report.marks(run),
         )
     evidence = _gather(run)
-    ranked = _rank(evidence)
+    ranked, explained = _rank(evidence)
     hypotheses = _hypotheses(ranked, evidence)
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
-    excluded = tuple(_excluded(harms, hypotheses, evidence))
+    excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
     split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
     named = [*(each.cause for each in hypotheses), *(each.cause for each in excluded)]
     return Diagnosis(
@@ -98,25 +98,27 @@ def _findings(rules: Iterable[log_rules.Rule], run: TrainingRun) -> Iterable[Fin
         yield from rule(run)
 
 
-def _rank(evidence: Mapping[str, _Evidence]) -> list[tuple[str, float]]:
-    """(cause, probability), the most probable first: what a cause that is there brings about is left out."""
+def _rank(evidence: Mapping[str, _Evidence]) -> tuple[list[tuple[str, float]], dict[str, str]]:
+    """(cause, probability), the most probable first; and each consequence that is left out, with what explains it."""
     scores = {
         cause: math.log(_prior(cause)) + found.total
         for cause, found in evidence.items()
         if any(each.weight > 0 for each in found.findings)
     }
-    _explain_away(evidence, scores)
+    explained = _explain_away(evidence, scores)
     top = max([*scores.values(), math.log(_UNKNOWN)])
     masses = {cause: math.exp(score - top) for cause, score in scores.items()}
     whole = math.fsum(masses.values()) + math.exp(math.log(_UNKNOWN) - top)
-    return sorted(((cause, mass / whole) for cause, mass in masses.items()), key=lambda each: -each[1])
+    return sorted(((cause, mass / whole) for cause, mass in masses.items()), key=lambda each: -each[1]), explained
 
 
-def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -> None:
+def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -> dict[str, str]:
     """Removes each consequence of a cause that has evidence of its own and, with what it brings about, explains more.
 
     Of a cause that brings about a consequence, the evidence for the consequence is evidence too, slightly discounted.
+    Returns consequence → cause.
     """
+    explained: dict[str, str] = {}
     for cause in sorted(scores, key=lambda each: -scores[each]):
         if cause not in scores:
             continue
@@ -127,6 +129,8 @@ def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -
             if with_consequence >= scores[consequence]:
                 scores[cause] = max(scores[cause], with_consequence)
                 del scores[consequence]
+                explained[consequence] = cause
+    return explained
 
 
 def _prior(cause: str) -> float:
@@ -201,17 +205,20 @@ _SUSPECTS: Mapping[str, tuple[str, ...]] = {
 
 
 def _excluded(
-    harms: Sequence[Harm], hypotheses: Sequence[Hypothesis], evidence: Mapping[str, _Evidence]
+    harms: Sequence[Harm],
+    hypotheses: Sequence[Hypothesis],
+    evidence: Mapping[str, _Evidence],
+    explained: Mapping[str, str],
 ) -> Iterable[Excluded]:
     """The suspects that the run speaks against, each with the heaviest finding; and what the first explains away."""
     named = {each.cause for each in hypotheses}
     suspects = dict.fromkeys(cause for harm in harms for cause in _SUSPECTS[harm.id])
-    first = CAUSES[hypotheses[0].cause] if hypotheses else None
     for cause in suspects:
         against = min(evidence[cause].findings, key=lambda each: each.weight, default=None)
-        if cause in named:
+        if cause in named or cause in explained or against is None:
             continue
-        if against is not None and against.weight <= _AGAINST and evidence[cause].total < 0:
+        if against.weight <= _AGAINST and evidence[cause].total < 0:
             yield Excluded(cause=cause, reason=against.text)
-        elif first is not None and cause in first.consequences and evidence[cause].total > 0:
-            yield Excluded(cause=cause, reason=report.consequence_of(first))
+    for consequence, cause in explained.items():
+        if cause in named and evidence[consequence].total >= _OWN_EVIDENCE:
+            yield Excluded(cause=consequence, reason=report.consequence_of(CAUSES[cause]))

@@ -770,7 +770,8 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("tiny_without_gradient", text, norms[-1])
     if feature == "gradient_zero" and losses and median(losses) > 5 and (run.from_start or len(losses) > 4):
         text = say(
-            "损失高达 {loss}，梯度却是 0：截断把梯度挡住了", "The loss is {loss}, yet the gradient is 0: a clamp stops it",
+            "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
+            "The loss is {loss}, yet the gradient is 0: a clamp stops it",
 
             loss=median(losses),
         )  # fmt: skip
@@ -915,11 +916,11 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
 
 # messages and tracebacks
 
-_ROOTS = r"Sqrt|Norm|Pow|Acos|Asin|Std|Var|Cdist|Atan2|Rsqrt|Arccos"
+_ROOTS = r"Sqrt|(?<!Layer)(?<!Batch)(?<!Group)Norm|Pow|Acos|Asin|Std|Var|Cdist|Atan2|Rsqrt|Arccos"
 _OPERATIONS = (
     (_ROOTS, "message_square_root"), (r"LogSoftmax|Softmax|ScaledDot", "message_softmax"),
     (r"Log|Xlogy|NllLoss|BinaryCrossEntropy(?!WithLogits)|KlDiv", "message_logarithm_backward"),
-    (r"Div|Reciprocal|Mean", "message_division"), (r"Exp|Expm1|Cosh", "message_exponential"),
+    (r"Div|Reciprocal|Mean", "message_division"), (r"Exp(?!and)|Cosh", "message_exponential"),
     (r"Mul|Where|MaskedFill", "message_product"),
     (r"Addmm|Mm|Bmm|Convolution|Linear|Baddbmm|Native|Cudnn|Mkldnn", "message_matrix_product"),
 )  # fmt: skip
@@ -975,9 +976,7 @@ def _feature_of(name: str, text: str) -> str:
 
 
 def _first(table: Sequence[tuple[str, str]], text: str) -> str:
-    return next(
-        (feature for pattern, feature in table if re.match(pattern, text) or re.search(rf"\b(?:{pattern})", text)), ""
-    )
+    return next((feature for pattern, feature in table if re.search(pattern, text)), "")
 
 
 # the operation to blame, where one is known
@@ -1032,6 +1031,7 @@ def _features_of_fault(run: TrainingRun) -> Iterator[str]:
 RULES: tuple[Rule, ...] = (
     nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
     gradient_adds_up, gradient_against_loss,
-    schedule, restart, learning_rate, spikes, jump, first_loss, at_chance, flat, gradient_while_flat, zero_loss, accuracy,
+    schedule, restart, learning_rate, spikes, jump, first_loss,
+    at_chance, flat, gradient_while_flat, zero_loss, accuracy,
     loss_scale, number_format, architecture, validation, messages, fault,
 )  # fmt: skip

@@ -22,7 +22,7 @@ from qa_service.model.training_run import OperationFault, Record, RunSource, Tra
 from qa_service.schemas import allowed
 from qa_service.schemas.evidence import EvidenceJson, evidence_json
 from qa_service.schemas.requests import RequestBody, read_body
-from qa_service.schemas.values import Body, Number, Value
+from qa_service.schemas.values import Body, Number, Value, omitted_if_none
 
 _MAX_POINTS = 400
 """Of a longer series, so many points are sent: the first, the last, and those between at equal distances."""
@@ -135,8 +135,8 @@ class ExperimentedJson(Body):
     params: dict[str, Value]
     cured: dict[str, Value] = Field(description="the parameters that the cure changes")
     from_run: list[str] = Field(description="the parameters that come from the run")
-    evidence: EvidenceJson | SkipJsonSchema[None]
-    cured_evidence: EvidenceJson | SkipJsonSchema[None]
+    evidence: EvidenceJson | SkipJsonSchema[None] = omitted_if_none("of the run at the reader's numbers")
+    cured_evidence: EvidenceJson | SkipJsonSchema[None] = omitted_if_none("of the run with the cure")
 
 
 class MarkJson(Body):
@@ -168,11 +168,7 @@ class DiagnosisJson(Body):
 
 def read_diagnose(data: object) -> DiagnoseBody:
     """A body from JSON; raises `BadField`, which names the field and what is allowed."""
-    return read_body(
-        DiagnoseBody,
-        data,
-        Text("请求体应当是 {text, name?, lang?, run?}", "the body should be {text, name?, lang?, run?}"),
-    )
+    return read_body(DiagnoseBody, data)
 
 
 def diagnosis_json(diagnosis: Diagnosis, lang: Lang, evidence: Sequence[Evidence] = ()) -> DiagnosisJson:

@@ -30,11 +30,14 @@ HEALTHY = {
     "falls": run_of(decay(50)),
     "noisy": run_of(decay(60, noise=0.4)),
     "scaler finds its place": run_of(
-        [*level(5, 9.0), *decay(20, 9.0, 2.0)], loss_scale=[65536.0 / 2**i for i in range(6)] + [2048.0] * 19,
+        [*level(5, 9.0), *decay(20, 9.0, 2.0)],
+        loss_scale=[65536.0 / 2**i for i in range(6)] + [2048.0] * 19,
         events=[skip(i, i) for i in range(5)],
     ),
     "DeepSpeed starts at 2**32": run_of(
-        decay(20), loss_scale=[2.0 ** (32 - i) for i in range(16)] + [65536.0] * 4, events=[skip(i, i) for i in range(16)],
+        decay(20),
+        loss_scale=[2.0 ** (32 - i) for i in range(16)] + [65536.0] * 4,
+        events=[skip(i, i) for i in range(16)],
     ),
     "scale hovers": run_of(decay(40), loss_scale=[65536.0, 32768.0] * 20, events=[skip(i, 100 * i) for i in range(4)]),
     "one inf gradient": run_of(decay(200, noise=0.05), grad_norm=[*level(120, 1.0, 0.1), INF, *level(79, 1.0, 0.1)]),
@@ -59,12 +62,14 @@ HEALTHY = {
     "fine-tuning": run_of(decay(30, 1.32, 1.27, 0.02), every=10, format="hf_trainer", grad_norm=level(30, 0.6, 0.1)),
     "resumed plateau": run_of(level(40, 2.2, 0.01), from_start=False),
     "losses in bits": run_of(decay(40, 14.0, 4.0), settings={"log2": True}),
-    "interrupted": run_of(decay(20), events=[RunEvent(kind="traceback", name="KeyboardInterrupt", text="KeyboardInterrupt")]),
+    "interrupted": run_of(
+        decay(20), events=[RunEvent(kind="traceback", name="KeyboardInterrupt", text="KeyboardInterrupt")]
+    ),
     "edge of stability": run_of([0.4 + 1.9 * math.exp(-i / 15) * (1.15 if i % 2 else 0.85) for i in range(80)]),
     "warning of a metric": run_of(
         decay(20), events=[message("numpy_invalid", "RuntimeWarning: invalid value encountered in true_divide")]
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -81,9 +86,13 @@ SICK = {
     "nan in the last line": (run_of([*decay(10), NAN]), "nonfinite"),
     "nan that comes again and again": (run_of([*decay(10), *[NAN, 0.4] * 6, 0.4, 0.4, 0.4]), "nonfinite"),
     "hidden by a filter": (
-        run_of([*decay(8), 0.0, 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN, NAN], format="hf_trainer"), "nonfinite"
+        run_of([*decay(8), 0.0, 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN, NAN], format="hf_trainer"),
+        "nonfinite",
     ),
-    "gradient nan, loss stands": (run_of([*decay(8), *[0.41] * 4], grad_norm=[*level(8, 1.0), *[NAN] * 4]), "nonfinite"),
+    "gradient nan, loss stands": (
+        run_of([*decay(8), *[0.41] * 4], grad_norm=[*level(8, 1.0), *[NAN] * 4]),
+        "nonfinite",
+    ),
     "component": (run_of(decay(10), loss_bbox=[*decay(8), NAN, NAN]), "nonfinite"),
     "rises": (run_of([2.3 * 1.3**i for i in range(12)]), "diverging"),
     "rises after learning": (run_of([*decay(20, 10, 2), *[2 * 1.25**i for i in range(12)]]), "diverging"),
@@ -102,7 +111,7 @@ SICK = {
     "validation never learns": (run_of(decay(12, 2.3, 0.1), val_loss=[2.4, 2.6, 2.9, 3.2, 3.3]), "evaluation"),
     "overfitting": (run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8]), "evaluation"),
     "anomaly": (run_of(events=[message("anomaly", "Function 'SqrtBackward0' returned nan values")]), "stopped"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SICK)
