@@ -17,14 +17,14 @@ def run_of(
     from_start: bool = True,
     events: Iterable[RunEvent] = (),
     settings: dict[str, float | str] | None = None,
-    format: str = "",
+    trainer: str = "",
     **series: Sequence[float],
-) -> TrainingRun:
+) -> TrainingRun:  # fmt: skip
     """A run whose series have a record in each line, `every` steps apart."""
     named = {"loss": loss, **series} if loss else series
     return TrainingRun(
         source="log",
-        format=format,
+        format=trainer,
         from_start=from_start,
         events=tuple(events),
         settings=settings or {},

@@ -413,6 +413,7 @@ def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
         if classes <= 100
         and abs(mean / _chance_loss(run, classes) - 1) < min(0.04, max(0.006, error / mean))
         and abs(accuracy - 1 / classes) < 0.4 / classes
+        and (abs(values[0] / _chance_loss(run, classes) - 1) < 0.04 or max(values) > 1.3 * _chance_loss(run, classes))
     )
     return next(found, None)
 

@@ -531,7 +531,7 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
     if rate is None:
         return
     adaptive = is_adaptive(run)
-    high = 3e-3 if adaptive else 1.0 if adaptive is False else 0.5
+    high = 1e-2 if adaptive else 1.0 if adaptive is False else 0.5
     tiny = 2e-7 if adaptive else 2e-6
     feature = "rate_zero" if rate == 0 else "rate_tiny" if rate <= tiny else "rate_high" if rate >= high else ""
     if not feature:
@@ -701,6 +701,12 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
 
 def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
     values = values_of(points)
+    if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
+        text = say(
+            "开头从 {first} 降到 {rest}，以后就不动了", "It falls from {first} to {rest} at first, and then no more",
+            first=values[0], rest=median(values[1:]),
+        )  # fmt: skip
+        yield from weigh("fell_at_first", text, points[0], points[-1])
     third = len(values) // 3
     fallen = median(values[:third]) - median(values[-third:])
     blur = 2 * noise(values) / math.sqrt(third)

@@ -111,7 +111,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "early_without_warm_up": {"no_warmup": 0.7, "step_too_large": 0.3},
     "jump_at_restart": {"no_warmup": 2.6, "adam_stale": 0.5, "bad_batches": -0.5},
     "rate_high": {"step_too_large": 1.4, "step_too_small": -3.0, "no_warmup": 0.2},
-    "rate_low": {"step_too_large": -1.5, "no_warmup": -0.8, "step_too_small": 0.8},
+    "rate_low": {"step_too_large": -1.5, "no_warmup": -0.8, "step_too_small": 1.4},
     "rate_usual": {"step_too_small": -1.2, "step_too_large": -0.8},
     "rate_tiny": {"step_too_small": 3.0, "step_too_large": -4.0, "no_warmup": -3.0},
     "rate_zero": {"no_update": 4.5, "step_too_small": -0.5},
@@ -147,6 +147,10 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "no_update": -2.5,
         "chance_labels": 0.4, "step_too_small": -1.5, "symmetric_init": -1.0, "vanishing_signal": -0.3,
     },
+    "fell_at_first": {
+        "chance_labels": 1.2, "wrong_output": 0.4, "no_update": -2.5, "step_too_small": -1.8, "update_swallowed": -0.8,
+        "clip_before_unscale": -1.0, "dead_relu": 0.4, "step_too_large": 0.4,
+    },
     "creeps": {
         "step_too_small": 1.6, "no_update": -2.5, "chance_labels": 0.4, "vanishing_signal": 0.3,
         "update_swallowed": 0.3,
@@ -179,7 +183,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "gradient_underflow": 2.6, "update_swallowed": 0.3, "loss_clipped": -1.5, "wrong_output": -0.8,
     },
     "high_without_gradient": {"loss_clipped": 2.4, "wrong_output": 2.4, "dead_relu": -1.0, "vanishing_signal": -2.0},
-    "gradient_scaled": {"clip_before_unscale": 3.0},
+    "gradient_scaled": {"clip_before_unscale": 5.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
     "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
     # scale, format, skipped updates

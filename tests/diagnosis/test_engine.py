@@ -26,7 +26,7 @@ def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
     ("run", "cause"),
     [
         (run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, NAN, NAN], lr=[1.0] * 8), "step_too_large"),
-        (run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], format="hf_trainer"), "hidden_nan"),
+        (run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer"), "hidden_nan"),
         (run_of(level(20, 2.0), loss_scale=[65536.0 / 2**i for i in range(20)]), "loss_scale_collapse"),
         (
             run_of([*decay(9)], events=[message("anomaly", "Function 'SqrtBackward0' returned nan values", 10)]),
@@ -132,7 +132,7 @@ def test_what_is_not_numerics_is_declined():
 
 
 def test_the_next_line_fits_the_trainer():
-    hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], format="hf_trainer")
+    hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer")
     assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).next_line
     assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).next_line
 

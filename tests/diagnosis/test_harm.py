@@ -59,7 +59,7 @@ HEALTHY = {
     "mild overfitting": run_of(decay(20, 2.3, 0.3), val_loss=[1.9, 1.2, 0.9, 0.8, 0.79, 0.81, 0.83, 0.82]),
     "negative loss": run_of([1.0 - 0.1 * i for i in range(40)]),
     "summed loss": run_of(decay(60, 5e4, 800.0, 0.03), grad_norm=level(60, 1e4, 0.3)),
-    "fine-tuning": run_of(decay(30, 1.32, 1.27, 0.02), every=10, format="hf_trainer", grad_norm=level(30, 0.6, 0.1)),
+    "fine-tuning": run_of(decay(30, 1.32, 1.27, 0.02), every=10, trainer="hf_trainer", grad_norm=level(30, 0.6, 0.1)),
     "resumed plateau": run_of(level(40, 2.2, 0.01), from_start=False),
     "losses in bits": run_of(decay(40, 14.0, 4.0), settings={"log2": True}),
     "interrupted": run_of(
@@ -86,7 +86,7 @@ SICK = {
     "nan in the last line": (run_of([*decay(10), NAN]), "nonfinite"),
     "nan that comes again and again": (run_of([*decay(10), *[NAN, 0.4] * 6, 0.4, 0.4, 0.4]), "nonfinite"),
     "hidden by a filter": (
-        run_of([*decay(8), 0.0, 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN, NAN], format="hf_trainer"),
+        run_of([*decay(8), 0.0, 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN, NAN], trainer="hf_trainer"),
         "nonfinite",
     ),
     "gradient nan, loss stands": (
