@@ -286,12 +286,9 @@ def _forgets(smoothed: Sequence[float], first: float) -> bool:
 
 def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     """Far above the first loss early on, and never clearly below it."""
-    top = max(values)
-    early = values.index(top) < 0.6 * len(values)
-    return (
-        len(values) >= 10 and early and top > 5 * values[0] > 0 and min(smoothed) > 0.75 * values[0]
-        and median(values[-5:]) > 0.8 * values[0]
-    )  # fmt: skip
+    far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
+    stays = min(smoothed) > 0.75 * values[0] and median(values[-5:]) > 0.8 * values[0]
+    return len(values) >= 10 and far < 0.3 * len(values) and stays
 
 
 def _runs_away(values: Sequence[float]) -> bool:
@@ -411,7 +408,7 @@ def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
         classes
         for classes in _classes(run)
         if classes <= 100
-        and abs(mean / _chance_loss(run, classes) - 1) < min(0.04, max(0.006, error / mean))
+        and abs(mean / _chance_loss(run, classes) - 1) < min(0.04, max(0.02, error / mean))
         and abs(accuracy - 1 / classes) < 0.4 / classes
         and (abs(values[0] / _chance_loss(run, classes) - 1) < 0.04 or max(values) > 1.3 * _chance_loss(run, classes))
     )
@@ -491,12 +488,21 @@ def is_flat(run: TrainingRun) -> bool:
         return False
     if blur > _BLURRED or (blur > 1.5 * _FLAT and len(values) < 20):
         return False
+    allowed, reach = max(_FLAT, min(1.2 * blur, 0.06)), max(2 * _FLAT * abs(first), 2.5 * spread)
+    if _validation_stands(run):
+        allowed, reach = 0.1, max(reach, 0.15 * abs(first))
     return (
-        -0.15 < improved < max(_FLAT, min(1.2 * blur, 0.06))
-        and min(smooth(values)) > first - max(2 * _FLAT * abs(first), 2.5 * spread)
-        and start_level(values) < 1.3 * first
+        -0.15 < improved < allowed
+        and min(smooth(values)) > first - reach
+        and (start_level(values) < 1.3 * first or values[0] < 1.3 * first)
         and not _learns_elsewhere(run)
     )
+
+
+def _validation_stands(run: TrainingRun) -> bool:
+    """Whether the validation loss, which has less noise, has not moved either."""
+    values = values_of(finite(records(run, "val_loss")))
+    return len(values) >= 3 and min(values) > 0.97 * values[0] > 0
 
 
 def _learns_elsewhere(run: TrainingRun) -> bool:

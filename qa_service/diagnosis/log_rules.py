@@ -273,8 +273,8 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
         text = say(
             "开始时梯度范数是损失的 {ratio} 倍", "At the start the gradient norm is {ratio} times the loss", ratio=ratio
         )
-        if not 1 <= ratio <= 2:
-            yield from weigh("steep_at_start" if ratio > 2 else "gentle_at_start", text, norms[0])
+        feature = "steep_at_start" if ratio > 2 else "gentle_at_start" if ratio < 0.5 else "even_at_start"
+        yield from weigh(feature, text, norms[0])
     if norms and run.from_start and norms[0].value > _HUGE_GRADIENT and not is_half(run):
         text = say(
             "{at}的梯度范数已有 {value}",
@@ -425,7 +425,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
     low, high = median(values_of(until[:third])), median(values_of(until[-third:]))
-    if high > 1.8 * low > 0 and high > 5 * norms[0].value and share_ascending(smooth(values_of(until))) > 0.65:
+    if high > 1.4 * low > 0 and high > 5 * norms[0].value and share_ascending(smooth(values_of(until))) > 0.6:
         text = say(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
@@ -531,7 +531,7 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
     if rate is None:
         return
     adaptive = is_adaptive(run)
-    high = 1e-2 if adaptive else 1.0 if adaptive is False else 0.5
+    high = 1e-2 if adaptive else 0.3 if adaptive is False else 0.5
     tiny = 2e-7 if adaptive else 2e-6
     feature = "rate_zero" if rate == 0 else "rate_tiny" if rate <= tiny else "rate_high" if rate >= high else ""
     if not feature:
@@ -582,10 +582,10 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
     values = values_of(points)
     if not is_objective(run) or len(values) < 10 or divergence(values) is None:
         return
-    for index in range(4, len(values) - 1):
-        before = values[index - 4 : index]
+    for index in range(3, len(values) - 1):
+        before = values[max(0, index - 4) : index]
         learning = median(before) < 0.7 * values[0] and max(before) < 3 * median(before)
-        if learning and values[index] > 10 * max(before):
+        if learning and values[index] > max(10 * median(before), 5 * max(before)):
             text = say(
                 "损失从 {low} 一下跳到 {high}（{at}）", "The loss jumps from {low} to {high} ({at}) at once",
                 low=values[index - 1], high=values[index], at=points[index],
@@ -607,6 +607,8 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
     """The first loss against that of guessing."""
     points = finite(records(run, "loss"))
     if not points or not run.from_start or points[0].value <= 0 or (points[0].step or 0) > 20:
+        return
+    if gradient_always_zero(run):
         return
     value, classes, batch = points[0].value, number_setting(run, "classes"), number_setting(run, "batch_size")
     if classes and classes >= 2:
@@ -861,6 +863,14 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     }
     if feature:
         yield from weigh(feature, say(*words[feature]))
+    losses = records(run, "loss")
+    pure = feature == "half" and "autocast" not in setting(run, "dtype") and "mixed" not in setting(run, "dtype")
+    early = first_nonfinite(losses)
+    if pure and setting(run, "dtype") and is_adaptive(run) and early in (1, 2) and run.from_start:
+        text = say(
+            "权重和 Adam 的状态都是 float16，eps 存不下", "Weights and Adam's state are float16, where its eps is 0"
+        )
+        yield from weigh("half_state", text, losses[early])
 
 
 def architecture(run: TrainingRun) -> Iterator[Finding]:
@@ -899,6 +909,14 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh("validation_never_learns", text, points[0], points[-1])
         rises = share_ascending(values_of(points)) > 0.7
+        if points[0].value > 1.3 * train[0]:
+            text = say(
+                "第一个验证损失 {held} 就高于训练开始的 {first}",
+                "The first validation loss, {held}, is above the first of training, {first}",
+                held=points[0].value,
+                first=train[0],
+            )
+            yield from weigh("validation_starts_high", text, points[0])
         memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"
         text = say(
             "训练损失从 {first} 到 {last}",

@@ -78,7 +78,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "log_of_zero": 0.5,
     },
     "steep_at_start": {"inputs_not_scaled": 0.9, "weights_too_large": -0.6},
-    "gentle_at_start": {"weights_too_large": 0.8, "inputs_not_scaled": -0.6},
+    "gentle_at_start": {"weights_too_large": 0.8, "inputs_not_scaled": -0.6, "summed_loss": -0.3},
+    "even_at_start": {"summed_loss": 0.5, "weights_too_large": 0.1, "inputs_not_scaled": -0.3},
     "huge_gradient_at_start": {
         "weights_too_large": 1.4, "inputs_not_scaled": 1.0, "summed_loss": 1.0, "recurrent_product": 0.7,
         "step_too_large": -0.2, "clip_before_unscale": 0.3,
@@ -182,7 +183,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "tiny_without_gradient": {
         "gradient_underflow": 2.6, "update_swallowed": 0.3, "loss_clipped": -1.5, "wrong_output": -0.8,
     },
-    "high_without_gradient": {"loss_clipped": 2.4, "wrong_output": 2.4, "dead_relu": -1.0, "vanishing_signal": -2.0},
+    "high_without_gradient": {"loss_clipped": 2.8, "wrong_output": 2.2, "dead_relu": -1.0, "vanishing_signal": -2.0},
     "gradient_scaled": {"clip_before_unscale": 5.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
     "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
@@ -194,6 +195,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "forward_overflow": 1.3, "gradient_underflow": 0.7, "loss_scale_collapse": 0.5, "clip_before_unscale": 0.5,
         "eps_lost": 0.7, "update_swallowed": 0.2,
     },
+    "half_state": {"eps_lost": 3.0, "forward_overflow": -0.3},
     "bfloat": {
         "update_swallowed": 1.0, "forward_overflow": -2.0, "gradient_underflow": -3.0, "loss_scale_collapse": -3.0,
         "clip_before_unscale": -3.0,
@@ -206,7 +208,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     # training and validation
     "validation_not_finite": {"batch_norm": 2.4, "nonfinite_data": 1.2, "zero_over_zero": 0.8, "overfitting": -3.0},
     "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
-    "learned_by_heart": {"overfitting": 1.6, "batch_norm": -0.2, "chance_labels": 0.2},
+    "learned_by_heart": {"overfitting": 1.4, "batch_norm": 0.3, "chance_labels": -0.3},
+    "validation_starts_high": {"batch_norm": 1.2, "chance_labels": -0.3},
     "learned_slowly": {"chance_labels": 1.8, "overfitting": -0.5, "batch_norm": 0.2},
     "validation_turns": {"overfitting": 4.0, "batch_norm": -0.5},
     "accuracy_at_chance": {"chance_labels": 0.7, "step_too_large": 0.4, "dead_relu": 0.5, "vanishing_signal": 0.5},
