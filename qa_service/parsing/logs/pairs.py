@@ -18,7 +18,9 @@ _SPLIT = re.compile(
     r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?![A-Za-z0-9_]|\.\d)",
     re.IGNORECASE,
 )
-_WRAPPER = re.compile(r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
+)
 _DELIMITER = re.compile(r"[,|;，；。{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
 _EDGES = " \t'\"*`•~≈"
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")

@@ -3,7 +3,9 @@
 import re
 from typing import NamedTuple
 
-_ANSI = re.compile(r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
+_ANSI = re.compile(
+    r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]"
+)
 _TIME = r"\d\d?:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DAY = r"(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d[-/]\d\d[-/]\d{2,4}|\d\d/\d\d|\d\d-\d\d)"
 _LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL)"
