@@ -57,7 +57,7 @@ class HeaderTable:
 
     @classmethod
     def _of_ultralytics(cls, text: str) -> "HeaderTable":
-        names = [_YOLO_5_NAMES.get(name.lower(), name) for name in text.split("(")[0].split()]
+        names = [_YOLO_5_NAMES.get(name.lower(), name) for name in text.split("(", maxsplit=1)[0].split()]
         return cls(names, " ", ULTRALYTICS.id, validation=bool(_YOLO_VALIDATION.search(text)))
 
     @staticmethod
@@ -127,7 +127,7 @@ class Boxes:
         if _BOX_EDGE.match(text):
             rows = self._close()
             self._open = True
-            return rows if rows else None
+            return rows or None
         if not self._open:
             return None
         match = _BOX_ROW.match(text)

@@ -122,7 +122,7 @@ def _last_name(text: str, *, explicit: bool) -> str:
         name = "_".join(words[-count:]).lower()
         if meaning_of(name):
             return name
-    name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()  # noqa: PLR2004
+    name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
     component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl"))

@@ -224,7 +224,7 @@ class _Scanner:
             if step is None and form.id == "hf_trainer":
                 step, counter = self._step_of_bar(), "bar of the trainer"
         epoch = parse_value(named["epoch"]) if "epoch" in named else _epoch_of(pairs)
-        if "train_runtime" in values or "train_loss" in values and form.id == "hf_trainer":
+        if "train_runtime" in values or ("train_loss" in values and form.id == "hf_trainer"):
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
         row = Row(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
         in_epoch = form.step_in_epoch and updates is None and (of is not None or "epoch" in named)
@@ -345,8 +345,8 @@ def _unwrap(text: str) -> str:
 def _may_be_header(text: str) -> bool:
     lower = text.lower()
     return (
-        ("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower)
-        and "epoch" in lower
+        (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower)
+        and "epoch" in lower)
         or ("loss" in lower and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower))
     )
 
@@ -377,7 +377,7 @@ def _step_of(pairs: Pairs) -> tuple[float | None, float | None]:
     if names:
         name = min(names, key=_distance_from_run)
         return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
-    return pairs.counter if pairs.counter else (None, None)
+    return pairs.counter or (None, None)
 
 
 def _distance_from_run(name: str) -> int:
