@@ -25,6 +25,7 @@ from qa_service.model.training_run import Record, RunEvent, TrainingRun
 from qa_service.model.values import Value
 from qa_service.parsing.logs import rules
 from qa_service.parsing.logs.formats import BY_ID
+from qa_service.parsing.logs.names import meaning_of
 from qa_service.parsing.logs.prefixes import strip_colours
 from qa_service.parsing.logs.reading import LogLine, Point
 from qa_service.parsing.logs.rows import Row, RowSeries, canonical_values, make_series
@@ -305,7 +306,8 @@ def _read_lines(selection: Selection, encoding: str, name: str) -> TrainingRun:
     rows, rest = _take_records(lines)
     scan = scan_log(rest)
     rows = sorted([*rows, *scan.rows], key=lambda row: row.number)
-    form = Counter(row.form for row in rows).most_common(1)[0][0] if rows else ""
+    losses = [row for row in rows if any(meaning_of(name) == "loss" for name in row.values)] or rows
+    form = Counter(row.form for row in losses).most_common(1)[0][0] if rows else ""
     lines_read = scan.lines_read + len(lines) - len(rest)
     found = _Found(form, rows, scan, scan.settings, selection.total, lines_read, selection.cut)
     return _make_run(found, name)

@@ -10,6 +10,7 @@ from typing import Any
 from qa_service.parsing.logs.blocks import HeaderTable, is_number
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
+from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
 from qa_service.parsing.logs.rows import Row
 
 _MAX_DEPTH = 4
@@ -182,6 +183,8 @@ class SeparatedTable:
         `tag` names the column "Value" of a curve that TensorBoard exports.
         """
         header = header.lstrip("\ufeff#").strip()
+        if strip_prefixes(strip_colours(header)).text != header:  # a log, whose lines have more before them
+            return None
         for separator in (",", "\t", ";"):
             names = _cells(header, separator)
             lower = tuple(name.strip().lower() for name in names)

@@ -13,6 +13,7 @@ _NUMBER = re.compile(
     r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan(?:\.0|\(\w*\))?|\.?inf(?:inity)?|1\.#\w+)",
     re.IGNORECASE,
 )
+_STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
 _MAX_COLUMNS = 300
 _MIN_COLUMNS = 2
 _EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
@@ -20,7 +21,7 @@ _YOLO_5 = re.compile(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
 _YOLO_VALIDATION = re.compile(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
 _YOLO_5_NAMES = {"box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss", "giou": "giou_loss"}
 _BOX_EDGE = re.compile(r"^\s*[-=+─]{6,}\s*$")
-_BOX_ROW = re.compile(r"^\s*\|\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
+_BOX_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
 _ITEM = re.compile(
     r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
 )
@@ -44,7 +45,7 @@ class HeaderTable:
     @classmethod
     def of(cls, text: str) -> "HeaderTable | None":
         """The table that a line heads: it has names only, two or more of them known, one of a loss or metric."""
-        if len(text) > 20_000 or "=" in text or "{" in text:
+        if len(text) > 20_000 or "=" in text or "{" in text or _STANDING_NUMBER.search(text):
             return None
         if _YOLO_5.search(text) or _YOLO_VALIDATION.search(text):
             return cls._of_ultralytics(text)

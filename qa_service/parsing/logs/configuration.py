@@ -15,7 +15,7 @@ _DTYPES: Mapping[str, str] = {
 _KINDS: Mapping[str, str] = {
     "dtype": r"(?:torch_|params?_|model_|compute_|amp_|mp_|weight_)?dtype|(?:mixed_)?precision",
     "optimizer": r"optim(?:izer)?(?:_type|_name|_class)?|opt(?:_name)?",
-    "batch_size": r"(?:(?:per_device_)?(?:train_)?|global_|micro_)(?:mini)?_?batch_?size|global batch size"
+    "batch_size": r"(?:total[_ ])?(?:(?:per_device_)?(?:train[_ ])?|global[_ ]|micro_)(?:mini)?_?batch[_ ]?size"
     r"|instantaneous batch size per device|samples_per_gpu|ims_per_batch",
     "clip": r"max_grad_norm|clip_grad(?:_norm)?|grad(?:ient)?_clip(?:_val|ping|_norm)?|clip_norm|max_norm|clip_gradients",
     "growth_interval": r"loss_scale_window|growth_interval|fp16_scale_window|scale_window",
@@ -32,7 +32,7 @@ _SWITCH = "|".join(_DTYPES)
 _ALL = "|".join(f"(?P<{kind}>{names})" for kind, names in _KINDS.items())
 _SETTING = re.compile(
     rf"(?<![\w./])-{{0,2}}['\"]?(?:(?P<switch>{_SWITCH})|{_ALL})['\"]?(?: \([^)]{{0,80}}\))?\s*(?::|=|\.{{3,}}|\s)\s*"
-    r"['\"]?(?P<value>[\w.+\-]+)",
+    r"['\"]?(?P<value>(?!--)[\w.+\-]+)",
     re.IGNORECASE,
 )
 _FLAG = re.compile(r"--(fp16|bf16|half)(?=\s|$)")

@@ -29,6 +29,7 @@ class LogFormat:
     """Whether its losses are in base 2."""
     step_in_epoch: bool = False
     """Whether its step is counted anew in each epoch."""
+    first_epoch: int = 1
     running_mean: bool = False
     """Whether its losses are means since the epoch began, so that one nan poisons all that follow."""
 
@@ -42,12 +43,13 @@ def _format(
     sign: str = "",
     in_bits: bool = False,
     step_in_epoch: bool = False,
+    first_epoch: int = 1,
     running_mean: bool = False,
 ) -> LogFormat:
     pattern = re.compile(line.replace("NUM", NUMBER), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
-        running_mean=running_mean,
+        first_epoch=first_epoch, running_mean=running_mean,
     )  # fmt: skip
 
 
@@ -84,7 +86,7 @@ FORMATS = (
         sign="fairseq", in_bits=True, step_in_epoch=True,
     ),
     _format(
-        "trainer_state", "Hugging Face trainer_state.json", ('"loss":', '"grad_norm":', '"learning_rate":', '"step":'),
+        "trainer_state", "Hugging Face trainer_state.json", ('"loss":', '"grad_norm":', '"learning_rate":', '"step":', '"epoch":'),
         r'^\s*(?:\{\s*)?"(?:epoch|grad_norm|learning_rate|loss|step)": *NUM', sign="hf_trainer",
     ),
     _format(
@@ -106,7 +108,7 @@ FORMATS = (
     ),
     _format(
         "megatron", "Megatron-LM", ("iteration",),
-        r"iteration +(?P<step>\d+)/ *\d+ \||validation loss at (?:the end of training|iteration (?P<step2>\d+)).*\|",
+        r"iteration +(?P<step>\d+)/ *\d+ \| *(?:consumed|elapsed)|validation loss at (?:the end of training|iteration (?P<step2>\d+)).*\|",
         sign="megatron",
     ),
     _format(
@@ -123,11 +125,12 @@ FORMATS = (
     _format(
         "paddle_detection", "PaddleDetection", ("learning_rate:", "ppdet"),
         r"epoch: \[(?P<epoch>\d+)\] \[ *(?P<step>\d+)/ *(?P<of>\d+)\] +learning_rate:", sign="paddle", step_in_epoch=True,
+        first_epoch=0,
     ),
     _format(
         "metric_logger", "torchvision MetricLogger", ("eta:",),
         r"(?:epoch: \[(?P<epoch>\d+)(?:/\d+)?\]|\w+:) +\[ *(?P<step>\d+)/ *(?P<of>\d+)\] +eta:",
-        step_in_epoch=True, running_mean=True,
+        step_in_epoch=True, first_epoch=0, running_mean=True,
     ),
     _format(
         "detectron2", "Detectron2", ("iter:",), r"\beta: \S.{0,24}?\biter: (?P<step>\d+) +(?:total_)?loss"
@@ -135,7 +138,7 @@ FORMATS = (
     _format(
         "timm", "timm", ("Train:", "Test"),
         r"(?:train|test(?: \(\w+\))?): +(?:(?P<epoch>\d+) +)?\[ *(?P<step>\d+)/ *(?P<of>\d+)\b.*loss: *NUM",
-        step_in_epoch=True,
+        step_in_epoch=True, first_epoch=0,
     ),
     _format(
         "paddle", "Paddle", ("global step", "global_step:", "epoch:"),
@@ -199,7 +202,7 @@ FORMATS = (
     ),
     _format(
         "lightning", "Lightning", ("v_num", "Epoch"),
-        r"epoch (?P<epoch>\d+):.*\| *(?P<step>\d+)/(?P<of>\d+) \[.*v_num", sign="lightning", step_in_epoch=True,
+        r"epoch (?P<epoch>\d+):.*\| *(?P<step>\d+)/(?P<of>\d+) \[.*v_num", sign="lightning", step_in_epoch=True, first_epoch=0,
     ),
     _format("tqdm", "tqdm", ("it/s", "s/it", "%|"), r"\d+%\|.*?\| *(?P<step>\d+)/(?P<of>\d+) .*?NUM"),
 )  # fmt: skip

@@ -45,9 +45,10 @@ _COMPONENT = re.compile(
 _BOOKKEEPING = re.compile(
     r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps|wpb|bsz|wall|gb_free"
     r"|samples?\w*|percentage|remaining|elapsed|\w*runtime|v_num|size|cuda|device|port|pid|seed|version|throughput|timestamp"
-    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|reader_cost|batch_cost|hours?|left|images|instances|batch_size|took"
+    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|s|reader_cost|batch_cost|hours?|left|images|instances|batch_size|took"
     r"|trained|peak|max_mem|host|rank|workers?|num_\w+|total_weights|lines?|file|id|date)(?:_|$)"
 )
+_COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -55,6 +56,8 @@ _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "gra
 def meaning_of(name: str) -> str:
     """The key of a name as a log writes it; "" if it has none."""
     joined = _SEPARATORS.sub("_", name.strip().lower()).strip("_")
+    if joined in _COSTS_OF_TIME:
+        return ""
     return next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
 
 

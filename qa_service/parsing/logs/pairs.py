@@ -22,6 +22,8 @@ _WRAPPER = re.compile(
     r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
 )
 _DELIMITER = re.compile(r"[,|;，；。{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
+_REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
+"""As in "lr(PiecewiseDecay): 0.1"."""
 _EDGES = " \t'\"*`•~≈"
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
 _MAX_GAP_CHARS = 200
@@ -114,6 +116,7 @@ def _name_of(gap: str) -> str:
 
 def _last_name(text: str, *, explicit: bool) -> str:
     """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
+    text = _REMARK.sub("", text)
     clause = _DELIMITER.split(text)[-1].strip(_EDGES + "=:.#，。、")
     words = clause.replace("'", "").replace('"', "").split()
     if not words:

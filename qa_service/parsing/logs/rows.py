@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from qa_service.model.training_run import Record
+from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.names import choose_names, meaning_of
 
 MAX_SERIES = 200
@@ -57,7 +58,7 @@ def make_series(rows: Sequence[Row], *, has_lines: bool = True) -> RowSeries:
     kept = {name: count for name, count in counts.most_common(MAX_SERIES) if not _is_place(name)}
     keys = choose_names(kept)
     steps, restarts = _count_steps(rows)
-    by_epoch = all(step is None for step in steps)
+    by_epoch = all(step is None for step in steps) and _are_whole([row.epoch for row in rows])
     if by_epoch:
         steps = [_whole(row.epoch) for row in rows]
     series: defaultdict[str, list[Record]] = defaultdict(list)
@@ -68,6 +69,11 @@ def make_series(rows: Sequence[Row], *, has_lines: bool = True) -> RowSeries:
             if key is not None:
                 series[key].append(Record(step, number, value))
     return RowSeries(dict(series), keys, steps, restarts, by_epoch and any(step is not None for step in steps))
+
+
+def _are_whole(epochs: Sequence[float | None]) -> bool:
+    known = [epoch for epoch in epochs if epoch is not None]
+    return bool(known) and all(epoch.is_integer() for epoch in known)
 
 
 def _is_place(name: str) -> bool:
@@ -87,7 +93,18 @@ def _count_steps(rows: Sequence[Row]) -> tuple[list[int | None], list[int]]:
             _add_epochs(rows, indices, steps)
         elif not counter.endswith(" validation"):
             restarts += _going_back(indices, steps)
+    _place_validations(rows, steps)
     return steps, sorted(restarts)
+
+
+def _place_validations(rows: Sequence[Row], steps: list[int | None]) -> None:
+    """A validation counts its own batches, or nothing: it stands at the step of the training before it."""
+    last: int | None = None
+    for index, row in enumerate(rows):
+        if not row.validation:
+            last = steps[index] if steps[index] is not None else last
+        elif row.step is None or row.of is not None or row.in_epoch:
+            steps[index] = last
 
 
 def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
@@ -107,7 +124,8 @@ def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
 def _add_epochs(rows: Sequence[Row], indices: Sequence[int], steps: list[int | None]) -> None:
     """Adds the steps of the epochs before: as many as an epoch has, or as were seen of each."""
     epochs = [int(epoch) for index in indices if (epoch := rows[index].epoch) is not None and math.isfinite(epoch)]
-    base = 0 if not epochs or min(epochs) == 0 else 1
+    form = BY_ID.get(rows[indices[0]].form)
+    base = 0 if not epochs or min(epochs) == 0 else form.first_epoch if form else 1
     offset, highest, last = 0, 0, -math.inf
     for index in indices:
         row, step = rows[index], steps[index] or 0

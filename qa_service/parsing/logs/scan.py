@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from qa_service.model.training_run import RunEvent
@@ -14,7 +14,7 @@ from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_g
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
-from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
+from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.rows import Row
 
 MAX_LINE_CHARS = 8_000
@@ -22,6 +22,7 @@ MAX_LINE_CHARS = 8_000
 _MAX_FORMAT_CHARS = 1_500
 _MAX_EVENTS = 3_000
 _MAX_EVENT_CHARS = 300
+_MAX_TRIED = 200
 _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
 _PLAIN_WORDS = 10
@@ -42,9 +43,13 @@ _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"\d+%\|[^|]*\| *(\d+)/(\d+) ")
+_SHARE = re.compile(r":?\s*\d+%\|")
+"""The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _STATE = "trainer_state"
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
+_PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
+"""Before the number of an epoch they name no value."""
 _WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
 
 
@@ -62,9 +67,9 @@ class LogScan:
     lines_read: int = 0
 
 
-def scan_log(lines: Iterable[tuple[int, str]]) -> LogScan:
+def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
     """Reads the lines of a log, given with their numbers from 1; takes time linear in their length."""
-    scanner = _Scanner()
+    scanner = _Scanner(numbered=are_numbered([text[:_MAX_PLAIN_CHARS] for _, text in lines[:_MAX_TRIED]]))
     for number, whole in lines:
         for piece in _pieces(whole):
             scanner.read(number, piece)
@@ -79,7 +84,8 @@ def _pieces(line: str) -> Iterable[str]:
 
 
 class _Scanner:
-    def __init__(self) -> None:
+    def __init__(self, *, numbered: bool) -> None:
+        self._numbered = numbered
         self._scan = LogScan()
         self._last_read = 0
         self._table: HeaderTable | None = None
@@ -94,7 +100,7 @@ class _Scanner:
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
-        text, rank = strip_prefixes(_unwrap(text))
+        text, rank = strip_prefixes(_unwrap(text), numbered=self._numbered)
         if not text or text.isspace():
             return
         if rank:
@@ -193,7 +199,7 @@ class _Scanner:
             return bar is not None and self._mark(number) and False
         form, match = found
         self._mark(number)
-        pairs = read_pairs(text)
+        pairs = read_pairs(_SHARE.sub("|", text) if bar else text)
         row = self._row_of_format(number, text, form, named_groups(match), pairs)
         if form.id == _STATE:
             self._join_state(row)
@@ -210,6 +216,7 @@ class _Scanner:
         for name in named.keys() - _PLACES:
             values.setdefault(name, parse_value(named[name]))
         if "scale" in named:
+            values.clear()
             values["loss_scale"] = parse_value(named["scale"])
         step = parse_value(named["step"]) if "step" in named else None
         of = parse_value(named["of"]) if "of" in named else None
@@ -249,8 +256,13 @@ class _Scanner:
     def _join_state(self, row: Row) -> None:
         """The lines of an indented trainer_state.json belong to one record until a name repeats."""
         last = self._scan.rows[-1] if self._scan.rows else None
-        joins = last is not None and last.form == _STATE and not last.values.keys() & row.values.keys()
-        if last is not None and joins and not (row.step is not None and last.step is not None):
+        if (
+            last is not None
+            and last.form == _STATE
+            and not last.values.keys() & row.values.keys()
+            and (row.step is None or last.step is None)
+            and (row.epoch is None or last.epoch is None)
+        ):
             last.values.update(row.values)
             last.number = row.number
             last.step = row.step if row.step is not None else last.step
@@ -344,10 +356,8 @@ def _unwrap(text: str) -> str:
 
 def _may_be_header(text: str) -> bool:
     lower = text.lower()
-    return (
-        (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower)
-        and "epoch" in lower)
-        or ("loss" in lower and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower))
+    return (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower) and "epoch" in lower) or (
+        "loss" in lower and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower)
     )
 
 
@@ -360,7 +370,8 @@ def _own_values(pairs: Pairs) -> dict[str, float]:
     """The values that tell how the training goes: no places, times, sizes."""
     values = {}
     for name, value in pairs.values.items():
-        if meaning_of(name) in ("step", "epoch") or is_bookkeeping(name.removesuffix("_average")):
+        bare = name.removesuffix("_average")
+        if meaning_of(bare) in ("step", "epoch") or bare in _PHASES or is_bookkeeping(bare):
             continue
         total = pairs.totals.get(name)
         values[name] = value / total if total and "acc" in meaning_of(name) else value
@@ -384,7 +395,7 @@ def _distance_from_run(name: str) -> int:
     """A global step counts over the run, a batch mostly within an epoch."""
     if "global" in name or "update" in name or "total" in name:
         return 0
-    return 2 if "batch" in name else 1
+    return 3 if "batch" in name else 1 if "step" in name else 2
 
 
 def _counter_of(pairs: Pairs) -> str:
