@@ -17,7 +17,14 @@ from statistics import median
 from typing import BinaryIO, cast
 
 from qa_service.diagnosis.event_file import is_event_file, read_event_file
-from qa_service.diagnosis.records import SeparatedTable, form_of_record, load_record, row_of_record, rows_of_json
+from qa_service.diagnosis.records import (
+    SeparatedTable,
+    form_of_record,
+    load_record,
+    load_records,
+    row_of_record,
+    rows_of_json,
+)
 from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
@@ -52,7 +59,8 @@ _BINARY: Mapping[bytes, str] = {
 _MAX_CONTROL_SHARE = 0.1
 _CONTROL = bytes({*range(32)} - set(b"\t\n\r\b\f\x1b")) + b"\x7f"
 _TRACE = re.compile(rb'\s*\{.{0,400}?"schema"\s*:\s*"numstab-trace')
-_TAG = re.compile(r"(?:tag-|^)([\w.\-]*?(?:loss|acc|norm|lr|rate)[\w.\-]*?)\.(?:csv|json)$", re.IGNORECASE)
+_JSON_BEGINNINGS = frozenset({'{"', "[{", ', "', ",{", "{"})
+_TAG = re.compile(r"(?:^|tag-)((?!.*tag-)[\w.\-]*?(?:loss|acc|norm|lr|rate)[\w.\-]*?)\.(?:csv|json)$", re.IGNORECASE)
 _RUNNING_MEAN = frozenset({"keras", "metric_logger"})
 
 
@@ -328,12 +336,11 @@ def _take_records(lines: list[tuple[int, str]]) -> tuple[list[Row], list[tuple[i
     """The rows of the lines that are records of JSON, and the other lines."""
     rows, rest = [], []
     for number, text in lines:
-        record = load_record(text.strip()) if text.lstrip().startswith('{"') and '"log":' not in text[:8] else None
-        row = row_of_record(number, form_of_record(record), text, record) if record else None
-        if row is None:
+        records = load_records(text) if text.lstrip()[:2] in _JSON_BEGINNINGS and '"log":' not in text[:8] else []
+        found = [row for record in records if (row := row_of_record(number, form_of_record(record), text, record))]
+        rows += found
+        if not found:
             rest.append((number, text))
-        else:
-            rows.append(row)
     return rows, rest
 
 

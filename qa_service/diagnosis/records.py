@@ -21,6 +21,8 @@ _VALIDATION_MODES = frozenset({"val", "valid", "validation", "eval", "test"})
 _TENSORBOARD = ("wall time", "step", "value")
 _RUN_PREFIX = re.compile(r"^.{1,120}? - (?=\S)")
 _EXTREMES = re.compile(r"__(?:min|max)$", re.IGNORECASE)
+_BETWEEN = re.compile(r"(?<=\}),\s*(?=\{)")
+_DECODER = json.JSONDecoder()
 _MAX_FIELD = 1 << 20
 _GLOBAL_STEPS = ("trainer/global_step", "train/global_step", "global_step", "step", "_step", "iteration", "iter")
 
@@ -164,6 +166,22 @@ def load_record(text: str) -> Mapping[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def load_records(text: str) -> list[Mapping[str, Any]]:
+    """The record in a line of JSON, or the flat ones of an array, also of one that is torn."""
+    text = text.strip()
+    if record := load_record(text):
+        return [record]
+    found = []
+    for part in _BETWEEN.split(text):
+        begin = max(part.rfind("[{"), -1) + 1
+        try:
+            record, _ = _DECODER.raw_decode(part, part.index("{", begin))
+        except (ValueError, RecursionError):
+            continue
+        found.append(record)
+    return found
+
+
 def form_of_record(record: Mapping[str, Any]) -> str:
     """The format of a line of JSON, by its names."""
     return "llama_factory" if "current_steps" in record else "jsonl"
@@ -183,7 +201,9 @@ class SeparatedTable:
         `tag` names the column "Value" of a curve that TensorBoard exports.
         """
         header = header.lstrip("\ufeff#").strip()
-        if strip_prefixes(strip_colours(header)).text != header:  # a log, whose lines have more before them
+        if (
+            header[:1].isdigit() or strip_prefixes(strip_colours(header)).text != header
+        ):  # a log, with more before each line
             return None
         for separator in (",", "\t", ";"):
             names = _cells(header, separator)

@@ -17,11 +17,12 @@ _MAX_PIECE_BYTES = 1024 * 1024
 _KEPT_OF_PIECE = 8 * 1024
 _END_BYTES, _END_PIECES = 6 * 1024 * 1024, 20_000
 """At each end of the file, all is read up to either bound."""
-_SAMPLED_PIECES, _BLOCK_PIECES = 20_000, 200
+_SAMPLED_PIECES, _BLOCK_PIECES = 10_000, 100
 _BEFORE, _AFTER, _AFTER_TRACEBACK = 6, 2, 60
 _MAX_OF_KIND = 25
 """Non-finite values under the same name, and messages of the same kind, that are looked for between the ends."""
-_MAX_TESTED = 60_000
+_MAX_TESTED = 20_000
+_MAX_KINDS = 600
 _MAX_BYTES = 1 << 30
 """Of a longer stream, the rest is left unread."""
 _NONFINITE = re.compile(rb"(?<![A-Za-z(])(?:nan|NaN|NAN|inf|Inf|INF|Infinity)(?![A-Za-z]| iterations)")
@@ -53,6 +54,8 @@ class Selection:
 class _Chunk:
     pieces: list[Piece]
     size: int
+    place: int
+    """How many pieces come before it."""
 
 
 def select_lines(stream: BinaryIO) -> Selection:
@@ -91,7 +94,7 @@ class _Ended:
 
 def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
     """The file in chunks of whole lines, as far as they are not too long."""
-    pending, line, read = b"", 1, 0
+    pending, line, read, place = b"", 1, 0, 0
     while True:
         try:
             data = stream.read(_CHUNK_BYTES)
@@ -112,10 +115,12 @@ def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
                 continue
             end = len(pending)
         chunk, pending = pending[:end], pending[end:]
-        yield _Chunk(list(_split(chunk, line, ended)), len(chunk))
+        pieces = list(_split(chunk, line, ended))
+        yield _Chunk(pieces, len(chunk), place)
+        place += len(pieces)
         line += chunk.count(b"\n")
     if pending:
-        yield _Chunk(list(_split(pending, line, ended)), len(pending))
+        yield _Chunk(list(_split(pending, line, ended)), len(pending), place)
         line += 1
     ended.lines = max(line - 1, 0) + (1 if not pending and line == 1 and read else 0)
 
@@ -145,76 +150,80 @@ class _Middle:
 
     def __init__(self) -> None:
         self.cut = False
-        self._blocks: list[list[Piece]] = []
+        self._blocks: list[_Chunk] = []
+        self._sampled = 0
         self._stride = 1
         self._count = 0
-        self._found: dict[tuple[int, int], bytes] = {}
+        self._found: dict[int, Piece] = {}
         self._kinds: dict[bytes | str, int] = {}
         self._tested = 0
         self._before: list[Piece] = []
 
     def add(self, chunk: _Chunk) -> None:
         """Takes a sample of a chunk, and what is out of the ordinary in it."""
-        self._sample(chunk.pieces)
-        joined = b"\n".join(piece for _, piece in chunk.pieces)
+        self._sample(chunk)
+        joined = b"\n".join(piece for _, piece in chunk.pieces).replace(b"nan iterations", b"")
         if any(hint in joined for hint in _NONFINITE_HINTS):
-            self._find_nonfinite(chunk.pieces)
+            self._find_nonfinite(chunk)
         if self._tested < _MAX_TESTED and any(hint in (lower := joined.lower()) for hint in _MESSAGE_HINTS):
-            self._find_messages(chunk.pieces, lower.split(b"\n"))
+            self._find_messages(chunk, lower.split(b"\n"))
         self._before = chunk.pieces[-_BEFORE:]
 
     def selected(self) -> list[Piece]:
         """All of it, in order, each piece once."""
-        pieces = {(number, hash(piece)): piece for block in self._blocks for number, piece in block}
+        pieces = {block.place + index: piece for block in self._blocks for index, piece in enumerate(block.pieces)}
         pieces |= self._found
-        ordered = sorted(pieces.items(), key=lambda item: item[0][0])
-        return [(number, piece) for (number, _), piece in ordered]
+        return [pieces[place] for place in sorted(pieces)]
 
-    def _sample(self, pieces: list[Piece]) -> None:
+    def _sample(self, chunk: _Chunk) -> None:
         if self._count % self._stride == 0:
-            self._blocks.append(pieces[:_BLOCK_PIECES])
-            self.cut = self.cut or len(pieces) > _BLOCK_PIECES
+            self._blocks.append(_Chunk(chunk.pieces[:_BLOCK_PIECES], chunk.size, chunk.place))
+            self._sampled += len(self._blocks[-1].pieces)
+            self.cut = self.cut or len(chunk.pieces) > _BLOCK_PIECES
         else:
             self.cut = True
         self._count += 1
-        if sum(map(len, self._blocks)) > _SAMPLED_PIECES:
+        if self._sampled > _SAMPLED_PIECES:
             self._blocks = self._blocks[::2]
+            self._sampled = sum(len(block.pieces) for block in self._blocks)
             self._stride *= 2
             self.cut = True
 
-    def _find_nonfinite(self, pieces: list[Piece]) -> None:
-        for index, (_, piece) in enumerate(pieces):
+    def _find_nonfinite(self, chunk: _Chunk) -> None:
+        for index, (_, piece) in enumerate(chunk.pieces):
             if not any(hint in piece for hint in _NONFINITE_HINTS):
                 continue
             for match in _NONFINITE.finditer(piece[:_KEPT_OF_PIECE]):
                 name = piece[max(0, match.start() - _NAME_BYTES) : match.start()].translate(_DIGITS, b"+-. 0")
                 if self._is_new(name):
-                    self._keep(pieces, index, _BEFORE, _AFTER)
+                    self._keep(chunk, index, _BEFORE, _AFTER)
 
-    def _find_messages(self, pieces: list[Piece], lower: list[bytes]) -> None:
+    def _find_messages(self, chunk: _Chunk, lower: list[bytes]) -> None:
         for index, text in enumerate(lower):
             if self._tested >= _MAX_TESTED or not any(hint in text for hint in _MESSAGE_HINTS):
                 continue
             self._tested += 1
             if b"traceback (most recent" in text and self._is_new("traceback"):
-                self._keep(pieces, index, _BEFORE, _AFTER_TRACEBACK)
-            known = find_message(pieces[index][1][:_KEPT_OF_PIECE].decode("utf-8", "replace"))
+                self._keep(chunk, index, _BEFORE, _AFTER_TRACEBACK)
+            known = find_message(chunk.pieces[index][1][:_KEPT_OF_PIECE].decode("utf-8", "replace"))
             if known and self._is_new(known[0].id):
-                self._keep(pieces, index, _BEFORE, _AFTER)
+                self._keep(chunk, index, _BEFORE, _AFTER)
 
     def _is_new(self, kind: bytes | str) -> bool:
         count = self._kinds.get(kind, 0)
-        if count >= _MAX_OF_KIND or len(self._kinds) > _MAX_TESTED // 100:
+        if count >= _MAX_OF_KIND or len(self._kinds) > _MAX_KINDS:
             return False
         self._kinds[kind] = count + 1
         return True
 
-    def _keep(self, pieces: list[Piece], index: int, before: int, after: int) -> None:
-        chosen = pieces[max(0, index - before) : index + after + 1]
-        if index < before:
-            chosen = [*self._before[index - before :], *chosen]
-        for number, piece in chosen:
-            self._found[number, hash(piece)] = piece
+    def _keep(self, chunk: _Chunk, index: int, before: int, after: int) -> None:
+        first = max(0, index - before)
+        for place, piece in enumerate(chunk.pieces[first : index + after + 1], start=chunk.place + first):
+            self._found[place] = piece
+        missing = before - index
+        if missing > 0:
+            for back, piece in enumerate(reversed(self._before[-missing:]), start=1):
+                self._found[chunk.place - back] = piece
 
 
 @dataclass(slots=True)

@@ -100,7 +100,7 @@ MESSAGES = (
     ),
     _message("megatron_spike", "spiky loss", r"spiky loss", "what:spike", "where:loss", "in:megatron"),
     _message(
-        "loss_stops", "loss", r"^\W*(?:warning: *)?(?:non-finite loss|(?:the )?loss (?:is|was|=) (?:nan|inf)(?:inity)?),? "
+        "loss_stops", "ing training", r"^\W*(?:warning: *)?(?:non-finite loss|(?:the )?loss (?:is|was|=) (?:nan|inf)(?:inity)?),? "
         r"(?:stopping|ending|aborting|terminating|exiting)|^\W*warning: non-finite loss",
         "what:nan", "where:loss",
     ),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 _ANSI = re.compile(
     r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]"
 )
+_COLOURED = ("\x1b", "[0m", "[1m", "[3", "[9")
 _TIME = r"\d\d?:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DAY = r"(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d[-/]\d\d[-/]\d{2,4}|\d\d/\d\d|\d\d-\d\d)"
 _LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL)"
@@ -46,7 +47,7 @@ class Stripped(NamedTuple):
 
 def strip_colours(text: str) -> str:
     """The text without ANSI sequences, also those that lost their escape character in a copy."""
-    return _ANSI.sub("", text) if "[" in text or "\x1b" in text else text
+    return _ANSI.sub("", text) if any(mark in text for mark in _COLOURED) else text
 
 
 def are_numbered(lines: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ _MAX_EVENT_CHARS = 300
 _MAX_TRIED = 200
 _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
+_MAX_SINGLE_WORDS = 4
 _PLAIN_WORDS = 10
 _WORDS_PER_PAIR = 8
 _EPOCH_HEADING = re.compile(
@@ -39,6 +40,7 @@ _VALIDATION = re.compile(
     r"|\|\s*valid\w*\s*\||\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
     re.IGNORECASE,
 )
+_VALIDATION_HINTS = ("val", "test", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
@@ -241,8 +243,12 @@ class _Scanner:
     def _place(self, row: Row) -> Row:
         """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
-        validation = bool(_VALIDATION.search(text[:160])) and not _TRAINS.search(text[:30])
-        if validation:
+        head = text[:160].lower()
+        if (
+            any(word in head for word in _VALIDATION_HINTS)
+            and _VALIDATION.search(head)
+            and not _TRAINS.search(head[:30])
+        ):
             row.validation = True
             row.values = {_validation_name(name): value for name, value in row.values.items()}
         if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
@@ -300,7 +306,10 @@ class _Scanner:
     def _keep_single(self, number: int, row: Row) -> bool:
         """A line with one value is of the log if another has the same name, or it is a loss."""
         name = next(iter(row.values))
-        if len(row.text) > _MAX_PLAIN_CHARS or meaning_of(name) in ("loss_scale", ""):
+        words = len(row.text.split())
+        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
+            return False
+        if len(row.text) > _MAX_PLAIN_CHARS or "?" in row.text or meaning_of(name) in ("loss_scale", ""):
             return False
         if meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
             self._mark(number)
