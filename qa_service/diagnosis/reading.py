@@ -129,7 +129,34 @@ def _open_gzip(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
         if type(error).__module__ != "zlib":
             raise
         raise _damaged(error) from None
-    return cast("BinaryIO", opened), head
+    return cast("BinaryIO", _Inflated(opened)), head
+
+
+@dataclass(slots=True)
+class _Inflated:
+    """A compressed stream that gives all before a damage, and then raises its error."""
+
+    stream: gzip.GzipFile
+    _error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        if self._error:
+            raise self._error
+        parts, missing = [], size
+        while missing > 0:
+            try:
+                part = self.stream.read1(missing)
+            except Exception as error:  # raised when what came before it has been given
+                if not parts:
+                    raise
+                self._error = error
+                break
+            if not part:
+                break
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
 
 
 def _damaged(error: Exception) -> UnreadableRun:
