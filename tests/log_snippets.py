@@ -192,8 +192,8 @@ Epoch 0, Iter 0: Loss:1.0631 S-loss:0.9641 << loss=1.0631 s-loss=0.9641
 Epoch 1, Iter 0: Loss:nan S-loss:nan << loss=nan s-loss=nan
 """,
     "yolov3 in pytorch": """\
-[Epoch 0/30, Batch 323/1313] [Losses: x nan, y nan, w nan, h nan, conf 0.755181, cls nan, total nan] << total=nan conf=0.755181
-[Epoch 0/30, Batch 324/1313] [Losses: x nan, y nan, w nan, h nan, conf 0.760501, cls nan, total nan] << total=nan
+[Epoch 0/30, Batch 323/1313] [Losses: x nan, y nan, w nan, h nan, conf 0.755181, cls nan, total nan] << loss=nan loss_conf=0.755181
+[Epoch 0/30, Batch 324/1313] [Losses: x nan, y nan, w nan, h nan, conf 0.760501, cls nan, total nan] << loss=nan
 """,
     "mnist example with long numbers": """\
 start: 10:58:18.842664

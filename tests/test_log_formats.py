@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from log_printers import NAN, PRINTERS
+from log_snippets import SNIPPETS
 
 from qa_service.diagnosis.reading import read_log_text
 from qa_service.parsing.logs import blocks, formats, messages, pairs
@@ -89,6 +90,36 @@ def test_nearly_all_informative_lines_are_understood():
     assert known >= 0.98 * total
 
 
+def _said(line):
+    """(the line of the log, what it says) of a line of a snippet."""
+    text, mark, words = line.partition("<<")
+    return text.rstrip(" ") if mark else text, words.split()
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_logs_as_people_paste_them_are_read(name):
+    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a reader sees."""
+    lines = [_said(line) for line in SNIPPETS[name].rstrip("\n").split("\n")]
+    run = read_log_text("\n".join(text for text, _ in lines))
+    found = {}
+    for key, records in run.series.items():
+        for record in records:
+            found.setdefault(record.line, {}).setdefault(key.rsplit("/", 1)[-1], record.value)
+    events = {event.line for event in run.events}
+    assert run.lines_read >= sum(bool(words) for _, words in lines)
+    for number, (text, words) in enumerate(lines, start=1):
+        for word in words:
+            key, _, value = word.partition("=")
+            if key != "event":
+                seen = found.get(number, {}).get(key, "nothing")
+                assert seen != "nothing" and (_same(seen, float(value)) or math.isclose(seen, float(value))), (
+                    text,
+                    word,
+                )
+            elif not text.lower().lstrip().startswith("epoch "):
+                assert number in events, text
+
+
 def test_noise_is_not_read():
     """Prose, code, progress of downloads and settings are no records."""
     text = """\
@@ -138,6 +169,11 @@ def test_the_names_of_a_quantity_share_a_key_but_not_a_series():
         "top5": "top5",
     }
     assert choose_names({"train_loss_step": 9, "train_loss_epoch": 9})["train_loss_step"] == "loss"
+    assert choose_names({"huber_loss": 3})["huber_loss"] == "loss"
+    assert choose_names({"policy_loss": 3, "value_loss": 3}) == {
+        "policy_loss": "policy_loss",
+        "value_loss": "value_loss",
+    }
     assert is_bookkeeping("data_time") and is_bookkeeping("tokens/s") and not is_bookkeeping("nll_loss")
 
 

@@ -100,8 +100,8 @@ FORMATS = (
         "deepspeed_step", "DeepSpeed", ("skipped=",), r"step=(?P<step>\d+), skipped=\d+, lr=\[", sign="deepspeed"
     ),
     _format(
-        "apex", "Apex AMP", ("Gradient overflow", "gradient overflow"),
-        r"gradient overflow.*?(?:reducing|setting) loss scale to:? *(?P<scale>NUM)|gradient overflow\. +skipping step",
+        "apex", "Apex AMP", ("Gradient overflow", "gradient overflow", "overflow detected"),
+        r"(?:gradient overflow|overflow detected).*?(?:reducing|setting) loss scale to:? *(?P<scale>NUM)|gradient overflow\. +skipping step",
     ),
     _format(
         "neox", "GPT-NeoX", ("samples/sec",), r"samples/sec: NUM \| iteration +(?P<step>\d+)/", sign="megatron"

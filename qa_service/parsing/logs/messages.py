@@ -51,7 +51,7 @@ MESSAGES = (
     ),
     _message(
         "gradient_overflow", "overflow", r"(?:gradient|grad) overflow(?: detected|\. +skipping step| on iteration)"
-        r"|overflowerror: setting loss scale to",
+        r"|overflowerror: setting loss scale to|overflow detected, (?:ignoring gradient, )?setting loss scale",
         "what:skip", "what:inf", "where:gradient", *_SCALER,
     ),
     _message(
@@ -104,6 +104,11 @@ MESSAGES = (
         r"(?:stopping|ending|aborting|terminating|exiting)|^\W*warning: non-finite loss",
         "what:nan", "where:loss",
     ),
+    _message(
+        "gradient_norm_nan", "norm is", r"grad(?:ient)? norm is (?:nan|inf)[^.]{0,20}\. +(?:skipping|do not) updat",
+        "what:nan", "what:skip", "where:gradient",
+    ),
+    _message("ctc_nan", "nan grad", r"samples in this mini-batch got nan grad|samples got nan grad", "what:nan", "in:ctc"),
     _message(
         "tensorflow_nan_loss", "nan", r"nanlossduringtrainingerror|model diverged with loss = nan",
         "what:nan", "where:loss", "in:keras",

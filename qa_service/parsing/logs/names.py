@@ -45,9 +45,15 @@ _COMPONENT = re.compile(
 _BOOKKEEPING = re.compile(
     r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps|wpb|bsz|wall|gb_free"
     r"|samples?\w*|percentage|remaining|elapsed|\w*runtime|v_num|size|cuda|device|port|pid|seed|version|throughput|timestamp"
-    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|s|reader_cost|batch_cost|hours?|left|images|instances|batch_size|took"
-    r"|trained|peak|max_mem|host|rank|workers?|num_\w+|total_weights|lines?|file|id|date)(?:_|$)"
+    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|reader_cost|batch_cost|hours?|left|images|instances|batch_size|took"
+    r"|trained|peak|max_mem|host|rank|workers?|num_\w+|total_weights|lines?|file|id|date)(?:_|$)|^s$"
 )
+_CRITERION = re.compile(
+    r"(?:train_)?(?:huber|mse|ce|bce|nll|cross_?entropy|focal|dice|ctc|l1|l2|mae|smooth_?l1|kl|contrastive|triplet"
+    r"|info_?nce|recon\w*|rec|elbo|hinge|mel|denoising|diffusion|clip|classification|regression|pretrain\w*|sft|dpo)_loss"
+)
+_PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
+_OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
@@ -58,7 +64,17 @@ def meaning_of(name: str) -> str:
     joined = _SEPARATORS.sub("_", name.strip().lower()).strip("_")
     if joined in _COSTS_OF_TIME:
         return ""
-    return next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
+    key = next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
+    return key or _meaning_of_phrase(joined)
+
+
+def _meaning_of_phrase(name: str) -> str:
+    """The key of a name that begins in Chinese: 整体测试集上的 Loss."""
+    match = _PHRASE.search(name)
+    if match is None:
+        return ""
+    key = meaning_of(match[1])
+    return f"val_{key}" if key in ("loss", "accuracy") and _OF_VALIDATION.search(name) else key
 
 
 @lru_cache(maxsize=4096)
@@ -73,6 +89,8 @@ def is_measure(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_bookkeeping(name: str) -> bool:
     """Whether a name is that of a time, a memory, a throughput or a size, which say nothing about numerics."""
+    if "loss" in name.lower():
+        return False
     return not meaning_of(name) and bool(_BOOKKEEPING.search(_SEPARATORS.sub("_", name.strip().lower())))
 
 
@@ -87,9 +105,17 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
         names = [name for name in counts if meaning_of(name) == key]
         if names:
             chosen[_most_frequent(names, counts)] = key
+    parts = [name for name in counts if _is_training_loss(name)]
+    if "loss" not in chosen.values() and len(parts) == 1:
+        chosen[parts[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}
     return {name: chosen.get(name, name) for name in counts}
+
+
+def _is_training_loss(name: str) -> bool:
+    """Whether a name is that of a criterion, such as "huber_loss", which is the loss where there is no other."""
+    return bool(_CRITERION.fullmatch(_SEPARATORS.sub("_", name.lower())))
 
 
 def _most_frequent(names: Iterable[str], counts: Mapping[str, int]) -> str:

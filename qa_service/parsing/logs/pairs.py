@@ -14,8 +14,8 @@ from qa_service.parsing.logs.names import meaning_of
 _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
     r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-    r"|\.?nan(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
-    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?![A-Za-z0-9_]|\.\d)",
+    r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
+    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
 )
 _WRAPPER = re.compile(
@@ -28,6 +28,43 @@ _EDGES = " \t'\"*`•~≈"
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
+_LISTED = re.compile(r"loss(?:es)?:\s*[a-z]", re.IGNORECASE)
+"""A list of the parts of a loss: "loss: x 0.5, y 0.25"."""
+_LISTED_NAME = re.compile(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
+_ASIDE = frozenset(
+    (
+        "a",
+        "an",
+        "and",
+        "at",
+        "best",
+        "current",
+        "final",
+        "got",
+        "in",
+        "initial",
+        "is",
+        "last",
+        "my",
+        "new",
+        "now",
+        "of",
+        "old",
+        "on",
+        "our",
+        "per",
+        "previous",
+        "the",
+        "then",
+        "this",
+        "with",
+        "this",
+        "step",
+        "epoch",
+        "iter",
+    )
+)
+"""Words before "loss" that do not make it another loss, as "discriminator" or "box" do."""
 _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.IGNORECASE)
 """第 3 轮: in Chinese the name stands after the number."""
 _OF, _AVERAGE, _NEXT = "/", "(", ","
@@ -54,9 +91,13 @@ def read_pairs(line: str) -> Pairs:
     pairs = Pairs()
     for number, name in _COUNTED.findall(line) if "第" in line else ():
         pairs.values["epoch" if name in ("轮", "epoch") else "step"] = float(number)
+    listed = bool(_LISTED.search(line))
     last, previous = "", math.nan
     for index in range(1, len(parts), 2):
-        name = _name_of(parts[index - 1][-_MAX_GAP_CHARS:])
+        gap = parts[index - 1][-_MAX_GAP_CHARS:]
+        name = _name_of(gap)
+        if not name and listed and (word := _LISTED_NAME.search(gap)):
+            name = f"loss_{word[1].lower()}"
         value = parse_value(parts[index])
         if name == _OF:
             _set_total(pairs, last, previous, value)
@@ -124,9 +165,17 @@ def _last_name(text: str, *, explicit: bool) -> str:
     for count in range(min(len(words), _MAX_WORDS), 0, -1):
         name = "_".join(words[-count:]).lower()
         if meaning_of(name):
-            return name
+            return _qualified(name, words[:-count])
     name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
     component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl"))
     return name if (explicit or component) and _OWN_NAME.fullmatch(name) else ""
+
+
+def _qualified(name: str, before: list[str]) -> str:
+    """The name of a loss with the word before it, which makes it another one: "D loss", "box loss"."""
+    word = before[-1].lower() if before else ""
+    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z]\w*", word) and word not in _ASIDE:
+        return f"{word}_{name}"
+    return name

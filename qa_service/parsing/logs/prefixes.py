@@ -23,6 +23,7 @@ _PREFIX = re.compile(
     rf"|[\w.-]+[-_]\d+ +\|(?=\s)"  # docker compose
     rf"|\[?\b{_LEVEL}\b\s*\]?(?::[\w.]+:|:|\||-|>)?(?=[\s\[{{(\w])"
     rf"|\[ *(?:{_LEVEL}|[\w./]+(?:\.py)?:\d+(?::\w+)?)\s*\]:?"
+    rf"|\((?:[a-z_]\w*\.)*[a-z_]\w*:\d+\)"  # (trainer:762) of ESPnet
     rf"|(?:ray::)?\([\w.:]+ ?pid=\d+(?:, ip=[\d.]+)?\)"  # Ray
     rf"|(?:root|lightning|torch|mmengine|mmdet|mmseg|mmcv|mmpretrain|tensorflow|absl|__main__)"
     rf"(?::\d+)?(?:\s*[-|:]|\s+{_LEVEL}:?)(?=\s)"

@@ -29,7 +29,7 @@ _MAX_SINGLE_WORDS = 4
 _PLAIN_WORDS = 10
 _WORDS_PER_PAIR = 8
 _EPOCH_HEADING = re.compile(
-    r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*轮)?[\W_]*$",
+    r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*(?:轮|个epoch)[\u4e00-\u9fff]{0,8})?[\W_]*$",
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(
@@ -37,7 +37,7 @@ _EXCEPTION = re.compile(
 )
 _VALIDATION = re.compile(
     r"^\W*(?:val|valid|validation|validating|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
-    r"|\|\s*valid\w*\s*\||\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
+    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
     re.IGNORECASE,
 )
 _VALIDATION_HINTS = ("val", "test", "测试", "验证")
@@ -48,6 +48,7 @@ _BAR = re.compile(r"\d+%\|[^|]*\| *(\d+)/(\d+) ")
 _SHARE = re.compile(r":?\s*\d+%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
+_SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
 _STATE = "trainer_state"
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 _PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
@@ -94,6 +95,7 @@ class _Scanner:
         self._boxes = Boxes()
         self._lists = Lists()
         self._traceback = 0
+        self._traceback_line = 0
         self._epoch: float | None = None
         self._bar: tuple[float, float] | None = None
         self._rank = ""
@@ -120,6 +122,8 @@ class _Scanner:
 
     def finish(self) -> LogScan:
         self._add_rows(self._boxes.close())
+        if self._traceback:
+            self._add_event("traceback", self._traceback_line, _TRACEBACK)
         for rows in self._singles.values():
             if len(rows) > 1:
                 self._add_rows(rows)
@@ -131,10 +135,14 @@ class _Scanner:
     def _read_traceback(self, number: int, text: str) -> bool:
         """Whether a line belongs to a traceback; its exception is an event, and may be a known message too."""
         if _TRACEBACK in text:
-            self._traceback = 1
+            self._traceback, self._traceback_line = 1, number
             self._mark(number)
             return True
         if not self._traceback:
+            match = _EXCEPTION.match(text)
+            if match and not match[1].endswith("Warning"):
+                self._mark(number)
+                self._add_event("traceback", number, text, name=match[1])
             return False
         self._traceback += 1
         match = _EXCEPTION.match(text)
@@ -158,7 +166,7 @@ class _Scanner:
             return True
         self._scan.messages[number] = message
         step = self._scan.rows[-1].step if self._scan.rows else None
-        kind = "skipped_update" if message in _OVERFLOWS else "message"
+        kind = "skipped_update" if message in _SKIPS else "message"
         self._add_event(kind, number, text, step=step, name=message)
         return True
 
@@ -309,9 +317,12 @@ class _Scanner:
         words = len(row.text.split())
         if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
             return False
-        if len(row.text) > _MAX_PLAIN_CHARS or "?" in row.text or meaning_of(name) in ("loss_scale", ""):
+        some_loss = "loss" in name and not meaning_of(name)
+        if len(row.text) > _MAX_PLAIN_CHARS or "?" in row.text:
             return False
-        if meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        if meaning_of(name) in ("loss_scale", "") and not some_loss:
+            return False
+        if some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
             self._mark(number)
             self._add_rows([row])
         else:
