@@ -270,3 +270,87 @@ RuntimeError:  [!] NaN loss with decoder_loss. << event
 2019-02-03 08:03:36,767 INFO     iteration 9/10000
 """,
 }
+SNIPPETS |= {
+    "flair": """\
+2019-02-19 18:37:07,429 ----------------------------------------------------------------------------------------------------
+2019-02-19 18:37:07,467 epoch 1 - iter 0/249 - loss 0.04735911 << loss=0.04735911
+2019-02-19 18:37:07,940 epoch 1 - iter 24/249 - loss 0.03604011 << loss=0.03604011
+2019-02-19 18:37:12,097 EPOCH 1 done: loss 0.0351 - lr 0.1000 - bad epochs 0 << loss=0.0351 lr=0.1
+2019-02-19 18:37:12,571 DEV  : loss 0.03877511 - f-score 0.5581 - acc 0.5581 << val_loss=0.03877511 val_accuracy=0.5581
+2019-02-19 18:37:13,162 TEST : loss 0.04066511 - f-score 0.5521 - acc 0.5521 << val_loss=0.04066511
+""",
+    "flair of today": """\
+2023-10-03 12:24:31,249 epoch 1 - iter 46/469 - loss 0.00000000 - time (sec): 12.66 - samples/sec: 1513.17 - lr: 0.100000 << loss=0 lr=0.1
+2023-10-03 12:31:20,156 epoch 1 - iter 92/469 - loss 0.48564111 - samples/sec: 102.92 - lr: 0.100000 << loss=0.48564111 lr=0.1
+""",
+    "nnU-Net": """\
+2023-08-09 14:55:25.642011: Epoch 0  << event
+2023-08-09 14:55:25.642085: Current learning rate: 0.01  << lr=0.01
+2023-08-09 15:17:51.409852: train_loss nan  << loss=nan
+2023-08-09 15:17:51.440985: val_loss nan  << val_loss=nan
+2023-08-09 15:17:51.441061: Pseudo dice [0.0, 0.0] 
+2023-08-09 15:17:51.452639: Epoch time: 1345.72 s 
+2023-08-09 15:17:51.456612: Yayy! New best EMA pseudo Dice: 0.0 
+2023-08-09 15:18:00.922225: Epoch 1  << event
+2023-08-09 15:18:00.922357: Current learning rate: 0.00999  << lr=0.00999
+""",
+    "nnU-Net with a warning": """\
+nnUNetTrainer.py:1119: RuntimeWarning: invalid value encountered in scalar divide << event
+  global_dc_per_class = [i for i in [2 * i / (2 * i + j + k) for i, j, k in zip(tp, fp, fn)]]
+2024-07-09 13:35:54.727426: train_loss -0.6151 << loss=-0.6151
+2024-07-09 13:35:54.740389: val_loss 0.2491 << val_loss=0.2491
+""",
+    "text gcn": """\
+Tensor("add_1:0", shape=(), dtype=float32)
+Epoch: 0111 train_loss= 0.00121 train_acc= 0.04541 val_loss= nan val_acc= 0.06101 time= 8.46537 << loss=0.00121 accuracy=0.04541 val_loss=nan val_accuracy=0.06101
+""",
+    "trajectories": """\
+Train Epoch: 16 Loss: 0.35977811: 100% 2785/2785 [00:53<00:00, 52.28it/s] << loss=0.35977811
+Valid Epoch: 16 Loss: nan: 100% 660/660 [00:04<00:00, 143.71it/s] << val_loss=nan
+ 
+Dataset: tag, Epoch: 16
+Train_loss: 46.051703711, Val_los: nan << train_loss=46.051703711
+Min_val_epoch: -1, Min_val_loss: 10000000000.0
+""",
+    "icefall": """\
+2022-04-28 21:16:31,929 INFO [train.py:755] Epoch 0, batch 0, loss[loss=0.451, simple_loss=0.911, pruned_loss=8.771, over 2490.00 frames.], tot_loss[loss=0.452, simple_loss=0.912, pruned_loss=8.772, over 2490.00 frames.], batch size: 30, lr: 3.00e-03 << loss=0.451 simple_loss=0.911 lr=0.003
+2022-10-23 14:53:29,352 INFO [train.py:907] (0/8) Epoch 3, batch 115350, loss[loss=0.2261, simple_loss=0.241, pruned_loss=inf, over 493.00 frames. utt_duration=220.1 frames, utt_pad_proportion=0.3638, over 9.00 utterances.], tot_loss[loss=0.2171, simple_loss=0.2711, pruned_loss=0.08211, over 177822.05 frames.], batch size: 9, lr: 3.41e-04 << loss=0.2261 pruned_loss=inf lr=0.000341
+""",
+    "icefall on a cluster": """\
+[1,mpirank:5,algo-1]<stderr>:2025-01-18 18:21:26,565 INFO [finetune.py:1142] (5/8) Epoch 2, batch 5850, loss[loss=0.2421, simple_loss=0.2701, pruned_loss=0.0781, ctc_loss=0.1441, over 2699.00 frames. ], tot_loss[loss=0.2791, simple_loss=0.2831, pruned_loss=0.1011, ctc_loss=0.1801, over 643152.39 frames. ], batch size: 10, lr: 4.48e-03, << loss=0.2421 ctc_loss=0.1441 lr=0.00448
+""",
+    "pytorch-kaldi": """\
+ep=00 tr=['pretrain_train'] loss=2.531 err=0.571 valid=dev loss=1.701 err=0.431 lr_architecture1=0.0002 lr_architecture2=0.0002 time(s)=27674 << loss=2.531 err=0.571
+ep=01 tr=['pretrain_train'] loss=1.981 err=0.471 valid=dev loss=1.461 err=0.381 lr_architecture1=0.0002 lr_architecture2=0.0002 time(s)=27512 << loss=1.981
+""",
+    "nerfacc": """\
+elapsed_time=1.78s | step=0 | loss=0.00881 | alive_ray_mask=64 | n_rendering_samples=10231 | num_rays=64 | << loss=0.00881
+elapsed_time=163.39s | step=5000 | loss=nan | alive_ray_mask=0 | n_rendering_samples=65611 | num_rays=269 | << loss=nan
+""",
+    "nerf2mesh": """\
+==> Start Training Epoch 1, lr=0.010000 ...
+loss=nan (nan) lr=0.007100: :  86% 86/100 [00:00<00:00, 98.30it/s]NaN or Inf found in input tensor. << loss=nan lr=0.0071
+""",
+    "kohya": """\
+epoch 2/15 << event
+INFO:dataset.image_video_dataset:epoch is incremented. current_epoch: 1, epoch: 2
+steps:  13%|█████████▏               | 440/3300 [21:33<2:20:06,  2.94s/it, avr_loss=nan] << loss=nan
+saving checkpoint: D:/Msubi/musubi-tuner/Output/P4ulink4_test2\\P4ulink4_512_test_2-000002.safetensors
+""",
+    "musubi behind a logger": """\
+[08:03:44] [STDERR] INFO:musubi_tuner.dataset.image_video_dataset:epoch is incremented. current_epoch: 6, epoch: 7
+[08:03:59] [STDERR] steps:  39%|███▊      | 37/96 [13:19<21:14, 21.61s/it, avr_loss=0.0791] << loss=0.0791
+[08:04:19] [STDERR] steps:  40%|███▉      | 38/96 [13:34<20:43, 21.45s/it, avr_loss=0.0851] << loss=0.0851
+""",
+    "lightning without a bar": """\
+Epoch 0:  97% 1651/1702 [13:00<00:24,  2.11it/s, loss=0.151, v_num=0, train_loss=0.141] << loss=0.151 train_loss=0.141
+Epoch 0:  98% 1660/1702 [13:02<00:19,  2.12it/s, loss=0.152, v_num=0, train_loss=0.142] << loss=0.152
+""",
+    "lightning with a tensor": """\
+Epoch 1: 100%|██████████| 5/5 [00:04<00:00,  1.21it/s, loss=82.421, v_num=52, val_loss=tensor(76.4311, dtype=torch.float32)] << loss=82.421 val_loss=76.4311
+Epoch 1: 100%|████| 1017/1017 [00:09<00:00, 100.37it/s, loss=0.331, v_num=24, train_loss=2.31, train_acc=0.141Exception ignored in: <function tqdm.__del__ at 0x7fd9c4374f80> << loss=0.331 train_loss=2.31
+""",
+    "axolotl with memory": """\
+{'loss': 4.75, 'grad_norm': 98.51, 'learning_rate': 5e-06, 'memory/max_mem_active(gib)': 25.45, 'memory/max_mem_allocated(gib)': 25.45, 'memory/device_mem_reserved(gib)': 30.22, 'epoch': 1.0} << loss=4.75 grad_norm=98.51
+""",
+}
