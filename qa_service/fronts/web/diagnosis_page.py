@@ -44,6 +44,8 @@ _MAX_LINES = 40
 _AROUND = 2
 """Lines shown before and after one that is cited."""
 _MAX_SHOWN_CHARS = 300
+_GAP = "\ue003"
+_SENTENCE_END = re.compile(r"[。；]|[.;](?=\s)")
 _PLACE = re.compile(r"第 (\d+) 行|\blines? (\d+)")
 """A line of the log as texts of findings name it."""
 
@@ -88,7 +90,7 @@ def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, s
     """The route `/diagnose`: the form, and with a log the report."""
 
     def respond(http: Request, lang: Lang, status: int = 200, **values: Any) -> Response:
-        shown = {"report": None, "error": "", "text": "", "name": "", "max_bytes": MAX_LOG_BYTES, **values}
+        shown = {"report": None, "error": "", "text": "", "file_name": "", "max_bytes": MAX_LOG_BYTES, **values}
         page = render.render_page("diagnosis.html", lang, here=http.url.path, script="diagnose.js", **shown)
         return HTMLResponse(page, status, dict(headers))
 
@@ -110,9 +112,9 @@ def add_diagnosis_page(web: APIRouter, service: Service, headers: Mapping[str, s
             found = await run_in_threadpool(diagnosing.diagnose_file, sent.data, sent.name)
             evidence, failure = await _run(http, service, found)
         except NumstabError as error:
-            return respond(http, lang, error.status, error=error[lang], text=sent.text, name=sent.name)
+            return respond(http, lang, error.status, error=error[lang], text=sent.text, file_name=sent.name)
         report = await run_in_threadpool(_report, service, found, evidence, failure, lang)
-        return respond(http, lang, report=report, text=sent.text, name=sent.name)
+        return respond(http, lang, report=report, text=sent.text, file_name=sent.name)
 
 
 async def _run(
@@ -227,11 +229,13 @@ def _verdict(found: Diagnosis, links: _Cited, lang: Lang) -> dict[str, Any]:
             "heading": found.causes[first.cause].name[lang],
             "harms": harms,
         }
+    word = labels.LABELS[f"diagnosis_{found.status}"][lang]
+    told = found.summary[lang].rstrip("。.").removeprefix(f"{word}{labels.LABELS['colon'][lang]}")
     return {
         "status": found.status,
-        "word": labels.LABELS[f"diagnosis_{found.status}"][lang],
+        "word": word,
         "certainty": "",
-        "heading": found.summary[lang].rstrip("。."),
+        "heading": f"{told[:1].upper()}{told[1:]}",
         "harms": harms[1:],
     }
 
@@ -305,8 +309,17 @@ def _entry(service: Service, name: str, lang: Lang) -> dict[str, Any] | None:
     if entry is None:
         return None
     evidence = measured_before(entry, knowledge.experiments, service.runner)
-    short = prose.fill_text(entry.short[lang], entry, evidence, lang)
+    short = _before_gap(prose.fill_text(entry.short[lang], entry, evidence, lang, missing=_GAP))
     return {"id": entry.id, "question": entry.question[lang], "short": Markup(markup.markdown_to_html(short))}  # noqa: S704
+
+
+def _before_gap(text: str) -> str:
+    """The whole sentences before the first number that was not measured yet; all of the text if there is none."""
+    told, gap, _ = text.partition(_GAP)
+    if not gap:
+        return text
+    ends = [found.end() for found in _SENTENCE_END.finditer(told)]
+    return told[: ends[-1]].strip() if ends else text.replace(_GAP, "…")
 
 
 def _experiment(
@@ -354,7 +367,7 @@ def _metrics(evidence: Sequence[Evidence], lang: Lang) -> list[tuple[str, list[d
             metrics[name].title[lang],
             [
                 {
-                    "value": cards.format_value(each.run.measured.get(name), lang),
+                    "value": _metric_value(each.run.measured.get(name), lang),
                     "unit": format_unit(metrics[name].unit, lang, each.run.measured.get(name)),
                 }
                 for each in evidence
@@ -362,6 +375,12 @@ def _metrics(evidence: Sequence[Evidence], lang: Lang) -> list[tuple[str, list[d
         )
         for name in differing[:_MAX_METRICS]
     ]
+
+
+def _metric_value(value: object, lang: Lang) -> cards.FormattedValue:
+    return (
+        cards.FormattedValue(labels.LABELS["never"][lang], "none") if value is None else cards.format_value(value, lang)
+    )
 
 
 def _code(code: str) -> Markup:

@@ -325,7 +325,7 @@ LABELS = {
     "diagnosis_kept": Text("没有送到，日志还在，请再试一次。", "It did not get through. Your log is kept: try again."),
     "diagnosis_whole": Text("看完整的诊断", "Whole diagnosis"),
     "diagnosis_sick": Text("有问题", "Sick"),
-    "diagnosis_healthy": Text("正常", "Healthy"),
+    "diagnosis_healthy": Text("健康", "Healthy"),
     "diagnosis_not_numerics": Text("不是数值问题", "Not numerics"),
     "diagnosis_undecided": Text("还说不准", "Cannot tell yet"),
     "diagnosis_unreadable": Text("没读到", "Not read"),
