@@ -209,7 +209,7 @@ def test_forms_that_cannot_be_read_are_refused(client: httpx.Client, lang: Lang)
         response = client.post(f"/diagnose?lang={lang}", **sent)  # type: ignore[arg-type]
         assert response.status_code == status, sent
         assert 'role="alert"' in response.text
-        assert ("日志" in response.text) and ("Training log" in response.text) == (lang == "en") or lang == "zh"
+        assert ("Training log" in response.text) == (lang == "en")
     assert client.post("/diagnose?lang=fr", data={"text": SICK}).status_code == 422
 
 
