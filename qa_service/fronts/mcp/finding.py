@@ -31,8 +31,9 @@ def find_experiments(service: Service, query: str, limit: int) -> list[Experimen
 
 
 def _details(experiment: Experiment) -> str:
-    fields = (*experiment.params.items(), *experiment.metrics.items())
-    return " ".join([experiment.doc, *(f"{name} {_both(field.title)}" for name, field in fields)])
+    params = (f"{name} {_both(param.title)}" for name, param in experiment.params.items())
+    metrics = (f"{name} {_both(metric.title)}" for name, metric in experiment.metrics.items())
+    return " ".join([experiment.doc, *params, *metrics])
 
 
 def _both(text: Text) -> str:

@@ -41,7 +41,7 @@ class AskInput(ToolInput):
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
         default=None, description="answer with this entry, as named by an earlier result, instead of searching one"
     )
-    params: Params = {}
+    params: Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = Field(
         default=None, description="for a follow-up such as 'and in float16?': the context of the result before"
@@ -54,7 +54,7 @@ class RunInput(ToolInput):
     experiment: Annotated[str, allowed.EXPERIMENT, Field(max_length=100)] = Field(
         description="its name, from find_experiments or from a run of an earlier result"
     )
-    params: Params = {}
+    params: Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 
@@ -66,7 +66,7 @@ class CompareInput(ToolInput):
     )
     question: Annotated[str, allowed.QUESTION] = Field(default="", description="the question, or give an entry")
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(default=None, description="the entry, or give a question")
-    params: Params = {}
+    params: Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
 
 

@@ -17,7 +17,7 @@ _HASH_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Experiment, parameters and seed of a run, the beginning of the hash of the code, and the language of its texts."""
+    """Experiment, parameters and seed of a run, the beginning of its code's hash, and the language of its texts."""
 
     experiment: str
     params: Mapping[str, Any]

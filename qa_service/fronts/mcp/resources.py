@@ -155,4 +155,3 @@ TEMPLATES = (
         "image/svg+xml", _chart,
     ),
 )  # fmt: skip
-

@@ -106,14 +106,15 @@ class RunsResult(Result):
     def shortened(self) -> Iterator[Self]:
         """Without the charts in words, then without metrics that no claim is about, then with fewer runs."""
         yield self
-        now = self._without("charts", runs=[run.model_copy(update={"chart": ""}) for run in self.runs])
+        now = self.without("charts", runs=[run.model_copy(update={"chart": ""}) for run in self.runs])
         yield now
-        now = now._without("metrics", runs=[_essential(run) for run in now.runs])
+        now = now.without("metrics", runs=[_essential(run) for run in now.runs])
         yield now
         for count in range(len(now.runs) - 1, 0, -1):
-            yield now._without("runs", runs=now.runs[:count])
+            yield now.without("runs", runs=now.runs[:count])
 
-    def _without(self, what: str, **fields: Any) -> Self:
+    def without(self, what: str, **fields: Any) -> Self:
+        """The result with other values in these fields, as `what` is left out."""
         return self.model_copy(update={**fields, "left_out": [*self.left_out, what]})
 
 
@@ -135,9 +136,9 @@ class AskResult(RunsResult):
         now = self
         for now in super().shortened():
             yield now
-        short = now._without("answer", answer=now.answer.partition("\n\n")[0], related=[])
+        short = now.without("answer", answer=now.answer.partition("\n\n")[0], related=[])
         yield short
-        yield short._without("answer", answer=short.answer[:1000], notes=short.notes[:3], runs=[])
+        yield short.without("answer", answer=short.answer[:1000], notes=short.notes[:3], runs=[])
 
 
 class RunOnlyResult(RunsResult):
@@ -164,7 +165,7 @@ class CompareResult(AskResult):
         now = self
         for now in super().shortened():
             yield now
-        yield now._without("tables", tables=[])
+        yield now.without("tables", tables=[])
 
 
 class ExperimentParam(Body):
@@ -291,12 +292,12 @@ class Renderer(Protocol):
 
 def fit(result: Result, render: Renderer, limit: int = MAX_BYTES) -> tuple[Result, str]:
     """The fullest form of the result that stays within `limit` bytes both as text and as JSON, and its text."""
-    text = ""
-    for result in result.shortened():
-        text = render(result)
-        if len(text.encode()) <= limit and len(result.to_json()) <= limit:
+    fitting, text = result, ""
+    for fitting in result.shortened():
+        text = render(fitting)
+        if len(text.encode()) <= limit and len(fitting.to_json()) <= limit:
             break
-    return result, text
+    return fitting, text
 
 
 def ask_result(answer: Answer) -> AskResult:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from mcp import types
@@ -142,9 +143,7 @@ async def _list_tools(_context: Context, _params: types.PaginatedRequestParams |
     return types.ListToolsResult(tools=[_tool(spec) for spec in TOOLS.values()])
 
 
-async def _list_resources(
-    _context: Context, _params: types.PaginatedRequestParams | None
-) -> types.ListResourcesResult:
+async def _list_resources(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
     listed = [
         types.Resource(uri=uri, name=name, title=title, description=about, mime_type="text/markdown")
         for uri, name, title, about in _LISTED
@@ -196,6 +195,7 @@ def _prompt(spec: PromptSpec) -> types.Prompt:
     return types.Prompt(name=spec.name, title=spec.title, description=spec.description, arguments=[argument])
 
 
+@cache
 def _tool(spec: ToolSpec) -> types.Tool:
     return types.Tool(
         name=spec.name,
@@ -214,8 +214,10 @@ def _tool(spec: ToolSpec) -> types.Tool:
     )
 
 
+@cache
 def _input_schema(spec: ToolSpec) -> dict[str, Any]:
-    return spec.arguments.model_json_schema()
+    schema: dict[str, Any] = spec.arguments.model_json_schema()
+    return schema
 
 
 def _tool_result(result: results.Result, entries: list[Entry]) -> types.CallToolResult:

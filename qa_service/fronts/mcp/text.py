@@ -20,6 +20,8 @@ from qa_service.fronts.mcp.results import (
 from qa_service.model import Lang, Text
 from qa_service.model.json_numbers import json_safe
 
+_COLON: Mapping[Lang, str] = {"zh": "：", "en": ": "}
+_SEMICOLON: Mapping[Lang, str] = {"zh": "；", "en": "; "}
 _WORDS: Mapping[str, Text] = {
     "measured": Text("实测", "Measured"),
     "params": Text("参数", "parameters"),
@@ -46,8 +48,8 @@ _WORDS: Mapping[str, Text] = {
     "related": Text("相关", "Related"),
     "context": Text("追问时把 context 原样送回", "For a follow-up, send back this context"),
     "left_out": Text("因篇幅省略", "Left out for length"),
-    "found": Text("共 {of} 个实验，这里是最相近的 {count} 个", "The nearest {count} of {of} experiments"),
-    "none_found": Text("没有找到；一共有 {of} 个实验", "None found; there are {of} experiments"),
+    "found": Text("共 {of} 个实验，最相近的 {count} 个：", "The nearest {count} of {of} experiments:"),
+    "none_found": Text("没有找到；一共有 {of} 个实验。", "None found; there are {of} experiments."),
     "metrics": Text("指标", "metrics"),
     "default": Text("默认", "default"),
     "confirmed": Text("全部断言与词条所述相符。", "Every claim came out as the entry states."),
@@ -73,7 +75,6 @@ _WORDS: Mapping[str, Text] = {
     "gains": Text("平均少丢 {bits} 位", "loses {bits} bits less on average"),
     "compared": Text("比较", "Compared"),
     "nothing_differs": Text("各次运行的指标都相同。", "No metric differs between the runs."),
-    "none": Text("没有", "none"),
 }
 
 
@@ -93,8 +94,8 @@ def render(result: Result) -> str:
         case _:
             raise TypeError(type(result).__name__)
     if result.left_out:
-        lines.append(f"{_word('left_out', result.lang)}: {', '.join(dict.fromkeys(result.left_out))}")
-    return "\n".join(lines)
+        lines.append(_labelled("left_out", ", ".join(dict.fromkeys(result.left_out)), result.lang))
+    return "\n".join(lines).strip()
 
 
 def number(value: Any) -> str:
@@ -118,9 +119,9 @@ def _ask(result: AskResult) -> list[str]:
     if result.entry:
         lines.append(_named("entry", [result.entry], lang))
     if result.params:
-        lines.append(f"{_word('read', lang)}: {_params(result.params)}")
+        lines.append(_labelled("read", _params(result.params), lang))
     if result.notes:
-        lines.append(f"{_word('notes', lang)}: {' '.join(result.notes)}")
+        lines.append(_labelled("notes", " ".join(result.notes), lang))
     if isinstance(result, CompareResult):
         lines += _tables(result, lang)
     lines += _runs(result.runs, lang)
@@ -129,14 +130,14 @@ def _ask(result: AskResult) -> list[str]:
     if result.related:
         lines.append(_named("related", result.related, lang))
     context = json.dumps(json_safe(result.context.to_dict()), ensure_ascii=False)
-    lines.append(f"{_word('context', lang)}: `{context}`")
+    lines.append(_labelled("context", f"`{context}`", lang))
     return lines
 
 
 def _tables(result: CompareResult, lang: Lang) -> list[str]:
     lines = []
     for table in result.tables:
-        lines += ["", f"### {_word('compared', lang)}: {table.title}", f"| | {' | '.join(table.runs)} |"]
+        lines += ["", f"### {_labelled('compared', table.title, lang)}", f"| | {' | '.join(table.runs)} |"]
         lines.append("|---" * (len(table.runs) + 1) + "|")
         lines += [f"| {title} | {' | '.join(values)} |" for title, values in table.rows.items()]
         if not table.rows:
@@ -147,31 +148,34 @@ def _tables(result: CompareResult, lang: Lang) -> list[str]:
 def _runs(runs: Sequence[RunResult], lang: Lang) -> list[str]:
     lines: list[str] = []
     for run in runs:
-        lines += ["", f"### {_word('measured', lang)}: {run.title} (`{run.experiment}`)"]
-        lines.append(f"{_word('params', lang)}: {_params(run.params)}; {_word('seed', lang)} {run.seed}")
+        lines += ["", f"### {_labelled('measured', run.title, lang)}{_aside(f'`{run.experiment}`', lang)}"]
+        lines.append(
+            _listed([_labelled("params", _params(run.params), lang), f"{_word('seed', lang)} {run.seed}"], lang)
+        )
         if run.compared:
-            lines.append(f"{_word('compared', lang)}: {', '.join(run.compared)}")
+            lines.append(_labelled("compared", ", ".join(run.compared), lang))
         if run.status != "ran":
-            lines.append(f"{_word('status', lang)}: {run.status}. {run.note}")
+            lines.append(_labelled("status", f"{run.status}. {run.note}", lang))
         lines += [
             f"- {metric.title} [{name}] = {number(metric.value)}{'' if metric.unit == '1' else ' ' + metric.unit}"
             for name, metric in run.metrics.items()
         ]
         if run.claims:
-            lines += [f"{_word('claims', lang)}:", *(_claim(claim, lang) for claim in run.claims)]
+            lines += [_labelled("claims", "", lang).rstrip(), *(_claim(claim, lang) for claim in run.claims)]
         if run.chart:
             lines.append(run.chart.strip())
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-        lines.append(f"{_word('code', lang)} {run.code_hash}; {versions}; {run.machine}")
-        lines.append(f"{_word('rows', lang)}: {run.rows}")
+        lines.append(_listed([f"{_word('code', lang)} {run.code_hash}", versions, run.machine], lang))
+        lines.append(_labelled("rows", run.rows, lang))
     return [*lines, ""] if lines else []
 
 
 def _claim(claim: RunClaim, lang: Lang) -> str:
-    measured = f"{claim.metric} {claim.op} {number(claim.bound)}; {_word('measured_value', lang)} {number(claim.value)}"
-    line = f"- {_word(claim.verdict, lang)}: {claim.says} ({measured})"
+    inequality = f"{claim.metric} {claim.op} {number(claim.bound)}"
+    measured = f"{_word('measured_value', lang)} {number(claim.value)}"
+    line = f"- {_labelled(claim.verdict, claim.says, lang)}{_aside(_listed([inequality, measured], lang), lang)}"
     if claim.holds_at is not None:
-        line += f" [{_word('holds_at', lang)}: {_params(claim.holds_at)}]"
+        line += f" [{_labelled('holds_at', _params(claim.holds_at), lang)}]"
     if claim.seeds is not None:
         spread = {name: number(value) for name, value in dict(claim.seeds).items()}
         line += f" [{_word('over_seeds', lang).format(**spread)}]"
@@ -181,15 +185,16 @@ def _claim(claim: RunClaim, lang: Lang) -> str:
 def _find(result: FindResult) -> list[str]:
     lang = result.lang
     head = _word("found" if result.experiments else "none_found", lang)
-    lines = [head.format(of=result.of, count=len(result.experiments)) + "."]
+    lines = [head.format(of=result.of, count=len(result.experiments))]
     for each in result.experiments:
-        lines += ["", f"### `{each.experiment}`: {each.title}"]
+        lines += ["", f"### {each.title}{_aside(f'`{each.experiment}`', lang)}"]
         lines += [
-            f"- {name}: {param.title}; {param.allowed}; {_word('default', lang)} {number(param.default)}"
+            f"- {name}: "
+            + _listed([param.title, param.allowed, f"{_word('default', lang)} {number(param.default)}"], lang)
             for name, param in each.params.items()
         ]
-        metrics = "; ".join(f"{name} ({title})" for name, title in each.metrics.items())
-        lines.append(f"{_word('metrics', lang)}: {metrics}")
+        metrics = [f"{name}{_aside(title, lang)}" for name, title in each.metrics.items()]
+        lines.append(_labelled("metrics", _listed(metrics, lang), lang))
     return lines
 
 
@@ -201,48 +206,66 @@ def _check(result: CheckResult) -> list[str]:
         expected = _word("expected", lang).format(_word(claim.expected, lang))
         agree = _word("as_expected", lang).format(as_expected=claim.as_expected, seeds=claim.seeds)
         spread = {name: number(getattr(claim, name)) for name in ("lowest", "median", "highest")}
-        verdict = _word("confirmed_one" if claim.confirmed else "not_confirmed_one", lang)
-        lines.append(
-            f"- {verdict}: {claim.says} [{claim.claim}] {_word(f'at_{claim.at}', lang)} ({_params(claim.params)}): "
-            f"{claim.metric} {claim.op} {number(claim.bound)}, {expected}; {agree}; "
-            f"{_word('range', lang).format(**spread)}"
+        says = _labelled(
+            "confirmed_one" if claim.confirmed else "not_confirmed_one", f"{claim.says} [{claim.claim}]", lang
         )
+        where = f"{_word(f'at_{claim.at}', lang)}{_aside(_params(claim.params), lang)}"
+        inequality = f"{claim.metric} {claim.op} {number(claim.bound)}"
+        ranged = _word("range", lang).format(**spread)
+        lines.append(f"- {_listed([says, where, inequality, expected, agree, ranged], lang)}")
     return lines
 
 
 def _formula(result: FormulaToolResult) -> list[str]:
     lang = result.lang
-    lines = [f"`{result.expression}`; {_word('in_torch', lang)}: `{result.torch}`"]
+    lines = [_listed([f"`{result.expression}`", _labelled("in_torch", f"`{result.torch}`", lang)], lang)]
     if result.status != "ran":
-        return [*lines, f"{_word('status', lang)}: {result.status}. {result.note}"]
-    lines.append(f"{_params(result.at)}: {_word('exact', lang)} {number(result.exact)}")
+        return [*lines, _labelled("status", f"{result.status}. {result.note}", lang)]
+    lines.append(_listed([_params(result.at), f"{_word('exact', lang)} {number(result.exact)}"], lang))
     lines += [
-        f"- {dtype}: {number(each.value)}, {each.status}; {_word('error_ulp', lang)} {number(each.ulp)}"
+        f"- {dtype}: "
+        + _listed([number(each.value), each.status, f"{_word('error_ulp', lang)} {number(each.ulp)}"], lang)
         for dtype, each in result.values.items()
     ]
     for dtype, step in result.first_wrong.items():
-        lines.append(
-            f"{_word('first_wrong', lang)} ({dtype}): `{step.step}` {step.what}: {number(step.value)}; "
-            f"{_word('exact_there', lang)} {number(step.exact)}"
-        )
+        became = [
+            f"`{step.step}` {step.what}",
+            number(step.value),
+            f"{_word('exact_there', lang)} {number(step.exact)}",
+        ]
+        lines.append(f"{_word('first_wrong', lang)}{_aside(dtype, lang)}{_COLON[lang]}{_listed(became, lang)}")
     for variable, values in result.gradient.items():
-        shown = "; ".join(
-            f"{dtype} {number(each.value)} ({each.status}, {number(each.ulp)} ulp)" for dtype, each in values.items()
-        )
-        lines.append(f"{_word('gradient', lang)} d/d{variable}: {shown}")
+        derivatives = [
+            f"{dtype} {number(each.value)}" + _aside(f"{each.status}, {number(each.ulp)} ulp", lang)
+            for dtype, each in values.items()
+        ]
+        lines.append(f"{_word('gradient', lang)} d/d{variable}{_COLON[lang]}{_listed(derivatives, lang)}")
     if result.breaks_at:
         shown = ", ".join(f"{dtype} {number(at)}" for dtype, at in result.breaks_at.items())
-        lines.append(f"{_word('breaks_at', lang)}: {shown}")
+        lines.append(_labelled("breaks_at", shown, lang))
     lines.append(_word("stable" if result.stable else "no_stable", lang).format(dtype=result.dtype))
     lines += [
-        f"- `{form.torch}` ({form.expression}): {_word('gains', lang).format(bits=number(form.bits_gained))}"
+        f"- `{form.torch}`{_aside(form.expression, lang)}{_COLON[lang]}"
+        + _word("gains", lang).format(bits=number(form.bits_gained))
         for form in result.stable
     ]
-    return [*lines, f"{_word('rows', lang)}: {result.rows}"]
+    return [*lines, _labelled("rows", result.rows, lang)]
 
 
 def _named(word: str, entries: Sequence[EntryName], lang: Lang) -> str:
-    return f"{_word(word, lang)}: " + "; ".join(f"`{each.entry}` ({each.question})" for each in entries)
+    return _labelled(word, _listed([f"`{each.entry}`{_aside(each.question, lang)}" for each in entries], lang), lang)
+
+
+def _labelled(word: str, shown: str, lang: Lang) -> str:
+    return f"{_word(word, lang)}{_COLON[lang]}{shown}"
+
+
+def _aside(shown: str, lang: Lang) -> str:
+    return f"（{shown}）" if lang == "zh" else f" ({shown})"
+
+
+def _listed(items: Sequence[str], lang: Lang) -> str:
+    return _SEMICOLON[lang].join(item for item in items if item)
 
 
 def _params(params: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ from qa_service.fronts.mcp import inputs, results
 from qa_service.fronts.mcp.calls import Call
 from qa_service.fronts.mcp.checking import check_entry
 from qa_service.fronts.mcp.finding import find_experiments
-from qa_service.model import Answer, Entry, Request
+from qa_service.model import Answer, Entry, Lang, Request
 from qa_service.model.events import Done, Event, EvidenceReady
 from qa_service.parsing import detect_language
-from qa_service.schemas.requests import read_request
+from qa_service.schemas.requests import RequestBody, read_request
 
 Serve = Callable[[Service, Any, Call], tuple[results.Result, list[Entry]]]
 """(service, arguments, call) → the result, and the entries that it links to."""
@@ -26,7 +26,7 @@ class ToolSpec:
     name: str
     title: str
     description: str
-    arguments: type[inputs.RequestBody]
+    arguments: type[RequestBody]
     result: type[results.Result]
     serve: Serve
     with_app: bool = False
@@ -81,7 +81,7 @@ def _evidence(event: Event) -> EvidenceReady:
     return event
 
 
-def language(arguments: Any) -> inputs.Lang:
+def language(arguments: Any) -> Lang:
     """The language of messages about these arguments: the one that they name, else that of their texts, else English.
 
     They may be anything that JSON can be: they are not validated yet.
