@@ -11,6 +11,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
+from pydantic.json_schema import GenerateJsonSchema
 
 from qa_service import __version__
 from qa_service.answering.service import Service
@@ -74,6 +75,14 @@ def build_server(service: Callable[[], Service]) -> Server[Any]:
     )
     server.extensions[EXTENSION_ID] = {}
     return server
+
+
+class _UntitledSchema(GenerateJsonSchema):
+    """JSON Schema without a title for each field, which would only repeat its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
 
 
 class _Handlers:
@@ -202,7 +211,7 @@ def _tool(spec: ToolSpec) -> types.Tool:
         title=spec.title,
         description=spec.description,
         input_schema=_input_schema(spec),
-        output_schema=spec.result.model_json_schema(mode="serialization"),
+        output_schema=spec.result.model_json_schema(schema_generator=_UntitledSchema, mode="serialization"),
         annotations=types.ToolAnnotations(
             title=spec.title,
             read_only_hint=True,
@@ -216,7 +225,7 @@ def _tool(spec: ToolSpec) -> types.Tool:
 
 @cache
 def _input_schema(spec: ToolSpec) -> dict[str, Any]:
-    schema: dict[str, Any] = spec.arguments.model_json_schema()
+    schema: dict[str, Any] = spec.arguments.model_json_schema(schema_generator=_UntitledSchema)
     return schema
 
 
