@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,8 +41,9 @@ def test_the_skill_is_described_within_its_limits_and_names_every_tool():
 
 def commands() -> list[str]:
     """The commands of the skill that need no trained classifier."""
-    lines = (line.strip() for line in SKILL.splitlines())
-    return [line for line in lines if line.startswith("numstab ") and not line.startswith("numstab ask")]
+    blocks = re.findall(r"```sh\n(.*?)```", SKILL, re.DOTALL)
+    lines = (line.strip() for block in blocks for line in block.splitlines() if line.strip())
+    return [line for line in lines if not line.startswith("numstab ask")]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -49,6 +52,22 @@ def test_the_skills_commands_run(command, terminal, cache, tmp_path):
     result = terminal(*shlex.split(command)[1:], env=env)
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_the_skill_has_commands():
+    """Otherwise the test above would pass without any."""
+    assert len(commands()) >= 3
+
+
+def test_other_commands_do_not_import_the_protocol():
+    code = (
+        "import sys\n"
+        "from qa_service.app import fronts\n"
+        "assert any(front.__name__.endswith('.mcp') for front in fronts())\n"
+        "heavy = {'mcp', 'mcp_types', 'starlette', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
 
 
 def test_the_document_lists_all_there_is():
