@@ -15,6 +15,10 @@ _COMPARISON = Text("NAME=A,B，例如 dtype=float16,float32", "NAME=A,B, such as
 _QUERY = Text("一段文字", "a text")
 _LIMIT = Text("1 到 10 的整数", "an integer from 1 to 10")
 _CHECK_SEEDS = Text(f"1 到 {MAX_CHECK_SEEDS} 的整数", f"an integer from 1 to {MAX_CHECK_SEEDS}")
+MAX_LOG_CHARS = 900_000
+"""Of a log: with its escapes it has to fit in a request."""
+_LOG = Text(f"日志的全文，最多 {MAX_LOG_CHARS} 个字符", f"the text of a log, at most {MAX_LOG_CHARS} characters")
+_NAME = Text("文件名", "the name of the file")
 _CLAIM = Text("断言的编号", "the id of a claim")
 
 Language = Annotated[Lang | None, allowed.LANG, Field(description="zh or en; default: the language of the question")]
@@ -95,3 +99,16 @@ class FormulaInput(FormulaBody):
     """A formula."""
 
     lang: Language = None
+
+
+class DiagnoseInput(ToolInput):
+    """The log of a training run."""
+
+    text: Annotated[str, _LOG, Field(min_length=1, max_length=MAX_LOG_CHARS)] = Field(
+        description="the log as it stands (any trainer's lines, a table, trainer_state.json), from its beginning if "
+        "possible; or the path's content, not the path"
+    )
+    name: Annotated[str, _NAME, Field(max_length=200)] = Field(default="", description="the name of its file, if known")
+    run: Annotated[bool, allowed.BOOLEAN] = Field(
+        default=True, description="false: without the experiment at the run's numbers, and its cure"
+    )

@@ -26,6 +26,7 @@ from qa_service.model import (
     RunStatus,
     Verdict,
 )
+from qa_service.model.diagnosis import Cause, Certainty, Diagnosis, DiagnosisStatus, Hypothesis
 from qa_service.model.formula import Elements, FormulaNode, FormulaResult, FormulaValue
 from qa_service.presentation import prose
 from qa_service.presentation.alt_text import chart_alt_text
@@ -284,6 +285,60 @@ class FormulaToolResult(Result):
         yield now.model_copy(update={"first_wrong": {}, "left_out": [*now.left_out, "first_wrong"]})
 
 
+class LoggedFact(Body):
+    """A fact of the log, with the lines or the step where it stands."""
+
+    text: str
+    lines: list[int]
+    step: int | None
+
+
+class CauseFound(Body):
+    """A cause of what goes wrong, with the facts that speak for it, and the cure."""
+
+    cause: str
+    certainty: Certainty
+    probability: float
+    facts: list[LoggedFact]
+    entry: str = Field(description="the entry that explains it")
+    cure: str
+    patch: str = Field(description="the smallest change of code")
+
+
+class CauseExcluded(Body):
+    """A cause that one would think of, and why it is not this one."""
+
+    cause: str
+    reason: str
+
+
+class DiagnoseResult(RunsResult):
+    """What is wrong with a training run, by its log; `runs` are its cause at its numbers, as it is and cured."""
+
+    lang: Lang
+    status: DiagnosisStatus
+    summary: str
+    harms: list[LoggedFact]
+    causes: list[CauseFound] = Field(description="the most probable first")
+    excluded: list[CauseExcluded]
+    margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
+    question: str = Field(description="where two causes fit: what tells them apart")
+    next_line: str = Field(description="the one line of code to add that would tell more")
+    unseen: list[str] = Field(description="what the log does not show")
+    cured: ParamsJson = Field(description="the parameters of the second run that the cure changes")
+    from_log: list[str] = Field(description="the parameters of the runs that come from the log")
+
+    def shortened(self) -> Iterator[Self]:
+        """As of all runs; then with the three heaviest facts of each cause, then without what is not needed to act."""
+        now = self
+        for now in super().shortened():
+            yield now
+        fewer = [cause.model_copy(update={"facts": cause.facts[:3]}) for cause in now.causes]
+        now = now.without("facts", causes=fewer, harms=now.harms[:3])
+        yield now
+        yield now.without("excluded", excluded=[], margins=now.margins[:3], unseen=[], runs=[])
+
+
 class Renderer(Protocol):
     """Writes a result as text."""
 
@@ -451,6 +506,45 @@ def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
             for form in result.stable[:3]
         ],
         rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+    )
+
+
+def diagnose_result(diagnosis: Diagnosis, evidence: Sequence[Evidence], lang: Lang) -> DiagnoseResult:
+    """A diagnosis, with the evidence of its experiment and of its cure if they were run."""
+    planned, causes = diagnosis.experiment, diagnosis.causes
+    return DiagnoseResult(
+        left_out=[],
+        lang=lang,
+        status=diagnosis.status,
+        summary=diagnosis.summary[lang],
+        harms=[LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step) for each in diagnosis.harms],
+        causes=[_cause_found(each, causes[each.cause], lang) for each in diagnosis.hypotheses],
+        excluded=[
+            CauseExcluded(cause=causes[each.cause].name[lang], reason=each.reason[lang]) for each in diagnosis.excluded
+        ],
+        margins=[each[lang] for each in diagnosis.margins],
+        question=diagnosis.question[lang] if diagnosis.question else "",
+        next_line=diagnosis.next_line,
+        unseen=[each[lang] for each in diagnosis.unseen],
+        runs=[run_result(one, lang) for one in evidence],
+        cured=dict(planned.cured) if planned and evidence else {},
+        from_log=list(planned.from_run) if planned and evidence else [],
+    )
+
+
+def _cause_found(hypothesis: Hypothesis, cause: Cause, lang: Lang) -> CauseFound:
+    return CauseFound(
+        cause=cause.name[lang],
+        certainty=hypothesis.certainty,
+        probability=round(hypothesis.probability, 2),
+        facts=[
+            LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step)
+            for each in hypothesis.findings
+            if each.weight > 0
+        ],
+        entry=cause.entry,
+        cure=cause.cure[lang] if cause.cure else "",
+        patch=cause.patch,
     )
 
 

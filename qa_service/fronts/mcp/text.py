@@ -9,9 +9,11 @@ from qa_service.fronts.mcp.results import (
     AskResult,
     CheckResult,
     CompareResult,
+    DiagnoseResult,
     EntryName,
     FindResult,
     FormulaToolResult,
+    LoggedFact,
     Result,
     RunClaim,
     RunOnlyResult,
@@ -74,6 +76,25 @@ _WORDS: Mapping[str, Text] = {
     "no_stable": Text("没有找到更稳定的写法（以 {dtype} 比较）。", "No stable form found (compared in {dtype})."),
     "gains": Text("平均少丢 {bits} 位", "loses {bits} bits less on average"),
     "compared": Text("比较", "Compared"),
+    "sick": Text("有问题", "something is wrong"),
+    "healthy": Text("正常", "healthy"),
+    "not_numerics": Text("不是数值问题", "no matter of numerics"),
+    "undecided": Text("不能断定", "undecided"),
+    "unreadable": Text("读不出训练过程", "no training run could be read"),
+    "cause": Text("原因", "Cause"),
+    "certain": Text("确定", "certain"),
+    "likely": Text("很可能", "likely"),
+    "possible": Text("可能", "possible"),
+    "cure": Text("怎么办", "What to do"),
+    "tells_apart": Text("一个问题就能分清", "One question tells them apart"),
+    "excluded": Text("排除", "Ruled out"),
+    "harmless": Text("看着吓人但没事", "Alarming, but harmless"),
+    "unseen": Text("日志里看不到", "Not to be seen in the log"),
+    "next_line": Text("加上这一行能知道更多", "This line would tell more"),
+    "from_log": Text("下面的实验里取自日志的参数", "Parameters of the runs below that come from the log"),
+    "cured": Text("第二次运行改了", "Changed in the second run, as the cure"),
+    "line": Text("第 {} 行", "line {}"),
+    "step": Text("第 {} 步", "step {}"),
     "nothing_differs": Text("各次运行的指标都相同。", "No metric differs between the runs."),
 }
 
@@ -83,6 +104,8 @@ def render(result: Result) -> str:
     match result:
         case AskResult():
             lines = _ask(result)
+        case DiagnoseResult():
+            lines = _diagnosis(result)
         case RunOnlyResult():
             lines = _runs(result.runs, result.lang)
         case FindResult():
@@ -250,6 +273,41 @@ def _formula(result: FormulaToolResult) -> list[str]:
         for form in result.stable
     ]
     return [*lines, _labelled("rows", result.rows, lang)]
+
+
+def _diagnosis(result: DiagnoseResult) -> list[str]:
+    lang = result.lang
+    lines = [f"**{result.summary}**{_aside(_word(result.status, lang), lang)}", ""]
+    lines += [f"- {_fact(each, lang)}" for each in result.harms]
+    for cause in result.causes:
+        certainty = f"{_word(cause.certainty, lang)}, {number(cause.probability)}"
+        lines += ["", f"### {_labelled('cause', cause.cause, lang)}{_aside(certainty, lang)}"]
+        lines += [f"- {_fact(each, lang)}" for each in cause.facts]
+        if cause.cure:
+            lines.append(_labelled("cure", cause.cure, lang))
+        if cause.patch:
+            lines += ["```python", cause.patch.strip("\n"), "```"]
+        if cause.entry:
+            lines.append(_labelled("entry", f"`{cause.entry}`", lang))
+    if result.question:
+        lines.append(_labelled("tells_apart", result.question, lang))
+    lines += [f"- {_labelled('excluded', each.cause, lang)}{_aside(each.reason, lang)}" for each in result.excluded]
+    lines += [f"- {_labelled('harmless', each, lang)}" for each in result.margins]
+    if result.unseen:
+        lines.append(_labelled("unseen", _listed(result.unseen, lang), lang))
+    if result.next_line:
+        lines.append(_labelled("next_line", f"`{result.next_line}`", lang))
+    if result.from_log:
+        lines.append(_labelled("from_log", ", ".join(result.from_log), lang))
+    if result.cured:
+        lines.append(_labelled("cured", _params(result.cured), lang))
+    return lines + _runs(result.runs, lang)
+
+
+def _fact(fact: LoggedFact, lang: Lang) -> str:
+    where = [_word("line", lang).format(", ".join(map(str, fact.lines)))] if fact.lines else []
+    where += [] if fact.step is None else [_word("step", lang).format(fact.step)]
+    return fact.text + (_aside(_listed(where, lang), lang) if where else "")
 
 
 def _named(word: str, entries: Sequence[EntryName], lang: Lang) -> str:
