@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
-from qa_service.fronts.mcp import results
+from qa_service.fronts.mcp import conversion, results
 from qa_service.fronts.mcp.calls import Call
 from qa_service.fronts.mcp.finding import find_experiments
 from qa_service.fronts.mcp.inputs import CheckInput, CompareInput
@@ -68,7 +68,7 @@ def assert_fits(result: results.Result) -> results.Result:
 
 
 def ask(service: Service, entry: str, lang: str) -> results.AskResult:
-    return results.ask_result(service.answer(Request(question="", entry=entry, lang=lang, brief=True)))
+    return conversion.ask_result(service.answer(Request(question="", entry=entry, lang=lang, brief=True)))
 
 
 def entries(service: Service, step: int) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_check_of_claims_fits_and_confirms_what_the_entry_states(service):
 def test_a_formula_fits_with_the_step_that_goes_wrong_and_a_stable_form(service, request_, lang):
     study = FormulaStudy.of(request_)
     *_, last = study.stream(service)
-    fitting = assert_fits(results.formula_result(study.result(last.evidence), lang))
+    fitting = assert_fits(conversion.formula_result(study.result(last.evidence), lang))
     assert fitting.values
     assert fitting.first_wrong
     assert fitting.stable
@@ -123,7 +123,7 @@ def test_a_formula_fits_with_the_step_that_goes_wrong_and_a_stable_form(service,
 def test_experiments_found_fit(service, monkeypatch):
     known = list(service.knowledge.experiments.values())
     for at in range(0, len(known), 10):
-        assert_fits(results.find_result(known[at : at + 10], service, "zh"))
+        assert_fits(conversion.find_result(known[at : at + 10], service, "zh"))
 
 
 def test_a_search_finds_by_the_experiments_own_words(toy_service):
@@ -133,11 +133,11 @@ def test_a_search_finds_by_the_experiments_own_words(toy_service):
 
 def test_a_result_that_is_too_long_says_what_it_leaves_out(toy_service):
     answer = toy_service.answer(Request(question="", entry="counting", lang="en"))
-    run = results.ask_result(answer).runs[0]
+    run = conversion.ask_result(answer).runs[0]
     metric = next(iter(run.metrics.values()))
     many = {f"other_{nth}": metric.model_copy(update={"title": "a metric " * 20}) for nth in range(50)}
     long = run.model_copy(update={"metrics": {**run.metrics, **many}})
-    result = results.ask_result(answer).model_copy(update={"runs": [long] * 30, "answer": "word " * 1000})
+    result = conversion.ask_result(answer).model_copy(update={"runs": [long] * 30, "answer": "word " * 1000})
     fitting = assert_fits(result)
     assert fitting.left_out
     assert set(fitting.runs[0].metrics) == {claim.metric for claim in run.claims}
@@ -146,7 +146,9 @@ def test_a_result_that_is_too_long_says_what_it_leaves_out(toy_service):
 
 def test_numbers_that_json_cannot_hold_stand_in_text_and_content(toy_service):
     *_, last = toy_service.run("nonfinite", {})
-    fitting = assert_fits(results.RunOnlyResult(left_out=[], lang="en", runs=[results.run_result(last.evidence, "en")]))
+    fitting = assert_fits(
+        results.RunOnlyResult(left_out=[], lang="en", runs=[conversion.run_result(last.evidence, "en")])
+    )
     measured = [value for value in values(fitting.to_dict()) if not math.isfinite(value)]
     assert {written(value) for value in measured} >= {"inf", "nan"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
-from qa_service.fronts.mcp import inputs, results
+from qa_service.fronts.mcp import conversion, inputs, results
 from qa_service.fronts.mcp.calls import Call
 from qa_service.fronts.mcp.checking import check_entry
 from qa_service.fronts.mcp.finding import find_experiments
@@ -35,7 +35,7 @@ class ToolSpec:
 def _ask(service: Service, given: inputs.AskInput, call: Call) -> tuple[results.Result, list[Entry]]:
     fields = given.model_dump(exclude_unset=True)
     answer = _answer(service, read_request({**fields, "brief": True}), call)
-    return results.ask_result(answer), [answer.entry] if answer.entry else []
+    return conversion.ask_result(answer), [answer.entry] if answer.entry else []
 
 
 def _compare(service: Service, given: inputs.CompareInput, call: Call) -> tuple[results.Result, list[Entry]]:
@@ -44,7 +44,7 @@ def _compare(service: Service, given: inputs.CompareInput, call: Call) -> tuple[
     wanted = [value.strip() for value in values.split(",") if value.strip()]
     compare = {name.strip(): wanted} if wanted else [name.strip()]
     answer = _answer(service, read_request({**fields, "compare": compare, "brief": True}), call)
-    return results.compare_result(answer), [answer.entry] if answer.entry else []
+    return conversion.compare_result(answer), [answer.entry] if answer.entry else []
 
 
 def _answer(service: Service, request: Request, call: Call) -> Answer:
@@ -55,25 +55,25 @@ def _answer(service: Service, request: Request, call: Call) -> Answer:
 
 def _run(service: Service, given: inputs.RunInput, call: Call) -> tuple[results.Result, list[Entry]]:
     ready = _evidence(call.last(service.run(given.experiment, given.params, given.seed, call.is_cancelled)))
-    run = results.run_result(ready.evidence, call.lang)
+    run = conversion.run_result(ready.evidence, call.lang)
     return results.RunOnlyResult(left_out=[], lang=call.lang, runs=[run]), []
 
 
 def _find(service: Service, given: inputs.FindInput, call: Call) -> tuple[results.Result, list[Entry]]:
     found = find_experiments(service, given.query, given.limit)
-    return results.find_result(found, service, call.lang), []
+    return conversion.find_result(found, service, call.lang), []
 
 
 def _check(service: Service, given: inputs.CheckInput, call: Call) -> tuple[results.Result, list[Entry]]:
     entry = service.knowledge.library[given.entry]
     checked = check_entry(service, entry, given.claim, given.seeds, call)
-    return results.check_result(entry, checked, call.lang), [entry]
+    return conversion.check_result(entry, checked, call.lang), [entry]
 
 
 def _formula(service: Service, given: inputs.FormulaInput, call: Call) -> tuple[results.Result, list[Entry]]:
     study = FormulaStudy.of(given.to_request())
     ready = _evidence(call.last(study.stream(service, call.is_cancelled)))
-    return results.formula_result(study.result(ready.evidence), call.lang), []
+    return conversion.formula_result(study.result(ready.evidence), call.lang), []
 
 
 def _evidence(event: Event) -> EvidenceReady:
