@@ -16,6 +16,7 @@ from processes import TIMEOUT_SECONDS, numstab_server, run_async, session, until
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
+from qa_service.fronts.mcp.calls import Call, CallsInProgress
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import MAX_BODY_BYTES
 from qa_service.settings import Settings
@@ -90,6 +91,11 @@ def test_an_older_client_shakes_hands(open_app):
     reply = open_app().post("/mcp", json=sent, headers=ACCEPT)
     result = json.loads(reply.text.partition("data: ")[2].splitlines()[0])["result"]
     assert (result["protocolVersion"], result["serverInfo"]["name"]) == (LEGACY, "numstab")
+    assert len(reply.headers["mcp-session-id"]) > 20
+
+
+def test_a_newer_client_gets_no_session(open_app):
+    assert "mcp-session-id" not in post(open_app(), "server/discover").headers
 
 
 def test_a_tool_is_called_with_one_request(open_app):
@@ -205,6 +211,36 @@ def test_a_call_of_many_runs_counts_as_many_requests(open_app, version):
     assert "rate_limited" in reply.text
 
 
+def test_a_call_is_cancelled_by_its_own_client_only():
+    calls, call = CallsInProgress(), Call("en")
+    with calls.keep("mine", 7, call):
+        calls.cancel("theirs", 7)
+        calls.cancel("", 7)
+        calls.cancel("mine", 8)
+        assert not call.is_cancelled()
+        calls.cancel("mine", 7)
+        assert call.is_cancelled()
+    calls.cancel("mine", 7)  # it is over
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"method": "notifications/cancelled"},
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": [1]}},
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}},
+        ["notifications/cancelled"],
+        "notifications/cancelled",
+    ],
+)
+def test_a_cancellation_of_no_call_is_harmless(open_app, body):
+    client = open_app()
+    named = ACCEPT | {"MCP-Protocol-Version": LEGACY, "Mcp-Session-Id": "mine"}
+    assert client.post("/mcp", json=body, headers=named).status_code in (202, 400)
+    sent = message("tools/call", {"name": "ask", "arguments": QUESTION}, LEGACY)
+    assert '"status":"answered"' in client.post("/mcp", json=sent, headers=named).text.replace(" ", "")
+
+
 # ---- a real server -------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +291,37 @@ def test_clients_of_both_versions_ask_and_hear_progress(toy_server, mode, versio
     run_async(test())
 
 
+def settle(address: str, process: subprocess.Popen[Any]) -> None:
+    """Waits until no experiment runs and the children that wait for one are there."""
+    httpx.post(f"{address}/api/v1/experiments/counts/runs", json={}, timeout=TIMEOUT_SECONDS)
+    until(lambda: children(process) == idle_children())
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("mode", "seed"), [("auto", 1), ("legacy", 2)])
+def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
+    """The demo yields one row and then nothing, for longer than the test waits."""
+    address, process = toy_server
+    settle(address, process)
+
+    async def test() -> None:
+        async with Client(f"{address}/mcp", mode=mode) as client:
+            begun = asyncio.Event()
+
+            async def listen(_progress: float, _total: float | None, text: str | None) -> None:
+                if "row 1" in (text or ""):
+                    begun.set()
+
+            arguments = {"experiment": "hangs", "seed": seed}
+            call = asyncio.create_task(client.call_tool("run_experiment", arguments, progress_callback=listen))
+            await begun.wait()
+            await asyncio.to_thread(until, lambda: children(process) > idle_children())
+            call.cancel()
+            await asyncio.to_thread(until, lambda: children(process) == idle_children(), 20)
+
+    run_async(test())
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("version", [MODERN, LEGACY])
 def test_a_client_that_disconnects_ends_its_run(toy_server, version):
@@ -271,7 +338,6 @@ def test_a_client_that_disconnects_ends_its_run(toy_server, version):
             assert any("row 1" in line for line in reply.iter_lines())
             until(lambda: children(process) > idle_children())
 
-    httpx.post(f"{address}/api/v1/experiments/counts/runs", json={}, timeout=TIMEOUT_SECONDS)
-    until(lambda: children(process) == idle_children())
+    settle(address, process)
     disconnect_in_mid_run()
     until(lambda: children(process) == idle_children(), seconds=20)

@@ -4,8 +4,8 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from qa_service.lab.cancellation import CancelToken
@@ -25,6 +25,33 @@ _STILL = Text("{seconds} 秒：{last}", "{seconds} s: {last}")
 _STARTED = Text("开始运行 {id}", "running {id}")
 _ROW = Text("{id}：第 {rows} 行", "{id}: row {rows}")
 _QUEUED = Text("{id}：前面还有 {before} 个运行", "{id}: {before} runs wait before it")
+
+
+class CallsInProgress:
+    """The calls of clients that can cancel them by another request, by the client's secret name and the request's id.
+
+    Used in one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, int | str], Call] = {}
+
+    @contextmanager
+    def keep(self, session: str, request: int | str | None, call: "Call") -> Iterator[None]:
+        """Keeps a call as long as the block runs; one without a session is not kept."""
+        key = (session, request if request is not None else "")
+        if session:
+            self._calls[key] = call
+        try:
+            yield
+        finally:
+            if self._calls.get(key) is call:
+                del self._calls[key]
+
+    def cancel(self, session: str, request: int | str) -> None:
+        """Cancels the call, if it is in progress here."""
+        if call := self._calls.get((session, request)):
+            call.is_cancelled.cancel()
 
 
 class Report(Protocol):
@@ -71,7 +98,9 @@ class Call:
                 self.message = _QUEUED[self.lang].format(id=event.id, before=event.position - 1)
 
     async def run(self, work: Callable[["Call"], T], report: Report) -> T:
-        """The result of `work(self)`, or its exception. If this coroutine is cancelled, so is the work."""
+        """The result of `work(self)`, or its exception; `Cancelled` once the call is cancelled. If this coroutine is
+        cancelled, so is the work.
+        """
         loop = asyncio.get_running_loop()
         changed, result = asyncio.Event(), loop.create_future()
 
@@ -116,6 +145,8 @@ class Call:
             changed.clear()
             if result.done():
                 return
+            if self.is_cancelled():
+                raise Cancelled
             now = time.monotonic()
             if self.events > seen and self.message:
                 seen, reported = self.events, now

@@ -17,7 +17,7 @@ from qa_service import __version__
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.mcp import resources, results, text
-from qa_service.fronts.mcp.calls import Call
+from qa_service.fronts.mcp.calls import Call, CallsInProgress
 from qa_service.fronts.mcp.prompts import PROMPTS, PromptSpec
 from qa_service.fronts.mcp.tools import TOOLS, ToolSpec, language
 from qa_service.lab.runner import Cancelled
@@ -33,6 +33,7 @@ Use ask first, with the user's own words and numbers (Chinese or English); run_e
 at other numbers; check_claim repeats the claims of an entry over seeds. Quote only numbers that these tools return,
 say which claims hold, and say so when the knowledge base does not cover a question.
 """
+SESSION_HEADER = "mcp-session-id"
 _HOUR = 3_600_000  # ms
 _FIXED = CacheHint(ttl_ms=_HOUR, scope="public")
 _MAX_LINKS = 6
@@ -47,9 +48,12 @@ _LISTED = (
 )
 
 
-def build_server(service: Callable[[], Service]) -> Server[Any]:
-    """The server; `service` is called, in a thread, by each request that needs it, and may block."""
-    handlers = _Handlers(service)
+def build_server(service: Callable[[], Service], calls: CallsInProgress | None = None) -> Server[Any]:
+    """The server; `service` is called, in a thread, by each request that needs it, and may block.
+
+    `calls` are those in progress, for a transport in which another request cancels them.
+    """
+    handlers = _Handlers(service, calls or CallsInProgress())
     server: Server[Any] = Server(
         "numstab",
         version=__version__,
@@ -88,8 +92,9 @@ class _UntitledSchema(GenerateJsonSchema):
 class _Handlers:
     """The handlers that need the service."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
+    def __init__(self, service: Callable[[], Service], calls: CallsInProgress) -> None:
         self._service = service
+        self._calls = calls
 
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Serves a tool. What is wrong with its arguments is a result with `is_error`, so that a model can mend it."""
@@ -106,9 +111,12 @@ class _Handlers:
             return _tool_result(result, entries)
 
         try:
-            return await call.run(serve, context.session.report_progress)
+            with self._calls.keep(_session(context), context.request_id, call):
+                return await call.run(serve, context.session.report_progress)
         except NumstabError as error:
             return _error_result(f"{error.code}: {error[call.lang]}")
+        except Cancelled:
+            raise MCPError(types.INTERNAL_ERROR, "cancelled") from None
         except Exception:  # what it is, the log says; the client gets no detail
             logging.getLogger("numstab").exception("tool failed: %s", tool.name)
             return _error_result(_BROKEN[call.lang])
@@ -250,6 +258,11 @@ def _tool_result(result: results.Result, entries: list[Entry]) -> types.CallTool
             )
         )
     return types.CallToolResult(content=content, structured_content=fitting.to_dict())
+
+
+def _session(context: Context) -> str:
+    """The client's secret name in the older specification over HTTP; "" where there is none."""
+    return context.request.headers.get(SESSION_HEADER, "") if context.request is not None else ""
 
 
 def _lang(result: results.Result) -> Lang:
