@@ -16,7 +16,7 @@ from qa_service.fronts.mcp.server import build_server
 from qa_service.parsing import MAX_QUESTION_CHARS
 
 VERSIONS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
-TOOLS = ["ask", "compare", "run_experiment", "find_experiments", "formula", "check_claim"]
+TOOLS = ["ask", "diagnose", "compare", "run_experiment", "find_experiments", "formula", "check_claim"]
 QUESTION = {"en": "counting numbers one", "zh": "数数甲"}
 
 
@@ -156,6 +156,8 @@ def test_claims_are_checked_at_their_parameters_and_at_their_controls(use):
         ("check_claim", {"entry": "counting", "claim": "nothing"}, "reaches-five"),
         ("check_claim", {"entry": "counting", "seeds": 1000}, "from 1 to 20"),
         ("formula", {"expression": "log("}, "bad_expression"),
+        ("diagnose", {"text": ""}, "the text of a log"),
+        ("diagnose", {"lang": "zh"}, "日志的全文"),
     ],
 )
 def test_wrong_arguments_are_a_result_that_says_what_is_allowed(use, tool, arguments, named):

@@ -19,7 +19,7 @@ from qa_service.errors import BadField
 from qa_service.fronts.mcp import conversion, results
 from qa_service.fronts.mcp.calls import Call
 from qa_service.fronts.mcp.finding import find_experiments
-from qa_service.fronts.mcp.inputs import CheckInput, CompareInput
+from qa_service.fronts.mcp.inputs import CheckInput, CompareInput, DiagnoseInput
 from qa_service.fronts.mcp.receipts import Receipt
 from qa_service.fronts.mcp.text import render
 from qa_service.fronts.mcp.tools import TOOLS
@@ -118,6 +118,22 @@ def test_a_formula_fits_with_the_step_that_goes_wrong_and_a_stable_form(service,
     assert fitting.values
     assert fitting.first_wrong
     assert fitting.stable
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
+    """A loss that grows until it is nan, and one that falls."""
+    losses = [2.3, 2.2, 2.4, 3.1, 5.0, 11.0, 42.0, 310.0, 9.1e3, 4.0e6, "inf", *["nan"] * 8]
+    sick = "\n".join(f"step: {10 * nth} loss: {loss} lr: 0.5" for nth, loss in enumerate(losses))
+    result, linked = TOOLS["diagnose"].serve(service, DiagnoseInput(text=sick), Call(lang))
+    fitting = assert_fits(result)
+    assert (fitting.status, fitting.lang) == ("sick", lang)
+    assert fitting.causes[0].facts
+    assert [entry.id for entry in linked] == [cause.entry for cause in fitting.causes if cause.entry]
+    assert fitting.summary in render(fitting)
+    well = "\n".join(f"step: {10 * nth} loss: {2.3 * 0.97**nth:.4f} lr: 0.001" for nth in range(60))
+    result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), Call(lang))
+    assert assert_fits(result).status == "healthy"
 
 
 def test_experiments_found_fit(service, monkeypatch):

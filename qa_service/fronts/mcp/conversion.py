@@ -38,6 +38,7 @@ from qa_service.model import (
     Experiment,
     Lang,
     Part,
+    Text,
 )
 from qa_service.model.diagnosis import Cause, Diagnosis, Hypothesis
 from qa_service.model.formula import Elements, FormulaNode, FormulaResult, FormulaValue
@@ -49,6 +50,10 @@ from qa_service.schemas.answers import ContextJson
 from qa_service.schemas.evidence import claims_json, machine
 
 _HASH_CHARACTERS = 12
+_IN_THE_LOG = Text(
+    "这段日志的诊断：{} 原因、依据和改法用 diagnose 看。",
+    "The log in the question: {} Call diagnose with it for the causes, the evidence and the cure.",
+)
 
 
 def ask_result(answer: Answer) -> AskResult:
@@ -79,7 +84,7 @@ def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
         "answer": prose.answer_text(answer, parts),
         "entry": _entry_name(entry, lang) if entry else None,
         "params": _json_values(answer.params),
-        "notes": [note[lang] for note in answer.notes],
+        "notes": [note[lang] for note in answer.notes] + _log_note(answer),
         "runs": [run_result(one, lang) for one in answer.evidence],
         "candidates": [_entry_name(match.entry, lang) for match in offered],
         "related": [_entry_name(other, lang) for other in answer.related],
@@ -90,6 +95,13 @@ def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
             candidates=None if context.entry else list(context.candidates),
         ),
     }
+
+
+def _log_note(answer: Answer) -> list[str]:
+    """What the log in the question shows, in a sentence, and which tool says more; [] without a log."""
+    if answer.diagnosis is None:
+        return []
+    return [_IN_THE_LOG[answer.lang].format(answer.diagnosis.summary[answer.lang])]
 
 
 def run_result(evidence: Evidence, lang: Lang) -> RunResult:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from qa_service.answering import diagnosing
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.fronts.mcp import conversion, inputs, results
 from qa_service.fronts.mcp.calls import Call
 from qa_service.fronts.mcp.checking import check_entry
 from qa_service.fronts.mcp.finding import find_experiments
-from qa_service.model import Answer, Entry, Lang, Request
+from qa_service.model import Answer, Entry, Evidence, Lang, Request
 from qa_service.model.events import Done, Event, EvidenceReady
 from qa_service.parsing import detect_language
 from qa_service.schemas.requests import RequestBody, read_request
@@ -76,6 +77,17 @@ def _formula(service: Service, given: inputs.FormulaInput, call: Call) -> tuple[
     return conversion.formula_result(study.result(ready.evidence), call.lang), []
 
 
+def _diagnose(service: Service, given: inputs.DiagnoseInput, call: Call) -> tuple[results.Result, list[Entry]]:
+    found = diagnosing.diagnose_file(given.text.encode(), given.name)
+    evidence: list[Evidence] = []
+    if given.run and found.experiment is not None:
+        call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled))
+    library = service.knowledge.library
+    named = dict.fromkeys(found.causes[each.cause].entry for each in found.hypotheses)
+    entries = [library[name] for name in named if name in library]
+    return conversion.diagnose_result(found, evidence, call.lang), entries
+
+
 def _evidence(event: Event) -> EvidenceReady:
     assert isinstance(event, EvidenceReady)
     return event
@@ -92,7 +104,7 @@ def language(arguments: Any) -> Lang:
     for named in (arguments.get("lang"), context.get("lang") if isinstance(context, dict) else None):
         if named in ("zh", "en"):
             return "zh" if named == "zh" else "en"
-    texts = (arguments.get(name) for name in ("question", "query"))
+    texts = (arguments.get(name) for name in ("question", "query", "text"))
     return detect_language(" ".join(text[:2000] for text in texts if isinstance(text, str)))
 
 
@@ -111,6 +123,18 @@ TOOLS = {
             inputs.AskInput,
             results.AskResult,
             _ask,
+            with_app=True,
+        ),
+        ToolSpec(
+            "diagnose",
+            "Diagnose a training log",
+            "Reads the text of a training log (any trainer's lines, a table of values, trainer_state.json) and says "
+            "whether the run is sick, of which cause and by which lines, what is ruled out, and the cure as code; then "
+            "it runs the cause's experiment at the run's own numbers, as it is and cured. Use it whenever a log is at "
+            "hand; read the file and pass its text, from the beginning.",
+            inputs.DiagnoseInput,
+            results.DiagnoseResult,
+            _diagnose,
             with_app=True,
         ),
         ToolSpec(
