@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import BadField
@@ -134,6 +135,15 @@ def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
     well = "\n".join(f"step: {10 * nth} loss: {2.3 * 0.97**nth:.4f} lr: 0.001" for nth in range(60))
     result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), Call(lang))
     assert assert_fits(result).status == "healthy"
+
+
+@pytest.mark.parametrize(("lang", "note"), [("en", "Call diagnose with it"), ("zh", "用 diagnose 看")])
+def test_an_answer_to_a_question_with_a_log_names_its_diagnosis(toy_service, lang, note):
+    log = "\n".join(f"step: {nth} loss: {loss}" for nth, loss in enumerate([2.3, 2.4, 9.0, 80.0, "inf", "nan", "nan"]))
+    answer = toy_service.answer(Request(question="", entry="counting", lang=lang))
+    found = conversion.ask_result(replace(answer, diagnosis=diagnose_question(log)))
+    assert any(note in each for each in found.notes)
+    assert note in render(found)
 
 
 def test_experiments_found_fit(service, monkeypatch):

@@ -16,6 +16,7 @@ from qa_service.fronts.mcp.results import (
     LoggedFact,
     Result,
     RunClaim,
+    RunMetric,
     RunOnlyResult,
     RunResult,
 )
@@ -180,8 +181,7 @@ def _runs(runs: Sequence[RunResult], lang: Lang) -> list[str]:
         if run.status != "ran":
             lines.append(_labelled("status", f"{run.status}. {run.note}", lang))
         lines += [
-            f"- {metric.title} [{name}] = {number(metric.value)}{'' if metric.unit == '1' else ' ' + metric.unit}"
-            for name, metric in run.metrics.items()
+            f"- {metric.title} [{name}] = {number(metric.value)}{_unit(metric)}" for name, metric in run.metrics.items()
         ]
         if run.claims:
             lines += [_labelled("claims", "", lang).rstrip(), *(_claim(claim, lang) for claim in run.claims)]
@@ -191,6 +191,10 @@ def _runs(runs: Sequence[RunResult], lang: Lang) -> list[str]:
         lines.append(_listed([f"{_word('code', lang)} {run.code_hash}", versions, run.machine], lang))
         lines.append(_labelled("rows", run.rows, lang))
     return [*lines, ""] if lines else []
+
+
+def _unit(metric: RunMetric) -> str:
+    return "" if metric.unit == "1" or metric.value is None else f" {metric.unit}"
 
 
 def _claim(claim: RunClaim, lang: Lang) -> str:
