@@ -30,8 +30,9 @@ Context = ServerRequestContext[Any, Any]
 INSTRUCTIONS = """\
 numstab answers questions about numerical stability in deep learning and measures its evidence at once.
 Use ask first, with the user's own words and numbers (Chinese or English), and diagnose where there is a training log;
-run_experiment, compare and formula measure at other numbers; check_claim repeats the claims of an entry over seeds. Quote only numbers that these tools return,
-say which claims hold, and say so when the knowledge base does not cover a question.
+run_experiment, compare and formula measure at other numbers; check_claim repeats the claims of an entry over seeds.
+Quote only numbers that these tools return, say which claims hold, and say so when the knowledge base does not cover
+a question.
 """
 SESSION_HEADER = "mcp-session-id"
 _HOUR = 3_600_000  # ms
