@@ -12,6 +12,7 @@ NumstabError
 │   ├── UnknownModel          404; of the OpenAI-compatible endpoint
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
+│   ├── UnreadableRun         a file that is empty, too large, damaged, or no log of a training run
 │   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
@@ -125,6 +126,15 @@ class BadExpression(BadRequest):
     def __init__(self, *, zh: str, en: str, position: int | None = None, field: str = "expression") -> None:
         super().__init__(zh=zh, en=en, field=field)
         self.position = position
+
+
+class UnreadableRun(BadRequest):
+    """A file that should hold a training run is empty, too large, damaged, or of another kind."""
+
+    code = "unreadable_run"
+
+    def __init__(self, *, zh: str, en: str) -> None:
+        super().__init__(zh=zh, en=en, field="file")
 
 
 class Overloaded(NumstabError):

@@ -50,7 +50,8 @@ MESSAGES = (
         "what:skip", "where:scale", *_SCALER,
     ),
     _message(
-        "gradient_overflow", "overflow", r"(?:gradient|grad) overflow(?: detected|\. +skipping step| on iteration)",
+        "gradient_overflow", "overflow", r"(?:gradient|grad) overflow(?: detected|\. +skipping step| on iteration)"
+        r"|overflowerror: setting loss scale to|overflow detected, (?:ignoring gradient, )?setting loss scale",
         "what:skip", "what:inf", "where:gradient", *_SCALER,
     ),
     _message(
@@ -91,25 +92,60 @@ MESSAGES = (
         "numpy_invalid", "invalid value encountered", r"invalid value encountered in \w+",
         "what:nan", "in:numpy",
     ),
-    _message("sklearn_nan", "input contains nan", r"input(?: \w+)? contains nan", "what:nan"),
+    _message("sklearn_nan", "contains ", r"\binput(?: \w+)? contains (?:nan|infinity)", "what:nan"),
     _message("input_nonfinite", "found in input tensor", r"nan or inf found in input tensor", "what:nan"),
     _message(
         "megatron_nan", "local forward loss", r"found nan in local forward loss",
         "what:nan", "where:loss", "in:megatron",
     ),
     _message("megatron_spike", "spiky loss", r"spiky loss", "what:spike", "where:loss", "in:megatron"),
+    _message(
+        "loss_stops", "ing training", r"^\W*(?:warning: *)?(?:non-finite loss|(?:the )?loss (?:is|was|=) (?:nan|inf)(?:inity)?),? "
+        r"(?:stopping|ending|aborting|terminating|exiting)|^\W*warning: non-finite loss",
+        "what:nan", "where:loss",
+    ),
+    _message(
+        "gradient_norm_nan", "norm is", r"grad(?:ient)? norm is (?:nan|inf)[^.]{0,20}\. +(?:skipping|do not) updat",
+        "what:nan", "what:skip", "where:gradient",
+    ),
+    _message("ctc_nan", "nan grad", r"samples in this mini-batch got nan grad|samples got nan grad", "what:nan", "in:ctc"),
+    _message(
+        "tensorflow_nan_loss", "nan", r"nanlossduringtrainingerror|model diverged with loss = nan",
+        "what:nan", "where:loss", "in:keras",
+    ),
+    _message(
+        "tensorflow_check", "tensor had ", r"tensor had (?:nan|inf)(?: and (?:nan|inf))? values", "what:nan", "in:keras"
+    ),
+    _message(
+        "keras_terminates", "invalid loss, terminating", r"batch \d+: invalid loss, terminating training",
+        "what:nan", "where:loss", "in:keras",
+    ),
+    _message(
+        "nan_to_integer", "cannot convert float", r"cannot convert float (?:nan|infinity) to integer", "what:nan"
+    ),
+    _message(
+        "lightning_nan", "nan or inf", r"the loss returned in `?\w+\.?\w*`? is nan or inf|the gradients? .*is nan or inf",
+        "what:nan", "in:lightning",
+    ),
+    _message(
+        "not_positive_definite", "positive", r"the (?:input|factorization|leading minor).*not positive[- ]definite",
+        "where:activation",
+    ),
+    _message(
+        "svd_nonfinite", "failed to converge", r"algorithm failed to converge because the input .*(?:non-finite|ill-conditioned)",
+    ),
     _message("out_of_memory", "out of memory", r"(?:cuda|hip|npu|mps) (?:error: )?out of memory|outofmemoryerror"),
     _message("shapes", "size mismatch", r"size mismatch|mat1 and mat2 shapes cannot be multiplied"),
     _message("device_assert", "device-side assert", r"device-side assert triggered"),
 )  # fmt: skip
 """Fingerprint → signs; those without signs are recognised because they are not about numerics."""
-_HINTS = re.compile("|".join(re.escape(hint) for hint in dict.fromkeys(each.hint for each in MESSAGES)))
+_HINTS = tuple(dict.fromkeys(each.hint for each in MESSAGES))
 
 
 def find_message(line: str) -> tuple[Message, str] | None:
     """The known message in a line, and its words; None if there is none."""
     lower = line.lower()
-    if not _HINTS.search(lower):
+    if not any(hint in lower for hint in _HINTS):
         return None
     for message in MESSAGES:
         if message.hint in lower and (match := message.pattern.search(line)):

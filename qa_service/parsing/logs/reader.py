@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from qa_service.parsing.logs import rules
-from qa_service.parsing.logs.formats import BY_ID, FORMATS, PLAIN, TABLE, ULTRALYTICS, LogFormat
+from qa_service.parsing.logs.formats import BY_ID, PLAIN, TABLE, ULTRALYTICS, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.harvest import harvest, key_of, parse_number
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.reading import LogLine, LogReading, Point
@@ -24,6 +24,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _COUNTERS = frozenset({"step", "epoch", "lr"})
+_PLACES = frozenset({"step", "epoch", "of", "scale"})
+"""Groups of a format's pattern that are no values."""
 _MEASURES = frozenset({"loss", "grad_norm", "val_loss"})
 _CELLS = re.compile(r"\s*\|\s*|\s*[,\t]\s*|\s+")
 _Piece = tuple[int, str]
@@ -102,12 +104,14 @@ def _read_lines(pieces: list[_Piece]) -> tuple[list[LogLine], set[int]]:
 
 def _read_line(number: int, text: str) -> LogLine | None:
     """A line of a known format, a known message, or pairs of keys and numbers; None if it is neither."""
-    found = _format_of(text)
+    found = format_of(text)
     message = find_message(text)
     if found:
         form, match = found
         values, fragments = harvest(text)
-        named = {name.rstrip("23"): word for name, word in match.groupdict().items() if word is not None}
+        named = named_groups(match)
+        for name in named.keys() - _PLACES:
+            values.setdefault(name, parse_number(named[name]))
         if "scale" in named:
             values["loss_scale"], fragments["loss_scale"] = parse_number(named["scale"]), match[0]
         step = _whole(parse_number(named["step"])) if "step" in named else _whole(values.get("step"))
@@ -119,16 +123,6 @@ def _read_line(number: int, text: str) -> LogLine | None:
     if message:
         return LogLine(number=number, text=text, format="", message=message[0].id, fragments={"": message[1]})
     return _read_plain(number, text)
-
-
-def _format_of(text: str) -> tuple[LogFormat, re.Match[str]] | None:
-    for form in FORMATS:
-        for hint in form.hints:
-            if hint in text:
-                if match := form.line.search(text):
-                    return form, match
-                break
-    return None
 
 
 def _read_plain(number: int, text: str) -> LogLine | None:

@@ -132,7 +132,7 @@ def _nonfinite(lines: Sequence[LogLine]) -> Iterator[_Found]:
                 yield "when:eval", line, key
     records = [line for line in lines if line.values.keys() & {"loss", "grad_norm"}]
     index = next((i for i, line in enumerate(records) if _is_sick(line)), None)
-    if index == 0 and _begins_at_start(records):
+    if index == 0 and begins_at_start(records):
         yield "when:first_step", records[0], _sick_key(records[0])
     elif index is not None and index > 0:
         line = records[index]
@@ -148,7 +148,7 @@ def _sick_key(line: LogLine) -> str:
     return next(key for key in ("loss", "grad_norm") if key in line.values and is_bad(key, line.values[key]))
 
 
-def _begins_at_start(records: Sequence[LogLine]) -> bool:
+def begins_at_start(records: Sequence[LogLine]) -> bool:
     """Whether the log shows the beginning of the run: its first record is not later than one interval of logging."""
     for positions in ([line.step for line in records], [line.epoch for line in records]):
         known = [position for position in positions if position is not None]

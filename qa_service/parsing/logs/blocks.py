@@ -1,0 +1,201 @@
+"""Logs whose records spread over lines: tables under a header, boxes of names and values, headings with lists."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from qa_service.parsing.logs.formats import COMPOSER, COQUI, STABLE_BASELINES, TABLE, ULTRALYTICS, named_groups
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.pairs import parse_value, read_pairs
+from qa_service.parsing.logs.rows import Row
+
+_NUMBER = re.compile(
+    r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan(?:\.0|\(\w*\))?|\.?inf(?:inity)?|1\.#\w+)",
+    re.IGNORECASE,
+)
+_STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
+_MAX_COLUMNS = 300
+_MIN_COLUMNS = 2
+_EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
+_YOLO_5 = re.compile(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
+_YOLO_VALIDATION = re.compile(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
+_YOLO_5_NAMES = {"box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss", "giou": "giou_loss"}
+_BOX_EDGE = re.compile(r"^\s*[-=+─]{6,}\s*$")
+_BOX_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
+_ITEM = re.compile(
+    r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
+)
+_COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
+
+
+def is_number(word: str) -> bool:
+    """Whether a cell is a number, as programs write it."""
+    return bool(_NUMBER.fullmatch(word))
+
+
+class HeaderTable:
+    """Rows under a header that names their columns."""
+
+    def __init__(self, names: Sequence[str], separator: str, form: str, *, validation: bool = False) -> None:
+        self.names = tuple(name.strip().strip("'\"").lower() for name in names)
+        self.form = form
+        self._separator = separator
+        self._validation = validation
+
+    @classmethod
+    def of(cls, text: str) -> "HeaderTable | None":
+        """The table that a line heads: it has names only, two or more of them known, one of a loss or metric."""
+        if len(text) > 20_000 or "=" in text or "{" in text or _STANDING_NUMBER.search(text):
+            return None
+        if _YOLO_5.search(text) or _YOLO_VALIDATION.search(text):
+            return cls._of_ultralytics(text)
+        for separator in ("\t", "|", ",", ";", "  "):
+            if separator in text:
+                names = _split(text, separator)
+                if cls._heads(names, separator):
+                    return cls(names, separator, TABLE.id)
+        return None
+
+    @classmethod
+    def _of_ultralytics(cls, text: str) -> "HeaderTable":
+        names = [_YOLO_5_NAMES.get(name.lower(), name) for name in text.split("(", maxsplit=1)[0].split()]
+        return cls(names, " ", ULTRALYTICS.id, validation=bool(_YOLO_VALIDATION.search(text)))
+
+    @staticmethod
+    def _heads(names: Sequence[str], separator: str) -> bool:
+        if not _MIN_COLUMNS <= len(names) <= _MAX_COLUMNS or any(is_number(name) or not name for name in names if name):
+            return False
+        if any(len(name) > 120 or (":" in name and separator != ",") for name in names):
+            return False
+        known = sum(1 for name in names if meaning_of(name) or is_measure(name))
+        return known >= _MIN_COLUMNS and any(is_measure(name) for name in names)
+
+    def read(self, number: int, text: str) -> Row | None:
+        """The row in a line; None for a line that is none."""
+        cells = _split(text, self._separator)
+        exact = self.form == TABLE.id
+        if len(cells) < len(self.names) or (exact and len(cells) != len(self.names)):
+            return None
+        return self.read_cells(number, text, cells)
+
+    def read_cells(self, number: int, text: str, cells: Sequence[str]) -> Row | None:
+        """The row with these cells; None if a measure is neither a number nor empty, or none is a number."""
+        values: dict[str, float] = {}
+        place: dict[str, float] = {}
+        for name, cell in zip(self.names, cells, strict=False):
+            word = cell.strip().strip("'\"")
+            word = word.split("/")[0] if meaning_of(name) in ("epoch", "step") else word.rstrip("%")
+            if not is_number(word):
+                if is_measure(name) and word.lower() not in _EMPTY:
+                    return None
+                continue
+            meaning = meaning_of(name)
+            if meaning in ("epoch", "step"):
+                place.setdefault(meaning, parse_value(word))
+            elif name and not is_bookkeeping(name):
+                values.setdefault(f"val_{name}" if self._validation else name, parse_value(word))
+        if not values and not place:
+            return None
+        return Row(
+            number=number, form=self.form, text=text, values=values, step=place.get("step"), epoch=place.get("epoch"),
+            validation=self._validation, counter="table",
+        )  # fmt: skip
+
+
+def _split(text: str, separator: str) -> list[str]:
+    text = text.strip("\n")
+    match separator:
+        case "|":
+            return [cell.strip() for cell in text.strip().strip("|│").split("|")]
+        case "  ":
+            return re.split(r"\s{2,}", text.strip())
+        case " ":
+            return text.split()
+        case _:
+            return [cell.strip() for cell in text.split(separator)]
+
+
+class Boxes:
+    """Boxes of "| name | value |" between rules of dashes, as Stable-Baselines prints; the step stands inside."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._section = ""
+        self._rows: list[Row] = []
+
+    def read(self, number: int, text: str) -> list[Row] | None:
+        """The rows of the box that a line closes, else none; None if the line belongs to no box."""
+        if _BOX_EDGE.match(text):
+            rows = self._close()
+            self._open = True
+            return rows or None
+        if not self._open:
+            return None
+        match = _BOX_ROW.match(text)
+        if match is None:
+            rows = self._close()
+            self._open = False
+            return rows or None
+        name, value = match["name"].strip().lower(), match["value"]
+        if not value and name.endswith("/"):
+            self._section = name
+        elif is_number(value):
+            values = {f"{self._section}{name.replace(' ', '_')}": parse_value(value)}
+            self._rows.append(Row(number, STABLE_BASELINES.id, text, values, counter="box"))
+        return []
+
+    def close(self) -> list[Row]:
+        """The rows of a box that the log leaves open."""
+        return self._close()
+
+    def _close(self) -> list[Row]:
+        rows, self._rows, self._section = self._rows, [], ""
+        if len(rows) < _MIN_COLUMNS:
+            return []
+        steps = [value for row in rows for name, value in row.values.items() if name.endswith("total_timesteps")]
+        steps = steps or [value for row in rows for name, value in row.values.items() if meaning_of(name) == "step"]
+        for row in rows:
+            row.step = steps[0] if steps else None
+        return [
+            row for row in rows if not all(is_bookkeeping(name) or meaning_of(name) == "step" for name in row.values)
+        ]
+
+
+class Lists:
+    """A heading with the step, such as "[batch=5/100]:", and a line for each value under it."""
+
+    def __init__(self) -> None:
+        self._form = ""
+        self._step: float | None = None
+
+    def read(self, number: int, text: str) -> list[Row] | None:
+        """The row of an item, none for a heading; None for any other line, which ends the list."""
+        for form in (COMPOSER, COQUI):
+            if match := form.line.match(text):
+                rest = text[match.end() :].strip(" :")
+                self._form = form.id if not rest else ""
+                self._step = parse_value(named_groups(match).get("step") or "nan")
+                return [] if self._form else None
+        if not self._form or not text.strip():
+            return None
+        item = self._read_item(number, text)
+        if item is None:
+            self._form = ""
+        return None if item is None else [item]
+
+    def _read_item(self, number: int, text: str) -> Row | None:
+        if self._form == COQUI.id:
+            if not _COQUI_ITEM.match(text):
+                return None
+            values = {name: value for name, value in read_pairs(text).values.items() if not is_bookkeeping(name)}
+            return Row(number, self._form, text, values, step=self._step, counter="list")
+        match = _ITEM.match(text)
+        if match is None:
+            return None
+        name, value = match["name"].lower(), match["value"]
+        validation = (match["phase"] or "").lower() == "eval"
+        values = {} if not is_number(value) or is_bookkeeping(name) else {name: parse_value(value)}
+        return Row(
+            number, self._form, text, values, step=self._step if math.isfinite(self._step or 0) else None,
+            validation=validation, counter="list",
+        )  # fmt: skip

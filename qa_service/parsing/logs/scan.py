@@ -1,0 +1,430 @@
+"""Reads every line of a training log, as fast as its length allows: rows of values, events, settings."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from qa_service.model.training_run import RunEvent
+from qa_service.model.values import Value
+from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists
+from qa_service.parsing.logs.configuration import is_configuration, read_settings
+from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
+from qa_service.parsing.logs.messages import find_message
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
+from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
+from qa_service.parsing.logs.rows import Row
+
+MAX_LINE_CHARS = 8_000
+"""Of a longer line, the beginning is read."""
+_MAX_FORMAT_CHARS = 1_500
+_MAX_EVENTS = 3_000
+_MAX_EVENT_CHARS = 300
+_MAX_TRIED = 200
+_MAX_TRACEBACK_LINES = 120
+_MAX_PLAIN_CHARS = 60
+_MAX_SINGLE_WORDS = 4
+_PLAIN_WORDS = 10
+_WORDS_PER_PAIR = 8
+_EPOCH_HEADING = re.compile(
+    r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*(?:轮|个epoch)[\u4e00-\u9fff]{0,8})?[\W_]*$",
+    re.IGNORECASE,
+)
+_EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
+)
+_VALIDATION = re.compile(
+    r"^\W*(?:val|valid|validation|validating|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
+    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
+    re.IGNORECASE,
+)
+_VALIDATION_HINTS = ("val", "test", "测试", "验证")
+_TRAINS = re.compile(r"train", re.IGNORECASE)
+_TRACEBACK = "Traceback (most recent call last)"
+_FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
+_BAR = re.compile(r"\d+%\|[^|]*\| *(\d+)/(\d+) ")
+_SHARE = re.compile(r":?\s*\d+%\|")
+"""The share that a bar has done, which is no value of the words before it."""
+_OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
+_SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
+_STATE = "trainer_state"
+_PLACES = frozenset({"step", "epoch", "of", "scale"})
+_PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
+"""Before the number of an epoch they name no value."""
+_WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
+
+
+@dataclass(slots=True)
+class LogScan:
+    """All that a log says."""
+
+    rows: list[Row] = field(default_factory=list)
+    events: list[RunEvent] = field(default_factory=list)
+    settings: dict[str, Value] = field(default_factory=dict)
+    messages: dict[int, str] = field(default_factory=dict)
+    """Number of a line → id of the known message that it is."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Number of a line that is an event → its text."""
+    lines_read: int = 0
+
+
+def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
+    """Reads the lines of a log, given with their numbers from 1; takes time linear in their length."""
+    scanner = _Scanner(numbered=are_numbered([text[:_MAX_PLAIN_CHARS] for _, text in lines[:_MAX_TRIED]]))
+    for number, whole in lines:
+        for piece in _pieces(whole):
+            scanner.read(number, piece)
+    return scanner.finish()
+
+
+def _pieces(line: str) -> Iterable[str]:
+    """The parts of a line that a progress bar has overwritten one another with, empty ones left out."""
+    if "\r" not in line and "\b" not in line:
+        return (line,) if line and not line.isspace() else ()
+    return (piece for piece in re.split(r"[\r\b]+", line) if piece and not piece.isspace())
+
+
+class _Scanner:
+    def __init__(self, *, numbered: bool) -> None:
+        self._numbered = numbered
+        self._scan = LogScan()
+        self._last_read = 0
+        self._table: HeaderTable | None = None
+        self._boxes = Boxes()
+        self._lists = Lists()
+        self._traceback = 0
+        self._traceback_line = 0
+        self._epoch: float | None = None
+        self._bar: tuple[float, float] | None = None
+        self._rank = ""
+        self._skipped = 0.0
+        self._singles: dict[str, list[Row]] = {}
+
+    def read(self, number: int, piece: str) -> None:
+        text = strip_colours(piece[:MAX_LINE_CHARS])
+        text, rank = strip_prefixes(_unwrap(text), numbered=self._numbered)
+        if not text or text.isspace():
+            return
+        if rank:
+            self._rank = self._rank or rank
+        other = bool(rank) and rank != self._rank
+        if self._read_traceback(number, text):
+            return
+        if self._read_message(number, text, other=other):
+            pass
+        elif other:
+            self._mark_other(number, text)
+            return
+        if not other:
+            self._read_values(number, text)
+
+    def finish(self) -> LogScan:
+        self._add_rows(self._boxes.close())
+        if self._traceback:
+            self._add_event("traceback", self._traceback_line, _TRACEBACK)
+        for rows in self._singles.values():
+            if len(rows) > 1:
+                self._add_rows(rows)
+        self._scan.rows.sort(key=lambda row: row.number)
+        return self._scan
+
+    # what a line is
+
+    def _read_traceback(self, number: int, text: str) -> bool:
+        """Whether a line belongs to a traceback; its exception is an event, and may be a known message too."""
+        if _TRACEBACK in text:
+            self._traceback, self._traceback_line = 1, number
+            self._mark(number)
+            return True
+        if not self._traceback:
+            match = _EXCEPTION.match(text)
+            if match and not match[1].endswith("Warning"):
+                self._mark(number)
+                self._add_event("traceback", number, text, name=match[1])
+            return False
+        self._traceback += 1
+        match = _EXCEPTION.match(text)
+        if match is None:
+            if self._traceback > _MAX_TRACEBACK_LINES:
+                self._traceback = 0
+            return True
+        self._traceback = 0
+        self._mark(number)
+        self._add_event("traceback", number, text, name=match[1])
+        self._read_message(number, text, other=False)
+        return True
+
+    def _read_message(self, number: int, text: str, *, other: bool) -> bool:
+        known = find_message(text[:_MAX_FORMAT_CHARS])
+        if known is None:
+            return False
+        message = known[0].id
+        self._mark(number)
+        if other and message in _OVERFLOWS:
+            return True
+        self._scan.messages[number] = message
+        step = self._scan.rows[-1].step if self._scan.rows else None
+        kind = "skipped_update" if message in _SKIPS else "message"
+        self._add_event(kind, number, text, step=step, name=message)
+        return True
+
+    def _mark_other(self, number: int, text: str) -> None:
+        """A line of another process: understood, but the same run is read from the first."""
+        if any(is_measure(name) for name in read_pairs(text[:_MAX_FORMAT_CHARS]).values):
+            self._mark(number)
+
+    def _read_values(self, number: int, text: str) -> None:
+        for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain):
+            if read(number, text):
+                return
+        if settings := read_settings(text):
+            for key, value in settings.items():
+                self._scan.settings.setdefault(key, value)
+
+    def _read_blocks(self, number: int, text: str) -> bool:
+        for block in (self._boxes, self._lists):
+            rows = block.read(number, text)
+            if rows is not None:
+                self._mark(number)
+                self._add_rows(rows)
+                return True
+        if self._table is not None and (row := self._table.read(number, text)):
+            self._mark(number)
+            self._add_rows([row])
+            return True
+        if _may_be_header(text) and (table := HeaderTable.of(text)):
+            self._table = table
+            self._mark(number)
+            return True
+        return False
+
+    def _read_format(self, number: int, text: str) -> bool:
+        found = format_of(text[:_MAX_FORMAT_CHARS])
+        bar = _BAR.search(text) if "%|" in text else None
+        if bar and (self._bar is None or float(bar[2]) >= self._bar[1]):
+            self._bar = float(bar[1]), float(bar[2])
+        if found is None:
+            return bar is not None and self._mark(number) and False
+        form, match = found
+        self._mark(number)
+        pairs = read_pairs(_SHARE.sub("|", text) if bar else text)
+        row = self._row_of_format(number, text, form, named_groups(match), pairs)
+        if form.id == _STATE:
+            self._join_state(row)
+        elif row.values:
+            self._add_rows([row])
+        if form.in_bits:
+            self._scan.settings["log2"] = True
+        if form.running_mean:
+            self._scan.settings["running_mean"] = True
+        return True
+
+    def _row_of_format(self, number: int, text: str, form: LogFormat, named: dict[str, str], pairs: Pairs) -> Row:
+        values = _own_values(pairs)
+        for name in named.keys() - _PLACES:
+            values.setdefault(name, parse_value(named[name]))
+        if "scale" in named:
+            values.clear()
+            values["loss_scale"] = parse_value(named["scale"])
+        step = parse_value(named["step"]) if "step" in named else None
+        of = parse_value(named["of"]) if "of" in named else None
+        updates = pairs.values.get("num_updates")
+        counter = form.id
+        if form.id == "tqdm":
+            counter = f"bar {named.get('of', '')}"
+        if updates is not None:
+            step, of, counter = updates, None, f"{form.id} updates"
+        if step is None:
+            step, of = _step_of(pairs)
+            if step is None and form.id == "hf_trainer":
+                step, counter = self._step_of_bar(), "bar of the trainer"
+        epoch = parse_value(named["epoch"]) if "epoch" in named else _epoch_of(pairs)
+        if "train_runtime" in values or ("train_loss" in values and form.id == "hf_trainer"):
+            values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
+        row = Row(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
+        in_epoch = form.step_in_epoch and updates is None and (of is not None or "epoch" in named)
+        row.in_epoch = in_epoch or counter.startswith("bar ")
+        return self._place(row)
+
+    def _place(self, row: Row) -> Row:
+        """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
+        text = row.text
+        head = text[:160].lower()
+        if (
+            any(word in head for word in _VALIDATION_HINTS)
+            and _VALIDATION.search(head)
+            and not _TRAINS.search(head[:30])
+        ):
+            row.validation = True
+            row.values = {_validation_name(name): value for name, value in row.values.items()}
+        if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
+            row.epoch = self._epoch
+        return row
+
+    def _step_of_bar(self) -> float | None:
+        bar, self._bar = self._bar, None
+        return bar[0] if bar else None
+
+    def _join_state(self, row: Row) -> None:
+        """The lines of an indented trainer_state.json belong to one record until a name repeats."""
+        last = self._scan.rows[-1] if self._scan.rows else None
+        if (
+            last is not None
+            and last.form == _STATE
+            and not last.values.keys() & row.values.keys()
+            and (row.step is None or last.step is None)
+            and (row.epoch is None or last.epoch is None)
+        ):
+            last.values.update(row.values)
+            last.number = row.number
+            last.step = row.step if row.step is not None else last.step
+            last.epoch = row.epoch if row.epoch is not None else last.epoch
+        else:
+            self._scan.rows.append(row)
+
+    def _read_heading(self, number: int, text: str) -> bool:
+        match = _EPOCH_HEADING.match(text) if len(text) < _MAX_PLAIN_CHARS else None
+        if match is None:
+            return False
+        self._mark(number)
+        self._epoch = float(match[1])
+        self._add_event("epoch", number, text, name=match[1])
+        return True
+
+    def _read_plain(self, number: int, text: str) -> bool:
+        pairs = read_pairs(text)
+        values = _own_values(pairs)
+        measures = [name for name in values if is_measure(name)]
+        if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
+            return False
+        if "val" in values and any(name.startswith("loss") for name in measures):
+            values["val_loss"] = values.pop("val")
+        step, of = _step_of(pairs)
+        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=_epoch_of(pairs), counter=_counter_of(pairs))
+        row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
+        row = self._place(row)
+        if len(pairs.values) == 1 and step is None:
+            return self._keep_single(number, row)
+        self._mark(number)
+        self._add_rows([row])
+        return True
+
+    def _keep_single(self, number: int, row: Row) -> bool:
+        """A line with one value is of the log if another has the same name, or it is a loss."""
+        name = next(iter(row.values))
+        words = len(row.text.split())
+        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
+            return False
+        some_loss = "loss" in name and not meaning_of(name)
+        if len(row.text) > _MAX_PLAIN_CHARS or "?" in row.text:
+            return False
+        if meaning_of(name) in ("loss_scale", "") and not some_loss:
+            return False
+        if some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
+            self._mark(number)
+            self._add_rows([row])
+        else:
+            self._singles.setdefault(name, []).append(row)
+        return True
+
+    @staticmethod
+    def _is_settings(text: str, measures: list[str]) -> bool:
+        losses = [name for name in measures if meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")]
+        return is_configuration(text) and not losses
+
+    # what is kept
+
+    def _mark(self, number: int) -> bool:
+        if number != self._last_read:
+            self._last_read = number
+            self._scan.lines_read += 1
+        return True
+
+    def _add_rows(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            skipped = next((row.values[name] for name in row.values if meaning_of(name) == "skipped"), 0.0)
+            if row.form == "deepspeed_step":  # counts all since the start
+                skipped, self._skipped = max(0.0, skipped - self._skipped), skipped
+            if skipped >= 1:
+                self._add_event("skipped_update", row.number, row.text, step=row.step, name="skipped")
+            if row.epoch is not None and math.isfinite(row.epoch) and int(row.epoch) != int(self._epoch or -1):
+                self._epoch = float(int(row.epoch))
+                self._add_event("epoch", row.number, row.text, step=row.step, name=str(int(row.epoch)))
+            self._scan.rows.append(row)
+
+    def _add_event(self, kind: str, number: int, text: str, *, step: float | None = None, name: str = "") -> None:
+        if len(self._scan.events) >= _MAX_EVENTS:
+            return
+        whole = int(step) if step is not None and math.isfinite(step) else None
+        words = " ".join(text.split())[:_MAX_EVENT_CHARS]
+        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))  # type: ignore[arg-type]
+        self._scan.texts.setdefault(number, words)
+
+
+def _unwrap(text: str) -> str:
+    """The line inside a record of Docker's JSON logs."""
+    if text.startswith('{"log":'):
+        try:
+            inner = json.loads(text).get("log", "")
+        except (ValueError, AttributeError, RecursionError):
+            return text
+        return strip_colours(inner.rstrip("\n")) if isinstance(inner, str) else text
+    return text
+
+
+def _may_be_header(text: str) -> bool:
+    lower = text.lower()
+    return (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower) and "epoch" in lower) or (
+        "loss" in lower and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower)
+    )
+
+
+def _is_prose(text: str, pairs: int) -> bool:
+    """Whether a line has far more words than numbers."""
+    return text.count(" ") - text.count("  ") > _PLAIN_WORDS + _WORDS_PER_PAIR * pairs
+
+
+def _own_values(pairs: Pairs) -> dict[str, float]:
+    """The values that tell how the training goes: no places, times, sizes."""
+    values = {}
+    for name, value in pairs.values.items():
+        bare = name.removesuffix("_average")
+        if meaning_of(bare) in ("step", "epoch") or bare in _PHASES or is_bookkeeping(bare):
+            continue
+        total = pairs.totals.get(name)
+        values[name] = value / total if total and "acc" in meaning_of(name) else value
+    return values
+
+
+def _epoch_of(pairs: Pairs) -> float | None:
+    return next((value for name, value in pairs.values.items() if meaning_of(name) == "epoch"), None)
+
+
+def _step_of(pairs: Pairs) -> tuple[float | None, float | None]:
+    """The step, and the steps per epoch if it is one of "n/N" without a name."""
+    names = [name for name in pairs.values if meaning_of(name) == "step"]
+    if names:
+        name = min(names, key=_distance_from_run)
+        return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
+    return pairs.counter or (None, None)
+
+
+def _distance_from_run(name: str) -> int:
+    """A global step counts over the run, a batch mostly within an epoch."""
+    if "global" in name or "update" in name or "total" in name:
+        return 0
+    return 3 if "batch" in name else 1 if "step" in name else 2
+
+
+def _counter_of(pairs: Pairs) -> str:
+    names = [name for name in pairs.values if meaning_of(name) == "step"]
+    return f"plain {min(names, key=_distance_from_run)}" if names else "plain counter"
+
+
+def _validation_name(name: str) -> str:
+    meaning = meaning_of(name)
+    if meaning in ("loss", "accuracy"):
+        return f"val_{meaning}"
+    return name if meaning or name.startswith(("val", "eval", "test")) else f"val_{name}"

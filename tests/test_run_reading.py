@@ -1,0 +1,417 @@
+"""Files of every kind are read as runs, recognised by their content; damaged and hostile ones end in a clear error."""
+
+import gzip
+import io
+import json
+import math
+import struct
+import sys
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from log_printers import PRINTERS
+from tensorboardX import FileWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.tensor_pb2 import TensorProto
+from tensorboardX.summary import scalar
+
+from qa_service.diagnosis import event_file, reading, selection
+from qa_service.diagnosis.reading import read_log_text, read_run, read_run_file
+from qa_service.errors import UnreadableRun
+from qa_service.model.training_run import TrainingRun
+
+LOG = PRINTERS["plain llm.c"]().text
+HISTORY = [
+    {"epoch": 0.1 * i, "step": 10 * i, "loss": 2.5 - i / 10 if i < 8 else math.nan, "learning_rate": 1e-5, "grad_norm": 1.0 + i}
+    for i in range(1, 10)
+] + [{"epoch": 0.9, "step": 90, "eval_loss": math.nan, "eval_runtime": 3.1}, {"epoch": 0.9, "step": 90, "train_loss": 2.0, "train_runtime": 9.0}]  # fmt: skip
+
+
+def _values(run, key):
+    return [(record.step, record.line, record.value) for record in run.series[key]]
+
+
+# JSON
+
+
+def test_trainer_state():
+    """The records of log_history, with its settings; the mean of the whole run is kept apart."""
+    state = {"best_metric": None, "log_history": HISTORY, "max_steps": 90, "logging_steps": 10, "train_batch_size": 4}
+    for text in (json.dumps(state, indent=2), json.dumps(state)):
+        run = read_run(text.encode(), "trainer_state.json")
+        assert run.format == "trainer_state" and run.name == "trainer_state.json"
+        assert _values(run, "loss")[:2] == [(10, None, 2.4), (20, None, 2.3)]
+        assert math.isnan(run.series["loss"][-1].value)
+        assert run.series["lr"][0].value == run.settings["lr"] == 1e-5
+        assert len(run.series["val_loss"]) == 1 and "final_train_loss" in run.series
+        assert run.settings["batch_size"] == 4
+        assert run.from_start
+        assert {"what:nan", "where:loss", "when:later"} <= {str(each.sign) for each in run.observations}
+
+
+def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
+    """Cut in the middle, indented or not."""
+    for indent in (2, None):
+        text = json.dumps({"log_history": HISTORY}, indent=indent)
+        run = read_run(text[: int(0.7 * len(text))].encode())
+        assert len(run.series["loss"]) >= 4, indent
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"step": 1, "loss": 2.5}, {"step": 2, "loss": "NaN"}],
+        {"history": {"step": [1, 2], "loss": [2.5, math.nan]}},
+        {"loss": [2.5, math.nan], "step": [1, 2]},
+        {"train": [{"step": 1, "loss": 2.5}, {"step": 2, "loss": math.nan}]},
+        [
+            {"_step": 1, "train": {"loss": 2.5}},
+            {"_step": 2, "train": {"loss": None}},
+            {"_step": 2, "train": {"loss": "nan"}},
+        ],
+    ],
+)
+def test_records_and_columns_of_json(document):
+    """Lists of records, columns as Keras keeps them, nested names, numbers as strings, null."""
+    run = read_run(json.dumps(document).encode())
+    steps = [record.step for record in run.series["loss"]]
+    assert steps == [1, 2]
+    assert run.series["loss"][0].value == 2.5 and math.isnan(run.series["loss"][1].value)
+
+
+def test_curves_of_tensorboard_json_are_named_by_their_file():
+    """A list of (time, step, value); without a known name it stays a value."""
+    curve = json.dumps([[1.7e9, 1, 2.5], [1.7e9, 2, math.nan]]).encode()
+    assert [record.step for record in read_run(curve, "run_1-tag-train_loss.json").series["loss"]] == [1, 2]
+    assert read_run(curve, "curve.json").series.keys() == {"value"}
+
+
+def test_lines_of_json_keep_their_numbers_among_other_lines():
+    """A blank line, prose and a torn last line do not hinder."""
+    lines = [
+        "# run 7",
+        *(json.dumps({"iter": i, "mode": "train", "loss": 2 - i / 10, "lr": 0.1}) for i in range(1, 8)),
+        "",
+    ]
+    lines += [json.dumps({"iter": 7, "mode": "val", "loss": 1.5}), '{"iter": 8, "loss": 1.']
+    run = read_run("\n".join(lines).encode())
+    assert _values(run, "loss")[0] == (1, 2, 1.9)
+    assert [record.value for record in run.series["val_loss"]] == [1.5]
+    assert run.format == "jsonl"
+
+
+# tables
+
+
+def test_csv_of_many_kinds():
+    """W&B with its run names and extremes, Lightning with holes, Ultralytics with padded names, semicolons."""
+    wandb = '"Step","brisk-sun-1 - train/loss","brisk-sun-1 - train/loss__MIN","brisk-sun-1 - train/loss__MAX"\n"1","2.5","2.5","2.5"\n"2","NaN","NaN","NaN"\n'
+    run = read_run(wandb.encode())
+    assert (run.format, list(run.series)) == ("csv", ["loss"])
+    assert _values(run, "loss")[0] == (1, 2, 2.5) and math.isnan(run.series["loss"][1].value)
+    lightning = "epoch,step,train_loss,val_loss\n0,49,2.5,\n0,49,,2.25\n1,99,inf,\n"
+    run = read_run(lightning.encode())
+    assert _values(run, "loss") == [(49, 2, 2.5), (99, 4, math.inf)]
+    assert _values(run, "val_loss") == [(49, 3, 2.25)]
+    yolo = "                  epoch,         train/box_loss,           lr/pg0\n                      1,                 1.8340,          0.00332\n"
+    run = read_run(yolo.encode())
+    assert run.series["train/box_loss"][0].value == 1.834 and run.series["lr"][0].value == 0.00332
+    assert run.series["lr"][0].step == 1 and run.settings["step_unit"] == "epoch"
+    history = "_step;_timestamp;train/loss;train/grad_norm\n1;1.7e9;2.5;nan\n"
+    assert math.isnan(read_run(history.encode()).series["grad_norm"][0].value)
+    tsv = "step\tloss\tlr\n1\t1,234.5\t0.1\n"
+    assert read_run(tsv.encode()).series["loss"][0].value == 1234.5
+
+
+def test_csv_of_tensorboard():
+    """Wall time, Step, Value: the file's name says of what."""
+    table = b"Wall time,Step,Value\n1.7e9,0,2.5\n1.7e9,10,NaN\n"
+    assert [record.step for record in read_run(table, "run-train-tag-loss.csv").series["loss"]] == [0, 10]
+    assert read_run(table).series.keys() == {"value"}
+
+
+def test_a_table_with_bad_rows_is_read_without_them():
+    """Short rows, text in a column of numbers, a header that repeats."""
+    run = read_run(b"step,loss,lr\n1,2.5,0.1\n2\n3,oops,0.1\nstep,loss,lr\n4,2.25,0.1\n")
+    assert _values(run, "loss") == [(1, 2, 2.5), (4, 6, 2.25)]
+
+
+# event files
+
+
+def _event_file(tmp_path, scalars):
+    writer = FileWriter(str(tmp_path))
+    for step, tag, value in scalars:
+        writer.add_summary(scalar(tag, value), step)
+    writer.close()
+    return next(tmp_path.glob("events.out.*")).read_bytes()
+
+
+def test_event_files_of_an_independent_writer(tmp_path):
+    """Every scalar with its step; tags by their meaning."""
+    scalars = [(step, tag, value) for step in range(8) for tag, value in (("train/loss", 2.5 - step / 8), ("lr", 0.25))]
+    data = _event_file(tmp_path, [*scalars, (8, "train/loss", math.nan), (-1, "odd", 1.5)])
+    run = read_run(data, "events.out.tfevents.1")
+    assert run.format == "event_file"
+    assert _values(run, "loss")[:2] == [(0, None, 2.5), (1, None, 2.375)]
+    assert math.isnan(run.series["loss"][8].value)
+    assert run.series["odd"][0].step == -1
+    assert run.settings["lr"] == 0.25 and not run.cut and run.from_start
+    assert read_run(gzip.compress(data)).series["lr"] == run.series["lr"]
+
+
+def _framed(event):
+    data = event.SerializeToString()
+    return struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0)
+
+
+def test_event_files_with_tensors_as_tensorflow_2_writes():
+    """Content as bytes, numbers of either width, shapes of size one; images and histograms are no scalars."""
+    tensors = {
+        "content": TensorProto(dtype=1, tensor_content=struct.pack("<f", 1.5)),
+        "float": TensorProto(dtype=1, float_val=[2.5]),
+        "double": TensorProto(dtype=2, double_val=[math.inf]),
+        "integer": TensorProto(dtype=9, int64_val=[7]),
+        "text": TensorProto(dtype=7, string_val=[b"hello"]),
+    }
+    single = TensorProto(dtype=1, float_val=[4.5])
+    single.tensor_shape.dim.add().size = 1
+    vector = TensorProto(dtype=1, tensor_content=struct.pack("<2f", 1.5, 2.5))
+    vector.tensor_shape.dim.add().size = 2
+    values = [
+        Summary.Value(tag=tag, tensor=tensor)
+        for tag, tensor in (tensors | {"single": single, "vector": vector}).items()
+    ]
+    data = _framed(Event(file_version="brain.Event:2")) + _framed(Event(step=3, summary=Summary(value=values)))
+    found = event_file.read_event_file(io.BytesIO(data))
+    assert {each.tag: each.value for each in found.scalars} == {
+        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "single": 4.5,
+    }  # fmt: skip
+    assert {each.step for each in found.scalars} == {3}
+
+
+def test_a_torn_event_file_is_read_as_far_as_it_goes(tmp_path):
+    """At every length: no error, and never more than there is."""
+    data = _event_file(tmp_path, [(step, "loss", 2.0) for step in range(5)])
+    whole = len(read_run(data).series["loss"])
+    for length in range(60, len(data)):
+        run = read_run(data[:length])
+        assert len(run.series.get("loss", ())) <= whole
+    assert read_run(data[:-3]).cut
+
+
+def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
+    """Beyond a bound every other one is kept, and each that is not finite."""
+    monkeypatch.setattr(event_file, "_MAX_SCALARS", 50)
+    events = [
+        Event(step=s, summary=Summary(value=[Summary.Value(tag="loss", simple_value=math.nan if s == 333 else 2.0)]))
+        for s in range(500)
+    ]
+    data = _framed(Event(file_version="brain.Event:2")) + b"".join(map(_framed, events))
+    found = event_file.read_event_file(io.BytesIO(data))
+    assert len(found.scalars) <= 101 and found.cut
+    assert [each.step for each in found.scalars if math.isnan(each.value)] == [333]
+
+
+# text, encodings, compression
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings_of_unicode(encoding):
+    """With a mark and without."""
+    run = read_run(LOG.encode(encoding))
+    assert run.series["loss"][0] == (1, 1, 2.4113)
+    assert run.lines == LOG.count("\n")
+
+
+@pytest.mark.parametrize(("encoding", "prose"), [("gb18030", "开始训练：损失会打印在下面，请稍候"), ("latin-1", "Début de l'entraînement, époque numéro 1"), ("shift_jis", "学習を開始します")])  # fmt: skip
+def test_older_encodings(encoding, prose):
+    """Numbers are read whatever the prose is written in."""
+    run = read_run((prose + "\n" + LOG).encode(encoding))
+    assert run.series["loss"][0] == (1, 2, 2.4113)
+
+
+def test_keys_in_gbk_are_read():
+    """损失 in GBK."""
+    text = "\n".join(f"轮次: {i} 损失: {2 - i / 10} 学习率: 0.1" for i in range(1, 9))
+    assert len(read_run(text.encode("gbk")).series["loss"]) == 8
+
+
+def test_gzip_of_each_kind(tmp_path):
+    """Whatever is inside, also with trailing garbage; a torn file is read as far as it goes."""
+    assert str(read_run(gzip.compress(LOG.encode())).series) == str(read_run(LOG.encode()).series)
+    state = json.dumps({"log_history": HISTORY}).encode()
+    assert read_run(gzip.compress(state)).format == "trainer_state"
+    many = "\n".join(f"step {s} loss {2 + math.sin(s):.6f} lr {1 / (s + 1):.9f}" for s in range(4000)).encode()
+    torn = read_run(gzip.compress(many)[:-4000])
+    assert torn.cut and len(torn.series["loss"]) > 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b" \n\t\n", b"\0" * 100, gzip.compress(b""), b"PK\x03\x04" + b"x" * 100, b"\x89PNG\r\n" + bytes(range(256)),
+        b"\x80\x04\x95" + b"a" * 50, bytes(range(256)) * 20, b"\x1f\x8b\x08\x00garbage that is no gzip", b"BZh91AY&SY",
+        b"x" * 257 + b"ustar" + b"y" * 300, b"\x7fELF" + b"\0" * 60,
+    ],
+)  # fmt: skip
+def test_what_is_no_log_is_refused_in_both_languages(data):
+    """Empty, binary, archives, damaged: the message says what it is and what can be read."""
+    with pytest.raises(UnreadableRun) as caught:
+        read_run(data)
+    assert caught.value["zh"] and caught.value["en"] and caught.value["zh"] != caught.value["en"]
+    assert caught.value.status == 422 and caught.value.code == "unreadable_run"
+
+
+def test_a_file_that_cannot_be_opened_or_is_too_large(tmp_path, monkeypatch):
+    """A folder, a missing file, a giant."""
+    for path in (tmp_path, tmp_path / "none.log"):
+        with pytest.raises(UnreadableRun):
+            read_run_file(path)
+    monkeypatch.setattr(reading, "MAX_FILE_BYTES", 10)
+    (tmp_path / "big.log").write_text(LOG)
+    with pytest.raises(UnreadableRun, match="MB"):
+        read_run_file(tmp_path / "big.log")
+
+
+def test_prose_alone_is_a_run_without_series():
+    """Nothing is invented."""
+    run = read_log_text("why is my loss nan?\nPlease help.\n")
+    assert (run.series, run.lines_read, run.lines) == ({}, 0, 2)
+    assert read_log_text("").lines == 0
+
+
+def test_a_trace_is_passed_to_its_reader(monkeypatch):
+    """By its first line, compressed or not; its bytes as they are."""
+    passed = []
+    module = types.ModuleType("qa_service.diagnosis.trace_file")
+    module.read_trace = lambda data: (passed.append(data), TrainingRun(source="trace"))[1]
+    monkeypatch.setitem(sys.modules, "qa_service.diagnosis.trace_file", module)
+    trace = b'{"schema": "numstab-trace/1", "x": 1}\n{"step": 0}\n'
+    for data in (trace, gzip.compress(trace)):
+        run = read_run(data, "run.jsonl")
+        assert (run.source, run.name, passed[-1]) == ("trace", "run.jsonl", data)
+
+
+# long files
+
+
+def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_path):
+    """Bounded memory, and the first nan, messages and a traceback in the middle are found with their lines."""
+    lines = [f"step {s} loss {2 + math.sin(s) / 9:.5f} lr 0.001 grad_norm 1.25 (nan)" for s in range(150_000)]
+    lines[70_007] = "step 70007 loss nan lr 0.001 grad_norm 1.25 (nan)"
+    lines[80_013] = "[deepspeed] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: 65536, reducing to 32768"
+    lines[90_001:90_004] = [
+        "Traceback (most recent call last):",
+        '  File "a.py", line 1',
+        "ZeroDivisionError: float division by zero",
+    ]
+    path = tmp_path / "train.log"
+    path.write_text("\n".join(lines))
+    run = read_run_file(path)
+    assert run.cut and run.lines == 150_000 and run.lines_read < 80_000
+    bad = [record for record in run.series["loss"] if not math.isfinite(record.value)]
+    assert [(record.line, record.step) for record in bad] == [(70_008, 70_007)]
+    assert {70_005, 70_006, 70_007, 70_008} <= run.excerpt.keys()
+    assert [event.line for event in run.events if event.kind == "skipped_update"] == [80_014]
+    assert [event.name for event in run.events if event.kind == "traceback"] == ["ZeroDivisionError"]
+    numbers = [record.line for record in run.series["loss"]]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 1 and numbers[-1] == 150_000
+    gaps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    assert max(gaps) < 60_000
+    assert all(
+        lines[number - 1].split()[1] == str(record.step)
+        for number, record in zip(numbers, run.series["loss"], strict=True)
+    )
+
+
+def test_the_selection_is_bounded(monkeypatch):
+    """However many lines and however long, and each selected once."""
+    monkeypatch.setattr(selection, "_END_PIECES", 300)
+    monkeypatch.setattr(selection, "_SAMPLED_PIECES", 500)
+    monkeypatch.setattr(selection, "_CHUNK_BYTES", 4096)
+    text = "".join(f"step {s} loss nan\n" for s in range(60_000)).encode()
+    chosen = selection.select_lines(io.BytesIO(text))
+    numbers = [number for number, _ in chosen.pieces]
+    assert chosen.total == 60_000 and chosen.cut
+    assert len(numbers) < 2500 and numbers == sorted(set(numbers))
+    assert all(piece == f"step {number - 1} loss nan".encode() for number, piece in chosen.pieces)
+
+
+def test_one_endless_line():
+    """Without any break, as a progress bar, and as JSON on one line."""
+    run = read_run(b"loss: 2.5 " * 400_000)
+    assert run.cut and run.lines == 1
+    bar = "".join(f"\r{s % 100}%|#| {s}/200000 [00:01<00:01, 1.00it/s, loss={2 + s / 1e6:.6f}]" for s in range(100_000))
+    run = read_run(bar.encode())
+    steps = [record.step for record in run.series["loss"]]
+    assert steps == sorted(steps) and steps[-1] == 99_999 and {record.line for record in run.series["loss"]} == {1}
+    records = ", ".join(json.dumps({"step": s, "loss": 2.5}) for s in range(2000))
+    torn = read_run(f"[{records}".encode())
+    assert len(torn.series["loss"]) == 2000
+
+
+def test_a_document_too_large_for_a_tree_is_read_by_records(monkeypatch):
+    """The same values as from the whole."""
+    monkeypatch.setattr(reading, "_MAX_JSON_BYTES", 2000)
+    records = [{"step": s, "loss": 2.5, "lr": 0.1} for s in range(500)]
+    run = read_run(json.dumps(records).encode())
+    assert [record.step for record in run.series["loss"]] == list(range(500))
+
+
+def test_a_bomb_is_read_up_to_a_bound(monkeypatch):
+    """A compressed file that would inflate without end."""
+    monkeypatch.setattr(selection, "_MAX_BYTES", 1 << 20)
+    run = read_run(gzip.compress(b"step 1 loss 2.5 lr 0.1\n" * 400_000))
+    assert run.cut and run.lines < 60_000
+
+
+class _Counting(io.BytesIO):
+    """Counts the bytes read."""
+
+    read_bytes = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.read_bytes += len(data)
+        return data
+
+
+def test_a_file_is_read_once():
+    """Work grows linearly: each byte of a long file is read once, besides the head."""
+    for count in (2_000, 200_000):
+        stream = _Counting(b"step 1 loss 2.5 lr 0.1\n" * count)
+        selection.select_lines(stream)
+        assert stream.read_bytes == 23 * count
+
+
+_FILES = st.sampled_from(
+    [
+        LOG.encode(), json.dumps({"log_history": HISTORY}).encode(), b"step,loss\n1,2.5\n", b"\x1f\x8b\x08", b"\xff\xfe",
+        b'{"loss": 1}\n', b"brain.Event:2", struct.pack("<QI", 24, 0), b"[" * 2000, b'{"a":' * 500, b"\r\r\r", b"\x00", b"epoch\tloss\n",
+        gzip.compress(LOG.encode()), LOG.encode("utf-16"), b"nan,inf," * 30, b"1e9999,",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(_FILES | st.binary(max_size=60), max_size=6).map(b"".join))
+def test_any_bytes_give_a_run_or_a_clear_error(data):
+    """Nothing else is raised, and every record points into the file."""
+    try:
+        run = read_run(data)
+    except UnreadableRun as error:
+        assert error["zh"] and error["en"]
+        return
+    for records in run.series.values():
+        assert all(record.line is None or 1 <= record.line <= run.lines for record in records)
+    assert run.lines_read <= run.lines or run.lines == 0
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_after_the_head_of_an_event_file(data):
+    """Damaged records end the file or are left out."""
+    found = event_file.read_event_file(io.BytesIO(_framed(Event(file_version="brain.Event:2")) + data))
+    assert len(found.scalars) <= len(data)
