@@ -121,10 +121,11 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_COMPRESSED, compresslevel=_GZIP_LEVEL)
     if settings.origins:
-        shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+        shown = ["X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After",
+                 "Mcp-Session-Id"]  # fmt: skip
         app.add_middleware(
             CORSMiddleware, allow_origins=sorted(_words(settings.origins)), allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "Accept-Language"], expose_headers=shown,
+            allow_headers=["*"], expose_headers=shown,  # clients of chat and agent protocols send headers of their own
         )  # fmt: skip
     app.add_middleware(AccessLogMiddleware, served=app.state.metrics.request, span=app.state.tracing.request)
 

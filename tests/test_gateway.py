@@ -180,10 +180,11 @@ def test_questions_are_rate_limited(make_client):
 def test_cors_allows_configured_origins_only(make_client):
     """Without a setting, none; with one, that origin and no other."""
     preflight = {"Origin": "https://school.example", "Access-Control-Request-Method": "POST",
-             "Access-Control-Request-Headers": "content-type"}  # fmt: skip
+             "Access-Control-Request-Headers": "content-type, x-stainless-lang"}  # fmt: skip
     assert "access-control-allow-origin" not in make_client().options("/api/v1/ask", headers=preflight).headers
     allowed = make_client(origins="https://school.example").options("/api/v1/ask", headers=preflight)
     assert allowed.headers["access-control-allow-origin"] == "https://school.example"
+    assert "x-stainless-lang" in allowed.headers["access-control-allow-headers"]
     other = make_client(origins="https://school.example").options(
         "/api/v1/ask", headers=preflight | {"Origin": "https://x.example"}
     )

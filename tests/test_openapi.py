@@ -36,7 +36,7 @@ def test_generated_requests_get_described_responses(api):
     """Every status and media type is in the description; none is a server error."""
     checks = [not_a_server_error, status_code_conformance, content_type_conformance]
     operations = [operation.ok() for operation in api.include(path_regex="^/api/v1/").get_all_operations()]
-    assert len(operations) == 11
+    assert len(operations) == 12
     for operation in operations:
 
         @given(case=operation.as_strategy())

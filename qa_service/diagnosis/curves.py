@@ -17,6 +17,7 @@ _NO_OBJECTIVE = re.compile(
 )
 """Names of series of reinforcement and adversarial learning, whose losses need not fall."""
 _WARM_UP_SHARE = 0.9
+_SIGN_CHANGES = 4
 
 
 def records(run: TrainingRun, key: str) -> tuple[Record, ...]:
@@ -97,7 +98,10 @@ def step_span(points: Sequence[Record]) -> int | None:
 
 
 def is_objective(run: TrainingRun) -> bool:
-    """Whether the loss is one that training lowers: not so beside rewards, or with two networks as adversaries."""
+    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0 of either sign."""
+    signs = [point.value > 0 for point in records(run, "loss") if point.value and math.isfinite(point.value)]
+    if sum(one != other for one, other in pairwise(signs)) >= _SIGN_CHANGES:
+        return False
     return not any(_NO_OBJECTIVE.search(key) for key in run.series)
 
 

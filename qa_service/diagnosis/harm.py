@@ -226,8 +226,10 @@ def divergence(values: Sequence[float]) -> str | None:
     best = min(smoothed)
     if best > 0 and last >= 10 * best and last > 1.2 * level:
         return "rising" if best > 0.7 * level else "lost"
-    if _rises(values, level, last, spread) or _hovers_high(values, values[0]):
+    if _hovers_high(values, values[0]):
         return "rising"
+    if _rises(values, level, last, spread):
+        return None if _levels_off(smoothed) else "rising"
     if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) or _forgets(smoothed, values[0]):
         return "lost"
     return "thrown" if _is_thrown(values, smoothed) else None
@@ -240,6 +242,14 @@ def _rises(values: Sequence[float], level: float, last: float, spread: float) ->
     climbs = ends[1] - ends[0] > max(3 * spread, 0.05 * abs(ends[0]))
     steady = len(values) >= 10 or share_ascending(half) == 1
     return climbs and steady and last > level + max(6 * spread, 0.3 * abs(level))
+
+
+def _levels_off(smoothed: Sequence[float]) -> bool:
+    """Smoothly up from the start, less and less, to less than three times: as losses of adversaries do."""
+    third = len(smoothed) // 3
+    if third < 4 or smoothed[-1] > 3 * smoothed[0] or share_ascending(smoothed) < 0.75:
+        return False
+    return smoothed[-1] - smoothed[2 * third] < 0.8 * (smoothed[2 * third] - smoothed[third])
 
 
 def _hovers_high(values: Sequence[float], level: float) -> bool:
@@ -287,7 +297,7 @@ def _forgets(smoothed: Sequence[float], first: float) -> bool:
 def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     """Far above the first loss early on, and never clearly below it."""
     far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
-    stays = min(smoothed) > 0.75 * values[0] and median(values[-5:]) > 0.8 * values[0]
+    stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
     return len(values) >= 10 and far < 0.3 * len(values) and stays
 
 
@@ -681,14 +691,14 @@ def gap(run: TrainingRun) -> str:
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
     half = end < 0.5 * start_level(train)
     never = best > 0.95 * held_out[0]
-    if half and never and last > 1.15 * held_out[0] and last > 3 * end:
+    if half and never and last > max(1.15 * held_out[0], 3 * end, 0.5 * train[0]):
         return "never"
     learns = end < 0.85 * train[0] and train[0] - end > 4 * noise(train) / math.sqrt(max(3, len(train) // 20))
     if learns and best > 0.9 * held_out[0] and best > 0.8 * train[0] and last > 1.2 * end:
         return "never"
     lowest = held_out.index(best)
     rising = len(held_out) - lowest > 3 and share_ascending(held_out[lowest:]) >= 0.7
-    if half and (not never or lowest > 0) and rising and last > 1.3 * best and last > 2 * end:
+    if half and (not never or lowest > 0) and rising and last > max(1.3 * best, 2 * end, 0.35 * train[0]):
         return "turned"
     return ""
 

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,7 +70,12 @@ def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Expe
 
 def read_experiment(path: Path, folder: Path) -> Experiment:
     """Parse one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
-    source = path.read_text(encoding="utf-8")
+    return _read_source(path.read_text(encoding="utf-8"), path, path.relative_to(folder).as_posix())
+
+
+@lru_cache(maxsize=1024)
+def _read_source(source: str, path: Path, file: str) -> Experiment:
+    """The experiment of a source text; a reload parses only the files that have changed."""
     tree = ast.parse(source)
     doc = ast.get_docstring(tree)
     if not doc:
@@ -81,7 +87,7 @@ def read_experiment(path: Path, folder: Path) -> Experiment:
     return Experiment(
         slug=path.stem,
         path=str(path),
-        file=path.relative_to(folder).as_posix(),
+        file=file,
         title=_bilingual_text("TITLE", tables["TITLE"]),
         doc=doc,
         params=_parameters(run, tables["PARAMS"]),

@@ -3,12 +3,19 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from qa_service.model import LANGS, Lang, Text
 
 _MIN_PHRASINGS = 10
+
+
+@lru_cache(maxsize=1024)
+def _parse(source: str) -> Mapping[str, Any]:
+    """The table of a TOML text; a reload parses only the files that have changed. Nobody may change it."""
+    return tomllib.loads(source)
 
 
 class TomlReader:
@@ -25,7 +32,7 @@ class TomlReader:
         try:
             self.raw = self.path.read_bytes()
             self.source = self.raw.decode("utf-8")
-            table = tomllib.loads(self.source)
+            table = _parse(self.source)
         except UnicodeDecodeError as error:
             self.add_problem(self.raw[: error.start].count(b"\n") + 1, "text in UTF-8")
             return None

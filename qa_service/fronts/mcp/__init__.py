@@ -1,0 +1,51 @@
+"""The Model Context Protocol: `numstab mcp` on standard input and output, and /mcp over HTTP.
+
+Both serve one set of tools, resources and prompts, to clients of the specifications 2026-07-28 and 2025-11-25.
+"""
+
+from argparse import Namespace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from qa_service.answering.service import Service
+from qa_service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+PATH = "/mcp"
+"""Where the protocol is spoken over HTTP."""
+
+
+def add_commands(parsers: Any) -> None:
+    """Adds the command `mcp`."""
+    parser = parsers.add_parser("mcp", help="speak the Model Context Protocol on standard input and output")
+    parser.set_defaults(run_with_settings=_serve)
+
+
+def router(service: Service, settings: Settings) -> "APIRouter":
+    """The route of the protocol: POST only, since no session is kept and nothing is sent unasked."""
+    from fastapi import APIRouter
+    from starlette.routing import Route
+
+    from qa_service.fronts.mcp.http import McpEndpoint
+
+    api = APIRouter()
+    api.routes.append(Route(PATH, McpEndpoint(settings), methods=["POST"], name="mcp", include_in_schema=False))
+    return api
+
+
+@asynccontextmanager
+async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
+    """Serves the protocol while the application runs; the endpoint finds the handler in the request's state."""
+    from qa_service.fronts.mcp.http import STATE, open_sessions
+
+    async with open_sessions(service) as sessions:
+        yield {STATE: sessions}
+
+
+def _serve(arguments: Namespace, settings: Settings) -> int:
+    from qa_service.fronts.mcp.stdio import serve
+
+    return serve(settings)

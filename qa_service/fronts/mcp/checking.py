@@ -1,0 +1,81 @@
+"""Checks the claims of one entry over seeds, at their parameters and at their controls, as `numstab check` does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qa_service.answering.service import MAX_RUNS, RUNS_PER_CHARGE, Service
+from qa_service.errors import BadField
+from qa_service.fronts.mcp.calls import Call
+from qa_service.lab.clients import CLIENT
+from qa_service.model import Entry, Run, Verdict, judge_claims
+from qa_service.model.events import EvidenceReady
+from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, plan_claim_runs, summarise_over_seeds
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedClaim:
+    """A claim under one condition over the seeds: the parameters that it was measured at, and the verdict to expect."""
+
+    summary: ClaimSummary
+    params: Mapping[str, Any]
+    expected: Verdict
+
+
+def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, call: Call) -> list[CheckedClaim]:
+    """Every claim of the entry, or the one of that id, at its parameters and its control.
+
+    A run that draws no random number is made once. Raises `BadField` for a claim that the entry does not make.
+    """
+    known = [each.id for block in entry.evidence for each in block.claims]
+    if claim is not None and claim not in known:
+        raise BadField(
+            zh=f"词条 {entry.id} 没有断言 {claim!r}。它的断言：{'、'.join(known)}",
+            en=f"the entry {entry.id} makes no claim {claim!r}. Its claims: {', '.join(known)}",
+            field="claim",
+        )
+    planned = [
+        one
+        for one in plan_claim_runs(entry, range(seeds))
+        if claim is None or any(each.id == claim for each in one.claims)
+    ]
+    _charge(len(planned))
+    results: list[ClaimResult] = []
+    params: dict[tuple[str, str], Mapping[str, Any]] = {}
+    without_rng: dict[str, Run] = {}
+    for one in planned:
+        key = f"{one.block.experiment} {sorted(one.params.items())!r}"
+        run = without_rng.get(key) or _measure(service, one, call)
+        if not run.used_rng:
+            without_rng[key] = run
+        for each, verdict in zip(one.claims, judge_claims(one.claims, run), strict=True):
+            if claim in (None, each.id):
+                params[each.id, one.condition] = one.params
+                results.append(
+                    ClaimResult(
+                        entry=entry.id, claim=each, condition=one.condition, seed=one.seed, run=run, verdict=verdict
+                    )
+                )
+    expected = {(each.claim.id, each.condition): each.expected_verdict for each in results}
+    return [
+        CheckedClaim(one, params[one.claim.id, one.condition], expected[one.claim.id, one.condition])
+        for one in summarise_over_seeds(results)
+    ]
+
+
+def _measure(service: Service, planned: ClaimRun, call: Call) -> Run:
+    last = call.last(service.run(planned.block.experiment, planned.params, planned.seed, call.is_cancelled))
+    assert isinstance(last, EvidenceReady)
+    return last.evidence.run
+
+
+def _charge(runs: int) -> None:
+    """Bounds the runs of a check and counts them against the client's rate, as those of an answer."""
+    if runs > MAX_RUNS:
+        raise BadField(
+            zh=f"这要运行 {runs} 次实验，一次最多 {MAX_RUNS} 次。请少取几个种子，或只检验一个断言。",
+            en=f"this takes {runs} runs; a request may take {MAX_RUNS}. Use fewer seeds, or check one claim.",
+            field="seeds",
+        )
+    if more := (runs - 1) // RUNS_PER_CHARGE:
+        CLIENT.get().charge(more)

@@ -1,0 +1,280 @@
+"""Answers, evidence, checks, formulas and diagnoses as the results that the tools return."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qa_service.answering.service import Service
+from qa_service.experiments.parameters import describe
+from qa_service.fronts.mcp.checking import CheckedClaim
+from qa_service.fronts.mcp.receipts import Receipt
+from qa_service.fronts.mcp.results import (
+    AskResult,
+    CauseExcluded,
+    CauseFound,
+    CheckResult,
+    ClaimChecked,
+    CompareResult,
+    CompareTable,
+    DiagnoseResult,
+    EntryName,
+    ExperimentFound,
+    ExperimentParam,
+    FindResult,
+    FormatValue,
+    FormulaRewritten,
+    FormulaStep,
+    FormulaToolResult,
+    LoggedFact,
+    RunClaim,
+    RunMetric,
+    RunResult,
+)
+from qa_service.model import (
+    FIRST_PARTS,
+    MAX_CANDIDATES,
+    Answer,
+    Entry,
+    Evidence,
+    Experiment,
+    Lang,
+    Part,
+    Text,
+)
+from qa_service.model.diagnosis import Cause, Diagnosis, Hypothesis
+from qa_service.model.formula import Elements, FormulaNode, FormulaResult, FormulaValue
+from qa_service.presentation import prose
+from qa_service.presentation.alt_text import chart_alt_text
+from qa_service.presentation.comparison import comparison_tables
+from qa_service.presentation.formula_words import HOW, STATUS
+from qa_service.schemas.answers import ContextJson
+from qa_service.schemas.evidence import claims_json, machine
+
+_HASH_CHARACTERS = 12
+_IN_THE_LOG = Text(
+    "这段日志的诊断：{} 原因、依据和改法用 diagnose 看。",
+    "The log in the question: {} Call diagnose with it for the causes, the evidence and the cure.",
+)
+
+
+def ask_result(answer: Answer) -> AskResult:
+    """An answer with its evidence."""
+    return AskResult(**_answer_fields(answer, FIRST_PARTS))
+
+
+def compare_result(answer: Answer) -> CompareResult:
+    """An answer whose runs differ in a parameter."""
+    tables = [
+        CompareTable(
+            title=table.title,
+            runs=list(table.column_titles),
+            rows={title: list(values) for title, values in table.rows},
+        )
+        for table in comparison_tables(answer.evidence, answer.lang)
+    ]
+    return CompareResult(**_answer_fields(answer, ("short",)), tables=tables)
+
+
+def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
+    lang, entry, context = answer.lang, answer.entry, answer.context
+    offered = answer.matches[:MAX_CANDIDATES] if entry is None and answer.calculation is None else ()
+    return {
+        "left_out": [],
+        "status": answer.status,
+        "lang": lang,
+        "answer": prose.answer_text(answer, parts),
+        "entry": _entry_name(entry, lang) if entry else None,
+        "params": _json_values(answer.params),
+        "notes": [note[lang] for note in answer.notes] + _log_note(answer),
+        "runs": [run_result(one, lang) for one in answer.evidence],
+        "candidates": [_entry_name(match.entry, lang) for match in offered],
+        "related": [_entry_name(other, lang) for other in answer.related],
+        "context": ContextJson(
+            entry=context.entry,
+            params=_json_values(context.params),
+            lang=context.lang,
+            candidates=None if context.entry else list(context.candidates),
+        ),
+    }
+
+
+def _log_note(answer: Answer) -> list[str]:
+    """What the log in the question shows, in a sentence, and which tool says more; [] without a log."""
+    if answer.diagnosis is None:
+        return []
+    return [_IN_THE_LOG[answer.lang].format(answer.diagnosis.summary[answer.lang])]
+
+
+def run_result(evidence: Evidence, lang: Lang) -> RunResult:
+    """A run with the verdicts on its claims."""
+    run, experiment = evidence.run, evidence.experiment
+    return RunResult(
+        experiment=experiment.slug,
+        title=experiment.title[lang],
+        params=dict(evidence.params),
+        compared=list(evidence.compared),
+        seed=evidence.seed,
+        status=run.status,
+        note=run.note[lang],
+        metrics={
+            name: RunMetric(
+                title=experiment.metrics[name].title[lang], value=value, unit=experiment.metrics[name].unit
+            )
+            for name, value in run.measured.items()
+        },
+        claims=[
+            RunClaim(
+                says=claim.says, metric=claim.metric, op=claim.op, bound=claim.bound, value=claim.value,
+                verdict=claim.verdict, holds_at=claim.visible_at, seeds=claim.spread,
+            )
+            for claim in claims_json(evidence, lang)
+        ],
+        chart=chart_alt_text(experiment, run.rows, lang),
+        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+        code_hash=experiment.hash[:_HASH_CHARACTERS],
+        versions=dict(run.versions),
+        machine=machine(),
+    )  # fmt: skip
+
+
+def find_result(experiments: Sequence[Experiment], service: Service, lang: Lang) -> FindResult:
+    """Experiments with their parameters and metrics."""
+    return FindResult(
+        left_out=[],
+        lang=lang,
+        of=len(service.knowledge.experiments),
+        experiments=[
+            ExperimentFound(
+                experiment=each.slug,
+                title=each.title[lang],
+                params={
+                    name: ExperimentParam(
+                        title=param.title[lang], default=param.default, allowed=describe(param, lang).strip()
+                    )
+                    for name, param in each.params.items()
+                },
+                metrics={name: metric.title[lang] for name, metric in each.metrics.items()},
+            )
+            for each in experiments
+        ],
+    )
+
+
+def check_result(entry: Entry, checked: Sequence[CheckedClaim], lang: Lang) -> CheckResult:
+    """The claims of an entry over seeds."""
+    claims = [
+        ClaimChecked(
+            claim=one.summary.claim.id,
+            says=one.summary.claim.says[lang],
+            at=one.summary.condition,
+            params=dict(one.params),
+            metric=one.summary.claim.metric,
+            op=one.summary.claim.op,
+            bound=one.summary.claim.bound,
+            expected=one.expected,
+            as_expected=one.summary.as_expected,
+            seeds=one.summary.spread.seeds,
+            lowest=one.summary.spread.lowest,
+            median=one.summary.spread.median,
+            highest=one.summary.spread.highest,
+            confirmed=not one.summary.differs,
+        )
+        for one in checked
+    ]
+    return CheckResult(
+        left_out=[], lang=lang, entry=_entry_name(entry, lang), claims=claims,
+        confirmed=all(one.confirmed for one in claims),
+    )  # fmt: skip
+
+
+def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
+    """A formula, measured."""
+    evidence = result.evidence
+    nodes = {node.id: node for node in result.nodes}
+    return FormulaToolResult(
+        left_out=[],
+        lang=lang,
+        expression=result.expression,
+        torch=result.torch,
+        status=evidence.run.status,
+        note=evidence.run.note[lang],
+        at=dict(result.at),
+        exact=_elements(result.exact),
+        values={dtype: _format_value(value, lang) for dtype, value in result.values.items()},
+        first_wrong={
+            dtype: _step(nodes[number], dtype, lang) for dtype, number in result.first_wrong.items() if number in nodes
+        },
+        gradient={
+            each.variable: {dtype: _format_value(value, lang) for dtype, value in each.values.items()}
+            for each in result.gradient
+        },
+        breaks_at=dict(result.breaks_at),
+        dtype=result.dtype,
+        stable=[
+            FormulaRewritten(expression=form.expression, torch=form.torch, bits_gained=round(form.bits_gained, 1))
+            for form in result.stable[:3]
+        ],
+        rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
+    )
+
+
+def diagnose_result(diagnosis: Diagnosis, evidence: Sequence[Evidence], lang: Lang) -> DiagnoseResult:
+    """A diagnosis, with the evidence of its experiment and of its cure if they were run."""
+    planned, causes = diagnosis.experiment, diagnosis.causes
+    return DiagnoseResult(
+        left_out=[],
+        lang=lang,
+        status=diagnosis.status,
+        summary=diagnosis.summary[lang],
+        harms=[LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step) for each in diagnosis.harms],
+        causes=[_cause_found(each, causes[each.cause], lang) for each in diagnosis.hypotheses],
+        excluded=[
+            CauseExcluded(cause=causes[each.cause].name[lang], reason=each.reason[lang]) for each in diagnosis.excluded
+        ],
+        margins=[each[lang] for each in diagnosis.margins],
+        question=diagnosis.question[lang] if diagnosis.question else "",
+        next_line=diagnosis.next_line,
+        unseen=[each[lang] for each in diagnosis.unseen],
+        runs=[run_result(one, lang) for one in evidence],
+        cured=dict(planned.cured) if planned and evidence else {},
+        from_log=list(planned.from_run) if planned and evidence else [],
+    )
+
+
+def _cause_found(hypothesis: Hypothesis, cause: Cause, lang: Lang) -> CauseFound:
+    return CauseFound(
+        cause=cause.name[lang],
+        certainty=hypothesis.certainty,
+        probability=round(hypothesis.probability, 2),
+        facts=[
+            LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step)
+            for each in hypothesis.findings
+            if each.weight > 0
+        ],
+        entry=cause.entry,
+        cure=cause.cure[lang] if cause.cure else "",
+        patch=cause.patch,
+    )
+
+
+def _entry_name(entry: Entry, lang: Lang) -> EntryName:
+    return EntryName(entry=entry.id, question=entry.question[lang])
+
+
+def _json_values(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
+
+
+def _elements(value: Elements) -> Any:
+    """A number or a list; of a vector the first elements only."""
+    return list(value[:8]) if isinstance(value, tuple) else value
+
+
+def _format_value(value: FormulaValue, lang: Lang) -> FormatValue:
+    return FormatValue(value=_elements(value.value), ulp=value.ulp, status=STATUS[value.status][lang])
+
+
+def _step(node: FormulaNode, dtype: str, lang: Lang) -> FormulaStep:
+    value = node.values[dtype]
+    return FormulaStep(
+        step=node.text, exact=_elements(node.exact), value=_elements(value.value), what=HOW[value.how][lang]
+    )

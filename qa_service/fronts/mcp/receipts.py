@@ -1,0 +1,69 @@
+"""Addresses of runs: a receipt names everything that repeats a run, so that any worker can, and nothing is stored."""
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qa_service.errors import BadField
+from qa_service.model import Evidence, Experiment, Lang
+
+_MAX_BYTES = 1 << 16  # of a receipt once it is decompressed
+_HASH_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Experiment, parameters and seed of a run, the beginning of its code's hash, and the language of its texts."""
+
+    experiment: str
+    params: Mapping[str, Any]
+    seed: int
+    code_hash: str
+    lang: Lang
+
+    @classmethod
+    def of(cls, evidence: Evidence, lang: Lang) -> "Receipt":
+        """The receipt of a run."""
+        experiment = evidence.experiment
+        return cls(experiment.slug, evidence.params, evidence.seed, experiment.hash[:_HASH_CHARACTERS], lang)
+
+    def encode(self) -> str:
+        """The receipt as a part of an address: letters, digits, - and _."""
+        fields = [self.experiment, dict(self.params), self.seed, self.code_hash, self.lang]
+        data = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        return base64.urlsafe_b64encode(zlib.compress(data.encode(), 9)).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> "Receipt":
+        """The receipt that `encode` wrote; raises `BadField` for any other text."""
+        try:
+            data = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), _MAX_BYTES)
+            experiment, params, seed, code_hash, lang = json.loads(data)
+        except (ValueError, TypeError, zlib.error, binascii.Error, RecursionError):
+            raise _not_a_receipt() from None
+        known = isinstance(experiment, str) and isinstance(params, dict) and isinstance(code_hash, str)
+        if not known or not isinstance(seed, int) or not 0 <= seed < 2**63 or lang not in ("zh", "en"):
+            raise _not_a_receipt()
+        return cls(experiment, params, seed, code_hash, lang)
+
+    def check(self, experiment: Experiment) -> None:
+        """Raises `BadField` if the code of the experiment is no longer that of the run."""
+        if not experiment.hash.startswith(self.code_hash):
+            raise BadField(
+                zh=f"实验 {experiment.slug} 的代码在这次运行之后改过了，无法原样重复。请重新运行 run_experiment。",
+                en=f"the code of the experiment {experiment.slug} has changed since this run, which can therefore not "
+                "be repeated as it was. Call run_experiment again.",
+                field="receipt",
+            )
+
+
+def _not_a_receipt() -> BadField:
+    return BadField(
+        zh="这不是 numstab 给出的运行地址；请用工具结果里的 numstab://runs/… 地址",
+        en="this is no address of a run as numstab gives it; take numstab://runs/… from a tool's result",
+        field="receipt",
+    )

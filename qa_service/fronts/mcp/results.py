@@ -1,0 +1,344 @@
+"""What the tools return, as structured content; `text.py` writes every value of it into the text.
+
+Some clients give a model the text and some the structured content, so each has all of it, within `MAX_BYTES`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, Self
+
+from pydantic import Field
+
+from qa_service.model import (
+    AnswerStatus,
+    Lang,
+    Op,
+    RunStatus,
+    Verdict,
+)
+from qa_service.model.diagnosis import Certainty, DiagnosisStatus
+from qa_service.schemas.answers import ContextJson
+from qa_service.schemas.evidence import ParamsJson, SpreadJson
+from qa_service.schemas.values import Body, NamedValues, Number
+
+MAX_BYTES = 9_000
+"""The largest text of a result in UTF-8, and the largest structured content: what clients give a model uncut."""
+
+
+class RunMetric(Body):
+    """A measured number; null means that there is no such value ("it never overflowed")."""
+
+    title: str
+    value: Number | None
+    unit: str
+
+
+class RunClaim(Body):
+    """A sentence about one metric that can be false, and the verdict on the value just measured."""
+
+    says: str
+    metric: str
+    op: Op
+    bound: Number
+    value: Number | None
+    verdict: Verdict
+    holds_at: ParamsJson | None = Field(description="the entry's parameters, if it fails only because these are others")
+    seeds: SpreadJson | None = Field(description="over several seeds, where the run was repeated")
+
+
+class RunResult(Body):
+    """One run of an experiment: what was set, what was measured, and how to repeat it."""
+
+    experiment: str
+    title: str
+    params: ParamsJson
+    compared: list[str] = Field(description="the parameters in which this run differs from the others")
+    seed: int
+    status: RunStatus
+    note: str = Field(description="why it did not finish")
+    metrics: dict[str, RunMetric]
+    claims: list[RunClaim]
+    chart: str = Field(description="the chart in words")
+    rows: str = Field(description="the resource with every row and the chart's specification")
+    code_hash: str
+    versions: dict[str, str]
+    machine: str
+
+    def essential(self) -> "RunResult":
+        """With the metrics that its claims are about only, or with its first four."""
+        wanted = {claim.metric for claim in self.claims} or set(list(self.metrics)[:4])
+        return self.model_copy(
+            update={"metrics": {name: self.metrics[name] for name in self.metrics if name in wanted}}
+        )
+
+
+class EntryName(Body):
+    """An entry and the question that it answers."""
+
+    entry: str
+    question: str
+
+
+class Result(Body):
+    """Base of the results."""
+
+    left_out: list[str] = Field(description="what was left out for its length")
+
+    def shortened(self) -> Iterator[Self]:
+        """The result with more and more left out, in the order in which a reader can do without."""
+        yield self
+
+
+class RunsResult(Result):
+    """Base of the results with runs."""
+
+    runs: list[RunResult]
+
+    def shortened(self) -> Iterator[Self]:
+        """Without the charts in words, then without metrics that no claim is about, then with fewer runs."""
+        yield self
+        now = self.without("charts", runs=[run.model_copy(update={"chart": ""}) for run in self.runs])
+        yield now
+        now = now.without("metrics", runs=[run.essential() for run in now.runs])
+        yield now
+        for count in range(len(now.runs) - 1, 0, -1):
+            yield now.without("runs", runs=now.runs[:count])
+
+    def without(self, what: str, **fields: Any) -> Self:
+        """The result with other values in these fields, as `what` is left out."""
+        return self.model_copy(update={**fields, "left_out": [*self.left_out, what]})
+
+
+class AskResult(RunsResult):
+    """The answer to a question."""
+
+    status: AnswerStatus
+    lang: Lang
+    answer: str = Field(description="markdown, with the measured numbers in place")
+    entry: EntryName | None = Field(description="the entry that answers")
+    params: NamedValues = Field(description="what was read from the question")
+    notes: list[str] = Field(description="what was assumed, clamped or corrected")
+    candidates: list[EntryName] = Field(description="if no entry answers: the nearest, one of which may be meant")
+    related: list[EntryName]
+    context: ContextJson = Field(description="to be sent back with a follow-up question")
+
+    def shortened(self) -> Iterator[Self]:
+        """As of all runs; then only the short answer, then only its beginning."""
+        now = self
+        for now in super().shortened():
+            yield now
+        short = now.without("answer", answer=now.answer.partition("\n\n")[0], related=[])
+        yield short
+        yield short.without("answer", answer=short.answer[:1000], notes=short.notes[:3], runs=[])
+
+
+class RunOnlyResult(RunsResult):
+    """One run of an experiment."""
+
+    lang: Lang
+
+
+class CompareTable(Body):
+    """Metrics side by side: the titles of the runs, and per metric its value in each."""
+
+    title: str
+    runs: list[str]
+    rows: dict[str, list[str]]
+
+
+class CompareResult(AskResult):
+    """An answer whose runs differ in a parameter, and their metrics side by side."""
+
+    tables: list[CompareTable] = Field(description="what differs, formatted for reading")
+
+    def shortened(self) -> Iterator[Self]:
+        """As of an answer; in the end without the tables."""
+        now = self
+        for now in super().shortened():
+            yield now
+        yield now.without("tables", tables=[])
+
+
+class ExperimentParam(Body):
+    """A parameter of an experiment."""
+
+    title: str
+    default: Number | str | bool
+    allowed: str
+
+
+class ExperimentFound(Body):
+    """An experiment and what can be set and measured."""
+
+    experiment: str
+    title: str
+    params: dict[str, ExperimentParam]
+    metrics: dict[str, str] = Field(description="name → title")
+
+
+class FindResult(Result):
+    """The experiments found, best first."""
+
+    lang: Lang
+    experiments: list[ExperimentFound]
+    of: int = Field(description="how many experiments there are altogether")
+
+    def shortened(self) -> Iterator[Self]:
+        """With fewer and fewer experiments."""
+        yield self
+        for count in range(len(self.experiments) - 1, 0, -1):
+            yield self.model_copy(update={"experiments": self.experiments[:count], "left_out": ["experiments"]})
+
+
+class ClaimChecked(Body):
+    """A claim at the entry's parameters, where it must come out as stated, or at its control, where it must not."""
+
+    claim: str
+    says: str
+    at: str = Field(description="params or control")
+    params: ParamsJson
+    metric: str
+    op: Op
+    bound: Number
+    expected: Verdict
+    as_expected: int = Field(description="with so many seeds it came out so")
+    seeds: int
+    lowest: Number | None
+    median: Number | None
+    highest: Number | None
+    confirmed: bool = Field(description="false if too few seeds agree with the entry")
+
+
+class CheckResult(Result):
+    """Whether the claims of an entry hold here and now, and fail at their controls."""
+
+    lang: Lang
+    entry: EntryName
+    confirmed: bool
+    claims: list[ClaimChecked]
+
+    def shortened(self) -> Iterator[Self]:
+        """With fewer and fewer claims, those that were not confirmed first."""
+        yield self
+        ordered = sorted(self.claims, key=lambda claim: claim.confirmed)
+        for count in range(len(ordered) - 1, 0, -1):
+            yield self.model_copy(update={"claims": ordered[:count], "left_out": ["claims"]})
+
+
+class FormatValue(Body):
+    """What a number format makes of the formula, and its error in units in the last place."""
+
+    value: Number | list[Number] | None
+    ulp: Number | None
+    status: str
+
+
+class FormulaStep(Body):
+    """The step of the calculation from which the error comes."""
+
+    step: str
+    exact: Number | list[Number] | None
+    value: Number | list[Number] | None
+    what: str
+
+
+class FormulaRewritten(Body):
+    """Another form of the formula that loses fewer bits."""
+
+    expression: str
+    torch: str
+    bits_gained: Number
+
+
+class FormulaToolResult(Result):
+    """A formula in the float formats."""
+
+    lang: Lang
+    expression: str
+    torch: str
+    status: RunStatus
+    note: str
+    at: dict[str, Number]
+    exact: Number | list[Number] | None
+    values: dict[str, FormatValue]
+    first_wrong: dict[str, FormulaStep]
+    gradient: dict[str, dict[str, FormatValue]] = Field(description="variable → format → derivative by autograd")
+    breaks_at: dict[str, Number | None] = Field(description="by format, an input that breaks it; null if none does")
+    dtype: str = Field(description="the format in which forms are compared")
+    stable: list[FormulaRewritten]
+    rows: str = Field(description="the resource with every row and the chart's specification")
+
+    def shortened(self) -> Iterator[Self]:
+        """Without the derivative, then without the steps."""
+        yield self
+        yield (now := self.model_copy(update={"gradient": {}, "left_out": ["gradient"]}))
+        yield now.model_copy(update={"first_wrong": {}, "left_out": [*now.left_out, "first_wrong"]})
+
+
+class LoggedFact(Body):
+    """A fact of the log, with the lines or the step where it stands."""
+
+    text: str
+    lines: list[int]
+    step: int | None
+
+
+class CauseFound(Body):
+    """A cause of what goes wrong, with the facts that speak for it, and the cure."""
+
+    cause: str
+    certainty: Certainty
+    probability: float
+    facts: list[LoggedFact]
+    entry: str = Field(description="the entry that explains it")
+    cure: str
+    patch: str = Field(description="the smallest change of code")
+
+
+class CauseExcluded(Body):
+    """A cause that one would think of, and why it is not this one."""
+
+    cause: str
+    reason: str
+
+
+class DiagnoseResult(RunsResult):
+    """What is wrong with a training run, by its log; `runs` are its cause at its numbers, as it is and cured."""
+
+    lang: Lang
+    status: DiagnosisStatus
+    summary: str
+    harms: list[LoggedFact]
+    causes: list[CauseFound] = Field(description="the most probable first")
+    excluded: list[CauseExcluded]
+    margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
+    question: str = Field(description="where two causes fit: what tells them apart")
+    next_line: str = Field(description="the one line of code to add that would tell more")
+    unseen: list[str] = Field(description="what the log does not show")
+    cured: ParamsJson = Field(description="the parameters of the second run that the cure changes")
+    from_log: list[str] = Field(description="the parameters of the runs that come from the log")
+
+    def shortened(self) -> Iterator[Self]:
+        """As of all runs; then with the three heaviest facts of each cause, then without what is not needed to act."""
+        now = self
+        for now in super().shortened():
+            yield now
+        fewer = [cause.model_copy(update={"facts": cause.facts[:3]}) for cause in now.causes]
+        now = now.without("facts", causes=fewer, harms=now.harms[:3])
+        yield now
+        yield now.without("excluded", excluded=[], margins=now.margins[:3], unseen=[], runs=[])
+
+
+class Renderer(Protocol):
+    """Writes a result as text."""
+
+    def __call__(self, result: Any) -> str: ...
+
+
+def fit(result: Result, render: Renderer, limit: int = MAX_BYTES) -> tuple[Result, str]:
+    """The fullest form of the result that stays within `limit` bytes both as text and as JSON, and its text."""
+    fitting, text = result, ""
+    for fitting in result.shortened():
+        text = render(fitting)
+        if len(text.encode()) <= limit and len(fitting.to_json()) <= limit:
+            break
+    return fitting, text

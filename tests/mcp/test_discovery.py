@@ -1,0 +1,75 @@
+"""How clients find and describe the server: the registry's file, the skill, the document."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qa_service import __version__
+from qa_service.fronts.mcp.prompts import PROMPTS
+from qa_service.fronts.mcp.resources import INDEXES, TEMPLATES
+from qa_service.fronts.mcp.tools import TOOLS
+from qa_service.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SKILL = (ROOT / "skills" / "numstab" / "SKILL.md").read_text("utf-8")
+DOCUMENT = (ROOT / "docs" / "mcp.md").read_text("utf-8")
+
+
+def test_the_registrys_file_names_this_version_and_our_settings():
+    described = json.loads((ROOT / "server.json").read_text("utf-8"))
+    (package,) = described["packages"]
+    assert described["version"] == package["version"] == __version__
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", described["name"])
+    assert len(described["description"]) <= 100
+    assert [argument["value"] for argument in package["packageArguments"]] == ["mcp"]
+    assert {each["name"] for each in package["environmentVariables"]} <= set(Settings.variables())
+
+
+def test_the_skill_is_described_within_its_limits_and_names_every_tool():
+    head, _, body = SKILL.removeprefix("---\n").partition("\n---\n")
+    fields = dict(line.split(": ", 1) for line in head.splitlines())
+    assert set(fields) == {"name", "description"}
+    assert fields["name"] == "numstab"
+    assert len(fields["description"]) <= 1024
+    assert all(f"`{name}`" in body for name in TOOLS)
+
+
+def commands() -> list[str]:
+    """The commands of the skill that need no trained classifier."""
+    blocks = re.findall(r"```sh\n(.*?)```", SKILL, re.DOTALL)
+    lines = (line.strip() for block in blocks for line in block.splitlines() if line.strip())
+    return [line for line in lines if not line.startswith("numstab ask")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_skills_commands_run(command, terminal, cache, tmp_path):
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    result = terminal(*shlex.split(command)[1:], env=env)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_the_skill_has_commands():
+    """Otherwise the test above would pass without any."""
+    assert len(commands()) >= 3
+
+
+def test_other_commands_do_not_import_the_protocol():
+    code = (
+        "import sys\n"
+        "from qa_service.app import fronts\n"
+        "assert any(front.__name__.endswith('.mcp') for front in fronts())\n"
+        "heavy = {'mcp', 'mcp_types', 'starlette', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_the_document_lists_all_there_is():
+    for name in (*TOOLS, *PROMPTS, *INDEXES, *(template.uri for template in TEMPLATES)):
+        assert f"`{name}`" in DOCUMENT
