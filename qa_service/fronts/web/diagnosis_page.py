@@ -24,7 +24,7 @@ from qa_service.fronts.web import cards, labels, markup, render, run_chart
 from qa_service.fronts.web.language import page_language
 from qa_service.lab.clients import CLIENT
 from qa_service.model import Evidence, Lang, Text
-from qa_service.model.diagnosis import Diagnosis, Finding, Hypothesis
+from qa_service.model.diagnosis import Cause, Diagnosis, Finding, Hypothesis
 from qa_service.presentation import chart, prose
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import format_params
@@ -45,6 +45,7 @@ _AROUND = 2
 """Lines shown before and after one that is cited."""
 _MAX_SHOWN_CHARS = 300
 _GAP = "\ue003"
+_STOPS = {"；": "。", ";": "."}
 _SENTENCE_END = re.compile(r"[。；]|[.;](?=\s)")
 _PLACE = re.compile(r"第 (\d+) 行|\blines? (\d+)")
 """A line of the log as texts of findings name it."""
@@ -185,8 +186,6 @@ def _report(
     cited = _cited_lines(found, shown)
     excerpt = _excerpt(found.run.excerpt, cited)
     links = _Cited(frozenset(number for number, _ in excerpt), lang)
-    first = found.hypotheses[0] if found.hypotheses else None
-    cause = found.causes[first.cause] if first else None
     return {
         **_verdict(found, links, lang),
         "evidence": [
@@ -204,8 +203,7 @@ def _report(
         ],
         "experiment": _experiment(service, found, evidence, lang),
         "failure": failure[lang] if failure else "",
-        "cure": cause.cure[lang] if cause and cause.cure else "",
-        "patch": _code(cause.patch) if cause and cause.patch else "",
+        "cures": _cures([found.causes[each.cause] for each in shown], lang),
         "unseen": [each[lang] for each in found.unseen] if found.status != "healthy" else [],
         "next_line": _code(found.next_line) if found.next_line else "",
         "json": base64.b64encode(diagnosis_json(found, lang, evidence).to_json()).decode(),
@@ -313,13 +311,29 @@ def _entry(service: Service, name: str, lang: Lang) -> dict[str, Any] | None:
     return {"id": entry.id, "question": entry.question[lang], "short": Markup(markup.markdown_to_html(short))}  # noqa: S704
 
 
+def _cures(causes: Sequence[Cause], lang: Lang) -> list[dict[str, Any]]:
+    """What to do about each cause; a cause is named only where there are two."""
+    return [
+        {
+            "name": each.name[lang] if len(causes) > 1 else "",
+            "cure": each.cure[lang] if each.cure else "",
+            "patch": _code(each.patch) if each.patch else "",
+        }
+        for each in causes
+        if each.cure or each.patch
+    ]
+
+
 def _before_gap(text: str) -> str:
     """The whole sentences before the first number that was not measured yet; all of the text if there is none."""
     told, gap, _ = text.partition(_GAP)
     if not gap:
         return text
     ends = [found.end() for found in _SENTENCE_END.finditer(told)]
-    return told[: ends[-1]].strip() if ends else text.replace(_GAP, "…")
+    if not ends:
+        return text.replace(_GAP, "…")
+    whole = told[: ends[-1]].strip()
+    return f"{whole[:-1]}{_STOPS.get(whole[-1], whole[-1])}"
 
 
 def _experiment(
