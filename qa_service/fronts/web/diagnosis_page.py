@@ -45,6 +45,7 @@ _AROUND = 2
 """Lines shown before and after one that is cited."""
 _MAX_SHOWN_CHARS = 300
 _GAP = "\ue003"
+_ENDED = re.compile(r"[.。!?！？][”’」\")）]*$")
 _STOPS = {"；": "。", ";": "."}
 _SENTENCE_END = re.compile(r"[。；]|[.;](?=\s)")
 _PLACE = re.compile(r"第 (\d+) 行|\blines? (\d+)")
@@ -239,7 +240,9 @@ def _verdict(found: Diagnosis, links: _Cited, lang: Lang) -> dict[str, Any]:
 
 
 def _sentence(text: Text, lang: Lang) -> str:
-    return f"{text[lang].rstrip('。.')}{'。' if lang == 'zh' else '.'}"
+    """The text with a full stop, unless it ends with a mark of its own."""
+    told = text[lang]
+    return told if _ENDED.search(told) else f"{told}{'。' if lang == 'zh' else '.'}"
 
 
 def _certainty(hypothesis: Hypothesis, lang: Lang) -> str:
@@ -362,7 +365,7 @@ def _experiment(
         )
     titles = [experiment.params[name].title[lang] for name in planned.from_run if name in experiment.params]
     return {
-        "title": experiment.title[lang],
+        "title": _sentence(experiment.title, lang),
         "yours": ("、" if lang == "zh" else ", ").join(titles),
         "change": format_params(planned.cured, lang),
         "runs": runs,
