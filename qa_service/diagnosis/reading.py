@@ -51,7 +51,8 @@ _PER_MESSAGE = 4
 _SPIKE = 3.0
 _GZIP = b"\x1f\x8b"
 _BINARY: Mapping[bytes, str] = {
-    b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF", b"\x80\x02": "pickle",
+    b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF",
+    b"\x80\x02": "pickle",
     b"\x80\x03": "pickle", b"\x80\x04": "pickle", b"\x80\x05": "pickle", b"SQLite format 3": "SQLite", b"BZh": "bzip2",
     b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x89HDF": "HDF5", b"PAR1": "Parquet",
     b"Rar!": "RAR", b"\x93NUMPY": "NumPy", b"\x7fELF": "ELF", b"GIF8": "GIF",
@@ -74,7 +75,8 @@ def read_run_file(path: Path) -> TrainingRun:
             return _read(stream, path.stat().st_size, path.name)
     except OSError as error:
         raise UnreadableRun(
-            zh=f"打不开文件 {path.name}：{error.strerror}。", en=f"{path.name} cannot be opened: {error.strerror}."
+            zh=f"打不开文件 {path.name}：{error.strerror}。",
+            en=f"{path.name} cannot be opened: {error.strerror}.",
         ) from None
 
 
@@ -143,7 +145,8 @@ class _Inflated:
         """At most `size` bytes."""
         if self._error:
             raise self._error
-        parts, missing = [], size
+        parts: list[bytes] = []
+        missing = size
         while missing > 0:
             try:
                 part = self.stream.read1(missing)
@@ -221,9 +224,10 @@ def _refuse_binary(head: bytes) -> None:
             else "This is a binary file, no training log."
         )
         raise UnreadableRun(
-            zh=f"{what_zh}能读的有：日志文本、CSV、JSON、trainer_state.json、TensorBoard 事件文件、numstab 记录，以及它们的 gzip。",
-            en=f"{what_en} What can be read: text of a log, CSV, JSON, trainer_state.json, TensorBoard event files, traces of "
-            "numstab, and gzip of these.",
+            zh=f"{what_zh}能读的有：日志文本、CSV、JSON、trainer_state.json、TensorBoard 事件文件、numstab 记录，"
+            "以及它们的 gzip。",
+            en=f"{what_en} What can be read: text of a log, CSV, JSON, trainer_state.json, TensorBoard event files, "
+            "traces of numstab, and gzip of these.",
         )
 
 

@@ -36,11 +36,11 @@ _EXCEPTION = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
 )
 _VALIDATION = re.compile(
-    r"^\W*(?:val|valid|validation|validating|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
+    r"^\W*(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
     r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
     re.IGNORECASE,
 )
-_VALIDATION_HINTS = ("val", "test", "测试", "验证")
+_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
@@ -127,6 +127,7 @@ class _Scanner:
         for rows in self._singles.values():
             if len(rows) > 1:
                 self._add_rows(rows)
+                self._scan.lines_read += len(rows)
         self._scan.rows.sort(key=lambda row: row.number)
         return self._scan
 
@@ -297,6 +298,9 @@ class _Scanner:
         pairs = read_pairs(text)
         values = _own_values(pairs)
         measures = [name for name in values if is_measure(name)]
+        if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
+            self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
+            return False  # it may be a setting too
         if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
             return False
         if "val" in values and any(name.startswith("loss") for name in measures):
