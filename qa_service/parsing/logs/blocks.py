@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
+_MAX_BOX_CHARS = 200
 _MAX_COLUMNS = 300
 _MIN_COLUMNS = 2
 _EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
@@ -131,7 +132,7 @@ class Boxes:
             return rows or None
         if not self._open:
             return None
-        match = _BOX_ROW.match(text)
+        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS else None
         if match is None:
             rows = self._close()
             self._open = False

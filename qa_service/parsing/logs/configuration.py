@@ -60,6 +60,7 @@ _CONFIGURATION = re.compile(
     r"|weight_decay|num_workers"
     r"|seed|hidden_size|optimizer|optim|num_layers|dropout|warmup_steps|momentum|betas)['\"]?\s*[:=]"
 )
+_BLANKS = re.compile(r"\s{2,}")
 _TRUE = frozenset({"true", "1", "yes", "on", "auto", "o1", "o2"})
 
 
@@ -70,7 +71,7 @@ def is_configuration(text: str) -> bool:
 
 def read_settings(text: str) -> dict[str, Value]:
     """The settings that a line names; the first of each kind."""
-    text = text[:_MAX_CHARS]
+    text = _BLANKS.sub(" ", text[:_MAX_CHARS])
     if not _HINT.search(text):
         return {}
     found: dict[str, Value] = {}

@@ -46,7 +46,8 @@ def _format(
     first_epoch: int = 1,
     running_mean: bool = False,
 ) -> LogFormat:
-    pattern = re.compile(line.replace("NUM", NUMBER), re.IGNORECASE)
+    bounded = line.replace(r"\d+", r"\d{1,20}")  # a longer run of digits would take quadratic time
+    pattern = re.compile(bounded.replace("NUM", NUMBER), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
         first_epoch=first_epoch, running_mean=running_mean,
@@ -132,7 +133,7 @@ FORMATS = (
     ),
     _format(
         "metric_logger", "torchvision MetricLogger", ("eta:",),
-        r"(?:epoch: \[(?P<epoch>\d+)(?:/\d+)?\]|\w+:) +\[ *(?P<step>\d+)/ *(?P<of>\d+)\] +eta:",
+        r"(?:epoch: \[(?P<epoch>\d+)(?:/\d+)?\]|\w{1,20}:) +\[ *(?P<step>\d+)/ *(?P<of>\d+)\] +eta:",
         step_in_epoch=True, first_epoch=0, running_mean=True,
     ),
     _format(
@@ -209,7 +210,7 @@ FORMATS = (
         r"epoch (?P<epoch>\d+):.*\| *(?P<step>\d+)/(?P<of>\d+) \[.*v_num",
         sign="lightning", step_in_epoch=True, first_epoch=0,
     ),
-    _format("tqdm", "tqdm", ("it/s", "s/it", "%|"), r"\d+%\|.*?\| *(?P<step>\d+)/(?P<of>\d+) .*?NUM"),
+    _format("tqdm", "tqdm", ("it/s", "s/it", "%|"), r"\d+%\|[^|]*\| *(?P<step>\d+)/(?P<of>\d+) .*?NUM"),
 )  # fmt: skip
 """Tried in this order: the first that a line has is its format."""
 

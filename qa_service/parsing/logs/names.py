@@ -30,7 +30,8 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         rf"|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|epoch|total|value|val_step|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
-        "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
+        "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
+        r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
         "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}(?:_step|_epoch|_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",

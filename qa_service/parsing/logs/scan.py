@@ -22,6 +22,7 @@ MAX_LINE_CHARS = 8_000
 _MAX_FORMAT_CHARS = 1_500
 _MAX_EVENTS = 3_000
 _MAX_EVENT_CHARS = 300
+_MAX_HEAD_CHARS = 200
 _MAX_TRIED = 200
 _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
@@ -44,8 +45,8 @@ _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
-_BAR = re.compile(r"\d+%\|[^|]*\| *(\d+)/(\d+) ")
-_SHARE = re.compile(r":?\s*\d+%\|")
+_BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
@@ -140,13 +141,13 @@ class _Scanner:
             self._mark(number)
             return True
         if not self._traceback:
-            match = _EXCEPTION.match(text)
+            match = _EXCEPTION.match(text[:_MAX_HEAD_CHARS])
             if match and not match[1].endswith("Warning"):
                 self._mark(number)
                 self._add_event("traceback", number, text, name=match[1])
             return False
         self._traceback += 1
-        match = _EXCEPTION.match(text)
+        match = _EXCEPTION.match(text[:_MAX_HEAD_CHARS])
         if match is None:
             if self._traceback > _MAX_TRACEBACK_LINES:
                 self._traceback = 0
@@ -203,7 +204,7 @@ class _Scanner:
 
     def _read_format(self, number: int, text: str) -> bool:
         found = format_of(text[:_MAX_FORMAT_CHARS])
-        bar = _BAR.search(text) if "%|" in text else None
+        bar = _BAR.search(text[:_MAX_FORMAT_CHARS]) if "%|" in text else None
         if bar and (self._bar is None or float(bar[2]) >= self._bar[1]):
             self._bar = float(bar[1]), float(bar[2])
         if found is None:
