@@ -3,6 +3,7 @@
 
 import math
 
+import log_printers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from qa_service.parsing.logs.configuration import read_settings
 from qa_service.parsing.logs.names import choose_names, is_bookkeeping, meaning_of
 from qa_service.parsing.logs.pairs import parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
+
+_FINE = (2.4113, 2.3871, 2.2904, 2.3152, 2.1873, 2.2011, 2.1642, 2.1127, 2.1441, 2.0911)
+_SETTINGS_OF_FORMATS = tuple(f"in:{form.sign}" for form in formats.BY_ID.values() if form.sign)
 
 
 def _same(first: float, second: float) -> bool:
@@ -331,9 +335,29 @@ def test_a_poisoned_mean_is_no_sign():
     run = read_log_text("\n".join(healthy))
     assert math.isnan(run.series["grad_norm_average"][0].value)
     assert not {str(each.sign) for each in run.observations}
+    averages = "\n".join(f"Epoch: [0][{s:3d}/500]\tLoss {2 - s / 99:.4f} (nan)\tppl inf" for s in range(8))
+    assert not read_log_text(averages).observations
     assert {"what:nan", "where:gradient"} <= {
         str(each.sign) for each in read_log_text(PRINTERS["metric_logger"]().text).observations
     }
+
+
+_SICK_WHATEVER_IT_LEARNS = frozenset({
+    "hf_trainer", "keras 2", "deepspeed", "deepspeed_step", "apex", "fairseq", "megatron all skipped", "metric_logger", "tensorflow_estimator",
+    "detectron2", "megatron",
+})  # fmt: skip
+"""Printers that write nan, a message or a skipped update into every run."""
+
+
+@pytest.mark.parametrize("name", sorted(PRINTERS.keys() - _SICK_WHATEVER_IT_LEARNS))
+def test_a_healthy_run_is_silent_in_every_format(name, monkeypatch):
+    """No sign of sickness, no restart, no skipped update: means with an old nan and regions without objects are healthy."""
+    monkeypatch.setattr(log_printers, "LOSSES", _FINE)
+    monkeypatch.setattr(log_printers, "RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
+    run = read_log_text(PRINTERS[name]().text)
+    assert run.series
+    assert {str(each.sign) for each in run.observations} <= set(_SETTINGS_OF_FORMATS)
+    assert {event.kind for event in run.events} <= {"epoch"}
 
 
 @pytest.mark.parametrize(("text", "start"), [("step {} loss 2.5 lr 0.1", True), ("step 1{} loss 2.5 lr 0.1", False)])
