@@ -1,6 +1,6 @@
 """The formats of logs: one row each. Values are read by `harvest`; a row says how to recognise a line and its step.
 
-To add a format, add a row and a sample to tests/test_logs.py.
+To add a format, add a row, and a printer of its lines to tests/log_printers.py.
 """
 
 import re
@@ -30,6 +30,7 @@ class LogFormat:
     step_in_epoch: bool = False
     """Whether its step is counted anew in each epoch."""
     first_epoch: int = 1
+    """The number of the first epoch, where steps are counted within epochs."""
     running_mean: bool = False
     """Whether its losses are means since the epoch began, so that one nan poisons all that follow."""
 

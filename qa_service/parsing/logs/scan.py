@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from qa_service.model.training_run import RunEvent
+from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
 from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
@@ -168,7 +168,7 @@ class _Scanner:
             return True
         self._scan.messages[number] = message
         step = self._scan.rows[-1].step if self._scan.rows else None
-        kind = "skipped_update" if message in _SKIPS else "message"
+        kind: RunEventKind = "skipped_update" if message in _SKIPS else "message"
         self._add_event(kind, number, text, step=step, name=message)
         return True
 
@@ -359,12 +359,14 @@ class _Scanner:
                 self._add_event("epoch", row.number, row.text, step=row.step, name=str(int(row.epoch)))
             self._scan.rows.append(row)
 
-    def _add_event(self, kind: str, number: int, text: str, *, step: float | None = None, name: str = "") -> None:
+    def _add_event(
+        self, kind: RunEventKind, number: int, text: str, *, step: float | None = None, name: str = ""
+    ) -> None:
         if len(self._scan.events) >= _MAX_EVENTS:
             return
         whole = int(step) if step is not None and math.isfinite(step) else None
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
-        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))  # type: ignore[arg-type]
+        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
 
 
