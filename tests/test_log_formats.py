@@ -329,6 +329,34 @@ def test_settings_of_the_run():
     assert "hidden_nan" not in read_log_text(PRINTERS["megatron"]().text).settings
 
 
+def test_records_without_steps_are_counted_by_the_interval_of_logging():
+    """Where the arguments are printed and the log has the beginning; else they stay without a step."""
+    records = [f"{{'loss': {2.5 - i / 10:.4f}, 'learning_rate': 1e-05, 'epoch': {i / 10}}}" for i in range(1, 8)]
+    run = read_log_text("\n".join(["TrainingArguments(fp16=True, logging_steps=25, optim=adamw_torch)", *records]))
+    assert [record.step for record in run.series["loss"]] == list(range(25, 200, 25))
+    assert run.settings["optimizer"] == "adamw" and run.settings["dtype"] == "float16"
+    for lines in (records, ["logging_steps=25", *records[3:]]):
+        assert {record.step for record in read_log_text("\n".join(lines)).series["loss"]} == {None}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Época {} - pérdida: {}",
+        "エポック {} 損失: {}",
+        "Эпоха {}, потери: {}",
+        "époque {} | perte = {}",
+        "에포크 {} 손실: {}",
+        "第{}轮 损失 {}",
+    ],
+)
+def test_logs_in_other_languages(line):
+    """The loss and the epoch by their names there."""
+    run = read_log_text("\n".join(line.format(i, 2.5 - i / 10) for i in range(1, 9)))
+    assert [record.value for record in run.series["loss"]][:2] == [2.4, 2.3]
+    assert [record.step for record in run.series["loss"]][:2] == [1, 2]
+
+
 def test_a_poisoned_mean_is_no_sign():
     """The mean of a gradient norm that keeps an old nan says nothing; the current value does."""
     healthy = PRINTERS["metric_logger"]().text.split("\n")[:8]

@@ -49,6 +49,8 @@ _MAX_EXCERPT_CHARS = 400
 _EXCERPT_ENDS, _EXCERPT_SAMPLES, _BEFORE_NONFINITE = 6, 60, 3
 _PER_MESSAGE = 4
 _SPIKE = 3.0
+_FIRST_INTERVALS = 1.5
+"""A log whose first record is not later than this many intervals has the beginning."""
 _GZIP = b"\x1f\x8b"
 _BINARY: Mapping[bytes, str] = {
     b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF",
@@ -393,6 +395,7 @@ class _Found:
 
 def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRun:
     rows = found.rows
+    _count_by_interval(rows, found.settings.get("logging_steps"))
     made = make_series(rows, has_lines=has_lines)
     series = {key: tuple(records) for key, records in made.series.items()}
     lines = _log_lines(rows, made, found.scan)
@@ -413,6 +416,17 @@ def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRu
         cut=found.cut,
         excerpt=_excerpt(found, made, lines) if has_lines else {},
     )
+
+
+def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
+    """Gives records of Hugging Face's trainer, which have no step, that of their place, if the log has the first."""
+    records = [row for row in rows if row.form == "hf_trainer" and "loss" in row.values]
+    if not isinstance(interval, int) or len(records) < 2 or any(row.step is not None for row in records):
+        return
+    first, second = records[0].epoch, records[1].epoch
+    if first is not None and second is not None and 0 < first <= _FIRST_INTERVALS * (second - first):
+        for place, row in enumerate(records, start=1):
+            row.step = float(place * interval)
 
 
 def _log_lines(rows: Sequence[Row], made: RowSeries, scan: LogScan) -> list[LogLine]:
