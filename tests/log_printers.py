@@ -773,6 +773,13 @@ def _notebook(out: Printed) -> None:
         )
 
 
+@_prints("pytorch_tutorial")
+def _tutorial(out: Printed) -> None:
+    for i, (loss, _, _) in enumerate(RUN):
+        epoch, step = i // 5 + 1, (i % 5 + 1) * 2000
+        out.add(f"[{epoch}, {step:5d}] loss: {loss:.3f}", (epoch - 1) * 10000 + step, loss=f"{loss:.3f}")
+
+
 @_prints("espnet")
 def _espnet(out: Printed) -> None:
     for i, (loss, norm, rate) in enumerate(RUN, start=1):

@@ -357,6 +357,16 @@ def test_logs_in_other_languages(line):
     assert [record.step for record in run.series["loss"]][:2] == [1, 2]
 
 
+def test_lines_that_stand_together_are_read_together():
+    """A heading of a validation, a printed data frame, a configuration in JSON that is no record."""
+    run = read_log_text("loss: 2.30  [   64/60000]\nTest Error: \n Accuracy: 43.6%, Avg loss: 2.15 \n")
+    assert (run.series["val_loss"][0].value, run.series["val_accuracy"][0].value) == (2.15, 43.6)
+    run = read_log_text("before\n   step      loss    lr\n0     1  2.310000  0.1\n1     2       NaN  0.1\n")
+    assert [record.step for record in run.series["loss"]] == [1, 2]
+    run = read_log_text('{\n  "learning_rate": 5e-05,\n  "fp16": true\n}\nstep 1 loss 2.3\nstep 2 loss 2.2\n')
+    assert run.series.keys() == {"loss"} and run.settings["lr"] == 5e-5 and not run.observations
+
+
 def test_a_poisoned_mean_is_no_sign():
     """The mean of a gradient norm that keeps an old nan says nothing; the current value does."""
     healthy = PRINTERS["metric_logger"]().text.split("\n")[:8]

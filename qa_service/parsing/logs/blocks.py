@@ -75,6 +75,8 @@ class HeaderTable:
         """The row in a line; None for a line that is none."""
         cells = _split(text, self._separator)
         exact = self.form == TABLE.id
+        if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
+            cells = cells[1:]
         if len(cells) < len(self.names) or (exact and len(cells) != len(self.names)):
             return None
         return self.read_cells(number, text, cells)

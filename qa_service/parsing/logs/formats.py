@@ -172,6 +172,10 @@ FORMATS = (
         r"^(?:iter|steps?) (?P<step>\d+)[:;] (?:train )?loss NUM",
     ),
     _format(
+        "pytorch_tutorial", "PyTorch", ("] loss:",), r"^\[(?P<epoch>\d+), +(?P<step>\d+)\] loss: *NUM",
+        step_in_epoch=True,
+    ),
+    _format(
         "espnet", "ESPnet", ("epoch:", "epoch results:"),
         r"(?P<epoch>\d+)epoch:(?:train|valid):\d+-(?P<step>\d+)batch:|(?P<epoch2>\d+)epoch results: \[train\]",
         step_in_epoch=True,

@@ -41,6 +41,10 @@ _VALIDATION = re.compile(
     r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
     re.IGNORECASE,
 )
+_VALIDATION_HEADING = re.compile(
+    r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
+)
+"""Before a line of values."""
 _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
@@ -102,6 +106,7 @@ class _Scanner:
         self._rank = ""
         self._skipped = 0.0
         self._singles: dict[str, list[Row]] = {}
+        self._validation_line = -1
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
@@ -129,6 +134,10 @@ class _Scanner:
             if len(rows) > 1:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
+        for row in self._scan.rows:
+            if _is_configured(row):
+                self._scan.settings.setdefault("lr", row.values["learning_rate"])
+        self._scan.rows = [row for row in self._scan.rows if not _is_configured(row)]
         self._scan.rows.sort(key=lambda row: row.number)
         return self._scan
 
@@ -254,11 +263,8 @@ class _Scanner:
         """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
         head = text[:160].lower()
-        if (
-            any(word in head for word in _VALIDATION_HINTS)
-            and _VALIDATION.search(head)
-            and not _TRAINS.search(head[:30])
-        ):
+        named = any(word in head for word in _VALIDATION_HINTS) and _VALIDATION.search(head)
+        if (named and not _TRAINS.search(head[:30])) or row.number == self._validation_line + 1:
             row.validation = True
             row.values = {_validation_name(name): value for name, value in row.values.items()}
         if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
@@ -288,6 +294,8 @@ class _Scanner:
 
     def _read_heading(self, number: int, text: str) -> bool:
         match = _EPOCH_HEADING.match(text) if len(text) < _MAX_PLAIN_CHARS else None
+        if match is None and _VALIDATION_HEADING.match(text[:_MAX_PLAIN_CHARS]):
+            self._validation_line = number
         if match is None:
             return False
         self._mark(number)
@@ -368,6 +376,11 @@ class _Scanner:
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
         self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
+
+
+def _is_configured(row: Row) -> bool:
+    """Whether a line of JSON with a learning rate alone is one of a configuration, not of a record."""
+    return row.form == _STATE and row.values.keys() == {"learning_rate"}
 
 
 def _unwrap(text: str) -> str:
