@@ -29,7 +29,7 @@ class Reply(NamedTuple):
 
 
 class Engine(Protocol):
-    """Answers requests: `LocalEngine` in this process, `HttpEngine` on a server. Each method may raise `NumstabError`."""
+    """Answers requests: `LocalEngine` in this process, `HttpEngine` on a server. All may raise `NumstabError`."""
 
     def ask(self, body: JsonObject, lang: Lang) -> Reply:
         """The answer to a request as the API takes it; `lang` is the language of errors."""

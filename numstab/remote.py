@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from numstab.client import JsonObject, Reply
 from qa_service import errors
@@ -22,8 +22,15 @@ class ServerError(NumstabError):
     code: ClassVar[str] = "server_error"
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows no redirect: it would take the key to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the redirect is an error."""
+
+
 class HttpEngine:
-    """Asks a server. Cookies, redirects to other hosts and proxies are as `urllib` has them by default."""
+    """Asks a server. Proxies are those of the environment."""
 
     def __init__(self, url: str, key: str | None, timeout: float) -> None:
         if not url.startswith(("http://", "https://")):
@@ -35,7 +42,7 @@ class HttpEngine:
         self._base = f"{url.rstrip('/')}/api/v1"
         self._key = key
         self._timeout = timeout
-        self._opener = build_opener()
+        self._opener = build_opener(_NoRedirects)
 
     def ask(self, body: JsonObject, lang: Lang) -> Reply:
         """POST /ask."""
