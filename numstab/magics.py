@@ -6,12 +6,13 @@
 """
 
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, NoReturn
 
 import numstab
+from numstab.client import in_both_languages
 from numstab.results import Answer, Run
 from qa_service.errors import BadField
 from qa_service.schemas.allowed import check_seed, check_seeds
@@ -22,19 +23,27 @@ _USAGE = "%numstab [--lang zh|en] [--seed N] [--seeds N] [--entry ID] [--param N
 
 
 class _Parser(ArgumentParser):
-    """Raises `BadField` instead of exiting."""
+    """Raises `ArgumentError` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadField(zh=f"{message}\n{_USAGE}", en=f"{message}\n{_USAGE}", field="%numstab")
+        raise ArgumentError(None, message)
 
 
 def add_magics(ipython: Any) -> None:
     """Registers the magics and the completers with an IPython shell."""
     ipython.register_magic_function(numstab_magic, magic_kind="line_cell", magic_name="numstab")
+    if _keep_questions not in ipython.input_transformers_cleanup:
+        ipython.input_transformers_cleanup.append(_keep_questions)
     ipython.set_hook("complete_command", _complete_magic, str_key="%numstab")
     ipython.set_hook("complete_command", _complete_call, re_key=r".*\bnumstab\.(run|compare)\(")
 
 
+def _keep_questions(lines: list[str]) -> list[str]:
+    """Takes the question mark off the end of a magic's line, which IPython would read as a call for help."""
+    return [re.sub(r"^(\s*%numstab\s.*\w)\s*\?+\s*$", r"\1\n", line) for line in lines]
+
+
+@in_both_languages()
 def numstab_magic(line: str, cell: str | None = None) -> Answer | Run:
     """Answers the question of the line, or of the cell; `run EXPERIMENT NAME=VALUE …` runs an experiment.
 
@@ -63,14 +72,17 @@ def _read_options(line: str) -> tuple[Namespace, str]:
     while found := _OPTION.match(line):
         words += re.split(r"\s*=\s*|\s+", found[1], maxsplit=1)
         line = line[found.end() :]
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--lang", choices=("zh", "en"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--entry")
     parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--no-run", action="store_true")
-    options = parser.parse_args(words)
+    try:
+        options = parser.parse_args(words)
+    except ArgumentError as error:
+        raise BadField(zh=f"选项有误（{error}）：{_USAGE}", en=f"{error}: {_USAGE}", field="%numstab") from None
     check_seed(options.seed)
     check_seeds(options.seeds)
     return options, line.strip()

@@ -29,9 +29,11 @@ CELLS = [
     "%numstab --seed x why",
 ]
 COMPLETIONS = """
+from IPython.core.completer import provisionalcompleter
 shell = get_ipython()
 def names(line):
-    return {each.text for each in shell.Completer.completions(line, len(line))}
+    with provisionalcompleter():
+        return {each.text for each in shell.Completer.completions(line, len(line))}
 assert "pow_vs_sum" in names('numstab.run("pow'), names('numstab.run("pow')
 assert "pow_vs_sum" in names("%numstab run pow"), names("%numstab run pow")
 assert "dtype=" in names("%numstab run pow_vs_sum dt"), names("%numstab run pow_vs_sum dt")
