@@ -6,6 +6,7 @@ take away (styles, pictures) leaves a readable text.
 
 import hashlib
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -144,10 +145,13 @@ def _document(blocks: Iterable[str], lang: Lang) -> str:
 
 
 def _framed(svg: str) -> str:
-    """The picture on its white ground, which it keeps on a dark page."""
-    return (
-        f'<div style="background:#fff;padding:.5em;border-radius:6px;display:inline-block">{svg}</div>' if svg else ""
-    )
+    """The picture on its white ground, which it keeps on a dark page; as an image, which sanitisers leave alone."""
+    if not svg:
+        return ""
+    label = re.search(r'aria-label="([^"]*)"', svg)
+    source = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+    style = "background:#fff;padding:.5em;border-radius:6px;max-width:100%;height:auto;box-sizing:border-box"
+    return f'<p><img src="{source}" alt="{label[1] if label else ""}" style="{style}"></p>'
 
 
 def _claims(data: JsonObject, lang: Lang) -> str:
@@ -197,9 +201,11 @@ def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _markdown(text: str) -> str:
+    """Safe HTML. Formulas are Unicode: of MathML a sanitiser leaves the letters, and of 1/√L so 1/L."""
+    from qa_service.fronts.terminal.formulas import markdown_to_unicode
     from qa_service.fronts.web.markup import markdown_to_html
 
-    return markdown_to_html(text)
+    return markdown_to_html(markdown_to_unicode(text))
 
 
 def _inline(html: str) -> str:

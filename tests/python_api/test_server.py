@@ -67,7 +67,7 @@ def test_errors_of_a_server_are_those_of_this_process(remote: Client, lang: Lang
 class _Refuses(BaseHTTPRequestHandler):
     """A server that wants another key, then one that is no numstab."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append(self.headers["Authorization"])
         body = json.dumps({"code": "refused", "detail": "this needs a key", "status": 401}).encode()
@@ -76,7 +76,7 @@ class _Refuses(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.server.seen.append(self.path)
         self.send_response(302 if self.path.endswith("/experiments") else 200)
         self.send_header("Location", "/elsewhere")

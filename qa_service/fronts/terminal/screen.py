@@ -1,7 +1,6 @@
 """Terminal output with rich: text, tables, a progress bar, a small plot; plain text where output is no terminal."""
 
 import math
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -381,9 +380,5 @@ def _log_ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
 
 
 def _render_markdown(source: str) -> Markdown:
-    """Markdown for rich, its formulas as Unicode; code is left unchanged."""
-    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
-    return Markdown(
-        "".join(part if part.startswith("`") else formulas.formulas_to_unicode(part) for part in parts),
-        code_theme="ansi_dark",
-    )
+    """Markdown for rich, its formulas as Unicode."""
+    return Markdown(formulas.markdown_to_unicode(source), code_theme="ansi_dark")
