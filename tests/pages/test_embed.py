@@ -29,7 +29,8 @@ TITLE = {
     "en": "Why does turning multiplication into addition make training more stable?",
 }
 BLOG = """<!doctype html><html lang="{lang}"><title>A blog</title><h1>A blog</h1>
-<numstab-answer entry="multiply-vs-add" params="n=20&amp;x=2" lang="{lang}"><a href="{server}/entries/multiply-vs-add">link</a></numstab-answer>
+<numstab-answer entry="multiply-vs-add" params="n={n}&amp;x=2" lang="{lang}">
+<a href="{server}/entries/multiply-vs-add">link</a></numstab-answer>
 <script src="{server}/embed.js" async></script>
 <script>
   window.heights = [];
@@ -73,8 +74,8 @@ def open_blog(chromium: Browser, blog: tuple[Path, str]) -> Iterator[Callable[..
     """A function that opens a page of the blog, in a language, which embeds an entry of a server."""
     pages = []
 
-    def open_page(server: str, lang: Lang, origin: str = "", **context: object) -> Page:
-        (blog[0] / f"{lang}.html").write_text(BLOG.format(lang=lang, server=server), "utf-8")
+    def open_page(server: str, lang: Lang, n: int = 20, origin: str = "", **context: object) -> Page:
+        (blog[0] / f"{lang}.html").write_text(BLOG.format(lang=lang, server=server, n=n), "utf-8")
         page = chromium.new_context(viewport={"width": 800, "height": 1200}, **context).new_page()
         page.set_default_timeout(TIMEOUT_MS)
         pages.append(page)
@@ -95,15 +96,16 @@ def frame_of(page: Page) -> FrameLocator:
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     open_blog: Callable[..., Page], embedding_server: str, lang: Lang, scheme: str
 ) -> None:
-    """Nothing runs before; the frame is as high as its content, and takes heights from nobody else; no cookie is set."""
-    page = open_blog(embedding_server, lang, color_scheme=scheme)
+    """Nothing runs before; the frame is as high as its content and heeds no other messages; no cookie is set."""
+    n = {"zh": 20, "en": 21}[lang]  # that nobody has run before
+    page = open_blog(embedding_server, lang, n, color_scheme=scheme)
     frame = frame_of(page)
     expect(frame.locator("h1")).to_have_text(TITLE[lang])
     expect(frame.locator("nav")).to_have_count(0)
-    expect(frame.locator("[data-part=controls] input[name=n]")).to_have_value("20")
+    expect(frame.locator("[data-part=controls] input[name=n]")).to_have_value(str(n))
     product = frame.locator('[data-name=short] [data-of="powers.product"]').first
     frame.locator("[data-part=run]").click()
-    expect(product).to_have_text("1.05×10⁶")
+    expect(product).to_have_text({20: "1.05×10⁶", 21: "2.1×10⁶"}[n])
     expect(frame.locator("[data-part=chart] svg")).to_be_visible()
     expect(frame.locator("[data-part=verdict]").first).to_have_text(label_text("holds", lang))
     inside = frame.locator("body").evaluate("body => Math.ceil(body.getBoundingClientRect().height)")
@@ -120,7 +122,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     assert inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     target = frame.locator("h1 a").evaluate("link => [link.href, link.target || document.querySelector('base').target]")
     assert target[1] == "_blank"
-    assert f"/e/{ENTRY}?n=20&x=2" in target[0]
+    assert f"/e/{ENTRY}?n={n}&x=2" in target[0]
 
 
 @pytest.mark.server
@@ -145,13 +147,10 @@ def test_a_site_that_is_not_listed_shows_nothing(
     open_blog: Callable[..., Page], embedding_server: str, blog: tuple[Path, str]
 ) -> None:
     """The browser refuses: `localhost` is another origin than 127.0.0.1."""
-    page = open_blog(embedding_server, "en", blog[1].replace("127.0.0.1", "localhost"))
-    said: list[str] = []
-    page.on("console", lambda entry: said.append(entry.text))
-    page.reload()
-    page.wait_for_function("document.querySelector('iframe')")
-    expect(frame_of(page).locator("h1")).to_have_count(0)
-    assert any("frame-ancestors" in each or "Framing" in each for each in said)
+    page = open_blog(embedding_server, "en", origin=blog[1].replace("127.0.0.1", "localhost"))
+    with page.expect_console_message(lambda entry: "frame-ancestors" in entry.text):
+        page.reload()
+    expect(frame_of(page).locator("[data-part=entry]")).to_have_count(0)
 
 
 @pytest.mark.server
@@ -176,7 +175,7 @@ def test_the_frame_is_accessible(
     context = chromium.new_context(viewport={"width": 640, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
-    page.goto(f"{embedding_server}/embed/entries/{ENTRY}?lang={lang}&n=21&seed=1")
+    page.goto(f"{embedding_server}/embed/entries/{ENTRY}?lang={lang}&n={30 + 2 * (lang == 'en') + (scheme == 'dark')}")
     check_page(page)
     page.locator("[data-part=run]").click()
     expect(page.locator("[data-part=chart] svg")).to_be_visible()

@@ -155,7 +155,7 @@ def add_link_previews(web: APIRouter, service: Service, cache: Path, *, embeddab
     async def oembed(http: Request) -> Response:
         if http.query_params.get("format", "json") != "json":
             raise HttpProblem(501)
-        found = _entry_of_link(http, service.knowledge) if embeddable else None
+        found = _entry_of_link(http, service) if embeddable else None
         if found is None:
             raise HttpProblem(404)
         entry, query = found
@@ -166,7 +166,7 @@ def _language(http: Request) -> Lang:
     return page_language(http) or "en"
 
 
-def _entry_of_link(http: Request, knowledge: Knowledge) -> tuple[Entry, dict[str, str]] | None:
+def _entry_of_link(http: Request, service: Service) -> tuple[Entry, dict[str, str]] | None:
     """(entry, query) of the parameter `url`; None where that is no link to an entry of this server."""
     try:
         link = urlsplit(http.query_params.get("url", ""))
@@ -174,11 +174,9 @@ def _entry_of_link(http: Request, knowledge: Knowledge) -> tuple[Entry, dict[str
         if link.scheme not in ("http", "https") or link.netloc.lower() != http.url.netloc.lower() or not found:
             return None
         query = dict(parse_qsl(link.query))
-        entry = knowledge.library[found[1]]
-        if query.get("lang", "zh") in LANGS:
-            rest, _, _ = requests.split_compare_and_seeds(query)
-            requests.read_query(entry.id, rest)
-            return entry, rest
+        rest, _, _ = requests.split_compare_and_seeds(query)
+        entry, _ = service.plan(requests.read_query(found[1], rest))
+        return entry, rest
     except (ValueError, BadRequest):
         pass
     return None
