@@ -24,7 +24,8 @@ _OPENING_BRACKETS, _CLOSING = "（“‘《〔", "，。；：！？、）”’
 
 def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], chart: str) -> str:
     """The card as SVG. `verdicts` are (sign, claim), `chart` an SVG or ""."""
-    text, y = [], 176
+    text: list[str] = []
+    y = 176
     for size, weight, colour, words, most in ((38, 700, _INK, question, 4), (24, 400, _MUTED, sentence, 5)):
         for line in wrapped(words, _TEXT_WIDTH / size, most):
             text.append(_line(_LEFT, y, line, size, weight, colour))
@@ -35,8 +36,8 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
         lines = wrapped(f"{sign} {claim}", _TEXT_WIDTH / 22, 2)
         if y + 30 * len(lines) > CARD_HEIGHT - 24:
             break
-        for line in lines:
-            text.append(_line(_LEFT, y, line, 22, 600, "#14633a" if sign == "✓" else "#a02a1a"))
+        for each in lines:
+            text.append(_line(_LEFT, y, each, 22, 600, "#14633a" if sign == "✓" else "#a02a1a"))
             y += 30
     brand = _line(_LEFT, 92, "numstab", 34, 700, SERIES[0])
     frame = f'<rect width="{CARD_WIDTH}" height="{CARD_HEIGHT}" fill="#fff"/>'
