@@ -11,6 +11,7 @@ from ulid import ULID
 
 from qa_service.answering import chips
 from qa_service.answering.decision import Decision, decide
+from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
@@ -190,6 +191,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         subject=decision.subject,
         related=decision.related,
         calculation=decision.calculation,
+        diagnosis=diagnose_question(request.question) if decision.log else None,
         earlier=request.context,
     )
 

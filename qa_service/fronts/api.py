@@ -3,9 +3,10 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from qa_service.answering import diagnosing
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
-from qa_service.model import Lang, Request
+from qa_service.model import Evidence, Lang, Request
 from qa_service.model.events import AnswerReady, Done, EvidenceReady
 from qa_service.settings import Settings
 from qa_service.tools import notebook
@@ -26,6 +27,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     _add_experiments(api, service)
     _add_runs(api, service)
     _add_formula(api, service)
+    _add_diagnose(api, service)
     _add_feedback(api)
     return api
 
@@ -167,6 +169,30 @@ def _add_formula(api: "APIRouter", service: Service) -> None:
         last = await stream.collect(http)
         assert isinstance(last, EvidenceReady)
         return BodyResponse(formula_json(study.result(last.evidence), request_language(http)))
+
+
+def _add_diagnose(api: "APIRouter", service: Service) -> None:
+    from fastapi import Request as HttpRequest
+    from starlette.concurrency import run_in_threadpool
+
+    from qa_service.schemas import openapi
+    from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json, read_diagnose
+    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.problems import request_language
+    from qa_service.server.streaming import open_stream, read_json
+
+    @api.post("/diagnose", response_model=DiagnosisJson, openapi_extra=openapi.DIAGNOSE_BODY)
+    async def diagnose(http: HttpRequest) -> BodyResponse:
+        """What is wrong with a training run, from its log: causes, evidence, and the experiment at its numbers."""
+        body = read_diagnose(await read_json(http))
+        lang = body.lang or request_language(http)
+        found = await run_in_threadpool(diagnosing.diagnose_file, body.text.encode(), body.name)
+        if found.experiment is None or not body.run:
+            return BodyResponse(diagnosis_json(found, lang))
+        runs: list[Evidence] = []
+        stream = await open_stream(http, partial(diagnosing.run_experiments, found, service, runs.append))
+        await stream.collect(http)
+        return BodyResponse(diagnosis_json(found, lang, runs))
 
 
 def _add_feedback(api: "APIRouter") -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.evidence import Evidence
 from qa_service.model.knowledge import Entry, Subject
 from qa_service.model.observation import Observation
@@ -125,6 +126,8 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     calculation: Calculation | None = None
     """The formulas that are computed, where they are the answer and not an entry."""
+    diagnosis: Diagnosis | None = None
+    """Of the run whose log the question holds; None if it holds none."""
     earlier: Context | None = None
     """The context in which the question was asked."""
 

@@ -26,6 +26,7 @@ from qa_service.model import (
 from qa_service.presentation import prose
 from qa_service.presentation.precision import PrecisionLoss, precision_losses
 from qa_service.schemas import values as types
+from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
 from qa_service.schemas.evidence import EvidenceJson, evidence_json
 from qa_service.schemas.values import Body, Cell, Number, omitted_if_none
 
@@ -180,6 +181,7 @@ class AnswerJson(Body):
     references: list[str]
     related: list[RelatedJson]
     context: ContextJson
+    diagnosis: DiagnosisJson | SkipJsonSchema[None] = omitted_if_none("of the run whose log the question holds")
 
 
 def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
@@ -216,6 +218,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
         context=_context_json(answer.context),
+        diagnosis=diagnosis_json(answer.diagnosis, lang) if answer.diagnosis else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from qa_service.schemas.diagnosis import DiagnoseBody
 from qa_service.schemas.events import AskEvent, RunEvent
 from qa_service.schemas.formula import FormulaBody
 from qa_service.schemas.problems import ProblemJson
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/"
 _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
-    **{model.__name__: (model, "validation") for model in (AskRequest, RunRequest, FeedbackRequest, FormulaBody)},
+    **{
+        model.__name__: (model, "validation")
+        for model in (AskRequest, RunRequest, FeedbackRequest, FormulaBody, DiagnoseBody)
+    },
     ProblemJson.__name__: (ProblemJson, "serialization"),
     "AskEvent": (AskEvent, "serialization"),
     "RunEvent": (RunEvent, "serialization"),
@@ -79,6 +83,7 @@ def _ref(name: str) -> dict[str, str]:
 ASK_BODY = request_body(AskRequest)
 RUN_BODY = request_body(RunRequest)
 FORMULA_BODY = request_body(FormulaBody)
+DIAGNOSE_BODY = request_body(DiagnoseBody)
 FEEDBACK_BODY = request_body(FeedbackRequest)
 EXPORT_PARAMETERS = query_parameters(ExportQuery)
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {

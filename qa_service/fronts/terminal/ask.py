@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
+from qa_service.fronts.terminal.diagnose import print_brief
 from qa_service.model import (
     FIRST_PARTS,
     PLACEHOLDER,
@@ -107,6 +108,8 @@ def print_answer(request: Request, service: Service, *, full: bool = False, expl
 
         view = TerminalView(answer.lang)
         view.print_opening(answer)
+        if answer.diagnosis is not None:
+            print_brief(answer.diagnosis, view, answer.lang)
         if explain and request.question:
             _print_explanation(answer, view)
         if answer.calculation is not None:

@@ -64,6 +64,10 @@ class TerminalView:
         """Prints one plain line."""
         self._stdout.print(line, markup=False)
 
+    def print_styled(self, line: str, style: str) -> None:
+        """Prints one line in a style of rich, such as "bold red"."""
+        self._stdout.print(Styled(line, style=style))
+
     def print_opening(self, answer: Answer) -> None:
         """Prints the entry's question and the notes; if no entry answers, the whole text."""
         if answer.calculation is not None:
@@ -286,6 +290,25 @@ class TerminalView:
         plotext.xlabel(x)
         plotext.ylabel(y)
         self._stdout.print(Styled.from_ansi(plotext.build()))
+
+    def plot_marked(
+        self, x: Sequence[float], y: Sequence[float], x_title: str, y_title: str, marks: Sequence[tuple[float, str]]
+    ) -> None:
+        """Draws one curve with vertical lines at the marks, if standard output is a terminal."""
+        if not self._stdout.is_terminal:
+            return
+        import plotext
+
+        plotext.clear_figure()
+        plotext.plot_size(min(self._stdout.width, 90), 14)
+        plotext.theme("clear")
+        plotext.plot(list(x), list(y), label=y_title)
+        for place, _ in marks:
+            plotext.vline(place)
+        plotext.xlabel(x_title)
+        self._stdout.print(Styled.from_ansi(plotext.build()))
+        for place, words in marks:
+            self.print_line(f"  ┃ {place:g}: {words}")
 
     def _plot(self, evidence: Evidence) -> None:
         axes = chart.chart_axes(evidence.experiment)

@@ -1,0 +1,49 @@
+"""Diagnosis of a training run with the experiment of its cause, run twice: as it is, and cured."""
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+from qa_service.answering.execute import IsCancelled
+from qa_service.diagnosis.engine import diagnose
+from qa_service.diagnosis.reading import read_log_text, read_run
+from qa_service.errors import NumstabError
+from qa_service.model import Evidence
+from qa_service.model.diagnosis import Diagnosis
+from qa_service.model.events import Event, EvidenceReady
+
+if TYPE_CHECKING:
+    from qa_service.answering.service import Service
+
+
+def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
+    """The diagnosis of a log, a table or a trace; raises `BadRequest` for a file that cannot be read."""
+    return diagnose(read_run(data, name))
+
+
+def diagnose_question(question: str) -> Diagnosis | None:
+    """The diagnosis of the log that is pasted into a question; None if there is none, or it says nothing."""
+    try:
+        found = diagnose(read_log_text(question))
+    except NumstabError:
+        return None
+    return None if found.status == "unreadable" else found
+
+
+def run_experiments(
+    diagnosis: Diagnosis,
+    service: "Service",
+    measured: Callable[[Evidence], object],
+    is_cancelled: IsCancelled,
+) -> Generator[Event, None, None]:
+    """Runs the diagnosis' experiment at the reader's numbers, then with the cure; `measured` is called with each.
+
+    Yields their events. A diagnosis without an experiment has none.
+    """
+    planned = diagnosis.experiment
+    if planned is None:
+        return
+    for params in (planned.params, {**planned.params, **planned.cured}):
+        for event in service.run(planned.experiment, params, is_cancelled=is_cancelled):
+            if isinstance(event, EvidenceReady):
+                measured(event.evidence)
+            yield event

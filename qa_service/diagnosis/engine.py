@@ -1,0 +1,224 @@
+"""From a training run to its diagnosis: harm gate, rules, sums of evidence, what explains what away, the report."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qa_service.diagnosis import layer_rules, log_rules, report, trial_rules
+from qa_service.diagnosis.causes import CAUSES
+from qa_service.diagnosis.experiments import experiment_of
+from qa_service.diagnosis.harm import find_harms
+from qa_service.diagnosis.weights import CERTAIN, LIKELY, PRIORS, calibrate
+from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
+from qa_service.model.training_run import TrainingRun
+
+RULES: tuple[log_rules.Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+"""Functions of a run that yield findings."""
+
+_UNKNOWN = 0.08  # prior of a cause that is not in the table
+_DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
+_OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
+_DISCOUNT = 0.5  # of a weight that speaks for a consequence only
+_SECOND = 0.12  # probability from which on a second hypothesis is named
+_UNDECIDED = 0.4  # probability below which the first is no verdict
+_CLEAR = 1.6  # factor over the second from which on it is one all the same
+_AGAINST = -0.7  # weight from which on a finding rules a suspect out
+
+
+def diagnose(run: TrainingRun) -> Diagnosis:
+    """The report on a run. A run to which no harm is done is healthy, whatever its numbers look like."""
+    if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
+        return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
+    harms = find_harms(run)
+    if not harms:
+        return Diagnosis(
+            run=run,
+            status="healthy",
+            summary=report.healthy(run),
+            margins=report.margins(run),
+            unseen=report.unseen(run),
+            marks=report.marks(run),
+        )
+    evidence = _gather(run)
+    ranked, explained = _rank(evidence)
+    hypotheses = _hypotheses(ranked, evidence)
+    status = _status(harms, hypotheses)
+    first = hypotheses[0].cause if hypotheses else ""
+    excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
+    split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
+    named = [*(each.cause for each in hypotheses), *(each.cause for each in excluded)]
+    return Diagnosis(
+        run=run,
+        status=status,
+        summary=report.sick(status, harms, hypotheses),
+        harms=harms,
+        hypotheses=hypotheses,
+        excluded=excluded,
+        question=report.question(hypotheses[0].cause, hypotheses[1].cause, run) if split else None,
+        next_line=report.next_line(run, first),
+        unseen=report.unseen(run),
+        experiment=experiment_of(first, run) if first and CAUSES[first].numerics else None,
+        marks=report.marks(run),
+        causes={name: CAUSES[name] for name in named if name in CAUSES},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What was found about one cause."""
+
+    cause: str
+    findings: tuple[Finding, ...]
+    """One for each feature, the heaviest first."""
+
+    @property
+    def total(self) -> float:
+        return math.fsum(each.weight for each in self.findings)
+
+    def features(self) -> dict[str, float]:
+        return {each.feature: each.weight for each in self.findings}
+
+
+def _gather(run: TrainingRun) -> dict[str, _Evidence]:
+    """Cause → its findings; of several of one feature the heaviest counts."""
+    heaviest: dict[tuple[str, str], Finding] = {}
+    for finding in _findings(RULES, run):
+        key = (finding.cause, finding.feature)
+        if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
+            heaviest[key] = finding
+    evidence = {}
+    for cause in CAUSES:
+        own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
+        evidence[cause] = _Evidence(cause, tuple(own))
+    return evidence
+
+
+def _findings(rules: Iterable[log_rules.Rule], run: TrainingRun) -> Iterable[Finding]:
+    for rule in rules:
+        yield from rule(run)
+
+
+def _rank(evidence: Mapping[str, _Evidence]) -> tuple[list[tuple[str, float]], dict[str, str]]:
+    """(cause, probability), the most probable first; and each consequence that is left out, with what explains it."""
+    scores = {
+        cause: math.log(_prior(cause)) + found.total
+        for cause, found in evidence.items()
+        if any(each.weight > 0 for each in found.findings)
+    }
+    explained = _explain_away(evidence, scores)
+    top = max([*scores.values(), math.log(_UNKNOWN)])
+    masses = {cause: math.exp(score - top) for cause, score in scores.items()}
+    whole = math.fsum(masses.values()) + math.exp(math.log(_UNKNOWN) - top)
+    return sorted(((cause, mass / whole) for cause, mass in masses.items()), key=lambda each: -each[1]), explained
+
+
+def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -> dict[str, str]:
+    """Removes each consequence of a cause that has evidence of its own and, with what it brings about, explains more.
+
+    Of a cause that brings about a consequence, the evidence for the consequence is evidence too, slightly discounted.
+    Returns consequence → cause.
+    """
+    explained: dict[str, str] = {}
+    for cause in sorted(scores, key=lambda each: -scores[each]):
+        if cause not in scores:
+            continue
+        for consequence in sorted(CAUSES[cause].consequences & scores.keys()):
+            if _own(evidence[cause], evidence[consequence]) < _OWN_EVIDENCE:
+                continue
+            with_consequence = math.log(_prior(cause)) + _joint(evidence[cause], evidence[consequence])
+            if with_consequence >= scores[consequence]:
+                scores[cause] = max(scores[cause], with_consequence)
+                del scores[consequence]
+                explained[consequence] = cause
+    return explained
+
+
+def _prior(cause: str) -> float:
+    return PRIORS.get(cause, 0.005)
+
+
+def _own(cause: _Evidence, consequence: _Evidence) -> float:
+    """The evidence for a cause in features that say more for it than for its consequence."""
+    shared = consequence.features()
+    return math.fsum(
+        each.weight - max(shared.get(each.feature, 0.0), 0.0)
+        for each in cause.findings
+        if each.weight > max(shared.get(each.feature, 0.0), 0.0)
+    )
+
+
+def _joint(cause: _Evidence, consequence: _Evidence) -> float:
+    """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
+    weights = dict(cause.features())
+    for feature, weight in consequence.features().items():
+        if weight > _DISCOUNT:
+            weights[feature] = max(weights.get(feature, 0.0), weight - _DISCOUNT)
+    return math.fsum(weights.values())
+
+
+def _hypotheses(ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence]) -> tuple[Hypothesis, ...]:
+    chosen = [each for index, each in enumerate(ranked[:2]) if index == 0 or each[1] >= _SECOND]
+    made = []
+    for cause, raw in chosen:
+        findings = evidence[cause].findings
+        probability = calibrate(raw)
+        made.append(
+            Hypothesis(
+                cause=cause, probability=probability, certainty=_certainty(probability, findings), findings=findings
+            )
+        )
+    if len(made) == 2 and made[0].certainty == "certain":
+        made.pop()
+    return tuple(made)
+
+
+def _certainty(probability: float, findings: Sequence[Finding]) -> Certainty:
+    """The word for a probability; a single light feature is never more than possible."""
+    supporting = [each for each in findings if each.weight > 0.3]
+    alone = len(supporting) < 2 and all(each.weight < _DECISIVE for each in supporting)
+    if alone or probability < LIKELY:
+        return "possible"
+    return "certain" if probability >= CERTAIN else "likely"
+
+
+def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> DiagnosisStatus:
+    if not hypotheses:
+        only_stopped = all(harm.id == "stopped" for harm in harms)
+        return "not_numerics" if only_stopped else "undecided"
+    first = hypotheses[0]
+    if not CAUSES[first.cause].numerics:
+        return "not_numerics"
+    second = hypotheses[1].probability if len(hypotheses) > 1 else 0.0
+    clear = first.probability >= _UNDECIDED or first.probability >= _CLEAR * second
+    return "sick" if clear and first.probability >= 0.2 else "undecided"
+
+
+_SUSPECTS: Mapping[str, tuple[str, ...]] = {
+    "nonfinite": ("step_too_large", "nonfinite_data", "forward_overflow", "log_of_zero", "gradient_at_zero"),
+    "diverging": ("step_too_large", "bad_batches", "no_warmup", "weights_too_large"),
+    "no_learning": ("step_too_small", "no_update", "vanishing_signal", "chance_labels", "dead_relu"),
+    "skipping": ("forward_overflow", "step_too_large", "loss_scale_collapse"),
+    "evaluation": ("batch_norm", "overfitting", "chance_labels"),
+    "stopped": ("step_too_large", "nonfinite_data"),
+}
+"""Harm → the causes that one thinks of first."""
+
+
+def _excluded(
+    harms: Sequence[Harm],
+    hypotheses: Sequence[Hypothesis],
+    evidence: Mapping[str, _Evidence],
+    explained: Mapping[str, str],
+) -> Iterable[Excluded]:
+    """The suspects that the run speaks against, each with the heaviest finding; and what the first explains away."""
+    named = {each.cause for each in hypotheses}
+    suspects = dict.fromkeys(cause for harm in harms for cause in _SUSPECTS[harm.id])
+    for cause in suspects:
+        against = min(evidence[cause].findings, key=lambda each: each.weight, default=None)
+        if cause in named or cause in explained or against is None:
+            continue
+        if against.weight <= _AGAINST and evidence[cause].total < 0:
+            yield Excluded(cause=cause, reason=against.text)
+    for consequence, cause in explained.items():
+        if cause in named and evidence[consequence].total >= _OWN_EVIDENCE:
+            yield Excluded(cause=consequence, reason=report.consequence_of(CAUSES[cause]))

@@ -1,0 +1,27 @@
+"""The table of causes: ids, texts in two languages, entries that exist, patches that are Python."""
+
+import ast
+import re
+
+import pytest
+
+from qa_service.diagnosis.causes import CAUSES
+from qa_service.paths import bundled
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=list(CAUSES))
+def test_a_cause_is_complete(cause):
+    """A name and a cure in both languages, an entry of the library, consequences of the table."""
+    assert list(bundled("kb").glob(f"*/{cause.entry}.toml")), cause.entry
+    assert cause.consequences <= set(CAUSES) - {cause.id}
+    assert cause.cure is not None
+    for text in (cause.name, cause.cure):
+        assert re.search(r"[\u4e00-\u9fff]", text.zh) and not re.search(r"[\u4e00-\u9fff]", text.en)
+    assert not cause.name.en.endswith(".") and cause.cure.en.endswith(".") and cause.cure.zh.endswith("。")
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=list(CAUSES))
+def test_a_patch_is_a_few_lines_of_python(cause):
+    lines = cause.patch.splitlines()
+    assert 1 <= len(lines) <= 6
+    ast.parse(cause.patch)

@@ -1,0 +1,156 @@
+"""The engine: evidence is summed, consequences are explained away, certainty has to be earned."""
+
+import pytest
+from runs_by_hand import NAN, decay, level, message, run_of
+
+from qa_service.diagnosis import engine
+from qa_service.diagnosis.causes import CAUSES
+from qa_service.model.diagnosis import Finding
+from qa_service.model.training_run import OperationFault, RunEvent, TrainingRun
+from qa_service.model.values import Text
+
+NAN_AT_END = run_of([*decay(9), NAN, NAN])
+
+
+def finding(feature, cause, weight, words="a fact"):
+    return Finding(feature=feature, cause=cause, weight=weight, text=Text("事实", words))
+
+
+def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
+    """The diagnosis of a sick run in which one rule finds exactly this."""
+    monkeypatch.setattr(engine, "RULES", (lambda _: findings,))
+    return engine.diagnose(run)
+
+
+@pytest.mark.parametrize(
+    ("run", "cause"),
+    [
+        (run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, NAN, NAN], lr=[1.0] * 8), "step_too_large"),
+        (run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer"), "hidden_nan"),
+        (run_of(level(20, 2.0), loss_scale=[65536.0 / 2**i for i in range(20)]), "loss_scale_collapse"),
+        (
+            run_of([*decay(9)], events=[message("anomaly", "Function 'SqrtBackward0' returned nan values", 10)]),
+            "gradient_at_zero",
+        ),
+        (run_of(level(30, 2.3, 0.001), grad_norm=level(30, 2.0, 0.1), lr=[0.0] * 30, every=10), "no_update"),
+        (run_of([2.412 - 4e-4 * i for i in range(30)], lr=[1e-8] * 30, every=100), "step_too_small"),
+        (run_of(level(30, 0.6931, 0.0003), grad_norm=level(30, 1e-8, 0.2), every=10), "vanishing_signal"),
+        (run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8]), "overfitting"),
+        (run_of(decay(5), events=[message("out_of_memory", "CUDA out of memory", 6)]), "out_of_memory"),
+    ],
+)
+def test_plain_cases(run, cause):
+    assert engine.diagnose(run).hypotheses[0].cause == cause
+
+
+def test_the_fault_of_a_trace_decides():
+    """An operation with its line outweighs what the curve alone would suggest, and is named in the evidence."""
+    fault = OperationFault(operation="sqrt", phase="backward", value=NAN, step=9, place="loss.py:12", code="d.sqrt()")
+    run = TrainingRun(source="trace", series=NAN_AT_END.series, from_start=True, fault=fault)
+    found = engine.diagnose(run)
+    assert (found.hypotheses[0].cause, found.hypotheses[0].certainty) == ("gradient_at_zero", "certain")
+    assert "loss.py:12" in found.hypotheses[0].findings[0].text.en
+
+
+def test_a_cause_explains_its_consequence_away(monkeypatch):
+    """Forward overflow brings about the collapse of the scale: with evidence of its own it comes first, alone."""
+    assert "loss_scale_collapse" in CAUSES["forward_overflow"].consequences
+    collapse = finding("scale", "loss_scale_collapse", 3.2)
+    alone = diagnose_with(monkeypatch, collapse)
+    assert alone.hypotheses[0].cause == "loss_scale_collapse"
+    both = diagnose_with(monkeypatch, collapse, finding("headroom", "forward_overflow", 2.5))
+    assert [each.cause for each in both.hypotheses] == ["forward_overflow"]
+    assert "consequence" in next(each.reason.en for each in both.excluded if each.cause == "loss_scale_collapse")
+
+
+def test_shared_evidence_explains_nothing_away(monkeypatch):
+    """Without evidence of its own, a cause that could bring the consequence about does not replace it."""
+    found = diagnose_with(
+        monkeypatch, finding("scale", "loss_scale_collapse", 3.2), finding("scale", "forward_overflow", 1.2)
+    )
+    assert found.hypotheses[0].cause == "loss_scale_collapse"
+
+
+def test_one_light_feature_is_only_possible(monkeypatch):
+    """However improbable the others are, a verdict needs two features or a decisive one."""
+    others = [finding("against", cause, -9.0) for cause in CAUSES if cause != "nonfinite_data"]
+    one = diagnose_with(monkeypatch, finding("a", "nonfinite_data", 2.9), *others)
+    assert one.hypotheses[0].certainty == "possible"
+    two = diagnose_with(monkeypatch, finding("a", "nonfinite_data", 2.9), finding("b", "nonfinite_data", 2.9), *others)
+    assert two.hypotheses[0].certainty in ("likely", "certain")
+    assert diagnose_with(monkeypatch, finding("a", "nonfinite_data", 9.0), *others).hypotheses[0].certainty == "certain"
+
+
+@pytest.mark.parametrize(("weight", "word"), [(1.0, "possible"), (4.0, "likely"), (9.0, "certain")])
+def test_words_follow_the_calibrated_probability(monkeypatch, weight, word):
+    found = diagnose_with(monkeypatch, finding("a", "log_of_zero", weight), finding("b", "log_of_zero", 0.4))
+    assert found.hypotheses[0].certainty == word
+    assert CAUSES["log_of_zero"].name.en in found.summary.en and word in found.summary.en
+
+
+def test_the_heaviest_finding_of_a_feature_counts_once(monkeypatch):
+    found = diagnose_with(monkeypatch, *[finding("a", "log_of_zero", weight) for weight in (1.0, 2.0, 1.5)])
+    assert [each.weight for each in found.hypotheses[0].findings] == [2.0]
+
+
+def test_at_most_two_hypotheses_and_one_question(monkeypatch):
+    """Where causes fit equally well, two are named, with the question that splits them in both languages."""
+    found = diagnose_with(
+        monkeypatch,
+        finding("a", "log_of_zero", 2.5),
+        finding("a", "step_too_large", 1.4),
+        finding("a", "bad_labels", 2.0),
+    )
+    assert len(found.hypotheses) == 2
+    assert found.question is not None and found.question.zh.endswith("。")
+    assert found.hypotheses[0].probability >= found.hypotheses[1].probability
+
+
+def test_without_evidence_nothing_is_claimed(monkeypatch):
+    found = diagnose_with(monkeypatch)
+    assert (found.status, found.hypotheses) == ("undecided", ())
+
+
+def test_suspects_are_excluded_with_a_reason():
+    """A loss that is normal up to the nan speaks against too large steps, and says so with its lines."""
+    found = engine.diagnose(NAN_AT_END)
+    reason = next(each.reason for each in found.excluded if each.cause == "step_too_large")
+    assert "normal" in reason.en and "正常" in reason.zh
+    assert set(found.causes) >= {each.cause for each in (*found.hypotheses, *found.excluded)}
+
+
+def test_what_is_not_numerics_is_declined():
+    """Overfitting, memory, shapes, and exceptions of another kind."""
+    assert (
+        engine.diagnose(run_of(decay(30, 2.3, 0.01), val_loss=[1.9, 1.2, 0.9, 1.1, 1.3, 1.5, 1.8])).status
+        == "not_numerics"
+    )
+    assert engine.diagnose(run_of(decay(5), events=[message("shapes", "size mismatch", 6)])).status == "not_numerics"
+    missing = RunEvent(kind="traceback", name="FileNotFoundError", text="FileNotFoundError: data.pt", line=6)
+    found = engine.diagnose(run_of(decay(5), events=[missing]))
+    assert (found.status, found.hypotheses) == ("not_numerics", ())
+
+
+def test_the_next_line_fits_the_trainer():
+    hidden = run_of([*decay(8), 0.0, 0.0], grad_norm=[*level(8, 1.0), NAN, NAN], trainer="hf_trainer")
+    assert "logging_nan_inf_filter=False" in engine.diagnose(hidden).next_line
+    assert "numstab.watch(model, optimizer)" in engine.diagnose(NAN_AT_END).next_line
+
+
+def test_unseen_names_what_a_log_lacks():
+    lacks = {each.en for each in engine.diagnose(NAN_AT_END).unseen}
+    assert "the learning rate" in lacks and "the optimizer" in lacks
+    given = run_of([*decay(9), NAN], lr=[0.1] * 10, settings={"optimizer": "SGD", "dtype": "float32"})
+    assert {each.en for each in engine.diagnose(given).unseen} == {"the gradient norm, before clipping"}
+
+
+def test_marks_stand_on_the_curve():
+    """The first nan and the last good record, at their steps."""
+    found = {(mark.series, mark.step) for mark in engine.diagnose(run_of([*decay(9), NAN, NAN], every=10)).marks}
+    assert {("loss", 90.0), ("loss", 80.0)} <= found
+
+
+def test_findings_cite_lines_and_numbers():
+    found = engine.diagnose(run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, NAN, NAN]))
+    first = found.hypotheses[0].findings[0]
+    assert first.lines and "90" in first.text.en and "90" in first.text.zh
