@@ -4,11 +4,11 @@ import os
 import threading
 from contextlib import closing
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from numstab.client import Client, JsonObject, Reply
-from qa_service.model import Lang
+from qa_service.errors import BadField
+from qa_service.model import Evidence, Lang
 
 if TYPE_CHECKING:
     from qa_service.answering.service import Service
@@ -62,11 +62,18 @@ class LocalEngine:
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log, a table or a trace."""
-        reading, engine = (import_module(f"qa_service.diagnosis.{each}") for each in ("reading", "engine"))
-        run = reading.read_run(data, name) if name else reading.read_log_text(data.decode("utf-8", "replace"))
-        diagnosis = engine.diagnose(run)
-        reply = import_module("qa_service.schemas.diagnosis").diagnosis_json(diagnosis, lang)
-        return Reply(reply.to_dict(), diagnosis)
+        from qa_service.answering.diagnosing import diagnose_file, run_experiments
+        from qa_service.schemas.diagnosis import diagnosis_json
+
+        found = diagnose_file(data, name)
+        if found.status == "unreadable":
+            raise BadField(zh=found.summary.zh, en=found.summary.en, field="file")
+        measured: list[Evidence] = []
+        if found.experiment is not None:
+            with closing(run_experiments(found, self._service(), measured.append, lambda: False)) as events:
+                for _ in events:
+                    pass
+        return Reply(diagnosis_json(found, lang, measured).to_dict(), found)
 
     def entries(self) -> list[JsonObject]:
         """The entries."""

@@ -56,10 +56,17 @@ class HttpEngine:
         """POST /formula."""
         return Reply(self._post("/formula", body, lang))
 
-    def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:  # noqa: ARG002  # the server looks at the content
-        """POST /diagnose."""
-        kind = "application/gzip" if data.startswith(b"\x1f\x8b") else "text/plain; charset=utf-8"
-        return Reply(self._send("/diagnose", lang, data, {"Content-Type": kind}))
+    def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
+        """POST /diagnose; raises `BadField` for what is no text."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise BadField(
+                zh="服务器只读文本；这个文件请在本机诊断：numstab.diagnose(…)",
+                en="a server reads text only; diagnose this file here: numstab.diagnose(…)",
+                field="file",
+            ) from error
+        return Reply(self._post("/diagnose", {"text": text, "name": name, "lang": lang}, lang))
 
     def entries(self) -> list[JsonObject]:
         """GET /entries."""

@@ -410,15 +410,14 @@ class Diagnosis(Result):
         return f"<numstab.Diagnosis {self.verdict}>"
 
     def __str__(self) -> str:
-        """As `numstab diagnose` prints it."""
         from numstab import text
 
-        return text.diagnosis_text(self.data, self._source, self.lang)
+        return text.diagnosis_text(self.data, self.lang)
 
     @property
     def verdict(self) -> str:
-        """`sick`, `healthy`, `not_numerics` or `cannot_tell`."""
-        return str(self.data["verdict"])
+        """`sick`, `undecided`, `healthy` or `not_numerics`."""
+        return str(self.data["status"])
 
     @property
     def summary(self) -> str:
@@ -427,13 +426,27 @@ class Diagnosis(Result):
 
     @property
     def causes(self) -> list[JsonObject]:
-        """The causes, the most probable first: entry, probability, what speaks for it, cure."""
-        return list(self.data["causes"])
+        """The causes, the most probable first: id, name, probability, certainty, because, entry, cure, patch."""
+        from numstab.text import causes
+
+        return causes(self.data)
 
     @property
     def patch(self) -> str:
-        """The smallest change of code, "" without one."""
-        return str(self.data.get("patch") or "")
+        """The smallest change of code for the first cause; "" without one."""
+        return str(self.causes[0]["patch"]) if self.causes else ""
+
+    @property
+    def evidence(self) -> list[Run]:
+        """The experiment at the numbers of the run, then with the cure; empty where there is none."""
+        planned = self.data["experiment"] or {}
+        runs = (planned.get(name) for name in ("evidence", "cured_evidence"))
+        return [Run(each, lang=self.lang) for each in runs if each]
+
+    @property
+    def receipt(self) -> list[JsonObject]:
+        """What repeats its experiments."""
+        return [each.receipt for each in self.evidence]
 
     def to_json(self) -> str:
         """The JSON of the API."""
@@ -447,7 +460,7 @@ class Diagnosis(Result):
     def _html(self) -> str:
         from numstab import html
 
-        return html.diagnosis_html(self.data, self.lang)
+        return html.diagnosis_html(self.data, [each.svg for each in self.evidence], self.lang)
 
 
 class Listing(list[JsonObject], Table):

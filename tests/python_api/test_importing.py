@@ -69,3 +69,28 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="nothing_such"):
         _ = numstab.nothing_such
+
+
+def test_the_recorder_is_the_installed_one_or_the_shipped_copy(tmp_path: Path) -> None:
+    """`numstab.watch` is that of `numstab_watch`; without either, the error names it."""
+    shipped = tmp_path / "watch"
+    (shipped / "numstab_watch").mkdir(parents=True)
+    (shipped / "numstab_watch" / "__init__.py").write_text("def watch():\n    return 'shipped'\n")
+    code = (
+        "import sys, numstab, numstab.recorder\nfrom pathlib import Path\n"
+        "numstab.recorder.bundled = lambda name: Path(sys.argv[1]) / name\n"
+        "class Hidden:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'numstab_watch' and not any('watch' in each for each in sys.path):\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "print(numstab.watch())\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    for folder, expected in ((tmp_path, (0, "shipped")), (tmp_path / "nothing", (1, ""))):
+        done = subprocess.run(
+            [sys.executable, "-P", str(script), str(folder)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout.strip()) == expected, done.stderr
+    assert "numstab_watch" in done.stderr

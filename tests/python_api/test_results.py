@@ -259,3 +259,23 @@ def test_formulas_survive_a_sanitiser(client: Client) -> None:
     html = client.ask(QUESTION["en"])._repr_html_()
     assert "<math" not in html
     assert "√" in re.sub(r"<[^>]*>", "", html)
+
+
+LOG = "".join(f"step {step}: loss {2.5 * 1.4**step:.4f} grad_norm {1.3**step:.2f}\n" for step in range(60)) + "".join(
+    f"step {step}: loss nan grad_norm nan\n" for step in range(60, 70)
+)
+
+
+@both_languages
+def test_a_log_is_diagnosed(client: Client, lang: Lang, tmp_path) -> None:
+    """As a text, or as the path of a file; what is no log is refused."""
+    file = tmp_path / "train.log"
+    file.write_text(LOG, "utf-8")
+    found = client.diagnose(file, lang=lang)
+    assert found.verdict in ("sick", "undecided")
+    assert found.causes[0]["because"]
+    assert found.summary in str(found)
+    assert found.summary in shown_as_html(found)
+    assert [each["id"] for each in client.diagnose(LOG, lang=lang).causes] == [each["id"] for each in found.causes]
+    with pytest.raises(BadField):
+        client.diagnose("bread is baked in an oven", lang=lang)
