@@ -26,8 +26,9 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
     """The card as SVG. `verdicts` are (sign, claim), `chart` an SVG or ""."""
     text: list[str] = []
     y = 176
-    for size, weight, colour, words, most in ((38, 700, _INK, question, 4), (24, 400, _MUTED, sentence, 5)):
-        for line in wrapped(words, _TEXT_WIDTH / size, most):
+    for size, weight, colour, words, most in ((38, 700, _INK, question, 4), (24, 400, _MUTED, sentence, 8)):
+        room = (CARD_HEIGHT - 30 - y) // round(1.34 * size)
+        for line in wrapped(words, _TEXT_WIDTH / size, min(most, room)):
             text.append(_line(_LEFT, y, line, size, weight, colour))
             y += round(1.34 * size)
         y += 18
@@ -42,8 +43,8 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
     brand = _line(_LEFT, 92, "numstab", 34, 700, SERIES[0])
     frame = f'<rect width="{CARD_WIDTH}" height="{CARD_HEIGHT}" fill="#fff"/>'
     frame += f'<rect width="{CARD_WIDTH}" height="12" fill="{SERIES[0]}"/>'
-    size = f'width="{CARD_WIDTH}" height="{CARD_HEIGHT}" viewBox="0 0 {CARD_WIDTH} {CARD_HEIGHT}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{frame}{brand}{"".join(text)}{_placed(chart)}</svg>'
+    extent = f'width="{CARD_WIDTH}" height="{CARD_HEIGHT}" viewBox="0 0 {CARD_WIDTH} {CARD_HEIGHT}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {extent}>{frame}{brand}{"".join(text)}{_placed(chart)}</svg>'
 
 
 def draw(job: bytes) -> bytes:

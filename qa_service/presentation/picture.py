@@ -32,6 +32,7 @@ _LOG_LABEL = (
     f" : {_IS_POWER_OF_TEN} ? {_power_of_ten(f'round({_LOG10})')}"
     f" : format(datum.value / pow(10, floor({_LOG10})), '.2~g') + '×' + {_power_of_ten(f'floor({_LOG10})')}"
 )
+_GRID_OPACITY = {"condition": {"test": f"!({_IS_POWER_OF_TEN})", "value": 0.35}, "value": 1}
 _LINEAR_LABEL = (
     "datum.value && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3)"
     " ? replace(datum.label, /e[+]?(.*)/, '×10^$1') : format(datum.value, ',.6~g')"
@@ -61,7 +62,8 @@ def _with_axis_labels(unit: Mapping[str, Any]) -> dict[str, Any]:
         if channel.get("type") != "quantitative" or axis is None or "labelExpr" in axis:
             continue
         is_log = channel.get("scale", {}).get("type") == "log"
-        encoding[name] = {**channel, "axis": {**axis, "labelExpr": _LOG_LABEL if is_log else _LINEAR_LABEL}}
+        labels = {"labelExpr": _LOG_LABEL, "gridOpacity": _GRID_OPACITY} if is_log else {"labelExpr": _LINEAR_LABEL}
+        encoding[name] = {**channel, "axis": {**axis, **labels}}
     return {**unit, "encoding": encoding} if encoding else dict(unit)
 
 

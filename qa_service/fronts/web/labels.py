@@ -32,7 +32,7 @@ LABELS = {
     "format": Text("格式", "format"),
     "open_formula": Text("每一步、梯度和更稳的写法", "Each step, the gradient and stabler forms"),
     # in a frame of another site
-    "open_at": Text("打开完整页面：", "Open the whole page at"),
+    "open_at": Text("在 numstab 打开完整页面", "Open the whole page at numstab"),
     "embed_closed": Text(
         "这台服务器不允许别的网站嵌入它的词条。运维可以用 NUMSTAB_EMBED 列出允许的网站。",
         "This server does not let pages of other sites show its entries. Its operator can list such sites in "
