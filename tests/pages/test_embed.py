@@ -3,9 +3,11 @@
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -369,3 +371,27 @@ def test_a_chinese_card_needs_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         draw(b'{"lang": "zh", "question": "", "sentence": "", "verdicts": [], "spec": null}')
     assert ended.value.code == 3
+
+
+def test_too_many_cards_at_once_are_refused(client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 503 and a time to come back; the threads of other routes stay free."""
+    began, may_end = threading.Semaphore(0), threading.Event()
+
+    def draw_slowly(*_: object) -> tuple[bytes, bool]:
+        began.release()
+        may_end.wait(60)
+        return b"a picture", False
+
+    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw", draw_slowly)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._proof", lambda *_: None)
+    monkeypatch.setattr("qa_service.fronts.web.link_previews.CardPictures._key", lambda *_: "none-such")
+    web = client("")
+    with ThreadPoolExecutor(8) as pool:
+        replies = [pool.submit(web.get, f"/entries/{ENTRY}/card.png") for _ in range(8)]
+        assert began.acquire(timeout=60)
+        refused = [each.result() for each in islice(as_completed(replies), 4)]
+        may_end.set()
+        statuses = sorted(each.result().status_code for each in replies)
+    assert [each.status_code for each in refused] == [503] * 4
+    assert all(each.headers["retry-after"] for each in refused)
+    assert statuses == [200] * 4 + [503] * 4

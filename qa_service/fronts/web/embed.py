@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from qa_service.answering.execute import remembered
+from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
 from qa_service.fronts.web import cards, labels, not_found, render
@@ -63,7 +64,7 @@ def add_embed_routes(web: APIRouter, service: Service, settings: Settings, page_
             )  # fmt: skip
         values = {
             **shown,
-            "remembered": _event(before, entry, lang, service),
+            "remembered": _event(before, entry, lang, knowledge),
             "address": _permalink(entry, query, lang),
         }
         return HTMLResponse(render.render_page("embed.html", lang, here=http.url.path, **values), 200, headers)
@@ -76,11 +77,11 @@ def _refusal(http: Request, lang: Lang, reason: str, headers: dict[str, str]) ->
     return HTMLResponse(html, 403, headers)
 
 
-def _event(before: tuple[Evidence, ...], entry: Entry, lang: Lang, service: Service) -> dict[str, object] | None:
+def _event(before: tuple[Evidence, ...], entry: Entry, lang: Lang, knowledge: Knowledge) -> dict[str, object] | None:
     """The evidence that is kept, as the page's stream would send it; None without any, or where that is too long."""
     if not before or len(before[0].run.rows) > MAX_REMEMBERED_ROWS:
         return None
-    _, event = render.page_event(EvidenceReady(before[0]), lang, service.knowledge.experiments, entry)
+    _, event = render.page_event(EvidenceReady(before[0]), lang, knowledge.experiments, entry)
     return event.to_dict()
 
 

@@ -43,7 +43,8 @@ _DAY = 86400
 _DRAW_CODE = (
     "import sys; from qa_service.presentation.card import draw; sys.stdout.buffer.write(draw(sys.stdin.buffer.read()))"
 )
-_DRAW_SECONDS, _WAIT_SECONDS, _RETRY_SECONDS = 30, 20, 5
+_DRAW_SECONDS, _RETRY_SECONDS = 30, 5
+_MAX_WAITING = 4  # pictures that are drawn or wait: each has one of the threads that all routes share
 _KEPT_CARDS, _UNUSED_DAYS = 50, 30.0
 _SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗"}
 
@@ -55,22 +56,33 @@ class CardPictures:
         self._service = service
         self._cache = cache
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
 
     def png(self, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
         """The picture; runs the proof with the entry's parameters where no earlier run is kept. Blocks.
 
-        Raises `Overloaded` or `RateLimited` for a run that is refused, and `Overloaded` where others are being drawn.
+        A picture that has to be drawn counts as a request of its client. Raises `RateLimited`, and `Overloaded` where
+        too many others wait.
         """
         path = self._cache / f"card-{self._key(entry, knowledge, lang)}.png"
         with suppress(OSError):
             png = path.read_bytes()
             mark_used(path)
             return png
-        if not self._lock.acquire(timeout=_WAIT_SECONDS):
-            raise Overloaded(1, _RETRY_SECONDS)
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(_MAX_WAITING, _RETRY_SECONDS)
         try:
+            return self._drawn(path, entry, knowledge, lang)
+        except subprocess.TimeoutExpired as error:
+            raise Overloaded(_MAX_WAITING, _RETRY_SECONDS) from error
+        finally:
+            self._places.release()
+
+    def _drawn(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+        with self._lock:
             with suppress(OSError):
                 return path.read_bytes()  # drawn meanwhile
+            CLIENT.get().charge(1)
             evidence = self._proof(entry, knowledge)
             png, is_complete = _draw(entry, evidence, lang)
             if is_complete:
@@ -78,8 +90,6 @@ class CardPictures:
                     write_atomically(path, lambda file: file.write_bytes(png))
                     delete_unused(self._cache, "card-*.png", keep=_KEPT_CARDS, days=_UNUSED_DAYS)
             return png
-        finally:
-            self._lock.release()
 
     def _proof(self, entry: Entry, knowledge: Knowledge) -> Evidence | None:
         """The first evidence at the entry's own parameters, kept or new; None for an entry without evidence."""
@@ -90,7 +100,6 @@ class CardPictures:
         kept = next((one for one in before if one.block == block), None)
         if kept is not None:
             return kept
-        CLIENT.get().charge(1)
         *_, last = self._service.stream(Question(question="", entry=entry.id, blocks=(block,)), knowledge=knowledge)
         assert isinstance(last, Done)
         return last.answer.evidence[0]
