@@ -21,6 +21,7 @@ RUN python -m venv /app \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --constraint locked.txt \
       "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"
 COPY LICENSE README.md ./
+COPY numstab numstab
 COPY qa_service qa_service
 COPY demos demos
 COPY kb kb

@@ -20,6 +20,7 @@ NumstabError
 ├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
+├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
 └── BadContent            kb/ or demos/ are invalid; the service does not start
     ├── BadLibrary            kb/: every problem, with path, line and what was expected
@@ -217,6 +218,18 @@ class StoreUnavailable(NumstabError):
         super().__init__(
             zh=f"现在存不下（{why}），什么也没有保存。请稍后再试。",
             en=f"this cannot be kept just now ({why}); nothing was saved. Please try again later.",
+        )
+
+
+class MissingPackage(NumstabError):
+    """A package that this needs, and numstab otherwise does not, is not installed."""
+
+    code = "missing_package"
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            zh=f"这需要 {package}，它没有安装：pip install {package}",
+            en=f"this needs {package}, which is not installed: pip install {package}",
         )
 
 
