@@ -98,7 +98,7 @@ def step_span(points: Sequence[Record]) -> int | None:
 
 
 def is_objective(run: TrainingRun) -> bool:
-    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0 of either sign."""
+    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0."""
     signs = [point.value > 0 for point in records(run, "loss") if point.value and math.isfinite(point.value)]
     if sum(one != other for one, other in pairwise(signs)) >= _SIGN_CHANGES:
         return False

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from qa_service.diagnosis import layer_rules, log_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
+from qa_service.diagnosis.evidence import Rule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.weights import CERTAIN, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
-RULES: tuple[log_rules.Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+RULES: tuple[Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
 """Functions of a run that yield findings."""
 
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
@@ -93,7 +94,7 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     return evidence
 
 
-def _findings(rules: Iterable[log_rules.Rule], run: TrainingRun) -> Iterable[Finding]:
+def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
     for rule in rules:
         yield from rule(run)
 

@@ -6,7 +6,7 @@ from runs_by_hand import NAN, decay, level, message, run_of
 from qa_service.diagnosis import engine
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.model.diagnosis import Finding
-from qa_service.model.training_run import OperationFault, RunEvent, TrainingRun
+from qa_service.model.training_run import RunEvent
 from qa_service.model.values import Text
 
 NAN_AT_END = run_of([*decay(9), NAN, NAN])
@@ -41,15 +41,6 @@ def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
 )
 def test_plain_cases(run, cause):
     assert engine.diagnose(run).hypotheses[0].cause == cause
-
-
-def test_the_fault_of_a_trace_decides():
-    """An operation with its line outweighs what the curve alone would suggest, and is named in the evidence."""
-    fault = OperationFault(operation="sqrt", phase="backward", value=NAN, step=9, place="loss.py:12", code="d.sqrt()")
-    run = TrainingRun(source="trace", series=NAN_AT_END.series, from_start=True, fault=fault)
-    found = engine.diagnose(run)
-    assert (found.hypotheses[0].cause, found.hypotheses[0].certainty) == ("gradient_at_zero", "certain")
-    assert "loss.py:12" in found.hypotheses[0].findings[0].text.en
 
 
 def test_a_cause_explains_its_consequence_away(monkeypatch):
