@@ -1,4 +1,4 @@
-"""Rules on a loss that does not move: at chance, constant, at a clamp, flat; the size of its gradient (L5 to L7, L11)."""
+"""Rules on a loss that does not move: at chance, constant, at a clamp, flat; its gradient (L5 to L7, L11)."""
 
 import math
 from collections.abc import Iterator, Sequence
