@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qa_service.diagnosis import layer_rules, log_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
+from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.evidence import Rule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
@@ -30,6 +31,10 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     """The report on a run. A run to which no harm is done is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
         return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
+    return replace(_diagnose(thinned(run)), run=run)
+
+
+def _diagnose(run: TrainingRun) -> Diagnosis:
     harms = find_harms(run)
     if not harms:
         return Diagnosis(

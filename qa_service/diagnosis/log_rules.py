@@ -280,7 +280,7 @@ def growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
     gap_ = _steps_between(tail)
     if fit < 0.9 or per_record < math.log(1.15):
         return None
-    return math.exp(per_record / gap_), tail
+    return math.exp(min(per_record / gap_, 600.0)), tail
 
 
 def _line(values: Sequence[float]) -> tuple[float, float]:
