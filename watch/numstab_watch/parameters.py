@@ -58,7 +58,7 @@ def largest_of(tensors: Sequence[Any]) -> list[Any]:
 
 
 class ParameterProbes:
-    """Measures each parameter at one step: `before` the update and `after` it."""
+    """Measures each parameter at one step: weights and gradients before the update, weights `after` it."""
 
     def __init__(self, parameters: Sequence[Any]) -> None:
         self._parameters = list(parameters)
@@ -72,10 +72,19 @@ class ParameterProbes:
         self._has_gradient: Any = None
         self._signs: Any = None
 
-    def before(self) -> None:
-        """Reads gradients and weights before the update."""
-        gradients = [gradient_of(each) for each in self._parameters]
+    @property
+    def ready(self) -> bool:
+        """Whether weights and gradients were read."""
+        return self._weights is not None and self._gradients is not None
+
+    def read_weights(self) -> None:
+        """Reads the weights before the update."""
         self._weights = self._probe([each.detach() for each in self._parameters])
+        self._gradients = None
+
+    def read_gradients(self) -> None:
+        """Reads the gradients that the update will use."""
+        gradients = [gradient_of(each) for each in self._parameters]
         self._gradients = self._probe(gradients)
         there = [each for each in gradients if each is not None and each.numel()]
         size = torch.tensor([math.sqrt(each.numel()) for each in there], dtype=self._dtype)

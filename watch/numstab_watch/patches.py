@@ -52,6 +52,11 @@ def scale_of(root: Any) -> Any:
     return getattr(root, "_numstab_scale", None)
 
 
+def scaler_of(root: Any) -> Any:
+    """The GradScaler that has scaled this tensor, or None."""
+    return getattr(root, "_numstab_scaler", None)
+
+
 def _install() -> None:
     from torch.nn.utils import clip_grad
 
@@ -122,6 +127,7 @@ def _scale(original: Any, scaler: Any, outputs: Any) -> Any:
         for each in (scaled,) if isinstance(scaled, torch.Tensor) else scaled if isinstance(scaled, list | tuple) else ():
             if isinstance(each, torch.Tensor):
                 each._numstab_scale = scale.detach().clone()  # type: ignore[attr-defined]
+                each._numstab_scaler = scaler  # type: ignore[attr-defined]
     return scaled
 
 

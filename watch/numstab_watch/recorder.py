@@ -146,15 +146,15 @@ class _Iteration:
         self.skipped: Any = False
         self.backwards = 0
         self.carried: Any = None
-        self.optimizer = -1
-        """Index of the first optimizer that stepped or skipped; −1 while none has."""
+        self.optimizers: list[int] = []
+        """Index of each optimizer that has updated the weights, or refused to."""
         self.modules: dict[str, dict[str, Any]] | None = None
         self.seconds = 0.0
 
     @property
     def stepped(self) -> bool:
         """Whether an optimizer has updated the weights, or refused to."""
-        return self.optimizer >= 0
+        return bool(self.optimizers)
 
 
 class Watch:
@@ -266,7 +266,7 @@ class Watch:
             header["training"] = bool(module.training)
             header["autocast"] = _autocast_dtype(str(header["device"]))
         self._forwards += 1
-        if self._module_probes is not None and self._forwards == 1 and not self._in_step:
+        if self._module_probes is not None and self._forwards == 1:
             if self._module_cadence.due(self._iteration.step):
                 self._sampling = True
                 self._module_probes.start(args, kwargs)
@@ -280,7 +280,7 @@ class Watch:
         if iteration.stepped and not self._in_step:
             self._end_iteration()
             iteration = self._iteration
-        if self._fresh and iteration.step < 64:
+        if self._fresh and iteration.step < 64 and len(self._optimizers) == 1:
             iteration.carried = self._carried_gradient()
         self._fresh = False
         self._signature = self._gradient_signature()
@@ -313,6 +313,8 @@ class Watch:
         if not (self._in_step and iteration.losses):  # of a closure that is called several times, the first
             iteration.losses.append(loss)
         iteration.backwards += 1
+        if self._measured and self._probes is not None and iteration.backwards == 1:
+            self._probes.read_gradients()
         if not math.isfinite(loss):
             self._loss_alarm(loss)
 
@@ -343,7 +345,7 @@ class Watch:
         if index is None or not scaler.is_enabled() or self._stopped_at != self._stepped_before:
             return
         self._iteration.skipped = True
-        self._iteration.optimizer = index if not self._iteration.stepped else self._iteration.optimizer
+        self._iteration.optimizers.append(index)
         if self._iteration.lr is None:
             self._iteration.lr = _learning_rate(self._optimizers[index])
         self._skips += 1
@@ -357,6 +359,8 @@ class Watch:
         index = self._index(optimizer)
         if index is None:
             return
+        if index in self._iteration.optimizers:  # no backward pass since: it runs inside, in a closure
+            self._end_iteration()
         iteration = self._iteration
         self._in_step = True
         self._with_closure = any(callable(each) for each in (*args, *kwargs.values()))
@@ -370,7 +374,9 @@ class Watch:
         self._measured = False
         if index == 0 and self._probes is not None and self._parameter_cadence.due(iteration.step):
             self._measured = True
-            self._probes.before()
+            self._probes.read_weights()
+            if not self._with_closure:
+                self._probes.read_gradients()
             self._before_cost = time.perf_counter() - started
 
     @_guarded
@@ -382,15 +388,14 @@ class Watch:
         iteration = self._iteration
         if self._with_closure:
             self._take_norm(index, None)
-        if self._measured and self._probes is not None:
+        if self._measured and self._probes is not None and self._probes.ready:
             started = time.perf_counter()
             self._pending.append(("p", iteration.step, self._probes.after()))
             self._parameter_cadence.spend(time.perf_counter() - started + self._before_cost)
             self._measured = False
         self._in_step = self._with_closure = False
         self._stopped_at += 1
-        if not iteration.stepped:
-            iteration.optimizer = index
+        iteration.optimizers.append(index)
         self._after_step()
 
     # Inside
@@ -470,7 +475,7 @@ class Watch:
             "seconds": iteration.seconds,
             "backwards": iteration.backwards,
             "carried": _number(iteration.carried, numbers),
-            "optimizer": iteration.optimizer,
+            "optimizer": iteration.optimizers[0] if iteration.optimizers else None,
         }
         return [values[column] for column in STEP_COLUMNS]
 
@@ -614,7 +619,7 @@ class Watch:
         if not self._optimizers:
             if self._iteration.norm is None and self._norm_cadence.due(self._iteration.step):
                 self._iteration.norm = total_norm(self._all)
-            self._iteration.optimizer = 0
+            self._iteration.optimizers.append(0)
             self._after_step()
             self._end_iteration()
 
@@ -719,6 +724,8 @@ class Watch:
 
     def _unscaled(self, root: Any) -> tuple[Any, Any]:
         """The loss as a float scalar of its own, and the scale it was multiplied with, or None."""
+        if self._scaler is None:
+            self._scaler = patches.scaler_of(root)
         loss = root.detach().reshape(()).to(torch.float64 if root.dtype == torch.float64 else torch.float32, copy=True)
         scale = patches.scale_of(root)
         if scale is None and self._scaler is not None and self._scaler.is_enabled():
