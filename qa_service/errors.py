@@ -11,6 +11,7 @@ NumstabError
 │   ├── UnknownExperiment     404
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
+│   ├── BadTrace              a file of the recorder that is not one, or is too large
 │   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
@@ -107,6 +108,12 @@ class BadParameter(BadRequest):
     """A parameter's value has the wrong type or lies outside its bounds."""
 
     code = "bad_parameter"
+
+
+class BadTrace(BadRequest):
+    """The bytes are not a trace of `numstab_watch`, or exceed a limit."""
+
+    code = "bad_trace"
 
 
 class BadExpression(BadRequest):
