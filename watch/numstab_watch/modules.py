@@ -123,10 +123,10 @@ class ModuleProbes:
         first = values["calls"] == 1 or recurrent
 
         def seen(gradient: Any) -> None:
-            rms = _rms(gradient)
-            values["grad_first" if first else "grad_last"] = rms
             if first:
-                values["grad"] = rms
+                values["grad"] = _rms(gradient)
+            elif "grad_last" not in values:  # gradients arrive in reverse: the first to do so is the last call's
+                values["grad_last"] = _rms(gradient)
 
         if first or values["calls"] <= 1000:
             output.register_hook(seen)

@@ -258,8 +258,7 @@ class Watch:
     @_guarded
     def forward_starts(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The model is called with these arguments, to be trained."""
-        if self._iteration.stepped and not self._in_step:
-            self._end_iteration()
+        self._end_if_over()
         header = self._trace.header
         if "batch" not in header:
             header["batch"] = next((len(each) for each in _flat(args, kwargs) if each.dim()), None)
@@ -276,10 +275,8 @@ class Watch:
         """See `patches.Listener`."""
         if self._module_probes is not None:
             self._module_probes.stop()
+        self._end_if_over()
         iteration = self._iteration
-        if iteration.stepped and not self._in_step:
-            self._end_iteration()
-            iteration = self._iteration
         if self._fresh and iteration.step < 64 and len(self._optimizers) == 1:
             iteration.carried = self._carried_gradient()
         self._fresh = False
@@ -414,6 +411,20 @@ class Watch:
                 self._trace.header["window"] = self.window
             self._flushed = time.perf_counter()
             self._unflushed = 0
+
+    def _end_if_over(self) -> None:
+        """Ends the iteration if a new forward or backward pass begins another.
+
+        So it does after an update, and where gradients were set to zero without one: a loop that skips a bad step
+        by itself, or never calls `step`.
+        """
+        iteration = self._iteration
+        if self._in_step:
+            return
+        if iteration.stepped or (iteration.backwards and self._seen_gradients and not self._carried_gradient()):
+            if not iteration.stepped:
+                self._after_step()
+            self._end_iteration()
 
     def _end_iteration(self) -> None:
         """Makes a row of the step, and begins the next."""
@@ -748,7 +759,7 @@ class Watch:
         return [None if each is None else (id(each), each._version) for each in gradients]
 
     def _carried_gradient(self) -> Any:
-        """Share of three tensors whose gradient is not zero although the step before has used it."""
+        """Share of three tensors that hold a gradient other than zero."""
         gradients = [gradient_of(each) for each in self._witnesses]
         there = [each.flatten()[:256] for each in gradients if each is not None and each.numel()]
         if not there:
