@@ -89,7 +89,7 @@ class _Reader:
         self._carried: list[float] = []
         self._backwards: list[float] = []
         self._first_step: int | None = None
-        self._wrong = False
+        self._ignored: float | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Takes a row that is an object with a step "t"."""
@@ -185,8 +185,7 @@ class _Reader:
             self._event("message", text, step, f"alarm_{_text(row['alarm'])}")
             if row.get("bad_state") is True:
                 self._event("message", "the optimizer's state is not finite", step, "bad_state")
-            for key in ("ignored", "labels", "least_label", "largest_label"):
-                self._record(key, step, _number(row.get(key)))
+            self._ignored = _number(row.get("ignored"))
         elif isinstance(row.get("note"), str):
             self._event("message", _text(row["note"]).replace("_", " "), step, _text(row["note"]))
         elif isinstance(row.get("error"), str):
@@ -247,7 +246,7 @@ class _Reader:
             "operations": " ".join(_text(each) for each in _list(loss.get("operations"))[:24]) or None,
             "classes": _number(loss.get("classes")),
             "labels": _number(loss.get("labels")),
-            "ignored": _number(loss.get("ignored")),
+            "ignored": self._ignored if self._ignored is not None else _number(loss.get("ignored")),
             "clip": _number(header.get("clip")),
             "steps": _number(header.get("steps")),
             "skipped_steps": _number(header.get("skipped")),

@@ -116,8 +116,11 @@ class ModuleProbes:
             rows = given.float().transpose(0, 1).flatten(1)
             values["batch_count"] = rows.shape[1]
             values["least_variance"] = rows.var(1, correction=0).min()
-        if isinstance(module, _RECURRENT) and given is not None and given.requires_grad and given.dim() == 3:
-            self._follow_time(values, given, 1 if module.batch_first else 0)
+        if isinstance(module, _RECURRENT) and given is not None and given.dim() == 3:
+            dimension = 1 if module.batch_first else 0
+            values["time_steps"] = given.shape[dimension]
+            if given.requires_grad:
+                self._follow_time(values, given, dimension)
 
     def _follow_gradient(self, values: Values, output: Any, *, recurrent: bool) -> None:
         first = values["calls"] == 1 or recurrent
@@ -135,7 +138,6 @@ class ModuleProbes:
         def seen(gradient: Any) -> None:
             steps = gradient.shape[dimension]
             if steps > 4:
-                values["time_steps"] = steps
                 values["grad_time_first"] = _rms(gradient.select(dimension, 0))
                 values["grad_time_last"] = _rms(gradient.select(dimension, steps - 1))
 

@@ -331,8 +331,9 @@ class Watch:
     @_guarded
     def scaler_steps(self, scaler: Any, optimizer: Any) -> None:
         """See `patches.Listener`."""
-        self._scaler = scaler
-        self._trace.header.setdefault("scaler", _scaler_settings(scaler))
+        if scaler.is_enabled():
+            self._scaler = scaler
+            self._trace.header.setdefault("scaler", _scaler_settings(scaler))
         self._stepped_before = self._stopped_at
 
     @_guarded
