@@ -14,6 +14,7 @@ from bench import (
     page,
     running,
     soak,
+    watch,
 )
 
 BENCHMARKS = {
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "formula": formula.stable_forms,
     "formulas": deep_learning.formulas,
     "soak": soak.soak_test,
+    "watch": watch.watch_overhead,
 }
 
 

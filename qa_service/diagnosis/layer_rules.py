@@ -125,13 +125,7 @@ class Case:
         """The first loss, for one label, over that of equal probabilities."""
         if self.chance is None:
             return None
-        return self.first_loss / (self.chance * self._per_label) / self._parts
-
-    @cached_property
-    def _parts(self) -> float:
-        """1, or 1/n where the loss seems to be divided by n passes before one update."""
-        passes = self.number("backwards") or 1.0
-        return 1 / passes if passes > 1 and self.chance and self.first_loss < 0.7 * self.chance else 1.0
+        return self.first_loss / (self.chance * self._per_label)
 
     @cached_property
     def scale_free(self) -> bool:
@@ -283,7 +277,7 @@ def step_size(case: Case) -> Iterator[Finding]:
     if first is None:
         return
     sound_start = (case.first_loss_over_chance or 1.0) < 5 and (case.gain or 1.0) < 1.8
-    if case.harmed and first > 0.05:
+    if (case.harmed and first > 0.05) or (case.creeps and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * _log10(first / 0.05))
         yield from _found(
             "update_large",
@@ -458,14 +452,15 @@ def dead_units(case: Case) -> Iterator[Finding]:
     name, share = found
     if share >= 0.6:
         large = (case.first_update or 0) > 0.05
+        weight = 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
         yield from _found(
             "silent_in_window",
-            "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零；开始时不是这样",
-            "{0} % of the units of {layer} were 0 for every sample of the last records, as they were not at the start",
+            "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零",
+            "{0} % of the units of {layer} were 0 for every sample of the last records",
             100 * share,
             step=end,
             layer=name,
-            dead_relu=1.5 if large else 2.5,
+            dead_relu=weight,
             **({"step_too_large": 1.0} if large else {}),
         )
     elif share < 0.3:

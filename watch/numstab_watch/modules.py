@@ -25,22 +25,23 @@ def first_tensor(value: Any) -> Any:
 
     A mapping with "logits" gives these.
     """
-    for each in _tensors(value, 0):
-        return each
+    for each in tensors_in(value):
+        if each.is_floating_point() and each.layout == torch.strided and each.numel() and not each.is_nested:
+            return each
     return None
 
 
-def _tensors(value: Any, depth: int) -> Iterator[Any]:
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The tensors in nested tuples, lists and mappings, in their order."""
     if isinstance(value, torch.Tensor):
-        if value.is_floating_point() and value.layout == torch.strided and value.numel() and not value.is_nested:
-            yield value
+        yield value
     elif depth < 4 and isinstance(value, list | tuple):
         for each in value:
-            yield from _tensors(each, depth + 1)
+            yield from tensors_in(each, depth + 1)
     elif depth < 4 and hasattr(value, "values") and hasattr(value, "keys"):
         order = [value["logits"]] if "logits" in value else list(value.values())
         for each in order:
-            yield from _tensors(each, depth + 1)
+            yield from tensors_in(each, depth + 1)
 
 
 class ModuleProbes:

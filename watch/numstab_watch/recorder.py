@@ -19,7 +19,7 @@ import torch
 from numstab_watch import patches
 from numstab_watch.cadence import Cadence
 from numstab_watch.graph import loss_facts
-from numstab_watch.modules import ModuleProbes
+from numstab_watch.modules import ModuleProbes, tensors_in
 from numstab_watch.parameters import (
     MAX_PARAMETERS,
     ParameterProbes,
@@ -217,8 +217,8 @@ class Watch:
         self._witnesses = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
         tenth = None if every is None else every * (1 if level == "forensic" else 10)
         self._norm_cadence = Cadence(budget * 0.3, dense=256, growth=1.05, every=1 if every is not None else None)
-        self._parameter_cadence = Cadence(budget * 0.3, dense=16, growth=1.15, every=every)
-        layers_growth = 1.15 if level == "forensic" else 1.4
+        self._parameter_cadence = Cadence(budget * 0.3, dense=16, growth=1.25, every=every)
+        layers_growth = 1.25 if level == "forensic" else 1.6
         self._module_cadence = Cadence(budget * 0.3, dense=3, growth=layers_growth, every=tenth)
         self._probes = ParameterProbes(self._parameters) if self._parameters else None
         self._module_probes = None if level == "steps" or _is_compiled(model) else ModuleProbes(model)
@@ -237,6 +237,11 @@ class Watch:
     def log(self, **scalars: Any) -> None:
         """Adds values, such as `val_loss`, to the current step."""
         self._log(scalars)
+
+    def note(self, kind: str) -> None:
+        """Adds an event with a name, such as "hidden_nan", once."""
+        if not self.closed:
+            self._note(kind)
 
     def close(self, reason: str = "closed") -> None:
         """Writes the rest, and leaves model, optimizer and torch as they were. A second call does nothing."""
@@ -261,7 +266,7 @@ class Watch:
         self._end_if_over()
         header = self._trace.header
         if "batch" not in header:
-            header["batch"] = next((len(each) for each in _flat(args, kwargs) if each.dim()), None)
+            header["batch"] = next((len(each) for each in tensors_in([*args, *kwargs.values()]) if each.dim()), None)
             header["training"] = bool(module.training)
             header["autocast"] = _autocast_dtype(str(header["device"]))
         self._forwards += 1
@@ -460,6 +465,8 @@ class Watch:
             elif kind == "m":
                 scalars += [each for values in content[0].values() for each in values.values()]
                 scalars.append(content[1])
+            elif kind == "x":
+                scalars += content.values()
         numbers = _read([each for each in scalars if isinstance(each, torch.Tensor)])
         for kind, step, content in pending:
             if kind == "s":
@@ -473,13 +480,16 @@ class Watch:
 
     def _step_row(self, iteration: _Iteration, numbers: Mapping[int, float]) -> list[Any]:
         losses = [_number(each, numbers) for each in iteration.losses]
+        whole = math.fsum(losses) if losses and all(map(math.isfinite, losses)) else _worst(losses)
+        if whole is not None and iteration.backwards > 1 and not self._divided():
+            whole /= len(losses)
         norm = iteration.clip_norm if iteration.clip_norm is not None else iteration.norm
         skipped = iteration.skipped
         if isinstance(skipped, torch.Tensor):
             skipped = bool(_number(skipped, numbers))
             self._skips += skipped
         values = {
-            "loss": math.fsum(losses) / len(losses) if losses and all(map(math.isfinite, losses)) else _worst(losses),
+            "loss": whole,
             "grad_norm": _number(norm, numbers),
             "lr": _number(iteration.lr, numbers),
             "loss_scale": _number(iteration.scale, numbers),
@@ -490,6 +500,11 @@ class Watch:
             "optimizer": iteration.optimizers[0] if iteration.optimizers else None,
         }
         return [values[column] for column in STEP_COLUMNS]
+
+    def _divided(self) -> bool:
+        """Whether the loop divides the loss by the number of passes before an update, so that their sum is the mean."""
+        operations = [each for each in self._trace.header.get("loss", {}).get("operations", []) if each != "Mul"]
+        return operations[:1] == ["Div"]
 
     def _module_row(self, modules: Mapping[str, Any], scale: Any, numbers: Mapping[int, float]) -> dict[str, Any]:
         factor = _number(scale, numbers) or 1.0
@@ -766,10 +781,6 @@ class Watch:
         if not there:
             return 0.0
         return torch.stack([(each != 0).any().float() for each in there]).mean()
-
-
-def _flat(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    return [each for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)]
 
 
 def _autocast_dtype(device: str) -> str:
