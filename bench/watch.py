@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from qa_service.paths import watch_folder
 
@@ -14,25 +14,30 @@ BLOCKS = 30
 
 
 def watch_overhead() -> None:
-    """Share of CPU time that `watch` adds to a small GPT, a Transformer encoder and an MLP, by default and per level."""
+    """Share of CPU time that `watch` adds to the training of a small GPT and of an MLP, by level."""
     import torch
 
     sys.path.insert(0, str(watch_folder()))
     torch.set_num_threads(1)
     for name, make in (("GPT, 4 blocks of width 128", _gpt), ("MLP, 12 layers of width 256", _mlp)):
-        for level in ("steps", "layers"):
-            _compare(name, make, level)
+        _compare(name, make, "steps")
+        _compare(name, make, "layers")
 
 
-def _compare(name: str, make: Callable[[], Callable[[], Any]], level: str) -> None:
+def _compare(name: str, make: Callable[[], "_Loop"], level: Literal["steps", "layers"]) -> None:
     """Prints the median over pairs of blocks of the CPU time with the recorder over that without."""
     from numstab_watch import watch
 
     plain, watched = make(), make()
     for _ in range(20):
         plain()
-    with tempfile.TemporaryDirectory() as folder, watch(
-        *watched.parts, path=f"{folder}/trace.jsonl.gz", level=level  # type: ignore[attr-defined]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        watch(
+            *watched.parts,
+            path=f"{folder}/trace.jsonl.gz",
+            level=level,
+        ),
     ):
         started = time.process_time()
         for _ in range(30):  # the recorder measures each of the first steps
@@ -81,7 +86,7 @@ class _Loop:
         optimizer.step()
 
 
-def _mlp() -> Callable[[], Any]:
+def _mlp() -> "_Loop":
     import torch
     from torch import nn
 
@@ -94,7 +99,7 @@ def _mlp() -> Callable[[], Any]:
     return _Loop(model, lambda: (x, y), 1e-4)
 
 
-def _gpt() -> Callable[[], Any]:
+def _gpt() -> "_Loop":
     import torch
     from torch import nn
 
@@ -103,7 +108,7 @@ def _gpt() -> Callable[[], Any]:
     block = nn.TransformerEncoderLayer(128, 4, 512, 0.0, batch_first=True, norm_first=True)
     body = nn.TransformerEncoder(block, 4, enable_nested_tensor=False)
 
-    class Gpt(nn.Module):
+    class Gpt(nn.Module):  # type: ignore[misc]  # torch is Any here
         def __init__(self) -> None:
             super().__init__()
             self.embed, self.body, self.head = nn.Embedding(256, 128), body, nn.Linear(128, 256)

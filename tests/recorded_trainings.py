@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from numstab_watch import watch
 from torch import nn
-from torch.nn import functional as F
 
 from qa_service.diagnosis.trace_file import read_trace
 from qa_service.model.training_run import TrainingRun
@@ -134,7 +133,7 @@ def train(
     parameters: Any = None,
     steps: int = 120,
     batch: int = 64,
-    loss: Callable[[Any, Any], Any] = F.cross_entropy,
+    loss: Callable[[Any, Any], Any] = nn.functional.cross_entropy,
     dtype: Any = None,
     autocast: Any = None,
     scaler: float = 0.0,
@@ -211,11 +210,11 @@ def _random_labels(data: Batch) -> Batch:
 
 
 def _summed(output: Any, labels: Any) -> Any:
-    return F.cross_entropy(output, labels, reduction="sum")
+    return nn.functional.cross_entropy(output, labels, reduction="sum")
 
 
 def _double_softmax(output: Any, labels: Any) -> Any:
-    return F.cross_entropy(torch.softmax(output, 1), labels)
+    return nn.functional.cross_entropy(torch.softmax(output, 1), labels)
 
 
 Training = Callable[[Path], TrainingRun]
@@ -227,7 +226,9 @@ HEALTHY: dict[str, Training] = {
     "relu_default_16_adam": lambda path: train(path, mlp(16), blobs(), steps=300),
     "tanh_xavier": lambda path: train(path, mlp(6, gain=0.8, activation=nn.Tanh), blobs(), optimizer=sgd()),
     "gelu_default": lambda path: train(path, mlp(6, activation=nn.GELU), blobs(), steps=200),
-    "sigmoid_two_layers": lambda path: train(path, mlp(3, activation=nn.Sigmoid), blobs(), optimizer=adam(1e-2), steps=200),
+    "sigmoid_two_layers": lambda path: train(
+        path, mlp(3, activation=nn.Sigmoid), blobs(), optimizer=adam(1e-2), steps=200
+    ),
     "batch_norm_sgd": lambda path: train(path, mlp(6, norm=True), blobs(), optimizer=sgd(0.1)),
     "convolutions": lambda path: train(path, Convolutions(), images()),
     "lstm": lambda path: train(path, Recurrent(), sequences(length=12), optimizer=adam(1e-2), steps=250),
@@ -290,7 +291,10 @@ SICK: dict[str, tuple[str, Training]] = {
     "constant": ("symmetric_init", lambda path: train(path, _constant(mlp(4)), blobs(), optimizer=sgd(0.05))),
     "all_zero": ("symmetric_init", lambda path: train(path, _constant(mlp(4), 0.0), blobs(), optimizer=sgd(0.05))),
     "summed": ("summed_loss", lambda path: train(path, mlp(5, gain=1.0), blobs(), loss=_summed, optimizer=sgd(0.05))),
-    "inputs_255": ("inputs_not_scaled", lambda path: train(path, mlp(5, gain=1.0), _scaled(blobs(), 255.0), optimizer=sgd())),
+    "inputs_255": (
+        "inputs_not_scaled",
+        lambda path: train(path, mlp(5, gain=1.0), _scaled(blobs(), 255.0), optimizer=sgd()),
+    ),
     "one_large_column": ("inputs_not_scaled", lambda path: train(path, mlp(4, gain=1.0), _one_large(blobs()))),
     "nan_sample": ("nonfinite_data", lambda path: train(path, mlp(4, gain=1.0), _nan_sample(blobs(64)))),
     "bf16_lr_1e-5": (

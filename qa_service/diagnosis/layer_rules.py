@@ -1,4 +1,4 @@
-"""Rules on what was measured inside a run, in its layers, updates and the graph of its loss; without a trace they are silent.
+"""Rules on what was measured inside a run: in its layers, its updates, the graph of its loss. Without a trace, silent.
 
 A share or a size alone is no evidence: a sound network has layers with 80 % zeros, updates that bfloat16 swallows near
 the minimum, gradients that shrink a millionfold. So a rule compares with what the architecture and the optimizer give,
@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from qa_service.model.diagnosis import Finding
-from qa_service.model.training_run import LayerRecord, TrainingRun
+from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
 from qa_service.presentation.numbers import format_in_text
 
@@ -256,7 +256,8 @@ def _found(
 
     both = Text(zh=text("zh", zh), en=text("en", en))
     for cause, weight in weights.items():
-        yield Finding(feature=feature, cause=cause, weight=weight, text=both, step=step, layer=layer)
+        if weight:
+            yield Finding(feature=feature, cause=cause, weight=weight, text=both, step=step, layer=layer)
 
 
 def _rounded(value: float) -> float | int:
@@ -461,7 +462,7 @@ def dead_units(case: Case) -> Iterator[Finding]:
             step=end,
             layer=name,
             dead_relu=weight,
-            **({"step_too_large": 1.0} if large else {}),
+            step_too_large=1.0 if large else 0.0,
         )
     elif share < 0.3:
         yield from _found(
@@ -511,20 +512,16 @@ def reduction(case: Case) -> Iterator[Finding]:
             "the loss is the sum over the batch ({0} in a batch), and so the gradient is that many times larger",
             labels,
             summed_loss=1.0 if case.scale_free else 4.0,
-            **({} if case.scale_free else {"step_too_large": -1.0}),
+            step_too_large=0.0 if case.scale_free else -1.0,
         )
     elif case.run.settings.get("reduction") == "mean":
-        yield from _found(
-            "loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0
-        )
+        yield from _found("loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0)
 
 
 def inputs(case: Case) -> Iterator[Finding]:
     """The numbers that enter the model: their size, their columns, nan among them (N8, N9)."""
     values = case.start.get("", {})
-    bad = next(
-        (step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None
-    )
+    bad = next((step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None)
     if bad is not None and case.nonfinite:
         yield from _found(
             "input_not_finite", "输入里已经有 nan 或 inf", "the input itself holds nan or inf", step=bad,
@@ -648,7 +645,7 @@ def clipping(case: Case) -> Iterator[Finding]:
 
 
 def _swallowed_share(case: Case) -> float:
-    """The median share of elements of 16-bit weights that the early updates left unchanged although they had a gradient."""
+    """Of 16-bit weights with a gradient, the share that the early updates left unchanged: the median."""
     names = [name for name in case.weights if case.facts[name]["bits"] == 16]
     shares = [each for step in case.early for each in case.column(step, "unchanged", names)]
     return median(shares) if shares else 0.0
@@ -669,9 +666,7 @@ def swallowed(case: Case) -> Iterator[Finding]:
             no_update=-2.0,
         )
     elif case.harmed and case.facts and all(facts["bits"] >= 32 for facts in case.facts.values()):
-        yield from _found(
-            "weights_have_32_bits", "权重是 32 位的", "the weights have 32 bits", update_swallowed=-4.0
-        )
+        yield from _found("weights_have_32_bits", "权重是 32 位的", "the weights have 32 bits", update_swallowed=-4.0)
 
 
 def stale_state(case: Case) -> Iterator[Finding]:
@@ -693,7 +688,13 @@ def stale_state(case: Case) -> Iterator[Finding]:
     for step in sorted(case.parameters):
         sizes = case.column(step, "update_rms")
         rate = rates.get(step)
-        if step > 4 * _EARLY and rate and sizes and max(sizes) > 2.5 * rate and "Adam" in str(case.run.settings["optimizer"]):
+        if (
+            step > 4 * _EARLY
+            and rate
+            and sizes
+            and max(sizes) > 2.5 * rate
+            and "Adam" in str(case.run.settings["optimizer"])
+        ):
             yield from _found(
                 "update_beyond_rate",
                 "第 {0} 步的更新是学习率的 {1} 倍：梯度突然变大，而二阶矩还停在旧值",
@@ -753,7 +754,8 @@ def no_update(case: Case) -> Iterator[Finding]:
             "weights_unchanged",
             "梯度不为零，但所有权重逐位不变",
             "no weight changes by a single bit, though the gradients are not 0",
-            **({"update_swallowed": 2.0} if half else {"no_update": 3.5}),
+            update_swallowed=2.0 if half else 0.0,
+            no_update=0.0 if half else 3.5,
         )
     elif moves and any(moves):
         yield from _found("weights_change", "权重在变", "the weights do change", no_update=-2.5 if not free else 0.0)

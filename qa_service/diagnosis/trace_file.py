@@ -1,4 +1,4 @@
-"""Reads a trace, the file of the recorder `numstab_watch` (docs/trace.md). It may come from anyone: nothing is trusted."""
+"""Reads a trace, the file of the recorder (docs/trace.md). It may come from anyone: nothing in it is trusted."""
 
 import json
 import math
@@ -291,7 +291,9 @@ def _inflate(data: bytes) -> tuple[str, bool]:
 
 
 def _too_large(zh: str, en: str, limit_zh: str, limit_en: str) -> BadTrace:
-    return BadTrace(zh=f"记录文件太大：{zh}（最多 {limit_zh}）", en=f"the trace is too large: {en} (at most {limit_en})")
+    return BadTrace(
+        zh=f"记录文件太大：{zh}（最多 {limit_zh}）", en=f"the trace is too large: {en} (at most {limit_en})"
+    )
 
 
 def _parse(line: str) -> dict[str, Any] | None:

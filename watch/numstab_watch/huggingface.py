@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 from numstab_watch.recorder import Watch, watch
 
 
-class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]  # untyped where transformers is not installed
+class HuggingFaceCallback(TrainerCallback):
     """Opens a watch when the training begins and closes it at its end. Takes the options of `watch`.
 
     The trainer's log keeps nan losses back (`logging_nan_inf_filter`); the watch sees each loss itself. Values that the
@@ -31,7 +31,9 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]  # untyped whe
             return
         names = {key: "val_" + key.removeprefix("eval_") for key in logs if key.startswith("eval_")}
         values = {names[key]: logs[key] for key in names if isinstance(logs[key], int | float)}
-        self.watch.log(**{key: each for key, each in values.items() if "per_second" not in key and "runtime" not in key})
+        self.watch.log(
+            **{key: each for key, each in values.items() if "per_second" not in key and "runtime" not in key}
+        )
         hidden = logs.get("loss") == 0.0 and not math.isfinite(float(logs.get("grad_norm", 0.0)))
         if hidden:
             self.watch.note("hidden_nan")

@@ -5,13 +5,13 @@ from typing import Any
 try:
     from lightning.pytorch import Callback
 except ImportError:  # the package under its older name
-    from pytorch_lightning import Callback
+    from pytorch_lightning import Callback  # type: ignore[assignment]
 
 from numstab_watch.recorder import Watch, watch
 
 
-class LightningCallback(Callback):  # type: ignore[misc]  # untyped where Lightning is not installed
-    """Opens a watch when the training begins and closes it at its end, or at its failure. Takes the options of `watch`."""
+class LightningCallback(Callback):
+    """Opens a watch when the training begins and closes it at its end or failure. Takes the options of `watch`."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options

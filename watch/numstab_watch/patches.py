@@ -124,7 +124,9 @@ def _scale(original: Any, scaler: Any, outputs: Any) -> Any:
     scaled = original(scaler, outputs)
     scale = getattr(scaler, "_scale", None)
     if scale is not None and scaler.is_enabled():
-        for each in (scaled,) if isinstance(scaled, torch.Tensor) else scaled if isinstance(scaled, list | tuple) else ():
+        for each in (
+            (scaled,) if isinstance(scaled, torch.Tensor) else scaled if isinstance(scaled, list | tuple) else ()
+        ):
             if isinstance(each, torch.Tensor):
                 each._numstab_scale = scale.detach().clone()  # type: ignore[attr-defined]
                 each._numstab_scaler = scaler  # type: ignore[attr-defined]

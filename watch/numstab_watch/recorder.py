@@ -94,8 +94,9 @@ def _guarded(method: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(method)
     def guarded(self: "Watch", *args: Any, **kwargs: Any) -> None:
-        if self.closed or self._pid != os.getpid():
+        if self.closed or self._busy or self._pid != os.getpid():
             return
+        self._busy = True  # what a replay runs is not of the loop
         try:
             with torch.no_grad():
                 method(self, *args, **kwargs)
@@ -103,6 +104,8 @@ def _guarded(method: Callable[..., None]) -> Callable[..., None]:
             raise
         except Exception as error:  # whatever it is, the training goes on
             self._give_up(error)
+        finally:
+            self._busy = False
 
     return guarded
 
@@ -174,10 +177,9 @@ class Watch:
         closure: Callable[[], Any] | None,
         names: bool,
     ) -> None:
-        for each in tuple(_open):
-            if each._model is model:
-                each.close("replaced")
-        self.closed = False
+        self.closed = self._busy = False
+        self.path = ""
+        """The file that is written."""
         self.window = WINDOW
         """Steps between two flushes."""
         self.fault: dict[str, Any] | None = None
@@ -210,8 +212,20 @@ class Watch:
         self._loss: float | None = None
         self._facts: dict[str, Any] = {}
         self._found: dict[str, Any] | None = None
+        self._probes: ParameterProbes | None = None
+        self._module_probes: ModuleProbes | None = None
+        self._trace: Trace = Trace(path, {})
+        self._begin(path, every, level)
+
+    @_guarded
+    def _begin(self, path: str, every: int | None, level: Level) -> None:
+        """Looks at the model, and puts hooks and wrappers in place."""
+        model, budget = self._model, self._budget
+        for each in tuple(_open):
+            if each._model is model:
+                each.close("replaced")
         self._parameters, self._labels, self._left_out = self._choose_parameters()
-        self._all = [each for group in self._groups() for each in group] or [p for p in model.parameters()]
+        self._all = [each for group in self._groups() for each in group] or list(model.parameters())
         self._own = {id(each) for each in self._all}
         movable = [each for each in self._all if each.requires_grad]
         self._witnesses = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
@@ -220,8 +234,10 @@ class Watch:
         self._parameter_cadence = Cadence(budget * 0.3, dense=16, growth=1.25, every=every)
         layers_growth = 1.25 if level == "forensic" else 1.6
         self._module_cadence = Cadence(budget * 0.3, dense=3, growth=layers_growth, every=tenth)
-        self._probes = ParameterProbes(self._parameters) if self._parameters else None
-        self._module_probes = None if level == "steps" or _is_compiled(model) else ModuleProbes(model)
+        if self._parameters:
+            self._probes = ParameterProbes(self._parameters)
+        if level != "steps" and not _is_compiled(model):
+            self._module_probes = ModuleProbes(model)
         self._trace = Trace(_free_path(path), self._header(level))
         self.path = self._trace.path
         self._tick = self._flushed = time.perf_counter()
@@ -250,7 +266,7 @@ class Watch:
         self._finish(reason)
         self._detach()
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Watch":  # noqa: PYI034  # Self needs Python 3.11
         return self
 
     def __exit__(
@@ -270,10 +286,10 @@ class Watch:
             header["training"] = bool(module.training)
             header["autocast"] = _autocast_dtype(str(header["device"]))
         self._forwards += 1
-        if self._module_probes is not None and self._forwards == 1:
-            if self._module_cadence.due(self._iteration.step):
-                self._sampling = True
-                self._module_probes.start(args, kwargs)
+        probes = self._module_probes
+        if probes is not None and self._forwards == 1 and self._module_cadence.due(self._iteration.step):
+            self._sampling = True
+            probes.start(args, kwargs)
 
     @_guarded
     def backward_starts(self, root: Any) -> None:
@@ -474,7 +490,7 @@ class Watch:
             elif kind == "p":
                 self._trace.add("p", step, _parameter_row(*content))
             elif kind == "m":
-                self._trace.add("m", step, self._module_row(*content, numbers))
+                self._trace.add("m", step, self._module_row(content[0], content[1], numbers))
             else:
                 self._trace.add(kind, step, {key: _number(each, numbers) for key, each in content.items()})
 
@@ -511,9 +527,9 @@ class Watch:
         row: dict[str, Any] = {}
         for name, values in modules.items():
             kept = {key: _number(each, numbers) for key, each in values.items()}
-            for key in kept:
-                if key.startswith("grad") and isinstance(kept[key], float):
-                    kept[key] /= factor
+            for key, each in kept.items():
+                if key.startswith("grad") and isinstance(each, float):
+                    kept[key] = each / factor
             row[self._label(name)] = kept
         return row
 
@@ -578,7 +594,7 @@ class Watch:
             {"alarm": what, "value": value, "weights": bad[:_MAX_NAMES], "bad_state": states, **self._facts, **details},
         )
         if self.fault is None:
-            self.fault = self._found or self._replay()
+            self.fault = self._replay() or self._found
             if self.fault is not None:
                 self._trace.event(step, {"fault": self._hidden(self.fault)})
         self._found = None
@@ -610,7 +626,7 @@ class Watch:
             return None
 
     def _replay(self) -> dict[str, Any] | None:
-        if self._closure is None or torch.distributed.is_available() and torch.distributed.is_initialized():
+        if self._closure is None or _distributed():
             return None
         try:
             from numstab_watch.replay import replay
@@ -671,7 +687,8 @@ class Watch:
         try:
             self._trace.event(self._iteration.step, {"error": with_context}, last=True)
             self._pending = [each for each in self._pending if each[0] == "s"]
-            self._flush()
+            if self.path:
+                self._flush()
         except Exception as second:  # nothing more can be done for the file
             with_context += f"; {type(second).__name__}: {second}"[:300]
         self._detach()
@@ -682,9 +699,7 @@ class Watch:
             self._handles.append(optimizer.register_step_pre_hook(self.step_starts))
             self._handles.append(optimizer.register_step_post_hook(self.step_ended))
         if not _is_compiled(self._model) and isinstance(self._model, torch.nn.Module):
-            self._handles.append(
-                self._model.register_forward_pre_hook(_RootHook(self), with_kwargs=True, prepend=True)
-            )
+            self._handles.append(self._model.register_forward_pre_hook(_RootHook(self), with_kwargs=True, prepend=True))
         patches.subscribe(self)
         _open.add(self)
         atexit.register(_close_at_exit, weakref.ref(self))
@@ -702,7 +717,7 @@ class Watch:
 
     def _header(self, level: str) -> dict[str, Any]:
         held = {id(each) for group in self._groups() for each in group}
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        distributed = _distributed()
         modules = [
             {"name": self._label(name), "class": type(each).__name__} for name, each in self._model.named_modules()
         ]
@@ -791,6 +806,10 @@ def _autocast_dtype(device: str) -> str:
     return str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
 
 
+def _distributed() -> bool:
+    return bool(torch.distributed.is_available() and torch.distributed.is_initialized())
+
+
 def _as_list(optimizer: Any) -> list[Any]:
     if optimizer is None:
         return []
@@ -813,7 +832,7 @@ def _is_compiled(model: Any) -> bool:
 
 def _capturing(tensor: Any) -> bool:
     """Whether a CUDA graph is being captured, during which nothing may be read."""
-    return tensor.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return tensor.device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())
 
 
 def _learning_rate(optimizer: Any) -> Any:
@@ -825,14 +844,14 @@ def _optimizer_settings(optimizer: Any) -> dict[str, Any]:
     """Class and settings of each group; tensors of parameters are counted only."""
     groups = []
     for group in optimizer.param_groups[:32]:
-        kept = {"parameters": len(group["params"])}
+        kept: dict[str, Any] = {"parameters": len(group["params"])}
         for key, value in group.items():
             if isinstance(value, torch.Tensor) and value.numel() == 1:
                 value = float(value)  # noqa: PLW2901
             if isinstance(value, bool | int | float):
                 kept[key] = value
             elif isinstance(value, tuple) and all(isinstance(each, int | float) for each in value):
-                kept[key] = list(value)  # type: ignore[assignment]
+                kept[key] = list(value)
         groups.append(kept)
     return {"class": type(optimizer).__name__, "groups": groups}
 
@@ -858,7 +877,7 @@ def _scalars(iteration: _Iteration) -> list[Any]:
 
 
 def _read(scalars: list[Any]) -> dict[int, float]:
-    """id of each scalar → its value, with one copy from each device."""
+    """The id of each scalar → its value, with one copy from each device."""
     by_device: dict[Any, list[Any]] = {}
     for each in scalars:
         by_device.setdefault(each.device, []).append(each)
@@ -910,7 +929,7 @@ def _as_fields(fault: Any) -> dict[str, Any] | None:
 
 def _free_path(path: str) -> str:
     """The path, numbered if another open watch of this process writes there."""
-    taken = {os.path.abspath(each.path) for each in _open if hasattr(each, "path")}
+    taken = {os.path.abspath(each.path) for each in _open if each.path}
     stem, dot, ending = os.path.basename(path).partition(".")
     candidate, number = path, 2
     while os.path.abspath(candidate) in taken:
