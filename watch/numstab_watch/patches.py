@@ -128,8 +128,8 @@ def _scale(original: Any, scaler: Any, outputs: Any) -> Any:
             (scaled,) if isinstance(scaled, torch.Tensor) else scaled if isinstance(scaled, list | tuple) else ()
         ):
             if isinstance(each, torch.Tensor):
-                each._numstab_scale = scale.detach().clone()  # type: ignore[attr-defined]
-                each._numstab_scaler = scaler  # type: ignore[attr-defined]
+                each._numstab_scale = scale.detach().clone()
+                each._numstab_scaler = scaler
     return scaled
 
 
