@@ -360,13 +360,14 @@ def test_copies_of_the_model_go_without_the_watch(tmp_path):
     """In memory, as an average of weights keeps one, and in a file."""
     model = small()
     with watch(model, torch.optim.SGD(model.parameters(), 0.1), path=tmp_path / "trace.jsonl.gz"):
+        cross_entropy(model(batch()[0]), batch()[1]).backward()
         file = io.BytesIO()
         torch.save(model, file)
         file.seek(0)
         loaded = torch.load(file, weights_only=False)
         for twin in (copy.deepcopy(model), loaded):
             cross_entropy(twin(batch()[0]), batch()[1]).backward()
-    assert column(tmp_path / "trace.jsonl.gz", "loss") == []
+    assert len(column(tmp_path / "trace.jsonl.gz", "loss")) == 1
 
 
 def test_a_compiled_model_trains_without_graph_breaks(tmp_path):

@@ -207,7 +207,7 @@ class Watch:
         self._signature: Any = None
         self._unread_norm: Any = None
         self._stopped_at = self._stepped_before = -1
-        self._before_cost = 0.0
+        self._before_cost = self._flush_cost = 0.0
         self._fresh = False
         self._loss: float | None = None
         self._facts: dict[str, Any] = {}
@@ -426,12 +426,12 @@ class Watch:
         self._unflushed += 1
         first = self._steps == 16
         if first or self._unflushed >= self.window or now - self._flushed > _WINDOW_SECONDS:
-            self._flush()
-            cost = time.perf_counter() - now
-            if cost > 0.1 * self._budget * (now - self._flushed) and not first and self._steps > WINDOW:
+            if self._flush_cost > 0.1 * self._budget * (now - self._flushed) and self._steps > WINDOW:
                 self.window = min(2 * self.window, _MAX_WINDOW)
                 self._trace.header["window"] = self.window
+            self._flush()
             self._flushed = time.perf_counter()
+            self._flush_cost = self._flushed - now
             self._unflushed = 0
 
     def _end_if_over(self) -> None:
