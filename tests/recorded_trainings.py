@@ -321,7 +321,7 @@ SICK: dict[str, tuple[str, Training]] = {
     ),
     "rnn_vanishes": (
         "recurrent_product",
-        lambda path: train(path, Recurrent(nn.RNN), sequences(length=150), optimizer=sgd(0.05), steps=120),
+        lambda path: train(path, Recurrent(nn.RNN), sequences(4096, 100), optimizer=sgd(0.05), steps=120),
     ),
     "fp16_overflow": (
         "forward_overflow",

@@ -91,18 +91,22 @@ class Case:
         return bool(self.losses) and math.isnan(self.last_loss)
 
     @cached_property
+    def start_loss(self) -> float:
+        """The median of the first five losses; not much more than the first, if the loss shoots up at once."""
+        return min(median(self.losses[:5]), 1.1 * self.losses[0])
+
+    @cached_property
     def stuck(self) -> bool:
         """Whether the loss has hardly fallen, or lies no better than chance."""
         if self.nonfinite or len(self.losses) < 20:
             return False
-        start = median(self.losses[:5])
         at_chance = self.chance is not None and self.last_loss > 0.95 * self.chance * self._per_label
-        return self.last_loss > 0.95 * start or at_chance
+        return self.last_loss > 0.95 * self.start_loss or at_chance
 
     @cached_property
     def creeps(self) -> bool:
         """Whether less than a third of the loss is gone."""
-        return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * median(self.losses[:5]))
+        return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
 
     @cached_property
     def skipping(self) -> bool:
