@@ -52,7 +52,15 @@ def test_a_run_without_layers_gives_nothing():
 
 def test_rules_bear_what_a_stranger_may_write():
     """Statistics that are nan, missing or of the wrong sign raise nothing."""
-    facts = {"size": 4.0, "dimensions": 2.0, "fan_out": 2.0, "fan_in": 2.0, "bits": 16.0, "bfloat16": 0.0, "trained": 1.0}
+    facts = {
+        "size": 4.0,
+        "dimensions": 2.0,
+        "fan_out": 2.0,
+        "fan_in": 2.0,
+        "bits": 16.0,
+        "bfloat16": 0.0,
+        "trained": 1.0,
+    }
     facts |= {"held": 0.0, "init_rms": math.nan, "init_rows": -1.0}
     for value in (math.nan, math.inf, -1.0, 0.0, 1e300):
         keys = ("update_ratio", "update_rms", "grad_rms", "grad_max", "unchanged", "zero", "tiny", "rms", "in_rms", "max",
@@ -63,9 +71,18 @@ def test_rules_bear_what_a_stranger_may_write():
         for step in (0, 1, 70):
             layers += [LayerRecord(step, f"{name}.weight", "parameter", values) for name in "abcde"]
             layers += [LayerRecord(step, name, "module", values) for name in ("", *"abcde")]
-        settings = {"optimizer": "Adam", "optimizers": 1, "steps": value, "classes": value, "labels": value, "eps": value}
+        settings = {
+            "optimizer": "Adam",
+            "optimizers": 1,
+            "steps": value,
+            "classes": value,
+            "labels": value,
+            "eps": value,
+        }
         settings |= {"loss": "NllLoss", "autocast": "float16", "carried": value, "ignored": value}
-        run = TrainingRun(source="trace", layers=tuple(layers), settings=settings, module_classes={"a": "ReLU", "b": "RNN"})
+        run = TrainingRun(
+            source="trace", layers=tuple(layers), settings=settings, module_classes={"a": "ReLU", "b": "RNN"}
+        )
         for losses in ((), (1.0,) * 60, (math.nan,) * 3):
             from qa_service.model.training_run import Record
 

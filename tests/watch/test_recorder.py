@@ -455,7 +455,9 @@ for step in range(700):
 def run_program(end: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(WATCH), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM.format(end=end)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
 
 
 def test_kill_9_loses_at_most_one_window(tmp_path):
@@ -469,7 +471,11 @@ def test_kill_9_loses_at_most_one_window(tmp_path):
 
 @pytest.mark.parametrize(
     ("end", "said"),
-    [("raise KeyError('x')", "exception KeyError"), ("sys.exit(3)", "exit"), ("assert False", "exception AssertionError")],
+    [
+        ("raise KeyError('x')", "exception KeyError"),
+        ("sys.exit(3)", "exit"),
+        ("assert False", "exception AssertionError"),
+    ],
 )
 def test_an_end_of_the_program_loses_nothing(end, said, tmp_path):
     done = run_program(end, tmp_path)

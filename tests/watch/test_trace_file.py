@@ -18,8 +18,13 @@ from qa_service.errors import BadTrace
 
 HEADER: dict[str, Any] = {
     "schema": "numstab-trace/1",
-    "columns": {"s": ["loss", "grad_norm", "lr", "loss_scale", "skipped"], "p": ["grad_rms", "weight_rms", "update_rms"]},
-    "parameters": [{"name": "fc.weight", "shape": [3, 4], "dtype": "bfloat16", "trained": True, "held": True, "rms": 0.5}],
+    "columns": {
+        "s": ["loss", "grad_norm", "lr", "loss_scale", "skipped"],
+        "p": ["grad_rms", "weight_rms", "update_rms"],
+    },
+    "parameters": [
+        {"name": "fc.weight", "shape": [3, 4], "dtype": "bfloat16", "trained": True, "held": True, "rms": 0.5}
+    ],
     "optimizers": [{"class": "AdamW", "groups": [{"lr": 0.001, "betas": [0.9, 0.95], "eps": 1e-8}]}],
     "batch": 32,
 }
@@ -148,11 +153,18 @@ def test_rows_of_wrong_types_are_passed_over(row):
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["NaN", "Infinity"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["NaN", "Infinity"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = st.sampled_from(["columns", "parameters", "optimizers", "model", "loss", "scaler", "batch", "clip", "training"])
+FIELDS = st.sampled_from(
+    ["columns", "parameters", "optimizers", "model", "loss", "scaler", "batch", "clip", "training"]
+)
 
 
 @given(
@@ -178,3 +190,22 @@ def test_traces_are_recognised(recorded):
     assert is_trace(gzip.decompress(recorded))
     for other in (b"", b"loss 1", gzip.compress(b"loss 1"), b"\x1f\x8bxx", b'{"loss": 1}'):
         assert not is_trace(other)
+
+
+@pytest.mark.parametrize(
+    ("table", "first"), [("steps", "step,loss"), ("parameters", "step,name"), ("modules", "step,name")]
+)
+def test_a_trace_becomes_a_table(recorded, table, first, tmp_path, terminal):
+    (tmp_path / "t.jsonl.gz").write_bytes(recorded)
+    done = terminal("trace", "to-csv", str(tmp_path / "t.jsonl.gz"), "--table", table, env={})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[0].startswith(first)
+    assert len(lines) > 10
+
+
+def test_a_file_that_is_no_trace_is_refused_by_the_command(tmp_path, terminal):
+    (tmp_path / "x").write_text("loss 1")
+    done = terminal("trace", "to-csv", str(tmp_path / "x"), env={})
+    assert done.returncode == 2
+    assert "not a trace" in done.stderr

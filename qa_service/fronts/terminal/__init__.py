@@ -1,13 +1,27 @@
-"""The terminal: ask, chat, run, formula, check, replay, export, eval, gaps, kb, keys, entries, experiments."""
+"""The terminal: ask, chat, run, formula, check, replay, export, eval, gaps, kb, keys, trace, entries, experiments."""
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, chat, check, evaluate, export, formula, gaps, kb, keys, listing, replay, run
+from qa_service.fronts.terminal import (
+    ask,
+    chat,
+    check,
+    evaluate,
+    export,
+    formula,
+    gaps,
+    kb,
+    keys,
+    listing,
+    replay,
+    run,
+    trace,
+)
 
 
 def add_commands(parsers: Any) -> None:
     """Adds each command with its options and the function that runs it (`run_with_service` or `run_with_settings`)."""
-    for command in (ask, chat, run, formula, check, replay, export, evaluate, gaps, kb, keys, listing):
+    for command in (ask, chat, run, formula, check, replay, export, evaluate, gaps, kb, keys, trace, listing):
         command.add_commands(parsers)
 
 
