@@ -28,7 +28,7 @@ class Classifier(nn.Module):
 
 
 def modules_seen(path: Path) -> set[str]:
-    rows = [json.loads(line) for line in gzip.open(path, "rt").read().splitlines()[1:]]
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()[1:]]
     return {name for row in rows if "m" in row for name in row["m"]}
 
 

@@ -33,8 +33,10 @@ def test_the_wheel_holds_only_the_package(wheel):
 
 def test_the_wheel_needs_torch_alone(wheel, tmp_path):
     """Installed into a folder, without the checkout: it records, and imports neither trainer nor numstab."""
-    install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
-               "--no-compile", "--target", str(tmp_path / "site"), str(wheel)]  # fmt: skip
+    install = [
+        sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
+        "--no-compile", "--target", str(tmp_path / "site"), str(wheel),
+    ]  # fmt: skip
     subprocess.run(install, check=True, timeout=120, cwd=tmp_path)
     program = """
 import sys, torch

@@ -10,7 +10,7 @@ from recorded_trainings import HEALTHY, SICK
 
 from qa_service.diagnosis.layer_rules import RULES
 from qa_service.model.diagnosis import Finding
-from qa_service.model.training_run import LayerRecord, TrainingRun
+from qa_service.model.training_run import LayerRecord, Record, TrainingRun
 
 
 def findings(run: TrainingRun) -> list[Finding]:
@@ -63,9 +63,9 @@ def test_rules_bear_what_a_stranger_may_write():
     }
     facts |= {"held": 0.0, "init_rms": math.nan, "init_rows": -1.0}
     for value in (math.nan, math.inf, -1.0, 0.0, 1e300):
-        keys = ("update_ratio", "update_rms", "grad_rms", "grad_max", "unchanged", "zero", "tiny", "rms", "in_rms", "max",
-                "in_max", "saturated", "silent", "silent_now", "batch_count", "grad_time_first", "grad_time_last",
-                "time_steps", "calls", "in_bad", "in_columns", "in_offset", "out_width", "out_sums_to_1")  # fmt: skip
+        keys = ("update_ratio", "update_rms", "grad_rms", "grad_max", "unchanged", "zero", "tiny", "rms", "in_rms",
+                "max", "in_max", "saturated", "silent", "silent_now", "batch_count", "grad_time_first",
+                "grad_time_last", "time_steps", "calls", "in_bad", "in_columns", "in_offset", "out_width", "out_sums_to_1")  # fmt: skip
         values = dict.fromkeys(keys, value)
         layers = [LayerRecord(-1, f"{name}.weight", "parameter", facts) for name in "abcde"]
         for step in (0, 1, 70):
@@ -84,7 +84,5 @@ def test_rules_bear_what_a_stranger_may_write():
             source="trace", layers=tuple(layers), settings=settings, module_classes={"a": "ReLU", "b": "RNN"}
         )
         for losses in ((), (1.0,) * 60, (math.nan,) * 3):
-            from qa_service.model.training_run import Record
-
             series = {"loss": tuple(Record(step, None, loss) for step, loss in enumerate(losses))}
             findings(replace(run, series=series))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,19 @@ def batch() -> tuple[Any, Any]:
     return torch.randn(16, 8), torch.randint(0, 3, (16,))
 
 
+def text_of(path: Path | str) -> str:
+    return gzip.decompress(Path(path).read_bytes()).decode()
+
+
 def rows(path: Path | str, kind: str = "s") -> list[dict[str, Any]]:
     """The rows of a kind; "" gives the events."""
-    lines = [json.loads(line) for line in gzip.open(path, "rt").read().splitlines()[1:]]
+    lines = [json.loads(line) for line in text_of(path).splitlines()[1:]]
     kinds = {"s", "p", "m", "x"}
     return [line for line in lines if (kind in line if kind else not kinds & line.keys())]
 
 
 def header(path: Path | str) -> dict[str, Any]:
-    return json.loads(gzip.open(path, "rt").readline())
+    return json.loads(text_of(path).splitlines()[0])
 
 
 def column(path: Path | str, name: str) -> list[Any]:
@@ -331,7 +336,7 @@ def test_names_are_hidden(tmp_path):
 
     path = tmp_path / "trace.jsonl.gz"
     train(Secret(), 5, path=path, names=False)
-    text = gzip.open(path, "rt").read()
+    text = text_of(path)
     assert "classified" not in text
     assert '"m":{"":' in text
 
@@ -341,7 +346,7 @@ def test_nothing_of_the_data_is_written(tmp_path):
     path = tmp_path / "trace.jsonl.gz"
     model = small()
     train(model, 3, path=path)
-    text = gzip.open(path, "rt").read()
+    text = text_of(path)
     inner = sorted(model[0].weight.abs().flatten().tolist())[10:-10]
     assert not [each for each in inner if f"{each:.5g}" in text]
 
@@ -417,7 +422,7 @@ def test_the_file_stays_small_for_50000_steps(tmp_path):
     steps = [row["t"] for row in rows(path)]
     assert steps[:16] == [*range(16)]
     assert steps[-256:] == [*range(49_744, 50_000)]
-    assert max(later - step for step, later in zip(steps, steps[1:], strict=False)) < 2000
+    assert max(later - step for step, later in pairwise(steps)) < 2000
     assert len(rows(path)) + len(rows(path, "p")) + len(rows(path, "")) <= 600
     assert path.stat().st_size < 1_000_000
     assert not list(tmp_path.glob("*.part"))
