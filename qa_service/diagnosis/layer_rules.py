@@ -120,6 +120,30 @@ class Case:
         return self.nonfinite or self.stuck or self.skipping
 
     @cached_property
+    def rises(self) -> bool:
+        """Whether the loss was, at some step, half as large again as the first."""
+        return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
+
+    @cached_property
+    def large_first_loss(self) -> bool:
+        """Whether the first loss is several times that of equal probabilities."""
+        return (self.first_loss_over_chance or 1.0) > 5
+
+    @cached_property
+    def multiplied(self) -> bool:
+        """Whether the loss is larger than any mean of cross-entropies can be with logits of this size."""
+        largest = self.start.get("", {}).get("out_max")
+        if self.chance is None or largest is None or not self.start:
+            return False
+        return self.first_loss > 1.5 * (self.chance + 2 * largest)
+
+    @cached_property
+    def gradient_zero(self) -> bool:
+        """Whether every gradient that was measured is exactly 0."""
+        gradients = [each for step in self.parameters for each in self.column(step, "grad_rms")]
+        return bool(gradients) and not any(gradients)
+
+    @cached_property
     def _per_label(self) -> float:
         labels = self.number("labels")
         return labels if labels and self.run.settings.get("reduction") == "sum" else 1.0
@@ -281,8 +305,8 @@ def step_size(case: Case) -> Iterator[Finding]:
     first = case.first_update
     if first is None:
         return
-    sound_start = (case.first_loss_over_chance or 1.0) < 5 and (case.gain or 1.0) < 1.8
-    if (case.harmed and first > 0.05) or (case.creeps and first > 0.2):
+    sound_start = (not case.large_first_loss or case.multiplied) and (case.gain or 1.0) < 1.8
+    if ((case.harmed or case.rises) and first > 0.05) or (case.creeps and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * _log10(first / 0.05))
         yield from _found(
             "update_large",
@@ -323,7 +347,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
 def initial_weights(case: Case) -> Iterator[Finding]:
     """The initial weights beside He's, and what they make of the signal at the first step (N2)."""
     gain = case.gain
-    if gain is None or not case.harmed:
+    if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
     normed = any("Norm" in kind for kind in case.run.module_classes.values())
     saturated = case.saturated is not None and case.saturated[1] > 0.5
@@ -411,7 +435,7 @@ def vanishing(case: Case) -> Iterator[Finding]:
 
 def saturation(case: Case) -> Iterator[Finding]:
     """Sigmoid and tanh units on the flat part from the first steps on (N4)."""
-    if case.saturated is None or not (case.harmed or case.creeps):
+    if case.saturated is None or not (case.harmed or case.last_loss > 0.5 * case.start_loss):
         return
     name, share = case.saturated
     values = case.start.get("", {})
@@ -508,7 +532,8 @@ def reduction(case: Case) -> Iterator[Finding]:
     head = next((each for each in operations if each != "ToCopy"), "")
     kind = str(case.run.settings.get("loss", ""))
     summed = case.run.settings.get("reduction") == "sum" and head == kind
-    if (summed or head == "Sum") and (case.harmed or case.creeps):
+    slow = case.harmed or case.creeps
+    if (summed or head == "Sum" or case.multiplied) and (slow or (case.first_update or 0) > 0.05):
         labels = case.number("labels") or case.number("batch_size") or 0.0
         yield from _found(
             "loss_is_summed",
@@ -518,7 +543,7 @@ def reduction(case: Case) -> Iterator[Finding]:
             summed_loss=1.0 if case.scale_free else 4.0,
             step_too_large=0.0 if case.scale_free else -1.0,
         )
-    elif case.run.settings.get("reduction") == "mean":
+    elif case.run.settings.get("reduction") == "mean" and not case.multiplied:
         yield from _found("loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0)
 
 
@@ -532,7 +557,7 @@ def inputs(case: Case) -> Iterator[Finding]:
             nonfinite_data=3.5,
         )  # fmt: skip
     size, columns = values.get("in_rms"), values.get("in_columns", 1.0)
-    if size is None or not case.harmed:
+    if size is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
     normed = any("Norm" in kind for _, kind in case.classes[:2])
     share = 0.3 if normed else 1.0
@@ -675,12 +700,12 @@ def swallowed(case: Case) -> Iterator[Finding]:
 
 def stale_state(case: Case) -> Iterator[Finding]:
     """Adam's state: nan in it, or updates larger than it gives with a second moment that is up to date (N24)."""
-    if not case.scale_free or not case.harmed:
+    if not case.scale_free:
         return
     event = next((each for each in case.run.events if each.name == "bad_state"), None)
     alarm = next((each for each in case.run.events if each.name == "alarm_loss"), None)
     weights_bad = alarm is not None and "not finite" in alarm.text
-    if event is not None and not weights_bad:
+    if event is not None and not weights_bad and case.nonfinite:
         yield from _found(
             "state_not_finite",
             "优化器的状态里已经有 nan 或 inf，权重还是有限的",
@@ -688,8 +713,33 @@ def stale_state(case: Case) -> Iterator[Finding]:
             step=event.step,
             adam_stale=3.5,
         )
+    yield from _inf_once(case)
+    yield from _beyond_rate(case)
+
+
+def _inf_once(case: Case) -> Iterator[Finding]:
+    alarm = next((each for each in case.run.events if each.name == "alarm_gradient"), None)
+    if alarm is None or alarm.step is None or alarm.step <= _EARLY or not case.nonfinite or " inf" not in alarm.text:
+        return
+    yield from _found(
+        "gradient_inf_with_finite_loss",
+        "第 {0} 步的损失是有限的，梯度却成了 inf；优化器把它记进状态，此后一直是 nan",
+        "at step {0} the loss was finite and the gradient inf; the optimizer keeps it in its state, and all is nan",
+        alarm.step,
+        step=alarm.step,
+        adam_stale=2.0,
+    )
+
+
+def _beyond_rate(case: Case) -> Iterator[Finding]:
+    """Updates beyond the learning rate, with a spike of the loss near them."""
+    losses = case.run.series.get("loss", ())
     rates = {record.step: record.value for record in case.run.series.get("lr", ())}
     for step in sorted(case.parameters):
+        before = [each.value for each in losses if (each.step or 0) < step][-50:]
+        near = [each.value for each in losses if step <= (each.step or 0) < step + 20]
+        if len(before) < 20 or max(near, default=0.0) < 10 * median(before):
+            continue
         sizes = case.column(step, "update_rms")
         rate = rates.get(step)
         if (
@@ -901,6 +951,7 @@ def output(case: Case) -> Iterator[Finding]:
                 wrong_output=4.5,
             )
             return
+    yield from _constant_output(case, chain)
     values = case.start.get("", {})
     if values.get("out_sums_to_1") == 1 and values.get("out_width") == 1:
         yield from _found(
@@ -918,6 +969,64 @@ def output(case: Case) -> Iterator[Finding]:
         )
     elif case.harmed and values.get("out_sums_to_1") == 0 and case.chance is not None:
         yield from _found("output_is_logits", "输出是 logits", "the output is logits", wrong_output=-3.0)
+
+
+def _constant_output(case: Case, chain: Sequence[str]) -> Iterator[Finding]:
+    """A binary cross-entropy whose gradient is 0: a softmax over one unit, or probabilities of exactly 0 and 1."""
+    if not case.gradient_zero or "BinaryCrossEntropy" not in chain[:3]:
+        return
+    if "Softmax" in chain[:4]:
+        yield from _found(
+            "softmax_over_one",
+            "二元交叉熵之前是 softmax，而所有梯度恰好为零：对一个输出做 softmax 恒等于 1",
+            "a softmax stands before the binary cross-entropy, and all gradients are exactly 0: over one output it is "
+            "always 1",
+            wrong_output=5.0,
+        )
+    elif case.first_loss > 5:
+        yield from _found(
+            "probabilities_at_clamp",
+            "二元交叉熵为 {0}，所有梯度恰好为零：概率已经是 0 或 1，对数被截断",
+            "the binary cross-entropy is {0} and all gradients are exactly 0: probabilities are 0 or 1, and the "
+            "logarithm is clamped",
+            case.first_loss,
+            loss_clipped=3.0,
+        )
+
+
+def adam_eps(case: Case) -> Iterator[Finding]:
+    """An eps that float16 rounds to 0 (N12)."""
+    eps = case.number("eps")
+    pure = [facts for facts in case.facts.values() if facts["bits"] == 16 and not facts["bfloat16"]]
+    if pure and case.scale_free and eps is not None and 0 < eps < 2.0**-25 and case.nonfinite:
+        yield from _found(
+            "eps_below_float16",
+            "权重是 float16，而优化器的 eps = {0} 在 float16 里就是零：梯度为零时成了 0/0",
+            "the weights are float16, in which the optimizer's eps {0} is 0: where the gradient is 0 too, it divides 0 by 0",
+            eps,
+            eps_lost=4.0,
+        )
+
+
+def sound_numbers(case: Case) -> Iterator[Finding]:
+    """No learning although signal, weights and updates are as they should be: then it is the data (D1)."""
+    first = case.first_update
+    if not case.creeps or case.nonfinite or first is None or case.chance is None:
+        return
+    numbers = [*case.start.values()]
+    usual = 3e-4 < first < 0.05 and 0.3 < (case.gain or 1.0) < 1.8 and not case.large_first_loss
+    held = all(facts["held"] > 0 for facts in case.facts.values() if facts["trained"] > 0)
+    zeroed = (case.number("carried") or 0.0) < 0.1
+    alive = case.silent_at_first[1] < 0.5 and (case.saturated is None or case.saturated[1] < 0.3)
+    if numbers and usual and held and zeroed and alive and not case.symmetric and _swallowed_share(case) < 0.3:
+        yield from _found(
+            "numbers_are_sound",
+            "初始权重、信号、更新的大小都正常（第一次更新是权重的 {0} 倍），损失却降不下去",
+            "initial weights, signal and updates have usual sizes (the first update is {0} of the weights), and still "
+            "the loss does not fall",
+            first,
+            chance_labels=1.5,
+        )
 
 
 CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
@@ -941,6 +1050,8 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     warm_up,
     recurrence,
     output,
+    adam_eps,
+    sound_numbers,
 )
 """One for each kind of evidence."""
 RULES: tuple[Callable[[TrainingRun], Iterable[Finding]], ...] = (layer_findings,)
