@@ -63,11 +63,12 @@ def test_rules_bear_what_a_stranger_may_write():
     }
     facts |= {"held": 0.0, "init_rms": math.nan, "init_rows": -1.0}
     for value in (math.nan, math.inf, -1.0, 0.0, 1e300):
-        keys = (
-            "update_ratio update_rms grad_rms grad_max unchanged zero tiny rms in_rms max in_max saturated silent silent_now "
-            "batch_count grad_time_first grad_time_last time_steps calls in_bad in_columns in_offset out_max out_width "
-            "out_sums_to_1"
-        ).split()
+        keys = [
+            "update_ratio", "update_rms", "grad_rms", "grad_max", "unchanged", "zero", "tiny", "rms",
+            "in_rms", "max", "in_max", "saturated", "silent", "silent_now", "batch_count", "grad_time_first",
+            "grad_time_last", "time_steps", "calls", "in_bad", "in_columns", "in_offset", "out_max",
+            "out_width", "out_sums_to_1",
+        ]  # fmt: skip
         values = dict.fromkeys(keys, value)
         layers = [LayerRecord(-1, f"{name}.weight", "parameter", facts) for name in "abcde"]
         for step in (0, 1, 70):
