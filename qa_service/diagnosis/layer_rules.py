@@ -1002,8 +1002,8 @@ def adam_eps(case: Case) -> Iterator[Finding]:
         yield from _found(
             "eps_below_float16",
             "权重是 float16，而优化器的 eps = {0} 在 float16 里就是零：梯度为零时成了 0/0",
-            "the weights are float16, in which the optimizer's eps {0} is 0: where the gradient is 0 too, the update is "
-            "0/0",
+            "the weights are float16, in which the optimizer's eps {0} is 0: where the gradient is 0 too, the update "
+            "is 0/0",
             eps,
             eps_lost=4.0,
         )
@@ -1014,6 +1014,8 @@ def sound_numbers(case: Case) -> Iterator[Finding]:
     first = case.first_update
     if not case.creeps or case.nonfinite or first is None or case.chance is None:
         return
+    if case.last_loss > 1.05 * case.start_loss or (case.first_loss_over_chance or 0.0) < 0.7:
+        return  # it rises, as a generator's does, or began far below chance: trained before
     numbers = [*case.start.values()]
     if any(values.get("time_steps", 0) >= 20 for values in numbers):
         return  # a gradient that fades through time is not measured everywhere
