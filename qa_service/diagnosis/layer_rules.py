@@ -121,7 +121,9 @@ class Case:
 
     @cached_property
     def rises(self) -> bool:
-        """Whether the loss was, at some step, half as large again as the first."""
+        """Whether the loss was, at some step, half as large again as the first of an untrained model."""
+        if (self.first_loss_over_chance or 1.0) < 0.7:
+            return False
         return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
 
     @cached_property
@@ -550,7 +552,10 @@ def reduction(case: Case) -> Iterator[Finding]:
 def inputs(case: Case) -> Iterator[Finding]:
     """The numbers that enter the model: their size, their columns, nan among them (N8, N9)."""
     values = case.start.get("", {})
-    bad = next((step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None)
+    named = (event.step for event in case.run.events if event.name == "input_not_finite")
+    bad = next(named, None)
+    if bad is None:
+        bad = next((step for step in sorted(case.modules) if case.modules[step].get("", {}).get("in_bad", 0) > 0), None)
     if bad is not None and case.nonfinite:
         yield from _found(
             "input_not_finite", "输入里已经有 nan 或 inf", "the input itself holds nan or inf", step=bad,

@@ -186,6 +186,8 @@ class _Reader:
             if row.get("bad_state") is True:
                 self._event("message", "the optimizer's state is not finite", step, "bad_state")
             self._ignored = _number(row.get("ignored"))
+            if (_number(row.get("input_bad")) or 0.0) > 0:
+                self._event("message", "the input of the model holds nan or inf", step, "input_not_finite")
         elif isinstance(row.get("note"), str):
             self._event("message", _text(row["note"]).replace("_", " "), step, _text(row["note"]))
         elif isinstance(row.get("error"), str):

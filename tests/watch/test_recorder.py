@@ -289,6 +289,23 @@ def test_the_first_nan_is_an_alarm_and_written_at_once(tmp_path, capsys):
     assert printed.count("numstab diagnose") == 1
 
 
+def test_a_bad_input_is_named_by_the_alarm(tmp_path):
+    """Also at a step whose modules are not measured."""
+    path = tmp_path / "trace.jsonl.gz"
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with watch(model, optimizer, path=path, level="steps"):
+        for step in range(6):
+            x, y = batch()
+            x[0, 0] = float("nan") if step == 4 else x[0, 0]
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            optimizer.step()
+    (alarm,) = [row for row in rows(path, "") if "alarm" in row]
+    assert alarm["t"] == 4
+    assert alarm["input_bad"] == pytest.approx(1 / (16 * 8), rel=1e-3)
+
+
 def test_stop_raises_before_the_update(tmp_path):
     model = small()
     with pytest.raises(NonFiniteError, match="step 3"):

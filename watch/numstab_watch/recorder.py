@@ -19,7 +19,7 @@ import torch
 from numstab_watch import patches
 from numstab_watch.cadence import Cadence
 from numstab_watch.graph import loss_facts
-from numstab_watch.modules import ModuleProbes, tensors_in
+from numstab_watch.modules import ModuleProbes, first_tensor, share_bad, tensors_in
 from numstab_watch.parameters import (
     MAX_PARAMETERS,
     ParameterProbes,
@@ -211,6 +211,7 @@ class Watch:
         self._fresh = False
         self._loss: float | None = None
         self._facts: dict[str, Any] = {}
+        self._input: Any = None
         self._found: dict[str, Any] | None = None
         self._probes: ParameterProbes | None = None
         self._module_probes: ModuleProbes | None = None
@@ -285,6 +286,8 @@ class Watch:
             header["batch"] = next((len(each) for each in tensors_in([*args, *kwargs.values()]) if each.dim()), None)
             header["training"] = bool(module.training)
             header["autocast"] = _autocast_dtype(str(header["device"]))
+        given = first_tensor([*args, *kwargs.values()])
+        self._input = None if given is None else weakref.ref(given)
         self._forwards += 1
         probes = self._module_probes
         if probes is not None and self._forwards == 1 and self._module_cadence.due(self._iteration.step):
@@ -315,6 +318,9 @@ class Watch:
         if not math.isfinite(self._loss) and "loss" not in self._alarmed:
             self._found = self._dissect(root)
             self._facts = {key: each for key, each in loss_facts(root).items() if key in _LABEL_FACTS}
+            given = self._input() if self._input is not None else None
+            if given is not None:
+                self._facts["input_bad"] = float(share_bad(given))
 
     @_guarded
     def backward_ended(self, root: Any) -> None:
