@@ -93,6 +93,8 @@ class Case:
     @cached_property
     def start_loss(self) -> float:
         """The median of the first five losses; not much more than the first, if the loss shoots up at once."""
+        if not self.losses:
+            return math.nan
         return min(median(self.losses[:5]), 1.1 * self.losses[0])
 
     @cached_property
