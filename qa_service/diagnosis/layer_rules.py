@@ -399,6 +399,8 @@ def vanishing(case: Case) -> Iterator[Finding]:
 
     SGD moves a layer in proportion to its gradient; Adam moves it all the same, until the gradient meets its eps.
     """
+    if case.gradient_zero:
+        return  # of the last layer too: nothing fades on the way, the loss itself has no slope
     if not case.stuck or case.symmetric or len(case.weights) < 4 or not case.early or case.silent_at_first[1] > 0.9:
         return
     first = case.weights[: max(1, len(case.weights) // 4)]
