@@ -25,6 +25,7 @@ COPY numstab numstab
 COPY qa_service qa_service
 COPY demos demos
 COPY kb kb
+COPY watch/numstab_watch watch/numstab_watch
 # hatchling comes from the lock. Byte code with unchecked hashes stays valid however layers are copied. `|| true`: torch
 # contains a file for a newer Python, which does not compile.
 RUN /app/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \

@@ -15,6 +15,7 @@ from bench import (
     page,
     running,
     soak,
+    watch,
 )
 
 BENCHMARKS = {
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "formula": formula.stable_forms,
     "formulas": deep_learning.formulas,
     "soak": soak.soak_test,
+    "watch": watch.watch_overhead,
 }
 
 

@@ -13,6 +13,7 @@ NumstabError
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
 │   ├── UnreadableRun         a file that is empty, too large, damaged, or no log of a training run
+│   ├── BadTrace              a file of the recorder that is not one, or is too large
 │   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
@@ -117,6 +118,12 @@ class BadParameter(BadRequest):
     """A parameter's value has the wrong type or lies outside its bounds."""
 
     code = "bad_parameter"
+
+
+class BadTrace(BadRequest):
+    """The bytes are not a trace of `numstab_watch`, or exceed a limit."""
+
+    code = "bad_trace"
 
 
 class BadExpression(BadRequest):

@@ -86,7 +86,7 @@ def test_the_wheel_contains_the_package_and_its_content(wheel):
     files = set(zipfile.ZipFile(wheel).namelist())
     metadata = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
     assert {name.split("/")[0] for name in files} == {"numstab", "qa_service", metadata}
-    content = tracked_files("kb", "demos")
+    content = tracked_files("kb", "demos", "watch/numstab_watch")
     assets = tracked_files("qa_service/fronts/web/templates", "qa_service/fronts/web/static")
     assert len(content) >= 30
     assert {Path(name).parent.name for name in assets} == {"templates", "static"}

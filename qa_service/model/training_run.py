@@ -39,6 +39,7 @@ class LayerRecord(NamedTuple):
     """What was measured on one parameter or module at one step."""
 
     step: int
+    """−1 for what was so before the first step: shape, dtype, the spread of the initial weights."""
     layer: str
     """Its qualified name, such as "encoder.block.2.fc"."""
     kind: Literal["parameter", "module"]
@@ -98,6 +99,8 @@ class TrainingRun:
     """
     events: tuple[RunEvent, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
+    module_classes: Mapping[str, str] = field(default_factory=dict)
+    """Qualified name of a module → its class, such as "ReLU"; "" is the model itself."""
     fault: OperationFault | None = None
     interventions: tuple[Intervention, ...] = ()
     settings: Mapping[str, Value] = field(default_factory=dict)
