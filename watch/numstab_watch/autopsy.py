@@ -24,6 +24,7 @@ from numstab_watch.fault import (
 _SAVED = "_saved_"
 _RESULTS = frozenset({"result", "result0", "result1", "output"})
 _MASKS = frozenset({"masked_fill", "where", "fill"})
+_VIEWS = frozenset({"t", "transpose", "permute", "view", "expand", "unsqueeze", "squeeze", "unsafe_view", "alias", "to"})
 _MAX_OPERANDS = 6
 
 _Saved = Mapping[str, Any]
@@ -123,7 +124,10 @@ def _producer(name: str, parents: list[Any]) -> Any:
     """The node that made the saved operand `name`; None if it has no gradient, as data has not."""
     order = {"self": 0, "input": 0, "mat1": 1, "mat2": len(parents) - 1, "other": 1, "weight": 1, "target": 1}
     place = order.get(name, 0)
-    return parents[place] if place < len(parents) else None
+    producer = parents[place] if place < len(parents) else None
+    while producer is not None and not hasattr(producer, "variable") and operation_name(producer.name()) in _VIEWS:
+        producer = next((parent for parent, _ in producer.next_functions), None)
+    return producer
 
 
 def _last_finite(loss: torch.Tensor) -> Fault:
