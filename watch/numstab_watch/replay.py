@@ -82,15 +82,16 @@ class _Outcome:
     bits: list[torch.Tensor] = field(default_factory=list)
 
 
-def replay(closure: Callable[[], Any], *, repeat: bool = True) -> Fault | None:
+def replay(closure: Callable[[], Any], model: nn.Module | None = None, *, repeat: bool = True) -> Fault | None:
     """The fault of a step whose loss `closure()` computes and returns, without calling backward.
 
+    `model` gives the names of modules and weights where the closure does not call it as a whole.
     None if the loss and all gradients are finite. The gradients that parameters hold, the buffers and the states of the
     random generators are as before afterwards. `repeat=False` replays once and leaves `reproduced` at None.
     """
 
     def step() -> _Outcome:
-        return _replay_loss(closure)
+        return _replay_loss(closure, model)
 
     return _replayed(step, repeat=repeat)
 
@@ -117,8 +118,8 @@ def _replayed(step: Callable[[], _Outcome], *, repeat: bool) -> Fault | None:
     return replace(first.fault, reproduced=same and second.fault is not None)
 
 
-def _replay_loss(closure: Callable[[], Any]) -> _Outcome:
-    state = _State()
+def _replay_loss(closure: Callable[[], Any], model: nn.Module | None) -> _Outcome:
+    state = _State(model)
     gradients: list[torch.Tensor] = []
     try:
         with contextlib.ExitStack() as stack:
@@ -358,7 +359,8 @@ class _Tracker(TorchDispatchMode):
 class _State:
     """Random generators and buffers at the start of a step, to be restored after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._model = model
         self._generator = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         self._python = random.getstate()
@@ -370,13 +372,19 @@ class _State:
         """While it is entered, modules tell the tracker their names, and their buffers are copied when they begin."""
         names: dict[int, str] = {}
 
+        def learn(root: nn.Module) -> None:
+            self._copy_buffers(root)
+            for name, each in root.named_modules():
+                names.setdefault(id(each), name)
+            for name, parameter in root.named_parameters():
+                tracker.parameter_names.setdefault(id(parameter), name)
+
+        if self._model is not None:
+            learn(self._model)
+
         def before(module: nn.Module, _inputs: Any) -> None:
-            if not tracker.modules:
-                self._copy_buffers(module)
-                for name, each in module.named_modules():
-                    names.setdefault(id(each), name)
-                for name, parameter in module.named_parameters():
-                    tracker.parameter_names.setdefault(id(parameter), name)
+            if not tracker.modules and id(module) not in names:
+                learn(module)
             tracker.modules.append((module, names.get(id(module), "")))
 
         def after(module: nn.Module, _inputs: Any, _output: Any) -> None:

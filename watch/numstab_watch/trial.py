@@ -8,6 +8,7 @@ are the strings "Infinity", "-Infinity" and "NaN".
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -84,7 +85,7 @@ def fault_of(problem: Problem, course: Course) -> Fault | None:
         weights = [weight for group in problem.optimizer.param_groups for weight in group["params"]]
         return replay_update(problem.optimizer.step, weights)
     try:
-        return replay(lambda: problem.loss(step))
+        return replay(lambda: problem.loss(step), problem.model)
     except RuntimeError:  # code that cannot be watched: compiled, or with kernels of its own
         return autopsy(problem.loss(step)) if course.stop == "loss" else None
 
@@ -176,6 +177,39 @@ def _settings_of_course(problem: Problem, course: Course) -> dict[str, Any]:
     }
 
 
+def limit_memory(mebibytes: int) -> None:
+    """Limits the memory that this process may take from now on; no core dumps. Where the platform refuses, nothing."""
+    try:
+        import resource
+    except ImportError:
+        return
+    memory = mebibytes << 20
+    limits = [(resource.RLIMIT_DATA, _data_size() + memory), (resource.RLIMIT_CORE, 0)]
+    if not torch.cuda.is_available():  # CUDA reserves far more addresses than it uses
+        limits.append((resource.RLIMIT_AS, _address_space() + memory))
+    for limit, value in limits:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(limit, (value, value))
+
+
+def _address_space() -> int:
+    """Bytes of address space in use (Linux; elsewhere 0)."""
+    return _page_count(0)
+
+
+def _data_size() -> int:
+    """Bytes of private memory in use (Linux; elsewhere 0)."""
+    return _page_count(5)
+
+
+def _page_count(field: int) -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[field]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, torch.Tensor):
         value = float(value)
@@ -217,8 +251,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report", required=True, help="file to write, or fd:N")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--memory", type=int, help="MiB that the model may use beyond what torch itself does")
     parser.add_argument("--curvature", action="store_true")
     options = parser.parse_args(arguments)
+    if options.memory:
+        limit_memory(options.memory)
     try:
         report = run(options.target, steps=options.steps, seconds=options.seconds, curvature=options.curvature)
     except Exception as error:  # whatever the reader's code raises
