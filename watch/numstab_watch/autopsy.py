@@ -131,13 +131,13 @@ def _producer(name: str, parents: list[Any]) -> Any:
 
 
 def _last_finite(loss: torch.Tensor) -> Fault:
-    """Where no node shows it (sums save nothing): the first node from the loss that saves operands, or else the last."""
+    """Where no node shows it (sums save nothing): the first node from the loss that saves more than numbers."""
     node = loss.grad_fn
     while True:
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if len(parents) != 1 or hasattr(parents[0], "variable"):
             break
-        if any(isinstance(value, torch.Tensor) for _, value in _saved_values(node)):
+        if any(isinstance(value, torch.Tensor) and value.dim() for _, value in _saved_values(node)):
             break
         node = parents[0]
     operands = {name: value for name, value in _saved_values(node) if isinstance(value, torch.Tensor)}

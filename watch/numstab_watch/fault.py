@@ -29,6 +29,7 @@ _NAMES = {
     "nll_loss2d_forward": "nll_loss",
     "log_sigmoid_forward": "logsigmoid",
     "to_copy": "to",
+    "log1_p": "log1p",
 }
 """Kernel, or node of the graph in snake case → the name by which torch's users call it, where no rule gives it."""
 
