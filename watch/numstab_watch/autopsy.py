@@ -83,6 +83,8 @@ def _fault_of(node: Any, intended: dict[int, Any]) -> Fault | None:
     bad = {name: value for name, value in operands.items() if nonfinite_kind(value)}
     if bad:
         return None if masked and not _result_is_nan(tensors) else _blamed_operand(node, operation, bad, parents, masked)
+    if operation == "div" and "other" in operands and "self" not in operands and bool((operands["other"] == 0).any()):
+        return _fault(node, operation, operands, operands["other"], made=math.nan)  # only the divisor was saved
     result = next((value for name, value in tensors.items() if name in _RESULTS and nonfinite_kind(value)), None)
     if result is None:
         result = _recomputed(operation, saved)

@@ -120,21 +120,15 @@ def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
     smallest: list[int] = []
 
     def note(_module: nn.Module, inputs: Any) -> None:
-        values = inputs[0]
-        smallest.append(values.numel() // values.shape[1])
+        smallest.append(inputs[0].numel() // inputs[0].shape[1])
 
     kinds = nn.modules.batchnorm._BatchNorm
-    layers = [module for module in problem.model.modules() if isinstance(module, kinds)]
-    hooks = [module.register_forward_pre_hook(note) for module in layers]
+    hooks = [module.register_forward_pre_hook(note) for module in problem.model.modules() if isinstance(module, kinds)]
+    state, buffers = torch.get_rng_state(), [(buffer, buffer.clone()) for buffer in problem.model.buffers()]
     settings: dict[str, Any] = {}
-    state = torch.get_rng_state()
-    buffers = [(buffer, buffer.clone()) for buffer in problem.model.buffers()]
     try:
-        inputs, keywords, _ = split(problem.batches[0])
         if problem.loss_fn is not None and not computes_all(problem.loss_fn):
-            with torch.no_grad():
-                output = problem.model(*inputs, **keywords)
-            settings = _shape_of_output(output, target, problem.loss_fn)
+            settings = _shape_of_output(problem, target)
     finally:
         for hook in hooks:
             hook.remove()
@@ -142,25 +136,30 @@ def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
         with torch.no_grad():
             for buffer, copy in buffers:
                 buffer.copy_(copy)
-    if smallest:
-        settings["batch_norm_values"] = min(smallest)
-    return settings
+    return settings | ({"batch_norm_values": min(smallest)} if smallest else {})
 
 
-def _shape_of_output(output: Any, target: Any, loss_fn: Any) -> dict[str, Any]:
+def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
+    inputs, keywords, _ = split(problem.batches[0])
+    with torch.no_grad():
+        output = problem.model(*inputs, **keywords)
     if not isinstance(output, torch.Tensor) or output.dim() < 2:
         return {}
     settings: dict[str, Any] = {}
-    values = output.double()
     if isinstance(target, torch.Tensor) and target.dtype == torch.int64 and output.dim() == target.dim() + 1:
         settings["classes"] = output.shape[1]
         labels = target[target >= 0]
         settings["labels_in_range"] = bool(labels.numel()) and int(labels.max()) < output.shape[1]
+    values = output.double()
     sums_to_one = bool(((values >= 0).all(1) & ((values.sum(1) - 1).abs() < 1e-3)).all())
-    if sums_to_one and (loss_fn is nn.functional.cross_entropy or isinstance(loss_fn, nn.CrossEntropyLoss)):
+    if sums_to_one and output.shape[1] == 1:
+        negated = [-each if isinstance(each, torch.Tensor) and each.is_floating_point() else each for each in inputs]
+        with torch.no_grad():
+            settings["softmax_of_one_unit"] = bool((problem.model(*negated, **keywords) == 1).all()) or None
+    elif sums_to_one and (
+        problem.loss_fn is nn.functional.cross_entropy or isinstance(problem.loss_fn, nn.CrossEntropyLoss)
+    ):
         settings["softmax_before_cross_entropy"] = True
-    if output.shape[1] == 1 and len(output) > 1 and bool((values == 1).all()):
-        settings["softmax_of_one_unit"] = True
     return settings
 
 
