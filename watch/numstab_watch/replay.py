@@ -280,7 +280,11 @@ class _Tracker(TorchDispatchMode):
                 return source  # a view of it
         if node is not None and not any(source.fault.phase == "backward" for source in sources):
             given = [source for source in sources if source.fault.phase in ("data", "update") and not source.intended]
-            return min(given, key=lambda source: source.index) if given else self._backward_origin(node, operands, output)
+            if given:
+                return min(given, key=lambda source: source.index)
+            hidden = [source for source in sources if not source.intended]
+            maker = min(hidden, key=lambda source: source.index).fault if hidden else None
+            return self._backward_origin(node, operands, output, maker)
         blamed = [source for source in sources if not source.intended]
         if blamed:
             return min(blamed, key=lambda source: source.index)
@@ -324,14 +328,22 @@ class _Tracker(TorchDispatchMode):
         self._keep(operand, origin)
         return origin
 
-    def _backward_origin(self, node: Any, operands: list[torch.Tensor], output: torch.Tensor) -> _Origin:
+    def _backward_origin(
+        self, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: Fault | None
+    ) -> _Origin:
+        """Of a kernel of the backward pass. `maker`: the fault of what the forward pass saved, if that is not finite."""
+        arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
+        hidden = bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived)
+        gradient = tuple(describe(each, "gradient") for each in arrived[:1])
+        if maker is not None:
+            fault = replace(maker, phase="backward", hidden=hidden, operands=(*maker.operands, *gradient))
+            return _Origin(self._count, fault)
         number = getattr(node, "_sequence_nr", lambda: -1)()
         call = self._calls.get(number)
         if call is None:
             traceback = getattr(node, "metadata", {}).get("traceback_") or []
             place, code = line_of_traceback(traceback)
             call = _Call("", place, code, "")
-        arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
         fault = Fault(
             operation=operation_name(node.name()),
             phase="backward",
@@ -339,12 +351,9 @@ class _Tracker(TorchDispatchMode):
             place=call.place,
             code=call.code,
             module=call.module,
-            operands=(
-                *(_words(call.operands) if call.operands else _words(operands)),
-                *(describe(each, "gradient") for each in arrived[:1]),
-            ),
+            operands=(*_words(call.operands or operands), *gradient),
             dtype=dtype_name(call.operands[0] if call.operands else output),
-            hidden=bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived),
+            hidden=hidden,
         )
         return _Origin(self._count, fault)
 
