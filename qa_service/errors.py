@@ -190,7 +190,7 @@ class ShuttingDown(NumstabError):
 
 
 class TrialFailed(NumstabError):
-    """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch, no_report …
+    """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch …
 
     `output` is the end of what the reader's code printed.
     """

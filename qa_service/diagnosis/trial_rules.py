@@ -1,8 +1,8 @@
-"""Rules on trials of a model: the operation to blame, and what cures the run; of a run that is no trial they find nothing.
+"""Rules on trials of a model: the operation to blame, and what cures the run; of other runs they say nothing.
 
 Two kinds of evidence. The fault names the operation with its operands: near certain for what is a matter of one
-operation (a logarithm of 0, an empty row of attention). What cures the run names what is a matter of sizes: the step, the
-weights, the inputs, the format.
+operation (a logarithm of 0, an empty row of attention). What cures the run names what is a matter of sizes: the step,
+the weights, the inputs, the format.
 """
 
 import re
@@ -17,7 +17,9 @@ _Rule = Callable[[TrainingRun], Iterable[Finding]]
 _CERTAIN, _STRONG, _LIKELY, _SOME = 7.0, 4.5, 2.5, 1.0
 """Weights: a fact that hardly another cause explains; that few do; that the cause makes likelier; a hint."""
 _LOGARITHMS = frozenset({"log", "log2", "log10", "log1p", "xlogy", "logit", "special_xlogy"})
-_QUOTIENTS = frozenset({"div", "reciprocal", "std", "var", "std_mean", "var_mean", "mean", "rsqrt", "atan2", "remainder"})
+_QUOTIENTS = frozenset(
+    {"div", "reciprocal", "std", "var", "std_mean", "var_mean", "mean", "rsqrt", "atan2", "remainder"}
+)
 _SINGULAR_GRADIENTS = frozenset(
     {
         "sqrt", "norm", "pow", "acos", "asin", "acosh", "atanh", "cdist", "std", "var", "rsqrt", "linalg_norm", "pdist",
@@ -26,7 +28,9 @@ _SINGULAR_GRADIENTS = frozenset(
 )  # fmt: skip
 _DOMAINS = frozenset({"acos", "asin", "acosh", "atanh", "sqrt", "rsqrt", "pow", "erfinv"})
 _ATTENTION = frozenset({"softmax", "scaled_dot_product_attention", "log_softmax"})
-_LABEL_LOSSES = frozenset({"nll_loss", "nll_loss2d", "nll_loss_nd", "cross_entropy_loss", "binary_cross_entropy", "kl_div"})
+_LABEL_LOSSES = frozenset(
+    {"nll_loss", "nll_loss2d", "nll_loss_nd", "cross_entropy_loss", "binary_cross_entropy", "kl_div"}
+)
 _REDUCED = ("float16", "bfloat16", "float8")
 _EPS = re.compile(r"\beps(?:ilon)?\b|\b1(?:\.0*)?e-\d+|0\.0{4,}1|\btiny\b|finfo", re.IGNORECASE)
 _MEAN = re.compile(r"\.mean\(|mean\(|/\s*(?:len|\w*(?:count|num|denom|total|n_)\w*|\w*mask\w*\.sum)", re.IGNORECASE)
@@ -88,7 +92,7 @@ def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     elif fault.operation in _LABEL_LOSSES:
         yield _finding(run, "loss_of_labels", "bad_labels", _CERTAIN)
         yield _finding(run, "loss_of_labels", "log_of_zero", -_STRONG)
-    elif fault.operation in _DOMAINS and fault.value != fault.value:  # noqa: PLR0124  # nan: outside the domain
+    elif fault.operation in _DOMAINS and fault.value != fault.value:  # nan: outside the domain
         yield _finding(run, "outside_domain", "gradient_at_zero", _STRONG)
     elif fault.operation in _QUOTIENTS and (zero or fault.operation != "div"):
         yield _finding(run, "quotient", "zero_over_zero", _STRONG if zero else _LIKELY)
@@ -179,9 +183,10 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
     if isinstance(zeros, float) and zeros > _UNDERFLOW_SHARE and str(settings.get("dtype", "")).startswith("float16"):
         yield _setting("gradients_of_zero", "gradient_underflow", _LIKELY, f"{zeros:.0%}")
     rate, curvature = settings.get("lr"), settings.get("largest_curvature")
-    if isinstance(rate, float) and isinstance(curvature, float) and settings.get("optimizer") == "SGD":
-        if rate * curvature > _OVERSHOOT:
-            yield _setting("beyond_curvature", "step_too_large", _STRONG, f"{rate * curvature:.3g}")
+    if settings.get("optimizer") == "SGD" and isinstance(rate, float) and isinstance(curvature, float):
+        product = rate * curvature
+        if product > _OVERSHOOT:
+            yield _setting("beyond_curvature", "step_too_large", _STRONG, f"{product:.3g}")
 
 
 RULES: tuple[_Rule, ...] = (operation, cures, structure)
@@ -191,28 +196,38 @@ _FACTS: dict[str, Text] = {
     "optimizer_made_it": Text("优化器的更新自己造出了它", "the update of the optimizer made it"),
     "not_reproduced": Text("重放同一步，得到的位不一样", "a repetition of the same step gave other bits"),
     "given_in_batch": Text("没有哪个算子造出它：批次里本来就有", "no operation made it: it was in the batch"),
-    "weights_not_finite": Text("没有哪个算子造出它：权重已经不是有限数", "no operation made it: a weight had it already"),
+    "weights_not_finite": Text(
+        "没有哪个算子造出它：权重已经不是有限数", "no operation made it: a weight had it already"
+    ),
     "hidden_by_mask": Text(
         "前向结果被遮掉了，反向仍然算到它：传来的梯度是 0，0·inf 或 0/0 给出 nan",
-        "the forward pass masks the result, the backward pass does not: the gradient that arrives is 0, and 0·inf or 0/0 "
-        "is nan",
+        "the forward pass masks the result, the backward pass does not: the gradient that arrives is 0, and 0·inf or "
+        "0/0 is nan",
     ),
-    "singular_gradient": Text("前向有限，导数在这个操作数上没有界", "the result is finite, its derivative has no bound there"),
+    "singular_gradient": Text(
+        "前向有限，导数在这个操作数上没有界", "the result is finite, its derivative has no bound there"
+    ),
     "gradient_of_logarithm": Text("对数的导数 1/x 溢出", "the derivative 1/x of the logarithm overflows"),
     "gradient_of_softmax": Text("softmax 的梯度不是有限数", "the gradient of the softmax is not finite"),
     "gradient_of_quotient": Text("除法的梯度除以 0", "the gradient of the quotient divides by 0"),
     "logarithm": Text("对数的操作数是 0 或负数", "the operand of the logarithm is 0 or negative"),
-    "eps_without_effect": Text("代码里加了 eps，操作数却还是 0", "the code adds an eps, and the operand is 0 all the same"),
+    "eps_without_effect": Text(
+        "代码里加了 eps，操作数却还是 0", "the code adds an eps, and the operand is 0 all the same"
+    ),
     "only_masked": Text("有一行全被遮住，只剩 -inf", "a row is masked as a whole: nothing but -inf is left"),
-    "loss_of_labels": Text("损失没有可以取平均的标签", "the loss has no label to average over, or one outside its range"),
+    "loss_of_labels": Text(
+        "损失没有可以取平均的标签", "the loss has no label to average over, or one outside its range"
+    ),
     "outside_domain": Text("操作数在定义域之外", "the operand is outside the domain"),
     "quotient": Text("除数是 0", "the divisor is 0"),
     "too_few_values": Text("一个值算不出标准差", "one value has no standard deviation"),
-    "reduced_overflow": Text("操作数有限，结果超出这种格式的最大数", "finite operands, a result beyond the largest number of the format"),
+    "reduced_overflow": Text(
+        "操作数有限，结果超出这种格式的最大数", "finite operands, a result beyond the largest number of the format"
+    ),
     "exponential": Text("指数函数溢出", "the exponential overflows"),
     "overflow_at_start": Text("开始时就溢出", "it overflows at the very start"),
     "overflow_later": Text("训练几步以后才溢出", "it overflows only after some steps"),
-}  # fmt: skip
+}
 
 _SETTINGS: dict[str, Text] = {
     "probabilities_into_cross_entropy": Text(
@@ -220,15 +235,20 @@ _SETTINGS: dict[str, Text] = {
         "the rows that cross_entropy gets are not negative and sum to 1: the softmax is taken twice",
     ),
     "softmax_of_one_unit": Text("只有一个输出单元的 softmax 恒为 1", "a softmax over one unit is always 1"),
-    "labels_out_of_range": Text("标签不在类别范围内，或全部被忽略", "labels are outside the classes, or all are ignored"),
+    "labels_out_of_range": Text(
+        "标签不在类别范围内，或全部被忽略", "labels are outside the classes, or all are ignored"
+    ),
     "not_in_optimizer": Text("优化器里没有这些参数：{}", "the optimizer does not hold {}"),
     "unchanged_weights": Text(
-        "第一步之后这些权重一位也没变，梯度却不是 0：{}", "the first update left {} as they were though their gradients are not 0"
+        "第一步之后这些权重一位也没变，梯度却不是 0：{}",
+        "the first update left {} as they were though their gradients are not 0",
     ),
     "few_values_in_batch_norm": Text("BatchNorm 每个通道只有 {} 个值", "batch normalisation has {} values a channel"),
     "gradients_of_zero": Text("{} 的梯度恰好是 0", "{} of the gradients are exactly 0"),
-    "beyond_curvature": Text("学习率乘最大曲率是 {}，超过 2", "the learning rate times the largest curvature is {}, above 2"),
-}  # fmt: skip
+    "beyond_curvature": Text(
+        "学习率乘最大曲率是 {}，超过 2", "the learning rate times the largest curvature is {}, above 2"
+    ),
+}
 
 
 def _finding(run: TrainingRun, feature: str, cause: str, weight: float) -> Finding:
@@ -250,7 +270,9 @@ def _where(fault: OperationFault) -> Text:
     at = fault.place or fault.module
     name = fault.operation
     if not name:
-        return Text(f"{fault.value}{'，' + at if at else ''}{operands}", f"{fault.value}{' at ' + at if at else ''}{operands}")
+        return Text(
+            f"{fault.value}{'，' + at if at else ''}{operands}", f"{fault.value}{' at ' + at if at else ''}{operands}"
+        )
     zh = {"backward": f"{name} 的反向", "update": f"更新里的 {name}"}.get(fault.phase, name)
     en = {"backward": f"the backward pass of {name}", "update": f"{name} in the update"}.get(fault.phase, name)
     return Text(f"{zh}{'（' + at + '）' if at else ''}{operands}", f"{en}{' at ' + at if at else ''}{operands}")

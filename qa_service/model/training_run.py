@@ -67,7 +67,7 @@ class OperationFault:
     reproduced: bool | None = None
     """Whether a repetition of the step gave the same bits; None if it was not repeated."""
     hidden: bool = False
-    """Whether the forward pass masked the result: the gradient that arrives is 0 where the one made of it is not finite."""
+    """Whether the forward pass masked the result: the gradient is 0 where the one made of it is not finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Trials of a reader's model (`numstab try`): a child process trains it and reports; this side trusts nothing of that.
 
 The child runs `python -m numstab_watch.trial` in a process group of its own, with a deadline and a memory limit. It is
-for the reader's own code on the reader's own machine: the child may read files and use the network. No route leads here.
+for the reader's own code on the reader's own machine: it may read files and use the network. No route leads here.
 """
 
 import json
@@ -53,7 +53,9 @@ def try_model(
     """
     path, colon, name = target.rpartition(":")
     if not Path(path if colon and not name.endswith(".py") else target).is_file():
-        raise TrialFailed("no_file", zh=f"没有文件 {target.rpartition(':')[0] or target}", en=f"there is no file {target}")
+        raise TrialFailed(
+            "no_file", zh=f"没有文件 {target.rpartition(':')[0] or target}", en=f"there is no file {target}"
+        )
     arguments = [target, "--steps", str(steps), "--seconds", f"{deadline * _CHILD_SHARE:g}", "--memory", str(memory)]
     ended = _run_child(python or sys.executable, [*arguments, *(["--curvature"] if curvature else [])], deadline)
     report = _report_of(ended, deadline, memory)
@@ -91,7 +93,8 @@ class _Stream:
 def _run_child(python: str, arguments: list[str], deadline: float) -> _Ended:
     mark = uuid.uuid4().hex
     paths = [str(bundled("watch")), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), _MARK: mark}
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin where cores are few make small models slow
+    env = {**passive, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), _MARK: mark}
     read_end, write_end = os.pipe()
     command = [python, "-m", "numstab_watch.trial", *arguments, "--report", f"fd:{write_end}"]
     try:
@@ -300,7 +303,9 @@ def _without_report(ended: _Ended, memory: int) -> TrialFailed:
 
 
 _CHINESE = {
-    "bad_shape": "make() 的返回值不合要求：应当是 (model, batch, loss_fn)、(model, batch, loss_fn, optimizer) 或含这些键的字典",
+    "bad_shape": (
+        "make() 的返回值不合要求：应当是 (model, batch, loss_fn)、(model, batch, loss_fn, optimizer) 或含这些键的字典"
+    ),
     "bad_loss": "损失应当是一个数（只有一个元素的张量）",
     "no_make": "文件里没有这个函数",
     "no_file": "没有这个文件",
@@ -326,9 +331,7 @@ def _failure(error: _Error, memory: int, output: str) -> TrialFailed:
         en = f"the model's code ended the process itself ({error.message}), without a report"
     else:
         en = error.message
-    return TrialFailed(
-        known, zh=f"{_CHINESE.get(known, '没有结果')}（{error.message}）", en=en, output=output
-    )
+    return TrialFailed(known, zh=f"{_CHINESE.get(known, '没有结果')}（{error.message}）", en=en, output=output)
 
 
 def _out_of_memory(memory: int, output: str) -> TrialFailed:
@@ -358,7 +361,10 @@ def _training_run(report: _Report, target: str) -> TrainingRun:
         source="trial",
         name=_printable(target),
         framework="torch",
-        series={name: _records(values) for name, values in (("loss", report.loss), ("grad_norm", report.grad_norm)) if values},
+        series={
+            name: _records(values)
+            for name, values in (("loss", report.loss), ("grad_norm", report.grad_norm)) if values
+        },
         fault=None if fault is None else OperationFault(
             operation=fault.operation, phase=fault.phase, value=_float(fault.value), step=fault.step,
             place=fault.place, code=fault.code, module=fault.module, operands=tuple(fault.operands),
@@ -378,7 +384,11 @@ def _records(values: list[Any]) -> tuple[Record, ...]:
 
 
 def _float(value: float | str) -> float:
-    return {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}[value] if isinstance(value, str) else float(value)
+    return (
+        {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}[value]
+        if isinstance(value, str)
+        else float(value)
+    )
 
 
 def _value(value: Value) -> Value:

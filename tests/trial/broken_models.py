@@ -7,7 +7,7 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class Autoencoder(nn.Module):
@@ -125,7 +125,7 @@ def regression(lr=0.05, gain=1.0, scale=1.0, reduction="mean"):
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
     with torch.no_grad():
         for weight in model.parameters():
-            weight *= gain
+            weight.mul_(gain)
     x = torch.randn(64, 8)
     y = torch.sin(x[:, :1]) + 0.1 * torch.randn(64, 1)
     return model, (x * scale, y), nn.MSELoss(reduction=reduction), lambda weights: torch.optim.SGD(weights, lr=lr)
@@ -222,7 +222,12 @@ def eps_in_half_precision():
     model = Focal().half()
     with torch.no_grad():
         model.layer.weight.fill_(4.0)
-    return model, (torch.rand(16, 4).half() * 4, torch.zeros(16, 1).half()), focal, lambda w: torch.optim.SGD(w, lr=0.01)
+    return (
+        model,
+        (torch.rand(16, 4).half() * 4, torch.zeros(16, 1).half()),
+        focal,
+        lambda w: torch.optim.SGD(w, lr=0.01),
+    )
 
 
 def double_softmax():
@@ -257,7 +262,7 @@ def healthy_attention():
 
 def healthy_classifier_with_batch_norm():
     model = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 4))
-    return model, (torch.randn(64, 10), torch.randint(0, 4, (64,))), F.cross_entropy
+    return model, (torch.randn(64, 10), torch.randint(0, 4, (64,))), functional.cross_entropy
 
 
 def healthy_bfloat16():

@@ -1,7 +1,7 @@
 """The numerical bugs of the self-contained torch programs of the benchmark GRIST (FSE 2021), in programs of our own.
 
-The benchmark says which operation of each program is vulnerable; its inputs must be pushed before the bug shows. Here the
-inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the id.
+The benchmark says which operation of each program is vulnerable; its inputs must be pushed before the bug
+shows. Here the inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the id.
 """
 
 import torch
@@ -93,7 +93,9 @@ SCORES = torch.tensor([[1.0, 2.0], [2.0, 3.0], [3.0, 1.0], [4.0, 3.0], [5.0, 3.0
 PASSED = torch.tensor([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]])
 HOURS = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [2.5], [3.5], [0.0], [3.1], [2.7]])
 FAILED = torch.tensor([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0], [0.0], [1.0], [0.0], [1.0]])
-TABLE = torch.tensor([[1.0, 2, 1, 1], [2, 1, 3, 2], [3, 1, 3, 4], [4, 1, 5, 5], [1, 7, 5, 5], [1, 2, 5, 6], [1, 6, 6, 6]])
+TABLE = torch.tensor(
+    [[1.0, 2, 1, 1], [2, 1, 3, 2], [3, 1, 3, 4], [4, 1, 5, 5], [1, 7, 5, 5], [1, 2, 5, 6], [1, 6, 6, 6]]
+)
 GRADES = torch.tensor([2, 2, 2, 1, 1, 1, 0])
 
 

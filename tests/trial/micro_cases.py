@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 MINUS_INF = float("-inf")
 BATCH_WITH_NAN = torch.tensor([[1.0, 2.0, math.nan, 4.0], [1.0, 2.0, 3.0, 4.0]])
@@ -192,8 +192,7 @@ def angle_beyond_one():
 def angle_of_equal_vectors():
     x = variable(1.0, 0.0)
     cosine = (x * torch.tensor([1.0, 0.0])).sum()
-    angle = torch.acos(cosine)  # here
-    return angle
+    return torch.acos(cosine)  # here
 
 
 @case("cdist")
@@ -226,7 +225,7 @@ def attention_with_an_empty_row():
     q = normal(1, 1, 4, 8).requires_grad_()
     mask = torch.ones(4, 4, dtype=torch.bool)
     mask[1] = False
-    return F.scaled_dot_product_attention(q, q, q, attn_mask=mask).sum()
+    return functional.scaled_dot_product_attention(q, q, q, attn_mask=mask).sum()
 
 
 @case(None)
@@ -239,7 +238,7 @@ def causal_mask():
 @case("nll_loss")
 def all_labels_ignored():
     logits = normal(3, 4).requires_grad_()
-    return F.cross_entropy(logits, torch.full((3,), -100))  # here
+    return functional.cross_entropy(logits, torch.full((3,), -100))  # here
 
 
 @case("log1p")
@@ -273,8 +272,7 @@ def eps_that_half_precision_rounds_away():
 def mean_over_an_empty_mask():
     values = normal(4).requires_grad_()
     mask = torch.zeros(4)
-    mean = (values * mask).sum() / mask.sum()  # here
-    return mean
+    return (values * mask).sum() / mask.sum()  # here
 
 
 @case("sum")
@@ -309,8 +307,7 @@ def variance_of_a_gaussian():
 @case("sqrt", "backward")
 def distance_by_hand():
     x = variable(1.0, 2.0)
-    distance = (x - torch.tensor([1.0, 2.0])).pow(2).sum().sqrt()  # here
-    return distance
+    return (x - torch.tensor([1.0, 2.0])).pow(2).sum().sqrt()  # here
 
 
 class Head(nn.Module):

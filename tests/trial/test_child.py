@@ -1,8 +1,7 @@
-"""`numstab_watch.trial` in its child process: models that misbehave end in an error that says how, and leave nothing."""
+"""`numstab_watch.trial` in its child process: models that misbehave end in an error that says how and leave nothing."""
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -42,16 +41,17 @@ def processes_with(word: str) -> list[int]:
     ("name", "kind", "word"),
     [
         ("exits", "exited", "3"),
-        ("exits_at_once", "exited", "0"),
-        ("raises", "raised", "KeyError"),
+        pytest.param("exits_at_once", "exited", "0", marks=pytest.mark.exhaustive),
+        ("raises", "raised", "hostile_models.py:"),
         ("segfaults", "killed", "SIGSEGV"),
         ("returns_too_little", "bad_shape", "2 values"),
-        ("loss_is_a_vector", "bad_loss", "one number"),
-        ("shapes_do_not_fit", "raised", "RuntimeError"),
-        ("nothing_of_this_name", "no_make", "nothing_of_this_name"),
+        pytest.param("loss_is_a_vector", "bad_loss", "one number", marks=pytest.mark.exhaustive),
+        pytest.param("shapes_do_not_fit", "raised", "RuntimeError", marks=pytest.mark.exhaustive),
+        pytest.param("nothing_of_this_name", "no_make", "nothing_of_this_name", marks=pytest.mark.exhaustive),
     ],
 )
 def test_says_how_it_ended(name, kind, word):
+    """Exits, exceptions with their line, signals, and values of `make` that are not accepted."""
     error = failure(name)
     assert error.kind == kind
     assert word in error["en"]
@@ -69,14 +69,10 @@ def test_says_which_shapes_are_accepted(name, word):
     assert "(model, batch, loss_fn" in error["en"]
 
 
-def test_a_raising_model_is_told_with_its_line():
-    assert "hostile_models.py:" in failure("raises")["en"]
-
-
 def test_a_model_that_hangs_is_stopped():
-    error = failure("hangs", deadline=25)
+    error = failure("hangs", deadline=8)
     assert error.kind == "deadline"
-    assert "25 s" in error["en"]
+    assert "8 s" in error["en"]
 
 
 def test_what_a_model_forks_is_ended():
@@ -86,6 +82,7 @@ def test_what_a_model_forks_is_ended():
     until(lambda: not processes_with(MARK), seconds=20)
 
 
+@pytest.mark.exhaustive
 def test_megabytes_of_output_are_bounded():
     run = try_model(f"{HOSTILE}:prints_megabytes", steps=5)
     assert len(run.series["loss"]) == 5
@@ -97,6 +94,7 @@ def test_too_much_memory_is_told():
     assert "512 MiB" in error["en"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["writes_a_report", "writes_deep_json"])
 def test_a_forged_report_is_refused(name):
     assert failure(name).kind == "bad_report"
@@ -116,7 +114,8 @@ def failure_of(target: str, **options) -> TrialFailed:
 @pytest.mark.parametrize(
     "report",
     [
-        b"", b"null", b"[]", b"{}", b'{"schema": 2}', b'{"schema": 1, "loss": [NaN]}', b'{"schema": 1, "loss": ["nan"]}',
+        b"", b"null", b"[]", b"{}", b'{"schema": 2}', b'{"schema": 1, "loss": [NaN]}',
+        b'{"schema": 1, "loss": ["nan"]}',
         b'{"schema": 1, "loss": [true]}', b'{"schema": 1, "fault": {"operation": 3}}', b"\xff\xfe", b"[" * 100_000,
         b'{"schema": 1, "fault": {"operation": "log", "phase": "sideways", "value": "NaN"}}',
         b'{"schema": 1, "settings": {"a": {"b": 1}}}', b'{"schema": 1, "error": {"code": "../../x"}}',
@@ -152,18 +151,17 @@ def test_a_trial_as_a_whole():
     assert not next(each for each in run.interventions if each.id == "lr/100").healthy
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc"), reason="reads /proc")
-def test_nothing_is_left_of_a_trial():
-    try_model(f"{HOSTILE}:ordinary", steps=3)
-    assert not [pid for pid in processes_with("numstab_watch.trial") if pid != os.getpid()]
-
-
 def test_the_command_prints_a_report(terminal):
-    result = terminal("try", f"{HOSTILE}:ordinary", "--steps", "3", "--lang", "en", env={"NUMSTAB_PYTHON": sys.executable})
+    result = terminal(
+        "try", f"{HOSTILE}:ordinary", "--steps", "3", "--lang", "en", env={"NUMSTAB_PYTHON": sys.executable}
+    )
     assert result.returncode == 0
     assert "nothing wrong" in result.stdout
-    result = terminal("try", f"{BROKEN}:twins", "--json")
+    result = terminal("try", f"{BROKEN}:twins", "--json", env={})
     assert result.returncode == 1
     assert json.loads(result.stdout)["fault"]["operation"] == "sqrt"
-    assert terminal("try", "nowhere.py").returncode == 2
-    assert terminal("try", str(HOSTILE), "--steps", "many").returncode == 2
+
+
+def test_the_command_refuses_what_cannot_be(terminal):
+    assert terminal("try", "nowhere.py", env={}).returncode == 2
+    assert terminal("try", str(HOSTILE), "--steps", "many", env={}).returncode == 2

@@ -1,8 +1,8 @@
 """Autopsy of a loss that is not finite: its autograd graph still holds operands, so nothing has to run again.
 
 The nodes are read in the order in which their operations ran. To blame is the first whose operands are finite and
-whose result is not, or whose derivative is singular at its operand. Where a result was not saved it is computed again from
-the saved operands. The autopsy knows no line of code, unless the anomaly mode is on; `replay` does.
+whose result is not. A result that was not saved is computed again from the saved operands. The autopsy knows no line
+of code, unless the anomaly mode is on; `replay` does.
 """
 
 import math
@@ -24,7 +24,9 @@ from numstab_watch.fault import (
 _SAVED = "_saved_"
 _RESULTS = frozenset({"result", "result0", "result1", "output"})
 _MASKS = frozenset({"masked_fill", "where", "fill"})
-_VIEWS = frozenset({"t", "transpose", "permute", "view", "expand", "unsqueeze", "squeeze", "unsafe_view", "alias", "to"})
+_VIEWS = frozenset(
+    {"t", "transpose", "permute", "view", "expand", "unsqueeze", "squeeze", "unsafe_view", "alias", "to"}
+)
 _MAX_OPERANDS = 6
 
 _Saved = Mapping[str, Any]
@@ -82,7 +84,9 @@ def _fault_of(node: Any, intended: dict[int, Any]) -> Fault | None:
         intended[id(node)] = node
     bad = {name: value for name, value in operands.items() if nonfinite_kind(value)}
     if bad:
-        return None if masked and not _result_is_nan(tensors) else _blamed_operand(node, operation, bad, parents, masked)
+        return (
+            None if masked and not _result_is_nan(tensors) else _blamed_operand(node, operation, bad, parents, masked)
+        )
     if operation == "div" and "other" in operands and "self" not in operands and bool((operands["other"] == 0).any()):
         return _fault(node, operation, operands, operands["other"], made=math.nan)  # only the divisor was saved
     result = next((value for name, value in tensors.items() if name in _RESULTS and nonfinite_kind(value)), None)

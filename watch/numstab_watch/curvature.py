@@ -16,14 +16,19 @@ def largest_curvature(problem: Problem, iterations: int = 20, tolerance: float =
     try:
         loss = problem.loss(0)
         gradients = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
-        pairs = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+        pairs = [
+            (weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None
+        ]
         weights = [weight for weight, _ in pairs]
         direction = _normalised([torch.randn_like(weight) for weight in weights])
         value = 0.0
         for _ in range(iterations):
             inner = sum((gradient * each).sum() for (_, gradient), each in zip(pairs, direction, strict=True))
             product = torch.autograd.grad(inner, weights, retain_graph=True, allow_unused=True)
-            image = [torch.zeros_like(weight) if each is None else each for weight, each in zip(weights, product, strict=True)]
+            image = [
+                torch.zeros_like(weight) if each is None else each
+                for weight, each in zip(weights, product, strict=True)
+            ]
             before, value = value, sum(float((a * b).sum()) for a, b in zip(direction, image, strict=True))
             if not math.isfinite(value) or value == 0.0:
                 return None

@@ -50,7 +50,7 @@ class Fault:
     """File and line of the code that called it, such as "model.py:41"."""
     code: str = ""
     module: str = ""
-    """Qualified name of the module that was running, or of the weight that is not finite; else the class of the root."""
+    """Name of the module that was running, or of the weight that is not finite; else the class of the root."""
     operands: tuple[str, ...] = ()
     """Each operand in words. Of a backward fault: the operands of the forward operation, then the gradient."""
     dtype: str = ""
@@ -84,7 +84,7 @@ def operation_name(name: str) -> str:
 
 
 def nonfinite_kind(tensor: torch.Tensor) -> str:
-    """ "" if every element is finite; "nan" if one is nan, else "inf". Tensors without floats are finite."""
+    """The empty string if every element is finite; "nan" if one is nan, else "inf". Integers are finite."""
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
         return ""
     values = _plain(tensor)
@@ -131,7 +131,7 @@ def describe(tensor: torch.Tensor, name: str = "") -> str:
 
 
 def dtype_name(tensor: torch.Tensor) -> str:
-    """ "float32" and the like."""
+    """Its dtype without the prefix, such as "float32"."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -158,7 +158,7 @@ def _line(file: str, number: int, module_globals: dict[str, Any] | None) -> tupl
 
 
 def _is_internal(file: str) -> bool:
-    return file.startswith((_TORCH, _OURS)) or file.startswith("<frozen") or os.path.basename(file) == "contextlib.py"
+    return file.startswith((_TORCH, _OURS, "<frozen")) or os.path.basename(file) == "contextlib.py"
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor | None:

@@ -66,9 +66,7 @@ def climb(problem: Problem, course: Course, *, seconds: float) -> list[Trial]:
     return trials
 
 
-def _trial(
-    problem: Problem, course: Course, id_: str, change: "_Change", steps: int, seconds: float
-) -> Trial | None:
+def _trial(problem: Problem, course: Course, id_: str, change: "_Change", steps: int, seconds: float) -> Trial | None:
     try:
         changed = problem.anew()
         detail = change(changed)
@@ -145,7 +143,9 @@ def _mean_loss(problem: Problem) -> str | None:
         return None
     whole = float(problem.loss(0).detach())
     half = float(loss_of(problem.model, _selected(problem.batches[0], range(rows // 2)), problem.loss_fn).detach())
-    rest = float(loss_of(problem.model, _selected(problem.batches[0], range(rows // 2, rows)), problem.loss_fn).detach())
+    rest = float(
+        loss_of(problem.model, _selected(problem.batches[0], range(rows // 2, rows)), problem.loss_fn).detach()
+    )
     if not math.isfinite(whole) or abs(half + rest - whole) > 0.05 * abs(whole):
         return None
     inner = problem.loss_fn
@@ -210,11 +210,11 @@ def _initialised(problem: Problem) -> str | None:
         for name, weight in module.named_parameters(recurse=False):
             if not weight.is_floating_point():
                 continue
-            changed += _initialise(module, name, weight, like_relu=like_relu)
+            with torch.no_grad():
+                changed += _initialise(module, name, weight, like_relu=like_relu)
     return f"{'He' if like_relu else 'Xavier'} initialisation of {changed} weights" if changed else None
 
 
-@torch.no_grad()
 def _initialise(module: nn.Module, name: str, weight: torch.Tensor, *, like_relu: bool) -> int:
     if weight.dim() < 2:
         is_scale = name == "weight" or name in ("gamma", "scale", "g")
@@ -242,9 +242,9 @@ def _larger_eps(problem: Problem) -> str | None:
             words = [f"eps of the optimizer {group['eps']:.3g} → {_EPS:.3g}"]
             group["eps"] = _EPS
     layers = [each for each in problem.model.modules() if isinstance(getattr(each, "eps", None), float)]
-    small = [each for each in layers if float(each.eps) < _NORM_EPS]  # type: ignore[arg-type]
+    small = [each for each in layers if float(each.eps) < _NORM_EPS]
     for layer in small:
-        layer.eps = _NORM_EPS  # type: ignore[assignment]
+        layer.eps = _NORM_EPS
     if small:
         words.append(f"eps of {len(small)} layers → {_NORM_EPS:.3g}")
     return ", ".join(words) or None
@@ -329,11 +329,11 @@ def _autocast_seen() -> Iterator[list[bool]]:
         seen.append(True)
         return original(self)
 
-    torch.amp.autocast_mode.autocast.__enter__ = enter  # type: ignore[method-assign]
+    torch.amp.autocast_mode.autocast.__enter__ = enter
     try:
         yield seen
     finally:
-        torch.amp.autocast_mode.autocast.__enter__ = original  # type: ignore[method-assign]
+        torch.amp.autocast_mode.autocast.__enter__ = original
 
 
 @contextlib.contextmanager
@@ -341,12 +341,12 @@ def _without_autocast() -> Iterator[None]:
     """While it is entered, autocast does nothing."""
     kind = torch.amp.autocast_mode.autocast
     enter, leave = kind.__enter__, kind.__exit__
-    kind.__enter__ = lambda self: self  # type: ignore[method-assign,assignment]
-    kind.__exit__ = lambda *_: None  # type: ignore[method-assign,assignment]
+    kind.__enter__ = lambda self: self
+    kind.__exit__ = lambda *_: None
     try:
         yield
     finally:
-        kind.__enter__, kind.__exit__ = enter, leave  # type: ignore[method-assign]
+        kind.__enter__, kind.__exit__ = enter, leave
 
 
 def _remove_output_activation(model: nn.Module) -> str:

@@ -177,7 +177,7 @@ def _nodes(root: Any) -> Iterator[Any]:
         stack += [parent for parent, _ in node.next_functions]
 
 
-class _Tracker(TorchDispatchMode):
+class _Tracker(TorchDispatchMode):  # type: ignore[misc]
     """Watches kernels; keeps the origin of each tensor that is not finite, by its storage."""
 
     def __init__(self, phase: Phase = "forward") -> None:
@@ -331,7 +331,7 @@ class _Tracker(TorchDispatchMode):
     def _backward_origin(
         self, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: Fault | None
     ) -> _Origin:
-        """Of a kernel of the backward pass. `maker`: the fault of what the forward pass saved, if that is not finite."""
+        """Of a kernel of the backward pass; `maker` is the fault of what the forward pass saved, if not finite."""
         arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
         hidden = bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived)
         gradient = tuple(describe(each, "gradient") for each in arrived[:1])
@@ -362,7 +362,7 @@ class _Tracker(TorchDispatchMode):
         for _, name in reversed(self.modules):
             if name:
                 return name
-        return type(self.modules[0][0]).__name__ if self.modules else ""
+        return str(type(self.modules[0][0]).__name__) if self.modules else ""
 
 
 class _State:
@@ -470,7 +470,5 @@ def _same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
         return False
     if first.layout != torch.strided:
         first, second = first.to_dense(), second.to_dense()
-    return torch.equal(
-        first.detach().contiguous().reshape(1, -1).view(torch.uint8),
-        second.detach().contiguous().reshape(1, -1).view(torch.uint8),
-    )
+    first, second = (each.detach().contiguous().reshape(1, -1).view(torch.uint8) for each in (first, second))
+    return bool(torch.equal(first, second))

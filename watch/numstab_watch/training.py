@@ -1,4 +1,4 @@
-"""Training of a problem over a few steps, watched: it stops at the first loss, gradient or weight that is not finite."""
+"""Training of a problem over a few steps; it stops at the first loss, gradient or weight that is not finite."""
 
 import copy
 import math
@@ -81,7 +81,10 @@ def _step(
     if clip is not None:
         torch.nn.utils.clip_grad_norm_(weights, clip)
     if keep:
-        course.before_update = (copy.deepcopy(problem.model.state_dict()), copy.deepcopy(problem.optimizer.state_dict()))
+        course.before_update = (
+            copy.deepcopy(problem.model.state_dict()),
+            copy.deepcopy(problem.optimizer.state_dict()),
+        )
     before = [weight.detach().clone() for weight in every] if step == 0 else []
     problem.optimizer.step()
     if step == 0:

@@ -1,10 +1,10 @@
-"""Trial of a model in this process: trains it, replays the step that goes wrong, and climbs the ladder of interventions.
+"""Trial of a model in this process: trains it, replays the step that goes wrong, climbs the ladder of interventions.
 
     python -m numstab_watch.trial my_model.py:make --report FILE
 
 What `make` may return is described in `numstab_watch.problem`. The model may print what it likes: the report, one JSON
-document, is written to the file or to a descriptor (`--report fd:3`), never to standard output. Numbers that are not finite
-are the strings "Infinity", "-Infinity" and "NaN".
+document, is written to the file or to a descriptor (`--report fd:3`), never to standard output. Numbers that are not
+finite are the strings "Infinity", "-Infinity" and "NaN".
 """
 
 import argparse

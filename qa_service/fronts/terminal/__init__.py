@@ -2,7 +2,21 @@
 
 from typing import Any
 
-from qa_service.fronts.terminal import ask, chat, check, evaluate, export, formula, gaps, kb, keys, listing, replay, run, try_model
+from qa_service.fronts.terminal import (
+    ask,
+    chat,
+    check,
+    evaluate,
+    export,
+    formula,
+    gaps,
+    kb,
+    keys,
+    listing,
+    replay,
+    run,
+    try_model,
+)
 
 
 def add_commands(parsers: Any) -> None:

@@ -21,9 +21,13 @@ _MAX_OUTPUT_LINES = 20
 def add_commands(parsers: Any) -> None:
     """Adds the command `try`."""
     parser: ArgumentParser = parsers.add_parser("try", help="train your model and find what makes it inf or nan")
-    parser.add_argument("target", metavar="FILE.py:make", help="function that returns (model, batch, loss_fn[, optimizer])")
+    parser.add_argument(
+        "target", metavar="FILE.py:make", help="function that returns (model, batch, loss_fn[, optimizer])"
+    )
     parser.add_argument("--steps", default=STEPS, metavar="N", help=f"steps of training (default {STEPS})")
-    parser.add_argument("--deadline", default=DEADLINE, metavar="S", help=f"seconds for all of it (default {DEADLINE:g})")
+    parser.add_argument(
+        "--deadline", default=DEADLINE, metavar="S", help=f"seconds for all of it (default {DEADLINE:g})"
+    )
     parser.add_argument("--memory", default=MEMORY, metavar="MB", help=f"MiB for the model (default {MEMORY})")
     parser.add_argument("--curvature", action="store_true", help="also measure the largest curvature of the loss")
     options.add_lang(parser)
@@ -89,7 +93,8 @@ def _heading(run: TrainingRun, lang: Lang) -> str:
     if lang == "zh":
         phase = {"forward": "前向", "backward": "反向", "update": "更新", "data": "数据"}[fault.phase]
         return f"第 {fault.step} 步{phase}：{fault.operation or '已有的'} 给出第一个 {fault.value}{at}"
-    return f"step {fault.step}, {fault.phase}: the first {fault.value} comes from {fault.operation or 'what was given'}{at}"
+    name = fault.operation or "what was given"
+    return f"step {fault.step}, {fault.phase}: the first {fault.value} comes from {name}{at}"
 
 
 def _rung(tried: Intervention, lang: Lang) -> str:
@@ -100,7 +105,19 @@ def _rung(tried: Intervention, lang: Lang) -> str:
 
 def _json(run: TrainingRun) -> dict[str, Any]:
     fault = run.fault
-    fields = ("operation", "phase", "value", "step", "place", "code", "module", "operands", "dtype", "hidden", "reproduced")
+    fields = (
+        "operation",
+        "phase",
+        "value",
+        "step",
+        "place",
+        "code",
+        "module",
+        "operands",
+        "dtype",
+        "hidden",
+        "reproduced",
+    )
     return {
         "source": run.source,
         "fault": None if fault is None else {name: json_safe(getattr(fault, name)) for name in fields},
