@@ -37,6 +37,7 @@ _MEAN = re.compile(r"\.mean\(|mean\(|/\s*(?:len|\w*(?:count|num|denom|total|n_)\
 _BATCH_NORM_LEAST = 2
 _UNDERFLOW_SHARE = 0.2
 _OVERSHOOT = 2.0
+_FEW, _NEARLY_ALL = 4, 0.8
 
 
 def operation(run: TrainingRun) -> Iterator[Finding]:
@@ -53,7 +54,7 @@ def operation(run: TrainingRun) -> Iterator[Finding]:
     else:
         yield from _forward(run, fault)
     if fault.reproduced is False:
-        yield _finding(run, "not_reproduced", "hardware", _STRONG)
+        yield _finding(run, "not_reproduced", "hardware", _LIKELY)
 
 
 def _given(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
@@ -84,8 +85,9 @@ def _backward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     zero = any(_least(operand) == 0 or " zero" in operand for operand in fault.operands)
     if fault.operation in _LOGARITHMS:
-        yield _finding(run, "logarithm", "log_of_zero", _STRONG)
-        if _EPS.search(fault.code) and zero:
+        lost = bool(_EPS.search(fault.code)) and zero
+        yield _finding(run, "logarithm", "log_of_zero", _LIKELY if lost else _STRONG)
+        if lost:
             yield _finding(run, "eps_without_effect", "eps_lost", _CERTAIN)
     elif fault.operation in _ATTENTION and _has_mask(fault):
         yield _finding(run, "only_masked", "empty_attention_row", _CERTAIN)
@@ -122,9 +124,13 @@ def cures(run: TrainingRun) -> Iterator[Finding]:
     if "as_is" not in tried or tried["as_is"].healthy:
         return
     cured = {id_ for id_, each in tried.items() if each.healthy}
+    if len(tried) > _FEW and len(cured) >= _NEARLY_ALL * (len(tried) - 1):
+        return  # whatever is changed cures: the harm does not come again by itself
     failed = tried.keys() - cured
     smaller = [id_ for id_ in ("lr/10", "lr/100") if id_ in cured]
-    if smaller:
+    if smaller == ["lr/10"] and "lr/100" in failed:
+        yield _cure(tried["lr/10"], "step_too_large", _SOME)
+    elif smaller:
         yield _cure(tried[smaller[0]], "step_too_large", _LIKELY if cured & {"init", "inputs", "mean"} else _STRONG)
     elif {"lr/10", "lr/100"} <= failed:
         yield _no_cure(tried["lr/100"], "step_too_large", -_STRONG)
@@ -134,16 +140,23 @@ def cures(run: TrainingRun) -> Iterator[Finding]:
         yield _cure(tried["float32"], "forward_overflow", cause_weight)
     elif "float32" in failed:
         yield _no_cure(tried["float32"], "forward_overflow", -_LIKELY)
+    yield from _others(run, tried, cured, smaller=bool(smaller))
+
+
+def _others(run: TrainingRun, tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:
+    """Changes that cure by themselves; where a smaller step cures too, they say nothing."""
     if "skip_sample" in cured:
         yield _cure(tried["skip_sample"], "nonfinite_data", _LIKELY)
-    if "eps" in cured and not smaller:
-        yield _cure(tried["eps"], "eps_lost", _STRONG)
-    if "stable_loss" in cured and not smaller:
-        yield _cure(tried["stable_loss"], "log_of_zero" if run.fault else "wrong_output", _LIKELY)
-    if "eval" in cured and not smaller:
-        yield _cure(tried["eval"], "batch_norm", _LIKELY)
-    if "lr*10" in cured:
-        yield _cure(tried["lr*10"], "step_too_small", _STRONG)
+    for id_, cause, weight in (
+        ("eps", "eps_lost", _STRONG),
+        ("stable_loss", "log_of_zero" if run.fault else "wrong_output", _LIKELY),
+        ("eval", "batch_norm", _LIKELY),
+    ):
+        if id_ in cured and not smaller:
+            yield _cure(tried[id_], cause, weight)
+    larger = next((id_ for id_ in ("lr*10", "lr*100") if id_ in cured), None)
+    if larger is not None:
+        yield _cure(tried[larger], "step_too_small", _STRONG)
 
 
 def _sizes(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) -> Iterator[Finding]:

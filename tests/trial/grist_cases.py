@@ -1,7 +1,8 @@
 """The numerical bugs of the self-contained torch programs of the benchmark GRIST (FSE 2021), in programs of our own.
 
-The benchmark says which operation of each program is vulnerable; its inputs must be pushed before the bug
-shows. Here the inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the id.
+The benchmark says which operation of each program is vulnerable; its inputs must be pushed before the bug shows. Here
+the inputs are larger from the start. Each function returns (model, batch, loss_fn, optimizer); its docstring has the
+id.
 """
 
 import torch

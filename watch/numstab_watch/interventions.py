@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from numstab_watch.fault import nonfinite_kind
 from numstab_watch.problem import BadProblem, Problem, computes_all, loss_of, split
-from numstab_watch.training import Course, is_diverging, is_falling, is_stuck, train
+from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
@@ -43,12 +43,12 @@ class Trial:
     """What exactly was changed."""
 
 
-def needs_ladder(course: Course) -> bool:
-    """Whether a run as it is shows harm: something not finite, divergence, or a loss that does not move."""
-    return not course.finite or is_diverging(course.losses) or is_stuck(course.losses)
+def needs_ladder(course: Course, chance: float | None = None) -> bool:
+    """Whether a run as it is shows harm: something not finite, divergence, or no better than guessing (`chance`)."""
+    return not course.finite or is_diverging(course.losses) or is_stuck(course.losses, chance)
 
 
-def climb(problem: Problem, course: Course, *, seconds: float) -> list[Trial]:
+def climb(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
     """All rungs that apply, after a run `course` of the problem as it is that shows harm. `seconds` limit them all."""
     fault_step = len(course.losses) if not course.finite else 0
     steps = max(_LEAST_STEPS, min(_MOST_STEPS, len(course.losses)), fault_step + _AFTER_FAULT_STEPS)
@@ -58,15 +58,17 @@ def climb(problem: Problem, course: Course, *, seconds: float) -> list[Trial]:
         left = end - time.monotonic()
         if left <= 0:
             break
-        if id_ == "lr*10" and not (course.finite and is_stuck(course.losses)):
+        if id_.startswith("lr*") and not _is_still(course):
             continue
-        trial = _trial(problem, course, id_, change, steps, left / (len(_RUNGS) - position))
+        trial = _trial(problem, course, id_, change, steps, left / (len(_RUNGS) - position), chance)
         if trial is not None:
             trials.append(trial)
     return trials
 
 
-def _trial(problem: Problem, course: Course, id_: str, change: "_Change", steps: int, seconds: float) -> Trial | None:
+def _trial(
+    problem: Problem, course: Course, id_: str, change: "_Change", steps: int, seconds: float, chance: float | None
+) -> Trial | None:
     try:
         changed = problem.anew()
         detail = change(changed)
@@ -78,14 +80,22 @@ def _trial(problem: Problem, course: Course, id_: str, change: "_Change", steps:
         return None  # the reader's code does not allow this change
     if after.stop == "time" and len(after.losses) < min(steps, len(course.losses) + 1):
         return None  # it did not come as far as the run that it is compared with
-    return Trial(id=id_, healthy=_is_cured(course, after), losses=tuple(after.losses), detail=detail)
+    return Trial(id=id_, healthy=_is_cured(course, after, chance), losses=tuple(after.losses), detail=detail)
 
 
-def _is_cured(before: Course, after: Course) -> bool:
+def _is_cured(before: Course, after: Course, chance: float | None) -> bool:
     if not after.finite or is_diverging(after.losses):
         return False
-    stuck = before.finite and not is_diverging(before.losses)
-    return is_falling(after.losses, _LEARNS_FALL if stuck else _CURED_FALL)
+    if not _is_still(before):
+        return is_falling(after.losses, _CURED_FALL)
+    if chance is not None and is_at_chance(after.losses, chance):
+        return False
+    return is_falling(after.losses, _LEARNS_FALL) and is_better(after.losses, before.losses)
+
+
+def _is_still(course: Course) -> bool:
+    """Whether a run that shows harm neither ended nor diverged: it does not learn."""
+    return course.finite and not is_diverging(course.losses)
 
 
 _Change = Callable[[Problem], str | None]
@@ -315,6 +325,7 @@ _RUNGS: tuple[tuple[str, _Change], ...] = (
     ("eps", _larger_eps),
     ("eval", _evaluation),
     ("lr*10", _rate(10.0)),
+    ("lr*100", _rate(100.0)),
 )
 """The most telling first, for the time may not suffice for all."""
 

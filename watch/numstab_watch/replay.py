@@ -36,6 +36,12 @@ from numstab_watch.fault import (
 _MAX_BUFFER_BYTES = 64 << 20
 """Buffers beyond this are not copied, and so not restored."""
 _MAX_OPERANDS = 6
+_SELECTIONS = frozenset({"gather", "index", "index_select", "select", "slice", "nll_loss", "take", "narrow", "max"})
+"""What picks elements: the gradient of those that are not picked is 0 although nothing is masked."""
+_TRANSPARENT = frozenset(
+    {"neg", "mul", "div", "view", "squeeze", "unsqueeze", "add", "sub", "expand", "to", "t", "alias"}
+)
+"""What may stand between an operation and the mask or the selection of its result."""
 _OVERWRITES = frozenset({"fill_", "zero_", "copy_", "normal_", "uniform_", "bernoulli_", "random_", "exponential_"})
 """In-place kernels that do not read the tensor that they write to."""
 _SINGULAR = frozenset(
@@ -150,6 +156,8 @@ def _gradients(loss: torch.Tensor, tracker: "_Tracker") -> list[torch.Tensor]:
     leaves, hooks = [], []
     try:
         for node in _nodes(loss.grad_fn):
+            for parent, _ in node.next_functions:
+                tracker.consumers.setdefault(parent, []).append(node)
             variable = getattr(node, "variable", None)
             if variable is not None:
                 leaves.append(variable)
@@ -186,6 +194,8 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         self.modules: list[tuple[nn.Module, str]] = []
         """The modules that are running, the outermost first, with their names."""
         self.parameter_names: dict[int, str] = {}
+        self.consumers: dict[Any, list[Any]] = {}
+        """Node of the graph → the nodes of the operations that take its result."""
         self._phase: Phase = phase
         self._origins: dict[int, _Origin] = {}
         self._kept: list[Any] = []  # storages of tensors that are not finite: an address must not be used again
@@ -334,6 +344,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         """Of a kernel of the backward pass; `maker` is the fault of what the forward pass saved, if not finite."""
         arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
         hidden = bool(arrived) and all(_is_zero_where_bad(each, output) for each in arrived)
+        hidden = hidden and not self._is_selected(node)
         gradient = tuple(describe(each, "gradient") for each in arrived[:1])
         if maker is not None:
             fault = replace(maker, phase="backward", hidden=hidden, operands=(*maker.operands, *gradient))
@@ -356,6 +367,20 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
             hidden=hidden,
         )
         return _Origin(self._count, fault)
+
+    def _is_selected(self, node: Any) -> bool:
+        """Whether what takes the result of a node picks elements of it, rather than masks it."""
+        for _ in range(len(_TRANSPARENT)):
+            following = self.consumers.get(node, [])
+            if len(following) != 1:
+                return False
+            node = following[0]
+            name = operation_name(node.name())
+            if name in _SELECTIONS:
+                return True
+            if name not in _TRANSPARENT:
+                return False
+        return False
 
     def _module(self) -> str:
         """The innermost running module that has a name; of a root alone, its class."""

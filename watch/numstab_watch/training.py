@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from numstab_watch.autopsy import autopsy
+from numstab_watch.fault import Fault
 from numstab_watch.problem import Problem
 
 Stop = Literal["", "loss", "gradient", "weight", "time"]
@@ -16,6 +18,8 @@ _MAX_SNAPSHOT_BYTES = 64 << 20
 """Weights beyond this are not copied before each update; then the update itself is not replayed."""
 _NO_LEARNING_STEPS = 50
 _NO_LEARNING_SHARE = 0.02
+_CHANCE_SHARE = 0.03
+_BETTER_SHARE = 0.1
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Course:
     gradient_norms: list[float] = field(default_factory=list)
     stop: Stop = ""
     seconds: float = 0.0
+    fault: Fault | None = None
+    """What the graph of the last loss says, if that is not finite and `keep` was asked for."""
     generator: torch.Tensor | None = None
     """The state of torch's random numbers before the last step."""
     before_update: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -44,18 +50,18 @@ class Course:
 def train(
     problem: Problem, steps: int, *, seconds: float = math.inf, clip: float | None = None, keep: bool = False
 ) -> Course:
-    """Trains the problem, in place. `seconds` limit the whole; `keep` copies the weights before each update."""
+    """Trains the problem, in place. `seconds` limit the whole; with `keep` the course says more of how it ended."""
     course = Course()
     start = time.monotonic()
     weights = [weight for group in problem.optimizer.param_groups for weight in group["params"]]
     every = [weight for weight in problem.model.parameters() if weight.requires_grad] or weights
-    keep = keep and sum(weight.numel() * weight.element_size() for weight in every) <= _MAX_SNAPSHOT_BYTES
+    copied = keep and sum(weight.numel() * weight.element_size() for weight in every) <= _MAX_SNAPSHOT_BYTES
     for step in range(steps):
         if time.monotonic() - start > seconds:
             course.stop = "time"
             break
         course.generator = torch.get_rng_state()
-        course.stop = _step(problem, step, course, weights, every, clip, keep=keep)
+        course.stop = _step(problem, step, course, weights, every, clip, keep=keep, copied=copied)
         if course.stop:
             break
     course.seconds = time.monotonic() - start
@@ -63,7 +69,15 @@ def train(
 
 
 def _step(
-    problem: Problem, step: int, course: Course, weights: list[Any], every: list[Any], clip: float | None, *, keep: bool
+    problem: Problem,
+    step: int,
+    course: Course,
+    weights: list[Any],
+    every: list[Any],
+    clip: float | None,
+    *,
+    keep: bool,
+    copied: bool,
 ) -> Stop:
     problem.optimizer.zero_grad(set_to_none=True)
     problem.model.zero_grad(set_to_none=True)
@@ -71,6 +85,7 @@ def _step(
     value = float(loss.detach())
     course.losses.append(value)
     if not math.isfinite(value):
+        course.fault = autopsy(loss) if keep else None
         return "loss"
     if loss.requires_grad:
         loss.backward()
@@ -80,7 +95,7 @@ def _step(
         return "gradient"
     if clip is not None:
         torch.nn.utils.clip_grad_norm_(weights, clip)
-    if keep:
+    if copied:
         course.before_update = (
             copy.deepcopy(problem.model.state_dict()),
             copy.deepcopy(problem.optimizer.state_dict()),
@@ -125,9 +140,25 @@ def is_diverging(losses: list[float]) -> bool:
     return tail > start + size and (tail - best) > 10 * max(abs(best), 1e-3 * size)
 
 
-def is_stuck(losses: list[float]) -> bool:
-    """Whether 50 steps and more have not brought the loss down by 2 %."""
-    return len(losses) >= _NO_LEARNING_STEPS and _fall(losses) < _NO_LEARNING_SHARE
+def is_stuck(losses: list[float], chance: float | None = None) -> bool:
+    """Whether 50 steps and more have not brought the loss down by 2 %, or below that of guessing.
+
+    `chance` is the loss of guessing, such as ln C of C classes.
+    """
+    if len(losses) < _NO_LEARNING_STEPS:
+        return False
+    return _fall(losses) < _NO_LEARNING_SHARE or (chance is not None and is_at_chance(losses, chance))
+
+
+def is_at_chance(losses: list[float], chance: float) -> bool:
+    """Whether the end is no better than the loss of guessing."""
+    return _tail(losses) > (1 - _CHANCE_SHARE) * chance
+
+
+def is_better(losses: list[float], than: list[float]) -> bool:
+    """Whether the end is a tenth below that of another run after as many steps."""
+    count = min(len(losses), len(than))
+    return count >= 4 and _tail(losses[:count]) < (1 - _BETTER_SHARE) * _tail(than[:count])
 
 
 def is_falling(losses: list[float], share: float) -> bool:

@@ -9,6 +9,7 @@ finite are the strings "Infinity", "-Infinity" and "NaN".
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -20,7 +21,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from numstab_watch.autopsy import autopsy
 from numstab_watch.curvature import largest_curvature
 from numstab_watch.fault import Fault
 from numstab_watch.interventions import climb, needs_ladder
@@ -52,9 +52,11 @@ def run(target: str, *, steps: int = 100, seconds: float = 100.0, curvature: boo
     fault = fault_of(problem, course)
     settings |= _settings_of_course(problem, course)
     interventions = []
-    if needs_ladder(course):
+    chance = settings.get("chance_loss")
+    if needs_ladder(course, chance):
         left = seconds - (time.monotonic() - start)
-        interventions = climb(problem, course, seconds=max(0.0, min(left * 0.8, seconds * _LADDER_SHARE)))
+        budget = max(0.0, min(left * 0.8, seconds * _LADDER_SHARE))
+        interventions = climb(problem, course, seconds=budget, chance=chance)
     return {
         "schema": SCHEMA,
         "loss": course.losses,
@@ -85,9 +87,12 @@ def fault_of(problem: Problem, course: Course) -> Fault | None:
         weights = [weight for group in problem.optimizer.param_groups for weight in group["params"]]
         return replay_update(problem.optimizer.step, weights)
     try:
-        return replay(lambda: problem.loss(step), problem.model)
+        found = replay(lambda: problem.loss(step), problem.model)
     except RuntimeError:  # code that cannot be watched: compiled, or with kernels of its own
-        return autopsy(problem.loss(step)) if course.stop == "loss" else None
+        return course.fault
+    if found is None and course.fault is not None:
+        return dataclasses.replace(course.fault, reproduced=False)
+    return found
 
 
 def settings_of(problem: Problem) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
         output = problem.model(*inputs, **keywords)
     if not isinstance(output, torch.Tensor) or output.dim() < 2:
         return {}
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"chance_loss": _chance_loss(problem, output, target)}
     if isinstance(target, torch.Tensor) and target.dtype == torch.int64 and output.dim() == target.dim() + 1:
         settings["classes"] = output.shape[1]
         labels = target[target >= 0]
@@ -161,6 +166,19 @@ def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
     ):
         settings["softmax_before_cross_entropy"] = True
     return settings
+
+
+def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float | None:
+    """The loss of guessing: of equal logits for classes, of the mean of the targets (times 2) for numbers."""
+    if not isinstance(target, torch.Tensor) or problem.loss_fn is None:
+        return None
+    is_number = target.is_floating_point() and target.shape == output.shape
+    if not is_number and not (target.dtype == torch.int64 and output.dim() == target.dim() + 1):
+        return None
+    guess = target.mean(0, keepdim=True).expand_as(target) if is_number else torch.zeros_like(output)
+    with torch.no_grad():
+        loss = float(problem.loss_fn(guess, target)) * (2.0 if is_number else 1.0)
+    return loss if math.isfinite(loss) and loss > 0 else None
 
 
 def _settings_of_course(problem: Problem, course: Course) -> dict[str, Any]:
