@@ -5,7 +5,9 @@ operation (a logarithm of 0, an empty row of attention). What cures the run name
 the weights, the inputs, the format.
 """
 
+import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 
 from qa_service.model.diagnosis import Finding
@@ -38,6 +40,7 @@ _BATCH_NORM_LEAST = 2
 _UNDERFLOW_SHARE = 0.2
 _OVERSHOOT = 2.0
 _FEW, _NEARLY_ALL = 4, 0.8
+_SETTLED, _FLOOR_SHARE = 40, 0.005
 
 
 def operation(run: TrainingRun) -> Iterator[Finding]:
@@ -180,6 +183,9 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
         yield _setting("probabilities_into_cross_entropy", "wrong_output", _LIKELY)
     if settings.get("softmax_of_one_unit") is True:
         yield _setting("softmax_of_one_unit", "wrong_output", _CERTAIN)
+    floor = _floor_of_double_softmax(run)
+    if floor is not None:
+        yield _setting("floor_of_double_softmax", "wrong_output", _LIKELY, f"{floor:.4g}")
     if settings.get("labels_in_range") is False:
         yield _setting("labels_out_of_range", "bad_labels", _STRONG)
     if settings.get("not_in_optimizer"):
@@ -246,6 +252,10 @@ _SETTINGS: dict[str, Text] = {
     "probabilities_into_cross_entropy": Text(
         "cross_entropy 收到的每一行非负、和为 1：softmax 做了两次",
         "the rows that cross_entropy gets are not negative and sum to 1: the softmax is taken twice",
+    ),
+    "floor_of_double_softmax": Text(
+        "损失停在 {}，正是把概率当作 logits 时交叉熵的下限",
+        "the loss settles on {}, the least that cross-entropy can be of probabilities taken for logits",
     ),
     "softmax_of_one_unit": Text("只有一个输出单元的 softmax 恒为 1", "a softmax over one unit is always 1"),
     "labels_out_of_range": Text(
@@ -316,6 +326,15 @@ def _setting(feature: str, cause: str, weight: float, value: str = "") -> Findin
     return Finding(
         feature=f"trial_{feature}", cause=cause, weight=weight, text=Text(text.zh.format(value), text.en.format(value))
     )
+
+
+def _floor_of_double_softmax(run: TrainingRun) -> float | None:
+    """The least cross-entropy of probabilities taken for logits, ln(1 + (C − 1)/e), if the loss has settled on it."""
+    classes, losses = run.settings.get("classes"), [record.value for record in run.series.get("loss", ())]
+    if not isinstance(classes, int) or classes < _BATCH_NORM_LEAST or len(losses) < _SETTLED:
+        return None
+    floor, last = math.log(1 + (classes - 1) / math.e), statistics.median(losses[-_SETTLED // 4 :])
+    return floor if min(losses) > (1 - _FLOOR_SHARE) * floor and last < (1 + 5 * _FLOOR_SHARE) * floor else None
 
 
 def _has_mask(fault: OperationFault) -> bool:

@@ -19,6 +19,7 @@ _MAX_SNAPSHOT_BYTES = 64 << 20
 _NO_LEARNING_STEPS = 50
 _NO_LEARNING_SHARE = 0.02
 _CHANCE_SHARE = 0.03
+_DIVERGING_SHARE = 0.2
 _BETTER_SHARE = 0.1
 
 
@@ -132,12 +133,12 @@ def _norm(tensors: list[torch.Tensor]) -> float:
 
 
 def is_diverging(losses: list[float]) -> bool:
-    """Whether the end is above twice the start, or far above the best; all losses are finite."""
+    """Whether a fifth of the last quarter and more is above twice the start; all losses are finite."""
     if len(losses) < 4:
         return False
-    start, tail, best = _start(losses), _tail(losses), min(losses)
-    size = abs(start) or 1e-12
-    return tail > start + size and (tail - best) > 10 * max(abs(best), 1e-3 * size)
+    start, last = _start(losses), losses[-max(1, len(losses) // 4) :]
+    limit = start + (abs(start) or 1e-12)
+    return sum(loss > limit for loss in last) >= _DIVERGING_SHARE * len(last)
 
 
 def is_stuck(losses: list[float], chance: float | None = None) -> bool:
