@@ -31,7 +31,7 @@ _SINGULAR_GRADIENTS = frozenset(
 _DOMAINS = frozenset({"acos", "asin", "acosh", "atanh", "sqrt", "rsqrt", "pow", "erfinv"})
 _ATTENTION = frozenset({"softmax", "scaled_dot_product_attention", "log_softmax"})
 _LABEL_LOSSES = frozenset(
-    {"nll_loss", "nll_loss2d", "nll_loss_nd", "cross_entropy_loss", "binary_cross_entropy", "kl_div"}
+    {"ctc_loss", "nll_loss", "nll_loss2d", "nll_loss_nd", "cross_entropy_loss", "binary_cross_entropy", "kl_div"}
 )
 _REDUCED = ("float16", "bfloat16", "float8")
 _EPS = re.compile(r"\beps(?:ilon)?\b|\b1(?:\.0*)?e-\d+|0\.0{4,}1|\btiny\b|finfo", re.IGNORECASE)

@@ -310,6 +310,63 @@ def distance_by_hand():
     return (x - torch.tensor([1.0, 2.0])).pow(2).sum().sqrt()  # here
 
 
+@case("sqrt", "backward")
+def gradient_penalty_without_gradient():
+    """The closure takes a gradient itself, and the loss is differentiated again."""
+    x = variable(0.0, 0.0)
+    (slope,) = torch.autograd.grad((x**2).sum(), x, create_graph=True)
+    return slope.pow(2).sum().sqrt()  # here
+
+
+@case("div", "backward")
+def own_function_with_a_quotient():
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return gradient / (x - x)  # here
+
+    return Own.apply(variable(1.0, 2.0)).sum()
+
+
+@case("sqrt", "backward")
+def root_in_a_checkpoint():
+    x = variable(0.0, 0.0)
+    return torch.utils.checkpoint.checkpoint(lambda t: t.pow(2).sum().sqrt(), x, use_reentrant=False)  # here
+
+
+@case("layer_norm")
+def layer_norm_of_equal_values_without_eps():
+    x = torch.ones(2, 3, requires_grad=True)
+    return functional.layer_norm(x, (3,), eps=0.0).sum()  # here
+
+
+@case("ctc_loss")
+def labels_longer_than_the_input():
+    logits = normal(3, 1, 5).requires_grad_()
+    labels = torch.tensor([[1, 1, 1, 1]])
+    return functional.ctc_loss(logits.log_softmax(2), labels, torch.tensor([3]), torch.tensor([4]))  # here
+
+
+@case("add")
+def two_masks_of_the_least_number():
+    scores = normal(2, 2).requires_grad_()
+    mask = torch.full((2, 2), torch.finfo(torch.float32).min)
+    return torch.softmax(scores + mask + mask, 1).sum()  # here
+
+
+@case(None)
+def logarithm_of_a_mask():
+    scores = normal(2, 2).requires_grad_()
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    return torch.softmax(scores + mask.log(), 1).pow(2).sum()
+
+
 class Head(nn.Module):
     """A module whose forward pass divides by a norm that may be 0."""
 

@@ -22,7 +22,7 @@ from numstab_watch.fault import (
 )
 
 _SAVED = "_saved_"
-_RESULTS = frozenset({"result", "result0", "result1", "output"})
+_RESULTS = frozenset({"result", "result0", "result1", "result2", "result3", "output"})
 _MASKS = frozenset({"masked_fill", "where", "fill"})
 _VIEWS = frozenset(
     {"t", "transpose", "permute", "view", "expand", "unsqueeze", "squeeze", "unsafe_view", "alias", "to"}

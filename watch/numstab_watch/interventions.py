@@ -22,6 +22,8 @@ from numstab_watch.training import Course, is_at_chance, is_better, is_diverging
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
+_LEAST_SHARE = 4
+"""A rung may take a fourth of the time that is left: slow models rather miss the last rungs than the end of each."""
 _CURED_FALL = 1e-3
 """Share by which the loss must fall where it was not finite or diverged before."""
 _LEARNS_FALL = 0.05
@@ -60,7 +62,7 @@ def climb(problem: Problem, course: Course, *, seconds: float, chance: float | N
             break
         if id_.startswith("lr*") and not _is_still(course):
             continue
-        trial = _trial(problem, course, id_, change, steps, left / (len(_RUNGS) - position), chance)
+        trial = _trial(problem, course, id_, change, steps, left / min(_LEAST_SHARE, len(_RUNGS) - position), chance)
         if trial is not None:
             trials.append(trial)
     return trials

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import BackwardCFunction
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -89,7 +90,7 @@ class _Outcome:
 
 
 def replay(closure: Callable[[], Any], model: nn.Module | None = None, *, repeat: bool = True) -> Fault | None:
-    """The fault of a step whose loss `closure()` computes and returns, without calling backward.
+    """The fault of a step whose loss `closure()` computes and returns; it need not call backward.
 
     `model` gives the names of modules and weights where the closure does not call it as a whole.
     None if the loss and all gradients are finite. The gradients that parameters hold, the buffers and the states of the
@@ -137,8 +138,12 @@ def _replay_loss(closure: Callable[[], Any], model: nn.Module | None) -> _Outcom
             loss = closure()
             if not isinstance(loss, torch.Tensor):
                 raise TypeError(f"the closure must return the loss as a tensor, not {type(loss).__name__}")
-            if loss.requires_grad and not tracker.saw_backward:
-                gradients = _gradients(loss.sum() if loss.numel() > 1 else loss, tracker)
+            if loss.requires_grad:
+                try:
+                    gradients = _gradients(loss.sum() if loss.numel() > 1 else loss, tracker)
+                except RuntimeError:
+                    if not tracker.saw_backward:
+                        raise  # else the closure has run the backward pass itself, and freed the graph
     finally:
         state.restore()
     if nonfinite_kind(loss):
@@ -294,7 +299,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
                 return min(given, key=lambda source: source.index)
             hidden = [source for source in sources if not source.intended]
             maker = min(hidden, key=lambda source: source.index).fault if hidden else None
-            return self._backward_origin(node, operands, output, maker)
+            return self._backward_origin(kernel, node, operands, output, maker)
         blamed = [source for source in sources if not source.intended]
         if blamed:
             return min(blamed, key=lambda source: source.index)
@@ -339,7 +344,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         return origin
 
     def _backward_origin(
-        self, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: Fault | None
+        self, kernel: str, node: Any, operands: list[torch.Tensor], output: torch.Tensor, maker: Fault | None
     ) -> _Origin:
         """Of a kernel of the backward pass; `maker` is the fault of what the forward pass saved, if not finite."""
         arrived = [each for each in self._incoming if isinstance(each, torch.Tensor)] if self._node is node else []
@@ -351,12 +356,15 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
             return _Origin(self._count, fault)
         number = getattr(node, "_sequence_nr", lambda: -1)()
         call = self._calls.get(number)
-        if call is None:
+        name = node.name()
+        if isinstance(node, BackwardCFunction):  # the reader's own backward pass
+            call, name = _Call("", *calling_line(), ""), kernel
+        elif call is None:
             traceback = getattr(node, "metadata", {}).get("traceback_") or []
             place, code = line_of_traceback(traceback)
             call = _Call("", place, code, "")
         fault = Fault(
-            operation=operation_name(node.name()),
+            operation=operation_name(name),
             phase="backward",
             value=nonfinite_value(output),
             place=call.place,

@@ -31,7 +31,7 @@ from numstab_watch.training import Course, train
 SCHEMA = 1
 _MAX_TEXT = 500
 _MAX_NAMES = 20
-_TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.4
+_TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
 """Shares of the deadline."""
 
 
