@@ -267,9 +267,11 @@ def _skipped_samples(problem: Problem) -> str | None:
     kept, words = [], []
     problem.model.eval()
     for number, batch in enumerate(problem.batches):
-        bad = _bad_rows(problem, batch)
         rows = _rows(batch)
-        if bad and len(bad) < rows:
+        bad = [] if _is_finite(problem, batch) else _bad_rows(problem, batch)
+        if bad is None or len(bad) == rows:
+            return None  # not a matter of some samples
+        if bad:
             words.append(f"rows {', '.join(map(str, bad))} of batch {number}")
             batch = _selected(batch, [row for row in range(rows) if row not in bad])  # noqa: PLW2901
         kept.append(batch)
@@ -280,7 +282,8 @@ def _skipped_samples(problem: Problem) -> str | None:
     return "left out: " + "; ".join(words) if words else None
 
 
-def _bad_rows(problem: Problem, batch: Any) -> list[int]:
+def _bad_rows(problem: Problem, batch: Any) -> list[int] | None:
+    """The rows that are not finite each by itself; None if there are more than a few."""
     rows = _rows(batch)
     bad: list[int] = []
     stack = [list(range(rows))]
@@ -292,7 +295,7 @@ def _bad_rows(problem: Problem, batch: Any) -> list[int]:
             bad += group
         else:
             stack += [group[len(group) // 2 :], group[: len(group) // 2]]
-    return bad if len(bad) <= _MAX_BAD_ROWS else []
+    return bad if len(bad) <= _MAX_BAD_ROWS else None
 
 
 def _is_finite(problem: Problem, batch: Any) -> bool:

@@ -394,7 +394,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         """The innermost running module that has a name; of a root alone, its class."""
         for _, name in reversed(self.modules):
             if name:
-                return name
+                return str(name)
         return str(type(self.modules[0][0]).__name__) if self.modules else ""
 
 
