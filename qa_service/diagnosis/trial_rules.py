@@ -62,7 +62,9 @@ def operation(run: TrainingRun) -> Iterator[Finding]:
 
 def _given(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     """No operation made it: it was there before."""
-    if fault.phase == "data":
+    if fault.phase == "data" and run.settings.get("bad_targets") and not run.settings.get("bad_inputs"):
+        yield _finding(run, "given_in_targets", "bad_labels", _CERTAIN)
+    elif fault.phase == "data":
         yield _finding(run, "given_in_batch", "nonfinite_data", _CERTAIN)
     else:
         yield _finding(run, "weights_not_finite", "weights_too_large", _SOME)
@@ -215,6 +217,10 @@ _FACTS: dict[str, Text] = {
     "optimizer_made_it": Text("优化器的更新自己造出了它", "the update of the optimizer made it"),
     "not_reproduced": Text("重放同一步，得到的位不一样", "a repetition of the same step gave other bits"),
     "given_in_batch": Text("没有哪个算子造出它：批次里本来就有", "no operation made it: it was in the batch"),
+    "given_in_targets": Text(
+        "没有哪个算子造出它：目标里本来就有，输入里没有",
+        "no operation made it: it was in the targets, and not in the inputs",
+    ),
     "weights_not_finite": Text(
         "没有哪个算子造出它：权重已经不是有限数", "no operation made it: a weight had it already"
     ),

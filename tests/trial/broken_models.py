@@ -162,6 +162,17 @@ def nan_sample():
     return model, (x, y), loss, optimizer
 
 
+def nan_target():
+    model, (x, y), loss, optimizer = regression()
+    y[5] = math.nan
+    return model, (x, y), loss, optimizer
+
+
+def autoencoder_of_large_numbers():
+    x = torch.randn(64, 12) * 3000 + 20000
+    return nn.Sequential(nn.Linear(12, 6), nn.Tanh(), nn.Linear(6, 12)), (x, x), nn.MSELoss()
+
+
 def labels_all_ignored():
     model = nn.Linear(10, 4)
     return model, (torch.randn(8, 10), torch.full((8,), -100)), nn.CrossEntropyLoss()
@@ -295,6 +306,8 @@ BROKEN = {
     "summed_loss": "summed_loss",
     "half_precision_overflows": "forward_overflow",
     "nan_sample": "nonfinite_data",
+    "nan_target": "bad_labels",
+    "autoencoder_of_large_numbers": "inputs_not_scaled",
     "labels_all_ignored": "bad_labels",
     "twins": "gradient_at_zero",
     "entropy_behind_where": "where_backward",

@@ -399,20 +399,25 @@ def _mapped(batch: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any
 
 
 def _with_input(batch: Any, shape: torch.Size, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The batch with the function applied to its first input of this shape (without the first dimension)."""
+    """The batch with the function applied to its first input of this shape (without the first dimension).
+
+    Also to targets that are the inputs, as an autoencoder has them.
+    """
     if isinstance(batch, Mapping):
         for name, each in batch.items():
             if _is_numbers(each) and each.shape[1:] == shape:
                 return {**batch, name: function(each)}
         return batch
     if isinstance(batch, list | tuple):
-        changed = list(batch)
-        for position, each in enumerate(changed):
-            if _is_numbers(each) and each.shape[1:] == shape:
-                changed[position] = function(each)
-                break
-        return type(batch)(changed)
+        first = next((each for each in batch if _is_numbers(each) and each.shape[1:] == shape), None)
+        if first is None:
+            return batch
+        return type(batch)(function(each) if _is_same(each, first) else each for each in batch)
     return function(batch)
+
+
+def _is_same(value: Any, tensor: torch.Tensor) -> bool:
+    return value is tensor or (isinstance(value, torch.Tensor) and bool(torch.equal(value, tensor)))
 
 
 def _tensors(batch: Any) -> list[torch.Tensor]:

@@ -116,8 +116,25 @@ def settings_of(problem: Problem) -> dict[str, Any]:
     if first is not None and first.is_floating_point() and first.numel():
         finite = first.double()[torch.isfinite(first)]
         settings["input_rms"] = float(finite.square().mean().sqrt()) if finite.numel() else None
-        settings["bad_inputs"] = int((~torch.isfinite(first)).sum()) or None
+    for name, count in (("bad_inputs", _bad_inputs), ("bad_targets", _bad_targets)):
+        settings[name] = sum(count(batch) for batch in problem.batches) or None
     return settings | _output_settings(problem, target)
+
+
+def _bad_inputs(batch: Any) -> int:
+    """How many numbers of the inputs are nan or inf; masks of 0 and -inf count too."""
+    inputs, keywords, _ = split(batch)
+    return sum(_count_bad(each) for each in (*inputs, *keywords.values()))
+
+
+def _bad_targets(batch: Any) -> int:
+    return _count_bad(split(batch)[2])
+
+
+def _count_bad(value: Any) -> int:
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return 0
+    return int((~torch.isfinite(value)).sum())
 
 
 def _output_settings(problem: Problem, target: Any) -> dict[str, Any]:
