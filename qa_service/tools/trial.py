@@ -30,8 +30,8 @@ STEPS, DEADLINE, MEMORY = 100, 120.0, 4096
 """Steps of training, seconds, MiB: what a trial may use unless it is told otherwise."""
 _MAX_REPORT_BYTES = 4 << 20
 _MAX_OUTPUT_BYTES = 64 << 10
-_CHILD_SHARE = 0.8
-"""Share of the deadline that the child plans with; the rest is for its start and its report."""
+_CHILD_SHARE = 0.85
+"""Share of the deadline that the child plans with; the rest is for a last step that takes long, and for its report."""
 _POLL_SECONDS = 0.05
 _MARK = "NUMSTAB_TRIAL"
 """Environment variable that marks the child and whatever it starts, also in other process groups."""
@@ -56,7 +56,8 @@ def try_model(
         raise TrialFailed(
             "no_file", zh=f"没有文件 {target.rpartition(':')[0] or target}", en=f"there is no file {target}"
         )
-    arguments = [target, "--steps", str(steps), "--seconds", f"{deadline * _CHILD_SHARE:g}", "--memory", str(memory)]
+    until = time.time() + deadline * _CHILD_SHARE
+    arguments = [target, "--steps", str(steps), "--until", f"{until:.3f}", "--memory", str(memory)]
     ended = _run_child(python or sys.executable, [*arguments, *(["--curvature"] if curvature else [])], deadline)
     report = _report_of(ended, deadline, memory)
     return _training_run(report, target)

@@ -31,6 +31,8 @@ from numstab_watch.training import Course, train
 SCHEMA = 1
 _MAX_TEXT = 500
 _MAX_NAMES = 20
+_MAX_NEW_TASKS = 512
+"""Processes and threads that a model may start, as the workers of a loader."""
 _TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
 """Shares of the deadline."""
 
@@ -211,19 +213,39 @@ def _settings_of_course(problem: Problem, course: Course) -> dict[str, Any]:
     }
 
 
-def limit_memory(mebibytes: int) -> None:
-    """Limits the memory that this process may take from now on; no core dumps. Where the platform refuses, nothing."""
+def limit_resources(mebibytes: int) -> None:
+    """Limits memory and processes that this process may take from now on; no core dumps.
+
+    What the platform refuses stays unlimited; the number of processes is never limited for root.
+    """
     try:
         import resource
     except ImportError:
         return
     memory = mebibytes << 20
     limits = [(resource.RLIMIT_DATA, _data_size() + memory), (resource.RLIMIT_CORE, 0)]
+    tasks = _tasks_of_user()
+    if tasks:
+        limits.append((resource.RLIMIT_NPROC, tasks + _MAX_NEW_TASKS))
     if not torch.cuda.is_available():  # CUDA reserves far more addresses than it uses
         limits.append((resource.RLIMIT_AS, _address_space() + memory))
     for limit, value in limits:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (value, value))
+
+
+def _tasks_of_user() -> int:
+    """Threads and processes of this user (Linux; elsewhere 0)."""
+    count, user = 0, os.getuid()
+    try:
+        folders = [entry.path for entry in os.scandir("/proc") if entry.name.isdigit()]
+    except OSError:
+        return 0
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            if os.stat(folder).st_uid == user:
+                count += len(os.listdir(f"{folder}/task"))
+    return count
 
 
 def _address_space() -> int:
@@ -285,13 +307,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report", required=True, help="file to write, or fd:N")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--until", type=float, help="end, in seconds since the epoch; takes precedence over --seconds")
     parser.add_argument("--memory", type=int, help="MiB that the model may use beyond what torch itself does")
     parser.add_argument("--curvature", action="store_true")
     options = parser.parse_args(arguments)
     if options.memory:
-        limit_memory(options.memory)
+        limit_resources(options.memory)
+    seconds = options.seconds if options.until is None else max(1.0, options.until - time.time())
     try:
-        report = run(options.target, steps=options.steps, seconds=options.seconds, curvature=options.curvature)
+        report = run(options.target, steps=options.steps, seconds=seconds, curvature=options.curvature)
     except Exception as error:  # whatever the reader's code raises
         report = {"schema": SCHEMA, "error": _exception_report(error)}
     except SystemExit as error:
