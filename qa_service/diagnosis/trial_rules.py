@@ -188,7 +188,7 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
     floor = _floor_of_double_softmax(run)
     if floor is not None:
         yield _setting("floor_of_double_softmax", "wrong_output", _LIKELY, f"{floor:.4g}")
-    if settings.get("labels_in_range") is False:
+    if settings.get("labels_in_range") is False and run.fault is not None:
         yield _setting("labels_out_of_range", "bad_labels", _STRONG)
     if settings.get("not_in_optimizer"):
         yield _setting("not_in_optimizer", "no_update", _STRONG, str(settings["not_in_optimizer"]))

@@ -281,6 +281,26 @@ def healthy_bfloat16():
     return model, (torch.randn(64, 10).bfloat16(), torch.randint(0, 4, (64,))), nn.CrossEntropyLoss()
 
 
+class Tagger(nn.Module):
+    """Classes of each token, along the last dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Embedding(30, 16), nn.Tanh(), nn.Linear(16, 30))
+
+    def forward(self, tokens):
+        return self.layers(tokens)
+
+
+def healthy_tagger():
+    tokens = torch.randint(0, 30, (16, 6))
+
+    def loss(output, target):
+        return functional.cross_entropy(output.flatten(0, 1), target.flatten())
+
+    return Tagger(), (tokens, tokens), loss, lambda w: torch.optim.Adam(w, lr=1e-2)
+
+
 def healthy_recurrent():
     class Last(nn.Module):
         def __init__(self):

@@ -148,7 +148,8 @@ def is_stuck(losses: list[float], chance: float | None = None) -> bool:
     """
     if len(losses) < _NO_LEARNING_STEPS:
         return False
-    return _fall(losses) < _NO_LEARNING_SHARE or (chance is not None and is_at_chance(losses, chance))
+    still = _tail(losses) > _head(losses) - _NO_LEARNING_SHARE * abs(_head(losses))
+    return (still and _fall(losses) < _NO_LEARNING_SHARE) or (chance is not None and is_at_chance(losses, chance))
 
 
 def is_at_chance(losses: list[float], chance: float) -> bool:
@@ -174,6 +175,10 @@ def _fall(losses: list[float]) -> float:
 
 def _start(losses: list[float]) -> float:
     return statistics.median(losses[: max(1, min(3, len(losses) // 4))])
+
+
+def _head(losses: list[float]) -> float:
+    return statistics.median(losses[: max(1, len(losses) // 4)])
 
 
 def _tail(losses: list[float]) -> float:

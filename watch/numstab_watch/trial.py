@@ -170,10 +170,11 @@ def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
     if not isinstance(output, torch.Tensor) or output.dim() < 2:
         return {}
     settings: dict[str, Any] = {"chance_loss": _chance_loss(problem, output, target)}
-    if isinstance(target, torch.Tensor) and target.dtype == torch.int64 and output.dim() == target.dim() + 1:
-        settings["classes"] = output.shape[1]
+    classes = _classes(output, target)
+    if classes is not None:
+        settings["classes"] = classes
         labels = target[target >= 0]
-        settings["labels_in_range"] = bool(labels.numel()) and int(labels.max()) < output.shape[1]
+        settings["labels_in_range"] = bool(labels.numel()) and int(labels.max()) < classes
     values = output.double()
     sums_to_one = bool(((values >= 0).all(1) & ((values.sum(1) - 1).abs() < 1e-3)).all())
     if sums_to_one and output.shape[1] == 1:
@@ -187,12 +188,22 @@ def _shape_of_output(problem: Problem, target: Any) -> dict[str, Any]:
     return settings
 
 
+def _classes(output: torch.Tensor, target: Any) -> int | None:
+    """The number of classes: the length of the dimension that the output has and the labels do not; None if unclear."""
+    if not isinstance(target, torch.Tensor) or target.dtype != torch.int64 or output.dim() != target.dim() + 1:
+        return None
+    last, second = output.shape[:-1] == target.shape, output.shape[:1] + output.shape[2:] == target.shape
+    if last and second and output.shape[-1] != output.shape[1]:
+        return None
+    return int(output.shape[-1]) if last else int(output.shape[1]) if second else None
+
+
 def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float | None:
     """The loss of guessing: of equal logits for classes, of the mean of the targets (times 2) for numbers."""
     if not isinstance(target, torch.Tensor) or problem.loss_fn is None:
         return None
     is_number = target.is_floating_point() and target.shape == output.shape
-    if not is_number and not (target.dtype == torch.int64 and output.dim() == target.dim() + 1):
+    if not is_number and _classes(output, target) is None:
         return None
     guess = target.mean(0, keepdim=True).expand_as(target) if is_number else torch.zeros_like(output)
     with torch.no_grad():
