@@ -45,6 +45,7 @@ def try_model(
     deadline: float = DEADLINE,
     memory: int = MEMORY,
     curvature: bool = False,
+    push: bool = False,
     python: str = "",
 ) -> TrainingRun:
     """The run of the model that `target` ("file.py:function") makes: series, fault, interventions, settings.
@@ -58,7 +59,8 @@ def try_model(
         )
     until = time.time() + deadline * _CHILD_SHARE
     arguments = [target, "--steps", str(steps), "--until", f"{until:.3f}", "--memory", str(memory)]
-    ended = _run_child(python or sys.executable, [*arguments, *(["--curvature"] if curvature else [])], deadline)
+    arguments += [f"--{name}" for name, asked in (("curvature", curvature), ("push", push)) if asked]
+    ended = _run_child(python or sys.executable, arguments, deadline)
     report = _report_of(ended, deadline, memory)
     return _training_run(report, target)
 

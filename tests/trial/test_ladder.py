@@ -8,6 +8,8 @@ import pytest
 import torch
 from numstab_watch.curvature import largest_curvature
 from numstab_watch.problem import BadProblem, load, problem_of
+from numstab_watch.push import margins
+from numstab_watch.training import train
 from numstab_watch.trial import _json_safe, run
 from torch import nn
 from trial import broken_models, grist_cases
@@ -103,6 +105,32 @@ def test_curvature_of_a_parabola():
 def test_curvature_tells_a_step_too_large():
     trial = tried(broken_models, "step_too_large", curvature=True)
     assert trial.settings["lr"] * trial.settings["largest_curvature"] > 2
+
+
+@pytest.mark.parametrize(("name", "operation"), [("id_53", "log"), ("id_27", "log"), ("id_22", "exp")])
+def test_margin_of_a_bug_that_needs_larger_inputs(name, operation):
+    """The public bugs at their own inputs: nothing fails, and the push names the operation that will."""
+
+    def made():
+        model, batch, loss, optimizer = getattr(grist_cases, name)()
+        if isinstance(batch, tuple):
+            return model, (batch[0] / batch[0].max(), *batch[1:]), loss, optimizer
+        return model, batch / batch.max(), loss, optimizer
+
+    problem = problem_of(made(), made)
+    train(problem, 20)
+    found = {margin.what: margin for margin in margins(problem)}
+    assert found["inputs"].fault.operation == operation
+    assert 1 < found["inputs"].factor <= 2**20
+
+
+def test_a_loss_from_logits_has_no_margin_to_speak_of():
+    def made():
+        return nn.Linear(4, 3), (torch.randn(8, 4), torch.randint(0, 3, (8,))), nn.CrossEntropyLoss()
+
+    problem = problem_of(made(), made)
+    train(problem, 20)
+    assert margins(problem) == []
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,13 @@ def _standardised(problem: Problem) -> str | None:
     return f"inputs of mean {float(mean.mean()):.3g} and standard deviation {float(spread.mean()):.3g} standardised"
 
 
+def scaled_inputs(batch: Any, factor: float) -> Any:
+    """The batch with its first input of floats multiplied."""
+    inputs, keywords, _ = split(batch)
+    first = next((each for each in (*inputs, *keywords.values()) if _is_numbers(each)), None)
+    return batch if first is None else _with_input(batch, first.shape[1:], lambda each: each * factor)
+
+
 def _mean_loss(problem: Problem) -> str | None:
     """The mean in the place of a sum: where half the batch gives half the loss."""
     rows = _rows(problem.batches[0])

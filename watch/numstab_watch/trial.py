@@ -25,6 +25,7 @@ from numstab_watch.curvature import largest_curvature
 from numstab_watch.fault import Fault
 from numstab_watch.interventions import climb, needs_ladder
 from numstab_watch.problem import BadProblem, Problem, computes_all, load, split
+from numstab_watch.push import margins
 from numstab_watch.replay import replay, replay_update
 from numstab_watch.training import Course, train
 
@@ -37,7 +38,9 @@ _TRAINING_SHARE, _LADDER_SHARE = 0.35, 0.6
 """Shares of the deadline."""
 
 
-def run(target: str, *, steps: int = 100, seconds: float = 100.0, curvature: bool = False) -> dict[str, Any]:
+def run(
+    target: str, *, steps: int = 100, seconds: float = 100.0, curvature: bool = False, push: bool = False
+) -> dict[str, Any]:
     """The report of a trial: {"schema", "loss", "grad_norm", "settings", "fault", "interventions"} or {"error"}.
 
     Raises what the reader's code raises, except `BadProblem`.
@@ -53,6 +56,8 @@ def run(target: str, *, steps: int = 100, seconds: float = 100.0, curvature: boo
         return {"schema": SCHEMA, "error": {"code": error.code, "message": str(error)[:_MAX_TEXT]}}
     fault = fault_of(problem, course)
     settings |= _settings_of_course(problem, course)
+    if push and course.finite:
+        settings |= _settings_of_margins(problem)
     interventions = []
     chance = settings.get("chance_loss")
     if needs_ladder(course, chance):
@@ -277,6 +282,15 @@ def _page_count(field: int) -> int:
         return 0
 
 
+def _settings_of_margins(problem: Problem) -> dict[str, Any]:
+    """The factor by which inputs or weights may grow before something is not finite, and the operation that fails."""
+    settings: dict[str, Any] = {}
+    for margin in margins(problem):
+        settings[f"margin_{margin.what}"] = margin.factor
+        settings[f"margin_{margin.what}_operation"] = f"{margin.fault.operation} {margin.fault.place}".strip()
+    return settings
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, torch.Tensor):
         value = float(value)
@@ -321,12 +335,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--until", type=float, help="end, in seconds since the epoch; takes precedence over --seconds")
     parser.add_argument("--memory", type=int, help="MiB that the model may use beyond what torch itself does")
     parser.add_argument("--curvature", action="store_true")
+    parser.add_argument("--push", action="store_true")
     options = parser.parse_args(arguments)
     if options.memory:
         limit_resources(options.memory)
     seconds = options.seconds if options.until is None else max(1.0, options.until - time.time())
     try:
-        report = run(options.target, steps=options.steps, seconds=seconds, curvature=options.curvature)
+        report = run(
+            options.target, steps=options.steps, seconds=seconds, curvature=options.curvature, push=options.push
+        )
     except Exception as error:  # whatever the reader's code raises
         report = {"schema": SCHEMA, "error": _exception_report(error)}
     except SystemExit as error:

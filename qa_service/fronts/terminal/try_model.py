@@ -30,6 +30,7 @@ def add_commands(parsers: Any) -> None:
     )
     parser.add_argument("--memory", default=MEMORY, metavar="MB", help=f"MiB for the model (default {MEMORY})")
     parser.add_argument("--curvature", action="store_true", help="also measure the largest curvature of the loss")
+    parser.add_argument("--push", action="store_true", help="also measure by what factor inputs and weights may grow")
     options.add_lang(parser)
     options.add_json(parser)
     parser.set_defaults(run_with_settings=run_with_settings)
@@ -44,7 +45,7 @@ def run_with_settings(arguments: Namespace, settings: Settings) -> int:
     try:
         run = try_model(
             arguments.target, steps=steps, deadline=deadline, memory=memory, curvature=arguments.curvature,
-            python=settings.python,
+            push=arguments.push, python=settings.python,
         )  # fmt: skip
     except TrialFailed as failure:
         for line in failure.output.splitlines()[-_MAX_OUTPUT_LINES:]:
@@ -80,9 +81,29 @@ def _lines(run: TrainingRun, lang: Lang) -> list[str]:
             lines.append(f"  {again}")
     elif not run.interventions:
         lines.append("没有发现问题" if zh else "nothing wrong was found")
+    lines += _margins(run, lang)
     if run.interventions:
         lines.append("只改一处，再训一遍：" if zh else "trained again with one thing changed:")
         lines += [_rung(each, lang) for each in run.interventions]
+    return lines
+
+
+def _margins(run: TrainingRun, lang: Lang) -> list[str]:
+    """What `--curvature` and `--push` measured: how far it is to where the run would fail."""
+    settings, lines = run.settings, []
+    curvature = settings.get("largest_curvature")
+    if isinstance(curvature, float):
+        number = format_number(curvature, lang)
+        lines.append(f"最大曲率 {number}" if lang == "zh" else f"largest curvature {number}")
+    for what, zh, en in (("inputs", "输入", "inputs"), ("weights", "权重", "weights")):
+        factor, operation = settings.get(f"margin_{what}"), settings.get(f"margin_{what}_operation")
+        if isinstance(factor, float):
+            number = format_number(factor, lang)
+            lines.append(
+                f"{zh}放大到 {number} 倍时出现 inf 或 nan：{operation}"
+                if lang == "zh"
+                else f"{en} {number} times as large give inf or nan: {operation}"
+            )
     return lines
 
 
@@ -100,7 +121,8 @@ def _heading(run: TrainingRun, lang: Lang) -> str:
 def _rung(tried: Intervention, lang: Lang) -> str:
     mark = "✓" if tried.healthy else "✗"
     last = format_number(tried.losses[-1], lang) if tried.losses else ""
-    return f"  {mark} {tried.id}: {last}  {tried.detail}".rstrip()
+    steps = f"{len(tried.losses)} 步" if lang == "zh" else f"{len(tried.losses)} steps"
+    return f"  {mark} {tried.id}: {steps}, {last}  {tried.detail}".rstrip()
 
 
 def _json(run: TrainingRun) -> dict[str, Any]:
