@@ -211,8 +211,11 @@ def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float |
     if not is_number and _classes(output, target) is None:
         return None
     guess = target.mean(0, keepdim=True).expand_as(target) if is_number else torch.zeros_like(output)
-    with torch.no_grad():
-        loss = float(problem.loss_fn(guess, target)) * (2.0 if is_number else 1.0)
+    try:
+        with torch.no_grad():
+            loss = float(problem.loss_fn(guess, target)) * (2.0 if is_number else 1.0)
+    except Exception:  # the reader's function may refuse such an output; what is wrong with it shows in the first step
+        return None
     return loss if math.isfinite(loss) and loss > 0 else None
 
 
