@@ -20,6 +20,7 @@ NumstabError
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
 ├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
+├── TrialFailed           a trial of a reader's model gave no report; `kind` says why
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
 ├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
@@ -212,6 +213,20 @@ class ShuttingDown(NumstabError):
             zh="服务正在重启，这个回答没有说完。问题还在，请再问一次。",
             en="The service is restarting and this answer was cut short. The question is kept; please ask again.",
         )
+
+
+class TrialFailed(NumstabError):
+    """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch …
+
+    `output` is the end of what the reader's code printed.
+    """
+
+    code = "trial_failed"
+
+    def __init__(self, kind: str, *, zh: str, en: str, output: str = "") -> None:
+        super().__init__(zh=zh, en=en, field="target")
+        self.kind = kind
+        self.output = output
 
 
 class StoreUnavailable(NumstabError):

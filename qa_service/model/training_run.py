@@ -67,6 +67,8 @@ class OperationFault:
     dtype: str = ""
     reproduced: bool | None = None
     """Whether a repetition of the step gave the same bits; None if it was not repeated."""
+    hidden: bool = False
+    """Whether the forward pass masked the result: the gradient is 0 where the one made of it is not finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
