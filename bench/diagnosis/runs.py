@@ -59,6 +59,10 @@ class Setup:
     """Those that the optimizer gets."""
 
 
+Group = Literal["faulty", "healthy", "trap", "harmless"]
+"""Harmless: a fault that did no harm in this family."""
+
+
 @dataclass(kw_only=True)
 class RecordedRun:
     """A run with what is known of it. Series have one value for each step, None where there was none."""
@@ -68,7 +72,8 @@ class RecordedRun:
     fault: str
     """Id of the fault, of the healthy grid's cell, or of the trap."""
     cause: str
-    """Its cause in the table of the diagnosis; "" if it is healthy."""
+    """Its cause in the table of the diagnosis; "" without a fault."""
+    group: Group = "healthy"
     also: list[str] = field(default_factory=list)
     """Causes that name the same fault by another of its links."""
     seed: int
