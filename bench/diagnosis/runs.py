@@ -242,6 +242,8 @@ def train(setup: Setup, *, watch: Callable[..., Any] | None = None) -> tuple[Rec
         _take_step(setup, step, model, optimizer, scaler, probe, run, (x, y))
         if (step + 1) % (setup.steps // VALIDATIONS) == 0:
             run.validation.append((step, *_validate(family, model, *held)))
+    if observer is not None:
+        observer.close()
     run.learned = first, run.validation[-1][1]
     return run, observer
 

@@ -1,8 +1,11 @@
 """The suite: every fault in every family that it applies to, the healthy grid and the traps, trained once and kept."""
 
 import dataclasses
+import importlib
 import math
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +23,11 @@ LOST, KEPT = 0.5, 0.15
 SKIPPED = 0.3
 """The part of all updates that, when skipped, is harm by itself."""
 
+MEASURED_EVERY = 5
+"""Steps between two measurements of parameters by the recorder: these runs are short, and its budget is of time."""
+
 Watch = Callable[[Any, Any, Any], Any]
+"""(model, optimizer, scaler) → an open recorder with a `path` and a `close`."""
 
 
 class Verdict(NamedTuple):
@@ -102,14 +109,28 @@ def make_traps(seed: int, traps: Iterable[Trap] = TRAPS, watch: Watch | None = N
 def _named(
     run: RecordedRun, observer: Any, fault: str, cause: str, group: Any, also: Sequence[str] = ()
 ) -> RecordedRun:  # fmt: skip
-    trace = str(observer) if observer is not None else ""
+    trace = str(observer.path) if observer is not None else ""
     id_ = f"{run.family}/{fault}/{run.seed}"
     return dataclasses.replace(run, id=id_, fault=fault, cause=cause, group=group, also=list(also), trace=trace)
 
 
-def suite_folder() -> Path:
-    """Where the runs of this code are kept."""
-    return Settings().cache / "diagnosis-bench" / fingerprint()
+def suite_folder(*, traced: bool = False) -> Path:
+    """Where the runs of this code are kept; those that were made with a recorder apart."""
+    return Settings().cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
+
+
+def recorder(folder: str) -> Watch:
+    """What records a run by the package numstab_watch, which lies in `folder`; its files go to the suite's folder."""
+    sys.path.insert(0, folder)
+    watch = importlib.import_module("numstab_watch").watch
+    traces = suite_folder(traced=True) / "traces"
+    traces.mkdir(parents=True, exist_ok=True)
+
+    def observe(model: Any, optimizer: Any, scaler: Any) -> Any:
+        path = traces / f"{uuid.uuid4().hex}.jsonl.gz"
+        return watch(model, optimizer, scaler=scaler, path=str(path), every=MEASURED_EVERY)
+
+    return observe
 
 
 def load_suite(families: Sequence[str], seeds: int, watch: Watch | None = None) -> list[RecordedRun]:
@@ -118,7 +139,7 @@ def load_suite(families: Sequence[str], seeds: int, watch: Watch | None = None) 
     runs: list[RecordedRun] = []
     for seed in range(seeds):
         for name in (*families, "traps"):
-            path = suite_folder() / f"{name}-{seed}.jsonl.gz"
+            path = suite_folder(traced=watch is not None) / f"{name}-{seed}.jsonl.gz"
             if not path.exists():
                 started = time.perf_counter()
                 made = list(make_traps(seed, watch=watch) if name == "traps" else make_family(name, seed, watch))
