@@ -1,4 +1,4 @@
-"""How well a sick run is diagnosed: faults injected into small networks, healthy runs that look alarming, public threads."""
+"""How well a sick run is diagnosed: injected faults, healthy runs that look alarming, public threads."""
 
 from collections.abc import Sequence
 

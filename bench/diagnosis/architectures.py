@@ -4,6 +4,7 @@ A family trains for at most 300 steps, about a second on one core. Eight familie
 thresholds; `HELD_OUT`, chosen before any result was seen, is for judging only.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def mlp(depth: int, width: int, outputs: int, act: type, gain: float) -> Any:
     """A fully connected network of `depth` linear layers, with weights of variance gain² / fan_in and biases 0."""
     sizes = [FEATURES, *[width] * (depth - 1), outputs]
     layers: list[Any] = []
-    for index, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         linear = nn.Linear(fan_in, fan_out)
         nn.init.normal_(linear.weight, std=(gain if index < depth - 1 else 1.0) / math.sqrt(fan_in))
         nn.init.zeros_(linear.bias)
@@ -248,7 +249,7 @@ def text(generator: Any) -> Data:
 
 
 def adding(generator: Any) -> Data:
-    """The adding task over 6 steps: the sum of the two numbers that are marked, standardised. [batch, 6, 2] → [batch, 1]."""
+    """The adding task over 6 steps: the sum of two marked numbers, standardised. [batch, 6, 2] → [batch, 1]."""
     count, length = TRAIN + VALIDATION, 6
     numbers = torch.rand(count, length, generator=generator)
     marks = torch.zeros(count, length)
@@ -305,7 +306,8 @@ FAMILIES: Mapping[str, Family] = {
             optimizer="sgd", batch=16, steps=150,
         ),
         Family(
-            name="deep_cnn20", kind="classes", classes=IMAGE_CLASSES, make_data=images, lr=2e-3, sgd_lr=0.03, batch=12, steps=150,
+            name="deep_cnn20", kind="classes", classes=IMAGE_CLASSES, make_data=images, lr=2e-3, sgd_lr=0.03, batch=12,
+            steps=150,
             make_model=lambda: Images(19, 8, norm=False), learns_by=0.7,
         ),
         Family(

@@ -6,6 +6,9 @@ also be sound, or the harm would have another cause.
 """
 
 import math
+
+# Every loss, change and schedule has the same arguments, whether it uses them or not.
+# ruff: noqa: ARG001, ARG005
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -280,7 +283,7 @@ def _masked_mean(setup: Setup) -> None:
 
 
 def _where_backward(setup: Setup) -> None:
-    """An entropy of the positive outputs, where(p > 0, p log p, 0): the branch not taken still has a gradient, 0·inf."""
+    """An entropy of the positive outputs, where(p > 0, p log p, 0): the other branch still has a gradient, 0·inf."""
 
     def loss(family: Family, output: Any, inputs: Any, targets: Any) -> Any:
         first = output[1] if isinstance(output, tuple) else output

@@ -1,6 +1,10 @@
 """Healthy runs: a grid of families, optimizers and formats, and traps, runs that look alarming and are not."""
 
+# Every loss, change and schedule has the same arguments, whether it uses them or not.
+# ruff: noqa: ARG001, ARG005
+
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +14,15 @@ import torch
 from torch import nn
 
 from bench.diagnosis.architectures import (
-    FAMILIES, FEATURES, VOCABULARY, Data, Family, Recurrent, Transformer, clean_loss, mlp,
+    FAMILIES,
+    FEATURES,
+    VOCABULARY,
+    Data,
+    Family,
+    Recurrent,
+    Transformer,
+    clean_loss,
+    mlp,
 )  # fmt: skip
 from bench.diagnosis.runs import Precision, Setup, default_setup
 
@@ -147,7 +159,7 @@ def _default_deep(seed: int) -> Setup:
     def make() -> Any:
         sizes = [FEATURES, *[48] * 11]
         layers: list[Any] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(48, 4))
 
@@ -182,7 +194,6 @@ def _noisy_game(seed: int) -> Setup:
 
 def _rising_generator(seed: int) -> Setup:
     """A generator's loss while its opponent gets better: it rises from ln 2 and stays up."""
-
     count = {"step": 0}
 
     def lifted(family: Family, output: Any, inputs: Any, targets: Any) -> Any:

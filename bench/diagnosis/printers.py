@@ -95,7 +95,7 @@ def _keras_number(value: float) -> str:
 
 
 def keras(run: RecordedRun) -> str:
-    """Keras 3: the running mean of the epoch, so that one nan makes the whole epoch nan. The line is redrawn in place."""
+    """Keras 3: the running mean of the epoch, which one nan makes nan. The line is redrawn in place."""
     epochs = math.ceil(len(run.loss) / EPOCH)
     lines = []
     for epoch in range(epochs):
@@ -147,7 +147,7 @@ def mmengine(run: RecordedRun) -> str:
 
 
 def megatron(run: RecordedRun) -> str:
-    """Megatron-LM: the mean of the updates that were made; a loss that is nan, or of skipped updates only, is absent."""
+    """Megatron-LM: the mean over updates that were made; a loss that is nan, or of skipped ones only, is absent."""
     lines = []
     steps = len(run.loss)
     for first, last in _windows(run):
@@ -192,7 +192,7 @@ def nanogpt(run: RecordedRun) -> str:
 
 
 def metric_logger(run: RecordedRun) -> str:
-    """torchvision's MetricLogger: the median of the last twenty, and in parentheses the mean of all so far."""
+    """The MetricLogger of torchvision: the median of the last twenty, and in parentheses the mean of all so far."""
     lines = []
     steps = len(run.loss)
     for first in range(0, steps, EVERY):

@@ -1,10 +1,11 @@
 """Seven published rule sets, each written anew from its description, with the thresholds that it states.
 
 Each is a function of a recorded run that returns its alarms in the order in which the tool would give them; an alarm
-names one or more of our causes where the tool's own words say so. What a tool takes from elsewhere than the run (user-given
-thresholds, source code) has its published default, or is left out.
+names one or more of our causes where the tool's own words say so. What a tool takes from elsewhere than the run
+(thresholds that a user gives, source code) has its published default, or is left out.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -59,10 +60,19 @@ def _activations(run: RecordedRun, *classes: str) -> dict[str, list[dict[str, An
     return _by_layer([row for row in _rows(run, "module") if row["class"] in classes])
 
 
+def _sagemaker_units(run: RecordedRun) -> Iterator[Alarm]:
+    """The two rules that count units over time."""
+    tanh, relu = _activations(run, "Tanh", "Sigmoid").values(), _activations(run, "ReLU").values()
+    if any(sum(row["above9"] for row in rows) / len(rows) > 0.5 for rows in tanh):
+        yield _alarm("SaturatedActivation", "saturated_activation")
+    if any(sum(row["silent"] for row in rows) / len(rows) > 0.5 for rows in relu):
+        yield _alarm("DeadRelu", "dead_relu")
+
+
 def sagemaker(run: RecordedRun) -> list[Alarm]:
     """SageMaker Debugger's built-in rules with the defaults of its developer guide."""
-    alarms = []
     parameters, modules = _rows(run, "parameter"), _rows(run, "module")
+    alarms = list(_sagemaker_units(run))
     if any(0 <= row.get("grad_mean", 1) < 1e-7 for row in parameters):
         alarms.append(_alarm("VanishingGradient", "vanishing_signal"))
     if not _finite(run.loss) or any(not math.isfinite(row.get("grad_mean", 0.0)) for row in parameters):
@@ -72,14 +82,6 @@ def sagemaker(run: RecordedRun) -> list[Alarm]:
     ratio = max(variances) / max(min(variances), 1e-30) if variances else 1.0
     if ratio > 10 or falls < 5:
         alarms.append(_alarm("PoorWeightInitialization", "weights_too_large", "vanishing_signal", "symmetric_init"))
-    for rows in _activations(run, "Tanh", "Sigmoid").values():
-        if sum(row["above9"] for row in rows) / len(rows) > 0.5:
-            alarms.append(_alarm("SaturatedActivation", "saturated_activation"))
-            break
-    for rows in _activations(run, "ReLU").values():
-        if sum(row["silent"] for row in rows) / len(rows) > 0.5:
-            alarms.append(_alarm("DeadRelu", "dead_relu"))
-            break
     if any(row["ratio"] > 10 or row["ratio"] < 1e-8 for row in parameters):
         alarms.append(_alarm("WeightUpdateRatio", "step_too_large", "no_update"))
     if any(row["zero"] == 1 for row in modules) or any(row.get("grad_zero") == 1 for row in parameters):
@@ -87,7 +89,7 @@ def sagemaker(run: RecordedRun) -> list[Alarm]:
     if any(row["moved_mean"] <= 1e-8 + 1e-5 * row["weight_mean"] for row in parameters):
         alarms.append(_alarm("UnchangedTensor", "no_update"))
     tens = run.loss[::10]
-    if any(later > sooner * (1 - 1e-3) for sooner, later in zip(tens, tens[1:], strict=False)):
+    if any(later > sooner * (1 - 1e-3) for sooner, later in itertools.pairwise(tens)):
         alarms.append(_alarm("LossNotDecreasing"))
     held = [loss for _, loss, _ in run.validation]
     if held and held[-1] > 1.1 * min(held):
@@ -96,7 +98,7 @@ def sagemaker(run: RecordedRun) -> list[Alarm]:
 
 
 def autotrainer(run: RecordedRun) -> list[Alarm]:
-    """AutoTrainer: looks only if the accuracy stays below 0.6; data, activation, gradient, convergence, in this order."""
+    """AutoTrainer: looks only if the accuracy stays below 0.6; data, gradients, convergence, in this order."""
     if run.validation and (run.validation[-1][2] or 0.0) >= 0.6 and _finite(run.loss):
         return []
     alarms = []
@@ -121,7 +123,7 @@ def autotrainer(run: RecordedRun) -> list[Alarm]:
     if vanishing:
         alarms.append(_alarm("vanishing gradient", "vanishing_signal", "saturated_activation"))
     accuracy = _epochs([each for each in run.accuracy if each is not None])
-    swings = [abs(later - sooner) for sooner, later in zip(accuracy, accuracy[1:], strict=False)]
+    swings = [abs(later - sooner) for sooner, later in itertools.pairwise(accuracy)]
     if swings and sum(swing >= 0.03 for swing in swings) >= 0.2 * len(swings):
         alarms.append(_alarm("oscillating loss", "step_too_large"))
     if accuracy and accuracy[-1] - accuracy[0] < 0.01:
@@ -142,7 +144,7 @@ def deeplocalize(run: RecordedRun) -> list[Alarm]:
     if not _finite(run.loss):
         return [_alarm("loss")]
     metric = _epochs([each for each in run.accuracy if each is not None]) or _epochs(run.loss)
-    if any(abs(later - sooner) < 1e-4 for sooner, later in zip(metric, metric[1:], strict=False)):
+    if any(abs(later - sooner) < 1e-4 for sooner, later in itertools.pairwise(metric)):
         return [_alarm("MDL")]
     return []
 
@@ -165,10 +167,10 @@ def deepdiagnosis(run: RecordedRun) -> list[Alarm]:
     if any(row["moved_mean"] == 0 for row in parameters):
         alarms.append(_alarm("unchanged weight", "no_update"))
     loss = _epochs(run.loss)
-    if any(later >= sooner for sooner, later in zip(loss, loss[1:], strict=False)):
+    if any(later >= sooner for sooner, later in itertools.pairwise(loss)):
         alarms.append(_alarm("loss not decreasing", "step_too_large", "step_too_small"))
     accuracy = _epochs([each for each in run.accuracy if each is not None])
-    if any(later <= sooner for sooner, later in zip(accuracy, accuracy[1:], strict=False)):
+    if any(later <= sooner for sooner, later in itertools.pairwise(accuracy)):
         alarms.append(_alarm("accuracy not increasing", "step_too_large", "step_too_small"))
     return alarms
 
@@ -188,7 +190,7 @@ def umlaut(run: RecordedRun) -> list[Alarm]:
     if run.lr < 1e-7:
         alarms.append(_alarm("learning rate low", "step_too_small"))
     held = [loss for _, loss, _ in run.validation]
-    if any(later > sooner for sooner, later in zip(held, held[1:], strict=False)):
+    if any(later > sooner for sooner, later in itertools.pairwise(held)):
         alarms.append(_alarm("possible overfitting", "overfitting"))
     if any((accuracy or 0.0) > 0.95 for _, _, accuracy in run.validation):
         alarms.append(_alarm("validation accuracy is too high"))
@@ -218,7 +220,7 @@ def thedeepchecker(run: RecordedRun) -> list[Alarm]:
     if any(row["ratio"] > 0 and not -4 <= math.log10(row["ratio"]) <= -1 for row in parameters):
         alarms.append(_alarm("update scale", "step_too_large", "step_too_small"))
     loss = _epochs(run.loss)
-    if any(later > 0.95 * sooner for sooner, later in zip(loss, loss[1:], strict=False)):
+    if any(later > 0.95 * sooner for sooner, later in itertools.pairwise(loss)):
         alarms.append(_alarm("loss not decreasing", "step_too_small"))
     if not _finite(run.loss):
         alarms.append(_alarm("diverging loss", "step_too_large"))
@@ -232,12 +234,12 @@ def _growth(layers: Mapping[str, list[dict[str, Any]]]) -> Iterator[Alarm]:
         for five in (rows[index : index + 5] for index in range(len(rows) - 4)):
             gradients = [row.get("grad_mean", 0.0) for row in five]
             weights = [row["weight_mean"] for row in five]
-            pairs = list(zip(gradients, gradients[1:], strict=False))
+            pairs = list(itertools.pairwise(gradients))
             if all(later <= 0.5 * sooner for sooner, later in pairs) and gradients[-1] < 1e-6:
                 seen.add(_alarm("vanishing gradient", "vanishing_signal"))
             if all(later >= 2 * sooner > 0 for sooner, later in pairs):
                 seen.add(_alarm("exploding gradient", "weights_too_large", "recurrent_product"))
-            if all(later >= 2 * sooner > 0 for sooner, later in zip(weights, weights[1:], strict=False)):
+            if all(later >= 2 * sooner > 0 for sooner, later in itertools.pairwise(weights)):
                 seen.add(_alarm("exploding weights", "step_too_large"))
     yield from sorted(seen, key=lambda alarm: alarm.name)
 

@@ -1,4 +1,4 @@
-"""Trains a network under a setup and records it: what a trainer prints, what a rule set looks at, and whether it learned."""
+"""Trains a network under a setup and records it: what a trainer prints, what rule sets look at, whether it learned."""
 
 import dataclasses
 import gzip
@@ -15,6 +15,7 @@ from torch import nn
 
 from bench.diagnosis.architectures import TRAIN, Family, clean_loss
 from qa_service.model.training_run import Record, TrainingRun
+from qa_service.model.values import Value
 
 Precision = Literal["float32", "float16", "bfloat16", "autocast_float16", "autocast_bfloat16"]
 SAMPLED_EVERY = 10
@@ -22,6 +23,10 @@ SAMPLED_EVERY = 10
 VALIDATIONS = 5
 
 LossFunction = Callable[[Family, Any, Any, Any], Any]
+
+
+def _one(step: int) -> float:  # noqa: ARG001
+    return 1.0
 
 
 @dataclass(kw_only=True)
@@ -44,9 +49,9 @@ class Setup:
     eps: float = 1e-8
     momentum: float = 0.9
     train_size: int = TRAIN
-    lr_factor: Callable[[int], float] = lambda step: 1.0
+    lr_factor: Callable[[int], float] = _one
     """Step → what the learning rate is multiplied by."""
-    loss_factor: Callable[[int], float] = lambda step: 1.0
+    loss_factor: Callable[[int], float] = _one
     loss: LossFunction = clean_loss
     change_model: list[Callable[[Any], Any]] = field(default_factory=list)
     change_inputs: list[Callable[[Any], Any]] = field(default_factory=list)
@@ -114,7 +119,12 @@ class RecordedRun:
         series["val_accuracy"] = tuple(
             Record(step, None, accuracy) for step, _, accuracy in self.validation if accuracy is not None
         )
-        known = {"lr": self.lr, "optimizer": self.optimizer, "dtype": self.precision, "batch_size": self.batch}
+        known: dict[str, Value] = {
+            "lr": self.lr,
+            "optimizer": self.optimizer,
+            "dtype": self.precision,
+            "batch_size": self.batch,
+        }
         if self.classes:
             known["classes"] = self.classes
         return TrainingRun(
@@ -126,9 +136,7 @@ class RecordedRun:
 def default_setup(family: Family, seed: int) -> Setup:
     """The settings under which a family trains well."""
     lr = family.sgd_lr if family.optimizer == "sgd" else family.lr
-    return Setup(
-        family=family, seed=seed, optimizer=family.optimizer, lr=lr, batch=family.batch, steps=family.steps
-    )
+    return Setup(family=family, seed=seed, optimizer=family.optimizer, lr=lr, batch=family.batch, steps=family.steps)
 
 
 class Probe:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import math
+import os
 import sys
 import time
 import uuid
@@ -19,7 +20,7 @@ from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_r
 from qa_service.settings import Settings
 
 LOST, KEPT = 0.5, 0.15
-"""The part of what the sound run learns: a fault that loses `LOST` does harm, one that loses less than `KEPT` does none."""
+"""Parts of what the sound run learns: who loses `LOST` is harmed, who loses less than `KEPT` is not."""
 SKIPPED = 0.3
 """The part of all updates that, when skipped, is harm by itself."""
 
@@ -116,7 +117,7 @@ def _named(
 
 def suite_folder(*, traced: bool = False) -> Path:
     """Where the runs of this code are kept; those that were made with a recorder apart."""
-    return Settings().cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
+    return Settings.from_env(os.environ).cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
 
 
 def recorder(folder: str) -> Watch:

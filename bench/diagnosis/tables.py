@@ -1,6 +1,7 @@
 """The command: trains or reads the suite, asks about every run, and prints the figures as Markdown tables."""
 
 import argparse
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -144,7 +145,8 @@ def _fault_table(judged: Sequence[Judged]) -> str:
         )
         said = ", ".join(f"{cause} {count}" for cause, count in wrong.most_common(3))
         rows.append((fault, answers[0].run.cause, *_by_door(answers), said))
-    return _table(("fault", "cause", "trace", "series", "logs", "said instead"), sorted(rows, key=lambda row: row[1]))
+    rows.sort(key=operator.itemgetter(1))
+    return _table(("fault", "cause", "trace", "series", "logs", "said instead"), rows)
 
 
 def _calibration_table(judged: Sequence[Judged]) -> str:
