@@ -66,17 +66,38 @@ class Judged(NamedTuple):
         return frozenset(accepted)
 
     @property
-    def named(self) -> tuple[str, ...]:
-        """The causes it commits itself to: none if it does not say that the run is sick."""
+    def committed(self) -> tuple[str, ...]:
+        """The causes that it names: none if it says that the run is healthy."""
         return self.causes if self.status in SICK or self.status == "undecided" else ()
 
     def first_is_right(self, *, strict: bool) -> bool:
+        """Whether it says that the run is sick, and the first cause is the one."""
         wanted = {self.run.cause} if strict else self.accepted
-        return self.status in SICK and self.causes[:1] != () and self.causes[0] in wanted
+        return self.status in SICK and bool(wanted & set(self.causes[:1]))
 
     def two_are_right(self, *, strict: bool) -> bool:
+        """Whether one of the causes that it names is the one, even if it cannot tell them apart."""
         wanted = {self.run.cause} if strict else self.accepted
-        return bool(wanted & set(self.named))
+        return bool(wanted & set(self.committed))
+
+
+class TextAnswer(NamedTuple):
+    """What was said of a text of which no run is at hand."""
+
+    status: str
+    causes: tuple[str, ...]
+    committed: tuple[str, ...]
+    """The causes, if it says that the run is sick or cannot tell."""
+
+
+def judge_text(text: str) -> TextAnswer:
+    """What the diagnosis says of the log in `text`."""
+    from qa_service.diagnosis.engine import diagnose
+    from qa_service.diagnosis.reading import read_log_text
+
+    diagnosis = diagnose(read_log_text(text))
+    causes = tuple(each.cause for each in diagnosis.hypotheses)
+    return TextAnswer(diagnosis.status, causes, causes if diagnosis.status in {*SICK, "undecided"} else ())
 
 
 def judge(runs: Iterable[RecordedRun], doors: Sequence[str]) -> Iterator[Judged]:
