@@ -249,7 +249,10 @@ def train(setup: Setup, *, watch: Callable[..., Any] | None = None) -> tuple[Rec
             x, y = alter(x, y, step)
         _take_step(setup, step, model, optimizer, scaler, probe, run, (x, y))
         if (step + 1) % (setup.steps // VALIDATIONS) == 0:
-            run.validation.append((step, *_validate(family, model, *held)))
+            loss, accuracy = _validate(family, model, *held)
+            run.validation.append((step, loss, accuracy))
+            if observer is not None:
+                observer.log(val_loss=loss, **({} if accuracy is None else {"val_accuracy": accuracy}))
     if observer is not None:
         observer.close()
     run.learned = first, run.validation[-1][1]
