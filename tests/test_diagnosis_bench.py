@@ -12,7 +12,7 @@ from bench.diagnosis.faults import FAULTS
 from bench.diagnosis.healthy import TRAPS, grid
 from bench.diagnosis.printers import EVERY, PRINTERS, metric_logger
 from bench.diagnosis.runs import RecordedRun, default_setup, read_runs, train, write_runs
-from bench.diagnosis.score import Judged, Share
+from bench.diagnosis.score import Judged, Share, names_its_group, sign_of
 from bench.diagnosis.suite import compare, learned
 from bench.diagnosis.threads import load_threads, split_threads
 
@@ -355,6 +355,19 @@ def test_a_link_of_the_same_chain_is_right_when_not_strict():
     answer = judged("sick", "eps_lost")
     assert answer.first_is_right(strict=False)
     assert not answer.first_is_right(strict=True)
+
+
+def test_what_a_log_shows_of_a_fault():
+    assert sign_of(with_loss(30, NAN)) == "sudden nan"
+    assert sign_of(made(loss=[1.0] * 20 + [9.0, 90.0, NAN] + [NAN] * 17)) == "visible"
+    assert sign_of(made(loss=[1.5] * 40)) == "visible"
+    assert sign_of(made(validation=[(19, 0.2, 0.9), (39, 0.7, 0.5)])) == "visible"
+    assert sign_of(made(classes=0, loss=[1.0 - step / 80 for step in range(40)])) == "no warning but slowness"
+
+
+def test_the_group_of_a_sudden_nan_is_right_even_where_the_cause_is_not():
+    assert names_its_group(judged("undecided", "zero_over_zero"))
+    assert not names_its_group(judged("sick", "step_too_large"))
 
 
 def test_forty_threads_a_quarter_healthy_split_by_hash():

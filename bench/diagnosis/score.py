@@ -1,9 +1,10 @@
 """Asks the diagnosis and the rule sets about each run, and counts how often they are right."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.diagnosis.architectures import HELD_OUT
 from bench.diagnosis.printers import PRINTERS, metric_logger
@@ -15,6 +16,15 @@ from qa_service.model.training_run import TrainingRun
 SICK = frozenset({"sick", "not_numerics"})
 TRACE, SERIES = "trace", "series"
 """Doors beside the six formats: the recorder's file, and the series of every step without any layer."""
+
+
+Sign = Literal["sudden nan", "no warning but slowness", "visible"]
+"""What of a fault's harm a log shows: a nan out of the blue, no more than slower learning, or something to go by."""
+SUDDEN = frozenset({
+    "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
+    "empty_attention_row", "forward_overflow", "adam_stale",
+})  # fmt: skip
+"""Causes of a nan out of the blue, among which a log without the operation does not tell."""
 
 
 class Share(NamedTuple):
@@ -141,6 +151,27 @@ def poisoned_averages(runs: Iterable[RecordedRun]) -> Iterator[Judged]:
     for run in runs:
         if run.fault == "one_overflow":
             yield _judged(run, "metric_logger", diagnose(read_log_text(metric_logger(run))))
+
+
+def sign_of(run: RecordedRun) -> Sign:
+    """What a log of `run` shows of its fault, by the loss alone."""
+    bad = next((step for step, loss in enumerate(run.loss) if not math.isfinite(loss)), None)
+    if bad is not None:
+        before = run.loss[:bad]
+        rose = len(before) > 5 and max(before[-10:]) > 3 * statistics.median(before)
+        return "visible" if rose else "sudden nan"
+    tenth = max(5, len(run.loss) // 10)
+    first, last = statistics.median(run.loss[:tenth]), statistics.median(run.loss[-tenth:])
+    held = [loss for _, loss, _ in run.validation]
+    worse_held = not all(map(math.isfinite, held)) or held[-1] > 1.5 * min(held)
+    stands = last > 0.9 * first or (run.classes > 0 and last > 0.95 * math.log(run.classes))
+    skips = sum(run.skipped) > 0.1 * len(run.skipped)
+    return "visible" if stands or worse_held or skips else "no warning but slowness"
+
+
+def names_its_group(answer: Judged) -> bool:
+    """Of a nan out of the blue: whether the first cause is one of those that make such a nan."""
+    return answer.status in {*SICK, "undecided"} and bool(SUDDEN & set(answer.causes[:1]))
 
 
 def faulty(judged: Iterable[Judged]) -> list[Judged]:

@@ -16,9 +16,11 @@ from bench.diagnosis.score import (
     Share,
     faulty,
     judge,
+    names_its_group,
     poisoned_averages,
     score_rule_sets,
     share,
+    sign_of,
     sound,
 )
 from bench.diagnosis.suite import load_suite, recorder
@@ -40,7 +42,7 @@ def main(options: Sequence[str]) -> None:
     print(_counts(runs))
     print(_rule_set_table(runs))
     judged = [*judge(runs, [TRACE, SERIES, *PRINTERS]), *poisoned_averages(runs)]
-    for table in (_door_table, _alarm_table, _family_table, _fault_table, _calibration_table):
+    for table in (_door_table, _sign_table, _alarm_table, _family_table, _fault_table, _calibration_table):
         print(table(judged))
     print(_thread_table())
     if chosen.list_errors:
@@ -85,6 +87,19 @@ def _door_table(judged: Sequence[Judged]) -> str:
             ))  # fmt: skip
     header = ("door", "families", "cause first", "or a link of its chain", "among two", "undecided", "called healthy")
     return _table(header, rows)
+
+
+def _sign_table(judged: Sequence[Judged]) -> str:
+    rows: list[Sequence[object]] = []
+    for door, answers in _doors(judged):
+        for sign, of_sign in _split(faulty(answers), lambda each: sign_of(each.run)).items():
+            rows.append((
+                door, sign, _right(of_sign),
+                share(of_sign, names_its_group) if sign == "sudden nan" else "",
+                share(of_sign, lambda each: each.status == "undecided"),
+                share(of_sign, lambda each: each.status == "healthy"),
+            ))  # fmt: skip
+    return _table(("door", "what a log shows", "cause first", "group right", "undecided", "called healthy"), rows)
 
 
 def _alarm_table(judged: Sequence[Judged]) -> str:

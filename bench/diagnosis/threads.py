@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.diagnosis.score import Share, judge_text
+from bench.diagnosis.score import SICK, Share, judge_text
 
 Half = Literal["development", "held out"]
 
@@ -52,7 +52,12 @@ def score_threads() -> dict[Half, tuple[Share, Share, Share]]:
         sick = [(thread, answer) for thread, answer in answers if thread.cause]
         healthy = [(thread, answer) for thread, answer in answers if not thread.cause]
         scores[half] = (
-            Share(sum(bool(set(answer.committed[:1]) & thread.accepted) for thread, answer in sick), len(sick)),
+            Share(
+                sum(
+                    answer.status in SICK and bool(set(answer.causes[:1]) & thread.accepted) for thread, answer in sick
+                ),
+                len(sick),
+            ),
             Share(sum(bool(set(answer.committed) & thread.accepted) for thread, answer in sick), len(sick)),
             Share(sum(answer.status not in {"healthy", "unreadable"} for _, answer in healthy), len(healthy)),
         )
