@@ -88,8 +88,7 @@ def sagemaker(run: RecordedRun) -> list[Alarm]:
         alarms.append(_alarm("AllZero"))
     if any(row["moved_mean"] <= 1e-8 + 1e-5 * row["weight_mean"] for row in parameters):
         alarms.append(_alarm("UnchangedTensor", "no_update"))
-    tens = run.loss[::10]
-    if any(later > sooner * (1 - 1e-3) for sooner, later in itertools.pairwise(tens)):
+    if any(later > sooner * (1 - 1e-3) for sooner, later in itertools.pairwise(_epochs(run.loss, 10))):
         alarms.append(_alarm("LossNotDecreasing"))
     held = [loss for _, loss, _ in run.validation]
     if held and held[-1] > 1.1 * min(held):
