@@ -32,7 +32,7 @@ def main(options: Sequence[str]) -> None:
     """Prints the tables for the families and seeds that `options` name."""
     parser = argparse.ArgumentParser(prog="python -m bench diagnosis")
     parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=list(FAMILIES))
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each fault in each family")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each fault in each family")
     parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
     parser.add_argument("--recorder", metavar="FOLDER", help="folder of the package numstab_watch; runs get a trace")
     parser.add_argument("--list-errors", action="store_true", help="each wrong answer, one a line")
