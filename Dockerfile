@@ -21,9 +21,11 @@ RUN python -m venv /app \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --constraint locked.txt \
       "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"
 COPY LICENSE README.md ./
+COPY numstab numstab
 COPY qa_service qa_service
 COPY demos demos
 COPY kb kb
+COPY watch/numstab_watch watch/numstab_watch
 # hatchling comes from the lock. Byte code with unchecked hashes stays valid however layers are copied. `|| true`: torch
 # contains a file for a newer Python, which does not compile.
 RUN /app/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \

@@ -1,11 +1,13 @@
-"""Runs the benchmarks named on the command line, or all of them."""
+"""Runs the benchmarks named on the command line, or all of them; options behind a name are given to its benchmark."""
 
+import itertools
 import sys
 
 from bench import (
     asking,
     chat,
     deep_learning,
+    diagnosis,
     experiments,
     formula,
     formula_latency,
@@ -15,6 +17,7 @@ from bench import (
     page,
     running,
     soak,
+    watch,
 )
 
 BENCHMARKS = {
@@ -32,12 +35,14 @@ BENCHMARKS = {
     "formula": formula.stable_forms,
     "formulas": deep_learning.formulas,
     "soak": soak.soak_test,
+    "watch": watch.watch_overhead,
+    "diagnosis": diagnosis.figures,
 }
 
 
 def main() -> int:
     """Runs the benchmarks, each of which prints its results; returns exit status 2 for an unknown name."""
-    names = sys.argv[1:] or list(BENCHMARKS)
+    names = list(itertools.takewhile(lambda argument: not argument.startswith("-"), sys.argv[1:])) or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)

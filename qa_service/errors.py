@@ -13,13 +13,16 @@ NumstabError
 │   ├── UnknownParameter      a parameter that the experiments do not have
 │   ├── BadParameter          a value of the wrong type or outside the bounds
 │   ├── UnreadableRun         a file that is empty, too large, damaged, or no log of a training run
+│   ├── BadTrace              a file of the recorder that is not one, or is too large
 │   └── BadExpression         a formula that the grammar does not know, with the position
 ├── Overloaded            503: the queue of runs is full; retry after `seconds`
 ├── Unauthorized          401 without a key, 403 with a key that lacks the scope
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
 ├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
+├── TrialFailed           a trial of a reader's model gave no report; `kind` says why
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
+├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
 └── BadContent            kb/ or demos/ are invalid; the service does not start
     ├── BadLibrary            kb/: every problem, with path, line and what was expected
@@ -118,6 +121,12 @@ class BadParameter(BadRequest):
     code = "bad_parameter"
 
 
+class BadTrace(BadRequest):
+    """The bytes are not a trace of `numstab_watch`, or exceed a limit."""
+
+    code = "bad_trace"
+
+
 class BadExpression(BadRequest):
     """A formula that is not one, or is too large. `position` is that of the first character concerned, from 0."""
 
@@ -206,6 +215,20 @@ class ShuttingDown(NumstabError):
         )
 
 
+class TrialFailed(NumstabError):
+    """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch …
+
+    `output` is the end of what the reader's code printed.
+    """
+
+    code = "trial_failed"
+
+    def __init__(self, kind: str, *, zh: str, en: str, output: str = "") -> None:
+        super().__init__(zh=zh, en=en, field="target")
+        self.kind = kind
+        self.output = output
+
+
 class StoreUnavailable(NumstabError):
     """The database is unreachable, locked or full; nothing of the request was stored."""
 
@@ -217,6 +240,18 @@ class StoreUnavailable(NumstabError):
         super().__init__(
             zh=f"现在存不下（{why}），什么也没有保存。请稍后再试。",
             en=f"this cannot be kept just now ({why}); nothing was saved. Please try again later.",
+        )
+
+
+class MissingPackage(NumstabError):
+    """A package that this needs, and numstab otherwise does not, is not installed."""
+
+    code = "missing_package"
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            zh=f"这需要 {package}，它没有安装：pip install {package}",
+            en=f"this needs {package}, which is not installed: pip install {package}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Paths of the bundled content (kb/, demos/) and of the platform's data, cache and configuration folders."""
+"""Paths of the bundled content (kb/, demos/, watch/) and of the platform's data, cache and configuration folders."""
 
 from pathlib import Path
 
@@ -6,9 +6,14 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled(name: str) -> Path:
-    """The folder `kb/` or `demos/`: inside the package in a wheel, next to it in a checkout."""
+    """The folder `kb/`, `demos/` or `watch/`: inside the package in a wheel, next to it in a checkout."""
     inside = _PACKAGE / "_shipped" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def watch_folder() -> Path:
+    """The folder that holds the package `numstab_watch`, to be put on the path of a process that has torch."""
+    return bundled("watch")
 
 
 def data_folder() -> Path:

@@ -20,6 +20,8 @@ SETTINGS_FILE = "NUMSTAB_SETTINGS"
 
 LOG_FORMATS = ("logfmt", "json")
 SANDBOX_MODES = ("required", "off")
+_ORIGIN = re.compile(r"\*|https?://(?:\*\.)?[A-Za-z0-9.-]+(?::(?:\d+|\*))?")
+"""What the directive frame-ancestors of a Content-Security-Policy takes, as far as we do."""
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
@@ -44,6 +46,9 @@ class Settings:
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that unanswered questions are stored; 0: none")
     rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
     origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins whose pages may call the API, separated by commas")
+    embed: str = _setting(
+        "NUMSTAB_EMBED", "", "web origins whose pages may show an entry in a frame, separated by commas; `*`: all"
+    )
     hosts: str = _setting(
         "NUMSTAB_HOSTS", "", "host names by which the service may be addressed, separated by commas; empty: any"
     )
@@ -64,6 +69,7 @@ class Settings:
         "required",
         "`required`: no experiment runs unless it can be confined; `off`: unconfined, as on macOS, which cannot",
     )
+    python: str = _setting("NUMSTAB_PYTHON", "", "Python that runs a reader's model in `numstab try`")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
     runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")
@@ -85,6 +91,19 @@ class Settings:
                     en=f"{variable} should be {' or '.join(allowed)}, not {value!r}",
                     field=variable,
                 )
+
+        for origin in self.embed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise BadField(
+                    zh=f"NUMSTAB_EMBED 里的 {origin!r} 不是来源：应当像 https://blog.example，或者是 *",
+                    en=f"in NUMSTAB_EMBED {origin!r} is no origin: expected such as https://blog.example, or *",
+                    field="NUMSTAB_EMBED",
+                )
+
+    @property
+    def embed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may show an entry in a frame."""
+        return tuple(word.strip() for word in self.embed.split(",") if word.strip())
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from processes import shared_server
 
 from qa_service.__main__ import main
 from qa_service.answering.knowledge import Knowledge
@@ -250,6 +251,15 @@ def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.Comp
         return subprocess.CompletedProcess(arguments, status, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
+    """`numstab serve`; yields its address. One server for all workers of the test run."""
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
+           "NUMSTAB_RATE": ""}  # fmt: skip
+    with shared_server(env, cache.parent / "server") as address:
+        yield address
 
 
 @pytest.fixture

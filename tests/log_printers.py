@@ -218,11 +218,11 @@ def _keras_3(out: Printed) -> None:
                 accuracy=0.5312,
             )
         out.add(
-            f"\x1b[1m313/313\x1b[0m \x1b[32m━━━━━━━━━━━━━━━━━━━━\x1b[0m\x1b[37m\x1b[0m \x1b[1m2s\x1b[0m 5ms/step - accuracy: 0.5000 - loss: {loss:.4f} - val_accuracy: 0.5000 - val_loss: 0.6931 - learning_rate: 0.0010",
+            f"\x1b[1m313/313\x1b[0m \x1b[32m━━━━━━━━━━━━━━━━━━━━\x1b[0m\x1b[37m\x1b[0m \x1b[1m2s\x1b[0m 5ms/step - accuracy: 0.5521 - loss: {loss:.4f} - val_accuracy: 0.5521 - val_loss: 0.6931 - learning_rate: 0.0010",
             epoch * 313,
             loss=f"{loss:.4f}",
-            accuracy=0.5,
-            val_accuracy=0.5,
+            accuracy=0.5521,
+            val_accuracy=0.5521,
             val_loss=0.6931,
             lr=0.001,
         )
@@ -627,10 +627,10 @@ def _paddle_nlp(out: Printed) -> None:
 def _paddle_ocr(out: Printed) -> None:
     for i, (loss, _, rate) in enumerate(RUN, start=1):
         out.add(
-            f"[2022/07/27 08:53:{i:02d}] ppocr INFO: epoch: [1/500], global_step: {i * 10}, lr: {rate:.6f}, acc: 0.000000, norm_edit_dis: 0.011211, loss: {loss:.6f}, avg_reader_cost: 0.10211 s, avg_batch_cost: 0.40211 s, avg_samples: 128.0, ips: 318.32 samples/s, eta: 2:11:00",
+            f"[2022/07/27 08:53:{i:02d}] ppocr INFO: epoch: [1/500], global_step: {i * 10}, lr: {rate:.6f}, acc: 0.011300, norm_edit_dis: 0.011211, loss: {loss:.6f}, avg_reader_cost: 0.10211 s, avg_batch_cost: 0.40211 s, avg_samples: 128.0, ips: 318.32 samples/s, eta: 2:11:00",
             i * 10,
             loss=f"{loss:.6f}",
-            accuracy=0,
+            accuracy=0.0113,
             lr=f"{rate:.6f}",
         )
 
@@ -771,6 +771,13 @@ def _notebook(out: Printed) -> None:
             **({} if i == 1 else {"val_loss": 1.2345}),
             accuracy=0.5123,
         )
+
+
+@_prints("pytorch_tutorial")
+def _tutorial(out: Printed) -> None:
+    for i, (loss, _, _) in enumerate(RUN):
+        epoch, step = i // 5 + 1, (i % 5 + 1) * 2000
+        out.add(f"[{epoch}, {step:5d}] loss: {loss:.3f}", (epoch - 1) * 10000 + step, loss=f"{loss:.3f}")
 
 
 @_prints("espnet")

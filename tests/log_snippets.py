@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - lines of logs are as long as they are
+# ruff: noqa: E501, W291, W293 - lines of logs are as they are
 """Logs as people paste them, written down after public threads with other numbers, shortened.
 
 After " <<" a line has what a reader should take from it: key=value, several with blanks between; "event" for a message.

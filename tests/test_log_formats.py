@@ -3,6 +3,7 @@
 
 import math
 
+import log_printers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from qa_service.parsing.logs.configuration import read_settings
 from qa_service.parsing.logs.names import choose_names, is_bookkeeping, meaning_of
 from qa_service.parsing.logs.pairs import parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
+
+_FINE = (2.4113, 2.3871, 2.2904, 2.3152, 2.1873, 2.2011, 2.1642, 2.1127, 2.1441, 2.0911)
+_SETTINGS_OF_FORMATS = tuple(f"in:{form.sign}" for form in formats.BY_ID.values() if form.sign)
 
 
 def _same(first: float, second: float) -> bool:
@@ -325,15 +329,73 @@ def test_settings_of_the_run():
     assert "hidden_nan" not in read_log_text(PRINTERS["megatron"]().text).settings
 
 
+def test_records_without_steps_are_counted_by_the_interval_of_logging():
+    """Where the arguments are printed and the log has the beginning; else they stay without a step."""
+    records = [f"{{'loss': {2.5 - i / 10:.4f}, 'learning_rate': 1e-05, 'epoch': {i / 10}}}" for i in range(1, 8)]
+    run = read_log_text("\n".join(["TrainingArguments(fp16=True, logging_steps=25, optim=adamw_torch)", *records]))
+    assert [record.step for record in run.series["loss"]] == list(range(25, 200, 25))
+    assert run.settings["optimizer"] == "adamw" and run.settings["dtype"] == "float16"
+    for lines in (records, ["logging_steps=25", *records[3:]]):
+        assert {record.step for record in read_log_text("\n".join(lines)).series["loss"]} == {None}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Época {} - pérdida: {}",
+        "エポック {} 損失: {}",
+        "Эпоха {}, потери: {}",
+        "époque {} | perte = {}",
+        "에포크 {} 손실: {}",
+        "第{}轮 损失 {}",
+    ],
+)
+def test_logs_in_other_languages(line):
+    """The loss and the epoch by their names there."""
+    run = read_log_text("\n".join(line.format(i, 2.5 - i / 10) for i in range(1, 9)))
+    assert [record.value for record in run.series["loss"]][:2] == [2.4, 2.3]
+    assert [record.step for record in run.series["loss"]][:2] == [1, 2]
+
+
+def test_lines_that_stand_together_are_read_together():
+    """A heading of a validation, a printed data frame, a configuration in JSON that is no record."""
+    run = read_log_text("loss: 2.30  [   64/60000]\nTest Error: \n Accuracy: 43.6%, Avg loss: 2.15 \n")
+    assert (run.series["val_loss"][0].value, run.series["val_accuracy"][0].value) == (2.15, 43.6)
+    run = read_log_text("before\n   step      loss    lr\n0     1  2.310000  0.1\n1     2       NaN  0.1\n")
+    assert [record.step for record in run.series["loss"]] == [1, 2]
+    run = read_log_text('{\n  "learning_rate": 5e-05,\n  "fp16": true\n}\nstep 1 loss 2.3\nstep 2 loss 2.2\n')
+    assert run.series.keys() == {"loss"} and run.settings["lr"] == 5e-5 and not run.observations
+
+
 def test_a_poisoned_mean_is_no_sign():
     """The mean of a gradient norm that keeps an old nan says nothing; the current value does."""
     healthy = PRINTERS["metric_logger"]().text.split("\n")[:8]
     run = read_log_text("\n".join(healthy))
     assert math.isnan(run.series["grad_norm_average"][0].value)
     assert not {str(each.sign) for each in run.observations}
+    averages = "\n".join(f"Epoch: [0][{s:3d}/500]\tLoss {2 - s / 99:.4f} (nan)\tppl inf" for s in range(8))
+    assert not read_log_text(averages).observations
     assert {"what:nan", "where:gradient"} <= {
         str(each.sign) for each in read_log_text(PRINTERS["metric_logger"]().text).observations
     }
+
+
+_SICK_WHATEVER_IT_LEARNS = frozenset({
+    "hf_trainer", "keras 2", "deepspeed", "deepspeed_step", "apex", "fairseq", "megatron all skipped", "metric_logger", "tensorflow_estimator",
+    "detectron2", "megatron",
+})  # fmt: skip
+"""Printers that write nan, a message or a skipped update into every run."""
+
+
+@pytest.mark.parametrize("name", sorted(PRINTERS.keys() - _SICK_WHATEVER_IT_LEARNS))
+def test_a_healthy_run_is_silent_in_every_format(name, monkeypatch):
+    """No sign of sickness, no restart, no skipped update: means with an old nan and regions without objects are healthy."""
+    monkeypatch.setattr(log_printers, "LOSSES", _FINE)
+    monkeypatch.setattr(log_printers, "RUN", tuple(zip(_FINE, (1.5,) * 10, log_printers.RATES, strict=True)))
+    run = read_log_text(PRINTERS[name]().text)
+    assert run.series
+    assert {str(each.sign) for each in run.observations} <= set(_SETTINGS_OF_FORMATS)
+    assert {event.kind for event in run.events} <= {"epoch"}
 
 
 @pytest.mark.parametrize(("text", "start"), [("step {} loss 2.5 lr 0.1", True), ("step 1{} loss 2.5 lr 0.1", False)])

@@ -85,12 +85,12 @@ def test_the_wheel_contains_the_package_and_its_content(wheel):
     """Content is under _shipped, templates and static files beside their code; nothing else is in the wheel."""
     files = set(zipfile.ZipFile(wheel).namelist())
     metadata = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
-    assert {name.split("/")[0] for name in files} == {"qa_service", metadata}
-    content = tracked_files("kb", "demos")
+    assert {name.split("/")[0] for name in files} == {"numstab", "qa_service", metadata}
+    content = tracked_files("kb", "demos", "watch/numstab_watch")
     assets = tracked_files("qa_service/fronts/web/templates", "qa_service/fronts/web/static")
     assert len(content) >= 30
     assert {Path(name).parent.name for name in assets} == {"templates", "static"}
-    expected = {f"qa_service/_shipped/{name}" for name in content} | set(assets) | set(tracked_files("qa_service"))
+    expected = {f"qa_service/_shipped/{name}" for name in content} | {*assets, *tracked_files("numstab", "qa_service")}
     assert not expected - files
     assert not [name for name in files if "__pycache__" in name]
 

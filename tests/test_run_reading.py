@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - files in a line
 """Files of every kind are read as runs, recognised by their content; damaged and hostile ones end in a clear error."""
 
 import gzip
@@ -7,6 +8,7 @@ import math
 import struct
 import sys
 import types
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -320,7 +322,7 @@ def test_long_files_are_read_at_the_ends_in_samples_and_where_they_matter(tmp_pa
     assert [event.name for event in run.events if event.kind == "traceback"] == ["ZeroDivisionError"]
     numbers = [record.line for record in run.series["loss"]]
     assert numbers == sorted(set(numbers)) and numbers[0] == 1 and numbers[-1] == 150_000
-    gaps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(numbers)]
     assert max(gaps) < 60_000
     assert all(
         lines[number - 1].split()[1] == str(record.step)

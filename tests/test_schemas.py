@@ -26,6 +26,7 @@ from qa_service.settings import Settings
 API = "/api/v1"
 TOYS = Path(__file__).resolve().parent / "toys"
 REQUESTS = [
+    ("POST", f"{API}/diagnose", {}, {"text": "step: 1 loss: 2.3\nstep: 2 loss: nan", "run": False}, 200),
     ("POST", f"{API}/ask", {}, {"question": "数数甲"}, 200),
     ("POST", f"{API}/ask", {}, {"question": "counting numbers one", "seeds": 3, "compare": {"steps": [2, 3]}}, 200),
     ("POST", f"{API}/ask", {}, {"question": "zzz qqq"}, 200),

@@ -55,15 +55,18 @@ def _gather_evidence(
 
 def measured_before(entry: Entry, experiments: Mapping[str, Experiment], runner: Runner) -> tuple[Evidence, ...]:
     """The evidence at the entry's own parameters as it was measured earlier, as far as it is kept; runs nothing."""
-    found = []
-    for block in entry.evidence:
-        experiment = experiments[block.experiment]
-        params = fill_defaults(experiment, block.params)
-        run = runner.finished(experiment, params)
-        if run is not None:
-            planned = PlannedRun(block=block, experiment=experiment, params=params, compared={})
-            found.append(_judged(planned, entry, run, 0, ()))
-    return tuple(found)
+    own = [(block, experiments[block.experiment]) for block in entry.evidence]
+    runs = [
+        PlannedRun(block=block, experiment=each, params=fill_defaults(each, block.params), compared={})
+        for block, each in own
+    ]
+    return remembered(runs, entry, runner, 0)
+
+
+def remembered(runs: Sequence[PlannedRun], entry: Entry, runner: Runner, seed: int) -> tuple[Evidence, ...]:
+    """The evidence of those runs that are kept from earlier; runs nothing."""
+    found = ((each, runner.finished(each.experiment, each.params, seed)) for each in runs)
+    return tuple(_judged(planned, entry, run, seed, ()) for planned, run in found if run is not None)
 
 
 def _judged(planned: PlannedRun, entry: Entry | None, run: Run, seed: int, repeated: Sequence[Run]) -> Evidence:

@@ -108,7 +108,7 @@ def plan_block(
         if name in own and (taken or not values):
             chosen[name] = _chosen(own[name], taken)
     said, compared, notes = _from_question(block, experiment, {**named}, taken={*given, *chosen})
-    variants = [dict(pair) for pair in _variants({**compared, **chosen})]
+    variants = [dict(pair) for pair in combinations({**compared, **chosen})]
     if len(variants) > MAX_COMPARED_RUNS:
         notes.append(Text(f"只比较前 {MAX_COMPARED_RUNS} 种。", f"Only the first {MAX_COMPARED_RUNS} are compared."))
     found: list[PlannedRun] = []
@@ -225,7 +225,7 @@ def _from_question(
     return said, compared, notes
 
 
-def _variants(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
+def combinations(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
     """Every combination to run: numbers named together are paired ("1.01^365 and 0.99^300"), all else is crossed."""
     numbers = {name: values for name, values in compared.items() if not isinstance(values[0], str | bool)}
     groups: list[list[dict[str, Any]]] = []

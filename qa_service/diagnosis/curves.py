@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
@@ -18,6 +19,29 @@ _NO_OBJECTIVE = re.compile(
 """Names of series of reinforcement and adversarial learning, whose losses need not fall."""
 _WARM_UP_SHARE = 0.9
 _SIGN_CHANGES = 4
+_LARGEST = 1e120
+MAX_RECORDS = 4000
+"""Of a longer series, so many records are looked at: see `thinned`."""
+
+
+def thinned(run: TrainingRun) -> TrainingRun:
+    """The run with at most `MAX_RECORDS` records in each series.
+
+    Kept are the first, the last, those about the first nan or inf, and of the others some at equal distances.
+    """
+    if all(len(points) <= MAX_RECORDS for points in run.series.values()):
+        return run
+    return replace(run, series={key: _thin(points) for key, points in run.series.items()})
+
+
+def _thin(points: tuple[Record, ...]) -> tuple[Record, ...]:
+    count, part = len(points), MAX_RECORDS // 5
+    if count <= MAX_RECORDS:
+        return points
+    bad = first_nonfinite(points)
+    about = range(max(0, bad - part), min(count, bad + part // 2)) if bad is not None else range(0)
+    spread = range(0, count, max(1, count // part))
+    return tuple(points[index] for index in sorted({*range(part), *about, *spread, *range(count - part, count)}))
 
 
 def records(run: TrainingRun, key: str) -> tuple[Record, ...]:
@@ -31,8 +55,8 @@ def finite(points: Sequence[Record]) -> list[Record]:
 
 
 def values_of(points: Sequence[Record]) -> list[float]:
-    """The values alone."""
-    return [point.value for point in points]
+    """The values alone, those of finite ones limited to what can be squared and added up."""
+    return [min(max(point.value, -_LARGEST), _LARGEST) for point in points]
 
 
 def first_nonfinite(points: Sequence[Record]) -> int | None:
@@ -98,7 +122,7 @@ def step_span(points: Sequence[Record]) -> int | None:
 
 
 def is_objective(run: TrainingRun) -> bool:
-    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0 of either sign."""
+    """Whether the loss is one that training lowers: not so beside rewards, with adversaries, or about 0."""
     signs = [point.value > 0 for point in records(run, "loss") if point.value and math.isfinite(point.value)]
     if sum(one != other for one, other in pairwise(signs)) >= _SIGN_CHANGES:
         return False

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qa_service.diagnosis import layer_rules, log_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
+from qa_service.diagnosis.curves import thinned
+from qa_service.diagnosis.evidence import Rule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.weights import CERTAIN, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
-RULES: tuple[log_rules.Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+RULES: tuple[Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
 """Functions of a run that yield findings."""
 
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
@@ -29,6 +31,10 @@ def diagnose(run: TrainingRun) -> Diagnosis:
     """The report on a run. A run to which no harm is done is healthy, whatever its numbers look like."""
     if not any(run.series.values()) and not run.events and not run.layers and run.fault is None:
         return Diagnosis(run=run, status="unreadable", summary=report.UNREADABLE)
+    return replace(_diagnose(thinned(run)), run=run)
+
+
+def _diagnose(run: TrainingRun) -> Diagnosis:
     harms = find_harms(run)
     if not harms:
         return Diagnosis(
@@ -93,7 +99,7 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     return evidence
 
 
-def _findings(rules: Iterable[log_rules.Rule], run: TrainingRun) -> Iterable[Finding]:
+def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
     for rule in rules:
         yield from rule(run)
 

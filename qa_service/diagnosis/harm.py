@@ -620,6 +620,7 @@ def _skipping(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
         return
+    yield from _skipped_by_step(run)
     if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
         if min(values_of(tail)) >= 1 and not any(True for _ in finite(records(run, "loss"))[-2:]):
@@ -632,6 +633,21 @@ def _skipping(run: TrainingRun) -> Iterator[Harm]:
                     "Updates are skipped in every interval, and there is no loss",
                 ),
             )
+
+
+def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
+    """Of a run that says of each step whether it was skipped: more than a tenth after the first steps, to the end."""
+    flags = finite(records(run, "skipped"))
+    late = [flag for flag in flags if flag.step is not None and flag.step > _MIN_STEPS]
+    if len(late) < 20 or any(flag.value not in (0, 1) for flag in flags):
+        return
+    share = math.fsum(values_of(late)) / len(late)
+    if share > 0.1 and any(values_of(late[-len(late) // 5 :])):
+        yield Harm(
+            id="skipping", lines=lines_of(late[-1]), step=late[-1].step,
+            text=say("第 50 步以后还有 {share} 的更新被跳过", "After step 50, {share} of the updates are still skipped",
+                     share=f"{100 * share:.0f} %"),
+        )  # fmt: skip
 
 
 def _is_late(event: RunEvent) -> bool:

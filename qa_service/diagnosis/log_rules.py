@@ -6,14 +6,13 @@ the harm gate is open; they need not be silent on healthy runs.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
 from qa_service.diagnosis.curves import (
     end_level,
-    equal_tail,
     finite,
     first_nonfinite,
     is_adaptive,
@@ -21,7 +20,6 @@ from qa_service.diagnosis.curves import (
     is_half,
     is_objective,
     is_single,
-    lines_of,
     noise,
     number_setting,
     rate_at,
@@ -31,49 +29,29 @@ from qa_service.diagnosis.curves import (
     setting,
     share_ascending,
     smooth,
-    start_level,
     values_of,
 )
+from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import (
-    clamp_of,
-    classes_at_chance,
     divergence,
     gap,
     gradient_always_zero,
     hidden_nan,
-    is_flat,
     lasting_nonfinite,
     loss_keys,
     scale_path,
     skipped_steps,
-    stuck_at_clamp,
-    stuck_exactly,
 )
-from qa_service.diagnosis.weights import WEIGHTS
+from qa_service.diagnosis.message_rules import messages
+from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, zero_loss
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
-from qa_service.model.values import Text
 
-Rule = Callable[[TrainingRun], Iterable[Finding]]
 _ROSE, _STEADY = 2.0, 1.6
 _FIRST_STEPS = 2
-_TINY_GRADIENT, _USUAL_GRADIENT, _HUGE_GRADIENT = 1e-5, 1e-2, 1e3
+_HUGE_GRADIENT = 1e3
 _LATE_STEPS = 1000
 _SPIKE = 8.0
-
-
-def weigh(feature: str, text: Text, *points: Record | None, step: int | None = None) -> Iterator[Finding]:
-    """A finding for each cause that the feature speaks for or against, with the lines of the records it stands on."""
-    last = next((point for point in reversed(points) if point is not None), None)
-    for cause, weight in WEIGHTS[feature].items():
-        yield Finding(
-            feature=feature,
-            cause=cause,
-            weight=weight,
-            text=text,
-            lines=lines_of(*points),
-            step=step if step is not None else last.step if last else None,
-        )
 
 
 # L1, L2, L9: where inf and nan begin
@@ -302,7 +280,7 @@ def growth(run: TrainingRun) -> tuple[float, list[Record]] | None:
     gap_ = _steps_between(tail)
     if fit < 0.9 or per_record < math.log(1.15):
         return None
-    return math.exp(per_record / gap_), tail
+    return math.exp(min(per_record / gap_, 600.0)), tail
 
 
 def _line(values: Sequence[float]) -> tuple[float, float]:
@@ -645,186 +623,6 @@ def _usual(point: Record) -> Iterator[Finding]:
     yield from weigh("usual_first_loss", text, point)
 
 
-# L5, L6, L11: a loss that does not move
-
-
-def at_chance(run: TrainingRun) -> Iterator[Finding]:
-    """L5: the loss stays at ln C."""
-    classes = classes_at_chance(run)
-    if classes is None:
-        return
-    points = finite(records(run, "loss"))
-    values = values_of(points)
-    text = say(
-        "损失停在 {value}，即 ln {classes}",
-        "The loss stays at {value}, which is ln {classes}",
-        value=values[-1],
-        classes=str(classes),
-    )
-    yield from weigh("at_chance", text, points[-1])
-    if values[0] > 1.3 * values[-1]:
-        text = say(
-            "损失从 {first} 一下落到瞎猜水平 {last}，就停住了",
-            "The loss drops from {first} to that of guessing, {last}, and stays",
-            first=values[0],
-            last=values[-1],
-        )
-        yield from weigh("fell_to_chance", text, points[0], points[-1])
-
-
-def flat(run: TrainingRun) -> Iterator[Finding]:
-    """L6: the loss is constant to all digits, stands at a clamp, or hardly moves."""
-    if tail := stuck_at_clamp(run):
-        value = median(values_of(tail))
-        found = clamp_of(value)
-        if found:
-            text = say(
-                "损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
-                "The loss stays at {value}, {share} of −ln({code}) = {largest}: there is a clamp",
-                value=value,
-                code=found[2] if found[0] != 100 else "e⁻¹⁰⁰",
-                largest=found[0],
-                share=f"{100 * found[1]:.0f} %",
-            )
-            yield from weigh("at_clamp", text, tail[0])
-    if tail := stuck_exactly(run):
-        text = say(
-            "从{at}起损失一直是 {value}，一位也不变",
-            "From {at} on the loss is {value} to all digits",
-            at=tail[0],
-            value=tail[0].value,
-        )
-        yield from weigh("exactly_constant", text, tail[0], tail[-1])
-        return
-    points = finite(records(run, "loss"))
-    if is_flat(run):
-        yield from _flat(run, points)
-
-
-def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
-    values = values_of(points)
-    if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
-        text = say(
-            "开头从 {first} 降到 {rest}，以后就不动了", "It falls from {first} to {rest} at first, and then no more",
-            first=values[0], rest=median(values[1:]),
-        )  # fmt: skip
-        yield from weigh("fell_at_first", text, points[0], points[-1])
-    third = len(values) // 3
-    fallen = median(values[:third]) - median(values[-third:])
-    blur = 2 * noise(values) / math.sqrt(third)
-    if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(smooth(values)) < 0.4:
-        text = say(
-            "损失在降，但 {count} 条记录只降了 {fallen}",
-            "The loss falls, but only by {fallen} in {count} records",
-            count=str(len(values)),
-            fallen=fallen,
-        )
-        yield from weigh("creeps", text, points[0], points[-1])
-    elif classes_at_chance(run) is None:
-        text = say(
-            "损失停在开始的水平 {value} 附近", "The loss stays near its first level, {value}", value=start_level(values)
-        )
-        yield from weigh("flat_beside_chance", text, points[0], points[-1])
-
-
-def _stands(run: TrainingRun) -> bool:
-    """Whether the loss does not move."""
-    return bool(
-        classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
-    )
-
-
-def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
-    """The size of the gradient where the loss does not move."""
-    norms = finite(records(run, "grad_norm"))
-    if len(norms) < 2 or not _stands(run):
-        return
-    values = values_of(norms[-8:])
-    usual = median(values)
-    scale = finite(records(run, "loss_scale"))
-    if scale and usual > max(100.0, 0.003 * scale[-1].value):
-        text = say(
-            "梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
-            "The gradient norm, {norm}, is of the size of the loss scale, {scale}: it has not been divided by it",
-            norm=usual,
-            scale=scale[-1].value,
-        )
-        yield from weigh("gradient_scaled", text, norms[-1])
-        return
-    feature = (
-        "gradient_zero"
-        if usual == 0
-        else "gradient_tiny"
-        if usual < _TINY_GRADIENT
-        else "gradient_usual"
-        if usual >= _USUAL_GRADIENT
-        else ""
-    )
-    words = {
-        "gradient_zero": ("梯度范数恰好是 0", "The gradient norm is exactly 0"),
-        "gradient_tiny": ("梯度范数只有 {norm}", "The gradient norm is only {norm}"),
-        "gradient_usual": (
-            "梯度范数 {norm} 并不小，损失却不动",
-            "The gradient norm, {norm}, is not small, yet the loss does not move",
-        ),
-    }
-    if feature:
-        yield from weigh(feature, say(*words[feature], norm=usual), norms[-1])
-    losses = values_of(finite(records(run, "loss")))
-    if feature == "gradient_zero" and losses and 0 < abs(median(losses)) < 1e-3:
-        text = say(
-            "损失只有 {loss}，梯度恰好是 0", "The loss is only {loss} and the gradient exactly 0", loss=median(losses)
-        )
-        yield from weigh("tiny_without_gradient", text, norms[-1])
-    if feature == "gradient_zero" and losses and median(losses) > 5 and (run.from_start or len(losses) > 4):
-        text = say(
-            "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
-            "The loss is {loss}, yet the gradient is 0: a clamp stops it",
-
-            loss=median(losses),
-        )  # fmt: skip
-        yield from weigh("high_without_gradient", text, norms[-1])
-
-
-def zero_loss(run: TrainingRun) -> Iterator[Finding]:
-    """L7: a loss of 0 that hides a nan, or that comes from a batch without labels."""
-    if hidden := hidden_nan(run):
-        text = say(
-            "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
-            "{at}: the loss is printed as 0.0 beside a gradient norm of nan; every loss of that interval was nan",
-            at=hidden,
-        )
-        yield from weigh("hidden_by_log", text, hidden)
-    losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
-    if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
-        text = say("损失从头到尾是 0", "The loss is 0 from the first record to the last")
-        yield from weigh("zero_loss_and_gradient", text, losses[0], losses[-1])
-
-
-def accuracy(run: TrainingRun) -> Iterator[Finding]:
-    """L11: the accuracy stays at that of one class, from the start or after having been higher."""
-    for key in ("accuracy", "val_accuracy"):
-        points = finite(records(run, key))
-        tail = equal_tail(points)
-        if len(tail) < 3 or tail[0].value in (0, 1, 100):
-            continue
-        best = max(values_of(points))
-        if best > 1.15 * tail[0].value:
-            text = say(
-                "{key} 到过 {best}，从{at}起一直是 {value}：模型只猜一个类",
-                "{key} was {best} at best and is {value} from {at} on: the model guesses one class",
-                key=key,
-                best=best,
-                at=tail[0],
-                value=tail[0].value,
-            )
-            yield from weigh("accuracy_collapsed", text, tail[0])
-        elif len(tail) >= 5:
-            text = say("{key} 一直是 {value}", "{key} is always {value}", key=key, value=tail[0].value)
-            yield from weigh("accuracy_at_chance", text, tail[0])
-        return
-
-
 # L8: the loss scale and the format
 
 
@@ -938,124 +736,10 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("validation_turns", text, lowest, points[-1])
 
 
-# messages and tracebacks
-
-_ROOTS = r"Sqrt|(?<!Layer)(?<!Batch)(?<!Group)Norm|Pow|Acos|Asin|Std|Var|Cdist|Atan2|Rsqrt|Arccos"
-_OPERATIONS = (
-    (_ROOTS, "message_square_root"), (r"LogSoftmax|Softmax|ScaledDot", "message_softmax"),
-    (r"Log|Xlogy|NllLoss|BinaryCrossEntropy(?!WithLogits)|KlDiv", "message_logarithm_backward"),
-    (r"Div|Reciprocal|Mean", "message_division"), (r"Exp(?!and)|Cosh", "message_exponential"),
-    (r"Mul|Where|MaskedFill", "message_product"),
-    (r"Addmm|Mm|Bmm|Convolution|Linear|Baddbmm|Native|Cudnn|Mkldnn", "message_matrix_product"),
-)  # fmt: skip
-_WORDS_OF_NUMPY = (
-    (r"overflow encountered in exp", "message_exponential"),
-    (r"divide by zero encountered in log", "message_logarithm"),
-    (r"divide by zero|invalid value encountered in (?:\w*divide|double_scalars|scalar divide)", "message_division"),
-    (r"invalid value encountered in log", "message_invalid_logarithm"),
-    (r"invalid value encountered in sqrt", "message_invalid_square_root"),
-    (r"overflow encountered", "message_exponential"),
-)  # fmt: skip
-_BY_ID = {
-    "scale_minimum": "message_scale_at_minimum", "scale_minimum_fairseq": "message_scale_at_minimum",
-    "scale_zero": "message_scale_at_minimum", "boxes": "message_boxes", "sampling": "message_sampling",
-    "distribution": "message_distribution", "bce_range": "message_range_of_probability", "label_range": "message_label",
-    "device_assert": "message_device_assert", "batch_of_one": "message_batch_of_one",
-    "input_nonfinite": "message_input_not_finite", "sklearn_nan": "message_metric_not_finite",
-    "out_of_memory": "message_out_of_memory", "shapes": "message_shapes",
-}  # fmt: skip
-_IN_TRACEBACKS = (
-    (r"out of memory|OutOfMemory|MemoryError|Killed", "message_out_of_memory"),
-    (r"size mismatch|shapes cannot be|must match the (?:existing )?size|Expected .*size|shape", "message_shapes"),
-    (r"Target -?\d+ is out of bounds|t >= 0 && t < n_classes", "message_label"),
-    (r"more than 1 value per channel", "message_batch_of_one"),
-    (r"float division by zero|already at minimum|[Mm]inimum loss scale", "message_scale_at_minimum"),
-)  # fmt: skip
-
-
-def messages(run: TrainingRun) -> Iterator[Finding]:
-    """Known messages and exceptions, each feature once."""
-    seen: set[str] = set()
-    for event in run.events:
-        if event.kind not in ("message", "traceback"):
-            continue
-        feature = _feature_of(event.name, event.text)
-        if feature and feature not in seen:
-            seen.add(feature)
-            words = " ".join(event.text.split())[:120]
-            text = say("日志里写着“{words}”", "The log says “{words}”", words=words)
-            at = Record(event.step, event.line, math.nan) if event.line or event.step else None
-            yield from weigh(feature, text, at)
-
-
-def _feature_of(name: str, text: str) -> str:
-    if match := re.search(r"[Ff]unction '(\w+?)Backward\w*' returned nan", text):
-        return _first(_OPERATIONS, match[1])
-    if name == "jax_nan" or (match := re.search(r"invalid value \(\w+\) encountered in (\w+)", text)):
-        words = re.search(r"encountered in (\w+)", text)
-        return _first(_OPERATIONS, words[1].capitalize()) if words else ""
-    if name.startswith("numpy") or "encountered in" in text:
-        return _first(_WORDS_OF_NUMPY, text)
-    return _BY_ID.get(name, "") or _first(_IN_TRACEBACKS, f"{name}: {text}")
-
-
-def _first(table: Sequence[tuple[str, str]], text: str) -> str:
-    return next((feature for pattern, feature in table if re.search(pattern, text)), "")
-
-
-# the operation to blame, where one is known
-
-_FAULTS = (
-    (r"(?:sqrt|rsqrt|norm|linalg_vector_norm|pow|acos|asin|atan2|std|var|cdist)", "fault_square_root"),
-    (r"(?:log_softmax|softmax|scaled_dot)", "fault_softmax"),
-    (r"(?:log|xlogy|nll_loss|binary_cross_entropy|kl_div)", "fault_logarithm"),
-    (r"(?:div|true_divide|reciprocal|mean|floor_divide)", "fault_division"),
-)  # fmt: skip
-
-
-def fault(run: TrainingRun) -> Iterator[Finding]:
-    """The operation that made the first inf or nan out of finite numbers."""
-    if run.fault is None:
-        return
-    what = run.fault
-    code = f"：{what.code}" if what.code else "", f": {what.code}" if what.code else ""
-    at = f"（{what.place}）" if what.place else "", f" at {what.place}" if what.place else ""
-    name = what.operation or "data"
-    text = Text(
-        f"第一个 {what.value} 来自 {name}{at[0]}{code[0]}", f"The first {what.value} comes from {name}{at[1]}{code[1]}"
-    )
-    for feature in _features_of_fault(run):
-        yield from weigh(feature, text, step=what.step)
-    if what.reproduced is False:
-        yield from weigh(
-            "fault_not_reproduced",
-            say("重算同一步，结果不同", "The same step, computed again, differs"),
-            step=what.step,
-        )
-
-
-def _features_of_fault(run: TrainingRun) -> Iterator[str]:
-    assert run.fault
-    what = run.fault
-    operation = what.operation.lower().strip("_")
-    if not operation or what.phase == "data":
-        yield "fault_data"
-        return
-    feature = next((name for pattern, name in _FAULTS if re.match(pattern, operation)), "")
-    if feature == "fault_logarithm" and what.phase == "backward":
-        feature = "fault_logarithm_backward"
-    if feature:
-        yield feature
-    elif "float16" in what.dtype and "bfloat16" not in what.dtype:
-        yield "fault_half"
-    else:
-        yield "fault_arithmetic"
-
-
 RULES: tuple[Rule, ...] = (
     nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
     gradient_adds_up, gradient_against_loss,
     schedule, restart, learning_rate, spikes, jump, first_loss,
     at_chance, flat, gradient_while_flat, zero_loss, accuracy,
-    loss_scale, number_format, architecture, validation, messages, fault,
+    loss_scale, number_format, architecture, validation, messages,
 )  # fmt: skip

@@ -49,9 +49,12 @@ _MAX_EXCERPT_CHARS = 400
 _EXCERPT_ENDS, _EXCERPT_SAMPLES, _BEFORE_NONFINITE = 6, 60, 3
 _PER_MESSAGE = 4
 _SPIKE = 3.0
+_FIRST_INTERVALS = 1.5
+"""A log whose first record is not later than this many intervals has the beginning."""
 _GZIP = b"\x1f\x8b"
 _BINARY: Mapping[bytes, str] = {
-    b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF", b"\x80\x02": "pickle",
+    b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF",
+    b"\x80\x02": "pickle",
     b"\x80\x03": "pickle", b"\x80\x04": "pickle", b"\x80\x05": "pickle", b"SQLite format 3": "SQLite", b"BZh": "bzip2",
     b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"\x89HDF": "HDF5", b"PAR1": "Parquet",
     b"Rar!": "RAR", b"\x93NUMPY": "NumPy", b"\x7fELF": "ELF", b"GIF8": "GIF",
@@ -74,7 +77,8 @@ def read_run_file(path: Path) -> TrainingRun:
             return _read(stream, path.stat().st_size, path.name)
     except OSError as error:
         raise UnreadableRun(
-            zh=f"打不开文件 {path.name}：{error.strerror}。", en=f"{path.name} cannot be opened: {error.strerror}."
+            zh=f"打不开文件 {path.name}：{error.strerror}。",
+            en=f"{path.name} cannot be opened: {error.strerror}.",
         ) from None
 
 
@@ -143,7 +147,8 @@ class _Inflated:
         """At most `size` bytes."""
         if self._error:
             raise self._error
-        parts, missing = [], size
+        parts: list[bytes] = []
+        missing = size
         while missing > 0:
             try:
                 part = self.stream.read1(missing)
@@ -221,9 +226,10 @@ def _refuse_binary(head: bytes) -> None:
             else "This is a binary file, no training log."
         )
         raise UnreadableRun(
-            zh=f"{what_zh}能读的有：日志文本、CSV、JSON、trainer_state.json、TensorBoard 事件文件、numstab 记录，以及它们的 gzip。",
-            en=f"{what_en} What can be read: text of a log, CSV, JSON, trainer_state.json, TensorBoard event files, traces of "
-            "numstab, and gzip of these.",
+            zh=f"{what_zh}能读的有：日志文本、CSV、JSON、trainer_state.json、TensorBoard 事件文件、numstab 记录，"
+            "以及它们的 gzip。",
+            en=f"{what_en} What can be read: text of a log, CSV, JSON, trainer_state.json, TensorBoard event files, "
+            "traces of numstab, and gzip of these.",
         )
 
 
@@ -389,6 +395,7 @@ class _Found:
 
 def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRun:
     rows = found.rows
+    _count_by_interval(rows, found.settings.get("logging_steps"))
     made = make_series(rows, has_lines=has_lines)
     series = {key: tuple(records) for key, records in made.series.items()}
     lines = _log_lines(rows, made, found.scan)
@@ -409,6 +416,17 @@ def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRu
         cut=found.cut,
         excerpt=_excerpt(found, made, lines) if has_lines else {},
     )
+
+
+def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
+    """Gives records of Hugging Face's trainer, which have no step, that of their place, if the log has the first."""
+    records = [row for row in rows if row.form == "hf_trainer" and "loss" in row.values]
+    if not isinstance(interval, int) or len(records) < 2 or any(row.step is not None for row in records):
+        return
+    first, second = records[0].epoch, records[1].epoch
+    if first is not None and second is not None and 0 < first <= _FIRST_INTERVALS * (second - first):
+        for place, row in enumerate(records, start=1):
+            row.step = float(place * interval)
 
 
 def _log_lines(rows: Sequence[Row], made: RowSeries, scan: LogScan) -> list[LogLine]:

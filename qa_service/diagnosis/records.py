@@ -226,7 +226,7 @@ class SeparatedTable:
 
 
 def _own_name(name: str) -> str:
-    """The name of a column without that of the run before it; "" for the extremes that W&B exports beside each value."""
+    """The name of a column without that of the run before it; "" for the extremes that W&B adds to each value."""
     name = name.strip()
     return "" if _EXTREMES.search(name) else _RUN_PREFIX.sub("", name)
 

@@ -3,10 +3,11 @@
 A file is read once, in chunks, with bounded memory.
 """
 
+import codecs
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from qa_service.parsing.logs.messages import find_message
@@ -226,19 +227,16 @@ class _Middle:
                 self._found[chunk.place - back] = piece
 
 
-@dataclass(slots=True)
 class Transcoded:
     """A stream in UTF-16 as one in UTF-8."""
 
-    stream: BinaryIO
-    encoding: str
-    _decoder: object = field(init=False, default=None)
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
 
     def read(self, size: int) -> bytes:
-        """The next bytes, as UTF-8."""
-        import codecs
-
-        if self._decoder is None:
-            self._decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        data = self.stream.read(size)
-        return self._decoder.decode(data, final=not data).encode("utf-8", "replace")  # type: ignore[attr-defined, no-any-return]
+        """The next bytes, as UTF-8: more or fewer than `size`; none at the end."""
+        while data := self._stream.read(size):
+            if text := self._decoder.decode(data):
+                return text.encode("utf-8", "replace")
+        return self._decoder.decode(b"", final=True).encode("utf-8", "replace")

@@ -242,16 +242,6 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "message_out_of_memory": {"out_of_memory": 9.0},
     "message_shapes": {"shapes": 9.0},
     "message_ignored_labels": {"bad_labels": 3.0},
-    # the operation that made the first inf or nan
-    "fault_square_root": {"gradient_at_zero": 7.5},
-    "fault_logarithm": {"log_of_zero": 7.0, "eps_lost": 1.0},
-    "fault_logarithm_backward": {"where_backward": 6.5, "log_of_zero": 5.0},
-    "fault_division": {"zero_over_zero": 7.0, "eps_lost": 1.2},
-    "fault_softmax": {"empty_attention_row": 6.5},
-    "fault_data": {"nonfinite_data": 7.5},
-    "fault_half": {"forward_overflow": 6.0},
-    "fault_arithmetic": {"step_too_large": 2.0, "weights_too_large": 1.6, "recurrent_product": 0.6},
-    "fault_not_reproduced": {"hardware": 5.5},
 }  # fmt: skip
 
 PRIORS: Mapping[str, float] = {

@@ -39,6 +39,7 @@ class LayerRecord(NamedTuple):
     """What was measured on one parameter or module at one step."""
 
     step: int
+    """−1 for what was so before the first step: shape, dtype, the spread of the initial weights."""
     layer: str
     """Its qualified name, such as "encoder.block.2.fc"."""
     kind: Literal["parameter", "module"]
@@ -66,6 +67,8 @@ class OperationFault:
     dtype: str = ""
     reproduced: bool | None = None
     """Whether a repetition of the step gave the same bits; None if it was not repeated."""
+    hidden: bool = False
+    """Whether the forward pass masked the result: the gradient is 0 where the one made of it is not finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,8 @@ class TrainingRun:
     """
     events: tuple[RunEvent, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
+    module_classes: Mapping[str, str] = field(default_factory=dict)
+    """Qualified name of a module → its class, such as "ReLU"; "" is the model itself."""
     fault: OperationFault | None = None
     interventions: tuple[Intervention, ...] = ()
     settings: Mapping[str, Value] = field(default_factory=dict)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COOKIE = "numstab_key"
 PUBLIC_PATHS = ("/livez", "/readyz", "/robots.txt")
+_FRAMED_PATHS = "/embed/"  # pages of other sites show these: no cookie of ours is made there
 OPERATORS_PATHS = ("/metrics",)
 """Paths whose routes ask for an operator themselves (`require_operator`), whatever other scopes a key has."""
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # a route's `$` would match before a final line feed
@@ -75,7 +76,9 @@ class AuthMiddleware:
     def _key_to_cookie(self, scope: "Connection") -> Any:
         """A redirect for a browser that comes with ?key=…: to the same address without it, the key in a cookie."""
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if scope["method"] != "GET" or "key" not in query or self._open_to_all or scope["path"] in PUBLIC_PATHS:
+        if scope["method"] != "GET" or "key" not in query or self._open_to_all:
+            return None
+        if scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_FRAMED_PATHS):
             return None
         from starlette.responses import RedirectResponse
 

@@ -19,6 +19,7 @@ HTTP_ERRORS = {
     403: ("refused", "别的网站的页面不能发这个请求。", "A page of another site may not send this request."),
     421: ("refused", "这个服务不在这个主机名下。", "This service does not go by this host name."),
     404: ("not_found", "没有这个地址。", "There is nothing at this address."),
+    501: ("not_implemented", "只提供 JSON 格式。", "There is no other format than JSON."),
     405: ("method_not_allowed", "这个地址不接受这种方法", "this address does not take this method"),
 }
 

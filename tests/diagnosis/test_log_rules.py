@@ -9,7 +9,7 @@ from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.harm import scale_path
 from qa_service.diagnosis.weights import CALIBRATION, PRIORS, WEIGHTS, calibrate
-from qa_service.model.training_run import OperationFault, Record, RunEvent, TrainingRun
+from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
 
 def features(rule, run):
@@ -278,28 +278,6 @@ def test_messages_seed_causes(event, cause):
     """The heaviest finding of a message is for the cause that the message names."""
     found = list(rules.messages(run_of(events=[event])))
     assert max(found, key=lambda each: each.weight).cause == cause
-
-
-@pytest.mark.parametrize(
-    ("operation", "phase", "dtype", "cause"),
-    [
-        ("log", "forward", "float32", "log_of_zero"),
-        ("log", "backward", "float32", "where_backward"),
-        ("sqrt", "backward", "float32", "gradient_at_zero"),
-        ("div", "forward", "float32", "zero_over_zero"),
-        ("_softmax", "forward", "float32", "empty_attention_row"),
-        ("mm", "forward", "float16", "forward_overflow"),
-        ("mm", "forward", "float32", "step_too_large"),
-        ("", "data", "float32", "nonfinite_data"),
-    ],
-)
-def test_the_operation_to_blame_names_the_cause(operation, phase, dtype, cause):
-    fault = OperationFault(
-        operation=operation, phase=phase, value=NAN, step=7, place="model.py:41", code="x.log()", dtype=dtype
-    )
-    found = list(rules.fault(TrainingRun(source="trace", fault=fault)))
-    best = max(found, key=lambda each: each.weight)
-    assert best.cause == cause and "model.py:41" in best.text.en and best.step == 7
 
 
 def test_growth_gives_the_critical_learning_rate():

@@ -1,4 +1,4 @@
-"""A server, the system's Chromium, and the looks in which a flow runs.
+"""The system's Chromium, and the looks in which a flow runs.
 
 A page that is visited loads from its origin only, and fits in the state in which its test leaves it. Accessibility is
 checked in every state by test_states.py.
@@ -16,22 +16,12 @@ import httpx
 import pytest
 from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, Look, check_layout, save_screenshot
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
-from processes import shared_server
 
 from qa_service.model import Lang
 
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
 """Without a process that emulates a graphics card, which costs a tenth of the browser's time."""
 expect.set_options(timeout=TIMEOUT_MS)  # a guard: on a shared machine the page may be slow
-
-
-@pytest.fixture(scope="session")
-def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve`; yields its address. One server for all workers of the test run."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
-           "NUMSTAB_RATE": ""}  # fmt: skip
-    with shared_server(env, cache.parent / "server") as address:
-        yield address
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,16 @@ from qa_service.fronts.terminal import (
     listing,
     replay,
     run,
+    trace,
+    try_model,
 )
 
 
 def add_commands(parsers: Any) -> None:
     """Adds each command with its options and the function that runs it (`run_with_service` or `run_with_settings`)."""
-    for command in (ask, chat, run, formula, diagnose, check, replay, export, evaluate, gaps, kb, keys, listing):
+    for command in (
+        ask, chat, run, formula, diagnose, try_model, check, replay, export, evaluate, gaps, kb, keys, trace, listing,
+    ):  # fmt: skip
         command.add_commands(parsers)
 
 

@@ -91,7 +91,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     else:
         from qa_service.fronts.terminal.screen import TerminalView
 
-        _FormulaView(TerminalView(lang), lang, result).show()
+        FormulaView(TerminalView(lang), lang, result).show()
     return options.EXIT_OK if result.ran else options.EXIT_EXPERIMENT_FAILED
 
 
@@ -119,7 +119,7 @@ def _request(arguments: Namespace) -> FormulaRequest:
     )
 
 
-class _FormulaView:
+class FormulaView:
     """Prints one result."""
 
     def __init__(self, view: "TerminalView", lang: Lang, result: FormulaResult) -> None:

@@ -46,3 +46,9 @@ def _converter() -> Any:
     context = get_default_latex_context_db()
     context.add_context_category("fractions", macros=[MacroTextSpec("frac", simplify_repl=_fraction)], prepend=True)
     return LatexNodes2Text(latex_context=context, math_mode="text")
+
+
+def markdown_to_unicode(source: str) -> str:
+    """Markdown with its formulas as Unicode; code is left unchanged."""
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
+    return "".join(part if part.startswith("`") else formulas_to_unicode(part) for part in parts)

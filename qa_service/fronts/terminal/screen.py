@@ -1,11 +1,10 @@
 """Terminal output with rich: text, tables, a progress bar, a small plot; plain text where output is no terminal."""
 
 import math
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,6 +23,7 @@ from qa_service.presentation.formula_reply import values_by_format
 from qa_service.presentation.numbers import format_number, format_unit
 
 T = TypeVar("T")
+_WIDTH = 100  # columns, where output is no terminal
 _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
@@ -48,12 +48,16 @@ _VERDICT_STYLES = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNKNOWN
 
 
 class TerminalView:
-    """Prints to standard output. Progress goes to standard error, and only if that is a terminal."""
+    """Prints to standard output, or as plain text to a file. Progress goes to standard error, if that is a terminal."""
 
-    def __init__(self, lang: Lang, *, quiet: bool = False) -> None:
+    def __init__(self, lang: Lang, *, quiet: bool = False, file: IO[str] | None = None) -> None:
         self.lang = lang
         self.labels = _LABELS[lang]
-        self._stdout = Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else 100)
+        self._stdout = (
+            Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+            if file is None  # in a notebook, rich would display what it prints to a file
+            else Console(file=file, highlight=False, width=_WIDTH, force_jupyter=False, force_terminal=False)
+        )
         self._stderr = Console(stderr=True, quiet=not sys.stderr.isatty())
 
     def print_line(self, line: str) -> None:
@@ -140,6 +144,21 @@ class TerminalView:
         call = f"{evidence.experiment.slug}({format_params(evidence.params, self.lang)})"
         self._stdout.print(Styled(f"  {call}  seed={evidence.seed}  {took}", style="dim"))
 
+    def print_finished(self, answer: Answer) -> None:
+        """Prints an answer whose evidence is all there: the first screen of the terminal."""
+        self.print_opening(answer)
+        if answer.calculation is not None:
+            self.print_calculation(answer)
+        if answer.entry is None:
+            return
+        self.print_short(answer)
+        for one in answer.evidence:
+            if one.block == answer.entry.evidence[0].id:
+                self.print_proof(one)
+        for part in FIRST_PARTS[1:]:
+            self._print_part(answer, part)
+        self._print_tables(answer)
+
     def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
         """Prints these parts, with `full` also those that are folded otherwise and all evidence, then a summary."""
         for part in parts:
@@ -203,8 +222,8 @@ class TerminalView:
             if evidence.spreads:
                 self._stdout.print(Styled(f"  {format_spread(evidence.spreads[index], self.lang)}", style="dim"))
 
-    def _print_summary(self, answer: Answer, *, full: bool) -> None:
-        """Prints the comparisons, the related questions, and what `--full` would add."""
+    def _print_tables(self, answer: Answer) -> None:
+        """Prints the comparisons, which claims are not visible, and the related questions."""
         for table in comparison_tables(answer.evidence, self.lang):
             self.print_line(f"\n{self.labels['compared']}: {table.title}")
             self.print_table(
@@ -217,6 +236,10 @@ class TerminalView:
             self.print_line(
                 f"\n{self.labels['related']}: " + " · ".join(entry.question[self.lang] for entry in answer.related)
             )
+
+    def _print_summary(self, answer: Answer, *, full: bool) -> None:
+        """Prints the tables, and what `--full` would add."""
+        self._print_tables(answer)
         if answer.entry and not full:
             entry = answer.entry
             folded = [
@@ -380,9 +403,5 @@ def _log_ticks(values: Sequence[float]) -> tuple[list[int], list[str]]:
 
 
 def _render_markdown(source: str) -> Markdown:
-    """Markdown for rich, its formulas as Unicode; code is left unchanged."""
-    parts = re.split(r"(```.*?```|`[^`\n]*`)", source, flags=re.DOTALL)
-    return Markdown(
-        "".join(part if part.startswith("`") else formulas.formulas_to_unicode(part) for part in parts),
-        code_theme="ansi_dark",
-    )
+    """Markdown for rich, its formulas as Unicode."""
+    return Markdown(formulas.markdown_to_unicode(source), code_theme="ansi_dark")

@@ -19,7 +19,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     """The routes of the pages, their assets and the chat's event stream. Imports jinja2 and the like when called."""
     from qa_service.fronts.web.routes import create_router
 
-    return create_router(service, settings.cache)
+    return create_router(service, settings)
 
 
 def not_found_page(service: Service) -> "Callable[[HttpRequest, NumstabError], Response]":

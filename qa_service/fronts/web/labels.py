@@ -31,6 +31,17 @@ LABELS = {
     # a question for the value of a formula
     "format": Text("格式", "format"),
     "open_formula": Text("每一步、梯度和更稳的写法", "Each step, the gradient and stabler forms"),
+    # in a frame of another site
+    "open_at": Text("在 numstab 打开完整页面", "Open the whole page at numstab"),
+    "embed_closed": Text(
+        "这台服务器不允许别的网站嵌入它的词条。运维可以用 NUMSTAB_EMBED 列出允许的网站。",
+        "This server does not let pages of other sites show its entries. Its operator can list such sites in "
+        "NUMSTAB_EMBED.",
+    ),
+    "embed_no_key": Text(
+        "嵌入的页面不接受密钥：地址会写在别的网站的页面里。",
+        "An embedded page takes no key: its address stands in a page of another site.",
+    ),
     # asking
     "question": Text("你的问题", "Your question"),
     "placeholder": Text("nan、梯度、初始化、精度……", "nan, gradients, precision …"),

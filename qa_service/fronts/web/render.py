@@ -87,18 +87,21 @@ def entry_values(
     seed: int = 0,
     compare: str = "",
     evidence: Sequence[Evidence] = (),
+    state: str | None = None,
 ) -> dict[str, Any]:
     """The template values of an entry's page; `told` are the entries that it tells apart, `evidence` what was measured
     before.
 
-    With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given.
+    With `plans`, the page runs them as soon as it is loaded, for each value of the parameter `compare` if it is given,
+    unless the `state` of their cards is "idle".
     """
+    state = state or ("running" if plans else "idle")
     params = {plan.block.id: plan.params for plan in plans}
     questions = {other.id: other.question[lang] for other in told}
-    shown = _part_values(entry, lang, experiments, questions, state="running" if plans else "idle", evidence=evidence)
+    shown = _part_values(entry, lang, experiments, questions, state=state, evidence=evidence)
     return {
         **shown,
-        "runs_at_once": bool(plans),
+        "runs_at_once": bool(plans) and state == "running",
         "summary": markup.first_paragraph(prose.fill_text(entry.short[lang], entry, evidence, lang))[:200],
         "wordings": entry.wordings(lang),
         "related": [(other.id, other.question[lang]) for other in related],
@@ -111,7 +114,7 @@ def entry_values(
                     lang,
                     params=params.get(block.id),
                     seed=seed,
-                    state="running" if plans else "idle",
+                    state=state,
                     compare=compare,
                 ),
                 experiments[block.experiment],

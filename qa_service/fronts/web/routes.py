@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,14 +14,25 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.fronts.web import assets, diagnosis_page, formula_page, machine_pages, not_found, render
+from qa_service.fronts.web import (
+    assets,
+    diagnosis_page,
+    embed,
+    formula_page,
+    link_previews,
+    machine_pages,
+    not_found,
+    render,
+)
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import page_language
 from qa_service.fronts.web.themes import THEMES, by_theme
 from qa_service.model import Entry, Lang
 from qa_service.model.events import AnswerReady
+from qa_service.presentation.card import CARD_HEIGHT, CARD_WIDTH
 from qa_service.schemas import requests
 from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
+from qa_service.settings import Settings
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -41,17 +52,20 @@ def not_found_response(service: Service) -> Callable[[Request, NumstabError], Re
     return page
 
 
-def create_router(service: Service, cache: Path) -> APIRouter:
-    """Every route of the pages; `cache` is the folder of the chart bundle and the font of formulas."""
+def create_router(service: Service, settings: Settings) -> APIRouter:
+    """Every route of the pages."""
     web = APIRouter(include_in_schema=False)
     _add_chat(web)
     machine_pages.add_machine_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
-    _add_entries(web, service)
+    embeddable = bool(settings.embed_origins)
+    link_previews.add_link_previews(web, service, settings.cache, embeddable=embeddable)
+    embed.add_embed_routes(web, service, settings, PAGE_HEADERS)
+    _add_entries(web, service, embeddable=embeddable)
     _add_experiments(web, service)
     _add_streams(web, service)
     formula_page.add_formula_page(web, service, PAGE_HEADERS)
     diagnosis_page.add_diagnosis_page(web, service, PAGE_HEADERS)
-    assets.add_asset_routes(web, cache)
+    assets.add_asset_routes(web, settings.cache)
     return web
 
 
@@ -77,7 +91,7 @@ def _add_chat(web: APIRouter) -> None:
         return _page(http, "chat.html", lang, examples=EXAMPLES[lang], mathematics=asked)
 
 
-def _add_entries(web: APIRouter, service: Service) -> None:
+def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
     @web.get("/entries")
     async def entries(http: Request) -> HTMLResponse:
         lang = page_language(http)
@@ -90,6 +104,20 @@ def _add_entries(web: APIRouter, service: Service) -> None:
             entries=_by_item(service.knowledge.library.values()),
             themes=[each for each in THEMES if each.items],
         )
+
+    def _entry_page(http: Request, one: Entry, lang: Lang, **values: Any) -> HTMLResponse:
+        """With what other sites show of a link to it: addresses of this host, which no shared cache may keep."""
+        base = str(http.base_url)
+        link = f"{base}entries/{one.id}?lang={lang}"
+        preview = {
+            "link": link,
+            "card": link_previews.card_address(base, one, lang),
+            "oembed": f"/oembed?{urlencode({'url': link})}" if embeddable else "",
+            "size": (CARD_WIDTH, CARD_HEIGHT),
+        }
+        page = _page(http, "entry.html", lang, preview=preview, **values)
+        page.headers["Cache-Control"] = "private"
+        return page
 
     @web.get("/entries/{entry_id}")
     async def entry(http: Request, entry_id: str) -> HTMLResponse:
@@ -105,7 +133,7 @@ def _add_entries(web: APIRouter, service: Service) -> None:
         before = await to_thread.run_sync(measured_before, one, knowledge.experiments, service.runner)
         told = _told_apart(one, knowledge)
         shown = render.entry_values(one, related, told, knowledge.experiments, lang, evidence=before)
-        return _page(http, "entry.html", lang, seeds=1, **shown)
+        return _entry_page(http, one, lang, seeds=1, **shown)
 
     @web.get("/e/{entry_id}")
     async def permalink(http: Request, entry_id: str) -> HTMLResponse:
@@ -123,7 +151,7 @@ def _add_entries(web: APIRouter, service: Service) -> None:
         seed = int(http.query_params.get("seed", "0"))
         told = _told_apart(one, knowledge)
         shown = render.entry_values(one, related, told, knowledge.experiments, lang, plans, seed, compare)
-        return _page(http, "entry.html", lang, seeds=seeds, **shown)
+        return _entry_page(http, one, lang, seeds=seeds, **shown)
 
 
 def _told_apart(entry: Entry, knowledge: Knowledge) -> list[Entry]:

@@ -1,7 +1,9 @@
-"""Reads training logs pasted into a question: formats, values by step, known messages, signs of trouble.
+"""Reads training logs: formats, values by step, known messages, signs of trouble.
 
-`formats` and `messages` are tables to extend; `harvest` reads pairs of keys and numbers, `reader` finds the lines of a
-log, `rules` derives signs, `describe` says in one line what was read.
+`formats`, `messages` and `names` are tables to extend; `rules` derives signs. Of a log pasted into a question, `reader`
+finds the lines, `harvest` reads the pairs of known keys and numbers, `describe` says in one line what was read. Of a
+log that is to be diagnosed, `scan` reads every line: `prefixes` are taken off, `pairs` reads all names and numbers,
+`blocks` what spreads over lines, `configuration` the settings; `rows` makes series of them.
 """
 
 from qa_service.parsing.logs.describe import describe_log

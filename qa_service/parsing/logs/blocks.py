@@ -14,6 +14,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
+_MAX_BOX_CHARS = 200
 _MAX_COLUMNS = 300
 _MIN_COLUMNS = 2
 _EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
@@ -74,6 +75,8 @@ class HeaderTable:
         """The row in a line; None for a line that is none."""
         cells = _split(text, self._separator)
         exact = self.form == TABLE.id
+        if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
+            cells = cells[1:]
         if len(cells) < len(self.names) or (exact and len(cells) != len(self.names)):
             return None
         return self.read_cells(number, text, cells)
@@ -131,7 +134,7 @@ class Boxes:
             return rows or None
         if not self._open:
             return None
-        match = _BOX_ROW.match(text)
+        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS else None
         if match is None:
             rows = self._close()
             self._open = False

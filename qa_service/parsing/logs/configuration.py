@@ -17,7 +17,8 @@ _KINDS: Mapping[str, str] = {
     "optimizer": r"optim(?:izer)?(?:_type|_name|_class)?|opt(?:_name)?",
     "batch_size": r"(?:total[_ ])?(?:(?:per_device_)?(?:train[_ ])?|global[_ ]|micro_)(?:mini)?_?batch[_ ]?size"
     r"|instantaneous batch size per device|samples_per_gpu|ims_per_batch",
-    "clip": r"max_grad_norm|clip_grad(?:_norm)?|grad(?:ient)?_clip(?:_val|ping|_norm)?|clip_norm|max_norm|clip_gradients",
+    "clip": r"max_grad_norm|clip_grad(?:_norm)?|grad(?:ient)?_clip(?:_val|ping|_norm)?|clip_norm|max_norm"
+    r"|clip_gradients",
     "growth_interval": r"loss_scale_window|growth_interval|fp16_scale_window|scale_window",
     "classes": r"num_?(?:classes|labels)|n_class(?:es)?|nb_classes|vocab_?size|padded_vocab_size",
     "lr": r"learning_?rate|lr0?|base_lr|max_lr",
@@ -37,12 +38,14 @@ _SETTING = re.compile(
 )
 _FLAG = re.compile(r"--(fp16|bf16|half)(?=\s|$)")
 _HINT = re.compile(
-    r"fp16|bf16|half|dtype|precision|optim|batch|clip|grad|scale|interval|class|vocab|learning|lr|warm|decay|eps|momentum"
+    r"fp16|bf16|half|dtype|precision|optim|batch|clip|grad|scale|interval|class|vocab|learning|lr|warm|decay|eps"
+    r"|momentum"
     r"|adam|sgd|logging|print_freq|max_norm|16bit|labels",
     re.IGNORECASE,
 )
 _OPTIMIZER = re.compile(
-    r"^\s*(?:optimi[sz]er[\s:=]*)?(?:torch\.optim\.)?(?P<bare>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB|NAdam|RAdam|Adamax)"
+    r"^\s*(?:optimi[sz]er[\s:=]*)?(?:torch\.optim\.)?(?P<bare>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB"
+    r"|NAdam|RAdam|Adamax)"
     r" ?\($|\b(?:using|with) (?:\w+ )?(?P<used>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b(?: optimi[sz]er)?"
     r"|\b(?:optim\.|\$)(?P<made>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b",
     re.IGNORECASE,
@@ -53,9 +56,11 @@ _NATIVE = re.compile(
 )
 _CONFIGURATION = re.compile(
     r"\b(?:Namespace|\w*(?:Config|Arguments|Args|Optimizer)|AdamW?|SGD)\s?\(|\.{6,}"
-    r"|(?<![a-z])['\"]?(?:(?:train_|per_device_train_|micro_)?batch_size|num_epochs|n_epochs|max_epochs|weight_decay|num_workers"
+    r"|(?<![a-z])['\"]?(?:(?:train_|per_device_train_|micro_)?batch_size|num_epochs|n_epochs|max_epochs"
+    r"|weight_decay|num_workers"
     r"|seed|hidden_size|optimizer|optim|num_layers|dropout|warmup_steps|momentum|betas)['\"]?\s*[:=]"
 )
+_BLANKS = re.compile(r"\s{2,}")
 _TRUE = frozenset({"true", "1", "yes", "on", "auto", "o1", "o2"})
 
 
@@ -66,7 +71,7 @@ def is_configuration(text: str) -> bool:
 
 def read_settings(text: str) -> dict[str, Value]:
     """The settings that a line names; the first of each kind."""
-    text = text[:_MAX_CHARS]
+    text = _BLANKS.sub(" ", text[:_MAX_CHARS])
     if not _HINT.search(text):
         return {}
     found: dict[str, Value] = {}
@@ -109,7 +114,8 @@ def _dtype(word: str) -> str:
 
 
 def _optimizer(word: str) -> str:
-    known = r"adamw|adamax|nadam|radam|adam|sgd|rmsprop|adagrad|adafactor|adadelta|lion|lamb|lars|muon|novograd|shampoo|momentum"
+    known = r"adamw|adamax|nadam|radam|adam|sgd|rmsprop|adagrad|adafactor|adadelta|lion|lamb|lars|muon|novograd"
+    r"|shampoo|momentum"
     match = re.search(known, word)
     return match[0] if match else ""
 
@@ -128,6 +134,7 @@ def _count(word: str) -> int | None:
 
 
 _NUMBERS: Mapping[str, Callable[[str], float | int | None]] = {
-    "batch_size": _count, "clip": _positive, "growth_interval": _count, "classes": _count, "lr": _positive, "warmup": _count,
+    "batch_size": _count, "clip": _positive, "growth_interval": _count, "classes": _count,
+    "lr": _positive, "warmup": _count,
     "weight_decay": _positive, "eps": _positive, "momentum": _positive, "logging_steps": _count,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """The formats of logs: one row each. Values are read by `harvest`; a row says how to recognise a line and its step.
 
-To add a format, add a row and a sample to tests/test_logs.py.
+To add a format, add a row, and a printer of its lines to tests/log_printers.py.
 """
 
 import re
@@ -30,6 +30,7 @@ class LogFormat:
     step_in_epoch: bool = False
     """Whether its step is counted anew in each epoch."""
     first_epoch: int = 1
+    """The number of the first epoch, where steps are counted within epochs."""
     running_mean: bool = False
     """Whether its losses are means since the epoch began, so that one nan poisons all that follow."""
 
@@ -46,7 +47,8 @@ def _format(
     first_epoch: int = 1,
     running_mean: bool = False,
 ) -> LogFormat:
-    pattern = re.compile(line.replace("NUM", NUMBER), re.IGNORECASE)
+    bounded = line.replace(r"\d+", r"\d{1,20}")  # a longer run of digits would take quadratic time
+    pattern = re.compile(bounded.replace("NUM", NUMBER), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
         first_epoch=first_epoch, running_mean=running_mean,
@@ -86,7 +88,8 @@ FORMATS = (
         sign="fairseq", in_bits=True, step_in_epoch=True,
     ),
     _format(
-        "trainer_state", "Hugging Face trainer_state.json", ('"loss":', '"grad_norm":', '"learning_rate":', '"step":', '"epoch":'),
+        "trainer_state", "Hugging Face trainer_state.json",
+        ('"loss":', '"grad_norm":', '"learning_rate":', '"step":', '"epoch":'),
         r'^\s*(?:\{\s*)?"(?:epoch|grad_norm|learning_rate|loss|step)": *NUM', sign="hf_trainer",
     ),
     _format(
@@ -101,14 +104,16 @@ FORMATS = (
     ),
     _format(
         "apex", "Apex AMP", ("Gradient overflow", "gradient overflow", "overflow detected"),
-        r"(?:gradient overflow|overflow detected).*?(?:reducing|setting) loss scale to:? *(?P<scale>NUM)|gradient overflow\. +skipping step",
+        r"(?:gradient overflow|overflow detected).*?(?:reducing|setting) loss scale to:? *(?P<scale>NUM)"
+        r"|gradient overflow\. +skipping step",
     ),
     _format(
         "neox", "GPT-NeoX", ("samples/sec",), r"samples/sec: NUM \| iteration +(?P<step>\d+)/", sign="megatron"
     ),
     _format(
         "megatron", "Megatron-LM", ("iteration",),
-        r"iteration +(?P<step>\d+)/ *\d+ \| *(?:consumed|elapsed)|validation loss at (?:the end of training|iteration (?P<step2>\d+)).*\|",
+        r"iteration +(?P<step>\d+)/ *\d+ \| *(?:consumed|elapsed)|validation loss at (?:the end of training"
+        r"|iteration (?P<step2>\d+)).*\|",
         sign="megatron",
     ),
     _format(
@@ -124,12 +129,12 @@ FORMATS = (
     ),
     _format(
         "paddle_detection", "PaddleDetection", ("learning_rate:", "ppdet"),
-        r"epoch: \[(?P<epoch>\d+)\] \[ *(?P<step>\d+)/ *(?P<of>\d+)\] +learning_rate:", sign="paddle", step_in_epoch=True,
-        first_epoch=0,
+        r"epoch: \[(?P<epoch>\d+)\] \[ *(?P<step>\d+)/ *(?P<of>\d+)\] +learning_rate:",
+        sign="paddle", step_in_epoch=True, first_epoch=0,
     ),
     _format(
         "metric_logger", "torchvision MetricLogger", ("eta:",),
-        r"(?:epoch: \[(?P<epoch>\d+)(?:/\d+)?\]|\w+:) +\[ *(?P<step>\d+)/ *(?P<of>\d+)\] +eta:",
+        r"(?:epoch: \[(?P<epoch>\d+)(?:/\d+)?\]|\w{1,20}:) +\[ *(?P<step>\d+)/ *(?P<of>\d+)\] +eta:",
         step_in_epoch=True, first_epoch=0, running_mean=True,
     ),
     _format(
@@ -167,6 +172,10 @@ FORMATS = (
         r"^(?:iter|steps?) (?P<step>\d+)[:;] (?:train )?loss NUM",
     ),
     _format(
+        "pytorch_tutorial", "PyTorch", ("] loss:",), r"^\[(?P<epoch>\d+), +(?P<step>\d+)\] loss: *NUM",
+        step_in_epoch=True,
+    ),
+    _format(
         "espnet", "ESPnet", ("epoch:", "epoch results:"),
         r"(?P<epoch>\d+)epoch:(?:train|valid):\d+-(?P<step>\d+)batch:|(?P<epoch2>\d+)epoch results: \[train\]",
         step_in_epoch=True,
@@ -197,14 +206,16 @@ FORMATS = (
         "keras", "Keras", ("loss:",),
         r"(?:(?P<step>\d+)/(?P<of>\d+)|^) *(?:[\[━].*)?(?:m?s|us)/(?:step|epoch|sample).*loss: "
         r"|(?P<step2>\d+)/(?P<of2>\d+) \[[=>.]+\].*loss: "
-        r"|(?P<step3>\d+)/(?P<of3>\d+) - (?:ETA: )?[\d:]+m?s? .*loss: |eta: \S+ - loss: |^ *-? *(?:\d+s - )?loss: *NUM - ",
+        r"|(?P<step3>\d+)/(?P<of3>\d+) - (?:ETA: )?[\d:]+m?s? .*loss: |eta: \S+ - loss: "
+        r"|^ *-? *(?:\d+s - )?loss: *NUM - ",
         sign="keras", step_in_epoch=True, running_mean=True,
     ),
     _format(
         "lightning", "Lightning", ("v_num", "Epoch"),
-        r"epoch (?P<epoch>\d+):.*\| *(?P<step>\d+)/(?P<of>\d+) \[.*v_num", sign="lightning", step_in_epoch=True, first_epoch=0,
+        r"epoch (?P<epoch>\d+):.*\| *(?P<step>\d+)/(?P<of>\d+) \[.*v_num",
+        sign="lightning", step_in_epoch=True, first_epoch=0,
     ),
-    _format("tqdm", "tqdm", ("it/s", "s/it", "%|"), r"\d+%\|.*?\| *(?P<step>\d+)/(?P<of>\d+) .*?NUM"),
+    _format("tqdm", "tqdm", ("it/s", "s/it", "%|"), r"\d+%\|[^|]*\| *(?P<step>\d+)/(?P<of>\d+) .*?NUM"),
 )  # fmt: skip
 """Tried in this order: the first that a line has is its format."""
 
@@ -220,12 +231,15 @@ ULTRALYTICS = LogFormat(
 STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hints=(), line=re.compile(""))
 """A box of names and values for each report."""
 COMPOSER = LogFormat(
-    id="composer", name="Composer", hints=(), line=re.compile(r"^\[(?:(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
+    id="composer", name="Composer", hints=(),
+    line=re.compile(r"^\[(?:(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
 )  # fmt: skip
 """A heading with the step, and a line for each value."""
 COQUI = LogFormat(
     id="coqui", name="Coqui TTS", hints=(),
-    line=re.compile(r"^\s*--> +(?:TIME: .*?-- )?STEP: +(?P<step_in_epoch>\d+)/(?P<of>\d+) +-- +GLOBAL_STEP: +(?P<step>\d+)"),
+    line=re.compile(
+        r"^\s*--> +(?:TIME: .*?-- )?STEP: +(?P<step_in_epoch>\d+)/(?P<of>\d+) +-- +GLOBAL_STEP: +(?P<step>\d+)"
+    ),
 )  # fmt: skip
 """The same with the step of the whole run."""
 BY_ID = {each.id: each for each in (*FORMATS, PLAIN, TABLE, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)}

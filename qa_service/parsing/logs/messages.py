@@ -100,7 +100,8 @@ MESSAGES = (
     ),
     _message("megatron_spike", "spiky loss", r"spiky loss", "what:spike", "where:loss", "in:megatron"),
     _message(
-        "loss_stops", "ing training", r"^\W*(?:warning: *)?(?:non-finite loss|(?:the )?loss (?:is|was|=) (?:nan|inf)(?:inity)?),? "
+        "loss_stops", "ing training", r"^\W*(?:warning: *)?(?:non-finite loss|(?:the )?loss (?:is|was|=) (?:nan"
+        r"|inf)(?:inity)?),? "
         r"(?:stopping|ending|aborting|terminating|exiting)|^\W*warning: non-finite loss",
         "what:nan", "where:loss",
     ),
@@ -108,7 +109,8 @@ MESSAGES = (
         "gradient_norm_nan", "norm is", r"grad(?:ient)? norm is (?:nan|inf)[^.]{0,20}\. +(?:skipping|do not) updat",
         "what:nan", "what:skip", "where:gradient",
     ),
-    _message("ctc_nan", "nan grad", r"samples in this mini-batch got nan grad|samples got nan grad", "what:nan", "in:ctc"),
+    _message("ctc_nan", "nan grad", r"samples in this mini-batch got nan grad"
+    r"|samples got nan grad", "what:nan", "in:ctc"),
     _message(
         "tensorflow_nan_loss", "nan", r"nanlossduringtrainingerror|model diverged with loss = nan",
         "what:nan", "where:loss", "in:keras",
@@ -124,7 +126,8 @@ MESSAGES = (
         "nan_to_integer", "cannot convert float", r"cannot convert float (?:nan|infinity) to integer", "what:nan"
     ),
     _message(
-        "lightning_nan", "nan or inf", r"the loss returned in `?\w+\.?\w*`? is nan or inf|the gradients? .*is nan or inf",
+        "lightning_nan", "nan or inf", r"the loss returned in `?\w+\.?\w*`? is nan or inf"
+        r"|the gradients? .*is nan or inf",
         "what:nan", "in:lightning",
     ),
     _message(
@@ -132,7 +135,8 @@ MESSAGES = (
         "where:activation",
     ),
     _message(
-        "svd_nonfinite", "failed to converge", r"algorithm failed to converge because the input .*(?:non-finite|ill-conditioned)",
+        "svd_nonfinite", "failed to converge", r"algorithm failed to converge because the input .*(?:non-finite"
+        r"|ill-conditioned)",
     ),
     _message("out_of_memory", "out of memory", r"(?:cuda|hip|npu|mps) (?:error: )?out of memory|outofmemoryerror"),
     _message("shapes", "size mismatch", r"size mismatch|mat1 and mat2 shapes cannot be multiplied"),

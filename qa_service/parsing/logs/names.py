@@ -7,7 +7,7 @@ from functools import lru_cache
 _VALIDATION = r"(?:val(?:id(?:ation)?|idate)?|eval(?:uation)?|test(?:ing)?|dev|验证|測試|测试)"
 _TRAINING = r"(?:train(?:ing|er)?|训练|訓練)"
 _LOSS = r"(?:loss|cost|损失|損失|误差|誤差|p[eé]rdida|perte|потери|лосс|손실)"
-_MEAN = r"(?:avg|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
+_MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
     r"(?:acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1|acc@1|prec(?:ision)?@1|prec1"
     r"|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率)"
@@ -18,39 +18,51 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
         rf"(?:_(?:epoch|step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
-        "grad_norm": r"(?:train_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_|total_)?norm"
+        "grad_norm": r"(?:train_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_"
+        r"|total_)?norm"
         r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
-        "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_|grad_)?scale"
+        "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
+        r"|grad_)?scale"
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
         "skipped": r"(?:number_of_)?skipped(?:_iterations|_iter|_steps|_updates)?",
         "nan_iterations": r"number_of_nan_iterations",
-        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm|itm|language_modell?ing"
+        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm"
+        rf"|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|epoch|total|value|val_step|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
-        "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
+        "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
+        r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
         "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}(?:_step|_epoch|_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
-        "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque|эпоха|에포크|에폭)",
-        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|trainer_global|train_global|num)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?)|global_step_max_steps",
+        "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
+        rf"|эпоха|에포크|에폭)",
+        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|trainer_global"
+        rf"|train_global|num)_)*"
+        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?)"
+        r"|global_step_max_steps",
     }.items()
 }  # fmt: skip
 """Key → the names that it has, lower-case, words joined by "_"; tried in this order."""
 _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
-    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|mae|rmse|bce\w*|ce|l1|l2|elbo|iou|clip"
+    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|mae|rmse|bce\w*|ce|l1|l2"
+    r"|elbo|iou|clip"
     r"|bleu|auc|f1|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
 )
 _BOOKKEEPING = re.compile(
-    r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps|wpb|bsz|wall|gb_free"
-    r"|samples?\w*|percentage|remaining|elapsed|\w*runtime|v_num|size|cuda|device|port|pid|seed|version|throughput|timestamp"
-    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|reader_cost|batch_cost|hours?|left|images|instances|batch_size|took"
+    r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps"
+    r"|wpb|bsz|wall|gb_free"
+    r"|samples?\w*|percentage|remaining|elapsed|\w*runtime|v_num|size|cuda|device|port|pid|seed|version|throughput"
+    r"|timestamp"
+    r"|\w*gpu\w*|data|ms|took|src|tgt|sents|words|fps|reader_cost|batch_cost|hours?|left|images|instances"
+    r"|batch_size|took"
     r"|trained|peak|max_mem|host|rank|workers?|num_\w+|total_weights|lines?|file|id|date)(?:_|$)|^s$"
 )
 _CRITERION = re.compile(
     r"(?:train_)?(?:huber|mse|ce|bce|nll|cross_?entropy|focal|dice|ctc|l1|l2|mae|smooth_?l1|kl|contrastive|triplet"
-    r"|info_?nce|recon\w*|rec|elbo|hinge|mel|denoising|diffusion|clip|classification|regression|pretrain\w*|sft|dpo)_loss"
+    r"|info_?nce|recon\w*|rec|elbo|hinge|mel|denoising|diffusion|clip|classification|regression|pretrain\w*|sft"
+    r"|dpo)_loss"
 )
 _PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
 _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
@@ -95,7 +107,7 @@ def is_bookkeeping(name: str) -> bool:
 
 
 def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
-    """Name → key, each key for one name: the most frequent one, so that means of epochs do not mix with losses of steps.
+    """Name → key, each key for one name: the most frequent, so that means of epochs do not mix with losses of steps.
 
     `counts` has the number of values under each name. A mean "x_average" is "KEY_average" where x is KEY. Names that
     lose, or have no meaning, keep themselves.

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _ANSI = re.compile(
-    r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]"
+    r"\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|(?:\x1b|␛|\^\[|\\x1b|\\033)?\[\d{1,3}(?:;\d{1,3}){0,4}m"
+    r"|\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]"
 )
 _COLOURED = ("\x1b", "[0m", "[1m", "[3", "[9")
 _TIME = r"\d\d?:\d\d:\d\d(?:[.,]\d{1,9})?"

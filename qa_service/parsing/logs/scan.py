@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from qa_service.model.training_run import RunEvent
+from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
 from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
@@ -22,6 +22,7 @@ MAX_LINE_CHARS = 8_000
 _MAX_FORMAT_CHARS = 1_500
 _MAX_EVENTS = 3_000
 _MAX_EVENT_CHARS = 300
+_MAX_HEAD_CHARS = 200
 _MAX_TRIED = 200
 _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
@@ -36,16 +37,20 @@ _EXCEPTION = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
 )
 _VALIDATION = re.compile(
-    r"^\W*(?:val|valid|validation|validating|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
+    r"^\W*(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
     r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
     re.IGNORECASE,
 )
-_VALIDATION_HINTS = ("val", "test", "测试", "验证")
+_VALIDATION_HEADING = re.compile(
+    r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
+)
+"""Before a line of values."""
+_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
-_BAR = re.compile(r"\d+%\|[^|]*\| *(\d+)/(\d+) ")
-_SHARE = re.compile(r":?\s*\d+%\|")
+_BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
@@ -101,6 +106,7 @@ class _Scanner:
         self._rank = ""
         self._skipped = 0.0
         self._singles: dict[str, list[Row]] = {}
+        self._validation_line = -1
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
@@ -127,6 +133,11 @@ class _Scanner:
         for rows in self._singles.values():
             if len(rows) > 1:
                 self._add_rows(rows)
+                self._scan.lines_read += len(rows)
+        for row in self._scan.rows:
+            if _is_configured(row):
+                self._scan.settings.setdefault("lr", row.values["learning_rate"])
+        self._scan.rows = [row for row in self._scan.rows if not _is_configured(row)]
         self._scan.rows.sort(key=lambda row: row.number)
         return self._scan
 
@@ -139,13 +150,13 @@ class _Scanner:
             self._mark(number)
             return True
         if not self._traceback:
-            match = _EXCEPTION.match(text)
+            match = _EXCEPTION.match(text[:_MAX_HEAD_CHARS])
             if match and not match[1].endswith("Warning"):
                 self._mark(number)
                 self._add_event("traceback", number, text, name=match[1])
             return False
         self._traceback += 1
-        match = _EXCEPTION.match(text)
+        match = _EXCEPTION.match(text[:_MAX_HEAD_CHARS])
         if match is None:
             if self._traceback > _MAX_TRACEBACK_LINES:
                 self._traceback = 0
@@ -166,7 +177,7 @@ class _Scanner:
             return True
         self._scan.messages[number] = message
         step = self._scan.rows[-1].step if self._scan.rows else None
-        kind = "skipped_update" if message in _SKIPS else "message"
+        kind: RunEventKind = "skipped_update" if message in _SKIPS else "message"
         self._add_event(kind, number, text, step=step, name=message)
         return True
 
@@ -202,7 +213,7 @@ class _Scanner:
 
     def _read_format(self, number: int, text: str) -> bool:
         found = format_of(text[:_MAX_FORMAT_CHARS])
-        bar = _BAR.search(text) if "%|" in text else None
+        bar = _BAR.search(text[:_MAX_FORMAT_CHARS]) if "%|" in text else None
         if bar and (self._bar is None or float(bar[2]) >= self._bar[1]):
             self._bar = float(bar[1]), float(bar[2])
         if found is None:
@@ -252,11 +263,8 @@ class _Scanner:
         """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
         head = text[:160].lower()
-        if (
-            any(word in head for word in _VALIDATION_HINTS)
-            and _VALIDATION.search(head)
-            and not _TRAINS.search(head[:30])
-        ):
+        named = any(word in head for word in _VALIDATION_HINTS) and _VALIDATION.search(head)
+        if (named and not _TRAINS.search(head[:30])) or row.number == self._validation_line + 1:
             row.validation = True
             row.values = {_validation_name(name): value for name, value in row.values.items()}
         if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
@@ -286,6 +294,8 @@ class _Scanner:
 
     def _read_heading(self, number: int, text: str) -> bool:
         match = _EPOCH_HEADING.match(text) if len(text) < _MAX_PLAIN_CHARS else None
+        if match is None and _VALIDATION_HEADING.match(text[:_MAX_PLAIN_CHARS]):
+            self._validation_line = number
         if match is None:
             return False
         self._mark(number)
@@ -297,6 +307,9 @@ class _Scanner:
         pairs = read_pairs(text)
         values = _own_values(pairs)
         measures = [name for name in values if is_measure(name)]
+        if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
+            self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
+            return False  # it may be a setting too
         if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
             return False
         if "val" in values and any(name.startswith("loss") for name in measures):
@@ -354,13 +367,20 @@ class _Scanner:
                 self._add_event("epoch", row.number, row.text, step=row.step, name=str(int(row.epoch)))
             self._scan.rows.append(row)
 
-    def _add_event(self, kind: str, number: int, text: str, *, step: float | None = None, name: str = "") -> None:
+    def _add_event(
+        self, kind: RunEventKind, number: int, text: str, *, step: float | None = None, name: str = ""
+    ) -> None:
         if len(self._scan.events) >= _MAX_EVENTS:
             return
         whole = int(step) if step is not None and math.isfinite(step) else None
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
-        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))  # type: ignore[arg-type]
+        self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
+
+
+def _is_configured(row: Row) -> bool:
+    """Whether a line of JSON with a learning rate alone is one of a configuration, not of a record."""
+    return row.form == _STATE and row.values.keys() == {"learning_rate"}
 
 
 def _unwrap(text: str) -> str:

@@ -1,0 +1,150 @@
+"""The suite: every fault in every family that it applies to, the healthy grid and the traps, trained once and kept."""
+
+import dataclasses
+import importlib
+import math
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.diagnosis.architectures import FAMILIES
+from bench.diagnosis.faults import FAULTS, Fault
+from bench.diagnosis.healthy import TRAPS, Trap, grid
+from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_runs, train, write_runs
+from qa_service.settings import Settings
+
+LOST, KEPT = 0.5, 0.15
+"""Parts of what the sound run learns: who loses `LOST` is harmed, who loses less than `KEPT` is not."""
+SKIPPED = 0.3
+"""The part of all updates that, when skipped, is harm by itself."""
+
+MEASURED_EVERY = 5
+"""Steps between two measurements of parameters by the recorder: these runs are short, and its budget is of time."""
+
+Watch = Callable[[Any, Any, Any], Any]
+"""(model, optimizer, scaler) → an open recorder with a `path` and a `close`."""
+
+
+class Verdict(NamedTuple):
+    """What a faulty run lost against the sound one."""
+
+    lost: float
+    """0: nothing, 1: all that the sound run learned; inf if the loss is not finite."""
+    nonfinite: bool
+    """Whether it printed a loss that is not finite, of a step that was not skipped."""
+    skipped: float
+
+    @property
+    def harmful(self) -> bool:
+        return self.nonfinite or self.lost >= LOST or self.skipped > SKIPPED
+
+    @property
+    def harmless(self) -> bool:
+        return not self.nonfinite and self.lost < KEPT and self.skipped < KEPT
+
+
+def compare(run: RecordedRun, sound: RecordedRun) -> Verdict:
+    """What `run` lost against the sound run of the same family and seed."""
+    first, last = sound.learned
+    after = run.learned[1]
+    lost = (after - last) / (first - last) if math.isfinite(after) else math.inf
+    nonfinite = any(
+        not math.isfinite(loss) and not skipped for loss, skipped in zip(run.loss, run.skipped, strict=True)
+    )
+    return Verdict(lost, nonfinite, sum(run.skipped) / len(run.skipped))
+
+
+def learned(run: RecordedRun, below: float) -> bool:
+    """Whether a run without a fault is healthy: it learned, and printed no loss that is not finite."""
+    verdict = compare(run, run)
+    return not verdict.nonfinite and run.learned[1] < below * run.learned[0] and verdict.skipped < SKIPPED
+
+
+def make_family(name: str, seed: int, watch: Watch | None = None) -> Iterator[RecordedRun]:
+    """Every admitted run of a family: those with faults, the harmless ones, the healthy grid."""
+    family = FAMILIES[name]
+    sound, _ = train(default_setup(family, seed))
+    for fault in FAULTS:
+        if name in fault.families:
+            yield from _faulty(fault, name, seed, sound, watch)
+    for cell, setup in grid(family, seed):
+        run, observer = train(setup, watch=watch)
+        if learned(run, family.learns_by):
+            yield _named(run, observer, cell, "", "healthy")
+
+
+def _faulty(
+    fault: Fault, name: str, seed: int, sound: RecordedRun, watch: Watch | None
+) -> Iterator[RecordedRun]:  # fmt: skip
+    setup = default_setup(FAMILIES[name], seed)
+    fault.apply(setup)
+    run, observer = train(setup, watch=watch)
+    verdict = compare(run, sound)
+    if verdict.harmful:
+        if fault.cured is not None:
+            setup = default_setup(FAMILIES[name], seed)
+            fault.cured(setup)
+            cured = compare(train(setup)[0], sound)
+            if cured.harmful:
+                return
+        yield _named(run, observer, fault.id, fault.cause, "faulty", sorted(fault.also))
+    elif verdict.harmless:
+        yield _named(run, observer, fault.id, fault.cause, "harmless", sorted(fault.also))
+
+
+def make_traps(seed: int, traps: Iterable[Trap] = TRAPS, watch: Watch | None = None) -> Iterator[RecordedRun]:
+    """The traps that are healthy at this seed."""
+    for trap in traps:
+        setup = trap.make(seed)
+        run, observer = train(setup, watch=watch)
+        if trap.rises or learned(run, setup.family.learns_by):
+            yield _named(run, observer, trap.id, "", "trap")
+
+
+def _named(
+    run: RecordedRun, observer: Any, fault: str, cause: str, group: Any, also: Sequence[str] = ()
+) -> RecordedRun:  # fmt: skip
+    trace = str(observer.path) if observer is not None else ""
+    id_ = f"{run.family}/{fault}/{run.seed}"
+    return dataclasses.replace(run, id=id_, fault=fault, cause=cause, group=group, also=list(also), trace=trace)
+
+
+def suite_folder(*, traced: bool = False) -> Path:
+    """Where the runs of this code are kept; those that were made with a recorder apart."""
+    return Settings.from_env(os.environ).cache / "diagnosis-bench" / (fingerprint() + ("-traced" if traced else ""))
+
+
+def recorder(folder: str) -> Watch:
+    """What records a run by the package numstab_watch, which lies in `folder`; its files go to the suite's folder."""
+    sys.path.insert(0, folder)
+    watch = importlib.import_module("numstab_watch").watch
+    traces = suite_folder(traced=True) / "traces"
+    traces.mkdir(parents=True, exist_ok=True)
+
+    def observe(model: Any, optimizer: Any, scaler: Any) -> Any:
+        path = traces / f"{uuid.uuid4().hex}.jsonl.gz"
+        return watch(model, optimizer, scaler=scaler, path=str(path), every=MEASURED_EVERY)
+
+    return observe
+
+
+def load_suite(families: Sequence[str], seeds: int, watch: Watch | None = None) -> list[RecordedRun]:
+    """The runs of these families, and the traps; what is not there yet is trained, with a line for each file."""
+    torch.set_num_threads(1)
+    runs: list[RecordedRun] = []
+    for seed in range(seeds):
+        for name in (*families, "traps"):
+            path = suite_folder(traced=watch is not None) / f"{name}-{seed}.jsonl.gz"
+            if not path.exists():
+                started = time.perf_counter()
+                made = list(make_traps(seed, watch=watch) if name == "traps" else make_family(name, seed, watch))
+                write_runs(path, made)
+                print(f"{path.name}: {len(made)} runs, {time.perf_counter() - started:.0f} s", flush=True)
+            runs += read_runs(path)
+    return runs

@@ -1,0 +1,191 @@
+"""The command: trains or reads the suite, asks about every run, and prints the figures as Markdown tables."""
+
+import argparse
+import operator
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bench.diagnosis.architectures import FAMILIES, HELD_OUT
+from bench.diagnosis.printers import PRINTERS
+from bench.diagnosis.runs import RecordedRun
+from bench.diagnosis.score import (
+    SERIES,
+    SICK,
+    TRACE,
+    Judged,
+    Share,
+    faulty,
+    judge,
+    names_its_group,
+    poisoned_averages,
+    score_rule_sets,
+    share,
+    sign_of,
+    sound,
+)
+from bench.diagnosis.suite import load_suite, recorder
+
+QUICK = ("mlp4", "cnn", "vae")
+
+
+def main(options: Sequence[str]) -> None:
+    """Prints the tables for the families and seeds that `options` name."""
+    parser = argparse.ArgumentParser(prog="python -m bench diagnosis")
+    parser.add_argument("--families", nargs="+", choices=sorted(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each fault in each family")
+    parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
+    parser.add_argument("--recorder", metavar="FOLDER", help="folder of the package numstab_watch; runs get a trace")
+    parser.add_argument("--list-errors", action="store_true", help="each wrong answer, one a line")
+    chosen = parser.parse_args(list(options))
+    families, seeds = (list(QUICK), 1) if chosen.quick else (chosen.families, chosen.seeds)
+    runs = load_suite(families, seeds, recorder(chosen.recorder) if chosen.recorder else None)
+    print(_counts(runs))
+    print(_rule_set_table(runs))
+    judged = [*judge(runs, [TRACE, SERIES, *PRINTERS]), *poisoned_averages(runs)]
+    for table in (_door_table, _sign_table, _alarm_table, _family_table, _fault_table, _calibration_table):
+        print(table(judged))
+    print(_thread_table())
+    if chosen.list_errors:
+        print(_errors(judged))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(runs: Sequence[RecordedRun]) -> str:
+    groups = Counter(run.group for run in runs)
+    return "Runs: " + ", ".join(f"{count} {group}" for group, count in sorted(groups.items())) + "\n"
+
+
+def _rule_set_table(runs: Sequence[RecordedRun]) -> str:
+    header = ("rule set", "faulty: any alarm", "first named cause right", "any named cause right", "healthy: any alarm")
+    return _table(header, score_rule_sets(runs))
+
+
+def _doors(judged: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
+    """Each door with its answers, and all the log formats together."""
+    doors = [(door, [each for each in judged if each.door == door]) for door in (TRACE, SERIES, *PRINTERS)]
+    logs = [each for each in judged if each.door in PRINTERS]
+    return [(door, answers) for door, answers in [*doors, ("all logs", logs)] if answers]
+
+
+def _door_table(judged: Sequence[Judged]) -> str:
+    rows: list[Sequence[object]] = []
+    for door, answers in _doors(judged):
+        for name, part in (("fitted", False), ("held out", True)):
+            of_part = faulty(each for each in answers if each.held_out == part)
+            rows.append((
+                door, name,
+                share(of_part, lambda each: each.first_is_right(strict=True)),
+                share(of_part, lambda each: each.first_is_right(strict=False)),
+                share(of_part, lambda each: each.two_are_right(strict=False)),
+                share(of_part, lambda each: each.status == "undecided"),
+                share(of_part, lambda each: each.status == "healthy"),
+            ))  # fmt: skip
+    header = ("door", "families", "cause first", "or a link of its chain", "among two", "undecided", "called healthy")
+    return _table(header, rows)
+
+
+def _sign_table(judged: Sequence[Judged]) -> str:
+    rows: list[Sequence[object]] = []
+    for door, answers in _doors(judged):
+        for sign, of_sign in _split(faulty(answers), lambda each: sign_of(each.run)).items():
+            rows.append((
+                door, sign, _right(of_sign),
+                share(of_sign, names_its_group) if sign == "sudden nan" else "",
+                share(of_sign, lambda each: each.status == "undecided"),
+                share(of_sign, lambda each: each.status == "healthy"),
+            ))  # fmt: skip
+    return _table(("door", "what a log shows", "cause first", "group right", "undecided", "called healthy"), rows)
+
+
+def _alarm_table(judged: Sequence[Judged]) -> str:
+    rows: list[Sequence[object]] = []
+    poisoned = [each for each in judged if each.door == "metric_logger"]
+    for door, answers in [*_doors(judged), ("poisoned average", poisoned)]:
+        groups: tuple[tuple[str, Callable[[Judged], bool]], ...] = (
+            ("healthy, fitted", lambda each: each.run.group == "healthy" and not each.held_out),
+            ("healthy, held out", lambda each: each.run.group == "healthy" and each.held_out),
+            ("traps", lambda each: each.run.group == "trap"),
+            ("harmless faults", lambda each: each.run.group == "harmless"),
+        )
+        for name, belongs in groups:
+            of_group = [each for each in answers if belongs(each)]
+            if of_group:
+                rows.append((
+                    door, name, share(of_group, lambda each: each.status in SICK),
+                    share(of_group, lambda each: each.status != "healthy"),
+                ))  # fmt: skip
+    return _table(("door", "runs without harm", "called sick", "any warning"), rows)
+
+
+def _split(judged: Sequence[Judged], key: Callable[[Judged], str]) -> dict[str, list[Judged]]:
+    groups: dict[str, list[Judged]] = {}
+    for each in judged:
+        groups.setdefault(key(each), []).append(each)
+    return groups
+
+
+def _right(answers: Sequence[Judged]) -> Share:
+    return share(answers, lambda each: each.first_is_right(strict=False))
+
+
+def _by_door(answers: Sequence[Judged]) -> tuple[Share, Share, Share]:
+    return (
+        _right([each for each in answers if each.door == TRACE]),
+        _right([each for each in answers if each.door == SERIES]),
+        _right([each for each in answers if each.door in PRINTERS]),
+    )
+
+
+def _family_table(judged: Sequence[Judged]) -> str:
+    rows = []
+    for family, answers in _split(faulty(judged), lambda each: each.run.family).items():
+        healthy = [each for each in sound(judged) if each.run.family == family and each.run.group == "healthy"]
+        name = family + (" (held out)" if family in HELD_OUT else "")
+        rows.append((name, *_by_door(answers), share(healthy, lambda each: each.status != "healthy")))
+    return _table(("family", "trace", "series", "logs", "healthy: any warning, all doors"), rows)
+
+
+def _fault_table(judged: Sequence[Judged]) -> str:
+    rows = []
+    for fault, answers in _split(faulty(judged), lambda each: each.run.fault).items():
+        wrong = Counter(
+            (each.causes[0] if each.status in SICK and each.causes else each.status)
+            for each in answers
+            if not each.first_is_right(strict=False)
+        )
+        said = ", ".join(f"{cause} {count}" for cause, count in wrong.most_common(3))
+        rows.append((fault, answers[0].run.cause, *_by_door(answers), said))
+    rows.sort(key=operator.itemgetter(1))
+    return _table(("fault", "cause", "trace", "series", "logs", "said instead"), rows)
+
+
+def _calibration_table(judged: Sequence[Judged]) -> str:
+    rows = []
+    for certainty, answers in sorted(_split(faulty(judged), lambda each: each.certainty).items()):
+        if certainty:
+            rows.append((certainty, _right(answers)))
+    return _table(("certainty", "cause first is right"), rows)
+
+
+def _thread_table() -> str:
+    from bench.diagnosis.threads import score_threads
+
+    rows = [(half, *scores) for half, scores in score_threads().items()]
+    return _table(("public threads", "sick: cause first", "sick: among two", "healthy: any warning"), rows)
+
+
+def _errors(judged: Sequence[Judged]) -> str:
+    lines = []
+    for each in judged:
+        wrong = (
+            not each.first_is_right(strict=False) if each.run.group == "faulty" else each.status != "healthy"
+        )  # fmt: skip
+        if wrong:
+            said = f"{each.status} {'/'.join(each.causes)} {each.probability:.2f}"
+            lines.append(f"{each.run.group} {each.run.id} [{each.door}] is {each.run.cause or 'healthy'}: {said}")
+    return "\n".join(lines)

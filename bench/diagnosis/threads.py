@@ -1,0 +1,64 @@
+"""Public threads whose cause is known: a development half to mend rules with, and a held-out half to judge by."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.diagnosis.score import SICK, Share, judge_text
+
+Half = Literal["development", "held out"]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """The log of a thread, and what it turned out to be."""
+
+    id: str
+    """Repository and number."""
+    cause: str
+    """Its cause in the table of the diagnosis; "" if the run is healthy."""
+    said_by: str
+    log: str
+    """The few numbers of the thread, in the format of its trainer."""
+    also: frozenset[str] = frozenset()
+    """Other causes that are right."""
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        return self.also | {self.cause}
+
+
+def load_threads() -> list[Thread]:
+    """Every thread of threads.toml."""
+    rows = tomllib.loads((Path(__file__).parent / "threads.toml").read_text(encoding="utf-8"))["thread"]
+    return [Thread(**{**row, "also": frozenset(row.get("also", ()))}) for row in rows]
+
+
+def split_threads() -> Mapping[Half, list[Thread]]:
+    """The threads in the order of the hash of their ids: the first half for development, the second held out."""
+    ordered = sorted(load_threads(), key=lambda thread: hashlib.sha256(thread.id.encode()).hexdigest())
+    middle = len(ordered) // 2
+    return {"development": ordered[:middle], "held out": ordered[middle:]}
+
+
+def score_threads() -> dict[Half, tuple[Share, Share, Share]]:
+    """Of each half: cause first and among two of the sick, any warning of the healthy."""
+    scores: dict[Half, tuple[Share, Share, Share]] = {}
+    for half, threads in split_threads().items():
+        answers = [(thread, judge_text(thread.log)) for thread in threads]
+        sick = [(thread, answer) for thread, answer in answers if thread.cause]
+        healthy = [(thread, answer) for thread, answer in answers if not thread.cause]
+        scores[half] = (
+            Share(
+                sum(
+                    answer.status in SICK and bool(set(answer.causes[:1]) & thread.accepted) for thread, answer in sick
+                ),
+                len(sick),
+            ),
+            Share(sum(bool(set(answer.committed) & thread.accepted) for thread, answer in sick), len(sick)),
+            Share(sum(answer.status not in {"healthy", "unreadable"} for _, answer in healthy), len(healthy)),
+        )
+    return scores

@@ -1,0 +1,208 @@
+"""Results as text: what the terminal prints, where the model's values are at hand; else from the JSON; and Markdown."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numstab.words import MARKS, WORDS
+from qa_service.model import Lang
+from qa_service.presentation.numbers import format_number
+
+if TYPE_CHECKING:
+    from qa_service.fronts.terminal.screen import TerminalView
+
+JsonObject = Mapping[str, Any]
+_NONFINITE = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}
+
+
+def answer_text(data: JsonObject, source: Any) -> str:
+    """An answer with its proof."""
+    if source is not None:
+        return _as_terminal(source.lang, lambda view: view.print_finished(source))
+    lang, entry, parts = data["lang"], data["entry"], data["parts"] or {}
+    lines = [f"{entry['question']}  ({entry['id']})"] if entry else []
+    lines += [f"! {note}" for note in data["notes"]]
+    lines += [parts.get("short") or data["answer"], ""]
+    for one in data["evidence"][:1]:
+        lines += [*claim_lines(one, lang), f"  {run_line(one, lang)}"]
+    if parts.get("do"):
+        lines += ["", WORDS["do"][lang], parts["do"]]
+    if parts.get("tell"):
+        lines += ["", WORDS["tell"][lang], *(f"• {row['see']} → {row['means']}" for row in parts["tell"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def answer_markdown(data: JsonObject) -> str:
+    """The whole text, then the proof's claims and its run."""
+    lang, entry = data["lang"], data["entry"]
+    title = [f"### {entry['question']}"] if entry else []
+    proof = data["evidence"][:1]
+    claims = ["\n".join(f"- {line}" for line in claim_lines(one, lang)) for one in proof]
+    return "\n\n".join(filter(None, [*title, data["answer"], *claims, *(f"`{run_line(one, lang)}`" for one in proof)]))
+
+
+def run_text(data: JsonObject, source: Any, lang: Lang) -> str:
+    """One run."""
+    if source is not None:
+        return _as_terminal(lang, lambda view: view.print_evidence(source))
+    metrics = [f"  {title}  {shown}" for title, shown in metric_rows(data, lang)]
+    return "\n".join([data["title"], run_line(data, lang), *metrics, *claim_lines(data, lang)]) + "\n"
+
+
+def run_markdown(data: JsonObject, lang: Lang) -> str:
+    """One run, its metrics as a table."""
+    table = _table([WORDS["metric"][lang], WORDS["value"][lang]], metric_rows(data, lang))
+    claims = "\n".join(f"- {line}" for line in claim_lines(data, lang))
+    return "\n\n".join(filter(None, [f"### {data['title']}", f"`{run_line(data, lang)}`", table, claims]))
+
+
+def comparison_text(runs: Sequence[JsonObject], lang: Lang) -> str:
+    """The metrics that differ, one column for each run."""
+    head, rows = comparison_table(runs, lang)
+    return f"{runs[0]['title']}\n" + _as_terminal(lang, lambda view: view.print_table(head, rows))
+
+
+def comparison_markdown(runs: Sequence[JsonObject], lang: Lang) -> str:
+    """The same as a table in Markdown."""
+    head, rows = comparison_table(runs, lang)
+    return f"### {runs[0]['title']}\n\n" + _table(head, rows)
+
+
+def formula_text(data: JsonObject, source: Any, lang: Lang) -> str:
+    """A formula in every format."""
+    if source is not None:
+        from qa_service.fronts.terminal.formula import FormulaView
+
+        return _as_terminal(lang, lambda view: FormulaView(view, lang, source).show())
+    head, rows = formula_table(data, lang)
+    lines = [f"{data['expression']}", f"{WORDS['exact'][lang]}: {number_text(data['exact'], lang)}"]
+    lines += ["  ".join(row) for row in [head, *rows]]
+    lines += [f"{WORDS['stable'][lang]}: {each['torch']}" for each in data["stable"][:2]]
+    return "\n".join(lines) + "\n"
+
+
+def formula_markdown(data: JsonObject, lang: Lang) -> str:
+    """A formula as a table in Markdown, with stable forms."""
+    forms = [f"{WORDS['stable'][lang]}: `{each['torch']}`" for each in data["stable"][:2]]
+    return "\n\n".join([f"### `{data['expression']}`", _table(*formula_table(data, lang)), *forms])
+
+
+def causes(data: JsonObject) -> list[dict[str, Any]]:
+    """The causes of a diagnosis, the most probable first, each with what speaks for it."""
+    return [
+        {
+            "id": each["cause"],
+            **data["causes"][each["cause"]],
+            "probability": each["probability"],
+            "certainty": each["certainty"],
+            "because": [finding["text"] for finding in each["findings"] if number_of(finding["weight"]) > 0],
+        }
+        for each in data["hypotheses"]
+    ]
+
+
+def diagnosis_text(data: JsonObject, lang: Lang) -> str:
+    """A report in words."""
+    lines = [data["summary"]]
+    for cause in causes(data):
+        lines += ["", f"{cause['name']} ({cause['probability']:.0%})  → {cause['entry']}"]
+        lines += [f"  • {each}" for each in cause["because"]]
+        lines += [f"  {WORDS['cure'][lang]}: {cause['cure']}"] if cause["cure"] else []
+    lines += [""] + [f"• {each}" for each in data["margins"]] if data["margins"] else []
+    first = next((cause["patch"] for cause in causes(data) if cause["patch"]), "")
+    for more in (first, data["question"], data["next_line"]):
+        lines += ["", more] if more else []
+    return "\n".join(lines) + "\n"
+
+
+def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
+    """The same as Markdown."""
+    blocks = [f"**{data['summary']}**"]
+    for cause in causes(data):
+        because = "\n".join(f"- {each}" for each in cause["because"])
+        cure = f"{WORDS['cure'][lang]}: {cause['cure']}" if cause["cure"] else ""
+        patch = f"```python\n{cause['patch']}\n```" if cause["patch"] else ""
+        blocks += [f"{cause['name']} ({cause['probability']:.0%}), `{cause['entry']}`", because, cure, patch]
+    return "\n\n".join(filter(None, [*blocks, data["question"] or ""]))
+
+
+def number_of(value: Any) -> float:
+    """A number of the JSON."""
+    return float(_NONFINITE.get(value, value)) if isinstance(value, str) else float(value)
+
+
+def claim_lines(data: JsonObject, lang: Lang) -> list[str]:
+    """A line for each claim: verdict, what it says, the value beside its bound."""
+    return [
+        f"{MARKS[verdict_of(claim)]} {WORDS[verdict_of(claim)][lang]}: {claim['says']}  "
+        f"[{claim['metric']} = {number_text(claim['value'], lang)}, "
+        f"{claim['op']} {number_text(claim['bound'], lang)}]"
+        for claim in data["claims"]
+    ]
+
+
+def verdict_of(claim: JsonObject) -> str:
+    """The verdict, or `elsewhere` for a claim that cannot be tested at these parameters."""
+    return "elsewhere" if claim["visible_at"] is not None else str(claim["verdict"])
+
+
+def run_line(data: JsonObject, lang: Lang) -> str:
+    """The run as a call, its seed, how long it took; why it did not finish."""
+    params = ", ".join(f"{name}={number_text(value, lang)}" for name, value in data["params"].items())
+    line = f"{data['experiment']}({params})  seed={data['seed']}  {data['seconds']:.2g} {WORDS['seconds'][lang]}"
+    return line if data["status"] == "ran" else f"{line}  {data['status']}: {data['note']}"
+
+
+def metric_rows(data: JsonObject, lang: Lang) -> list[tuple[str, str]]:
+    """(title, value with its unit) of every metric."""
+    from qa_service.presentation.numbers import format_unit
+
+    return [
+        (each["title"], f"{number_text(each['value'], lang)} {format_unit(each['unit'], lang, each['value'])}".strip())
+        for each in data["metrics"].values()
+    ]
+
+
+def comparison_table(runs: Sequence[JsonObject], lang: Lang) -> tuple[list[str], list[tuple[str, ...]]]:
+    """(head, rows) of a comparison: metrics that are equal in all runs are left out."""
+    head = [
+        ", ".join(f"{name}={number_text(value, lang)}" for name, value in each["compared"].items()) for each in runs
+    ]
+    rows = []
+    for name in dict.fromkeys(metric for each in runs for metric in each["metrics"]):
+        values = [each["metrics"].get(name) for each in runs]
+        shown = tuple(number_text(each["value"], lang) if each else "" for each in values)
+        if len(set(shown)) > 1:
+            rows.append((next(each["title"] for each in values if each), *shown))
+    return [WORDS["metric"][lang], *head], rows
+
+
+def formula_table(data: JsonObject, lang: Lang) -> tuple[list[str], list[tuple[str, ...]]]:
+    """(head, rows): value, error and status in each format."""
+    from qa_service.presentation.formula_words import STATUS
+
+    rows: list[tuple[str, ...]] = [
+        (dtype, number_text(each["value"], lang), number_text(each["ulp"], lang), STATUS[each["status"]][lang])
+        for dtype, each in data["values"].items()
+    ]
+    return [WORDS[name][lang] for name in ("format", "value", "error", "outcome")], rows
+
+
+def number_text(value: Any, lang: Lang) -> str:
+    """A number of the JSON as people read it."""
+    if isinstance(value, list):
+        return f"[{', '.join(number_text(each, lang) for each in value)}]"
+    return _NONFINITE[value] if isinstance(value, str) and value in _NONFINITE else format_number(value, lang)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _as_terminal(lang: Lang, show: "Callable[[TerminalView], object]") -> str:
+    from qa_service.fronts.terminal.screen import TerminalView
+
+    out = io.StringIO()
+    show(TerminalView(lang, file=out))
+    return out.getvalue()

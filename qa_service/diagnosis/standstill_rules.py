@@ -1,0 +1,208 @@
+"""Rules on a loss that does not move: at chance, constant, at a clamp, flat; its gradient (L5 to L7, L11)."""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from qa_service.diagnosis.curves import (
+    equal_tail,
+    finite,
+    noise,
+    records,
+    say,
+    share_ascending,
+    smooth,
+    start_level,
+    values_of,
+)
+from qa_service.diagnosis.evidence import weigh
+from qa_service.diagnosis.harm import (
+    clamp_of,
+    classes_at_chance,
+    gradient_always_zero,
+    hidden_nan,
+    is_flat,
+    stuck_at_clamp,
+    stuck_exactly,
+)
+from qa_service.model.diagnosis import Finding
+from qa_service.model.training_run import Record, TrainingRun
+
+_TINY_GRADIENT, _USUAL_GRADIENT = 1e-5, 1e-2
+
+
+def at_chance(run: TrainingRun) -> Iterator[Finding]:
+    """L5: the loss stays at ln C."""
+    classes = classes_at_chance(run)
+    if classes is None:
+        return
+    points = finite(records(run, "loss"))
+    values = values_of(points)
+    text = say(
+        "损失停在 {value}，即 ln {classes}",
+        "The loss stays at {value}, which is ln {classes}",
+        value=values[-1],
+        classes=str(classes),
+    )
+    yield from weigh("at_chance", text, points[-1])
+    if values[0] > 1.3 * values[-1]:
+        text = say(
+            "损失从 {first} 一下落到瞎猜水平 {last}，就停住了",
+            "The loss drops from {first} to that of guessing, {last}, and stays",
+            first=values[0],
+            last=values[-1],
+        )
+        yield from weigh("fell_to_chance", text, points[0], points[-1])
+
+
+def flat(run: TrainingRun) -> Iterator[Finding]:
+    """L6: the loss is constant to all digits, stands at a clamp, or hardly moves."""
+    if tail := stuck_at_clamp(run):
+        value = median(values_of(tail))
+        found = clamp_of(value)
+        if found:
+            text = say(
+                "损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
+                "The loss stays at {value}, {share} of −ln({code}) = {largest}: there is a clamp",
+                value=value,
+                code=found[2] if found[0] != 100 else "e⁻¹⁰⁰",
+                largest=found[0],
+                share=f"{100 * found[1]:.0f} %",
+            )
+            yield from weigh("at_clamp", text, tail[0])
+    if tail := stuck_exactly(run):
+        text = say(
+            "从{at}起损失一直是 {value}，一位也不变",
+            "From {at} on the loss is {value} to all digits",
+            at=tail[0],
+            value=tail[0].value,
+        )
+        yield from weigh("exactly_constant", text, tail[0], tail[-1])
+        return
+    points = finite(records(run, "loss"))
+    if is_flat(run):
+        yield from _flat(run, points)
+
+
+def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
+    values = values_of(points)
+    if values[0] > median(values[1:]) + max(2.5 * noise(values), 0.05 * abs(values[0])):
+        text = say(
+            "开头从 {first} 降到 {rest}，以后就不动了", "It falls from {first} to {rest} at first, and then no more",
+            first=values[0], rest=median(values[1:]),
+        )  # fmt: skip
+        yield from weigh("fell_at_first", text, points[0], points[-1])
+    third = len(values) // 3
+    fallen = median(values[:third]) - median(values[-third:])
+    blur = 2 * noise(values) / math.sqrt(third)
+    if fallen > max(blur, 1e-4 * abs(values[0])) and share_ascending(smooth(values)) < 0.4:
+        text = say(
+            "损失在降，但 {count} 条记录只降了 {fallen}",
+            "The loss falls, but only by {fallen} in {count} records",
+            count=str(len(values)),
+            fallen=fallen,
+        )
+        yield from weigh("creeps", text, points[0], points[-1])
+    elif classes_at_chance(run) is None:
+        text = say(
+            "损失停在开始的水平 {value} 附近", "The loss stays near its first level, {value}", value=start_level(values)
+        )
+        yield from weigh("flat_beside_chance", text, points[0], points[-1])
+
+
+def _stands(run: TrainingRun) -> bool:
+    """Whether the loss does not move."""
+    return bool(
+        classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
+    )
+
+
+def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
+    """The size of the gradient where the loss does not move."""
+    norms = finite(records(run, "grad_norm"))
+    if len(norms) < 2 or not _stands(run):
+        return
+    values = values_of(norms[-8:])
+    usual = median(values)
+    scale = finite(records(run, "loss_scale"))
+    if scale and usual > max(100.0, 0.003 * scale[-1].value):
+        text = say(
+            "梯度范数约 {norm}，与缩放系数 {scale} 同一量级：它还没有除以系数",
+            "The gradient norm, {norm}, is of the size of the loss scale, {scale}: it has not been divided by it",
+            norm=usual,
+            scale=scale[-1].value,
+        )
+        yield from weigh("gradient_scaled", text, norms[-1])
+        return
+    feature = (
+        "gradient_zero"
+        if usual == 0
+        else "gradient_tiny"
+        if usual < _TINY_GRADIENT
+        else "gradient_usual"
+        if usual >= _USUAL_GRADIENT
+        else ""
+    )
+    words = {
+        "gradient_zero": ("梯度范数恰好是 0", "The gradient norm is exactly 0"),
+        "gradient_tiny": ("梯度范数只有 {norm}", "The gradient norm is only {norm}"),
+        "gradient_usual": (
+            "梯度范数 {norm} 并不小，损失却不动",
+            "The gradient norm, {norm}, is not small, yet the loss does not move",
+        ),
+    }
+    if feature:
+        yield from weigh(feature, say(*words[feature], norm=usual), norms[-1])
+    losses = values_of(finite(records(run, "loss")))
+    if feature == "gradient_zero" and losses and 0 < abs(median(losses)) < 1e-3:
+        text = say(
+            "损失只有 {loss}，梯度恰好是 0", "The loss is only {loss} and the gradient exactly 0", loss=median(losses)
+        )
+        yield from weigh("tiny_without_gradient", text, norms[-1])
+    if feature == "gradient_zero" and losses and median(losses) > 5 and (run.from_start or len(losses) > 4):
+        text = say(
+            "损失高达 {loss}，梯度却是 0：截断把梯度挡住了",
+            "The loss is {loss}, yet the gradient is 0: a clamp stops it",
+
+            loss=median(losses),
+        )  # fmt: skip
+        yield from weigh("high_without_gradient", text, norms[-1])
+
+
+def zero_loss(run: TrainingRun) -> Iterator[Finding]:
+    """L7: a loss of 0 that hides a nan, or that comes from a batch without labels."""
+    if hidden := hidden_nan(run):
+        text = say(
+            "{at}：损失印成 0.0，梯度范数是 nan；那一段的每个损失都是 nan",
+            "{at}: the loss is printed as 0.0 beside a gradient norm of nan; every loss of that interval was nan",
+            at=hidden,
+        )
+        yield from weigh("hidden_by_log", text, hidden)
+    losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
+    if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
+        text = say("损失从头到尾是 0", "The loss is 0 from the first record to the last")
+        yield from weigh("zero_loss_and_gradient", text, losses[0], losses[-1])
+
+
+def accuracy(run: TrainingRun) -> Iterator[Finding]:
+    """L11: the accuracy stays at that of one class, from the start or after having been higher."""
+    for key in ("accuracy", "val_accuracy"):
+        points = finite(records(run, key))
+        tail = equal_tail(points)
+        if len(tail) < 3 or tail[0].value in (0, 1, 100):
+            continue
+        best = max(values_of(points))
+        if best > 1.15 * tail[0].value:
+            text = say(
+                "{key} 到过 {best}，从{at}起一直是 {value}：模型只猜一个类",
+                "{key} was {best} at best and is {value} from {at} on: the model guesses one class",
+                key=key,
+                best=best,
+                at=tail[0],
+                value=tail[0].value,
+            )
+            yield from weigh("accuracy_collapsed", text, tail[0])
+        elif len(tail) >= 5:
+            text = say("{key} 一直是 {value}", "{key} is always {value}", key=key, value=tail[0].value)
+            yield from weigh("accuracy_at_chance", text, tail[0])
+        return

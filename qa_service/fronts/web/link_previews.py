@@ -1,0 +1,235 @@
+"""What other sites show of a link to an entry: its card as a picture, and oEmbed (https://oembed.com, version 1.0)."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from qa_service.answering.execute import measured_before
+from qa_service.answering.knowledge import Knowledge
+from qa_service.answering.service import Service
+from qa_service.errors import BadField, BadRequest, Overloaded
+from qa_service.files import delete_unused, mark_used, write_atomically
+from qa_service.fronts.web import markup
+from qa_service.fronts.web.language import page_language
+from qa_service.lab.clients import CLIENT
+from qa_service.model import LANGS, Entry, Evidence, Lang, RunStatus, Verdict
+from qa_service.model import Request as Question
+from qa_service.model.events import Done
+from qa_service.presentation import card, chart, picture, prose
+from qa_service.schemas import requests
+from qa_service.server.problems import HttpProblem
+
+EMBED_PATH = "/embed/entries/"
+EMBED_WIDTH, EMBED_HEIGHT = 720, 640
+"""Pixels of a frame, where its page gives no other size."""
+ANY_SITE = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""For what pages of other sites may load."""
+_LINK = re.compile(r"/(?:entries|e|embed/entries)/([a-z0-9-]+)")
+_OF_THIS_HOST = {"Cache-Control": "no-store"}
+_DAY = 86400
+_DRAW_CODE = (
+    "import sys; from qa_service.presentation.card import draw; sys.stdout.buffer.write(draw(sys.stdin.buffer.read()))"
+)
+_DRAW_SECONDS, _RETRY_SECONDS = 30, 5
+_MAX_WAITING = 4  # pictures that are drawn or wait: each has one of the threads that all routes share
+_KEPT_CARDS, _UNUSED_DAYS = 50, 30.0
+_SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗"}
+
+
+class CardPictures:
+    """Draws the card of an entry, one at a time, and caches it in a folder: at most two pictures of each entry."""
+
+    def __init__(self, service: Service, cache: Path) -> None:
+        self._service = service
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
+
+    def png(self, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+        """The picture; runs the proof with the entry's parameters where no earlier run is kept. Blocks.
+
+        A picture that has to be drawn counts as a request of its client. Raises `RateLimited`, and `Overloaded` where
+        too many others wait.
+        """
+        path = self._cache / f"card-{self._key(entry, knowledge, lang)}.png"
+        with suppress(OSError):
+            png = path.read_bytes()
+            mark_used(path)
+            return png
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(_MAX_WAITING, _RETRY_SECONDS)
+        try:
+            return self._drawn(path, entry, knowledge, lang)
+        except subprocess.TimeoutExpired as error:
+            raise Overloaded(_MAX_WAITING, _RETRY_SECONDS) from error
+        finally:
+            self._places.release()
+
+    def _drawn(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+        with self._lock:
+            with suppress(OSError):
+                return path.read_bytes()  # drawn meanwhile
+            CLIENT.get().charge(1)
+            evidence = self._proof(entry, knowledge)
+            png, is_complete = _draw(entry, evidence, lang)
+            if is_complete:
+                with suppress(OSError):
+                    write_atomically(path, lambda file: file.write_bytes(png))
+                    delete_unused(self._cache, "card-*.png", keep=_KEPT_CARDS, days=_UNUSED_DAYS)
+            return png
+
+    def _proof(self, entry: Entry, knowledge: Knowledge) -> Evidence | None:
+        """The first evidence at the entry's own parameters, kept or new; None for an entry without evidence."""
+        if not entry.evidence:
+            return None
+        block = entry.evidence[0].id
+        before = measured_before(entry, knowledge.experiments, self._service.runner)
+        kept = next((one for one in before if one.block == block), None)
+        if kept is not None:
+            return kept
+        *_, last = self._service.stream(Question(question="", entry=entry.id, blocks=(block,)), knowledge=knowledge)
+        assert isinstance(last, Done)
+        return last.answer.evidence[0]
+
+    def _key(self, entry: Entry, knowledge: Knowledge, lang: Lang) -> str:
+        """A hash of what the picture is made of, the code that draws it included."""
+        code = [Path(str(module.__file__)).read_bytes() for module in (card, chart, picture)]
+        hashes = [knowledge.experiments[block.experiment].hash for block in entry.evidence[:1]]
+        parts = [entry.hash.encode(), *(each.encode() for each in hashes), lang.encode(), *code]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def _draw(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
+    """(PNG, whether it may be kept). A Chinese card is in English where no font has its characters."""
+    ran = evidence is not None and evidence.run.status is RunStatus.RAN
+    for each in (lang, "en"):
+        job = _card_job(entry, evidence if ran else None, "zh" if each == "zh" else "en")
+        done = subprocess.run(
+            [sys.executable, "-c", _DRAW_CODE], input=job, capture_output=True, check=False, timeout=_DRAW_SECONDS
+        )
+        if done.returncode != card.NO_FONT:
+            done.check_returncode()
+            return done.stdout, (ran or not entry.evidence) and each == lang
+    raise AssertionError("English needs no font of its own")
+
+
+def _card_job(entry: Entry, evidence: Evidence | None, lang: Lang) -> bytes:
+    shown = [evidence] if evidence else []
+    sentence = markup.first_paragraph(prose.fill_text(entry.short[lang], entry, shown, lang, prose.NOT_MEASURED[lang]))
+    verdicts = [
+        (_SIGNS[verdict], claim.says[lang])
+        for one in shown
+        for claim, verdict in zip(one.claims, one.verdicts, strict=True)
+        if claim.proves == "short" and verdict in _SIGNS
+    ]
+    spec = picture.static_spec(chart.evidence_spec(evidence, lang)) if evidence and evidence.run.rows else None
+    job = {
+        "lang": lang,
+        "question": entry.question[lang],
+        "sentence": "" if "\\" in sentence else sentence,  # a formula would be its source
+        "verdicts": verdicts,
+        "spec": spec,
+    }
+    return json.dumps(job).encode()
+
+
+def add_link_previews(web: APIRouter, service: Service, cache: Path, *, embeddable: bool) -> None:
+    """Adds the routes of the cards, and of oEmbed, which knows no entry unless some site may show it in a frame."""
+    pictures = CardPictures(service, cache)
+
+    @web.get("/entries/{entry_id}/card.png")
+    async def card_picture(http: Request, entry_id: str) -> Response:
+        lang, knowledge = _language(http), service.knowledge
+        png = await to_thread.run_sync(pictures.png, knowledge.library[entry_id], knowledge, lang)
+        etag = f'"{hashlib.sha256(png).hexdigest()[:16]}"'
+        headers = ANY_SITE | {"Cache-Control": f"public, max-age={_DAY}", "ETag": etag, "Vary": "Accept-Language"}
+        if http.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        return Response(png, media_type="image/png", headers=headers)
+
+    @web.get("/oembed")
+    async def oembed(http: Request) -> Response:
+        if http.query_params.get("format", "json") != "json":
+            raise HttpProblem(501)
+        found = _entry_of_link(http, service) if embeddable else None
+        if found is None:
+            raise HttpProblem(404)
+        entry, query = found
+        return JSONResponse(_oembed_json(http, entry, query), headers=_OF_THIS_HOST)
+
+
+def _language(http: Request) -> Lang:
+    return page_language(http) or "en"
+
+
+def _entry_of_link(http: Request, service: Service) -> tuple[Entry, dict[str, str]] | None:
+    """(entry, query) of the parameter `url`; None where that is no link to an entry of this server."""
+    try:
+        link = urlsplit(http.query_params.get("url", ""))
+        found = _LINK.fullmatch(link.path)
+        if link.scheme not in ("http", "https") or link.netloc.lower() != http.url.netloc.lower() or not found:
+            return None
+        query = dict(parse_qsl(link.query))
+        rest, _, _ = requests.split_compare_and_seeds(query)
+        entry, _ = service.plan(requests.read_query(found[1], rest))
+        return entry, rest
+    except (ValueError, BadRequest):
+        pass
+    return None
+
+
+def _oembed_json(http: Request, entry: Entry, query: Mapping[str, str]) -> dict[str, Any]:
+    """The reply, of type `rich`: a frame no larger than is asked for, and the card where that is no larger either."""
+    widest, highest = (_most(http, name) for name in ("maxwidth", "maxheight"))
+    lang: Lang = next((each for each in LANGS if each == query.get("lang")), _language(http))
+    base = str(http.base_url)
+    address = f"{base}{EMBED_PATH[1:]}{entry.id}?{urlencode({**query, 'lang': lang})}"
+    width, height = min(EMBED_WIDTH, widest), min(EMBED_HEIGHT, highest)
+    frame = (
+        f'<iframe src="{escape(address)}" width="{width}" height="{height}" title="{escape(entry.question[lang])}" '
+        'style="border:0;max-width:100%" loading="lazy"></iframe>'
+    )
+    reply: dict[str, Any] = {
+        "version": "1.0",
+        "type": "rich",
+        "provider_name": "numstab",
+        "provider_url": base,
+        "title": entry.question[lang],
+        "html": frame,
+        "width": width,
+        "height": height,
+        "cache_age": _DAY,
+    }
+    if widest >= card.CARD_WIDTH and highest >= card.CARD_HEIGHT:
+        reply |= {
+            "thumbnail_url": card_address(base, entry, lang),
+            "thumbnail_width": card.CARD_WIDTH,
+            "thumbnail_height": card.CARD_HEIGHT,
+        }
+    return reply
+
+
+def card_address(base: str, entry: Entry, lang: Lang) -> str:
+    """The address of an entry's card."""
+    return f"{base}entries/{entry.id}/card.png?lang={lang}"
+
+
+def _most(http: Request, name: str) -> int:
+    """The value of maxwidth or maxheight, a large number without one; raises `BadField`."""
+    text = http.query_params.get(name, "100000")
+    if text.isascii() and text.isdecimal() and int(text[:9]) >= 1:
+        return int(text[:9])
+    raise BadField(zh=f"{name} 应当是正整数", en=f"{name} should be a positive integer", field=name)

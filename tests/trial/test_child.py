@@ -1,0 +1,167 @@
+"""`numstab_watch.trial` in its child process: models that misbehave end in an error that says how and leave nothing."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from processes import until
+from trial.hostile_models import MARK
+
+from qa_service.errors import TrialFailed
+from qa_service.tools.trial import _MAX_REPORT_BYTES, _Ended, _report_of, _training_run, try_model
+
+HERE = Path(__file__).resolve().parent
+HOSTILE = HERE / "hostile_models.py"
+BROKEN = HERE / "broken_models.py"
+
+
+def failure(name: str, **options) -> TrialFailed:
+    with pytest.raises(TrialFailed) as caught:
+        try_model(f"{HOSTILE}:{name}", steps=5, **options)
+    error = caught.value
+    assert error["zh"] != error["en"]
+    assert any("\u4e00" <= character <= "\u9fff" for character in error["zh"])
+    return error
+
+
+def processes_with(word: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if word.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "word"),
+    [
+        ("exits", "exited", "3"),
+        pytest.param("exits_at_once", "exited", "0", marks=pytest.mark.exhaustive),
+        ("raises", "raised", "hostile_models.py:"),
+        ("segfaults", "killed", "SIGSEGV"),
+        ("returns_too_little", "bad_shape", "2 values"),
+        pytest.param("loss_is_a_vector", "bad_loss", "one number", marks=pytest.mark.exhaustive),
+        pytest.param("shapes_do_not_fit", "raised", "RuntimeError", marks=pytest.mark.exhaustive),
+        pytest.param("nothing_of_this_name", "no_make", "nothing_of_this_name", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_says_how_it_ended(name, kind, word):
+    """Exits, exceptions with their line, signals, and values of `make` that are not accepted."""
+    error = failure(name)
+    assert error.kind == kind
+    assert word in error["en"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("returns_a_number", "int"), ("returns_no_module", "Module"), ("returns_unknown_keys", "criterion")],
+)
+def test_says_which_shapes_are_accepted(name, word):
+    error = failure(name)
+    assert error.kind == "bad_shape"
+    assert word in error["en"]
+    assert "(model, batch, loss_fn" in error["en"]
+
+
+def test_a_model_that_hangs_is_stopped():
+    error = failure("hangs", deadline=8)
+    assert error.kind == "deadline"
+    assert "8 s" in error["en"]
+
+
+def test_what_a_model_forks_is_ended():
+    """Also what left the process group; the trial itself succeeds, though its descriptors are held open."""
+    run = try_model(f"{HOSTILE}:forks", steps=5)
+    assert len(run.series["loss"]) == 5
+    until(lambda: not processes_with(MARK), seconds=20)
+
+
+@pytest.mark.exhaustive
+def test_megabytes_of_output_are_bounded():
+    run = try_model(f"{HOSTILE}:prints_megabytes", steps=5)
+    assert len(run.series["loss"]) == 5
+
+
+def test_too_much_memory_is_told():
+    error = failure("takes_memory", memory=512)
+    assert error.kind == "memory"
+    assert "512 MiB" in error["en"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["writes_a_report", "writes_deep_json"])
+def test_a_forged_report_is_refused(name):
+    assert failure(name).kind == "bad_report"
+
+
+def test_a_missing_file_and_a_missing_interpreter_are_told():
+    assert failure_of("nowhere.py:make").kind == "no_file"
+    assert failure_of(f"{HOSTILE}:ordinary", python="/no/such/python").kind == "no_python"
+
+
+def failure_of(target: str, **options) -> TrialFailed:
+    with pytest.raises(TrialFailed) as caught:
+        try_model(target, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        b"", b"null", b"[]", b"{}", b'{"schema": 2}', b'{"schema": 1, "loss": [NaN]}',
+        b'{"schema": 1, "loss": ["nan"]}',
+        b'{"schema": 1, "loss": [true]}', b'{"schema": 1, "fault": {"operation": 3}}', b"\xff\xfe", b"[" * 100_000,
+        b'{"schema": 1, "fault": {"operation": "log", "phase": "sideways", "value": "NaN"}}',
+        b'{"schema": 1, "settings": {"a": {"b": 1}}}', b'{"schema": 1, "error": {"code": "../../x"}}',
+        b'{"schema": 1, "interventions": [{"id": "x"}]}', b" " * (_MAX_REPORT_BYTES + 1),
+    ],
+)  # fmt: skip
+def test_no_output_of_a_child_breaks_the_reader(report):
+    with pytest.raises(TrialFailed):
+        _report_of(_Ended(0, report, ""), 10, 100)
+
+
+def test_a_valid_report_becomes_a_run():
+    report = {
+        "schema": 1, "loss": [1.5, "Infinity"], "grad_norm": [2.0],
+        "fault": {"operation": "l\x1b[31mog", "phase": "forward", "value": "-Infinity", "step": 1, "operands": ["a"]},
+        "interventions": [{"id": "lr/10", "healthy": True, "losses": [1.0], "detail": "lr"}],
+        "settings": {"lr": 0.1, "optimizer": "SGD", "unknown": True}, "more": 1,
+    }  # fmt: skip
+    run = _training_run(_report_of(_Ended(0, json.dumps(report).encode(), ""), 10, 100), "m.py:make")
+    assert run.source == "trial"
+    assert [record.value for record in run.series["loss"]] == [1.5, math.inf]
+    assert run.fault.value == -math.inf
+    assert "\x1b" not in run.fault.operation
+    assert run.interventions[0].healthy
+    assert run.settings["lr"] == 0.1
+
+
+def test_a_trial_as_a_whole():
+    run = try_model(f"{BROKEN}:pooler_with_an_empty_sentence")
+    assert (run.fault.operation, run.fault.phase, run.fault.step) == ("div", "forward", 0)
+    assert run.fault.code.endswith("# here")
+    assert next(each for each in run.interventions if each.id == "skip_sample").healthy
+    assert not next(each for each in run.interventions if each.id == "lr/100").healthy
+
+
+def test_the_command_prints_a_report(terminal):
+    result = terminal(
+        "try", f"{HOSTILE}:ordinary", "--steps", "3", "--lang", "en", env={"NUMSTAB_PYTHON": sys.executable}
+    )
+    assert result.returncode == 0
+    assert "nothing wrong" in result.stdout
+    result = terminal("try", f"{BROKEN}:twins", "--json", env={})
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["fault"]["operation"] == "sqrt"
+
+
+def test_the_command_refuses_what_cannot_be(terminal):
+    assert terminal("try", "nowhere.py", env={}).returncode == 2
+    assert terminal("try", str(HOSTILE), "--steps", "many", env={}).returncode == 2

@@ -1,0 +1,212 @@
+"""Traces from strangers: what is read, what is passed over, what is refused."""
+
+import gzip
+import json
+import math
+import random
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numstab_watch import watch
+
+from qa_service.diagnosis import trace_file
+from qa_service.diagnosis.trace_file import is_trace, read_trace
+from qa_service.errors import BadTrace
+
+HEADER: dict[str, Any] = {
+    "schema": "numstab-trace/1",
+    "columns": {
+        "s": ["loss", "grad_norm", "lr", "loss_scale", "skipped"],
+        "p": ["grad_rms", "weight_rms", "update_rms"],
+    },
+    "parameters": [
+        {"name": "fc.weight", "shape": [3, 4], "dtype": "bfloat16", "trained": True, "held": True, "rms": 0.5}
+    ],
+    "optimizers": [{"class": "AdamW", "groups": [{"lr": 0.001, "betas": [0.9, 0.95], "eps": 1e-8}]}],
+    "batch": 32,
+}
+
+
+def packed(*rows: Any, header: Any = HEADER) -> bytes:
+    return gzip.compress("\n".join(json.dumps(each) for each in (header, *rows)).encode() + b"\n")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A trace of a real training with a nan at step 20."""
+    path = tmp_path_factory.mktemp("trace") / "trace.jsonl.gz"
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch(model, optimizer, path=path) as recording:
+        for step in range(40):
+            optimizer.zero_grad()
+            x = torch.randn(8, 4) * (math.nan if step == 20 else 1)
+            torch.nn.functional.cross_entropy(model(x), torch.zeros(8, dtype=torch.long)).backward()
+            optimizer.step()
+        recording.log(val_loss=0.25)
+    return path.read_bytes()
+
+
+def test_a_recorded_run_is_read(recorded):
+    run = read_trace(recorded)
+    assert run.source == "trace"
+    assert run.from_start
+    assert not run.cut
+    losses = run.series["loss"]
+    assert [record.step for record in losses] == [*range(40)]
+    assert [math.isnan(record.value) for record in losses] == [step >= 20 for step in range(40)]
+    assert run.series["val_loss"][0].value == 0.25
+    assert run.settings["optimizer"] == "SGD"
+    assert run.settings["classes"] == 2
+    assert run.module_classes["1"] == "ReLU"
+    assert ("alarm_loss", 20) in [(event.name, event.step) for event in run.events]
+    facts = [record for record in run.layers if record.step == -1]
+    assert facts[0].layer == "0.weight"
+    assert facts[0].values["fan_in"] == 4
+    kinds = {(record.step, record.kind) for record in run.layers}
+    assert {(0, "parameter"), (0, "module"), (2, "module")} <= kinds
+
+
+def test_values_have_the_names_of_the_header():
+    run = read_trace(packed({"t": 3, "s": [2.5, "Infinity", 0.1, 1024, 1]}, {"t": 3, "p": [[0.1, 0.5, 0.05]]}))
+    assert run.series["loss"][0].value == 2.5
+    assert "grad_norm" not in run.series  # of a skipped update
+    assert run.events[0].kind == "skipped_update"
+    record = run.layers[-1]
+    assert (record.step, record.layer, record.values["update_ratio"]) == (3, "fc.weight", pytest.approx(0.1))
+    assert run.settings["beta2"] == 0.95
+    assert not run.from_start
+
+
+def test_the_operation_at_fault_is_read():
+    fault = {"operation": "log", "phase": "forward", "value": "-Infinity", "operands": ["float32 (8,), 0 … 1", 3]}
+    run = read_trace(packed({"t": 7, "fault": fault}))
+    assert run.fault is not None
+    assert (run.fault.operation, run.fault.value, run.fault.step) == ("log", -math.inf, 7)
+    assert run.fault.operands == ("float32 (8,), 0 … 1", "")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_what_is_there_of_a_cut_file_is_read(recorded, share):
+    run = read_trace(recorded[: int(share * len(recorded))])
+    assert run.cut
+    plain = gzip.decompress(recorded)
+    run = read_trace(plain[: int(share * len(plain))])
+    assert run.cut
+    assert run.series["loss"]
+
+
+def test_members_one_after_the_other_are_one_file():
+    data = packed({"t": 0, "s": [1.0]}) + gzip.compress(b'{"t": 1, "s": [2.0]}\n')
+    assert [record.value for record in read_trace(data).series["loss"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a trace"),
+        (b"step 1 loss 2\n", "not a trace"),
+        (b"[" * 100_000, "not a trace"),
+        (b'{"a":' * 100_000, "not a trace"),
+        (gzip.compress(b"\x00\xff" * 50), "not a trace"),
+        (b"\x1f\x8b" + b"x" * 50, "not a trace"),
+        (packed(header={"schema": 1}), "not a trace"),
+        (packed(header={"schema": "numstab-trace/2"}), "unknown format"),
+        (gzip.compress(b" " * 61_000_000), "too large"),
+        (packed(*[{"t": 1}] * 5001), "5001 rows"),
+        (packed(header=HEADER | {"parameters": [{}] * 2001}), "2001 tensors"),
+        (b"\x1f\x8b" + random.Random(0).randbytes(5_000_001), "too large"),
+    ],
+)
+def test_what_is_no_trace_or_too_large_is_refused(data, words):
+    with pytest.raises(BadTrace, match=words) as caught:
+        read_trace(data)
+    assert caught.value["zh"] != caught.value["en"]
+    assert caught.value.status == 422
+
+
+def test_a_bomb_is_not_inflated(monkeypatch):
+    """No more than the limit is ever inflated."""
+    monkeypatch.setattr(trace_file, "MAX_BYTES", 1000)
+    with pytest.raises(BadTrace, match="too large"):
+        read_trace(gzip.compress(b"x" * 50_000_000))
+
+
+WRONG = [
+    {"t": 1, "s": "text"}, {"t": 1, "s": [None, [], {}, "x", True]}, {"t": 1, "p": [1, None, ["a"], [[1]]]},
+    {"t": 1, "m": []}, {"t": 1, "m": {"a": 3, "b": {"rms": "nan", "max": [1], "x": 1e308}}}, {"t": -1, "s": [1]},
+    {"t": True, "s": [1]}, {"t": 1.5, "s": [1]}, {"t": "1"}, {"s": [1]}, [], 3, None, "x", {"t": 10**30, "s": [1]},
+    {"t": 1, "fault": {"value": 3}}, {"t": 1, "fault": {"value": "NaN", "phase": "sideways"}}, {"t": 1, "alarm": 3},
+    {"t": 1, "x": {"a\x00b": 1, "c": None}}, {"t": 1, "end": ["x"]}, {"t": 1, "note": "\ud800"},
+    {"t": 1, "s": [10**400]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", WRONG)
+def test_rows_of_wrong_types_are_passed_over(row):
+    run = read_trace(packed(row, {"t": 2, "s": [4.0]}))
+    assert run.series["loss"][-1].value == 4.0
+    assert run.fault is None
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["NaN", "Infinity"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    ["columns", "parameters", "optimizers", "model", "loss", "scaler", "batch", "clip", "training"]
+)
+
+
+@given(
+    header=st.dictionaries(FIELDS, ANYTHING, max_size=5),
+    rows=st.lists(st.dictionaries(st.sampled_from("tspmx") | st.just("fault"), ANYTHING, max_size=3), max_size=5),
+)
+def test_whatever_the_fields_hold_a_run_comes_out(header, rows):
+    run = read_trace(packed(*rows, {"t": 9, "m": {"a": {"rms": 1.0}}}, header=HEADER | header))
+    assert run.layers[-1].values == {"rms": 1.0}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data):
+    for each in (data, b"\x1f\x8b\x08" + data, packed() + data):
+        try:
+            read_trace(each)
+        except BadTrace:
+            continue
+
+
+def test_traces_are_recognised(recorded):
+    assert is_trace(recorded)
+    assert is_trace(gzip.decompress(recorded))
+    for other in (b"", b"loss 1", gzip.compress(b"loss 1"), b"\x1f\x8bxx", b'{"loss": 1}'):
+        assert not is_trace(other)
+
+
+@pytest.mark.parametrize(
+    ("table", "first"), [("steps", "step,loss"), ("parameters", "step,name"), ("modules", "step,name")]
+)
+def test_a_trace_becomes_a_table(recorded, table, first, tmp_path, terminal):
+    (tmp_path / "t.jsonl.gz").write_bytes(recorded)
+    done = terminal("trace", "to-csv", str(tmp_path / "t.jsonl.gz"), "--table", table, env={})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[0].startswith(first)
+    assert len(lines) > 10
+
+
+def test_a_file_that_is_no_trace_is_refused_by_the_command(tmp_path, terminal):
+    (tmp_path / "x").write_text("loss 1")
+    done = terminal("trace", "to-csv", str(tmp_path / "x"), env={})
+    assert done.returncode == 2
+    assert "not a trace" in done.stderr
