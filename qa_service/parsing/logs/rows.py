@@ -129,8 +129,9 @@ def _add_epochs(rows: Sequence[Row], indices: Sequence[int], steps: list[int | N
     offset, highest, last = 0, 0, -math.inf
     for index in indices:
         row, step = rows[index], steps[index] or 0
-        if row.epoch is not None and math.isfinite(row.epoch) and row.of:
-            steps[index] = max(0, int(row.epoch) - base) * int(row.of) + step
+        of = _whole(row.of)
+        if row.epoch is not None and math.isfinite(row.epoch) and of:
+            steps[index] = _whole(max(0, int(row.epoch) - base) * of + step)
             continue
         if step < last:
             offset += highest

@@ -1,0 +1,100 @@
+"""Hostile logs, tables and traces: read in time linear in their length, or refused with a reason; never a crash."""
+
+import json
+import time
+
+import pytest
+
+from qa_service.answering.diagnosing import diagnose_file
+from qa_service.errors import BadRequest
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.schemas.diagnosis import diagnosis_json
+
+HUGE = "1" * 400  # more than a float holds
+LINES = [
+    "Epoch: [{n}][{n}/{m}] loss 1.0",
+    "Epoch {n}/{m} - loss: {m} - val_loss: {n}",
+    "epoch: {n} step: {n} loss: {m} lr: {n} grad_norm: {m}",
+    "{{'loss': {m}, 'grad_norm': {n}, 'learning_rate': {n}, 'epoch': {n}}}",
+    " {n}%|###| {n}/{m} [00:01<00:01, 1.0it/s, loss={m}]",
+    "iteration {n}/ {m} | consumed samples: {n} | lm loss: {m} | loss scale: {n} | grad norm: {m} |",
+    "[batch={n}/{m}]: loss {m}",
+    "step {n}, epoch {m}, loss {n}, loss_scale {m}, global_batch_size: {m}",
+    '{{"step": {n}, "epoch": {m}, "loss": {n}, "lr": {m}}}',
+    "epoch,step,loss,lr\n{n},{m},{n},{m}",
+]
+NAMES = [
+    "val_loss" + "_epoch" * 31 + "x",
+    "loss" + "_epoch" * 31 + "x",
+    "trainer_global_" * 13 + "x",
+    "val_" * 50_000,
+    "a_" * 100_000,
+    "gpu" * 60_000,
+]
+
+
+def read(data: bytes) -> str:
+    """The status of the diagnosis, or "refused"."""
+    try:
+        found = diagnose_file(data)
+    except BadRequest:
+        return "refused"
+    json.loads(diagnosis_json(found, "en").to_json(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    return found.status
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
+def test_a_name_is_understood_in_bounded_time(name):
+    """Patterns in which words repeat must not be tried in every way; 2 s of CPU time is a thousand times the usual."""
+    started = time.thread_time()
+    assert meaning_of(name) == ""
+    is_measure(name)
+    is_bookkeeping(name)
+    read(json.dumps([{"loss": 1.0, name: 1.0}] * 3).encode())
+    read(f"loss: 1 {' '.join(name.split('_'))}: 2\n".encode())
+    assert time.thread_time() - started < 2
+
+
+@pytest.mark.parametrize("second", [HUGE, "1e999999", "-1e999999", "nan", "inf", "0", "-1", "9" * 18, "1e308", "1e-400"])
+@pytest.mark.parametrize("first", ["1", HUGE, "1e308", "-7", "9" * 19, "0"])
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+def test_numbers_of_any_size(line, first, second):
+    text = "\n".join(line.format(n=n, m=second) for n in (first, "2", second, "3"))
+    read(text.encode())
+
+
+def test_columns_of_unequal_length_take_time_linear_in_their_length():
+    """2 s of CPU time for 0.5 MB: a long column and 30,000 short ones."""
+    columns = {"loss": [1] * 100_000, **{f"a{index}": [1] for index in range(30_000)}}
+    started = time.thread_time()
+    read(json.dumps(columns).encode())
+    assert time.thread_time() - started < 10
+
+
+@pytest.mark.parametrize("unit", ['{"data":', '{"log_history":', '{"a":', "[", '[{"loss":'])
+@pytest.mark.parametrize("depth", [5, 400, 900, 3000, 50_000])
+def test_deeply_nested_json(unit, depth):
+    closing = "".join({"{": "}", "[": "]"}[each] for each in reversed(unit) if each in "{[")
+    read((unit * depth + "1" + closing * depth).encode())
+    read((unit * depth).encode())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"parameters": [{"name": "a", "shape": [1e300, 1e300]}, {"name": 1, "shape": "x", "dtype": []}]},
+        {"parameters": [[]], "optimizers": [{"groups": [{"betas": [1e999, "x"], "lr": 10**400}]}], "loss": []},
+        {"columns": {"s": ["loss", "optimizer", "skipped", "loss_scale"]}, "batch": 1e308, "steps": -1, "scaler": 3},
+    ],
+)
+def test_traces_with_values_of_any_size(header):
+    head = {"schema": "numstab-trace/1", "columns": {"s": ["loss", "lr"], "p": ["grad_rms", "weight_rms"]}, **header}
+    rows = [
+        {"t": 0, "s": [1e308, 1e308, 1, 1e308]},
+        {"t": 2**52, "s": ["inf", "nan", "inf", 10**400]},
+        {"t": 1, "p": [[1e308, 5e-324], [[], {}]]},
+        {"t": 1, "m": {"layer\ud800": {"rms": 1e400}}},
+        {"t": 3, "alarm": "loss", "value": {}, "weights": 3, "ignored": "x"},
+        {"t": 3, "fault": {"value": "nan", "phase": "forward", "operands": 3}},
+    ]
+    assert read("\n".join(map(json.dumps, [head, *rows])).encode()) != "refused"
