@@ -114,7 +114,8 @@ def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
     back = on = 0
     for before, after in pairwise(indices):
         first, second = rows[before], rows[after]
-        if first.epoch is None or second.epoch is None or int(second.epoch) <= int(first.epoch):
+        epoch, later = _whole(first.epoch), _whole(second.epoch)
+        if epoch is None or later is None or later <= epoch:
             continue
         falls = (second.step or 0) < (first.step or 0)
         back, on = back + falls, on + (not falls and second.step != first.step)
