@@ -1,14 +1,22 @@
-"""Hostile logs, tables and traces: read in time linear in their length, or refused with a reason; never a crash."""
+"""Hostile logs, tables, traces and quoted conversations: read in time linear in their length, or refused with a reason; never a crash."""
 
 import json
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+from fastapi.testclient import TestClient
+from processes import until
 
-from qa_service.answering.diagnosing import diagnose_file
-from qa_service.errors import BadRequest
+from qa_service.answering import diagnosing
+from qa_service.answering.diagnosing import BYTES_PER_CHARGE, diagnose_file
+from qa_service.app import create_app
+from qa_service.errors import BadRequest, Overloaded
+from qa_service.lab.clients import CLIENT, Client
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.schemas.diagnosis import diagnosis_json
+from qa_service.settings import Settings
 
 HUGE = "1" * 400  # more than a float holds
 LINES = [
@@ -55,7 +63,9 @@ def test_a_name_is_understood_in_bounded_time(name):
     assert time.thread_time() - started < 2
 
 
-@pytest.mark.parametrize("second", [HUGE, "1e999999", "-1e999999", "nan", "inf", "0", "-1", "9" * 18, "1e308", "1e-400"])
+@pytest.mark.parametrize(
+    "second", [HUGE, "1e999999", "-1e999999", "nan", "inf", "0", "-1", "9" * 18, "1e308", "1e-400"]
+)
 @pytest.mark.parametrize("first", ["1", HUGE, "1e308", "-7", "9" * 19, "0"])
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 def test_numbers_of_any_size(line, first, second):
@@ -64,7 +74,7 @@ def test_numbers_of_any_size(line, first, second):
 
 
 def test_columns_of_unequal_length_take_time_linear_in_their_length():
-    """2 s of CPU time for 0.5 MB: a long column and 30,000 short ones."""
+    """10 s of CPU time for 0.5 MB: a long column and 30,000 short ones."""
     columns = {"loss": [1] * 100_000, **{f"a{index}": [1] for index in range(30_000)}}
     started = time.thread_time()
     read(json.dumps(columns).encode())
@@ -98,3 +108,92 @@ def test_traces_with_values_of_any_size(header):
         {"t": 3, "fault": {"value": "nan", "phase": "forward", "operands": 3}},
     ]
     assert read("\n".join(map(json.dumps, [head, *rows])).encode()) != "refused"
+
+
+def test_a_long_log_counts_as_several_requests():
+    charged: list[int] = []
+    before = CLIENT.set(Client("address:192.0.2.1", charged.append))
+    try:
+        read(b"loss: 1\n" * 100)
+        assert charged == []
+        read(b"step: 1 loss: 1\n" * 20_000)
+        assert charged == [320_000 // BYTES_PER_CHARGE]
+    finally:
+        CLIENT.reset(before)
+
+
+def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
+    """While some are read and others wait, a further one is refused at once, and takes none of the server's threads."""
+    go, reading = threading.Event(), threading.Semaphore(0)
+
+    def hanging(_data: bytes, _name: str) -> None:
+        reading.release()
+        go.wait(30)
+        raise BadRequest(zh="", en="")
+
+    monkeypatch.setattr(diagnosing, "read_run", hanging)
+    refusals: list[str] = []
+
+    def ask() -> None:
+        try:
+            read(b"loss: 1\n")
+        except Overloaded as error:
+            refusals.append(error.code)
+
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    try:
+        for each in threads:
+            each.start()
+        until(lambda: len(refusals) > 0)
+        assert reading.acquire(timeout=10)
+    finally:
+        go.set()
+        for each in threads:
+            each.join(30)
+    assert 0 < len(refusals) < 40
+    monkeypatch.undo()
+    assert read(b"step: 1 loss: 1\nstep: 2 loss: nan\n") != "refused"
+
+
+@pytest.fixture(scope="module")
+def client(new_toy_service, tmp_path_factory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("logs")
+    with TestClient(
+        create_app(new_toy_service(), Settings(data=folder, cache=folder, rate="")), raise_server_exceptions=False
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"loss: 1\\ud800\\nloss: nan","run":false}',
+        b'{"text":"loss: 1","name":"\\ud800\\u0000../../etc/passwd","run":false}',
+        b'{"text":"\\u001f\\u008b\\u0008","run":false}',
+        b'{"text":["loss"],"name":{}}',
+        b'{"text":"{\\"schema\\":\\"numstab-trace/1\\"}"}',
+    ],
+)
+def test_any_body_is_diagnosed_or_refused(client, body):
+    assert client.post("/api/v1/diagnose", content=body).status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        '"tags": ' + "<chat_history>" * 60_000,
+        '"tags": ' + "\n" * 400_000,
+        '"title": ' + "\n\t" * 200_000,
+        '"follow_ups": ' + "USER: count\n" * 70_000,
+        '"tags": <chat_history>' + "\nUSER: count" * 70_000 + "</chat_history>",
+    ],
+    ids=["unclosed", "lines", "blanks", "turns", "quoted turns"],
+)
+def test_what_chat_programs_ask_for_themselves_takes_bounded_time(client, prompt):
+    """The longest prompts that a request holds, in 5 s of CPU time of the process."""
+    started = time.process_time()
+    reply = client.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": f"### Task:\n{prompt}"}]}
+    )
+    assert reply.status_code == 200
+    assert time.process_time() - started < 5
