@@ -1,4 +1,4 @@
-"""Hostile logs, tables, traces and quoted conversations: read in time linear in their length, or refused with a reason; never a crash."""
+"""Hostile logs, tables, traces and quoted conversations: read in time linear in their length, or refused."""
 
 import json
 import threading
