@@ -1,12 +1,16 @@
 """Diagnosis of a training run with the experiment of its cause, run twice: as it is, and cured."""
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qa_service.answering.execute import IsCancelled
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text, read_run
 from qa_service.errors import NumstabError
+from qa_service.lab.clients import CLIENT
+from qa_service.lab.runner import overloaded
 from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.events import Event, EvidenceReady
@@ -15,9 +19,36 @@ if TYPE_CHECKING:
     from qa_service.answering.service import Service
 
 
+BYTES_PER_CHARGE = 1 << 15
+"""A file counts once more against the rate of its client for every so many bytes: a tenth of a second of CPU time."""
+_AT_ONCE = 2
+"""Files read at once; more would only contend for the interpreter's lock."""
+_MAX_WAITING = 12
+"""Files that are read or wait: each has a thread, which over HTTP is one of those that all routes share."""
+_reading = threading.Semaphore(_AT_ONCE)
+_places = threading.Semaphore(_MAX_WAITING)
+
+
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
-    """The diagnosis of a log, a table or a trace; raises `BadRequest` for a file that cannot be read."""
-    return diagnose(read_run(data, name))
+    """The diagnosis of a log, a table or a trace; raises `BadRequest` for a file that cannot be read.
+
+    Raises `RateLimited` where the client's rate does not suffice for its length, and `Overloaded` where too many wait.
+    """
+    if more := len(data) // BYTES_PER_CHARGE:
+        CLIENT.get().charge(more)
+    with _place():
+        return diagnose(read_run(data, name))
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    if not _places.acquire(blocking=False):
+        raise overloaded(_MAX_WAITING, _AT_ONCE)
+    try:
+        with _reading:
+            yield
+    finally:
+        _places.release()
 
 
 def diagnose_question(question: str) -> Diagnosis | None:

@@ -491,7 +491,7 @@ def _settings(found: _Found, series: Mapping[str, Sequence[Record]], made: RowSe
     elif rates:
         settings.pop("lr", None)
     for name in ("global_batch_size", "global batch size"):
-        if records := series.get(name):
+        if (records := series.get(name)) and math.isfinite(records[-1].value):
             settings.setdefault("batch_size", int(records[-1].value))
     if found.form in _RUNNING_MEAN:
         settings["running_mean"] = True

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.parsing.logs.blocks import HeaderTable, is_number
-from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.names import MAX_NAME_CHARS, is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.parsing.logs.prefixes import strip_colours, strip_prefixes
 from qa_service.parsing.logs.rows import Row
@@ -27,13 +27,13 @@ _MAX_FIELD = 1 << 20
 _GLOBAL_STEPS = ("trainer/global_step", "train/global_step", "global_step", "step", "_step", "iteration", "iter")
 
 
-def rows_of_json(document: Any, tag: str = "") -> tuple[str, list[Row]]:
+def rows_of_json(document: Any, tag: str = "", depth: int = 0) -> tuple[str, list[Row]]:
     """(format, rows) of a JSON document: records, columns, or curves of TensorBoard; no rows if it is none of these.
 
-    `tag` names the values of a curve that has no name of its own.
+    `tag` names the values of a curve that has no name of its own; `depth` says in how many others the document stands.
     """
-    if isinstance(document, dict):
-        return _rows_of_mapping(document, tag)
+    if isinstance(document, dict) and depth < _MAX_DEPTH:
+        return _rows_of_mapping(document, tag, depth)
     if isinstance(document, list):
         return (
             ("event_file", _curve(document, tag)) if _is_curve(document) else ("json", list(_records(document, "json")))
@@ -41,14 +41,14 @@ def rows_of_json(document: Any, tag: str = "") -> tuple[str, list[Row]]:
     return "json", []
 
 
-def _rows_of_mapping(document: Mapping[str, Any], tag: str) -> tuple[str, list[Row]]:
+def _rows_of_mapping(document: Mapping[str, Any], tag: str, depth: int) -> tuple[str, list[Row]]:
     history = document.get("log_history")
     if isinstance(history, list):
         return "trainer_state", list(_records(history, "trainer_state"))
     for name in _LISTS:
         inner = document.get(name)
         if isinstance(inner, list | dict) and inner:
-            form, rows = rows_of_json(inner, tag)
+            form, rows = rows_of_json(inner, tag, depth + 1)
             if rows:
                 return form, rows
     if any(_is_curve(value) for value in document.values()):
@@ -56,8 +56,7 @@ def _rows_of_mapping(document: Mapping[str, Any], tag: str) -> tuple[str, list[R
             row for name, value in document.items() if _is_curve(value) for row in _curve(value, name)
         ]
     if columns := {name: value for name, value in document.items() if isinstance(value, list) and _is_column(value)}:
-        length = min(max(map(len, columns.values())), _MAX_RECORDS)
-        records = [{name: values[i] for name, values in columns.items() if i < len(values)} for i in range(length)]
+        records = _rows_of_columns(columns)
         if not any(meaning_of(name) in ("step", "epoch") for name in columns):
             records = [{"epoch": i, **record} for i, record in enumerate(records, start=1)]
         return "json", list(_records(records, "json"))
@@ -65,6 +64,15 @@ def _rows_of_mapping(document: Mapping[str, Any], tag: str) -> tuple[str, list[R
     if lists:
         return "json", list(_records(max(lists, key=len), "json"))
     return "json", list(_records([document], "json"))
+
+
+def _rows_of_columns(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """A record for each place, as long as the longest column; a shorter one is missing in the last of them."""
+    records: list[dict[str, Any]] = [{} for _ in range(min(max(map(len, columns.values())), _MAX_RECORDS))]
+    for name, values in columns.items():
+        for record, value in zip(records, values, strict=False):
+            record[name] = value
+    return records
 
 
 def _is_column(values: Sequence[Any]) -> bool:
@@ -134,6 +142,8 @@ def _closeness(name: str) -> int:
 def _flatten(record: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, float]]:
     for key, value in record.items():
         name = f"{prefix}{key}".lower()
+        if len(name) > MAX_NAME_CHARS:
+            continue
         if isinstance(value, dict) and depth < _MAX_DEPTH:
             yield from _flatten(value, f"{name}/", depth + 1)
         elif (number := _number(value)) is not None:

@@ -205,10 +205,10 @@ class _Reader:
         for name, each in zip(self._names, self._parameters, strict=True):
             shape = [int(size) for size in map(_number, _list(each.get("shape"))) if size and math.isfinite(size)]
             values = {
-                "size": float(math.prod(shape[:8])),
+                "size": math.prod(shape[:8], start=1.0),
                 "dimensions": float(len(shape)),
                 "fan_out": float(shape[0]) if shape else 1.0,
-                "fan_in": float(math.prod(shape[1:8])) if len(shape) > 1 else 0.0,
+                "fan_in": math.prod(shape[1:8], start=1.0) if len(shape) > 1 else 0.0,
                 "bits": float(_BITS.get(_text(each.get("dtype")), 32)),
                 "bfloat16": float(each.get("dtype") == "bfloat16"),
                 "trained": float(each.get("trained") is True),

@@ -203,6 +203,7 @@ def test_any_other_text_is_no_receipt(text):
         b"{}",
         b'["a",{},-1,"","en"]',
         b'["a",{},0,"","fr"]',
+        b'["a",{},true,"","en"]',
         b"[0,0,0,0,0]",
         b'["a",{},0,"","en"' + b" " * (1 << 20) + b"]",
     ],

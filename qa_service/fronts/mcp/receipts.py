@@ -46,7 +46,7 @@ class Receipt:
         except (ValueError, TypeError, zlib.error, binascii.Error, RecursionError):
             raise _not_a_receipt() from None
         known = isinstance(experiment, str) and isinstance(params, dict) and isinstance(code_hash, str)
-        if not known or not isinstance(seed, int) or not 0 <= seed < 2**63 or lang not in ("zh", "en"):
+        if not known or type(seed) is not int or not 0 <= seed < 2**63 or lang not in ("zh", "en"):
             raise _not_a_receipt()
         return cls(experiment, params, seed, code_hash, lang)
 

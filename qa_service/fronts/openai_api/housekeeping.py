@@ -12,7 +12,7 @@ from typing import Any
 
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest
-from qa_service.fronts.openai_api.conversation import Conversation
+from qa_service.fronts.openai_api.conversation import MAX_TURNS, Conversation
 from qa_service.fronts.openai_api.text import follow_ups
 from qa_service.model import Answer, Request, Text
 from qa_service.parsing import detect_language
@@ -26,8 +26,8 @@ _TITLE = re.compile(
 _SUGGESTIONS = re.compile(r"Please help me predict the three most likely questions that human would ask")
 _TOOLS = re.compile(r"\s*Available Tools:.*\"tool_calls\"", re.DOTALL)
 _EMOJI = re.compile(r"\s*Your task is to reflect the speaker's likely facial expression through a fitting emoji")
-_SPOKEN = re.compile(r"^\s*(USER|User|user|ASSISTANT|Assistant|AI|assistant):[ \t]*", re.MULTILINE)
-_HISTORY = re.compile(r"<chat_history>\n?(.*?)</chat_history>", re.DOTALL)
+_SPOKEN = re.compile(r"^[ \t]*(USER|User|user|ASSISTANT|Assistant|AI|assistant):[ \t]*", re.MULTILINE)
+_HISTORY_BEGINS, _HISTORY_ENDS = "<chat_history>", "</chat_history>"
 _MAX_TITLE_CHARS = 100
 _TAG = Text("数值稳定性", "Numerical stability")
 _NO_TITLE = Text("数值问题", "A question about numerics")
@@ -82,11 +82,13 @@ _TASKS: dict[str, Callable[[Service, str], dict[str, Any]]] = {
 
 
 def _user_turns(prompt: str) -> list[str]:
-    """What the user said in the conversation that the prompt quotes, oldest first."""
-    quoted = _HISTORY.search(prompt)
-    _, *pieces = _SPOKEN.split(quoted[1] if quoted else prompt)
+    """What the user said in the conversation that the prompt quotes, oldest first: the last of it, if it is long."""
+    _, begins, quoted = prompt.partition(_HISTORY_BEGINS)
+    quoted, ends, _ = quoted.partition(_HISTORY_ENDS)
+    _, *pieces = _SPOKEN.split(quoted if begins and ends else prompt)
     speakers, texts = pieces[::2], pieces[1::2]
-    return [text.strip() for who, text in zip(speakers, texts, strict=True) if who.lower() == "user" and text.strip()]
+    said = [text.strip() for who, text in zip(speakers, texts, strict=True) if who.lower() == "user" and text.strip()]
+    return said[-MAX_TURNS:]
 
 
 def _answer(service: Service, turns: list[str]) -> Answer | None:

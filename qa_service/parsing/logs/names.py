@@ -16,7 +16,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
     key: re.compile(pattern)
     for key, pattern in {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
-        rf"(?:_(?:epoch|step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
+        rf"(?:_(?:step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
         "grad_norm": r"(?:train_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_"
         r"|total_)?norm"
@@ -28,7 +28,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "nan_iterations": r"number_of_nan_iterations",
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm"
         rf"|itm|language_modell?ing"
-        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|epoch|total|value|val_step|{_TRAINING}|{_MEAN}))*"
+        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
         r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
@@ -37,13 +37,15 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
-        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|trainer_global"
-        rf"|train_global|num)_)*"
+        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
         r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?)"
         r"|global_step_max_steps",
     }.items()
 }  # fmt: skip
-"""Key → the names that it has, lower-case, words joined by "_"; tried in this order."""
+"""Key → the names that it has, lower-case, words joined by "_"; tried in this order. No word can be read in two ways
+where words repeat: a name that fits in none would take time exponential in its length."""
+MAX_NAME_CHARS = 200
+"""A longer name has no meaning, and none is kept in the caches."""
 _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
     r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|mae|rmse|bce\w*|ce|l1|l2"
@@ -70,9 +72,13 @@ _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
-@lru_cache(maxsize=4096)
 def meaning_of(name: str) -> str:
     """The key of a name as a log writes it; "" if it has none."""
+    return _meaning(name) if len(name) <= MAX_NAME_CHARS else ""
+
+
+@lru_cache(maxsize=4096)
+def _meaning(name: str) -> str:
     joined = _SEPARATORS.sub("_", name.strip().lower()).strip("_")
     if joined in _COSTS_OF_TIME:
         return ""
@@ -89,18 +95,26 @@ def _meaning_of_phrase(name: str) -> str:
     return f"val_{key}" if key in ("loss", "accuracy") and _OF_VALIDATION.search(name) else key
 
 
-@lru_cache(maxsize=4096)
 def is_measure(name: str) -> bool:
     """Whether a name, of any case, stands for something that tells how the training goes."""
+    return len(name) <= MAX_NAME_CHARS and _is_measure(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_measure(name: str) -> bool:
     meaning = meaning_of(name)
     if meaning:
         return meaning not in ("epoch", "step", "lr", "skipped", "nan_iterations")
     return bool(_COMPONENT.fullmatch(_SEPARATORS.sub("_", name.lower()))) and not is_bookkeeping(name)
 
 
-@lru_cache(maxsize=4096)
 def is_bookkeeping(name: str) -> bool:
     """Whether a name is that of a time, a memory, a throughput or a size, which say nothing about numerics."""
+    return len(name) > MAX_NAME_CHARS or _is_bookkeeping(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_bookkeeping(name: str) -> bool:
     if "loss" in name.lower():
         return False
     return not meaning_of(name) and bool(_BOOKKEEPING.search(_SEPARATORS.sub("_", name.strip().lower())))

@@ -114,7 +114,8 @@ def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:
     back = on = 0
     for before, after in pairwise(indices):
         first, second = rows[before], rows[after]
-        if first.epoch is None or second.epoch is None or int(second.epoch) <= int(first.epoch):
+        epoch, later = _whole(first.epoch), _whole(second.epoch)
+        if epoch is None or later is None or later <= epoch:
             continue
         falls = (second.step or 0) < (first.step or 0)
         back, on = back + falls, on + (not falls and second.step != first.step)
@@ -129,8 +130,9 @@ def _add_epochs(rows: Sequence[Row], indices: Sequence[int], steps: list[int | N
     offset, highest, last = 0, 0, -math.inf
     for index in indices:
         row, step = rows[index], steps[index] or 0
-        if row.epoch is not None and math.isfinite(row.epoch) and row.of:
-            steps[index] = max(0, int(row.epoch) - base) * int(row.of) + step
+        of = _whole(row.of)
+        if row.epoch is not None and math.isfinite(row.epoch) and of:
+            steps[index] = _whole(max(0, int(row.epoch) - base) * of + step)
             continue
         if step < last:
             offset += highest

@@ -196,7 +196,8 @@ def classes_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int 
     last = values[-12:]
     if len(last) < _CHANCE_RECORDS:
         return None
-    low, high, mean = min(last), max(last), math.fsum(last) / len(last)
+    low, high = min(last), max(last)
+    mean = math.fsum(value / len(last) for value in last)
     falls = all(after < before for before, after in pairwise(last))
     if mean <= 0 or (high - low) / mean > 0.015 or falls or max(values) > 2 * mean:
         return None
