@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from qa_service.answering.execute import IsCancelled
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text, read_run
-from qa_service.errors import NumstabError
+from qa_service.errors import NumstabError, UnreadableRun
 from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.events import Event, EvidenceReady
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
     """The diagnosis of a log, a table or a trace; raises `BadRequest` for a file that cannot be read."""
     return diagnose(read_run(data, name))
+
+
+def readable(diagnosis: Diagnosis) -> Diagnosis:
+    """The diagnosis; raises `UnreadableRun` where the file had no run to judge."""
+    if diagnosis.status == "unreadable":
+        raise UnreadableRun(zh=diagnosis.summary.zh, en=diagnosis.summary.en)
+    return diagnosis
 
 
 def diagnose_question(question: str) -> Diagnosis | None:
