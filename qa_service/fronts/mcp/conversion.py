@@ -17,6 +17,7 @@ from qa_service.fronts.mcp.results import (
     EntryName,
     ExperimentFound,
     ExperimentParam,
+    FactFound,
     FindResult,
     FormatValue,
     FormulaRewritten,
@@ -225,8 +226,11 @@ def diagnose_result(diagnosis: Diagnosis, evidence: Sequence[Evidence], lang: La
         verdict=told.verdict,
         summary=told.summary,
         harms=told.harms,
-        causes=told.causes,
-        facts=told.facts,
+        causes=[each.model_copy(update={"probability": round(each.probability, 2)}) for each in told.causes],
+        facts=[
+            FactFound(line=each.line, step=each.step, layer=each.layer, text=each.text, lines=each.lines)
+            for each in told.facts
+        ],
         ruled_out=told.ruled_out,
         margins=told.margins,
         ask=told.ask,

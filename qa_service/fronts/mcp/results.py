@@ -16,7 +16,7 @@ from qa_service.model import (
     Verdict,
 )
 from qa_service.schemas.answers import ContextJson
-from qa_service.schemas.diagnosis import CauseJson, FactJson, HarmJson, RuledOutJson, RunVerdict
+from qa_service.schemas.diagnosis import CauseJson, HarmJson, RuledOutJson, RunVerdict
 from qa_service.schemas.evidence import ParamsJson, SpreadJson
 from qa_service.schemas.values import Body, NamedValues, Number
 
@@ -274,6 +274,16 @@ class FormulaToolResult(Result):
         yield now.model_copy(update={"first_wrong": {}, "left_out": [*now.left_out, "first_wrong"]})
 
 
+class FactFound(Body):
+    """A fact about the run, with the lines, the step or the layer where it stands."""
+
+    line: int | None
+    step: int | None
+    layer: str
+    text: str
+    lines: list[int]
+
+
 class DiagnoseResult(RunsResult):
     """What is wrong with a training run, by its log; `runs` are its cause at its numbers, as it is and cured."""
 
@@ -282,7 +292,7 @@ class DiagnoseResult(RunsResult):
     summary: str
     harms: list[HarmJson]
     causes: list[CauseJson] = Field(description="the most probable first")
-    facts: list[FactJson] = Field(description="what was found about the causes, with the lines that show it")
+    facts: list[FactFound] = Field(description="what was found about the causes, with the lines that show it")
     ruled_out: list[RuledOutJson]
     margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
     ask: str | None = Field(description="where two causes fit: what tells them apart")

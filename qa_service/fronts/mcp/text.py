@@ -11,6 +11,7 @@ from qa_service.fronts.mcp.results import (
     CompareResult,
     DiagnoseResult,
     EntryName,
+    FactFound,
     FindResult,
     FormulaToolResult,
     Result,
@@ -21,7 +22,7 @@ from qa_service.fronts.mcp.results import (
 )
 from qa_service.model import Lang, Text
 from qa_service.model.json_numbers import json_safe
-from qa_service.schemas.diagnosis import FactJson, HarmJson
+from qa_service.schemas.diagnosis import HarmJson
 
 _COLON: Mapping[Lang, str] = {"zh": "：", "en": ": "}
 _SEMICOLON: Mapping[Lang, str] = {"zh": "；", "en": "; "}
@@ -284,7 +285,7 @@ def _diagnosis(result: DiagnoseResult) -> list[str]:
     lines += [f"- {_with_place(each.text, each, lang)}" for each in result.harms]
     facts = {each.text: each for each in result.facts}
     for cause in result.causes:
-        word = f"{_word(cause.word, lang)}, {number(round(cause.probability, 2))}"
+        word = f"{_word(cause.word, lang)}, {number(cause.probability)}"
         lines += ["", f"### {_labelled('cause', cause.name, lang)}{_aside(word, lang)}"]
         lines += [f"- {_with_place(each, facts.get(each), lang)}" for each in cause.because]
         if cause.cure:
@@ -307,7 +308,7 @@ def _diagnosis(result: DiagnoseResult) -> list[str]:
     return lines + _runs(result.runs, lang)
 
 
-def _with_place(text: str, place: FactJson | HarmJson | None, lang: Lang) -> str:
+def _with_place(text: str, place: FactFound | HarmJson | None, lang: Lang) -> str:
     """A text with the lines or the step where it stands."""
     if place is None:
         return text
