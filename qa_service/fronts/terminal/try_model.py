@@ -12,7 +12,7 @@ from qa_service.model import Lang
 from qa_service.model.training_run import Intervention, OperationFault, TrainingRun
 from qa_service.presentation.numbers import format_number
 from qa_service.settings import Settings
-from qa_service.tools.trial import DEADLINE, MEMORY, STEPS, try_model
+from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
 
 _MAX_STEPS, _MAX_DEADLINE, _LEAST_MEMORY = 100_000, 86_400.0, 64
 _MAX_OUTPUT_LINES = 20
@@ -42,6 +42,8 @@ def add_commands(parsers: Any) -> None:
 
 def run_with_settings(arguments: Namespace, settings: Settings) -> int:
     """Tries the model and prints the report; returns the exit status."""
+    from qa_service.tools.trial import try_model
+
     lang = _language(arguments)
     steps = int(_number("--steps", arguments.steps, 1, _MAX_STEPS))
     deadline = _number("--deadline", arguments.deadline, 1, _MAX_DEADLINE)
