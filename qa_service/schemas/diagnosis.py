@@ -29,8 +29,9 @@ from qa_service.schemas.values import Body, Number, Value
 RunVerdict = Literal["sick", "healthy", "not_numerics", "cannot_tell"]
 VERDICTS: Mapping[DiagnosisStatus, RunVerdict] = {
     "sick": "sick", "healthy": "healthy", "not_numerics": "not_numerics", "undecided": "cannot_tell",
+    "unreadable": "cannot_tell",
 }  # fmt: skip
-"""What a diagnosis says of a run that could be read."""
+"""What programs are told. Fronts for programs refuse what is unreadable; the page shows that report, too."""
 
 MAX_LOG_BYTES = 5_000_000
 """The largest body of a request."""
@@ -221,10 +222,8 @@ def diagnosis_json(
 ) -> DiagnosisJson:
     """A diagnosis in a language, with the evidence of its experiment and of its cure if they were run.
 
-    With `brief` without curves, lines of the log and rows. Raises `ValueError` for one whose run could not be read.
+    With `brief` without curves, lines of the log and rows.
     """
-    if diagnosis.status == "unreadable":
-        raise ValueError(diagnosis.summary.en)
     causes = causes_json(diagnosis, lang)
     run = diagnosis.run
     return DiagnosisJson(

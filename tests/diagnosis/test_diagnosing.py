@@ -15,6 +15,7 @@ from qa_service.answering import diagnosing
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.app import create_app
 from qa_service.diagnosis.engine import diagnose
+from qa_service.errors import UnreadableRun
 from qa_service.fronts.terminal.diagnosis_report import report
 from qa_service.model import Evidence, RunStatus
 from qa_service.model.events import EvidenceReady
@@ -71,8 +72,9 @@ def test_what_is_undecided_cannot_be_told_and_what_is_unreadable_is_an_error():
     found = diagnose(RUNS[0])
     body = diagnosis_json(replace(found, status="undecided"), "en")
     assert body.verdict == "cannot_tell"
-    with pytest.raises(ValueError):
-        diagnosis_json(diagnose(run_of([])), "en")
+    assert diagnosing.readable(found) is found
+    with pytest.raises(UnreadableRun):
+        diagnosing.readable(diagnose(run_of([])))
 
 
 def test_a_fact_says_for_which_causes_it_speaks():

@@ -22,7 +22,8 @@ from qa_service.fronts.web.labels import HTML_LANG
 from qa_service.model import Lang
 
 STATES: dict[str, Callable[[Page, Lang], None]] = {}
-EVERY_TEMPLATE = {"comparison", "not_covered", "permalink", "playground", "entry_index", "unknown_entry"}
+SICK_LOG = "\n".join(f"step: {i} loss: {2.0 * 3.0**i if i < 9 else 'nan'} lr: 0.5" for i in range(12))
+EVERY_TEMPLATE = {"diagnosed", "comparison", "not_covered", "permalink", "playground", "entry_index", "unknown_entry"}
 """The states that `make test` enters: together they show every template."""
 
 
@@ -150,6 +151,22 @@ def entry_index(page: Page, lang: Lang) -> None:
 @state
 def experiment_index(page: Page, lang: Lang) -> None:
     page.goto(f"/experiments?lang={lang}")
+
+
+@state
+def diagnosis_form(page: Page, lang: Lang) -> None:
+    page.goto(f"/diagnose?lang={lang}")
+
+
+@state
+def diagnosed(page: Page, lang: Lang) -> None:
+    """A report with every part, and the log opened below it."""
+    page.goto(f"/diagnose?lang={lang}")
+    page.locator("#log").fill(SICK_LOG)
+    page.locator("[data-part=log-form] button").click()
+    expect(page.locator("[data-part=tried] [data-part=chart] svg")).to_have_count(2)
+    for fold in page.locator("main details > summary").all():
+        fold.click()
 
 
 @state

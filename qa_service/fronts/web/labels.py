@@ -306,6 +306,66 @@ LABELS = {
     "formula_permalink": Text("这个结果的链接", "Link to this result"),
     **{f"formula_status_{status}": text for status, text in formula_words.STATUS.items()},
     **{f"formula_how_{how or 'none'}": text for how, text in formula_words.HOW.items()},
+    # the diagnosis of a training run
+    "nav_diagnose": Text("诊断", "Diagnose"),
+    "diagnosis": Text("训练出了什么问题？", "What is wrong with this run?"),
+    "diagnosis_about": Text(
+        "贴一段训练日志，或给一个文件：先说结论，再列出你自己的数作证据，用你的数当场做实验，最后给几行改法。"
+        "训练正常，就只说正常。",
+        "Paste a training log or choose a file. You get the verdict, the evidence from your own numbers, "
+        "an experiment run at them now, and the few lines to change. A healthy run is called healthy.",
+    ),
+    "diagnosis_log": Text("训练日志", "Training log"),
+    "diagnosis_file": Text("或选一个文件", "or a file"),
+    "diagnosis_send": Text("诊断", "Diagnose"),
+    "diagnosis_hint": Text(
+        "任何训练器打印的文本、CSV、trainer_state.json、TensorBoard 事件文件都行，"
+        "gzip 也行；最大 8 MiB。日志不会保存。",
+        "Text that any trainer prints, CSV, trainer_state.json, a TensorBoard event file, gzip of these; up to 8 MiB. "
+        "The log is not kept.",
+    ),
+    "diagnosis_last_file": Text(
+        "刚才的文件是 {}，要再用请重新选。", "The last file was {}; choose it again to use it again."
+    ),
+    "diagnosis_again": Text("改一改日志，或换一份", "Change the log, or take another"),
+    "diagnosis_reading": Text("正在读日志、做实验……", "Reading the log, running the experiment …"),
+    "diagnosis_too_large": Text(
+        "太大了：这一页最多收 {} MiB。更大的文件请用命令 numstab diagnose。",
+        "Too large: this page takes at most {} MiB. For a larger file use the command numstab diagnose.",
+    ),
+    "diagnosis_kept": Text("没有送到，日志还在，请再试一次。", "It did not get through. Your log is kept: try again."),
+    "diagnosis_whole": Text("看完整的诊断", "Whole diagnosis"),
+    "diagnosis_sick": Text("有问题", "Sick"),
+    "diagnosis_healthy": Text("健康", "Healthy"),
+    "diagnosis_not_numerics": Text("不是数值问题", "Not numerics"),
+    "diagnosis_undecided": Text("还说不准", "Cannot tell yet"),
+    "diagnosis_unreadable": Text("没读到", "Not read"),
+    "diagnosis_certain": Text("确定", "certain"),
+    "diagnosis_likely": Text("很可能", "likely"),
+    "diagnosis_possible": Text("可能", "possible"),
+    "diagnosis_also": Text("也可能是：{}（{}）", "It may also be: {} ({})"),
+    "diagnosis_question": Text("一个问题就能分清", "One question tells them apart"),
+    "diagnosis_evidence": Text("证据：你的数", "Evidence from your numbers"),
+    "diagnosis_margins": Text("看着吓人但没事的", "Alarming, but harmless"),
+    "diagnosis_cited": Text("日志里的这几行", "These lines of the log"),
+    "diagnosis_excerpt": Text("日志摘录", "Excerpt of the log"),
+    "diagnosis_line": Text("第 {} 行", "line {}"),
+    "diagnosis_step": Text("第 {} 步", "step {}"),
+    "diagnosis_stop": Text("。", "."),
+    "diagnosis_curve": Text("曲线", "The curve"),
+    "diagnosis_excluded": Text("排除了什么", "Ruled out"),
+    "diagnosis_experiment": Text("用你的数字做的实验", "The experiment at your numbers"),
+    "diagnosis_yours": Text("取自你的日志：{}。", "From your log: {}."),
+    "diagnosis_change": Text("改动：{}。", "The cure: {}."),
+    "diagnosis_not_run": Text("这次没有跑成：", "It was not run this time:"),
+    "diagnosis_as_is": Text("现在这样", "As it is"),
+    "diagnosis_cured": Text("改了以后", "With the cure"),
+    "diagnosis_cure": Text("怎么改", "What to do"),
+    "diagnosis_unseen": Text("没有看到的", "What was not seen"),
+    "diagnosis_next": Text("加上这一行，下次能知道更多：", "With this line the next run would tell more:"),
+    "diagnosis_read": Text("读懂 {} 行，共 {} 行", "{} of {} lines were understood"),
+    "diagnosis_cut": Text("中间有省略", "the middle was left out"),
+    "diagnosis_json": Text("下载 JSON", "Download as JSON"),
     # when something is wrong
     "wrong": Text("打不开这一页", "This page cannot be shown"),
     "bad_lang": Text(
@@ -338,7 +398,7 @@ _FOR_SCRIPTS = (
     "no_chart", "chart_later", "offline", "queued", "copy", "copied", "not_copied", "show_all", "thanks", "guess",
     "never", "guess_give_up", "guessed", "told", "clear_sure", "broken", "silent", "too_often", "restarting",
     "holds_many", "fails_many", "unknown_many", "elsewhere_many", "previously", "number_about", "show_evidence",
-    "close", "measured", "present_steps", "leave",
+    "close", "measured", "present_steps", "leave", "diagnosis_reading", "diagnosis_too_large", "diagnosis_kept",
 )  # fmt: skip
 
 

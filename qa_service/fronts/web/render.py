@@ -255,6 +255,7 @@ def _answer_values(
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
+        "diagnosis": _verdict_line(answer, lang),
     }
     if answer.calculation is not None:
         links = [(formula, _formula_url(formula, answer.calculation, lang)) for formula in answer.calculation.formulas]
@@ -273,6 +274,12 @@ def _answer_values(
             below=[*filter(None, [prose.your_case(answer, linked=True)])],
         ),
     }
+
+
+def _verdict_line(answer: Answer, lang: Lang) -> dict[str, str] | None:
+    """The verdict on the run whose log the question holds; None without one."""
+    found = answer.diagnosis
+    return {"status": found.status, "summary": found.summary[lang]} if found else None
 
 
 def _part_values(

@@ -14,7 +14,16 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.fronts.web import assets, embed, formula_page, link_previews, machine_pages, not_found, render
+from qa_service.fronts.web import (
+    assets,
+    diagnosis_page,
+    embed,
+    formula_page,
+    link_previews,
+    machine_pages,
+    not_found,
+    render,
+)
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.fronts.web.language import page_language
 from qa_service.fronts.web.themes import THEMES, by_theme
@@ -55,6 +64,7 @@ def create_router(service: Service, settings: Settings) -> APIRouter:
     _add_experiments(web, service)
     _add_streams(web, service)
     formula_page.add_formula_page(web, service, PAGE_HEADERS)
+    diagnosis_page.add_diagnosis_page(web, service, PAGE_HEADERS)
     assets.add_asset_routes(web, settings.cache)
     return web
 

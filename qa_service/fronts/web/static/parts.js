@@ -22,6 +22,8 @@ export const PARTS = /** @type {const} */ ([
   "entry", "card", "source", "phrasings",
   // entries.html and experiments.html
   "found", "nothing", "theme", "index", "further",
+  // diagnosis.html, and of answer.html what leads there
+  "diagnosed", "log-form", "log-status", "report", "excerpt", "curve", "compared-metrics", "tried", "json", "diagnosis", "diagnosed-log",
   // problem.html
   "problem",
   // made by scripts
@@ -33,7 +35,7 @@ export const PARTS = /** @type {const} */ ([
 /** @typedef {typeof PARTS[number]} PartName */
 
 /** The parts that are not just any element.
- * @typedef {{ controls: HTMLFormElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
+ * @typedef {{ controls: HTMLFormElement, "log-form": HTMLFormElement, "diagnosed-log": HTMLInputElement, compare: HTMLSelectElement, run: HTMLButtonElement, feedback: HTMLFormElement,
  *   permalink: HTMLAnchorElement, "ask-entry": HTMLAnchorElement, "more-evidence": HTMLDetailsElement, whole: HTMLDetailsElement, theme: HTMLAnchorElement }} SpecialParts */
 
 /** @template {PartName} N @typedef {N extends keyof SpecialParts ? SpecialParts[N] : HTMLElement} PartElement */

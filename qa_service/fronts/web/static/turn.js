@@ -145,6 +145,8 @@ export class Turn {
   #showAnswer(data) {
     this.reply.innerHTML = data.html;
     addCopyButtons(this.reply);
+    const log = findPart(this.reply, "diagnosed-log");
+    if (log) log.value = this.question;
     this.#cards.clear();
     this.#complete = false;
     if (isPredicting() && data.entry) coverText(this.reply);
