@@ -95,6 +95,12 @@ def test_long_series_are_thinned():
     assert len(points) == 400 and points[0][0] == 0 and points[-1][0] == 4999
 
 
+def test_a_brief_report_has_no_curves_and_no_lines():
+    body = diagnosis_json(diagnosing.diagnose_file(SICK.encode()), "en", brief=True)
+    assert (body.run.series, body.run.excerpt) == ({}, {})
+    assert body.causes and body.facts and len(body.to_json()) < 9_000
+
+
 def test_both_runs_of_the_experiment_are_measured(service):
     """At the reader's rate the experiment diverges; with the cure it does not."""
     evidence: list[Evidence] = []
