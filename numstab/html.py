@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from numstab.text import causes, comparison_table, formula_table, metric_rows, number_text, run_line, verdict_of
+from numstab.text import comparison_table, formula_table, metric_rows, number_text, run_line, verdict_of
 from numstab.words import MARKS, WORDS
 from qa_service.model import Lang
 
@@ -98,7 +98,7 @@ def formula_html(data: JsonObject, lang: Lang) -> str:
 def diagnosis_html(data: JsonObject, pictures: Sequence[str], lang: Lang) -> str:
     """A report: the verdict, each cause with what speaks for it and its cure, the experiment at the run's numbers."""
     blocks = [f"<p><strong>{escape(data['summary'])}</strong></p>"]
-    for cause in causes(data):
+    for cause in data["causes"]:
         because = "".join(f"<li>{escape(each)}</li>" for each in cause["because"])
         cure = f"<p>{WORDS['cure'][lang]}: {escape(cause['cure'])}</p>" if cause["cure"] else ""
         patch = f"<pre><code>{escape(cause['patch'])}</code></pre>" if cause["patch"] else ""
@@ -106,8 +106,8 @@ def diagnosis_html(data: JsonObject, pictures: Sequence[str], lang: Lang) -> str
         blocks.append(f"{head}<ul>{because}</ul>{cure}{patch}")
     blocks += [f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in data['margins'])}</ul>"] if data["margins"] else []
     blocks += [_framed(svg) for svg in pictures]
-    blocks += [f"<p>{escape(data['question'])}</p>"] if data["question"] else []
-    blocks += [f"<pre><code>{escape(data['next_line'])}</code></pre>"] if data["next_line"] else []
+    blocks += [f"<p>{escape(data['ask'])}</p>"] if data["ask"] else []
+    blocks += [f"<pre><code>{escape(data['next'])}</code></pre>"] if data["next"] else []
     return _document(blocks, lang)
 
 

@@ -7,7 +7,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from numstab.client import Client, JsonObject, Reply
-from qa_service.errors import BadField
 from qa_service.model import Evidence, Lang
 
 if TYPE_CHECKING:
@@ -62,12 +61,10 @@ class LocalEngine:
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
         """The diagnosis of a log, a table or a trace."""
-        from qa_service.answering.diagnosing import diagnose_file, run_experiments
+        from qa_service.answering.diagnosing import diagnose_file, readable, run_experiments
         from qa_service.schemas.diagnosis import diagnosis_json
 
-        found = diagnose_file(data, name)
-        if found.status == "unreadable":
-            raise BadField(zh=found.summary.zh, en=found.summary.en, field="file")
+        found = readable(diagnose_file(data, name))
         measured: list[Evidence] = []
         if found.experiment is not None:
             with closing(run_experiments(found, self._service(), measured.append, lambda: False)) as events:

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from numstab.client import JsonObject, Reply
 from qa_service import errors
 from qa_service.errors import BadField, BadRequest, NumstabError
 from qa_service.model import Lang
+
+_MAX_NAME_CHARS = 200
 
 
 class ServerError(NumstabError):
@@ -57,16 +59,10 @@ class HttpEngine:
         return Reply(self._post("/formula", body, lang))
 
     def diagnose(self, data: bytes, name: str, lang: Lang) -> Reply:
-        """POST /diagnose; raises `BadField` for what is no text."""
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise BadField(
-                zh="服务器只读文本；这个文件请在本机诊断：numstab.diagnose(…)",
-                en="a server reads text only; diagnose this file here: numstab.diagnose(…)",
-                field="file",
-            ) from error
-        return Reply(self._post("/diagnose", {"text": text, "name": name, "lang": lang}, lang))
+        """POST /diagnose, the file as it is."""
+        query = urlencode({"lang": lang, "name": name[-_MAX_NAME_CHARS:]})
+        sent = {"Content-Type": "application/octet-stream"}
+        return Reply(self._send(f"/diagnose?{query}", lang, data, sent))
 
     def entries(self) -> list[JsonObject]:
         """GET /entries."""

@@ -416,8 +416,8 @@ class Diagnosis(Result):
 
     @property
     def verdict(self) -> str:
-        """`sick`, `undecided`, `healthy` or `not_numerics`."""
-        return str(self.data["status"])
+        """`sick`, `healthy`, `not_numerics` or `cannot_tell`."""
+        return str(self.data["verdict"])
 
     @property
     def summary(self) -> str:
@@ -426,27 +426,48 @@ class Diagnosis(Result):
 
     @property
     def causes(self) -> list[JsonObject]:
-        """The causes, the most probable first: id, name, probability, certainty, because, entry, cure, patch."""
-        from numstab.text import causes
+        """The causes, the most probable first: id, name, entry, probability, word, because, cure, patch."""
+        return list(self.data["causes"])
 
-        return causes(self.data)
+    @property
+    def facts(self) -> list[JsonObject]:
+        """What was found about the causes: line or step, layer, text, and how much it speaks for each of them."""
+        return [
+            {**each, "weights": {cause: number(weight) for cause, weight in each["weights"].items()}}
+            for each in self.data["facts"]
+        ]
+
+    @property
+    def ruled_out(self) -> list[JsonObject]:
+        """The causes that one would think of, and why it is none of them: id, name, entry, because."""
+        return list(self.data["ruled_out"])
+
+    @property
+    def ask(self) -> str | None:
+        """Where two causes fit, the question that tells them apart."""
+        found: str | None = self.data["ask"]
+        return found
 
     @property
     def patch(self) -> str:
         """The smallest change of code for the first cause; "" without one."""
-        return str(self.causes[0]["patch"]) if self.causes else ""
+        return str(self.data["patch"])
+
+    @property
+    def next(self) -> str:
+        """The one line of code to add that would tell more; "" without one."""
+        return str(self.data["next"])
 
     @property
     def evidence(self) -> list[Run]:
         """The experiment at the numbers of the run, then with the cure; empty where there is none."""
-        planned = self.data["experiment"] or {}
-        runs = (planned.get(name) for name in ("evidence", "cured_evidence"))
-        return [Run(each, lang=self.lang) for each in runs if each]
+        return [Run(each, lang=self.lang) for each in self.data["evidence"]]
 
     @property
-    def receipt(self) -> list[JsonObject]:
-        """What repeats its experiments."""
-        return [each.receipt for each in self.evidence]
+    def receipt(self) -> JsonObject:
+        """With which code it was made: hash, versions, machine. What repeats its runs is in their receipts."""
+        receipt: JsonObject = self.data["receipt"]
+        return receipt
 
     def to_json(self) -> str:
         """The JSON of the API."""

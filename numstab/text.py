@@ -87,30 +87,15 @@ def formula_markdown(data: JsonObject, lang: Lang) -> str:
     return "\n\n".join([f"### `{data['expression']}`", _table(*formula_table(data, lang)), *forms])
 
 
-def causes(data: JsonObject) -> list[dict[str, Any]]:
-    """The causes of a diagnosis, the most probable first, each with what speaks for it."""
-    return [
-        {
-            "id": each["cause"],
-            **data["causes"][each["cause"]],
-            "probability": each["probability"],
-            "certainty": each["certainty"],
-            "because": [finding["text"] for finding in each["findings"] if number_of(finding["weight"]) > 0],
-        }
-        for each in data["hypotheses"]
-    ]
-
-
 def diagnosis_text(data: JsonObject, lang: Lang) -> str:
     """A report in words."""
     lines = [data["summary"]]
-    for cause in causes(data):
+    for cause in data["causes"]:
         lines += ["", f"{cause['name']} ({cause['probability']:.0%})  → {cause['entry']}"]
         lines += [f"  • {each}" for each in cause["because"]]
         lines += [f"  {WORDS['cure'][lang]}: {cause['cure']}"] if cause["cure"] else []
     lines += [""] + [f"• {each}" for each in data["margins"]] if data["margins"] else []
-    first = next((cause["patch"] for cause in causes(data) if cause["patch"]), "")
-    for more in (first, data["question"], data["next_line"]):
+    for more in (data["patch"], data["ask"], data["next"]):
         lines += ["", more] if more else []
     return "\n".join(lines) + "\n"
 
@@ -118,17 +103,12 @@ def diagnosis_text(data: JsonObject, lang: Lang) -> str:
 def diagnosis_markdown(data: JsonObject, lang: Lang) -> str:
     """The same as Markdown."""
     blocks = [f"**{data['summary']}**"]
-    for cause in causes(data):
+    for cause in data["causes"]:
         because = "\n".join(f"- {each}" for each in cause["because"])
         cure = f"{WORDS['cure'][lang]}: {cause['cure']}" if cause["cure"] else ""
         patch = f"```python\n{cause['patch']}\n```" if cause["patch"] else ""
         blocks += [f"{cause['name']} ({cause['probability']:.0%}), `{cause['entry']}`", because, cure, patch]
-    return "\n\n".join(filter(None, [*blocks, data["question"] or ""]))
-
-
-def number_of(value: Any) -> float:
-    """A number of the JSON."""
-    return float(_NONFINITE.get(value, value)) if isinstance(value, str) else float(value)
+    return "\n\n".join(filter(None, [*blocks, data["ask"] or ""]))
 
 
 def claim_lines(data: JsonObject, lang: Lang) -> list[str]:

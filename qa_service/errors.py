@@ -142,8 +142,8 @@ class UnreadableRun(BadRequest):
 
     code = "unreadable_run"
 
-    def __init__(self, *, zh: str, en: str) -> None:
-        super().__init__(zh=zh, en=en, field="file")
+    def __init__(self, *, zh: str, en: str, field: str | None = "file") -> None:
+        super().__init__(zh=zh, en=en, field=field)
 
 
 class Overloaded(NumstabError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qa_service.answering.execute import IsCancelled
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text, read_run
-from qa_service.errors import NumstabError
+from qa_service.errors import NumstabError, UnreadableRun
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.runner import overloaded
 from qa_service.model import Evidence
@@ -49,6 +49,13 @@ def _place() -> Iterator[None]:
             yield
     finally:
         _places.release()
+
+
+def readable(diagnosis: Diagnosis) -> Diagnosis:
+    """The diagnosis; raises `UnreadableRun` where the file had no run to judge."""
+    if diagnosis.status == "unreadable":
+        raise UnreadableRun(zh=diagnosis.summary.zh, en=diagnosis.summary.en)
+    return diagnosis
 
 
 def diagnose_question(question: str) -> Diagnosis | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from qa_service.answering import diagnosing
 from qa_service.answering.formula import FormulaStudy
 from qa_service.answering.service import Service
+from qa_service.lab.clients import CLIENT
 from qa_service.model import Evidence, Lang, Request
 from qa_service.model.events import AnswerReady, Done, EvidenceReady
 from qa_service.settings import Settings
@@ -206,22 +207,26 @@ def _add_diagnose(api: "APIRouter", service: Service) -> None:
     from starlette.concurrency import run_in_threadpool
 
     from qa_service.schemas import openapi
-    from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json, read_diagnose
+    from qa_service.schemas.diagnosis import DiagnosisJson, diagnosis_json
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.problems import request_language
-    from qa_service.server.streaming import open_stream, read_json
+    from qa_service.server.streaming import open_stream
+    from qa_service.server.uploads import read_upload
 
-    @api.post("/diagnose", response_model=DiagnosisJson, openapi_extra=openapi.DIAGNOSE_BODY)
+    @api.post("/diagnose", response_model=DiagnosisJson, openapi_extra=openapi.DIAGNOSE_BODY, operation_id="diagnose")
     async def diagnose(http: HttpRequest) -> BodyResponse:
-        """What is wrong with a training run, from its log: causes, evidence, and the experiment at its numbers."""
-        body = read_diagnose(await read_json(http))
-        lang = body.lang or request_language(http)
-        found = await run_in_threadpool(diagnosing.diagnose_file, body.text.encode(), body.name)
-        if found.experiment is None or not body.run:
-            return BodyResponse(diagnosis_json(found, lang))
+        """What is wrong with a training run, from its log: causes, evidence, and the experiment at its numbers.
+
+        The body is the log itself (text/plain), a file (application/octet-stream, application/gzip), or JSON.
+        """
+        sent = await read_upload(http)
+        lang = sent.lang or request_language(http)
+        found = diagnosing.readable(await run_in_threadpool(diagnosing.diagnose_file, sent.data, sent.name))
         runs: list[Evidence] = []
-        stream = await open_stream(http, partial(diagnosing.run_experiments, found, service, runs.append))
-        await stream.collect(http)
+        if found.experiment is not None and sent.run:
+            CLIENT.get().charge(1)  # two runs, of which the request itself counts as one
+            stream = await open_stream(http, partial(diagnosing.run_experiments, found, service, runs.append))
+            await stream.collect(http)
         return BodyResponse(diagnosis_json(found, lang, runs))
 
 

@@ -218,7 +218,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
         context=_context_json(answer.context),
-        diagnosis=diagnosis_json(answer.diagnosis, lang) if answer.diagnosis else None,
+        diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
     )
 
 

@@ -1,29 +1,40 @@
 """A training run to be diagnosed, and its diagnosis, as JSON."""
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
+import qa_service
 from qa_service.model import Evidence, Lang, Text
 from qa_service.model.diagnosis import (
-    Cause,
     Certainty,
     Diagnosis,
     DiagnosisStatus,
     Experimented,
     Finding,
     Harm,
-    Hypothesis,
     Mark,
 )
 from qa_service.model.training_run import OperationFault, Record, RunSource, TrainingRun
 from qa_service.schemas import allowed
-from qa_service.schemas.evidence import EvidenceJson, evidence_json
+from qa_service.schemas.evidence import EvidenceJson, evidence_json, machine
 from qa_service.schemas.requests import RequestBody, read_body
-from qa_service.schemas.values import Body, Number, Value, omitted_if_none
+from qa_service.schemas.values import Body, Number, Value
 
+RunVerdict = Literal["sick", "healthy", "not_numerics", "cannot_tell"]
+VERDICTS: Mapping[DiagnosisStatus, RunVerdict] = {
+    "sick": "sick", "healthy": "healthy", "not_numerics": "not_numerics", "undecided": "cannot_tell",
+    "unreadable": "cannot_tell",
+}  # fmt: skip
+"""What programs are told. Fronts for programs refuse what is unreadable; the page shows that report, too."""
+
+MAX_LOG_BYTES = 5_000_000
+"""The largest body of a request."""
 _MAX_POINTS = 400
 """Of a longer series, so many points are sent: the first, the last, and those between at equal distances."""
 _CURVES = ("loss", "val_loss", "grad_norm", "lr", "loss_scale", "accuracy", "val_accuracy")
@@ -31,7 +42,17 @@ _TEXT = Text("一份训练日志的全文", "the text of a training log")
 _NAME = Text("文件名", "the name of the file")
 
 
-class DiagnoseBody(RequestBody):
+class DiagnoseQuery(RequestBody):
+    """How a file is diagnosed."""
+
+    name: Annotated[str, Field(max_length=200), _NAME] = Field(default="", description="helps to recognise its format")
+    lang: Annotated[Lang | None, allowed.LANG] = None
+    run: Annotated[bool, allowed.BOOLEAN] = Field(
+        default=True, description="false: without the experiment at the run's numbers, and its cure"
+    )
+
+
+class DiagnoseBody(DiagnoseQuery):
     """The text of a log, of a table of its values, of a trainer_state.json or of a trace."""
 
     model_config = ConfigDict(
@@ -40,12 +61,7 @@ class DiagnoseBody(RequestBody):
         }
     )
 
-    text: Annotated[str, Field(min_length=1, max_length=1 << 20), _TEXT]
-    name: Annotated[str, Field(max_length=200), _NAME] = Field(default="", description="helps to recognise its format")
-    lang: Annotated[Lang | None, allowed.LANG] = None
-    run: Annotated[bool, allowed.BOOLEAN] = Field(
-        default=True, description="false: without the experiment at the run's numbers, and its cure"
-    )
+    text: Annotated[str, Field(min_length=1, max_length=MAX_LOG_BYTES), _TEXT]
 
 
 class RunFaultJson(Body):
@@ -60,7 +76,17 @@ class RunFaultJson(Body):
     module: str
     operands: list[str]
     dtype: str
+    hidden: bool = Field(description="whether the forward pass masks the result")
     reproduced: bool | None
+
+
+class InterventionJson(Body):
+    """Of a trial: the same model and batch, trained again with one thing changed."""
+
+    id: str
+    healthy: bool
+    losses: list[Number]
+    detail: str
 
 
 class TrainingRunJson(Body):
@@ -68,7 +94,6 @@ class TrainingRunJson(Body):
 
     source: RunSource
     name: str
-    format: str
     framework: str
     lines: int
     lines_read: int
@@ -79,6 +104,7 @@ class TrainingRunJson(Body):
         description="key: [step, or null where it is not known; line of the log or null; value] of each record"
     )
     fault: RunFaultJson | None
+    interventions: list[InterventionJson] = Field(description="of a trial; else empty")
     excerpt: dict[str, str] = Field(description="number of a line that a finding cites: its text")
 
 
@@ -91,52 +117,49 @@ class HarmJson(Body):
     step: int | None
 
 
-class FindingJson(Body):
-    """A fact about the run, and how much it speaks for or against the cause."""
+class FactJson(Body):
+    """A fact about the run that speaks for or against a cause."""
 
-    feature: str
-    weight: Number = Field(description="natural logarithm of the likelihood ratio")
-    text: str
-    lines: list[int]
+    line: int | None = Field(description="the line of the log where it stands; null where it stands in none")
     step: int | None
     layer: str
-
-
-class HypothesisJson(Body):
-    """A cause with what speaks for and against it, the heaviest first."""
-
-    cause: str
-    probability: Number
-    certainty: Certainty
-    findings: list[FindingJson]
-
-
-class ExcludedJson(Body):
-    """A cause that one would think of, and why it is not this one."""
-
-    cause: str
-    reason: str
+    text: str
+    lines: list[int] = Field(description="every line that shows it")
+    feature: str = Field(description="what was looked at")
+    weights: dict[str, Number] = Field(
+        description="id of a cause: natural logarithm of the likelihood ratio, above 0 it speaks for the cause"
+    )
 
 
 class CauseJson(Body):
-    """A cause: its name, the entry that explains it, what to do."""
+    """A cause with what speaks for it, the entry that explains it, and what to do."""
 
+    id: str
     name: str
-    numerics: bool
     entry: str
-    cure: str | None
-    patch: str
+    probability: Number
+    word: Certainty
+    because: list[str] = Field(description="the facts that speak for it, the heaviest first")
+    cure: str
+    patch: str = Field(description="the smallest change of code")
+
+
+class RuledOutJson(Body):
+    """A cause that one would think of, and why it is not this one."""
+
+    id: str
+    name: str
+    entry: str
+    because: str
 
 
 class ExperimentedJson(Body):
-    """The reduced experiment at the reader's numbers, and with the cure."""
+    """The reduced experiment of the first cause, at the reader's numbers; `evidence` has its runs."""
 
     experiment: str
     params: dict[str, Value]
     cured: dict[str, Value] = Field(description="the parameters that the cure changes")
     from_run: list[str] = Field(description="the parameters that come from the run")
-    evidence: EvidenceJson | SkipJsonSchema[None] = omitted_if_none("of the run at the reader's numbers")
-    cured_evidence: EvidenceJson | SkipJsonSchema[None] = omitted_if_none("of the run with the cure")
 
 
 class MarkJson(Body):
@@ -147,22 +170,36 @@ class MarkJson(Body):
     text: str
 
 
+class DiagnosisReceiptJson(Body):
+    """With which code the diagnosis was made; the runs of its experiment have receipts of their own."""
+
+    code_hash: str
+    versions: dict[str, str]
+    machine: str
+
+
 class DiagnosisJson(Body):
     """The diagnosis of a training run."""
 
     lang: Lang
-    status: DiagnosisStatus
-    summary: str = Field(description="the verdict")
+    verdict: RunVerdict
+    summary: str = Field(description="the verdict in a sentence")
+    causes: list[CauseJson] = Field(description="at most two, the most probable first")
+    facts: list[FactJson] = Field(description="what was found about these causes")
+    ruled_out: list[RuledOutJson]
+    ask: str | None = Field(description="where two causes fit: the question that tells them apart")
+    patch: str = Field(description="the smallest change of code for the first cause; empty without one")
+    next: str = Field(description="the one line of code to add that would tell more; empty without one")
+    evidence: list[EvidenceJson] = Field(
+        description="two runs of the experiment, at the numbers of the run and with the cure; empty without one"
+    )
+    format: str = Field(description="of the log; or csv, trainer_state, event_file, trace, trial")
+    receipt: DiagnosisReceiptJson
     harms: list[HarmJson]
-    hypotheses: list[HypothesisJson] = Field(description="at most two, the most probable first")
-    excluded: list[ExcludedJson]
     margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
-    question: str | None = Field(description="where two causes fit: what tells them apart")
-    next_line: str = Field(description="the one line of code to add that would tell more")
     unseen: list[str] = Field(description="what the record does not show")
     experiment: ExperimentedJson | None
     marks: list[MarkJson]
-    causes: dict[str, CauseJson] = Field(description="every cause that is named above")
     run: TrainingRunJson
 
 
@@ -171,24 +208,111 @@ def read_diagnose(data: object) -> DiagnoseBody:
     return read_body(DiagnoseBody, data)
 
 
-def diagnosis_json(diagnosis: Diagnosis, lang: Lang, evidence: Sequence[Evidence] = ()) -> DiagnosisJson:
-    """A diagnosis in a language, with the evidence of its experiment and of its cure if they were run."""
+def read_options(query: Mapping[str, str]) -> DiagnoseQuery:
+    """The options in an address, ?name=&lang=&run=; raises `BadField`."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    named: dict[str, object] = dict(query)
+    if "run" in query:
+        named["run"] = words.get(query["run"], query["run"])
+    return read_body(DiagnoseQuery, named)
+
+
+def diagnosis_json(
+    diagnosis: Diagnosis, lang: Lang, evidence: Sequence[Evidence] = (), *, brief: bool = False
+) -> DiagnosisJson:
+    """A diagnosis in a language, with the evidence of its experiment and of its cure if they were run.
+
+    With `brief` without curves, lines of the log and rows.
+    """
+    causes = causes_json(diagnosis, lang)
+    run = diagnosis.run
     return DiagnosisJson(
         lang=lang,
-        status=diagnosis.status,
+        verdict=VERDICTS[diagnosis.status],
         summary=diagnosis.summary[lang],
+        causes=causes,
+        facts=facts_json(diagnosis, lang),
+        ruled_out=ruled_out_json(diagnosis, lang),
+        ask=diagnosis.question[lang] if diagnosis.question else None,
+        patch=causes[0].patch if causes else "",
+        next=diagnosis.next_line,
+        evidence=[evidence_json(each, lang, brief=brief) for each in evidence],
+        format=run.format or run.source,
+        receipt=_receipt(evidence),
         harms=[_harm(each, lang) for each in diagnosis.harms],
-        hypotheses=[_hypothesis(each, lang) for each in diagnosis.hypotheses],
-        excluded=[ExcludedJson(cause=each.cause, reason=each.reason[lang]) for each in diagnosis.excluded],
         margins=[each[lang] for each in diagnosis.margins],
-        question=diagnosis.question[lang] if diagnosis.question else None,
-        next_line=diagnosis.next_line,
         unseen=[each[lang] for each in diagnosis.unseen],
-        experiment=_experimented(diagnosis.experiment, evidence, lang) if diagnosis.experiment else None,
+        experiment=_experimented(diagnosis.experiment) if diagnosis.experiment else None,
         marks=[_mark(each, lang) for each in diagnosis.marks],
-        causes={name: _cause(each, lang) for name, each in diagnosis.causes.items()},
-        run=_run(diagnosis.run, _cited(diagnosis)),
+        run=_run(run, _cited(diagnosis), brief=brief),
     )
+
+
+def causes_json(diagnosis: Diagnosis, lang: Lang) -> list[CauseJson]:
+    """The causes of a diagnosis, the most probable first."""
+    return [
+        CauseJson(
+            id=each.cause,
+            name=cause.name[lang],
+            entry=cause.entry,
+            probability=each.probability,
+            word=each.certainty,
+            because=list(dict.fromkeys(finding.text[lang] for finding in each.findings if finding.weight > 0)),
+            cure=cause.cure[lang] if cause.cure else "",
+            patch=cause.patch,
+        )
+        for each in diagnosis.hypotheses
+        for cause in (diagnosis.causes[each.cause],)
+    ]
+
+
+def facts_json(diagnosis: Diagnosis, lang: Lang) -> list[FactJson]:
+    """Each fact once, with what it says about each of the causes, in their order."""
+    findings: dict[tuple[str, str], list[Finding]] = {}
+    for hypothesis in diagnosis.hypotheses:
+        for finding in hypothesis.findings:
+            findings.setdefault((finding.feature, finding.text[lang]), []).append(finding)
+    return [_fact(each, lang) for each in findings.values()]
+
+
+def ruled_out_json(diagnosis: Diagnosis, lang: Lang) -> list[RuledOutJson]:
+    """The causes that one would think of, and why it is none of them."""
+    return [
+        RuledOutJson(id=each.cause, name=cause.name[lang], entry=cause.entry, because=each.reason[lang])
+        for each in diagnosis.excluded
+        for cause in (diagnosis.causes[each.cause],)
+    ]
+
+
+def _fact(findings: Sequence[Finding], lang: Lang) -> FactJson:
+    first = findings[0]
+    return FactJson(
+        line=first.lines[0] if first.lines else None,
+        step=first.step,
+        layer=first.layer,
+        text=first.text[lang],
+        lines=list(first.lines),
+        feature=first.feature,
+        weights={each.cause: each.weight for each in findings},
+    )
+
+
+def _receipt(evidence: Sequence[Evidence]) -> DiagnosisReceiptJson:
+    versions = {name: version for each in evidence for name, version in each.run.versions.items()}
+    return DiagnosisReceiptJson(
+        code_hash=_code_hash(), versions={"python": platform.python_version(), **versions}, machine=machine()
+    )
+
+
+@cache
+def _code_hash() -> str:
+    """SHA-256 of the code that reads a run and judges it."""
+    root = Path(qa_service.__file__).parent
+    digest = hashlib.sha256()
+    for folder in ("diagnosis", "parsing/logs"):
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _cited(diagnosis: Diagnosis) -> set[int]:
@@ -200,35 +324,12 @@ def _harm(harm: Harm, lang: Lang) -> HarmJson:
     return HarmJson(id=harm.id, text=harm.text[lang], lines=list(harm.lines), step=harm.step)
 
 
-def _hypothesis(hypothesis: Hypothesis, lang: Lang) -> HypothesisJson:
-    return HypothesisJson(
-        cause=hypothesis.cause,
-        probability=hypothesis.probability,
-        certainty=hypothesis.certainty,
-        findings=[_finding(each, lang) for each in hypothesis.findings],
-    )
-
-
-def _finding(finding: Finding, lang: Lang) -> FindingJson:
-    return FindingJson(
-        feature=finding.feature,
-        weight=finding.weight,
-        text=finding.text[lang],
-        lines=list(finding.lines),
-        step=finding.step,
-        layer=finding.layer,
-    )
-
-
-def _experimented(planned: Experimented, evidence: Sequence[Evidence], lang: Lang) -> ExperimentedJson:
-    shown = [evidence_json(each, lang) for each in evidence]
+def _experimented(planned: Experimented) -> ExperimentedJson:
     return ExperimentedJson(
         experiment=planned.experiment,
         params=dict(planned.params),
         cured=dict(planned.cured),
         from_run=list(planned.from_run),
-        evidence=shown[0] if shown else None,
-        cured_evidence=shown[1] if len(shown) > 1 else None,
     )
 
 
@@ -236,30 +337,23 @@ def _mark(mark: Mark, lang: Lang) -> MarkJson:
     return MarkJson(series=mark.series, step=mark.step, text=mark.text[lang])
 
 
-def _cause(cause: Cause, lang: Lang) -> CauseJson:
-    return CauseJson(
-        name=cause.name[lang],
-        numerics=cause.numerics,
-        entry=cause.entry,
-        cure=cause.cure[lang] if cause.cure else None,
-        patch=cause.patch,
-    )
-
-
-def _run(run: TrainingRun, cited: set[int]) -> TrainingRunJson:
+def _run(run: TrainingRun, cited: set[int], *, brief: bool) -> TrainingRunJson:
     return TrainingRunJson(
         source=run.source,
         name=run.name,
-        format=run.format,
         framework=run.framework,
         lines=run.lines,
         lines_read=run.lines_read,
         from_start=run.from_start,
         cut=run.cut,
         settings=dict(run.settings),
-        series={key: list(_points(run.series[key])) for key in _CURVES if run.series.get(key)},
+        series={} if brief else {key: list(_points(run.series[key])) for key in _CURVES if run.series.get(key)},
         fault=_fault(run.fault) if run.fault else None,
-        excerpt={str(line): run.excerpt[line] for line in sorted(cited) if line in run.excerpt},
+        interventions=[
+            InterventionJson(id=each.id, healthy=each.healthy, losses=list(each.losses), detail=each.detail)
+            for each in run.interventions
+        ],
+        excerpt={} if brief else {str(line): run.excerpt[line] for line in sorted(cited) if line in run.excerpt},
     )
 
 
@@ -284,5 +378,6 @@ def _fault(fault: OperationFault) -> RunFaultJson:
         module=fault.module,
         operands=list(fault.operands),
         dtype=fault.dtype,
+        hidden=fault.hidden,
         reproduced=fault.reproduced,
     )

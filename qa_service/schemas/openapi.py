@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from qa_service.schemas.diagnosis import DiagnoseBody
+from qa_service.schemas.diagnosis import DiagnoseBody, DiagnoseQuery
 from qa_service.schemas.events import AskEvent, RunEvent
 from qa_service.schemas.formula import FormulaBody
 from qa_service.schemas.problems import ProblemJson
@@ -32,6 +32,22 @@ _COMPONENTS: dict[str, tuple[Any, JsonSchemaMode]] = {
 def request_body(model: type[Body]) -> dict[str, Any]:
     """`openapi_extra` for a route that reads this body."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(model.__name__)}}}}
+
+
+def diagnose_body() -> dict[str, Any]:
+    """`openapi_extra` for a route that reads a file as it is, or its text in JSON."""
+    file = {"schema": {"type": "string", "format": "binary"}}
+    content = {
+        "application/json": {"schema": _ref(DiagnoseBody.__name__)},
+        "text/plain": {"schema": {"type": "string"}},
+        "application/gzip": file,
+        "application/octet-stream": file,
+    }
+    about = "A log, a table, an event file or a trace, compressed or not; at most 5 MB, and 60 MB when inflated."
+    return {
+        **query_parameters(DiagnoseQuery),
+        "requestBody": {"required": True, "description": about, "content": content},
+    }
 
 
 def stream_responses(events: str, about: str) -> dict[int | str, dict[str, Any]]:
@@ -83,7 +99,7 @@ def _ref(name: str) -> dict[str, str]:
 ASK_BODY = request_body(AskRequest)
 RUN_BODY = request_body(RunRequest)
 FORMULA_BODY = request_body(FormulaBody)
-DIAGNOSE_BODY = request_body(DiagnoseBody)
+DIAGNOSE_BODY = diagnose_body()
 FEEDBACK_BODY = request_body(FeedbackRequest)
 EXPORT_PARAMETERS = query_parameters(ExportQuery)
 METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -252,20 +252,29 @@ async def read_json(http: "HttpRequest", empty: Any = None) -> Any:
 
     Sets `http.state.lang`, the language of later errors, from the body's `lang` or its question.
     """
-    data = b""
+    data = await read_bytes(http, MAX_BODY_BYTES)
+    return empty if not data and empty is not None else parse_json(http, data)
+
+
+async def read_bytes(http: "HttpRequest", limit: int) -> bytes:
+    """The body; raises `BodyTooLarge` for more than `limit` bytes."""
+    data = bytearray()
     try:
         async for chunk in http.stream():
             data += chunk
-            if len(data) > MAX_BODY_BYTES:
+            if len(data) > limit:
                 raise BodyTooLarge(
-                    zh=f"请求体太大，最多 {MAX_BODY_BYTES} 字节",
-                    en=f"the body is too large; at most {MAX_BODY_BYTES} bytes",
+                    zh=f"请求体太大，最多 {limit} 字节",
+                    en=f"the body is too large; at most {limit} bytes",
                     field="body",
                 )
     except ClientDisconnect:
         raise ClientDisconnected from None
-    if not data and empty is not None:
-        return empty
+    return bytes(data)
+
+
+def parse_json(http: "HttpRequest", data: bytes) -> Any:
+    """A body as JSON, as of `read_json`."""
     try:
         body = json.loads(data.decode("utf-8"))
         if b"\\ud" in data.lower():  # a lone surrogate is not text, and no response could quote it

@@ -25,9 +25,8 @@ from qa_service.errors import TrialFailed
 from qa_service.model.training_run import Intervention, OperationFault, Phase, Record, TrainingRun
 from qa_service.model.values import Value
 from qa_service.paths import bundled
+from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
 
-STEPS, DEADLINE, MEMORY = 100, 120.0, 4096
-"""Steps of training, seconds, MiB: what a trial may use unless it is told otherwise."""
 _MAX_REPORT_BYTES = 4 << 20
 _MAX_OUTPUT_BYTES = 64 << 10
 _CHILD_SHARE = 0.85

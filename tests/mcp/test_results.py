@@ -128,13 +128,15 @@ def test_a_diagnosis_fits_with_its_lines_its_cause_and_its_runs(service, lang):
     sick = "\n".join(f"step: {10 * nth} loss: {loss} lr: 0.5" for nth, loss in enumerate(losses))
     result, linked = TOOLS["diagnose"].serve(service, DiagnoseInput(text=sick), Call(lang))
     fitting = assert_fits(result)
-    assert (fitting.status, fitting.lang) == ("sick", lang)
-    assert fitting.causes[0].facts
+    assert (fitting.verdict, fitting.lang) == ("sick", lang)
+    assert fitting.causes[0].because
+    assert {fact.text for fact in fitting.facts} >= set(fitting.causes[0].because)
+    assert re.search(r"line \d+|第 \d+", render(fitting))
     assert [entry.id for entry in linked] == [cause.entry for cause in fitting.causes if cause.entry]
     assert fitting.summary in render(fitting)
     well = "\n".join(f"step: {10 * nth} loss: {2.3 * 0.97**nth:.4f} lr: 0.001" for nth in range(60))
     result, _ = TOOLS["diagnose"].serve(service, DiagnoseInput(text=well), Call(lang))
-    assert assert_fits(result).status == "healthy"
+    assert assert_fits(result).verdict == "healthy"
 
 
 @pytest.mark.parametrize(("lang", "note"), [("en", "Call diagnose with it"), ("zh", "用 diagnose 看")])

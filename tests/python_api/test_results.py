@@ -14,7 +14,7 @@ import numstab
 from numstab.client import Client
 from numstab.html import picture, static_chart
 from numstab.results import HTML, MARKDOWN, PLAIN, SVG, VEGA_LITE, Result
-from qa_service.errors import BadExpression, BadField, BadParameter, MissingPackage, UnknownExperiment
+from qa_service.errors import BadExpression, BadField, BadParameter, MissingPackage, UnknownExperiment, UnreadableRun
 from qa_service.model import Lang
 from qa_service.presentation.picture import VERSIONS, to_svg
 
@@ -272,10 +272,12 @@ def test_a_log_is_diagnosed(client: Client, lang: Lang, tmp_path) -> None:
     file = tmp_path / "train.log"
     file.write_text(LOG, "utf-8")
     found = client.diagnose(file, lang=lang)
-    assert found.verdict in ("sick", "undecided")
+    assert found.verdict in ("sick", "cannot_tell")
     assert found.causes[0]["because"]
     assert found.summary in str(found)
     assert found.summary in shown_as_html(found)
     assert [each["id"] for each in client.diagnose(LOG, lang=lang).causes] == [each["id"] for each in found.causes]
-    with pytest.raises(BadField):
+    assert found.patch == found.causes[0]["patch"]
+    assert {each["text"] for each in found.facts} >= set(found.causes[0]["because"])
+    with pytest.raises(UnreadableRun):
         client.diagnose("bread is baked in an oven", lang=lang)

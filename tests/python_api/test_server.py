@@ -1,18 +1,20 @@
 """`numstab.connect`: the same functions, answered by a server."""
 
+import gzip
 import json
 import math
 import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 import numstab
 from numstab.client import Client
 from numstab.remote import ServerError
-from qa_service.errors import BadField, BadParameter, UnknownExperiment
+from qa_service.errors import BadField, BadParameter, UnknownExperiment, UnreadableRun
 from qa_service.model import Lang
 
 QUESTION = {"zh": "100 个 1.5 连乘会怎样？", "en": "What happens when 100 factors of 1.5 are multiplied, and added?"}
@@ -52,12 +54,26 @@ def test_runs_comparisons_and_formulas_on_a_server(remote: Client) -> None:
     assert remote.ask("and in float16?", after=remote.ask(QUESTION["en"])).entry == "multiply-vs-add"
 
 
+def test_a_file_is_diagnosed_on_a_server(remote: Client, client: Client, tmp_path: Path) -> None:
+    """As it is: here a compressed log with a name that is not ASCII."""
+    losses = [2.0 * 3.0**step for step in range(9)] + [math.nan] * 2
+    file = tmp_path / "日志 1.log.gz"
+    log = "\n".join(f"step: {step} loss: {loss:.4f} lr: 0.5" for step, loss in enumerate(losses))
+    file.write_bytes(gzip.compress(log.encode()))
+    here, there = (each.diagnose(file, lang="en") for each in (client, remote))
+    assert (there.verdict, there.causes, there.facts) == (here.verdict, here.causes, here.facts)
+    assert there.data["run"] == here.data["run"]
+    assert [each.metrics for each in there.evidence] == [each.metrics for each in here.evidence]
+    assert len(there.evidence) == 2
+
+
 @both_languages
 def test_errors_of_a_server_are_those_of_this_process(remote: Client, lang: Lang) -> None:
     """In the language of the request."""
     for kind, call in (
         (UnknownExperiment, lambda: remote.run("nope", lang=lang)),
         (BadParameter, lambda: remote.run("pow_vs_sum", n=-1, lang=lang)),
+        (UnreadableRun, lambda: remote.diagnose(b"bread is baked in an oven", lang=lang)),
     ):
         with pytest.raises(kind) as error:
             call()

@@ -152,14 +152,24 @@ def test_a_trial_as_a_whole():
 
 
 def test_the_command_prints_a_report(terminal):
-    result = terminal(
-        "try", f"{HOSTILE}:ordinary", "--steps", "3", "--lang", "en", env={"NUMSTAB_PYTHON": sys.executable}
-    )
-    assert result.returncode == 0
-    assert "nothing wrong" in result.stdout
+    """The report of a diagnosis, with what only a trial knows."""
+    env = {"NUMSTAB_PYTHON": sys.executable}
+    result = terminal("try", f"{HOSTILE}:ordinary", "--steps", "3", "--lang", "en", env=env)
+    assert result.returncode == 0, result.stderr
+    assert "3 steps, loss" in result.stdout
+    result = terminal("try", f"{BROKEN}:twins", "--lang", "en", env=env)
+    assert result.returncode == 0, result.stderr
+    places = [result.stdout.find(part) for part in ("Evidence", "comes from", "trained again", "What to do")]
+    assert -1 not in places and places == sorted(places), result.stdout
+
+
+def test_the_command_prints_the_json_of_a_diagnosis(terminal):
     result = terminal("try", f"{BROKEN}:twins", "--json", env={})
-    assert result.returncode == 1
-    assert json.loads(result.stdout)["fault"]["operation"] == "sqrt"
+    body = json.loads(result.stdout)
+    assert (result.returncode, body["verdict"], body["format"]) == (0, "sick", "trial")
+    assert body["causes"][0]["id"] == "gradient_at_zero"
+    assert body["run"]["fault"]["operation"] == "sqrt"
+    assert body["run"]["interventions"]
 
 
 def test_the_command_refuses_what_cannot_be(terminal):

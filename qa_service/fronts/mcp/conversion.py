@@ -9,8 +9,6 @@ from qa_service.fronts.mcp.checking import CheckedClaim
 from qa_service.fronts.mcp.receipts import Receipt
 from qa_service.fronts.mcp.results import (
     AskResult,
-    CauseExcluded,
-    CauseFound,
     CheckResult,
     ClaimChecked,
     CompareResult,
@@ -19,12 +17,12 @@ from qa_service.fronts.mcp.results import (
     EntryName,
     ExperimentFound,
     ExperimentParam,
+    FactFound,
     FindResult,
     FormatValue,
     FormulaRewritten,
     FormulaStep,
     FormulaToolResult,
-    LoggedFact,
     RunClaim,
     RunMetric,
     RunResult,
@@ -40,13 +38,14 @@ from qa_service.model import (
     Part,
     Text,
 )
-from qa_service.model.diagnosis import Cause, Diagnosis, Hypothesis
+from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.formula import Elements, FormulaNode, FormulaResult, FormulaValue
 from qa_service.presentation import prose
 from qa_service.presentation.alt_text import chart_alt_text
 from qa_service.presentation.comparison import comparison_tables
 from qa_service.presentation.formula_words import HOW, STATUS
 from qa_service.schemas.answers import ContextJson
+from qa_service.schemas.diagnosis import diagnosis_json
 from qa_service.schemas.evidence import claims_json, machine
 
 _HASH_CHARACTERS = 12
@@ -219,40 +218,27 @@ def formula_result(result: FormulaResult, lang: Lang) -> FormulaToolResult:
 
 def diagnose_result(diagnosis: Diagnosis, evidence: Sequence[Evidence], lang: Lang) -> DiagnoseResult:
     """A diagnosis, with the evidence of its experiment and of its cure if they were run."""
-    planned, causes = diagnosis.experiment, diagnosis.causes
+    told = diagnosis_json(diagnosis, lang)
+    planned = told.experiment
     return DiagnoseResult(
         left_out=[],
         lang=lang,
-        status=diagnosis.status,
-        summary=diagnosis.summary[lang],
-        harms=[LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step) for each in diagnosis.harms],
-        causes=[_cause_found(each, causes[each.cause], lang) for each in diagnosis.hypotheses],
-        excluded=[
-            CauseExcluded(cause=causes[each.cause].name[lang], reason=each.reason[lang]) for each in diagnosis.excluded
-        ],
-        margins=[each[lang] for each in diagnosis.margins],
-        question=diagnosis.question[lang] if diagnosis.question else "",
-        next_line=diagnosis.next_line,
-        unseen=[each[lang] for each in diagnosis.unseen],
-        runs=[run_result(one, lang) for one in evidence],
-        cured=dict(planned.cured) if planned and evidence else {},
-        from_log=list(planned.from_run) if planned and evidence else [],
-    )
-
-
-def _cause_found(hypothesis: Hypothesis, cause: Cause, lang: Lang) -> CauseFound:
-    return CauseFound(
-        cause=cause.name[lang],
-        certainty=hypothesis.certainty,
-        probability=round(hypothesis.probability, 2),
+        verdict=told.verdict,
+        summary=told.summary,
+        harms=told.harms,
+        causes=[each.model_copy(update={"probability": round(each.probability, 2)}) for each in told.causes],
         facts=[
-            LoggedFact(text=each.text[lang], lines=list(each.lines), step=each.step)
-            for each in hypothesis.findings
-            if each.weight > 0
+            FactFound(line=each.line, step=each.step, layer=each.layer, text=each.text, lines=each.lines)
+            for each in told.facts
         ],
-        entry=cause.entry,
-        cure=cause.cure[lang] if cause.cure else "",
-        patch=cause.patch,
+        ruled_out=told.ruled_out,
+        margins=told.margins,
+        ask=told.ask,
+        next=told.next,
+        unseen=told.unseen,
+        runs=[run_result(one, lang) for one in evidence],
+        cured=planned.cured if planned and evidence else {},
+        from_run=planned.from_run if planned and evidence else [],
     )
 
 

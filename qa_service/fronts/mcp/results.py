@@ -15,8 +15,8 @@ from qa_service.model import (
     RunStatus,
     Verdict,
 )
-from qa_service.model.diagnosis import Certainty, DiagnosisStatus
 from qa_service.schemas.answers import ContextJson
+from qa_service.schemas.diagnosis import CauseJson, HarmJson, RuledOutJson, RunVerdict
 from qa_service.schemas.evidence import ParamsJson, SpreadJson
 from qa_service.schemas.values import Body, NamedValues, Number
 
@@ -274,58 +274,44 @@ class FormulaToolResult(Result):
         yield now.model_copy(update={"first_wrong": {}, "left_out": [*now.left_out, "first_wrong"]})
 
 
-class LoggedFact(Body):
-    """A fact of the log, with the lines or the step where it stands."""
+class FactFound(Body):
+    """A fact about the run, with the lines, the step or the layer where it stands."""
 
+    line: int | None
+    step: int | None
+    layer: str
     text: str
     lines: list[int]
-    step: int | None
-
-
-class CauseFound(Body):
-    """A cause of what goes wrong, with the facts that speak for it, and the cure."""
-
-    cause: str
-    certainty: Certainty
-    probability: float
-    facts: list[LoggedFact]
-    entry: str = Field(description="the entry that explains it")
-    cure: str
-    patch: str = Field(description="the smallest change of code")
-
-
-class CauseExcluded(Body):
-    """A cause that one would think of, and why it is not this one."""
-
-    cause: str
-    reason: str
 
 
 class DiagnoseResult(RunsResult):
     """What is wrong with a training run, by its log; `runs` are its cause at its numbers, as it is and cured."""
 
     lang: Lang
-    status: DiagnosisStatus
+    verdict: RunVerdict
     summary: str
-    harms: list[LoggedFact]
-    causes: list[CauseFound] = Field(description="the most probable first")
-    excluded: list[CauseExcluded]
+    harms: list[HarmJson]
+    causes: list[CauseJson] = Field(description="the most probable first")
+    facts: list[FactFound] = Field(description="what was found about the causes, with the lines that show it")
+    ruled_out: list[RuledOutJson]
     margins: list[str] = Field(description="of a healthy run: what looks alarming and is not")
-    question: str = Field(description="where two causes fit: what tells them apart")
-    next_line: str = Field(description="the one line of code to add that would tell more")
+    ask: str | None = Field(description="where two causes fit: what tells them apart")
+    next: str = Field(description="the one line of code to add that would tell more")
     unseen: list[str] = Field(description="what the log does not show")
     cured: ParamsJson = Field(description="the parameters of the second run that the cure changes")
-    from_log: list[str] = Field(description="the parameters of the runs that come from the log")
+    from_run: list[str] = Field(description="the parameters of the runs that come from the log")
 
     def shortened(self) -> Iterator[Self]:
         """As of all runs; then with the three heaviest facts of each cause, then without what is not needed to act."""
         now = self
         for now in super().shortened():
             yield now
-        fewer = [cause.model_copy(update={"facts": cause.facts[:3]}) for cause in now.causes]
-        now = now.without("facts", causes=fewer, harms=now.harms[:3])
+        fewer = [cause.model_copy(update={"because": cause.because[:3]}) for cause in now.causes]
+        kept = {text for cause in fewer for text in cause.because}
+        facts = [fact for fact in now.facts if fact.text in kept]
+        now = now.without("facts", causes=fewer, facts=facts, harms=now.harms[:3])
         yield now
-        yield now.without("excluded", excluded=[], margins=now.margins[:3], unseen=[], runs=[])
+        yield now.without("ruled_out", ruled_out=[], margins=now.margins[:3], unseen=[], runs=[])
 
 
 class Renderer(Protocol):

@@ -11,9 +11,9 @@ from qa_service.fronts.mcp.results import (
     CompareResult,
     DiagnoseResult,
     EntryName,
+    FactFound,
     FindResult,
     FormulaToolResult,
-    LoggedFact,
     Result,
     RunClaim,
     RunMetric,
@@ -22,6 +22,7 @@ from qa_service.fronts.mcp.results import (
 )
 from qa_service.model import Lang, Text
 from qa_service.model.json_numbers import json_safe
+from qa_service.schemas.diagnosis import HarmJson
 
 _COLON: Mapping[Lang, str] = {"zh": "：", "en": ": "}
 _SEMICOLON: Mapping[Lang, str] = {"zh": "；", "en": "; "}
@@ -80,19 +81,18 @@ _WORDS: Mapping[str, Text] = {
     "sick": Text("有问题", "something is wrong"),
     "healthy": Text("正常", "healthy"),
     "not_numerics": Text("不是数值问题", "no matter of numerics"),
-    "undecided": Text("不能断定", "undecided"),
-    "unreadable": Text("读不出训练过程", "no training run could be read"),
+    "cannot_tell": Text("不能断定", "cannot tell"),
     "cause": Text("原因", "Cause"),
     "certain": Text("确定", "certain"),
     "likely": Text("很可能", "likely"),
     "possible": Text("可能", "possible"),
     "cure": Text("怎么办", "What to do"),
-    "tells_apart": Text("一个问题就能分清", "One question tells them apart"),
-    "excluded": Text("排除", "Ruled out"),
+    "ask": Text("一个问题就能分清", "One question tells them apart"),
+    "ruled_out": Text("排除", "Ruled out"),
     "harmless": Text("看着吓人但没事", "Alarming, but harmless"),
     "unseen": Text("日志里看不到", "Not to be seen in the log"),
-    "next_line": Text("加上这一行能知道更多", "This line would tell more"),
-    "from_log": Text("下面的实验里取自日志的参数", "Parameters of the runs below that come from the log"),
+    "next": Text("加上这一行能知道更多", "This line would tell more"),
+    "from_run": Text("下面的实验里取自日志的参数", "Parameters of the runs below that come from the log"),
     "cured": Text("第二次运行改了", "Changed in the second run, as the cure"),
     "line": Text("第 {} 行", "line {}"),
     "step": Text("第 {} 步", "step {}"),
@@ -281,37 +281,40 @@ def _formula(result: FormulaToolResult) -> list[str]:
 
 def _diagnosis(result: DiagnoseResult) -> list[str]:
     lang = result.lang
-    lines = [f"**{result.summary}**{_aside(_word(result.status, lang), lang)}", ""]
-    lines += [f"- {_fact(each, lang)}" for each in result.harms]
+    lines = [f"**{result.summary}**{_aside(_word(result.verdict, lang), lang)}", ""]
+    lines += [f"- {_with_place(each.text, each, lang)}" for each in result.harms]
+    facts = {each.text: each for each in result.facts}
     for cause in result.causes:
-        certainty = f"{_word(cause.certainty, lang)}, {number(cause.probability)}"
-        lines += ["", f"### {_labelled('cause', cause.cause, lang)}{_aside(certainty, lang)}"]
-        lines += [f"- {_fact(each, lang)}" for each in cause.facts]
+        word = f"{_word(cause.word, lang)}, {number(cause.probability)}"
+        lines += ["", f"### {_labelled('cause', cause.name, lang)}{_aside(word, lang)}"]
+        lines += [f"- {_with_place(each, facts.get(each), lang)}" for each in cause.because]
         if cause.cure:
             lines.append(_labelled("cure", cause.cure, lang))
         if cause.patch:
             lines += ["```python", cause.patch.strip("\n"), "```"]
-        if cause.entry:
-            lines.append(_labelled("entry", f"`{cause.entry}`", lang))
-    if result.question:
-        lines.append(_labelled("tells_apart", result.question, lang))
-    lines += [f"- {_labelled('excluded', each.cause, lang)}{_aside(each.reason, lang)}" for each in result.excluded]
+        lines.append(_labelled("entry", f"`{cause.entry}`", lang))
+    if result.ask:
+        lines.append(_labelled("ask", result.ask, lang))
+    lines += [f"- {_labelled('ruled_out', each.name, lang)}{_aside(each.because, lang)}" for each in result.ruled_out]
     lines += [f"- {_labelled('harmless', each, lang)}" for each in result.margins]
     if result.unseen:
         lines.append(_labelled("unseen", _listed(result.unseen, lang), lang))
-    if result.next_line:
-        lines.append(_labelled("next_line", f"`{result.next_line}`", lang))
-    if result.from_log:
-        lines.append(_labelled("from_log", ", ".join(result.from_log), lang))
+    if result.next:
+        lines.append(_labelled("next", f"`{result.next}`", lang))
+    if result.from_run:
+        lines.append(_labelled("from_run", ", ".join(result.from_run), lang))
     if result.cured:
         lines.append(_labelled("cured", _params(result.cured), lang))
     return lines + _runs(result.runs, lang)
 
 
-def _fact(fact: LoggedFact, lang: Lang) -> str:
-    where = [_word("line", lang).format(", ".join(map(str, fact.lines)))] if fact.lines else []
-    where += [] if fact.step is None else [_word("step", lang).format(fact.step)]
-    return fact.text + (_aside(_listed(where, lang), lang) if where else "")
+def _with_place(text: str, place: FactFound | HarmJson | None, lang: Lang) -> str:
+    """A text with the lines or the step where it stands."""
+    if place is None:
+        return text
+    where = [_word("line", lang).format(", ".join(map(str, place.lines)))] if place.lines else []
+    where += [] if place.step is None else [_word("step", lang).format(place.step)]
+    return text + (_aside(_listed(where, lang), lang) if where else "")
 
 
 def _named(word: str, entries: Sequence[EntryName], lang: Lang) -> str:

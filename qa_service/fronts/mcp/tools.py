@@ -78,7 +78,7 @@ def _formula(service: Service, given: inputs.FormulaInput, call: Call) -> tuple[
 
 
 def _diagnose(service: Service, given: inputs.DiagnoseInput, call: Call) -> tuple[results.Result, list[Entry]]:
-    found = diagnosing.diagnose_file(given.text.encode(), given.name)
+    found = diagnosing.readable(diagnosing.diagnose_file(given.text.encode(), given.name))
     evidence: list[Evidence] = []
     if given.run and found.experiment is not None:
         call.last(diagnosing.run_experiments(found, service, evidence.append, call.is_cancelled))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qa_service.answering.service import Service
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
-from qa_service.fronts.terminal.diagnose import print_brief
+from qa_service.fronts.terminal.diagnosis_report import print_brief
 from qa_service.model import (
     FIRST_PARTS,
     PLACEHOLDER,

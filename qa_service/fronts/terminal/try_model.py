@@ -5,14 +5,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import BadField, TrialFailed
-from qa_service.fronts.terminal import options
+from qa_service.fronts.terminal import diagnosis_report, options
 from qa_service.model import Lang
-from qa_service.model.json_numbers import json_safe
-from qa_service.model.training_run import Intervention, TrainingRun
+from qa_service.model.training_run import Intervention, OperationFault, TrainingRun
 from qa_service.presentation.numbers import format_number
 from qa_service.settings import Settings
-from qa_service.tools.trial import DEADLINE, MEMORY, STEPS, try_model
+from qa_service.tools.trial_budget import DEADLINE, MEMORY, STEPS
 
 _MAX_STEPS, _MAX_DEADLINE, _LEAST_MEMORY = 100_000, 86_400.0, 64
 _MAX_OUTPUT_LINES = 20
@@ -20,7 +20,11 @@ _MAX_OUTPUT_LINES = 20
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `try`."""
-    parser: ArgumentParser = parsers.add_parser("try", help="train your model and find what makes it inf or nan")
+    parser: ArgumentParser = parsers.add_parser(
+        "try",
+        help="train your model and find what makes it inf or nan",
+        epilog=diagnosis_report.EXIT_STATUSES,
+    )
     parser.add_argument(
         "target", metavar="FILE.py:make", help="function that returns (model, batch, loss_fn[, optimizer])"
     )
@@ -37,7 +41,9 @@ def add_commands(parsers: Any) -> None:
 
 
 def run_with_settings(arguments: Namespace, settings: Settings) -> int:
-    """Tries the model and prints the report; 0 if nothing is wrong with it, else 1."""
+    """Tries the model and prints the report; returns the exit status."""
+    from qa_service.tools.trial import try_model
+
     lang = _language(arguments)
     steps = int(_number("--steps", arguments.steps, 1, _MAX_STEPS))
     deadline = _number("--deadline", arguments.deadline, 1, _MAX_DEADLINE)
@@ -51,27 +57,18 @@ def run_with_settings(arguments: Namespace, settings: Settings) -> int:
         for line in failure.output.splitlines()[-_MAX_OUTPUT_LINES:]:
             sys.stderr.write(f"  {line}\n")
         raise
-    return report(run, lang, as_json=arguments.json)
+    return diagnosis_report.report(diagnose(run), lang, as_json=arguments.json, more=_details(run, lang))
 
 
-def report(run: TrainingRun, lang: Lang, *, as_json: bool) -> int:
-    """Prints what a trial found; the exit status."""
-    if as_json:
-        options.print_json(_json(run))
-    else:
-        for line in _lines(run, lang):
-            options.print_line(line)
-    return options.EXIT_NOT_ANSWERED if run.fault or run.interventions else options.EXIT_OK
-
-
-def _lines(run: TrainingRun, lang: Lang) -> list[str]:
-    losses = [record.value for record in run.series.get("loss", ())]
+def _details(run: TrainingRun, lang: Lang) -> list[str]:
+    """What only a trial knows: the operation at fault, how far it is to failure, what helps."""
     zh = lang == "zh"
+    losses = [record.value for record in run.series.get("loss", ())]
     first, last = (format_number(value, lang) for value in (losses[0], losses[-1])) if losses else ("", "")
-    lines = [f"{len(losses)} 步，损失 {first} → {last}" if zh else f"{len(losses)} steps, loss {first} → {last}"]
+    lines = ["", f"{len(losses)} 步，损失 {first} → {last}" if zh else f"{len(losses)} steps, loss {first} → {last}"]
     fault = run.fault
     if fault is not None:
-        lines.append(_heading(run, lang))
+        lines.append(_heading(fault, lang))
         if fault.code:
             lines.append(f"  {fault.place}  {fault.code}")
         lines += [f"  {'操作数' if zh else 'operand'} {operand}" for operand in fault.operands]
@@ -79,8 +76,6 @@ def _lines(run: TrainingRun, lang: Lang) -> list[str]:
             again = ("重放结果相同" if zh else "reproduced bit for bit") if fault.reproduced else (
                 "重放结果不同" if zh else "not reproduced")  # fmt: skip
             lines.append(f"  {again}")
-    elif not run.interventions:
-        lines.append("没有发现问题" if zh else "nothing wrong was found")
     lines += _margins(run, lang)
     if run.interventions:
         lines.append("只改一处，再训一遍：" if zh else "trained again with one thing changed:")
@@ -107,9 +102,7 @@ def _margins(run: TrainingRun, lang: Lang) -> list[str]:
     return lines
 
 
-def _heading(run: TrainingRun, lang: Lang) -> str:
-    fault = run.fault
-    assert fault
+def _heading(fault: OperationFault, lang: Lang) -> str:
     at = f" {fault.module}" if fault.module else ""
     if lang == "zh":
         phase = {"forward": "前向", "backward": "反向", "update": "更新", "data": "数据"}[fault.phase]
@@ -123,33 +116,6 @@ def _rung(tried: Intervention, lang: Lang) -> str:
     last = format_number(tried.losses[-1], lang) if tried.losses else ""
     steps = f"{len(tried.losses)} 步" if lang == "zh" else f"{len(tried.losses)} steps"
     return f"  {mark} {tried.id}: {steps}, {last}  {tried.detail}".rstrip()
-
-
-def _json(run: TrainingRun) -> dict[str, Any]:
-    fault = run.fault
-    fields = (
-        "operation",
-        "phase",
-        "value",
-        "step",
-        "place",
-        "code",
-        "module",
-        "operands",
-        "dtype",
-        "hidden",
-        "reproduced",
-    )
-    return {
-        "source": run.source,
-        "fault": None if fault is None else {name: json_safe(getattr(fault, name)) for name in fields},
-        "interventions": [
-            {"id": each.id, "healthy": each.healthy, "losses": json_safe(each.losses), "detail": each.detail}
-            for each in run.interventions
-        ],
-        "series": {name: [json_safe(record.value) for record in records] for name, records in run.series.items()},
-        "settings": json_safe(dict(run.settings)),
-    }
 
 
 def _number(option: str, text: Any, least: float, most: float) -> float:
