@@ -84,9 +84,10 @@ def test_answers_of_twenty_entries_fit_with_every_number_in_the_text(service):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_answers_of_all_entries_fit_with_every_number_in_the_text(service, lang):
-    for entry in entries(service, 1):
+def test_answers_of_all_entries_fit_with_every_number_in_the_text(service, lang, part):
+    for entry in entries(service, 1)[part::8]:
         assert assert_fits(ask(service, entry, lang)).runs
 
 
