@@ -1,5 +1,5 @@
 // For pages of other sites: <numstab-answer entry="multiply-vs-add" params="n=200&x=0.9" lang="en">a link for readers without scripts</numstab-answer>
-// shows the entry in a frame, as high as its content. Load it by <script src="https://…/embed.js" async></script>.
+// shows the entry in a frame, as high as its content. It is loaded by a script element with the address of this file.
 (() => {
   const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
   if (!script || customElements.get("numstab-answer")) return;
