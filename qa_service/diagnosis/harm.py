@@ -28,6 +28,7 @@ from qa_service.diagnosis.curves import (
     values_of,
     warms_up,
 )
+from qa_service.diagnosis.layer_harm import measured_harms
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
@@ -62,6 +63,8 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
     """What goes wrong, the first first; empty for a healthy run."""
     harms = [*_nonfinite(run), *_diverging(run), *_no_learning(run), *_skipping(run), *_evaluation(run)]
+    if not harms:
+        harms = [*measured_harms(run)]
     return tuple(harms) + tuple(_stopped(run, known=bool(harms)))
 
 
@@ -232,6 +235,8 @@ def divergence(values: Sequence[float]) -> str | None:
         return None if _levels_off(smoothed) else "rising"
     if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) or _forgets(smoothed, values[0]):
         return "lost"
+    if _settles_high(smoothed, values[0]):
+        return "lost"
     return "thrown" if _is_thrown(values, smoothed) else None
 
 
@@ -292,6 +297,16 @@ def _forgets(smoothed: Sequence[float], first: float) -> bool:
     after = smoothed[smoothed.index(best) + 1 :]
     tail = after[-max(6, len(smoothed) // 6) :]
     return len(after) >= len(tail) >= 6 and 0 < 20 * best < median(tail) and median(tail) > 0.25 * first > 0
+
+
+def _settles_high(smoothed: Sequence[float], first: float) -> bool:
+    """Back to more than half of the first loss after almost nothing, and hardly falling again in the last third."""
+    best = min(smoothed)
+    sixth = len(smoothed) // 6
+    if sixth < 5 or not 0 < 8 * best < 0.5 * first:
+        return False
+    before, tail = smoothed[-2 * sixth : -sixth], smoothed[-sixth:]
+    return min(before) > 8 * best and median(tail) > 0.5 * first and median(tail) > 0.85 * median(before)
 
 
 def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
@@ -491,6 +506,8 @@ def is_flat(run: TrainingRun) -> bool:
         return False
     third = len(values) // 3
     first, last = median(values[:third]), median(values[-third:])
+    if first == 0:
+        return False
     spread = noise(values)
     blur = 2 * spread / math.sqrt(third) / abs(first)
     improved = (first - last) / abs(first)
@@ -714,7 +731,8 @@ def gap(run: TrainingRun) -> str:
         return "never"
     lowest = held_out.index(best)
     rising = len(held_out) - lowest > 3 and share_ascending(held_out[lowest:]) >= 0.7
-    if half and (not never or lowest > 0) and rising and last > max(1.3 * best, 2 * end, 0.35 * train[0]):
+    far = last > max(1.3 * best, 2 * end, 0.35 * train[0]) or last > max(1.1 * best, 10 * end, 0.5 * train[0])
+    if half and (not never or lowest > 0) and rising and far:
         return "turned"
     return ""
 

@@ -48,6 +48,7 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _ROSE, _STEADY = 2.0, 1.6
+_CONVERGED = 0.1  # of the first loss: whatever happens below is the noise of a run that has learned
 _FIRST_STEPS = 2
 _HUGE_GRADIENT = 1e3
 _LATE_STEPS = 1000
@@ -73,7 +74,7 @@ class Onset:
         values = values_of(self.before)
         if len(values) < 2 or values[-1] <= 0:
             return 1.0
-        usual = min(median(values[-8:-1]), *smooth(values[-8:]))
+        usual = max(min(median(values[-8:-1]), *smooth(values[-8:])), _CONVERGED * values[0])
         return values[-1] / usual if usual > 0 else 1.0
 
 
@@ -146,7 +147,8 @@ def _one_update_later(run: TrainingRun, first: Onset) -> bool:
 
 def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
     tail = rising_tail(first.before)
-    grew = tail[-1].value / tail[0].value if len(tail) >= 2 and tail[0].value > 0 else 1.0
+    least = max(tail[0].value, _CONVERGED * first.before[0].value) if tail else 0.0
+    grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
         begin = tail[0] if grew >= first.rise and len(tail) >= 2 else first.before[max(0, len(first.before) - 4)]
         text = say(
@@ -662,7 +664,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     if feature:
         yield from weigh(feature, say(*words[feature]))
     losses = records(run, "loss")
-    pure = feature == "half" and "autocast" not in setting(run, "dtype") and "mixed" not in setting(run, "dtype")
+    pure = feature == "half" and not setting(run, "autocast") and "autocast" not in setting(run, "dtype") and "mixed" not in setting(run, "dtype")
     early = first_nonfinite(losses)
     if pure and setting(run, "dtype") and is_adaptive(run) and early in (1, 2) and run.from_start:
         text = say(
