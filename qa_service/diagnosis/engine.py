@@ -157,7 +157,7 @@ def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
     weights = dict(cause.features())
     for feature, weight in consequence.features().items():
-        if weight > _DISCOUNT:
+        if weight > _DISCOUNT and weights.get(feature, 0.0) > _AGAINST:  # else it rules the cause itself out
             weights[feature] = max(weights.get(feature, 0.0), weight - _DISCOUNT)
     return math.fsum(weights.values())
 

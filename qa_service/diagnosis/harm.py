@@ -195,7 +195,7 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     if len(values) < 5:
         return
     how = divergence(values) if is_objective(run) else "rising" if _runs_away(values) else None
-    if how is None:
+    if how is None or _validates(run):
         return
     best, last = min(smooth(values)), end_level(values)
     if how == "thrown":
@@ -217,6 +217,15 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
             "损失从 {first} 升到 {last}", "The loss rises from {first} to {last}", first=start_level(values), last=last
         )
     yield Harm(id="diverging", text=text, lines=lines_of(points[-1]), step=points[-1].step)
+
+
+def _validates(run: TrainingRun) -> bool:
+    """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
+    points, last = finite(records(run, "val_accuracy")), records(run, "loss")[-1]
+    if len(points) < 2 or points[-1].step is None or last.step is None or points[-1].step < 0.9 * last.step:
+        return False
+    held_out = values_of(finite(records(run, "val_loss")))
+    return points[-1].value >= 0.9 and (not held_out or held_out[-1] < 1.5 * min(held_out))
 
 
 def divergence(values: Sequence[float]) -> str | None:

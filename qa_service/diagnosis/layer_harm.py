@@ -73,6 +73,12 @@ def _stands(case: Case) -> Text | None:
     return None
 
 
+def _recurrent(case: Case) -> Text | None:
+    if case.stuck and case.recurrent_spread[1] > 1.3:
+        return say("循环权重太大", "The recurrent weights are too large")
+    return None
+
+
 def _swallowed(case: Case) -> Text | None:
     if swallowed_share(case) > 0.8 and _share(case) > _POOR:
         return say(
@@ -118,6 +124,7 @@ def _warmed_up(case: Case) -> bool:
 _TESTS: tuple[Callable[[Case], Text | None], ...] = (
     _near_guessing,
     _stands,
+    _recurrent,
     _swallowed,
     _alike,
     _saturated,

@@ -193,6 +193,16 @@ class Case:
         name = str(self.run.settings.get("optimizer", "")).lower()
         return any(each in name for each in _SCALE_FREE)
 
+    @cached_property
+    def recurrent_spread(self) -> tuple[str, float]:
+        """The recurrent weights of a plain RNN with the largest initial spectral radius, and that radius."""
+        found = [
+            (name, facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"]))
+            for name, facts in self.facts.items()
+            if "weight_hh" in name and self.class_of(name) == "RNN"
+        ]
+        return max(found, key=lambda each: each[1], default=("", 0.0))
+
     @property
     def has_state(self) -> bool:
         """Whether the optimizer remembers gradients."""
@@ -375,7 +385,14 @@ def _too_small(case: Case) -> Iterator[Finding]:
     if not largest or not steps or case.nonfinite or not case.creeps or case.rate_rises or steps < 40:
         return
     way = largest * steps
-    if way < 0.05 and not swallowed_share(case):
+    if way > 1 and case.last_loss > 0.9 * case.start_loss:
+        yield from _found(
+            "weights_move_far",
+            "{0} 步里权重能走的路是自身大小的 {1} 倍：步子不小",
+            "in {0} steps a weight can have moved by {1} times its size: the steps are not small",
+            steps, way, step_too_small=-2.5, no_update=-1.5,
+        )  # fmt: skip
+    elif way < 0.05 and not swallowed_share(case):
         yield from _found(
             "weights_hardly_move",
             "{0} 步里每个权重最多只走了自身大小的 {1} 倍：步子太小，还没有学到东西",
@@ -402,6 +419,16 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             gain,
             weights_too_large=1.0 if saturated else min(3.5, 1.0 + 2 * math.log2(gain / 1.8)),
             vanishing_signal=-1.0,
+        )
+    elif gain < 0.3 and not normed and len(case.weights) >= 4 and not case.symmetric:
+        yield from _found(
+            "initial_weights_small",
+            "初始权重只有 He 初始化 √(2/fan_in) 的 {0} 倍，每过一层信号和梯度都变小",
+            "the initial weights are only {0} of He's √(2/fan-in): signal and gradient shrink with every layer",
+            gain,
+            vanishing_signal=4.0 if gain < 0.15 else 3.0,
+            step_too_small=-1.5,
+            chance_labels=-1.5,
         )
     elif 0.3 < gain < 1.5:
         yield from _found(
@@ -515,8 +542,10 @@ def dead_units(case: Case) -> Iterator[Finding]:
             "{0} % of the units of {layer} are 0 for every sample from the first step on",
             100 * share,
             layer=name,
-            dead_relu=3.8,
+            dead_relu=5.0,
             chance_labels=-2.0,
+            no_update=-2.5,
+            step_too_small=-1.5,
         )
         return
     end = max(case.modules)
@@ -526,7 +555,8 @@ def dead_units(case: Case) -> Iterator[Finding]:
     name, share = found
     if share >= 0.6:
         large = (case.first_update or 0) > 0.05
-        weight = 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
+        later = case.silent_at_first[1] < 0.3 and min(case.losses, default=0.0) < 0.5 * case.start_loss
+        weight = 0.8 if later else 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
         yield from _found(
             "silent_in_window",
             "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零",
@@ -854,6 +884,23 @@ def no_update(case: Case) -> Iterator[Finding]:
         )
 
 
+def running_statistics(case: Case) -> Iterator[Finding]:
+    """Batch norm in a model that has learned its training data and is no good in validation."""
+    held_out = [each.value for each in case.run.series.get("val_loss", ()) if math.isfinite(each.value)]
+    normed = any("BatchNorm" in kind for kind in case.run.module_classes.values())
+    if normed and len(held_out) >= 3 and case.level > 10 * case.last_loss and min(held_out) > 0.5 * case.start_loss:
+        yield from _found(
+            "normed_and_learned",
+            "训练损失降到 {0}，验证损失一直不低于 {1}，而模型用批归一化：评估用的是另一套统计量",
+            "the training loss falls to {0}, that of validation is never below {1}, and the model has batch norms, which "
+            "use other statistics in evaluation",
+            case.last_loss,
+            min(held_out),
+            batch_norm=2.0,
+            chance_labels=-2.0,
+        )
+
+
 def batch_statistics(case: Case) -> Iterator[Finding]:
     """Batch norm over one or two numbers (N27)."""
     counts = [
@@ -874,7 +921,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
             layer=name,
             batch_norm=3.5 if count <= 2 else 2.0,
         )
-    elif count >= 16:
+    elif count >= 16 and case.harmed and not case.level > 10 * case.last_loss:
         yield from _found(
             "batch_norm_over_many",
             "批归一化每个通道对 {0} 个数求统计，足够多",
@@ -933,18 +980,17 @@ def recurrence(case: Case) -> Iterator[Finding]:
                 layer=name,
                 recurrent_product=1.5,
             )
-    for name, facts in case.facts.items():
-        spread = facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"])
-        if "weight_hh" in name and case.class_of(name) == "RNN" and spread > 1.3:
-            yield from _found(
-                "recurrent_weights_large",
-                "循环权重 {layer} 的谱半径约为 {0}：每个时间步都乘上它",
-                "the recurrent weights {layer} have a spectral radius of about {0}, a factor of every time step",
-                spread,
-                layer=name,
-                recurrent_product=3.0,
-                step_too_large=-0.5,
-            )
+    name, spread = case.recurrent_spread
+    if spread > 1.3:
+        yield from _found(
+            "recurrent_weights_large",
+            "循环权重 {layer} 的谱半径约为 {0}：每个时间步都乘上它",
+            "the recurrent weights {layer} have a spectral radius of about {0}, a factor of every time step",
+            spread,
+            layer=name,
+            recurrent_product=3.0,
+            step_too_large=-0.5,
+        )
 
 
 def _through_time(case: Case, name: str, ratio: float, steps: float) -> Iterator[Finding]:
@@ -1122,6 +1168,7 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     accumulation,
     no_update,
     batch_statistics,
+    running_statistics,
     warm_up,
     recurrence,
     output,

@@ -452,11 +452,38 @@ def turning_point(run: TrainingRun) -> Record | None:
     return None
 
 
+def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
+    """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
+    points = finite(records(run, "loss"))
+    far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
+    return next((each for each in points if _position(each) > _position(turn) and each.value > far), turn)
+
+
+def rate_jump(rates: Sequence[Record], until: Record) -> tuple[Record, Record] | None:
+    """The learning rates before and after it goes up threefold at once, having been constant or fallen for five records."""
+    before = [each for each in rates if _position(each) <= _position(until) + 1e-9]
+    for index in range(5, len(before)):
+        quiet = values_of(before[index - 5 : index])
+        steady = all(after <= 1.001 * one for one, after in pairwise(quiet))
+        if steady and quiet[-1] > 0 and before[index].value > 3 * quiet[0]:
+            return before[index - 1], before[index]
+    return None
+
+
 def schedule(run: TrainingRun) -> Iterator[Finding]:
     """L4: the run turns at the end of the warm-up, or where the learning rate has gone up again."""
     turn = turning_point(run)
     rates = finite(records(run, "lr"))
     if turn is None or len(rates) < 3:
+        return
+    if (jump_ := rate_jump(rates, _end_of_quiet(run, turn))) is not None:
+        low, high = jump_
+        text = say(
+            "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
+            "At {at} the learning rate jumps from {low} to {high}, and then the loss goes bad",
+            at=high, low=low.value, high=high.value,
+        )  # fmt: skip
+        yield from weigh("rate_rose_again", text, low, high)
         return
     before = [each for each in rates if _position(each) <= _position(turn) + 1e-9] or rates[:1]
     values = values_of(before)

@@ -122,7 +122,10 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "weights_too_large": -1.5, "chance_labels": -3.0,
     },
     "late_spike": {"adam_stale": 2.0, "bad_batches": 1.2, "step_too_large": -0.2, "weights_too_large": -2.0},
-    "spikes": {"bad_batches": 2.2, "adam_stale": 0.4, "step_too_large": 0.4},
+    "spikes": {
+        "bad_batches": 2.2, "adam_stale": 0.4, "step_too_large": 0.4, "overfitting": -1.0, "batch_norm": -0.7,
+        "chance_labels": -0.7,
+    },
     # the first loss
     "huge_first_loss": {
         "inputs_not_scaled": 1.7, "summed_loss": 1.4, "weights_too_large": 1.6, "chance_labels": -1.5,
