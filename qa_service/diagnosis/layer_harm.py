@@ -49,9 +49,8 @@ def _is_accurate(run: TrainingRun) -> bool:
 
 
 def _share(case: Case) -> float:
-    """The last loss, of training or of validation, over that of guessing; 0 where that is not known."""
-    trained_before = (case.first_loss_over_chance or 0.0) < 0.7
-    return 0.0 if case.chance is None or trained_before or case.summed else case.level / case.chance
+    """The last loss over that of guessing, or of the start; 0 where that says nothing."""
+    return case.level_share or 0.0
 
 
 def _near_guessing(case: Case) -> Text | None:
@@ -59,7 +58,8 @@ def _near_guessing(case: Case) -> Text | None:
     middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
-    if _share(case) > _GUESSING and last > _STILL_FALLS * middle and (not shares or max(shares[-2:]) < 2 / classes):
+    known = case.chance is not None
+    if known and _share(case) > _GUESSING and last > _STILL_FALLS * middle and (not shares or max(shares[-2:]) < 2 / classes):
         return say("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
     return None
 
@@ -101,11 +101,9 @@ def _saturated(case: Case) -> Text | None:
 
 def _misscaled(case: Case) -> Text | None:
     """Weights or inputs that are far too large or small, or a first update that throws the weights away."""
-    if case.chance is None or case.summed:
-        return None
     share, normed, gain = _share(case), case.normed, case.gain or 1.0
-    spiky = fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
-    if case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
+    spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
+    if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
         return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
     if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
         return say("初始权重的大小不对", "The initial weights have the wrong size")

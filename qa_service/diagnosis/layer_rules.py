@@ -129,9 +129,18 @@ class Case:
 
     @cached_property
     def poor(self) -> bool:
-        """Whether a classifier that began at chance ends above half the loss of guessing."""
-        began = 0.7 <= (self.first_loss_over_chance or 0.0)
-        return self.chance is not None and began and not self.summed and self.level > 0.5 * self.chance
+        """Whether the loss ends above half that of guessing, or of the start where guessing has no loss that is known."""
+        return (self.level_share or 0.0) > 0.5
+
+    @cached_property
+    def level_share(self) -> float | None:
+        """The last loss over that of guessing, or of the start; None where it says nothing: summed, or trained before."""
+        if len(self.losses) < 60 or not math.isfinite(self.level):
+            return None
+        if self.chance is None:
+            return self.level / self.start_loss if self.start_loss > 0 else None
+        trained_before = (self.first_loss_over_chance or 0.0) < 0.7
+        return None if trained_before or self.summed else self.level / self.chance
 
     @cached_property
     def summed(self) -> bool:
