@@ -221,11 +221,15 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
 
 def _validates(run: TrainingRun) -> bool:
     """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
-    points, last = finite(records(run, "val_accuracy")), records(run, "loss")[-1]
-    if len(points) < 2 or points[-1].step is None or last.step is None or points[-1].step < 0.9 * last.step:
+    points, losses = finite(records(run, "val_accuracy")), records(run, "loss")
+    if len(points) < 2 or _place(points[-1]) < 0.9 * _place(losses[-1]):
         return False
-    held_out = values_of(finite(records(run, "val_loss")))
-    return points[-1].value >= 0.9 and (not held_out or held_out[-1] < 1.5 * min(held_out))
+    shares = [value / 100 if value > 1 else value for value in values_of(points)]
+    return shares[-1] >= 0.9 and shares[-1] > max(shares) - 0.07
+
+
+def _place(point: Record) -> int:
+    return point.line or point.step or 0
 
 
 def divergence(values: Sequence[float]) -> str | None:
@@ -322,6 +326,8 @@ def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     """Far above the first loss early on, and never clearly below it."""
     far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
     stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
+    if len(values) >= 15 and median(values[-len(values) // 5 :]) > 0.4 * values[0] and max(values) > 20 * values[0]:
+        return far < 0.3 * len(values)
     return len(values) >= 10 and far < 0.3 * len(values) and stays
 
 
@@ -412,7 +418,7 @@ def classes_at_chance(run: TrainingRun) -> int | None:
     mean = math.fsum(tail) / len(tail)
     falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
     if (max(tail) - min(tail)) / mean > 0.03:
-        return _noisily_at_chance(run, values)
+        return _noisily_at_chance(run, values) or _dropped_to_chance(run, values)
     if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
         return None
     return next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
@@ -447,6 +453,18 @@ def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
         and (abs(values[0] / _chance_loss(run, classes) - 1) < 0.04 or max(values) > 1.3 * _chance_loss(run, classes))
     )
     return next(found, None)
+
+
+def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
+    """C of a loss that was far above ln C at the start, fell to it at once and has only noise about it ever since."""
+    rest = values[len(values) // 3 :]
+    if not run.from_start or len(rest) < 10 or values[0] < 3 * median(rest) or max(rest) > 1.1 * min(rest):
+        return None
+    mean, half = math.fsum(rest) / len(rest), len(rest) // 2
+    if abs(median(rest[:half]) / median(rest[half:]) - 1) > 0.01:
+        return None
+    known = (each for each in _classes(run) if each <= 100 and abs(mean / _chance_loss(run, each) - 1) < 0.006)
+    return next(known, None)
 
 
 def stuck_exactly(run: TrainingRun) -> list[Record] | None:
@@ -721,12 +739,21 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
                 best=min(values_of(points)),
                 held=points[-1].value,
             ),
+            "lost": say(
+                "验证损失最低到过 {best}，后来升到 {held}，训练损失也没有更好",
+                "The validation loss was {best} at its lowest and has risen to {held}, and the training loss is no better",
+                best=min(values_of(points)),
+                held=points[-1].value,
+            ),
         }[how]
         yield Harm(id="evaluation", text=text, lines=lines_of(points[-1]), step=points[-1].step)
 
 
 def gap(run: TrainingRun) -> str:
-    """How training and validation part: "never" if validation never improved, "turned" if it did at first; else ""."""
+    """How training and validation part; "" if they do not.
+
+    "never": validation never improved. "turned": it did at first, and training goes on. "lost": both get worse again.
+    """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
     if len(train) < 3 or len(held_out) < 4 or min(*train, *held_out) <= 0 or not is_objective(run):
         return ""
@@ -743,7 +770,8 @@ def gap(run: TrainingRun) -> str:
     far = last > max(1.3 * best, 2 * end, 0.35 * train[0]) or last > max(1.1 * best, 10 * end, 0.5 * train[0])
     if half and (not never or lowest > 0) and rising and far:
         return "turned"
-    return ""
+    worse = last > max(4 * best, 0.5 * train[0]) and end > 0.2 * train[0]
+    return "lost" if worse and rising and lowest < len(held_out) - 1 else ""
 
 
 # What was printed

@@ -846,8 +846,8 @@ def accumulation(case: Case) -> Iterator[Finding]:
             "gradients_not_zeroed",
             "每次反向传播前，上一步用过的梯度还在：没有调用 zero_grad",
             "before each backward pass the gradients of the step before are still there: zero_grad is missing",
-            gradients_accumulate=5.0,
-            step_too_large=-1.0,
+            gradients_accumulate=6.5,
+            step_too_large=-2.5,
         )
     elif carried < 0.1:
         yield from _found(

@@ -405,7 +405,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
     low, high = median(values_of(until[:third])), median(values_of(until[-third:]))
-    if high > 1.4 * low > 0 and high > 5 * norms[0].value and share_ascending(smooth(values_of(until))) > 0.6:
+    if high > 1.4 * low > 0 and high > (5 if third < 4 else 2.5) * norms[0].value and share_ascending(smooth(values_of(until))) > 0.6:
         text = say(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",

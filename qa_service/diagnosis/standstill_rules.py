@@ -29,6 +29,7 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _TINY_GRADIENT, _USUAL_GRADIENT = 1e-5, 1e-2
+_SCALED_GRADIENT = 2e3
 
 
 def at_chance(run: TrainingRun) -> Iterator[Finding]:
@@ -134,6 +135,14 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh("gradient_scaled", text, norms[-1])
         return
+    if not scale and min(values_of(norms)) > _SCALED_GRADIENT:
+        text = say(
+            "梯度范数一直在 {norm} 左右，损失却不动：像是还没有除以损失缩放系数",
+            "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still carried "
+            "a loss scale",
+            norm=usual,
+        )  # fmt: skip
+        yield from weigh("gradient_looks_scaled", text, norms[0], norms[-1])
     feature = (
         "gradient_zero"
         if usual == 0

@@ -188,6 +188,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     },
     "high_without_gradient": {"loss_clipped": 2.8, "wrong_output": 2.2, "dead_relu": -1.0, "vanishing_signal": -2.0},
     "gradient_scaled": {"clip_before_unscale": 5.0},
+    "gradient_looks_scaled": {"clip_before_unscale": 3.0, "chance_labels": -1.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
     "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
     # scale, format, skipped updates
