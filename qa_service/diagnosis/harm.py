@@ -221,11 +221,19 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
 
 def _validates(run: TrainingRun) -> bool:
     """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
-    points, losses = finite(records(run, "val_accuracy")), records(run, "loss")
-    if len(points) < 2 or _place(points[-1]) < 0.9 * _place(losses[-1]):
-        return False
-    shares = [value / 100 if value > 1 else value for value in values_of(points)]
-    return shares[-1] >= 0.9 and shares[-1] > max(shares) - 0.07
+    last = _place(records(run, "loss")[-1])
+    for key in ("val_accuracy", "accuracy"):
+        points = finite(records(run, key))
+        shares = _shares(points)
+        if len(points) >= 2 and _place(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
+            return shares[-1] > max(shares) - 0.07
+    return False
+
+
+def _shares(points: Sequence[Record]) -> list[float]:
+    """Accuracies as shares of 1, also of a series in per cent."""
+    values = values_of(points)
+    return [value / 100 for value in values] if values and max(values) > 1 else values
 
 
 def _place(point: Record) -> int:
@@ -380,6 +388,31 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
                 text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
             )
             return
+        if validation_at_guessing(run):
+            shares = finite(records(run, "val_accuracy"))
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(shares[0], shares[-1]),
+                step=shares[-1].step,
+                text=say(
+                    "{count} 次验证里准确率一直在 {value} 上下",
+                    "In {count} evaluations the accuracy stays about {value}",
+                    count=str(len(shares)),
+                    value=shares[-1].value,
+                ),
+            )
+            return
+        if steps_of_clamp(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[0], points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "每个损失都是 100/n 的整数倍：损失的对数被截断在 −100",
+                    "Every loss is a whole multiple of 100/n: the logarithm in it is clamped at −100",
+                ),
+            )
+            return
         if worse_than_guessing(run):
             yield Harm(
                 id="no_learning",
@@ -504,6 +537,28 @@ def clamp_of(value: float) -> tuple[float, float, str] | None:
             if abs(value / (largest * share) - 1) < 0.003:
                 return largest, share, code
     return None
+
+
+def validation_at_guessing(run: TrainingRun) -> bool:
+    """Whether neither accuracy nor loss of validation has moved from a low level in four evaluations or more."""
+    shares = _shares(finite(records(run, "val_accuracy")))
+    held_out = values_of(finite(records(run, "val_loss")))
+    if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
+        return False
+    if held_out and min(held_out) < 0.9 * held_out[0] and min(held_out) < max(0.7, 0.5 * held_out[0]):
+        return False
+    near = 0.12 if held_out else 0.0
+    return 0 < max(shares) < 0.5 and max(shares) - min(shares) <= near
+
+
+def steps_of_clamp(run: TrainingRun) -> bool:
+    """Whether the losses are several whole multiples of 100/n, as means over n samples of 0 and 100 are."""
+    values = values_of(finite(records(run, "loss")))
+    if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
+        return False
+    tolerance = 6e-4 if any(round(value, 2) != value for value in values) else 6e-3
+    return any(all(abs(value * n / 100 - round(value * n / 100)) < tolerance * n / 100 for value in values)
+               for n in (8, 16, 32, 64, 128) if tolerance * n / 100 < 0.05)  # fmt: skip
 
 
 def gradient_always_zero(run: TrainingRun) -> bool:

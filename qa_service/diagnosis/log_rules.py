@@ -33,6 +33,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import (
+    classes_at_chance,
     divergence,
     gap,
     gradient_always_zero,
@@ -43,13 +44,15 @@ from qa_service.diagnosis.harm import (
     skipped_steps,
 )
 from qa_service.diagnosis.message_rules import messages
-from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, zero_loss
+from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _ROSE, _STEADY = 2.0, 1.6
 _CONVERGED = 0.1  # of the first loss: whatever happens below is the noise of a run that has learned
 _FIRST_STEPS = 2
+MEANS = ("hf_trainer", "llama_factory", "trainer_state", "trainer_log", "keras")
+"""Formats whose losses are means over the steps since the record before."""
 _HUGE_GRADIENT = 1e3
 _LATE_STEPS = 1000
 _SPIKE = 8.0
@@ -617,7 +620,10 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
         return
     if gradient_always_zero(run):
         return
-    value, classes, batch = points[0].value, number_setting(run, "classes"), number_setting(run, "batch_size")
+    if run.format in MEANS and (points[0].step or 0) > 1:
+        return  # the mean over the first steps, a throw among them
+    value, batch = points[0].value, number_setting(run, "batch_size")
+    classes = number_setting(run, "classes") or classes_at_chance(run)
     if classes and classes >= 2:
         ratio = value / math.log(classes)
         if batch and batch >= 4 and abs(ratio / batch - 1) < 0.4:
@@ -744,6 +750,12 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
                 first=train[0],
             )
             yield from weigh("validation_starts_high", text, points[0])
+        shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
+        if shares and 0.6 <= shares[-1] and shares[-1] > max(shares) - 0.1:
+            text = say(
+                "验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1]
+            )
+            yield from weigh("validation_partly_right", text, points[-1])
         memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"
         text = say(
             "训练损失从 {first} 到 {last}",
@@ -769,6 +781,6 @@ RULES: tuple[Rule, ...] = (
     nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
     gradient_adds_up, gradient_against_loss,
     schedule, restart, learning_rate, spikes, jump, first_loss,
-    at_chance, flat, gradient_while_flat, zero_loss, accuracy,
+    at_chance, flat, gradient_while_flat, zero_loss, tiny_loss, accuracy,
     loss_scale, number_format, architecture, validation, messages,
 )  # fmt: skip

@@ -166,6 +166,10 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "loss_scale_collapse": 0.5,
     },
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
+    "steps_of_clamp": {"loss_clipped": 3.8, "wrong_output": 3.2, "no_update": -1.0},
+    "tiny_loss_beside_validation": {
+        "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5, "bad_labels": -1.0,
+    },
     "gradient_zero": {
         "dead_relu": 2.2, "gradient_underflow": 1.4, "symmetric_init": 0.6, "vanishing_signal": 0.8,
         "loss_clipped": 0.8,
@@ -214,6 +218,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
     "learned_by_heart": {"overfitting": 1.4, "batch_norm": 0.3, "chance_labels": -0.3},
     "validation_starts_high": {"batch_norm": 1.2, "chance_labels": -0.3},
+    "validation_partly_right": {"overfitting": 1.8, "batch_norm": -1.2, "chance_labels": -2.0},
     "learned_slowly": {"chance_labels": 1.8, "overfitting": -0.5, "batch_norm": 0.2},
     "validation_turns": {"overfitting": 4.0, "batch_norm": -0.5},
     "accuracy_at_chance": {"chance_labels": 0.7, "step_too_large": 0.4, "dead_relu": 0.5, "vanishing_signal": 0.5},
