@@ -40,7 +40,7 @@ _KNOWN_CLASSES = (
     32000, 32128, 50257, 50304, 65536, 100277, 128256, 151936, 152064,
 )  # fmt: skip
 _CLAMPS = {
-    100.0: "-100", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7", 18.4207: "1e-8", 13.8155: "1e-6",
+    100.0: "-100", 87.3365: "1.18e-38", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7", 18.4207: "1e-8", 13.8155: "1e-6",
     23.0259: "1e-10", 27.6310: "1e-12", 36.0437: "2.2e-16",
 }  # fmt: skip
 """−log of the smallest probability that a loss admits → what its code says."""
@@ -143,7 +143,7 @@ def _gradients(run: TrainingRun) -> Iterator[Harm]:
     """A gradient norm that stays nan does harm unless the loss goes on moving, or the updates are skipped."""
     norms, losses = records(run, "grad_norm"), finite(records(run, "loss"))
     bad = lasting_nonfinite(norms)
-    if bad is None or hidden_nan(run):
+    if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):
         return
     after = (
         losses[-2:]
@@ -228,6 +228,17 @@ def _validates(run: TrainingRun) -> bool:
         if len(points) >= 2 and _place(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
             return shares[-1] > max(shares) - 0.07
     return False
+
+
+def is_apart(run: TrainingRun) -> bool:
+    """Whether validation is far worse than training at the end: by a quarter of all samples and ten times the loss."""
+    keys = ("accuracy", "val_accuracy", "loss", "val_loss")
+    series = [finite(records(run, key)) for key in keys]
+    if not all(series):
+        return False
+    right, held_right = _shares(series[0])[-1], _shares(series[1])[-1]
+    train, held_out = series[2][-1].value, series[3][-1].value
+    return right > 0.95 and held_right < right - 0.25 and held_out > max(10 * train, 1.0)
 
 
 def _shares(points: Sequence[Record]) -> list[float]:
@@ -517,7 +528,8 @@ def stuck_exactly(run: TrainingRun) -> list[Record] | None:
 def _zero_from_the_start(run: TrainingRun, points: Sequence[Record]) -> list[Record] | None:
     """A loss that is 0 in every record: nothing is learned from it."""
     zero = len(points) >= 3 and all(point.value == 0 for point in points)
-    return list(points) if zero and run.from_start else None
+    rewritten = run.format == "hf_trainer"  # prints a loss that is nan as 0
+    return list(points) if zero and (run.from_start or rewritten) else None
 
 
 def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
@@ -782,6 +794,12 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
     points = finite(held_out)
     if how:
         text = {
+            "apart": say(
+                "训练损失 {train}，验证损失 {held}，准确率也差得远",
+                "The training loss is {train}, that of validation {held}, and the accuracies are as far apart",
+                train=end_level(values_of(train)),
+                held=points[-1].value,
+            ),
             "never": say(
                 "训练损失降到 {train}，验证损失却从没降过，现在是 {held}",
                 "The training loss falls to {train}; the validation loss has never fallen and is {held}",
@@ -804,12 +822,14 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
         yield Harm(id="evaluation", text=text, lines=lines_of(points[-1]), step=points[-1].step)
 
 
-def gap(run: TrainingRun) -> str:
+def gap(run: TrainingRun, *, apart: bool = True) -> str:
     """How training and validation part; "" if they do not.
 
-    "never": validation never improved. "turned": it did at first, and training goes on. "lost": both get worse again.
+    "apart": far apart at the end, in loss and accuracy. "never": validation never improved. "turned": it did at first, and training goes on. "lost": both get worse again.
     """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
+    if apart and is_apart(run):
+        return "apart"
     if len(train) < 3 or len(held_out) < 4 or min(*train, *held_out) <= 0 or not is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])

@@ -732,6 +732,15 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("validation_not_finite", text, bad)
         return
     how, points, train = gap(run), finite(held_out), values_of(finite(records(run, "loss")))
+    if how == "apart":
+        text = say(
+            "训练已几乎全对（损失 {train}），验证损失却是 {held}",
+            "Training is nearly all right (loss {train}), the validation loss is {held}",
+            train=train[-1],
+            held=points[-1].value,
+        )
+        yield from weigh("validation_apart", text, points[-1])
+        how = gap(run, apart=False)
     if how == "never":
         text = say(
             "训练损失 {train}，验证损失 {held}，从没低于开始的 {first}",

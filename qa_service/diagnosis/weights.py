@@ -218,6 +218,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
     "learned_by_heart": {"overfitting": 1.4, "batch_norm": 0.3, "chance_labels": -0.3},
     "validation_starts_high": {"batch_norm": 1.2, "chance_labels": -0.3},
+    "validation_apart": {"overfitting": 1.5, "batch_norm": 1.0, "chance_labels": 0.0},
     "validation_partly_right": {"overfitting": 1.8, "batch_norm": -1.2, "chance_labels": -2.0},
     "learned_slowly": {"chance_labels": 1.8, "overfitting": -0.5, "batch_norm": 0.2},
     "validation_turns": {"overfitting": 4.0, "batch_norm": -0.5},
