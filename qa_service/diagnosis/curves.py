@@ -181,7 +181,15 @@ def is_bfloat(run: TrainingRun) -> bool:
 
 def is_single(run: TrainingRun) -> bool:
     """Whether the settings say float32 or float64."""
-    return (setting(run, "autocast") or setting(run, "dtype")) in ("float32", "fp32", "32", "32-true", "float64", "fp64", "tf32")
+    return (setting(run, "autocast") or setting(run, "dtype")) in (
+        "float32",
+        "fp32",
+        "32",
+        "32-true",
+        "float64",
+        "fp64",
+        "tf32",
+    )
 
 
 def is_adaptive(run: TrainingRun) -> bool | None:

@@ -59,7 +59,12 @@ def _near_guessing(case: Case) -> Text | None:
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
     known = case.chance is not None
-    if known and _share(case) > _GUESSING and last > _STILL_FALLS * middle and (not shares or max(shares[-2:]) < 2 / classes):
+    if (
+        known
+        and _share(case) > _GUESSING
+        and last > _STILL_FALLS * middle
+        and (not shares or max(shares[-2:]) < 2 / classes)
+    ):
         return say("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
     return None
 
@@ -108,7 +113,9 @@ def _misscaled(case: Case) -> Text | None:
     if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
         return say("初始权重的大小不对", "The initial weights have the wrong size")
     if share > _POOR and (case.first_update or 0.0) > 0.2:
-        return say("第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size")
+        return say(
+            "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"
+        )
     if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
         return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
     return None

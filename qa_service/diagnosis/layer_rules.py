@@ -772,7 +772,7 @@ def swallowed_share(case: Case) -> float:
 def swallowed(case: Case) -> Iterator[Finding]:
     """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps (N21)."""
     share = swallowed_share(case)
-    if share > 0.5 and case.creeps:
+    if share > 0.5 and (case.creeps or (share > 0.8 and case.poor)):
         yield from _found(
             "updates_swallowed_early",
             "最初几步就有 {0}% 的 16 位权重没有变，虽然梯度不为零：更新小于末位的一半",

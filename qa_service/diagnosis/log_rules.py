@@ -408,7 +408,11 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
     low, high = median(values_of(until[:third])), median(values_of(until[-third:]))
-    if high > 1.4 * low > 0 and high > (5 if third < 4 else 2.5) * norms[0].value and share_ascending(smooth(values_of(until))) > 0.6:
+    if (
+        high > 1.4 * low > 0
+        and high > (5 if third < 4 else 2.5) * norms[0].value
+        and share_ascending(smooth(values_of(until))) > 0.6
+    ):
         text = say(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
@@ -697,7 +701,12 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     if feature:
         yield from weigh(feature, say(*words[feature]))
     losses = records(run, "loss")
-    pure = feature == "half" and not setting(run, "autocast") and "autocast" not in setting(run, "dtype") and "mixed" not in setting(run, "dtype")
+    pure = (
+        feature == "half"
+        and not setting(run, "autocast")
+        and "autocast" not in setting(run, "dtype")
+        and "mixed" not in setting(run, "dtype")
+    )
     early = first_nonfinite(losses)
     if pure and setting(run, "dtype") and is_adaptive(run) and early in (1, 2) and run.from_start:
         text = say(
@@ -761,9 +770,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
             yield from weigh("validation_starts_high", text, points[0])
         shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
         if shares and 0.6 <= shares[-1] and shares[-1] > max(shares) - 0.1:
-            text = say(
-                "验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1]
-            )
+            text = say("验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1])
             yield from weigh("validation_partly_right", text, points[-1])
         memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"
         text = say(
