@@ -202,7 +202,7 @@ def _is_unnamed(run: TrainingRun) -> bool:
 
 
 def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis], *, unnamed: bool) -> DiagnosisStatus:
-    """The verdict. `unnamed`: whether no operation is named, so that a nan out of the blue may have any of its causes."""
+    """The verdict. `unnamed`: no operation is named, so that a nan out of the blue may have any of its causes."""
     if not hypotheses:
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"

@@ -40,7 +40,8 @@ _KNOWN_CLASSES = (
     32000, 32128, 50257, 50304, 65536, 100277, 128256, 151936, 152064,
 )  # fmt: skip
 _CLAMPS = {
-    100.0: "-100", 87.3365: "1.18e-38", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7", 18.4207: "1e-8", 13.8155: "1e-6",
+    100.0: "-100", 87.3365: "1.18e-38", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7",
+    18.4207: "1e-8", 13.8155: "1e-6",
     23.0259: "1e-10", 27.6310: "1e-12", 36.0437: "2.2e-16",
 }  # fmt: skip
 """−log of the smallest probability that a loss admits → what its code says."""
@@ -814,7 +815,7 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
             ),
             "lost": say(
                 "验证损失最低到过 {best}，后来升到 {held}，训练损失也没有更好",
-                "The validation loss was {best} at its lowest and has risen to {held}, and the training loss is no better",
+                "The validation loss was {best} at its lowest and has risen to {held}; training is no better",
                 best=min(values_of(points)),
                 held=points[-1].value,
             ),
@@ -825,7 +826,8 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
 def gap(run: TrainingRun, *, apart: bool = True) -> str:
     """How training and validation part; "" if they do not.
 
-    "apart": far apart at the end, in loss and accuracy. "never": validation never improved. "turned": it did at first, and training goes on. "lost": both get worse again.
+    "apart": far apart at the end, in loss and accuracy. "never": validation never improved.
+    "turned": it did at first, and training goes on. "lost": both get worse again.
     """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
     if apart and is_apart(run):

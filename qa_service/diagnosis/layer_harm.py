@@ -1,7 +1,7 @@
 """The harm gate of a recorded run: a loss that ends poor, beside something measured in the model that explains it.
 
-A poor loss alone is no harm: a large model is far from its end after a few hundred steps. So each test asks for both, and
-for a run that is seen from its start, long enough, and that no accuracy or validation loss calls good.
+A poor loss alone is no harm: a large model is far from its end after a few hundred steps. So each test asks for both,
+and for a run that is seen from its start, long enough, and that no accuracy or validation loss calls good.
 """
 
 import math

@@ -129,12 +129,12 @@ class Case:
 
     @cached_property
     def poor(self) -> bool:
-        """Whether the loss ends above half that of guessing, or of the start where guessing has no loss that is known."""
+        """Whether the loss ends above half that of guessing, or of the start where that is not known."""
         return (self.level_share or 0.0) > 0.5
 
     @cached_property
     def level_share(self) -> float | None:
-        """The last loss over that of guessing, or of the start; None where it says nothing: summed, or trained before."""
+        """The last loss over that of guessing, or of the start; None if summed or trained before."""
         if len(self.losses) < 60 or not math.isfinite(self.level):
             return None
         if self.chance is None:
@@ -901,8 +901,8 @@ def running_statistics(case: Case) -> Iterator[Finding]:
         yield from _found(
             "normed_and_learned",
             "训练损失降到 {0}，验证损失一直不低于 {1}，而模型用批归一化：评估用的是另一套统计量",
-            "the training loss falls to {0}, that of validation is never below {1}, and the model has batch norms, which "
-            "use other statistics in evaluation",
+            "the training loss falls to {0}, that of validation is never below {1}, and the model has batch norms, "
+            "which use other statistics in evaluation",
             case.last_loss,
             min(held_out),
             batch_norm=2.0,
@@ -1085,7 +1085,8 @@ def _constant_output(case: Case, chain: Sequence[str]) -> Iterator[Finding]:
 
 
 _SINGULAR = {
-    "Sqrt", "Norm", "LinalgVectorNorm", "Acos", "Asin", "Acosh", "Atanh", "Cdist", "EuclideanDist", "Rsqrt", "Std", "Var",
+    "Sqrt", "Norm", "LinalgVectorNorm", "Acos", "Asin", "Acosh", "Atanh", "Cdist", "EuclideanDist", "Rsqrt", "Std",
+    "Var",
     "StdMean", "VarMean", "Atan2",
 }  # fmt: skip
 """Operations whose derivative has no bound at some point, as the graph of a loss names them."""
@@ -1094,7 +1095,7 @@ _LOGARITHMS = {"Log", "Log2", "Log10", "Log1P", "Xlogy"}
 
 
 def gradient_only(case: Case) -> Iterator[Finding]:
-    """A gradient that is not finite beside a finite loss: the operations of the loss that can do that, or their absence."""
+    """A gradient that is not finite beside a finite loss: operations of the loss that can do that, or none."""
     names = str(case.run.settings.get("operations", "")).split()
     if case.alarm is None or not case.nonfinite or not names or case.float16:
         return

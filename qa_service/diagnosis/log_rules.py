@@ -467,7 +467,7 @@ def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
 
 
 def rate_jump(rates: Sequence[Record], until: Record) -> tuple[Record, Record] | None:
-    """The learning rates before and after it goes up threefold at once, having been constant or fallen for five records."""
+    """The learning rates before and after it goes up threefold at once, after five records without a rise."""
     before = [each for each in rates if _position(each) <= _position(until) + 1e-9]
     for index in range(5, len(before)):
         quiet = values_of(before[index - 5 : index])
@@ -769,7 +769,7 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
             )
             yield from weigh("validation_starts_high", text, points[0])
         shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
-        if shares and 0.6 <= shares[-1] and shares[-1] > max(shares) - 0.1:
+        if shares and shares[-1] >= 0.6 and shares[-1] > max(shares) - 0.1:
             text = say("验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1])
             yield from weigh("validation_partly_right", text, points[-1])
         memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"

@@ -146,8 +146,8 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     if not scale and min(values_of(norms)) > _SCALED_GRADIENT:
         text = say(
             "梯度范数一直在 {norm} 左右，损失却不动：像是还没有除以损失缩放系数",
-            "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still carried "
-            "a loss scale",
+            "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still "
+            "carried a loss scale",
             norm=usual,
         )  # fmt: skip
         yield from weigh("gradient_looks_scaled", text, norms[0], norms[-1])
@@ -210,8 +210,8 @@ def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
     if 0 <= largest < 1e-4 and least > 0.1 and least > 0.97 * held_out[0].value:
         text = say(
             "训练损失一开始就只有 {loss}，验证损失却停在 {held}：损失被乘了一个很小的数，float16 的梯度都成了 0",
-            "The training loss is {loss} from the start, that of validation stays at {held}: the loss is multiplied by a "
-            "small number, and float16 rounds its gradients to 0",
+            "The training loss is {loss} from the start, that of validation stays at {held}: the loss is multiplied by "
+            "a small number, and float16 rounds its gradients to 0",
             loss=losses[0].value, held=least,
         )  # fmt: skip
         yield from weigh("tiny_loss_beside_validation", text, losses[0], held_out[-1])

@@ -168,7 +168,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
     "steps_of_clamp": {"loss_clipped": 3.8, "wrong_output": 3.2, "no_update": -1.0},
     "tiny_loss_beside_validation": {
-        "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5, "bad_labels": -1.0,
+        "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5,
+        "bad_labels": -1.0,
     },
     "gradient_zero": {
         "dead_relu": 2.2, "gradient_underflow": 1.4, "symmetric_init": 0.6, "vanishing_signal": 0.8,
