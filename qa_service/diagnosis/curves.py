@@ -168,7 +168,7 @@ def number_setting(run: TrainingRun, name: str) -> float | None:
 
 def is_half(run: TrainingRun) -> bool:
     """Whether the run computes in float16, as its settings, a loss scale or skipped updates show."""
-    dtype = setting(run, "dtype")
+    dtype = setting(run, "autocast") or setting(run, "dtype")
     if dtype:
         return dtype in ("fp16", "half", "16", "16-mixed") or ("float16" in dtype and "bfloat16" not in dtype)
     return bool(records(run, "loss_scale")) or any(event.kind == "skipped_update" for event in run.events)
@@ -176,12 +176,20 @@ def is_half(run: TrainingRun) -> bool:
 
 def is_bfloat(run: TrainingRun) -> bool:
     """Whether the settings say bfloat16."""
-    return "bf" in setting(run, "dtype")
+    return "bf" in (setting(run, "autocast") or setting(run, "dtype"))
 
 
 def is_single(run: TrainingRun) -> bool:
     """Whether the settings say float32 or float64."""
-    return setting(run, "dtype") in ("float32", "fp32", "32", "32-true", "float64", "fp64", "tf32")
+    return (setting(run, "autocast") or setting(run, "dtype")) in (
+        "float32",
+        "fp32",
+        "32",
+        "32-true",
+        "float64",
+        "fp64",
+        "tf32",
+    )
 
 
 def is_adaptive(run: TrainingRun) -> bool | None:

@@ -23,6 +23,7 @@ _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, 
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
 _UNDECIDED = 0.4  # probability below which the first is no verdict
+_ALONE = 0.7  # probability below which one of many causes of a nan out of the blue is no verdict
 _CLEAR = 1.6  # factor over the second from which on it is one all the same
 _AGAINST = -0.7  # weight from which on a finding rules a suspect out
 
@@ -48,7 +49,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     evidence = _gather(run)
     ranked, explained = _rank(evidence)
     hypotheses = _hypotheses(ranked, evidence)
-    status = _status(harms, hypotheses)
+    status = _status(harms, hypotheses, unnamed=_is_unnamed(run))
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
     split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
@@ -157,7 +158,7 @@ def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     """The evidence for a cause together with what it brings about: each feature at the larger of its weights."""
     weights = dict(cause.features())
     for feature, weight in consequence.features().items():
-        if weight > _DISCOUNT:
+        if weight > _DISCOUNT and weights.get(feature, 0.0) > _AGAINST:  # else it rules the cause itself out
             weights[feature] = max(weights.get(feature, 0.0), weight - _DISCOUNT)
     return math.fsum(weights.values())
 
@@ -187,7 +188,21 @@ def _certainty(probability: float, findings: Sequence[Finding]) -> Certainty:
     return "certain" if probability >= CERTAIN else "likely"
 
 
-def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> DiagnosisStatus:
+_OUT_OF_THE_BLUE = frozenset({
+    "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
+    "empty_attention_row", "forward_overflow", "adam_stale",
+})  # fmt: skip
+"""Causes of a nan without a precursor. They look the same in a log that names no operation."""
+
+
+def _is_unnamed(run: TrainingRun) -> bool:
+    """Whether nothing of the run names an operation: no fault, no layers, no message."""
+    named = any(event.kind in ("message", "traceback") for event in run.events)
+    return run.fault is None and not run.layers and not named
+
+
+def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis], *, unnamed: bool) -> DiagnosisStatus:
+    """The verdict. `unnamed`: no operation is named, so that a nan out of the blue may have any of its causes."""
     if not hypotheses:
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"
@@ -195,6 +210,8 @@ def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> Diagnosi
     if not CAUSES[first.cause].numerics:
         return "not_numerics"
     second = hypotheses[1].probability if len(hypotheses) > 1 else 0.0
+    if unnamed and first.cause in _OUT_OF_THE_BLUE and first.probability < _ALONE:
+        return "undecided"
     clear = first.probability >= _UNDECIDED or first.probability >= _CLEAR * second
     return "sick" if clear and first.probability >= 0.2 else "undecided"
 

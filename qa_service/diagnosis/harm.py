@@ -28,6 +28,7 @@ from qa_service.diagnosis.curves import (
     values_of,
     warms_up,
 )
+from qa_service.diagnosis.layer_harm import measured_harms
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
@@ -39,7 +40,8 @@ _KNOWN_CLASSES = (
     32000, 32128, 50257, 50304, 65536, 100277, 128256, 151936, 152064,
 )  # fmt: skip
 _CLAMPS = {
-    100.0: "-100", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7", 18.4207: "1e-8", 13.8155: "1e-6",
+    100.0: "-100", 87.3365: "1.18e-38", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7",
+    18.4207: "1e-8", 13.8155: "1e-6",
     23.0259: "1e-10", 27.6310: "1e-12", 36.0437: "2.2e-16",
 }  # fmt: skip
 """−log of the smallest probability that a loss admits → what its code says."""
@@ -62,6 +64,8 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
     """What goes wrong, the first first; empty for a healthy run."""
     harms = [*_nonfinite(run), *_diverging(run), *_no_learning(run), *_skipping(run), *_evaluation(run)]
+    if not harms:
+        harms = [*measured_harms(run)]
     return tuple(harms) + tuple(_stopped(run, known=bool(harms)))
 
 
@@ -140,7 +144,7 @@ def _gradients(run: TrainingRun) -> Iterator[Harm]:
     """A gradient norm that stays nan does harm unless the loss goes on moving, or the updates are skipped."""
     norms, losses = records(run, "grad_norm"), finite(records(run, "loss"))
     bad = lasting_nonfinite(norms)
-    if bad is None or hidden_nan(run):
+    if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):
         return
     after = (
         losses[-2:]
@@ -192,7 +196,7 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     if len(values) < 5:
         return
     how = divergence(values) if is_objective(run) else "rising" if _runs_away(values) else None
-    if how is None:
+    if how is None or _validates(run):
         return
     best, last = min(smooth(values)), end_level(values)
     if how == "thrown":
@@ -216,6 +220,38 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     yield Harm(id="diverging", text=text, lines=lines_of(points[-1]), step=points[-1].step)
 
 
+def _validates(run: TrainingRun) -> bool:
+    """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
+    last = _place(records(run, "loss")[-1])
+    for key in ("val_accuracy", "accuracy"):
+        points = finite(records(run, key))
+        shares = _shares(points)
+        if len(points) >= 2 and _place(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
+            return shares[-1] > max(shares) - 0.07
+    return False
+
+
+def is_apart(run: TrainingRun) -> bool:
+    """Whether validation is far worse than training at the end: by a quarter of all samples and ten times the loss."""
+    keys = ("accuracy", "val_accuracy", "loss", "val_loss")
+    series = [finite(records(run, key)) for key in keys]
+    if not all(series):
+        return False
+    right, held_right = _shares(series[0])[-1], _shares(series[1])[-1]
+    train, held_out = series[2][-1].value, series[3][-1].value
+    return right > 0.95 and held_right < right - 0.25 and held_out > max(10 * train, 1.0)
+
+
+def _shares(points: Sequence[Record]) -> list[float]:
+    """Accuracies as shares of 1, also of a series in per cent."""
+    values = values_of(points)
+    return [value / 100 for value in values] if values and max(values) > 1 else values
+
+
+def _place(point: Record) -> int:
+    return point.line or point.step or 0
+
+
 def divergence(values: Sequence[float]) -> str | None:
     """How a loss diverges; None if it does not.
 
@@ -231,6 +267,8 @@ def divergence(values: Sequence[float]) -> str | None:
     if _rises(values, level, last, spread):
         return None if _levels_off(smoothed) else "rising"
     if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) or _forgets(smoothed, values[0]):
+        return "lost"
+    if _settles_high(smoothed, values[0]):
         return "lost"
     return "thrown" if _is_thrown(values, smoothed) else None
 
@@ -294,10 +332,22 @@ def _forgets(smoothed: Sequence[float], first: float) -> bool:
     return len(after) >= len(tail) >= 6 and 0 < 20 * best < median(tail) and median(tail) > 0.25 * first > 0
 
 
+def _settles_high(smoothed: Sequence[float], first: float) -> bool:
+    """Back to more than half of the first loss after almost nothing, and hardly falling again in the last third."""
+    best = min(smoothed)
+    sixth = len(smoothed) // 6
+    if sixth < 5 or not 0 < 8 * best < 0.5 * first:
+        return False
+    before, tail = smoothed[-2 * sixth : -sixth], smoothed[-sixth:]
+    return min(before) > 8 * best and median(tail) > 0.5 * first and median(tail) > 0.85 * median(before)
+
+
 def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
     """Far above the first loss early on, and never clearly below it."""
     far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
     stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
+    if len(values) >= 15 and median(values[-len(values) // 5 :]) > 0.4 * values[0] and max(values) > 20 * values[0]:
+        return far < 0.3 * len(values)
     return len(values) >= 10 and far < 0.3 * len(values) and stays
 
 
@@ -350,6 +400,31 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
                 text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
             )
             return
+        if validation_at_guessing(run):
+            shares = finite(records(run, "val_accuracy"))
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(shares[0], shares[-1]),
+                step=shares[-1].step,
+                text=say(
+                    "{count} 次验证里准确率一直在 {value} 上下",
+                    "In {count} evaluations the accuracy stays about {value}",
+                    count=str(len(shares)),
+                    value=shares[-1].value,
+                ),
+            )
+            return
+        if steps_of_clamp(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[0], points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "每个损失都是 100/n 的整数倍：损失的对数被截断在 −100",
+                    "Every loss is a whole multiple of 100/n: the logarithm in it is clamped at −100",
+                ),
+            )
+            return
         if worse_than_guessing(run):
             yield Harm(
                 id="no_learning",
@@ -388,7 +463,7 @@ def classes_at_chance(run: TrainingRun) -> int | None:
     mean = math.fsum(tail) / len(tail)
     falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
     if (max(tail) - min(tail)) / mean > 0.03:
-        return _noisily_at_chance(run, values)
+        return _noisily_at_chance(run, values) or _dropped_to_chance(run, values)
     if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
         return None
     return next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
@@ -425,6 +500,18 @@ def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
     return next(found, None)
 
 
+def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
+    """C of a loss that was far above ln C at the start, fell to it at once and has only noise about it ever since."""
+    rest = values[len(values) // 3 :]
+    if not run.from_start or len(rest) < 10 or values[0] < 3 * median(rest) or max(rest) > 1.1 * min(rest):
+        return None
+    mean, half = math.fsum(rest) / len(rest), len(rest) // 2
+    if abs(median(rest[:half]) / median(rest[half:]) - 1) > 0.01:
+        return None
+    known = (each for each in _classes(run) if each <= 100 and abs(mean / _chance_loss(run, each) - 1) < 0.006)
+    return next(known, None)
+
+
 def stuck_exactly(run: TrainingRun) -> list[Record] | None:
     """The records at the end whose loss is one number to all digits, if that is no converged run."""
     points = finite(records(run, "loss"))
@@ -442,7 +529,8 @@ def stuck_exactly(run: TrainingRun) -> list[Record] | None:
 def _zero_from_the_start(run: TrainingRun, points: Sequence[Record]) -> list[Record] | None:
     """A loss that is 0 in every record: nothing is learned from it."""
     zero = len(points) >= 3 and all(point.value == 0 for point in points)
-    return list(points) if zero and run.from_start else None
+    rewritten = run.format == "hf_trainer"  # prints a loss that is nan as 0
+    return list(points) if zero and (run.from_start or rewritten) else None
 
 
 def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
@@ -462,6 +550,28 @@ def clamp_of(value: float) -> tuple[float, float, str] | None:
             if abs(value / (largest * share) - 1) < 0.003:
                 return largest, share, code
     return None
+
+
+def validation_at_guessing(run: TrainingRun) -> bool:
+    """Whether neither accuracy nor loss of validation has moved from a low level in four evaluations or more."""
+    shares = _shares(finite(records(run, "val_accuracy")))
+    held_out = values_of(finite(records(run, "val_loss")))
+    if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
+        return False
+    if held_out and min(held_out) < 0.9 * held_out[0] and min(held_out) < max(0.7, 0.5 * held_out[0]):
+        return False
+    near = 0.12 if held_out else 0.0
+    return 0 < max(shares) < 0.5 and max(shares) - min(shares) <= near
+
+
+def steps_of_clamp(run: TrainingRun) -> bool:
+    """Whether the losses are several whole multiples of 100/n, as means over n samples of 0 and 100 are."""
+    values = values_of(finite(records(run, "loss")))
+    if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
+        return False
+    tolerance = 6e-4 if any(round(value, 2) != value for value in values) else 6e-3
+    return any(all(abs(value * n / 100 - round(value * n / 100)) < tolerance * n / 100 for value in values)
+               for n in (8, 16, 32, 64, 128) if tolerance * n / 100 < 0.05)  # fmt: skip
 
 
 def gradient_always_zero(run: TrainingRun) -> bool:
@@ -491,6 +601,8 @@ def is_flat(run: TrainingRun) -> bool:
         return False
     third = len(values) // 3
     first, last = median(values[:third]), median(values[-third:])
+    if first == 0:
+        return False
     spread = noise(values)
     blur = 2 * spread / math.sqrt(third) / abs(first)
     improved = (first - last) / abs(first)
@@ -683,6 +795,12 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
     points = finite(held_out)
     if how:
         text = {
+            "apart": say(
+                "训练损失 {train}，验证损失 {held}，准确率也差得远",
+                "The training loss is {train}, that of validation {held}, and the accuracies are as far apart",
+                train=end_level(values_of(train)),
+                held=points[-1].value,
+            ),
             "never": say(
                 "训练损失降到 {train}，验证损失却从没降过，现在是 {held}",
                 "The training loss falls to {train}; the validation loss has never fallen and is {held}",
@@ -695,13 +813,25 @@ def _evaluation(run: TrainingRun) -> Iterator[Harm]:
                 best=min(values_of(points)),
                 held=points[-1].value,
             ),
+            "lost": say(
+                "验证损失最低到过 {best}，后来升到 {held}，训练损失也没有更好",
+                "The validation loss was {best} at its lowest and has risen to {held}; training is no better",
+                best=min(values_of(points)),
+                held=points[-1].value,
+            ),
         }[how]
         yield Harm(id="evaluation", text=text, lines=lines_of(points[-1]), step=points[-1].step)
 
 
-def gap(run: TrainingRun) -> str:
-    """How training and validation part: "never" if validation never improved, "turned" if it did at first; else ""."""
+def gap(run: TrainingRun, *, apart: bool = True) -> str:
+    """How training and validation part; "" if they do not.
+
+    "apart": far apart at the end, in loss and accuracy. "never": validation never improved.
+    "turned": it did at first, and training goes on. "lost": both get worse again.
+    """
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
+    if apart and is_apart(run):
+        return "apart"
     if len(train) < 3 or len(held_out) < 4 or min(*train, *held_out) <= 0 or not is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
@@ -714,9 +844,11 @@ def gap(run: TrainingRun) -> str:
         return "never"
     lowest = held_out.index(best)
     rising = len(held_out) - lowest > 3 and share_ascending(held_out[lowest:]) >= 0.7
-    if half and (not never or lowest > 0) and rising and last > max(1.3 * best, 2 * end, 0.35 * train[0]):
+    far = last > max(1.3 * best, 2 * end, 0.35 * train[0]) or last > max(1.1 * best, 10 * end, 0.5 * train[0])
+    if half and (not never or lowest > 0) and rising and far:
         return "turned"
-    return ""
+    worse = last > max(4 * best, 0.5 * train[0]) and end > 0.2 * train[0]
+    return "lost" if worse and rising and lowest < len(held_out) - 1 else ""
 
 
 # What was printed

@@ -119,7 +119,44 @@ class Case:
     @cached_property
     def harmed(self) -> bool:
         """Whether the run does not get on."""
-        return self.nonfinite or self.stuck or self.skipping
+        return self.nonfinite or self.stuck or self.skipping or self.poor
+
+    @cached_property
+    def level(self) -> float:
+        """The last loss of training or, if that is larger, of validation."""
+        held_out = [each.value for each in self.run.series.get("val_loss", ()) if math.isfinite(each.value)]
+        return max(self.last_loss, median(held_out[-2:])) if held_out else self.last_loss
+
+    @cached_property
+    def poor(self) -> bool:
+        """Whether the loss ends above half that of guessing, or of the start where that is not known."""
+        return (self.level_share or 0.0) > 0.5
+
+    @cached_property
+    def level_share(self) -> float | None:
+        """The last loss over that of guessing, or of the start; None if summed or trained before."""
+        if len(self.losses) < 60 or not math.isfinite(self.level):
+            return None
+        if self.chance is None:
+            return self.level / self.start_loss if self.start_loss > 0 else None
+        trained_before = (self.first_loss_over_chance or 0.0) < 0.7
+        return None if trained_before or self.summed else self.level / self.chance
+
+    @cached_property
+    def summed(self) -> bool:
+        """Whether the loss adds up the samples of the batch."""
+        return self.run.settings.get("reduction") == "sum" or self.multiplied
+
+    @cached_property
+    def normed(self) -> bool:
+        """Whether any layer normalizes."""
+        return any("Norm" in kind for kind in self.run.module_classes.values())
+
+    @cached_property
+    def alarm(self) -> int | None:
+        """The step whose gradient was nan or inf while the loss was still finite."""
+        event = next((each for each in self.run.events if each.name == "alarm_gradient"), None)
+        return event.step if event is not None else None
 
     @cached_property
     def rises(self) -> bool:
@@ -164,6 +201,27 @@ class Case:
         """Whether the size of the updates is independent of that of the gradients."""
         name = str(self.run.settings.get("optimizer", "")).lower()
         return any(each in name for each in _SCALE_FREE)
+
+    @cached_property
+    def recurrent_spread(self) -> tuple[str, float]:
+        """The recurrent weights of a plain RNN with the largest initial spectral radius, and that radius."""
+        found = [
+            (name, facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"]))
+            for name, facts in self.facts.items()
+            if "weight_hh" in name and self.class_of(name) == "RNN"
+        ]
+        return max(found, key=lambda each: each[1], default=("", 0.0))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the optimizer remembers gradients."""
+        return self.scale_free or bool(self.number("momentum"))
+
+    @cached_property
+    def poisoned(self) -> int | None:
+        """The step at which weights were not finite any more."""
+        named = (each.step for each in self.run.events if each.name == "alarm_loss" and "not finite:" in each.text)
+        return next(named, None)
 
     @cached_property
     def float16(self) -> bool:
@@ -336,7 +394,14 @@ def _too_small(case: Case) -> Iterator[Finding]:
     if not largest or not steps or case.nonfinite or not case.creeps or case.rate_rises or steps < 40:
         return
     way = largest * steps
-    if way < 0.05 and not _swallowed_share(case):
+    if way > 1 and case.last_loss > 0.9 * case.start_loss:
+        yield from _found(
+            "weights_move_far",
+            "{0} 步里权重能走的路是自身大小的 {1} 倍：步子不小",
+            "in {0} steps a weight can have moved by {1} times its size: the steps are not small",
+            steps, way, step_too_small=-2.5, no_update=-1.5,
+        )  # fmt: skip
+    elif way < 0.05 and not swallowed_share(case):
         yield from _found(
             "weights_hardly_move",
             "{0} 步里每个权重最多只走了自身大小的 {1} 倍：步子太小，还没有学到东西",
@@ -353,7 +418,7 @@ def initial_weights(case: Case) -> Iterator[Finding]:
     gain = case.gain
     if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
-    normed = any("Norm" in kind for kind in case.run.module_classes.values())
+    normed = case.normed
     saturated = case.saturated is not None and case.saturated[1] > 0.5
     if gain > (2.5 if normed else 1.8):
         yield from _found(
@@ -363,6 +428,16 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             gain,
             weights_too_large=1.0 if saturated else min(3.5, 1.0 + 2 * math.log2(gain / 1.8)),
             vanishing_signal=-1.0,
+        )
+    elif gain < 0.3 and not normed and len(case.weights) >= 4 and not case.symmetric:
+        yield from _found(
+            "initial_weights_small",
+            "初始权重只有 He 初始化 √(2/fan_in) 的 {0} 倍，每过一层信号和梯度都变小",
+            "the initial weights are only {0} of He's √(2/fan-in): signal and gradient shrink with every layer",
+            gain,
+            vanishing_signal=4.0 if gain < 0.15 else 3.0,
+            step_too_small=-1.5,
+            chance_labels=-1.5,
         )
     elif 0.3 < gain < 1.5:
         yield from _found(
@@ -476,8 +551,10 @@ def dead_units(case: Case) -> Iterator[Finding]:
             "{0} % of the units of {layer} are 0 for every sample from the first step on",
             100 * share,
             layer=name,
-            dead_relu=3.8,
+            dead_relu=5.0,
             chance_labels=-2.0,
+            no_update=-2.5,
+            step_too_small=-1.5,
         )
         return
     end = max(case.modules)
@@ -487,7 +564,8 @@ def dead_units(case: Case) -> Iterator[Finding]:
     name, share = found
     if share >= 0.6:
         large = (case.first_update or 0) > 0.05
-        weight = 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
+        later = case.silent_at_first[1] < 0.3 and min(case.losses, default=0.0) < 0.5 * case.start_loss
+        weight = 0.8 if later else 1.5 if large or case.silent_at_first[1] > 0.5 * share else 2.5
         yield from _found(
             "silent_in_window",
             "{layer} 有 {0}% 的单元在最近几次记录里对所有样本都输出零",
@@ -619,6 +697,8 @@ def overflow(case: Case) -> Iterator[Finding]:
         return
     largest = (0.0, "", 0)
     for step, modules in case.modules.items():
+        if case.poisoned is not None and step >= case.poisoned:
+            continue  # what weights that are nan give is no overflow
         for name, values in modules.items():
             for key in ("max", "in_max"):
                 value = values.get(key, 0.0)
@@ -663,8 +743,8 @@ def underflow(case: Case) -> Iterator[Finding]:
             "without loss scaling: most weights' largest gradient is below float16's normal range, and {0} % of the "
             "gradients are 0 or nearly so",
             100 * median(lost),
-            gradient_underflow=3.5,
-            vanishing_signal=-0.5,
+            gradient_underflow=5.0 if case.gradient_zero else 3.5,
+            vanishing_signal=-2.5 if case.gradient_zero else -0.5,
         )
 
 
@@ -682,7 +762,7 @@ def clipping(case: Case) -> Iterator[Finding]:
         )
 
 
-def _swallowed_share(case: Case) -> float:
+def swallowed_share(case: Case) -> float:
     """Of 16-bit weights with a gradient, the share that the early updates left unchanged: the median."""
     names = [name for name in case.weights if case.facts[name]["bits"] == 16]
     shares = [each for step in case.early for each in case.column(step, "unchanged", names)]
@@ -691,8 +771,8 @@ def _swallowed_share(case: Case) -> float:
 
 def swallowed(case: Case) -> Iterator[Finding]:
     """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps (N21)."""
-    share = _swallowed_share(case)
-    if share > 0.5 and case.creeps:
+    share = swallowed_share(case)
+    if share > 0.5 and (case.creeps or (share > 0.8 and case.poor)):
         yield from _found(
             "updates_swallowed_early",
             "最初几步就有 {0}% 的 16 位权重没有变，虽然梯度不为零：更新小于末位的一半",
@@ -722,22 +802,7 @@ def stale_state(case: Case) -> Iterator[Finding]:
             step=event.step,
             adam_stale=3.5,
         )
-    yield from _inf_once(case)
     yield from _beyond_rate(case)
-
-
-def _inf_once(case: Case) -> Iterator[Finding]:
-    alarm = next((each for each in case.run.events if each.name == "alarm_gradient"), None)
-    if alarm is None or alarm.step is None or alarm.step <= _EARLY or not case.nonfinite or " inf" not in alarm.text:
-        return
-    yield from _found(
-        "gradient_inf_with_finite_loss",
-        "第 {0} 步的损失是有限的，梯度却成了 inf；优化器把它记进状态，此后一直是 nan",
-        "at step {0} the loss was finite and the gradient inf; the optimizer keeps it in its state, and all is nan",
-        alarm.step,
-        step=alarm.step,
-        adam_stale=2.0,
-    )
 
 
 def _beyond_rate(case: Case) -> Iterator[Finding]:
@@ -781,8 +846,8 @@ def accumulation(case: Case) -> Iterator[Finding]:
             "gradients_not_zeroed",
             "每次反向传播前，上一步用过的梯度还在：没有调用 zero_grad",
             "before each backward pass the gradients of the step before are still there: zero_grad is missing",
-            gradients_accumulate=5.0,
-            step_too_large=-1.0,
+            gradients_accumulate=6.5,
+            step_too_large=-2.5,
         )
     elif carried < 0.1:
         yield from _found(
@@ -828,6 +893,23 @@ def no_update(case: Case) -> Iterator[Finding]:
         )
 
 
+def running_statistics(case: Case) -> Iterator[Finding]:
+    """Batch norm in a model that has learned its training data and is no good in validation."""
+    held_out = [each.value for each in case.run.series.get("val_loss", ()) if math.isfinite(each.value)]
+    normed = any("BatchNorm" in kind for kind in case.run.module_classes.values())
+    if normed and len(held_out) >= 3 and case.level > 10 * case.last_loss and min(held_out) > 0.5 * case.start_loss:
+        yield from _found(
+            "normed_and_learned",
+            "训练损失降到 {0}，验证损失一直不低于 {1}，而模型用批归一化：评估用的是另一套统计量",
+            "the training loss falls to {0}, that of validation is never below {1}, and the model has batch norms, "
+            "which use other statistics in evaluation",
+            case.last_loss,
+            min(held_out),
+            batch_norm=2.0,
+            chance_labels=-2.0,
+        )
+
+
 def batch_statistics(case: Case) -> Iterator[Finding]:
     """Batch norm over one or two numbers (N27)."""
     counts = [
@@ -848,7 +930,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
             layer=name,
             batch_norm=3.5 if count <= 2 else 2.0,
         )
-    elif count >= 16:
+    elif count >= 16 and case.harmed and not case.level > 10 * case.last_loss:
         yield from _found(
             "batch_norm_over_many",
             "批归一化每个通道对 {0} 个数求统计，足够多",
@@ -861,7 +943,7 @@ def batch_statistics(case: Case) -> Iterator[Finding]:
 def warm_up(case: Case) -> Iterator[Finding]:
     """Post-norm residual blocks under Adam from full rate on (N28)."""
     rates = [record.value for record in case.run.series.get("lr", ())]
-    if not case.harmed or not case.scale_free or not rates or not _post_norm(case):
+    if not case.harmed or not case.scale_free or not rates or not post_norm(case):
         return
     if rates[0] >= 0.5 * max(rates):
         yield from _found(
@@ -874,7 +956,7 @@ def warm_up(case: Case) -> Iterator[Finding]:
         )
 
 
-def _post_norm(case: Case) -> bool:
+def post_norm(case: Case) -> bool:
     """Whether a block with two layer norms or more ends in one, in the order in which they ran."""
     blocks: dict[str, list[str]] = {}
     for name, kind in case.classes:
@@ -907,18 +989,17 @@ def recurrence(case: Case) -> Iterator[Finding]:
                 layer=name,
                 recurrent_product=1.5,
             )
-    for name, facts in case.facts.items():
-        spread = facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"])
-        if "weight_hh" in name and case.class_of(name) == "RNN" and spread > 1.3:
-            yield from _found(
-                "recurrent_weights_large",
-                "循环权重 {layer} 的谱半径约为 {0}：每个时间步都乘上它",
-                "the recurrent weights {layer} have a spectral radius of about {0}, a factor of every time step",
-                spread,
-                layer=name,
-                recurrent_product=3.0,
-                step_too_large=-0.5,
-            )
+    name, spread = case.recurrent_spread
+    if spread > 1.3:
+        yield from _found(
+            "recurrent_weights_large",
+            "循环权重 {layer} 的谱半径约为 {0}：每个时间步都乘上它",
+            "the recurrent weights {layer} have a spectral radius of about {0}, a factor of every time step",
+            spread,
+            layer=name,
+            recurrent_product=3.0,
+            step_too_large=-0.5,
+        )
 
 
 def _through_time(case: Case, name: str, ratio: float, steps: float) -> Iterator[Finding]:
@@ -1003,6 +1084,42 @@ def _constant_output(case: Case, chain: Sequence[str]) -> Iterator[Finding]:
         )
 
 
+_SINGULAR = {
+    "Sqrt", "Norm", "LinalgVectorNorm", "Acos", "Asin", "Acosh", "Atanh", "Cdist", "EuclideanDist", "Rsqrt", "Std",
+    "Var",
+    "StdMean", "VarMean", "Atan2",
+}  # fmt: skip
+"""Operations whose derivative has no bound at some point, as the graph of a loss names them."""
+_HAZARDS = _SINGULAR | {"Log", "Log2", "Log10", "Log1P", "Xlogy", "Div", "Pow", "Exp", "Reciprocal"}
+_LOGARITHMS = {"Log", "Log2", "Log10", "Log1P", "Xlogy"}
+
+
+def gradient_only(case: Case) -> Iterator[Finding]:
+    """A gradient that is not finite beside a finite loss: operations of the loss that can do that, or none."""
+    names = str(case.run.settings.get("operations", "")).split()
+    if case.alarm is None or not case.nonfinite or not names or case.float16:
+        return
+    hazards = [each for each in names if each in _HAZARDS]
+    masked = "Where" in names and bool(hazards)
+    logarithm, singular = bool(_LOGARITHMS & set(hazards)), bool(_SINGULAR & set(hazards))
+    yield from _found(
+        "gradient_only_nan_where" if masked else "gradient_only_nan",
+        "第 {0} 步损失有限，梯度不是；损失的计算图里这类算子有：" + ("、".join(dict.fromkeys(hazards)) or "没有")
+        + ("，外面还有 Where" if masked else ""),
+        "at step {0} the loss is finite and the gradient is not; operations of the loss whose derivative has no bound: "
+        + (", ".join(dict.fromkeys(hazards)) or "none") + (", and Where about them" if masked else ""),
+        case.alarm,
+        step=case.alarm,
+        where_backward=4.5 if masked else -4.0,
+        gradient_at_zero=-1.0 if masked else 2.5 if singular else 0.5 if "Pow" in hazards else -4.0,
+        log_of_zero=-1.0 if masked else 3.5 if logarithm else -4.0,
+        zero_over_zero=-1.0 if masked else 1.0 if "Div" in hazards else -3.0,
+        adam_stale=4.0 if not hazards and case.has_state and case.alarm > _EARLY else -1.0,
+        step_too_large=-3.0,
+        nonfinite_data=-2.0,
+    )  # fmt: skip
+
+
 def adam_eps(case: Case) -> Iterator[Finding]:
     """An eps that float16 rounds to 0 (N12)."""
     eps = case.number("eps")
@@ -1014,7 +1131,7 @@ def adam_eps(case: Case) -> Iterator[Finding]:
             "the weights are float16, in which the optimizer's eps {0} is 0: where the gradient is 0 too, the update "
             "is 0/0",
             eps,
-            eps_lost=4.0,
+            eps_lost=4.0 if case.poisoned is None or case.alarm is not None else 6.0,
         )
 
 
@@ -1032,7 +1149,7 @@ def sound_numbers(case: Case) -> Iterator[Finding]:
     held = all(facts["held"] > 0 for facts in case.facts.values() if facts["trained"] > 0)
     zeroed = (case.number("carried") or 0.0) < 0.1
     alive = case.silent_at_first[1] < 0.5 and (case.saturated is None or case.saturated[1] < 0.3)
-    if numbers and usual and held and zeroed and alive and not case.symmetric and _swallowed_share(case) < 0.3:
+    if numbers and usual and held and zeroed and alive and not case.symmetric and swallowed_share(case) < 0.3:
         yield from _found(
             "numbers_are_sound",
             "初始权重、信号、更新的大小都正常（第一次更新是权重的 {0} 倍），损失却降不下去",
@@ -1061,11 +1178,13 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     accumulation,
     no_update,
     batch_statistics,
+    running_statistics,
     warm_up,
     recurrence,
     output,
     adam_eps,
     sound_numbers,
+    gradient_only,
 )
 """One for each kind of evidence."""
 RULES: tuple[Callable[[TrainingRun], Iterable[Finding]], ...] = (layer_findings,)

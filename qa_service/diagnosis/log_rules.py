@@ -33,6 +33,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import (
+    classes_at_chance,
     divergence,
     gap,
     gradient_always_zero,
@@ -43,12 +44,15 @@ from qa_service.diagnosis.harm import (
     skipped_steps,
 )
 from qa_service.diagnosis.message_rules import messages
-from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, zero_loss
+from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _ROSE, _STEADY = 2.0, 1.6
+_CONVERGED = 0.1  # of the first loss: whatever happens below is the noise of a run that has learned
 _FIRST_STEPS = 2
+MEANS = ("hf_trainer", "llama_factory", "trainer_state", "trainer_log", "keras")
+"""Formats whose losses are means over the steps since the record before."""
 _HUGE_GRADIENT = 1e3
 _LATE_STEPS = 1000
 _SPIKE = 8.0
@@ -73,7 +77,7 @@ class Onset:
         values = values_of(self.before)
         if len(values) < 2 or values[-1] <= 0:
             return 1.0
-        usual = min(median(values[-8:-1]), *smooth(values[-8:]))
+        usual = max(min(median(values[-8:-1]), *smooth(values[-8:])), _CONVERGED * values[0])
         return values[-1] / usual if usual > 0 else 1.0
 
 
@@ -146,7 +150,8 @@ def _one_update_later(run: TrainingRun, first: Onset) -> bool:
 
 def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
     tail = rising_tail(first.before)
-    grew = tail[-1].value / tail[0].value if len(tail) >= 2 and tail[0].value > 0 else 1.0
+    least = max(tail[0].value, _CONVERGED * first.before[0].value) if tail else 0.0
+    grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
         begin = tail[0] if grew >= first.rise and len(tail) >= 2 else first.before[max(0, len(first.before) - 4)]
         text = say(
@@ -403,7 +408,11 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
     low, high = median(values_of(until[:third])), median(values_of(until[-third:]))
-    if high > 1.4 * low > 0 and high > 5 * norms[0].value and share_ascending(smooth(values_of(until))) > 0.6:
+    if (
+        high > 1.4 * low > 0
+        and high > (5 if third < 4 else 2.5) * norms[0].value
+        and share_ascending(smooth(values_of(until))) > 0.6
+    ):
         text = say(
             "损失降到 {loss} 时，梯度范数反而从 {low} 升到 {high}",
             "While the loss falls to {loss}, the gradient norm rises from {low} to {high}",
@@ -450,11 +459,38 @@ def turning_point(run: TrainingRun) -> Record | None:
     return None
 
 
+def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
+    """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
+    points = finite(records(run, "loss"))
+    far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
+    return next((each for each in points if _position(each) > _position(turn) and each.value > far), turn)
+
+
+def rate_jump(rates: Sequence[Record], until: Record) -> tuple[Record, Record] | None:
+    """The learning rates before and after it goes up threefold at once, after five records without a rise."""
+    before = [each for each in rates if _position(each) <= _position(until) + 1e-9]
+    for index in range(5, len(before)):
+        quiet = values_of(before[index - 5 : index])
+        steady = all(after <= 1.001 * one for one, after in pairwise(quiet))
+        if steady and quiet[-1] > 0 and before[index].value > 3 * quiet[0]:
+            return before[index - 1], before[index]
+    return None
+
+
 def schedule(run: TrainingRun) -> Iterator[Finding]:
     """L4: the run turns at the end of the warm-up, or where the learning rate has gone up again."""
     turn = turning_point(run)
     rates = finite(records(run, "lr"))
     if turn is None or len(rates) < 3:
+        return
+    if (jump_ := rate_jump(rates, _end_of_quiet(run, turn))) is not None:
+        low, high = jump_
+        text = say(
+            "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
+            "At {at} the learning rate jumps from {low} to {high}, and then the loss goes bad",
+            at=high, low=low.value, high=high.value,
+        )  # fmt: skip
+        yield from weigh("rate_rose_again", text, low, high)
         return
     before = [each for each in rates if _position(each) <= _position(turn) + 1e-9] or rates[:1]
     values = values_of(before)
@@ -588,7 +624,10 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
         return
     if gradient_always_zero(run):
         return
-    value, classes, batch = points[0].value, number_setting(run, "classes"), number_setting(run, "batch_size")
+    if run.format in MEANS and (points[0].step or 0) > 1:
+        return  # the mean over the first steps, a throw among them
+    value, batch = points[0].value, number_setting(run, "batch_size")
+    classes = number_setting(run, "classes") or classes_at_chance(run)
     if classes and classes >= 2:
         ratio = value / math.log(classes)
         if batch and batch >= 4 and abs(ratio / batch - 1) < 0.4:
@@ -662,7 +701,12 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     if feature:
         yield from weigh(feature, say(*words[feature]))
     losses = records(run, "loss")
-    pure = feature == "half" and "autocast" not in setting(run, "dtype") and "mixed" not in setting(run, "dtype")
+    pure = (
+        feature == "half"
+        and not setting(run, "autocast")
+        and "autocast" not in setting(run, "dtype")
+        and "mixed" not in setting(run, "dtype")
+    )
     early = first_nonfinite(losses)
     if pure and setting(run, "dtype") and is_adaptive(run) and early in (1, 2) and run.from_start:
         text = say(
@@ -697,6 +741,15 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("validation_not_finite", text, bad)
         return
     how, points, train = gap(run), finite(held_out), values_of(finite(records(run, "loss")))
+    if how == "apart":
+        text = say(
+            "训练已几乎全对（损失 {train}），验证损失却是 {held}",
+            "Training is nearly all right (loss {train}), the validation loss is {held}",
+            train=train[-1],
+            held=points[-1].value,
+        )
+        yield from weigh("validation_apart", text, points[-1])
+        how = gap(run, apart=False)
     if how == "never":
         text = say(
             "训练损失 {train}，验证损失 {held}，从没低于开始的 {first}",
@@ -715,6 +768,10 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
                 first=train[0],
             )
             yield from weigh("validation_starts_high", text, points[0])
+        shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
+        if shares and shares[-1] >= 0.6 and shares[-1] > max(shares) - 0.1:
+            text = say("验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1])
+            yield from weigh("validation_partly_right", text, points[-1])
         memorised = "learned_by_heart" if train[-1] < 0.02 * train[0] and rises else "learned_slowly"
         text = say(
             "训练损失从 {first} 到 {last}",
@@ -740,6 +797,6 @@ RULES: tuple[Rule, ...] = (
     nonfinite_loss, comes_and_goes, nonfinite_gradient, first_gradient, geometric_growth, divergence_of_loss, thrown_up,
     gradient_adds_up, gradient_against_loss,
     schedule, restart, learning_rate, spikes, jump, first_loss,
-    at_chance, flat, gradient_while_flat, zero_loss, accuracy,
+    at_chance, flat, gradient_while_flat, zero_loss, tiny_loss, accuracy,
     loss_scale, number_format, architecture, validation, messages,
 )  # fmt: skip

@@ -22,6 +22,7 @@ from qa_service.diagnosis.harm import (
     gradient_always_zero,
     hidden_nan,
     is_flat,
+    steps_of_clamp,
     stuck_at_clamp,
     stuck_exactly,
 )
@@ -29,6 +30,7 @@ from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
 _TINY_GRADIENT, _USUAL_GRADIENT = 1e-5, 1e-2
+_SCALED_GRADIENT = 2e3
 
 
 def at_chance(run: TrainingRun) -> Iterator[Finding]:
@@ -70,6 +72,13 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
                 share=f"{100 * found[1]:.0f} %",
             )
             yield from weigh("at_clamp", text, tail[0])
+    if steps_of_clamp(run):
+        points = finite(records(run, "loss"))
+        text = say(
+            "损失都是 100/n 的整数倍：每个样本不是 0 就是 −ln(e⁻¹⁰⁰)",
+            "The losses are whole multiples of 100/n: each sample gives 0 or the clamp of −log, 100",
+        )
+        yield from weigh("steps_of_clamp", text, points[0], points[-1])
     if tail := stuck_exactly(run):
         text = say(
             "从{at}起损失一直是 {value}，一位也不变",
@@ -134,6 +143,14 @@ def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh("gradient_scaled", text, norms[-1])
         return
+    if not scale and min(values_of(norms)) > _SCALED_GRADIENT:
+        text = say(
+            "梯度范数一直在 {norm} 左右，损失却不动：像是还没有除以损失缩放系数",
+            "The gradient norm is about {norm} all the time, yet the loss does not move: it looks as if it still "
+            "carried a loss scale",
+            norm=usual,
+        )  # fmt: skip
+        yield from weigh("gradient_looks_scaled", text, norms[0], norms[-1])
     feature = (
         "gradient_zero"
         if usual == 0
@@ -182,6 +199,22 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
     if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
         text = say("损失从头到尾是 0", "The loss is 0 from the first record to the last")
         yield from weigh("zero_loss_and_gradient", text, losses[0], losses[-1])
+
+
+def tiny_loss(run: TrainingRun) -> Iterator[Finding]:
+    """A training loss that is tiny from the first record on, beside one of validation that is not and does not move."""
+    losses, held_out = finite(records(run, "loss")), finite(records(run, "val_loss"))
+    if len(losses) < 8 or len(held_out) < 3 or not run.from_start:
+        return
+    largest, least = max(values_of(losses)), min(values_of(held_out))
+    if 0 <= largest < 1e-4 and least > 0.1 and least > 0.97 * held_out[0].value:
+        text = say(
+            "训练损失一开始就只有 {loss}，验证损失却停在 {held}：损失被乘了一个很小的数，float16 的梯度都成了 0",
+            "The training loss is {loss} from the start, that of validation stays at {held}: the loss is multiplied by "
+            "a small number, and float16 rounds its gradients to 0",
+            loss=losses[0].value, held=least,
+        )  # fmt: skip
+        yield from weigh("tiny_loss_beside_validation", text, losses[0], held_out[-1])
 
 
 def accuracy(run: TrainingRun) -> Iterator[Finding]:

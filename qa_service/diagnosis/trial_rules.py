@@ -46,7 +46,7 @@ _SETTLED, _FLOOR_SHARE = 40, 0.005
 def operation(run: TrainingRun) -> Iterator[Finding]:
     """What the operation that made the first inf or nan says of the cause."""
     fault = run.fault
-    if fault is None:
+    if fault is None or _is_consequence(run, fault):
         return
     if not fault.operation:
         yield from _given(run, fault)
@@ -58,6 +58,18 @@ def operation(run: TrainingRun) -> Iterator[Finding]:
         yield from _forward(run, fault)
     if fault.reproduced is False:
         yield _finding(run, "not_reproduced", "hardware", _LIKELY)
+
+
+def _is_consequence(run: TrainingRun, fault: OperationFault) -> bool:
+    """Whether gradients or weights were not finite before the operation ran: it only passes on what it was given."""
+    for event in run.events:
+        if event.step is None or fault.step is None or fault.phase == "data":
+            continue
+        if event.name == "alarm_gradient" and event.step < fault.step:
+            return True
+        if event.name == "alarm_loss" and event.step <= fault.step and "not finite:" in event.text:
+            return True
+    return False
 
 
 def _given(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
@@ -94,7 +106,7 @@ def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
         yield _finding(run, "logarithm", "log_of_zero", _LIKELY if lost else _STRONG)
         if lost:
             yield _finding(run, "eps_without_effect", "eps_lost", _CERTAIN)
-    elif fault.operation in _ATTENTION and _has_mask(fault):
+    elif fault.operation in _ATTENTION and (_has_mask(fault) or (not fault.operands and math.isnan(fault.value))):
         yield _finding(run, "only_masked", "empty_attention_row", _CERTAIN)
     elif fault.operation in _LABEL_LOSSES:
         yield _finding(run, "loss_of_labels", "bad_labels", _CERTAIN)

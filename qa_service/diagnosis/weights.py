@@ -122,7 +122,10 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "weights_too_large": -1.5, "chance_labels": -3.0,
     },
     "late_spike": {"adam_stale": 2.0, "bad_batches": 1.2, "step_too_large": -0.2, "weights_too_large": -2.0},
-    "spikes": {"bad_batches": 2.2, "adam_stale": 0.4, "step_too_large": 0.4},
+    "spikes": {
+        "bad_batches": 2.2, "adam_stale": 0.4, "step_too_large": 0.4, "overfitting": -1.0, "batch_norm": -0.7,
+        "chance_labels": -0.7,
+    },
     # the first loss
     "huge_first_loss": {
         "inputs_not_scaled": 1.7, "summed_loss": 1.4, "weights_too_large": 1.6, "chance_labels": -1.5,
@@ -163,6 +166,11 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "loss_scale_collapse": 0.5,
     },
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
+    "steps_of_clamp": {"loss_clipped": 3.8, "wrong_output": 3.2, "no_update": -1.0},
+    "tiny_loss_beside_validation": {
+        "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5,
+        "bad_labels": -1.0,
+    },
     "gradient_zero": {
         "dead_relu": 2.2, "gradient_underflow": 1.4, "symmetric_init": 0.6, "vanishing_signal": 0.8,
         "loss_clipped": 0.8,
@@ -185,6 +193,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     },
     "high_without_gradient": {"loss_clipped": 2.8, "wrong_output": 2.2, "dead_relu": -1.0, "vanishing_signal": -2.0},
     "gradient_scaled": {"clip_before_unscale": 5.0},
+    "gradient_looks_scaled": {"clip_before_unscale": 3.0, "chance_labels": -1.0},
     "zero_loss_and_gradient": {"bad_labels": 2.6, "wrong_output": 1.4, "overfitting": -2.0},
     "learned_on_training_data": {"chance_labels": -1.0, "no_update": -4.0, "vanishing_signal": -3.0},
     # scale, format, skipped updates
@@ -210,6 +219,8 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
     "learned_by_heart": {"overfitting": 1.4, "batch_norm": 0.3, "chance_labels": -0.3},
     "validation_starts_high": {"batch_norm": 1.2, "chance_labels": -0.3},
+    "validation_apart": {"overfitting": 1.5, "batch_norm": 1.0, "chance_labels": 0.0},
+    "validation_partly_right": {"overfitting": 1.8, "batch_norm": -1.2, "chance_labels": -2.0},
     "learned_slowly": {"chance_labels": 1.8, "overfitting": -0.5, "batch_norm": 0.2},
     "validation_turns": {"overfitting": 4.0, "batch_norm": -0.5},
     "accuracy_at_chance": {"chance_labels": 0.7, "step_too_large": 0.4, "dead_relu": 0.5, "vanishing_signal": 0.5},

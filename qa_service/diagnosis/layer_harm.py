@@ -1,0 +1,137 @@
+"""The harm gate of a recorded run: a loss that ends poor, beside something measured in the model that explains it.
+
+A poor loss alone is no harm: a large model is far from its end after a few hundred steps. So each test asks for both,
+and for a run that is seen from its start, long enough, and that no accuracy or validation loss calls good.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from statistics import fmean, median
+
+from qa_service.diagnosis.curves import finite, is_objective, records, say, values_of, warms_up
+from qa_service.diagnosis.layer_rules import Case, post_norm, swallowed_share
+from qa_service.model.diagnosis import Harm
+from qa_service.model.training_run import TrainingRun
+from qa_service.model.values import Text
+
+_STEPS = 100
+_GOOD_ACCURACY = 0.8
+_POOR, _GUESSING, _SPIKY = 0.5, 0.85, 0.2
+"""Shares of the loss of guessing: above the first a loss is poor, above the second hardly better than a guess."""
+_STILL_FALLS = 0.95
+
+
+def measured_harms(run: TrainingRun) -> Iterator[Harm]:
+    """One harm at most: that the run does not get on, with what was measured beside it."""
+    if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
+        return
+    case = Case(run)
+    if len(case.losses) < _STEPS or not all(map(math.isfinite, case.losses)) or _is_accurate(run):
+        return
+    for test in _TESTS:
+        if (why := test(case)) is not None:
+            last = records(run, "loss")[-1]
+            yield Harm(id="no_learning", step=last.step, text=_with_loss(why, case))
+            return
+
+
+def _with_loss(why: Text, case: Case) -> Text:
+    seen = say("损失停在 {level}", "the loss ends at {level}", level=case.level)
+    return Text(f"{why.zh}；{seen.zh}", f"{why.en}; {seen.en}")
+
+
+def _is_accurate(run: TrainingRun) -> bool:
+    return any(
+        values and values[-1] >= _GOOD_ACCURACY
+        for key in ("accuracy", "val_accuracy")
+        if (values := values_of(finite(records(run, key))))
+    )
+
+
+def _share(case: Case) -> float:
+    """The last loss over that of guessing, or of the start; 0 where that says nothing."""
+    return case.level_share or 0.0
+
+
+def _near_guessing(case: Case) -> Text | None:
+    third = len(case.losses) // 3
+    middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
+    shares = values_of(finite(records(case.run, "val_accuracy")))
+    classes = case.number("classes") or math.inf
+    known = case.chance is not None
+    if (
+        known
+        and _share(case) > _GUESSING
+        and last > _STILL_FALLS * middle
+        and (not shares or max(shares[-2:]) < 2 / classes)
+    ):
+        return say("损失不再下降，几乎和瞎猜一样", "The loss no longer falls and is hardly better than a guess")
+    return None
+
+
+def _stands(case: Case) -> Text | None:
+    """Of a loss without a level that is known: no better at the end than at the start, and validation no better."""
+    held_out = values_of(finite(records(case.run, "val_loss")))
+    long = len(case.losses) >= 1.5 * _STEPS
+    if case.chance is None and long and case.stuck and held_out and held_out[-1] > 0.7 * case.start_loss > 0:
+        return say("损失和验证损失都没有变好", "Neither the loss nor that of validation is better than at the start")
+    return None
+
+
+def _recurrent(case: Case) -> Text | None:
+    if case.stuck and case.recurrent_spread[1] > 1.3:
+        return say("循环权重太大", "The recurrent weights are too large")
+    return None
+
+
+def _swallowed(case: Case) -> Text | None:
+    if swallowed_share(case) > 0.8 and _share(case) > _POOR:
+        return say(
+            "从最初几步起，大多数 16 位权重就没有变", "From the first steps on most of the 16-bit weights do not change"
+        )
+    return None
+
+
+def _alike(case: Case) -> Text | None:
+    if case.symmetric and _share(case) > _POOR:
+        return say("每层的各单元初始值相同", "The units of each layer began alike")
+    return None
+
+
+def _saturated(case: Case) -> Text | None:
+    if case.saturated is not None and case.saturated[1] > 0.5 and _share(case) > _POOR:
+        return say("激活从一开始就饱和", "Activations are saturated from the start")
+    return None
+
+
+def _misscaled(case: Case) -> Text | None:
+    """Weights or inputs that are far too large or small, or a first update that throws the weights away."""
+    share, normed, gain = _share(case), case.normed, case.gain or 1.0
+    spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
+    if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
+        return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
+    if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
+        return say("初始权重的大小不对", "The initial weights have the wrong size")
+    if share > _POOR and (case.first_update or 0.0) > 0.2:
+        return say(
+            "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"
+        )
+    if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
+        return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
+    return None
+
+
+def _warmed_up(case: Case) -> bool:
+    rates = values_of(records(case.run, "lr"))
+    return not rates or rates[0] < 0.5 * max(rates)
+
+
+_TESTS: tuple[Callable[[Case], Text | None], ...] = (
+    _near_guessing,
+    _stands,
+    _recurrent,
+    _swallowed,
+    _alike,
+    _saturated,
+    _misscaled,
+)

@@ -1,0 +1,180 @@
+"""Kinds of faults that were once missed or confused, each beside a sound neighbour that stays silent."""
+
+import math
+
+import pytest
+from runs_by_hand import NAN, decay, level, run_of
+
+from qa_service.diagnosis.engine import diagnose
+from qa_service.diagnosis.harm import find_harms, is_flat, steps_of_clamp
+from qa_service.diagnosis.log_rules import rate_jump
+from qa_service.diagnosis.trial_rules import operation
+from qa_service.model.training_run import LayerRecord, OperationFault, Record, RunEvent, TrainingRun
+
+
+def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=None, settings=None, **series):
+    """A recorded classifier of four classes with four layers of weights."""
+    facts = {
+        "size": 64.0, "dimensions": 2.0, "fan_out": 8.0, "fan_in": 8.0, "bits": 32.0, "bfloat16": 0.0, "trained": 1.0,
+        "held": 1.0, "init_rms": 0.5, "init_rows": 0.3, **(facts or {}),
+    }  # fmt: skip
+    early = {"update_ratio": 0.01, "update_rms": 0.001, "grad_rms": 0.01, "weight_rms": 0.5, **(early or {})}
+    names = [f"{layer}.weight" for layer in "abcd"]
+    layers = [LayerRecord(-1, name, "parameter", facts) for name in names]
+    layers += [LayerRecord(step, name, "parameter", early) for step in (0, 5, 10) for name in names]
+    named = {"loss": losses, **series}
+    return TrainingRun(
+        source="trace", format="trace", from_start=True, events=tuple(events), fault=fault, layers=tuple(layers),
+        module_classes=dict.fromkeys("abcd", "Linear"),
+        settings={
+            "optimizer": "Adam", "optimizers": 1, "dtype": "float32", "loss": "NllLoss", "reduction": "mean",
+            "classes": 4.0, "steps": float(len(losses)), "carried": 0.0, "eps": 1e-8, "operations": operations,
+            **(settings or {}),
+        },
+        series={
+            key: tuple(Record(index * (len(losses) // len(values)), None, value) for index, value in enumerate(values))
+            for key, values in named.items()
+        },
+    )  # fmt: skip
+
+
+def alarms(step, weights="a.weight"):
+    return (
+        RunEvent(kind="message", name="alarm_gradient", text="gradient is nan", step=step),
+        RunEvent(kind="message", name="alarm_loss", text=f"loss is nan; not finite: {weights}", step=step + 1),
+    )
+
+
+def first(run):
+    return diagnose(run).hypotheses[0].cause
+
+
+LATER = [*decay(40, 1.4, 0.3), *[NAN] * 40]
+
+
+@pytest.mark.parametrize(
+    ("operations", "cause"),
+    [
+        ("Add NllLoss Mul LogSoftmax Mean Where Addmm Mul Log", "where_backward"),
+        ("Add NllLoss Mul LogSoftmax Sqrt Sum Pow Sub Addmm", "gradient_at_zero"),
+        ("Neg Mean Gather Log Softmax Addmm", "log_of_zero"),
+        ("NllLoss LogSoftmax Addmm Relu Addmm", "adam_stale"),
+    ],
+)
+def test_a_gradient_that_alone_is_nan_is_told_by_the_operations_of_the_loss(operations, cause):
+    passed_on = OperationFault(operation="relu", phase="forward", value=NAN, step=40, dtype="float32")
+    run = trace_of(LATER, operations=operations, events=alarms(39), fault=passed_on)
+    assert first(run) == cause
+    assert list(operation(run)) == []  # relu only passes on what its weights gave it
+
+
+def test_an_operation_that_made_the_nan_itself_is_still_blamed():
+    fault = OperationFault(operation="softmax", phase="forward", value=NAN, step=40, dtype="float32")
+    run = trace_of(
+        LATER, events=(RunEvent(kind="message", name="alarm_loss", text="loss is nan", step=40),), fault=fault
+    )
+    assert first(run) == "empty_attention_row"
+
+
+def test_adams_eps_in_float16_outweighs_the_overflow_that_follows():
+    fault = OperationFault(operation="add", phase="forward", value=math.inf, step=1, dtype="float16")
+    event = RunEvent(kind="message", name="alarm_loss", text="loss is nan; not finite: a.weight", step=1)
+    run = trace_of(
+        [1.4, *[NAN] * 79], events=(event,), fault=fault, facts={"bits": 16.0}, settings={"dtype": "float16"}
+    )
+    assert first(run) == "eps_lost"
+
+
+def test_without_a_scaler_gradients_of_exactly_zero_have_underflowed():
+    zero = {"grad_rms": 0.0, "grad_max": 0.0, "zero": 1.0, "tiny": 0.0, "update_rms": 0.0, "update_ratio": 0.0}
+    run = trace_of(
+        level(80, 5e-7, 0.05), early=zero, settings={"autocast": "float16", "scaler": False}, grad_norm=[0.0] * 80
+    )
+    assert first(run) == "gradient_underflow"
+
+
+POOR = [*decay(60, 1.4, 0.9), *level(90, 0.9, 0.03)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "early", "cause"),
+    [
+        ({"init_rows": 0.0}, {}, "symmetric_init"),
+        ({"bits": 16.0, "bfloat16": 1.0}, {"unchanged": 0.95}, "update_swallowed"),
+        ({"init_rms": 0.1}, {}, "vanishing_signal"),
+        ({"init_rms": 1.5}, {}, "weights_too_large"),
+    ],
+)
+def test_a_poor_loss_is_harm_beside_what_explains_it_and_not_alone(facts, early, cause):
+    assert find_harms(trace_of(POOR)) == ()
+    run = trace_of(POOR, facts=facts, early=early)
+    assert [harm.id for harm in find_harms(run)] == ["no_learning"]
+    assert first(run) == cause
+
+
+def test_what_explains_a_poor_loss_is_no_harm_beside_a_good_one():
+    good = [*decay(60, 1.4, 0.05), *level(90, 0.05, 0.03)]
+    for facts in ({"init_rows": 0.0}, {"init_rms": 0.1}, {"init_rms": 1.5}):
+        assert find_harms(trace_of(good, facts=facts)) == ()
+    assert find_harms(trace_of(POOR, facts={"init_rms": 1.5}, val_accuracy=[0.5, 0.8, 0.9, 0.9])) == ()
+
+
+def test_a_nan_out_of_the_blue_in_a_log_is_undecided_and_names_what_to_add():
+    diagnosis = diagnose(run_of([*decay(30), *[NAN] * 10]))
+    assert diagnosis.status == "undecided"
+    assert diagnosis.next_line
+
+
+def test_a_nan_after_a_rise_is_still_called_a_step_too_large():
+    assert diagnose(run_of([*decay(10), 3.0, 20.0, 400.0, 1e4, 1e6, NAN, NAN])).status == "sick"
+
+
+def test_the_noise_of_a_run_that_has_learned_is_no_rise():
+    losses = [*decay(30, 1.6, 0.001), 2e-4, 5e-4, 2e-3, NAN, NAN, NAN]
+    found = {each.feature for hypothesis in diagnose(run_of(losses)).hypotheses for each in hypothesis.findings}
+    assert "rose_before_nan" not in found
+
+
+def test_a_first_loss_of_zero_is_borne():
+    assert is_flat(run_of([0.3, *[0.0] * 30])) is False
+    assert diagnose(run_of([0.0] * 30)).status != "healthy"
+
+
+def test_a_loss_that_drops_from_far_above_to_that_of_guessing_is_harm():
+    fell = [24.0, 9.0, 3.0, *level(47, math.log(5), 0.008)]
+    assert [harm.id for harm in find_harms(run_of(fell))] == ["no_learning"]
+    assert find_harms(run_of([24.0, 9.0, 3.0, *level(47, 1.75, 0.008)])) == ()
+
+
+def test_a_rising_loss_is_no_harm_while_validation_is_right():
+    rising = [1.5 + 1.5 * index / 59 for index in range(60)]
+    wrong = run_of(rising, val_accuracy=level(60, 0.3, 0.02))
+    assert [harm.id for harm in find_harms(wrong)] == ["diverging"]
+    assert find_harms(run_of(rising, val_accuracy=level(60, 0.97, 0.002))) == ()
+
+
+def test_losses_that_are_whole_multiples_of_the_clamp():
+    counts = [7, 8, 10, 13, 9, 5, 8, 8, 7, 5, 6, 5, 7]
+    assert steps_of_clamp(run_of([count * 100 / 32 for count in counts]))
+    assert not steps_of_clamp(run_of([count * 100 / 31.3 for count in counts]))
+    named = {each.cause for each in diagnose(run_of([count * 100 / 32 for count in counts])).hypotheses}
+    assert named == {"loss_clipped", "wrong_output"}  # a log cannot tell a clamp from a softmax over one unit
+
+
+def test_a_jump_of_the_learning_rate_is_found_and_a_warm_up_is_none():
+    rates = [Record(step, None, 0.05 if step < 20 else 3.0) for step in range(30)]
+    assert rate_jump(rates, rates[-1]) == (rates[19], rates[20])
+    warm_up = [Record(step, None, 1e-3 * (step + 1)) for step in range(30)]
+    assert rate_jump(warm_up, warm_up[-1]) is None
+    assert rate_jump(rates, rates[10]) is None
+
+
+def test_training_and_validation_that_are_far_apart_in_a_single_record():
+    run = run_of([0.035], accuracy=[0.988], val_loss=[2.68], val_accuracy=[0.593])
+    assert [harm.id for harm in find_harms(run)] == ["evaluation"]
+    assert find_harms(run_of([0.035], accuracy=[0.988], val_loss=[0.4], val_accuracy=[0.9])) == ()
+
+
+def test_a_gradient_norm_that_is_nan_once_is_no_harm():
+    assert find_harms(run_of([1.91, 0.92], grad_norm=[NAN, 3.98])) == ()
+    assert find_harms(run_of([1.91, 0.92], grad_norm=[3.98, NAN])) != ()
