@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from http.client import HTTPException
+from typing import IO, Any, ClassVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -13,6 +14,8 @@ from qa_service.errors import BadField, BadRequest, NumstabError
 from qa_service.model import Lang
 
 _MAX_NAME_CHARS = 200
+MAX_REPLY_BYTES = 64 << 20
+"""Of a longer reply nothing is used; a hundred runs of many rows have a tenth of it."""
 
 
 class ServerError(NumstabError):
@@ -85,28 +88,39 @@ class HttpEngine:
         request = Request(self._base + path, data, sent)  # noqa: S310  # its scheme is checked in __init__
         try:
             with self._opener.open(request, timeout=self._timeout) as reply:
-                return json.load(reply)
+                return _read_json(reply)
         except HTTPError as error:
             raise _refusal(error) from None
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException) as error:
             why = getattr(error, "reason", error)
             raise ServerError(
                 zh=f"连不上 {self._base}：{why}", en=f"{self._base} cannot be reached: {why}", field="url"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerError(
-                zh=f"{self._base} 的回复不是 JSON", en=f"the reply of {self._base} is not JSON", field="url"
+                zh=f"{self._base} 的回复不是 JSON，或者太大",
+                en=f"the reply of {self._base} is not JSON, or too large",
+                field="url",
             ) from error
+
+
+def _read_json(reply: IO[bytes]) -> Any:
+    """The body as JSON; raises ValueError if it is none or too large, RecursionError if it is nested too deep."""
+    data = reply.read(MAX_REPLY_BYTES + 1)
+    if len(data) > MAX_REPLY_BYTES:
+        raise ValueError("too large")
+    return json.loads(data)
 
 
 def _refusal(error: HTTPError) -> NumstabError:
     """The server's problem+json as an exception: where the request is wrong, of the class that has its code here."""
     try:
-        problem: JsonObject = json.loads(error.read())
-    except ValueError:
-        problem = {}
+        found = _read_json(error)
+    except (ValueError, RecursionError, OSError, HTTPException):
+        found = None
     finally:
         error.close()
+    problem: JsonObject = found if isinstance(found, dict) else {}
     detail = str(problem.get("detail") or f"HTTP {error.code} {error.reason}")
     code = str(problem.get("code") or ServerError.code)
     known: dict[str, type[BadRequest]] = {each.code: each for each in vars(errors).values() if _is_request_error(each)}
