@@ -93,6 +93,11 @@ class WordHash:
     encode_document = encode_query
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names a long parameter by its length: compressed bytes hold the time, and all workers must see the same names."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.fixture(scope="session")
 def word_hash() -> type[WordHash]:
     """The class of the word-hash embedder."""
