@@ -158,7 +158,7 @@ def test_two_values_are_shown_side_by_side(visit: Callable[..., Page], lang: Lan
 def test_a_question_can_be_asked_by_keyboard_alone(visit: Callable[..., Page], lang: Lang) -> None:
     """Shift+Enter breaks the line, Enter asks."""
     page = visit(f"/?lang={lang}")
-    for _ in range(10):
+    for _ in range(20):
         if page.evaluate("document.activeElement.id") == "question":
             break
         page.keyboard.press("Tab")

@@ -171,7 +171,7 @@ def test_the_report_is_taken_home_as_json(visit: Callable[..., Page], look: Look
     with page.expect_download() as download:
         report.locator("[data-part=json]").click()
     body = json.loads(download.value.path().read_text("utf-8"))
-    assert (body["lang"], body["status"]) == (look.lang, "sick")
+    assert (body["lang"], body["verdict"]) == (look.lang, "sick")
     assert body["experiment"]["cured_evidence"]["metrics"]
 
 
