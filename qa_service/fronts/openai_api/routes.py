@@ -62,34 +62,33 @@ def _add_chat(api: APIRouter, service: Service, settings: Settings) -> None:
     @api.post("/chat/completions")
     async def chat(http: Request) -> Response:
         conversation = read_chat(await read_json(http))
-        reader = _language(http, conversation)
         completion = ChatCompletion.new(conversation, f"fp_{service.knowledge.library.hash[:10]}")
-        text = await to_thread.run_sync(housekeeping_reply, service, conversation)
-        if text is not None:
-            return _stream(completion.stream_text(text)) if conversation.stream else JSONResponse(
-                completion.whole([Passage(text)])
-            )  # fmt: skip
-        reply = await ask(service, http, conversation, _base(http, settings), reader)
-        if conversation.stream:
-            return _stream(completion.stream(reply))
-        return JSONResponse(completion.whole(await reply.whole(http)))
+        return await _reply(http, service, settings, conversation, completion)
 
 
 def _add_responses(api: APIRouter, service: Service, settings: Settings) -> None:
     @api.post("/responses")
     async def responses(http: Request) -> Response:
         conversation = read_responses(await read_json(http))
-        reader = _language(http, conversation)
-        response = ResponseObject(conversation)
-        text = await to_thread.run_sync(housekeeping_reply, service, conversation)
-        if text is not None:
-            return _stream(response.stream_text(text)) if conversation.stream else JSONResponse(
-                response.whole([Passage(text)])
-            )  # fmt: skip
-        reply = await ask(service, http, conversation, _base(http, settings), reader)
-        if conversation.stream:
-            return _stream(response.stream(reply))
-        return JSONResponse(response.whole(await reply.whole(http)))
+        return await _reply(http, service, settings, conversation, ResponseObject(conversation))
+
+
+async def _reply(
+    http: Request,
+    service: Service,
+    settings: Settings,
+    conversation: Conversation,
+    form: ChatCompletion | ResponseObject,
+) -> Response:
+    """The reply to a conversation in either form, as a stream or whole."""
+    reader = _language(http, conversation)
+    text = await to_thread.run_sync(housekeeping_reply, service, conversation)
+    if text is not None:
+        return _stream(form.stream_text(text)) if conversation.stream else JSONResponse(form.whole([Passage(text)]))
+    reply = await ask(service, http, conversation, _base(http, settings), reader)
+    if conversation.stream:
+        return _stream(form.stream(reply))
+    return JSONResponse(form.whole(await reply.whole(http)))
 
 
 def _stream(events: AsyncIterator[bytes]) -> SSEResponse:
