@@ -21,7 +21,7 @@ from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
-from qa_service.model import Answer, AnswerStatus, Entry, Request
+from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import parse_question
 from qa_service.retrieval.embedder import load_embedder
@@ -121,7 +121,7 @@ class Service:
             answer = _answer(request, decision)
         runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
         if runs:
-            _charge(len(decision.runs), request.seeds)
+            charge_runs(len(decision.runs) * request.seeds)
         yield AnswerReady(answer)
         if runs:
             evidence = yield from execute(
@@ -162,12 +162,17 @@ class Service:
             raise overloaded(own, self.runner.slots)
 
 
-def _charge(planned: int, seeds: int) -> None:
+_FEWER_RUNS = Text(
+    "请少取几个种子、少比几个值，或只要几个证据块。", "Use fewer seeds, compared values or blocks."
+)  # fmt: skip
+
+
+def charge_runs(runs: int, advice: Text = _FEWER_RUNS) -> None:
     """Bounds the runs of a request and counts them against the client's rate; raises `BadField` or `RateLimited`."""
-    if (runs := planned * seeds) > MAX_RUNS:
+    if runs > MAX_RUNS:
         raise BadField(
-            zh=f"这要运行 {runs} 次实验，一次最多 {MAX_RUNS} 次。请少取几个种子、少比几个值，或只要几个证据块。",
-            en=f"this takes {runs} runs; a request may take {MAX_RUNS}. Use fewer seeds, compared values or blocks.",
+            zh=f"这要运行 {runs} 次实验，一次最多 {MAX_RUNS} 次。{advice.zh}",
+            en=f"this takes {runs} runs; a request may take {MAX_RUNS}. {advice.en}",
             field="seeds",
         )
     if more := (runs - 1) // RUNS_PER_CHARGE:

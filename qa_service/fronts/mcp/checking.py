@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qa_service.answering.service import MAX_RUNS, RUNS_PER_CHARGE, Service
+from qa_service.answering.service import Service, charge_runs
 from qa_service.errors import BadField
 from qa_service.fronts.mcp.calls import Call
-from qa_service.lab.clients import CLIENT
-from qa_service.model import Entry, Run, Verdict, judge_claims
+from qa_service.model import Entry, Run, Text, Verdict, judge_claims
 from qa_service.model.events import EvidenceReady
 from qa_service.tools.claim_check import ClaimResult, ClaimRun, ClaimSummary, plan_claim_runs, summarise_over_seeds
+
+_FEWER_RUNS = Text("请少取几个种子，或只检验一个断言。", "Use fewer seeds, or check one claim.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def check_entry(service: Service, entry: Entry, claim: str | None, seeds: int, c
         for one in plan_claim_runs(entry, range(seeds))
         if claim is None or any(each.id == claim for each in one.claims)
     ]
-    _charge(len(planned))
+    charge_runs(len(planned), _FEWER_RUNS)
     results: list[ClaimResult] = []
     params: dict[tuple[str, str], Mapping[str, Any]] = {}
     without_rng: dict[str, Run] = {}
@@ -67,15 +68,3 @@ def _measure(service: Service, planned: ClaimRun, call: Call) -> Run:
     last = call.last(service.run(planned.block.experiment, planned.params, planned.seed, call.is_cancelled))
     assert isinstance(last, EvidenceReady)
     return last.evidence.run
-
-
-def _charge(runs: int) -> None:
-    """Bounds the runs of a check and counts them against the client's rate, as those of an answer."""
-    if runs > MAX_RUNS:
-        raise BadField(
-            zh=f"这要运行 {runs} 次实验，一次最多 {MAX_RUNS} 次。请少取几个种子，或只检验一个断言。",
-            en=f"this takes {runs} runs; a request may take {MAX_RUNS}. Use fewer seeds, or check one claim.",
-            field="seeds",
-        )
-    if more := (runs - 1) // RUNS_PER_CHARGE:
-        CLIENT.get().charge(more)
