@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from changed_experiments import Recorder, mark_unchanged
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from processes import shared_server
@@ -54,9 +55,20 @@ _MODULES_SHARING_A_SERVER = ("test_store", "test_fault_injection", "test_concurr
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write tests/experiments/passed.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record on the process that hears of every test: with xdist, that is none of the workers."""
+    if config.getoption("record") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests whose fixtures need a server or a browser, and raise their timeout."""
+    """Mark tests whose fixtures need a server or a browser, and raise their timeout; mark what has not changed."""
+    mark_unchanged(items)
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:

@@ -1,0 +1,99 @@
+"""Which tests of experiments `make test` runs: those of what has changed since they last passed, and a sample.
+
+tests/experiments/passed.json records for each file of tests, and for each experiment of test_every_experiment.py, with
+which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
+every eighth. `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
+"""
+
+import functools
+import hashlib
+import json
+import re
+import zlib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from oracles import EXPERIMENTS
+
+FOLDER = Path(__file__).resolve().parent / "experiments"
+RECORD = FOLDER / "passed.json"
+SHARED = (FOLDER / "test_every_experiment.py", FOLDER.parent / "oracles.py")
+"""Files that every test of an experiment depends on."""
+SAMPLED = 8  # of the tests of what has not changed, one in so many runs all the same
+
+
+def digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+@functools.cache
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def fingerprint(unit: str) -> str:
+    """What the outcome of a unit's tests depends on: the tests, the experiments that they name, the version of torch.
+
+    A unit is a file of tests, by its name, or an experiment, by its slug.
+    """
+    torch = metadata.version("torch").partition("+")[0]
+    shared = [text(path) for path in SHARED]
+    if unit in EXPERIMENTS:
+        return digest(torch, EXPERIMENTS[unit].hash, *shared)
+    tests = text(FOLDER / unit)
+    named = sorted(EXPERIMENTS.keys() & set(re.findall(r"\w+", tests)))
+    return digest(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), *shared)
+
+
+def unit_of(item: pytest.Item) -> str | None:
+    """The unit that a test of this folder belongs to; None for a test of all experiments together."""
+    if item.path not in SHARED:
+        return item.path.name
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    slug = params["case"]["experiment"] if "case" in params else params.get("slug")
+    return slug if slug in EXPERIMENTS else None
+
+
+def mark_unchanged(items: list[pytest.Item]) -> None:
+    """Marks as exhaustive the tests of units that passed with the code that is here, but for a sample; of a test that
+    runs with several seeds, what another seed repeats.
+    """
+    passed, seen = json.loads(text(RECORD)), set()
+    for item in items:
+        if item.path.parent != FOLDER:
+            continue
+        if unit := unit_of(item):
+            item.user_properties.append(("unit", unit))
+            if passed.get(unit) == fingerprint(unit) and zlib.crc32(item.nodeid.encode()) % SAMPLED:
+                item.add_marker("exhaustive")
+        params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        if params.pop("seed", None) is not None:
+            test = (item.path, item.function.__name__, repr(sorted(params.items())))
+            if test in seen:
+                item.add_marker("exhaustive")
+            seen.add(test)
+
+
+class Recorder:
+    """Writes the record at the end of a run, for the units of which every test that ran has passed."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, bool] = {}  # unit → whether its tests have passed so far
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, unit in report.user_properties:
+            if name == "unit":
+                self.outcomes[unit] = self.outcomes.get(unit, True) and not report.failed
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Unless the run was stopped. Units whose file or experiment has gone leave the record."""
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            kept = {
+                unit: old
+                for unit, old in json.loads(text(RECORD)).items()
+                if unit in EXPERIMENTS or (FOLDER / unit).is_file()
+            }
+            passed = {unit: fingerprint(unit) for unit, passed in self.outcomes.items() if passed}
+            RECORD.write_text(json.dumps(kept | passed, indent=0, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""`make test` runs the tests of an experiment that has changed since they last passed, and a sample of the others."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import changed_experiments
+import pytest
+from changed_experiments import EXPERIMENTS, FOLDER, RECORD, Recorder, fingerprint, mark_unchanged
+
+ITEMS = 40  # of each unit; the chance that a sample of one in eight has none of them is below a hundredth
+
+
+class Item(SimpleNamespace):
+    """As much of a test as marking looks at."""
+
+    def add_marker(self, name):
+        self.marks.append(name)
+
+
+def items_of(file, **params):
+    """Tests of one file of tests/experiments, which differ in one parameter."""
+    return [
+        Item(
+            path=FOLDER / file,
+            nodeid=f"tests/experiments/{file}::test[{number}]",
+            callspec=SimpleNamespace(params=params | {"number": number}),
+            function=test_a_sample_runs_of_what_has_passed,
+            user_properties=[],
+            marks=[],
+        )
+        for number in range(ITEMS)
+    ]
+
+
+def share_that_runs(items):
+    mark_unchanged(items)
+    return sum(not item.marks for item in items) / len(items)
+
+
+@pytest.fixture
+def passed(monkeypatch, tmp_path):
+    """A record by which everything has passed with the code that is here."""
+    units = ["test_ics.py", "quad_gd"]
+    record = tmp_path / "passed.json"
+    record.write_text(json.dumps({unit: fingerprint(unit) for unit in units}))
+    monkeypatch.setattr(changed_experiments, "RECORD", record)
+    yield record
+    fingerprint.cache_clear()
+
+
+def test_a_sample_runs_of_what_has_passed(passed):
+    assert 0 < share_that_runs(items_of("test_ics.py")) < 0.5
+    assert 0 < share_that_runs(items_of("test_every_experiment.py", slug="quad_gd")) < 0.5
+
+
+def test_all_runs_of_an_experiment_that_has_changed(passed, monkeypatch):
+    """And of the files of tests that name it."""
+    for slug in ("ics", "quad_gd"):
+        monkeypatch.setitem(EXPERIMENTS, slug, replace(EXPERIMENTS[slug], hash="0" * 64))
+    fingerprint.cache_clear()
+    assert share_that_runs(items_of("test_ics.py")) == 1
+    assert share_that_runs(items_of("test_every_experiment.py", slug="quad_gd")) == 1
+
+
+def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkeypatch):
+    real = changed_experiments.text
+    with monkeypatch.context() as patch:
+        patch.setattr(changed_experiments, "text", lambda path: real(path) + ("\n" if path.suffix == ".py" else ""))
+        fingerprint.cache_clear()
+        assert share_that_runs(items_of("test_ics.py")) == 1
+    monkeypatch.setattr(changed_experiments.metadata, "version", lambda _: "9.9.9")
+    fingerprint.cache_clear()
+    assert share_that_runs(items_of("test_ics.py")) == 1
+
+
+def test_another_seed_is_for_the_exhaustive_tests(passed):
+    items = [item for seed in range(3) for item in items_of("test_fp_sum.py", seed=seed)]
+    for item in items:
+        item.callspec.params["seed"], item.callspec.params["number"] = item.callspec.params["number"], 0
+    mark_unchanged(items)
+    assert sum(not item.marks for item in items) == 1
+
+
+def test_only_what_has_passed_is_recorded(passed):
+    """A unit with a failure is run again the next time, and one that has gone leaves the record."""
+    passed.write_text(json.dumps({"test_gone.py": "1", "test_ics.py": "1", "quad_gd": "1", "fp_sum": "1"}))
+    changed_experiments.text.cache_clear()
+    recorder = Recorder()
+    for unit, failed in (("quad_gd", False), ("quad_gd", False), ("test_ics.py", False), ("test_ics.py", True)):
+        recorder.pytest_runtest_logreport(SimpleNamespace(user_properties=[("unit", unit)], failed=failed))
+    recorder.pytest_sessionfinish(pytest.ExitCode.TESTS_FAILED)
+    assert json.loads(passed.read_text()) == {"test_ics.py": "1", "quad_gd": fingerprint("quad_gd"), "fp_sum": "1"}
+    changed_experiments.text.cache_clear()
+
+
+def test_the_record_knows_what_is_here():
+    units = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert all(unit in EXPERIMENTS or (FOLDER / unit).is_file() for unit in units)
