@@ -1,6 +1,6 @@
 """Which tests of experiments `make test` runs: those of what has changed since they last passed, and a sample.
 
-tests/experiments/passed.json records for each file of tests, and for each experiment of test_every_experiment.py, with
+tests/experiments/passed.json records for each file of tests, and for each experiment of the tests of all of them, with
 which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
 every eighth. `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
 """
@@ -18,8 +18,9 @@ from oracles import EXPERIMENTS
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
 RECORD = FOLDER / "passed.json"
-SHARED = (FOLDER / "test_every_experiment.py", FOLDER.parent / "oracles.py")
-"""Files that every test of an experiment depends on."""
+OF_ALL = (FOLDER / "test_every_experiment.py", FOLDER.parent / "test_claims.py")
+"""Files with tests whose parameter `slug` or `case` says of which experiment they are."""
+ORACLES = FOLDER.parent / "oracles.py"
 SAMPLED = 8  # of the tests of what has not changed, one in so many runs all the same
 
 
@@ -39,7 +40,7 @@ def fingerprint(unit: str) -> str:
     A unit is a file of tests, by its name, or an experiment, by its slug.
     """
     torch = metadata.version("torch").partition("+")[0]
-    shared = [text(path) for path in SHARED]
+    shared = [text(path) for path in (ORACLES, *OF_ALL)]
     if unit in EXPERIMENTS:
         return digest(torch, EXPERIMENTS[unit].hash, *shared)
     tests = text(FOLDER / unit)
@@ -49,7 +50,7 @@ def fingerprint(unit: str) -> str:
 
 def unit_of(item: pytest.Item) -> str | None:
     """The unit that a test of this folder belongs to; None for a test of all experiments together."""
-    if item.path not in SHARED:
+    if item.path not in OF_ALL:
         return item.path.name
     params = item.callspec.params if hasattr(item, "callspec") else {}
     slug = params["case"]["experiment"] if "case" in params else params.get("slug")
@@ -62,7 +63,7 @@ def mark_unchanged(items: list[pytest.Item]) -> None:
     """
     passed, seen = json.loads(text(RECORD)), set()
     for item in items:
-        if item.path.parent != FOLDER:
+        if item.path.parent != FOLDER and item.path not in OF_ALL:
             continue
         if unit := unit_of(item):
             item.user_properties.append(("unit", unit))

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -69,6 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests whose fixtures need a server or a browser, and raise their timeout; mark what has not changed."""
     mark_unchanged(items)
+    cases: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        for marker in item.iter_markers("sampled"):
+            test = (item.path, item.function.__name__)
+            if cases[test] % marker.kwargs["one_in"]:
+                item.add_marker("exhaustive")
+            cases[test] += 1
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:

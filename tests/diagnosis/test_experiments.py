@@ -39,6 +39,7 @@ def runs(draw):
     )
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("cause", sorted(set(CAUSES) - WITHOUT))
 @given(run=runs())
 def test_parameters_are_valid_for_every_run(cause, run):

@@ -204,6 +204,7 @@ def test_the_known_breaking_input_breaks_and_the_known_form_does_not(line):
     assert known <= 4
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("line", DEEP_LEARNING, ids=lambda line: line["name"])
 def test_a_proposal_means_the_same_as_the_formula(line):
     tree = parse_formula(line["expression"]).tree

@@ -297,6 +297,7 @@ def settle(address: str, process: subprocess.Popen[Any]) -> None:
     until(lambda: children(process) == idle_children())
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.server
 @pytest.mark.parametrize(("mode", "seed"), [("auto", 1), ("legacy", 2)])
 def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
@@ -322,6 +323,7 @@ def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
     run_async(test())
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.server
 @pytest.mark.parametrize("version", [MODERN, LEGACY])
 def test_a_client_that_disconnects_ends_its_run(toy_server, version):

@@ -93,6 +93,7 @@ def frame_of(page: Page) -> FrameLocator:
     return page.frame_locator("numstab-answer iframe")
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.server
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light")])
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
@@ -155,6 +156,7 @@ def test_a_site_that_is_not_listed_shows_nothing(
     expect(frame_of(page).locator("[data-part=entry]")).to_have_count(0)
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.server
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_without_scripts_the_text_and_the_link_are_there(
@@ -168,6 +170,7 @@ def test_without_scripts_the_text_and_the_link_are_there(
     expect(page.locator("[data-part=run]")).to_be_hidden()
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.server
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light"), ("zh", "light"), ("en", "dark")])
 def test_the_frame_is_accessible(
