@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numstab_watch
 import pytest
 import torch
-from numstab_watch import HuggingFaceCallback, LightningCallback
 from torch import nn
 
 from qa_service.diagnosis.trace_file import read_trace
@@ -52,7 +52,7 @@ def test_a_trainer_of_transformers(tmp_path, monkeypatch):
         return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
 
     path = tmp_path / "trace.jsonl.gz"
-    logged = train(HuggingFaceCallback(path=path))
+    logged = train(numstab_watch.HuggingFaceCallback(path=path))
     assert logged == train()
     run = read_trace(path.read_bytes())
     assert [record.value for record in run.series["loss"]] == pytest.approx(logged, abs=1e-3)
@@ -96,7 +96,7 @@ def test_a_trainer_of_lightning(tmp_path):
         return module.losses
 
     path = tmp_path / "trace.jsonl.gz"
-    losses = train(LightningCallback(path=path))
+    losses = train(numstab_watch.LightningCallback(path=path))
     assert losses == train()
     run = read_trace(path.read_bytes())
     assert [record.value for record in run.series["loss"]] == pytest.approx(losses, rel=1e-3)
