@@ -53,6 +53,20 @@ class Result:
         raise NotImplementedError
 
 
+class ApiResult(Result):
+    """Base of results that hold a reply of the HTTP API: its JSON is `data`."""
+
+    def __init__(self, data: JsonObject, source: Any = None, *, lang: Lang) -> None:
+        """`source` is what the service of this process made it from; None if it came from a server."""
+        self.data = data
+        self._source = source
+        self.lang = lang
+
+    def to_json(self) -> str:
+        """The JSON of the API. `numstab replay` runs again what has a receipt."""
+        return json.dumps(self.data, ensure_ascii=False, allow_nan=False)
+
+
 class Table(Result):
     """Base of results that have rows."""
 
@@ -70,13 +84,8 @@ class Table(Result):
         return pd.DataFrame(self.rows)
 
 
-class Run(Table):
+class Run(ApiResult, Table):
     """One run of an experiment: metrics, rows, claims with verdicts, and the receipt that repeats it."""
-
-    def __init__(self, data: JsonObject, source: Any = None, *, lang: Lang) -> None:
-        self.data = data
-        self._source = source
-        self.lang = lang
 
     def __repr__(self) -> str:
         return f"<numstab.Run {self.call} {self.status}>"
@@ -148,10 +157,6 @@ class Run(Table):
 
         return html.picture(self.data)
 
-    def to_json(self) -> str:
-        """The JSON of the API, which `numstab replay` runs again."""
-        return json.dumps(self.data, ensure_ascii=False, allow_nan=False)
-
     def _formats(self) -> dict[str, Any]:
         from numstab import html, text
 
@@ -164,13 +169,11 @@ class Run(Table):
         return html.run_html(self.data, self.svg, self.lang)
 
 
-class Answer(Table):
+class Answer(ApiResult, Table):
     """The answer to a question. Metrics, rows, verdicts and receipt are those of its proof, the first evidence."""
 
     def __init__(self, data: JsonObject, source: Any = None) -> None:
-        self.data = data
-        self._source = source
-        self.lang = data["lang"]
+        super().__init__(data, source, lang=data["lang"])
 
     def __repr__(self) -> str:
         return f"<numstab.Answer {self.entry or self.status}>"
@@ -257,10 +260,6 @@ class Answer(Table):
         """What repeats the proof; empty where nothing was run."""
         return self.evidence[0].receipt if self.evidence else {}
 
-    def to_json(self) -> str:
-        """The JSON of the API, which `numstab replay` runs again."""
-        return json.dumps(self.data, ensure_ascii=False, allow_nan=False)
-
     def _formats(self) -> dict[str, Any]:
         from numstab import text
 
@@ -327,13 +326,8 @@ class Comparison(Table):
         return html.comparison_html([each.data for each in self.runs], [each.svg for each in self.runs], self.lang)
 
 
-class Formula(Table):
+class Formula(ApiResult, Table):
     """A formula in every float format beside exact numbers."""
-
-    def __init__(self, data: JsonObject, source: Any = None, *, lang: Lang) -> None:
-        self.data = data
-        self._source = source
-        self.lang = lang
 
     def __repr__(self) -> str:
         return f"<numstab.Formula {self.data['expression']}>"
@@ -383,10 +377,6 @@ class Formula(Table):
         receipt: JsonObject = self.data["receipt"]
         return receipt
 
-    def to_json(self) -> str:
-        """The JSON of the API."""
-        return json.dumps(self.data, ensure_ascii=False, allow_nan=False)
-
     def _formats(self) -> dict[str, Any]:
         from numstab import text
 
@@ -398,13 +388,8 @@ class Formula(Table):
         return html.formula_html(self.data, self.lang)
 
 
-class Diagnosis(Result):
+class Diagnosis(ApiResult):
     """The report on a training run."""
-
-    def __init__(self, data: JsonObject, source: Any = None, *, lang: Lang) -> None:
-        self.data = data
-        self._source = source
-        self.lang = lang
 
     def __repr__(self) -> str:
         return f"<numstab.Diagnosis {self.verdict}>"
@@ -468,10 +453,6 @@ class Diagnosis(Result):
         """With which code it was made: hash, versions, machine. What repeats its runs is in their receipts."""
         receipt: JsonObject = self.data["receipt"]
         return receipt
-
-    def to_json(self) -> str:
-        """The JSON of the API."""
-        return json.dumps(self.data, ensure_ascii=False, allow_nan=False)
 
     def _formats(self) -> dict[str, Any]:
         from numstab import text
