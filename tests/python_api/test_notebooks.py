@@ -90,12 +90,14 @@ def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., No
         assert re.search("[\u3400-\u9fff]", "".join(error.traceback)), "the note in Chinese"
 
 
+@pytest.mark.exhaustive
 def test_names_of_experiments_are_completed(execute: Callable[..., NotebookNode]) -> None:
     """In the magic and in calls, with their parameters."""
     cells = [new_code_cell(source) for source in ("%load_ext numstab\nimport numstab", COMPLETIONS)]
     execute(new_notebook(cells=cells))
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_notebooks_run(execute: Callable[..., NotebookNode], path: Path) -> None:
     """Without an error, and with a picture for every answer; they are kept without outputs."""

@@ -75,6 +75,7 @@ def test_a_model_that_hangs_is_stopped():
     assert "8 s" in error["en"]
 
 
+@pytest.mark.exhaustive
 def test_what_a_model_forks_is_ended():
     """Also what left the process group; the trial itself succeeds, though its descriptors are held open."""
     run = try_model(f"{HOSTILE}:forks", steps=5)
