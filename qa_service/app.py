@@ -54,6 +54,7 @@ def create_app(
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
     from qa_service.schemas.openapi import extend_openapi
+    from qa_service.server.api_keys import ApiKeyStore
     from qa_service.server.metrics import Metrics
     from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
@@ -78,6 +79,7 @@ def create_app(
     state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
+    state.keys = ApiKeyStore.of(settings)
     state.store_threads = StoreThreads()
     state.shared_rates = SharedState(settings.shared) if settings.shared else None
     state.rate_limits = RateLimits(settings.rate, state.shared_rates) if settings.rate else None
@@ -118,7 +120,7 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     from qa_service.server.timeout import TimeoutMiddleware
 
     app.add_middleware(RateLimitMiddleware, limits=app.state.rate_limits)
-    app.add_middleware(AuthMiddleware, settings=settings, open_to_all=open_to_all)
+    app.add_middleware(AuthMiddleware, settings=settings, keys=app.state.keys, open_to_all=open_to_all)
     app.add_middleware(OriginMiddleware, hosts=_words(settings.hosts), origins=_words(settings.origins))
     app.add_middleware(TimeoutMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
@@ -164,6 +166,7 @@ async def _lifespan(
         stack.callback(state.store.close)
         stack.callback(state.store_threads.close)
         stack.callback(state.store_health.close)
+        stack.enter_context(state.keys.refreshing())
         writer = stack.enter_context(BackgroundWriter(state.store))
         stack.callback(service.subscribe(writer))
         stack.callback(state.reloader.close)

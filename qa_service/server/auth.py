@@ -29,9 +29,9 @@ class AuthMiddleware:
     `api_key` (or None) and `operator`. At a path with a control character there is nothing (404).
     """
 
-    def __init__(self, app: "ASGIApp", *, settings: Settings, open_to_all: bool) -> None:
+    def __init__(self, app: "ASGIApp", *, settings: Settings, keys: ApiKeyStore, open_to_all: bool) -> None:
         self._app = app
-        self._keys = ApiKeyStore(settings.data)
+        self._keys = keys
         self._open_to_all = open_to_all
         self._behind_proxy = bool(settings.proxies)
 
