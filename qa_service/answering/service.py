@@ -15,7 +15,7 @@ from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
-from qa_service.errors import BadField
+from qa_service.errors import BadField, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
@@ -169,7 +169,12 @@ class Service:
                 yield event
 
     def _admit(self) -> None:
-        """Admission control; raises `Overloaded`. One client's runs may fill half of the queue, not all of it."""
+        """Admission control; raises `Overloaded`, and `Unauthorized` for a client that may only read.
+
+        One client's runs may fill half of the queue, not all of it.
+        """
+        if not CLIENT.get().may_run:
+            raise Unauthorized("ask", known=True)
         if (waiting := self.runner.waiting) >= self.queue:
             raise overloaded(waiting, self.runner.slots)
         if waiting and (own := self.runner.waiting_of(CLIENT.get().name)) >= max(1, self.queue // 2):

@@ -35,11 +35,11 @@ class RateLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name, limits = _client(scope), self._limits
+        name, limits, may_run = _client(scope), self._limits, scope.get("state", {}).get("may_ask", True)
         if limits is None:
-            await self._serve(Client(name), scope, receive, send)
+            await self._serve(Client(name, may_run=may_run), scope, receive, send)
             return
-        client = Client(name, lambda requests: limits.charge(name, requests))
+        client = Client(name, lambda requests: limits.charge(name, requests), may_run)
         if scope["method"] != "POST":
             await self._serve(client, scope, receive, send)
             return
