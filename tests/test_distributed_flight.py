@@ -25,13 +25,14 @@ from qa_service.shared_state import SharedState, SharedStateUnavailable
 from qa_service.telemetry.timing import Timings
 
 COUNTS = load_specs(ROOT / "tests" / "toys" / "demos")["counts"]
+KEY = run_key(COUNTS, {"steps": 4}, 0, [("here",)])
 pytestmark = pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
 
 
 class SteppedRunner:
     """A runner that executes nothing: it yields a row for each permit, and numbers that depend on the seed alone."""
 
-    slots, ready, timings, environment = 1, 0, Timings(), ("here",)
+    slots, ready, timings = 1, 0, Timings()
 
     def __init__(self, permits: int = 10_000, waiting: int = 0) -> None:
         self.permits, self.waiting = threading.Semaphore(permits), waiting
@@ -77,8 +78,8 @@ def service(valkey) -> Iterator[Callable[..., DistributedRunner]]:
     """Makes runners of services that share the server."""
     made: list[DistributedRunner] = []
 
-    def make(runner: object) -> DistributedRunner:
-        made.append(DistributedRunner(runner, SharedState(valkey.url)))
+    def make(runner: object, *environments: tuple[str, ...]) -> DistributedRunner:
+        made.append(DistributedRunner(runner, SharedState(valkey.url), lambda: environments or [("here",)]))
         return made[-1]
 
     yield make
@@ -156,8 +157,7 @@ def test_a_finished_run_is_kept_for_all(service):
     assert other.started == 0
     for different in ({"seed": 1}, {"experiment": replace(COUNTS, hash="0" * 64)}):
         assert not Listener(service(other), 3, **different).end().run.cached
-    elsewhere.environment = ("another processor",)
-    assert not Listener(service(elsewhere), 3).end().run.cached
+    assert not Listener(service(elsewhere, ("another processor",)), 3).end().run.cached
 
 
 def test_failed_runs_are_shown_to_followers_and_not_kept(service):
@@ -220,7 +220,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_distributed_flight import *
-runner = DistributedRunner(SteppedRunner(permits=3), SharedState(sys.argv[1]))
+runner = DistributedRunner(SteppedRunner(permits=3), SharedState(sys.argv[1]), lambda: [("here",)])
 for row in runner.stream(COUNTS, {"steps": 6}, 0):
     print(row["step"], flush=True)
 """
@@ -304,7 +304,7 @@ def test_rows_that_arrive_twice_are_shown_once(service, valkey):
     """As when a leader's word was received, and the reply to it lost."""
     board = flight_board.FlightBoard(SharedState(valkey.url))
     runner = service(SteppedRunner())
-    flight = board.join(_key_of(runner), "me").flight
+    flight = board.join(KEY, "me").flight
     listener = Listener(runner, 4)
     rows = [{"step": step, "value": 0.5} for step in range(4)]
     entries = [flight_board.rows_entry(first, rows[first:last], 0) for first, last in ((0, 2), (0, 2), (1, 3), (3, 3))]
@@ -324,7 +324,7 @@ def test_what_cannot_be_read_is_measured_here(service, valkey, invalid):
 
     runner = SteppedRunner()
     mine = service(runner)
-    key = _key_of(mine)
+    key = KEY
     with redis.Redis.from_url(valkey.url) as client:
         client.set(f"numstab:run:{key}", invalid)
         assert mine.finished(COUNTS, {"steps": 4}) is None
@@ -365,7 +365,3 @@ def test_kept_runs_are_bounded_in_bytes(service, valkey, monkeypatch):
     assert not _keys(valkey, "numstab:leader:*")
     assert runner.finished(COUNTS, {"steps": 1000}, 99) is None
     assert len(_keys(valkey, "numstab:run:*")) == len(kept)
-
-
-def _key_of(runner: DistributedRunner) -> str:
-    return run_key(COUNTS, {"steps": 4}, 0, runner.environment)

@@ -242,7 +242,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
             shared_runs = SharedState(settings.shared)
             runner = DistributedRunner(runner, shared_runs)
         runner = SharedRunner(
-            runner, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, runner.environment),
+            runner, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
             max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
         )  # fmt: skip
     return Service(

@@ -4,17 +4,23 @@ One SQLite file with least-recently-used eviction, of runs as JSON. A corrupt fi
 disk is full, runs are not cached.
 """
 
+import hashlib
+import json
+import platform
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from qa_service import __version__
 from qa_service.lab.run_json import MALFORMED, run_from_json, run_to_json
-from qa_service.lab.run_key import local_environment, run_key
 from qa_service.model import Experiment, Params, Run, RunStatus
+from qa_service.model.json_numbers import json_safe
 
 LOCK_TIMEOUT_SECONDS = 2.0  # to wait for another worker's transaction
 _CREATE_TABLE = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, run TEXT NOT NULL, size INTEGER, used REAL)"
@@ -28,19 +34,19 @@ class RunDiskCache:
 
     def __init__(self, folder: Path, max_bytes: int, environment: tuple[str, ...] | None = None) -> None:
         """`environment` is what results depend on besides the source: by default the versions and this machine."""
-        self._environment = local_environment() if environment is None else environment
+        self._environment = _environment_key() if environment is None else environment
         self._path = folder / "runs.sqlite"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: Path, mebibytes: int, environment: tuple[str, ...]) -> "RunDiskCache | None":
+    def of(cls, folder: Path, mebibytes: int) -> "RunDiskCache | None":
         """A cache of at most `mebibytes` MiB; None for 0, which turns caching off."""
-        return cls(folder, mebibytes << 20, environment) if mebibytes else None
+        return cls(folder, mebibytes << 20) if mebibytes else None
 
     def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
         """The cached run of this source, parameters and seed by the same versions on the same kind of machine."""
-        key = run_key(experiment, params, seed, self._environment)
+        key = self._key(experiment, params, seed)
         found: list[tuple[str]] = []
 
         def select(connection: sqlite3.Connection) -> None:
@@ -59,12 +65,7 @@ class RunDiskCache:
         """Store a run that finished, evicting the least recently used; other runs are not stored."""
         if run.status is not RunStatus.RAN:
             return
-        row = (
-            run_key(experiment, params, seed, self._environment),
-            text := run_to_json(run),
-            size := len(text.encode()),
-            time.time(),
-        )
+        row = (self._key(experiment, params, seed), text := run_to_json(run), size := len(text.encode()), time.time())
         if size > self._max_bytes:
             return
 
@@ -81,6 +82,10 @@ class RunDiskCache:
             connection.executemany("DELETE FROM runs WHERE key = ?", evicted)
 
         self._transaction(insert)
+
+    def _key(self, experiment: Experiment, params: Params, seed: int) -> str:
+        parts = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *self._environment]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _transaction(self, statements: Callable[[sqlite3.Connection], object]) -> None:
         """Call `statements` in a transaction on a new connection. A file that is not a database is deleted."""
@@ -101,3 +106,17 @@ class RunDiskCache:
                 pass
             except sqlite3.DatabaseError:
                 self._path.unlink(missing_ok=True)
+
+
+@cache
+def _environment_key() -> tuple[str, ...]:
+    """What the last bits of a result depend on besides the source: versions, and the kind of machine."""
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "none"
+    processor = platform.processor()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        processor = next((line for line in lines if line.startswith("model name")), processor)
+    return torch, platform.python_version(), __version__, platform.system(), platform.machine(), processor

@@ -15,6 +15,7 @@ from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, re
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
 from qa_service.lab.runner import Cancelled, QueuePosition, Runner
+from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 from qa_service.telemetry.timing import Timings
@@ -35,8 +36,15 @@ class DistributedRunner:
     `run` always executes, because its callers check that experiments run.
     """
 
-    def __init__(self, runner: Runner, shared: SharedState) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        shared: SharedState,
+        environments: Callable[[], Sequence[Environment]] = environments_here,
+    ) -> None:
+        """`environments` gives those in which the runner executes now; services share runs where they are the same."""
         self._runner = runner
+        self._environments = environments
         self._shared = shared
         self._board = FlightBoard(shared)
         self._publisher = _Publisher(self._board)
@@ -66,11 +74,6 @@ class DistributedRunner:
         """Reports how long the stages of a run that is executed here take."""
         return self._runner.timings
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        """What the last bits of a result depend on besides the source: only services with the same share runs."""
-        return self._runner.environment
-
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end, here."""
         return self._runner.run(experiment, params, seed)
@@ -84,7 +87,7 @@ class DistributedRunner:
         found = self._runner.finished(experiment, params, seed)
         if found is None:
             with suppress(SharedStateUnavailable, *MALFORMED):
-                text = self._board.kept(run_key(experiment, params, seed, self.environment))
+                text = self._board.kept(run_key(experiment, params, seed, self._environments()))
                 return replace(run_from_json(experiment, text), cached=True) if text else None
         return found
 
@@ -99,7 +102,7 @@ class DistributedRunner:
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> RunEvents:
         """As `Runner.stream`; yields each row once, whoever executes the run."""
-        key, listener = run_key(experiment, params, seed, self.environment), uuid.uuid4().hex
+        key, listener = run_key(experiment, params, seed, self._environments()), uuid.uuid4().hex
         shown = _ShownRows()
         while (joined := self._join(key, listener, experiment)) is not None:
             if isinstance(joined, Run):

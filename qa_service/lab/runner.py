@@ -19,7 +19,6 @@ from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FairQueue
-from qa_service.lab.run_key import local_environment
 from qa_service.lab.worker import encode_job, encode_seed
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
@@ -70,10 +69,6 @@ class Runner(Protocol):
     @property
     def timings(self) -> Timings:
         """Reports how long the stages of a run take."""
-
-    @property
-    def environment(self) -> tuple[str, ...]:
-        """What the last bits of a result depend on besides the source, on the machine that executes runs."""
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""
@@ -172,11 +167,6 @@ class ProcessRunner:
     def ready(self) -> int:
         """How many idle children wait for a job."""
         return len(self._children)
-
-    @property
-    def environment(self) -> tuple[str, ...]:
-        """The versions and the processor of this machine."""
-        return local_environment()
 
     def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
         """Execute the experiment to its end. The same seed gives the same numbers to the bit."""

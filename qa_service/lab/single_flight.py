@@ -72,11 +72,6 @@ class SharedRunner:
         """Reports how long the stages of a run take."""
         return self._runner.timings
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        """What the last bits of a result depend on besides the source, on the machine that executes runs."""
-        return self._runner.environment
-
     def close(self) -> None:
         """Ends the idle children and the thread that forks them; the next run starts them again."""
         self._runner.close()
