@@ -93,9 +93,9 @@ class SharedState:
             raise SharedStateUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Closes the connections; the next use opens others."""
+        """Closes the connections that nobody is using; the next use opens others."""
         self._closed.set()
-        self.pool.disconnect()
+        self.pool.disconnect(inuse_connections=False)
         with self._lock:
             pinging = self._pinging
         if pinging is not None:
