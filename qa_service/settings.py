@@ -45,7 +45,9 @@ class Settings:
     data: Path = _setting("NUMSTAB_DATA", data_folder, "folder of stored data: feedback, API keys")
     store: str = _setting("NUMSTAB_STORE", "", "database URL of the store; unset: SQLite in the data folder")
     shared: str = _setting(
-        "NUMSTAB_SHARED", "", "address of a Valkey or Redis that workers and machines share; needs numstab[shared]"
+        "NUMSTAB_SHARED",
+        "",
+        "address of a Valkey or Redis through which workers and machines share rates and runs; unset: none",
     )
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that unanswered questions are stored; 0: none")
     rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
