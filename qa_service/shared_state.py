@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qa_service.errors import BadField
+from qa_service.errors import MissingPackage
 from qa_service.telemetry.subscribers import Subscribers
 
 if TYPE_CHECKING:
@@ -40,15 +40,11 @@ class SharedState:
     """Thread-safe. Connections are opened on first use, in the process that uses them."""
 
     def __init__(self, url: str) -> None:
-        """`url` as the setting has it. Raises `BadField` where the client library is not installed."""
+        """`url` as the setting has it. Raises `MissingPackage` where the client library is not installed."""
         try:
             from redis import BlockingConnectionPool, Redis, RedisError
         except ImportError as error:
-            raise BadField(
-                zh="NUMSTAB_SHARED 需要安装 numstab[shared]",
-                en="NUMSTAB_SHARED needs numstab[shared] to be installed",
-                field="NUMSTAB_SHARED",
-            ) from error
+            raise MissingPackage("numstab[shared]") from error
         self.url = re.sub(r"^valkey(s?)://", r"redis\1://", url)  # as the client library has it
         self.pool = BlockingConnectionPool.from_url(
             self.url, decode_responses=True, retry=_one_more_attempt(), **_LIMITS

@@ -14,6 +14,7 @@ import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, until
 
 from bench.valkey import ValkeyServer, run_valkey, valkey_program
+from qa_service.errors import BadField, MissingPackage
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import flight_board
 from qa_service.lab.distributed_flight import DistributedRunner
@@ -21,6 +22,7 @@ from qa_service.lab.run_key import run_key
 from qa_service.lab.runner import Cancelled, QueuePosition
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Run, RunStatus, Text
+from qa_service.settings import Settings
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 from qa_service.telemetry.timing import Timings
 
@@ -298,6 +300,21 @@ def test_a_silent_server_is_asked_once():
             assert len(failures) == 1
         finally:
             shared.close()
+
+
+def test_without_the_client_library_the_setting_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingPackage, match=r"numstab\[shared\]"):
+        SharedState("redis://127.0.0.1")
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://:p@h:1/2", "valkey://h", "valkeys://h:6380"])
+def test_the_setting_is_an_address(url):
+    assert SharedState(Settings(shared=url).shared).url.startswith("redis")
+    for wrong in (url.replace("//", ""), "http://h", "redis://", "h:6379"):
+        with pytest.raises(BadField, match="NUMSTAB_SHARED") as refused:
+            Settings(shared=wrong)
+        assert ":p@" not in str(refused.value)
 
 
 def test_rows_that_arrive_twice_are_shown_once(service, valkey):
