@@ -16,6 +16,7 @@ from bench import (
     matching,
     page,
     running,
+    sharing,
     soak,
     watch,
 )
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "load": load.load_test,
     "formula": formula.stable_forms,
     "formulas": deep_learning.formulas,
+    "sharing": sharing.sharing,
     "soak": soak.soak_test,
     "watch": watch.watch_overhead,
     "diagnosis": diagnosis.figures,

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
 _MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
-_RATE_LIMIT_STORAGE = "memory://"  # where requests are counted: each process by itself
 
 
 def fronts() -> list[ModuleType]:
@@ -55,10 +54,13 @@ def create_app(
     from qa_service import __version__
     from qa_service.answering.reload import KnowledgeReloader
     from qa_service.schemas.openapi import extend_openapi
+    from qa_service.server.api_keys import ApiKeyStore
     from qa_service.server.metrics import Metrics
     from qa_service.server.priority import TextPriority
     from qa_service.server.problems import handle_errors
+    from qa_service.server.rate_limit import RateLimits
     from qa_service.server.streaming import ShutdownDeadline
+    from qa_service.shared_state import SharedState
     from qa_service.store import Store
     from qa_service.store.health import HealthProbe
     from qa_service.store.threads import StoreThreads
@@ -77,7 +79,10 @@ def create_app(
     state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
+    state.keys = ApiKeyStore.of(settings)
     state.store_threads = StoreThreads()
+    state.shared_rates = SharedState(settings.shared) if settings.shared else None
+    state.rate_limits = RateLimits(settings.rate, state.shared_rates) if settings.rate else None
     state.store_health = HealthProbe(state.store)
     state.reloader = KnowledgeReloader(service, settings, lambda succeeded: state.metrics.reloaded(succeeded=succeeded))
     state.error_formats = {}
@@ -114,8 +119,8 @@ def _add_middlewares(app: "FastAPI", settings: Settings, *, open_to_all: bool) -
     from qa_service.server.security_headers import SecurityHeadersMiddleware
     from qa_service.server.timeout import TimeoutMiddleware
 
-    app.add_middleware(RateLimitMiddleware, rate=settings.rate, storage_uri=_RATE_LIMIT_STORAGE)
-    app.add_middleware(AuthMiddleware, settings=settings, open_to_all=open_to_all)
+    app.add_middleware(RateLimitMiddleware, limits=app.state.rate_limits)
+    app.add_middleware(AuthMiddleware, settings=settings, keys=app.state.keys, open_to_all=open_to_all)
     app.add_middleware(OriginMiddleware, hosts=_words(settings.hosts), origins=_words(settings.origins))
     app.add_middleware(TimeoutMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
@@ -152,10 +157,16 @@ async def _lifespan(
         stack.enter_context(state.tracing.export(settings))
         stack.callback(service.timings.subscribe(state.tracing.stage))
         stack.enter_context(state.metrics)
+        if state.rate_limits is not None:
+            stack.push_async_callback(state.rate_limits.close)
+        for use, shared in (("runs", service.shared_runs), ("rates", state.shared_rates)):
+            if shared is not None:
+                stack.callback(shared.subscribe(partial(state.metrics.sharing_failed, use)))
         stack.callback(service.subscribe(log_answer(settings)))
         stack.callback(state.store.close)
         stack.callback(state.store_threads.close)
         stack.callback(state.store_health.close)
+        stack.enter_context(state.keys.refreshing())
         writer = stack.enter_context(BackgroundWriter(state.store))
         stack.callback(service.subscribe(writer))
         stack.callback(state.reloader.close)

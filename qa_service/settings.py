@@ -22,6 +22,7 @@ LOG_FORMATS = ("logfmt", "json")
 SANDBOX_MODES = ("required", "off")
 _ORIGIN = re.compile(r"\*|https?://(?:\*\.)?[A-Za-z0-9.-]+(?::(?:\d+|\*))?")
 """What the directive frame-ancestors of a Content-Security-Policy takes, as far as we do."""
+_SHARED = re.compile(r"(?:redis|valkey)s?://[^/?#\s]")
 
 
 def _setting(variable: str, default: Any, about: str) -> Any:
@@ -43,6 +44,11 @@ class Settings:
     )
     data: Path = _setting("NUMSTAB_DATA", data_folder, "folder of stored data: feedback, API keys")
     store: str = _setting("NUMSTAB_STORE", "", "database URL of the store; unset: SQLite in the data folder")
+    shared: str = _setting(
+        "NUMSTAB_SHARED",
+        "",
+        "address of a Valkey or Redis through which workers and machines share rates and runs; unset: none",
+    )
     keep_questions: int = _setting("NUMSTAB_KEEP_QUESTIONS", 0, "days that unanswered questions are stored; 0: none")
     rate: str = _setting("NUMSTAB_RATE", "600/minute", "requests that a client may make; empty: any number")
     origins: str = _setting("NUMSTAB_ORIGINS", "", "web origins whose pages may call the API, separated by commas")
@@ -92,6 +98,13 @@ class Settings:
                     field=variable,
                 )
 
+        if self.shared and not _SHARED.match(self.shared):
+            raise BadField(  # without its value, which may have a password
+                zh="NUMSTAB_SHARED 不是地址：应当像 redis://主机:6379/0，或以 rediss、valkey、valkeys 开头",
+                en="NUMSTAB_SHARED is no address: expected such as redis://host:6379/0, or one that begins with rediss, "
+                "valkey or valkeys",
+                field="NUMSTAB_SHARED",
+            )
         for origin in self.embed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise BadField(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -165,6 +166,18 @@ def test_the_units_filter_allows_what_confines_an_experiment():
     """Its filter is inherited: where it refused seccomp or landlock, no experiment would be run."""
     allowed = re.search(r"^SystemCallFilter=(.*)", UNIT, re.MULTILINE)[1].split()
     assert {"seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed)
+
+
+def test_the_addition_that_shares_is_valid():
+    """Its Valkey is in the internal network only, limited like the others, and has the address of the setting."""
+    shared = yaml.safe_load((ROOT / "deploy" / "shared.yaml").read_text("utf-8"))["services"]
+    assert set(shared) == {"web", "valkey"}
+    valkey = shared["valkey"]
+    assert set(valkey) <= KEYS["services"]
+    assert set(valkey["networks"]) == {"back"}
+    assert (valkey["read_only"], valkey["cap_drop"]) == (True, ["ALL"])
+    assert set(shared["web"]["depends_on"]) == {"valkey"}
+    assert urlsplit(Settings.from_env(shared["web"]["environment"]).shared).hostname == "valkey"
 
 
 def test_database_healthcheck_uses_tcp():

@@ -40,3 +40,13 @@ def test_failed_checks_say_what_to_do(settings, tmp_path):
     assert set(failed) == {"library", "index", "port"}
     assert str(tmp_path) in failed["library"].says.en
     assert all(check.todo and check.todo.zh and check.todo.en for check in failed.values())
+
+
+def test_a_shared_server_that_does_not_answer_is_at_fault(settings, tmp_path):
+    """Without one there is no check of it."""
+    broken = replace(settings, kb=tmp_path, demos=tmp_path)
+    assert "shared" not in {check.name for check in run_checks(broken, port=0)}
+    checks = run_checks(replace(broken, shared="redis://:s3cret@127.0.0.1:9"), port=0)
+    (check,) = (each for each in checks if each.name == "shared")
+    assert (check.state, check.todo is not None) == ("wrong", True)
+    assert "s3cret" not in str(check)

@@ -1,6 +1,7 @@
 """One client cannot take everything: a request's runs are bounded and charged, and it may fill half of the queue."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -9,16 +10,18 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import TIMEOUT_SECONDS, run_async
+from processes import TIMEOUT_SECONDS, run_async, until
 
+from qa_service.answering import diagnosing
 from qa_service.answering import service as answering
 from qa_service.app import create_app
-from qa_service.errors import BadField, Overloaded, RateLimited
+from qa_service.errors import BadField, Overloaded, RateLimited, Unauthorized
 from qa_service.lab.clients import CLIENT, Client, names_of_run
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import QueuePosition
 from qa_service.model import Request, Run, RunStatus
 from qa_service.model.events import AnswerReady, Event
+from qa_service.server.api_keys import ApiKeyStore
 from qa_service.settings import Settings
 from qa_service.telemetry.timing import Timings
 
@@ -144,6 +147,68 @@ def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path)
 
     run_async(compete())
     assert ended.index("one") <= 2
+
+
+def test_clients_take_turns_in_reading_logs(monkeypatch):
+    """One who sends many waits for his own; he has half of the places, and another's log is read next but one."""
+    permits, order = threading.Semaphore(0), []
+
+    def read_run(_data: bytes, name: str) -> None:
+        assert permits.acquire(timeout=TIMEOUT_SECONDS)
+        order.append(name)
+
+    monkeypatch.setattr(diagnosing, "read_run", read_run)
+    monkeypatch.setattr(diagnosing, "diagnose", lambda run: run)
+
+    def send(client: str) -> threading.Thread:
+        context = contextvars.copy_context()
+        context.run(CLIENT.set, Client(client))
+        thread = threading.Thread(target=context.run, args=(diagnosing.diagnose_file, b"", client), daemon=True)
+        before = waiting()
+        thread.start()
+        until(lambda: waiting() > before or diagnosing._reading.free < 2)
+        return thread
+
+    def waiting() -> int:
+        return len(diagnosing._reading)
+
+    threads = [send("many") for _ in range(2)]
+    until(lambda: diagnosing._reading.free == 0)
+    threads += [send("many") for _ in range(6)]
+    until(lambda: waiting() == 6)
+    with served(Client("many")), pytest.raises(Overloaded):
+        diagnosing.diagnose_file(b"", "many")
+    threads.append(send("one"))
+    until(lambda: waiting() == 7)
+    permits.release(3)
+    until(lambda: len(order) == 3)
+    permits.release(6)
+    for thread in threads:
+        thread.join(TIMEOUT_SECONDS)
+    assert order.index("one") <= 3
+    assert sorted(order) == ["many"] * 8 + ["one"]
+
+
+def test_a_client_that_may_only_read_starts_no_run(toy_service):
+    """Whatever the route: some pictures and pages are fetched by GET, and run an experiment where none is kept."""
+    with served(Client("reader", may_run=False)):
+        with pytest.raises(Unauthorized):
+            next(toy_service.run("counts", {}))
+        with pytest.raises(Unauthorized):
+            first_event(toy_service)
+        assert isinstance(first_event(toy_service, run=False), AnswerReady)
+
+
+def test_a_key_that_may_read_draws_no_card_that_needs_a_run(toy_service, tmp_path, monkeypatch):
+    """403; once one with the scope `ask` has had it drawn, everybody sees it."""
+    monkeypatch.setattr("qa_service.fronts.web.link_previews._draw", lambda *_: (b"a picture", True))
+    keys = ApiKeyStore(tmp_path)
+    client = TestClient(create_app(toy_service, Settings(data=tmp_path, cache=tmp_path), open_to_all=False))
+    reader, asker = ({"Authorization": f"Bearer {keys.add(scope, (scope,))}"} for scope in ("read", "ask"))
+    statuses = [
+        client.get("/entries/counting/card.png?lang=en", headers=key).status_code for key in (reader, asker, reader)
+    ]
+    assert statuses == [403, 200, 200]
 
 
 def test_a_request_pays_for_its_runs_by_the_clients_rate(toy_service, tmp_path):

@@ -2,18 +2,15 @@
 
 import asyncio
 import json
-from typing import ClassVar
 
 import pytest
 from fastapi.testclient import TestClient
-from limits.storage import MemoryStorage
 from processes import run_async
 
 from qa_service.app import create_app
 from qa_service.server import timeout
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.problems import SlowClient
-from qa_service.server.rate_limit import RateLimitMiddleware
 from qa_service.server.security_headers import SecurityHeadersMiddleware
 from qa_service.server.timeout import TimeoutMiddleware
 from qa_service.settings import Settings
@@ -88,24 +85,6 @@ def test_client_that_does_not_accept_the_response_is_disconnected(monkeypatch):
     monkeypatch.setattr(timeout, "SEND_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(SlowClient):
         post(TimeoutMiddleware(hello_app), take=60.0)
-
-
-class SharedStorage(MemoryStorage):
-    """A rate-limit storage with one counter for all instances, like a database shared by processes."""
-
-    STORAGE_SCHEME: ClassVar = ["shared"]
-    hits: ClassVar[dict] = {}
-
-    def __init__(self, uri: str | None = None, **options: str) -> None:
-        super().__init__(uri, **options)
-        self.events = self.hits
-
-
-def test_rate_limit_storage_may_be_shared():
-    """Two middlewares with a shared storage count together, with storages in memory separately."""
-    for uri, statuses in (("memory://", [200, 200, 200]), ("shared://", [200, 200, 429])):
-        workers = [RateLimitMiddleware(hello_app, rate="2/minute", storage_uri=uri) for _ in range(2)]
-        assert [post(workers[number % 2])[0] for number in range(3)] == statuses
 
 
 def test_rate_limit_is_per_api_key(toy_service, tmp_path):

@@ -6,17 +6,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, running
+from processes import TIMEOUT_SECONDS, running, until
 from sqlalchemy import create_engine, inspect, text, update
 
-from qa_service.errors import StoreUnavailable
+from qa_service.errors import BadField, StoreUnavailable
 from qa_service.model import Request
+from qa_service.server.api_keys import ApiKeyStore
 from qa_service.store import Store
 from qa_service.store.engine import open_engine
 from qa_service.store.tables import METADATA, QUESTIONS
@@ -88,6 +90,55 @@ def test_feedback_is_stored_in_order(url, open_store):
     open_store(url).add_feedback(ANSWER, True, None)
     open_store(url).add_feedback(ANSWER, False, "没看懂 ✗")
     assert open_store(url).feedback() == [(ANSWER, True, None), (ANSWER, False, "没看懂 ✗")]
+
+
+def test_api_keys_are_common_to_the_machines_of_a_database(url, open_store, tmp_path):
+    """Added, found, rotated and revoked from any of them; a name has one key. While a service runs it sees within
+    seconds what another machine does.
+    """
+    here, there = (ApiKeyStore(tmp_path / folder, open_store(url)) for folder in ("here", "there"))
+    secret = here.add("class", ("ask",))
+    assert not (tmp_path / "here" / "keys.json").exists()
+    with pytest.raises(BadField):
+        there.add("class", ("read",))
+    with there.refreshing():
+        until(lambda: there.find(secret))
+        assert (there.find(secret).name, there.find(secret).scopes) == ("class", ("ask",))
+        renewed = here.rotate("class")
+        until(lambda: there.find(renewed))
+        assert there.find(secret) is None
+        here.revoke("class")
+        until(lambda: there.find(renewed) is None)
+    assert len(there) == 0
+
+
+def test_keys_of_a_folder_stay_valid_on_its_machine(url, open_store, tmp_path):
+    """Those made before the machines shared a database; they are revoked like the others."""
+    secret = ApiKeyStore(tmp_path).add("old", ("read",))
+    keys = ApiKeyStore(tmp_path, open_store(url))
+    assert keys.find(secret).name == "old"
+    keys.add("new", ("ask",))
+    assert {key.name for key in keys.all().values()} == {"old", "new"}
+    keys.revoke("old")
+    assert keys.find(secret) is None
+    assert {key.name for key in ApiKeyStore(tmp_path, open_store(url)).all().values()} == {"new"}
+
+
+def test_while_the_database_is_away_its_keys_stay_valid(open_store, tmp_path, monkeypatch):
+    keys = ApiKeyStore(tmp_path, open_store(f"sqlite:///{tmp_path / 'store'}"))
+    secret = keys.add("class", ("ask",))
+    failed = threading.Event()
+
+    def away(_store: Store) -> list[dict[str, str]]:
+        failed.set()
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(Store, "api_keys", away)
+    with keys.refreshing():
+        assert failed.wait(TIMEOUT_SECONDS)
+        assert keys.find(secret).name == "class"
+    with pytest.raises(StoreUnavailable):
+        keys.revoke("class")
 
 
 def test_the_migrations_create_the_declared_tables(url, open_store):

@@ -9,7 +9,8 @@ from qa_service.answering.execute import IsCancelled
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text, read_run
 from qa_service.errors import NumstabError, UnreadableRun
-from qa_service.lab.clients import CLIENT
+from qa_service.lab.clients import CLIENT, ClientNames
+from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import overloaded
 from qa_service.model import Evidence
 from qa_service.model.diagnosis import Diagnosis
@@ -25,14 +26,15 @@ _AT_ONCE = 2
 """Files read at once; more would only contend for the interpreter's lock."""
 _MAX_WAITING = 12
 """Files that are read or wait: each has a thread, which over HTTP is one of those that all routes share."""
-_reading = threading.Semaphore(_AT_ONCE)
-_places = threading.Semaphore(_MAX_WAITING)
+_reading = FairQueue(_AT_ONCE)
+_admission = threading.Lock()
 
 
 def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
     """The diagnosis of a log, a table or a trace; raises `BadRequest` for a file that cannot be read.
 
     Raises `RateLimited` where the client's rate does not suffice for its length, and `Overloaded` where too many wait.
+    Clients take turns, and one may have half of the places.
     """
     if more := len(data) // BYTES_PER_CHARGE:
         CLIENT.get().charge(more)
@@ -42,13 +44,15 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
 
 @contextmanager
 def _place() -> Iterator[None]:
-    if not _places.acquire(blocking=False):
-        raise overloaded(_MAX_WAITING, _AT_ONCE)
-    try:
-        with _reading:
-            yield
-    finally:
-        _places.release()
+    client = CLIENT.get().name
+    with _admission:
+        read_or_wait = len(_reading) + _AT_ONCE - _reading.free
+        if read_or_wait >= _MAX_WAITING or _reading.waiting_of(client) >= _MAX_WAITING // 2:
+            raise overloaded(read_or_wait, _AT_ONCE)
+        slot = _reading.join(ClientNames(client))
+    with slot:
+        slot.granted.wait()
+        yield
 
 
 def readable(diagnosis: Diagnosis) -> Diagnosis:

@@ -15,10 +15,11 @@ from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
-from qa_service.errors import BadField
+from qa_service.errors import BadField, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.distributed_flight import DistributedRunner
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
@@ -26,6 +27,7 @@ from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import parse_question
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
+from qa_service.shared_state import SharedState
 from qa_service.telemetry.subscribers import Subscribers
 
 MATCH_COUNT = 5
@@ -51,12 +53,24 @@ class Service:
     default it is the current one.
     """
 
-    def __init__(self, knowledge: Knowledge, runner: Runner, *, threshold: float, queue: int = 1000) -> None:
-        """`threshold` is the probability below which a question is not covered, `queue` how many runs may wait."""
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        runner: Runner,
+        *,
+        threshold: float,
+        queue: int = 1000,
+        shared_runs: SharedState | None = None,
+    ) -> None:
+        """`threshold` is the probability below which a question is not covered, `queue` how many runs may wait.
+
+        `shared_runs` is the server through which the runner shares runs with other services, if it does.
+        """
         self.knowledge = knowledge
         self.runner = runner
         self.threshold = threshold
         self.queue = queue
+        self.shared_runs = shared_runs
         self.timings = runner.timings
         self._subscribers = Subscribers[EventListener]()
         self._match_limit = threading.Semaphore(MAX_CONCURRENT_MATCHES)
@@ -155,7 +169,12 @@ class Service:
                 yield event
 
     def _admit(self) -> None:
-        """Admission control; raises `Overloaded`. One client's runs may fill half of the queue, not all of it."""
+        """Admission control; raises `Overloaded`, and `Unauthorized` for a client that may only read.
+
+        One client's runs may fill half of the queue, not all of it.
+        """
+        if not CLIENT.get().may_run:
+            raise Unauthorized("ask", known=True)
         if (waiting := self.runner.waiting) >= self.queue:
             raise overloaded(waiting, self.runner.slots)
         if waiting and (own := self.runner.waiting_of(CLIENT.get().name)) >= max(1, self.queue // 2):
@@ -205,7 +224,8 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     """The service of these settings; raises `BadContent` for a broken library.
 
     The runner's fork server imports the modules in `warm` while the rest is built; with None, the first run starts it.
-    With `many_clients`, idle child processes wait for work, and identical runs are shared.
+    With `many_clients`, idle child processes wait for work, and identical runs are shared, with other services too
+    where the settings name a server for that.
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
@@ -215,10 +235,16 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
         processes.warm_up()
     knowledge = Knowledge.read(settings, load_embedder(settings.encoder, settings.cache))
     runner: Runner = processes
+    shared_runs = None
     if many_clients:
         threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
+        if settings.shared:
+            shared_runs = SharedState(settings.shared)
+            runner = DistributedRunner(runner, shared_runs)
         runner = SharedRunner(
-            processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
+            runner, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
             max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
         )  # fmt: skip
-    return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)
+    return Service(
+        knowledge, runner, threshold=settings.threshold, queue=settings.queue, shared_runs=shared_runs
+    )  # fmt: skip

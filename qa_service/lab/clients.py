@@ -14,10 +14,12 @@ class Client:
     """A client by its name, such as "address:192.0.2.1".
 
     `charge` counts that many more requests against its rate; it raises `RateLimited` if there are not as many left.
+    Unless `may_run`, its key lets it read only: what was measured earlier, nothing new.
     """
 
     name: str = ""
     charge: Callable[[int], None] = _charge_nothing
+    may_run: bool = True
 
 
 CLIENT: ContextVar[Client] = ContextVar("client", default=Client())  # noqa: B039, as it is immutable

@@ -106,11 +106,13 @@ class SharedRunner:
                     del self._in_progress[key]  # it is about to be cancelled: the next request starts another
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:
-        """The run as it was measured earlier, in memory or on disk; executes nothing."""
+        """The run as it was measured earlier, in memory, on disk, or kept by the runner; executes nothing."""
         with self._lock:
             kept = self._cache.get((experiment.hash, repr(sorted(params.items())), seed))
         if kept is None and self._disk_cache:
             kept = self._disk_cache.get(experiment, params, seed)
+        if kept is None:
+            kept = self._runner.finished(experiment, params, seed)
         return kept and replace(kept, cached=True)
 
     def _join_or_start(self, key: RunKey, experiment: Experiment, params: Params) -> "Run | _SharedRun":
@@ -158,7 +160,7 @@ class SharedRunner:
                 while True:
                     shared.add(next(rows))
             except StopIteration as end:
-                outcome = replace(end.value, measured_at=time.time())
+                outcome = replace(end.value, measured_at=end.value.measured_at or time.time())
             except Exception as error:
                 outcome = error
         with self._lock:

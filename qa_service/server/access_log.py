@@ -88,6 +88,9 @@ def log_answer(settings: Settings) -> Callable[[Event], None]:
 
 
 def _route(scope: "Scope", status: int) -> str:
-    """The route's pattern, not the path: no id and no query. A request that a middleware refuses has no route."""
-    route = scope.get("route")
-    return str(getattr(route, "path", None) or ("refused" if status in (401, 403, 429) else "unmatched"))
+    """The route's pattern, not the path: no id and no query. A request that a middleware refuses has no route.
+
+    Of an endpoint that is an ASGI application, whose route the framework does not name, it is the endpoint's `path`.
+    """
+    found = (getattr(scope.get(each), "path", None) for each in ("route", "endpoint"))
+    return str(next(filter(None, found), None) or ("refused" if status in (401, 403, 429) else "unmatched"))

@@ -1,23 +1,32 @@
-"""API keys: shown once when they are made, stored as hashes, each with the scopes that it allows."""
+"""API keys: shown once when they are made, stored as hashes, each with the scopes that it allows.
+
+They are in a file of the data folder or, where several machines share the store, in its database.
+"""
 
 import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from qa_service.errors import BadField
+from qa_service.errors import BadField, StoreUnavailable
 from qa_service.files import write_atomically
+from qa_service.settings import Settings
+from qa_service.store import Store
 
 Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """`read`: GET requests; `ask`: also questions, runs and feedback; `operate`: metrics and the reasons in /readyz."""
 _IMPLIED: Mapping[Scope, tuple[Scope, ...]] = {"read": ("read",), "ask": ("ask", "read"), "operate": ("operate",)}
 KEY_PREFIX = "nst_"
+_REFRESH_SECONDS, _RETRY_SECONDS = 1.0, 5.0  # between two readings of the database; after one that failed
+_FIRST_READ_SECONDS = 1.0  # that a service which starts waits for its keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +44,110 @@ class ApiKey:
 
 
 class ApiKeyStore:
-    """The keys of a data folder; several processes may read while one writes."""
+    """The keys of a data folder; several processes may read while one writes.
 
-    def __init__(self, folder: Path) -> None:
+    With a `database`, as where several machines share a PostgreSQL, new keys are kept there, and those of the folder
+    remain valid on this machine.
+    """
+
+    def __init__(self, folder: Path, database: Store | None = None) -> None:
         self._path = folder / "keys.json"
         self._read: tuple[tuple[int, int], dict[str, ApiKey]] | None = None
+        self._database = database
+        self._shared: dict[str, ApiKey] = {}
+        self._refreshed = threading.Event()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ApiKeyStore":
+        """Those of the settings: in the database of the store, unless that is a file of this machine."""
+        shared = settings.store and not settings.store.startswith("sqlite")
+        return cls(settings.data, Store(settings.store) if shared else None)
 
     def __len__(self) -> int:
         return len(self.all())
 
     def all(self) -> dict[str, ApiKey]:
-        """SHA-256 → key; read again when the file has changed. Raises `BadField` if it is not a file of keys."""
+        """SHA-256 → key. Reads them again; raises `BadField` for what is no file of keys, and `StoreUnavailable`."""
+        self.refresh()
+        return self._in_file() | self._shared
+
+    def refresh(self) -> None:
+        """Reads the keys of the database; raises `StoreUnavailable`."""
+        if self._database is not None:
+            self._shared = {row["sha256"]: _from_row(row) for row in self._database.api_keys()}
+            self._refreshed.set()
+
+    @contextmanager
+    def refreshing(self) -> Iterator[None]:
+        """Has `find` see within two seconds what another machine adds or revokes. While the database does not answer,
+        the keys that it had remain valid.
+        """
+        if self._database is None:
+            yield
+            return
+        ended = threading.Event()
+        thread = threading.Thread(target=self._keep_refreshing, args=(ended,), daemon=True, name="keys")
+        thread.start()
+        self._refreshed.wait(_FIRST_READ_SECONDS)
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(_REFRESH_SECONDS)
+            self.close()
+
+    def close(self) -> None:
+        """Closes the connections to the database; the next use opens others."""
+        if self._database is not None:
+            self._database.close()
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key with this secret, or None; looked up by its hash, so that no secret is compared.
+
+        While the file is broken none of its keys is valid. Does not ask the database.
+        """
+        found = _hash(secret)
+        try:
+            key = self._in_file().get(found)
+        except BadField as error:
+            logging.getLogger("numstab").error("%s", error)  # noqa: TRY400
+            key = None
+        return key or self._shared.get(found)
+
+    def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
+        """Adds a key and returns its secret; raises `BadField` if the name already has a key."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        key = ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)
+        if any(each.name == name for each in self.all().values()) or not self._keep(key):
+            raise BadField(
+                zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"
+            )  # fmt: skip
+        return secret
+
+    def revoke(self, name: str) -> ApiKey:
+        """Deletes the key of a name, at once; raises `BadField` if there is none."""
+        keys = self.all().values()
+        revoked = next((key for key in keys if key.name == name), None)
+        if revoked is None:
+            names = ", ".join(sorted(key.name for key in keys))
+            raise BadField(
+                zh=f"{name!r} 没有密钥。有密钥的：{names}", en=f"{name!r} has no key. There are: {names}", field="name"
+            )
+        kept = [key for key in self._in_file().values() if key.name != name]
+        if len(kept) < len(self._in_file()):
+            self._write(kept)
+        if self._database is not None:
+            self._database.delete_api_key(name)
+            self.refresh()
+        return revoked
+
+    def rotate(self, name: str) -> str:
+        """Replaces the key of a name by a new one with the same scopes, and returns its secret."""
+        return self.add(name, self.revoke(name).scopes)
+
+    def _in_file(self) -> dict[str, ApiKey]:
+        """The keys of the folder, read again when the file has changed. Raises `BadField`."""
         try:
             about = self._path.stat()
         except OSError:
@@ -64,47 +166,33 @@ class ApiKeyStore:
             self._read = (stamp, {key.sha256: key for key in keys})
         return self._read[1]
 
-    def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret, or None; looked up by its hash, so that no secret is compared.
+    def _keep(self, key: ApiKey) -> bool:
+        """Stores a new key; False if another machine has just given its name one."""
+        if self._database is None:
+            self._write([*self._in_file().values(), key])
+            return True
+        row = {"name": key.name, "scopes": " ".join(key.scopes), "sha256": key.sha256, "made": key.created_at}
+        is_new = self._database.add_api_key(row)
+        self.refresh()
+        return is_new
 
-        While the file is broken no key is valid.
-        """
-        try:
-            return self.all().get(_hash(secret))
-        except BadField as error:
-            logging.getLogger("numstab").error("%s", error)  # noqa: TRY400
-            return None
-
-    def add(self, name: str, scopes: tuple[Scope, ...]) -> str:
-        """Adds a key and returns its secret; raises `BadField` if the name already has a key."""
-        if any(key.name == name for key in self.all().values()):
-            raise BadField(
-                zh=f"{name!r} 已经有密钥；用 rotate 更换", en=f"{name!r} has a key; rotate it", field="name"
-            )  # fmt: skip
-        secret = KEY_PREFIX + secrets.token_urlsafe(32)
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*self.all().values(), ApiKey(name=name, scopes=scopes, sha256=_hash(secret), created_at=made)])
-        return secret
-
-    def revoke(self, name: str) -> ApiKey:
-        """Deletes the key of a name, at once; raises `BadField` if there is none."""
-        kept = [key for key in self.all().values() if key.name != name]
-        revoked = next((key for key in self.all().values() if key.name == name), None)
-        if revoked is None:
-            names = ", ".join(sorted(key.name for key in self.all().values()))
-            raise BadField(
-                zh=f"{name!r} 没有密钥。有密钥的：{names}", en=f"{name!r} has no key. There are: {names}", field="name"
-            )
-        self._write(kept)
-        return revoked
-
-    def rotate(self, name: str) -> str:
-        """Replaces the key of a name by a new one with the same scopes, and returns its secret."""
-        return self.add(name, self.revoke(name).scopes)
+    def _keep_refreshing(self, ended: threading.Event) -> None:
+        seconds = 0.0
+        while not ended.wait(seconds):
+            seconds = _REFRESH_SECONDS
+            try:
+                self.refresh()
+            except StoreUnavailable:
+                seconds = _RETRY_SECONDS
 
     def _write(self, keys: list[ApiKey]) -> None:
         text = json.dumps([_to_json(key) for key in keys], indent=1)
         write_atomically(self._path, lambda file: file.write_text(text, "utf-8"))
+
+
+def _from_row(row: dict[str, str]) -> ApiKey:
+    scopes = tuple(scope for scope in SCOPES if scope in row["scopes"].split())
+    return ApiKey(name=row["name"], scopes=scopes, sha256=row["sha256"], created_at=row["made"])
 
 
 def _to_json(key: ApiKey) -> dict[str, Any]:

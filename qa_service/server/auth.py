@@ -26,12 +26,13 @@ class AuthMiddleware:
     """Refuses a request without a key that allows it: 401 without one, 403 with one that does not allow this.
 
     With `open_to_all` no key is needed, except by routes that require an operator. The request's state then holds
-    `api_key` (or None) and `operator`. At a path with a control character there is nothing (404).
+    `api_key` (or None), `operator`, and `may_ask`: whether it may start runs, which some GET requests do. At a path
+    with a control character there is nothing (404).
     """
 
-    def __init__(self, app: "ASGIApp", *, settings: Settings, open_to_all: bool) -> None:
+    def __init__(self, app: "ASGIApp", *, settings: Settings, keys: ApiKeyStore, open_to_all: bool) -> None:
         self._app = app
-        self._keys = ApiKeyStore(settings.data)
+        self._keys = keys
         self._open_to_all = open_to_all
         self._behind_proxy = bool(settings.proxies)
 
@@ -48,7 +49,8 @@ class AuthMiddleware:
             await send_problem(refusal, scope, receive, send)
             return
         operator = self._is_local(scope) or (key is not None and key.allows("operate"))
-        scope.setdefault("state", {}).update(api_key=key, operator=operator)
+        may_ask = self._open_to_all or (key is not None and key.allows("ask"))
+        scope.setdefault("state", {}).update(api_key=key, operator=operator, may_ask=may_ask)
         app = (self._key_to_cookie(scope) if key is not None else None) or self._app
         await app(scope, receive, send)
 

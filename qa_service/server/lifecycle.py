@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from qa_service.errors import BadField
+from qa_service.errors import BadField, StoreUnavailable
 from qa_service.lab.kernel import close_to_other_processes
 from qa_service.server.api_keys import ApiKeyStore
 from qa_service.server.streaming import ShutdownDeadline
@@ -40,7 +40,12 @@ def open_to_all(host: str, settings: Settings, *, public: bool) -> bool:
         local = False
     if local or public:
         return True
-    if not ApiKeyStore(settings.data):
+    try:
+        with closing(ApiKeyStore.of(settings)) as keys:
+            has_keys = bool(keys.all())
+    except StoreUnavailable:  # who has one gets in once the store answers
+        has_keys = True
+    if not has_keys:
         raise BadField(
             zh=f"{host} 不是本机地址：先用 `numstab keys add NAME` 发一个密钥，或者用 --public 明确对所有人开放",
             en=f"{host} is not this machine's own address: make a key first (numstab keys add NAME), or say --public "

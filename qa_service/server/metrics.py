@@ -53,6 +53,10 @@ class Metrics:
             registry=here,
         )  # fmt: skip
         self._store = Counter("numstab_store_failures", "What the store could not keep or give", registry=here)
+        self._sharing = Counter(
+            "numstab_sharing_failures", "How often the server of NUMSTAB_SHARED was given up, for rates or for runs",
+            ["use"], registry=here,
+        )  # fmt: skip
         self._reloads = Counter("numstab_reloads", "Reloads of kb and demos, by outcome", ["outcome"], registry=here)
         self._stale_workers = Gauge(
             "numstab_reload_broken", "Workers that keep an older reading, as kb or demos are broken", registry=here,
@@ -100,6 +104,10 @@ class Metrics:
     def store_failed(self) -> None:
         """Counts a failed operation of the store."""
         self._store.inc()
+
+    def sharing_failed(self, use: str) -> None:
+        """Counts a failed call of the server that services share; `use` is "rates" or "runs"."""
+        self._sharing.labels(use).inc()
 
     def reloaded(self, *, succeeded: bool) -> None:
         """Counts a reload; if it did not succeed, this worker keeps the older snapshot."""

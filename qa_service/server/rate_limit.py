@@ -5,14 +5,15 @@ needs many runs is charged for them.
 """
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import RateLimited
 from qa_service.lab.clients import CLIENT, Client
 from qa_service.server.problems import send_problem
+from qa_service.shared_state import KEY_PREFIX, SharedState, SharedStateUnavailable
 
 if TYPE_CHECKING:
-    from limits import RateLimitItem
+    from limits import RateLimitItem, WindowStats
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLOCK_JUMP_SECONDS = 2.0
@@ -22,45 +23,35 @@ CLOCK_JUMP_SECONDS = 2.0
 class RateLimitMiddleware:
     """Refuses a client's POST beyond the rate with 429 and Retry-After; other requests count if their route charges.
 
-    `rate` is written as the package limits has it, such as "600/minute"; empty means no limit. `storage_uri` says where
-    hits are counted, such as "memory://" for this process alone. Replies get RateLimit-Limit, -Remaining and -Reset.
+    Without `limits` there is no limit. Replies get RateLimit-Limit, -Remaining and -Reset.
     """
 
-    def __init__(self, app: "ASGIApp", *, rate: str, storage_uri: str) -> None:
-        from limits import parse
-        from limits.storage import Storage, storage_from_string
-        from limits.strategies import MovingWindowRateLimiter
-
-        storage = storage_from_string(storage_uri)
-        assert isinstance(storage, Storage)  # a URI beginning with async+ would give another interface
+    def __init__(self, app: "ASGIApp", *, limits: "RateLimits | None") -> None:
         self._app = app
-        self._rate = parse(rate) if rate else None
-        self._storage = storage
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._clock_offset = time.time() - time.monotonic()
+        self._limits = limits
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Passes a request on, as its client's, or refuses it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name, rate = _client(scope), self._rate
-        if rate is None:
-            await self._serve(Client(name), scope, receive, send)
+        name, limits, may_run = _client(scope), self._limits, scope.get("state", {}).get("may_ask", True)
+        if limits is None:
+            await self._serve(Client(name, may_run=may_run), scope, receive, send)
             return
-        client = Client(name, lambda requests: self._hit(rate, name, requests))
+        client = Client(name, lambda requests: limits.charge(name, requests), may_run)
         if scope["method"] != "POST":
             await self._serve(client, scope, receive, send)
             return
         try:
-            self._hit(rate, name, 1)
+            await limits.hit(name)
         except RateLimited as refusal:
             await send_problem(refusal, scope, receive, send)
             return
 
         async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start" and message["status"] != RateLimited.status:
-                message = {**message, "headers": [*message["headers"], *self._headers(rate, name)]}
+                message = {**message, "headers": [*message["headers"], *await limits.headers(name)]}
             await send(message)
 
         await self._serve(client, scope, receive, send_with_headers)
@@ -72,28 +63,120 @@ class RateLimitMiddleware:
         finally:
             CLIENT.reset(before)
 
-    def _hit(self, rate: "RateLimitItem", client: str, requests: int) -> None:
-        """Counts so many requests, all or none; raises `RateLimited` if that is more than are left."""
-        offset = time.time() - time.monotonic()
-        if abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS:  # hits were counted by the old time
-            self._storage.reset()
-        self._clock_offset = offset
-        if not self._limiter.hit(rate, client, cost=requests):
-            raise RateLimited(str(rate), self._window(rate, client)[1])
 
-    def _headers(self, rate: "RateLimitItem", client: str) -> list[tuple[bytes, bytes]]:
+class RateLimits:
+    """Counts the requests of each client in a moving window, in this process or, with `shared`, for all services.
+
+    Where the server of `shared` is away, each process counts by itself until it answers again.
+    """
+
+    def __init__(self, rate: str, shared: SharedState | None = None) -> None:
+        """`rate` is written as the package limits has it, such as "600/minute"."""
+        from limits import parse
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        self._rate: RateLimitItem = parse(rate)
+        self._storage = MemoryStorage()
+        self._limiter = MovingWindowRateLimiter(self._storage)
+        self._shared = _SharedCounts(shared) if shared else None
+        self._clock_offset = time.time() - time.monotonic()
+
+    async def hit(self, client: str) -> None:
+        """Counts one request; raises `RateLimited` beyond the rate."""
+        has_jumped = self._clock_has_jumped()
+        if self._shared:
+            try:
+                with self._shared.state.guarded():
+                    if has_jumped:
+                        await self._shared.storage.reset()
+                    if not await self._shared.limiter.hit(self._rate, client):
+                        raise self._refusal(await self._shared.limiter.get_window_stats(self._rate, client))
+                    return
+            except SharedStateUnavailable:
+                pass
+        self._hit_here(client, 1)
+
+    def charge(self, client: str, requests: int) -> None:
+        """Counts so many more requests, all or none; raises `RateLimited` if not as many are left. Blocks."""
+        has_jumped = self._clock_has_jumped()
+        if self._shared:
+            try:
+                with self._shared.state.guarded():
+                    if has_jumped:
+                        self._shared.blocking_storage.reset()
+                    if not self._shared.blocking_limiter.hit(self._rate, client, cost=requests):
+                        raise self._refusal(self._shared.blocking_limiter.get_window_stats(self._rate, client))
+                    return
+            except SharedStateUnavailable:
+                pass
+        self._hit_here(client, requests)
+
+    async def headers(self, client: str) -> list[tuple[bytes, bytes]]:
         """The RateLimit headers of a response."""
-        remaining, seconds = self._window(rate, client)
+        window = None
+        if self._shared:
+            try:
+                with self._shared.state.guarded():
+                    window = await self._shared.limiter.get_window_stats(self._rate, client)
+            except SharedStateUnavailable:
+                pass
+        window = window or self._limiter.get_window_stats(self._rate, client)
         return [
-            (b"ratelimit-limit", str(rate.amount).encode()),
-            (b"ratelimit-remaining", str(remaining).encode()),
-            (b"ratelimit-reset", str(seconds).encode()),
+            (b"ratelimit-limit", str(self._rate.amount).encode()),
+            (b"ratelimit-remaining", str(window.remaining).encode()),
+            (b"ratelimit-reset", str(_seconds_until(window)).encode()),
         ]
 
-    def _window(self, rate: "RateLimitItem", client: str) -> tuple[int, int]:
-        """How many requests are left, and the seconds until there are more."""
-        window = self._limiter.get_window_stats(rate, client)
-        return window.remaining, max(1, round(window.reset_time - time.time()))
+    async def close(self) -> None:
+        """Closes the connections to the server."""
+        if self._shared:
+            await self._shared.close()
+
+    def _hit_here(self, client: str, requests: int) -> None:
+        if not self._limiter.hit(self._rate, client, cost=requests):
+            raise self._refusal(self._limiter.get_window_stats(self._rate, client))
+
+    def _refusal(self, window: "WindowStats") -> RateLimited:
+        return RateLimited(str(self._rate), _seconds_until(window))
+
+    def _clock_has_jumped(self) -> bool:
+        """Whether this machine's clock has been set; the requests that were counted by the old time are forgotten."""
+        offset = time.time() - time.monotonic()
+        has_jumped = abs(offset - self._clock_offset) > CLOCK_JUMP_SECONDS
+        self._clock_offset = offset
+        if has_jumped:
+            self._storage.reset()
+        return has_jumped
+
+
+class _SharedCounts:
+    """Counts on a server for all services: asynchronous for requests, blocking for threads that charge more."""
+
+    def __init__(self, state: SharedState) -> None:
+        from limits.aio.storage import RedisStorage as AsyncRedisStorage
+        from limits.aio.strategies import MovingWindowRateLimiter as AsyncMovingWindowRateLimiter
+        from limits.storage import RedisStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        prefix = f"{KEY_PREFIX}rate"
+        self.state = state
+        self._pool = state.asyncio_pool()
+        options: dict[str, Any] = {"connection_pool": self._pool}  # its types have none, but it hands it on
+        self.storage = AsyncRedisStorage(f"async+{state.url}", implementation="redispy", key_prefix=prefix, **options)
+        self.limiter = AsyncMovingWindowRateLimiter(self.storage)
+        self.blocking_storage = RedisStorage(state.url, connection_pool=state.pool, key_prefix=prefix)
+        self.blocking_limiter = MovingWindowRateLimiter(self.blocking_storage)
+
+    async def close(self) -> None:
+        """Closes the connections; the next use opens others."""
+        await self._pool.disconnect()
+        self.state.close()
+
+
+def _seconds_until(window: "WindowStats") -> int:
+    """The seconds until there are more requests."""
+    return max(1, round(window.reset_time - time.time()))
 
 
 def _client(scope: "Scope") -> str:

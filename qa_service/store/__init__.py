@@ -1,4 +1,6 @@
-"""The store: feedback, how often entries were asked for, and, if the settings allow it, unanswered questions."""
+"""The store: feedback, how often entries were asked for, API keys where machines share it, and, if the settings allow
+it, unanswered questions.
+"""
 
 import threading
 from collections import Counter
@@ -15,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus
 from qa_service.store.engine import open_engine, same_file
-from qa_service.store.tables import ASKED, FEEDBACK, QUESTIONS
+from qa_service.store.tables import API_KEYS, ASKED, FEEDBACK, QUESTIONS
 
 _CLOSE_TIMEOUT = 2.0  # seconds
 _SETTLED = (AnswerStatus.ANSWERED.value, AnswerStatus.ACKNOWLEDGED.value)  # no gap in the knowledge
@@ -104,6 +106,27 @@ class Store:
                 )
                 for row in connection.execute(query)
             ]  # fmt: skip
+
+    def api_keys(self) -> list[dict[str, str]]:
+        """Every API key, oldest first: name, scopes (words), sha256, made."""
+        with self._transaction() as connection:
+            rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.made))
+            return [dict(row) for row in rows.mappings()]
+
+    def add_api_key(self, key: dict[str, str]) -> bool:
+        """Stores an API key, as `api_keys` returns it; False if its name has one."""
+        with self._transaction() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(API_KEYS).values(key))
+            except IntegrityError:
+                return False
+            return True
+
+    def delete_api_key(self, name: str) -> bool:
+        """Deletes the API key of a name; False if there is none."""
+        with self._transaction() as connection:
+            return connection.execute(delete(API_KEYS).where(API_KEYS.c.name == name)).rowcount > 0
 
     def ping(self) -> None:
         """Returns if the database can be reached and its tables are those of this version."""

@@ -34,3 +34,12 @@ ASKED = Table(
     Column("count", Integer, nullable=False),
 )
 """Counts of answers by day; no text of a question. `entry` is empty where none answered."""
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("scopes", String(100), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("made", String(40), nullable=False),
+)
+"""API keys by name: scopes in words, the hash of the secret, and when it was made. Empty where they are in a file."""

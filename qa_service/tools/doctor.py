@@ -20,12 +20,16 @@ from qa_service.lab.seccomp import why_unsupported
 from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
+from qa_service.shared_state import SharedState, SharedStateUnavailable
 
 _TESTED_TORCH = "2.13.0"
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
 _CONFINE_OR_SWITCH_OFF = Text(
     "用 x86-64 或 aarch64 的 Linux；如果 demos 里的代码都可信，也可以设 NUMSTAB_SANDBOX=off",
     "use Linux on x86-64 or aarch64; or, if all code in demos is trusted, set NUMSTAB_SANDBOX=off",
+)
+_LOOK_AT_SHARED = Text(
+    "看 NUMSTAB_SHARED：服务器开着吗？密码对吗？", "look at NUMSTAB_SHARED: does the server run, is the password right?"
 )
 _REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
 
@@ -59,6 +63,7 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
         ("store", Text("看 NUMSTAB_STORE：服务器开着吗？密码对吗？",
                        "look at NUMSTAB_STORE: does the server run, is the password right?"),
          lambda: _check_store(settings)),
+        *([("shared", _LOOK_AT_SHARED, lambda: _check_shared(settings))] if settings.shared else []),
         ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"),
          lambda: _check_port(port)),
     )  # fmt: skip
@@ -181,6 +186,22 @@ def _check_sandbox(settings: Settings) -> DoctorCheck:
         "experiments have no network, writing or processes, and read libraries only",
     )
     return DoctorCheck("sandbox", "ok", says)
+
+
+def _check_shared(settings: Settings) -> DoctorCheck:
+    shared = SharedState(settings.shared)
+    try:
+        with shared.guarded() as client:
+            client.ping()
+    except SharedStateUnavailable as error:
+        zh = f"NUMSTAB_SHARED 的服务器没有回应（{error}）：每个服务只能各算各的"
+        en = f"the server of NUMSTAB_SHARED does not answer ({error}): each service runs and counts by itself"
+        return DoctorCheck("shared", "wrong", Text(zh, en), _LOOK_AT_SHARED)
+    finally:
+        shared.close()
+    return DoctorCheck(
+        "shared", "ok", Text("与其他服务共用的服务器有回应", "the server that services share answers")
+    )  # fmt: skip
 
 
 def _check_store(settings: Settings) -> DoctorCheck:

@@ -201,6 +201,18 @@ def test_requests_count_against_the_rate(open_app):
     assert int(post(client, "tools/list").headers["retry-after"]) > 0
 
 
+def test_requests_are_counted_under_their_route(open_app):
+    """Those that are refused as well: they were counted as matching no route."""
+    client = open_app()
+    assert post(client, "tools/list").status_code == 200
+    assert client.post("/mcp", content=b"{", headers={"Content-Type": "application/json"}).status_code >= 400
+    assert client.get("/mcp").status_code == 405
+    lines = client.get("/metrics").text.splitlines()
+    counted = [line for line in lines if line.startswith("numstab_requests_total") and 'route="/mcp"' in line]
+    assert len(counted) == 3, counted
+    assert not [line for line in lines if 'route="unmatched"' in line]
+
+
 @pytest.mark.parametrize("version", [MODERN, LEGACY])
 def test_a_call_of_many_runs_counts_as_many_requests(open_app, version):
     client = open_app(rate="3/minute")

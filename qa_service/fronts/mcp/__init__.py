@@ -32,7 +32,7 @@ def router(service: Service, settings: Settings) -> "APIRouter":
     from qa_service.fronts.mcp.http import McpEndpoint
 
     api = APIRouter()
-    api.routes.append(Route(PATH, McpEndpoint(settings), methods=["POST"], name="mcp", include_in_schema=False))
+    api.routes.append(Route(PATH, McpEndpoint(PATH, settings), methods=["POST"], name="mcp", include_in_schema=False))
     return api
 
 

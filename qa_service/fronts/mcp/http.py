@@ -50,7 +50,7 @@ async def open_sessions(service: Service) -> AsyncIterator[Sessions]:
 
 
 class McpEndpoint:
-    """The ASGI application at /mcp.
+    """The ASGI application at `path`.
 
     Where the settings name no hosts, a client on this machine must address this machine: a page elsewhere can give its
     own host name the address 127.0.0.1, and its requests would then come from no other origin.
@@ -60,7 +60,8 @@ class McpEndpoint:
     it, and a worker that does not know the call ignores the cancellation.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, path: str, settings: Settings) -> None:
+        self.path = path  # under which its requests are counted
         self._any_host = bool(settings.hosts)  # those that are named are checked by `OriginMiddleware`
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:

@@ -29,21 +29,21 @@ def add_commands(parsers: Any) -> None:
 
 
 def _add(arguments: Namespace, settings: Settings) -> int:
-    options.print_line(ApiKeyStore(settings.data).add(arguments.name, (arguments.scope,)))
+    options.print_line(ApiKeyStore.of(settings).add(arguments.name, (arguments.scope,)))
     return options.EXIT_OK
 
 
 def _rotate(arguments: Namespace, settings: Settings) -> int:
-    options.print_line(ApiKeyStore(settings.data).rotate(arguments.name))
+    options.print_line(ApiKeyStore.of(settings).rotate(arguments.name))
     return options.EXIT_OK
 
 
 def _revoke(arguments: Namespace, settings: Settings) -> int:
-    ApiKeyStore(settings.data).revoke(arguments.name)
+    ApiKeyStore.of(settings).revoke(arguments.name)
     return options.EXIT_OK
 
 
 def _list(_arguments: Namespace, settings: Settings) -> int:
-    for key in ApiKeyStore(settings.data).all().values():
+    for key in ApiKeyStore.of(settings).all().values():
         options.print_line(f"{key.name}\t{','.join(key.scopes)}\t{key.created_at}")
     return options.EXIT_OK

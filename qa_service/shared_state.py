@@ -1,0 +1,133 @@
+"""A Valkey or Redis server with what workers and machines share, behind a circuit breaker.
+
+Whoever shares does so only as long as the server answers: a call that fails, or is not answered in time, opens the
+breaker, and then nobody asks until the server has answered a ping of a thread in the background. So a server that is
+away, or silent, costs at most one wait.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qa_service.errors import MissingPackage
+from qa_service.telemetry.subscribers import Subscribers
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.asyncio import BlockingConnectionPool as AsyncPool
+
+CONNECT_SECONDS, REPLY_SECONDS = 0.25, 0.7
+"""The longest that a call waits for a connection, and then for its reply: together less than a second."""
+_PING_SECONDS = 1.0  # between the pings while the breaker is open
+_LIMITS: Any = {
+    "max_connections": 32,  # of one process; a call that finds none free waits as long as for a connection
+    "timeout": CONNECT_SECONDS,
+    "socket_connect_timeout": CONNECT_SECONDS,
+    "socket_timeout": REPLY_SECONDS,
+    "protocol": 2,
+}
+KEY_PREFIX = "numstab:"
+
+
+class SharedStateUnavailable(Exception):
+    """The server is away, did not answer in time, or refused; what was shared has to be done alone."""
+
+
+class SharedState:
+    """Thread-safe. Connections are opened on first use, in the process that uses them."""
+
+    def __init__(self, url: str) -> None:
+        """`url` as the setting has it. Raises `MissingPackage` where the client library is not installed."""
+        try:
+            from redis import BlockingConnectionPool, Redis, RedisError
+        except ImportError as error:
+            raise MissingPackage("numstab[shared]") from error
+        self.url = re.sub(r"^valkey(s?)://", r"redis\1://", url)  # as the client library has it
+        self.pool = BlockingConnectionPool.from_url(
+            self.url, decode_responses=True, retry=_one_more_attempt(), **_LIMITS
+        )
+        self._errors = (RedisError, OSError)
+        self._client = Redis(connection_pool=self.pool)
+        self._answers = threading.Event()
+        self._answers.set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._pinging: threading.Thread | None = None
+        self._failed = Subscribers[Callable[[], None]]()
+
+    def asyncio_pool(self) -> "AsyncPool":
+        """A pool of connections for one event loop; whoever made it closes it."""
+        from redis.asyncio import BlockingConnectionPool as AsyncPool
+
+        retry = _one_more_attempt(asynchronous=True)
+        return AsyncPool.from_url(self.url, decode_responses=True, retry=retry, **_LIMITS)
+
+    @property
+    def available(self) -> bool:
+        """False from a failure until the server answers again."""
+        return self._answers.is_set()
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls `listener` after each failure; returns what unsubscribes it."""
+        return self._failed.add(listener)
+
+    @contextmanager
+    def guarded(self) -> Iterator["Redis"]:
+        """The client, for calls that must not wait in vain. Raises `SharedStateUnavailable`, at once after a failure.
+
+        Also guards calls of other clients of the same server, asynchronous ones too.
+        """
+        if not self._answers.is_set():
+            raise SharedStateUnavailable
+        try:
+            yield self._client
+        except self._errors as error:
+            self._open_breaker(type(error).__name__)
+            raise SharedStateUnavailable(type(error).__name__) from error
+
+    def close(self) -> None:
+        """Closes the connections that nobody is using; the next use opens others."""
+        self._closed.set()
+        self.pool.disconnect(inuse_connections=False)
+        with self._lock:
+            pinging = self._pinging
+        if pinging is not None:
+            pinging.join(CONNECT_SECONDS + REPLY_SECONDS)
+
+    def _open_breaker(self, why: str) -> None:
+        self._answers.clear()
+        for listener in self._failed:
+            listener()
+        with self._lock:
+            if self._pinging is None:
+                logging.getLogger("numstab").warning("the server of NUMSTAB_SHARED is given up for now: %s", why)
+                self._closed.clear()
+                self._pinging = threading.Thread(target=self._keep_pinging, daemon=True, name="shared-ping")
+                self._pinging.start()
+
+    def _keep_pinging(self) -> None:
+        while not self._closed.wait(_PING_SECONDS):
+            try:
+                self._client.ping()
+            except self._errors:
+                continue
+            break
+        else:
+            return
+        with self._lock:  # a failure from now on starts another thread
+            self._pinging = None
+            self._answers.set()
+        logging.getLogger("numstab").info("the server of NUMSTAB_SHARED answers again")
+
+
+def _one_more_attempt(*, asynchronous: bool = False) -> Any:
+    """For an idle connection that was closed meanwhile; a reply that does not come is waited for once."""
+    from redis.asyncio.retry import Retry as AsyncRetry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as ConnectionLost
+    from redis.retry import Retry
+
+    return (AsyncRetry if asynchronous else Retry)(NoBackoff(), 1, supported_errors=(ConnectionLost,))

@@ -1,0 +1,129 @@
+"""Whole services that share a Valkey or Redis and a PostgreSQL, and what becomes of them when these are silent."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import ROOT, TIMEOUT_SECONDS, numstab_server, running, session, until
+
+from bench.server import free_port
+from bench.valkey import run_valkey, valkey_program
+from qa_service.server.lifecycle import SHUTDOWN_GRACE
+
+TOYS = ROOT / "tests" / "toys"
+FEEDBACK = {"answer_id": "01K0000000000000000000000A", "helpful": True}
+pytestmark = pytest.mark.server
+
+
+def _env(cache: Path, data: Path, **more: str) -> dict[str, str]:
+    return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(data),
+            "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", **more}  # fmt: skip
+
+
+def _runs_executed(*addresses: str) -> float:
+    """The runs that these services have executed themselves."""
+    found = [httpx.get(f"{address}/metrics").text for address in addresses]
+    counts = [re.search(r'^numstab_stage_seconds_count\{stage="run"\} (.*)$', text, re.MULTILINE) for text in found]
+    return sum(float(count[1]) for count in counts if count)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
+def test_a_run_that_many_ask_for_on_two_services_is_executed_once(cache, tmp_path):
+    """While it runs; and again when it is kept, by a service that has just been started."""
+    route, body = "/api/v1/experiments/sleeps/runs", {"params": {"steps": 20}, "seed": 5}
+
+    def ask(address: str) -> dict:
+        reply = httpx.post(f"{address}{route}", json=body, timeout=TIMEOUT_SECONDS)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    with run_valkey() as valkey:
+        env = _env(cache, tmp_path, NUMSTAB_SHARED=valkey.url)
+        with numstab_server(env, tmp_path / "one") as (one, _), ThreadPoolExecutor(20) as pool:
+            with numstab_server(env, tmp_path / "two") as (two, _):
+                before = _runs_executed(one, two)  # each has run something to be ready
+                replies = list(pool.map(ask, [one, two] * 10))
+                assert _runs_executed(one, two) == before + 1
+                assert len({reply["receipt"]["code_hash"] for reply in replies}) == 1
+            with numstab_server(env, tmp_path / "three") as (three, _):
+                before = _runs_executed(three)
+                assert ask(three)["cached"]
+                assert _runs_executed(three) == before
+
+
+@contextmanager
+def _silent_server() -> Iterator[int]:
+    """The port of a server that accepts and never answers."""
+    ends, kept = threading.Event(), []
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
+        server.settimeout(0.1)
+
+        def accept() -> None:
+            while not ends.is_set():
+                try:
+                    kept.append(server.accept()[0])
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ends.set()
+            thread.join()
+            for connection in kept:
+                connection.close()
+
+
+@contextmanager
+def _serving(env: dict[str, str], log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A service whose store does not answer, once everything else is ready."""
+    port = free_port()
+    address, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
+
+    def parts() -> dict[str, bool]:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{address}/readyz", timeout=30).json()["parts"]
+        return {}
+
+    with log.open("wb") as out, running(command, env=os.environ | env, stdout=out, stderr=out) as server:
+        until(lambda: (found := parts()) and all(found[part] for part in found if part != "store"), why=log.read_text)
+        yield address, server
+
+
+@pytest.mark.exhaustive
+def test_a_silent_store_and_a_silent_valkey_cost_feedback_only(cache, tmp_path):
+    """Feedback gets 503; answers and runs are as without them. SIGTERM ends the service within its deadline."""
+    with _silent_server() as database, _silent_server() as valkey:
+        env = _env(
+            cache, tmp_path,
+            NUMSTAB_STORE=f"postgresql+psycopg://x@127.0.0.1:{database}/none",
+            NUMSTAB_SHARED=f"redis://127.0.0.1:{valkey}",
+        )  # fmt: skip
+        with _serving(env, tmp_path / "log") as (address, server), ThreadPoolExecutor(20) as pool:
+            feedback = [
+                pool.submit(httpx.post, f"{address}/api/v1/feedback", json=FEEDBACK, timeout=60) for _ in range(9)
+            ]
+            asks = [
+                pool.submit(httpx.post, f"{address}/api/v1/ask", json={"question": "", "entry": "counting"}, timeout=60)
+                for _ in range(9)
+            ]
+            assert {each.result().status_code for each in asks} == {200}
+            assert all(each.result().json()["evidence"][0]["status"] == "ran" for each in asks)
+            assert {each.result().status_code for each in feedback} == {503}
+            assert httpx.get(f"{address}/livez").status_code == 200
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(SHUTDOWN_GRACE + 5) == 0  # after so long our systemd unit kills it
+            until(lambda: not session(server.pid), why=lambda: session(server.pid))
