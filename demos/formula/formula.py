@@ -694,6 +694,7 @@ INTERVALS: dict[str, Callable[..., Real]] = {
 Rational = Fraction | float | None
 """A rational result, inf, -inf or nan; None if it is irrational, or has too many digits."""
 MAX_BITS = 6000
+MAX_ROOT = 64  # of roots that are looked for
 ZERO, ONE = Fraction(0), Fraction(1)
 
 
@@ -726,7 +727,18 @@ def q_pow(x: Fraction, y: Fraction) -> Rational:
         return None
     if x <= 0:
         return math.nan if x else ZERO if y > 0 else math.inf
-    return ONE if x == 1 else q_sqrt(x) if y == Fraction(1, 2) else None
+    if x == 1 or y.denominator > MAX_ROOT:
+        return ONE if x == 1 else None
+    root = Fraction(whole_root(x.numerator, y.denominator), whole_root(x.denominator, y.denominator))
+    return q_pow(root, Fraction(y.numerator)) if root**y.denominator == x else None
+
+
+def whole_root(x: int, n: int) -> int:
+    """The integer part of the n-th root of x > 0, by Newton's method from above."""
+    root = 1 << -(-x.bit_length() // n)
+    while (next_one := ((n - 1) * root + x // root ** (n - 1)) // n) < root:
+        root = next_one
+    return root
 
 
 def q_log(base: int | None) -> Callable[[Fraction], Rational]:
