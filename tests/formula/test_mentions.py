@@ -119,7 +119,7 @@ def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
     ],
 )
 def test_complaints_and_ways_out_are_left_to_entries(question):
-    """ "half precision" asks for no range, and 怎么表示 for no value."""
+    """Half precision names a format and no range; a way to represent a number is no value."""
     assert read(question) is None
 
 
