@@ -343,4 +343,4 @@ def _number(value: float | None, lang: Lang, digits: int = 5) -> str:
     """A number with so many digits at most; of 17 as few as tell it from its neighbours in float64."""
     if value is None:
         return "–"
-    return repr(value) if digits == 17 else format_number(value, lang, digits)
+    return (repr(value) if digits == 17 else format_number(value, lang, digits)).replace("-", "−")
