@@ -51,7 +51,7 @@ def _float(value: Fraction | float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 _F = torch.nn.functional

@@ -97,6 +97,15 @@ def test_a_variable_without_a_value_gets_a_range(study):
     assert math.isinf(torch.tensor(result.breaks_at["float32"]).exp())
 
 
+def test_an_input_of_several_variables_breaks_the_format_asked_for(study):
+    """Where the squares of float16 are too large or too small; the steps are shown there."""
+    result = study("x/sqrt(x**2+y**2)", over={"x": ("-1000", "1000"), "y": ("-1000", "1000")}, dtypes=("float16",))
+    assert result.at == result.breaking["float16"]
+    assert result.breaks_at["float16"] == result.breaking["float16"]["x"]
+    assert result.values["float16"].status not in ("exact", "rounded")
+    assert {node.text for node in result.nodes if node.id == result.first_wrong["float16"]} == {"x**2"}
+
+
 def test_the_gradient(study):
     result = study("where(x > 0, log(x), 0)", at={"x": "0"}, gradient=True)
     (by_x,) = result.gradient
@@ -131,6 +140,7 @@ def test_the_route_answers_as_its_schema_says(client):
     jsonschema_rs.validate(schema, sent)
     assert sent["values"]["float32"]["status"] == "overflow"
     assert sent["breaks_at"] == {"float32": 88.72283935546875}
+    assert sent["breaking"] == {"float32": {"x": 88.72283935546875}}
     assert sent["stable"][0]["torch"] == "F.softplus(x)"
     assert sent["gradient"]["x"]["exact"] == 1
     assert sent["map"]

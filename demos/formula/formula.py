@@ -21,11 +21,12 @@ form: bits lost by each form on average and at most. wins: where an alternative 
 
 `how` of a region: overflow where the result itself is too large, domain where it is undefined or infinite, else empty.
 `place` and `lost` are those of the chart: of the map of the formula itself, without ranges of its steps.
-Without ranges the steps are at the given values; with one, at an input that breaks the formula: best one whose result
-the format has, else one that loses digits, else one whose result is too large, else one outside the domain. Nothing is
-random. mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and
-Stability of Numerical Algorithms; Panchekha et al. 2015 (PLDI), Automatically improving accuracy; Muller et al. 2018,
-Handbook of Floating-Point Arithmetic, ch. 2.3 (ulp).
+break: an input that breaks the formula in a format, each variable in a row: best one whose result the format has,
+else one that loses digits, else one whose result is too large, else one outside the domain. Without ranges the steps
+are at the given values; with one, at the input that breaks `dtype`, or else another format. Nothing is random.
+mpmath, which torch depends on, is needed besides torch. Source: Goldberg 1991; Higham 2002, Accuracy and Stability of
+Numerical Algorithms; Panchekha et al. 2015 (PLDI), Automatically improving accuracy; Muller et al. 2018, Handbook of
+Floating-Point Arithmetic, ch. 2.3 (ulp).
 """
 
 import math
@@ -35,7 +36,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache, reduce
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from mpmath import libmp
@@ -48,6 +49,7 @@ PARAMS = {
     "alternatives": {"zh": "其他写法", "en": "other forms", "grammar": "formulas", "le": 20000},
     "values": {"zh": "变量的值或范围", "en": "values or ranges of the variables", "grammar": "values", "le": 2000},
     "gradient": {"zh": "也算梯度", "en": "the gradient too"},
+    "dtype": {"zh": "在哪种格式里找坏掉的输入", "en": "format whose breaking input is shown"},
 }
 COLUMNS = {
     "place": {"zh": "x，或第几步", "en": "x, or the step"},
@@ -694,13 +696,14 @@ INTERVALS: dict[str, Callable[..., Real]] = {
 Rational = Fraction | float | None
 """A rational result, inf, -inf or nan; None if it is irrational, or has too many digits."""
 MAX_BITS = 6000
+MAX_ROOT = 64  # of roots that are looked for
 ZERO, ONE = Fraction(0), Fraction(1)
 
 
 def q_div(x: Fraction, y: Fraction) -> Rational:
     if y:
         return x / y
-    return math.copysign(math.inf, x) if x else math.nan
+    return math.nan if not x else math.inf if x > 0 else -math.inf
 
 
 def q_sqrt(x: Fraction) -> Rational:
@@ -726,7 +729,18 @@ def q_pow(x: Fraction, y: Fraction) -> Rational:
         return None
     if x <= 0:
         return math.nan if x else ZERO if y > 0 else math.inf
-    return ONE if x == 1 else q_sqrt(x) if y == Fraction(1, 2) else None
+    if x == 1 or y.denominator > MAX_ROOT:
+        return ONE if x == 1 else None
+    root = Fraction(whole_root(x.numerator, y.denominator), whole_root(x.denominator, y.denominator))
+    return q_pow(root, Fraction(y.numerator)) if root**y.denominator == x else None
+
+
+def whole_root(x: int, n: int) -> int:
+    """The integer part of the n-th root of x > 0, by Newton's method from above."""
+    root = 1 << -(-x.bit_length() // n)
+    while (next_one := ((n - 1) * root + x // root ** (n - 1)) // n) < root:
+        root = next_one
+    return root
 
 
 def q_log(base: int | None) -> Callable[[Fraction], Rational]:
@@ -1071,7 +1085,8 @@ def operate(program: Program, step: Step, args: list[Tensor]) -> Tensor:
     """One operation in the type of its arguments; in float32, then rounded, if torch does not have it in this type."""
     if step.op == "item":
         return args[0][:, int(args[1]) : int(args[1]) + 1]
-    if step.op == "pow" and isinstance(exponent := program.steps[step.args[1]].number, Fraction):
+    exponent = program.steps[step.args[1]].number if step.op == "pow" else None
+    if isinstance(exponent, Fraction) and abs(exponent) <= torch.finfo(args[0].dtype).max:  # torch refuses larger ones
         return torch.pow(args[0], as_float(exponent))  # as in x**2, which multiplies
     if step.op in COMPARISONS and args[0].dtype == torch.bool:
         args = [arg.float() for arg in args]
@@ -1521,7 +1536,15 @@ class Searcher:
 
     def __post_init__(self) -> None:
         self.order = self.program.order(self.root)
-        self.points = combined([search_axis(*span) for span in self.ranges.values()])
+        self.axes: dict[tuple[Range, ...], Tensor] = {}
+
+    def points(self, form: Form) -> Tensor:
+        """Where a search looks, not beyond the largest number of the format."""
+        most = form.largest
+        spans = tuple((min(max(low, -most), most), min(max(high, -most), most)) for low, high in self.ranges.values())
+        if spans not in self.axes:
+            self.axes[spans] = combined([search_axis(*span) for span in spans])
+        return self.axes[spans]
 
     def rounded(self, points: Tensor, form: Form) -> Tensor:
         """Points of the format inside the ranges, each once and sorted."""
@@ -1546,7 +1569,7 @@ class Searcher:
 
     def searched(self, form: Form) -> Tensor:
         """The points of a search in a format: for one variable also those at which a sign changes."""
-        points = self.rounded(self.points, form)
+        points = self.rounded(self.points(form), form)
         if len(self.ranges) > 1 or len(points) < 2:
             return points
         return each_once(torch.cat([points, *self.sign_changes(points, form)]))
@@ -1569,7 +1592,7 @@ class Searcher:
 
     def where_it_cancels(self, form: Form) -> Tensor:
         """Points around those at which a sum, difference or logarithm is smallest beside its arguments."""
-        points = self.rounded(self.points, form)
+        points = self.rounded(self.points(form), form)
         steps = [number for number in self.order if self.program.steps[number].op in ("add", "sub", "log")]
         found = [points[:0]]
         for number in steps[:MAX_REGIONS] if len(points) > 2 else ():
@@ -1713,6 +1736,8 @@ class Study:
     given: dict[str, Fraction | float]
     ranges: dict[str, Range]
     samples: dict[str, Sampled] = field(default_factory=dict)
+    dtype: str = "float32"
+    """The format whose breaking input is shown, if it has one."""
     breaks: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -1762,6 +1787,8 @@ class Study:
             if candidates:
                 chosen = min(candidates, key=lambda each: (each[0], self.remoteness(each[1])))
                 self.breaks[form.name] = chosen[1]
+                for name, value in zip(self.names, chosen[1], strict=True):
+                    yield {"kind": "break", "dtype": form.name, "operation": name, "value": value}
 
     def word(self, point: list[float], form: Form) -> tuple[str, str]:
         """What it is there, and why: "" if the format has the exact value, overflow if not, domain if there is none."""
@@ -1834,7 +1861,7 @@ class Study:
     def at(self) -> dict[str, Fraction | float]:
         """The point of the steps: the given values, and in the ranges an input that breaks it, else the middle."""
         middle = [low / 2 + high / 2 for low, high in self.ranges.values()]
-        order = ("float32", "float16", "bfloat16", "float64")
+        order = (self.dtype, "float32", "float16", "bfloat16", "float64")
         shown = next((self.breaks[name] for name in order if name in self.breaks), middle)
         return self.given | dict(zip(self.names, map(real, shown), strict=True))
 
@@ -1921,6 +1948,7 @@ def run(
     alternatives: str = "",
     values: str = "x=100",
     gradient: bool = True,
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32",
 ) -> Generator[Row, None, Metrics]:
     program = Program()
     roots = [program.read(line) for line in (expression, *alternatives.splitlines()) if line.strip()]
@@ -1929,7 +1957,7 @@ def run(
     if missing := [name for name in used if name not in given and name not in ranges]:
         raise ValueError(f"no value for {', '.join(missing)}")
     ranges = {name: ranges[name] for name in used if name in ranges}
-    study = Study(program, roots, {name: given[name] for name in used if name in given}, ranges)
+    study = Study(program, roots, {name: given[name] for name in used if name in given}, ranges, dtype=dtype)
     metrics: Metrics = dict.fromkeys(METRICS)
     if ranges:
         yield from study.map_rows()

@@ -45,6 +45,7 @@ def plan(mention: Mention, experiment: Experiment) -> tuple[Calculation, tuple[P
                 "alternatives": "\n".join(_stabler_forms(formula, given)),
                 "values": values_text({name: given[name] for name in variables(formula)}),
                 "gradient": mention.gradient,
+                **({"dtype": _wide(mention.dtypes[0])} if mention.dtypes else {}),
             },
         )
         name = EXPERIMENT if index == 0 else f"{EXPERIMENT}-{index + 1}"
@@ -84,6 +85,11 @@ def continued(question: ParsedQuestion, context: Context | None) -> Mention | No
         return None
     dtypes = dtypes or tuple(map(str, before if isinstance(before, tuple) else (before,)))
     return Mention(formulas=(formula,), values=values, dtypes=dtypes, gradient=gradient)
+
+
+def _wide(dtype: str) -> str:
+    """The format itself, or float16 for a float8 format: those in which an input that breaks it is looked for."""
+    return "float16" if dtype.startswith("float8") else dtype
 
 
 def _stabler_forms(formula: Node, given: dict[str, Given]) -> list[str]:

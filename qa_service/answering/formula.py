@@ -112,6 +112,7 @@ class FormulaStudy:
             "alternatives": "\n".join(to_sexpr(each.tree) for each in self.proposals),
             "values": values_text(self.given),
             "gradient": self.request.gradient,
+            "dtype": self.dtype if self.dtype in _SOUGHT_IN else "float16",
         }
 
     def stream(self, service: Service, is_cancelled: IsCancelled = never_cancelled) -> Generator[Event, None, None]:
@@ -136,6 +137,7 @@ class FormulaStudy:
             first_wrong={str(row["dtype"]): int(row["node"] or 0) for row in rows.of("node") if row["first"]},
             gradient=tuple(rows.gradients()),
             breaks_at=rows.breaks_at(evidence.run.measured) if self.ranges else {},
+            breaking=rows.breaking(),
             regions=tuple(rows.regions()),
             points=tuple(rows.points()),
             bits=rows.bits(0),
@@ -219,6 +221,12 @@ class _Rows:
     def breaks_at(self, measured: Mapping[str, float | int | None]) -> dict[str, float | None]:
         names = [name.removeprefix("breaks_at_") for name in measured if name.startswith("breaks_at_")]
         return {name: _optional(measured[f"breaks_at_{name}"]) for name in names if self._is_shown(name)}
+
+    def breaking(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        for row in self.of("break"):
+            found.setdefault(str(row["dtype"]), {})[str(row["operation"])] = _number(row["value"])
+        return found
 
     def regions(self) -> Iterable[FormulaRegion]:
         for row in self.of("region"):

@@ -156,7 +156,8 @@ def unknown_function(name: str, token: Token) -> BadExpression:
             en=f"character {at}: {shown} is no function; for a product, write {shown}*(…)",
             position=token.start,
         )
-    near = get_close_matches(name.lower(), sorted(known_names()), 1)
+    known = sorted(known_names())
+    near = [each for each in known if sorted(each) == sorted(name.lower())] or get_close_matches(name.lower(), known, 1)
     return BadExpression(
         zh=f"第 {at} 个字符处：没有函数 {shown}。"
         + (f"是不是 {near[0]}？" if near else f"能用的函数：{_examples('、')}。"),

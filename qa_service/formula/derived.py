@@ -20,6 +20,7 @@ class Definition:
 
 _TEXTS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "reciprocal": ("x", "(div 1 x)", {}),
+    "cube": ("x", "(pow x 3)", {}),
     "cbrt": ("x", "(mul (sign x) (pow (abs x) (div 1 3)))", {}),
     "sec": ("x", "(div 1 (cos x))", {}),
     "csc": ("x", "(div 1 (sin x))", {}),
@@ -43,7 +44,7 @@ _TEXTS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
 
 The `population_` moments are divided by n, as numpy's are. `clamp` takes `max` and `min` of what it is given.
 """
-_ALIASES: Mapping[str, str] = {"clip": "clamp", "cotan": "cot", "log_cosh": "logcosh"}
+_ALIASES: Mapping[str, str] = {"clip": "clamp", "cotan": "cot", "cube_root": "cbrt", "log_cosh": "logcosh"}
 
 
 def defined_names() -> frozenset[str]:

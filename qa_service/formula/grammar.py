@@ -7,7 +7,8 @@ unchanged and is reported.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -43,6 +44,12 @@ _CASTING_METHODS = frozenset(("to", "type", "astype"))
 _NONFINITE = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
 _SUFFIXES = frozenset(("!", "的", "平方", "立方", "开方"))
 _MAX_STAND_INS = 8
+_LATEX = re.compile(r"\\[A-Za-z]|[\^_]\{")
+_OF_X = re.compile(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
+_MAX_LETTERS = 3
+"""Of a product without signs, such as abc."""
+_KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and", "frac", "lam", "eps"))
+"""Words that are no product of their letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formul
 
     Raises `BadExpression`, with the position of the first character that cannot be understood.
     """
-    tokens = tokenize(text)
+    tokens = list(_with_products(tokenize(text), values or {}, is_latex=bool(_LATEX.search(text))))
     stand_ins: dict[str, Node] = {}
     while True:
         parser = _Parser(tokens, dict(values or {}) | stand_ins)
@@ -77,6 +84,24 @@ def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formul
             stand_ins[needed.name] = Call("vector", (Variable(f"{needed.name}0"), Variable(f"{needed.name}1")))
         else:
             return Formula(operand.node, tuple(dict.fromkeys(parser.dtypes)), stand_ins)
+
+
+def _with_products(tokens: Sequence[Token], known: Container[str], *, is_latex: bool) -> Iterator[Token]:
+    """The tokens with letters side by side apart, as in mathematics: sinx; in LaTeX, and behind a number, 4ac."""
+    behind_number = -1
+    for token in tokens:
+        word = token.text
+        is_word = token.kind == "name" and 1 < len(word) <= _MAX_LETTERS and len(word) == token.end - token.start
+        means_itself = word in known or word.lower() in calls.known_names() or word in _KNOWN_WORDS
+        if (of_x := _OF_X.fullmatch(word)) and word not in known and len(word) == token.end - token.start:
+            yield Token("name", of_x[1], token.start, token.end - 1)
+            yield Token("name", "x", token.end - 1, token.end)
+        elif is_word and word.isalpha() and not means_itself and (is_latex or token.start == behind_number):
+            for place, letter in enumerate(word, token.start):
+                yield Token("name", letter, place, place + 1, mathematical=True)
+        else:
+            yield token
+        behind_number = token.end if token.kind == "number" else -1
 
 
 class _Parser:
@@ -189,6 +214,8 @@ class _Parser:
         ):
             return False
         if before.kind == "number" or before.text in (")", "}", "!"):
+            return True
+        if token.kind == before.kind == "name" and token.mathematical and before.end == token.start:
             return True
         known = token.text.lower() in calls.known_names() or token.text in ("frac", "√")
         return before.text in ("pi", "e") or (known and before.kind == "name" and before.end < token.start)

@@ -31,7 +31,7 @@ class Token:
 
 
 _SPACE = re.compile(r"[\s`'\"$\u200b\u2061\ufeff]+|\\(?:left|right|[bB]ig+[lrm]?|quad|qquad|displaystyle|limits"
-                    r"|textstyle|[,;:! ()\[\]])(?![A-Za-z])|\bthe\b")  # fmt: skip
+                    r"|textstyle|[,;:! ()\[\]])(?![A-Za-z])|\bthe\b|再(?=[加减乘除])")  # fmt: skip
 _NUMBER = re.compile(
     r"((?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)([百千万亿]*)(?:(?:st|nd|rd|th)\b)?", re.IGNORECASE | re.ASCII
 )
@@ -81,11 +81,13 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "立方根": ("cbrt",), "阶乘": ("factorial",), "绝对值": ("abs",), "倒数": ("reciprocal",), "相反数": ("neg",),
     "自然对数": ("log",), "对数": ("log",), "指数": ("exp",), "正弦": ("sin",), "余弦": ("cos",), "正切": ("tan",),
     "双曲正切": ("tanh",), "最大值": ("max",), "最小值": ("min",), "平均值": ("mean",), "均值": ("mean",),
-    "平均数": ("mean",), "方差": ("var",), "标准差": ("std",), "范数": ("norm",), "和": ("和",), "无穷大": ("inf",),
+    "平均数": ("mean",), "方差": ("var",), "标准差": ("std",), "范数": ("norm",), "模长": ("norm",), "模": ("norm",),
+    "和": ("和",), "无穷大": ("inf",),
     "无穷": ("inf",), "正无穷": ("inf",), "负无穷": ("-", "inf"),
     "plus": ("+",), "minus": ("-",), "times": ("*",), "multiplied by": ("*",), "divided by": ("/",),
     "over": ("/",), "to the power of": ("^",), "to the power": ("^",), "raised to": ("^",), "to the": ("^",),
-    "squared": ("^", "2"), "cubed": ("^", "3"), "square root of": ("√",), "square root": ("√",), "of": ("of",),
+    "squared": ("^", "2"), "cubed": ("^", "3"), "cube root of": ("cbrt", "of"),
+    "square root of": ("√",), "square root": ("√",), "of": ("of",),
     "and": ("and",), "negative": ("-",), "exponential": ("exp",), "reciprocal": ("reciprocal",),
     **{word: (str(number),) for number, word in enumerate(_NUMBER_WORDS)}, "infinity": ("inf",),
     "modulo": ("%",), "mod": ("%",),

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
+from qa_service.formula.asking_words import CHINESE_WORDS, ENGLISH_WORDS
 from qa_service.formula.calls import known_names
 from qa_service.formula.dtypes import DTYPE, names_of
+from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.lexer import fold
 from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
@@ -21,8 +23,12 @@ MAX_CHARACTERS = 400
 """A longer question tells a story."""
 MAX_FORMULAS = 3
 """Of one question."""
+_MAX_VARIABLES = 3
+"""Of a formula that is looked at over a range."""
 _MAX_ATTEMPTS = 120  # to read a part of a run of signs as a formula
 _MAX_SIGNS = 80
+_MAX_BASE = 12
+"""Characters of a number that is raised to a power in the value of a variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ def find_mention(question: str) -> Mention | None:
     """What a question, in simplified characters, asks of formulas; None if it asks for no value."""
     if len(question) > MAX_CHARACTERS or not _CANDIDATE.search(question):
         return None
-    text = fold(question).replace("−", "-")
+    text = _in_order(fold(question).replace("−", "-"))
     sentences = [_Sentence(part) for part in _sentences(text) if part.strip()]
     values = {name: value for sentence in sentences for name, value in sentence.values.items()}
     read = [(each, each.read(values, alone=len(sentences) == 1)) for each in sentences]
@@ -85,7 +91,7 @@ def _mention(
         dtypes=tuple(dict.fromkeys((*dtypes, *(dtype for found in asking for dtype in found.dtypes)))),
         gradient=gradient,
     )
-    if mention.free and not (any(found.about_range for found in asking) and len(named) == len(mention.free) == 1):
+    if mention.free and not (any(found.about_range for found in asking) and len(named) <= _MAX_VARIABLES):
         return None
     return None if gradient and not named else mention
 
@@ -113,7 +119,7 @@ _MODULE = r"(?:(?:torch|nn|functional|F|np|numpy|math|jnp|special|linalg)\.)+"
 _NUMBER = r"(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:[百千万亿]+(?![一-龥]?次))?"
 _NUMERAL = r"[零一二两三四五六七八九十百千万亿]+(?:点[零一二三四五六七八九]+)?"
 _CHINESE_SUFFIX = (
-    rf"的?\s*(?:平方根?|立方根?|阶乘|绝对值|倒数|(?:自然)?对数|正弦|余弦|正切|标准差|方差|均值|范数)|的?\s*(?:{_NUMBER}|负?{_NUMERAL}|-\d+)\s*次[方幂]"
+    rf"的?\s*(?:平方根?|立方根?|阶乘|绝对值|倒数|(?:自然)?对数|正弦|余弦|正切|标准差|方差|均值|范数|模长?)|的?\s*(?:负?{_NUMBER}|负?{_NUMERAL}|-\d+)\s*次[方幂]"
     rf"|的\s*(?:{_MODULE})?(?:{_FUNCTION})(?![\w(])"
 )
 _PIECE = re.compile(
@@ -122,12 +128,13 @@ _PIECE = re.compile(
   | (?P<call>(?:{_MODULE})?(?:{_FUNCTION})\b(?=\s*(?:\(|of\b|[\d\[π]|\^))|(?:σ|[Tt]ensor|b?float\d+)(?=\()
       |(?:{_MODULE})[A-Za-z_]\w*|\.[A-Za-z_]\w*(?=\())
   | (?P<suffix>{_CHINESE_SUFFIX})
-  | (?P<chinese>{_NUMERAL}分之{_NUMERAL}|加上?|减去?|乘以?|除以|根号下?|负(?=[\d{_NUMERAL[1:16]}])|(?:正|负)?无穷大?)
-  | (?P<numeral>{_NUMERAL}(?=\s*(?:加|减|乘|除以|的|次方|次幂|分之)|$|\s*[在用按转等是存变]))
+  | (?P<chinese>{_NUMERAL}分之{_NUMERAL}|加上?|减去?|乘以?|除以|再(?=[加减乘除])|根号下?
+      |负(?=[\d{_NUMERAL[1:16]}])|(?:正|负)?无穷大?)
+  | (?P<numeral>{_NUMERAL}(?=\s*(?:加|减|乘|除以|的|次方|次幂|分之)|$|\s*[在用按转等是存变放取得,?]))
   | (?P<latex>\\(?:[A-Za-z]+|[,;:!()\[\]{{}}|]))
   | (?P<constant>(?:π|pi|e|inf|infinity|nan|NaN|Inf|∞)(?![A-Za-z0-9_]))
   | (?P<word>(?:plus|minus|times|multiplied\ by|divided\ by|over|to\ the(?:\ power)?(?:\ of)?|squared|cubed
-      |square\ root\ of|of|and)\b)
+      |(?:square|cube)\ root\ of|of|and)\b)
   | (?P<sign>\*\*|//|<=|>=|==|[-+*/%^()\[\]{{}},|!<>=×·⋅÷√²³¹⁰⁴-⁹⁻½⅓¼¾⅔_≤≥$'"])
   | (?P<name>[A-Za-zα-ω]\d?(?![A-Za-z0-9_])|[A-Za-z]\w{{0,20}})
     """,
@@ -137,18 +144,46 @@ _FUNCTION_OF_ONE = re.compile(
     rf"(?<![A-Za-z0-9_.])(?:{'|'.join(sorted(_FUNCTIONS_OF_ONE, key=len, reverse=True))})(?![A-Za-z0-9_(])",
     re.IGNORECASE,
 )
-_CANDIDATE = re.compile(r"\d|[π∞√]|\\frac|[一二三四五六七八九十百千万][加减乘除的分]|inf|nan|log|exp", re.IGNORECASE)
+_CANDIDATE = re.compile(
+    r"\d|[π∞√]|[a-z]\(|\\frac|[一二三四五六七八九十百千万][加减乘除的分]|inf|nan|log|exp", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"[?。;；\n]+\s*|(?<![\d)\s])!|(?<=[^\d\s])\.(?=\s|$)|(?<=\w)\.(?=\s+[A-Z])|\.\s*$")
 _IS_IN_WORDS = r"(?:等于|取|为|是|→|->|is\b|equals\b|equal\ to\b)"
+_ARGUMENT = rf"(?:\[[^\[\]()]{{1,300}}\]|-?{_NUMBER})"
+_DO = r"(?:做|求|取|算|计算|应用|进行|作|跑)\s*(?:一下|一次|一个|个)?"
+_NAMED = rf"((?:{_MODULE})?(?:{_FUNCTION}))(?![\w(])"
+_APPLIED = tuple(
+    (re.compile(pattern, re.IGNORECASE), template)
+    for pattern, template in (
+        (rf"(?:对|把|给|将)\s*(?:向量|数组|列表)?\s*({_ARGUMENT})\s*{_DO}\s*{_NAMED}", r" \2(\1) "),
+        (rf"\b(?:apply|take|run)(?:ing)?\s+(?:the\s+)?{_NAMED}\s+(?:to|on|over)\s+({_ARGUMENT})", r" \1(\2) "),
+        (rf"\b(?:dot|inner)[ -]product\s+of\s+({_ARGUMENT})\s*(?:and|with|,)\s*({_ARGUMENT})", r" dot(\1, \2) "),
+        (rf"({_ARGUMENT})\s*(?:和|与|跟|、|,)\s*({_ARGUMENT})\s*的?\s*(?:点积|内积|点乘)", r" dot(\1, \2) "),
+        (rf"({_ARGUMENT})\s*(?:点乘|点积)\s*({_ARGUMENT})", r" dot(\1, \2) "),
+        (r"\blog[- ]sum[- ]exp\b", "logsumexp"),
+        (r"\blog[- ]softmax\b", "log_softmax"),
+    )
+)
+"""Wordings in which a function does not stand before its arguments, and what they say in the order of a formula."""
+_OF_VALUE = r"(?:\s*(?:\^|\*\*)\s*(?:[-+]?\d+|\{\s*[-+]?\d+\s*\}|\([-+]?\d+\))|[⁺⁻]?[⁰¹²³⁴-⁹]+|/\d+)"
+"""What may follow the first number of a value: x = 10^-8, 2⁻³⁰, 1/3."""
 _ASSIGNMENT = re.compile(
     rf"(?<![A-Za-z0-9_.])(?:(?P<name>[A-Za-z][A-Za-z0-9_]{{0,15}}|[α-ω])\s*==?|(?P<letter>[A-Za-zα-ω])\s*{_IS_IN_WORDS})\s*"
-    rf"(?P<value>[-+]?(?:{_NUMBER}|inf\b|nan\b)|\[[-+\d.eE,\s]+\])(?![A-Za-z0-9_]|\s*[-+*/^(]|\.\w)",
+    rf"(?P<value>[-+]?(?:{_NUMBER}|inf\b|nan\b){_OF_VALUE}?"
+    rf"|\[[-+\d.eE,\s]+\])(?![A-Za-z0-9_]|\s*[-+*/^(]|\.\w)",
     re.IGNORECASE,
 )
 _AT_POINT = re.compile(
     rf"\bat\s+(?P<english>[-+]?{_NUMBER}|zero)(?=\s*(?:$|[,?)]|in\b))|在\s*(?P<chinese>[-+]?{_NUMBER})\s*(?:这一?点|点|处)",
     re.IGNORECASE,
 )
+
+
+def _in_order(text: str) -> str:
+    """The text with functions before their arguments: "对 [1, 2] 做 softmax" becomes softmax([1, 2])."""
+    for pattern, template in _APPLIED:
+        text = pattern.sub(template, text)
+    return text
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -170,11 +205,13 @@ _ASKS = re.compile(
 )
 _ASKS_MORE = re.compile(
     r"为什么|为何|为啥|怎么会|凭什么|意味|\bwhy\b"
-    r"|\bhow (?:come|can|do|does)\b(?!.*\b(?:look|store|represent|round)\b)|\bmean\b(?!\s*[(\[]|\s+of\b)",
+    r"|\bhow (?:come|can|do|does)\b(?!.*\b(?:look|store|represent|round|stably|safely|accurately|stable|cancellation"
+    r"|without|rewrite)\b)|\bmean\b(?!\s*[(\[]|\s+of\b)",
     re.IGNORECASE,
 )
 _CONVERTS = re.compile(
-    r"转|存|表示|舍入|变|换|放|里|中|下|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|becomes?)\b",
+    r"转|存|表示|舍入|变|换|放|装|容|里|中|下"
+    r"|\b(?:as|to|into|in|of|cast\w*|convert\w*|round\w*|stor\w+|represent\w*|holds?|fits?|becomes?)\b",
     re.IGNORECASE,
 )
 _GRADIENT = re.compile(
@@ -182,49 +219,14 @@ _GRADIENT = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(
-    r"稳定|安全|溢出|准确|精确|哪里|什么时候|何时|坏|出错|失效"
-    r"|\b(?:safe|stable|unstable|accurate|overflows?|underflows?|breaks?|fails?|goes? wrong|blows? up)\b",
+    r"稳|安全|溢出|准|精确|丢精度|丢失精度|损失精度|精度损失|可靠|靠谱|哪里|什么时候|何时|坏|出错|问题|失效"
+    r"|\b(?:safe|safely|stable|stably|unstable|accurate|accurately|reliable|overflows?|underflows?|breaks?|fails?"
+    r"|goes? wrong|blows? up|cancellation|loses? (?:\w+ )?(?:precision|digits|bits|accuracy))\b",
     re.IGNORECASE,
 )
-_CHINESE_WORDS = """
-    请问 请 帮我 帮忙 麻烦 你 我 想知道 知道 告诉 看看 看 试试 试 计算 算一下 算算 算 求一下 求
-    一下 等于多少 等于几 等于什么 等于啥 等于 是多少 是几 是什么 是啥 得多少 得几 得什么 得出 得到
-    得 多少 多大 多小 几 什么 啥 结果 答案 数值 值 会怎样 会怎么样 怎样 怎么样 如何 会变成 变成
-    变为 变 返回 输出 算出来 算出 算得 算下来 出来 大概 大约 精确 准确 具体 到底 究竟 真的 应该
-    会 能 是否 是不是 会不会 能不能 吗 呢 啊 呀 嘛 吧 么 了 的 里面 里 中 下面 下 上 时候 时
-    当 在 用 以 按 拿 把 将 对 放到 放进 放在 存成 存到 存进 存为 存 转成 转换成 转换为 转换
-    转为 转到 转 换成 换 表示成 表示为 表示 舍入到 舍入成 舍入 四舍五入到 四舍五入 还剩 剩下 剩 还
-    直接 手算 手动 精度 格式 类型 数据类型 浮点数 浮点 单 双 溢出 上溢 下溢 发生 有 没有 和 与
-    跟 以及 分别 各 各是 那 这个 这 式子 表达式 公式 函数 计算机 电脑 程序 一样 就 又 再 先 后
-    然后 它 令 若 如果 假如 设 取 处 点 这点 是 为 给出 给 打印 出 数 一个 结果里 我想 想 问
-    一问 梯度 导数 求导 微分 反向传播 关于 大 小 成 到 进 稳定 数值稳定 安全 哪里 什么时候 何时
-    不 会出错 出错 直接算 硬算 实际 真正 装得下 放得下 误差 相对误差 绝对误差 次正规数 非正规数 比较
-    自动求导 之后 直接存 保留 位小数 小数 大约是 差不多 取整 多少呢 精确表示 会得 会是 会得到 等 于
-    各自 分别是 或者 还是 成了 会等于 这里 其中 很小 很大 较大 较小 比较大 接近 靠近 附近 特别
-    非常 相等 一样大
-"""
-_ENGLISH_WORDS = """
-    nan inf infinite finite
-    what whats is are was does do did will would can could should shall you i me we it its that this the
-    a an of in at on as to into for with when if let by from and then there using under use used get
-    gets got give gives gave return returns yield yields equal equals evaluate evaluates evaluated
-    evaluating compute computes computed computing calculate calculates calculated calculating
-    calculation result results value values answer output outputs print prints come comes out become
-    becomes turn turns happen happens how much large big small exactly exact precisely really actually
-    please tell show find know want work cast casting casted converted convert converting conversion
-    round rounds rounded rounding store stored storing represent represented representable
-    representation nearest closest precision format type dtype float floating point number numbers
-    arithmetic pytorch torch numpy python overflow overflows underflow underflows still say left remains
-    remain expression formula function naively naive directly gradient derivative slope grad respect wrt
-    x hi hello hey thanks just about my i'd i'm s safe stable numerically unstable accurate where break
-    breaks fail fails go goes wrong blow blows up zero one bit bits both each respectively decimal
-    digits actual look looks like precise fit fits error errors relative absolute ulp ulps off compare
-    compared versus vs gpu cpu cuda ieee autograd subnormal denormal stands stand mathematically so now
-    quick quickly question also or same different after before being it'll near close tiny huge which
-"""
-_CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, _CHINESE_WORDS.split()), key=len, reverse=True)))
+_CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, CHINESE_WORDS.split()), key=len, reverse=True)))
 _ENGLISH_RESIDUE = re.compile(
-    rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, _ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
+    rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
 )
 _ANSWER_GUESSED = re.compile(
     r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))"
@@ -272,7 +274,7 @@ class _Sentence:
                 value = parse_formula(found["value"]).tree
             except BadExpression:
                 return found[0]
-            self.values[found["name"] or found["letter"]] = value
+            self.values[found["name"] or found["letter"]] = _folded(value)
             return " " * len(found[0])
 
         return _ASSIGNMENT.sub(note, text)
@@ -340,6 +342,18 @@ class _Sentence:
             return []
         name = next(iter(self.values), "x")
         return [(*named[0].span(), parse_formula(f"{named[0][0]}({name})").tree, ())]
+
+
+def _folded(value: Node) -> Node:
+    """A quotient or power of two numbers as the number that it is, within bounds: x = 2**-30."""
+    match value:
+        case Call("div", (Number(Fraction() as above), Number(Fraction() as below))) if below:
+            return Number(above / below)
+        case Call("pow", (Number(Fraction() as base), Number(Fraction() as exponent))) if (
+            base and exponent.denominator == 1 and abs(exponent) <= MAX_DECIMAL_EXPONENT and len(str(base)) <= _MAX_BASE
+        ):
+            return Number(base ** int(exponent))
+    return value
 
 
 def _number(text: str) -> Fraction | None:

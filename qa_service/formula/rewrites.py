@@ -59,6 +59,8 @@ def proposals(
     if not variables(tree) or size(tree) > _MAX_SIZE or not _is_real(tree):
         return []
     search = _Search(simplify(tree), over, dtype)
+    if search.is_undefined:
+        return []
     search.run()
     used = {node.function for node in nodes(tree) if isinstance(node, Call)}
     found: list[Proposal] = []
@@ -121,10 +123,13 @@ class _Search:
         self._approximate: set[Node] = set()
         self._looked_at = 0
 
+    @property
+    def is_undefined(self) -> bool:
+        """Whether the formula has a value at none of the points."""
+        return not len(next(iter(self._points.values())))
+
     def run(self) -> None:
         """Rules first, then series of what still loses bits."""
-        if not len(next(iter(self._points.values()))):
-            return
         frontier = [self._start]
         for _ in range(_DEPTH):
             made: list[Node] = []

@@ -133,7 +133,7 @@ class Estimates:
             nearest = float(self.format.round(np.array([float(value)]))[0])
             return np.array([nearest]), np.array([abs(float(Fraction(nearest) - value))])
         except OverflowError:
-            return np.array([math.copysign(math.inf, value)]), np.zeros(1)
+            return np.array([math.inf if value > 0 else -math.inf]), np.zeros(1)
 
     def _call(self, function: str, arguments: list[Value], tree: Call) -> Value:
         if function == TRUNCATED:

@@ -138,6 +138,8 @@ class FormulaResult:
     gradient: tuple[FormulaGradient, ...]
     breaks_at: Mapping[str, float | None]
     """Format → a value of the first variable with a range that breaks the formula."""
+    breaking: Mapping[str, Mapping[str, float]]
+    """Format → each variable with a range → its value in an input that breaks the formula."""
     regions: tuple[FormulaRegion, ...]
     points: tuple[MapPoint, ...]
     bits: Mapping[str, float]

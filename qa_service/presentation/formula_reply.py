@@ -5,7 +5,7 @@ All numbers are read from the rows of the experiment `formula`.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
@@ -153,6 +153,11 @@ _FROM = Text("从 {v} = {low} 起", "from {v} = {low} on")
 _UP_TO = Text("到 {v} = {high} 为止", "up to {v} = {high}")
 _EVERYWHERE = Text("处处", "everywhere")
 _HOLDS = Text("{f} 在 {d} 里从 {v} = {low} 到 {high} 都没有问题。", "In {d}, {f} holds from {v} = {low} to {high}.")
+_WITHIN = Text("{v} 从 {low} 到 {high}", "{v} from {low} to {high}")
+_NOT_BROKEN = Text(
+    "在 {ranges} 的范围里，没有找到让 {f} 在 {d} 里出错的输入。",
+    "With {ranges}, no input was found that breaks {f} in {d}.",
+)
 _BETTER = Text(
     "写成 `{code}` 更稳：在这个范围里平均少丢 {bits} 位。",
     "`{code}` is stabler: over this range it loses {bits} bits fewer on average.",
@@ -394,8 +399,12 @@ def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -
 
 
 def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
-    name, ends = next(iter(calculation.over.items()))
     written = f"`{formula}`"
+    if len(calculation.over) > 1:
+        yield from _breaking_input(written, calculation, evidence, lang)
+        yield from _better_form(evidence, (*calculation.dtypes, *DEFAULT_DTYPES)[0], lang)
+        return
+    name, ends = next(iter(calculation.over.items()))
     for dtype in calculation.dtypes or DEFAULT_DTYPES[:1]:
         regions = [
             {"where": _where(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
@@ -409,6 +418,24 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
         more = "".join(_MORE_BREAKS[lang].format(**region) for region in regions[1:2])
         yield _BREAKS[lang].format(f=written, d=dtype, more=more, **regions[0])
     yield from _better_form(evidence, (*calculation.dtypes, *DEFAULT_DTYPES)[0], lang)
+
+
+def _breaking_input(written: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """Of several variables: what the formula is at an input that breaks it, and why."""
+    dtype = (*calculation.dtypes, *DEFAULT_DTYPES)[0]
+    rows = [row for row in evidence.run.rows if row.get("kind") == "break" and row.get("dtype") == dtype]
+    steps = _steps(evidence, dtype)
+    if not rows or not steps:
+        ranges = (_WITHIN[lang].format(v=name, low=low, high=high) for name, (low, high) in calculation.over.items())
+        text = _NOT_BROKEN[lang].format(f=written, d=dtype, ranges=("，" if lang == "zh" else ", ").join(ranges))
+        yield text.replace("-", "−")
+        return
+    at = {str(row.get("operation")): _value_text(row.get("value"), dtype, lang) for row in rows}
+    yield _value_sentence(
+        _with_values(written.strip("`"), replace(calculation, at=at), lang), steps, dtype, dtype, lang
+    )
+    if cause := _cause(steps, dtype, lang):
+        yield cause
 
 
 def _where(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:

@@ -148,6 +148,9 @@ class FormulaJson(Body):
     first_wrong: dict[str, int] = Field(description="by format, the step that the error of the result comes from")
     gradient: dict[str, FormulaGradientJson]
     breaks_at: dict[str, Number | None] = Field(description="by format, an input that breaks it; empty without a range")
+    breaking: dict[str, dict[str, Number]] = Field(
+        description="by format, the whole of that input: the value of each variable that has a range"
+    )
     regions: list[FormulaRegionJson]
     map: list[MapPointJson]
     bits: dict[str, Number] = Field(description="bits that the formula loses on average, by format")
@@ -178,6 +181,7 @@ def formula_json(result: FormulaResult, lang: Lang) -> FormulaJson:
         first_wrong=dict(result.first_wrong),
         gradient={each.variable: _gradient(each) for each in result.gradient},
         breaks_at=dict(result.breaks_at),
+        breaking={dtype: dict(values) for dtype, values in result.breaking.items()},
         regions=[_region(each) for each in result.regions],
         map=[MapPointJson(dtype=each.dtype, x=each.x, bits=each.bits, form=each.form) for each in result.points],
         bits=dict(result.bits),

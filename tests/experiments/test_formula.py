@@ -355,6 +355,34 @@ def test_the_gradient_of_the_root_of_a_square():
     assert math.isinf(metrics["gradient_float32"])
 
 
+# --- the largest numbers and roots ---
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("(pow 2 1e6)", ""), ("(pow 1.0000001 1e9)", ""), ("(pow 10 (pow 10 10))", ""),
+        ("(pow (add 1 x) 1e300)", "x=-1..1"), ("(pow x 1e1000)", "x=-1..1"), ("(div (pow 2 5000) 0)", ""),
+        ("(div x 0)", "x=-1e1000"),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_a_format_are_infinite_in_it(expression, values):
+    """An exponent that float16 cannot hold too, which torch refuses as a number."""
+    _, metrics = run(expression, values, gradient=True)
+    assert all(metrics[f"value_{dtype}"] is not None for dtype in DTYPES)
+
+
+@given(st.fractions(min_value=Fraction(1, 50), max_value=50, max_denominator=50), st.integers(2, 9), st.integers(-3, 3))
+def test_roots_of_powers_are_rational(base, root, power):
+    assert exact("pow", base**root, Fraction(power, root)) == base**power
+
+
+def test_other_roots_are_not_taken_for_rational():
+    found = exact("pow", Fraction(28), Fraction(1, 3))
+    assert isinstance(found, tuple)
+    assert agrees(found, M.cbrt(28))
+
+
 # --- ranges ---
 
 
@@ -403,6 +431,19 @@ def test_digits_that_are_lost_around_a_zero_are_found(expression, zero):
         row["low"] < zero * 1.00001 and row["high"] > zero * 0.99 for row in rows_of(rows, "region", dtype="float32")
     )
     assert metrics["breaks_at_float32"] == pytest.approx(zero, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_the_steps_are_at_the_input_that_breaks_the_format_asked_for(dtype):
+    """Each variable of it in a row."""
+    expression = "(sqrt (add (square x) (square y)))"
+    rows, metrics = measure("formula", expression=expression, values="x=0..1e300 y=0..1e300", dtype=dtype)
+    at = {row["operation"]: row["value"] for row in rows_of(rows, "break", dtype=dtype)}
+    assert set(at) == {"x", "y"}
+    assert at["x"] == metrics[f"breaks_at_{dtype}"]
+    assert at == {row["operation"]: row["value"] for row in rows_of(rows, "point")}
+    last = max(rows_of(rows, "node", dtype=dtype), key=lambda row: row["node"])
+    assert last["status"] not in ("exact", "rounded")
 
 
 def test_two_variables_that_meet():

@@ -57,6 +57,19 @@ def test_the_answer_is_the_value_and_its_evidence(calculating):
 @pytest.mark.parametrize(
     ("question", "parts"),
     [
+        ("is x/sqrt(x**2+y**2) safe in float16?", ["`x / sqrt(x**2 + y**2)` at x =", "In float16", "hypot"]),
+        ("sqrt(x**2+y**2) 在 fp16 下稳定吗", ["（x = 181.5，y = 181.5）", "inf", "65504", "hypot"]),
+        ("is max(x, y) accurate in float32?", ["no input was found that breaks `max(x, y)`", "from −1000 to 1000"]),
+    ],
+)
+def test_a_formula_of_several_variables_is_shown_at_an_input_that_breaks_it(calculating, question, parts):
+    text = reply(calculating, question)
+    assert all(part in text for part in parts), text
+
+
+@pytest.mark.parametrize(
+    ("question", "parts"),
+    [
         ("exp(89) in float32", ["inf", "4.489612819×10³⁸", "3.4×10³⁸"]),
         ("70000 转成 half 会变成啥", ["存成 inf", "65504"]),
         ("log(sigmoid(-200)) 会怎样", ["float32 里得 −inf", "float64 里得 −200", "`sigmoid(-200)`"]),

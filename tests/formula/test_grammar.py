@@ -148,6 +148,20 @@ def test_what_people_write_is_read(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\frac{-b+\sqrt{b^2-4ac}}{2a}", "(div (add (neg b) (sqrt (sub (pow b 2) (mul (mul 4 a) c)))) (mul 2 a))"),
+        ("2xy^2", "(mul (mul 2 x) (pow y 2))"), (r"\log(xy)", "(log (mul x y))"), ("e^{-ax}", "(exp (mul (neg a) x))"),
+        (r"\sqrt{ab}c", "(mul (sqrt (mul a b)) c)"), (r"\text{loss}\cdot 2", "(mul loss 2)"), ("xy+1", "(add xy 1)"),
+        ("2 lr", "(mul 2 lr)"), ("2pi", "(mul 2 pi)"), (r"\sigma(ab)", "(sigmoid (mul a b))"), ("cost", "cost"),
+        ("2lnx", "(mul 2 (log x))"), ("sinx/x", "(div (sin x) x)"),
+    ],
+)  # fmt: skip
+def test_letters_side_by_side_are_a_product_where_mathematics_is_written(text, expected):
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "position", "word"),
     [
         ("log(1+", 6, ""),

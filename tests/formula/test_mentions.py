@@ -73,6 +73,57 @@ def test_the_questions_that_people_ask(question, trees, dtypes):
 
 
 @pytest.mark.parametrize(
+    ("question", "trees", "dtypes"),
+    [
+        ("对 [3, 4, 5] 求 softmax，单精度得到什么", ["(softmax (vector 3 4 5))"], ["float32"]),
+        ("apply tanh to 30 in half precision", ["(tanh 30)"], ["float16"]),
+        ("dot product of [2, 3] and [4, 5]?", ["(dot (vector 2 3) (vector 4 5))"], []),
+        ("[2, 3] 和 [4, 5] 的内积是多少", ["(dot (vector 2 3) (vector 4 5))"], []),
+        ("log-sum-exp of [7, 8]?", ["(logsumexp (vector 7 8))"], []),
+        ("[6, 8] 的模在 fp16 里是多少", ["(norm (vector 6 8))"], ["float16"]),
+        ("3的负20次方在fp16里是多少", ["(pow 3 -20)"], ["float16"]),
+        ("一千除以七，用 bf16 是多少", ["(div 1000 7)"], ["bfloat16"]),
+        ("5加1再减1等于几", ["(sub (add 5 1) 1)"], []),
+        ("e5m2 能装下 70000 吗", ["70000"], ["float8_e5m2"]),
+        ("can bfloat16 hold 1e39?", ["1e39"], ["bfloat16"]),
+        ("cube root of 9 in float16?", ["(mul (sign 9) (pow (abs 9) (div 1 3)))"], ["float16"]),
+        ("x-tan(x) 在 x 很小时准不准", ["(sub x (tan x))"], []),
+        ("1/(1+exp(x)) 怎么写更稳定？", ["(div 1 (add 1 (exp x)))"], []),
+        ("is x*y/(x+y) safe in float16?", ["(div (mul x y) (add x y))"], ["float16"]),
+        ("how do I compute log(1+exp(-x)) stably?", ["(log (add 1 (exp (neg x))))"], []),
+    ],
+)
+def test_other_word_orders_and_questions_after_a_stable_form(question, trees, dtypes):
+    """The function behind its argument; a form that holds, of a formula with variables."""
+    found = read(question)
+    assert found is not None
+    assert (found["trees"], found["dtypes"]) == (trees, dtypes)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("10^{-8}", "1e-8"), ("2**-3", "0.125"), ("10⁻⁸", "1e-8"), ("1/3", "1/3"), ("(2)", None)]
+)
+def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
+    """As in x = 10⁻⁸, which is one number."""
+    found = read(f"what is log(1+x) at x = {value}?")
+    assert (found and found["values"]) == (text and f"x={text}")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "x / (x + 1e-6) is nan in half precision",
+        "1.7 的 900 次方 float32 装不下，怎么表示",
+        "x**2 怎么拟合",
+        "how do I fit x**2",
+    ],
+)
+def test_complaints_and_ways_out_are_left_to_entries(question):
+    """Half precision names a format and no range; a way to represent a number is no value."""
+    assert read(question) is None
+
+
+@pytest.mark.parametrize(
     ("question", "values", "gradient"),
     [
         ("x=100 时 log(1+exp(x)) 是多少", "x=100", False),

@@ -2,7 +2,7 @@
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qa_service.answering.formula import FormulaStudy
@@ -190,17 +190,24 @@ class FormulaView:
         result = self._result
         rows = []
         for dtype, at in result.breaks_at.items():
-            regions = [self._region(each) for each in result.regions if each.dtype == dtype]
-            shown = self._word("never") if at is None else self._number(at, 9)
+            regions = dict.fromkeys(self._region(each) for each in result.regions if each.dtype == dtype)
+            shown = self._word("never") if at is None else self._input(result.breaking.get(dtype, {}))
             rows.append((dtype, shown, self._number(result.bits.get(dtype), 3), "; ".join(regions)))
         self._view.print_table([self._word(name) for name in ("format", "breaks", "lost", "regions")], rows)
 
+    def _input(self, values: Mapping[str, float]) -> str:
+        """The value of the only variable, or of each under its name."""
+        if len(values) == 1:
+            return self._number(*values.values(), 9)
+        return ", ".join(f"{name} = {self._number(value, 5)}" for name, value in values.items())
+
     def _region(self, region: FormulaRegion) -> str:
+        """Where it fails and how; of several variables, which have no regions but points, how alone."""
         span = self._word("from_to").format(self._number(region.low), self._number(region.high))
         span = self._number(region.low) if region.low == region.high else span
         why = {"overflow": self._word("too_large"), "domain": self._word("undefined")}.get(region.how, "")
         words = [STATUS[region.status][self._lang], *([why] if why else [])]
-        return f"{span}: {', '.join(words)}"
+        return f"{span}: {', '.join(words)}" if len(self._result.over) == 1 else ", ".join(words)
 
     def _map(self) -> tuple[str, str, dict[str, list[tuple[float, float]]]]:
         """(title of x, title of y, format → points) of the map in the formats that have autograd."""

@@ -239,11 +239,13 @@ def _breaks(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
             if each.low != each.high:
                 span = texts["formula_from_to"].format(span, _number(each.high, lang, 4))
             why = {"overflow": texts["formula_too_large"], "domain": texts["formula_undefined"]}.get(each.how, "")
-            regions.append((span, texts[f"formula_status_{each.status}"], why))
-    at = result.breaks_at[dtype]
+            region = (span if len(result.over) == 1 else "", texts[f"formula_status_{each.status}"], why)
+            regions += [region] if region not in regions else []
+    values = result.breaking.get(dtype, {})
+    shown = [(f"{name} = " if len(values) > 1 else "") + _number(value, lang, 9) for name, value in values.items()]
     return {
         "dtype": dtype,
-        "at": texts["formula_never"] if at is None else _number(at, lang, 9),
+        "at": ", ".join(shown) or texts["formula_never"],
         "bits": _number(result.bits.get(dtype), lang, 3),
         "regions": regions,
     }
@@ -341,4 +343,4 @@ def _number(value: float | None, lang: Lang, digits: int = 5) -> str:
     """A number with so many digits at most; of 17 as few as tell it from its neighbours in float64."""
     if value is None:
         return "–"
-    return repr(value) if digits == 17 else format_number(value, lang, digits)
+    return (repr(value) if digits == 17 else format_number(value, lang, digits)).replace("-", "−")
