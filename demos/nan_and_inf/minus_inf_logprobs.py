@@ -7,6 +7,7 @@ forbidden tokens were set to −inf; `bad` of the n tokens are forbidden in the 
 both       in the policy and the reference: −inf − (−inf)
 policy     in the policy alone: the log-ratio is +inf
 reference  in the reference alone: the log-ratio is −inf
+hidden     in neither, but their hidden states are nan
 empty      in neither, but the mask of the completion is empty: 0/0
 
 KL: mean of exp(d) − d − 1 over the mask, d = reference − policy, four ways:
@@ -70,7 +71,7 @@ WAYS = ("naive", "multiplied", "after", "before")
 
 
 def run(
-    case: Literal["both", "policy", "reference", "empty"] = "both", n: int = 64, bad: int = 1
+    case: Literal["both", "policy", "reference", "hidden", "empty"] = "both", n: int = 64, bad: int = 1
 ) -> Generator[Row, None, Metrics]:
     features = torch.randn(n, FEATURES) / math.sqrt(FEATURES)
     weight = torch.randn(FEATURES, VOCABULARY) / math.sqrt(FEATURES)
@@ -94,10 +95,12 @@ def kl_and_gradient(
     leaf = weight.clone().requires_grad_()
     rows = torch.arange(len(features))
     forbidden = rows < (0 if case == "empty" else count)
-    hidden = torch.zeros_like(reference, dtype=torch.bool)
-    hidden[rows, chosen] = forbidden
+    if case == "hidden":
+        features = torch.where(forbidden[:, None], math.nan, features)
+    outside = torch.zeros_like(reference, dtype=torch.bool)
+    outside[rows, chosen] = forbidden
     policy, other = (
-        values.masked_fill(hidden & (case in ("both", name)), -math.inf).log_softmax(-1)[rows, chosen]
+        values.masked_fill(outside & (case in ("both", name)), -math.inf).log_softmax(-1)[rows, chosen]
         for name, values in (("policy", features @ leaf), ("reference", reference))
     )
     mask = torch.full((len(features),), 0.0 if case == "empty" else 1.0)
