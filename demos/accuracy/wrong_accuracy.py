@@ -64,7 +64,7 @@ def run(
     centres, y = 2 * torch.randn(classes, 8), torch.randint(classes, (512,))
     x = centres[y] + torch.randn(512, 8)
     net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, classes))
-    adam = torch.optim.Adam(net.parameters(), lr=0.01)
+    adam = torch.optim.Adam(net.parameters(), lr=0.01, fused=True)
     rows: list[Row] = []
     losses = []
     for step in range(n + 1):

@@ -89,9 +89,9 @@ def loss_of(weights: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
 def train(start: list[Tensor], x: Tensor, y: Tensor, steps: int, eps: float | None) -> tuple[list[float], float]:
     """Each layer's relative change after training by Adam, or by SGD if eps is None, and the loss."""
     weights = [nn.Parameter(layer.clone()) for layer in start]
-    optimizer: torch.optim.Optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9, fused=True)
     if eps is not None:
-        optimizer = torch.optim.Adam(weights, lr=0.003, eps=eps)
+        optimizer = torch.optim.Adam(weights, lr=0.003, eps=eps, fused=True)
     for _ in range(steps):
         loss = loss_of(list(weights), x, y)
         optimizer.zero_grad()

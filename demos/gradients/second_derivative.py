@@ -66,7 +66,7 @@ def run(
             p.mul_(5)
     x = torch.linspace(0, 1, points + 2).double()[1:-1, None].requires_grad_()
     solution = (math.pi * x.detach()).sin()
-    adam = torch.optim.Adam(net.parameters(), lr=lr)
+    adam = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     first = second_derivative(net, x)
     gradients = torch.autograd.grad(residual_of(first, solution), list(net.parameters()), allow_unused=True)
     norm = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))

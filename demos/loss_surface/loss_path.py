@@ -105,7 +105,7 @@ def forward(net: Weights, x: Tensor) -> Tensor:
 
 def train(start: Weights, x: Tensor, y: Tensor, n: int) -> Weights:
     net = [part.clone().requires_grad_() for part in start]
-    optimiser = torch.optim.Adam(net, lr=LR)
+    optimiser = torch.optim.Adam(net, lr=LR, fused=True)
     for _ in range(n):
         optimiser.zero_grad()
         binary_cross_entropy_with_logits(forward(net, x), y).backward()

@@ -136,7 +136,7 @@ def train(start: Weights, branch: float, data: Data, n: int) -> tuple[Weights, W
     x, y = data
     weights = [weight.clone().requires_grad_() for weight in start]
     biases = [torch.zeros(weight.shape[1], requires_grad=True) for weight in start]
-    optimiser = torch.optim.Adam(weights + biases, lr=5e-3)
+    optimiser = torch.optim.Adam(weights + biases, lr=5e-3, fused=True)
     for _ in range(n):
         optimiser.zero_grad()
         binary_cross_entropy_with_logits(forward(weights, biases, branch, x), y).backward()

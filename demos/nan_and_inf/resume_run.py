@@ -72,7 +72,7 @@ def run(
     for layer in (whole[0], whole[2]):
         nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         nn.init.zeros_(layer.bias)
-    adam = torch.optim.Adam(whole.parameters(), lr=lr)
+    adam = torch.optim.Adam(whole.parameters(), lr=lr, fused=True)
     for step in range(SAVED):
         train_step(whole, adam, x, y, step, rate(lr, step))
     resumed, resumed_adam = resume(case, whole, adam, lr)
@@ -106,7 +106,7 @@ def run(
 def resume(case: str, saved: nn.Module, adam: torch.optim.Adam, lr: float) -> tuple[nn.Module, torch.optim.Adam]:
     """The net and the optimiser with which the run goes on."""
     net = copy.deepcopy(saved)
-    fresh = torch.optim.Adam(net.parameters(), lr=lr)
+    fresh = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     if case not in ("no_moments", "both"):
         fresh.load_state_dict(copy.deepcopy(adam.state_dict()))
     with torch.no_grad():

@@ -72,15 +72,16 @@ def run(
 ) -> Generator[Row, None, Metrics]:
     logits = size * torch.randn(n, 1000)
     stored = logits.to(getattr(torch, dtype))
+    naive, safe = Naive(stored, temperature), Safe(logits, temperature)
     for k in range(21):
         yield {
             "top_p": k / 20,
-            "naive": bad(naive(stored, temperature, k / 20)).mean().item(),
-            "safe": bad(safe(logits, temperature, k / 20)).mean().item(),
+            "naive": bad(naive.filtered(k / 20)).mean().item(),
+            "safe": bad(safe.filtered(k / 20)).mean().item(),
         }
-    chosen = safe(logits, temperature, top_p)
+    chosen = safe.filtered(top_p)
     return {
-        "bad_naive": bad(naive(stored, temperature, top_p)).mean().item(),
+        "bad_naive": bad(naive.filtered(top_p)).mean().item(),
         "bad_safe": bad(chosen).mean().item(),
         "bad_plain": bad(stored.softmax(-1)).mean().item(),
         "kept_safe": (chosen > 0).double().sum(-1).mean().item(),
@@ -89,27 +90,41 @@ def run(
     }
 
 
-def naive(logits: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Probabilities, contexts × tokens."""
-    scaled = logits / temperature
-    order = scaled.argsort(-1, descending=True)
-    probabilities = scaled.softmax(-1).gather(-1, order)
-    drop = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, probabilities.cumsum(-1) > top_p)
-    return scaled.masked_fill(drop, -math.inf).softmax(-1)
+class Naive:
+    """Probabilities, contexts × tokens, everything in the format of the logits; they are sorted once for all top-p."""
+
+    def __init__(self, logits: Tensor, temperature: float) -> None:
+        self.scaled = logits / temperature
+        self.order = self.scaled.argsort(-1, descending=True)
+        self.cumulative = self.scaled.softmax(-1).gather(-1, self.order).cumsum(-1)
+
+    def filtered(self, top_p: float) -> Tensor:
+        """What remains after top-p, in the order of the tokens."""
+        drop = torch.zeros_like(self.order, dtype=torch.bool).scatter(-1, self.order, self.cumulative > top_p)
+        return self.scaled.masked_fill(drop, -math.inf).softmax(-1)
 
 
-def safe(logits: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Probabilities, contexts × tokens: one of them is always positive."""
-    wide = logits.float()
-    if temperature < 1e-4:
-        return torch.nn.functional.one_hot(wide.argmax(-1), wide.shape[-1]).float()
-    order = wide.argsort(-1, descending=True)
-    probabilities = (wide / temperature).softmax(-1).gather(-1, order)
-    before = probabilities.cumsum(-1) - probabilities
-    drop = before >= top_p
-    drop[..., 0] = False
-    drop = torch.zeros_like(drop).scatter(-1, order, drop)
-    return (wide / temperature).masked_fill(drop, -math.inf).softmax(-1)
+class Safe:
+    """The same, so that one of the probabilities of a context is always positive."""
+
+    def __init__(self, logits: Tensor, temperature: float) -> None:
+        wide = logits.float()
+        self.greedy = None
+        if temperature < 1e-4:
+            self.greedy = torch.nn.functional.one_hot(wide.argmax(-1), wide.shape[-1]).float()
+            return
+        self.scaled, self.order = wide / temperature, wide.argsort(-1, descending=True)
+        probabilities = self.scaled.softmax(-1).gather(-1, self.order)
+        self.before = probabilities.cumsum(-1) - probabilities
+
+    def filtered(self, top_p: float) -> Tensor:
+        """What remains after top-p, in the order of the tokens."""
+        if self.greedy is not None:
+            return self.greedy
+        drop = self.before >= top_p
+        drop[..., 0] = False
+        drop = torch.zeros_like(drop).scatter(-1, self.order, drop)
+        return self.scaled.masked_fill(drop, -math.inf).softmax(-1)
 
 
 def bad(probabilities: Tensor) -> Tensor:

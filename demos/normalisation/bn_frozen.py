@@ -67,7 +67,7 @@ def run(
         sgd_step(live, x, y, torch.randint(len(x), (64,)), 0.1)
     moved, before, frozen = x + shift, variances(live), freeze(copy.deepcopy(live))
     start = accuracy(live, moved, y)
-    every = max(1, n // 30)
+    every = max(1, n // 10)
     for step in range(n + 1):
         if step % every == 0 or step == n:
             yield {"step": step, "live": accuracy(live, moved, y), "frozen": accuracy(frozen, moved, y)}

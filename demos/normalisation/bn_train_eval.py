@@ -74,7 +74,7 @@ def run(
     moved = x + shift
     net, group = network(nn.BatchNorm1d(32, momentum=momentum)), network(nn.GroupNorm(4, 32))
     found: Row = {}
-    every = max(1, n // 20)
+    every = max(1, n // 10)
     for step in range(n + 1):
         if step % every == 0 or step == n:
             found = {
@@ -119,9 +119,12 @@ def sgd_step(net: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> None:
 
 
 def accuracy(net: nn.Sequential, x: Tensor, y: Tensor, *, training: bool = False) -> float:
-    """Of a copy, for a pass in train mode moves the averages."""
+    """Of a copy in train mode, in which a pass moves the averages."""
+    judged = copy.deepcopy(net) if training else net.eval()
     with torch.no_grad():
-        return float(((copy.deepcopy(net).train(training)(x).squeeze(1) > 0) == (y > 0.5)).double().mean())
+        share = float(((judged(x).squeeze(1) > 0) == (y > 0.5)).double().mean())
+    net.train()
+    return share
 
 
 def recalibrated(net: nn.Sequential, x: Tensor) -> nn.Sequential:

@@ -79,7 +79,7 @@ def run(
     y = (x.pow(2).sum(1) > 2 * torch.log(torch.tensor(2.0))).float()
     linears = [nn.Linear(2 if layer == 0 else width, width) for layer in range(layers)] + [nn.Linear(width, 1)]
     nets = {name: network(linears, act, name) for name in ("none", "affine", "no_affine", "only_affine")}
-    every = max(1, n // 30)
+    every = max(1, n // 15)
     for step in range(n + 1):
         if step % every == 0 or step == n:
             yield {"step": step} | {name: accuracy(net, x, y) for name, net in nets.items()}

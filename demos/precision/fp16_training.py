@@ -97,7 +97,7 @@ def run(
     skipped = dict.fromkeys(KINDS, 0)
     first = gradients(start, x, y, torch.float32, True, loss_mult)
     alive = [g != 0 for g in first]
-    every = max(1, n // 50)
+    every = max(1, n // 20)
     yield {"step": 0} | {kind: mse(weights, x, y) for kind, weights in kept.items()}
     for step in range(1, n + 1):
         for kind, (form, master, scaled) in KINDS.items():

@@ -479,3 +479,47 @@ def test_weight_norm_at_a_zero_vector(snippet):
     *lines, last = snippet.diagnose(model, x=x, y=y).printed.splitlines()
     assert lines[0] == "0.weight shortest row 0.0 zero rows 1"
     assert last == "zero rows in the input 2"
+
+
+def test_gan_both_losses_nan(snippet):
+    x, y = bad_batch()
+    x[:, 5] = 3.0
+    columns, real, scores = snippet.diagnose(plain_model(), x=x, y=y).printed.splitlines()
+    assert columns == "constant columns [5]"
+    assert real.startswith("real fraction non-finite 0.00195") and "non-finite 0.0 " not in scores
+    columns, real, scores = snippet.diagnose().printed.splitlines()
+    assert columns == "constant columns []"
+    assert "fraction non-finite 0.0 " in real and "fraction non-finite 0.0 " in scores
+
+
+def test_kl_of_minus_inf_logprobs(snippet):
+    def kl(logp, ref):
+        mask = torch.tensor([True, True, True, False])
+        return masked_kl(logp.log_softmax(-1)[:, 0], ref.log_softmax(-1)[:, 0], mask)
+
+    ran = snippet.run()
+    assert ran.printed.startswith("tokens left out 0 of 64") and ran.numbers[-1] == pytest.approx(0.00517, rel=0.01)
+    masked_kl = ran.names.masked_kl
+    logits, ref = torch.randn(4, 5), torch.randn(4, 5)
+    sound = kl(logits, ref)
+    assert sound.isfinite() and sound > 0
+    logits[1, 0] = ref[1, 0] = -INF
+    logits.requires_grad_()
+    left = kl(logits, ref)
+    left.backward()
+    assert left.isfinite() and logits.grad.isfinite().all()
+    none = torch.zeros(4, dtype=torch.bool)
+    assert masked_kl(torch.zeros(4), torch.zeros(4), none) == 0
+
+
+def test_student_t_many_degrees_of_freedom(snippet):
+    ran = snippet.diagnose()
+    assert math.isfinite(ran.numbers[0]) and ran.printed.strip().endswith("True")
+    residual = torch.tensor([0.0, 1.0, -3.0])
+    for raw in (-20.0, 0.0, 3.0):
+        nu = 2 + 998 / (1 + math.exp(-raw))
+        expected = -torch.distributions.StudentT(torch.tensor(nu).double()).log_prob(residual.double()).mean()
+        assert ran.names.student_t_nll(residual, torch.tensor(raw)) == pytest.approx(expected.item(), rel=1e-5)
+    far = torch.tensor([-300.0, 300.0], requires_grad=True)
+    ran.names.student_t_nll(torch.ones(2), far).backward()
+    assert far.grad.isfinite().all(), "at both ends of the range of ν"

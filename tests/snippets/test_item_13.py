@@ -106,3 +106,19 @@ def test_gradient_near_zero_at_a_saddle(snippet):
     assert gradient < 1e-3 and size == pytest.approx(curvatures[-1].item(), rel=0.01)
     assert smallest == pytest.approx(curvatures[0].item(), rel=0.05), "positive at a minimum"
     assert all(math.isfinite(number) for number in snippet.diagnose().numbers)
+
+
+def test_weight_decay_and_flatness(snippet):
+    model = plain_model()
+    printed = snippet.diagnose(model).printed.splitlines()
+    for line in printed:
+        name, _, sizes = line.partition(" weight ")
+        weight, direction = map(float, sizes.split(" direction "))
+        assert direction == pytest.approx(weight if name.endswith("weight") else 0, rel=1e-5)
+    with torch.no_grad():
+        model[0].weight.mul_(0.5)
+    names = snippet.diagnose(model).names
+    assert names.filter_normalised(torch.zeros(3)).tolist() == [0, 0, 0]
+    units = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
+    assert names.filter_normalised(units).norm(dim=1).tolist() == pytest.approx([5, 0.5])
+    assert names.filter_normalised(torch.randn(4, 3, 2, 2)).shape == (4, 3, 2, 2), "a convolution"

@@ -89,3 +89,17 @@ def test_bn_statistics_of_several_clients(snippet):
     averaged, again = snippet.diagnose(model.eval(), x=x, y=y).numbers
     assert averaged > 10 * recomputed and again == pytest.approx(recomputed)
     assert torch.isfinite(torch.tensor(snippet.diagnose(x=x[:17], y=y[:17]).numbers)).all()
+
+
+def test_one_batch_norm_two_sources(snippet):
+    def gaps(model):
+        x, y = batch()
+        x[32:] = x[32:] + 2
+        printed = snippet.diagnose(model, x=x, y=y).numbers
+        return abs(printed[0]), abs(printed[1])
+
+    normed = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    joint, apart = gaps(normed)
+    assert apart < joint / 3, "separate passes take the difference away"
+    joint, apart = gaps(plain_model(outputs=1))
+    assert apart == pytest.approx(joint, rel=1e-4), "without batch norm the passes are the same"

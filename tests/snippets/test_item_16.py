@@ -475,3 +475,20 @@ def test_weight_average_stalls_in_half(snippet, model):
     assert kept and all(line.endswith(" 0.0") for line in kept)
     short = snippet.diagnose(model(), swap={"0.999,": "0.0,"}).printed.splitlines()
     assert min(float(line.split()[-1]) for line in short) < 0.5, "without memory it follows"
+
+
+def test_batch_norm_statistics_in_half__1(snippet):
+    model = healthy_model().half()
+    model[1].running_var.fill_(INF)
+    printed = snippet.diagnose(model).printed.splitlines()
+    assert "torch.float16" in printed[0] and printed[0].endswith("variance inf to inf")
+    assert all("torch.float32" in line and "inf" not in line for line in snippet.diagnose().printed.splitlines())
+
+
+def test_batch_norm_statistics_in_half(snippet):
+    x, y = batch()
+    model = healthy_model()
+    expected = model.eval()(x).detach()
+    names = snippet.run(model, x=x, y=y).names
+    assert names.half[1].running_var.dtype is torch.float32 and names.half[0].weight.dtype is torch.bfloat16
+    torch.testing.assert_close(names.half(x.bfloat16()).float(), expected, rtol=0.1, atol=0.1)
