@@ -6,7 +6,8 @@ import pytest
 from runs_by_hand import NAN, decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
-from qa_service.diagnosis.harm import find_harms, is_flat, steps_of_clamp
+from qa_service.diagnosis.harm import find_harms
+from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.log_rules import rate_jump
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.model.training_run import LayerRecord, OperationFault, Record, RunEvent, TrainingRun
