@@ -30,8 +30,8 @@ SPREAD = 1.0
 """Standard deviation of a correction, before anything is known."""
 _LEAST = 0.1
 """Corrections below it are left out."""
-_LOG = 1 / 3
-"""Weight of one of the six logs of a run, against that of its trace."""
+_LOG = 1 / 5
+"""Weight of one of the twelve logs of a run, against that of its trace."""
 FILE = Path(weights.__file__).with_name("corrections.json")
 
 Corrections = dict[str, dict[str, float]]
@@ -45,8 +45,8 @@ class Example(NamedTuple):
     seen: TrainingRun
 
 
-class _Table(NamedTuple):
-    """Examples as arrays."""
+class Table(NamedTuple):
+    """Examples of harm as arrays, and the family of each."""
 
     present: Any
     """(example, feature) → 1 where the feature is there."""
@@ -56,15 +56,17 @@ class _Table(NamedTuple):
     """Index of the cause."""
     share: Any
     """What the example counts."""
+    family: Any
 
 
 _CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
 
 
-def _tabulate(examples: Iterable[Example]) -> _Table:
+def tabulate(examples: Iterable[Example]) -> Table:
+    """What the rules find in the faulty runs of which harm is seen."""
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
-    rows, offsets, truth, share = [], [], [], []
+    rows, offsets, truth, share, family = [], [], [], [], []
     for example in examples:
         run = thinned(example.seen)
         if example.run.group != "faulty" or not find_harms(run):
@@ -81,12 +83,14 @@ def _tabulate(examples: Iterable[Example]) -> _Table:
         offsets.append(offset)
         truth.append(causes[example.run.cause])
         share.append(1.0 if example.door in (TRACE, SERIES) else _LOG)
-    return _Table(np.array(rows), np.array(offsets), np.array(truth), np.array(share))
+        family.append(example.run.family)
+    return Table(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
 
 
-def fit(examples: Iterable[Example], spread: float = SPREAD) -> Corrections:
-    """The corrections under which the true causes of `examples` are most probable."""
-    table = _tabulate(examples)
+def fit(table: Table, *, without: str = "", spread: float = SPREAD) -> Corrections:
+    """The corrections under which the true causes are most probable; the family `without` is left out."""
+    kept = table.family != without
+    table = Table(*(column[kept] for column in table))
     judged = np.array([[weights.JUDGED[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
     which = np.arange(len(table.truth))
     share = table.share / (2 * table.share.mean())  # the doors of a run are not independent
@@ -118,11 +122,12 @@ def using(corrections: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
         yield
 
 
-def leave_one_family_out(examples: Sequence[Example], judged: Sequence[Example]) -> Iterator[Judged]:
-    """What the engine says of each of `judged`, with corrections to which its family has not contributed."""
-    for family in sorted({each.run.family for each in judged}):
-        with using(fit(each for each in examples if each.run.family != family)):
-            for each in judged:
+def leave_one_family_out(examples: Sequence[Example]) -> Iterator[Judged]:
+    """What the engine says of each example, with corrections to which its family has not contributed."""
+    table = tabulate(examples)
+    for family in sorted({each.run.family for each in examples}):
+        with using(fit(table, without=family)):
+            for each in examples:
                 if each.run.family == family:
                     yield judge_run(each.run, each.door, each.seen)
 

@@ -97,6 +97,8 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
     for key in loss_keys(run):
+        if key != "loss" and _nan_by_nature(run, key):
+            continue
         if bad := lasting_nonfinite(records(run, key)):
             yield Harm(
                 id="nonfinite",
@@ -119,6 +121,13 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
     yield from _weights(run)
+
+
+def _nan_by_nature(run: TrainingRun, key: str) -> bool:
+    """Whether a component is nan while the loss itself goes on, finite: of a batch without samples of its kind."""
+    bad = lasting_nonfinite(records(run, key))
+    after = [point for point in records(run, "loss") if bad is not None and _place(point) >= _place(bad)]
+    return len(after) >= RECOVERED_RECORDS and all(math.isfinite(point.value) for point in after)
 
 
 def _recurring(run: TrainingRun) -> Iterator[Harm]:

@@ -69,6 +69,8 @@ _CRITERION = re.compile(
 _PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
 _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
+_OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
+"""Meanings that a name has whatever stands before its last "/"; a loss is that of its part."""
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -83,6 +85,9 @@ def _meaning(name: str) -> str:
     if joined in _COSTS_OF_TIME:
         return ""
     key = next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
+    if not key and "/" in name and (tail := name.rsplit("/", 1)[1]):
+        of_tail = meaning_of(tail)
+        key = of_tail if of_tail in _OF_ANY_PART else ""
     return key or _meaning_of_phrase(joined)
 
 
