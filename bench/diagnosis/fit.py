@@ -31,7 +31,7 @@ SPREAD = 1.0
 _LEAST = 0.1
 """Corrections below it are left out."""
 _LOG = 1 / 5
-"""Weight of one of the twelve logs of a run, against that of its trace."""
+"""Weight of one of the twelve logs of a run, against that of its series."""
 FILE = Path(weights.__file__).with_name("corrections.json")
 
 Corrections = dict[str, dict[str, float]]
@@ -63,13 +63,13 @@ _CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
 
 
 def tabulate(examples: Iterable[Example]) -> Table:
-    """What the rules find in the faulty runs of which harm is seen."""
+    """What the rules find in the faulty runs of which harm is seen, where nothing but series is shown."""
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
     rows, offsets, truth, share, family = [], [], [], [], []
     for example in examples:
         run = thinned(example.seen)
-        if example.run.group != "faulty" or not find_harms(run):
+        if example.run.group != "faulty" or example.door == TRACE or not find_harms(run):
             continue
         row = np.zeros(len(_FEATURES))
         offset = np.array([math.log(weights.PRIORS.get(cause, 0.005)) for cause in _CAUSES])
@@ -82,7 +82,7 @@ def tabulate(examples: Iterable[Example]) -> Table:
         rows.append(row)
         offsets.append(offset)
         truth.append(causes[example.run.cause])
-        share.append(1.0 if example.door in (TRACE, SERIES) else _LOG)
+        share.append(1.0 if example.door == SERIES else _LOG)
         family.append(example.run.family)
     return Table(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
 

@@ -1,7 +1,7 @@
 """How many lines of logs that the reader was not written for are read, with their values.
 
-A file of snippets holds, after the name of its source (`# …`), lines of the form `loss=2.1 lr=1e-4 ||| the line`. A line is
-read if every value before the bars stands in the run, at that line; without values, it must give no loss.
+A file of snippets holds, after the name of its source (`# …`), lines of the form `loss=2.1 lr=1e-4 ||| the line`.
+A line is read if every value before the bars stands in the run, at that line; without values, it must give no loss.
 """
 
 import math

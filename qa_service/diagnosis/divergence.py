@@ -15,10 +15,10 @@ def divergence(values: Sequence[float]) -> str | None:
     level, last, spread = start_level(values), end_level(values), noise(values)
     smoothed = smooth(values)
     best = min(smoothed)
+    if _learns_anew(smoothed, values[0]):
+        return None
     if best > 0 and last >= 10 * best and last > 1.2 * level:
-        if best > 0.7 * level:
-            return "rising"
-        return None if _learns_anew(smoothed) else "lost"
+        return "rising" if best > 0.7 * level else "lost"
     if _hovers_high(values, values[0]):
         return "rising"
     if _rises(values, level, last, spread):
@@ -34,11 +34,12 @@ def divergence(values: Sequence[float]) -> str | None:
     return "rising" if _ends_worse(values, smoothed) else None
 
 
-def _learns_anew(smoothed: Sequence[float]) -> bool:
-    """From a leap on it falls again, to a tenth of its top, as after a change of task or of the weight of a loss."""
-    after = smoothed[smoothed.index(min(smoothed)) :]
-    top = after.index(max(after))
-    return top <= len(after) // 4 and median(after[-3:]) < 0.1 * max(after)
+def _learns_anew(smoothed: Sequence[float], first: float) -> bool:
+    """It had learned, leaps, and falls again to a fifth of its top: a change of task, or of the weight of a loss."""
+    best = smoothed.index(min(smoothed))
+    after = smoothed[best:]
+    top = max(after)
+    return 0 < 10 * smoothed[best] < first and 0 < median(after[-3:]) < 0.2 * top and after.index(top) < len(after) / 2
 
 
 def _rises(values: Sequence[float], level: float, last: float, spread: float) -> bool:

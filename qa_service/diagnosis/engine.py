@@ -10,7 +10,7 @@ from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.evidence import Rule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.weights import CERTAIN, LIKELY, PRIORS, calibrate
+from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
@@ -87,7 +87,8 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    for finding in _findings(RULES, run):
+    measured = bool(run.layers) or run.fault is not None
+    for finding in map(_as_judged, _findings(RULES, run)) if measured else _findings(RULES, run):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
             heaviest[key] = finding
@@ -96,6 +97,12 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _as_judged(finding: Finding) -> Finding:
+    """The finding at its judged weight: the corrections are estimated from runs that show nothing but series."""
+    judged = JUDGED.get(finding.feature)
+    return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 
 def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:

@@ -30,7 +30,8 @@ def clean_steps(run: TrainingRun) -> Iterator[Finding]:
                    value=first.bad.value, at=first.bad)  # fmt: skip
         yield from weigh("nan_early", text, first.bad)
     elif step >= _LATE and len(first.before) >= 4:
-        text = say("前 {count} 步都正常，{at}才出现 {value}", "The first {count} steps are sound; {value} comes at {at}",
+        text = say("前 {count} 步都正常，{at}才出现 {value}",
+                   "The first {count} steps are sound; {value} comes at {at}",
                    count=str(step), value=first.bad.value, at=first.bad)  # fmt: skip
         yield from weigh("nan_late", text, first.bad)
 
@@ -73,7 +74,8 @@ def weights_after(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("weights_survive", text, after[-1])
     elif not math.isfinite(after[-1].value):
         text = say("之后的验证损失也是 {value}：权重已经坏了",
-                   "The loss of validation is {value} afterwards: the weights are spoilt", value=after[-1].value)  # fmt: skip
+                   "The loss of validation is {value} afterwards: the weights are spoilt",
+                   value=after[-1].value)  # fmt: skip
         yield from weigh("weights_spoilt", text, after[-1])
 
 
@@ -114,7 +116,8 @@ def held_out_while_flat(run: TrainingRun) -> Iterator[Finding]:
     change, first, last = (max(values) - min(values)) / values[0], values[0], values[-1]
     if change == 0:
         feature = "validation_constant"
-        text = say("验证损失每次都是 {value}，一位不变：权重没有动", "The loss of validation is {value} every time, to all "
+        text = say("验证损失每次都是 {value}，一位不变：权重没有动",
+                   "The loss of validation is {value} every time, to all "
                    "digits: no weight moves", value=last)  # fmt: skip
     elif change < _LITTLE:
         feature = "validation_hardly_moves"
@@ -135,7 +138,8 @@ def learned_then_lost(run: TrainingRun) -> Iterator[Finding]:
     shares = shares_of(points)
     if len(shares) >= 3 and max(shares) > 0.6 and shares[-1] < max(shares) - 0.2:
         best = points[shares.index(max(shares))]
-        text = say("验证准确率从 {best}（{at}）掉到 {last}", "The accuracy of validation falls from {best} ({at}) to {last}",
+        text = say("验证准确率从 {best}（{at}）掉到 {last}",
+                   "The accuracy of validation falls from {best} ({at}) to {last}",
                    best=best.value, at=best, last=points[-1].value)  # fmt: skip
         yield from weigh("accuracy_lost", text, best, points[-1])
 
@@ -150,7 +154,8 @@ def gap_of_accuracy(run: TrainingRun) -> Iterator[Finding]:
     learns = median(losses[-5:]) < 0.5 * losses[0]
     right = bool(train) and median(train[-5:]) > 0.8
     if low and (right or learns):
-        text = say("训练在进步，验证准确率却只有 {share}", "Training gets on, the accuracy of validation is only {share}",
+        text = say("训练在进步，验证准确率却只有 {share}",
+                   "Training gets on, the accuracy of validation is only {share}",
                    share=held_out[-1])  # fmt: skip
         yield from weigh("right_only_in_training", text)
     elif low and not learns:
@@ -174,7 +179,8 @@ def slope_of_plateau(run: TrainingRun) -> Iterator[Finding]:
     spread = noise(values[len(values) // 2 :]) / late if late > 0 else 0.0
     if late > 1.15 * values[0] and spread > 0.1:
         text = say("后来在 {level} 附近大幅跳动，高于开始的 {first}",
-                   "Later it jumps about {level}, above where it began, {first}", level=late, first=values[0])  # fmt: skip
+                   "Later it jumps about {level}, above where it began, {first}",
+                   level=late, first=values[0])  # fmt: skip
         yield from weigh("jumps_above_start", text, points[0], points[-1])
     elif 0.9 * values[0] < late < 1.1 * values[0] and spread < 0.02 and max(smooth(values)) < 1.1 * values[0]:
         text = say(

@@ -52,7 +52,9 @@ _BLOCK_LINES = 3
 _MAX_SAID_CHARS = 160
 _NUMBER_SAID = r"(?P<value>[-+]?(?:\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf))"
 _LOSS_AT_END = re.compile(
-    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}[=:]\s*" + _NUMBER_SAID + r"\s*\.?\s*$",
+    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}[=:]\s*"
+    + _NUMBER_SAID
+    + r"\s*\.?\s*$",
     re.IGNORECASE,
 )
 _LOSS_BEHIND = re.compile(
