@@ -213,3 +213,82 @@ PRINTERS: Mapping[str, Callable[[RecordedRun], str]] = {
     "hf_trainer": hugging_face, "tqdm": tqdm_postfix, "keras": keras, "mmengine": mmengine, "megatron": megatron,
     "nanogpt": nanogpt,
 }  # fmt: skip
+
+
+def _hugging_face_head(run: RecordedRun) -> str:
+    """What the Trainer logs before the first step; of the format, only that there is one of 16 bits."""
+    steps = len(run.loss)
+    lines = ["Using auto half precision backend"] if run.precision != "float32" else []
+    lines += [
+        "***** Running training *****", f"  Num examples = {run.batch * EPOCH:,}",
+        f"  Num Epochs = {math.ceil(steps / EPOCH)}", f"  Instantaneous batch size per device = {run.batch}",
+        f"  Total train batch size (w. parallel, distributed & accumulation) = {run.batch}",
+        "  Gradient Accumulation steps = 1", f"  Total optimization steps = {steps}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _no_head(_: RecordedRun) -> str:
+    return ""
+
+
+def _namespace(run: RecordedRun) -> str:
+    """The arguments of a script of one's own, as argparse prints them."""
+    return (
+        f"Namespace(batch_size={run.batch}, epochs={math.ceil(len(run.loss) / EPOCH)}, lr={run.lr}, "
+        f"optimizer='{run.optimizer}', precision='{_short(run.precision)}', seed={run.seed}, workers=4)\n"
+    )
+
+
+def _short(precision: str) -> str:
+    return {"float16": "fp16", "autocast_float16": "fp16", "bfloat16": "bf16", "autocast_bfloat16": "bf16"}.get(
+        precision, "fp32"
+    )
+
+
+def _mmengine_head(run: RecordedRun) -> str:
+    """The part of the configuration that MMEngine prints with every run."""
+    name = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[run.optimizer]
+    own = ", momentum=0.9" if name == "SGD" else ""
+    cast = run.precision.startswith("autocast_")
+    half = f", dtype='{run.precision.removeprefix('autocast_')}'" if cast else ""
+    wrapper = "AmpOptimWrapper" if cast else "OptimWrapper"
+    return (
+        "2024/05/14 10:00:00 - mmengine - INFO - Config:\n"
+        f"optim_wrapper = dict(\n    optimizer=dict(lr={run.lr}{own}, type='{name}'),\n"
+        f"    type='{wrapper}'{half})\n"
+        f"train_dataloader = dict(\n    batch_size={run.batch},\n    num_workers=4)\n\n"
+    )
+
+
+def _megatron_head(run: RecordedRun) -> str:
+    """The arguments that Megatron-LM always prints."""
+    kind = _short(run.precision)
+    dtype = {"fp16": "torch.float16", "bf16": "torch.bfloat16"}.get(kind, "torch.float32")
+    given = {
+        "bf16": kind == "bf16", "fp16": kind == "fp16",
+        "global_batch_size": run.batch, "lr": run.lr, "lr_warmup_iters": 0, "micro_batch_size": run.batch,
+        "optimizer": "sgd" if run.optimizer == "sgd" else "adam", "params_dtype": dtype, "train_iters": len(run.loss),
+    }  # fmt: skip
+    lines = ["------------------------ arguments ------------------------"]
+    lines += [f"  {name} {'.' * (47 - len(name))} {value}" for name, value in given.items()]
+    return "\n".join([*lines, "-------------------- end of arguments ---------------------", ""])
+
+
+def _nanogpt_head(run: RecordedRun) -> str:
+    """The values that were given to nanoGPT on its command line."""
+    dtype = run.precision.removeprefix("autocast_")
+    return (
+        f"Overriding: batch_size = {run.batch}\nOverriding: learning_rate = {run.lr}\n"
+        f"Overriding: dtype = {dtype}\ntokens per iteration will be: {run.batch * 64:,}\n"
+        f"using {'fused AdamW: False' if run.optimizer != 'sgd' else 'SGD'}\n"
+    )
+
+
+HEADS: Mapping[str, Callable[[RecordedRun], str]] = {
+    "hf_trainer": _hugging_face_head, "tqdm": _namespace, "keras": _no_head, "mmengine": _mmengine_head,
+    "megatron": _megatron_head, "nanogpt": _nanogpt_head,
+}  # fmt: skip
+"""What stands above the first line of training, where the whole log is at hand: arguments, a configuration."""
+WHOLE = " with its head"
+"""Added to the id of a printer: the door of a log that begins with its head."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bench.diagnosis.architectures import HELD_OUT
-from bench.diagnosis.printers import PRINTERS, metric_logger
+from bench.diagnosis.printers import HEADS, PRINTERS, WHOLE, metric_logger
 from bench.diagnosis.rule_sets import RULE_SETS, RuleSet
 from bench.diagnosis.runs import RecordedRun
 from qa_service.model.diagnosis import Diagnosis
@@ -71,7 +71,7 @@ class Judged(NamedTuple):
     def accepted(self) -> frozenset[str]:
         """The causes that count as right if a neighbouring link of the same chain is right too."""
         accepted = {self.run.cause, *self.run.also}
-        if self.door == "hf_trainer" and not all(math.isfinite(loss) for loss in self.run.loss):
+        if self.door.startswith("hf_trainer") and not all(math.isfinite(loss) for loss in self.run.loss):
             accepted.add("hidden_nan")
         return frozenset(accepted)
 
@@ -110,6 +110,13 @@ def judge_text(text: str) -> TextAnswer:
     return TextAnswer(diagnosis.status, causes, causes if diagnosis.status in {*SICK, "undecided"} else ())
 
 
+def judge_run(run: RecordedRun, door: str, seen: TrainingRun) -> Judged:
+    """What the diagnosis says of what one door shows of a run."""
+    from qa_service.diagnosis.engine import diagnose
+
+    return _judged(run, door, diagnose(seen))
+
+
 def judge(runs: Iterable[RecordedRun], doors: Sequence[str]) -> Iterator[Judged]:
     """What the diagnosis says of each run through each of the doors that it can be put through."""
     from qa_service.diagnosis.engine import diagnose
@@ -135,7 +142,9 @@ def _through(run: RecordedRun, door: str) -> TrainingRun | None:
         return read_trace(Path(run.trace).read_bytes())
     from qa_service.diagnosis.reading import read_log_text
 
-    return read_log_text(PRINTERS[door](run))
+    name = door.removesuffix(WHOLE)
+    head = HEADS[name](run) if door != name else ""
+    return read_log_text(head + PRINTERS[name](run))
 
 
 def _judged(run: RecordedRun, door: str, diagnosis: Diagnosis) -> Judged:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.diagnosis.architectures import FAMILIES
 from bench.diagnosis.faults import FAULTS, Fault
 from bench.diagnosis.healthy import TRAPS, Trap, grid
+from bench.diagnosis.more_families import applies, family_of
 from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_runs, train, write_runs
 from qa_service.settings import Settings
 
@@ -68,10 +68,10 @@ def learned(run: RecordedRun, below: float) -> bool:
 
 def make_family(name: str, seed: int, watch: Watch | None = None) -> Iterator[RecordedRun]:
     """Every admitted run of a family: those with faults, the harmless ones, the healthy grid."""
-    family = FAMILIES[name]
+    family = family_of(name)
     sound, _ = train(default_setup(family, seed))
     for fault in FAULTS:
-        if name in fault.families:
+        if applies(fault, name):
             yield from _faulty(fault, name, seed, sound, watch)
     for cell, setup in grid(family, seed):
         run, observer = train(setup, watch=watch)
@@ -82,13 +82,13 @@ def make_family(name: str, seed: int, watch: Watch | None = None) -> Iterator[Re
 def _faulty(
     fault: Fault, name: str, seed: int, sound: RecordedRun, watch: Watch | None
 ) -> Iterator[RecordedRun]:  # fmt: skip
-    setup = default_setup(FAMILIES[name], seed)
+    setup = default_setup(family_of(name), seed)
     fault.apply(setup)
     run, observer = train(setup, watch=watch)
     verdict = compare(run, sound)
     if verdict.harmful:
         if fault.cured is not None:
-            setup = default_setup(FAMILIES[name], seed)
+            setup = default_setup(family_of(name), seed)
             fault.cured(setup)
             cured = compare(train(setup)[0], sound)
             if cured.harmful:

@@ -22,6 +22,7 @@ from qa_service.model import (
     Subject,
     Text,
 )
+from qa_service.model.diagnosis import Diagnosis
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
 from qa_service.retrieval.matcher import MatchResult
@@ -58,6 +59,8 @@ class Decision:
     log: str = ""
     calculation: Calculation | None = None
     """Formulas that the question asks to be computed, where they are the answer."""
+    diagnosis: Diagnosis | None = None
+    """Of the log in the question."""
     related: tuple[Entry, ...] = ()
     """Entries that may help beside it."""
 
@@ -85,16 +88,17 @@ def decide(
     found: MatchResult | None,
     knowledge: Knowledge,
     threshold: float,
+    diagnosis: Diagnosis | None = None,
 ) -> Decision:
     """The decision on a request; raises `BadRequest` for an unknown entry, block or parameter.
 
     `question` and `found` are None where the request names an entry and asks nothing in words; `threshold` is the
-    probability below which a question is not covered.
+    probability below which a question is not covered; `diagnosis` is that of the log in the question.
     """
     lang = _language(request, question)
     if question and found and (asked_for := _calculation(request, question, knowledge)):
         return _decide_calculation(asked_for, request, question, found, knowledge, threshold)
-    topic = _topic(request, question, found, knowledge, threshold)
+    topic = _topic(request, question, found, knowledge, threshold, certain_entry(diagnosis))
     earlier = (
         chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
     )
@@ -121,6 +125,7 @@ def decide(
         observations=observations,
         used_by=chips.used_by(runs, params, observations, topic.entry),
         log=describe_log(question.log, lang) if question and question.log else "",
+        diagnosis=diagnosis,
         related=tuple(knowledge.library[other] for other in topic.entry.related) if topic.entry else (),
     )
 
@@ -204,19 +209,28 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     return (says and (question.is_short or question.is_remark)) or question.names_another
 
 
+def certain_entry(diagnosis: Diagnosis | None) -> str:
+    """The entry of the first cause of a run, if that is certain; else ""."""
+    first = next(iter(diagnosis.hypotheses), None) if diagnosis else None
+    if diagnosis is None or first is None or first.certainty != "certain":
+        return ""
+    return diagnosis.causes[first.cause].entry
+
+
 def _topic(
     request: Request,
     question: ParsedQuestion | None,
     found: MatchResult | None,
     knowledge: Knowledge,
     threshold: float,
+    certain: str = "",
 ) -> _Topic:
-    """An entry that is named or picked comes first, then the entry of a follow-up, then the matches by themselves."""
+    """An entry that is named or picked comes first, then that of a log's `certain` cause, of a follow-up, the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)
     picked = followups.picked_candidate(question, context)
-    named = request.entry or picked
+    named = request.entry or picked or (certain if certain in knowledge.library else "")
     if named:
         entry = knowledge.library[named]
         matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))

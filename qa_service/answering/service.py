@@ -159,7 +159,8 @@ class Service:
         question = chips.strike(parse_question(request.question, request.lang, conversation), request.without)
         with self.timings.time("matching"):
             found = knowledge.matcher.match(question.text, MATCH_COUNT, question.observations)
-        return decide(request, question, found, knowledge, self.threshold)
+        diagnosis = diagnose_question(request.question) if question.log else None
+        return decide(request, question, found, knowledge, self.threshold, diagnosis)
 
     def _observed(self, events: Generator[Event, None, None]) -> Generator[Event, None, None]:
         with closing(events):
@@ -215,7 +216,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         subject=decision.subject,
         related=decision.related,
         calculation=decision.calculation,
-        diagnosis=diagnose_question(request.question) if decision.log else None,
+        diagnosis=decision.diagnosis,
         earlier=request.context,
     )
 

@@ -59,6 +59,12 @@ def values_of(points: Sequence[Record]) -> list[float]:
     return [min(max(point.value, -_LARGEST), _LARGEST) for point in points]
 
 
+def shares_of(points: Sequence[Record]) -> list[float]:
+    """Accuracies as shares of 1, also of a series in per cent."""
+    values = values_of(points)
+    return [value / 100 for value in values] if values and max(values) > 1 else values
+
+
 def first_nonfinite(points: Sequence[Record]) -> int | None:
     """The index of the first nan or inf; None if there is none."""
     return next((index for index, point in enumerate(points) if not math.isfinite(point.value)), None)
@@ -171,7 +177,9 @@ def is_half(run: TrainingRun) -> bool:
     dtype = setting(run, "autocast") or setting(run, "dtype")
     if dtype:
         return dtype in ("fp16", "half", "16", "16-mixed") or ("float16" in dtype and "bfloat16" not in dtype)
-    return bool(records(run, "loss_scale")) or any(event.kind == "skipped_update" for event in run.events)
+    return any(point.value != 1 for point in records(run, "loss_scale")) or any(
+        event.kind == "skipped_update" for event in run.events
+    )
 
 
 def is_bfloat(run: TrainingRun) -> bool:

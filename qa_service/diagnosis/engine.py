@@ -4,17 +4,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qa_service.diagnosis import layer_rules, log_rules, report, trial_rules
+from qa_service.diagnosis import layer_rules, log_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.evidence import Rule
 from qa_service.diagnosis.experiments import experiment_of
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.weights import CERTAIN, LIKELY, PRIORS, calibrate
+from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
-RULES: tuple[Rule, ...] = (*log_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
 """Functions of a run that yield findings."""
 
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
@@ -22,9 +22,7 @@ _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two fea
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
-_UNDECIDED = 0.4  # probability below which the first is no verdict
-_ALONE = 0.7  # probability below which one of many causes of a nan out of the blue is no verdict
-_CLEAR = 1.6  # factor over the second from which on it is one all the same
+_UNDECIDED = 0.15  # probability below which the first is no verdict
 _AGAINST = -0.7  # weight from which on a finding rules a suspect out
 
 
@@ -49,7 +47,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     evidence = _gather(run)
     ranked, explained = _rank(evidence)
     hypotheses = _hypotheses(ranked, evidence)
-    status = _status(harms, hypotheses, unnamed=_is_unnamed(run))
+    status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
     split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
@@ -89,7 +87,8 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    for finding in _findings(RULES, run):
+    measured = bool(run.layers) or run.fault is not None
+    for finding in map(_as_judged, _findings(RULES, run)) if measured else _findings(RULES, run):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
             heaviest[key] = finding
@@ -98,6 +97,12 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _as_judged(finding: Finding) -> Finding:
+    """The finding at its judged weight: the corrections are estimated from runs that show nothing but series."""
+    judged = JUDGED.get(finding.feature)
+    return finding if judged is None else replace(finding, weight=judged.get(finding.cause, 0.0))
 
 
 def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
@@ -188,32 +193,15 @@ def _certainty(probability: float, findings: Sequence[Finding]) -> Certainty:
     return "certain" if probability >= CERTAIN else "likely"
 
 
-_OUT_OF_THE_BLUE = frozenset({
-    "nonfinite_data", "bad_labels", "log_of_zero", "eps_lost", "gradient_at_zero", "zero_over_zero", "where_backward",
-    "empty_attention_row", "forward_overflow", "adam_stale",
-})  # fmt: skip
-"""Causes of a nan without a precursor. They look the same in a log that names no operation."""
-
-
-def _is_unnamed(run: TrainingRun) -> bool:
-    """Whether nothing of the run names an operation: no fault, no layers, no message."""
-    named = any(event.kind in ("message", "traceback") for event in run.events)
-    return run.fault is None and not run.layers and not named
-
-
-def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis], *, unnamed: bool) -> DiagnosisStatus:
-    """The verdict. `unnamed`: no operation is named, so that a nan out of the blue may have any of its causes."""
+def _status(harms: Sequence[Harm], hypotheses: Sequence[Hypothesis]) -> DiagnosisStatus:
+    """The verdict. The most probable cause is named as possible, with the question that splits it from the next."""
     if not hypotheses:
         only_stopped = all(harm.id == "stopped" for harm in harms)
         return "not_numerics" if only_stopped else "undecided"
     first = hypotheses[0]
     if not CAUSES[first.cause].numerics:
         return "not_numerics"
-    second = hypotheses[1].probability if len(hypotheses) > 1 else 0.0
-    if unnamed and first.cause in _OUT_OF_THE_BLUE and first.probability < _ALONE:
-        return "undecided"
-    clear = first.probability >= _UNDECIDED or first.probability >= _CLEAR * second
-    return "sick" if clear and first.probability >= 0.2 else "undecided"
+    return "sick" if first.probability >= _UNDECIDED else "undecided"
 
 
 _SUSPECTS: Mapping[str, tuple[str, ...]] = {

@@ -18,38 +18,39 @@ from qa_service.diagnosis.curves import (
     is_objective,
     lines_of,
     noise,
-    number_setting,
     records,
     say,
     share_ascending,
+    shares_of,
     smooth,
     start_level,
     step_span,
     values_of,
     warms_up,
 )
+from qa_service.diagnosis.divergence import divergence, runs_away
 from qa_service.diagnosis.layer_harm import measured_harms
+from qa_service.diagnosis.standstill import (
+    classes_at_chance,
+    gradient_always_zero,
+    is_flat,
+    steps_of_clamp,
+    stuck_at_clamp,
+    stuck_exactly,
+    validation_at_guessing,
+    validation_constant,
+    worse_than_guessing,
+)
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
 RECOVERED_RECORDS = 3
 """Finite records at the end from which on a nan before them has been survived."""
 _TOLERATED_SHARE = 0.05  # of records that may be nan or inf if the run survives them
-_KNOWN_CLASSES = (
-    2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 21, 32, 50, 64, 80, 100, 101, 200, 256, 365, 512, 1000, 10000, 21843, 30522,
-    32000, 32128, 50257, 50304, 65536, 100277, 128256, 151936, 152064,
-)  # fmt: skip
-_CLAMPS = {
-    100.0: "-100", 87.3365: "1.18e-38", 15.3332: "1.19e-7 + 1e-7", 15.9424: "1.19e-7", 16.1181: "1e-7",
-    18.4207: "1e-8", 13.8155: "1e-6",
-    23.0259: "1e-10", 27.6310: "1e-12", 36.0437: "2.2e-16",
-}  # fmt: skip
-"""−log of the smallest probability that a loss admits → what its code says."""
-_FLAT = 0.02
-_CONVERGED = 0.02
-_SLOWLY = 0.005
-_BLURRED = 0.08
 _MIN_STEPS = 50
+_APART = 4
+"""Records from one nan to the next from which on they are two and not one."""
+_ACCURACY_LOST = 0.25
 _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
 _FATAL = {
@@ -96,6 +97,8 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
     for key in loss_keys(run):
+        if key != "loss" and _nan_by_nature(run, key):
+            continue
         if bad := lasting_nonfinite(records(run, key)):
             yield Harm(
                 id="nonfinite",
@@ -104,6 +107,7 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
                 text=say("{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value),
             )
             return
+    yield from _recurring(run)
     yield from _gradients(run)
     if hidden := hidden_nan(run):
         yield Harm(
@@ -117,6 +121,33 @@ def _nonfinite(run: TrainingRun) -> Iterator[Harm]:
             ),
         )
     yield from _weights(run)
+
+
+def _nan_by_nature(run: TrainingRun, key: str) -> bool:
+    """Whether a component is nan while the loss itself goes on, finite: of a batch without samples of its kind."""
+    bad = lasting_nonfinite(records(run, key))
+    after = [point for point in records(run, "loss") if bad is not None and _place(point) >= _place(bad)]
+    return len(after) >= RECOVERED_RECORDS and all(math.isfinite(point.value) for point in after)
+
+
+def _recurring(run: TrainingRun) -> Iterator[Harm]:
+    """Single losses that are nan again and again, where no loss scale looks for its place and no update is skipped."""
+    points = records(run, "loss")
+    bad = [index for index, point in enumerate(points) if math.isnan(point.value)]
+    apart = [after for before, after in pairwise([-_APART, *bad]) if after - before >= _APART]
+    scaled = any(point.value != 1 for point in records(run, "loss_scale")) or skipped_steps(run)
+    if len(apart) >= 2 and not scaled and hidden_nan(run) is None:
+        yield Harm(
+            id="nonfinite",
+            lines=lines_of(points[apart[0]], points[apart[-1]]),
+            step=points[apart[0]].step,
+            text=say(
+                "损失有 {count} 处是 nan，最早在{at}，每次之后又正常",
+                "The loss is nan at {count} places, first at {at}, and normal again after each",
+                count=str(len(apart)),
+                at=points[apart[0]],
+            ),
+        )
 
 
 def loss_keys(run: TrainingRun) -> list[str]:
@@ -195,7 +226,7 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     values = values_of(points)
     if len(values) < 5:
         return
-    how = divergence(values) if is_objective(run) else "rising" if _runs_away(values) else None
+    how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
     if how is None or _validates(run):
         return
     best, last = min(smooth(values)), end_level(values)
@@ -225,7 +256,7 @@ def _validates(run: TrainingRun) -> bool:
     last = _place(records(run, "loss")[-1])
     for key in ("val_accuracy", "accuracy"):
         points = finite(records(run, key))
-        shares = _shares(points)
+        shares = shares_of(points)
         if len(points) >= 2 and _place(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
             return shares[-1] > max(shares) - 0.07
     return False
@@ -237,125 +268,13 @@ def is_apart(run: TrainingRun) -> bool:
     series = [finite(records(run, key)) for key in keys]
     if not all(series):
         return False
-    right, held_right = _shares(series[0])[-1], _shares(series[1])[-1]
+    right, held_right = shares_of(series[0])[-1], shares_of(series[1])[-1]
     train, held_out = series[2][-1].value, series[3][-1].value
     return right > 0.95 and held_right < right - 0.25 and held_out > max(10 * train, 1.0)
 
 
-def _shares(points: Sequence[Record]) -> list[float]:
-    """Accuracies as shares of 1, also of a series in per cent."""
-    values = values_of(points)
-    return [value / 100 for value in values] if values and max(values) > 1 else values
-
-
 def _place(point: Record) -> int:
     return point.line or point.step or 0
-
-
-def divergence(values: Sequence[float]) -> str | None:
-    """How a loss diverges; None if it does not.
-
-    "rising": above where it began. "lost": it had fallen. "thrown": far up, and back only to where it began.
-    """
-    level, last, spread = start_level(values), end_level(values), noise(values)
-    smoothed = smooth(values)
-    best = min(smoothed)
-    if best > 0 and last >= 10 * best and last > 1.2 * level:
-        return "rising" if best > 0.7 * level else "lost"
-    if _hovers_high(values, values[0]):
-        return "rising"
-    if _rises(values, level, last, spread):
-        return None if _levels_off(smoothed) else "rising"
-    if _is_lost(values, smoothed, level, spread) or _stays_worse(smoothed, spread) or _forgets(smoothed, values[0]):
-        return "lost"
-    if _settles_high(smoothed, values[0]):
-        return "lost"
-    return "thrown" if _is_thrown(values, smoothed) else None
-
-
-def _rises(values: Sequence[float], level: float, last: float, spread: float) -> bool:
-    """Up by more than noise explains, through the second half, to well above the start."""
-    half = values[len(values) // 2 :] if len(values) >= 10 else values[-5:]
-    ends = median(half[: max(1, len(half) // 3)]), median(half[-max(1, len(half) // 3) :])
-    climbs = ends[1] - ends[0] > max(3 * spread, 0.05 * abs(ends[0]))
-    steady = len(values) >= 10 or share_ascending(half) == 1
-    return climbs and steady and last > level + max(6 * spread, 0.3 * abs(level))
-
-
-def _levels_off(smoothed: Sequence[float]) -> bool:
-    """Smoothly up from the start, less and less, to less than three times: as losses of adversaries do."""
-    third = len(smoothed) // 3
-    if third < 4 or smoothed[-1] > 3 * smoothed[0] or share_ascending(smoothed) < 0.75:
-        return False
-    return smoothed[-1] - smoothed[2 * third] < 0.8 * (smoothed[2 * third] - smoothed[third])
-
-
-def _hovers_high(values: Sequence[float], level: float) -> bool:
-    """Most of the second half far above the start."""
-    half = sorted(values[len(values) // 2 :])
-    return len(values) >= 8 and level > 0 and half[len(half) // 5] > 1.5 * level and median(half) > 2 * level
-
-
-def _is_lost(values: Sequence[float], smoothed: Sequence[float], level: float, spread: float) -> bool:
-    """Most of what had been learned is lost, and is not learned again."""
-    best = min(smoothed)
-    gained = level - best
-    if len(values) < 8 or gained < max(6 * spread, 0.1 * abs(level)):
-        return False
-    after = list(smoothed[smoothed.index(best) + 1 :])
-    high = next((index for index in range(len(after)) if all(v > best + 0.6 * gained for v in after[index:])), None)
-    if high is None or len(after) - high < 5:
-        return False
-    tail = after[high + 1 :]
-    third = max(1, len(tail) // 3)
-    return median(tail[-third:]) > median(tail[:third]) - max(0.05 * gained, 2 * spread / math.sqrt(third))
-
-
-def _stays_worse(smoothed: Sequence[float], spread: float) -> bool:
-    """Clearly above its best for the last fifth at least, without falling again, as it would after a harder task."""
-    best = min(smoothed)
-    after = smoothed[smoothed.index(best) + 1 :]
-    far = max(0.25 * abs(best), 8 * spread)
-    high = next((index for index in range(len(after)) if all(v > best + far for v in after[index:])), None)
-    if high is None or len(after) - high < max(8, len(smoothed) // 5) or best <= 0:
-        return False
-    tail = after[high + 1 :]
-    third = len(tail) // 3
-    return median(tail[-third:]) > median(tail[:third]) - 2 * spread / math.sqrt(third)
-
-
-def _forgets(smoothed: Sequence[float], first: float) -> bool:
-    """Back from almost nothing to a good part of the first loss, through the last sixth at least."""
-    best = min(smoothed)
-    after = smoothed[smoothed.index(best) + 1 :]
-    tail = after[-max(6, len(smoothed) // 6) :]
-    return len(after) >= len(tail) >= 6 and 0 < 20 * best < median(tail) and median(tail) > 0.25 * first > 0
-
-
-def _settles_high(smoothed: Sequence[float], first: float) -> bool:
-    """Back to more than half of the first loss after almost nothing, and hardly falling again in the last third."""
-    best = min(smoothed)
-    sixth = len(smoothed) // 6
-    if sixth < 5 or not 0 < 8 * best < 0.5 * first:
-        return False
-    before, tail = smoothed[-2 * sixth : -sixth], smoothed[-sixth:]
-    return min(before) > 8 * best and median(tail) > 0.5 * first and median(tail) > 0.85 * median(before)
-
-
-def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
-    """Far above the first loss early on, and never clearly below it."""
-    far = next((index for index, value in enumerate(values) if value > 5 * values[0] > 0), len(values))
-    stays = min(smoothed) > 0.7 * values[0] and median(values[-5:]) > 0.75 * values[0]
-    if len(values) >= 15 and median(values[-len(values) // 5 :]) > 0.4 * values[0] and max(values) > 20 * values[0]:
-        return far < 0.3 * len(values)
-    return len(values) >= 10 and far < 0.3 * len(values) and stays
-
-
-def _runs_away(values: Sequence[float]) -> bool:
-    """Of a loss that need not fall: up a hundredfold, record by record."""
-    tail = values[-5:]
-    usual = median(abs(value) for value in values[: max(3, len(values) // 2)])
-    return share_ascending(tail) == 1 and usual > 0 and tail[-1] > 100 * usual and tail[-1] > 1e3
 
 
 # H3
@@ -398,6 +317,19 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
                 lines=lines_of(norms[0], norms[-1]),
                 step=norms[-1].step,
                 text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+            )
+            return
+        if constant := validation_constant(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(constant[0], constant[-1]),
+                step=constant[-1].step,
+                text=say(
+                    "{count} 次验证的损失都是 {value}，一位数字也不变",
+                    "In {count} evaluations the loss of validation is {value} to all digits",
+                    count=str(len(constant)),
+                    value=constant[-1].value,
+                ),
             )
             return
         if validation_at_guessing(run):
@@ -452,201 +384,6 @@ def _no_learning(run: TrainingRun) -> Iterator[Harm]:
             )
             return
     yield from _accuracy_at_chance(run)
-
-
-def classes_at_chance(run: TrainingRun) -> int | None:
-    """C if the loss stays at ln C (log2 C, where losses are in bits) to the end; None if it does not."""
-    values = values_of(finite(records(run, "loss")))
-    tail = values[-12:]
-    if len(tail) < 4 or min(tail) <= 0:
-        return None
-    mean = math.fsum(tail) / len(tail)
-    falls = share_ascending(tail) == 0 and tail[0] - tail[-1] > 0.004 * mean
-    if (max(tail) - min(tail)) / mean > 0.03:
-        return _noisily_at_chance(run, values) or _dropped_to_chance(run, values)
-    if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
-        return None
-    return next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
-
-
-def _classes(run: TrainingRun) -> Sequence[int]:
-    known = number_setting(run, "classes")
-    return [int(known)] if known and known >= 2 else _KNOWN_CLASSES
-
-
-def _chance_loss(run: TrainingRun, classes: int) -> float:
-    return math.log2(classes) if run.settings.get("log2") else math.log(classes)
-
-
-def _noisily_at_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
-    """The same for a loss of small batches, where the accuracy is at 1/C too."""
-    shares = values_of(finite(records(run, "accuracy")))
-    half = values[len(values) // 2 :]
-    if not run.from_start or len(half) < 10 or len(shares) < 10 or values[0] < 0.9 * median(half):
-        return None
-    accuracy = median(shares[len(shares) // 2 :]) / (100 if max(shares) > 1 else 1)
-    mean, error = math.fsum(half) / len(half), 2 * noise(half) / math.sqrt(len(half))
-    drift = median(half[: len(half) // 2]) - median(half[len(half) // 2 :])
-    if drift > 2 * error or min(smooth(values)) < 0.85 * mean:
-        return None
-    found = (
-        classes
-        for classes in _classes(run)
-        if classes <= 100
-        and abs(mean / _chance_loss(run, classes) - 1) < min(0.04, max(0.02, error / mean))
-        and abs(accuracy - 1 / classes) < 0.4 / classes
-        and (abs(values[0] / _chance_loss(run, classes) - 1) < 0.04 or max(values) > 1.3 * _chance_loss(run, classes))
-    )
-    return next(found, None)
-
-
-def _dropped_to_chance(run: TrainingRun, values: Sequence[float]) -> int | None:
-    """C of a loss that was far above ln C at the start, fell to it at once and has only noise about it ever since."""
-    rest = values[len(values) // 3 :]
-    if not run.from_start or len(rest) < 10 or values[0] < 3 * median(rest) or max(rest) > 1.1 * min(rest):
-        return None
-    mean, half = math.fsum(rest) / len(rest), len(rest) // 2
-    if abs(median(rest[:half]) / median(rest[half:]) - 1) > 0.01:
-        return None
-    known = (each for each in _classes(run) if each <= 100 and abs(mean / _chance_loss(run, each) - 1) < 0.006)
-    return next(known, None)
-
-
-def stuck_exactly(run: TrainingRun) -> list[Record] | None:
-    """The records at the end whose loss is one number to all digits, if that is no converged run."""
-    points = finite(records(run, "loss"))
-    tail = equal_tail(points)
-    if len(tail) < 4 or points[0].value == 0:
-        return _zero_from_the_start(run, points)
-    value = tail[0].value
-    if abs(value) < _CONVERGED or abs(value) < 0.7 * abs(start_level(values_of(points))):
-        return None
-    digits = len(f"{value:.10g}".replace(".", "").replace("-", "").strip("0"))
-    whole = len(tail) == len(points)
-    return tail if digits >= 3 or len(tail) >= 8 or (whole and run.from_start) else None
-
-
-def _zero_from_the_start(run: TrainingRun, points: Sequence[Record]) -> list[Record] | None:
-    """A loss that is 0 in every record: nothing is learned from it."""
-    zero = len(points) >= 3 and all(point.value == 0 for point in points)
-    rewritten = run.format == "hf_trainer"  # prints a loss that is nan as 0
-    return list(points) if zero and (run.from_start or rewritten) else None
-
-
-def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
-    """The records at the end with a loss that stays at a share of the largest that a clamped logarithm gives."""
-    points = finite(records(run, "loss"))
-    tail = points[-5:]
-    values = values_of(tail)
-    if len(tail) < 4 or min(values) <= 3 or (max(values) - min(values)) > 0.01 * max(values):
-        return None
-    return tail if clamp_of(median(values)) else None
-
-
-def clamp_of(value: float) -> tuple[float, float, str] | None:
-    """(largest loss, share of the samples at it, the constant in the code) of a loss that stands at a clamp."""
-    for share in (1.0, 0.5, 0.9, 2 / 3, 1 / 3):
-        for largest, code in _CLAMPS.items():
-            if abs(value / (largest * share) - 1) < 0.003:
-                return largest, share, code
-    return None
-
-
-def validation_at_guessing(run: TrainingRun) -> bool:
-    """Whether neither accuracy nor loss of validation has moved from a low level in four evaluations or more."""
-    shares = _shares(finite(records(run, "val_accuracy")))
-    held_out = values_of(finite(records(run, "val_loss")))
-    if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
-        return False
-    if held_out and min(held_out) < 0.9 * held_out[0] and min(held_out) < max(0.7, 0.5 * held_out[0]):
-        return False
-    near = 0.12 if held_out else 0.0
-    return 0 < max(shares) < 0.5 and max(shares) - min(shares) <= near
-
-
-def steps_of_clamp(run: TrainingRun) -> bool:
-    """Whether the losses are several whole multiples of 100/n, as means over n samples of 0 and 100 are."""
-    values = values_of(finite(records(run, "loss")))
-    if len(values) < 10 or len(set(values)) < 3 or min(values) < 3 or max(values) > 100 or not run.from_start:
-        return False
-    tolerance = 6e-4 if any(round(value, 2) != value for value in values) else 6e-3
-    return any(all(abs(value * n / 100 - round(value * n / 100)) < tolerance * n / 100 for value in values)
-               for n in (8, 16, 32, 64, 128) if tolerance * n / 100 < 0.05)  # fmt: skip
-
-
-def gradient_always_zero(run: TrainingRun) -> bool:
-    """Whether the gradient is exactly 0 in every record from the first on."""
-    values = values_of(records(run, "grad_norm"))
-    return run.from_start and len(values) >= 4 and not any(values)
-
-
-def worse_than_guessing(run: TrainingRun) -> bool:
-    """Whether a classifier's loss ends far above that of guessing, though it has had the time to learn."""
-    values = values_of(finite(records(run, "loss")))
-    if not run.from_start or len(values) < 10 or (step_span(records(run, "loss")) or _MIN_STEPS) < _MIN_STEPS:
-        return False
-    classes = number_setting(run, "classes")
-    usual = 2 * _chance_loss(run, int(classes)) if classes and classes >= 2 else 20.0
-    return bool(classes or records(run, "accuracy")) and median(values[-5:]) > usual
-
-
-def is_flat(run: TrainingRun) -> bool:
-    """Whether the loss of a run that is seen from its start has not moved at all, beyond what noise hides."""
-    points = finite(records(run, "loss"))
-    values = values_of(points)
-    span = step_span(points)
-    slow = run.format in ("hf_trainer", "llama_factory", "trainer_state", "trainer_log")
-    enough = len(values) >= (20 if slow else 8) and (span is None or span >= _MIN_STEPS)
-    if not run.from_start or not enough or abs(start_level(values)) < _CONVERGED:
-        return False
-    third = len(values) // 3
-    first, last = median(values[:third]), median(values[-third:])
-    if first == 0:
-        return False
-    spread = noise(values)
-    blur = 2 * spread / math.sqrt(third) / abs(first)
-    improved = (first - last) / abs(first)
-    if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # a model that was trained before improves no faster
-        return False
-    if blur > _BLURRED or (blur > 1.5 * _FLAT and len(values) < 20):
-        return False
-    allowed, reach = max(_FLAT, min(1.2 * blur, 0.06)), max(2 * _FLAT * abs(first), 2.5 * spread)
-    if _validation_stands(run):
-        allowed, reach = 0.1, max(reach, 0.15 * abs(first))
-    return (
-        -0.15 < improved < allowed
-        and min(smooth(values)) > first - reach
-        and (start_level(values) < 1.3 * first or values[0] < 1.3 * first)
-        and not _learns_elsewhere(run)
-    )
-
-
-def _validation_stands(run: TrainingRun) -> bool:
-    """Whether the validation loss, which has less noise, has not moved either."""
-    values = values_of(finite(records(run, "val_loss")))
-    return len(values) >= 3 and min(values) > 0.97 * values[0] > 0
-
-
-def _learns_elsewhere(run: TrainingRun) -> bool:
-    """Whether accuracy or validation says that something is learned, or that little is left to learn."""
-    if _is_accurate(run):
-        return True
-    held_out = values_of(finite(records(run, "val_loss")))
-    if len(held_out) >= 2 and min(held_out) < 0.9 * held_out[0]:
-        return True
-    shares = values_of(finite(records(run, "accuracy")))
-    third = len(shares) // 3
-    rise = median(shares[-third:]) - median(shares[:third]) if third else 0.0
-    return third > 0 and rise > 0.1 * (100 if max(shares) > 1 else 1)
-
-
-def _is_accurate(run: TrainingRun) -> bool:
-    """Whether the accuracy says that there is little left to learn."""
-    for key in ("accuracy", "val_accuracy"):
-        values = values_of(finite(records(run, key)))
-        if values and (0.8 <= values[-1] <= 1 or 80 <= values[-1] <= 100):
-            return True
-    return False
 
 
 def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
@@ -774,9 +511,30 @@ def _still_skips(run: TrainingRun, late: Sequence[RunEvent]) -> bool:
 # H5
 
 
+def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
+    """(the best, the last) accuracy of validation, where a good part of what was right is right no more."""
+    points = finite(records(run, "val_accuracy"))
+    shares = shares_of(points)
+    if len(shares) < 4 or not is_objective(run) or max(shares) - max(shares[-2:]) < _ACCURACY_LOST:
+        return None
+    return points[shares.index(max(shares))], points[-1]
+
+
 def _evaluation(run: TrainingRun) -> Iterator[Harm]:
     train, held_out = finite(records(run, "loss")), records(run, "val_loss")
     if lasting_nonfinite(records(run, "loss")):
+        return
+    if (lost := accuracy_lost(run)) is not None:
+        yield Harm(
+            id="evaluation",
+            lines=lines_of(*lost),
+            step=lost[1].step,
+            text=say(
+                "验证准确率从 {best}（{at}）掉到 {last}",
+                "The accuracy of validation falls from {best} ({at}) to {last}",
+                best=lost[0].value, at=lost[0], last=lost[1].value,
+            ),
+        )  # fmt: skip
         return
     if (bad := lasting_nonfinite(held_out)) and train:
         yield Harm(
@@ -832,7 +590,7 @@ def gap(run: TrainingRun, *, apart: bool = True) -> str:
     train, held_out = values_of(finite(records(run, "loss"))), values_of(finite(records(run, "val_loss")))
     if apart and is_apart(run):
         return "apart"
-    if len(train) < 3 or len(held_out) < 4 or min(*train, *held_out) <= 0 or not is_objective(run):
+    if len(train) < 3 or len(held_out) < 4 or min(train) < 0 or min(held_out) <= 0 or not is_objective(run):
         return ""
     end, best, last = end_level(train), min(held_out), median(held_out[-2:])
     half = end < 0.5 * start_level(train)

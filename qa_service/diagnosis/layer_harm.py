@@ -93,7 +93,7 @@ def _swallowed(case: Case) -> Text | None:
 
 
 def _alike(case: Case) -> Text | None:
-    if case.symmetric and _share(case) > _POOR:
+    if case.symmetric and (_share(case) > _POOR or case.overshot):
         return say("每层的各单元初始值相同", "The units of each layer began alike")
     return None
 
@@ -121,6 +121,18 @@ def _misscaled(case: Case) -> Text | None:
     return None
 
 
+def _overshot(case: Case) -> Text | None:
+    if case.overshot:
+        return say("输出一开始就远大于目标，损失没有降到底", "The outputs began far larger than the targets")
+    return None
+
+
+def _accumulated(case: Case) -> Text | None:
+    if (case.number("carried") or 0.0) > 0.9 and case.run.settings.get("optimizers") == 1 and _share(case) > _POOR:
+        return say("每一步的梯度都加在上一步的上面", "Each step adds its gradients to those of the step before")
+    return None
+
+
 def _warmed_up(case: Case) -> bool:
     rates = values_of(records(case.run, "lr"))
     return not rates or rates[0] < 0.5 * max(rates)
@@ -134,4 +146,6 @@ _TESTS: tuple[Callable[[Case], Text | None], ...] = (
     _alike,
     _saturated,
     _misscaled,
+    _overshot,
+    _accumulated,
 )

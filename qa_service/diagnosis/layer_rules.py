@@ -119,7 +119,7 @@ class Case:
     @cached_property
     def harmed(self) -> bool:
         """Whether the run does not get on."""
-        return self.nonfinite or self.stuck or self.skipping or self.poor
+        return self.nonfinite or self.stuck or self.skipping or self.poor or self.overshot
 
     @cached_property
     def level(self) -> float:
@@ -164,6 +164,26 @@ class Case:
         if (self.first_loss_over_chance or 1.0) < 0.7:
             return False
         return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
+
+    @cached_property
+    def output_share(self) -> float:
+        """The mean square of the first output over the first loss, if that is a mean squared error; else 0.
+
+        Near 1 the targets are small beside the outputs.
+        """
+        size = self.start.get("", {}).get("out_rms")
+        if size is None or self.run.settings.get("loss") != "MseLoss" or not self.first_loss > 0:
+            return 0.0
+        return size * size / self.first_loss
+
+    @cached_property
+    def overshot(self) -> bool:
+        """Whether outputs far larger than the targets were never brought down: the loss stands, or is still large."""
+        if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
+            return False
+        third = len(self.losses) // 3
+        middle, last = median(self.losses[third:-third]), median(self.losses[-third:])
+        return last > 0.9 * middle or self.level > 1.5 * self.last_loss or self.level > 0.1 * self.first_loss
 
     @cached_property
     def large_first_loss(self) -> bool:
@@ -446,6 +466,18 @@ def initial_weights(case: Case) -> Iterator[Finding]:
             "the initial weights have a usual size: {0} times He's (torch's own give 0.41)",
             gain,
             weights_too_large=-2.0,
+        )
+    if case.output_share > 0.85:
+        yield from _found(
+            "outputs_dominate_the_loss",
+            "第一个损失 {0} 几乎全是输出自己的平方：目标与它相比很小",
+            "nearly all of the first loss, {0}, is the square of the output itself: the targets are small beside it",
+            case.first_loss,
+            weights_too_large=2.5,
+            inputs_not_scaled=1.5,
+            step_too_large=-1.0,
+            vanishing_signal=-1.5,
+            chance_labels=-2.0,
         )
     factor = _growth(case)
     if factor is not None and factor > 1.5 and (case.first_loss_over_chance or 0) > 3:

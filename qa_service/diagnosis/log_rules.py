@@ -31,19 +31,11 @@ from qa_service.diagnosis.curves import (
     smooth,
     values_of,
 )
+from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.evidence import Rule, weigh
-from qa_service.diagnosis.harm import (
-    classes_at_chance,
-    divergence,
-    gap,
-    gradient_always_zero,
-    hidden_nan,
-    lasting_nonfinite,
-    loss_keys,
-    scale_path,
-    skipped_steps,
-)
+from qa_service.diagnosis.harm import gap, hidden_nan, lasting_nonfinite, loss_keys, scale_path, skipped_steps
 from qa_service.diagnosis.message_rules import messages
+from qa_service.diagnosis.standstill import classes_at_chance, gradient_always_zero
 from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
@@ -703,6 +695,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     losses = records(run, "loss")
     pure = (
         feature == "half"
+        and run.source == "trace"
         and not setting(run, "autocast")
         and "autocast" not in setting(run, "dtype")
         and "mixed" not in setting(run, "dtype")

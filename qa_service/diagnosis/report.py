@@ -56,6 +56,12 @@ def sick(status: DiagnosisStatus, harms: Sequence[Harm], hypotheses: Sequence[Hy
             f"{harm.zh}。两种原因都说得通：{first.zh}，或{second.zh}。",
             f"{harm.en}. Two causes fit: {_lower(first.en)}, or {_lower(second.en)}.",
         )
+    if hypotheses[0].certainty == "possible" and len(hypotheses) == 2:
+        second = CAUSES[hypotheses[1].cause].name
+        return Text(
+            f"{harm.zh}。最可能的原因：{first.zh}（{word.zh}），其次：{second.zh}。",
+            f"{harm.en}. The most probable cause: {_lower(first.en)} ({word.en}); the next: {_lower(second.en)}.",
+        )
     return Text(f"{first.zh}（{word.zh}）。{harm.zh}。", f"{first.en}: {word.en}. {harm.en}.")
 
 

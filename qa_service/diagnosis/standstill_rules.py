@@ -16,11 +16,11 @@ from qa_service.diagnosis.curves import (
     values_of,
 )
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import (
+from qa_service.diagnosis.harm import hidden_nan
+from qa_service.diagnosis.standstill import (
     clamp_of,
     classes_at_chance,
     gradient_always_zero,
-    hidden_nan,
     is_flat,
     steps_of_clamp,
     stuck_at_clamp,

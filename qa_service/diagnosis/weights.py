@@ -1,13 +1,17 @@
-"""How much each feature of a log speaks for or against each cause, the priors, and the calibration: all that is fitted.
+"""How much each feature of a log speaks for or against each cause, the priors, and the calibration.
 
-Weights are natural logarithms of likelihood ratios against the average cause. A feature says nothing about a cause that
-it does not name.
+Weights are natural logarithms of likelihood ratios against the average cause: what was judged by hand (`JUDGED`), and,
+where a run shows nothing but series, a correction that is estimated from runs whose cause is known (`corrections.json`,
+written by `python -m bench diagnosis --fit`, with its provenance). A feature says nothing about a cause that neither
+names.
 """
 
+import json
 from collections.abc import Mapping
+from importlib import resources
 from itertools import pairwise
 
-WEIGHTS: Mapping[str, Mapping[str, float]] = {
+JUDGED: Mapping[str, Mapping[str, float]] = {
     # where inf or nan begins
     "nan_at_first_record": {
         "nonfinite_data": 1.8, "bad_labels": 1.3, "log_of_zero": 1.0, "empty_attention_row": 1.0,
@@ -253,7 +257,69 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "message_out_of_memory": {"out_of_memory": 9.0},
     "message_shapes": {"shapes": 9.0},
     "message_ignored_labels": {"bad_labels": 3.0},
+    # what surrounds the first nan
+    "nan_early": {"nonfinite_data": 0.6, "step_too_large": -0.3, "adam_stale": -1.5},
+    "nan_late": {
+        "nonfinite_data": -0.8, "adam_stale": 0.6, "zero_over_zero": 0.5, "gradient_at_zero": 0.3,
+        "where_backward": -1.0,
+        "eps_lost": -0.3, "forward_overflow": -0.5,
+    },
+    "gradient_sound_before_nan": {
+        "nonfinite_data": 0.7, "zero_over_zero": 0.9, "bad_labels": 0.5, "log_of_zero": 0.5, "eps_lost": 0.5,
+        "empty_attention_row": 0.7, "gradient_at_zero": -1.5, "where_backward": -2.0, "adam_stale": -1.5,
+        "step_too_large": -0.8,
+    },
+    "gradient_sound_in_record_before": {"step_too_large": -0.6},
+    "weights_survive": {
+        "bad_labels": 1.5, "zero_over_zero": 0.3, "nonfinite_data": -1.0, "step_too_large": -2.0,
+        "where_backward": -2.0,
+        "gradient_at_zero": -2.0, "adam_stale": -2.0,
+    },
+    "weights_spoilt": {"bad_labels": -1.5},
+    "hidden_from_start": {
+        "where_backward": 0.3, "gradient_at_zero": 0.3, "nonfinite_data": 0.3, "step_too_large": -1.0,
+    },
+    "hidden_after_learning": {"where_backward": -1.0, "step_too_large": -0.8},
+    # validation and gradient beside a loss that does not move
+    "validation_constant": {
+        "no_update": 2.5, "gradient_underflow": 1.0, "dead_relu": 0.5, "step_too_small": -1.0, "chance_labels": -2.5,
+        "clip_before_unscale": -0.5, "step_too_large": -2.0,
+    },
+    "validation_hardly_moves": {
+        "step_too_small": 1.0, "clip_before_unscale": 0.8, "vanishing_signal": 0.4, "chance_labels": -0.3,
+        "no_update": -1.0,
+    },
+    "validation_rises": {"chance_labels": 0.8, "overfitting": 0.5, "step_too_large": 0.5, "step_too_small": -1.0},
+    "accuracy_lost": {"step_too_large": 0.5, "gradients_accumulate": 0.8, "no_warmup": 0.4, "chance_labels": -2.0},
+    "right_only_in_training": {"overfitting": 0.5, "chance_labels": 0.5, "batch_norm": 0.8, "step_too_large": -0.5},
+    "accuracy_low_throughout": {"chance_labels": 0.5, "overfitting": -1.0},
+    "thrown_at_once": {"step_too_large": 1.0},
+    "jumps_above_start": {
+        "step_too_large": 1.0, "recurrent_product": 0.5, "chance_labels": -1.5, "step_too_small": -2.0,
+    },
+    "quiet_at_start_level": {"no_update": 0.3, "dead_relu": 0.3, "vanishing_signal": 0.3, "step_too_large": -1.0},
+    "gradient_shrinks": {"dead_relu": 0.5, "vanishing_signal": 0.3, "no_update": -1.5},
+    "gradient_steady": {"step_too_small": 0.3},
+    "scale_of_one": {"forward_overflow": -1.0, "loss_scale_collapse": -3.0, "clip_before_unscale": -1.0},
 }  # fmt: skip
+
+
+def corrected(corrections: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """The judged weights, plus corrections of the same shape; features that are not judged are left out."""
+    sums: dict[str, dict[str, float]] = {}
+    for feature, judged in JUDGED.items():
+        added = corrections.get(feature, {})
+        sums[feature] = {cause: judged.get(cause, 0.0) + added.get(cause, 0.0) for cause in {**judged, **added}}
+    return sums
+
+
+def _read_corrections() -> Mapping[str, Mapping[str, float]]:
+    text = resources.files("qa_service.diagnosis").joinpath("corrections.json").read_text(encoding="utf-8")
+    weights: Mapping[str, Mapping[str, float]] = json.loads(text)["weights"]
+    return weights
+
+
+WEIGHTS: Mapping[str, Mapping[str, float]] = corrected(_read_corrections())
 
 PRIORS: Mapping[str, float] = {
     "step_too_large": 0.16, "step_too_small": 0.05, "no_warmup": 0.04, "bad_batches": 0.02, "adam_stale": 0.02,

@@ -6,8 +6,9 @@ import pytest
 from runs_by_hand import NAN, decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
-from qa_service.diagnosis.harm import find_harms, is_flat, steps_of_clamp
+from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import rate_jump
+from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.model.training_run import LayerRecord, OperationFault, Record, RunEvent, TrainingRun
 
@@ -119,9 +120,9 @@ def test_what_explains_a_poor_loss_is_no_harm_beside_a_good_one():
     assert find_harms(trace_of(POOR, facts={"init_rms": 1.5}, val_accuracy=[0.5, 0.8, 0.9, 0.9])) == ()
 
 
-def test_a_nan_out_of_the_blue_in_a_log_is_undecided_and_names_what_to_add():
+def test_a_nan_out_of_the_blue_in_a_log_has_a_possible_cause_and_names_what_to_add():
     diagnosis = diagnose(run_of([*decay(30), *[NAN] * 10]))
-    assert diagnosis.status == "undecided"
+    assert diagnosis.status == "sick" and diagnosis.hypotheses[0].certainty == "possible" and diagnosis.question
     assert diagnosis.next_line
 
 

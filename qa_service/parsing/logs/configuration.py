@@ -47,6 +47,7 @@ _OPTIMIZER = re.compile(
     r"^\s*(?:optimi[sz]er[\s:=]*)?(?:torch\.optim\.)?(?P<bare>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB"
     r"|NAdam|RAdam|Adamax)"
     r" ?\($|\b(?:using|with) (?:\w+ )?(?P<used>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b(?: optimi[sz]er)?"
+    r"|\btype=['\"](?P<typed>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)['\"]"
     r"|\b(?:optim\.|\$)(?P<made>AdamW|Adam|SGD|RMSprop|Adagrad|Adafactor|Lion|LAMB)\b",
     re.IGNORECASE,
 )

@@ -18,7 +18,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
         rf"(?:_(?:step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
-        "grad_norm": r"(?:train_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_"
+        "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_"
         r"|total_)?norm"
         r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
         "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
         "skipped": r"(?:number_of_)?skipped(?:_iterations|_iter|_steps|_updates)?",
         "nan_iterations": r"number_of_nan_iterations",
-        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm"
+        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm"
         rf"|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
@@ -69,6 +69,8 @@ _CRITERION = re.compile(
 _PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正确率|精度|学习率)$")
 _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
+_OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
+"""Meanings that a name has whatever stands before its last "/"; a loss is that of its part."""
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -83,6 +85,9 @@ def _meaning(name: str) -> str:
     if joined in _COSTS_OF_TIME:
         return ""
     key = next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
+    if not key and "/" in name and (tail := name.rsplit("/", 1)[1]):
+        of_tail = meaning_of(tail)
+        key = of_tail if of_tail in _OF_ANY_PART else ""
     return key or _meaning_of_phrase(joined)
 
 

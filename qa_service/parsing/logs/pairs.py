@@ -24,6 +24,8 @@ _WRAPPER = re.compile(
 _DELIMITER = re.compile(r"[,|;，；。{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
 _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
+_COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
+"""What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
 _EDGES = " \t'\"*`•~≈"
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
 _MAX_GAP_CHARS = 200
@@ -108,11 +110,18 @@ def read_pairs(line: str) -> Pairs:
             continue
         elif name == _NEXT:
             continue
+        elif index > 1 and gap.isspace() and parts[index - 2].isdigit() and "." in parts[index] and _is_loss(last):
+            pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
+            pairs.values.setdefault("step", previous)
         elif name and name not in pairs.values:
             pairs.values[name] = value
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     return pairs
+
+
+def _is_loss(name: str) -> bool:
+    return meaning_of(name) in ("loss", "val_loss")
 
 
 def _set_total(pairs: Pairs, last: str, previous: float, total: float) -> None:
@@ -151,7 +160,8 @@ def _name_of(gap: str) -> str:
     if bare in (",", ", '", "e"):
         return _NEXT
     gap = gap.rstrip("[({" + _EDGES)
-    explicit = gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
+    gap, copulas = _COPULA.subn("", gap)
+    explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     return _last_name(gap.rstrip(":=：＝->→" + _EDGES), explicit=explicit)
 
 

@@ -47,6 +47,24 @@ _VALIDATION_HEADING = re.compile(
 """Before a line of values."""
 _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
+_BLOCK_LINES = 3
+"""Lines after one with a loss that may belong to its block."""
+_MAX_SAID_CHARS = 160
+_NUMBER_SAID = r"(?P<value>[-+]?(?:\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf))"
+_LOSS_AT_END = re.compile(
+    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}[=:]\s*"
+    + _NUMBER_SAID
+    + r"\s*\.?\s*$",
+    re.IGNORECASE,
+)
+_LOSS_BEHIND = re.compile(
+    rf"(?<![\w.%])(?<![=:]\s){_NUMBER_SAID}\s+(?:(?:avg|mean|train(?:ing)?|val(?:idation)?|test)\s+)?loss\b(?!\s*[=:\d])",
+    re.IGNORECASE,
+)
+_SECTION = re.compile(
+    r"(?<![A-Za-z_])['\"]?(?:val|valid|validation|eval|test)\w*['\"]?\s*[:=]\s*\{([^{}]{1,400})\}", re.IGNORECASE
+)
+_KEY = re.compile(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
@@ -113,6 +131,8 @@ class _Scanner:
         text, rank = strip_prefixes(_unwrap(text), numbered=self._numbered)
         if not text or text.isspace():
             return
+        if "{" in text and not text.lstrip().startswith("{"):
+            text = _SECTION.sub(lambda section: _KEY.sub(r"\1val_\2", section[1]), text)
         if rank:
             self._rank = self._rank or rank
         other = bool(rank) and rank != self._rank
@@ -307,6 +327,9 @@ class _Scanner:
         pairs = read_pairs(text)
         values = _own_values(pairs)
         measures = [name for name in values if is_measure(name)]
+        if not measures and len(text) < _MAX_SAID_CHARS and (said := _said(text)):
+            values = dict([said])
+            measures = list(values)
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
             return False  # it may be a setting too
@@ -337,6 +360,9 @@ class _Scanner:
             return False
         if some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
             self._mark(number)
+            self._add_rows([row])
+        elif self._scan.rows and 0 <= number - self._scan.rows[-1].number <= _BLOCK_LINES and row.text[:1].isspace():
+            self._mark(number)  # an indented line of a block that holds the loss
             self._add_rows([row])
         else:
             self._singles.setdefault(name, []).append(row)
@@ -376,6 +402,15 @@ class _Scanner:
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
         self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
+
+
+def _said(text: str) -> tuple[str, float] | None:
+    """(name, value) of a loss that a sentence ends with, or that stands behind its number: "0.73 loss @ step 400"."""
+    match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text)
+    if match is None:
+        return None
+    held_out = bool(_VALIDATION.search(match[0].lower()))
+    return "val_loss" if held_out else "loss", parse_value(match["value"])
 
 
 def _is_configured(row: Row) -> bool:

@@ -1,0 +1,147 @@
+"""Estimates the corrections to the judged weights from runs whose cause is known; measures them on left-out families.
+
+The model is the one of the engine without its chains: the score of a cause is the sum of the weights of the features
+that are there. The corrections maximise the likelihood of the true causes, with a normal prior of mean 0 around the
+judged weights, so that what the runs do not show stays as judged.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+from scipy.optimize import minimize
+
+from bench.diagnosis.runs import RecordedRun, fingerprint
+from bench.diagnosis.score import SERIES, TRACE, Judged, judge_run
+from qa_service.diagnosis import engine, evidence, weights
+from qa_service.diagnosis.causes import CAUSES
+from qa_service.diagnosis.curves import thinned
+from qa_service.diagnosis.harm import find_harms
+from qa_service.model.training_run import TrainingRun
+
+SPREAD = 1.0
+"""Standard deviation of a correction, before anything is known."""
+_LEAST = 0.1
+"""Corrections below it are left out."""
+_LOG = 1 / 5
+"""Weight of one of the twelve logs of a run, against that of its series."""
+FILE = Path(weights.__file__).with_name("corrections.json")
+
+Corrections = dict[str, dict[str, float]]
+
+
+class Example(NamedTuple):
+    """A run through one door, as the engine sees it."""
+
+    run: RecordedRun
+    door: str
+    seen: TrainingRun
+
+
+class Table(NamedTuple):
+    """Examples of harm as arrays, and the family of each."""
+
+    present: Any
+    """(example, feature) → 1 where the feature is there."""
+    offset: Any
+    """(example, cause) → its prior and the weights that are not fitted."""
+    truth: Any
+    """Index of the cause."""
+    share: Any
+    """What the example counts."""
+    family: Any
+
+
+_CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
+
+
+def tabulate(examples: Iterable[Example]) -> Table:
+    """What the rules find in the faulty runs of which harm is seen, where nothing but series is shown."""
+    causes = {name: index for index, name in enumerate(_CAUSES)}
+    features = {name: index for index, name in enumerate(_FEATURES)}
+    rows, offsets, truth, share, family = [], [], [], [], []
+    for example in examples:
+        run = thinned(example.seen)
+        if example.run.group != "faulty" or example.door == TRACE or not find_harms(run):
+            continue
+        row = np.zeros(len(_FEATURES))
+        offset = np.array([math.log(weights.PRIORS.get(cause, 0.005)) for cause in _CAUSES])
+        for rule in engine.RULES:
+            for finding in rule(run):
+                if finding.feature in features:
+                    row[features[finding.feature]] = 1
+                elif finding.cause in causes:
+                    offset[causes[finding.cause]] += finding.weight
+        rows.append(row)
+        offsets.append(offset)
+        truth.append(causes[example.run.cause])
+        share.append(1.0 if example.door == SERIES else _LOG)
+        family.append(example.run.family)
+    return Table(np.array(rows), np.array(offsets), np.array(truth), np.array(share), np.array(family))
+
+
+def fit(table: Table, *, without: str = "", spread: float = SPREAD) -> Corrections:
+    """The corrections under which the true causes are most probable; the family `without` is left out."""
+    kept = table.family != without
+    table = Table(*(column[kept] for column in table))
+    judged = np.array([[weights.JUDGED[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
+    which = np.arange(len(table.truth))
+    share = table.share / (2 * table.share.mean())  # the doors of a run are not independent
+
+    def loss(flat: Any) -> tuple[float, Any]:
+        added = flat.reshape(judged.shape)
+        scores = table.offset + table.present @ (judged + added)
+        scores -= scores.max(axis=1, keepdims=True)
+        odds = np.exp(scores)
+        odds /= odds.sum(axis=1, keepdims=True)
+        cost = -(share * np.log(odds[which, table.truth] + 1e-12)).sum() + (added**2).sum() / (2 * spread**2)
+        odds[which, table.truth] -= 1
+        return float(cost), (table.present.T @ (odds * share[:, None]) + added / spread**2).ravel()
+
+    found = minimize(loss, np.zeros(judged.size), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    added = found.x.reshape(judged.shape)
+    rows = {feature: _sparse(row) for feature, row in zip(_FEATURES, added, strict=True)}
+    return {feature: row for feature, row in rows.items() if row}
+
+
+def _sparse(row: Any) -> dict[str, float]:
+    return {cause: round(float(value), 2) for cause, value in zip(_CAUSES, row, strict=True) if abs(value) >= _LEAST}
+
+
+@contextmanager
+def using(corrections: Mapping[str, Mapping[str, float]]) -> Iterator[None]:
+    """The engine with other corrections than those of the file."""
+    with mock.patch.object(evidence, "WEIGHTS", weights.corrected(corrections)):
+        yield
+
+
+def leave_one_family_out(examples: Sequence[Example]) -> Iterator[Judged]:
+    """What the engine says of each example, with corrections to which its family has not contributed."""
+    table = tabulate(examples)
+    for family in sorted({each.run.family for each in examples}):
+        with using(fit(table, without=family)):
+            for each in examples:
+                if each.run.family == family:
+                    yield judge_run(each.run, each.door, each.seen)
+
+
+def write(corrections: Corrections, examples: Sequence[Example]) -> None:
+    """Writes the corrections to the file that the engine reads, with what they were estimated from."""
+    families = Counter(each.run.family for each in examples if each.run.group == "faulty" and each.door == SERIES)
+    provenance = {
+        "command": "python -m bench diagnosis --fit",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "suite": fingerprint(),
+        "spread": SPREAD,
+        "faulty_runs_of_family": dict(sorted(families.items())),
+        "doors": sorted({each.door for each in examples}),
+    }
+    text = json.dumps({"provenance": provenance, "weights": corrections}, indent=1, sort_keys=True)
+    FILE.write_text(text + "\n", encoding="utf-8")
