@@ -71,7 +71,7 @@ def test_an_unwritable_cache_is_no_error(toy_service, word_hash, tmp_path):
     assert matcher.match("数数甲").matches[0].entry.id == "counting"
 
 
-WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "raising": "delta", "rain": "雨 雪"}
+WORDS = {"counting": "alpha beta", "halving": "alpha gamma", "rain": "雨 雪", "raising": "delta"}
 
 
 def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
@@ -83,7 +83,6 @@ def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
         signs=[()] * len(rows),
         classes=[owner for owner, _ in rows],
         groups=[groups[owner] for owner, _ in rows],
-        sources=[owner == "counting" for owner, _ in rows],
         movable=[movable] * len(rows),
         vectors=l2_normalise(np.random.default_rng(0).normal(size=(len(rows), 8))),
     )
@@ -95,20 +94,27 @@ def oracle_kernel(data: Phrasings) -> np.ndarray:
     return 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
 
 
-def oracle_probabilities(data: Phrasings, scores: np.ndarray, scales: np.ndarray, prior: float) -> np.ndarray:
-    """Probabilities from the scores of classes, then groups: those of a group shared with a prior for "counting"."""
+def oracle_probabilities(
+    data: Phrasings, scores: np.ndarray, scales: np.ndarray, nearest: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """Probabilities from the scores of classes, then groups; entries share theirs by their logits and nearest."""
     classes, groups = np.unique(data.classes), np.unique(data.groups)
     group_of = np.array([data.groups[data.classes.index(each)] for each in classes])
-    subject = classes == group_of
+    entry = classes != group_of
     by_class = scores[:, : len(classes)]
     by_group = scores[:, len(classes) + np.searchsorted(groups, group_of)]
-    logits = np.where(subject, scales[2] * by_class, scales[0] * by_class + scales[1] * by_group)
-    flat, shared = softmax(logits, axis=1), logits + prior * (classes == "counting")
-    expected = np.empty_like(flat)
-    for group in groups:
-        columns = group_of == group
-        expected[:, columns] = flat[:, columns].sum(axis=1, keepdims=True) * softmax(shared[:, columns], axis=1)
+    logits = np.where(entry, scales[0] * by_class + scales[1] * by_group, scales[2] * by_class)
+    expected = softmax(logits, axis=1)
+    covered = expected[:, entry].sum(axis=1, keepdims=True)
+    expected[:, entry] = covered * softmax((factors[0] * logits + factors[1] * nearest)[:, entry], axis=1)
     return expected
+
+
+def oracle_nearest(data: Phrasings, left_out: bool) -> np.ndarray:
+    """The cosine of each phrasing to the nearest one of each class, itself left out or not."""
+    cosines = data.vectors @ data.vectors.T - 2 * left_out * np.eye(len(data.vectors))
+    owners = np.array(data.classes)
+    return np.stack([cosines[:, owners == name].max(axis=1) for name in np.unique(owners)], axis=1)
 
 
 def signs_and_weights(data: Phrasings) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +144,10 @@ def test_the_classifier_agrees_with_scikit_learn(tmp_path):
     oracle = KernelRidge(alpha=0.1, kernel="precomputed").fit(kernel, targets, sample_weight=weights)
     scales = fitted_scales(trained, data, oracle.dual_coef_)
     assert (scales > 0).all()
-    prior = trained.prior[trained.classes.index("counting")]
-    expected = oracle_probabilities(data, oracle.predict(kernel), scales, prior)
+    assert (trained.rank_factors >= 0).all()
+    expected = oracle_probabilities(
+        data, oracle.predict(kernel), scales, oracle_nearest(data, False), trained.rank_factors
+    )
     trained.save(tmp_path / "c.npz")
     for model in (trained, Classifier.load(tmp_path / "c.npz")):
         predictions = [model.predict(*each) for each in zip(data.texts, model.score_vectors(data.vectors), strict=True)]
@@ -164,7 +172,7 @@ def test_leave_one_out_probabilities_agree_with_retraining():
         oracle = KernelRidge(alpha=0.1, kernel="precomputed")
         oracle.fit(kernel[np.ix_(training, training)], targets[training], sample_weight=weights[training])
         scores.append(oracle.predict(kernel[row : row + 1, training])[0])
-    expected = oracle_probabilities(data, np.array(scores), scales, model.prior[model.classes.index("counting")])
+    expected = oracle_probabilities(data, np.array(scores), scales, oracle_nearest(data, True), model.rank_factors)
     assert np.allclose(leave_one_out(data).probabilities, expected, atol=2e-3)
 
 
@@ -178,7 +186,6 @@ def test_a_source_entry_is_not_favoured_for_its_many_phrasings():
             signs=[()] * 44,
             classes=owners,
             groups=["item:1"] * 44,
-            sources=[owner == "source" for owner in owners],
             movable=[False] * 44,
             vectors=vectors,
         )
@@ -197,7 +204,6 @@ def test_a_phrasing_trains_the_entry_that_answers_it():
                 signs=[()] * len(rows),
                 classes=[owner for owner, _ in rows],
                 groups=["item:1"] * len(rows),
-                sources=[owner == "source" for owner, _ in rows],
                 movable=[movable] * len(rows),
                 vectors=vectors,
             )
@@ -233,10 +239,11 @@ def test_reasons_add_up_to_the_score():
     """Contributions of terms and vector sum to a class's logit relative to the mean of all classes."""
     data = phrasings()
     model = train(data)
-    scores = model.score_vectors(data.vectors[-20:-19])[0]
+    scores = model.score_vectors(data.vectors[-9:-8])[0]
     prediction = model.predict("delta 3", scores)
     reasons = dict(prediction.reasons(["raising"], count=100)[0])
-    logs = np.log(list(replace(model, prior=0 * model.prior).predict("delta 3", scores).probabilities.values()))
+    by_logits = replace(model, rank_factors=np.array([1.0, 0.0]))
+    logs = np.log(list(by_logits.predict("delta 3", scores).probabilities.values()))
     column = model.classes.index("raising")
     bias = model.bias[column] - model.bias.mean()
     assert sum(reasons.values()) + bias == pytest.approx(logs[column] - logs.mean(), abs=2e-2)
@@ -253,7 +260,6 @@ def test_observed_signs_tell_classes_apart():
             signs=[("what:nan", "where:loss") if owner == "halving" else ("what:flat",) for owner in owners],
             classes=owners,
             groups=[f"item:{owner}" for owner in owners],
-            sources=[False] * 16,
             movable=[False] * 16,
             vectors=vectors,
         )
@@ -268,7 +274,7 @@ def test_observed_signs_tell_classes_apart():
 def test_training_is_deterministic():
     first, second = (train(phrasings()) for _ in range(2))
     assert np.array_equal(first.term_weights, second.term_weights)
-    assert np.array_equal(first.prior, second.prior)
+    assert np.array_equal(first.rank_factors, second.rank_factors)
 
 
 def test_training_samples_at_most_max_phrasings(monkeypatch):

@@ -2,11 +2,13 @@
 
 Its classes are all entries and the subjects that we do not cover ("subject:overfitting"), which compete with each
 other: out-of-scope questions are classes that are trained and tested like any other (Zhang et al., arXiv 2106.04564).
+That competition says how likely a question is to be covered. Which entry it is for is decided in a second step, among
+entries alone, by three witnesses: the same logits, the nearest phrasing of each entry, and what its prose says.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from qa_service.retrieval.features import TermCounts, TermIds
 
 RBF_COEFFICIENT = 2.0
 """Of the Gaussian kernel exp(RBF_COEFFICIENT (u·v - 1)) of unit vectors; half of it is the usual gamma."""
+PROSE_FACTOR = 5.0
+"""Of the score of an entry's prose (see `Prose`) among the ranks of entries: at 4 and 6 the accuracy is the same."""
 Reason = tuple[str, float]
 """(term, its contribution to the logit of a class relative to the average class)."""
 
@@ -28,10 +32,10 @@ class Classifier:
 
     classes: tuple[str, ...]
     """Ids of entries, and labels of subjects."""
-    groups: tuple[str, ...]
-    """The group of each class: the item of an entry; a subject is its own group."""
-    prior: NDArray[np.float32]
-    """(classes,): the log prior of a class among those of its group (see `grouped_softmax`)."""
+    is_entry: NDArray[np.bool_]
+    """(classes,): whether the class is an entry, not a subject."""
+    rank_factors: NDArray[np.float32]
+    """(2,): of the logit and of the nearest phrasing in the rank of an entry (see `ranked_softmax`)."""
     term_ids: TermIds
     """(terms,), sorted."""
     idf: NDArray[np.float32]
@@ -41,38 +45,45 @@ class Classifier:
     axes: NDArray[np.float32]
     """(d, axes): the principal axes of the phrasings' vectors."""
     phrasing_vectors: NDArray[np.float32]
-    """(phrasings, axes): the phrasings' vectors projected on the axes."""
+    """(phrasings, axes): the phrasings' vectors projected on the axes, ordered by their class."""
+    class_starts: NDArray[np.intp]
+    """(classes,): the first phrasing of each class."""
     dual: NDArray[np.float32]
     """(phrasings, classes): dual weights."""
     bias: NDArray[np.float32]
     """(classes,)."""
 
-    def score_vectors(self, vectors: Vectors) -> NDArray[np.float32]:
-        """The contribution of vectors to the logits, (n, classes), for unit vectors of shape (n, d)."""
+    def score_vectors(self, vectors: Vectors) -> "list[VectorScores]":
+        """What unit vectors of shape (n, d) say about each class."""
         with _blas_limit()(limits=1, user_api="blas"):  # more would wait for each other longer than they compute
-            cosines = (vectors @ self.axes) @ self.phrasing_vectors.T
-            scores: NDArray[np.float32] = gaussian_kernel(cosines.astype(np.float32, copy=False)) @ self.dual
-            return scores
+            cosines = ((vectors @ self.axes) @ self.phrasing_vectors.T).astype(np.float32, copy=False)
+            logits: NDArray[np.float32] = gaussian_kernel(cosines) @ self.dual
+        nearest = np.maximum.reduceat(cosines, self.class_starts, axis=1)
+        return [VectorScores(logits=one, nearest=other) for one, other in zip(logits, nearest, strict=True)]
 
-    def predict(self, text: str, vector_scores: NDArray[np.float32], signs: Iterable[str] = ()) -> "Prediction":
-        """Classify a normalised text by its terms, its observed signs, and the scores of its vector, (classes,)."""
+    def predict(
+        self, text: str, vector: "VectorScores", signs: Iterable[str] = (), prose: NDArray[np.float32] | float = 0.0
+    ) -> "Prediction":
+        """Classify a normalised text by its terms, its observed signs, and the scores of its vector.
+
+        `prose`, (entries,), scores what each entry says, in the order of the entries among the classes.
+        """
         counts = TermCounts.of(text, signs)
         rows, tfidf = counts.weigh(self.term_ids, self.idf)
         known = np.flatnonzero(rows >= 0)
         term_scores = self.term_weights[rows[known]].astype(np.float32) * tfidf[known, None]
-        logits = term_scores.sum(axis=0) + vector_scores + self.bias
-        probabilities = grouped_softmax(logits, self._membership, self.prior)
+        logits = term_scores.sum(axis=0) + vector.logits + self.bias
+        ranks = (
+            self.rank_factors @ np.stack([logits, vector.nearest])[:, self.is_entry] + np.float32(PROSE_FACTOR) * prose
+        )
+        probabilities = ranked_softmax(logits, ranks, self.is_entry)
         return Prediction(
             classifier=self,
             probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
             terms=[counts.terms[index] for index in known.tolist()],
             term_scores=term_scores,
-            vector_scores=vector_scores,
+            vector_scores=vector.logits,
         )
-
-    @cached_property
-    def _membership(self) -> NDArray[np.float32]:
-        return membership(self.groups)
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays, no pickles: loading it cannot run code."""
@@ -95,6 +106,16 @@ class Classifier:
     @classmethod
     def _field_names(cls) -> list[str]:
         return [field.name for field in fields(cls)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorScores:
+    """What the vector of a question says about each class, both of shape (classes,)."""
+
+    logits: NDArray[np.float32]
+    """Its contribution to the logits."""
+    nearest: NDArray[np.float32]
+    """The cosine similarity of the nearest phrasing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,25 +162,23 @@ def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
     return kernel
 
 
-def membership(groups: Sequence[str]) -> NDArray[np.float32]:
-    """(classes, groups): 1 where the class is of the group, else 0."""
-    _, columns = np.unique(groups, return_inverse=True)
-    return np.eye(columns.max() + 1, dtype=np.float32)[columns]
-
-
-def grouped_softmax(
-    logits: NDArray[np.float32], membership: NDArray[np.float32], prior: NDArray[np.float32]
+def ranked_softmax(
+    logits: NDArray[np.float32], ranks: NDArray[np.float32], is_entry: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Probabilities of logits, both (…, classes). All classes compete; `prior` moves nothing from group to group.
+    """Probabilities from logits, (…, classes), and from the ranks of the entries among them, (…, entries).
 
-    The probability of a group is the sum of its classes' softmax; they share it by the softmax of logits + prior.
+    All classes compete by their logits; what the entries win together they share by the softmax of their ranks.
     """
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    masses = powers @ membership / powers.sum(axis=-1, keepdims=True)
-    powers = powers * np.exp(prior)
-    shares = masses / np.maximum(powers @ membership, np.finfo(np.float32).tiny)
-    probabilities: NDArray[np.float32] = powers * (shares @ membership.T)
+    probabilities = _softmax(logits)
+    covered = probabilities[..., is_entry].sum(axis=-1, keepdims=True)
+    probabilities[..., is_entry] = covered * _softmax(ranks)
     return probabilities
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
 
 
 def _pack_strings(words: Sequence[str]) -> NDArray[np.uint8]:

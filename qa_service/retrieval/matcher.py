@@ -1,8 +1,9 @@
 """The matcher: finds the entries that answer a question, with calibrated probabilities, or the subject it is about.
 
-The classifier lets all entries and the subjects that we do not cover compete with each other; the index finds the
-nearest phrasing of each entry. The phrasings' vectors and the classifier are cached on disk, keyed by a hash of
-everything that they were computed from, source code included.
+The classifier lets all entries and the subjects that we do not cover compete with each other and, with the full-text
+search over the entries' prose, ranks the entries; the index finds the nearest phrasing of each. The phrasings' vectors,
+the classifier and the full-text index are cached on disk, keyed by a hash of everything that they were computed from,
+source code included.
 """
 
 import hashlib
@@ -15,20 +16,20 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qa_service import parsing
 from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, Entry, Lang, Match, Observation, Subject
+from qa_service.model import LANGS, PLACEHOLDER, Entry, Lang, Match, Observation, Subject
 from qa_service.parsing import normalise
 from qa_service.parsing import text as parsing_text
 from qa_service.parsing.observations import observe
-from qa_service.retrieval import classifier, features, training
+from qa_service.retrieval import classifier, features, prose, training
 from qa_service.retrieval.batcher import MicroBatcher
-from qa_service.retrieval.classifier import Classifier
+from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 RULED_OUT = 0.05
@@ -77,15 +78,16 @@ class Matcher:
 
     def leave_one_out(self) -> LeaveOneOut:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
-        return training.leave_one_out(self.corpus)
+        return training.leave_one_out(self.corpus, np.stack([self._prose.scores(text) for text in self.corpus.texts]))
 
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
         vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
         vector_scores = self._classifier.score_vectors(vectors)
         return [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
 
-    def _match_one(self, query: "_Query", vector: Vectors, vector_scores: NDArray[np.float32]) -> MatchResult:
-        prediction = self._classifier.predict(query.text, vector_scores, query.signs)
+    def _match_one(self, query: "_Query", vector: Vectors, vector_scores: VectorScores) -> MatchResult:
+        said = self._prose.scores(query.text)
+        prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
         ruled_out = [one.id for one in self._library.values() if query.signs.intersection(map(str, one.excluded_by))]
         possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
@@ -118,14 +120,13 @@ class Matcher:
     @cached_property
     def corpus(self) -> Phrasings:
         """The training set of the classifier: every wording, normalised; those of entries first, then of subjects."""
-        expanded = {entry.expands for entry in self._library.values()}  # ids of source entries
+        expanded = {entry.expands for entry in self._library.values()}
         owners = [owner for owner, *_ in self._wordings]
         return Phrasings(
             texts=[normalise(wording) for _, wording, _ in self._wordings],
             signs=[[str(each.sign) for each in observe(wording)] for _, wording, _ in self._wordings],
             classes=[owner.id if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
             groups=[f"item:{owner.item}" if isinstance(owner, Entry) else _subject_label(owner) for owner in owners],
-            sources=[owner.id in expanded for owner in owners],
             movable=[
                 owner.id in expanded and wording in owner.phrasings[lang] for owner, wording, lang in self._wordings
             ],
@@ -150,6 +151,25 @@ class Matcher:
             item = f"{owner.item} {owner.expands}" if isinstance(owner, Entry) else ""
             parts += [owner.id, item, wording]
         return self._cache / f"classifier-{_content_hash(self._name, *parts)}.npz"
+
+    @cached_property
+    def _prose(self) -> Prose:
+        """The prose of the entries, both languages in one text, in alphabetical order of their ids."""
+        entries = [self._library[name] for name in sorted(self._library)]
+        path = (
+            self._cache
+            / f"prose-{_content_hash(_source(prose), *(f'{entry.id} {entry.hash}' for entry in entries))}.npz"
+        )
+        with suppress(OSError, ValueError, KeyError, EOFError):
+            loaded = Prose.load(path)
+            mark_used(path)
+            return loaded
+        texts = [" ".join(f"{entry.question[lang]} {entry.text(lang)}" for lang in LANGS) for entry in entries]
+        built = Prose.of([PLACEHOLDER.sub(" ", text) for text in texts])
+        with suppress(OSError):  # without a cache the next process builds it again
+            write_atomically(path, built.save)
+            delete_unused(self._cache, "prose-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
+        return built
 
     @cached_property
     def _index(self) -> Index:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qa_service.retrieval.classifier import Classifier, gaussian_kernel, grouped_softmax, membership
+from qa_service.retrieval.classifier import PROSE_FACTOR, Classifier, gaussian_kernel, ranked_softmax
 from qa_service.retrieval.embedder import Vectors
 from qa_service.retrieval.features import TermCounts
 
@@ -24,7 +24,7 @@ _MIN_DOCUMENT_FREQUENCY = 2  # phrasings in which a term must occur
 MAX_PHRASINGS = 16_000  # trained on: memory grows with their square, to two gigabytes
 _BALANCE = 0.5  # class weights: 0 counts phrasings alike, 1 classes alike
 RELABEL_MARGIN = 0.25  # by which another entry's score must exceed the source entry's to take a phrasing over
-_MAX_LOG_PRIOR = 5.0  # of source entries against expansions, either way
+_SHRINKAGE = 1e-4  # of the factors of ranks, whose likelihood has no maximum where the ranks tell all entries apart
 _BLOCK_ROWS = 1000  # of the kernel matrix computed at once: bounds the temporary dense array
 
 
@@ -39,8 +39,6 @@ class Phrasings:
     """Ids of entries, labels of subjects."""
     groups: Sequence[str]
     """Items of entries; a subject is its own group."""
-    sources: Sequence[bool]
-    """Whether the class is an entry that others expand."""
     movable: Sequence[bool]
     """Whether another entry may take the phrasing over (see `_relabel`)."""
     vectors: Vectors
@@ -68,17 +66,20 @@ def train(data: Phrasings) -> Classifier:
     return _fit(data)[0]
 
 
-def leave_one_out(data: Phrasings) -> LeaveOneOut:
-    """Leave-one-out predictions of the model that `train` returns for the same data."""
-    return _fit(data)[1]
+def leave_one_out(data: Phrasings, prose: Floats | None = None) -> LeaveOneOut:
+    """Leave-one-out predictions of the model that `train` returns for the same data.
+
+    `prose`, (phrasings, entries), scores what each entry says, in alphabetical order of the entries.
+    """
+    return _fit(data, prose)[1]
 
 
-def _fit(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
+def _fit(data: Phrasings, prose: Floats | None = None) -> tuple[Classifier, LeaveOneOut]:
     sample = np.unique(np.linspace(0, len(data.texts) - 1, min(MAX_PHRASINGS, len(data.texts))).astype(int))
     counts, vectors = [TermCounts.of(data.texts[row], data.signs[row]) for row in sample], data.vectors[sample]
     owners = np.array(data.classes)[sample]
     classes, rows = np.unique(owners, return_index=True)
-    groups, sources = np.array(data.groups)[sample[rows]], np.array(data.sources)[sample[rows]]
+    groups = np.array(data.groups)[sample[rows]]
     term_ids, idf, tfidf = _tfidf(counts)
     axes = _principal_axes(vectors)
     projected = np.ascontiguousarray(vectors @ axes)
@@ -90,20 +91,27 @@ def _fit(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
     target_groups = groups[np.searchsorted(classes, targets)]
     class_dual, class_scores = ridge.solve(_signs(targets, classes))
     group_dual, group_scores = ridge.solve(_signs(target_groups, groups))
-    scales = _fit_scales(_features(class_scores, group_scores, is_entry), np.searchsorted(classes, targets), is_entry)
+    columns = np.searchsorted(classes, targets)
+    scales = _fit_scales(_features(class_scores, group_scores, is_entry), columns, is_entry)
     dual = np.tensordot(scales, _features(class_dual, group_dual, is_entry), 1)
     logits = np.tensordot(scales, _features(class_scores, group_scores, is_entry), 1)
-    prior = sources * _fit_log_prior(logits, np.searchsorted(classes, targets), groups, sources)
+
+    order = np.argsort(owners, kind="stable")
+    starts = np.searchsorted(owners[order], classes)
+    witnesses = np.stack([logits, _nearest_left_out(projected, order, starts)])[:, :, is_entry]
+    rank_factors = _fit_rank_factors(witnesses, columns, is_entry)
+    ranks = np.tensordot(rank_factors, witnesses, 1) + (0 if prose is None else PROSE_FACTOR * prose[sample])
     classifier = Classifier(
         classes=tuple(classes.tolist()),
-        groups=tuple(groups.tolist()),
-        prior=prior,
+        is_entry=is_entry,
+        rank_factors=rank_factors,
         term_ids=term_ids,
         idf=idf,
         term_weights=(_TERM_WEIGHT * (tfidf.T @ dual)).astype(np.float16),
         axes=axes,
-        phrasing_vectors=projected,
-        dual=np.ascontiguousarray(dual),
+        phrasing_vectors=projected[order],
+        class_starts=starts,
+        dual=dual[order],
         bias=dual.sum(axis=0),
     )
     return classifier, LeaveOneOut(
@@ -111,7 +119,7 @@ def _fit(data: Phrasings) -> tuple[Classifier, LeaveOneOut]:
         groups=groups,
         owners=owners,
         targets=targets,
-        probabilities=grouped_softmax(logits, membership(groups.tolist()), prior),
+        probabilities=ranked_softmax(logits, ranks, is_entry),
     )
 
 
@@ -170,48 +178,59 @@ def _fit_scales(features: Floats, targets: NDArray[np.intp], is_entry: NDArray[n
     Multinomial logistic regression on leave-one-out scores, (3, n, classes), that is temperature scaling (Guo et al.,
     arXiv 1706.04599) with three temperatures. Entries count alike, whatever the number of their phrasings.
     """
+    weights = _balanced(targets)
+    weights[is_entry[targets]] *= is_entry[targets].mean() / weights[is_entry[targets]].sum()
+    weights[~is_entry[targets]] *= (~is_entry[targets]).mean() / max(weights[~is_entry[targets]].sum(), 1e-9)
+    return _likeliest_factors(features, targets, weights)
+
+
+def _fit_rank_factors(witnesses: Floats, targets: NDArray[np.intp], is_entry: NDArray[np.bool_]) -> Floats:
+    """(2,): the factors whose sum of witnesses, (2, n, entries), best tells the right entry from the others.
+
+    Of n phrasings, those of entries are used; `targets`, (n,), are class indices. Entries count alike.
+    """
+    of_entries = is_entry[targets]
+    entries = (np.cumsum(is_entry) - 1)[targets[of_entries]]
+    return _likeliest_factors(witnesses[:, of_entries], entries, _balanced(entries), _SHRINKAGE)
+
+
+def _likeliest_factors(
+    features: Floats, targets: NDArray[np.intp], weights: NDArray[np.float64], shrinkage: float = 0.0
+) -> Floats:
+    """(k,): the factors ≥ 0 of k features, (k, n, columns), whose sum makes the columns `targets`, (n,), likeliest.
+
+    Multinomial logistic regression on the sum as logits, with weights of shape (n,), which sum to 1.
+    """
     from scipy.optimize import minimize  # type: ignore[import-untyped]
     from scipy.special import log_softmax  # type: ignore[import-untyped]
 
     rows = np.arange(len(targets))
-    weights = _balanced(targets)
-    weights[is_entry[targets]] *= is_entry[targets].mean() / weights[is_entry[targets]].sum()
-    weights[~is_entry[targets]] *= (~is_entry[targets]).mean() / max(weights[~is_entry[targets]].sum(), 1e-9)
 
-    def loss(scales: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logs = log_softmax(np.tensordot(scales.astype(np.float32), features, 1), axis=1)
+    def loss(factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logs = log_softmax(np.tensordot(factors.astype(np.float32), features, 1), axis=1)
         excess = np.exp(logs)
         excess[rows, targets] -= 1
         excess *= weights[:, None]
-        return -float(weights @ logs[rows, targets]), np.einsum("nc,fnc->f", excess, features).astype(np.float64)
+        slopes = np.einsum("nc,fnc->f", excess, features).astype(np.float64) + 2 * shrinkage * factors
+        return -float(weights @ logs[rows, targets]) + shrinkage * float(factors @ factors), slopes
 
-    optimum = minimize(loss, np.full(3, 5.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 3)
+    start = np.full(len(features), 5.0)
+    optimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(features))
     return np.asarray(optimum.x, dtype=np.float32)
 
 
-def _fit_log_prior(
-    logits: Floats, targets: NDArray[np.intp], groups: NDArray[Any], sources: NDArray[np.bool_]
-) -> np.float32:
-    """The log prior of a source entry within its item, if every entry of an item is asked for as often as any other.
+def _nearest_left_out(projected: Floats, order: NDArray[np.intp], starts: NDArray[np.intp]) -> Floats:
+    """(n, classes): the cosine similarity of each phrasing to the nearest other phrasing of each class.
 
-    The phrasings do not say how often: a source entry has ten times as many. Fitted to the leave-one-out logits,
-    (n, classes), of the phrasings of class indices `targets`, so that entries count alike.
+    `order` sorts the phrasings by class, of which `starts` are the first.
     """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    groups_with_source = np.isin(groups, groups[sources])
-    rows = np.flatnonzero(groups_with_source[targets])
-    if not len(rows):
-        return np.float32(0)
-    logits = np.where(groups == groups[targets[rows], None], logits[rows], -np.inf)
-    weights = _balanced(targets[rows])
-
-    def loss(log_prior: float) -> float:
-        logs = log_softmax(logits + np.float32(log_prior) * sources, axis=1)
-        return -float(weights @ logs[np.arange(len(rows)), targets[rows]])
-
-    return np.float32(minimize_scalar(loss, bounds=(-_MAX_LOG_PRIOR, _MAX_LOG_PRIOR), method="bounded").x)
+    nearest = []
+    for start in range(0, len(projected), _BLOCK_ROWS):
+        cosines = projected[start : start + _BLOCK_ROWS] @ projected.T
+        here = np.arange(len(cosines))
+        cosines[here, start + here] = -1
+        nearest.append(np.maximum.reduceat(cosines[:, order], starts, axis=1))
+    return np.concatenate(nearest)
 
 
 def _balanced(targets: NDArray[np.intp]) -> NDArray[np.float64]:
