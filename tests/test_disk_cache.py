@@ -60,7 +60,7 @@ def test_run_is_cached_across_restarts(lab, counts, tmp_path):
     assert runner.count == 2
 
 
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.0, 0.1, 5e-324, None])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -0.0, 0.1, 5e-324, None, "NaN"])
 def test_every_number_round_trips(counts, tmp_path, value):
     cache = RunDiskCache(tmp_path, 1 << 20)
     cache.put(counts, {}, 0, _run(counts, value))

@@ -1,8 +1,7 @@
 """A disk cache of runs, shared by all workers and kept across restarts.
 
-One SQLite file with least-recently-used eviction. Values are JSON, never pickles: whoever can write the file can at
-worst have wrong numbers shown, not run code. A corrupt file is deleted and created anew; when the disk is full, runs
-are not cached.
+One SQLite file with least-recently-used eviction, of runs as JSON. A corrupt file is deleted and created anew; when the
+disk is full, runs are not cached.
 """
 
 import hashlib
@@ -13,16 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from qa_service import __version__
+from qa_service.lab.run_json import MALFORMED, run_from_json, run_to_json
 from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.model.json_numbers import json_safe
 
-_FLOATS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 LOCK_TIMEOUT_SECONDS = 2.0  # to wait for another worker's transaction
 _CREATE_TABLE = "CREATE TABLE IF NOT EXISTS runs (key TEXT PRIMARY KEY, run TEXT NOT NULL, size INTEGER, used REAL)"
 
@@ -57,8 +56,8 @@ class RunDiskCache:
         self._transaction(select)
         for (text,) in found:
             try:
-                return _deserialise(experiment, text)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                return replace(run_from_json(experiment, text), cached=True)
+            except MALFORMED:
                 self._transaction(lambda connection: connection.execute("DELETE FROM runs WHERE key = ?", (key,)))
         return None
 
@@ -66,7 +65,7 @@ class RunDiskCache:
         """Store a run that finished, evicting the least recently used; other runs are not stored."""
         if run.status is not RunStatus.RAN:
             return
-        row = (self._key(experiment, params, seed), text := _serialise(run), size := len(text.encode()), time.time())
+        row = (self._key(experiment, params, seed), text := run_to_json(run), size := len(text.encode()), time.time())
         if size > self._max_bytes:
             return
 
@@ -121,31 +120,3 @@ def _environment_key() -> tuple[str, ...]:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         processor = next((line for line in lines if line.startswith("model name")), processor)
     return torch, platform.python_version(), __version__, platform.system(), platform.machine(), processor
-
-
-def _serialise(run: Run) -> str:
-    fields = {"measured": dict(run.measured), "rows": [dict(row) for row in run.rows], "seconds": run.seconds,
-             "versions": dict(run.versions), "random": run.used_rng, "at": run.measured_at}  # fmt: skip
-    return json.dumps(json_safe(fields), allow_nan=False, separators=(",", ":"))
-
-
-def _deserialise(experiment: Experiment, text: str) -> Run:
-    """Raises ValueError, TypeError, KeyError, AttributeError or RecursionError if `_serialise` did not write `text`."""
-    fields = json.loads(text)
-    measured, rows = _parse_floats(fields["measured"]), tuple(_parse_floats(row) for row in fields["rows"])
-    if measured.keys() != experiment.metrics.keys():
-        raise ValueError(measured)
-    return Run(
-        status=RunStatus.RAN, measured=measured, rows=rows, seconds=float(fields["seconds"]),
-        versions={str(name): str(release) for name, release in fields["versions"].items()},
-        used_rng=bool(fields["random"]), cached=True, measured_at=_seconds_or_none(fields.get("at")),
-    )  # fmt: skip
-
-
-def _seconds_or_none(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _parse_floats(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with the words "NaN", "Infinity" and "-Infinity" as floats."""
-    return {name: _FLOATS.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
