@@ -16,6 +16,11 @@ Environment = tuple[str, ...]
 """Versions of torch, Python and numstab; system, architecture and model of the processor."""
 
 
+def environments_here() -> list[Environment]:
+    """The only environment of runs that are executed on this machine."""
+    return [environment()]
+
+
 @cache
 def machine() -> str:
     """The machine as a receipt names it, such as "Linux x86_64, 8 cores, CPU"."""

@@ -23,7 +23,7 @@ from qa_service.lab.cluster import RayRunner
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
-from qa_service.machine import Environment, environment
+from qa_service.machine import Environment, environments_here
 from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
 from qa_service.parsing import parse_question
@@ -226,7 +226,7 @@ def build(
     if warm:
         processes.warm_up()
     runner: Runner = processes
-    environments: Callable[[], Sequence[Environment]] = lambda: [environment()]
+    environments: Callable[[], Sequence[Environment]] = environments_here
     if settings.cluster and (many_clients or many_runs):
         runner = cluster = RayRunner.connect(processes, settings.cluster)
         environments = cluster.environments

@@ -176,6 +176,8 @@ class Driver:
                 elif message[0] == "problem":
                     logger.warning("the cluster is out of reach: %s", message[1])
                     return connected
+                elif message[0] == "refused":
+                    logger.warning("a machine of the cluster takes no jobs: %s", message[1])
                 else:
                     connected = True
                     self._set_machines(message[1])
@@ -249,7 +251,7 @@ class RayRunner:
 
     @property
     def ready(self) -> int:
-        """How many idle children wait for a job, as far as this service knows: every machine keeps one for each slot."""
+        """How many idle children wait for a job, as far as this service knows: one for each slot."""
         return self._queue.free if self._machines else self._local.ready
 
     @property

@@ -6,7 +6,7 @@ standard input. Jobs and what they send pass through as they are, one on a line:
 
     run ID NODE JOB      →      ID MESSAGE…, then ID ["end"] or ID ["lost", why]
     cancel ID
-                                0 ["nodes", [about each]], once a second at least
+                                0 ["nodes", [about each]] once a second at least, ["refused" or "problem", why]
 """
 
 import asyncio
@@ -33,6 +33,7 @@ _HEAD_TIMEOUT = 2.0  # seconds to accept a connection
 _LIST_TIMEOUT = 10.0
 _PING_SECONDS, _PING_TIMEOUT = 5.0, 10.0
 _CONNECT_TIMEOUT = 60.0
+_REFUSED_SECONDS = 10.0  # before a machine that cannot run experiments is asked again
 _STOP_TIMEOUT = 10.0
 _OWN_MESSAGES = 0
 
@@ -155,7 +156,9 @@ class Driver:
             except self._ray.exceptions.ActorUnavailableError:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
-            except self._ray.exceptions.RayError:
+            except self._ray.exceptions.RayError as error:
+                _send(_OWN_MESSAGES, json.dumps(["refused", f"{node}: {error}"[-500:]]).encode())
+                await asyncio.sleep(_REFUSED_SECONDS)
                 self._forget(node)
                 return
             self._about[node] = json.loads(described)
@@ -211,9 +214,9 @@ def _start_node(address: str, folder: str) -> "subprocess.Popen[bytes]":
         if sys.platform.startswith("linux"):
             prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
-    command = start_command(slots=0, join=address, folder=folder)
     return subprocess.Popen(
-        command, env=cluster_environment(os.environ), stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=end_with_us,
+        start_command(slots=0, join=address, folder=folder), env=cluster_environment(os.environ),
+        stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=end_with_us,  # noqa: PLW1509 - no other thread yet
     )  # fmt: skip
 
 

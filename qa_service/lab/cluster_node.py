@@ -13,12 +13,13 @@ from typing import Any
 from qa_service import __version__
 from qa_service.lab.clients import RUN_FOR, ClientNames
 from qa_service.lab.run_json import run_to_json
-from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
+from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
 from qa_service.machine import environment, machine
-from qa_service.model import Experiment, FieldInfo, Params, Row, Run, Text
+from qa_service.model import Experiment, FieldInfo, Params, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
 
 _NO_TEXT = Text("", "")
+_TRIAL = {"slug": "trial", "path": "trial.py", "source": "def run():\n    return {}\n", "metrics": []}
 
 
 def encode_job(
@@ -43,11 +44,16 @@ class Node:
     """
 
     def __init__(self, slots: int) -> None:
+        """Raises RuntimeError where this machine cannot run experiments, for instance as it cannot confine them."""
         settings = Settings.from_env(os.environ)
         self._runner = ProcessRunner(
             slots=slots, preload=SERVER_PRELOAD, idle=slots, confined=settings.sandbox == "required"
         )
         self._runner.warm_up()
+        trial = self._runner.with_limits(IMPORT_TIMEOUT, self._runner.memory)
+        run = trial.run(_experiment(_TRIAL), {})  # torch is imported before the first reader's run comes
+        if run.status is not RunStatus.RAN:
+            raise RuntimeError(run.note.en)
 
     def describe(self) -> bytes:
         """What a service must know of this machine; the receipts of its runs say the same."""

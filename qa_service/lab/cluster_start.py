@@ -14,6 +14,7 @@ from qa_service.errors import BadField
 from qa_service.lab.fork_server import is_kept
 
 _OBJECT_STORE_BYTES = 80_000_000  # Ray's least is 75 MiB; what travels is kilobytes
+_SETTINGS = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}  # runs of a machine that leaves are begun again elsewhere
 _ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _RAY = "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"
 
@@ -52,7 +53,7 @@ def cluster_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The environment of Ray's processes: no password of ours, a token always demanded, nothing reported home."""
     kept = {name: value for name, value in env.items() if is_kept(name) or name.startswith("RAY_")}
     kept |= {name: env[name] for name in ("NUMSTAB_SANDBOX",) if name in env}
-    return kept | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+    return kept | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"} | _SETTINGS
 
 
 def start_command(
@@ -88,4 +89,4 @@ def kill_session(leader: int) -> None:
 
 def become_node(command: list[str], env: Mapping[str, str]) -> NoReturn:
     """Replace this process by Ray's."""
-    os.execve(command[0], command, cluster_environment(env))
+    os.execve(command[0], command, cluster_environment(env))  # noqa: S606

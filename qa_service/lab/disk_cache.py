@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from qa_service.lab.run_json import MALFORMED, run_from_json, run_to_json
-from qa_service.machine import Environment, environment
+from qa_service.machine import Environment, environment, environments_here
 from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.model.json_numbers import json_safe
 
@@ -31,7 +31,7 @@ class RunDiskCache:
     """
 
     def __init__(
-        self, folder: Path, max_bytes: int, environments: Callable[[], Sequence[Environment]] = lambda: [environment()]
+        self, folder: Path, max_bytes: int, environments: Callable[[], Sequence[Environment]] = environments_here
     ) -> None:
         """`environments` gives those in which runs are executed now: by default only this machine's."""
         self._environments = environments
