@@ -55,7 +55,7 @@ def execute(number, machine, behaviour, job):
         if kind == "rows":
             rows += 1
             if behaviour == "differs":
-                content = [row | {"value": -1.0} for row in content]
+                content[0] |= {"value": -1.0}
         send(number, [kind, content])
     send(number, ["end"])
 

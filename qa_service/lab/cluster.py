@@ -149,8 +149,11 @@ class Driver:
             )  # fmt: skip
             with self._lock:
                 self._process = process
+            was_connected = False
             try:
                 was_connected = self._read(process)
+            except (ValueError, KeyError, TypeError) as error:
+                logger.warning("the process that is connected to the cluster has sent nonsense: %s", error)
             finally:
                 with self._lock:
                     self._process = None

@@ -36,6 +36,8 @@ _CONNECT_TIMEOUT = 60.0
 _REFUSED_SECONDS = 10.0  # before a machine that cannot run experiments is asked again
 _STOP_TIMEOUT = 10.0
 _OWN_MESSAGES = 0
+_TO_SERVICE = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # whatever Ray prints goes to standard error
 
 
 class HeadLost(Exception):
@@ -203,8 +205,8 @@ class Driver:
 def _send(number: int, message: bytes) -> None:
     """Write a line; the service reads them as they come."""
     with suppress(BrokenPipeError):  # the service has gone, which standard input shows
-        sys.stdout.buffer.write(b"%d %s\n" % (number, message))
-        sys.stdout.buffer.flush()
+        _TO_SERVICE.write(b"%d %s\n" % (number, message))
+        _TO_SERVICE.flush()
 
 
 def _start_node(address: str, folder: str) -> "subprocess.Popen[bytes]":
@@ -257,6 +259,4 @@ def main(address: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout = os.fdopen(os.dup(1), "w")  # for the service; whatever Ray prints goes to standard error
-    os.dup2(2, 1)
     sys.exit(main(sys.argv[1]))
