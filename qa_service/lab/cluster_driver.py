@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 from qa_service import __version__
 from qa_service.lab.cluster_node import Node
@@ -36,8 +37,6 @@ _CONNECT_TIMEOUT = 60.0
 _REFUSED_SECONDS = 10.0  # before a machine that cannot run experiments is asked again
 _STOP_TIMEOUT = 10.0
 _OWN_MESSAGES = 0
-_TO_SERVICE = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)  # whatever Ray prints goes to standard error
 
 
 class HeadLost(Exception):
@@ -47,11 +46,12 @@ class HeadLost(Exception):
 class Driver:
     """Passes jobs to the actors of the cluster's machines, and what these send to standard output."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, service: BinaryIO) -> None:
         import ray
 
         self._ray = ray
         self._address = address
+        self._send = partial(_send, service)
         self._actors: dict[str, Any] = {}  # of machines that have a description, or are being asked for one
         self._about: dict[str, Any] = {}
         self._jobs: dict[int, asyncio.Task[None]] = {}
@@ -95,13 +95,13 @@ class Driver:
             actor = self._actors[node]
             generator = actor.stream.options(num_returns="streaming").remote(text)
             async for reference in generator:
-                _send(job, await reference)
+                self._send(job, await reference)
             generator = None
-            _send(job, b'["end"]')
+            self._send(job, b'["end"]')
         except (KeyError, self._ray.exceptions.RayError) as error:
             generator = None
             self._on_node.get(node, set()).discard(job)
-            _send(job, json.dumps(["lost", type(error).__name__]).encode())
+            self._send(job, json.dumps(["lost", type(error).__name__]).encode())
             self._doubt(node)
         finally:
             del self._jobs[job]
@@ -159,7 +159,7 @@ class Driver:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
             except self._ray.exceptions.RayError as error:
-                _send(_OWN_MESSAGES, json.dumps(["refused", f"{node}: {error}"[-500:]]).encode())
+                self._send(_OWN_MESSAGES, json.dumps(["refused", f"{node}: {error}"[-500:]]).encode())
                 await asyncio.sleep(_REFUSED_SECONDS)
                 self._forget(node)
                 return
@@ -188,11 +188,11 @@ class Driver:
     def _lose(self, node: str) -> None:
         self._announce()
         for job in self._on_node.pop(node, set()):
-            _send(job, b'["lost", "its machine does not answer"]')
+            self._send(job, b'["lost", "its machine does not answer"]')
             self._jobs[job].cancel()
 
     def _announce(self) -> None:
-        _send(
+        self._send(
             _OWN_MESSAGES, json.dumps(["nodes", [{"id": node} | about for node, about in self._about.items()]]).encode()
         )
 
@@ -202,11 +202,11 @@ class Driver:
         task.add_done_callback(self._background.discard)
 
 
-def _send(number: int, message: bytes) -> None:
+def _send(service: BinaryIO, number: int, message: bytes) -> None:
     """Write a line; the service reads them as they come."""
     with suppress(BrokenPipeError):  # the service has gone, which standard input shows
-        _TO_SERVICE.write(b"%d %s\n" % (number, message))
-        _TO_SERVICE.flush()
+        service.write(b"%d %s\n" % (number, message))
+        service.flush()
 
 
 def _start_node(address: str, folder: str) -> "subprocess.Popen[bytes]":
@@ -238,15 +238,15 @@ def _connect(address: str, folder: str, node: "subprocess.Popen[bytes]") -> None
             time.sleep(_LOOK_SECONDS)
 
 
-def main(address: str) -> int:
-    """Exit status 0 when the service has closed standard input; 1 when the cluster is lost or was not reached."""
+def main(address: str, service: BinaryIO) -> int:
+    """Passes on what comes to `service`. Exit status 0 when the service has closed standard input; 1 when the cluster is lost or was not reached."""
     folder = tempfile.mkdtemp(prefix="numstab-ray-")
     node = _start_node(address, folder)
     try:
         _connect(address, folder, node)
-        asyncio.run(Driver(address).serve())
+        asyncio.run(Driver(address, service).serve())
     except Exception as error:  # whatever it is, the service runs its experiments itself and tries again later
-        _send(_OWN_MESSAGES, json.dumps(["problem", f"{type(error).__name__}: {error}"[:300]]).encode())
+        _send(service, _OWN_MESSAGES, json.dumps(["problem", f"{type(error).__name__}: {error}"[:300]]).encode())
         return 1
     else:
         return 0
@@ -259,4 +259,6 @@ def main(address: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    to_service = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever Ray prints goes to standard error
+    sys.exit(main(sys.argv[1], to_service))
