@@ -50,7 +50,13 @@ hypothesis_settings.register_profile(
     "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_SUPPRESSED_CHECKS
 )
 hypothesis_settings.load_profile("quick")
-_MODULES_SHARING_A_SERVER = ("test_store", "test_fault_injection", "test_concurrency", "test_deployment")
+_MODULES_SHARING_A_SERVER = (
+    "test_store",
+    "test_fault_injection",
+    "test_concurrency",
+    "test_deployment",
+    "test_ray_cluster",
+)
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import CONFINED
 from processes import ROOT, session, until
-from ray_cluster import START_SECONDS, cluster
 
+from bench.ray_cluster import START_SECONDS, cluster
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
@@ -166,8 +166,8 @@ def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     assert [row["step"] for row in rows] == list(range(ROWS))
     assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
     until(lambda: runner.slots == local.slots)
-    driver = runner._driver._process
+    driver = runner.driver_session()
     runner.close()
     started.end()
     assert not [line for node in started.nodes for line in session(node.process.pid).values()]
-    assert driver is None or not session(driver.pid)
+    assert not session(driver)

@@ -79,6 +79,12 @@ class Driver:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def session(self) -> int:
+        """The process and those it has started, as a session; 0 if it does not run."""
+        process = self._process
+        return process.pid if process is not None else 0
+
     def start(self) -> None:
         """Have the cluster connected, and kept so, in a thread of its own."""
         with self._lock:
@@ -265,6 +271,10 @@ class RayRunner:
     def environments(self) -> list[Environment]:
         """What results depend on where runs are executed now, once for each kind of machine."""
         return sorted({each.environment for each in self._machines}) or [environment()]
+
+    def driver_session(self) -> int:
+        """The session of the processes that connect this service to the cluster, 0 if there are none now."""
+        return self._driver.session
 
     def wait_until_connected(self, seconds: float) -> bool:
         """Waits until a machine of the cluster takes jobs; whether one does."""

@@ -239,7 +239,10 @@ def _connect(address: str, folder: str, node: "subprocess.Popen[bytes]") -> None
 
 
 def main(address: str, service: BinaryIO) -> int:
-    """Passes on what comes to `service`. Exit status 0 when the service has closed standard input; 1 when the cluster is lost or was not reached."""
+    """Passes on to `service` what comes.
+
+    Exit status 0 when the service has closed standard input; 1 when the cluster is lost or was not reached.
+    """
     folder = tempfile.mkdtemp(prefix="numstab-ray-")
     node = _start_node(address, folder)
     try:

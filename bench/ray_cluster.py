@@ -7,16 +7,37 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from processes import ROOT, session, until
-
 from bench.server import free_port
 
+ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 240.0
 _NODE_ID = re.compile(r"--node_id=([0-9a-f]+)")
+
+
+def session(leader: int) -> dict[int, str]:
+    """The processes of a session as {pid: command line}, without zombies (Linux)."""
+    processes = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            state, _, _, of_session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(of_session) == leader and state != "Z":
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                processes[int(folder.name)] = words.decode(errors="replace")
+    return processes
+
+
+def wait_until(condition: Callable[[], bool], log: Path) -> None:
+    """Polls the condition; raises TimeoutError with the log when it does not become true in four minutes."""
+    end = time.monotonic() + START_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(log.read_text())
+        time.sleep(0.02)
 
 
 class ClusterNode:
@@ -49,7 +70,7 @@ class ClusterNode:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
-        until(lambda: not session(self.process.pid))
+        wait_until(lambda: not session(self.process.pid), self.log)
 
 
 class Cluster:
@@ -85,7 +106,7 @@ class Cluster:
 
     @staticmethod
     def _wait_for(node: ClusterNode) -> None:
-        until(lambda: node.process.poll() is not None or node.id(), START_SECONDS, node.log.read_text)
+        wait_until(lambda: bool(node.id()) or node.process.poll() is not None, node.log)
         assert node.process.poll() is None, node.log.read_text()
 
 
