@@ -3,6 +3,7 @@
 import os
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,10 +105,10 @@ def _cancellation(runners: dict[str, Runner], slow: Experiment) -> None:
     for name, runner in runners.items():
         let_go, next_row = [], []
         for seed in range(_CANCELS):
-            left: list[bool] = []
-            events = runner.stream(slow, {}, seed, lambda left=left: bool(left))  # type: ignore[misc]
+            left = threading.Event()
+            events = runner.stream(slow, {}, seed, left.is_set)
             next(events)
-            left.append(True)
+            left.set()
             began = time.perf_counter()
             with suppress(Cancelled):
                 for _ in events:
