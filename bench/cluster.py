@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session, wait_until
+from bench.ray_cluster import ROOT, Cluster, cluster, session, wait_until
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
@@ -124,18 +124,18 @@ def _cancellation(runners: dict[str, Runner], slow: Experiment) -> None:
 def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
     """The longest pause between two rows of a run during which something was killed, and whether it was complete."""
     second = started.nodes[1]
-    for name, kill in (
-        ("nothing", lambda: None),
-        ("actor", lambda: _kill(second, "ray::Node")),
-        ("Ray's node", lambda: _kill(second, "/raylet")),
-        ("head", lambda: _kill(started.head, "/gcs_server")),
+    for name, node, process in (
+        ("nothing", second, ""),
+        ("actor", second, "ray::Node"),
+        ("Ray's node", second, "/raylet"),
+        ("head", started.head, "/gcs_server"),
     ):
-        pauses = []
         # Both slots are taken, so one of the two runs is on the machine that is killed.
         with ThreadPoolExecutor(2) as pool:
             running = [pool.submit(_longest_pause, runner.stream(slow, {}, seed, lambda: False)) for seed in range(2)]
             time.sleep(1.0)
-            kill()
+            if process:
+                os.kill(node.pid_of(process), signal.SIGKILL)
             pauses = [each.result() for each in running]
         print(
             f"{name + ' killed':24s} longest pause {max(pause for pause, _ in pauses):5.2f} s, "
@@ -144,10 +144,6 @@ def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
         )
         if name == "actor":
             _wait_for_slots(runner, 2, started)
-
-
-def _kill(node: ClusterNode, words: str) -> None:
-    os.kill(node.pid_of(words), signal.SIGKILL)
 
 
 def _longest_pause(events: Generator[Any, None, Any]) -> tuple[float, int]:
