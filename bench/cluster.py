@@ -21,7 +21,8 @@ from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, Runn
 from qa_service.model import Experiment, Params
 from qa_service.paths import bundled
 
-_SLUG = "pow_vs_sum"
+_SLUG, _RANDOM = "pow_vs_sum", "shared_coin"
+_SEEDS = 1000
 _ROUNDS, _RUNS, _CANCELS = 30, 60, 10
 _SLOW = """import time
 def run():
@@ -49,6 +50,7 @@ def cluster_figures() -> None:
             _latency({"local": local, "cluster of two": runner}, experiment, params)
             two_slots = _local(2)
             _throughput({"local, 2 slots": two_slots, "cluster of two, 2 slots": runner}, experiment, params)
+            _many_seeds({"local, 1 child": local, "cluster of two": runner}, load_specs(bundled("demos"))[_RANDOM])
             two_slots.close()
             _memory(started, runner)
             _cancellation({"local": local, "cluster of two": runner}, _slow(experiment))
@@ -93,6 +95,14 @@ def _throughput(runners: dict[str, Runner], experiment: Experiment, params: Para
             with ThreadPoolExecutor(runner.slots) as pool:
                 list(pool.map(partial(runner.run, experiment, params), range(_RUNS)))
             print(f"{name:24s} {_RUNS / (time.perf_counter() - began):6.1f} runs/s", flush=True)
+
+
+def _many_seeds(runners: dict[str, Runner], experiment: Experiment) -> None:
+    """Seconds for a claim of `numstab check` with a thousand seeds."""
+    for name, runner in runners.items():
+        began = time.perf_counter()
+        runs = runner.run_seeds(experiment, fill_defaults(experiment, {}), range(_SEEDS))
+        print(f"{name:24s} {len(runs)} seeds of {experiment.slug} in {time.perf_counter() - began:.1f} s", flush=True)
 
 
 def _slow(experiment: Experiment) -> Experiment:

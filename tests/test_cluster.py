@@ -232,3 +232,14 @@ def test_a_cluster_has_a_token(tmp_path):
     cluster_start.check_token({"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": "/run/secrets/token"})
     env = cluster_start.cluster_environment({"PGPASSWORD": "x", "PATH": "/bin", "RAY_AUTH_MODE": "disabled"})
     assert (env["RAY_AUTH_MODE"], env["PATH"], "PGPASSWORD" in env) == ("token", "/bin", False)
+
+
+def test_a_machine_joins_with_its_address_in_the_network_of_the_head():
+    """Not with the one that faces the internet, unless told; the head's own machine leaves it to Ray."""
+    assert "--node-ip-address=10.0.0.7" in cluster_start.start_command(
+        slots=1, join="10.0.0.5:1", own_address="10.0.0.7"
+    )
+    on_loopback = cluster_start.start_command(slots=1, join="127.0.0.1:6379")
+    assert not [word for word in on_loopback if word.startswith("--node-ip-address")]
+    facing = cluster_start._address_facing("192.0.2.1:6379")
+    assert facing == "" or facing in " ".join(cluster_start.start_command(slots=1, join="192.0.2.1:6379"))

@@ -1,8 +1,10 @@
 """Starts Ray's processes on this machine, with token authentication, and with nothing that runs do not need."""
 
+import ipaddress
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -62,7 +64,8 @@ def start_command(
     """The command that starts a node with `slots` slots and ends it when it is terminated.
 
     The node joins the cluster whose head is at `join`; where that is empty it is the head, and listens on `port`.
-    `own_address` is where others reach it, `folder` where Ray keeps its sockets and logs.
+    `own_address` is where others reach it, by default the one from which this machine reaches the head; Ray would take
+    the one that faces the internet. `folder` is where Ray keeps its sockets and logs.
     """
     command = [
         sys.executable, "-c", _RAY, "start", "--block", f"--num-cpus={slots}", "--num-gpus=0",
@@ -70,8 +73,21 @@ def start_command(
         "--log-color=false",
     ]  # fmt: skip
     command += [f"--address={join}"] if join else ["--head", f"--port={port}", "--include-dashboard=false"]
-    command += [f"--node-ip-address={own_address}"] if own_address else []
+    if address := own_address or (_address_facing(join) if join else ""):
+        command.append(f"--node-ip-address={address}")
     return command + ([f"--temp-dir={folder}"] if folder else [])
+
+
+def _address_facing(head: str) -> str:
+    """Our address in the network of the head; empty if we are the head's machine or there is no way to it."""
+    host, _, port = head.rpartition(":")
+    with suppress(OSError):
+        family, kind, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)  # sends nothing
+            address = str(probe.getsockname()[0])
+        return "" if ipaddress.ip_address(address).is_loopback else address
+    return ""
 
 
 def kill_session(leader: int) -> None:
