@@ -46,7 +46,7 @@ _CONNECT_SECONDS = 120.0
 _RETRY_SECONDS = (1.0, 5.0, 30.0)  # before the cluster is tried again
 _MAX_MACHINES = 3  # on which one run is tried: what ends three of them is not tried on this one
 _SEEDS_PER_JOB = 50
-_STOP_TIMEOUT = 5.0
+_STOP_TIMEOUT = 8.0  # a little more than the driver takes to end its node
 
 
 class MachineLost(Exception):
@@ -267,6 +267,12 @@ class RayRunner:
     def timings(self) -> Timings:
         """Reports how long the stages of a run take."""
         return self._local.timings
+
+    @property
+    def busy(self) -> dict[str, int]:
+        """How many of this service's runs each machine executes, by its id; without idle machines."""
+        with self._lock:
+            return dict(self._busy)
 
     def environments(self) -> list[Environment]:
         """What results depend on where runs are executed now, once for each kind of machine."""

@@ -35,7 +35,7 @@ _LIST_TIMEOUT = 10.0
 _PING_SECONDS, _PING_TIMEOUT = 5.0, 10.0
 _CONNECT_TIMEOUT = 60.0
 _REFUSED_SECONDS = 10.0  # before a machine that cannot run experiments is asked again
-_STOP_TIMEOUT = 10.0
+_STOP_TIMEOUT = 4.0
 _OWN_MESSAGES = 0
 
 
