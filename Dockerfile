@@ -8,15 +8,18 @@ FROM ${BASE} AS build
 # several GB). Used only while this stage is built, not in the image:
 #   docker build --build-arg PIP_INDEX_ARGS="--extra-index-url <an index that has torch's CPU build>" .
 ARG PIP_INDEX_ARGS=""
+# What is taken from the dev lock, as a regular expression. With the packages of the extra `cluster`:
+#   --build-arg FROM_DEV_LOCK='psycopg|(redis|ray|msgpack|requests|charset-normalizer|urllib3|certifi|protobuf)=='
+ARG FROM_DEV_LOCK="psycopg|redis="
 WORKDIR /src
 COPY requirements.lock requirements-dev.lock pyproject.toml ./
 # The lock first, so that what torch needs besides CUDA is already installed, each file checked against its hash. From the
-# dev lock, only the PostgreSQL driver and the client of Valkey.
+# dev lock, only the PostgreSQL driver and the client of Valkey, unless told otherwise.
 # hadolint ignore=SC2086  # PIP_INDEX_ARGS is a list of words
 RUN python -m venv /app \
- && awk '/^[a-z]/ { wanted = /^(psycopg|redis=)/ } wanted' requirements-dev.lock > postgres.lock \
+ && awk -v some="^($FROM_DEV_LOCK)" '/^[a-z]/ { wanted = ($0 ~ some) } wanted' requirements-dev.lock > extras.lock \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --no-deps --require-hashes \
-      --requirement requirements.lock --requirement postgres.lock \
+      --requirement requirements.lock --requirement extras.lock \
  && sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock > locked.txt \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --constraint locked.txt \
       "$(grep --only-matching --max-count=1 'torch==[0-9.]*' pyproject.toml)"

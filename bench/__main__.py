@@ -6,6 +6,7 @@ import sys
 from bench import (
     asking,
     chat,
+    cluster,
     deep_learning,
     diagnosis,
     experiments,
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "chat": chat.chat_latency,
     "cold": asking.cold_start,
     "run": running.isolation_cost,
+    "cluster": cluster.cluster_figures,
     "experiments": experiments.experiment_cost,
     "formula-latency": formula_latency.formula_latency,
     "match": matching.time_per_question,

@@ -82,7 +82,7 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
         settings = replace(settings, deadline=max(settings.deadline, _CHECK_DEADLINE))
     many_runs = is_check or getattr(arguments, "batch", None)
     warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many_runs else CLI_PRELOAD
-    return int(arguments.run_with_service(arguments, build(settings, warm=warm), lang))
+    return int(arguments.run_with_service(arguments, build(settings, warm=warm, many_runs=bool(many_runs)), lang))
 
 
 def _message_language(argv: Sequence[str], env: Mapping[str, str]) -> Lang:

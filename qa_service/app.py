@@ -183,7 +183,7 @@ async def _lifespan(
 
 
 def add_core_commands(parsers: Any) -> None:
-    """Adds `prepare`, `serve` and `doctor`, which concern every front."""
+    """Adds `prepare`, `serve`, `node` and `doctor`, which concern every front."""
     parsers.add_parser("prepare", help="build what is built once").set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -193,6 +193,16 @@ def add_core_commands(parsers: Any) -> None:
     parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(run_with_settings=_serve)
+    node: ArgumentParser = parsers.add_parser("node", help="run experiments for the services of a cluster")
+    node.add_argument(
+        "head", nargs="?", metavar="HEAD", help="host:port of the cluster's head; without it: be the head"
+    )
+    node.add_argument("--slots", help="experiments at once (default NUMSTAB_SLOTS; 0: none here)")
+    node.add_argument("--port", default="6379", help="port of the head (default 6379)")
+    node.add_argument("--address", default="", help="own address in the private network (default: as seen by the head)")
+    node.add_argument("--folder", default="", help="folder of sockets and logs (default: Ray's, /tmp/ray)")
+    node.add_argument("--lang", choices=("zh", "en"), help="language of messages")
+    node.set_defaults(run_with_settings=_node)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
     doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
     doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
@@ -219,6 +229,20 @@ def _doctor(arguments: Namespace, settings: Settings) -> int:
         if hasattr(front, "checks"):
             found += front.checks(settings)
     return print_checks(found, arguments.lang, as_json=arguments.json)
+
+
+def _node(arguments: Namespace, settings: Settings) -> int:
+    """Replaces this process by Ray's, which leaves the cluster when it is terminated."""
+    from qa_service.lab.cluster_start import become_node, check_address, check_token, start_command
+
+    port = _number(arguments.port, "--port", 1, 65535)
+    head = check_address(arguments.head or f"localhost:{port}", "HEAD")
+    check_token(arguments.env)
+    command = start_command(
+        slots=settings.slots if arguments.slots is None else _number(arguments.slots, "--slots", 0, 1024),
+        join=head if arguments.head else "", port=port, own_address=arguments.address, folder=arguments.folder,
+    )  # fmt: skip
+    become_node(command, arguments.env)
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:

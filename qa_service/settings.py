@@ -77,6 +77,9 @@ class Settings:
     )
     python: str = _setting("NUMSTAB_PYTHON", "", "Python that runs a reader's model in `numstab try`")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
+    cluster: str = _setting(
+        "NUMSTAB_CLUSTER", "", "host:port of a Ray cluster whose machines run the experiments; empty: this machine does"
+    )
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
     runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")
     log: str = _setting("NUMSTAB_LOG", "logfmt", "format of the log on standard error: `logfmt` or `json`")

@@ -54,6 +54,7 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("quick")
 _MODULES_SHARING_A_SERVER = (
     "test_store", "test_fault_injection", "test_concurrency", "test_deployment", "test_embed", "test_http",
+    "test_ray_cluster",
 )  # fmt: skip
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 

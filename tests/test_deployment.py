@@ -202,6 +202,43 @@ def test_docker_compose_accepts_the_file():
     assert json.loads(process.stdout)["services"]["web"]["environment"]["PGPASSWORD"] == env[PASSWORD]
 
 
+def test_the_cluster_is_private_and_every_machine_of_it_has_the_token():
+    """Its network leads nowhere, no port of it is published, and commands and settings are those that numstab has."""
+    cluster = yaml.safe_load((ROOT / "deploy" / "cluster.yaml").read_text("utf-8"))
+    services = cluster["services"]
+    assert services_with_ports(services) == ["proxy"]
+    assert cluster["networks"]["cluster"] == cluster["networks"]["back"] == {"internal": True}
+    parser = ArgumentParser()
+    app.add_core_commands(parser.add_subparsers(required=True))
+    for name in ("web1", "web2", "head", "node"):
+        one = services[name]
+        parser.parse_args(one["command"][1:])
+        assert "cluster" in one["networks"], name
+        assert one["secrets"] == ["cluster_token"]
+        assert one["environment"]["RAY_AUTH_TOKEN_PATH"] == "/run/secrets/cluster_token"
+        assert set(one["environment"]) <= {*Settings.variables(), "PGPASSWORD", "RAY_AUTH_TOKEN_PATH", "NUMSTAB_SHARED"}
+        assert (one["read_only"], one["cap_drop"], one["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert services["web1"]["environment"]["NUMSTAB_CLUSTER"] == "head:6379"
+    assert parser.parse_args(services["node"]["command"][1:]).head == "head:6379"
+    conf = (ROOT / "deploy" / "nginx-cluster.conf").read_text("utf-8")
+    assert {f"{name}:8000" for name in ("web1", "web2")} <= set(re.findall(r"server (\S+);", conf))
+
+
+def test_kubernetes_has_a_token_and_a_policy_for_every_pod():
+    """Whoever reaches Ray's ports may run code: only the cluster and the services do."""
+    documents = list(yaml.safe_load_all((ROOT / "deploy" / "kuberay.yaml").read_text("utf-8")))
+    ray = next(each for each in documents if each["kind"] == "RayCluster")["spec"]
+    assert ray["authOptions"] == {"mode": "token"}
+    templates = [ray["headGroupSpec"]["template"], *(group["template"] for group in ray["workerGroupSpecs"])]
+    templates += [each["spec"]["template"] for each in documents if each["kind"] == "Deployment"]
+    guarded = [each["spec"]["podSelector"] for each in documents if each["kind"] == "NetworkPolicy"]
+    for template in templates:
+        assert {"matchLabels": template["metadata"]["labels"]} in guarded
+        assert template["spec"]["automountServiceAccountToken"] is False
+        for container in template["spec"]["containers"]:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
 GATEWAY = "127.0.0.2"  # plays the host, the trusted gateway; any address of 127.0.0.0/8 can be a client
 
 

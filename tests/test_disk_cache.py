@@ -81,7 +81,7 @@ def test_environment_is_part_of_the_key(counts, tmp_path):
     cache = RunDiskCache(tmp_path, 1 << 20)
     cache.put(counts, {}, 0, _run(counts))
     assert RunDiskCache(tmp_path, 1 << 20).get(counts, {}, 0) is not None
-    assert RunDiskCache(tmp_path, 1 << 20, environment=("another torch",)).get(counts, {}, 0) is None
+    assert RunDiskCache(tmp_path, 1 << 20, environments=lambda: [("another torch",)]).get(counts, {}, 0) is None
 
 
 def test_failed_runs_are_not_cached(counts, tmp_path):

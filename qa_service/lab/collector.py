@@ -4,11 +4,12 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from qa_service.lab.messages import Message
+from qa_service.machine import environment, machine
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
 _MAX_ROWS = 5000  # of one run; a demo that yields more is invalid
@@ -63,6 +64,10 @@ class RunCollector:
                 self._finish_invalid(problem[:_MAX_NOTE_CHARACTERS])
             case _:
                 self._finish_invalid("it sent rows that are none")
+
+    def add_all(self, messages: Iterable[Message]) -> list[Row]:
+        """Process messages in turn; returns the rows in them."""
+        return [row for message in messages for row in self.add(message)]
 
     def time_out(self, deadline: float) -> "RunCollector":
         """End the run because its deadline (seconds) has passed; returns self."""
@@ -123,6 +128,8 @@ class RunCollector:
             note=note,
             seconds=seconds,
             versions=self.versions,
+            machine=machine(),
+            environment=environment(),
             used_rng=used_rng,
         )
 

@@ -6,19 +6,17 @@ disk is full, runs are not cached.
 
 import hashlib
 import json
-import platform
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 
-from qa_service import __version__
 from qa_service.lab.run_json import MALFORMED, run_from_json, run_to_json
+from qa_service.machine import Environment, environment, environments_here
 from qa_service.model import Experiment, Params, Run, RunStatus
 from qa_service.model.json_numbers import json_safe
 
@@ -32,40 +30,51 @@ class RunDiskCache:
     Never raises: where the file cannot be used, `get` finds nothing and `put` stores nothing.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, environment: tuple[str, ...] | None = None) -> None:
-        """`environment` is what results depend on besides the source: by default the versions and this machine."""
-        self._environment = _environment_key() if environment is None else environment
+    def __init__(
+        self, folder: Path, max_bytes: int, environments: Callable[[], Sequence[Environment]] = environments_here
+    ) -> None:
+        """`environments` gives those in which runs are executed now: by default only this machine's."""
+        self._environments = environments
         self._path = folder / "runs.sqlite"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: Path, mebibytes: int) -> "RunDiskCache | None":
+    def of(
+        cls, folder: Path, mebibytes: int, environments: Callable[[], Sequence[Environment]]
+    ) -> "RunDiskCache | None":
         """A cache of at most `mebibytes` MiB; None for 0, which turns caching off."""
-        return cls(folder, mebibytes << 20) if mebibytes else None
+        return cls(folder, mebibytes << 20, environments) if mebibytes else None
 
     def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
-        """The cached run of this source, parameters and seed by the same versions on the same kind of machine."""
-        key = self._key(experiment, params, seed)
-        found: list[tuple[str]] = []
+        """The cached run of this source, parameters and seed by the versions and kinds of machine that run it now."""
+        keys = [self._key(experiment, params, seed, each) for each in self._environments()]
+        found: list[tuple[str, str]] = []
 
         def select(connection: sqlite3.Connection) -> None:
-            found.extend(connection.execute("SELECT run FROM runs WHERE key = ?", (key,)).fetchall())
-            connection.execute("UPDATE runs SET used = ? WHERE key = ?", (time.time(), key))
+            for key in keys:
+                found.extend(connection.execute("SELECT key, run FROM runs WHERE key = ?", (key,)).fetchall())
+                connection.execute("UPDATE runs SET used = ? WHERE key = ?", (time.time(), key))
 
         self._transaction(select)
-        for (text,) in found:
+        for key, text in found:
             try:
                 return replace(run_from_json(experiment, text), cached=True)
             except MALFORMED:
-                self._transaction(lambda connection: connection.execute("DELETE FROM runs WHERE key = ?", (key,)))
+                self._transaction(partial(_delete, key))
         return None
 
     def put(self, experiment: Experiment, params: Params, seed: int, run: Run) -> None:
-        """Store a run that finished, evicting the least recently used; other runs are not stored."""
+        """Store a run that finished, under where it was measured, evicting the least recently used; no other run."""
         if run.status is not RunStatus.RAN:
             return
-        row = (self._key(experiment, params, seed), text := run_to_json(run), size := len(text.encode()), time.time())
+        measured_in = run.environment or environment()
+        row = (
+            self._key(experiment, params, seed, measured_in),
+            text := run_to_json(run),
+            size := len(text.encode()),
+            time.time(),
+        )
         if size > self._max_bytes:
             return
 
@@ -83,8 +92,8 @@ class RunDiskCache:
 
         self._transaction(insert)
 
-    def _key(self, experiment: Experiment, params: Params, seed: int) -> str:
-        parts = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *self._environment]
+    def _key(self, experiment: Experiment, params: Params, seed: int, measured_in: Environment) -> str:
+        parts = [experiment.slug, experiment.hash, sorted(json_safe(dict(params)).items()), seed, *measured_in]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _transaction(self, statements: Callable[[sqlite3.Connection], object]) -> None:
@@ -108,15 +117,5 @@ class RunDiskCache:
                 self._path.unlink(missing_ok=True)
 
 
-@cache
-def _environment_key() -> tuple[str, ...]:
-    """What the last bits of a result depend on besides the source: versions, and the kind of machine."""
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        torch = "none"
-    processor = platform.processor()
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        processor = next((line for line in lines if line.startswith("model name")), processor)
-    return torch, platform.python_version(), __version__, platform.system(), platform.machine(), processor
+def _delete(key: str, connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM runs WHERE key = ?", (key,))

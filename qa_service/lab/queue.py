@@ -15,7 +15,7 @@ class FairQueue:
     """A semaphore of `slots` slots, granted to the waiting clients in turn. Thread-safe."""
 
     def __init__(self, slots: int) -> None:
-        self._free = slots
+        self._slots = self._free = slots
         self._waiting: list[QueueSlot] = []  # in order of arrival
         self._positions: dict[QueueSlot, int] | None = None  # 1 for the next; None after a change
         self._turn = 0  # the tag of the latest grant
@@ -29,7 +29,14 @@ class FairQueue:
     @property
     def free(self) -> int:
         """The number of slots that nobody holds."""
-        return self._free
+        return max(0, self._free)
+
+    def resize(self, slots: int) -> None:
+        """Have as many slots from now on; where fewer are left than are held, none is granted until enough are free."""
+        with self._lock:
+            self._free += slots - self._slots
+            self._slots = slots
+            self._grant()
 
     def waiting_of(self, client: str) -> int:
         """The number of requests of this client that wait for a slot."""
@@ -65,7 +72,7 @@ class FairQueue:
 
     def _grant(self) -> None:
         self._positions = None
-        while self._free and self._waiting:
+        while self._free > 0 and self._waiting:
             tag, client, slot = min(self._tags(), key=lambda tagged: tagged[0])
             self._free -= 1
             self._waiting.remove(slot)

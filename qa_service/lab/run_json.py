@@ -14,11 +14,11 @@ MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def run_to_json(run: Run) -> str:
-    """The run on one line, with every bit of its numbers, its versions, and when it was measured; not `Run.cached`."""
+    """The run on one line, with every bit of its numbers, when and where it was measured; not `Run.cached`."""
     return _one_line({
         "status": run.status.value, "note": {"zh": run.note.zh, "en": run.note.en}, "measured": dict(run.measured),
         "rows": [dict(row) for row in run.rows], "seconds": run.seconds, "versions": dict(run.versions),
-        "random": run.used_rng, "at": run.measured_at,
+        "machine": run.machine, "environment": list(run.environment), "random": run.used_rng, "at": run.measured_at,
     })  # fmt: skip
 
 
@@ -35,6 +35,8 @@ def run_from_json(experiment: Experiment, text: str) -> Run:
         rows=tuple(_row(row) for row in fields["rows"]),
         seconds=float(fields["seconds"]),
         versions={str(name): str(release) for name, release in fields["versions"].items()},
+        machine=str(fields["machine"]),
+        environment=tuple(str(each) for each in fields["environment"]),
         used_rng=bool(fields["random"]),
         measured_at=None if measured_at is None else float(measured_at),
     )

@@ -7,10 +7,11 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 import multiprocessing
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from copy import copy
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from qa_service.errors import Overloaded
 from qa_service.lab.clients import names_of_run
@@ -18,7 +19,7 @@ from qa_service.lab.collector import RunCollector
 from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, SpawnFailed
-from qa_service.lab.queue import FairQueue
+from qa_service.lab.queue import FairQueue, QueueSlot
 from qa_service.lab.worker import encode_job, encode_seed
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
@@ -49,7 +50,7 @@ class QueuePosition:
 
 
 class Runner(Protocol):
-    """Runs experiments. Implemented by `ProcessRunner` and, with a cache around one, by `SharedRunner`."""
+    """Runs experiments. Implemented by `ProcessRunner`, `RayRunner` and, with a cache around one, `SharedRunner`."""
 
     @property
     def slots(self) -> int:
@@ -106,6 +107,18 @@ def run_to_end(stream: Generator[Any, None, T]) -> T:
             return value
 
 
+def wait_for_slot(slot: QueueSlot, is_cancelled: Callable[[], bool]) -> Generator[QueuePosition, None, None]:
+    """Waits until the slot is granted; yields each new position in the queue. Raises `Cancelled`."""
+    position = 0
+    while not slot.granted.wait(
+        min(MAX_POLL_SECONDS, _QUEUE_POLL_SECONDS * max(1, position / 4)) if position else POLL_SECONDS
+    ):
+        if is_cancelled():
+            raise Cancelled
+        if (current := slot.position) not in (0, position):
+            yield QueuePosition(position := current)
+
+
 class ProcessRunner:
     """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
 
@@ -145,6 +158,12 @@ class ProcessRunner:
                 close_to_other_processes()
         forkserver.ensure_running()
         self._children.open()
+
+    def with_limits(self, deadline: float, memory: int) -> Self:
+        """A runner with other limits (seconds, MiB) of a run, and the same slots, queue and children."""
+        limited = copy(self)
+        limited.deadline, limited.memory = deadline, memory
+        return limited
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
         """None: it keeps no run."""
@@ -217,22 +236,31 @@ class ProcessRunner:
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
+        with closing(self.stream_batches(experiment, params, seed, is_cancelled)) as batches:
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration as end:
+                    run: Run = end.value
+                    return run
+                if isinstance(batch, QueuePosition):
+                    yield batch
+                else:
+                    yield from batch
+
+    def stream_batches(
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+    ) -> Generator[list[Row] | QueuePosition, None, Run]:
+        """As `stream`, with rows that come together in one list."""
         with self._queue.join(names_of_run()) as slot:
-            position = 0
             with self.timings.time("queue"):
-                while not slot.granted.wait(
-                    min(MAX_POLL_SECONDS, _QUEUE_POLL_SECONDS * max(1, position / 4)) if position else POLL_SECONDS
-                ):
-                    if is_cancelled():
-                        raise Cancelled
-                    if (current := slot.position) not in (0, position):
-                        yield QueuePosition(position := current)
+                yield from wait_for_slot(slot, is_cancelled)
             with self.timings.time("run"):
                 return (yield from self._run_in_child(experiment, params, seed, is_cancelled))
 
     def _run_in_child(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
-    ) -> Generator[Row, None, Run]:
+    ) -> Generator[list[Row], None, Run]:
         """Run in an idle child; if it dies before the run has started, in another one."""
         attempts = _MAX_ATTEMPTS
         job = self._job(experiment, params, seed)
@@ -252,7 +280,7 @@ class ProcessRunner:
 
     def _collect(
         self, experiment: Experiment, child: Child, is_cancelled: Callable[[], bool]
-    ) -> Generator[Row, None, RunCollector]:
+    ) -> Generator[list[Row], None, RunCollector]:
         """Read messages until the run has finished, the child has exited or a deadline has passed."""
         collector, reader = RunCollector(experiment=experiment), MessageReader(child.pipe)
         asked_at = time.monotonic()
@@ -261,14 +289,14 @@ class ProcessRunner:
                 raise Cancelled
             if seconds := self._passed_deadline(collector, asked_at):
                 child.stop()
-                for message in reader.read_rest():  # this loop may be what is late, and the run complete
-                    yield from collector.add(message)
+                if rows := collector.add_all(reader.read_rest()):  # this loop may be what is late, and the run complete
+                    yield rows
                 return collector if collector.finished else collector.time_out(seconds)
             messages = reader.read(POLL_SECONDS)
             if messages is None:  # the child has exited
                 break
-            for message in messages:
-                yield from collector.add(message)
+            if rows := collector.add_all(messages):
+                yield rows
         return collector
 
     def _passed_deadline(self, collector: RunCollector, asked_at: float) -> float:

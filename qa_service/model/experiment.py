@@ -113,6 +113,10 @@ class Run:
     """Wall-clock time of the demo's `run`."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Package → version."""
+    machine: str = ""
+    """The machine that executed it, as a receipt names it; empty if nothing was executed."""
+    environment: tuple[str, ...] = ()
+    """What its last bits depend on besides source, parameters and seed (`qa_service.machine.environment`)."""
     used_rng: bool = True
     """False if it drew no random number, so that every seed gives the same result."""
     cached: bool = False

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 import qa_service
+from qa_service.machine import machine
 from qa_service.model import Evidence, Lang, Text
 from qa_service.model.diagnosis import (
     Certainty,
@@ -22,7 +23,7 @@ from qa_service.model.diagnosis import (
 )
 from qa_service.model.training_run import OperationFault, Record, RunSource, TrainingRun
 from qa_service.schemas import allowed
-from qa_service.schemas.evidence import EvidenceJson, evidence_json, machine
+from qa_service.schemas.evidence import EvidenceJson, evidence_json
 from qa_service.schemas.requests import RequestBody, read_body
 from qa_service.schemas.values import Body, Number, Value
 
@@ -299,8 +300,9 @@ def _fact(findings: Sequence[Finding], lang: Lang) -> FactJson:
 
 def _receipt(evidence: Sequence[Evidence]) -> DiagnosisReceiptJson:
     versions = {name: version for each in evidence for name, version in each.run.versions.items()}
+    measured_on = next((each.run.machine for each in evidence if each.run.machine), machine())
     return DiagnosisReceiptJson(
-        code_hash=_code_hash(), versions={"python": platform.python_version(), **versions}, machine=machine()
+        code_hash=_code_hash(), versions={"python": platform.python_version(), **versions}, machine=measured_on
     )
 
 

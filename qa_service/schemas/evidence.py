@@ -1,14 +1,12 @@
 """Evidence as JSON: metrics with units, claims with values and verdicts, rows, the chart, the receipt."""
 
-import os
-import platform
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from qa_service.machine import machine
 from qa_service.model import Evidence, Experiment, FieldInfo, Lang, Op, RunStatus, Spread, Verdict
 from qa_service.presentation import chart
 from qa_service.presentation.alt_text import chart_alt_text
@@ -136,12 +134,6 @@ def claims_json(evidence: Evidence, lang: Lang) -> list[ClaimJson]:
     ]
 
 
-@cache
-def machine() -> str:
-    """The machine: what of it may affect the numbers."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU"
-
-
 def _columns_json(experiment: Experiment, lang: Lang) -> dict[str, ColumnJson]:
     return {name: ColumnJson(title=column.title[lang], unit=column.unit) for name, column in experiment.columns.items()}
 
@@ -162,5 +154,5 @@ def _receipt_json(evidence: Evidence, experiment: Experiment) -> ReceiptJson:
         entry_hash=evidence.entry_hash,
         code_hash=experiment.hash,
         versions=dict(evidence.run.versions),
-        machine=machine(),
+        machine=evidence.run.machine or machine(),
     )

@@ -27,6 +27,7 @@ from qa_service.fronts.mcp.results import (
     RunMetric,
     RunResult,
 )
+from qa_service.machine import machine
 from qa_service.model import (
     FIRST_PARTS,
     MAX_CANDIDATES,
@@ -46,7 +47,7 @@ from qa_service.presentation.comparison import comparison_tables
 from qa_service.presentation.formula_words import HOW, STATUS
 from qa_service.schemas.answers import ContextJson
 from qa_service.schemas.diagnosis import diagnosis_json
-from qa_service.schemas.evidence import claims_json, machine
+from qa_service.schemas.evidence import claims_json
 
 _HASH_CHARACTERS = 12
 _IN_THE_LOG = Text(
@@ -131,7 +132,7 @@ def run_result(evidence: Evidence, lang: Lang) -> RunResult:
         rows=f"numstab://runs/{Receipt.of(evidence, lang).encode()}",
         code_hash=experiment.hash[:_HASH_CHARACTERS],
         versions=dict(run.versions),
-        machine=machine(),
+        machine=run.machine or machine(),
     )  # fmt: skip
 
 

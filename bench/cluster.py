@@ -1,0 +1,212 @@
+"""A cluster of one and of two machines, both on this one, beside the processes of this machine without a cluster."""
+
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.ray_cluster import ROOT, Cluster, ClusterNode, cluster, session, wait_until
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.cluster import RayRunner
+from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, Runner
+from qa_service.model import Experiment, Params
+from qa_service.paths import bundled
+
+_SLUG, _RANDOM = "pow_vs_sum", "shared_coin"
+_SEEDS = 300
+_ROUNDS, _RUNS, _CANCELS = 30, 60, 10
+_SLOW = """import time
+def run():
+    for step in range(100):
+        time.sleep(0.03)
+        yield {"step": step}
+    return {}
+"""
+
+
+def cluster_figures() -> None:
+    """First row, verdict, runs a second, cancellation, recovery after kill -9, and memory."""
+    experiment = load_specs(bundled("demos"))[_SLUG]
+    params = fill_defaults(experiment, {})
+    local = _local(1)
+    with cluster() as started:
+        os.environ |= {"RAY_AUTH_TOKEN": started.token, "PYTHONPATH": str(ROOT)}
+        runner = RayRunner.connect(local, started.address)
+        try:
+            wait_until(lambda: runner.wait_until_connected(1), started.head.log)
+            _latency({"local": local, "cluster of one": runner}, experiment, params)
+            sessions = {os.getsid(0), started.head.process.pid, runner.driver_session()}
+            _throughput({"local, 1 slot": local, "cluster of one, 1 slot": runner}, experiment, params, sessions)
+            started.add()
+            _wait_for_slots(runner, 2, started)
+            _latency({"local": local, "cluster of two": runner}, experiment, params)
+            two_slots = _local(2)
+            sessions.add(started.nodes[1].process.pid)
+            _throughput({"local, 2 slots": two_slots, "cluster of two, 2 slots": runner}, experiment, params, sessions)
+            _many_seeds({"local, 1 child": local, "cluster of two": runner}, load_specs(bundled("demos"))[_RANDOM])
+            two_slots.close()
+            _memory(started, runner)
+            _cancellation({"local": local, "cluster of two": runner}, _slow(experiment))
+            _recoveries(started, runner, _slow(experiment))
+        finally:
+            runner.close()
+
+
+def _local(slots: int) -> ProcessRunner:
+    runner = ProcessRunner(deadline=30.0, slots=slots, preload=SERVER_PRELOAD, idle=slots)
+    runner.warm_up()
+    return runner
+
+
+def _latency(runners: dict[str, Runner], experiment: Experiment, params: Params) -> None:
+    """Milliseconds to the first row and to the run, in turn, with another seed each time."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
+    for seed in range(_ROUNDS + 3):
+        for name, runner in runners.items():
+            began = time.perf_counter()
+            events = runner.stream(experiment, params, seed, lambda: False)
+            next(events)
+            first = time.perf_counter() - began
+            for _ in events:
+                pass
+            if seed >= 3:
+                times[name].append((first, time.perf_counter() - began))
+    for name, pairs in times.items():
+        firsts, ends = ([pair[which] * 1e3 for pair in pairs] for which in (0, 1))
+        print(f"{name:24s} first row {_quantiles(firsts)}   run {_quantiles(ends)} ms (p50 / p95)", flush=True)
+
+
+def _quantiles(values: list[float]) -> str:
+    return f"{statistics.median(values):6.1f} / {statistics.quantiles(values, n=20)[-1]:6.1f}"
+
+
+def _throughput(runners: dict[str, Runner], experiment: Experiment, params: Params, sessions: set[int]) -> None:
+    """Runs a second with as many readers as slots, each alternative twice, in turn; and CPU time, whoever spends it.
+
+    Where the machine is busy only the CPU time compares: Linux shares cores between sessions, and a cluster has more.
+    """
+    for _ in range(2):
+        for name, runner in runners.items():
+            began, cpu = time.perf_counter(), _cpu_seconds(sessions)
+            with ThreadPoolExecutor(runner.slots) as pool:
+                list(pool.map(partial(runner.run, experiment, params), range(_RUNS)))
+            rate = _RUNS / (time.perf_counter() - began)
+            cost = (_cpu_seconds(sessions) - cpu) / _RUNS
+            print(f"{name:24s} {rate:6.1f} runs/s, {cost * 1e3:6.1f} ms of CPU a run", flush=True)
+
+
+def _many_seeds(runners: dict[str, Runner], experiment: Experiment) -> None:
+    """Seconds for a claim of `numstab check` with a thousand seeds."""
+    for name, runner in runners.items():
+        began = time.perf_counter()
+        runs = runner.run_seeds(experiment, fill_defaults(experiment, {}), range(_SEEDS))
+        print(f"{name:24s} {len(runs)} seeds of {experiment.slug} in {time.perf_counter() - began:.1f} s", flush=True)
+
+
+def _slow(experiment: Experiment) -> Experiment:
+    """An experiment of three seconds with a row every 30 ms."""
+    return replace(experiment, source=_SLOW, metrics={})
+
+
+def _cancellation(runners: dict[str, Runner], slow: Experiment) -> None:
+    """Milliseconds from the reader's leaving until the runner has let go, and until the next run has its first row."""
+    for name, runner in runners.items():
+        let_go, next_row = [], []
+        for seed in range(_CANCELS):
+            left = threading.Event()
+            events = runner.stream(slow, {}, seed, left.is_set)
+            next(events)
+            left.set()
+            began = time.perf_counter()
+            with suppress(Cancelled):
+                for _ in events:
+                    pass
+            let_go.append((time.perf_counter() - began) * 1e3)
+            again = runner.stream(slow, {}, seed, lambda: False)
+            next(again)
+            next_row.append((time.perf_counter() - began) * 1e3)
+            again.close()
+        print(f"{name:24s} cancelled after {_quantiles(let_go)}, next row {_quantiles(next_row)} ms", flush=True)
+
+
+def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
+    """The longest pause between two rows of a run during which something was killed, and whether it was complete."""
+    second = started.nodes[1]
+    for name, node, process in (
+        ("nothing", second, "ray::Node"),
+        ("actor", second, "ray::Node"),
+        ("Ray's node", second, "/raylet"),
+        ("head", started.head, "/gcs_server"),
+    ):
+        events = _on(second, runner, slow)
+        killing = threading.Timer(1.0, os.kill, (node.pid_of(process), signal.SIGKILL))
+        if name != "nothing":
+            killing.start()
+        longest, rows = _longest_pause(events)
+        print(f"{name + ' killed':24s} longest pause {longest:5.2f} s, {rows} rows of 100", flush=True)
+        if name == "actor":
+            _wait_for_slots(runner, 2, started)
+
+
+def _on(node: ClusterNode, runner: RayRunner, slow: Experiment) -> Generator[Any, None, Any]:
+    """A run that has begun on this machine: equally busy ones take turns."""
+    for seed in range(100):
+        events = runner.stream(slow, {}, seed, lambda: False)
+        next(events)
+        if node.id() in runner.busy:
+            return events
+        events.close()
+    raise RuntimeError("no run has begun on that machine")
+
+
+def _longest_pause(events: Generator[Any, None, Any]) -> tuple[float, int]:
+    """In seconds, after the first row; and the number of rows."""
+    last, longest, rows = time.perf_counter(), 0.0, 1
+    for event in events:
+        if not isinstance(event, QueuePosition):
+            now = time.perf_counter()
+            longest, last, rows = max(longest, now - last), now, rows + 1
+    return max(longest, time.perf_counter() - last), rows
+
+
+def _wait_for_slots(runner: RayRunner, slots: int, started: Cluster) -> None:
+    wait_until(lambda: runner.slots == slots, started.nodes[-1].log)
+
+
+def _memory(started: Cluster, runner: RayRunner) -> None:
+    """PSS in MiB: what Ray takes by itself, and what a machine's runner takes with its children."""
+    processes: list[tuple[str, dict[int, str]]] = [
+        ("head", session(started.head.process.pid)),
+        ("further machine", session(started.nodes[1].process.pid)),
+        ("service's driver", session(runner.driver_session())),
+    ]
+    for name, members in processes:
+        ours = {pid for pid, line in members.items() if "forkserver" in line or line.startswith("ray::Node")}
+        of_ray = set(members) - ours
+        print(f"{name:24s} Ray {sum(map(_pss, of_ray)):5.0f} MiB, runner {sum(map(_pss, ours)):5.0f} MiB", flush=True)
+
+
+def _cpu_seconds(sessions: set[int]) -> float:
+    """What the processes of these sessions have used, with the children that they have waited for."""
+    ticks = 0
+    for leader in sessions:
+        for pid in session(leader):
+            with suppress(OSError, ValueError, IndexError):
+                ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _pss(pid: int) -> float:
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
+    return 0.0

@@ -1,0 +1,245 @@
+"""The runner of a cluster, with a process that stands in for Ray's: whatever machine is lost, no row is shown twice."""
+
+import json
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import CONFINED
+from processes import ROOT, TIMEOUT_SECONDS, until
+
+from qa_service import machine
+from qa_service.errors import BadField
+from qa_service.experiments.spec import load_specs
+from qa_service.lab import cluster_start
+from qa_service.lab.cluster import RayRunner
+from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.queue import FairQueue
+from qa_service.lab.run_json import run_from_json, run_to_json
+from qa_service.lab.runner import Cancelled, ProcessRunner
+from qa_service.lab.single_flight import SharedRunner
+from qa_service.model import Evidence, RunStatus
+from qa_service.schemas.evidence import evidence_json
+
+EXPERIMENTS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")
+FAKE = Path(__file__).resolve().parent / "fake_cluster_driver.py"
+COUNTS, SLEEPS = EXPERIMENTS["counts"], EXPERIMENTS["sleeps"]
+
+
+@pytest.fixture(scope="module")
+def at_home(lab, tmp_path_factory):
+    """The runs on this machine by experiment, number of steps and seed, as JSON in a file: what every machine sends."""
+    runs = {}
+    for experiment, steps, seeds in ((COUNTS, 40, range(8)), (COUNTS, 1, range(31)), (SLEEPS, 1, range(1))):
+        for seed, run in zip(seeds, lab.run_seeds(experiment, {"steps": steps}, seeds), strict=True):
+            runs[f"{experiment.slug} {steps} {seed}"] = run_to_json(run)
+    file = tmp_path_factory.mktemp("cluster") / "runs.json"
+    file.write_text(json.dumps(runs))
+    return file
+
+
+@pytest.fixture
+def cluster(at_home, tmp_path, monkeypatch):
+    """A function that makes a runner on machines as `fake_cluster_driver` takes them, and the path of its log."""
+    log = tmp_path / "log"
+    log.touch()
+    for variable, value in (("RAY_TEST_LOG", log), ("RAY_TEST_RUNS", at_home), ("PYTHONPATH", ROOT)):
+        monkeypatch.setenv(variable, str(value))
+    local = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=CONFINED)
+    runners = []
+
+    def connect(*machines):
+        runner = RayRunner(local, (sys.executable, str(FAKE), *machines))
+        runners.append(runner)
+        assert runner.wait_until_connected(TIMEOUT_SECONDS)
+        return runner, log
+
+    yield connect
+    for runner in runners:
+        runner.close()
+
+
+def rows_and_run(runner, experiment=COUNTS, steps=40, seed=7):
+    """What a reader is shown of a run, and the run."""
+    rows, stream = [], runner.stream(experiment, {"steps": steps}, seed)
+    while True:
+        try:
+            rows.append(next(stream))
+        except StopIteration as end:
+            return rows, end.value
+
+
+def same(run, other):
+    """Whether two runs have the same numbers to the bit."""
+    return repr((run.status, run.measured, run.rows)) == repr((other.status, other.measured, other.rows))
+
+
+def test_a_run_on_a_machine_is_the_run_at_home(cluster, lab):
+    """All its rows in order, and its metrics to the bit; it is executed there, once."""
+    runner, log = cluster("a=runs")
+    rows, run = rows_and_run(runner)
+    assert same(run, lab.run(COUNTS, {"steps": 40}, 7))
+    assert tuple(rows) == run.rows
+    assert log.read_text() == "run a [7]\n"
+
+
+@pytest.mark.parametrize("lost", [["a=dies", "b=runs"], ["a=dies", "b=dies"], ["head=dies"]])
+def test_a_lost_machines_run_is_finished_elsewhere_with_no_row_twice(cluster, lab, lost):
+    """On another machine, or on this one where none is left, or where the whole cluster is lost."""
+    runner, _ = cluster(*lost)
+    for seed in range(2):  # each machine is the first once
+        rows, run = rows_and_run(runner, seed=seed)
+        assert [row["step"] for row in rows] == list(range(1, 41))
+        assert same(run, lab.run(COUNTS, {"steps": 40}, seed))
+
+
+def test_what_ends_three_machines_is_not_tried_on_this_one(cluster):
+    """The run is crashed, with what was shown of it, and the runner goes on."""
+    runner, log = cluster("a=dies", "b=dies", "c=dies", "d=dies")
+    rows, run = rows_and_run(runner)
+    assert (run.status, len(rows), run.rows) == (RunStatus.CRASHED, 2, tuple(rows))
+    assert len(log.read_text().splitlines()) == 3
+
+
+def test_rows_of_two_kinds_of_machine_are_not_mixed(cluster):
+    """Where the rows begun elsewhere differ from those shown, the run is given up, and says why."""
+    runner, _ = cluster("a=dies", "b=differs")
+    outcomes = [rows_and_run(runner) for _ in range(2)]
+    rows, run = min(outcomes, key=lambda outcome: len(outcome[0]))  # the one that began on `a`
+    assert [row["value"] for row in rows] == [1, 2]
+    assert run.status is RunStatus.CRASHED
+    assert "another kind" in run.note.en
+    assert run.note.zh
+
+
+@pytest.mark.parametrize("leave", ["cancel", "drop"])
+def test_a_reader_who_leaves_cancels_the_run(cluster, leave):
+    """Whether it is cancelled or its generator is closed; the slot is free again."""
+    runner, log = cluster("a=runs")
+    cancelled = []
+    stream = runner.stream(SLEEPS, {"steps": 100_000}, 0, lambda: bool(cancelled))
+    next(stream)
+    if leave == "cancel":
+        cancelled.append(True)
+        with pytest.raises(Cancelled):
+            list(stream)
+    else:
+        stream.close()
+    until(lambda: "cancel" in log.read_text())
+    assert rows_and_run(runner)[1].status is RunStatus.RAN
+
+
+def test_a_machine_that_says_nothing_does_not_hold_a_reader_who_leaves(cluster):
+    """The runner looks at its reader whether or not messages come."""
+    runner, _ = cluster("a=silent")
+    looked = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        list(runner.stream(COUNTS, {"steps": 3}, 0, lambda: next(looked)))
+
+
+def test_machines_with_another_version_get_no_job(cluster, lab):
+    """Their numbers would be called ours."""
+    runner, log = cluster("a=old", "b=runs")
+    assert runner.slots == 1
+    for seed in range(3):
+        assert same(rows_and_run(runner, seed=seed)[1], lab.run(COUNTS, {"steps": 40}, seed))
+    assert "run a" not in log.read_text()
+
+
+def test_seeds_are_spread_over_the_machines(cluster, lab):
+    """In order and the same as at home, also those of a machine that is lost; one run where no number is random."""
+    runner, log = cluster("a=runs", "b=runs", "c=dies")
+    seeds = list(range(31))
+    runs = runner.run_seeds(COUNTS, {"steps": 1}, seeds)
+    assert len({run.measured["random"] for run in runs}) == 31
+    assert all(
+        same(run, at_home) for run, at_home in zip(runs, lab.run_seeds(COUNTS, {"steps": 1}, seeds), strict=True)
+    )
+    jobs = [line.split()[1] for line in log.read_text().splitlines()]
+    assert set(jobs) == {"a", "b", "c"}
+    assert len(runner.run_seeds(SLEEPS, {"steps": 1}, seeds)) == 1
+
+
+def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
+    """As if no cluster had been set."""
+    local = ProcessRunner(deadline=20.0, memory=1024, slots=3, confined=CONFINED)
+    with closing(RayRunner(local, (sys.executable, "-c", "raise SystemExit(1)"))) as runner:
+        assert (runner.slots, runner.environments()) == (3, [machine.environment()])
+        assert same(rows_and_run(runner)[1], lab.run(COUNTS, {"steps": 40}, 7))
+        assert len(runner.run_seeds(COUNTS, {"steps": 1}, [1, 2, 3])) == 3
+
+
+def test_receipts_and_kept_runs_carry_the_machine_that_measured(cluster, tmp_path, monkeypatch):
+    """Not the one that answers: a run of another kind of machine is not found among this one's."""
+    runner, _ = cluster("a=runs")
+    monkeypatch.setattr("qa_service.schemas.evidence.machine", lambda: "the machine that answers")
+    measured = rows_and_run(runner)[1]
+    assert (measured.machine, measured.environment) == (machine.machine(), machine.environment())  # by `at_home`
+    riscv = replace(measured, machine="Linux riscv64, 4 cores, CPU", environment=("another", "kind"))
+    elsewhere = run_from_json(COUNTS, run_to_json(riscv))
+    evidence = Evidence(block="b", experiment=COUNTS, params={"steps": 40}, seed=7, run=elsewhere)
+    assert evidence_json(evidence, "en").receipt.machine == "Linux riscv64, 4 cores, CPU"
+    here = RunDiskCache(tmp_path, 1 << 20)
+    here.put(COUNTS, {"steps": 40}, 7, elsewhere)
+    assert here.get(COUNTS, {"steps": 40}, 7) is None
+    both = RunDiskCache(tmp_path, 1 << 20, environments=lambda: [machine.environment(), ("another", "kind")])
+    assert both.get(COUNTS, {"steps": 40}, 7).machine == "Linux riscv64, 4 cores, CPU"
+
+
+def test_identical_requests_share_one_run_of_the_cluster(cluster):
+    """`SharedRunner` is around it, as around the processes of this machine."""
+    runner, log = cluster("a=runs", "b=runs")
+    shared, outcomes = SharedRunner(runner), []
+    threads = [threading.Thread(target=lambda: outcomes.append(rows_and_run(shared))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT_SECONDS)
+    assert len(outcomes) == 8
+    assert log.read_text().count("run") == 1
+
+
+def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
+    """Machines come and go while others hold slots."""
+    queue = FairQueue(2)
+    held = [queue.join() for _ in range(4)]
+    assert [slot.granted.is_set() for slot in held] == [True, True, False, False]
+    queue.resize(3)
+    assert [slot.granted.is_set() for slot in held] == [True, True, True, False]
+    queue.resize(1)
+    assert queue.free == 0
+    queue.leave(held[0])
+    queue.leave(held[1])
+    assert not held[3].granted.is_set()
+    queue.leave(held[2])
+    assert held[3].granted.is_set()
+
+
+@pytest.mark.parametrize("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
+def test_an_address_is_a_host_and_a_port(address):
+    """Ray's own client protocol, ray://, has no streams."""
+    with pytest.raises(BadField, match=r"10\.0\.0\.5:6379"):
+        cluster_start.check_address(address, "NUMSTAB_CLUSTER")
+
+
+def test_a_cluster_has_a_token(tmp_path):
+    """Nothing is started or joined without one, and none of our passwords reaches Ray's processes."""
+    with pytest.raises(BadField, match="token"):
+        cluster_start.check_token({"HOME": str(tmp_path)})
+    cluster_start.check_token({"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": "/run/secrets/token"})
+    env = cluster_start.cluster_environment({"PGPASSWORD": "x", "PATH": "/bin", "RAY_AUTH_MODE": "disabled"})
+    assert (env["RAY_AUTH_MODE"], env["PATH"], "PGPASSWORD" in env) == ("token", "/bin", False)
+
+
+def test_a_machine_joins_with_its_address_in_the_network_of_the_head():
+    """Not with the one that faces the internet, unless told; the head's own machine leaves it to Ray."""
+    assert "--node-ip-address=10.0.0.7" in cluster_start.start_command(
+        slots=1, join="10.0.0.5:1", own_address="10.0.0.7"
+    )
+    on_loopback = cluster_start.start_command(slots=1, join="127.0.0.1:6379")
+    assert not [word for word in on_loopback if word.startswith("--node-ip-address")]
+    facing = cluster_start._address_facing("192.0.2.1:6379")
+    assert facing == "" or facing in " ".join(cluster_start.start_command(slots=1, join="192.0.2.1:6379"))

@@ -1,0 +1,173 @@
+"""A real Ray cluster of two machines on this one: the same bits, cancelled runs, and whatever is killed in mid-run."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import CONFINED
+from processes import ROOT, session, until
+
+from bench.ray_cluster import START_SECONDS, cluster
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.cluster import RayRunner
+from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner
+from qa_service.model import RunStatus
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'numstab[cluster]'"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc"),
+    pytest.mark.timeout(900),
+]
+SHIPPED = load_specs(ROOT / "demos")
+SLEEPS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")["sleeps"]
+ROWS = 60  # of a run in which something is killed: three seconds
+SAMPLE = sorted(SHIPPED)[:: max(1, len(SHIPPED) // 8)][:8]
+
+
+@pytest.fixture(scope="module")
+def two_machines():
+    """A cluster of two machines with a slot each, and a runner that is connected to both."""
+    with cluster() as started, pytest.MonkeyPatch.context() as env:
+        env.setenv("RAY_AUTH_TOKEN", started.token)
+        env.setenv("PYTHONPATH", str(ROOT))
+        local = ProcessRunner(deadline=60.0, memory=2048, slots=1, preload=SERVER_PRELOAD, confined=CONFINED)
+        local.warm_up()
+        runner = RayRunner.connect(local, started.address)
+        try:
+            started.add()
+            until(lambda: runner.slots == 2, START_SECONDS)
+            yield started, runner, local
+        finally:
+            runner.close()
+
+
+@contextmanager
+def only_on(runner, node):
+    """Have every run of this block begin on one machine."""
+    take, node_id = runner._take, node.id()
+    machine = next(each for each in runner._machines if each.id == node_id)
+
+    def take_that(tried, kind=None):
+        if node_id in tried:
+            return take(tried, kind)
+        with runner._lock:
+            runner._busy[node_id] = runner._busy.get(node_id, 0) + 1
+        return machine
+
+    runner._take = take_that
+    try:
+        yield
+    finally:
+        del runner._take
+
+
+def rows_and_run(stream, after=0, then=lambda: None):
+    """The rows of a stream and its run; `then` is called once `after` rows have come."""
+    rows = []
+    while True:
+        if len(rows) == after:
+            then()
+        try:
+            rows.append(next(stream))
+        except StopIteration as end:
+            return rows, end.value
+
+
+def same(run, other):
+    """Whether two runs have the same numbers to the bit."""
+    return repr((run.status, run.measured, run.rows)) == repr((other.status, other.measured, other.rows))
+
+
+def measure_everywhere(two_machines, slug):
+    """Asserts that an experiment gives the same on either machine and at home."""
+    started, runner, local = two_machines
+    experiment = SHIPPED[slug]
+    params = fill_defaults(experiment, {})
+    at_home = local.run(experiment, params, 3)
+    for node in started.nodes:
+        with only_on(runner, node):
+            rows, run = rows_and_run(runner.stream(experiment, params, 3))
+        assert run.status is RunStatus.RAN, run.note
+        assert same(run, at_home)
+        assert tuple(rows) == run.rows or repr(tuple(rows)) == repr(run.rows)
+
+
+@pytest.mark.parametrize("slug", SAMPLE)
+def test_an_experiment_gives_the_same_bits_on_every_machine(two_machines, slug):
+    """Rows, their order and metrics, as on the machine that answers; a sample of those that are shipped."""
+    measure_everywhere(two_machines, slug)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("slug", sorted(SHIPPED))
+def test_every_experiment_gives_the_same_bits_on_every_machine(two_machines, slug):
+    """All that are shipped."""
+    measure_everywhere(two_machines, slug)
+
+
+def test_a_reader_who_leaves_kills_the_child(two_machines):
+    """On the machine that executes the run; its slot is free for the next."""
+    started, runner, _ = two_machines
+    node = started.nodes[1]
+    with only_on(runner, node):
+        rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))
+        before = set(session(node.process.pid))
+        cancelled = []
+        stream = runner.stream(SLEEPS, {"steps": 100_000}, 0, lambda: bool(cancelled))
+        next(stream)
+        cancelled.append(True)
+        with pytest.raises(Cancelled):
+            list(stream)
+        until(lambda: before - set(session(node.process.pid)))
+        assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN
+
+
+@pytest.mark.parametrize("killed", ["ray::Node", "/raylet"])
+def test_a_run_whose_machine_is_killed_is_finished_elsewhere(two_machines, killed):
+    """Its actor or Ray's own process, by kill -9 in mid-run: no row comes twice; a machine is back or replaced."""
+    started, runner, local = two_machines
+    node = started.nodes[-1]
+    with only_on(runner, node):
+        stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
+        rows, run = rows_and_run(stream, 5, lambda: os.kill(node.pid_of(killed), signal.SIGKILL))
+    assert [row["step"] for row in rows] == list(range(ROWS))
+    assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
+    if killed == "/raylet":
+        until(lambda: not any("forkserver" in line for line in session(node.process.pid).values()))  # no orphans
+        started.add()
+    until(lambda: runner.slots == 2, START_SECONDS)
+
+
+@pytest.mark.exhaustive
+def test_a_wrong_token_is_refused(two_machines, monkeypatch):
+    """By the head: a service with another one does not get in, and those that are in stay."""
+    started, runner, _ = two_machines
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
+    command = [sys.executable, "-m", "qa_service.lab.cluster_driver", started.address]
+    env = os.environ | {"RAY_AUTH_MODE": "token"}
+    refused = subprocess.run(command, cwd=ROOT, env=env, input=b"", capture_output=True, check=False, timeout=600)
+    assert refused.returncode == 1
+    assert b'["problem"' in refused.stdout
+    assert b'["nodes"' not in refused.stdout
+    assert runner.slots == 2
+
+
+def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
+    """The last test of this cluster: its head is killed in mid-run, and nothing of it is left behind at the end."""
+    started, runner, local = two_machines
+    stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
+    rows, run = rows_and_run(stream, 5, lambda: os.kill(started.head.pid_of("/gcs_server"), signal.SIGKILL))
+    assert [row["step"] for row in rows] == list(range(ROWS))
+    assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
+    until(lambda: runner.slots == local.slots)
+    driver = runner.driver_session()
+    runner.close()
+    started.end()
+    assert not [line for node in started.nodes for line in session(node.process.pid).values()]
+    assert not session(driver)
