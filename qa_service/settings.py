@@ -69,7 +69,9 @@ class Settings:
         "required",
         "`required`: no experiment runs unless it can be confined; `off`: unconfined, as on macOS, which cannot",
     )
-    python: str = _setting("NUMSTAB_PYTHON", "", "Python that runs a reader's model in `numstab try`")
+    python: str = _setting(
+        "NUMSTAB_PYTHON", "", "Python that runs experiments, and a reader's model in `numstab try`; this one if unset"
+    )
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
     runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")

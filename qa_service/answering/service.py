@@ -209,7 +209,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required",
+        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required", python=settings.python,
     )  # fmt: skip
     if warm:
         processes.warm_up()
@@ -218,7 +218,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     if many_clients:
         threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
         runner = SharedRunner(
-            processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk),
+            processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, settings.python),
             max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
         )  # fmt: skip
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

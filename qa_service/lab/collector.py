@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qa_service.lab.messages import Message
+from qa_service.lab.worker import OLDEST_TORCH
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
 _MAX_ROWS = 5000  # of one run; a demo that yields more is invalid
@@ -59,6 +60,8 @@ class RunCollector:
                 self._finish(*_OUT_OF_MEMORY)
             case "unconfined", str(reason):
                 self._finish(RunStatus.CRASHED, _unconfined(reason))
+            case "no_torch", [str(python), str(found)]:
+                self._finish(RunStatus.CRASHED, _no_torch(python, found))
             case "invalid", str(problem):
                 self._finish_invalid(problem[:_MAX_NOTE_CHARACTERS])
             case _:
@@ -149,6 +152,18 @@ def _unconfined(reason: str) -> Text:
         "设 NUMSTAB_SANDBOX=off 就不加隔离照样运行。",
         f"This machine cannot confine an experiment ({reason}), so it was not run. numstab doctor says why; "
         "NUMSTAB_SANDBOX=off runs it all the same.",
+    )
+
+
+def _no_torch(python: str, found: str) -> Text:
+    """The note of a run whose Python has no torch, or the version `found`, which is too old."""
+    shown = python[:_MAX_NOTE_CHARACTERS]
+    least = ".".join(map(str, OLDEST_TORCH))
+    return Text(
+        f"{shown} 里{f'的 torch 是 {found[:40]}' if found else '没有 torch'}，所以没有运行。实验需要 torch {least} 或更新："
+        "用 NUMSTAB_PYTHON 指定装有它的 Python，或者 pip install 'numstab-core[run]'。",
+        f"{shown} has {f'torch {found[:40]}' if found else 'no torch'}, so nothing was run. Experiments need torch "
+        f"{least} or newer: name a Python that has it in NUMSTAB_PYTHON, or pip install 'numstab-core[run]'.",
     )
 
 

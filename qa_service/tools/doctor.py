@@ -146,6 +146,7 @@ def _check_run(settings: Settings) -> DoctorCheck:
     runner = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
         confined=settings.sandbox == "required" and not why_unsupported(),  # what is missing is said once, by "sandbox"
+        python=settings.python,
     )  # fmt: skip
     experiment = next(iter(load_specs(settings.demos).values()))
     run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})
