@@ -19,6 +19,7 @@ from qa_service.errors import BadField
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.disk_cache import RunDiskCache
+from qa_service.lab.interpreter import run_folder
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
@@ -218,7 +219,7 @@ def build(settings: Settings, *, warm: tuple[str, ...] | None = CLI_PRELOAD, man
     if many_clients:
         threadpool_limits(1)  # questions run in parallel already: more BLAS threads make a match three times as slow
         runner = SharedRunner(
-            processes, disk_cache=RunDiskCache.of(settings.cache, settings.runs_on_disk, settings.python),
+            processes, disk_cache=RunDiskCache.of(run_folder(settings.cache, settings.python), settings.runs_on_disk),
             max_in_progress=2 * settings.queue + settings.slots,  # more than are admitted, as several may be at once
         )  # fmt: skip
     return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)

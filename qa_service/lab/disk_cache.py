@@ -9,7 +9,6 @@ import hashlib
 import json
 import platform
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -36,15 +35,15 @@ class RunDiskCache:
 
     def __init__(self, folder: Path, max_bytes: int, environment: tuple[str, ...] | None = None) -> None:
         """`environment` is what results depend on besides the source: by default the versions and this machine."""
-        self._environment = environment_key() if environment is None else environment
+        self._environment = _environment_key() if environment is None else environment
         self._path = folder / "runs.sqlite"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, folder: Path, mebibytes: int, python: str = "") -> "RunDiskCache | None":
-        """A cache of at most `mebibytes` MiB of runs in this Python, or in `python`; None for 0: caching is off."""
-        return cls(folder, mebibytes << 20, environment_key(python)) if mebibytes else None
+    def of(cls, folder: Path, mebibytes: int) -> "RunDiskCache | None":
+        """A cache of at most `mebibytes` MiB; None for 0, which turns caching off."""
+        return cls(folder, mebibytes << 20) if mebibytes else None
 
     def get(self, experiment: Experiment, params: Params, seed: int) -> Run | None:
         """The cached run of this source, parameters and seed by the same versions on the same kind of machine."""
@@ -111,34 +110,17 @@ class RunDiskCache:
 
 
 @cache
-def environment_key(python: str = "") -> tuple[str, ...]:
-    """What the last bits of a result depend on besides the source: versions, and the kind of machine.
-
-    The versions are those of this Python, or of the interpreter `python`, which is asked for them.
-    """
-    torch, release = _versions_of(python) if python else (_torch_version(), platform.python_version())
+def _environment_key() -> tuple[str, ...]:
+    """What the last bits of a result depend on besides the source: versions, and the kind of machine."""
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "none"
     processor = platform.processor()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         processor = next((line for line in lines if line.startswith("model name")), processor)
-    return torch, release, __version__, platform.system(), platform.machine(), processor
-
-
-def _torch_version() -> str:
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return "none"
-
-
-def _versions_of(python: str) -> tuple[str, str]:
-    """The versions of torch and Python there; where it does not say, the path of the interpreter stands for both."""
-    code = "import platform; from importlib.metadata import version; print(version('torch'), platform.python_version())"
-    with suppress(OSError, subprocess.SubprocessError, ValueError):
-        done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, timeout=30)
-        torch, release = done.stdout.split()
-        return torch, release
-    return python, python
+    return torch, platform.python_version(), __version__, platform.system(), platform.machine(), processor
 
 
 def _serialise(run: Run) -> str:

@@ -5,6 +5,7 @@ They are forked by a server that runs there (`lab/interpreter_server.py`) and ar
 Python, and it would put our packages on the path of the other one.
 """
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -23,6 +24,19 @@ from qa_service.lab.pool import Child, SpawnFailed
 _START_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine
 _FORK_TIMEOUT, _END_TIMEOUT = 30.0, 1.0  # seconds
 _SERVER_DIED = 255  # the exit code of a child whose server has ended
+
+
+def run_folder(cache: Path, python: str) -> Path:
+    """The folder in which runs are cached: one of its own for the versions of another Python, whose bits may differ."""
+    if not python:
+        return cache
+    code = "import platform; from importlib.metadata import version; print(version('torch'), platform.python_version())"
+    versions = [python]
+    with suppress(OSError, subprocess.SubprocessError):
+        versions = subprocess.run(
+            [python, "-c", code], check=True, capture_output=True, text=True, timeout=_START_TIMEOUT
+        ).stdout.split()
+    return cache / f"runs-{hashlib.sha256(' '.join(versions).encode()).hexdigest()[:16]}"
 
 
 class OtherInterpreter:
@@ -79,7 +93,7 @@ class _Server:
         except OSError as error:
             self._requests.close()
             self._errors.close()
-            raise SpawnFailed(f"{self._name}: {error.strerror or error}") from error
+            raise SpawnFailed(f"{self._name}: {error.strerror or error}", lasting=True) from error
         finally:
             its_end.close()
 
@@ -93,7 +107,7 @@ class _Server:
         if not self._ready:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise SpawnFailed(f"{self._name}: {lines[-1][:300] if lines else 'it gave no answer'}")
+            raise SpawnFailed(f"{self._name}: {lines[-1][:300] if lines else 'it gave no answer'}", lasting=True)
 
     def fork(self) -> Child:
         """A new child. Raises OSError or EOFError where the server has ended."""

@@ -9,7 +9,6 @@ import importlib
 import os
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +20,8 @@ from qa_service.lab.kernel import close_to_other_processes
 
 START = """
 import sys, importlib.util as util
+if sys.version_info < (3, 11):
+    sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0])
 sys.path[:] = [folder for folder in sys.path if folder]  # not the working directory
 package, control, *preload = sys.argv[1:]
 spec = util.spec_from_file_location("qa_service", package + "/__init__.py", submodule_search_locations=[package])
@@ -102,7 +103,3 @@ def _report_exits(statuses: dict[int, int]) -> None:
 def _write_number(descriptor: int, number: int) -> None:
     with suppress(OSError):  # the service has forgotten the child
         os.write(descriptor, b"%d\n" % number)
-
-
-if sys.version_info < (3, 11):
-    sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")

@@ -36,7 +36,14 @@ spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
-    """No process could be started: no memory, descriptors or processes are left, or this process is exiting."""
+    """No process could be started: no memory, descriptors or processes are left, or this process is exiting.
+
+    It is `lasting` if it will not help to try again: the setting NUMSTAB_PYTHON names no usable Python.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = False) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 class ChildProcess(Protocol):

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 from qa_service.errors import Overloaded
 from qa_service.lab.clients import names_of_run
 from qa_service.lab.collector import RunCollector
-from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.interpreter import OtherInterpreter
+from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
 from qa_service.lab.pool import Child, ChildPool, Spawner, SpawnFailed, ThisInterpreter
 from qa_service.lab.queue import FairQueue
@@ -241,7 +241,7 @@ class ProcessRunner:
             try:
                 child = self._children.acquire()
             except SpawnFailed as error:
-                return RunCollector(experiment=experiment).not_started(str(error))
+                return RunCollector(experiment=experiment).not_started(str(error), lasting=error.lasting)
             try:
                 child.send_job(job)
                 collector = yield from self._collect(experiment, child, is_cancelled)

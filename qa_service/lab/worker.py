@@ -86,7 +86,7 @@ def child_main(pipe: Connection) -> None:
 
 
 def _unusable_torch() -> list[str]:
-    """[this Python, its version of torch or ""] if it has none that can run demos; else empty."""
+    """[path of Python, its version of torch or ""] if it has no torch that can run demos; else empty."""
     try:
         import torch
     except ImportError:
