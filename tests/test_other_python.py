@@ -40,13 +40,12 @@ def torch_python(tmp_path_factory) -> str:
     return python
 
 
-@pytest.fixture
-def other(torch_python, monkeypatch):
+@pytest.fixture(scope="module")
+def other(torch_python):
     """A runner whose children run in that Python."""
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    runner = ProcessRunner(deadline=30.0, memory=2048, slots=2, python=torch_python)
-    yield runner
-    runner.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONPATH", raising=False)
+        yield ProcessRunner(deadline=30.0, memory=2048, slots=2, python=torch_python)
 
 
 def test_numbers_are_those_of_this_python_to_the_bit(other, fresh_lab, toy_experiments):

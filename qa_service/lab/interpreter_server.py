@@ -53,11 +53,11 @@ def serve(control: int, preload: Sequence[str]) -> None:
     with socket.socket(fileno=control) as requests:
         requests.sendall(READY)
         while True:
-            readable, _, _ = select([requests, woken], [], [])
+            readable, _, _ = select([requests.fileno(), woken], [], [])
             if woken in readable:
                 os.read(woken, _MAX_BATCH)
                 _report_exits(statuses)
-            if requests in readable:
+            if requests.fileno() in readable:
                 message, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
                 if not message:
                     return
