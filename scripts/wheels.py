@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECTS = (ROOT, ROOT / "packaging" / "core")
+PROJECTS = (ROOT, ROOT / "wheels" / "core")
 
 
 def main(folder: Path) -> int:
