@@ -72,6 +72,11 @@ class Settings:
     python: str = _setting(
         "NUMSTAB_PYTHON", "", "Python that runs experiments, and a reader's model in `numstab try`; this one if unset"
     )
+    writer: str = _setting(
+        "NUMSTAB_WRITER", "", "OpenAI-compatible address of a language model for `numstab ask --reword`; unset: none"
+    )
+    writer_model: str = _setting("NUMSTAB_WRITER_MODEL", "", "name of that model")
+    writer_key: str = _setting("NUMSTAB_WRITER_KEY", "", "key of that address, if it needs one")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     queue: int = _setting("NUMSTAB_QUEUE", 1000, "experiments that may wait; beyond that a request is refused (503)")
     runs_on_disk: int = _setting("NUMSTAB_RUNS_ON_DISK", 0, "MiB of runs cached on disk; 0: memory only")
@@ -94,6 +99,12 @@ class Settings:
                     field=variable,
                 )
 
+        if self.writer and not re.match(r"https?://[^/]", self.writer):
+            raise BadField(
+                zh=f"NUMSTAB_WRITER 应当以 http:// 或 https:// 开头，不能是 {self.writer!r}",
+                en=f"NUMSTAB_WRITER should begin with http:// or https://, unlike {self.writer!r}",
+                field="NUMSTAB_WRITER",
+            )
         for origin in self.embed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise BadField(
@@ -131,8 +142,9 @@ class Settings:
         }
 
     def redacted_values(self) -> dict[str, str]:
-        """Field → its value as text, without passwords."""
-        return {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
+        """Field → its value as text, without passwords and keys."""
+        shown = {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
+        return {**shown, "writer_key": "***" if self.writer_key else ""}
 
     @property
     def store_url(self) -> str:
