@@ -115,10 +115,8 @@ class Matcher:
     @property
     def is_cached(self) -> bool:
         """Whether this library's vectors and classifier exist, so that the first question trains nothing."""
-        return all(
-            path.is_file() or published.installed_file(self._published_name(path)) is not None
-            for path in (self._vectors_path, self._classifier_path)
-        )
+        needed = (self._vectors_path, self._classifier_path)
+        return all(path.is_file() or self._find_published(path) is not None for path in needed)
 
     def export(self, folder: Path) -> Path:
         """Write the classifier and the vectors as a wheel, after training them if need be; returns its path."""
