@@ -44,8 +44,8 @@ layers: setup-dev ## import-linter: who may import whom
 bench: setup-dev ## benchmarks, each against an alternative
 	@$(V)/python -m bench $(ARGS)
 
-build: setup-dev ## the wheel and its SBOM, into dist/
-	@$(V)/python -m build --no-isolation --wheel
+build: setup-dev ## the wheels numstab, numstab-core and numstab-model, and the SBOM, into dist/
+	@$(V)/python scripts/wheels.py dist
 	@$(V)/python scripts/sbom.py dist
 
 audit: setup-dev ## known vulnerabilities of the locked packages

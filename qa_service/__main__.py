@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from qa_service import __version__
-from qa_service.errors import BadContent, BadField, NumstabError
+from qa_service.errors import BadContent, BadField, MissingPackage, NumstabError
 from qa_service.model import Lang
 
 _EXIT_USAGE = 2
@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
         return _EXIT_USAGE
     except NumstabError as error:
         print(f"numstab: {error[lang]}", file=sys.stderr)
+        return _EXIT_USAGE
+    except ModuleNotFoundError as error:  # numstab-core leaves out what its extras bring
+        if (missing := MissingPackage.from_import(error)) is None:
+            raise
+        print(f"numstab: {missing[lang]}", file=sys.stderr)
         return _EXIT_USAGE
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED

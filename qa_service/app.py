@@ -7,7 +7,7 @@ import pkgutil
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -184,7 +184,14 @@ async def _lifespan(
 
 def add_core_commands(parsers: Any) -> None:
     """Adds `prepare`, `serve`, `node` and `doctor`, which concern every front."""
-    parsers.add_parser("prepare", help="build what is built once").set_defaults(run_with_settings=_prepare)
+    prepare: ArgumentParser = parsers.add_parser("prepare", help="build what is built once")
+    prepare.add_argument("--export", metavar="FOLDER", help="write the trained classifier there as a wheel, to publish")
+    prepare.add_argument(
+        "--from", dest="source", metavar="WHEEL",
+        help="take the classifier from such a wheel: a file, or an https address that ends in #sha256=…",
+    )  # fmt: skip
+    prepare.add_argument("--lang", choices=("zh", "en"), help="language of messages")
+    prepare.set_defaults(run_with_settings=_prepare)
     parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
@@ -210,14 +217,23 @@ def add_core_commands(parsers: Any) -> None:
     doctor.set_defaults(run_with_settings=_doctor)
 
 
-def _prepare(_arguments: Namespace, settings: Settings) -> int:
-    """Builds every cache ahead of the first question."""
+def _prepare(arguments: Namespace, settings: Settings) -> int:
+    """Builds every cache ahead of the first question, or exchanges the classifier with others."""
+    import sys
+
     from qa_service.answering.service import build
 
-    build(settings, warm=None).knowledge.matcher.match("nan")
+    matcher = build(settings, warm=None).knowledge.matcher
+    if arguments.source:
+        sys.stdout.write(f"sha256={matcher.unpack(arguments.source)}\n")
+    matcher.match("nan")
+    if arguments.export:
+        sys.stdout.write(f"{matcher.export(Path(arguments.export))}\n")
+        return 0
     for front in fronts():
-        if hasattr(front, "prepare"):
-            front.prepare(settings)
+        with suppress(ModuleNotFoundError):  # of numstab-core, an extra that is not installed: nothing to build for it
+            if hasattr(front, "prepare"):
+                front.prepare(settings)
     return 0
 
 
@@ -226,8 +242,9 @@ def _doctor(arguments: Namespace, settings: Settings) -> int:
 
     found = run_checks(settings, _number(arguments.port, "--port", 0, 65535))
     for front in fronts():
-        if hasattr(front, "checks"):
-            found += front.checks(settings)
+        with suppress(ModuleNotFoundError):  # as in _prepare
+            if hasattr(front, "checks"):
+                found += front.checks(settings)
     return print_checks(found, arguments.lang, as_json=arguments.json)
 
 

@@ -24,6 +24,7 @@ NumstabError
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
 ├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
+├── BadModel              a published classifier that is damaged, or trained for other entries
 └── BadContent            kb/ or demos/ are invalid; the service does not start
     ├── BadLibrary            kb/: every problem, with path, line and what was expected
     └── BadExperiment         demos/: the same for a demo's signature and tables
@@ -243,16 +244,41 @@ class StoreUnavailable(NumstabError):
         )
 
 
+_EXTRAS = {
+    **dict.fromkeys(("scipy", "sklearn", "faiss"), "train"),
+    "sentence_transformers": "encoders",
+    **dict.fromkeys(("vl_convert", "vl-convert-python"), "charts"),
+    **dict.fromkeys(
+        ("fastapi", "uvicorn", "starlette", "jinja2", "sqlalchemy", "alembic", "prometheus_client", "limits",
+         "python_multipart", "ziamath", "fontTools"), "serve",
+    ),
+}  # fmt: skip
+"""Module, or distribution where its version is asked for → the extra of `numstab-core` that brings it."""
+
+
 class MissingPackage(NumstabError):
     """A package that this needs, and numstab otherwise does not, is not installed."""
 
     code = "missing_package"
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, package: str, extra: str = "") -> None:
+        """`extra` is the one of `numstab-core` that brings the package, if one does."""
+        install = f"pip install 'numstab-core[{extra}]'" if extra else f"pip install {package}"
         super().__init__(
-            zh=f"这需要 {package}，它没有安装：pip install {package}",
-            en=f"this needs {package}, which is not installed: pip install {package}",
+            zh=f"这需要 {package}，它没有安装：{install}", en=f"this needs {package}, which is not installed: {install}"
         )
+
+    @classmethod
+    def from_import(cls, error: ModuleNotFoundError) -> "MissingPackage | None":
+        """The same as a failed import says it; None if that was of a module that every installation has."""
+        module = (error.name or "").partition(".")[0]
+        return cls(module, _EXTRAS[module]) if module in _EXTRAS else None
+
+
+class BadModel(NumstabError):
+    """A published classifier cannot be had, is damaged, or was trained for other entries."""
+
+    code = "bad_model"
 
 
 class BadWeights(NumstabError):

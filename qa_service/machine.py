@@ -28,14 +28,18 @@ def machine() -> str:
 
 
 @cache
-def environment() -> Environment:
-    """What results depend on here: where it is the same, the same seed gives the same bits."""
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        torch = "none"
+def environment(torch: str = "", python: str = "") -> Environment:
+    """What results depend on here: where it is the same, the same seed gives the same bits.
+
+    With the versions of torch and Python that measure, where those are not the ones of this process.
+    """
+    if not torch:
+        try:
+            torch = version("torch")
+        except PackageNotFoundError:
+            torch = "none"
     processor = platform.processor()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         processor = next((line for line in lines if line.startswith("model name")), processor)
-    return torch, platform.python_version(), __version__, platform.system(), platform.machine(), processor
+    return torch, python or platform.python_version(), __version__, platform.system(), platform.machine(), processor

@@ -75,7 +75,14 @@ class Settings:
         "required",
         "`required`: no experiment runs unless it can be confined; `off`: unconfined, as on macOS, which cannot",
     )
-    python: str = _setting("NUMSTAB_PYTHON", "", "Python that runs a reader's model in `numstab try`")
+    python: str = _setting(
+        "NUMSTAB_PYTHON", "", "Python that runs experiments, and a reader's model in `numstab try`; this one if unset"
+    )
+    writer: str = _setting(
+        "NUMSTAB_WRITER", "", "OpenAI-compatible address of a language model for `numstab ask --reword`; unset: none"
+    )
+    writer_model: str = _setting("NUMSTAB_WRITER_MODEL", "", "name of that model")
+    writer_key: str = _setting("NUMSTAB_WRITER_KEY", "", "key of that address, if it needs one")
     slots: int = _setting("NUMSTAB_SLOTS", lambda: os.cpu_count() or 1, "experiments that run at once")
     cluster: str = _setting(
         "NUMSTAB_CLUSTER", "", "host:port of a Ray cluster whose machines run the experiments; empty: this machine does"
@@ -107,6 +114,12 @@ class Settings:
                 en="NUMSTAB_SHARED is no address: expected such as redis://host:6379/0, or one that begins with rediss, "
                 "valkey or valkeys",
                 field="NUMSTAB_SHARED",
+            )
+        if self.writer and not re.match(r"https?://[^/]", self.writer):
+            raise BadField(
+                zh=f"NUMSTAB_WRITER 应当以 http:// 或 https:// 开头，不能是 {self.writer!r}",
+                en=f"NUMSTAB_WRITER should begin with http:// or https://, unlike {self.writer!r}",
+                field="NUMSTAB_WRITER",
             )
         for origin in self.embed_origins:
             if not _ORIGIN.fullmatch(origin):
@@ -145,8 +158,9 @@ class Settings:
         }
 
     def redacted_values(self) -> dict[str, str]:
-        """Field → its value as text, without passwords."""
-        return {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
+        """Field → its value as text, without passwords and keys."""
+        shown = {each.name: redact_url(str(getattr(self, each.name))) for each in fields(self)}
+        return {**shown, "writer_key": "***" if self.writer_key else ""}
 
     @property
     def store_url(self) -> str:

@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from qa_service import __version__
 from qa_service.server.lifecycle import SHUTDOWN_GRACE
 from qa_service.settings import SETTINGS_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "wheels" / "core"
+ABSENT = {"torch", "scipy", "sklearn", "faiss", "sentence_transformers", "transformers", "vl_convert", "fastapi",
+          "jinja2", "sqlalchemy", "alembic", "prometheus_client", "limits", "ziamath", "fontTools"}  # fmt: skip
+"""What the extras of the light wheel bring."""
 
 # Written so that the patterns do not match themselves.
 REGISTRIES = re.compile(
@@ -113,6 +118,103 @@ def test_the_installed_package_runs_an_experiment(installed_python):
     assert evidence["metrics"]["sum"]["value"] == 15
 
 
+@pytest.fixture(scope="module")
+def core_wheel(tmp_path_factory) -> Path:
+    """The light wheel as `make build` builds it."""
+    folder = tmp_path_factory.mktemp("core")
+    command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder)]
+    done = subprocess.run([*command, str(CORE)], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def requirements(wheel: Path) -> dict[str, set[str]]:
+    """Extra ("" for none) → the requirements that a wheel states."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name).decode()
+    found: dict[str, set[str]] = {}
+    for stated in re.findall(r"^Requires-Dist: (.+)$", metadata, re.MULTILINE):
+        requirement, _, marker = stated.partition(";")
+        extra = re.search(r"extra == ['\"](\w+)", marker)
+        found.setdefault(extra[1] if extra else "", set()).add(requirement.strip())
+    return found
+
+
+@pytest.mark.exhaustive
+def test_the_light_wheel_has_the_same_files_and_fewer_requirements(wheel, core_wheel):
+    """None of what measures, trains or encodes; with its extras it needs just what the whole does, and the model."""
+    whole, light = requirements(wheel), requirements(core_wheel)
+    for heavy in ("torch", "scipy", "scikit-learn", "faiss-cpu", "sentence-transformers", "vl-convert-python"):
+        assert not any(re.match(rf"{heavy}\b", each) for each in light[""]), heavy
+        assert any(re.match(rf"{heavy}\b", each) for each in whole[""]), heavy
+    assert set.union(*light.values()) == set.union(*whole.values()) | {f"numstab-model=={__version__}"}
+    content, light_content = (
+        {name for name in zipfile.ZipFile(each).namelist() if ".dist-info/" not in name} for each in (wheel, core_wheel)
+    )
+    assert light_content == content
+
+
+@pytest.fixture(scope="module")
+def light_python(core_wheel, tmp_path_factory):
+    """Runs `numstab` of the light wheel where nothing that its extras bring can be imported."""
+    target, folder = tmp_path_factory.mktemp("light"), tmp_path_factory.mktemp("light-work")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index",
+         "--no-compile", "--target", str(target), str(core_wheel)], check=True, timeout=120, cwd=folder,
+    )  # fmt: skip
+    path = os.pathsep.join([str(target), *dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))])
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
+    env |= {"PYTHONPATH": path, "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_CACHE": str(folder / "cache")}
+    toys = ROOT / "tests" / "toys"
+    env |= {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos")}
+    start = (
+        "import importlib.abc, sys\n"
+        "class Absent(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {ABSENT!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from qa_service.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+
+    def run(*arguments: str, light: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-S", *(["-c", start] if light else ["-m", "qa_service"]), *arguments]
+        return subprocess.run(
+            command, cwd=folder, env=env | more, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    done = run("prepare", "--export", str(folder / "dist"), light=False)
+    assert done.returncode == 0, done.stderr
+    (model,) = (folder / "dist").glob("*.whl")
+    taken = run("prepare", "--from", str(model), NUMSTAB_CACHE=str(folder / "light-cache"))
+    assert taken.returncode == 0, taken.stderr
+    env["NUMSTAB_CACHE"] = str(folder / "light-cache")
+    return run
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        (("ask", "counting numbers two", "--no-run"), 0, "counting"),
+        (("ask", "counting numbers two"), 0, "✓"),
+        (("entries", "--json"), 0, '"counting"'),
+        (("experiments",), 0, "counts"),
+        (("settings",), 0, "python"),
+        (("serve", "--lang", "en"), 2, "numstab-core[serve]"),
+        (("gaps", "--lang", "zh"), 2, "numstab-core["),
+    ],
+)
+def test_the_light_wheel_works_without_what_it_leaves_out(light_python, command, status, says):
+    """Text and runs (in a Python that has torch) work; what needs an extra names it."""
+    done = light_python(*command, NUMSTAB_PYTHON=sys.executable, NUMSTAB_DEADLINE="60")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr
+
+
 def test_the_dockerfile_builds_in_two_stages_and_runs_unprivileged():
     """Any base image can be set; there is a health check; the last stage copies only from the first."""
     lines = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
@@ -158,7 +260,8 @@ def test_both_locks_pin_versions_and_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     required = {re.split(r"[=<>\[ ]", each)[0] for each in project["project"]["dependencies"]}
     assert required - {name for name, _ in small} == {"torch"}
-    assert any(re.fullmatch(r"torch==[\d.]+", each) for each in project["project"]["dependencies"])
+    assert "torch>=2.4" in project["project"]["dependencies"]
+    assert re.fullmatch(r"torch==[\d.]+", project["tool"]["numstab"]["torch"])
     groups = {each.partition("[")[0] for group in project["dependency-groups"].values() for each in group}
     assert groups <= {name for name, _ in large}
 

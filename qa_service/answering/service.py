@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from qa_service.lab.clients import CLIENT
 from qa_service.lab.cluster import RayRunner
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.distributed_flight import DistributedRunner
+from qa_service.lab.interpreter import environment_of
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner, Runner, overloaded
 from qa_service.lab.single_flight import SharedRunner
 from qa_service.machine import Environment, environments_here
@@ -241,12 +243,14 @@ def build(
     """
     processes = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=settings.slots, preload=warm or CLI_PRELOAD,
-        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required",
+        idle=settings.slots if many_clients else 0, confined=settings.sandbox == "required", python=settings.python,
     )  # fmt: skip
     if warm:
         processes.warm_up()
     runner: Runner = processes
     environments: Callable[[], Sequence[Environment]] = environments_here
+    if settings.python and many_clients:
+        environments = partial(list, [environment_of(settings.python)])
     if settings.cluster and (many_clients or many_runs):
         runner = cluster = RayRunner.connect(processes, settings.cluster)
         environments = cluster.environments

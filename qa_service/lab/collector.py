@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qa_service.lab.messages import Message
+from qa_service.lab.worker import OLDEST_TORCH
 from qa_service.machine import environment, machine
 from qa_service.model import Experiment, Row, Run, RunStatus, Text
 
@@ -58,8 +59,8 @@ class RunCollector:
                 self._finish(RunStatus.RAISED, Text(f"演示代码抛出了异常：{shown}", f"The demo raised {shown}"))
             case "out_of_memory", _:
                 self._finish(*_OUT_OF_MEMORY)
-            case "unconfined", str(reason):
-                self._finish(RunStatus.CRASHED, _unconfined(reason))
+            case ("unconfined" | "no_torch") as kind, reason:
+                self._finish(RunStatus.CRASHED, _refusal(kind, reason))
             case "invalid", str(problem):
                 self._finish_invalid(problem[:_MAX_NOTE_CHARACTERS])
             case _:
@@ -77,13 +78,13 @@ class RunCollector:
         )
         return self
 
-    def not_started(self, reason: str) -> Run:
-        """The run, crashed because no child process could be spawned."""
+    def not_started(self, reason: str, *, lasting: bool = False) -> Run:
+        """The run, crashed because no child process could be spawned; if that is `lasting`, a setting is wrong."""
         self._finish(
             RunStatus.CRASHED,
             Text(
-                f"没能启动实验进程（{reason}）。请稍后再试。",
-                f"No process could be started ({reason}). Please try again.",
+                f"没能启动实验进程（{reason}）。{'请改正这项设置。' if lasting else '请稍后再试。'}",
+                f"No process could be started ({reason}). {'Mend that setting.' if lasting else 'Please try again.'}",
             ),
         )
         assert self._result is not None
@@ -129,7 +130,7 @@ class RunCollector:
             seconds=seconds,
             versions=self.versions,
             machine=machine(),
-            environment=environment(),
+            environment=environment(self.versions.get("torch", ""), self.versions.get("python", "")),
             used_rng=used_rng,
         )
 
@@ -149,13 +150,32 @@ _OUT_OF_MEMORY = (
 )
 
 
+def _refusal(kind: str, reason: Any) -> Text:
+    """The note of a run that its process refused: it cannot be confined, or there is no torch that can run it."""
+    match kind, reason:
+        case "no_torch", [str(python), str(found)]:
+            return _no_torch(python[:_MAX_NOTE_CHARACTERS], found[:40])
+        case _:
+            return _unconfined(str(reason)[:_MAX_NOTE_CHARACTERS])
+
+
 def _unconfined(reason: str) -> Text:
-    """The note of a run that was refused because its process cannot be confined."""
     return Text(
         f"这台机器不能隔离实验（{reason}），所以没有运行。numstab doctor 会说明原因；"
         "设 NUMSTAB_SANDBOX=off 就不加隔离照样运行。",
         f"This machine cannot confine an experiment ({reason}), so it was not run. numstab doctor says why; "
         "NUMSTAB_SANDBOX=off runs it all the same.",
+    )
+
+
+def _no_torch(python: str, found: str) -> Text:
+    least = ".".join(map(str, OLDEST_TORCH))
+    zh = f"torch 是 {found}" if found else "没有 torch"
+    return Text(
+        f"{python} 里{zh}，所以没有运行。实验需要 torch {least} 或更新：用 NUMSTAB_PYTHON 指定装有它的 Python，"
+        "或者 pip install 'numstab-core[run]'。",
+        f"{python} has {f'torch {found}' if found else 'no torch'}, so nothing was run. Experiments need torch "
+        f"{least} or newer: name a Python that has it in NUMSTAB_PYTHON, or pip install 'numstab-core[run]'.",
     )
 
 

@@ -1,19 +1,19 @@
 """A pool of pre-forked child processes. Each waits on its pipe for a job; it is killed after its last one."""
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import spawn, util
+from multiprocessing import forkserver, spawn, util
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from qa_service.lab.worker import child_main
 
@@ -36,14 +36,42 @@ spawn.get_preparation_data = _preparation_data_without_main
 
 
 class SpawnFailed(Exception):
-    """No process could be started: no memory, descriptors or processes are left, or this process is exiting."""
+    """No process could be started: no memory, descriptors or processes are left, or this process is exiting.
+
+    It is `lasting` if it will not help to try again: the setting NUMSTAB_PYTHON names no usable Python.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = False) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class ChildProcess(Protocol):
+    """What is used of a child's process; `multiprocessing` has such objects."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, `timeout` seconds at most."""
+
+    def close(self) -> None:
+        """Free what it holds; raises ValueError while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
     """One process that has torch imported and nothing done, and our end of its pipe."""
 
-    process: ForkServerProcess
+    process: "ChildProcess"
     pipe: Connection
 
     def send_job(self, job: bytes) -> None:
@@ -70,11 +98,49 @@ class Child:
                 send_signal(self.process.pid, signal.SIGKILL)
 
 
+class Spawner(Protocol):
+    """Forks children from a server that has imported what they need. Used from several threads."""
+
+    def start(self) -> None:
+        """Start the server, without waiting for it."""
+
+    def spawn(self) -> Child:
+        """Fork a child; waits until the server is ready. Raises OSError or EOFError where that may work when tried
+        again, `SpawnFailed` where it will not.
+        """
+
+
+class ThisInterpreter:
+    """A `Spawner` of children in this Python, by the fork server of `multiprocessing`, which has imported `preload`."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+
+    def start(self) -> None:
+        """As `Spawner.start`."""
+        forkserver.ensure_running()
+
+    def spawn(self) -> Child:
+        """As `Spawner.spawn`."""
+        parent_end, child_end = self._context.Pipe(duplex=True)
+        process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
+        try:
+            with _interrupt_deferred():
+                process.start()
+        except BaseException:
+            parent_end.close()
+            raise
+        finally:
+            child_end.close()
+        return Child(process, parent_end)
+
+
 class ChildPool:
     """Keeps `idle` children waiting, forked in a thread of its own. May be used from several threads."""
 
-    def __init__(self, context: ForkServerContext, idle: int) -> None:
-        self._context = context
+    def __init__(self, spawner: Spawner, idle: int) -> None:
+        self._spawner = spawner
         self._idle = idle
         self._waiting: deque[Child] = deque()
         self._killed: deque[Child] = deque()
@@ -195,24 +261,11 @@ class ChildPool:
                 raise SpawnFailed("this process is exiting")
             self._forking += 1
         try:
-            return self._start()
+            return self._spawner.spawn()
         finally:
             with self._lock:
                 self._forking -= 1
                 self._lock.notify_all()
-
-    def _start(self) -> Child:
-        parent_end, child_end = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
-        try:
-            with _interrupt_deferred():
-                process.start()
-        except BaseException:
-            parent_end.close()
-            raise
-        finally:
-            child_end.close()
-        return Child(process, parent_end)
 
 
 @contextmanager

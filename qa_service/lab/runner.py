@@ -4,21 +4,20 @@ A demo that raises, hangs, crashes or exhausts its memory gives a `Run` with tha
 The parent never imports a demo, nor torch. Why a fork server: docs/decisions/0003-one-process-per-run.md.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from copy import copy
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from typing import Any, Protocol, Self, TypeVar
 
 from qa_service.errors import Overloaded
 from qa_service.lab.clients import names_of_run
 from qa_service.lab.collector import RunCollector
+from qa_service.lab.interpreter import OtherInterpreter
 from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
-from qa_service.lab.pool import Child, ChildPool, SpawnFailed
+from qa_service.lab.pool import Child, ChildPool, Spawner, SpawnFailed, ThisInterpreter
 from qa_service.lab.queue import FairQueue, QueueSlot
 from qa_service.lab.worker import encode_job, encode_seed
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
@@ -131,12 +130,14 @@ class ProcessRunner:
         preload: tuple[str, ...] = CLI_PRELOAD,
         idle: int = 0,
         confined: bool = True,
+        python: str = "",
     ) -> None:
         """`deadline` in seconds, `memory` in MiB of one run; at most `slots` runs at once.
 
         Unless `confined`, demos are limited in time and memory only, and may do whatever this process may.
 
-        `preload` are modules that the fork server imports, `idle` is how many children are kept forked ahead of need.
+        `preload` are modules that the fork server imports, `idle` is how many children are kept forked ahead of need,
+        `python` is the interpreter of the children, if not this one.
         """
         self.deadline = deadline
         self.memory = memory
@@ -144,9 +145,8 @@ class ProcessRunner:
         self.confined = confined
         self._queue = FairQueue(slots)
         self.timings = Timings()
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(preload))
-        self._children = ChildPool(context, idle)
+        self._spawner: Spawner = OtherInterpreter(python, preload) if python else ThisInterpreter(preload)
+        self._children = ChildPool(self._spawner, idle)
 
     def warm_up(self) -> None:
         """Start the fork server and the idle children; returns at once while torch is imported.
@@ -156,7 +156,7 @@ class ProcessRunner:
         if self.confined:
             with suppress(OSError):
                 close_to_other_processes()
-        forkserver.ensure_running()
+        self._spawner.start()
         self._children.open()
 
     def with_limits(self, deadline: float, memory: int) -> Self:
@@ -269,7 +269,7 @@ class ProcessRunner:
             try:
                 child = self._children.acquire()
             except SpawnFailed as error:
-                return RunCollector(experiment=experiment).not_started(str(error))
+                return RunCollector(experiment=experiment).not_started(str(error), lasting=error.lasting)
             try:
                 child.send_job(job)
                 collector = yield from self._collect(experiment, child, is_cancelled)

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -21,6 +22,7 @@ from qa_service import __version__
 from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
+OLDEST_TORCH = (2, 4)
 _MAX_BATCH = 500  # rows; a larger message could exceed what a run may send before its rows are counted
 
 
@@ -43,12 +45,16 @@ def child_main(pipe: Connection) -> None:
     """Wait for a job, run it and send messages: started, rows…, then ran, raised or out_of_memory.
 
     After ran it waits for another seed, with which all of that follows again, until the pipe is closed.
-    Where the job is to be confined and cannot be, the only message is unconfined.
+    Where the job is to be confined and cannot be, the only message is unconfined; where this Python has no torch, or
+    one that is too old, it is no_torch.
     """
     die_with_parent()
     os.setpgid(0, 0)  # a process group, so that whatever a demo forks is killed with it
     _close_other_fds(pipe)
     try:
+        if found := _unusable_torch():
+            _send(pipe, "no_torch", found)
+            return
         import torch
 
         torch.set_num_threads(1)
@@ -77,6 +83,16 @@ def child_main(pipe: Connection) -> None:
     except Exception as error:
         exhausted = "can't allocate memory" in str(error) or "not enough memory" in str(error)
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
+
+
+def _unusable_torch() -> list[str]:
+    """[path of Python, its version of torch or ""] if it has no torch that can run demos; else empty."""
+    try:
+        import torch
+    except ImportError:
+        return [sys.executable, ""]
+    known = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    return [] if known >= OLDEST_TORCH else [sys.executable, str(torch.__version__)]
 
 
 def _run_job(pipe: Connection, path: str, source: str, params: Mapping[str, Any], seed: int) -> None:

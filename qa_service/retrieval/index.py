@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
 from qa_service.retrieval.embedder import Vectors
@@ -20,7 +21,7 @@ EXACT_UP_TO = 50_000  # phrasings; up to as many, an exhaustive search takes two
 _MAX_NEIGHBOURS = 256  # of one search; an entry that is not among them is searched by itself
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
-_MAGIC, _INNER_PRODUCT = b"IxFI", 0
+_MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 
 
 class Index:
@@ -29,7 +30,9 @@ class Index:
     `vectors`, (wordings, d), are unit vectors: those of the entries' wordings, Chinese before English, then any others.
     """
 
-    def __init__(self, library: Mapping[str, Entry], vectors: Vectors, path: Path | None = None) -> None:
+    def __init__(
+        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.float16], path: Path | None = None
+    ) -> None:
         """`path` is the file of the vectors, if there is one."""
         self._vectors = vectors
         self._path = path
@@ -53,23 +56,32 @@ class Index:
         for entry in entries:
             rows = self._rows[entry]
             hits = neighbours[(neighbours >= rows.start) & (neighbours < rows.stop)]
-            row = hits[0] if hits.size else rows.start + int(np.argmax(self._vectors[rows] @ vector))
+            row = (
+                hits[0]
+                if hits.size
+                else rows.start + int(np.argmax(self._vectors[rows].astype(np.float32, copy=False) @ vector))
+            )
             nearest[entry] = self._phrasings[row]
         return nearest
 
     def _search(self, vector: Vectors) -> Any:
-        """The rows of the nearest wordings, nearest first; -1 at the end if there are fewer."""
+        """The rows of the nearest wordings, nearest first; -1 at the end if there are fewer. None without FAISS."""
+        if self._faiss is None:
+            return np.empty(0, dtype=np.intp)
         _, rows = self._faiss.search(vector.reshape(1, -1), _MAX_NEIGHBOURS)
         return rows[0]
 
     @cached_property
     def _faiss(self) -> Any:
-        import faiss
-
+        """The index in FAISS; None where that is not installed: then the wordings of few entries are compared."""
+        try:
+            import faiss
+        except ImportError:
+            return None
         if self._path and len(self._vectors) <= EXACT_UP_TO:
             with suppress(RuntimeError):  # the file has gone since
                 return faiss.read_index(str(self._path))
-        return build_faiss_index(np.ascontiguousarray(self._vectors))
+        return build_faiss_index(np.ascontiguousarray(self._vectors, dtype=np.float32))
 
 
 def build_faiss_index(vectors: Vectors) -> Any:
@@ -95,11 +107,9 @@ def build_faiss_index(vectors: Vectors) -> Any:
 
 def save_vectors(path: Path, vectors: Vectors) -> None:
     """Writes vectors of shape (n, d) as a FAISS `IndexFlatIP`; raises OSError."""
-    import faiss
-
-    index: Any = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-    path.write_bytes(faiss.serialize_index(index).tobytes())
+    count, width = vectors.shape
+    header = _HEADER.pack(_MAGIC, width, count, _UNUSED, _UNUSED, True, _INNER_PRODUCT, count * width)
+    path.write_bytes(header + np.ascontiguousarray(vectors, dtype="<f4").tobytes())
 
 
 def map_vectors(path: Path) -> Vectors:

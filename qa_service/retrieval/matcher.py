@@ -12,19 +12,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qa_service import parsing
+from qa_service.errors import MissingPackage
 from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.knowledge.library import Library
 from qa_service.model import LANGS, PLACEHOLDER, Entry, Lang, Match, Observation, Subject
 from qa_service.parsing import normalise
 from qa_service.parsing import text as parsing_text
 from qa_service.parsing.observations import observe
-from qa_service.retrieval import classifier, features, prose, training
+from qa_service.retrieval import classifier, features, prose, published, training
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
@@ -114,8 +117,33 @@ class Matcher:
 
     @property
     def is_cached(self) -> bool:
-        """Whether this library's vectors and classifier are in the cache, so that the first question trains nothing."""
-        return self._vectors_path.is_file() and self._classifier_path.is_file()
+        """Whether this library's vectors and classifier exist, so that the first question trains nothing."""
+        needed = (self._vectors_path, self._classifier_path)
+        return all(path.is_file() or self._find_published(path) is not None for path in needed)
+
+    def export(self, folder: Path) -> Path:
+        """Write the classifier and the vectors as a wheel, after training them if need be; returns its path."""
+        halved = self._vectors.astype(np.float16)  # to find the nearest of a few phrasings, half the digits do
+        return published.write_wheel(
+            folder,
+            {
+                self._published_name(self._classifier_path): self._classifier.save,
+                self._published_name(self._vectors_path): lambda path: _save_array(path, halved),
+            },
+        )
+
+    def unpack(self, source: str) -> str:
+        """Take classifier and vectors from a wheel that `export` has written, at a path or an address.
+
+        Returns its SHA-256; raises `BadModel` if it is damaged or was made from other entries.
+        """
+        names = [self._published_name(path) for path in (self._classifier_path, self._vectors_path)]
+        return published.unpack(source, names, self._cache)
+
+    @staticmethod
+    def _published_name(path: Path) -> str:
+        """The name in a wheel of a file of the cache; vectors are halved there, and so are an array of NumPy."""
+        return path.with_suffix(".npy").name if path.suffix == ".faiss" else path.name
 
     @cached_property
     def corpus(self) -> Phrasings:
@@ -130,7 +158,7 @@ class Matcher:
             movable=[
                 owner.id in expanded and wording in owner.phrasings[lang] for owner, wording, lang in self._wordings
             ],
-            vectors=self._vectors,
+            vectors=np.asarray(self._vectors, dtype=np.float32),
         )
 
     @cached_property
@@ -176,13 +204,19 @@ class Matcher:
         return Index(self._library, self._vectors, self._vectors_path)
 
     @cached_property
-    def _vectors(self) -> Vectors:
+    def _vectors(self) -> Vectors | NDArray[np.float16]:
+        """(wordings, d): unit vectors; those of a published model have half the digits."""
         wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             if len(cached := map_vectors(path)) == len(wordings):
                 mark_used(path)
                 return cached
+        if (found := self._find_published(path)) is not None:
+            with suppress(OSError, ValueError, EOFError):
+                if len(halved := np.load(found, mmap_mode="r", allow_pickle=False)) == len(wordings):
+                    vectors_of_model: NDArray[np.float16] = halved
+                    return vectors_of_model
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
@@ -190,14 +224,22 @@ class Matcher:
             delete_unused(self._cache, "phrasings-*.faiss", keep=_KEPT_FILES, days=_UNUSED_DAYS)
         return vectors
 
+    def _find_published(self, path: Path) -> Path | None:
+        """Where the published form of a file of the cache is: unpacked in the cache, or in the installed package."""
+        unpacked = self._cache / self._published_name(path)
+        return unpacked if unpacked.is_file() else published.installed_file(unpacked.name)
+
     @cached_property
     def _classifier(self) -> Classifier:
         path = self._classifier_path
         if (cached := _load_classifier(path)) is not None:
             return cached
+        if (found := self._find_published(path)) is not None and (loaded := _load_classifier(found)) is not None:
+            return loaded
         with _file_lock(path):  # of several workers one trains, the others wait and load
             if (cached := _load_classifier(path)) is not None:
                 return cached
+            _check_can_train()
             trained = training.train(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
@@ -221,6 +263,17 @@ def _load_classifier(path: Path) -> Classifier | None:
         mark_used(path)
         return loaded
     return None
+
+
+def _check_can_train() -> None:
+    """Raises `MissingPackage` where there is no SciPy, which `numstab-core` leaves out."""
+    if find_spec("scipy") is None:
+        raise MissingPackage("numstab-model", "train")
+
+
+def _save_array(path: Path, array: NDArray[np.float16]) -> None:
+    with path.open("wb") as file:  # by its name numpy would add a suffix
+        np.save(file, array)
 
 
 def _subject_label(subject: Subject) -> str:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from qa_service.answering.knowledge import Knowledge
-from qa_service.errors import NumstabError
+from qa_service.errors import MissingPackage, NumstabError
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
@@ -48,7 +48,7 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
     """Runs the checks that concern every front; an exception in a check is reported as a fault."""
     table: tuple[tuple[str, Text, Callable[[], DoctorCheck]], ...] = (
         ("python", _REINSTALL, _check_python),
-        ("torch", _REINSTALL, _check_torch),
+        ("torch", _REINSTALL, lambda: _check_torch(settings)),
         ("encoder", Text("从锁文件重新安装，或改 NUMSTAB_ENCODER", "install from the lock, or mend NUMSTAB_ENCODER"),
          lambda: _check_encoder(settings)),
         ("cache", Text("让它可写，或改 NUMSTAB_CACHE", "make it writable, or set NUMSTAB_CACHE"),
@@ -87,6 +87,10 @@ def print_checks(checks: list[DoctorCheck], lang: Lang | None, *, as_json: bool)
 def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> DoctorCheck:
     try:
         return check()
+    except ModuleNotFoundError as error:
+        missing = MissingPackage.from_import(error)
+        says = Text(missing.zh, missing.en) if missing else Text(str(error), str(error))
+        return DoctorCheck(name, "note" if missing else "wrong", says, None if missing else todo)
     except NumstabError as error:
         return DoctorCheck(name, "wrong", Text(error.zh, error.en), todo)
     except Exception as error:  # any failure of the check is its result
@@ -99,11 +103,18 @@ def _check_python() -> DoctorCheck:
     return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
 
 
-def _check_torch() -> DoctorCheck:
+def _check_torch(settings: Settings) -> DoctorCheck:
+    if settings.python:  # whether it works there, the check "run" shows
+        there = Text(f"实验在 {settings.python} 里运行", f"experiments run in {settings.python}")
+        return DoctorCheck("torch", "ok", there)
     try:
         found = version("torch")
     except PackageNotFoundError:
-        return DoctorCheck("torch", "wrong", Text("没有安装 torch", "torch is not installed"), _REINSTALL)
+        todo = Text(
+            "用 NUMSTAB_PYTHON 指定装有 torch 的 Python，或者 pip install 'numstab-core[run]'",
+            "name a Python that has torch in NUMSTAB_PYTHON, or pip install 'numstab-core[run]'",
+        )
+        return DoctorCheck("torch", "wrong", Text("没有安装 torch", "torch is not installed"), todo)
     if found.partition("+")[0] != _TESTED_TORCH:
         says = Text(
             f"torch 是 {found}，断言是用 {_TESTED_TORCH} 检验的",
@@ -151,6 +162,7 @@ def _check_run(settings: Settings) -> DoctorCheck:
     runner = ProcessRunner(
         deadline=settings.deadline, memory=settings.memory, slots=1, preload=CLI_PRELOAD,
         confined=settings.sandbox == "required" and not why_unsupported(),  # what is missing is said once, by "sandbox"
+        python=settings.python,
     )  # fmt: skip
     experiment = next(iter(load_specs(settings.demos).values()))
     run = runner.run(experiment, {name: each.default for name, each in experiment.params.items()})

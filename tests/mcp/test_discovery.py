@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_the_registrys_file_names_this_version_and_our_settings():
     assert len(described["description"]) <= 100
     assert [argument["value"] for argument in package["packageArguments"]] == ["mcp"]
     assert {each["name"] for each in package["environmentVariables"]} <= set(Settings.variables())
+
+
+def test_the_registrys_package_is_one_that_we_build_and_proves_that_it_is_ours():
+    """It has a command of its own name, which `uvx` starts, and its README the name in the registry."""
+    described = json.loads((ROOT / "server.json").read_text("utf-8"))
+    (package,) = described["packages"]
+    project = tomllib.loads((ROOT / "wheels" / "core" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert package["identifier"] == project["name"] in project["scripts"]
+    readme = (ROOT / "wheels" / "core" / project["readme"]).read_text("utf-8")
+    assert f"<!-- mcp-name: {described['name']} -->" in readme
 
 
 def test_the_skill_is_described_within_its_limits_and_names_every_tool():

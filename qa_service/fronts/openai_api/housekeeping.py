@@ -1,8 +1,8 @@
 """What chat programs ask a model for themselves: titles, tags, follow-up questions, search queries, completions.
 
 They send such prompts to the same model after a question, and want raw JSON or a line of text. They are no questions:
-nothing is run for them, and none is recorded. Sources: Open WebUI's `config.py`, LibreChat's agents, Chatbox' and
-Dify's prompts.
+nothing is run for them, and none is recorded. Sources: Open WebUI's `config.py`, LibreChat's agents, the prompts of
+Chatbox, Cherry Studio and Dify.
 """
 
 import json
@@ -22,7 +22,10 @@ _KEYS = re.compile(r'"(title|tags|follow_ups|queries|text|prompt)"\s*:')
 _TITLE = re.compile(
     r"5-word-or-less title for the conversation|Based on the chat history, give this conversation a name"
     r"|[Gg]enerate a concise title for the following conversation"
+    r"|Summarize the given session as a 10-word title"
+    r"|总结给出的会话，将其总结为.{1,40}字内标题|将给定的对话总结为一个10字以内的标题"
 )
+_TITLE_AND_LANGUAGE = re.compile(r"\s*Analyze this conversation and provide:.*\bconcise title", re.DOTALL)
 _SUGGESTIONS = re.compile(r"Please help me predict the three most likely questions that human would ask")
 _TOOLS = re.compile(r"\s*Available Tools:.*\"tool_calls\"", re.DOTALL)
 _EMOJI = re.compile(r"\s*Your task is to reflect the speaker's likely facial expression through a fitting emoji")
@@ -41,6 +44,10 @@ def housekeeping_reply(service: Service, conversation: Conversation) -> str | No
         key = _KEYS.search(prompt)
         wanted = key[1] if key else ""
         return json.dumps(_TASKS[wanted](service, prompt), ensure_ascii=False) if wanted in _TASKS else "{}"
+    if _TITLE_AND_LANGUAGE.match(prompt):
+        said = _user_turns(prompt)
+        language = "Chinese" if detect_language(said[0] if said else prompt) == "zh" else "English"
+        return json.dumps({"language": language, "title": _title(service, prompt)}, ensure_ascii=False)
     if _TITLE.search(prompt) or (_TITLE.search(system) and len(conversation.turns) == 1):
         return _title(service, prompt)
     if _SUGGESTIONS.search(prompt) or _SUGGESTIONS.search(system):
@@ -83,12 +90,26 @@ _TASKS: dict[str, Callable[[Service, str], dict[str, Any]]] = {
 
 def _user_turns(prompt: str) -> list[str]:
     """What the user said in the conversation that the prompt quotes, oldest first: the last of it, if it is long."""
+    if (said := _turns_in_json(prompt)) is not None:
+        return said[-MAX_TURNS:]
     _, begins, quoted = prompt.partition(_HISTORY_BEGINS)
     quoted, ends, _ = quoted.partition(_HISTORY_ENDS)
     _, *pieces = _SPOKEN.split(quoted if begins and ends else prompt)
     speakers, texts = pieces[::2], pieces[1::2]
     said = [text.strip() for who, text in zip(speakers, texts, strict=True) if who.lower() == "user" and text.strip()]
     return said[-MAX_TURNS:]
+
+
+def _turns_in_json(prompt: str) -> list[str] | None:
+    """The same where the prompt is a list of messages as JSON, as Cherry Studio's is; None if it is not."""
+    if not prompt.lstrip().startswith("["):
+        return None
+    try:
+        messages, _ = json.JSONDecoder().raw_decode(prompt.lstrip())  # an instruction to the model may follow it
+    except (ValueError, RecursionError):
+        return None
+    said = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
+    return [text for each in said if isinstance(text := each.get("mainText"), str) and text.strip()]
 
 
 def _answer(service: Service, turns: list[str]) -> Answer | None:

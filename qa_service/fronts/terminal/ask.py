@@ -9,7 +9,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from qa_service.answering.rewording import reword
 from qa_service.answering.service import Service
+from qa_service.answering.writer import ModelWriter
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.fronts.terminal.diagnosis_report import print_brief
@@ -25,6 +27,7 @@ from qa_service.model import (
     RunStatus,
 )
 from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
+from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from qa_service.fronts.terminal.screen import TerminalView
@@ -45,6 +48,9 @@ def add_commands(parsers: Any) -> None:
     parser.add_argument("--full", action="store_true", help="also why, scope, all evidence, the lecture's words")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
+    parser.add_argument(
+        "--reword", action="store_true", help="then also in the words of the language model that NUMSTAB_WRITER names"
+    )
     parser.add_argument("--batch", metavar="FILE", help="a JSON line per question; - reads standard input")
     parser.set_defaults(run_with_service=run_with_service)
 
@@ -78,7 +84,45 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         answer = service.answer(request)
         options.print_json(answer_json(answer).to_dict())
         return exit_status(answer)
-    return exit_status(print_answer(request, service, full=arguments.full, explain=arguments.explain))
+    writer = _writer(arguments.settings) if arguments.reword else None
+    answer = print_answer(request, service, full=arguments.full, explain=arguments.explain)
+    if writer is not None and answer.entry is not None:
+        _print_rewording(answer, answer.entry, writer)
+    return exit_status(answer)
+
+
+def _writer(settings: Settings) -> ModelWriter:
+    if not settings.writer or not settings.writer_model:
+        raise BadField(
+            zh="--reword 要用的语言模型没有设置：NUMSTAB_WRITER（地址）和 NUMSTAB_WRITER_MODEL（名字）",
+            en="no language model is set for --reword: NUMSTAB_WRITER (address) and NUMSTAB_WRITER_MODEL (name)",
+            field="reword",
+        )
+    return ModelWriter(settings.writer, settings.writer_model, settings.writer_key)
+
+
+def _print_rewording(answer: Answer, entry: Entry, writer: ModelWriter) -> None:
+    """Prints the same in the words of a model, after the answer and marked as that; or that it cannot be shown."""
+    from qa_service.fronts.terminal.screen import TerminalView
+
+    said = reword(answer.question, entry, answer.evidence, answer.lang, writer)
+    zh = answer.lang == "zh"
+    view = TerminalView(answer.lang)
+    if not said.text:
+        view.print_line(
+            f"\n{said.model} 的改写没有通过检查（{len(said.refused)}/{said.sentences} 句），不显示。"
+            if zh
+            else f"\nThe rewording by {said.model} did not pass the checks ({len(said.refused)} of {said.sentences} "
+            "sentences); it is not shown."
+        )
+        return
+    view.print_line(
+        f"\n换一种说法（{said.model} 改写了 {said.kept}/{said.sentences} 句；数字和判定是 numstab 的，以上文为准）"
+        if zh
+        else f"\nIn other words ({said.kept} of {said.sentences} sentences by {said.model}; numbers and verdicts are "
+        "numstab's; where they differ, the text above counts)"
+    )
+    view.print_markdown(said.text)
 
 
 def exit_status(answer: Answer) -> int:

@@ -114,6 +114,10 @@ class TerminalView:
             self._stdout.print(Styled(prose.PART_TITLES[part][self.lang], style="bold"))
         self._stdout.print(_render_markdown(f"**{text}**" if part == "short" else text))
 
+    def print_markdown(self, text: str) -> None:
+        """Prints a text that is Markdown."""
+        self._stdout.print(_render_markdown(text))
+
     def print_calculation(self, answer: Answer) -> None:
         """Prints the reply to a question for values of formulas, each formula in every format, and related entries."""
         text = prose.answer_text(answer)
