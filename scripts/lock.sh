@@ -10,11 +10,14 @@ for name in torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cubla
     nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx; do
     skip="$skip --no-emit-package $name"
 done
+pin=$(mktemp)
+trap 'rm -f "$pin"' EXIT
+grep -o 'torch==[0-9.]*' pyproject.toml > "$pin" # what torch needs depends on its version
 lock() { # the lock to write, then the dependency groups in it
     out=$1; shift
     # shellcheck disable=SC2086  # $skip is a list of words
     ${UV:-uv} pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-        $skip pyproject.toml "$@" -o "$out"
+        --constraint "$pin" $skip pyproject.toml "$@" -o "$out"
 }
 lock requirements.lock --group install
 lock requirements-dev.lock --group install --group dev --constraint requirements.lock
