@@ -11,10 +11,10 @@ ARG PIP_INDEX_ARGS=""
 WORKDIR /src
 COPY requirements.lock requirements-dev.lock pyproject.toml ./
 # The lock first, so that what torch needs besides CUDA is already installed, each file checked against its hash. From the
-# dev lock, only the PostgreSQL driver and the client of Valkey.
+# dev lock, only the PostgreSQL driver.
 # hadolint ignore=SC2086  # PIP_INDEX_ARGS is a list of words
 RUN python -m venv /app \
- && awk '/^[a-z]/ { wanted = /^(psycopg|redis=)/ } wanted' requirements-dev.lock > postgres.lock \
+ && awk '/^[a-z]/ { wanted = /^psycopg/ } wanted' requirements-dev.lock > postgres.lock \
  && /app/bin/pip install $PIP_INDEX_ARGS --no-cache-dir --no-compile --no-deps --require-hashes \
       --requirement requirements.lock --requirement postgres.lock \
  && sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock > locked.txt \
