@@ -406,6 +406,6 @@ def test_kept_runs_are_bounded_in_bytes(service, valkey, monkeypatch):
     assert kept == [0, *range(41 - len(kept), 40)]
     assert 4 < len(kept) < 30
     Listener(runner, 1000, 99).end()
-    assert not _keys(valkey, "numstab:leader:*")
+    until(lambda: not _keys(valkey, "numstab:leader:*"))
     assert runner.finished(COUNTS, {"steps": 1000}, 99) is None
     assert len(_keys(valkey, "numstab:run:*")) == len(kept)
