@@ -4,11 +4,13 @@ import asyncio
 import os
 import re
 import statistics
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from bench.clients import percentile, run_clients
@@ -17,14 +19,15 @@ from bench.valkey import ValkeyServer, run_valkey
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.distributed_flight import DistributedRunner
-from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner, QueuePosition, Runner
+from qa_service.lab.runner import POLL_SECONDS, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, Runner
 from qa_service.lab.single_flight import SharedRunner
-from qa_service.model import Experiment, Row
+from qa_service.model import Experiment, Params, Row, Run
 from qa_service.paths import bundled
 from qa_service.server.rate_limit import RateLimits
 from qa_service.shared_state import SharedState
 
-QUESTIONS, ROUNDS, HITS = 1000, 60, 500
+QUESTIONS, ROUNDS, HITS = 1000, 100, 500
+_PAUSE = 0.3  # seconds
 QUESTION = {"question": "What happens when 100 factors of 1.5 are multiplied?"}
 SLUG = "pow_vs_sum"
 
@@ -37,6 +40,7 @@ def sharing() -> None:
             _ask_two_services(name, {"NUMSTAB_RATE": "", **env})
         _added_latency(valkey)
         _rates(valkey)
+        _losses(valkey)
         _failures(valkey)
 
 
@@ -73,18 +77,25 @@ def _service(processes: ProcessRunner, valkey: ValkeyServer) -> Iterator[Runner]
 
 
 def _added_latency(valkey: ValkeyServer) -> None:
-    """Runs with a seed each, executed in turn by a service alone and by one that shares; then a follower's lag."""
+    """Runs with a seed each, executed in turn by a service alone and by one that shares; then a follower's lag.
+
+    Each goes first every other time, after a pause in which the children that wait for work are forked anew.
+    """
     experiment = load_specs(bundled("demos"))[SLUG]
     with closing(ProcessRunner(preload=SERVER_PRELOAD, idle=2, slots=2)) as processes, ExitStack() as stack:
         sharing_runner = stack.enter_context(_service(processes, valkey))
         runners: dict[str, Runner] = {"alone": SharedRunner(processes), "shared": sharing_runner}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
         for seed in range(ROUNDS + 3):
-            for name, runner in runners.items():
-                times[name].append(_time_run(runner, experiment, seed))
+            for name in sorted(runners, reverse=bool(seed % 2)):
+                time.sleep(_PAUSE)
+                times[name].append(_time_run(runners[name], experiment, seed))
         for name, measured in times.items():
             first, end = ([each[index] for each in measured[3:]] for index in (0, 1))
             print(f"a run, {name:22s} first row {_milliseconds(first)}, end {_milliseconds(end)}")
+        added = [shared - alone for (alone, _), (shared, _) in zip(times["alone"], times["shared"], strict=True)][3:]
+        low, middle, high = statistics.quantiles(added, n=4)
+        print(f"first row, shared after alone     quartiles {1e3 * low:.1f}, {1e3 * middle:.1f}, {1e3 * high:.1f} ms")
         kept = [_time_run(stack.enter_context(_service(processes, valkey)), experiment, seed)[1] for seed in range(20)]
         print(f"a run kept by another service    end {_milliseconds(kept)}")
         lags = [_follow(processes, valkey, experiment, 10_000 + seed) for seed in range(30)]
@@ -133,6 +144,85 @@ def _rates(valkey: ValkeyServer) -> None:
 
     for name, shared in (("in memory", None), ("shared", SharedState(valkey.url))):
         print(f"a request's rate, {name:14s} {_milliseconds(asyncio.run(count(RateLimits('100000/minute', shared))))}")
+
+
+class SteadyRunner(ProcessRunner):
+    """Executes nothing: yields a row every 20 ms until it is cancelled; `ended` is when that was."""
+
+    ended = 0.0
+
+    def stream(
+        self,
+        experiment: Experiment,  # noqa: ARG002
+        params: Params,  # noqa: ARG002
+        seed: int,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generator[Row | QueuePosition, None, Run]:
+        """As `Runner.stream`."""
+        for step in range(100_000):
+            if is_cancelled():
+                break
+            yield {"step": step, "value": float(seed)}
+            time.sleep(POLL_SECONDS)
+        self.ended = time.perf_counter()
+        raise Cancelled
+
+
+def lead(url: str) -> None:
+    """Leads a flight of a `SteadyRunner` for ever, and says so on standard output."""
+    experiment = load_specs(bundled("demos"))[SLUG]
+    for _ in DistributedRunner(SteadyRunner(), SharedState(url)).stream(experiment, {}, 0):
+        print("a row", flush=True)
+
+
+def _losses(valkey: ValkeyServer) -> None:
+    """A service that is killed while it executes a run for another, and the last reader of a run who leaves it."""
+    experiment = load_specs(bundled("demos"))[SLUG]
+    gaps, delays = [], []
+    for _ in range(5):
+        command = [sys.executable, "-c", f"from bench.sharing import lead; lead({valkey.url!r})"]
+        with (
+            closing(DistributedRunner(SteadyRunner(), SharedState(valkey.url))) as follows,
+            subprocess.Popen(command, stdout=subprocess.PIPE) as leader,
+        ):
+            assert leader.stdout is not None
+            leader.stdout.readline()
+            rows = follows.stream(experiment, {}, 0)
+            next(rows)
+            leader.kill()
+            killed, longest, before = time.perf_counter(), 0.0, time.perf_counter()
+            while before < killed + 5:
+                next(rows)
+                longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+            gaps.append(longest)
+            rows.close()
+    for seed in range(1, 11):
+        here = SteadyRunner()
+        with (
+            closing(DistributedRunner(here, SharedState(valkey.url))) as leads,
+            closing(DistributedRunner(SteadyRunner(), SharedState(valkey.url))) as follows,
+        ):
+            has_left = threading.Event()
+            first = leads.stream(experiment, {}, seed, has_left.is_set)
+            next(first)
+            thread = threading.Thread(target=_listen, args=(first,))
+            thread.start()
+            rows = follows.stream(experiment, {}, seed)
+            next(rows)
+            has_left.set()
+            next(rows)
+            left = time.perf_counter()
+            rows.close()
+            thread.join()
+            delays.append(here.ended - left)
+    print(f"the longest gap between rows when the executing service is killed {_milliseconds(gaps)}")
+    print(f"a run's end after its last reader, on another service, has left   {_milliseconds(delays)}", flush=True)
+
+
+def _listen(events: Iterator[Row | QueuePosition]) -> None:
+    with suppress(Cancelled):
+        for _ in events:
+            pass
 
 
 def _failures(valkey: ValkeyServer) -> None:

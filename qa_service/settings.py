@@ -111,8 +111,8 @@ class Settings:
         if self.shared and not _SHARED.match(self.shared):
             raise BadField(  # without its value, which may have a password
                 zh="NUMSTAB_SHARED 不是地址：应当像 redis://主机:6379/0，或以 rediss、valkey、valkeys 开头",
-                en="NUMSTAB_SHARED is no address: expected such as redis://host:6379/0, or one that begins with rediss, "
-                "valkey or valkeys",
+                en="NUMSTAB_SHARED is no address: expected such as redis://host:6379/0, or one that begins with "
+                "rediss, valkey or valkeys",
                 field="NUMSTAB_SHARED",
             )
         if self.writer and not re.match(r"https?://[^/]", self.writer):

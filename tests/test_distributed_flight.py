@@ -247,6 +247,33 @@ def test_a_follower_takes_the_place_of_a_lost_leader(service, valkey, silent):
         assert repr(tuple(each.rows)) == repr(each.run.rows)
 
 
+@pytest.mark.exhaustive  # takes longer than a lease
+def test_a_leader_that_has_nothing_to_say_is_not_replaced(service, monkeypatch):
+    """It renews its lease, and followers that they are there."""
+    words = []
+    publish = flight_board.FlightBoard.publish
+
+    def count(board, entries):
+        words.append(entries)
+        return publish(board, entries)
+
+    monkeypatch.setattr(flight_board.FlightBoard, "publish", count)
+    leads, follows = SteppedRunner(permits=1), SteppedRunner()
+    shared = SharedRunner(service(leads))
+    first = Listener(shared, 3)
+    until(lambda: first.rows)
+    other = Listener(service(follows), 3)
+    until(lambda: other.rows)
+    words.clear()
+    until(lambda: len(words) >= 8)
+    first.leave()
+    until(lambda: len(words) >= 12)
+    assert (leads.cancelled, follows.started) == (0, 0)
+    leads.permits.release(2)
+    assert len(other.end().rows) == 3
+    assert (leads.started, follows.started) == (1, 0)
+
+
 def test_a_leader_that_closes_is_replaced(service):
     """As on SIGTERM: it says so, and nobody waits for its lease to end."""
     leads, follows = SteppedRunner(permits=2), SteppedRunner()
@@ -379,6 +406,6 @@ def test_kept_runs_are_bounded_in_bytes(service, valkey, monkeypatch):
     assert kept == [0, *range(41 - len(kept), 40)]
     assert 4 < len(kept) < 30
     Listener(runner, 1000, 99).end()
-    assert not _keys(valkey, "numstab:leader:*")
+    until(lambda: not _keys(valkey, "numstab:leader:*"))
     assert runner.finished(COUNTS, {"steps": 1000}, 99) is None
     assert len(_keys(valkey, "numstab:run:*")) == len(kept)

@@ -20,7 +20,7 @@ from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 from qa_service.telemetry.timing import Timings
 
-_RENEW_SECONDS = 0.5  # between two words of a leader that has no rows to send
+_RENEW_SECONDS = 0.4  # between two words of a leader that has no rows to send
 _CHECK_SECONDS = 0.2  # between two looks at whether a leader is still there; also the longest wait for a reply
 _BATCH_SECONDS = 0.02  # rows of so long travel together
 _POLL_SECONDS = 0.05  # between a follower's looks at whether it is cancelled; longer with many followers

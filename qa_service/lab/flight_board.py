@@ -19,7 +19,7 @@ from qa_service.lab.run_json import rows_from_json, rows_to_json, run_from_json,
 from qa_service.model import Experiment, Row, Run, RunStatus
 from qa_service.shared_state import KEY_PREFIX, SharedState
 
-LEASE_SECONDS = 2.5
+LEASE_SECONDS = 2.0
 """A leader, or a listener, of whom nothing is heard for so long has gone."""
 KEEP_SECONDS = 7 * 86400
 KEEP_BYTES = 256 << 20

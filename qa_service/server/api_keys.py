@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from qa_service.errors import BadField, StoreUnavailable
 from qa_service.files import write_atomically
 from qa_service.settings import Settings
-from qa_service.store import Store
+
+if TYPE_CHECKING:
+    from qa_service.store import Store
 
 Scope = Literal["read", "ask", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -50,7 +52,7 @@ class ApiKeyStore:
     remain valid on this machine.
     """
 
-    def __init__(self, folder: Path, database: Store | None = None) -> None:
+    def __init__(self, folder: Path, database: "Store | None" = None) -> None:
         self._path = folder / "keys.json"
         self._read: tuple[tuple[int, int], dict[str, ApiKey]] | None = None
         self._database = database
@@ -60,8 +62,11 @@ class ApiKeyStore:
     @classmethod
     def of(cls, settings: Settings) -> "ApiKeyStore":
         """Those of the settings: in the database of the store, unless that is a file of this machine."""
-        shared = settings.store and not settings.store.startswith("sqlite")
-        return cls(settings.data, Store(settings.store) if shared else None)
+        if not settings.store or settings.store.startswith("sqlite"):
+            return cls(settings.data)
+        from qa_service.store import Store
+
+        return cls(settings.data, Store(settings.store))
 
     def __len__(self) -> int:
         return len(self.all())
