@@ -168,6 +168,8 @@ def test_letters_side_by_side_are_a_product_where_mathematics_is_written(text, e
         ("2048 +* 1", 6, "*"),
         ("1 @ 2", 2, "@"),
         ("expp(x)", 0, "exp"),
+        ("lgo(x)", 0, "log"),
+        ("sqtr(x)", 0, "sqrt"),
         ("1 + sofmax([1, 2])", 4, "softmax"),
         ("x(y+1)", 0, "x*("),
         ("1/2x", 3, "a/(b*c)"),
