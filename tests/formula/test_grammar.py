@@ -169,6 +169,8 @@ def test_letters_side_by_side_are_a_product_where_mathematics_is_written(text, e
         ("1 @ 2", 2, "@"),
         ("expp(x)", 0, "exp"),
         ("lgo(x)", 0, "log"),
+        ("零十一+1", 0, "零十一"),
+        ("1+零亿一", 2, "零亿一"),
         ("sqtr(x)", 0, "sqrt"),
         ("1 + sofmax([1, 2])", 4, "softmax"),
         ("x(y+1)", 0, "x*("),
