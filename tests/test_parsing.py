@@ -268,3 +268,9 @@ def test_questions_of_a_hundred_kilobytes_are_parsed():
     assert len(log) > 100_000
     assert len(parse_question(f"why is my loss nan?\n{log}").text) < 2000
     assert len(parse_question(" ".join(str(n / 7) for n in range(10_000))).text) < 2000
+
+
+@pytest.mark.parametrize("question", ["零十一层的网络会怎样", "学习率零亿一", "零十分之一"])
+def test_numerals_that_are_no_number_are_words(question):
+    """The library raises another error for these than for 万一."""
+    assert parse_question(question).lang == "zh"

@@ -282,7 +282,7 @@ def read_chinese_number(numeral: str, position: int = 0) -> Fraction:
         if len(numeral) > _MAX_NUMERAL:  # cn2an takes quadratic time
             raise ValueError
         value = Fraction(str(cn2an.cn2an(whole, "smart")))
-    except ValueError:
+    except (ValueError, LookupError):  # a KeyError for 零十一
         raise BadExpression(
             zh=f"第 {position + 1} 个字符处的“{numeral[:20]}”不是一个数。",
             en=f"“{numeral[:20]}” at character {position + 1} is not a number",

@@ -31,6 +31,8 @@ _MAX_SERIES_SIZE = 40
 _MAX_SIZE = 120
 """Nodes of a formula for which forms are sought."""
 _POINTS = 256
+_WRONG_COST = 2.0
+"""Bits by which a series that is quite wrong at a point is worse than an overflow there."""
 _SIZE_COST = 0.03
 """Bits that a further node costs, so that of equally stable forms the shorter comes first."""
 _REGIME_CANDIDATES = 20
@@ -231,6 +233,9 @@ class _Search:
             return []
         forms = self._complementary()
         lost = np.stack([self._lost[form] for form in forms])
+        approximate = np.array([form in self._approximate for form in forms])
+        fails = approximate[:, None] & (lost >= self._digits / 2)
+        lost = lost + _WRONG_COST * fails
         found = []
         for one in best_segments(lost, names)[:3]:
             if len(set(one.choices)) > 1:

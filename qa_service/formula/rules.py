@@ -60,6 +60,8 @@ _TABLE: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("expm1", "(sub (exp a) 1)", "(expm1 a)"),
         ("one minus exponential", "(sub 1 (exp a))", "(neg (expm1 a))"),
         ("hypot", "(sqrt (add (square a) (square b)))", "(hypot a b)"),
+        ("hypot of three", "(sqrt (add (add (square a) (square b)) (square c)))", "(hypot (hypot a b) c)"),
+        ("hypot with a number", "(sqrt (add (square a) m))", "(hypot a (sqrt m))"),
         ("hypot with one", "(sqrt (add 1 (square a)))", "(hypot 1 a)"),
         ("leg of a right triangle", "(sqrt (sub (square a) (square b)))",
          "(mul (sqrt (abs (sub a b))) (sqrt (abs (add a b))))"),

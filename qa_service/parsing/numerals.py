@@ -64,5 +64,5 @@ def _chinese_to_digits(numeral: str) -> str:
 
     try:
         return f"{cn2an.cn2an(numeral, 'smart'):.15g}"
-    except ValueError:  # 一般, 万一: words made of numerals
+    except (ValueError, LookupError):  # 一般, 万一, 零十一: words made of numerals
         return numeral

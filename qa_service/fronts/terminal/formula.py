@@ -197,9 +197,10 @@ class FormulaView:
 
     def _input(self, values: Mapping[str, float]) -> str:
         """The value of the only variable, or of each under its name."""
-        if len(values) == 1:
-            return self._number(*values.values(), 9)
-        return ", ".join(f"{name} = {self._number(value, 5)}" for name, value in values.items())
+        numbers = [self._number(value, 9 if len(values) == 1 else 5) for value in values.values()]
+        return ", ".join(
+            f"{name} = {each}" if len(values) > 1 else each for name, each in zip(values, numbers, strict=True)
+        )
 
     def _region(self, region: FormulaRegion) -> str:
         """Where it fails and how; of several variables, which have no regions but points, how alone."""
