@@ -83,15 +83,15 @@ def run(nu: float = 1e6, r: float = 1.0) -> Generator[Row, None, Metrics]:
 def loss_and_slope(way: str, nu: float, r: float) -> tuple[float, float]:
     """The loss, rounded to float32, and its derivative with respect to ν."""
     freedom = torch.tensor(nu, dtype=torch.float64 if way == "wide" else torch.float32, requires_grad=True)
-    loss = likelihood(freedom, torch.tensor(r, dtype=freedom.dtype), torch.log if way == "naive" else None)
+    loss = likelihood(freedom, torch.tensor(r, dtype=freedom.dtype), log_of_sum=way == "naive")
     (slope,) = torch.autograd.grad(loss, freedom)
     return loss.float().item(), slope.item()
 
 
-def likelihood(nu: Tensor, r: Tensor, log: object) -> Tensor:
-    """The negative log-likelihood in the format of ν; with `log` the last logarithm is that of a sum."""
+def likelihood(nu: Tensor, r: Tensor, *, log_of_sum: bool) -> Tensor:
+    """The negative log-likelihood in the format of ν; the last logarithm as log(1 + …), or by log1p."""
     ratio = r * r / nu
-    tail = torch.log(1 + ratio) if log is not None else torch.log1p(ratio)
+    tail = torch.log(1 + ratio) if log_of_sum else torch.log1p(ratio)
     normaliser = torch.lgamma(nu / 2) - torch.lgamma((nu + 1) / 2) + torch.log(nu * math.pi) / 2
     return normaliser + (nu + 1) / 2 * tail
 
