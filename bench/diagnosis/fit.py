@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from bench.diagnosis.runs import RecordedRun, fingerprint
 from bench.diagnosis.score import SERIES, TRACE, Judged, judge_run

@@ -46,7 +46,7 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         )
     evidence = _gather(run)
     ranked, explained = _rank(evidence)
-    hypotheses = _hypotheses(ranked, evidence)
+    hypotheses = _hypotheses(ranked, evidence, measured=_is_measured(run))
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
@@ -87,8 +87,8 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    measured = bool(run.layers) or run.fault is not None
-    for finding in map(_as_judged, _findings(RULES, run)) if measured else _findings(RULES, run):
+    series_alone = not (run.layers or run.fault)
+    for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
             heaviest[key] = finding
@@ -97,6 +97,12 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _is_measured(run: TrainingRun) -> bool:
+    """Whether the run shows more than series: layers, a trial, the operation that a fault or a message names."""
+    named = any(event.kind in ("message", "traceback") for event in run.events)
+    return bool(run.layers or run.fault or run.interventions or named)
 
 
 def _as_judged(finding: Finding) -> Finding:
@@ -168,12 +174,14 @@ def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     return math.fsum(weights.values())
 
 
-def _hypotheses(ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence]) -> tuple[Hypothesis, ...]:
+def _hypotheses(
+    ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence], *, measured: bool
+) -> tuple[Hypothesis, ...]:
     chosen = [each for index, each in enumerate(ranked[:2]) if index == 0 or each[1] >= _SECOND]
     made = []
     for cause, raw in chosen:
         findings = evidence[cause].findings
-        probability = calibrate(raw)
+        probability = calibrate(raw, measured=measured)
         made.append(
             Hypothesis(
                 cause=cause, probability=probability, certainty=_certainty(probability, findings), findings=findings

@@ -6,6 +6,7 @@ import pytest
 from runs_by_hand import NAN, decay, level, run_of, skip
 
 from qa_service.answering.decision import certain_entry
+from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.onset_rules import RULES
@@ -57,8 +58,9 @@ def test_a_loss_that_is_weighed_anew_and_falls_again_is_healthy():
 
 
 def test_a_second_half_above_the_start_is_sick():
-    assert find_harms(run_of([1.4, *level(59, 1.9, 0.1)]))
-    assert not find_harms(run_of([1.4, *level(59, 1.42, 0.1), *decay(60, 1.4, 0.2)]))
+    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1)]) == "rising"
+    assert divergence([1.4, *level(59, 1.42, 0.1)]) is None
+    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
 
 
 @pytest.mark.parametrize(
