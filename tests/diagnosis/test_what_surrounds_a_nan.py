@@ -1,4 +1,4 @@
-"""Harm that shows only in part, and what surrounds the first nan: each sick run beside a sound one that stays silent."""
+"""Harm that shows only in part, and what surrounds the first nan: a sick run beside a sound one that stays silent."""
 
 import math
 
@@ -55,6 +55,9 @@ def test_a_loss_that_is_weighed_anew_and_falls_again_is_healthy():
     before, after = decay(24, 1.5e-4, 1e-6), decay(24, 0.3, 0.002)
     assert not find_harms(run_of([*before, *after]))
     assert find_harms(run_of([*decay(24, 1.5, 0.02), *level(24, 1.2, 0.05)]))
+    steady = [0.5, 0.4, 0.35, 0.3, 0.28]
+    assert not find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=steady))
+    assert find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=[0.5, 0.4, 0.35, 1.3, 1.28]))
 
 
 def test_a_second_half_above_the_start_is_sick():
