@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RU
 
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
+_CLEARLY = 1.0
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
@@ -46,6 +47,8 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         )
     evidence = _gather(run)
     ranked, explained = _rank(evidence)
+    if all(harm.id == "stopped" for harm in harms):
+        ranked = [each for each in ranked if _has_weight(evidence[each[0]])]
     hypotheses = _hypotheses(ranked, evidence, measured=_is_measured(run))
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
@@ -97,6 +100,11 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _has_weight(found: _Evidence) -> bool:
+    """Whether a finding speaks clearly for a cause: where a run was merely stopped, less is nothing."""
+    return any(each.weight >= _CLEARLY for each in found.findings)
 
 
 def _is_measured(run: TrainingRun) -> bool:
