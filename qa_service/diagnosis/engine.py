@@ -104,7 +104,7 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
 
 def _has_weight(found: _Evidence) -> bool:
     """Whether a finding speaks clearly for a cause: where a run was merely stopped, less is nothing."""
-    return any(each.weight >= _CLEARLY for each in found.findings)
+    return any(_as_judged(each).weight >= _CLEARLY for each in found.findings)
 
 
 def _is_measured(run: TrainingRun) -> bool:
@@ -164,11 +164,11 @@ def _prior(cause: str) -> float:
 
 
 def _own(cause: _Evidence, consequence: _Evidence) -> float:
-    """The evidence for a cause in features that say more for it than for its consequence."""
-    shared = consequence.features()
+    """The evidence for a cause, as judged, in features that say more for it than for its consequence."""
+    shared = {each.feature: each.weight for each in map(_as_judged, consequence.findings)}
     return math.fsum(
         each.weight - max(shared.get(each.feature, 0.0), 0.0)
-        for each in cause.findings
+        for each in map(_as_judged, cause.findings)
         if each.weight > max(shared.get(each.feature, 0.0), 0.0)
     )
 
