@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from bench.diagnosis.runs import RecordedRun, fingerprint
 from bench.diagnosis.score import SERIES, TRACE, Judged, judge_run
@@ -93,17 +93,19 @@ def fit(table: Table, *, without: str = "", spread: float = SPREAD) -> Correctio
     table = Table(*(column[kept] for column in table))
     judged = np.array([[weights.JUDGED[feature].get(cause, 0.0) for cause in _CAUSES] for feature in _FEATURES])
     which = np.arange(len(table.truth))
+    shown = np.isin(np.arange(len(_CAUSES)), table.truth)  # what no run has can neither gain nor lose
+    free = shown[judged.argmax(axis=1)][:, None] & shown[None, :]  # nor can the features that speak for it first
     share = table.share / (2 * table.share.mean())  # the doors of a run are not independent
 
     def loss(flat: Any) -> tuple[float, Any]:
         added = flat.reshape(judged.shape)
-        scores = table.offset + table.present @ (judged + added)
+        scores = np.where(shown, table.offset + table.present @ (judged + added), -np.inf)
         scores -= scores.max(axis=1, keepdims=True)
         odds = np.exp(scores)
         odds /= odds.sum(axis=1, keepdims=True)
         cost = -(share * np.log(odds[which, table.truth] + 1e-12)).sum() + (added**2).sum() / (2 * spread**2)
         odds[which, table.truth] -= 1
-        return float(cost), (table.present.T @ (odds * share[:, None]) + added / spread**2).ravel()
+        return float(cost), np.where(free, table.present.T @ (odds * share[:, None]) + added / spread**2, 0.0).ravel()
 
     found = minimize(loss, np.zeros(judged.size), jac=True, method="L-BFGS-B", options={"maxiter": 300})
     added = found.x.reshape(judged.shape)

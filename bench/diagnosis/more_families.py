@@ -47,7 +47,7 @@ def _gelu() -> Any:
     return nn.Sequential(*layers, nn.Linear(40, 3))
 
 
-class Spots(nn.Module):
+class Spots(nn.Module):  # type: ignore[misc]
     """Three convolutions and a linear layer to a place."""
 
     def __init__(self) -> None:

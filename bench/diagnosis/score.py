@@ -124,14 +124,15 @@ def judge(runs: Iterable[RecordedRun], doors: Sequence[str]) -> Iterator[Judged]
     for run in runs:
         for door in doors:
             try:
-                given = _through(run, door)
+                given = through(run, door)
                 if given is not None:
                     yield _judged(run, door, diagnose(given))
             except Exception as error:  # a crash is a wrong answer, not the end of the benchmark
                 yield Judged(run, door, f"crash: {type(error).__name__}", (), 0.0)
 
 
-def _through(run: RecordedRun, door: str) -> TrainingRun | None:
+def through(run: RecordedRun, door: str) -> TrainingRun | None:
+    """What a door shows of a run; None without a trace."""
     if door == SERIES:
         return run.as_training_run()
     if door == TRACE:

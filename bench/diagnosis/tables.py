@@ -4,9 +4,13 @@ import argparse
 import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from bench.diagnosis.architectures import FAMILIES, HELD_OUT
-from bench.diagnosis.printers import PRINTERS
+from bench.diagnosis.cures import main as print_cures
+from bench.diagnosis.lines import main as print_lines
+from bench.diagnosis.more_families import MORE
+from bench.diagnosis.printers import PRINTERS, WHOLE
 from bench.diagnosis.runs import RecordedRun
 from bench.diagnosis.score import (
     SERIES,
@@ -22,9 +26,12 @@ from bench.diagnosis.score import (
     share,
     sign_of,
     sound,
+    through,
 )
-from bench.diagnosis.suite import load_suite, recorder
+from bench.diagnosis.suite import Watch, load_suite, recorder
 
+WHOLE_LOGS = tuple(f"{name}{WHOLE}" for name in PRINTERS)
+"""The doors of logs that begin with arguments or a configuration."""
 QUICK = ("mlp4", "cnn", "vae")
 
 
@@ -36,17 +43,50 @@ def main(options: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
     parser.add_argument("--recorder", metavar="FOLDER", help="folder of the package numstab_watch; runs get a trace")
     parser.add_argument("--list-errors", action="store_true", help="each wrong answer, one a line")
+    parser.add_argument(
+        "--fit", action="store_true", help="estimate the corrections to the weights, and write them"
+    )
+    parser.add_argument("--cures", action="store_true", help="train a run of each fault again with its cure")
+    parser.add_argument("--lines", action="store_true", help="only the lines of snippets of unseen logs")
     chosen = parser.parse_args(list(options))
+    if chosen.lines:
+        print_lines(*sorted(map(str, Path(__file__).parent.glob("snippets_*.txt"))))
+        return
+    if chosen.fit:
+        _fit(chosen.seeds, recorder(chosen.recorder) if chosen.recorder else None)
+        return
     families, seeds = (list(QUICK), 1) if chosen.quick else (chosen.families, chosen.seeds)
     runs = load_suite(families, seeds, recorder(chosen.recorder) if chosen.recorder else None)
+    if chosen.cures:
+        print_cures(runs)
+        return
     print(_counts(runs))
     print(_rule_set_table(runs))
-    judged = [*judge(runs, [TRACE, SERIES, *PRINTERS]), *poisoned_averages(runs)]
+    judged = [*judge(runs, [TRACE, SERIES, *PRINTERS, *WHOLE_LOGS]), *poisoned_averages(runs)]
     for table in (_door_table, _sign_table, _alarm_table, _family_table, _fault_table, _calibration_table):
         print(table(judged))
     print(_thread_table())
     if chosen.list_errors:
         print(_errors(judged))
+
+
+def _fit(seeds: int, watch: Watch | None) -> None:
+    """Estimates the corrections, after measuring them on each family by those of the others; held-out ones see none."""
+    from bench.diagnosis import fit
+
+    families = [name for name in (*FAMILIES, *MORE) if name not in HELD_OUT]
+    runs = load_suite(families, seeds, watch)
+    examples = [
+        fit.Example(run, door, seen)
+        for run in runs
+        for door in (SERIES, *PRINTERS, *WHOLE_LOGS)
+        if run.family not in HELD_OUT and (seen := through(run, door)) is not None
+    ]
+    judged = list(fit.leave_one_family_out(examples))
+    print("By families that were left out when the corrections were estimated:\n")
+    print(_door_table(judged))
+    print(_calibration_table(judged))
+    fit.write(fit.fit(fit.tabulate(examples)), examples)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -69,7 +109,9 @@ def _doors(judged: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
     """Each door with its answers, and all the log formats together."""
     doors = [(door, [each for each in judged if each.door == door]) for door in (TRACE, SERIES, *PRINTERS)]
     logs = [each for each in judged if each.door in PRINTERS]
-    return [(door, answers) for door, answers in [*doors, ("all logs", logs)] if answers]
+    whole = [each for each in judged if each.door in WHOLE_LOGS]
+    groups = [*doors, ("all logs", logs), ("all logs, with their heads", whole)]
+    return [(door, answers) for door, answers in groups if answers]
 
 
 def _door_table(judged: Sequence[Judged]) -> str:

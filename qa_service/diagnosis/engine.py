@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RU
 
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
+_CLEARLY = 1.0
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
@@ -46,7 +47,9 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         )
     evidence = _gather(run)
     ranked, explained = _rank(evidence)
-    hypotheses = _hypotheses(ranked, evidence)
+    if all(harm.id == "stopped" for harm in harms):
+        ranked = [each for each in ranked if _has_weight(evidence[each[0]])]
+    hypotheses = _hypotheses(ranked, evidence, measured=_is_measured(run))
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
@@ -87,8 +90,8 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    measured = bool(run.layers) or run.fault is not None
-    for finding in map(_as_judged, _findings(RULES, run)) if measured else _findings(RULES, run):
+    series_alone = not (run.layers or run.fault)
+    for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
             heaviest[key] = finding
@@ -97,6 +100,17 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _has_weight(found: _Evidence) -> bool:
+    """Whether a finding speaks clearly for a cause: where a run was merely stopped, less is nothing."""
+    return any(_as_judged(each).weight >= _CLEARLY for each in found.findings)
+
+
+def _is_measured(run: TrainingRun) -> bool:
+    """Whether the run shows more than series: layers, a trial, the operation that a fault or a message names."""
+    named = any(event.kind in ("message", "traceback") for event in run.events)
+    return bool(run.layers or run.fault or run.interventions or named)
 
 
 def _as_judged(finding: Finding) -> Finding:
@@ -150,11 +164,11 @@ def _prior(cause: str) -> float:
 
 
 def _own(cause: _Evidence, consequence: _Evidence) -> float:
-    """The evidence for a cause in features that say more for it than for its consequence."""
-    shared = consequence.features()
+    """The evidence for a cause, as judged, in features that say more for it than for its consequence."""
+    shared = {each.feature: each.weight for each in map(_as_judged, consequence.findings)}
     return math.fsum(
         each.weight - max(shared.get(each.feature, 0.0), 0.0)
-        for each in cause.findings
+        for each in map(_as_judged, cause.findings)
         if each.weight > max(shared.get(each.feature, 0.0), 0.0)
     )
 
@@ -168,12 +182,14 @@ def _joint(cause: _Evidence, consequence: _Evidence) -> float:
     return math.fsum(weights.values())
 
 
-def _hypotheses(ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence]) -> tuple[Hypothesis, ...]:
+def _hypotheses(
+    ranked: Sequence[tuple[str, float]], evidence: Mapping[str, _Evidence], *, measured: bool
+) -> tuple[Hypothesis, ...]:
     chosen = [each for index, each in enumerate(ranked[:2]) if index == 0 or each[1] >= _SECOND]
     made = []
     for cause, raw in chosen:
         findings = evidence[cause].findings
-        probability = calibrate(raw)
+        probability = calibrate(raw, measured=measured)
         made.append(
             Hypothesis(
                 cause=cause, probability=probability, certainty=_certainty(probability, findings), findings=findings

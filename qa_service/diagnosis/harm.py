@@ -227,7 +227,7 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     if len(values) < 5:
         return
     how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
-    if how is None or _validates(run):
+    if how is None or _validates(run) or _is_weighed_anew(run, values):
         return
     best, last = min(smooth(values)), end_level(values)
     if how == "thrown":
@@ -260,6 +260,14 @@ def _validates(run: TrainingRun) -> bool:
         if len(points) >= 2 and _place(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
             return shares[-1] > max(shares) - 0.07
     return False
+
+
+def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
+    """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
+    held_out = values_of(finite(records(run, "val_loss")))
+    if len(held_out) < 4 or not 10 * min(smooth(values)) < values[0]:
+        return False
+    return held_out[-1] < 0.97 * held_out[0] and all(after < 1.6 * before for before, after in pairwise(held_out))
 
 
 def is_apart(run: TrainingRun) -> bool:

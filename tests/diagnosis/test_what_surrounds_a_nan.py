@@ -1,4 +1,4 @@
-"""Harm that shows only in part, and what surrounds the first nan: each sick run beside a sound one that stays silent."""
+"""Harm that shows only in part, and what surrounds the first nan: a sick run beside a sound one that stays silent."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 from runs_by_hand import NAN, decay, level, run_of, skip
 
 from qa_service.answering.decision import certain_entry
+from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.onset_rules import RULES
@@ -54,11 +55,15 @@ def test_a_loss_that_is_weighed_anew_and_falls_again_is_healthy():
     before, after = decay(24, 1.5e-4, 1e-6), decay(24, 0.3, 0.002)
     assert not find_harms(run_of([*before, *after]))
     assert find_harms(run_of([*decay(24, 1.5, 0.02), *level(24, 1.2, 0.05)]))
+    steady = [0.5, 0.4, 0.35, 0.3, 0.28]
+    assert not find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=steady))
+    assert find_harms(run_of([*before, *level(24, 0.1, 0.05)], val_loss=[0.5, 0.4, 0.35, 1.3, 1.28]))
 
 
 def test_a_second_half_above_the_start_is_sick():
-    assert find_harms(run_of([1.4, *level(59, 1.9, 0.1)]))
-    assert not find_harms(run_of([1.4, *level(59, 1.42, 0.1), *decay(60, 1.4, 0.2)]))
+    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1)]) == "rising"
+    assert divergence([1.4, *level(59, 1.42, 0.1)]) is None
+    assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
 
 
 @pytest.mark.parametrize(
