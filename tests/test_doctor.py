@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from dataclasses import replace
 
 from qa_service.lab import landlock, seccomp
@@ -50,3 +51,25 @@ def test_a_shared_server_that_does_not_answer_is_at_fault(settings, tmp_path):
     (check,) = (each for each in checks if each.name == "shared")
     assert (check.state, check.todo is not None) == ("wrong", True)
     assert "s3cret" not in str(check)
+
+
+def test_both_wheels_at_once_are_noticed(settings, tmp_path, monkeypatch):
+    """They have the same files."""
+    for name in ("numstab", "numstab_core"):
+        folder = tmp_path / f"{name}-0.1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (check,) = (each for each in run_checks(replace(settings, kb=tmp_path, demos=tmp_path), 0) if each.name == "python")
+    assert check.state == "note"
+    assert check.todo
+
+
+def test_experiments_of_another_python_are_run_there(settings, tmp_path):
+    """One without torch is named by the check that runs an experiment."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without site-packages: no torch
+    python.chmod(0o755)
+    checks = {each.name: each for each in run_checks(replace(settings, python=str(python)), 0)}
+    assert (checks["torch"].state, checks["run"].state) == ("ok", "wrong")
+    assert "NUMSTAB_PYTHON" in checks["run"].says.en

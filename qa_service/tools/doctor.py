@@ -23,6 +23,7 @@ from qa_service.settings import Settings
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 
 _TESTED_TORCH = "2.13.0"
+_WHEELS = ("numstab", "numstab-core")
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
 _CONFINE_OR_SWITCH_OFF = Text(
     "用 x86-64 或 aarch64 的 Linux；如果 demos 里的代码都可信，也可以设 NUMSTAB_SANDBOX=off",
@@ -100,7 +101,22 @@ def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> Docto
 
 def _check_python() -> DoctorCheck:
     found = platform.python_version()  # an older Python would have failed on our syntax
+    if all(map(_is_installed, _WHEELS)):
+        says = Text(
+            "numstab 和 numstab-core 都装了，它们是同样的文件：卸载其中一个，另一个也就坏了",
+            "numstab and numstab-core are both installed, and have the same files: removing one breaks the other",
+        )
+        todo = Text("两个都卸载，再装其中一个", "uninstall both, then install one")
+        return DoctorCheck("python", "note", says, todo)
     return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _check_torch(settings: Settings) -> DoctorCheck:

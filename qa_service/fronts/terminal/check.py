@@ -11,7 +11,7 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadField
 from qa_service.fronts.terminal import options
 from qa_service.knowledge import checked
-from qa_service.model import Entry, Lang
+from qa_service.model import Entry, Lang, RunStatus
 from qa_service.presentation.numbers import format_number
 from qa_service.tools import check_report
 from qa_service.tools.claim_check import (
@@ -88,6 +88,8 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
             if lang == "zh"
             else f"{len(results)} verdicts, {differ} differ from what the entries state. {versions}"
         )
+        if unfinished := next((each.run.note for each in results if each.run.status is RunStatus.CRASHED), None):
+            view.print_line(unfinished[lang])  # such as: there is no torch
     return options.EXIT_NOT_ANSWERED if differ else options.EXIT_OK
 
 
