@@ -43,9 +43,7 @@ def main(options: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help=f"one seed of {', '.join(QUICK)}")
     parser.add_argument("--recorder", metavar="FOLDER", help="folder of the package numstab_watch; runs get a trace")
     parser.add_argument("--list-errors", action="store_true", help="each wrong answer, one a line")
-    parser.add_argument(
-        "--fit", action="store_true", help="estimate the corrections to the weights, and write them"
-    )
+    parser.add_argument("--fit", action="store_true", help="estimate the corrections to the weights, and write them")
     parser.add_argument("--cures", action="store_true", help="train a run of each fault again with its cure")
     parser.add_argument("--lines", action="store_true", help="only the lines of snippets of unseen logs")
     chosen = parser.parse_args(list(options))
