@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.diagnosis.lines import read_snippets, unread
+from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text
 
 FOLDER = Path(__file__).parents[1] / "bench" / "diagnosis"
@@ -41,3 +42,16 @@ def test_prose_is_no_record(line):
 def test_indented_lines_of_a_block_belong_to_its_loss():
     run = read_log_text("[step=10/5000]\n    train/CrossEntropyLoss=10.81\n    optim/total_grad_norm=3.2\n")
     assert [point.value for point in run.series["grad_norm"]] == [3.2]
+
+
+def test_interleaved_dictionaries_of_training_and_evaluation():
+    """A metric that is undefined is nan by nature, and the run is healthy."""
+    lines = []
+    for step in range(1, 13):
+        lines.append(str({"loss": round(2.0 / step, 4), "grad_norm": 1.5, "learning_rate": 5e-05, "epoch": step / 4}))
+        if step % 3 == 0:
+            held = f"'eval_loss': {2.1 / step:.4f}, 'eval_precision': nan, 'eval_f1': nan, 'eval_runtime': 3.2"
+            lines.append(f"{{{held}, 'epoch': {step / 4}}}")
+    run = read_log_text("\n".join(lines) + "\n")
+    assert (len(run.series["loss"]), len(run.series["val_loss"])) == (12, 4)
+    assert diagnose(run).status == "healthy"

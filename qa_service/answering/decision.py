@@ -225,7 +225,7 @@ def _topic(
     threshold: float,
     certain: str = "",
 ) -> _Topic:
-    """An entry that is named or picked comes first, then that of a log's `certain` cause, of a follow-up, the matches."""
+    """First an entry that is named or picked, then that of a log's `certain` cause, of a follow-up, the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)

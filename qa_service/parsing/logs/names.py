@@ -18,16 +18,16 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
         rf"(?:_(?:step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
-        "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?grad(?:ient)?s?_?(?:global_"
-        r"|total_)?norm"
+        "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?"
+        r"grad(?:ient)?s?_?(?:global_|total_)?norm"
         r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
         "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
         r"|grad_)?scale"
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
         "skipped": r"(?:number_of_)?skipped(?:_iterations|_iter|_steps|_updates)?",
         "nan_iterations": r"number_of_nan_iterations",
-        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce|mlm"
-        rf"|itm|language_modell?ing"
+        "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
+        rf"|mlm|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
