@@ -271,7 +271,10 @@ def main(address: str, service: BinaryIO) -> int:
         node.terminate()
         with suppress(subprocess.TimeoutExpired):
             node.wait(_STOP_TIMEOUT)
-        kill_session(os.getsid(0))  # Ray's processes have not left it
+        if (
+            os.getsid(0) == os.getpid()
+        ):  # the session is ours, as a service starts us: nobody else's processes are in it
+            kill_session(os.getpid())
         shutil.rmtree(folder, ignore_errors=True)
 
 
