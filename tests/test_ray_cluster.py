@@ -36,7 +36,8 @@ def two_machines():
     with cluster() as started, pytest.MonkeyPatch.context() as env:
         env.setenv("RAY_AUTH_TOKEN", started.token)
         env.setenv("PYTHONPATH", str(ROOT))
-        local = ProcessRunner(deadline=60.0, memory=2048, slots=1, preload=SERVER_PRELOAD, confined=CONFINED)
+        # The deadline ends nothing here: what is gone within a wait was killed.
+        local = ProcessRunner(deadline=900.0, memory=2048, slots=1, preload=SERVER_PRELOAD, confined=CONFINED)
         local.warm_up()
         runner = RayRunner.connect(local, started.address)
         try:
@@ -124,7 +125,7 @@ def test_a_reader_who_leaves_kills_the_child(two_machines):
         cancelled.append(True)
         with pytest.raises(Cancelled):
             list(stream)
-        until(lambda: before - set(session(node.process.pid)))
+        until(lambda: before - set(session(node.process.pid)), 60)
         assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN
 
 
