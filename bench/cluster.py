@@ -147,7 +147,7 @@ def _recoveries(started: Cluster, runner: RayRunner, slow: Experiment) -> None:
         ("Ray's node", second, "/raylet"),
         ("head", started.head, "/gcs_server"),
     ):
-        events = _on(second, runner, slow)
+        events = _on(second if node is second else started.head, runner, slow)
         killing = threading.Timer(1.0, os.kill, (node.pid_of(process), signal.SIGKILL))
         if name != "nothing":
             killing.start()

@@ -207,7 +207,7 @@ def add_core_commands(parsers: Any) -> None:
     node.add_argument("--slots", help="experiments at once (default NUMSTAB_SLOTS; 0: none here)")
     node.add_argument("--port", default="6379", help="port of the head (default 6379)")
     node.add_argument("--address", default="", help="own address in the private network (default: as seen by the head)")
-    node.add_argument("--folder", default="", help="folder of sockets and logs (default: Ray's, /tmp/ray)")
+    node.add_argument("--folder", default="", help="folder of sockets and logs (default: Ray's)")
     node.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     node.set_defaults(run_with_settings=_node)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")

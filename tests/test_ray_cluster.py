@@ -36,7 +36,8 @@ def two_machines():
     with cluster() as started, pytest.MonkeyPatch.context() as env:
         env.setenv("RAY_AUTH_TOKEN", started.token)
         env.setenv("PYTHONPATH", str(ROOT))
-        local = ProcessRunner(deadline=60.0, memory=2048, slots=1, preload=SERVER_PRELOAD, confined=CONFINED)
+        # The deadline ends nothing here: what is gone within a wait was killed.
+        local = ProcessRunner(deadline=900.0, memory=2048, slots=1, preload=SERVER_PRELOAD, confined=CONFINED)
         local.warm_up()
         runner = RayRunner.connect(local, started.address)
         try:
@@ -124,7 +125,7 @@ def test_a_reader_who_leaves_kills_the_child(two_machines):
         cancelled.append(True)
         with pytest.raises(Cancelled):
             list(stream)
-        until(lambda: before - set(session(node.process.pid)))
+        until(lambda: before - set(session(node.process.pid)), 60)
         assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN
 
 
@@ -151,7 +152,9 @@ def test_a_wrong_token_is_refused(two_machines, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
     command = [sys.executable, "-m", "qa_service.lab.cluster_driver", started.address]
     env = os.environ | {"RAY_AUTH_MODE": "token"}
-    refused = subprocess.run(command, cwd=ROOT, env=env, input=b"", capture_output=True, check=False, timeout=600)
+    refused = subprocess.run(
+        command, cwd=ROOT, env=env, input=b"", capture_output=True, check=False, timeout=600, start_new_session=True
+    )
     assert refused.returncode == 1
     assert b'["problem"' in refused.stdout
     assert b'["nodes"' not in refused.stdout
@@ -161,12 +164,12 @@ def test_a_wrong_token_is_refused(two_machines, monkeypatch):
 def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     """The last test of this cluster: its head is killed in mid-run, and nothing of it is left behind at the end."""
     started, runner, local = two_machines
+    driver = runner.driver_session()
     stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
     rows, run = rows_and_run(stream, 5, lambda: os.kill(started.head.pid_of("/gcs_server"), signal.SIGKILL))
     assert [row["step"] for row in rows] == list(range(ROWS))
     assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
     until(lambda: runner.slots == local.slots)
-    driver = runner.driver_session()
     runner.close()
     started.end()
     assert not [line for node in started.nodes for line in session(node.process.pid).values()]

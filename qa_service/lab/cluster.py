@@ -318,7 +318,8 @@ class RayRunner:
             tried: set[str] = set()
             runs: list[Run] = []
             while len(runs) < len(seeds) and (machine := self._take(tried)) is not None:
-                job = self._job(experiment, params, seeds[len(runs) :])
+                before = len(runs)
+                job = self._job(experiment, params, seeds[before:])
                 try:
                     for kind, content in self._driver.events(machine, job, _never):
                         if kind == "run":
@@ -327,6 +328,8 @@ class RayRunner:
                     tried.add(machine.id)
                 finally:
                     self._give_back(machine)
+                if len(runs) == before:
+                    tried.add(machine.id)
         left = seeds[len(runs) :]
         return runs + (self._local.run_seeds(experiment, params, left) if left else [])
 

@@ -29,8 +29,8 @@ from qa_service.lab.kernel import PR_SET_PDEATHSIG, prctl
 
 _NAMESPACE = "numstab"
 _TASKS_PER_NODE = 64  # jobs of all services that a machine runs or keeps waiting
-_LOOK_SECONDS = 0.5  # between looks at the head and its list of nodes
-_HEAD_TIMEOUT = 2.0  # seconds to accept a connection
+_LOOK_SECONDS = 0.5  # between looks at the head, its list of nodes, and each of these
+_ANSWER_TIMEOUT = 2.0  # seconds that the head or a machine has to accept a connection
 _LIST_TIMEOUT = 10.0
 _PING_SECONDS, _PING_TIMEOUT = 5.0, 10.0
 _CONNECT_TIMEOUT = 60.0
@@ -114,10 +114,12 @@ class Driver:
         """Keeps an actor on every machine with slots, and tells the service which machines there are."""
         pinged = time.monotonic()
         while True:
-            alive = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in await self._alive()}
+            alive = {node["NodeID"]: node for node in await self._alive()}
             for node in [each for each in self._actors if each not in alive]:
                 self._forget(node)
-            for node, slots in alive.items():
+            await asyncio.gather(*(self._knock(node, alive[node]) for node in tuple(self._about)))
+            for node, about in alive.items():
+                slots = int(about["Resources"].get("CPU", 0))
                 if slots and node not in self._actors:
                     self._actors[node] = self._actor(node, slots)
                     self._in_background(self._admit(node))
@@ -131,14 +133,19 @@ class Driver:
     async def _alive(self) -> list[dict[str, Any]]:
         host, _, port = self._address.rpartition(":")
         try:
-            async with asyncio.timeout(_HEAD_TIMEOUT):
-                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            writer.close()
+            await _connect_to(host.strip("[]"), int(port))
             async with asyncio.timeout(_LIST_TIMEOUT):
                 nodes = await asyncio.get_running_loop().run_in_executor(None, self._ray.nodes)
         except (OSError, self._ray.exceptions.RayError) as error:
             raise HeadLost(f"{self._address}: {type(error).__name__}") from error
         return [node for node in nodes if node["Alive"]]
+
+    async def _knock(self, node: str, about: dict[str, Any]) -> None:
+        """A machine that refuses a connection is lost; Ray would wait seconds for it to come back."""
+        try:
+            await _connect_to(about["NodeManagerAddress"], about["NodeManagerPort"])
+        except OSError:
+            self._doubt(node)
 
     def _actor(self, node: str, slots: int) -> Any:
         """The actor of a machine; of several services the first makes it, and it stays as long as the machine."""
@@ -202,6 +209,13 @@ class Driver:
         task.add_done_callback(self._background.discard)
 
 
+async def _connect_to(host: str, port: int) -> None:
+    """Opens a connection and closes it again; raises OSError if that fails or takes too long."""
+    async with asyncio.timeout(_ANSWER_TIMEOUT):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+
+
 def _send(service: BinaryIO, number: int, message: bytes) -> None:
     """Write a line; the service reads them as they come."""
     with suppress(BrokenPipeError):  # the service has gone, which standard input shows
@@ -257,7 +271,10 @@ def main(address: str, service: BinaryIO) -> int:
         node.terminate()
         with suppress(subprocess.TimeoutExpired):
             node.wait(_STOP_TIMEOUT)
-        kill_session(os.getsid(0))  # Ray's processes have not left it
+        if (
+            os.getsid(0) == os.getpid()
+        ):  # the session is ours, as a service starts us: nobody else's processes are in it
+            kill_session(os.getpid())
         shutil.rmtree(folder, ignore_errors=True)
 
 
