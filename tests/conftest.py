@@ -190,7 +190,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder shared by all xdist workers: matcher and chart bundle are built once per test run."""
     cache = shared_temp_folder(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
-    for kind in ("phrasings-*", "classifier-*", "encoder-*.npy", "encoder-*.npz"):
+    for kind in ("phrasings-*", "classifier-*", "prose-*", "encoder-*.npy", "encoder-*.npz"):
         newest = sorted(cache_folder().glob(kind), key=lambda file: file.stat().st_mtime)[-_REUSED:]
         for file in newest:  # what set-up has built; the names hash the sources
             with suppress(FileExistsError):
