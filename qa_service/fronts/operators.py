@@ -109,11 +109,15 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 
     @routes.get("/readyz", response_model=report_model, responses=not_ready)
     async def readyz(http: Request) -> BodyResponse:
-        """Library, model and index work, a child has run, the store is reached. Operators also read why not."""
+        """Library, model and index work, a child has run: 200, else 503. Operators also read why not.
+
+        The store is reported, and does not count: without it only feedback fails, and a balancer that took all services
+        out for it would make it an outage for everybody.
+        """
         readiness: Readiness = getattr(http.state, "readiness", None) or Readiness(service)  # before the lifespan: none
         store_problem = await asyncio.to_thread(http.app.state.store_health.problem)
         parts = {**readiness.parts, "store": store_problem is None}
-        report = ReadyJson(ready=all(parts.values()), parts=parts)
+        report = ReadyJson(ready=all(readiness.parts.values()), parts=parts)
         if getattr(http.state, "operator", False):
             why = {**readiness.why, **({"store": store_problem} if store_problem else {})}
             report = OperatorReadyJson(**dict(report), why=why, reload=http.app.state.reloader.problem)
