@@ -4,12 +4,16 @@ import ast
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from fastapi.testclient import TestClient
 
 from qa_service.app import create_app
 from qa_service.errors import BadRequest
+from qa_service.experiments.spec import parse_python
 from qa_service.model import Request, RunStatus
 from qa_service.model.events import EvidenceReady
 from qa_service.model.json_numbers import json_safe
@@ -226,3 +230,20 @@ def test_untestable_claim_names_parameters_where_it_is_testable(service):
     claims = {claim["id"]: claim for claim in evidence_json(at_other, "zh").to_dict()["claims"]}
     assert claims["product-explodes"]["visible_at"] == json_safe(dict(at_other.entry_params))
     assert claims["sum-is-exact"]["visible_at"] is None
+
+
+def test_demos_are_parsed_in_one_thread_at_a_time(monkeypatch):
+    """In Python 3.11 two overlapping calls of `ast.parse` raise SystemError, which made an export a 500."""
+    both_inside = threading.Barrier(2)
+    met = []
+
+    def parse(source: str) -> ast.Module:
+        with suppress(threading.BrokenBarrierError):
+            both_inside.wait(0.2)
+            met.append(source)
+        return ast.Module([], [])
+
+    monkeypatch.setattr(ast, "parse", parse)
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(parse_python, ("one", "two")))) == 2
+    assert not met

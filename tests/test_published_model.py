@@ -79,7 +79,7 @@ def test_an_installed_model_is_found(exported, tmp_path, monkeypatch):
     matcher = matcher_at(tmp_path / "cache")
     assert matcher.is_cached
     assert matcher.match(QUESTION).matches[0].score == exported[1]
-    assert not list((tmp_path / "cache").glob("*.npz"))
+    assert not list((tmp_path / "cache").glob("classifier-*"))
 
 
 def install(wheel: Path, target: Path) -> None:

@@ -138,10 +138,8 @@ def forward(blocks: nn.Sequential, x: Tensor, noise: float = 0.0) -> Tensor:
     """Every block, then the same random scale and shift of each unit for the whole batch, then ReLU."""
     for block in blocks:
         z = block(x)
-        if noise:
-            scale, shift = noise * torch.randn(2, z.shape[1])
-            z = z * (1 + scale) + shift
-        x = torch.relu(z)
+        scale, shift = noise * torch.randn(2, z.shape[1])
+        x = torch.relu(z * (1 + scale) + shift)
     return x
 
 
@@ -177,9 +175,8 @@ def last_hidden_input(net: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
 def judge(net: nn.Sequential, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy and loss over all points, noise off."""
     with torch.no_grad():
-        logits = net[-1](forward(net[:-1], x)).squeeze(1)
-        right = (logits > 0) == (y > 0.5)
-        return float(right.double().mean()), float(binary_cross_entropy_with_logits(logits, y))
+        right = (net[-1](forward(net[:-1], x)).squeeze(1) > 0) == (y > 0.5)
+        return float(right.double().mean()), float(loss(net, x, y))
 
 
 def mean(values: list[float]) -> float:

@@ -7,6 +7,7 @@ literals in the file.
 import ast
 import hashlib
 import math
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "
 """The names of the tables that a demo file may have; those not in `_OPTIONAL` it must have."""
 _OPTIONAL = {"LIMITS", "WORDS", "BESIDE"}
 _KINDS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
+_PARSING = threading.Lock()
 _GRAMMARS = get_args(Parameter.__annotations__["grammar"])
 
 
@@ -68,6 +70,15 @@ def require_experiment(experiments: Mapping[str, Experiment], slug: str) -> Expe
     return experiments[slug]
 
 
+def parse_python(source: str) -> ast.Module:
+    """The syntax tree of a demo, as `ast.parse`, in one thread at a time.
+
+    Python 3.11 counts the depth of all threads' trees together, and raises SystemError where two overlap.
+    """
+    with _PARSING:
+        return ast.parse(source)
+
+
 def read_experiment(path: Path, folder: Path) -> Experiment:
     """Parse one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
     return _read_source(path.read_text(encoding="utf-8"), path, path.relative_to(folder).as_posix())
@@ -76,7 +87,7 @@ def read_experiment(path: Path, folder: Path) -> Experiment:
 @lru_cache(maxsize=1024)
 def _read_source(source: str, path: Path, file: str) -> Experiment:
     """The experiment of a source text; a reload parses only the files that have changed."""
-    tree = ast.parse(source)
+    tree = parse_python(source)
     doc = ast.get_docstring(tree)
     if not doc:
         raise _InvalidSpec(1, "a docstring whose first line says what the experiment shows")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField
+from qa_service.experiments.spec import parse_python
 from qa_service.model import PLACEHOLDER, Entry, EvidenceBlock, Experiment, Lang, Params
 from qa_service.presentation.numbers import format_number
 from qa_service.presentation.prose import entry_text
@@ -117,7 +118,7 @@ def _answer_markdown(entry: Entry, plans: Sequence[PlannedRun], lang: Lang) -> s
 def _strip_main_block(experiment: Experiment) -> str:
     """The demo's source without its `if __name__ == "__main__"` block."""
     lines = experiment.source.split("\n")
-    for node in reversed(ast.parse(experiment.source).body):
+    for node in reversed(parse_python(experiment.source).body):
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
             del lines[node.lineno - 1 : node.end_lineno]
     return "\n".join(lines).strip()
