@@ -76,6 +76,7 @@ def closed(client: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_connection_that_waits_with_its_request_is_closed(port, monkeypatch, begun, first):

@@ -99,6 +99,7 @@ def measure_everywhere(two_machines, slug):
         assert tuple(rows) == run.rows or repr(tuple(rows)) == repr(run.rows)
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("slug", SAMPLE)
 def test_an_experiment_gives_the_same_bits_on_every_machine(two_machines, slug):
     """Rows, their order and metrics, as on the machine that answers; a sample of those that are shipped."""

@@ -278,6 +278,7 @@ def idle_children() -> int:
     return os.cpu_count() or 1
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.server
 @pytest.mark.parametrize(("mode", "version"), [("auto", MODERN), ("legacy", LEGACY)])
 def test_clients_of_both_versions_ask_and_hear_progress(toy_server, mode, version):

@@ -76,6 +76,7 @@ def entries(service: Service, step: int) -> list[str]:
     return list(service.knowledge.library)[::step]
 
 
+@pytest.mark.exhaustive
 def test_answers_of_twenty_entries_fit_with_every_number_in_the_text(service):
     for nth, entry in enumerate(entries(service, EVERY_NTH)):
         fitting = assert_fits(ask(service, entry, ("en", "zh")[nth % 2]))

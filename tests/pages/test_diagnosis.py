@@ -105,6 +105,7 @@ def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: Look) ->
     expect(report.locator("[data-part=curve]")).to_have_count(2)
 
 
+@pytest.mark.exhaustive
 def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> None:
     """Called healthy, without evidence, cure or warning; the report is first and small; the log is still there."""
     page = visit("/robots.txt")

@@ -177,6 +177,7 @@ def unknown_entry(page: Page, lang: Lang) -> None:
     )
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     "name", [each if each in EVERY_TEMPLATE else pytest.param(each, marks=pytest.mark.exhaustive) for each in STATES]
 )

@@ -97,7 +97,7 @@ def test_names_of_experiments_are_completed(execute: Callable[..., NotebookNode]
     execute(new_notebook(cells=cells))
 
 
-@pytest.mark.sampled(one_in=2)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_notebooks_run(execute: Callable[..., NotebookNode], path: Path) -> None:
     """Without an error, and with a picture for every answer; they are kept without outputs."""

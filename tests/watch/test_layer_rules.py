@@ -26,6 +26,7 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", HEALTHY)
 def test_on_a_sound_training_every_rule_is_silent(name, tmp_path):
     run = HEALTHY[name](tmp_path / "trace.jsonl.gz")
@@ -34,6 +35,7 @@ def test_on_a_sound_training_every_rule_is_silent(name, tmp_path):
     assert [each for each in findings(run) if each.weight > 0] == []
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize("name", SICK)
 def test_the_cause_of_a_sick_training_comes_first(name, tmp_path):
     cause, train = SICK[name]

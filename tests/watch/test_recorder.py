@@ -491,6 +491,7 @@ def test_kill_9_loses_at_most_one_window(tmp_path):
     assert [row["t"] for row in rows(path)][:16] == [*range(16)]
 
 
+@pytest.mark.sampled(one_in=3)
 @pytest.mark.parametrize(
     ("end", "said"),
     [
