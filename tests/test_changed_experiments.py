@@ -8,7 +8,7 @@ import changed_experiments
 import pytest
 from changed_experiments import EXPERIMENTS, FOLDER, RECORD, Recorder, fingerprint, mark_unchanged
 
-ITEMS = 40  # of each unit; the chance that a sample of one in eight has none of them is below a hundredth
+ITEMS = 80  # of each unit; the chance that a sample of one in sixteen has none of them is below a hundredth
 
 
 class Item(SimpleNamespace):

@@ -117,6 +117,7 @@ def test_every_fault_changes_the_setup_of_each_family_that_it_applies_to(fault):
         assert setup != before
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize(
     ("family", "fault"),
     [

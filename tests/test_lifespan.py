@@ -144,6 +144,7 @@ def test_front_may_have_a_lifespan_and_mounts(toy_service, tmp_path, monkeypatch
     assert lifespan_events[1:] == ["ends"]
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     ("idle", "lab", "runs"),
     [(2, "SharedRunner(processes)", 0), (2, "SharedRunner(processes)", 3), (2, "processes", 1), (0, "processes", 1)],

@@ -99,6 +99,7 @@ def test_a_comparison_of_dtypes_adds_companion_runs(service):
         assert {one.experiment.slug for one in plain.evidence} == {"pow_vs_sum"}
 
 
+@pytest.mark.sampled(one_in=4)
 @pytest.mark.parametrize("slug", SLUGS_WITH_DTYPE)
 def test_companion_runs_cover_eight_formats_for_every_experiment_with_dtypes(service, slug):
     """Each format has a first overflow, a first lost digit and an error in ulps."""

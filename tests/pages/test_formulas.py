@@ -19,6 +19,7 @@ from qa_service.model import LANGS, Lang
 FONT_STATUS = "[...document.fonts].filter((face) => face.family.includes('STIX')).map((face) => face.status).join()"
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize("lang", LANGS)
 def test_the_math_font_has_every_character_of_the_formulas(service: Service, lang: Lang) -> None:
     """Words in formulas are excepted: they are set in the fonts of the text."""
