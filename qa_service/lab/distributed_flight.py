@@ -14,11 +14,10 @@ from dataclasses import replace
 from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Experiment, Params, Row, Run
 from qa_service.shared_state import SharedState, SharedStateUnavailable
-from qa_service.telemetry.timing import Timings
 
 _RENEW_SECONDS = 0.4  # between two words of a leader that has no rows to send
 _CHECK_SECONDS = 0.2  # between two looks at whether a leader is still there; also the longest wait for a reply
@@ -29,7 +28,7 @@ IsCancelled = Callable[[], bool]
 RunEvents = Generator[Row | QueuePosition, None, Run]
 
 
-class DistributedRunner:
+class DistributedRunner(RunnerAround):
     """A runner that executes each run once among all services that share a server, and keeps finished ones there.
 
     A run is cancelled when neither the caller here nor anybody elsewhere listens. Only `stream` and `finished` share;
@@ -43,44 +42,12 @@ class DistributedRunner:
         environments: Callable[[], Sequence[Environment]] = environments_here,
     ) -> None:
         """`environments` gives those in which the runner executes now; services share runs where they are the same."""
-        self._runner = runner
+        super().__init__(runner)
         self._environments = environments
         self._shared = shared
         self._board = FlightBoard(shared)
         self._publisher = _Publisher(self._board)
         self._reader = _Reader(self._board)
-
-    @property
-    def slots(self) -> int:
-        """How many runs execute at once."""
-        return self._runner.slots
-
-    @property
-    def waiting(self) -> int:
-        """How many runs wait for a slot here."""
-        return self._runner.waiting
-
-    def waiting_of(self, client: str) -> int:
-        """How many runs of this client wait for a slot here."""
-        return self._runner.waiting_of(client)
-
-    @property
-    def ready(self) -> int:
-        """How many idle children wait for a job."""
-        return self._runner.ready
-
-    @property
-    def timings(self) -> Timings:
-        """Reports how long the stages of a run that is executed here take."""
-        return self._runner.timings
-
-    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """Execute the experiment to its end, here."""
-        return self._runner.run(experiment, params, seed)
-
-    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
-        """As `Runner.run_seeds`, here."""
-        return self._runner.run_seeds(experiment, params, seeds)
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:
         """The run as a service measured it earlier; executes nothing."""
@@ -276,36 +243,51 @@ class _LedFlight:
             self._changed.notify_all()
 
 
-class _Publisher:
-    """Sends what happens to the flights that this service leads, and renews their leases, in a thread of its own."""
+class _ThreadOfFlights:
+    """Base of what works for the flights in a thread of its own, which starts with the first of them."""
 
     def __init__(self, board: FlightBoard) -> None:
         self._board = board
         self._changed = threading.Condition()
-        self._led: list[_LedFlight] = []
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
-    def lead(self, flight: Flight) -> _LedFlight:
-        """Begins to lead a flight; its events go through `_LedFlight.publish`."""
-        led = _LedFlight(flight, self._changed)
-        with self._changed:
-            self._led.append(led)
-            self._is_closed = False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep_publishing, daemon=True, name="flights-led")
-                self._thread.start()
-        return led
-
     def close(self) -> None:
-        """Gives up all flights; waits a second at most."""
+        """Ends its thread, at which a leader gives up all flights; waits a second at most."""
         with self._changed:
             self._is_closed, thread = True, self._thread
             self._changed.notify_all()
         if thread is not None:
             thread.join(_CLOSE_SECONDS)
 
-    def _keep_publishing(self) -> None:
+    def _start(self) -> None:
+        """Starts the thread unless it runs; the caller holds `_changed`."""
+        self._is_closed = False
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True, name=type(self).__name__)
+            self._thread.start()
+
+    def _work(self) -> None:
+        """What the thread does until it is closed; it sets `_thread` to None then."""
+        raise NotImplementedError
+
+
+class _Publisher(_ThreadOfFlights):
+    """Sends what happens to the flights that this service leads, and renews their leases, in a thread of its own."""
+
+    def __init__(self, board: FlightBoard) -> None:
+        super().__init__(board)
+        self._led: list[_LedFlight] = []
+
+    def lead(self, flight: Flight) -> _LedFlight:
+        """Begins to lead a flight; its events go through `_LedFlight.publish`."""
+        led = _LedFlight(flight, self._changed)
+        with self._changed:
+            self._led.append(led)
+            self._start()
+        return led
+
+    def _work(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(self._is_woken, min((led.seconds_left() for led in self._led), default=None))
@@ -383,15 +365,13 @@ class _FollowedFlight:
             return self._entries[read:]
 
 
-class _Reader:
+class _Reader(_ThreadOfFlights):
     """Receives the rows of the flights that this service follows, all in one thread."""
 
     def __init__(self, board: FlightBoard) -> None:
-        self._board = board
-        self._changed = threading.Condition()
+        super().__init__(board)
         self._followed: dict[Flight, _FollowedFlight] = {}
-        self._thread: threading.Thread | None = None
-        self._is_reading = self._is_closed = False
+        self._is_reading = False
         self._check_at = 0.0
 
     @property
@@ -405,10 +385,8 @@ class _Reader:
         with self._changed:
             followed = self._followed.setdefault(flight, _FollowedFlight())
             followed.listeners.add(listener)
-            self._is_closed, is_reading = False, self._is_reading
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep_reading, daemon=True, name="flights-followed")
-                self._thread.start()
+            is_reading = self._is_reading
+            self._start()
             self._changed.notify_all()
         try:
             if is_reading:
@@ -424,15 +402,7 @@ class _Reader:
                 with suppress(SharedStateUnavailable):
                     self._board.leave(flight, listener)
 
-    def close(self) -> None:
-        """Ends its thread; waits a second at most."""
-        with self._changed:
-            self._is_closed, thread = True, self._thread
-            self._changed.notify_all()
-        if thread is not None:
-            thread.join(_CLOSE_SECONDS)
-
-    def _keep_reading(self) -> None:
+    def _work(self) -> None:
         while True:
             with self._changed:
                 self._is_reading = False

@@ -118,6 +118,45 @@ def wait_for_slot(slot: QueueSlot, is_cancelled: Callable[[], bool]) -> Generato
             yield QueuePosition(position := current)
 
 
+class RunnerAround:
+    """Base of runners that share or keep the runs of another one, and leave to it all else that a `Runner` does."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def slots(self) -> int:
+        """How many runs execute at once."""
+        return self._runner.slots
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for a slot."""
+        return self._runner.waiting
+
+    def waiting_of(self, client: str) -> int:
+        """How many runs of this client wait for a slot."""
+        return self._runner.waiting_of(client)
+
+    @property
+    def ready(self) -> int:
+        """How many idle children wait for a job."""
+        return self._runner.ready
+
+    @property
+    def timings(self) -> Timings:
+        """Reports how long the stages of a run take."""
+        return self._runner.timings
+
+    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
+        """Execute the experiment to its end, here and now."""
+        return self._runner.run(experiment, params, seed)
+
+    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
+        """As `Runner.run_seeds`, here and now."""
+        return self._runner.run_seeds(experiment, params, seeds)
+
+
 class ProcessRunner:
     """A `Runner` that executes each run in a child process with a deadline, a memory limit and one torch thread."""
 

@@ -4,22 +4,21 @@ import contextvars
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from qa_service.lab.cancellation import CancelToken
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, overloaded
+from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
-from qa_service.telemetry.timing import Timings
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
 RunKey = tuple[str, str, int]
 """(hash of the experiment's source, its parameters as text, seed)."""
 
 
-class SharedRunner:
+class SharedRunner(RunnerAround):
     """A runner that executes each (source, parameters, seed) once and caches finished runs.
 
     The same seed gives the same numbers to the bit (receipts rely on it), so a cached run equals a repeated one; it is
@@ -39,7 +38,7 @@ class SharedRunner:
         `disk_cache` is shared with other workers and survives restarts. Each run that waits or executes has a thread,
         at most `max_in_progress` of them; further runs are refused.
         """
-        self._runner = runner
+        super().__init__(runner)
         self._disk_cache = disk_cache
         self._max_rows = max_rows
         self._max_in_progress = max_in_progress
@@ -48,41 +47,9 @@ class SharedRunner:
         self._cache: OrderedDict[RunKey, Run] = OrderedDict()
         self._cached_rows = 0
 
-    @property
-    def slots(self) -> int:
-        """How many runs execute at once."""
-        return self._runner.slots
-
-    @property
-    def waiting(self) -> int:
-        """How many runs wait for a slot."""
-        return self._runner.waiting
-
-    def waiting_of(self, client: str) -> int:
-        """How many runs of this client wait for a slot."""
-        return self._runner.waiting_of(client)
-
-    @property
-    def ready(self) -> int:
-        """How many idle children wait for a job."""
-        return self._runner.ready
-
-    @property
-    def timings(self) -> Timings:
-        """Reports how long the stages of a run take."""
-        return self._runner.timings
-
     def close(self) -> None:
         """Ends the idle children and the thread that forks them; the next run starts them again."""
         self._runner.close()
-
-    def run(self, experiment: Experiment, params: Params, seed: int = 0) -> Run:
-        """Execute the experiment to its end, without the cache."""
-        return self._runner.run(experiment, params, seed)
-
-    def run_seeds(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
-        """As `Runner.run_seeds`, without the cache."""
-        return self._runner.run_seeds(experiment, params, seeds)
 
     def stream(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
