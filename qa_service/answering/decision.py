@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from qa_service.answering import calculating, chips, followups
 from qa_service.answering.knowledge import Knowledge
+from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
 from qa_service.formula.dtypes import DTYPES
 from qa_service.formula.mentions import Mention
@@ -98,7 +99,9 @@ def decide(
     lang = _language(request, question)
     if question and found and (asked_for := _calculation(request, question, knowledge)):
         return _decide_calculation(asked_for, request, question, found, knowledge, threshold)
-    topic = _topic(request, question, found, knowledge, threshold, certain_entry(diagnosis))
+    if diagnosis and question and found and _is_healthy_log(request, question, diagnosis):
+        return _decide_verdict(diagnosis, question, found)
+    topic = _topic(request, question, found, knowledge, threshold, entry_of_log(question, diagnosis))
     earlier = (
         chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
     )
@@ -169,6 +172,27 @@ def _decide_calculation(
     )
 
 
+def _is_healthy_log(request: Request, question: ParsedQuestion, diagnosis: Diagnosis) -> bool:
+    """Whether nothing is asked but what a log says, and it says that the run is healthy."""
+    return diagnosis.status == "healthy" and not request.entry and asks_by_its_log_alone(question)
+
+
+def _decide_verdict(diagnosis: Diagnosis, question: ParsedQuestion, found: MatchResult) -> Decision:
+    """The answer is that the run is healthy: no entry is about it."""
+    return Decision(
+        status=AnswerStatus.ANSWERED,
+        lang=question.lang,
+        entry=None,
+        matches=found.matches,
+        params=question.params,
+        runs=(),
+        notes=(),
+        subject=None,
+        log=describe_log(question.log, question.lang) if question.log else "",
+        diagnosis=diagnosis,
+    )
+
+
 def decide_status(matches: tuple[Match, ...], threshold: float) -> AnswerStatus:
     """The status by the two best matches alone: not covered, unclear (too close to tell apart), or answered.
 
@@ -209,28 +233,20 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     return (says and (question.is_short or question.is_remark)) or question.names_another
 
 
-def certain_entry(diagnosis: Diagnosis | None) -> str:
-    """The entry of the first cause of a run, if that is certain; else ""."""
-    first = next(iter(diagnosis.hypotheses), None) if diagnosis else None
-    if diagnosis is None or first is None or first.certainty != "certain":
-        return ""
-    return diagnosis.causes[first.cause].entry
-
-
 def _topic(
     request: Request,
     question: ParsedQuestion | None,
     found: MatchResult | None,
     knowledge: Knowledge,
     threshold: float,
-    certain: str = "",
+    of_log: str = "",
 ) -> _Topic:
-    """First an entry that is named or picked, then that of a log's `certain` cause, of a follow-up, the matches."""
+    """First an entry that is named or picked, then the one `of_log`, of a follow-up, the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)
     picked = followups.picked_candidate(question, context)
-    named = request.entry or picked or (certain if certain in knowledge.library else "")
+    named = request.entry or picked or (of_log if of_log in knowledge.library else "")
     if named:
         entry = knowledge.library[named]
         matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))

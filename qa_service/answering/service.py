@@ -213,7 +213,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         lang=decision.lang,
         question=request.question,
         entry=decision.entry,
-        confidence=1.0 if decision.calculation else decision.matches[0].score,
+        confidence=decision.matches[0].score if decision.entry or decision.status is not AnswerStatus.ANSWERED else 1.0,
         matches=decision.matches,
         params=decision.params,
         observations=decision.observations,

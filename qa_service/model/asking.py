@@ -100,7 +100,7 @@ class Calculation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer: the entry or the calculation, the confidence, and the evidence once it has been measured."""
+    """An answer: the entry, the calculation or the verdict on a run, the confidence, and the evidence once measured."""
 
     id: str
     status: AnswerStatus
@@ -130,6 +130,12 @@ class Answer:
     """Of the run whose log the question holds; None if it holds none."""
     earlier: Context | None = None
     """The context in which the question was asked."""
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether the diagnosis of a log is the whole answer: a healthy run has no entry."""
+        answered = self.status is AnswerStatus.ANSWERED and self.diagnosis is not None
+        return answered and self.entry is None and self.calculation is None
 
     @property
     def context(self) -> Context:

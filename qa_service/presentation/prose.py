@@ -21,6 +21,7 @@ from qa_service.model import (
     rank,
     single_out,
 )
+from qa_service.model.diagnosis import Diagnosis
 from qa_service.presentation.formula_reply import formula_reply
 from qa_service.presentation.numbers import format_in_text
 
@@ -72,12 +73,20 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
         return _ACKNOWLEDGED[answer.lang]
     if answer.calculation is not None:
         return formula_reply(answer.calculation, answer.evidence, answer.lang)
+    if answer.is_verdict and answer.diagnosis is not None:
+        return verdict_text(answer.diagnosis, answer.lang)
     if answer.entry is not None:
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, parts).partition("\n\n")
         return "\n\n".join(filter(None, [short, your_case(answer), rest, *unfinished_runs(answer)]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
+
+
+def verdict_text(diagnosis: Diagnosis, lang: Lang) -> str:
+    """The verdict on a run, and how far it is from harm, as Markdown."""
+    margins = "\n".join(f"- {each[lang]}" for each in diagnosis.margins)
+    return "\n\n".join(filter(None, [f"**{diagnosis.summary[lang]}**", margins]))
 
 
 def unfinished_runs(answer: Answer) -> list[str]:

@@ -168,7 +168,7 @@ class AnswerJson(Body):
     matches: list[MatchJson] = Field(description="best first")
     subject: SubjectJson | None
     answer: str = Field(description="markdown: all parts in one text")
-    parts: PartsJson | None = Field(description="the same in parts; null if neither an entry nor a calculation answers")
+    parts: PartsJson | None = Field(description="the same in parts; null if nothing answers")
     calculation: CalculationJson | None
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
@@ -270,8 +270,8 @@ def _checked_json(entry: Entry) -> CheckedJson | None:
 
 
 def _reply_alone(answer: Answer) -> PartsJson | None:
-    """The reply of a calculation as the short answer; None where nothing is computed."""
-    if answer.calculation is None:
+    """The reply of a calculation, or the verdict on a run, as the short answer; None where neither is the answer."""
+    if answer.calculation is None and not answer.is_verdict:
         return None
     return PartsJson(
         short=prose.answer_text(answer),

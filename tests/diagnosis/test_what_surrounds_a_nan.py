@@ -5,7 +5,6 @@ import math
 import pytest
 from runs_by_hand import NAN, decay, level, run_of, skip
 
-from qa_service.answering.decision import certain_entry
 from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
@@ -88,12 +87,3 @@ def test_a_nan_out_of_the_blue_has_a_first_cause_that_is_only_possible_and_a_que
     found = diagnose(run_of([*decay(30), *[NAN] * 10]))
     assert found.status == "sick" and found.hypotheses[0].certainty == "possible"
     assert found.question is not None and math.fsum(each.probability for each in found.hypotheses) < 1
-
-
-def test_only_a_certain_cause_chooses_the_entry():
-    sure = diagnose(run_of([2.0 * 3.0**index for index in range(12)] + [NAN] * 3, lr=[0.5] * 15))
-    unsure = diagnose(run_of([*decay(30), *[NAN] * 10]))
-    assert unsure.hypotheses[0].certainty != "certain" and certain_entry(unsure) == ""
-    if sure.hypotheses[0].certainty == "certain":
-        assert certain_entry(sure) == sure.causes[sure.hypotheses[0].cause].entry
-    assert certain_entry(None) == ""

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 from collections.abc import Callable
 
 import httpx
@@ -30,6 +31,7 @@ LONG = "\n".join(
     f"{'a long tail ' * 12}"
     for i in range(2000)
 )
+HEALTHY = "\n".join(f"Epoch {i}/40 - loss: {0.2 + 2.1 * math.exp(-i / 9):.4f}" for i in range(1, 41))
 NAMES = {
     "sick": Text("步子太大", "The steps are too large"),
     "collapse": Text("系数", "The loss scale collapses"),
@@ -186,6 +188,16 @@ def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[
     line.get_by_role("button", name=label_text("diagnosis_whole", look.lang)).click()
     expect(page.locator("[data-part=report] h1")).to_contain_text(NAMES["sick"][look.lang])
     expect(page.locator("#log")).to_have_value(RUN_HERE[look.lang] + SICK)
+
+
+def test_a_healthy_log_is_answered_by_its_verdict_alone(visit: Callable[..., Page], look: Look) -> None:
+    """No entry of a fault, nothing offered; the button leads to the curve."""
+    page = visit(f"/?lang={look.lang}")
+    ask(page, HEALTHY)
+    expect(page.locator("[data-part=prose]")).to_contain_text(re.compile("健康|Healthy"))
+    assert not page.locator("[data-part=candidates], [data-part=hero]").count()
+    page.locator("[data-part=diagnosis]").get_by_role("button").click()
+    expect(page.locator("[data-part=curve]").first).to_be_visible()
 
 
 def test_a_report_prints_without_its_form(visit: Callable[..., Page]) -> None:

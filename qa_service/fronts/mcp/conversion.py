@@ -76,7 +76,8 @@ def compare_result(answer: Answer) -> CompareResult:
 
 def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
     lang, entry, context = answer.lang, answer.entry, answer.context
-    offered = answer.matches[:MAX_CANDIDATES] if entry is None and answer.calculation is None else ()
+    is_answered = entry is not None or answer.calculation is not None or answer.is_verdict
+    offered = () if is_answered else answer.matches[:MAX_CANDIDATES]
     return {
         "left_out": [],
         "status": answer.status,
@@ -99,7 +100,7 @@ def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
 
 def _log_note(answer: Answer) -> list[str]:
     """What the log in the question shows, in a sentence, and which tool says more; [] without a log."""
-    if answer.diagnosis is None:
+    if answer.diagnosis is None or answer.is_verdict:
         return []
     return [_IN_THE_LOG[answer.lang].format(answer.diagnosis.summary[answer.lang])]
 

@@ -160,7 +160,7 @@ class AnswerWriter:
         elif answer.entry is not None:
             yield from self._entry(answer.entry)
         else:
-            yield _Section(frozenset(), self._unanswered)
+            yield _Section(frozenset(), self._without_entry)
 
     def _entry(self, entry: Entry) -> Iterator[_Section]:
         lang = self._lang
@@ -197,8 +197,12 @@ class AnswerWriter:
 
             yield _Section(frozenset({block}), write, (formula, url), only_measured=True)
 
-    def _unanswered(self) -> str:
-        """Thanks returned, or what was not understood and the nearest questions, numbered so that one can be picked."""
+    def _without_entry(self) -> str:
+        """The verdict on a run, thanks returned, or what was not understood and the nearest questions, numbered so that
+        one can be picked.
+        """
+        if self._answer.is_verdict:
+            return prose.answer_text(self._answer)
         opening, _, nearest = prose.answer_text(self._answer).partition("\n\n")
         if not nearest:
             return opening

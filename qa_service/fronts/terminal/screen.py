@@ -73,6 +73,8 @@ class TerminalView:
         if answer.calculation is not None:
             return  # its reply is nothing but numbers, which come
         if answer.entry is None:
+            if answer.log:
+                self._stdout.print(Styled(answer.log, style="dim"))
             self._stdout.print(Markdown(prose.answer_text(answer)))
             return
         self._stdout.print(

@@ -207,7 +207,9 @@ def page_event(
 
 
 def _sentence_html(answer: Answer) -> Markup:
-    """The sentence above the nearest questions, of an answer without an entry."""
+    """The verdict on a run, or the sentence above the nearest questions: of an answer without an entry."""
+    if answer.is_verdict:
+        return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
     return Markup(markup.markdown_to_html(prose.answer_text(answer).partition("\n\n")[0]))  # noqa: S704  # sanitised
 
 
@@ -279,7 +281,8 @@ def _answer_values(
 def _verdict_line(answer: Answer, lang: Lang) -> dict[str, str] | None:
     """The verdict on the run whose log the question holds; None without one."""
     found = answer.diagnosis
-    return {"status": found.status, "summary": found.summary[lang]} if found else None
+    summary = "" if answer.is_verdict else found.summary[lang] if found else ""
+    return {"status": found.status, "summary": summary} if found else None
 
 
 def _part_values(
