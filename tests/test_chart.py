@@ -8,7 +8,8 @@ import pytest
 from qa_service.experiments.spec import load_specs
 from qa_service.model import LANGS
 from qa_service.presentation import chart
-from qa_service.presentation.chart_layers import end_labels, padded_domain, tick_values
+from qa_service.presentation.chart_labels import LINE, Layout, width_of, wrapped
+from qa_service.presentation.chart_layers import padded_domain, tick_values
 from qa_service.settings import Settings
 
 EXPERIMENTS = load_specs(Settings().demos)
@@ -94,13 +95,26 @@ def test_the_deciding_point_is_marked(place, align):
 
 
 def test_labels_of_curves_that_end_together_do_not_overlap():
-    """They are at least a line apart, and none is below the axis."""
-    encoding = {"x": {"field": "x"}, "y": {"field": "y"}}
-    curves = {name: (name, [(0.0, 0.0), (1.0, 0.0)]) for name in "abc"}
-    layers = end_labels(encoding, curves, [0.0, 1.0], "series", log=False)
-    shifts = sorted(layer["mark"]["dy"] for layer in layers)
-    assert all(below - above >= 15 for above, below in pairwise(shifts))
+    """They are a line apart, and none is below the axis."""
+    flat = [(0.0, 240.0), (300.0, 240.0)]
+    layout = Layout([flat, flat, flat], 480, 240)
+    shifts = sorted(layout.beside(name, flat[-1]) for name in ("first", "second", "third"))
+    assert all(below - above >= LINE for above, below in pairwise(shifts))
     assert shifts[-1] <= 0
+
+
+def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
+    """The curve that ends early is named above or below the one that goes on at its height."""
+    ends, goes_on = [(0.0, 10.0), (100.0, 120.0)], [(0.0, 120.0), (400.0, 120.0)]
+    layout = Layout([ends, goes_on], 480, 240)
+    assert abs(layout.beside("gradient norm", ends[-1])) > LINE / 2
+    assert Layout([ends], 480, 240).beside("gradient norm", ends[-1]) == 0
+
+
+def test_a_long_name_is_written_in_two_lines():
+    assert wrapped("brightness in the image") == "brightness\nin the image"
+    assert wrapped("loss") == "loss" and wrapped("得到的亮度") == "得到的亮度"
+    assert width_of("ab\n中文字") == 48
 
 
 @pytest.mark.parametrize(
@@ -122,9 +136,19 @@ def test_a_domain_is_never_empty(heights):
 
 
 def test_the_deciding_label_keeps_clear_of_the_curves():
-    """At the top where the points lie low, at the bottom where they do not."""
-    low = [{"step": step, "product": 1.0 if step < 90 else 1e6, "sum": 1.0} for step in range(1, 101)]
-    for rows, height in ((low, 14), ([{**row, "product": 1e6, "sum": 1e6} for row in low[1:]] + low[:1], "height")):
-        spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en", mark=(10.0, "here"))
-        (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"] == "here"]
-        assert label["encoding"]["y"]["value"] == height
+    """At the bottom where there is room, higher where the curves lie low; never over a name that is there already."""
+    low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
+    name, across = "overflow at step 10", {40.0: False, 440.0: True}
+    for x, left in across.items():
+        assert Layout([low], 480, 240).along(name, x, highest=0.0) == (left, LINE)
+        assert Layout([high], 480, 240).along(name, x, highest=0.0) == (left, 240 - LINE)
+    named = Layout([high], 480, 240)
+    _, below = named.along(name, 40.0, highest=0.0)
+    assert abs(named.along(name, 40.0, highest=0.0)[1] - below) >= LINE
+
+
+def test_the_deciding_label_is_placed_for_a_chart_of_any_height():
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(10.0, "here"))
+    (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"] == "here"]
+    share = float(label["encoding"]["y"]["value"]["expr"].removeprefix("height * "))
+    assert 0 < share < 1

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
+from qa_service.presentation.chart_labels import Layout, wrapped
 from qa_service.presentation.chart_layers import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
     deciding_point,
     end_labels,
     headroom,
-    is_crowded_below,
+    in_pixels,
+    make_room,
     nonfinite_layers,
     padded_domain,
     tick_values,
@@ -95,18 +97,27 @@ def _additional_layers(
         encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": ticks}
     across = [float(row[x]) for row in rows if _is_number(row.get(x))]  # type: ignore[arg-type]
     labels: list[dict[str, Any]] = []
+    layout = _layout(encoding, curves, log=log)
     if _is_named_at_ends(base, curves):
         names = _series_labels(experiment, fields, lang)
-        ends = {name: (names.get(str(name), str(name)), points) for name, points in curves.items()}
-        labels = end_labels(encoding, ends, across, series or "series", log=log)
+        shown = {name: wrapped(names.get(str(name), str(name))) for name in curves}
+        make_room(encoding, across, shown.values())
+        layout = _layout(encoding, curves, log=log)
+        labels = end_labels(encoding, shown, curves, series or "series", layout, log=log)
         encoding["color"] = encoding["color"] | {"legend": None}
         if "strokeDash" in encoding:
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
     layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None, legend=not labels) + labels
     if mark is not None and encoding["x"].get("type") == "quantitative":
-        top = above * PLOT_HEIGHT if is_crowded_below(heights, log=log) else None
-        layers += deciding_point(encoding["x"], *mark, across, top)
+        layers += deciding_point(encoding, *mark, across, layout, highest=above * PLOT_HEIGHT)
     return layers
+
+
+def _layout(encoding: Mapping[str, Any], curves: Mapping[Cell, list[tuple[float, float]]], *, log: bool) -> Layout:
+    pixels = (
+        in_pixels(dict(encoding), curves, log=log) if curves and encoding["x"].get("type") == "quantitative" else {}
+    )
+    return Layout(pixels.values(), PLOT_WIDTH, PLOT_HEIGHT)
 
 
 def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str]) -> Sequence[Row]:

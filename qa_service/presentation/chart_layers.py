@@ -1,10 +1,11 @@
 """The layers of a chart over its curves: values that are off the axis, the names of the series, the deciding point."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell
+from qa_service.presentation.chart_labels import GAP, LINE, Layout, width_of
 
 PLOT_WIDTH, PLOT_HEIGHT = 480, 240
 """Size of a plot in pixels, where the page does not fit it to its place."""
@@ -19,8 +20,7 @@ _SHAPE_BY_LABEL = {
 }
 _STRIP = ("inf", ">10⁴⁵", "nan")
 _STRIP_ROW = 18  # pixels
-_CHARACTER = 8  # pixels, of a label
-_LABEL_GAP = 15  # pixels between two labels
+_NARROW = 340  # pixels, of a plot on a telephone, where the names have to fit, too
 _MAX_LABEL_SHARE = 0.42  # of the plot's width
 
 Encoding = dict[str, Any]
@@ -31,14 +31,6 @@ def headroom(labels: set[str]) -> float:
     """The fraction of the plot's height that the strip of these labels takes, 0 for none."""
     rows = len(labels.intersection(_STRIP))
     return (rows * _STRIP_ROW + 6) / PLOT_HEIGHT if rows else 0.0
-
-
-def is_crowded_below(heights: Sequence[float], *, log: bool) -> bool:
-    """Whether more points lie in the lowest quarter of the plot than in the highest."""
-    levels = [math.log10(y) for y in heights] if log else list(heights)
-    low, high = min(levels, default=0.0), max(levels, default=0.0)
-    quarter = (high - low) / 4
-    return sum(y < low + quarter for y in levels) > sum(y > high - quarter for y in levels)
 
 
 def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zero: bool) -> tuple[float, float]:
@@ -116,23 +108,31 @@ def nonfinite_layers(
 
 
 def end_labels(
-    encoding: Encoding, curves: Mapping[Cell, tuple[str, Points]], across: Sequence[float], series: str, *, log: bool
+    encoding: Encoding,
+    names: Mapping[Cell, str],
+    curves: Mapping[Cell, Points],
+    series: str,
+    layout: Layout,
+    *,
+    log: bool,
 ) -> list[dict[str, Any]]:
-    """A label at the end of each curve (series → its name and points); extends the x axis to make room for them.
-
-    `across` are all places on the x axis where something is drawn.
-    """
-    longest = max(len(name) + sum(ord(sign) > 0x2E80 for sign in name) for name, _ in curves.values())
-    share = min(_MAX_LABEL_SHARE, (longest * _CHARACTER + 12) / PLOT_WIDTH)
-    _make_room(encoding, across, share)
-    heights = [y for _, points in curves.values() for _, y in points]
-    ends = {key: points[-1] for key, (_, points) in curves.items()}
-    shifts = _shifts({key: y for key, (_, y) in ends.items()}, min(heights), max(heights), log=log)
+    """A label at the end of each curve: series → its name, and its points."""
     x, y = encoding["x"], encoding["y"]
+    pixels = in_pixels(encoding, curves, log=log)
     layers = []
-    for key, (name, _) in curves.items():
-        point = {x["field"]: ends[key][0], y["field"]: ends[key][1], series: key, "name": name}
-        text = {"type": "text", "align": "left", "dx": 6, "dy": shifts[key], "fontWeight": "bold"}
+    for key in sorted(curves, key=lambda each: pixels[each][-1][1]):
+        end = curves[key][-1]
+        point = {x["field"]: end[0], y["field"]: end[1], series: key, "name": names[key]}
+        text = {
+            "type": "text",
+            "align": "left",
+            "baseline": "middle",
+            "dx": GAP,
+            "dy": layout.beside(names[key], pixels[key][-1]) - LINE / 2 * names[key].count("\n"),
+            "lineBreak": "\n",
+            "lineHeight": LINE,
+            "fontWeight": "bold",
+        }
         color = {"field": series, "type": "nominal", "legend": None}
         layers.append(
             {"data": {"values": [point]}, "mark": text,
@@ -142,30 +142,32 @@ def end_labels(
 
 
 def deciding_point(
-    x: Encoding, value: float, label: str, across: Sequence[float], top: float | None
+    encoding: Encoding, value: float, label: str, across: Sequence[float], layout: Layout, *, highest: float
 ) -> list[dict[str, Any]]:
-    """A vertical rule at a place on the x axis; its label is on the side where there is room, at the bottom, or below
-    the height `top` (pixels from the upper edge) if it is given.
+    """A vertical rule at a place on the x axis; its label is on the side where there is room, below the height
+    `highest` (pixels from the upper edge).
+
+    `across` are all places on the x axis where something is drawn.
     """
-    left = sum(each < value for each in across) <= len(across) / 2
+    x = encoding["x"]
+    domain, log = x_domain(encoding, across)
+    place = PLOT_WIDTH * _fraction(value, domain, log=log)
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
-    text = {
-        "type": "text",
-        "align": "left" if left else "right",
-        "baseline": "bottom",
-        "dx": 5 if left else -5,
-        "dy": -6,
-    }
-    height = {"value": "height" if top is None else top + 14}
+    left, height = layout.along(label, place, highest=highest)
+    align = {"align": "right", "dx": -GAP} if left else {"align": "left", "dx": GAP}
+    text = {"type": "text", "baseline": "middle"} | align
+    # as a share of the plot, which the page makes higher or lower
+    y = {"value": {"expr": f"height * {height / PLOT_HEIGHT:.3f}"}}
     return [
         {"data": data, "mark": rule, "encoding": {"x": x}},
-        {"data": data, "mark": text, "encoding": {"x": x, "y": height, "text": {"field": "name"}}},
+        {"data": data, "mark": text, "encoding": {"x": x, "y": y, "text": {"field": "name"}}},
     ]
 
 
-def _make_room(encoding: Encoding, across: Sequence[float], share: float) -> None:
-    """Extends the x axis to the right, so that `share` of the plot's width is free; its ticks stay where data are."""
+def make_room(encoding: Encoding, across: Sequence[float], names: Iterable[str]) -> None:
+    """Extends the x axis to the right, so that the names of curves fit there; its ticks stay where data are."""
+    share = min(_MAX_LABEL_SHARE, (max(width_of(name) for name in names) + 12) / _NARROW)
     scale = encoding["x"].get("scale", {})
     log = scale.get("type") == "log"
     domain = list(_extended(min(across), max(across), share, log=log))
@@ -183,20 +185,28 @@ def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[floa
     return low, high + share / (1 - share) * ((high - low) or 1.0)
 
 
-def _shifts(ends: Mapping[Cell, float], low: float, high: float, *, log: bool) -> dict[Cell, float]:
-    """How far each label moves down, in pixels, so that no two overlap."""
+def in_pixels(encoding: Encoding, curves: Mapping[Cell, Points], *, log: bool) -> dict[Cell, Points]:
+    """The curves with their points in pixels from the upper left corner."""
+    heights = [y for points in curves.values() for _, y in points]
+    zero = [] if log or encoding["y"].get("scale", {}).get("zero", True) is False else [0.0]
+    y_domain = encoding["y"].get("scale", {}).get("domain") or (min(*heights, *zero), max(*heights, *zero))
+    domain, log_x = x_domain(encoding, [x for points in curves.values() for x, _ in points])
+    return {
+        key: [
+            (PLOT_WIDTH * _fraction(x, domain, log=log_x), PLOT_HEIGHT * (1 - _fraction(y, y_domain, log=log)))
+            for x, y in points
+        ]
+        for key, points in curves.items()
+    }
 
-    def pixel(y: float) -> float:
-        if log:
-            return PLOT_HEIGHT * (1 - math.log(y / low) / (math.log(high / low) or 1.0))
-        return PLOT_HEIGHT * (1 - (y - low) / ((high - low) or 1.0))
 
-    places = {key: pixel(y) for key, y in ends.items()}
-    shifts: dict[Cell, float] = {}
-    lowest = -math.inf
-    for key in sorted(places, key=lambda each: places[each]):
-        place = max(places[key], lowest + _LABEL_GAP)
-        shifts[key] = round(place - places[key], 1)
-        lowest = place
-    overflow = max(0.0, lowest - PLOT_HEIGHT)
-    return {key: shift - overflow for key, shift in shifts.items()} if overflow else shifts
+def x_domain(encoding: Encoding, across: Sequence[float]) -> tuple[Sequence[float], bool]:
+    """(ends of the x axis, whether it is logarithmic)."""
+    scale = encoding["x"].get("scale", {})
+    return scale.get("domain") or (min(across), max(across)), scale.get("type") == "log"
+
+
+def _fraction(value: float, domain: Sequence[float], *, log: bool) -> float:
+    """Where a value is in a domain, 0 to 1."""
+    low, high, value = (math.log10(each) if log else each for each in (*domain, value))
+    return (value - low) / ((high - low) or 1.0)
