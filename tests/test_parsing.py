@@ -274,3 +274,24 @@ def test_questions_of_a_hundred_kilobytes_are_parsed():
 def test_numerals_that_are_no_number_are_words(question):
     """The library raises another error for these than for 万一."""
     assert parse_question(question).lang == "zh"
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "train.py", line 10, in <module>
+    loss.backward()
+RuntimeError: Function 'LogBackward0' returned nan values in its 0th output."""
+
+
+@pytest.mark.parametrize(
+    ("question", "conversation", "lang"),
+    [
+        (TRACEBACK, "zh", "zh"),
+        (TRACEBACK, None, "en"),
+        ("step 3: the loss is nan at step 4", "zh", "en"),
+        ("why does this happen?\n" + TRACEBACK, "zh", "en"),
+        ("反向传播报错\n" + TRACEBACK, "en", "zh"),
+        ("Epoch 1: loss 2.3\nEpoch 2: loss nan", "zh", "zh"),
+    ],
+)
+def test_a_pasted_traceback_keeps_the_language_of_the_reader(question, conversation, lang):
+    assert parse_question(question, None, conversation).lang == lang

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Value
-from qa_service.parsing.language import detect_language, own_language
+from qa_service.parsing.language import detect_language, own_language, spoken
 from qa_service.parsing.logs import LogReading, read_log
 from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
@@ -150,7 +150,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     observations = observe_question(question, log)
     return ParsedQuestion(
         text=simplify_chinese(summarise_paste(unabridged)),
-        lang=lang or own_language(prose) or own_language(unabridged) or conversation or "en",
+        lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
         params={} if choice else _settings_of(log) | _in_use(extract_parameters(lower), observations),
         observations=observations,
         log=log,

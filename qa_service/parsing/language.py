@@ -17,6 +17,16 @@ _ENGLISH_WORD = re.compile(
     r"|where|which|while|who|why|will|with|without|would|you|your)\b",
     re.IGNORECASE,
 )
+_OF_A_TRACEBACK = re.compile(
+    r"^[ \t]*(?:Traceback \(most recent call last\).*|File \".*\n.*"
+    r"|(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning)\b:?.*)$",
+    re.MULTILINE,
+)
+
+
+def spoken(text: str) -> str:
+    """The text without the frames and messages of tracebacks, which are English whatever language the reader speaks."""
+    return _OF_A_TRACEBACK.sub("", text)
 
 
 def own_language(text: str) -> Lang | None:
