@@ -152,3 +152,11 @@ def test_the_deciding_label_is_placed_for_a_chart_of_any_height():
     (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"] == "here"]
     share = float(label["encoding"]["y"]["value"]["expr"].removeprefix("height * "))
     assert 0 < share < 1
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_a_chart_of_few_rows_is_drawn(kept):
+    """Also of one point, or none."""
+    spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS[:kept], "en", mark=(1.0, "here"))
+    named = [layer["data"]["values"][0]["name"] for layer in layers_of(spec, "text")]
+    assert len(named) == (3 if kept else 0)

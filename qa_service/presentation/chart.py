@@ -108,7 +108,7 @@ def _additional_layers(
         if "strokeDash" in encoding:
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
     layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None, legend=not labels) + labels
-    if mark is not None and encoding["x"].get("type") == "quantitative":
+    if mark is not None and across and encoding["x"].get("type") == "quantitative":
         layers += deciding_point(encoding, *mark, across, layout, highest=above * PLOT_HEIGHT)
     return layers
 

@@ -187,9 +187,9 @@ def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[floa
 
 def in_pixels(encoding: Encoding, curves: Mapping[Cell, Points], *, log: bool) -> dict[Cell, Points]:
     """The curves with their points in pixels from the upper left corner."""
-    heights = [y for points in curves.values() for _, y in points]
-    zero = [] if log or encoding["y"].get("scale", {}).get("zero", True) is False else [0.0]
-    y_domain = encoding["y"].get("scale", {}).get("domain") or (min(*heights, *zero), max(*heights, *zero))
+    shown = [y for points in curves.values() for _, y in points]
+    shown += [] if log or encoding["y"].get("scale", {}).get("zero", True) is False else [0.0]
+    y_domain = encoding["y"].get("scale", {}).get("domain") or (min(shown), max(shown))
     domain, log_x = x_domain(encoding, [x for points in curves.values() for x, _ in points])
     return {
         key: [
