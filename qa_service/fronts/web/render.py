@@ -220,10 +220,14 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
         return _calculation_html(answer, answer.calculation)
     if entry is None:
         return {}
-    below = [*filter(None, [prose.your_case(answer, linked=True)]), *prose.unfinished_runs(answer)]
-    texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, below)
+    texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, _below_short(answer))
     rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
     return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
+
+
+def _below_short(answer: Answer) -> list[str]:
+    """Paragraphs below the short answer: the reader's case, and the runs that did not finish."""
+    return [*filter(None, [prose.your_case(answer, linked=True)]), *prose.unfinished_runs(answer)]
 
 
 def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str]:
@@ -273,7 +277,7 @@ def _answer_values(
             questions,
             state="running",
             observations=answer.observations,
-            below=[*filter(None, [prose.your_case(answer, linked=True)])],
+            below=_below_short(answer),
         ),
     }
 
