@@ -5,6 +5,8 @@ import socket
 import sys
 from dataclasses import replace
 
+import pytest
+
 from qa_service.lab import landlock, seccomp
 from qa_service.tools.doctor import run_checks
 
@@ -53,16 +55,18 @@ def test_a_shared_server_that_does_not_answer_is_at_fault(settings, tmp_path):
     assert "s3cret" not in str(check)
 
 
-def test_both_wheels_at_once_are_noticed(settings, tmp_path, monkeypatch):
-    """They have the same files."""
-    for name in ("numstab", "numstab_core"):
+@pytest.mark.parametrize(("needs", "state"), [("numpy", "note"), ("numstab-core[whole]==0.1.0", "ok")])
+def test_a_whole_with_files_of_its_own_beside_the_core_is_noticed(settings, tmp_path, monkeypatch, needs, state):
+    """The published whole has none, and requires the core."""
+    for name, requirement in (("numstab", needs), ("numstab_core", "numpy")):
         folder = tmp_path / f"{name}-0.1.0.dist-info"
         folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 0.1.0\n")
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 0.1.0\nRequires-Dist: {requirement}\n"
+        )
     monkeypatch.syspath_prepend(tmp_path)
     (check,) = (each for each in run_checks(replace(settings, kb=tmp_path, demos=tmp_path), 0) if each.name == "python")
-    assert check.state == "note"
-    assert check.todo
+    assert (check.state, check.todo is not None) == (state, state == "note")
 
 
 def test_experiments_of_another_python_are_run_there(settings, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 from qa_service.answering.knowledge import Knowledge
@@ -23,7 +23,6 @@ from qa_service.settings import Settings
 from qa_service.shared_state import SharedState, SharedStateUnavailable
 
 _TESTED_TORCH = "2.13.0"
-_WHEELS = ("numstab", "numstab-core")
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
 _CONFINE_OR_SWITCH_OFF = Text(
     "用 x86-64 或 aarch64 的 Linux；如果 demos 里的代码都可信，也可以设 NUMSTAB_SANDBOX=off",
@@ -101,12 +100,13 @@ def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> Docto
 
 def _check_python() -> DoctorCheck:
     found = platform.python_version()  # an older Python would have failed on our syntax
-    if all(map(_is_installed, _WHEELS)):
+    if _is_installed("numstab-core") and _is_installed("numstab") and not _is_built_on_the_core():
         says = Text(
-            "numstab 和 numstab-core 都装了，它们是同样的文件：卸载其中一个，另一个也就坏了",
-            "numstab and numstab-core are both installed, and have the same files: removing one breaks the other",
+            "numstab 自带全部文件（来自代码仓库或旧版本），又装了 numstab-core：卸载其中一个，另一个也就坏了",
+            "numstab with files of its own (of a checkout or a former version) is installed beside numstab-core: "
+            "removing one breaks the other",
         )
-        todo = Text("两个都卸载，再装其中一个", "uninstall both, then install one")
+        todo = Text("两个都卸载，再装要用的那个", "uninstall both, then install the one that is wanted")
         return DoctorCheck("python", "note", says, todo)
     return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
 
@@ -117,6 +117,11 @@ def _is_installed(distribution: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def _is_built_on_the_core() -> bool:
+    """Whether the installed `numstab` is the published one, which has no files of its own."""
+    return any(each.startswith("numstab-core") for each in requires("numstab") or ())
 
 
 def _check_torch(settings: Settings) -> DoctorCheck:
