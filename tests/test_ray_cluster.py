@@ -16,7 +16,9 @@ from bench.ray_cluster import START_SECONDS, cluster
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
+from qa_service.lab.cluster_inspection import inspect_cluster
 from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner
+from qa_service.machine import environment
 from qa_service.model import RunStatus
 
 pytestmark = [
@@ -145,6 +147,22 @@ def test_a_run_whose_machine_is_killed_is_finished_elsewhere(two_machines, kille
         until(lambda: not any("forkserver" in line for line in session(node.process.pid).values()))  # no orphans
         started.add()
     until(lambda: runner.slots == 2, START_SECONDS)
+
+
+@pytest.mark.exhaustive
+def test_the_doctor_sees_the_machines_and_a_wrong_token(two_machines, monkeypatch):
+    """As a service that starts, beside one that is connected."""
+    started, runner, _ = two_machines
+    found = inspect_cluster(started.address)
+    assert (found.problem, found.refusals) == ("", [])
+    assert [(each.slots, each.takes_jobs, each.environment) for each in found.machines] == [
+        (1, True, environment())
+    ] * 2
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
+    refused = inspect_cluster(started.address)
+    assert refused.problem
+    assert refused.machines == ()
+    assert runner.slots == 2
 
 
 @pytest.mark.exhaustive
