@@ -43,9 +43,10 @@ def wait_until(condition: Callable[[], bool], log: Path) -> None:
 class ClusterNode:
     """A `numstab node` with its own session of processes."""
 
-    def __init__(self, *arguments: str, token: str, log: Path) -> None:
+    def __init__(self, *arguments: str, token: str, log: Path, prefix: tuple[str, ...] = ()) -> None:
+        """`prefix` is a command that executes another, as `ip netns exec` does."""
         env = os.environ | {"RAY_AUTH_TOKEN": token, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "qa_service", "node", *arguments]
+        command = [*prefix, sys.executable, "-m", "qa_service", "node", *arguments]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
@@ -76,17 +77,18 @@ class ClusterNode:
 class Cluster:
     """A head with one slot, and further machines; on loopback, or on the address that Ray finds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "") -> None:
+        """`host` is the address of this machine at which the head is reached; by default that of loopback."""
         self._folder = folder
         self.token = secrets.token_hex(24)
-        self.address = f"127.0.0.1:{(port := free_port())}"
+        self.address = f"{host or '127.0.0.1'}:{(port := free_port())}"
         self.nodes: list[ClusterNode] = []
-        self.head = self._start("--port", str(port))
+        self.head = self._start("--port", str(port), *(["--address", host] if host else []))
         self._wait_for(self.head)
 
-    def add(self) -> ClusterNode:
-        """One more machine, with one slot."""
-        node = self._start(self.address)
+    def add(self, *prefix: str) -> ClusterNode:
+        """One more machine, with one slot, started by the command `prefix` if there is one."""
+        node = self._start(self.address, prefix=prefix)
         self._wait_for(node)
         return node
 
@@ -95,11 +97,11 @@ class Cluster:
         for node in reversed(self.nodes):
             node.end()
 
-    def _start(self, *arguments: str) -> ClusterNode:
+    def _start(self, *arguments: str, prefix: tuple[str, ...] = ()) -> ClusterNode:
         name = str(len(self.nodes))
         node = ClusterNode(
             *arguments, "--slots", "1", "--folder", str(self._folder / name), token=self.token,
-            log=self._folder / f"{name}.log",
+            log=self._folder / f"{name}.log", prefix=prefix,
         )  # fmt: skip
         self.nodes.append(node)
         return node
@@ -111,10 +113,10 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(host: str = "") -> Iterator[Cluster]:
     """A cluster whose head has one slot. Every process of it is killed at the end."""
     with tempfile.TemporaryDirectory(prefix="rc-", ignore_cleanup_errors=True) as folder:  # short: paths of sockets
-        started = Cluster(Path(folder))
+        started = Cluster(Path(folder), host)
         try:
             yield started
         finally:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -24,16 +25,18 @@ class ValkeyServer:
     program: str
     port: int
     folder: Path
+    tls: tuple[Path, Path] | None = None
+    """The files of a certificate and its key: then it is reached by TLS alone."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def url(self) -> str:
         """Its address, as the setting `NUMSTAB_SHARED` has it."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self.tls else ''}://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [self.program, "--bind", "127.0.0.1", "--dir", str(self.folder), *self._port_options()]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([*command, "--save", "", "--appendonly", "no"], stdout=log, stderr=log)
         end = time.monotonic() + _START_SECONDS
@@ -59,11 +62,25 @@ class ValkeyServer:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
 
+    def _port_options(self) -> list[str]:
+        if self.tls is None:
+            return ["--port", str(self.port)]
+        certificate, key = map(str, self.tls)
+        return ["--port", "0", "--tls-port", str(self.port), "--tls-cert-file", certificate, "--tls-key-file", key,
+                "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"]  # fmt: skip
+
     def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
+        with suppress(OSError), self._connect() as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
         return False
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), 1.0)
+        if self.tls is None:
+            return connection
+        context = ssl.create_default_context(cafile=str(self.tls[0]))
+        return context.wrap_socket(connection, server_hostname="127.0.0.1")
 
 
 def valkey_program() -> str | None:
@@ -72,13 +89,13 @@ def valkey_program() -> str | None:
 
 
 @contextmanager
-def run_valkey() -> Iterator[ValkeyServer]:
+def run_valkey(tls: tuple[Path, Path] | None = None) -> Iterator[ValkeyServer]:
     """Starts a server; at the end it is killed, whatever state it is in. `RuntimeError` where none is installed."""
     program = valkey_program()
     if program is None:
         raise RuntimeError("no valkey-server or redis-server here; on Debian: apt-get install redis-server")
     with tempfile.TemporaryDirectory(prefix="numstab-valkey-") as folder:
-        server = ValkeyServer(program, free_port(), Path(folder))
+        server = ValkeyServer(program, free_port(), Path(folder), tls)
         try:
             server.start()
             yield server

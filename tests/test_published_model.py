@@ -13,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qa_service.answering.knowledge import Knowledge
@@ -69,6 +70,15 @@ def test_an_unpacked_model_answers_as_the_one_that_was_trained(exported, tmp_pat
         assert (found.matches[0].score, found.matches[0].entry.id) == (score, "counting")
         assert found.matches[0].phrasing == QUESTION
     assert matcher_at(tmp_path).is_cached
+
+
+def test_the_rounded_vectors_of_a_published_model_train_nothing(exported, tmp_path):
+    """They find the nearest wording; a classifier that is trained anew is that of the vectors themselves."""
+    wheel, _ = exported
+    trained_with = matcher_at(wheel.parent.parent / "cache0").corpus.vectors
+    matcher = matcher_at(tmp_path)
+    matcher.unpack(str(wheel))
+    assert np.array_equal(matcher.corpus.vectors, trained_with)
 
 
 @pytest.mark.usefixtures("no_training")

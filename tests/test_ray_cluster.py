@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from bench.ray_cluster import START_SECONDS, cluster
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab.cluster import RayRunner
-from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner
+from qa_service.lab.cluster_inspection import inspect_cluster
+from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
+from qa_service.machine import environment
 from qa_service.model import RunStatus
 
 pytestmark = [
@@ -33,7 +36,16 @@ SAMPLE = sorted(SHIPPED)[:: max(1, len(SHIPPED) // 8)][:8]
 @pytest.fixture(scope="module")
 def two_machines():
     """A cluster of two machines with a slot each, and a runner that is connected to both."""
-    with cluster() as started, pytest.MonkeyPatch.context() as env:
+    with cluster() as started, runner_on(started) as (runner, local):
+        started.add()
+        until(lambda: runner.slots == 2, START_SECONDS)
+        yield started, runner, local
+
+
+@contextmanager
+def runner_on(started):
+    """A runner on a cluster, and one at home, as services have them."""
+    with pytest.MonkeyPatch.context() as env:
         env.setenv("RAY_AUTH_TOKEN", started.token)
         env.setenv("PYTHONPATH", str(ROOT))
         # The deadline ends nothing here: what is gone within a wait was killed.
@@ -41,11 +53,39 @@ def two_machines():
         local.warm_up()
         runner = RayRunner.connect(local, started.address)
         try:
-            started.add()
-            until(lambda: runner.slots == 2, START_SECONDS)
-            yield started, runner, local
+            yield runner, local
         finally:
             runner.close()
+
+
+@contextmanager
+def other_network():
+    """A network namespace that is linked to ours: our address, a command that executes another there, and a function
+    that cuts the link or mends it.
+    """
+    here, there, ours, theirs = "10.213.7.1", "10.213.7.2", f"nst{os.getpid()}", f"nstp{os.getpid()}"
+    name = f"numstab-{os.getpid()}"
+
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=60)
+
+    def set_link(state):
+        ip("-n", name, "link", "set", theirs, state)
+
+    try:
+        ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("network namespaces cannot be made here: that takes root, and iproute2")
+    try:
+        ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+        ip("addr", "add", f"{here}/30", "dev", ours)
+        ip("link", "set", ours, "up")
+        ip("-n", name, "addr", "add", f"{there}/30", "dev", theirs)
+        ip("-n", name, "link", "set", "lo", "up")
+        set_link("up")
+        yield here, ("ip", "netns", "exec", name), set_link
+    finally:
+        ip("netns", "del", name)
 
 
 @contextmanager
@@ -114,19 +154,20 @@ def test_every_experiment_gives_the_same_bits_on_every_machine(two_machines, slu
 
 
 def test_a_reader_who_leaves_kills_the_child(two_machines):
-    """On the machine that executes the run; its slot is free for the next."""
+    """On the machine that executes the run, which says which process does; its slot is free for the next."""
     started, runner, _ = two_machines
     node = started.nodes[1]
+    source = SLEEPS.source.replace("import time", "import os\nimport time").replace("1.0}", "os.getpid()}", 1)
+    says_its_process = replace(SLEEPS, source=source)
     with only_on(runner, node):
-        rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))
-        before = set(session(node.process.pid))
         cancelled = []
-        stream = runner.stream(SLEEPS, {"steps": 100_000}, 0, lambda: bool(cancelled))
-        next(stream)
+        stream = runner.stream(says_its_process, {"steps": 100_000}, 0, lambda: bool(cancelled))
+        child = next(int(row["value"]) for row in stream if not isinstance(row, QueuePosition))
+        assert child in session(node.process.pid)
         cancelled.append(True)
         with pytest.raises(Cancelled):
             list(stream)
-        until(lambda: before - set(session(node.process.pid)), 60)
+        until(lambda: child not in session(node.process.pid), 60)
         assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN
 
 
@@ -145,6 +186,22 @@ def test_a_run_whose_machine_is_killed_is_finished_elsewhere(two_machines, kille
         until(lambda: not any("forkserver" in line for line in session(node.process.pid).values()))  # no orphans
         started.add()
     until(lambda: runner.slots == 2, START_SECONDS)
+
+
+@pytest.mark.exhaustive
+def test_the_doctor_sees_the_machines_and_a_wrong_token(two_machines, monkeypatch):
+    """As a service that starts, beside one that is connected."""
+    started, runner, _ = two_machines
+    found = inspect_cluster(started.address)
+    assert (found.problem, found.refusals) == ("", [])
+    assert [(each.slots, each.takes_jobs, each.environment) for each in found.machines] == [
+        (1, True, environment())
+    ] * 2
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong" * 10)
+    refused = inspect_cluster(started.address)
+    assert refused.problem
+    assert refused.machines == ()
+    assert runner.slots == 2
 
 
 @pytest.mark.exhaustive
@@ -176,3 +233,23 @@ def test_a_lost_head_leaves_the_runs_to_this_machine(two_machines):
     started.end()
     assert not [line for node in started.nodes for line in session(node.process.pid).values()]
     assert not session(driver)
+
+
+@pytest.mark.exhaustive
+def test_a_run_behind_a_cut_link_is_finished_elsewhere():
+    """Two machines in two networks; the link between them is cut in mid-run: nothing refuses, packets vanish. Every row
+    comes once. The machine takes jobs again when the link is mended.
+    """
+    with other_network() as (here, there, set_link), cluster(here) as started, runner_on(started) as (runner, local):
+        node = started.add(*there)
+        until(lambda: runner.slots == 2, START_SECONDS)
+        with only_on(runner, node):
+            stream = runner.stream(SLEEPS, {"steps": ROWS}, 0)
+            rows, run = rows_and_run(stream, 5, lambda: set_link("down"))
+        assert [row["step"] for row in rows] == list(range(ROWS))
+        assert same(run, local.run(SLEEPS, {"steps": ROWS}, 0))
+        assert runner.slots == 1
+        set_link("up")
+        until(lambda: runner.slots == 2, START_SECONDS)
+        with only_on(runner, node):
+            assert rows_and_run(runner.stream(SLEEPS, {"steps": 1}, 0))[1].status is RunStatus.RAN

@@ -14,14 +14,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from postgres_server import run_postgres, self_signed_certificate
 from processes import ROOT, TIMEOUT_SECONDS, numstab_server, running, session, until
 
 from bench.server import free_port
 from bench.valkey import run_valkey, valkey_program
 from qa_service.server.lifecycle import SHUTDOWN_GRACE
+from qa_service.shared_state import SharedState, SharedStateUnavailable
+from qa_service.store import Store
 
 TOYS = ROOT / "tests" / "toys"
 FEEDBACK = {"answer_id": "01K0000000000000000000000A", "helpful": True}
+ROWS = 100  # of a run in which something is killed: five seconds
 pytestmark = pytest.mark.server
 
 
@@ -127,3 +131,79 @@ def test_a_silent_store_and_a_silent_valkey_cost_feedback_only(cache, tmp_path):
             server.send_signal(signal.SIGTERM)
             assert server.wait(SHUTDOWN_GRACE + 5) == 0  # after so long our systemd unit kills it
             until(lambda: not session(server.pid), why=lambda: session(server.pid))
+
+
+def _events(reply: httpx.Response) -> Iterator[str]:
+    """The names of the events of a stream."""
+    return (line.removeprefix("event: ") for line in reply.iter_lines() if line.startswith("event: "))
+
+
+@pytest.mark.exhaustive
+def test_a_database_killed_in_mid_run_costs_feedback_only(cache, tmp_path):
+    """Kill -9 of PostgreSQL while two services answer: the run has all its rows, the next has the numbers of before,
+    feedback gets 503 until the database is back; nothing that was acknowledged is lost.
+    """
+    runs = "/api/v1/experiments/{}/runs"
+    with run_postgres() as database:
+        env = _env(cache, tmp_path, NUMSTAB_STORE=database.url, NUMSTAB_RATE="")
+        with numstab_server(env, tmp_path / "one") as (one, _), numstab_server(env, tmp_path / "two") as (two, _):
+
+            def post(address: str, route: str, body: dict) -> httpx.Response:
+                return httpx.post(f"{address}{route}", json=body, timeout=TIMEOUT_SECONDS)
+
+            def feedback(address: str) -> int:
+                return post(address, "/api/v1/feedback", FEEDBACK).status_code
+
+            def numbers(address: str, seed: int) -> object:
+                reply = post(address, runs.format("counts"), {"params": {"steps": 40}, "seed": seed})
+                assert reply.status_code == 200, reply.text
+                return reply.json()["rows"], reply.json()["metrics"]
+
+            before = [numbers(one, seed) for seed in range(4)]
+            assert [feedback(one), feedback(two)] == [201, 201]
+            body = {"params": {"steps": ROWS}, "seed": 1}
+            with httpx.stream(
+                "POST", f"{one}{runs.format('sleeps')}/stream", json=body, timeout=TIMEOUT_SECONDS
+            ) as reply:
+                events = _events(reply)
+                while next(events) != "row":
+                    pass
+                database.kill()
+                with ThreadPoolExecutor(12) as pool:
+                    refused = [pool.submit(feedback, address) for address in (one, two) * 3]
+                    after = [pool.submit(numbers, two, seed) for seed in range(4)]
+                    texts = [
+                        pool.submit(post, address, "/api/v1/ask", {"question": "", "entry": "counting", "run": False})
+                        for address in (one, two)
+                    ]
+                    assert {each.result() for each in refused} == {503}
+                    assert [each.result() for each in after] == before
+                    assert {each.result().status_code for each in texts} == {200}
+                assert list(events).count("row") == ROWS - 1
+            assert all(httpx.get(f"{address}/readyz", timeout=60).status_code == 200 for address in (one, two))
+            database.start()
+            for address in (one, two):
+                until(lambda address=address: feedback(address) == 201)
+        stored = Store(database.url)
+        assert len(stored.feedback()) == 4
+        stored.close()
+
+
+@pytest.mark.skipif(valkey_program() is None, reason="no Valkey or Redis; on Debian: redis-server")
+@pytest.mark.exhaustive
+def test_what_is_shared_travels_by_tls(cache, tmp_path):
+    """`rediss://` with a certificate of one's own: a run is kept for the next service; with another one nothing is."""
+    certificate = self_signed_certificate(tmp_path / "ours")
+    others, _ = self_signed_certificate(tmp_path / "others")
+    with run_valkey(certificate) as valkey:
+        shared = SharedState(f"{valkey.url}?ssl_ca_certs={others}")
+        with pytest.raises(SharedStateUnavailable), shared.guarded() as client:
+            client.ping()
+        shared.close()
+        env = _env(cache, tmp_path, NUMSTAB_SHARED=f"{valkey.url}?ssl_ca_certs={certificate[0]}")
+        asked = {"json": {"params": {"steps": 3}, "seed": 9}, "timeout": TIMEOUT_SECONDS}
+        cached = []
+        for name in ("one", "two"):
+            with numstab_server(env, tmp_path / name) as (address, _):
+                cached.append(httpx.post(f"{address}/api/v1/experiments/counts/runs", **asked).json()["cached"])
+        assert cached == [False, True]

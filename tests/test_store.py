@@ -1,11 +1,8 @@
 """Acknowledged writes are on disk, in SQLite and in a real PostgreSQL."""
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from postgres_server import run_postgres, self_signed_certificate
 from processes import TIMEOUT_SECONDS, running, until
 from sqlalchemy import create_engine, inspect, text, update
 
@@ -30,30 +28,8 @@ ANSWER = "01K0000000000000000000000A"
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server that the tests start; skips where none is installed."""
-    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not candidates or (os.geteuid() == 0 and shutil.which("runuser") is None):
-        pytest.skip("no PostgreSQL server here; on Debian: apt-get install postgresql")
-    programs = candidates[-1].parent
-    # Not under pytest's folder, which PostgreSQL's user may not enter; and a socket's path must be short.
-    folder = Path(tempfile.mkdtemp(prefix="numstab-postgres-"))
-    user: list[str] = []
-    if os.geteuid() == 0:
-        user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-
-    def run(program: str, *options: object) -> None:
-        command = [*user, programs / program, "-D", folder / "data", *options]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT_SECONDS, cwd="/")
-
-    try:
-        run("initdb", "-U", "numstab", "--auth=trust", "-E", "UTF8")
-        run("pg_ctl", "-o", f"-k {folder} -c listen_addresses=", "-l", folder / "log", "-w", "start")
-        try:
-            yield f"postgresql+psycopg://numstab@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with run_postgres() as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -227,6 +203,21 @@ def test_a_database_that_never_replies_is_an_error(open_store):
         store = open_store(f"postgresql+psycopg://x@127.0.0.1:{silent.getsockname()[1]}/none")
         with pytest.raises(StoreUnavailable):
             store.add_feedback(ANSWER, True, None)
+
+
+@pytest.mark.exhaustive
+def test_the_database_is_reached_by_tls_alone(open_store, tmp_path):
+    """With a certificate that we know; one of somebody else in its place, or no TLS, is an error."""
+    certificate = self_signed_certificate(tmp_path / "ours")
+    others, _ = self_signed_certificate(tmp_path / "others")
+    with run_postgres(tls=certificate) as server:
+        store = open_store(f"{server.url}?sslmode=verify-full&sslrootcert={certificate[0]}")
+        store.add_feedback(ANSWER, True, None)
+        assert store.feedback() == [(ANSWER, True, None)]
+        for query in (f"sslmode=verify-full&sslrootcert={others}", "sslmode=disable"):
+            with pytest.raises(StoreUnavailable):
+                open_store(f"{server.url}?{query}").add_feedback(ANSWER, False, None)
+        assert len(store.feedback()) == 1
 
 
 def test_questions_are_counted_and_their_text_is_stored_only_if_allowed(url, toy_service, open_store):

@@ -27,11 +27,12 @@ _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 class Index:
     """Finds the nearest wording of given entries.
 
-    `vectors`, (wordings, d), are unit vectors: those of the entries' wordings, Chinese before English, then any others.
+    `vectors`, (wordings, d), are unit vectors, or a multiple of them: those of the entries' wordings, Chinese before
+    English, then any others.
     """
 
     def __init__(
-        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.float16], path: Path | None = None
+        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8], path: Path | None = None
     ) -> None:
         """`path` is the file of the vectors, if there is one."""
         self._vectors = vectors

@@ -123,12 +123,13 @@ class Matcher:
 
     def export(self, folder: Path) -> Path:
         """Write the classifier and the vectors as a wheel, after training them if need be; returns its path."""
-        halved = self._vectors.astype(np.float16)  # to find the nearest of a few phrasings, half the digits do
+        # to find the nearest of a few wordings, a byte a number does: a multiple of the vectors, rounded
+        rounded = np.rint(self._vectors * (127 / np.abs(self._vectors).max())).astype(np.int8)
         return published.write_wheel(
             folder,
             {
                 self._published_name(self._classifier_path): self._classifier.save,
-                self._published_name(self._vectors_path): lambda path: _save_array(path, halved),
+                self._published_name(self._vectors_path): lambda path: _save_array(path, rounded),
             },
         )
 
@@ -142,7 +143,7 @@ class Matcher:
 
     @staticmethod
     def _published_name(path: Path) -> str:
-        """The name in a wheel of a file of the cache; vectors are halved there, and so are an array of NumPy."""
+        """The name in a wheel of a file of the cache; vectors are rounded there, and are an array of NumPy."""
         return path.with_suffix(".npy").name if path.suffix == ".faiss" else path.name
 
     @cached_property
@@ -201,22 +202,21 @@ class Matcher:
 
     @cached_property
     def _index(self) -> Index:
+        if not self._vectors_path.is_file() and (found := self._find_published(self._vectors_path)) is not None:
+            with suppress(OSError, ValueError, EOFError):
+                if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
+                    return Index(self._library, rounded)
         return Index(self._library, self._vectors, self._vectors_path)
 
     @cached_property
-    def _vectors(self) -> Vectors | NDArray[np.float16]:
-        """(wordings, d): unit vectors; those of a published model have half the digits."""
+    def _vectors(self) -> Vectors:
+        """(wordings, d): unit vectors."""
         wordings = [wording for _, wording, _ in self._wordings]
         path = self._vectors_path
         with suppress(OSError, ValueError, EOFError):
             if len(cached := map_vectors(path)) == len(wordings):
                 mark_used(path)
                 return cached
-        if (found := self._find_published(path)) is not None:
-            with suppress(OSError, ValueError, EOFError):
-                if len(halved := np.load(found, mmap_mode="r", allow_pickle=False)) == len(wordings):
-                    vectors_of_model: NDArray[np.float16] = halved
-                    return vectors_of_model
         _print_progress(f"numstab: preparing {len(wordings)} phrasings once (about {1 + len(wordings) // 200} s) …")
         vectors = l2_normalise(self.embedder.encode_document([normalise(wording) for wording in wordings]))
         with suppress(OSError):  # without a cache the next process computes them again
@@ -271,7 +271,7 @@ def _check_can_train() -> None:
         raise MissingPackage("numstab-model", "train")
 
 
-def _save_array(path: Path, array: NDArray[np.float16]) -> None:
+def _save_array(path: Path, array: NDArray[np.int8]) -> None:
     with path.open("wb") as file:  # by its name numpy would add a suffix
         np.save(file, array)
 

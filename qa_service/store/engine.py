@@ -28,12 +28,7 @@ _ADVISORY_LOCK = 0x6E756D73  # our key among PostgreSQL's advisory locks
 
 def open_engine(url: str) -> Engine:
     """An engine whose database has the tables of `tables`; raises SQLAlchemyError if opening or migrating fails."""
-    parsed = make_url(url)
-    given = {} if parsed.get_backend_name() != "postgresql" else _POSTGRESQL_OPTIONS
-    connect_args = {name: value for name, value in given.items() if name not in parsed.query}
-    engine = create_engine(  # an error in the log quotes no row
-        parsed, connect_args=connect_args, pool_pre_ping=True, hide_parameters=True
-    )
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -44,13 +39,25 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def _engine(url: str) -> Engine:
+    """An engine of the database at this URL, which need not be there."""
+    parsed = make_url(url)
+    given = {} if parsed.get_backend_name() != "postgresql" else _POSTGRESQL_OPTIONS
+    connect_args = {name: value for name, value in given.items() if name not in parsed.query}
+    # an error in the log quotes no row
+    return create_engine(parsed, connect_args=connect_args, pool_pre_ping=True, hide_parameters=True)
+
+
 def migration_state(url: str) -> tuple[str | None, str | None]:
-    """The revision of the database (None if it is empty or missing) and the newest one; makes nothing."""
+    """The revision of the database (None if it is empty or missing) and the newest one; makes nothing.
+
+    Revisions are numbered, as text of four digits. Raises SQLAlchemyError if the database cannot be reached.
+    """
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     newest = ScriptDirectory.from_config(_config()).get_current_head()
-    engine = create_engine(url, hide_parameters=True)
+    engine = _engine(url)
     if engine.dialect.name == "sqlite" and not (engine.url.database and Path(engine.url.database).is_file()):
         return None, newest
     try:

@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
+from qa_service import __version__
 from qa_service.answering.knowledge import Knowledge
 from qa_service.errors import MissingPackage, NumstabError
 from qa_service.experiments.spec import load_specs
@@ -20,10 +21,9 @@ from qa_service.lab.seccomp import why_unsupported
 from qa_service.model import Lang, RunStatus, Text
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
-from qa_service.shared_state import SharedState, SharedStateUnavailable
+from qa_service.shared_state import KEY_PREFIX, SharedState, SharedStateUnavailable
 
 _TESTED_TORCH = "2.13.0"
-_WHEELS = ("numstab", "numstab-core")
 _STATE_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
 _CONFINE_OR_SWITCH_OFF = Text(
     "用 x86-64 或 aarch64 的 Linux；如果 demos 里的代码都可信，也可以设 NUMSTAB_SANDBOX=off",
@@ -31,6 +31,14 @@ _CONFINE_OR_SWITCH_OFF = Text(
 )
 _LOOK_AT_SHARED = Text(
     "看 NUMSTAB_SHARED：服务器开着吗？密码对吗？", "look at NUMSTAB_SHARED: does the server run, is the password right?"
+)
+_LOOK_AT_STORE = Text(
+    "看 NUMSTAB_STORE：服务器开着吗？密码对吗？", "look at NUMSTAB_STORE: does the server run, is the password right?"
+)
+_LOOK_AT_CLUSTER = Text(
+    "看 NUMSTAB_CLUSTER：首节点（numstab node）开着吗？每台机器的令牌（RAY_AUTH_TOKEN_PATH）、Ray、numstab 都一样吗？",
+    "look at NUMSTAB_CLUSTER: does the head (numstab node) run; are the token (RAY_AUTH_TOKEN_PATH), Ray and numstab "
+    "the same on every machine?",
 )
 _REINSTALL = Text("从锁文件重新安装：make setup", "install from the lock: make setup")
 
@@ -61,10 +69,9 @@ def run_checks(settings: Settings, port: int) -> list[DoctorCheck]:
                      "look at NUMSTAB_MEMORY and NUMSTAB_DEADLINE, or install torch anew"),
          lambda: _check_run(settings)),
         ("sandbox", _CONFINE_OR_SWITCH_OFF, lambda: _check_sandbox(settings)),
-        ("store", Text("看 NUMSTAB_STORE：服务器开着吗？密码对吗？",
-                       "look at NUMSTAB_STORE: does the server run, is the password right?"),
-         lambda: _check_store(settings)),
+        ("store", _LOOK_AT_STORE, lambda: _check_store(settings)),
         *([("shared", _LOOK_AT_SHARED, lambda: _check_shared(settings))] if settings.shared else []),
+        *([("cluster", _LOOK_AT_CLUSTER, lambda: _check_cluster(settings))] if settings.cluster else []),
         ("port", Text("停掉占用它的程序，或用 --port", "stop what listens there, or use --port"),
          lambda: _check_port(port)),
     )  # fmt: skip
@@ -101,12 +108,13 @@ def _run_check(name: str, todo: Text, check: Callable[[], DoctorCheck]) -> Docto
 
 def _check_python() -> DoctorCheck:
     found = platform.python_version()  # an older Python would have failed on our syntax
-    if all(map(_is_installed, _WHEELS)):
+    if _is_installed("numstab-core") and _is_installed("numstab") and not _is_built_on_the_core():
         says = Text(
-            "numstab 和 numstab-core 都装了，它们是同样的文件：卸载其中一个，另一个也就坏了",
-            "numstab and numstab-core are both installed, and have the same files: removing one breaks the other",
+            "numstab 自带全部文件（来自代码仓库或旧版本），又装了 numstab-core：卸载其中一个，另一个也就坏了",
+            "numstab with files of its own (of a checkout or a former version) is installed beside numstab-core: "
+            "removing one breaks the other",
         )
-        todo = Text("两个都卸载，再装其中一个", "uninstall both, then install one")
+        todo = Text("两个都卸载，再装要用的那个", "uninstall both, then install the one that is wanted")
         return DoctorCheck("python", "note", says, todo)
     return DoctorCheck("python", "ok", Text(f"Python {found}", f"Python {found}"))
 
@@ -117,6 +125,11 @@ def _is_installed(distribution: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def _is_built_on_the_core() -> bool:
+    """Whether the installed `numstab` is the published one, which has no files of its own."""
+    return any(each.startswith("numstab-core") for each in requires("numstab") or ())
 
 
 def _check_torch(settings: Settings) -> DoctorCheck:
@@ -217,40 +230,94 @@ def _check_sandbox(settings: Settings) -> DoctorCheck:
 
 
 def _check_shared(settings: Settings) -> DoctorCheck:
+    """Writes a key that expires after a second: a server that only reads shares nothing."""
     shared = SharedState(settings.shared)
     try:
         with shared.guarded() as client:
-            client.ping()
+            client.set(f"{KEY_PREFIX}doctor", "1", px=1000)
     except SharedStateUnavailable as error:
-        zh = f"NUMSTAB_SHARED 的服务器没有回应（{error}）：每个服务只能各算各的"
-        en = f"the server of NUMSTAB_SHARED does not answer ({error}): each service runs and counts by itself"
-        return DoctorCheck("shared", "wrong", Text(zh, en), _LOOK_AT_SHARED)
+        return DoctorCheck("shared", "wrong", _why_not_shared(str(error)), _LOOK_AT_SHARED)
     finally:
         shared.close()
-    return DoctorCheck(
-        "shared", "ok", Text("与其他服务共用的服务器有回应", "the server that services share answers")
-    )  # fmt: skip
+    says = Text("与其他服务共用的服务器有回应，也能写", "the server that services share answers and can be written")
+    return DoctorCheck("shared", "ok", says)
+
+
+def _why_not_shared(error: str) -> Text:
+    """What an error of the client means, by its name."""
+    alone = Text("每个服务只能各算各的", "each service runs and counts by itself")
+    reason = {
+        "AuthenticationError": Text("不接受这个密码", "does not accept the password"),
+        "NoPermissionError": Text("不许这个用户写", "does not let this user write"),
+        "ReadOnlyError": Text("只能读，不能写（是副本吗？）", "can be read, not written (is it a replica?)"),
+    }.get(error, Text(f"没有回应（{error}）", f"does not answer ({error})"))
+    return Text(
+        f"NUMSTAB_SHARED 的服务器{reason.zh}：{alone.zh}", f"the server of NUMSTAB_SHARED {reason.en}: {alone.en}"
+    )
+
+
+def _check_cluster(settings: Settings) -> DoctorCheck:
+    """Connects as a service does. A machine of another version gets no job, one of another kind has other last bits."""
+    from qa_service.lab.cluster_inspection import inspect_cluster
+
+    found = inspect_cluster(settings.cluster)
+    takers = [each for each in found.machines if each.takes_jobs]
+    others = sorted({each.numstab for each in found.machines if not each.takes_jobs})
+    if found.problem or not (takers or others):
+        why = found.problem or "; ".join(found.refusals) or "no machine with slots"
+        says = Text(
+            f"集群用不上，实验在本机运行：{why}", f"the cluster is out of reach, experiments run on this machine: {why}"
+        )
+        return DoctorCheck("cluster", "wrong", says, _LOOK_AT_CLUSTER)
+    if others or found.refusals:
+        reasons = [*(f"numstab {each}" for each in others), *found.refusals]
+        count = len(found.machines) - len(takers) + len(found.refusals)
+        says = Text(
+            f"{len(takers)} 台机器接受任务，{count} 台不接受（{'；'.join(reasons)}；本机是 numstab {__version__}）",
+            f"{len(takers)} machines take jobs, {count} do not ({'; '.join(reasons)}; here: numstab {__version__})",
+        )
+        return DoctorCheck("cluster", "wrong", says, _LOOK_AT_CLUSTER)
+    slots = sum(each.slots for each in takers)
+    zh, en = f"集群有 {len(takers)} 台机器，{slots} 个槽位", f"machines of the cluster: {len(takers)}, slots: {slots}"
+    if len(kinds := {each.environment for each in takers}) > 1:
+        says = Text(
+            f"{zh}，机器有 {len(kinds)} 种（torch、Python 或处理器不同）：同一个种子，末几位数可能不一样",
+            f"{en}; they are of {len(kinds)} kinds (torch, Python or processor): with one seed, last digits may differ",
+        )
+        return DoctorCheck("cluster", "note", says)
+    return DoctorCheck("cluster", "ok", Text(zh, en))
 
 
 def _check_store(settings: Settings) -> DoctorCheck:
+    from sqlalchemy.exc import SQLAlchemyError
+
     from qa_service.store.engine import migration_state
 
-    current, newest = migration_state(settings.store_url)
-    if current is None:
-        return DoctorCheck(
-            "store",
-            "note",
-            Text("存储还是空的：第一次用到时建表", "the store is empty: its tables are made on first use"),
+    try:
+        current, newest = migration_state(settings.store_url)
+    except SQLAlchemyError as error:
+        why = type(error).__name__  # its text may quote the address
+        says = Text(
+            f"连不上存储（{why}）：反馈存不下，其他不受影响",
+            f"the store is not reached ({why}): feedback cannot be kept, nothing else is affected",
         )
+        return DoctorCheck("store", "wrong", says, _LOOK_AT_STORE)
+    if current is None or newest is None:
+        says = Text("存储还是空的：第一次用到时建表", "the store is empty: its tables are made on first use")
+        return DoctorCheck("store", "note", says)
+    if current > newest:
+        says = Text(
+            f"存储在迁移 {current}，本机的 numstab {__version__} 只认得到 {newest}：另一台机器的版本更新",
+            f"the store is at migration {current}, numstab {__version__} here knows {newest}: another machine is newer",
+        )
+        todo = Text("每台机器装同一个版本的 numstab", "install the same version of numstab on every machine")
+        return DoctorCheck("store", "wrong", says, todo)
     if current != newest:
         zh = f"存储在迁移 {current}，最新的是 {newest}：第一次用到时升级"
         en = f"the store is at migration {current}, the newest is {newest}: brought up to date on first use"
         return DoctorCheck("store", "note", Text(zh, en))
-    return DoctorCheck(
-        "store",
-        "ok",
-        Text(f"存储连得上，在最新的迁移（{current}）", f"the store is reached, at the newest migration ({current})"),
-    )
+    says = Text(f"存储连得上，在最新的迁移（{current}）", f"the store is reached, at the newest migration ({current})")
+    return DoctorCheck("store", "ok", says)
 
 
 def _check_port(port: int) -> DoctorCheck:

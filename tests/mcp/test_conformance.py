@@ -1,10 +1,9 @@
 """The protocol's official conformance scenarios, as far as they are about servers that are no test fixtures.
 
-`npm install @modelcontextprotocol/conformance` in the checkout, or where NODE_MODULES says; it needs Node 22. Most of
-the others call tools, prompts and resources of a fixture (`test_simple_text`, …) that only a test server has.
+npm fetches their package, as package-lock.json pins it, into node_modules; it needs Node 22. Most of the others call
+tools, prompts and resources of a fixture (`test_simple_text`, …) that only a test server has.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,8 +16,8 @@ from scripts import javascript
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "tests" / "toys"
-MODULES = Path(os.environ.get("NODE_MODULES", ROOT / "node_modules"))
-CONFORMANCE = MODULES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+PACKAGE = "@modelcontextprotocol/conformance"
+CONFORMANCE = ROOT / "node_modules" / PACKAGE / "dist" / "index.js"
 OLDEST_NODE = 22
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 BOTH = ("completion-complete", "tools-list", "server-sse-multiple-streams", "resources-list", "prompts-list",
@@ -38,8 +37,11 @@ def node() -> str:
     wheel = javascript.wheel()
     commands = [str(wheel / "bin" / "node")] if wheel else []
     found = next((command for command in [*commands, "node"] if version_of(command) >= OLDEST_NODE), None)
-    if found is None or not CONFORMANCE.is_file():
-        pytest.skip(f"needs Node {OLDEST_NODE} and the npm package @modelcontextprotocol/conformance")
+    if found is None:
+        pytest.skip(f"needs Node {OLDEST_NODE}")
+    problem = javascript.fetch_packages()
+    if not javascript.is_installed(PACKAGE):
+        pytest.skip(f"npm cannot fetch {PACKAGE}: {problem}")
     return found
 
 

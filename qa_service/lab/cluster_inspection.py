@@ -1,0 +1,109 @@
+"""Looks at a cluster once, as a service that starts does: which machines take jobs, and what is wrong with others."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from qa_service import __version__
+from qa_service.lab.cluster_start import check_address, check_token, cluster_environment, kill_session
+from qa_service.machine import Environment
+
+_CONNECT_SECONDS = 120.0  # until the first machine takes jobs: it imports torch before
+_QUIET_SECONDS = 3.0  # after a machine has been found, until no further one is waited for
+_STOP_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMachine:
+    """A machine of a cluster that answers."""
+
+    slots: int
+    numstab: str
+    environment: Environment
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it has the same version of numstab as this installation."""
+        return self.numstab == __version__
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What was found: the machines, why some refuse jobs, and why the cluster was not reached, "" if it was."""
+
+    machines: tuple[FoundMachine, ...] = ()
+    refusals: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def inspect_cluster(address: str, driver: Sequence[str] = ()) -> Inspection:
+    """Look at the cluster whose head is at `address`, host:port; takes seconds, two minutes at most.
+
+    `driver` is the command of the process that connects, by default our own. Raises `BadField` where there is no token,
+    no Ray, or the address is none.
+    """
+    check_address(address, "NUMSTAB_CLUSTER")
+    check_token(os.environ)
+    process = subprocess.Popen(
+        driver or (sys.executable, "-m", "qa_service.lab.cluster_driver", address),
+        env=cluster_environment(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        return _inspection(_messages(process.stdout.fileno()))
+    finally:
+        with suppress(OSError):
+            process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+        process.stdout.close()
+        kill_session(process.pid)
+        process.wait()
+
+
+def _inspection(messages: Iterator[list[object] | None]) -> Inspection:
+    """What the messages of a driver say, until no further machine comes."""
+    found = Inspection()
+    changed = time.monotonic()
+    for message in messages:
+        if message is None:
+            pass
+        elif message[0] == "problem":
+            found.problem = str(message[1])
+            break
+        elif message[0] == "refused":
+            found.refusals.append(str(message[1]))
+            changed = time.monotonic()
+        elif (machines := _machines(message[1])) != found.machines:
+            found.machines, changed = machines, time.monotonic()
+        waited = time.monotonic() - changed
+        if waited > (_QUIET_SECONDS if found.machines or found.refusals else _CONNECT_SECONDS):
+            break
+    return found
+
+
+def _machines(described: object) -> tuple[FoundMachine, ...]:
+    assert isinstance(described, list)
+    return tuple(FoundMachine(each["slots"], each["numstab"], tuple(each["environment"])) for each in described)
+
+
+def _messages(descriptor: int) -> Iterator[list[object] | None]:
+    """The messages of a driver that are not about jobs, and None whenever a second has passed without any."""
+    rest = b""
+    while True:
+        if not select.select([descriptor], [], [], 1.0)[0]:
+            yield None
+            continue
+        if not (data := os.read(descriptor, 1 << 16)):
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield json.loads(line.partition(b" ")[2])
