@@ -4,10 +4,13 @@ import ctypes
 import os
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 38
+_MADV_COLLAPSE, _HUGE_PAGE = 25, 2 << 20
 _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
 
 
@@ -62,6 +65,24 @@ def close_to_other_processes() -> None:
     """
     if sys.platform.startswith("linux"):
         prctl(PR_SET_DUMPABLE, 0)
+
+
+def collapse_private_memory() -> None:
+    """Have the kernel keep this process's private memory in huge pages, where it can (Linux 6.1 and newer).
+
+    A fork copies an entry for each page, and the end of a child drops each: with 50,000 pages of torch that takes
+    longer than most experiments. A page that a child writes to is copied alone, 4 KiB, as ever.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError):
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            span, access, *_, name = [*line.split(maxsplit=5), ""][:6]
+            if access != "rw-p" or name not in ("", "[heap]"):
+                continue
+            start, end = (int(bound, 16) for bound in span.split("-"))
+            for address in range(-(-start // _HUGE_PAGE) * _HUGE_PAGE, end - _HUGE_PAGE + 1, _HUGE_PAGE):
+                _libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(_HUGE_PAGE), _MADV_COLLAPSE)
 
 
 def _checked(result: int) -> int:

@@ -85,6 +85,31 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
+def warm_up() -> None:
+    """Call what most experiments call, in a process that will fork: its children find it called once already.
+
+    Everything that is drawn or computed here is thrown away, and a run seeds its generator anew.
+    """
+    if _unusable_torch():
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    tempfile.gettempdir()
+    Sandbox()
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        values = torch.linspace(-1.0, 1.0, 16, dtype=torch.float32).to(dtype).reshape(4, 4)
+        for result in (values + 1, values * values, values / 2, values.exp(), values.abs().log(), values.sum()):
+            result.isfinite().all().item()
+        (values @ values).max().tolist()
+        torch.full((), 2.0, dtype=dtype).isinf().item()
+    weights = torch.randn(4, 4, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(torch.relu(torch.randn(4, 4) @ weights), torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    exec(compile("def run(n: int = 1) -> None:\n    yield {'n': n}", "warm", "exec"), {})
+    json.dumps({"step": 1, "value": 0.5})
+
+
 def _unusable_torch() -> list[str]:
     """[path of Python, its version of torch or ""] if it has no torch that can run demos; else empty."""
     try:
