@@ -6,10 +6,11 @@ garbage in a child would touch, and so copy, every object of torch: 20 ms.
 
 import gc
 
-from qa_service.lab.kernel import collapse_private_memory
+from qa_service.lab.kernel import collapse_private_memory, fill_free_memory
 from qa_service.lab.worker import warm_up
 
 warm_up()
 gc.collect()
 gc.freeze()
+fill_free_memory()
 collapse_private_memory()
