@@ -49,7 +49,7 @@ def run() -> NoReturn:
         with suppress(OSError):  # a full disk, say, of which Python's own way to end tells
             sys.stdout.flush()
             sys.stderr.flush()
-            atexit._run_exitfuncs()  # type: ignore[attr-defined]  # noqa: SLF001  # what `os._exit` leaves out
+            atexit._run_exitfuncs()  # noqa: SLF001  # what `os._exit` leaves out
             os._exit(status)
     sys.exit(status)
 

@@ -1,6 +1,5 @@
 """The cache of parsed files: the library is the same with it, and it is never believed where a text has changed."""
 
-import ast
 import shutil
 import tomllib
 from pathlib import Path
@@ -39,7 +38,7 @@ def test_the_library_is_the_same_and_nothing_is_parsed_twice(tmp_path, monkeypat
     spec._outline.cache_clear()
     toml_reader._parse.cache_clear()
     monkeypatch.setattr(tomllib, "loads", parsed_again)
-    monkeypatch.setattr(ast, "parse", parsed_again)
+    monkeypatch.setattr(spec, "parse_python", parsed_again)
     assert repr(read(TOYS / "kb", TOYS / "demos", tmp_path)) == repr(cold)
     assert repr(load_specs(bundled("demos"), ParseCache(tmp_path, "shipped"))) == repr(experiments)
 
