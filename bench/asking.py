@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from bench.interleaved import time_interleaved
 from qa_service.paths import bundled
@@ -34,23 +35,38 @@ def first_answer() -> None:
 
 
 def cold_start() -> None:
-    """CPU seconds (user and system) of an answer without evidence, against `import torch` alone."""
+    """A new process: the text of an answer against `import torch`; an answer with its runs against a bare script."""
+    demos = [str(bundled("demos") / "gradients" / f"{slug}.py") for slug in ("pow_vs_sum", "residual_depth")]
+    both = f"import runpy\nfor demo in {demos}:\n    runpy.run_path(demo, run_name='__main__')\n"
+    ask = [sys.executable, "-m", "qa_service", "ask", EXAMPLE_QUESTION]
     commands = {
         "import torch": [sys.executable, "-c", "import torch"],
-        "numstab ask --no-run": [sys.executable, "-m", "qa_service", "ask", "--no-run", EXAMPLE_QUESTION],
+        "numstab ask --no-run": [*ask, "--no-run"],
+        "script of one experiment": [sys.executable, demos[0]],
+        "script of both experiments": [sys.executable, "-c", both],
+        "numstab ask, which runs both": ask,
     }
-    cpu_seconds: dict[str, list[float]] = {name: [] for name in commands}
+    print(f"{os.cpu_count()} cores, load before {Path('/proc/loadavg').read_text().split()[0]}")
+    cpu: dict[str, list[float]] = {name: [] for name in commands}
+    wall: dict[str, list[float]] = {name: [] for name in commands}
     for round_ in range(8):
         for name, command in commands.items():
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
             if round_:  # the first round builds the caches
-                cpu_seconds[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    base = statistics.median(cpu_seconds["import torch"])
-    for name, each in cpu_seconds.items():
-        spread = f"{min(each):.2f} … {max(each):.2f} s"
-        print(f"{name:34s} median {statistics.median(each):9.2f} s   {spread}   x{statistics.median(each) / base:.2f}")
+                cpu[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+                wall[name].append(seconds)
+    for name in commands:
+        print(f"{name:30s} median CPU {statistics.median(cpu[name]):6.2f} s   wall {statistics.median(wall[name]):6.2f}"
+              f" ({min(wall[name]):.2f} … {max(wall[name]):.2f}) s")  # fmt: skip
+    for name, base, aim in (
+        ("numstab ask --no-run", "import torch", 0.6),
+        ("numstab ask, which runs both", "script of one experiment", 1.8),
+        ("numstab ask, which runs both", "script of both experiments", 1.8),
+    ):
+        ratios = [statistics.median(each[name]) / statistics.median(each[base]) for each in (cpu, wall)]
+        print(f"{name} / {base}: CPU x{ratios[0]:.2f}, wall x{ratios[1]:.2f} (aim: x{aim})")
 
 
 def _first_text(command: list[str], env: dict[str, str]) -> float:

@@ -1,10 +1,14 @@
 """The command line, `numstab` or `python -m qa_service`: parses arguments, runs a command, prints errors."""
 
+import atexit
+import gc
 import os
 import re
 import sys
+import threading
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
@@ -35,10 +39,27 @@ class _BilingualParser(ArgumentParser):
         raise BadField(zh=f"{message_zh}\n{self.format_usage()}", en=f"{message}\n{self.format_usage()}")
 
 
+def run() -> NoReturn:
+    """The program: `main` in a process of its own, which ends as soon as its command has.
+
+    Python would take its objects apart one by one first, which takes longer than many a command.
+    """
+    status = main()
+    if all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        with suppress(OSError):  # a full disk, say, of which Python's own way to end tells
+            sys.stdout.flush()
+            sys.stderr.flush()
+            atexit._run_exitfuncs()  # noqa: SLF001  # what `os._exit` leaves out
+            os._exit(status)
+    sys.exit(status)
+
+
 def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
     """Runs one command; returns its exit status: 2 for an error, 130 for an interrupt, else the command's."""
     env = os.environ if env is None else env
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        gc.disable()  # until the command begins: what is imported and read by then stays
+        argv = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):  # characters that the terminal cannot encode are escaped
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     lang = _message_language(argv, env)
@@ -79,6 +100,7 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
     arguments.env = env
     settings = arguments.settings = Settings.load(env)
     if hasattr(arguments, "run_with_settings"):
+        gc.enable()
         return int(arguments.run_with_settings(arguments, settings))
     from qa_service.answering.service import build
     from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD
@@ -87,7 +109,10 @@ def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int
         settings = replace(settings, deadline=max(settings.deadline, _CHECK_DEADLINE))
     many_runs = is_check or getattr(arguments, "batch", None)
     warm = None if getattr(arguments, "no_run", False) else SERVER_PRELOAD if many_runs else CLI_PRELOAD
-    return int(arguments.run_with_service(arguments, build(settings, warm=warm, many_runs=bool(many_runs)), lang))
+    service = build(settings, warm=warm, many_runs=bool(many_runs))
+    gc.freeze()
+    gc.enable()
+    return int(arguments.run_with_service(arguments, service, lang))
 
 
 def _message_language(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
@@ -104,4 +129,4 @@ def _message_language(argv: Sequence[str], env: Mapping[str, str]) -> Lang:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

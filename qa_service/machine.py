@@ -38,8 +38,9 @@ def environment(torch: str = "", python: str = "") -> Environment:
             torch = version("torch")
         except PackageNotFoundError:
             torch = "none"
-    processor = platform.processor()
+    processor = ""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        processor = next((line for line in lines if line.startswith("model name")), processor)
+        processor = next((line for line in lines if line.startswith("model name")), "")
+    processor = processor or platform.processor()  # it may start a program to find out
     return torch, python or platform.python_version(), __version__, platform.system(), platform.machine(), processor

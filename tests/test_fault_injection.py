@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from processes import until
 
 from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
+from qa_service.lab.interpreter import Interpreter
 from qa_service.lab.runner import ProcessRunner
 from qa_service.model import RunStatus
 from qa_service.settings import Settings
@@ -171,11 +171,11 @@ def test_failing_fork_is_evidence(monkeypatch, toy_experiments):
     lab = ProcessRunner(deadline=20.0, memory=1024, slots=1)
     experiment = toy_experiments["counts"]
 
-    def fail(_self: ForkServerProcess) -> None:
+    def fail(_self: Interpreter) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ForkServerProcess, "start", fail)
+        patched.setattr(Interpreter, "spawn", fail)
         failed = lab.run(experiment, {"steps": 1})
     assert (failed.status, "temporarily unavailable" in failed.note.en) == (RunStatus.CRASHED, True)
     assert lab.run(experiment, {"steps": 1}).status is RunStatus.RAN

@@ -120,10 +120,10 @@ def servers() -> list[int]:
 
 
 def test_the_server_ends_with_its_runner(torch_python, toy_experiments, monkeypatch):
-    """Nothing is left once nobody holds the runner."""
+    """Nothing is left once nobody holds a runner with these modules."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     before = set(servers())
-    runner = ProcessRunner(python=torch_python)
+    runner = ProcessRunner(python=torch_python, preload=("torch", "qa_service.lab.worker", "colorsys"))
     assert runner.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
     assert set(servers()) - before
     del runner

@@ -1,22 +1,23 @@
 """One process per run: whatever a demo does, it gives a run with a status, and the next run is unaffected."""
 
 import gc
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from multiprocessing.context import ForkServerProcess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import TIMEOUT_SECONDS, until
+from processes import TIMEOUT_SECONDS, running, session, until
 
 from qa_service.errors import UnknownExperiment
+from qa_service.lab import interpreter
 from qa_service.lab.clients import ClientNames
+from qa_service.lab.pool import Child
 from qa_service.lab.queue import FairQueue
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition
+from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
 from qa_service.model import RunStatus
 
 TOYS = Path(__file__).resolve().parent / "toys"
@@ -78,12 +79,15 @@ def test_a_run_past_its_deadline_is_killed(toy_experiments):
 def test_disconnecting_kills_the_child(lab, toy_experiments):
     """A cancelled run ends at once, not at its deadline."""
     cancelled = []
+    lab.run(toy_experiments["counts"], {"steps": 1})
+    before = children(lab)
     rows = lab.stream(toy_experiments["sleeps"], {"steps": 1000}, 0, lambda: bool(cancelled))
     next(rows)
+    assert children(lab) - before
     cancelled.append(True)
     with pytest.raises(Cancelled):
         list(rows)
-    assert not [child for child in multiprocessing.active_children() if child.is_alive()]
+    until(lambda: not children(lab) - before, seconds=5)
 
 
 def test_processes_forked_by_a_demo_are_killed_with_it(toy):
@@ -149,25 +153,26 @@ def test_idle_children_are_forked_in_advance(toy_experiments):
     experiment = toy_experiments["counts"]
     for _ in range(2):
         until(lambda: lab.ready == 2)
-        children = multiprocessing.active_children()
-        assert children  # at least one: an idle child that was killed still counts as ready
-        children[0].kill()
-        children[0].join(TIMEOUT_SECONDS)
+        killed = lab._children._waiting[0].process.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in children(lab))  # noqa: B023
         assert lab.run(experiment, {"steps": 3}).status is RunStatus.RAN
     until(lambda: lab.ready == 2)
+    lab.close()
 
 
 def test_idle_children_are_forked_again_after_a_failure(monkeypatch):
     """A fork server that is just dying refuses; nobody has to ask for a run until there is a new one."""
     failures = [BlockingIOError(11, "Resource temporarily unavailable"), ConnectionRefusedError(111, "refused")]
-    start = ForkServerProcess.start
+    spawn = interpreter.Interpreter.spawn
 
-    def fail_first(process: ForkServerProcess) -> None:
+    def fail_first(server: interpreter.Interpreter) -> Child:
         if failures:
             raise failures.pop()
-        start(process)
+        return spawn(server)
 
-    monkeypatch.setattr(ForkServerProcess, "start", fail_first)
+    monkeypatch.setattr(interpreter.Interpreter, "spawn", fail_first)
     lab = ProcessRunner(slots=1, idle=1)
     lab.warm_up()
     until(lambda: lab.ready == 1, seconds=60)
@@ -259,15 +264,15 @@ def _is_alive(pid: int) -> bool:
 def test_reaping_a_child_delays_nobody(monkeypatch, toy_experiments):
     """A run is complete while the kernel still frees its process, which is joined later."""
     release, joined = threading.Event(), threading.Event()
-    join = ForkServerProcess.join
+    join = interpreter.ForkedProcess.join
 
-    def delayed_join(process: ForkServerProcess, timeout: float | None = None) -> None:
-        if threading.current_thread().name == "children":
+    def delayed_join(process: interpreter.ForkedProcess, timeout: float | None = None) -> None:
+        if threading.current_thread().name == "children" and timeout:
             assert release.wait(TIMEOUT_SECONDS)
             joined.set()
         join(process, timeout)
 
-    monkeypatch.setattr(ForkServerProcess, "join", delayed_join)
+    monkeypatch.setattr(interpreter.ForkedProcess, "join", delayed_join)
     lab = ProcessRunner(deadline=20.0, slots=1, idle=1)
     try:
         assert lab.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
@@ -278,38 +283,121 @@ def test_reaping_a_child_delays_nobody(monkeypatch, toy_experiments):
     lab.close()
 
 
-def test_an_interrupt_waits_until_the_child_has_started(toy_experiments, monkeypatch):
-    """Ctrl-C in the middle of a start is heard right after it, and the child ends."""
-    started: list[ForkServerProcess] = []
-    start = ForkServerProcess.start
+def test_an_interrupted_start_leaves_no_child(toy_experiments, monkeypatch):
+    """Ctrl-C in the middle of a start is heard, what was forked ends by itself, and the next run succeeds."""
+    runner = ProcessRunner(deadline=60, memory=1024, slots=1)
+    runner.run(toy_experiments["counts"], {"steps": 1})
+    before = children(runner)
+    init = interpreter.ForkedProcess.__init__
 
-    def interrupted(process: ForkServerProcess) -> None:
+    def interrupted(process: interpreter.ForkedProcess, *arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        start(process)
-        started.append(process)
+        init(process, *arguments)
 
-    monkeypatch.setattr(ForkServerProcess, "start", interrupted)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job, as tests may be, ignores it
     try:
-        with pytest.raises(KeyboardInterrupt):
-            ProcessRunner(deadline=60, memory=2**30, slots=1).run(toy_experiments["counts"], {"steps": 5})
+        with monkeypatch.context() as patch:
+            patch.setattr(interpreter.ForkedProcess, "__init__", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                runner.run(toy_experiments["counts"], {"steps": 5})
     finally:
         signal.signal(signal.SIGINT, handler)
-    (child,) = started
-    until(lambda: not child.is_alive())
+    until(lambda: not children(runner) - before)
+    assert runner.run(toy_experiments["counts"], {"steps": 5}).status is RunStatus.RAN
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the fork server may be killed first")
-def test_a_killed_service_leaves_no_folder(tmp_path):
-    """The folder of its fork server's socket is removed, as nothing else would ever do."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are watched through /proc")
+def test_a_killed_service_leaves_nothing(tmp_path):
+    """Neither a file nor a process: the fork server ends with its service, and its children with it."""
     code = (
-        "import os, sys\n"
+        "import os\n"
         "from test_sandbox import EXPERIMENTS, measure\n"
         "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
-        "assert [name for name in os.listdir(sys.argv[1]) if name.startswith('pymp')]\n"
         "os.kill(os.getpid(), 9)\n"
     )
     env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, timeout=TIMEOUT_SECONDS, check=False)
-    assert done.returncode == -signal.SIGKILL
-    until(lambda: not list(tmp_path.glob("pymp*")))
+    with running([sys.executable, "-c", code], env=env) as service:
+        assert service.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
+        until(lambda: not session(service.pid))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_fork_server_of_the_host_program_is_its_own(toy_experiments):
+    """A notebook, say, imports numstab and has a use of its own for multiprocessing."""
+    code = (
+        "from multiprocessing import forkserver, spawn\n"
+        "before = spawn.get_preparation_data\n"
+        "from test_sandbox import EXPERIMENTS, measure\n"
+        "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
+        "assert forkserver._forkserver._forkserver_pid is None\n"
+        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
+        "assert spawn.get_preparation_data is before\n"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, timeout=TIMEOUT_SECONDS, check=True)
+
+
+def test_runners_share_a_fork_server(lab, toy_experiments):
+    """One with the same modules: starting it takes seconds."""
+    other = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=lab.confined)
+    for runner in (lab, other):
+        assert runner.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
+    assert fork_server(other) == fork_server(lab)
+
+
+def test_what_a_server_does_ahead_changes_no_number(lab, fresh_lab, toy_experiments):
+    """A service's fork server has called what experiments call, and its children rehearse; seeds count all the same."""
+    for seed in (0, 7):
+        ours, theirs = (runner.run(toy_experiments["counts"], {"steps": 5}, seed) for runner in (lab, fresh_lab))
+        assert (ours.measured, ours.rows, ours.used_rng) == (theirs.measured, theirs.rows, theirs.used_rng)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's account of memory")
+def test_a_services_children_are_forked_from_huge_pages(fresh_lab, toy_experiments):
+    """Where the kernel has them: forking and ending a child costs by the number of pages."""
+    assert SERVER_PRELOAD[-1] == "qa_service.lab.preload"
+    modes = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not modes.exists() or "[never]" in modes.read_text():
+        pytest.skip("no huge pages here")
+    assert fresh_lab.run(toy_experiments["counts"], {"steps": 2}).status is RunStatus.RAN
+    rollup = Path(f"/proc/{fork_server(fresh_lab)}/smaps_rollup").read_text()
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in rollup.splitlines()[1:]}
+    assert sizes["AnonHugePages"] > sizes["Anonymous"] / 2, sizes
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library of Linux")
+def test_what_is_allocated_after_holes_are_filled_lies_together():
+    """Blocks that were spread over hundreds of pages need as many as their bytes do."""
+    code = (
+        "import ctypes, random, sys\n"
+        "from qa_service.lab import kernel\n"
+        "kept = [bytes(200) for _ in range(40_000)]\n"
+        "random.Random(0).shuffle(kept)\n"
+        "del kept[::40]\n"
+        "if sys.argv[1] == 'fill': kernel.fill_free_memory()\n"
+        "new = [bytes(200) for _ in range(500)]\n"
+        "print(len({id(each) >> 12 for each in new}))\n"
+    )
+    spread, together = (
+        int(subprocess.run([sys.executable, "-c", code, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("leave", "fill")
+    )
+    assert together < 60 < 200 < spread
+
+
+def fork_server(runner: ProcessRunner) -> int:
+    """The process id of the runner's fork server."""
+    server = runner._spawner._server
+    assert server is not None
+    return server._process.pid
+
+
+def children(runner: ProcessRunner) -> set[int]:
+    """The children of the runner's fork server, which it may share with others, that have not ended."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = status.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == fork_server(runner) and state != "Z":
+                found.add(int(status.parent.name))
+    return found

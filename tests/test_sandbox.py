@@ -20,7 +20,7 @@ from qa_service.app import create_app
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import landlock, seccomp
-from qa_service.lab.fork_server import is_kept
+from qa_service.lab.environment import is_kept
 from qa_service.lab.runner import ProcessRunner
 from qa_service.model import Experiment, Run, RunStatus
 from qa_service.settings import Settings

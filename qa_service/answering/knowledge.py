@@ -8,6 +8,7 @@ from pathlib import Path
 from qa_service.experiments.spec import load_specs, require_experiment
 from qa_service.knowledge.library import Library
 from qa_service.model import Experiment
+from qa_service.parse_cache import ParseCache
 from qa_service.retrieval.embedder import Embedder
 from qa_service.retrieval.matcher import Matcher
 from qa_service.settings import Settings
@@ -27,8 +28,10 @@ class Knowledge:
     @classmethod
     def read(cls, settings: Settings, embedder: Embedder) -> "Knowledge":
         """Reads the folders that the settings name; raises `BadContent` with every problem. Trains nothing yet."""
-        experiments = load_specs(settings.demos)
-        library = Library.read(settings.kb, experiments)
+        parsed = ParseCache(settings.cache, f"{settings.kb}\0{settings.demos}")
+        experiments = load_specs(settings.demos, parsed)
+        library = Library.read(settings.kb, experiments, parsed)
+        parsed.save()
         return cls(library=library, experiments=experiments, matcher=_build_matcher(settings, library, embedder))
 
     def experiment(self, slug: str) -> Experiment:

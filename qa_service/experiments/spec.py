@@ -9,12 +9,13 @@ import hashlib
 import math
 import threading
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
 from qa_service.errors import BadExperiment, UnknownExperiment
-from qa_service.model import Companion, Experiment, FieldInfo, Limit, Parameter, Text, Value
+from qa_service.model import Companion, Experiment, FieldInfo, Limit, Parameter, Text
+from qa_service.parse_cache import ParseCache
 
 TABLES = {"TITLE", "PARAMS", "LIMITS", "COLUMNS", "METRICS", "WORDS", "CHART", "BESIDE"}
 """The names of the tables that a demo file may have; those not in `_OPTIONAL` it must have."""
@@ -32,11 +33,12 @@ class _InvalidSpec(Exception):
         self.line = line
 
 
-def load_specs(folder: Path) -> dict[str, Experiment]:
-    """Slug → experiment, of every `*.py` in and below the folder.
+def load_specs(folder: Path, parsed: ParseCache | None = None) -> dict[str, Experiment]:
+    """Slug → experiment, of every `*.py` in and below the folder. What `parsed` holds of their texts is not parsed.
 
     Raises `BadExperiment` with the problems of all files at once.
     """
+    parsed = parsed or ParseCache()
     experiments: dict[str, Experiment] = {}
     problems: list[str] = []
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.stem):
@@ -44,7 +46,7 @@ def load_specs(folder: Path) -> dict[str, Experiment]:
             problems.append(f"{path}:1: a name of its own: {experiments[path.stem].path} has this one")
             continue
         try:
-            experiments[path.stem] = read_experiment(path, folder)
+            experiments[path.stem] = read_experiment(path, folder, parsed)
         except _InvalidSpec as problem:
             problems.append(f"{path}:{problem.line}: {problem}")
         except SyntaxError as error:
@@ -79,29 +81,18 @@ def parse_python(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def read_experiment(path: Path, folder: Path) -> Experiment:
-    """Parse one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
-    return _read_source(path.read_text(encoding="utf-8"), path, path.relative_to(folder).as_posix())
-
-
-@lru_cache(maxsize=1024)
-def _read_source(source: str, path: Path, file: str) -> Experiment:
-    """The experiment of a source text; a reload parses only the files that have changed."""
-    tree = parse_python(source)
-    doc = ast.get_docstring(tree)
-    if not doc:
-        raise _InvalidSpec(1, "a docstring whose first line says what the experiment shows")
-    tables = _tables(tree)
-    run = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"), None)
-    if run is None:
-        raise _InvalidSpec(1, "a function run(...)")
+def read_experiment(path: Path, folder: Path, parsed: ParseCache) -> Experiment:
+    """The experiment of one demo file below `folder`. Raises `_InvalidSpec` or SyntaxError."""
+    source = path.read_text(encoding="utf-8")
+    outline = parsed.get(f"demo {_outline_version()}", source, _outline)
+    tables = outline["tables"]
     return Experiment(
         slug=path.stem,
         path=str(path),
-        file=file,
+        file=path.relative_to(folder).as_posix(),
         title=_bilingual_text("TITLE", tables["TITLE"]),
-        doc=doc,
-        params=_parameters(run, tables["PARAMS"]),
+        doc=outline["doc"],
+        params=_parameters(outline["run"], tables["PARAMS"]),
         limits=tuple(
             Limit(names=tuple(limit["product"]), le=limit["le"])
             if "product" in limit
@@ -116,6 +107,55 @@ def _read_source(source: str, path: Path, file: str) -> Experiment:
         hash=hashlib.sha256(source.encode()).hexdigest(),
         companions=tuple(_companion(row) for row in tables.get("BESIDE", ())),
     )
+
+
+@cache
+def _outline_version() -> str:
+    """That of this module: an outline kept by another version of it may lack what this one reads."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _outline(source: str) -> Mapping[str, Any]:
+    """What is read of a demo's text: its docstring, its tables, and the parameters of `run`, as JSON could hold them.
+
+    A reload parses only the files that have changed.
+    """
+    tree = parse_python(source)
+    doc = ast.get_docstring(tree)
+    if not doc:
+        raise _InvalidSpec(1, "a docstring whose first line says what the experiment shows")
+    tables = _tables(tree)
+    run = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"), None)
+    if run is None:
+        raise _InvalidSpec(1, "a function run(...)")
+    arguments, defaults = run.args.args, run.args.defaults
+    if len(arguments) != len(defaults):
+        raise _InvalidSpec(run.lineno, "a default for every parameter of run")
+    return {
+        "doc": doc,
+        "tables": tables,
+        "run": {
+            "line": run.lineno,
+            "arguments": {
+                argument.arg: {
+                    "line": argument.lineno, "default": _literal_default(default), **_annotation(argument.annotation),
+                }
+                for argument, default in zip(arguments, defaults, strict=True)
+            },
+        },
+    }  # fmt: skip
+
+
+def _annotation(annotation: ast.expr | None) -> Mapping[str, Any]:
+    """The kind of a parameter and its choices; the kind is "" if it is none of ours."""
+    match annotation:
+        case ast.Name(id=name) if name in _KINDS:
+            return {"kind": _KINDS[name], "choices": []}
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            literal = ast.literal_eval(inner)
+            return {"kind": "choice", "choices": list(literal) if isinstance(literal, tuple) else [literal]}
+    return {"kind": "", "choices": []}
 
 
 def _tables(tree: ast.Module) -> dict[str, Any]:
@@ -167,18 +207,12 @@ def _field_infos(name: str, table: Mapping[str, Any]) -> dict[str, FieldInfo]:
             for key, row in table.items()}  # fmt: skip
 
 
-def _parameters(run: ast.FunctionDef, table: Mapping[str, Any]) -> dict[str, Parameter]:
+def _parameters(run: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Parameter]:
     """Parameters from the signature of `run` and the table PARAMS."""
-    arguments, defaults = run.args.args, run.args.defaults
-    if len(arguments) != len(defaults):
-        raise _InvalidSpec(run.lineno, "a default for every parameter of run")
-    names = [argument.arg for argument in arguments]
-    if sorted(names) != sorted(table):
-        raise _InvalidSpec(run.lineno, f"PARAMS to name exactly the parameters of run: {', '.join(names)}")
-    return {
-        argument.arg: _parameter(argument, _literal_default(default), table[argument.arg])
-        for argument, default in zip(arguments, defaults, strict=True)
-    }
+    arguments: Mapping[str, Mapping[str, Any]] = run["arguments"]
+    if sorted(arguments) != sorted(table):
+        raise _InvalidSpec(run["line"], f"PARAMS to name exactly the parameters of run: {', '.join(arguments)}")
+    return {name: _parameter(name, argument, table[name]) for name, argument in arguments.items()}
 
 
 def _literal_default(default: ast.expr) -> Any:
@@ -188,33 +222,25 @@ def _literal_default(default: ast.expr) -> Any:
         raise _InvalidSpec(default.lineno, "a plain literal as default") from None
 
 
-def _parameter(argument: ast.arg, default: Value, row: Mapping[str, Any]) -> Parameter:
-    choices: tuple[str, ...] = ()
-    match argument.annotation:
-        case ast.Name(id=name) if name in _KINDS:
-            kind = _KINDS[name]
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            kind = "choice"
-            literal = ast.literal_eval(inner)
-            choices = literal if isinstance(literal, tuple) else (literal,)
-        case _:
-            raise _InvalidSpec(argument.lineno, f"{argument.arg}: int, float, bool, Literal[...] or a text, str")
-    allowed = get_args(Parameter.__annotations__["kind"])
-    assert kind in allowed
+def _parameter(name: str, argument: Mapping[str, Any], row: Mapping[str, Any]) -> Parameter:
+    kind, default = argument["kind"], argument["default"]
+    if not kind:
+        raise _InvalidSpec(argument["line"], f"{name}: int, float, bool, Literal[...] or a text, str")
+    assert kind in get_args(Parameter.__annotations__["kind"])
     grammar = row.get("grammar", "")
     if grammar not in _GRAMMARS or (kind == "text") != bool(grammar and row.get("le")):
         raise _InvalidSpec(
-            argument.lineno, f"{argument.arg}: a text with a grammar ({', '.join(filter(None, _GRAMMARS))}) and le"
+            argument["line"], f"{name}: a text with a grammar ({', '.join(filter(None, _GRAMMARS))}) and le"
         )
     return Parameter(
-        name=argument.arg,
-        kind=kind,  # type: ignore[arg-type]  # one of the five, asserted above
+        name=name,
+        kind=kind,
         default=float(default) if kind == "float" else default,
-        title=_bilingual_text(f"PARAMS[{argument.arg!r}]", row),
+        title=_bilingual_text(f"PARAMS[{name!r}]", row),
         unit=row.get("unit", "1"),
         ge=row.get("ge", -math.inf if kind == "float" else None),
         le=row.get("le", math.inf if kind == "float" else None),
         nonfinite=bool(row.get("nonfinite", False)),
-        choices=choices,
+        choices=tuple(argument["choices"]),
         grammar=grammar,
     )

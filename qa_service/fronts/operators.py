@@ -1,6 +1,5 @@
 """For operators: whether the process is alive and ready, its metrics, and the settings in force."""
 
-import asyncio
 import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Mapping
@@ -88,6 +87,8 @@ async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mappin
 
 def router(service: Service, settings: Settings) -> "APIRouter":
     """/livez, /readyz, /metrics."""
+    import asyncio
+
     from fastapi import APIRouter, Request, Response
 
     from qa_service.schemas import openapi

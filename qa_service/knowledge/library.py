@@ -29,6 +29,7 @@ from qa_service.model import (
     Subject,
     Verdict,
 )
+from qa_service.parse_cache import ParseCache
 
 Line = Callable[[], int]
 """Finds the line of something in the file, for the message of a problem."""
@@ -56,8 +57,12 @@ class Library(Mapping[str, Entry]):
         self.hash = hashlib.sha256("".join(entry.hash for entry in self._entries.values()).encode()).hexdigest()
 
     @classmethod
-    def read(cls, folder: Path, experiments: Mapping[str, Experiment]) -> "Library":
-        """Reads all entries under `folder` and its subjects; raises `BadLibrary` with every problem found."""
+    def read(cls, folder: Path, experiments: Mapping[str, Experiment], parsed: ParseCache | None = None) -> "Library":
+        """Reads all entries under `folder` and its subjects; raises `BadLibrary` with every problem found.
+
+        What `parsed` holds of the files' texts is not parsed again.
+        """
+        parsed = parsed or ParseCache()
         entries: dict[str, Entry] = {}
         problems: list[str] = []
         paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / SUBJECTS_FOLDER)
@@ -73,14 +78,14 @@ class Library(Mapping[str, Entry]):
             duplicates = sorted({path.stem for path in paths if sum(other.stem == path.stem for other in paths) > 1})
             problems.append(f"{folder}: expected a different id for every entry, found twice: {', '.join(duplicates)}")
         for path in paths:
-            reader = _EntryReader(path, experiments, ids)
+            reader = _EntryReader(path, experiments, ids, parsed)
             entry = reader.entry()
             problems += reader.problems
             if entry is not None:
                 entries[path.stem] = _with_record(entry, records, experiments)
         subjects: list[Subject] = []
         for path in sorted((folder / SUBJECTS_FOLDER).glob("*.toml")):
-            subject_reader = TomlReader(path)
+            subject_reader = TomlReader(path, parsed)
             subjects += _read_subject(subject_reader)
             problems += subject_reader.problems
         if not subjects and not problems:
@@ -141,8 +146,8 @@ def _read_subject(reader: TomlReader) -> list[Subject]:
 class _EntryReader(TomlReader):
     """Reads the file of one entry. `ids` are those of all entries, to check references to others."""
 
-    def __init__(self, path: Path, experiments: Mapping[str, Experiment], ids: set[str]) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, experiments: Mapping[str, Experiment], ids: set[str], parsed: ParseCache) -> None:
+        super().__init__(path, parsed)
         self.experiments = experiments
         self.ids = ids
 

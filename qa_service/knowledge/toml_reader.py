@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qa_service.model import LANGS, Lang, Text
+from qa_service.parse_cache import ParseCache
 
 _MIN_PHRASINGS = 10
 
@@ -21,8 +22,9 @@ def _parse(source: str) -> Mapping[str, Any]:
 class TomlReader:
     """One file. A wrong value is noted in `problems`, and an empty one of its type takes its place."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, parsed: ParseCache) -> None:
         self.path = path
+        self.parsed = parsed
         self.problems: list[str] = []
         self.raw = b""
         self.source = ""
@@ -32,7 +34,7 @@ class TomlReader:
         try:
             self.raw = self.path.read_bytes()
             self.source = self.raw.decode("utf-8")
-            table = _parse(self.source)
+            table: Mapping[str, Any] = self.parsed.get("toml", self.source, _parse)
         except UnicodeDecodeError as error:
             self.add_problem(self.raw[: error.start].count(b"\n") + 1, "text in UTF-8")
             return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from qa_service.errors import BadField
-from qa_service.lab.fork_server import is_kept
+from qa_service.lab.environment import is_kept
 
 _OBJECT_STORE_BYTES = 80_000_000  # Ray's least is 75 MiB; what travels is kilobytes
 _SETTINGS = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}  # runs of a machine that leaves are begun again elsewhere

@@ -1,28 +1,33 @@
-"""Children of another Python (NUMSTAB_PYTHON): its torch measures, and this Python needs none.
+"""Children of a Python, this one or another (NUMSTAB_PYTHON) whose torch measures, so that this one needs none.
 
-They are forked by a server that runs there (`lab/interpreter_server.py`) and are confined as all children are.
-`multiprocessing` could start its fork server with another interpreter, but its protocol differs between versions of
-Python, and it would put our packages on the path of the other one.
+They are forked by a server that runs there (`lab/interpreter_server.py`) and has torch imported. The fork server of
+`multiprocessing` is one for all of a program, which numstab may be only a part of; its protocol differs between
+versions of Python, and each of its forks pickles, imports and unpickles what no child here needs.
 """
 
+import atexit
+import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import weakref
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from select import select
 
 import qa_service
-from qa_service.lab.interpreter_server import READY, START
+from qa_service.lab.interpreter_server import NUMBER, READY, START
 from qa_service.lab.pool import Child, SpawnFailed
 from qa_service.machine import Environment, environment
 
 _START_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine
-_FORK_TIMEOUT, _END_TIMEOUT = 30.0, 1.0  # seconds
+_FORK_TIMEOUT = 30.0  # seconds
 _SERVER_DIED = 255  # the exit code of a child whose server has ended
 
 
@@ -37,7 +42,19 @@ def environment_of(python: str) -> Environment:
     return environment()
 
 
-class OtherInterpreter:
+def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
+    """The spawner of children in `python` ("" for this one), whose server has imported `preload`.
+
+    It is the same for all who ask, as a server takes seconds to start, until nobody holds it any more.
+    """
+    with _LOCK:
+        found = _INTERPRETERS.get((python, preload))
+        if found is None:
+            found = _INTERPRETERS[python, preload] = Interpreter(python, preload)
+        return found
+
+
+class Interpreter:
     """A `Spawner` of children in the Python `python`, whose server has imported `preload`. Thread-safe."""
 
     def __init__(self, python: str, preload: tuple[str, ...]) -> None:
@@ -69,34 +86,53 @@ class OtherInterpreter:
     def _running(self) -> "_Server":
         if self._server is None:
             self._server = _Server(self._python, self._preload)
-            weakref.finalize(self, self._server.end)
+            weakref.finalize(self, self._server.end).atexit = False  # `_end_all` does that
         return self._server
+
+
+_LOCK = threading.Lock()
+_INTERPRETERS: "weakref.WeakValueDictionary[tuple[str, tuple[str, ...]], Interpreter]" = weakref.WeakValueDictionary()
 
 
 class _Server:
     """The process of a fork server."""
 
+    _running: "set[_Server]" = set()  # noqa: RUF012  # of all, for the end of this process
+    _exiting = False
+
     def __init__(self, python: str, preload: tuple[str, ...]) -> None:
-        """Raises `SpawnFailed` where `python` cannot be executed."""
-        self._name = f"NUMSTAB_PYTHON={python}"
+        """Raises `SpawnFailed` where `python` cannot be executed, or this process is exiting."""
+        if _Server._exiting:
+            raise SpawnFailed("this process is exiting")
+        self._setting = f"NUMSTAB_PYTHON={python}" if python else ""
         self._ready = False
+        self._owner = os.getpid()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
         self._requests, its_end = socket.socketpair()
         package = str(Path(qa_service.__file__).resolve().parent)
+        path = "" if python else json.dumps([folder for folder in sys.path if folder])
         try:
-            self._process = subprocess.Popen(
-                [python, "-c", START, package, str(its_end.fileno()), *preload], pass_fds=(its_end.fileno(),),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True,
-            )  # fmt: skip
+            with _interrupts_blocked():
+                self._process = subprocess.Popen(
+                    [python or sys.executable, "-c", START, package, str(its_end.fileno()), path, *preload],
+                    pass_fds=(its_end.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                )  # fmt: skip
         except OSError as error:
             self._requests.close()
             self._errors.close()
-            raise SpawnFailed(f"{self._name}: {error.strerror or error}", lasting=True) from error
+            if not self._setting:
+                raise
+            raise SpawnFailed(f"{self._setting}: {error.strerror or error}", lasting=True) from error
         finally:
             its_end.close()
+        _Server._running.add(self)
 
     def wait_until_ready(self) -> None:
-        """Return once it has imported its modules; raises `SpawnFailed` if it ends instead, or takes too long."""
+        """Return once it has imported its modules; raises `SpawnFailed` if it ends instead, or takes too long.
+
+        For this interpreter, which has no setting to mend, that is an EOFError.
+        """
         if self._ready:
             return
         self._requests.settimeout(_START_TIMEOUT)
@@ -105,7 +141,10 @@ class _Server:
         if not self._ready:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise SpawnFailed(f"{self._name}: {lines[-1][:300] if lines else 'it gave no answer'}", lasting=True)
+            reason = lines[-1][:300] if lines else "it gave no answer"
+            if not self._setting:
+                raise EOFError(reason)
+            raise SpawnFailed(f"{self._setting}: {reason}", lasting=True)
 
     def fork(self) -> Child:
         """A new child. Raises OSError or EOFError where the server has ended."""
@@ -113,32 +152,43 @@ class _Server:
             pipe, its_pipe = Pipe(duplex=True)
             on_failure.callback(pipe.close)
             sent.callback(its_pipe.close)
-            status, its_status = os.pipe()
-            on_failure.callback(os.close, status)
-            sent.callback(os.close, its_status)
+            status, its_status = Pipe(duplex=False)
+            on_failure.callback(status.close)
+            sent.callback(its_status.close)
             self._requests.settimeout(_FORK_TIMEOUT)
-            socket.send_fds(self._requests, [b"f"], [its_pipe.fileno(), its_status])
+            socket.send_fds(self._requests, [b"f"], [its_pipe.fileno(), its_status.fileno()])
             sent.close()  # the server has its own descriptors now; if it ends, the ends of file are seen
-            process = OtherProcess(status)
+            process = ForkedProcess(status)
             on_failure.pop_all()
         return Child(process, pipe)
 
     def end(self) -> None:
-        """Close its socket, at which it exits, and its children with it."""
+        """Kill it, and with it, on Linux, its children; elsewhere they end as their pipes do. Does nothing twice."""
+        if os.getpid() != self._owner:  # in a process that somebody has forked from this one
+            return
+        _Server._running.discard(self)
         self._requests.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_TIMEOUT)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         self._errors.close()
 
+    @staticmethod
+    def end_all() -> None:
+        """Have all end, and none begin: this process is exiting."""
+        _Server._exiting = True
+        for server in tuple(_Server._running):
+            server.end()
 
-class OtherProcess:
-    """A process that another one has forked and waits for: a `ChildProcess`, told of by a pipe of lines."""
 
-    def __init__(self, status: int) -> None:
-        """`status` is the descriptor of which the process id and later the exit code are read. Raises EOFError."""
+atexit.register(_Server.end_all)
+
+
+class ForkedProcess:
+    """A process that the fork server has forked and waits for: a `ChildProcess`, told of by a pipe of numbers."""
+
+    def __init__(self, status: Connection) -> None:
+        """From `status` the process id and later the exit code are read. Raises EOFError."""
         self._status = status
         self._lock = threading.Lock()
         self._code: int | None = None
@@ -160,27 +210,30 @@ class OtherProcess:
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, `timeout` seconds at most."""
         with self._lock:
-            if self._code is not None or not select([self._status], [], [], timeout)[0]:
-                return
-            number = self._read_number(0)
-            self._code = _SERVER_DIED if number is None else number
+            if self._code is None and self._status.poll(timeout):
+                number = self._read_number(0)
+                self._code = _SERVER_DIED if number is None else number
 
     def close(self) -> None:
         """Free its descriptor; raises ValueError while it runs."""
         if self.exitcode is None:
             raise ValueError("the process still runs")
         with self._lock:
-            if self._status >= 0:
-                os.close(self._status)
-                self._status = -1
+            self._status.close()
 
     def _read_number(self, timeout: float) -> int | None:
-        """The next line as a number, or None at the end or after `timeout` seconds."""
-        if not select([self._status], [], [], timeout)[0]:
+        """The next number, or None at the end or after `timeout` seconds."""
+        if not self._status.poll(timeout):
             return None
-        line = b""
-        while not line.endswith(b"\n"):  # not more than a line: the second may be there already
-            if not (byte := os.read(self._status, 1)):
-                return None
-            line += byte
-        return int(line)
+        data = os.read(self._status.fileno(), NUMBER.size)
+        return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Have a process that is started in the block begin with Ctrl-C blocked, until it says what to do about it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from qa_service.lab.kernel import system_call
@@ -29,6 +30,7 @@ _SYSTEM = (
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
+@cache
 def version() -> int:
     """The version of Landlock's interface in this kernel; 0 where it has none or it is switched off."""
     with suppress(OSError, AttributeError):
@@ -36,6 +38,7 @@ def version() -> int:
     return 0
 
 
+@cache
 def readable_paths() -> tuple[str, ...]:
     """What every demo may read: Python, installed packages, the system's libraries, and facts about CPUs and itself."""
     packages = [folder for folder in sys.path if Path(folder).name in _PACKAGE_FOLDERS]

@@ -1,38 +1,17 @@
 """A pool of pre-forked child processes. Each waits on its pipe for a job; it is killed after its last one."""
 
-import multiprocessing
 import os
 import signal
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver, spawn, util
 from multiprocessing.connection import Connection
-from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
-from qa_service.lab.worker import child_main
-
-_PROCESS_NAME = "numstab experiment"
 _RETRY_DELAYS = (0.05, 0.5)  # seconds before the second and the third try
-_CLOSE_TIMEOUT, _EXIT_TIMEOUT = 5.0, 1.0  # seconds
-_get_preparation_data = spawn.get_preparation_data
-
-
-def _preparation_data_without_main(name: str) -> dict[str, Any]:
-    """Has children not import our main module anew, as multiprocessing would: no demo needs it, and it costs 30 ms."""
-    data: dict[str, Any] = _get_preparation_data(name)
-    if name == _PROCESS_NAME:
-        data.pop("init_main_from_name", None)
-        data.pop("init_main_from_path", None)
-    return data
-
-
-spawn.get_preparation_data = _preparation_data_without_main
+_CLOSE_TIMEOUT = 5.0  # seconds
 
 
 class SpawnFailed(Exception):
@@ -47,7 +26,7 @@ class SpawnFailed(Exception):
 
 
 class ChildProcess(Protocol):
-    """What is used of a child's process; `multiprocessing` has such objects."""
+    """What is used of a child's process."""
 
     @property
     def pid(self) -> int | None:
@@ -110,32 +89,6 @@ class Spawner(Protocol):
         """
 
 
-class ThisInterpreter:
-    """A `Spawner` of children in this Python, by the fork server of `multiprocessing`, which has imported `preload`."""
-
-    def __init__(self, preload: Sequence[str]) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
-
-    def start(self) -> None:
-        """As `Spawner.start`."""
-        forkserver.ensure_running()
-
-    def spawn(self) -> Child:
-        """As `Spawner.spawn`."""
-        parent_end, child_end = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=child_main, args=(child_end,), daemon=True, name=_PROCESS_NAME)
-        try:
-            with _interrupt_deferred():
-                process.start()
-        except BaseException:
-            parent_end.close()
-            raise
-        finally:
-            child_end.close()
-        return Child(process, parent_end)
-
-
 class ChildPool:
     """Keeps `idle` children waiting, forked in a thread of its own. May be used from several threads."""
 
@@ -146,12 +99,8 @@ class ChildPool:
         self._killed: deque[Child] = deque()
         self._refill_needed = threading.Event()
         self._refill_thread: threading.Thread | None = None
-        self._lock = threading.Condition()
-        self._forking = 0
+        self._lock = threading.Lock()
         self._closed = False
-        self._exiting = False
-        # Before multiprocessing looks at every process at exit: it fails on one that a thread closes meanwhile.
-        util.Finalize(self, _prepare_exit, args=(weakref.ref(self),), exitpriority=1)
 
     def __len__(self) -> int:
         """The number of idle children."""
@@ -181,7 +130,7 @@ class ChildPool:
     def open(self) -> None:
         """Has `idle` children forked, without waiting for them."""
         with self._lock:
-            self._closed = self._exiting
+            self._closed = False
         self._refill()
 
     def close(self) -> None:
@@ -193,16 +142,6 @@ class ChildPool:
         if thread is not None:
             thread.join(_CLOSE_TIMEOUT)  # it may be waiting for the fork server, which is importing torch
         self._kill_waiting()
-
-    def prepare_exit(self) -> None:
-        """Starts no process and closes no process object from now on: multiprocessing ends and joins them all itself.
-
-        Waits up to a second for a fork in progress: a child that does not receive all its data prints a traceback.
-        """
-        with self._lock:
-            self._closed = self._exiting = True
-            self._refill_needed.set()
-            self._lock.wait_for(lambda: not self._forking, _EXIT_TIMEOUT)
 
     def _refill(self) -> None:
         """Wakes the refill thread, or starts it."""
@@ -219,11 +158,11 @@ class ChildPool:
         """A fork server that has just died is started again by the next fork, but not always at once."""
         for pause in _RETRY_DELAYS:
             try:
-                return self._fork()
+                return self._spawner.spawn()
             except (OSError, EOFError):
                 time.sleep(pause)
         try:
-            return self._fork()
+            return self._spawner.spawn()
         except (OSError, EOFError) as error:
             raise SpawnFailed(f"{type(error).__name__}: {error}") from error
 
@@ -250,41 +189,5 @@ class ChildPool:
     def _reap(self, child: Child) -> None:
         """Waits until a killed child has ended: the kernel needs milliseconds to free torch's memory."""
         child.process.join(1.0)
-        with self._lock, suppress(ValueError):  # it has not ended yet: its descriptor is freed later
-            if not self._exiting:
-                child.process.close()
-
-    def _fork(self) -> Child:
-        """Blocks until the fork server has imported its modules, and then for milliseconds."""
-        with self._lock:
-            if self._exiting:
-                raise SpawnFailed("this process is exiting")
-            self._forking += 1
-        try:
-            return self._spawner.spawn()
-        finally:
-            with self._lock:
-                self._forking -= 1
-                self._lock.notify_all()
-
-
-@contextmanager
-def _interrupt_deferred() -> Iterator[None]:
-    """Delivers an interrupt (Ctrl-C) only after the block: a child that is half started would print a traceback."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    pending: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pending:
-        handler(*pending[0])
-
-
-def _prepare_exit(pool: "weakref.ref[ChildPool]") -> None:
-    if (alive := pool()) is not None:
-        alive.prepare_exit()
+        with suppress(ValueError):  # it has not ended yet: its descriptor is freed later
+            child.process.close()

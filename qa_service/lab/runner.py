@@ -14,16 +14,16 @@ from typing import Any, Protocol, Self, TypeVar
 from qa_service.errors import Overloaded
 from qa_service.lab.clients import names_of_run
 from qa_service.lab.collector import RunCollector
-from qa_service.lab.interpreter import OtherInterpreter
+from qa_service.lab.interpreter import interpreter
 from qa_service.lab.kernel import close_to_other_processes
 from qa_service.lab.messages import MessageReader
-from qa_service.lab.pool import Child, ChildPool, Spawner, SpawnFailed, ThisInterpreter
+from qa_service.lab.pool import Child, ChildPool, SpawnFailed
 from qa_service.lab.queue import FairQueue, QueueSlot
 from qa_service.lab.worker import encode_job, encode_seed
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 from qa_service.telemetry.timing import Timings
 
-CLI_PRELOAD = ("qa_service.lab.fork_server", "torch", "qa_service.lab.worker")
+CLI_PRELOAD = ("torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
 SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
 """The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
@@ -184,7 +184,7 @@ class ProcessRunner:
         self.confined = confined
         self._queue = FairQueue(slots)
         self.timings = Timings()
-        self._spawner: Spawner = OtherInterpreter(python, preload) if python else ThisInterpreter(preload)
+        self._spawner = interpreter(python, preload)
         self._children = ChildPool(self._spawner, idle)
 
     def warm_up(self) -> None:

@@ -11,12 +11,15 @@ import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from qa_service.lab.kernel import Architecture, architecture, system_call
 
 Instruction = tuple[int, int, int, int]
 """(opcode, instructions to skip if true, if false, operand)."""
 
+_INSTRUCTION, _OPERAND, _OPERAND_OFFSET = struct.Struct("HBBI"), struct.Struct("I"), 4
+_OWN_PID = 0xFFFFFFFE  # stands for the process id, which is none
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JSET, JGE, RET|K
 _NUMBER_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # bytes, in struct seccomp_data; arguments are 8 bytes each
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -83,11 +86,12 @@ class Filter:
         known = architecture()
         if known is None:
             raise OSError(errno.ENOSYS, why_unsupported())
-        instructions = list(_program(known, own_pid))
-        code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
+        code, places = _assembled(known)
         self._number = _SECCOMP[known.column]
         self._code = ctypes.create_string_buffer(code, len(code))  # the program has its address
-        program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(self._code))
+        for place in places:
+            _OPERAND.pack_into(self._code, place, own_pid)
+        program = struct.pack("HxxxxxxP", len(code) // _INSTRUCTION.size, ctypes.addressof(self._code))
         self._program = ctypes.create_string_buffer(program, len(program))
 
     def install(self) -> None:
@@ -96,7 +100,20 @@ class Filter:
             raise OSError(errno.ESRCH, f"thread {other} does not take the filter")
 
 
-def _program(known: Architecture, own_pid: int) -> Iterator[Instruction]:
+@cache
+def _assembled(known: Architecture) -> tuple[bytes, tuple[int, ...]]:
+    """The filter's code, made once for all children of a fork server, and where in it the process id is missing."""
+    instructions = list(_program(known))
+    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+    places = (
+        place * _INSTRUCTION.size + _OPERAND_OFFSET
+        for place, (*_, operand) in enumerate(instructions)
+        if operand == _OWN_PID
+    )
+    return code, tuple(places)
+
+
+def _program(known: Architecture) -> Iterator[Instruction]:
     """The filter. It begins with what is called most; each test of a number skips what follows if it differs."""
     yield from [
         (_LOAD, 0, 0, _ARCH_OFFSET), (_EQUAL, 1, 0, known.audit_arch), (_RETURN, 0, 0, _DENY),
@@ -113,7 +130,7 @@ def _program(known: Architecture, own_pid: int) -> Iterator[Instruction]:
     yield from _if_called(known, _FCNTL, _if_one_of(1, _FCNTL_COMMANDS))
     yield from _if_called(known, _PRCTL, _if_one_of(0, _PRCTL_OPTIONS))
     for numbers in _OWN_SIGNALS:
-        yield from _if_called(known, numbers, _if_one_of(0, (own_pid,)))
+        yield from _if_called(known, numbers, _if_one_of(0, (_OWN_PID,)))
     yield from _if_called(known, _PRLIMIT, _reading_own_limits())
     yield _RETURN, 0, 0, _DENY
 

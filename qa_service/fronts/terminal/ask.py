@@ -9,9 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qa_service.answering.rewording import reword
 from qa_service.answering.service import Service
-from qa_service.answering.writer import ModelWriter
 from qa_service.errors import BadField, NumstabError
 from qa_service.fronts.terminal import options
 from qa_service.fronts.terminal.diagnosis_report import print_brief
@@ -30,6 +28,7 @@ from qa_service.model.events import AnswerReady, Done, Event, EvidenceReady
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
+    from qa_service.answering.writer import ModelWriter
     from qa_service.fronts.terminal.screen import TerminalView
 
 
@@ -91,7 +90,9 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
     return exit_status(answer)
 
 
-def _writer(settings: Settings) -> ModelWriter:
+def _writer(settings: Settings) -> "ModelWriter":
+    from qa_service.answering.writer import ModelWriter
+
     if not settings.writer or not settings.writer_model:
         raise BadField(
             zh="--reword 要用的语言模型没有设置：NUMSTAB_WRITER（地址）和 NUMSTAB_WRITER_MODEL（名字）",
@@ -101,8 +102,9 @@ def _writer(settings: Settings) -> ModelWriter:
     return ModelWriter(settings.writer, settings.writer_model, settings.writer_key)
 
 
-def _print_rewording(answer: Answer, entry: Entry, writer: ModelWriter) -> None:
+def _print_rewording(answer: Answer, entry: Entry, writer: "ModelWriter") -> None:
     """Prints the same in the words of a model, after the answer and marked as that; or that it cannot be shown."""
+    from qa_service.answering.rewording import reword
     from qa_service.fronts.terminal.screen import TerminalView
 
     said = reword(answer.question, entry, answer.evidence, answer.lang, writer)

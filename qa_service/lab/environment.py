@@ -1,21 +1,15 @@
-"""Preloaded first in the fork server: closes it to other processes and takes what a demo has no use for, such as
-passwords, out of the environment; removes the folder of its socket when the service has been killed.
+"""The environment of a fork server and its children: what a demo has no use for, such as passwords, is taken out.
 
-What remains of the environment says where programs, folders and the user are, the language, and how many threads or
-which instructions the numerical libraries use, as numbers depend on the latter. The kernel's copy
-(/proc/self/environ) is overwritten too.
+What remains says where programs, folders and the user are, the language, and how many threads or which instructions
+the numerical libraries use, as numbers depend on the latter. The kernel's copy (/proc/self/environ) is overwritten too.
 """
 
-import atexit
 import ctypes
 import os
 import re
 import sys
 from contextlib import suppress
-from multiprocessing import forkserver
 from pathlib import Path
-
-from qa_service.lab.kernel import close_to_other_processes
 
 _KEPT = re.compile(
     r"(PATH|HOME|USER|LOGNAME|LANG|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHON(HASHSEED|PATH|HOME|DONTWRITEBYTECODE))$"
@@ -47,18 +41,3 @@ def _overwrite_initial_environment() -> None:
         start, end = int(fields[_ENVIRONMENT_STARTS]), int(fields[_ENVIRONMENT_ENDS])
         if 0 < start < end:
             ctypes.memset(start, 0, end - start)
-
-
-def _remove_socket() -> None:
-    """Remove the socket and its folder, unless the service has done so: this process ends when the service has."""
-    address = forkserver._forkserver._forkserver_address  # type: ignore[attr-defined]  # noqa: SLF001
-    with suppress(OSError, TypeError):
-        Path(address).unlink(missing_ok=True)
-        Path(address).parent.rmdir()
-
-
-if getattr(sys.modules["__main__"], "main", None) is forkserver.main:  # not where a test imports it
-    with suppress(OSError):
-        close_to_other_processes()
-    scrub_environment()
-    atexit.register(_remove_socket)

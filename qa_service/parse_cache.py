@@ -1,0 +1,56 @@
+"""What has been parsed of the library's files, kept in one file: a command that answers one question would spend most
+of its time on parsing five hundred.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from qa_service.files import delete_unused, mark_used, write_atomically
+
+_KEPT_FILES, _KEPT_DAYS = 4, 30
+
+
+class ParseCache:
+    """The values of texts by their SHA-256. It holds only what JSON gives back exactly: a text is parsed or found, and
+    the value is the same.
+    """
+
+    def __init__(self, folder: Path | None = None, name: str = "") -> None:
+        """Kept in a file of the folder that has this name in its own; without a folder nothing is kept."""
+        self._path = folder / f"parsed-{hashlib.sha256(name.encode()).hexdigest()[:32]}.json" if folder else None
+        self._found: dict[str, Any] = {}
+        self._used: dict[str, Any] = {}
+        with suppress(OSError, ValueError, RecursionError):  # there is none, or another program wrote there
+            found = json.loads(self._path.read_bytes()) if self._path else {}
+            self._found = found if isinstance(found, dict) else {}
+
+    def get(self, kind: str, source: str, parse: Callable[[str], Any]) -> Any:
+        """`parse(source)`, parsed now or earlier; raises what it raises. Another way to parse is another `kind`."""
+        if self._path is None:
+            return parse(source)
+        key = hashlib.sha256(f"{kind}\0{source}".encode(errors="surrogatepass")).hexdigest()
+        if key in self._found:
+            value = self._used[key] = self._found[key]
+            return value
+        value = parse(source)
+        with suppress(TypeError, ValueError, RecursionError):
+            if json.loads(json.dumps(value)) == value:
+                self._used[key] = value
+        return value
+
+    def save(self) -> None:
+        """Keep what was asked for since this object was made, and nothing else; where it cannot be written, nothing."""
+        if self._path is None:
+            return
+        if self._used.keys() == self._found.keys():
+            mark_used(self._path)
+            return
+        with suppress(OSError):
+            text = json.dumps(self._used, ensure_ascii=False, separators=(",", ":"))
+            write_atomically(self._path, lambda path: path.write_text(text, encoding="utf-8", errors="surrogatepass"))
+            delete_unused(self._path.parent, "parsed-*.json", keep=_KEPT_FILES, days=_KEPT_DAYS)
+        self._found = dict(self._used)
