@@ -64,8 +64,7 @@ class Server:
         total = 0.0
         for pid in self.processes():
             with suppress(OSError):
-                after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
+                total += cpu_seconds_of(pid)
         return total
 
     def is_ready(self) -> bool:
@@ -110,6 +109,12 @@ def run_server(
                 for pid in remaining:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """CPU seconds of a process, all its threads, and of the ended children that it waited for; raises OSError."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
 
 
 def free_port() -> int:
