@@ -66,6 +66,13 @@ class Matcher:
         self.embedder = embedder
         self._name = name
         self._cache = cache
+        self._entries = tuple(library.values())
+        self._ids_of_item: dict[int, list[str]] = {}
+        self._excluded_by: dict[str, list[str]] = {}  # sign → the entries that it rules out
+        for entry in self._entries:
+            self._ids_of_item.setdefault(entry.item, []).append(entry.id)
+            for sign in entry.excluded_by:
+                self._excluded_by.setdefault(str(sign), []).append(entry.id)
         self._subjects = {_subject_label(subject): subject for subject in library.subjects}
         batcher = MicroBatcher(self._match_batch)
         self._cached_match = lru_cache(_CACHED_QUESTIONS)(batcher)  # students of one class ask the same questions
@@ -92,12 +99,12 @@ class Matcher:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
-        ruled_out = [one.id for one in self._library.values() if query.signs.intersection(map(str, one.excluded_by))]
+        ruled_out = {name for sign in query.signs for name in self._excluded_by.get(sign, ())}
         possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
-        ranked = sorted(self._library.values(), key=lambda entry: -possible[entry.id])[: query.k]
+        ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
-        item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
-        covered = sum(probability[entry.id] for entry in self._library.values())
+        item = sum(probability[name] for name in self._ids_of_item[best.item])
+        covered = sum(probability[entry.id] for entry in self._entries)
         confidence = combined_confidence(item, covered)
         phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
         reasons = prediction.reasons([entry.id for entry in ranked])
@@ -201,7 +208,7 @@ class Matcher:
 
     @cached_property
     def _index(self) -> Index:
-        return Index(self._library, self._vectors, self._vectors_path)
+        return Index(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors | NDArray[np.float16]:
@@ -244,7 +251,7 @@ class Matcher:
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
-            return trained
+            return _load_classifier(path) or trained  # mapped, its memory is shared with other processes
 
 
 def combined_confidence(alone: float, covered: float) -> float:
