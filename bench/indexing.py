@@ -63,7 +63,7 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
     times = [_timed(lambda pair=pair: index.nearest(*pair))[1] for pair in zip(questions, picked, strict=True)]  # type: ignore[misc]
     file, anonymous = (now - then for now, then in zip(_resident(), before, strict=True))
     print(
-        f"{size:8d} phrasings of {len(library)} entries: nearest of {_MATCHES} entries p50 {_median_ms(times):6.3f} ms; "
+        f"{size:8d} phrasings of {len(library)} entries: nearest of {_MATCHES} p50 {_median_ms(times):6.3f} ms; "
         f"file of {path.stat().st_size / 2**20:.0f} MiB written in {writing:.1f} s, opened in {opening:.1f} s; "
         f"resident {file:.0f} MiB of the file, {anonymous:.0f} MiB of its own (texts)",
         flush=True,
@@ -125,7 +125,7 @@ def _measure_classifier(classes: int, random: np.random.Generator) -> None:
     one = [_timed(lambda: made.score_vectors(alone))[1] for _ in range(20)]
     batch = [_timed(lambda: made.score_vectors(together))[1] for _ in range(20)]
     print(
-        f"{classes:8d} classes: scores of one question p50 {_median_ms(one):6.2f} ms (fastest {min(one) * 1e3:.2f}), of "
+        f"{classes:8d} classes: one question p50 {_median_ms(one):6.2f} ms (fastest {min(one) * 1e3:.2f}), "
         f"{_BATCH} together {_median_ms(batch) / _BATCH:6.2f} ms each (fastest {min(batch) / _BATCH * 1e3:.2f}); "
         f"dual weights {made.dual.nbytes / 2**20:.0f} MiB",
         flush=True,

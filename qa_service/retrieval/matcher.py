@@ -8,10 +8,11 @@ source code included.
 
 import hashlib
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +40,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
-_CACHED_QUESTIONS = 1000  # in the LRU cache of match results
+_CACHED_QUESTIONS = 1000  # whose results are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,31 @@ class _Query:
     text: str
     k: int
     signs: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str, k: int, observations: Iterable[Observation]) -> "_Query":
+        return cls(text, k, frozenset(str(each.sign) for each in observations))
+
+
+class _RecentResults:
+    """The results of the last questions: students of one class ask the same. May be used from several threads."""
+
+    def __init__(self) -> None:
+        self._results: dict[_Query, MatchResult] = {}
+        self._lock = threading.Lock()
+
+    def get(self, query: _Query) -> MatchResult | None:
+        with self._lock:
+            found = self._results.pop(query, None)
+            if found is not None:
+                self._results[query] = found  # the last, so the last to go
+            return found
+
+    def put(self, query: _Query, result: MatchResult) -> None:
+        with self._lock:
+            self._results[query] = result
+            if len(self._results) > _CACHED_QUESTIONS:
+                del self._results[next(iter(self._results))]
 
 
 class Matcher:
@@ -74,8 +100,8 @@ class Matcher:
             for sign in entry.excluded_by:
                 self._excluded_by.setdefault(str(sign), []).append(entry.id)
         self._subjects = {_subject_label(subject): subject for subject in library.subjects}
-        batcher = MicroBatcher(self._match_batch)
-        self._cached_match = lru_cache(_CACHED_QUESTIONS)(batcher)  # students of one class ask the same questions
+        self._batcher = MicroBatcher(self._match_batch)
+        self._results = _RecentResults()
 
     def match(self, question: str, k: int = 5, observations: Iterable[Observation] = ()) -> MatchResult:
         """The k likeliest entries; scores never rise.
@@ -84,7 +110,18 @@ class Matcher:
         the first is the confidence that its item answers, which is not divided among the item's entries; those of the
         others are in proportion to theirs.
         """
-        return self._cached_match(_Query(question, k, frozenset(str(each.sign) for each in observations)))
+        query = _Query.of(question, k, observations)
+        if (found := self._results.get(query)) is None:
+            found = self._batcher(query)
+            self._results.put(query, found)
+        return found
+
+    def match_together(self, questions: Iterable[tuple[str, Iterable[Observation]]], k: int = 5) -> None:
+        """Match several questions, each with its observations, at once, so that `match` finds the results."""
+        queries = dict.fromkeys(_Query.of(text, k, observations) for text, observations in questions)
+        missing = [query for query in queries if self._results.get(query) is None]
+        for query, result in zip(missing, self._match_batch(missing) if missing else (), strict=True):
+            self._results.put(query, result)
 
     def leave_one_out(self) -> LeaveOneOut:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
