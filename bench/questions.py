@@ -82,7 +82,7 @@ def format_rounds(name: str, rounds: Sequence[Round]) -> str:
 @contextmanager
 def _serving(checkout: Path) -> Iterator[Server]:
     """The server of a checkout."""
-    with run_server({"NUMSTAB_RATE": "", "PYTHONPATH": str(checkout)}) as server:
+    with run_server({"NUMSTAB_RATE": ""}, checkout=checkout) as server:
         yield server
 
 

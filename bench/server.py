@@ -76,11 +76,17 @@ class Server:
 
 @contextmanager
 def run_server(
-    env: Mapping[str, str] | None = None, *, workers: int = 1, before: str = "", port: int | None = None
+    env: Mapping[str, str] | None = None,
+    *,
+    workers: int = 1,
+    before: str = "",
+    port: int | None = None,
+    checkout: Path | None = None,
 ) -> Iterator[Server]:
     """Starts a server with these settings and a data folder of its own, and waits until it is ready.
 
-    `before` is Python code that its process executes first, to set limits or inject faults.
+    `before` is Python code that its process executes first, to set limits or inject faults; `checkout` is the folder
+    of another version of the code.
     """
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="numstab-served-") as folder:
@@ -89,9 +95,13 @@ def run_server(
         code = f"{before}\nimport sys; sys.argv = {arguments!r}\nfrom qa_service.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "qa_service", *arguments[1:]]
         server_env = {**os.environ, "NUMSTAB_DATA": str(Path(folder) / "data"), **(env or {})}
+        if checkout is not None:
+            server_env["PYTHONPATH"] = str(checkout)
         with (
             open(log, "wb") as errors,
-            subprocess.Popen(command, env=server_env, stdout=errors, stderr=errors, start_new_session=True) as process,
+            subprocess.Popen(
+                command, env=server_env, stdout=errors, stderr=errors, start_new_session=True, cwd=checkout
+            ) as process,
         ):
             server = Server(process, port, log)
             try:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from qa_service.files import write_atomically
+
 _ALIGNMENT = 64  # bytes
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of an archive's member, before its name: lengths of name and extra field
 _EXTRA = struct.Struct("<HH")  # of a part of the extra field: kind, length
@@ -24,7 +26,14 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes the file; raises OSError, and ValueError for an array of objects."""
+    """Writes the file, atomically: a process that has mapped the one before keeps it.
+
+    Raises OSError, and ValueError for an array of objects.
+    """
+    write_atomically(path, lambda temporary: _write(temporary, arrays))
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with path.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", _DATE)
