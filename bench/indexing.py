@@ -1,55 +1,161 @@
-"""The index of phrasings at sizes far above ours, against an exact search over the same vectors."""
+"""The index of phrasings and the classifier at sizes far above ours: what a question takes, and a build."""
 
 import os
 import statistics
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bench.matching import matcher_of_settings
-from qa_service.retrieval.embedder import l2_normalise
-from qa_service.retrieval.index import build_faiss_index
+from qa_service.model import Lang
+from qa_service.retrieval.classifier import Classifier
+from qa_service.retrieval.embedder import Vectors, l2_normalise
+from qa_service.retrieval.index import Index, map_vectors, save_vectors
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
+"""Phrasings; an entry has ten."""
+CLASSES = tuple(int(size) for size in os.environ.get("BENCH_CLASSES", "300,1000,3000").split(","))
+SEARCH = bool(os.environ.get("BENCH_SEARCH"))
+"""Whether to measure a search among all phrasings, too: building its index takes minutes."""
 QUESTION_COUNT = 200
+_PHRASINGS_EACH = 10
+_MATCHES = 5
+_BATCH = 16
+_TRAINED_ON = 16_000
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _SyntheticEntry:
+    id: str
+
+    def wordings(self, lang: Lang) -> tuple[str, ...]:
+        return tuple(f"{self.id} {lang} {number}" for number in range(_PHRASINGS_EACH // 2))
 
 
 def index_sizes() -> None:
-    """Build time, memory, search time and recall@10 by size; the vectors are noisy mixtures of our phrasings'."""
-    import faiss
-
+    """The nearest phrasings of five entries, by number of phrasings; the classifier's scores, by number of classes."""
     _, matcher = matcher_of_settings()
     ours = matcher.corpus.vectors
     random = np.random.default_rng(0)
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
     for size in SIZES:
-        vectors = np.empty((size, ours.shape[1]), dtype=np.float32)
-        for start in range(0, size, 50_000):
-            # Imitates paraphrases: mixtures of two phrasings, plus noise of a third of the norm.
-            part = vectors[start : start + 50_000]
-            one, two = ours[random.integers(0, len(ours), (2, len(part)))]
-            share = random.random((len(part), 1), dtype=np.float32)
-            noise = random.standard_normal(part.shape, dtype=np.float32) / (3 * part.shape[1] ** 0.5)
-            part[:] = l2_normalise(share * one + (1 - share) * two + noise)
-        questions = l2_normalise(
-            vectors[random.integers(0, size, QUESTION_COUNT)]
-            + random.standard_normal((QUESTION_COUNT, ours.shape[1]), dtype=np.float32) / (3 * ours.shape[1] ** 0.5)
-        )
-        exact = np.concatenate([np.argsort(-(vectors @ question))[:10][None] for question in questions])
-        started = time.perf_counter()
-        index = build_faiss_index(vectors)
-        built = time.perf_counter() - started
-        faiss.omp_set_num_threads(1)
-        times, hits = [], 0
-        for question, wanted in zip(questions, exact, strict=True):
-            started = time.perf_counter()
-            _, rows = index.search(question[None], 10)
-            times.append(time.perf_counter() - started)
-            hits += len(set(rows[0].tolist()) & set(wanted.tolist()))
-        faiss.omp_set_num_threads(os.cpu_count() or 1)
-        bytes_each = ours.shape[1] * (4 if isinstance(index, faiss.IndexFlat) else 1)
-        print(
-            f"{size:8d} phrasings  {type(index).__name__:24s} built in {built:6.1f} s, "
-            f"{size * bytes_each / 2**20:6.0f} MiB, "
-            f"search p50 {statistics.median(times) * 1e3:6.2f} ms, recall@10 {hits / exact.size:.3f}"
-        )
+        with tempfile.TemporaryDirectory(prefix="numstab-index-") as folder:
+            _measure_index(Path(folder) / "vectors", size, ours, random)
+    for classes in CLASSES:
+        _measure_classifier(classes, random)
+
+
+def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Generator) -> None:
+    """As it is served: the vectors in a file, mapped, and five entries compared with the question."""
+    made = _paraphrases(ours, size, random)
+    questions = _paraphrases(made, QUESTION_COUNT, random)
+    _, writing = _timed(lambda: save_vectors(path, made))
+    library: Any = {f"entry-{number}": _SyntheticEntry(f"entry-{number}") for number in range(size // _PHRASINGS_EACH)}
+    before = _resident()
+    index, opening = _timed(lambda: Index(library, map_vectors(path)))
+    names = list(library)
+    picked = [[names[each] for each in random.integers(0, len(names), _MATCHES)] for _ in questions]
+    times = [_timed(lambda pair=pair: index.nearest(*pair))[1] for pair in zip(questions, picked, strict=True)]  # type: ignore[misc]
+    file, anonymous = (now - then for now, then in zip(_resident(), before, strict=True))
+    print(
+        f"{size:8d} phrasings of {len(library)} entries: nearest of {_MATCHES} p50 {_median_ms(times):6.3f} ms; "
+        f"file of {path.stat().st_size / 2**20:.0f} MiB written in {writing:.1f} s, opened in {opening:.1f} s; "
+        f"resident {file:.0f} MiB of the file, {anonymous:.0f} MiB of its own (texts)",
+        flush=True,
+    )
+    if SEARCH:
+        _measure_search(made, questions)
+
+
+def _measure_search(vectors: Vectors, questions: Vectors) -> None:
+    """A search among all phrasings by FAISS, as a first stage that picks candidates would need."""
+    import faiss
+
+    exact = [np.argsort(-(vectors @ question))[:10] for question in questions]
+    index, built = _timed(lambda: build_faiss_index(vectors))
+    faiss.omp_set_num_threads(1)
+    found = [_timed(lambda question=question: index.search(question[None], 10)) for question in questions]  # type: ignore[misc]
+    hits = sum(
+        len({*rows[0].tolist()} & {*wanted.tolist()}) for ((_, rows), _), wanted in zip(found, exact, strict=True)
+    )
+    print(
+        f"{len(vectors):8d} phrasings searched by {type(index).__name__}: built in {built:.1f} s, "
+        f"p50 {_median_ms([seconds for _, seconds in found]):6.3f} ms, recall@10 {hits / 10 / len(questions):.3f}",
+        flush=True,
+    )
+
+
+def build_faiss_index(vectors: Vectors) -> Any:
+    """An inverted file of about 2 √n cells, of which the nearest 1/32 are searched, with 8-bit scalar quantisation."""
+    import faiss
+
+    count, width = vectors.shape
+    cells = 1 << round(np.log2(2 * count**0.5))
+    index: Any = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid = 64
+    index.nprobe = max(8, cells // 32)
+    index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+def _measure_classifier(classes: int, random: np.random.Generator) -> None:
+    """What the vectors of questions say about each class, with as many phrasings as are trained on."""
+    axes, width = 128, 512
+    starts = np.linspace(0, _TRAINED_ON, classes, endpoint=False).astype(np.intp)
+    made = Classifier(
+        classes=tuple(f"class-{number}" for number in range(classes)),
+        is_entry=np.ones(classes, dtype=np.bool_),
+        rank_factors=np.ones(2, dtype=np.float32),
+        term_ids=np.arange(1, dtype=np.uint32),
+        idf=np.ones(1, dtype=np.float32),
+        term_weights=np.zeros((1, classes), dtype=np.float16),
+        axes=random.standard_normal((width, axes), dtype=np.float32),
+        phrasing_vectors=l2_normalise(random.standard_normal((_TRAINED_ON, axes), dtype=np.float32)),
+        class_starts=starts,
+        dual=random.standard_normal((_TRAINED_ON, classes), dtype=np.float32),
+        bias=np.zeros(classes, dtype=np.float32),
+    )
+    alone, together = (l2_normalise(random.standard_normal((count, width), dtype=np.float32)) for count in (1, _BATCH))
+    one = [_timed(lambda: made.score_vectors(alone))[1] for _ in range(20)]
+    batch = [_timed(lambda: made.score_vectors(together))[1] for _ in range(20)]
+    print(
+        f"{classes:8d} classes: one question p50 {_median_ms(one):6.2f} ms (fastest {min(one) * 1e3:.2f}), "
+        f"{_BATCH} together {_median_ms(batch) / _BATCH:6.2f} ms each (fastest {min(batch) / _BATCH * 1e3:.2f}); "
+        f"dual weights {made.dual.nbytes / 2**20:.0f} MiB",
+        flush=True,
+    )
+
+
+def _paraphrases(ours: Vectors, size: int, random: np.random.Generator) -> Vectors:
+    """(size, d): mixtures of two phrasings, plus noise of a third of the norm."""
+    vectors = np.empty((size, ours.shape[1]), dtype=np.float32)
+    for start in range(0, size, 50_000):
+        part = vectors[start : start + 50_000]
+        one, two = ours[random.integers(0, len(ours), (2, len(part)))]
+        share = random.random((len(part), 1), dtype=np.float32)
+        noise = random.standard_normal(part.shape, dtype=np.float32) / (3 * part.shape[1] ** 0.5)
+        part[:] = l2_normalise(share * one + (1 - share) * two + noise)
+    return vectors
+
+
+def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
+    """What a call returns, and its CPU seconds."""
+    started = time.process_time()
+    result = call()
+    return result, time.process_time() - started
+
+
+def _median_ms(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e3
+
+
+def _resident() -> tuple[float, float]:
+    """MiB of this process that are mapped from files, and that are its own."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["RssFile"].split()[0]) / 1024, int(lines["RssAnon"].split()[0]) / 1024

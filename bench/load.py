@@ -1,6 +1,7 @@
 """Load test: 300 clients ask at once. Errors, latency of texts and of evidence, number of runs, CPU seconds."""
 
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,7 @@ def load_test() -> None:
 
 def workloads() -> dict[str, list[dict[str, Any]]]:
     """Workload → request bodies: texts only, the same question, a question each, a run each."""
-    settings = Settings.from_env(os.environ)
-    library = Library.read(settings.kb, load_specs(settings.demos))
-    wordings = [wording for entry in library.values() for wording in (*entry.phrasings["zh"], *entry.phrasings["en"])]
+    wordings = distinct_questions()
     questions = wordings[:: max(1, len(wordings) // CLIENTS)][:CLIENTS]
     same = "What happens when 100 factors of 1.5 are multiplied?"
     return {
@@ -37,6 +36,16 @@ def workloads() -> dict[str, list[dict[str, Any]]]:
         "one each": [{"question": question} for question in questions],
         "own seed": [{"question": same, "blocks": None, "seed": seed} for seed in range(CLIENTS)],
     }
+
+
+def distinct_questions() -> list[str]:
+    """The phrasings of all entries, each once, entries and languages mixed."""
+    settings = Settings.from_env(os.environ)
+    library = Library.read(settings.kb, load_specs(settings.demos))
+    wordings = [wording for entry in library.values() for wording in (*entry.phrasings["zh"], *entry.phrasings["en"])]
+    distinct = list(dict.fromkeys(wordings))
+    random.Random(0).shuffle(distinct)
+    return distinct
 
 
 def _measure_workload(name: str, server: Server, bodies: list[dict[str, Any]]) -> None:

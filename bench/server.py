@@ -64,8 +64,7 @@ class Server:
         total = 0.0
         for pid in self.processes():
             with suppress(OSError):
-                after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
+                total += cpu_seconds_of(pid)
         return total
 
     def is_ready(self) -> bool:
@@ -77,11 +76,17 @@ class Server:
 
 @contextmanager
 def run_server(
-    env: Mapping[str, str] | None = None, *, workers: int = 1, before: str = "", port: int | None = None
+    env: Mapping[str, str] | None = None,
+    *,
+    workers: int = 1,
+    before: str = "",
+    port: int | None = None,
+    checkout: Path | None = None,
 ) -> Iterator[Server]:
     """Starts a server with these settings and a data folder of its own, and waits until it is ready.
 
-    `before` is Python code that its process executes first, to set limits or inject faults.
+    `before` is Python code that its process executes first, to set limits or inject faults; `checkout` is the folder
+    of another version of the code.
     """
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="numstab-served-") as folder:
@@ -90,9 +95,13 @@ def run_server(
         code = f"{before}\nimport sys; sys.argv = {arguments!r}\nfrom qa_service.__main__ import main; sys.exit(main())"
         command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "qa_service", *arguments[1:]]
         server_env = {**os.environ, "NUMSTAB_DATA": str(Path(folder) / "data"), **(env or {})}
+        if checkout is not None:
+            server_env["PYTHONPATH"] = str(checkout)
         with (
             open(log, "wb") as errors,
-            subprocess.Popen(command, env=server_env, stdout=errors, stderr=errors, start_new_session=True) as process,
+            subprocess.Popen(
+                command, env=server_env, stdout=errors, stderr=errors, start_new_session=True, cwd=checkout
+            ) as process,
         ):
             server = Server(process, port, log)
             try:
@@ -110,6 +119,12 @@ def run_server(
                 for pid in remaining:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """CPU seconds of a process, all its threads, and of the ended children that it waited for; raises OSError."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) / _TICKS_PER_SECOND
 
 
 def free_port() -> int:

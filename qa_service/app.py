@@ -60,6 +60,7 @@ def create_app(
     from qa_service.server.problems import handle_errors
     from qa_service.server.rate_limit import RateLimits
     from qa_service.server.streaming import ShutdownDeadline
+    from qa_service.server.texts import TextThread
     from qa_service.shared_state import SharedState
     from qa_service.store import Store
     from qa_service.store.health import HealthProbe
@@ -77,6 +78,7 @@ def create_app(
     )
     state = app.state
     state.text_priority, state.shutdown = TextPriority(), ShutdownDeadline()
+    state.texts = TextThread(service, state.text_priority)
     state.metrics, state.tracing = Metrics(service, shared), Tracing()
     state.store = Store(settings.store_url, settings.keep_questions, on_failure=state.metrics.store_failed)
     state.keys = ApiKeyStore.of(settings)
@@ -164,6 +166,7 @@ async def _lifespan(
                 stack.callback(shared.subscribe(partial(state.metrics.sharing_failed, use)))
         stack.callback(service.subscribe(log_answer(settings)))
         stack.callback(state.store.close)
+        stack.callback(state.texts.close)
         stack.callback(state.store_threads.close)
         stack.callback(state.store_health.close)
         stack.enter_context(state.keys.refreshing())

@@ -2,10 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -17,7 +17,7 @@ from qa_service.answering.diagnosing import diagnose_question
 from qa_service.answering.execute import IsCancelled, execute, execute_alone
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
-from qa_service.errors import BadField, Unauthorized
+from qa_service.errors import BadField, BadRequest, Unauthorized
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.clients import CLIENT
 from qa_service.lab.cluster import RayRunner
@@ -29,7 +29,7 @@ from qa_service.lab.single_flight import SharedRunner
 from qa_service.machine import Environment, environments_here
 from qa_service.model import Answer, AnswerStatus, Entry, Request, Text
 from qa_service.model.events import AnswerReady, Done, Event
-from qa_service.parsing import parse_question
+from qa_service.parsing import ParsedQuestion, parse_question
 from qa_service.retrieval.embedder import load_embedder
 from qa_service.settings import Settings
 from qa_service.shared_state import SharedState
@@ -42,9 +42,12 @@ MAX_CONCURRENT_MATCHES = 32
 """Questions parsed and matched at once; further threads wait, as they would only contend for the interpreter's lock."""
 MAX_RUNS = 200
 """The largest number of runs of one request: its blocks and companions, times the values compared, times the seeds."""
+MAX_TOGETHER_CHARS = 900
+"""Of a question that is answered together with others: longer ones, such as logs, may take seconds to read."""
 RUNS_PER_CHARGE = 10
 """A request counts once against the rate of its client for every so many runs begun; ordinary answers count once."""
 _CONNECT_SECONDS = 60.0  # that a command waits for the cluster before it runs everything here
+_parse_short = lru_cache(64)(parse_question)  # those of one batch, which `anticipate` has parsed already
 EventListener = Callable[[Event], None]
 
 
@@ -96,6 +99,19 @@ class Service:
         """The answer without evidence: runs nothing. Raises `BadRequest`."""
         current = knowledge or self.knowledge
         return _answer(request, self._decide(request, current))
+
+    def anticipate(self, requests: Iterable[Request], knowledge: Knowledge | None = None) -> None:
+        """Parses and matches the questions of several requests together, whose answers then take what was found.
+
+        A request that is bad is left out; its answer raises why.
+        """
+        questions = []
+        for request in requests:
+            if request.question or not request.entry:
+                with suppress(BadRequest):
+                    parsed = _parse(request)
+                    questions.append((parsed.text, parsed.observations))
+        (knowledge or self.knowledge).matcher.match_together(questions, MATCH_COUNT)
 
     def fold_turns(self, request: Request, turns: Sequence[str]) -> Request:
         """The request of the last turn of a conversation, in the context of the turns before it."""
@@ -162,8 +178,7 @@ class Service:
     def _decide(self, request: Request, knowledge: Knowledge) -> Decision:
         if not request.question and request.entry:
             return decide(request, None, None, knowledge, self.threshold)
-        conversation = request.reader_lang or (request.context.lang if request.context else None)
-        question = chips.strike(parse_question(request.question, request.lang, conversation), request.without)
+        question = _parse(request)
         with self.timings.time("matching"):
             found = knowledge.matcher.match(question.text, MATCH_COUNT, question.observations)
         diagnosis = diagnose_question(request.question) if question.log else None
@@ -204,6 +219,13 @@ def charge_runs(runs: int, advice: Text = _FEWER_RUNS) -> None:
         )
     if more := (runs - 1) // RUNS_PER_CHARGE:
         CLIENT.get().charge(more)
+
+
+def _parse(request: Request) -> ParsedQuestion:
+    """The question of a request, without the chips that it strikes out; raises `BadRequest`."""
+    parse = _parse_short if len(request.question) <= MAX_TOGETHER_CHARS else parse_question
+    conversation = request.reader_lang or (request.context.lang if request.context else None)
+    return chips.strike(parse(request.question, request.lang, conversation), request.without)
 
 
 def _answer(request: Request, decision: Decision) -> Answer:

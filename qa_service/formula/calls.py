@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import cache
 
 from qa_service.errors import BadExpression
 from qa_service.formula.derived import Definition, defined_names, definition
@@ -52,6 +53,7 @@ def operand_of(tree: Node) -> Operand:
     return Operand(tree)
 
 
+@cache
 def known_names() -> frozenset[str]:
     """Every name of a function that is read, in lower case; constants are none."""
     constants = {function.name for function in FUNCTIONS.values() if function.kind == "constant"}

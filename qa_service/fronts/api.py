@@ -46,6 +46,7 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     from qa_service.schemas.events import event_json
     from qa_service.server.bodies import BodyResponse
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
+    from qa_service.server.texts import TextThread
 
     async def read_body(http: HttpRequest, brief: Annotated[bool, Query(description=_BRIEF)] = False) -> Request:
         request = requests.read_request(await read_json(http))
@@ -56,12 +57,16 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         return await open_stream(http, partial(service.stream, request))
 
     @api.post("/ask", response_model=AnswerJson, openapi_extra=openapi.ASK_BODY, operation_id="ask")
-    async def ask(http: HttpRequest, begun: Annotated[EventStream, Depends(open_answer)]) -> BodyResponse:
+    async def ask(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> BodyResponse:
         """Answer a question about numerical stability in deep learning, with numbers measured now.
 
         For questions on nan and inf, overflow, precision, exploding or vanishing gradients, initialisation, losses, in
         English or Chinese. The reply has the answer in parts, and evidence: metrics, claims with verdicts, receipt.
         """
+        texts: TextThread = http.app.state.texts
+        if texts.takes(request):
+            return BodyResponse(answer_json(await texts.answer(request), brief=request.brief))
+        begun = await open_answer(http, request)
         last = await begun.collect(http)
         assert isinstance(last, Done)
         return BodyResponse(answer_json(last.answer, brief=last.brief))

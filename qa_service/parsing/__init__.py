@@ -145,11 +145,12 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     log = read_log(question)
     unabridged = nfkc(question)
     prose = unabridged if log is None else nfkc(log.prose)
-    lower = simplify_chinese(summarise_paste(prose)).lower()
+    text = simplify_chinese(summarise_paste(unabridged))
+    lower = (text if log is None else simplify_chinese(summarise_paste(prose))).lower()
     choice = parse_ordinal(lower)
     observations = observe_question(question, log)
     return ParsedQuestion(
-        text=simplify_chinese(summarise_paste(unabridged)),
+        text=text,
         lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
         params={} if choice else _settings_of(log) | _in_use(extract_parameters(lower), observations),
         observations=observations,

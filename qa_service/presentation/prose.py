@@ -161,7 +161,7 @@ def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASUR
     The entry for it is named by its id, or `linked` by its address. `missing` stands for what is not measured.
     """
     entry, lang = answer.entry, answer.lang
-    found = single_out(rank(entry.tell, answer.observations), entry.signs) if entry else None
+    found = single_out(rank(entry.tell, answer.observations), entry.signs) if entry and answer.observations else None
     if entry is None or found is None:
         return ""
     row = found.row
@@ -188,6 +188,8 @@ def fill_text(
     text: str, entry: Entry, evidence: Sequence[Evidence], lang: Lang, missing: str = NOT_MEASURED_YET
 ) -> str:
     """A text of the entry with each [[block.name]] replaced by that metric or parameter, or by `missing`."""
+    if "[[" not in text:  # most rows and many parts quote nothing
+        return text
     given = {block.id: block.params for block in entry.evidence}
     measured = {one.block: one for one in evidence if one.variant == 0}  # of a comparison the text quotes the first run
 

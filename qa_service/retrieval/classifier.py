@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_service.retrieval.array_file import map_arrays, save_arrays
 from qa_service.retrieval.embedder import Vectors
 from qa_service.retrieval.features import TermCounts, TermIds
 
@@ -91,15 +92,15 @@ class Classifier:
         arrays: dict[str, Any] = {
             name: _pack_strings(value) if isinstance(value, tuple) else value for name, value in values.items()
         }
-        np.savez(path, **arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
-        """Read what `save` wrote. Raises OSError, ValueError or KeyError for any other file."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in cls._field_names()}
+        """Map what `save` wrote into memory. Raises OSError, ValueError or KeyError for any other file."""
+        arrays = map_arrays(path)
         values: dict[str, Any] = {
-            name: _unpack_strings(array) if array.dtype == np.uint8 else array for name, array in arrays.items()
+            name: _unpack_strings(array) if (array := arrays[name]).dtype == np.uint8 else array
+            for name in cls._field_names()
         }
         return cls(**values)
 

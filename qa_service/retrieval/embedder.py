@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ class MultilingualUSE:
             check_weights()
             return USE(threads=1)
         key = embedder_cache.cache_key()
-        with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):
+        with suppress(OSError, ValueError, KeyError, EOFError):
             return embedder_cache.load(self._cache, key)
         check_weights()
         model = USE(threads=1)

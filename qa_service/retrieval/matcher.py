@@ -8,10 +8,11 @@ source code included.
 
 import hashlib
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +40,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
-_CACHED_QUESTIONS = 1000  # in the LRU cache of match results
+_CACHED_QUESTIONS = 1000  # whose results are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,31 @@ class _Query:
     k: int
     signs: frozenset[str]
 
+    @classmethod
+    def of(cls, text: str, k: int, observations: Iterable[Observation]) -> "_Query":
+        return cls(text, k, frozenset(str(each.sign) for each in observations))
+
+
+class _RecentResults:
+    """The results of the last questions: students of one class ask the same. May be used from several threads."""
+
+    def __init__(self) -> None:
+        self._results: dict[_Query, MatchResult] = {}
+        self._lock = threading.Lock()
+
+    def get(self, query: _Query) -> MatchResult | None:
+        with self._lock:
+            found = self._results.pop(query, None)
+            if found is not None:
+                self._results[query] = found  # the last, so the last to go
+            return found
+
+    def put(self, query: _Query, result: MatchResult) -> None:
+        with self._lock:
+            self._results[query] = result
+            if len(self._results) > _CACHED_QUESTIONS:
+                del self._results[next(iter(self._results))]
+
 
 class Matcher:
     """Matches questions to the entries of a library. Loads or trains its models on first use. Thread-safe."""
@@ -66,9 +92,16 @@ class Matcher:
         self.embedder = embedder
         self._name = name
         self._cache = cache
+        self._entries = tuple(library.values())
+        self._ids_of_item: dict[int, list[str]] = {}
+        self._excluded_by: dict[str, list[str]] = {}  # sign → the entries that it rules out
+        for entry in self._entries:
+            self._ids_of_item.setdefault(entry.item, []).append(entry.id)
+            for sign in entry.excluded_by:
+                self._excluded_by.setdefault(str(sign), []).append(entry.id)
         self._subjects = {_subject_label(subject): subject for subject in library.subjects}
-        batcher = MicroBatcher(self._match_batch)
-        self._cached_match = lru_cache(_CACHED_QUESTIONS)(batcher)  # students of one class ask the same questions
+        self._batcher = MicroBatcher(self._match_batch)
+        self._results = _RecentResults()
 
     def match(self, question: str, k: int = 5, observations: Iterable[Observation] = ()) -> MatchResult:
         """The k likeliest entries; scores never rise.
@@ -77,7 +110,18 @@ class Matcher:
         the first is the confidence that its item answers, which is not divided among the item's entries; those of the
         others are in proportion to theirs.
         """
-        return self._cached_match(_Query(question, k, frozenset(str(each.sign) for each in observations)))
+        query = _Query.of(question, k, observations)
+        if (found := self._results.get(query)) is None:
+            found = self._batcher(query)
+            self._results.put(query, found)
+        return found
+
+    def match_together(self, questions: Iterable[tuple[str, Iterable[Observation]]], k: int = 5) -> None:
+        """Match several questions, each with its observations, at once, so that `match` finds the results."""
+        queries = dict.fromkeys(_Query.of(text, k, observations) for text, observations in questions)
+        missing = [query for query in queries if self._results.get(query) is None]
+        for query, result in zip(missing, self._match_batch(missing) if missing else (), strict=True):
+            self._results.put(query, result)
 
     def leave_one_out(self) -> LeaveOneOut:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
@@ -92,12 +136,12 @@ class Matcher:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
-        ruled_out = [one.id for one in self._library.values() if query.signs.intersection(map(str, one.excluded_by))]
+        ruled_out = {name for sign in query.signs for name in self._excluded_by.get(sign, ())}
         possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
-        ranked = sorted(self._library.values(), key=lambda entry: -possible[entry.id])[: query.k]
+        ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
-        item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
-        covered = sum(probability[entry.id] for entry in self._library.values())
+        item = sum(probability[name] for name in self._ids_of_item[best.item])
+        covered = sum(probability[entry.id] for entry in self._entries)
         confidence = combined_confidence(item, covered)
         phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
         reasons = prediction.reasons([entry.id for entry in ranked])
@@ -206,7 +250,7 @@ class Matcher:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
                     return Index(self._library, rounded)
-        return Index(self._library, self._vectors, self._vectors_path)
+        return Index(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors:
@@ -244,7 +288,7 @@ class Matcher:
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
-            return trained
+            return _load_classifier(path) or trained  # mapped, its memory is shared with other processes
 
 
 def combined_confidence(alone: float, covered: float) -> float:

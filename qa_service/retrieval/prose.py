@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qa_service.retrieval.array_file import map_arrays, save_arrays
+
 _SATURATION, _LENGTH = 1.2, 0.75  # k1 and b of BM25
 _SPARSE_QUESTION = 3.0  # added to the weight of a question's words, so that one word alone does not decide
 _RUN = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]+")
@@ -72,13 +74,13 @@ class Prose:
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+        save_arrays(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> "Prose":
-        """Read what `save` wrote. Raises OSError, ValueError or KeyError for any other file."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(**{field.name: file[field.name] for field in fields(cls)})
+        """Map what `save` wrote into memory. Raises OSError, ValueError or KeyError for any other file."""
+        arrays = map_arrays(path)
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
 
 def _terms(text: str) -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""Memory of a server by process and kind of mapping, and what a second worker adds."""
+
+import os
+import re
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from bench.clients import run_clients
+from bench.load import distinct_questions
+from bench.server import Server, run_server
+
+QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "300"))
+_RUNS = 8
+_MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
+
+
+def memory_use() -> None:
+    """Proportional set size (PSS) after questions and runs: one worker and two, by process, and by mapping of each."""
+    for workers in (1, 2):
+        with run_server({"NUMSTAB_RATE": ""}, workers=workers) as server:
+            asked = distinct_questions()
+            run_clients(server.port, [{"question": each, "run": False} for each in asked[:QUESTIONS]])
+            run_clients(server.port, [{"question": each} for each in asked[QUESTIONS : QUESTIONS + _RUNS]])
+            _print_memory(workers, server)
+
+
+def _print_memory(workers: int, server: Server) -> None:
+    sizes = {pid: mapped_mib(pid) for pid in server.processes()}
+    total = sum(each.total() for each in sizes.values())
+    print(f"{workers} worker{'s'[: workers - 1]}, {QUESTIONS} questions, {_RUNS} runs: {total:.0f} MiB (PSS) in all")
+    for pid, command in server.processes().items():
+        largest = ", ".join(f"{name} {mib:.0f}" for name, mib in sizes[pid].most_common(6) if mib >= 1)
+        print(f"  {sizes[pid].total():6.0f} MiB  {command[-60:].strip():60s} {largest}", flush=True)
+
+
+def mapped_mib(pid: int) -> Counter[str]:
+    """File, or "its own" for anonymous memory → MiB of the process's proportional set size (Linux)."""
+    sizes: Counter[str] = Counter()
+    name = ""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            if mapping := _MAPPING.match(line):
+                path = mapping[1]
+                name = Path(path).name if path.startswith("/") else "its own"
+            elif line.startswith("Pss:"):
+                sizes[name] += int(line.split()[1]) / 1024  # type: ignore[assignment]
+    return sizes

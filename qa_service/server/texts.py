@@ -1,0 +1,104 @@
+"""Answers that run nothing, several together, in one thread, which matches their questions as one matrix product.
+
+A thread for each question, as answers with runs have one, costs more than the answer: the threads compete for the
+interpreter's lock.
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from qa_service.answering.service import MAX_TOGETHER_CHARS, Service
+from qa_service.model import Answer, Request
+
+if TYPE_CHECKING:
+    from qa_service.server.priority import TextPriority
+
+_MAX_BATCH = 16  # answers
+_GATHER_SECONDS = 0.002  # that the thread waits for more questions after a batch of several, never for a lone one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    request: Request
+    context: contextvars.Context
+    future: asyncio.Future[Answer]
+
+
+class TextThread:
+    """The thread, which is started with the first question, and the questions that wait for it."""
+
+    def __init__(self, service: Service, text_priority: "TextPriority") -> None:
+        self._service = service
+        self._text_priority = text_priority
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @staticmethod
+    def takes(request: Request) -> bool:
+        """Whether a request is answered here: it runs nothing, and no other waits long for it."""
+        return not request.run and len(request.question) <= MAX_TOGETHER_CHARS
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer, without evidence, in the caller's context; raises what answering it raises."""
+        job = _Job(request, contextvars.copy_context(), asyncio.get_running_loop().create_future())
+        self._jobs.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_answering, daemon=True, name="texts")
+            self._thread.start()
+        with self._text_priority.pending():
+            return await job.future
+
+    def close(self) -> None:
+        """Ends the thread once it has answered what waits, without waiting for it; the next question starts another."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread = None
+
+    def _keep_answering(self) -> None:
+        several = False
+        while (first := self._jobs.get()) is not None:
+            if several:
+                time.sleep(_GATHER_SECONDS)
+            jobs = self._with_waiting(first)
+            several = len(jobs) > 1
+            if several:
+                with suppress(Exception):  # it is raised again for the request at fault
+                    self._service.anticipate([job.request for job in jobs])
+            results = [(job, job.context.run(self._result, job.request)) for job in jobs]
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                jobs[0].future.get_loop().call_soon_threadsafe(_deliver, results)
+
+    def _with_waiting(self, first: _Job) -> list[_Job]:
+        """The first of the waiting jobs and others, as many as are answered together."""
+        jobs = [first]
+        with suppress(Empty):
+            while len(jobs) < _MAX_BATCH:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    self._jobs.put(None)
+                    break
+                jobs.append(job)
+        return jobs
+
+    def _result(self, request: Request) -> Answer | Exception:
+        try:
+            return self._service.answer(request)
+        except Exception as error:  # it is the reply of this request
+            return error
+
+
+def _deliver(results: list[tuple[_Job, Answer | Exception]]) -> None:
+    """Wakes those who asked, in the event loop; who has left since gets nothing."""
+    for job, result in results:
+        if job.future.done():
+            continue
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)

@@ -1,0 +1,101 @@
+"""Answers that run nothing, given together by one thread."""
+
+import asyncio
+import threading
+
+import pytest
+from processes import TIMEOUT_SECONDS
+
+from qa_service.errors import EmptyQuestion
+from qa_service.model import Answer, Request
+from qa_service.model.events import Done
+from qa_service.server.priority import TextPriority
+from qa_service.server.texts import TextThread
+from qa_service.telemetry.request_context import REQUEST_CONTEXT, RequestContext
+
+QUESTIONS = [f"counting numbers one, and question {number}" for number in range(20)]
+
+
+@pytest.fixture
+def batches(toy_service, monkeypatch):
+    """The numbers of questions that the service encodes at once; the first waits until all have been asked."""
+    sizes: list[int] = []
+    embedder = toy_service.knowledge.matcher.embedder
+    encode, all_asked = embedder.encode_query, threading.Event()
+
+    def counted(texts: list[str]):
+        sizes.append(len(texts))
+        assert all_asked.wait(TIMEOUT_SECONDS)
+        return encode(texts)
+
+    toy_service.ask(Request(question="why"))  # loads what is loaded once
+    monkeypatch.setattr(embedder, "encode_query", counted)
+    return sizes, all_asked
+
+
+def ask_together(service, requests: list[Request], all_asked: threading.Event) -> list[Answer | BaseException]:
+    """The answers of one event loop that asks everything at once."""
+
+    async def ask(texts: TextThread, number: int, request: Request) -> Answer:
+        REQUEST_CONTEXT.set(RequestContext(f"request-{number}"))
+        return await texts.answer(request)
+
+    async def ask_all() -> list[Answer | BaseException]:
+        texts = TextThread(service, TextPriority())
+        asking = [asyncio.ensure_future(ask(texts, *each)) for each in enumerate(requests)]
+        await asyncio.sleep(0)  # each has handed in its question
+        all_asked.set()
+        try:
+            return await asyncio.gather(*asking, return_exceptions=True)
+        finally:
+            texts.close()
+
+    return asyncio.run(ask_all())
+
+
+def test_questions_asked_together_are_encoded_together(toy_service, batches):
+    """At most sixteen at once; each answer is the one that its question has alone."""
+    sizes, all_asked = batches
+    answers = ask_together(toy_service, [Request(question=each, run=False) for each in QUESTIONS], all_asked)
+    assert [answer.question for answer in answers] == QUESTIONS
+    assert sum(sizes) == len(QUESTIONS)
+    assert 1 < max(sizes) <= 16
+    alone = [toy_service.ask(Request(question=each)) for each in QUESTIONS]
+    assert [answer.matches for answer in answers] == [answer.matches for answer in alone]
+
+
+def test_a_bad_request_fails_alone(toy_service, batches):
+    requests = [Request(question=each, run=False) for each in ("counting one", "?! ", "halving two", "counting three")]
+    results = ask_together(toy_service, requests, batches[1])
+    assert [isinstance(each, EmptyQuestion) for each in results] == [False, True, False, False]
+    assert [each.question for each in results if isinstance(each, Answer)] == [
+        "counting one", "halving two", "counting three",
+    ]  # fmt: skip
+
+
+def test_a_matcher_that_fails_is_the_reply_of_every_request(toy_service, batches, monkeypatch):
+    """Nobody waits for an answer that never comes."""
+
+    def fail(_texts: list[str]):
+        raise ArithmeticError
+
+    monkeypatch.setattr(toy_service.knowledge.matcher.embedder, "encode_query", fail)
+    results = ask_together(toy_service, [Request(question=each, run=False) for each in QUESTIONS], batches[1])
+    assert {type(each) for each in results} == {ArithmeticError}
+
+
+def test_each_answer_is_given_in_the_context_of_its_request(toy_service, batches):
+    """Its line of the log has its own id."""
+    seen = {}
+    toy_service.subscribe(
+        lambda event: isinstance(event, Done) and seen.update({REQUEST_CONTEXT.get().id: event.answer.question})
+    )
+    ask_together(toy_service, [Request(question=each, run=False) for each in QUESTIONS], batches[1])
+    assert seen == {f"request-{number}": question for number, question in enumerate(QUESTIONS)}
+
+
+def test_what_may_take_long_is_answered_elsewhere():
+    """Runs, and logs, which may take seconds to read."""
+    assert TextThread.takes(Request(question="why nan", run=False))
+    assert not TextThread.takes(Request(question="why nan"))
+    assert not TextThread.takes(Request(question="loss nan\n" * 200, run=False))
