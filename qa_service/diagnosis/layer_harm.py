@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from statistics import fmean, median
 
 from qa_service.diagnosis.curves import finite, is_objective, records, say, values_of, warms_up
-from qa_service.diagnosis.layer_rules import Case, post_norm, swallowed_share
+from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.formats import swallowed_share
+from qa_service.diagnosis.layer_rules.normalisation import post_norm
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text

@@ -22,7 +22,7 @@ _SCHEMA = "numstab-trace/1"
 _PHASES: tuple[Phase, ...] = ("forward", "backward", "update", "data")
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16}
-_SERIES = ("loss", "grad_norm", "lr", "loss_scale")
+_SERIES = ("loss", "grad_norm", "lr", "loss_scale", "input_max")
 
 
 def is_trace(data: bytes) -> bool:
@@ -188,6 +188,8 @@ class _Reader:
             self._ignored = _number(row.get("ignored"))
             if (_number(row.get("input_bad")) or 0.0) > 0:
                 self._event("message", "the input of the model holds nan or inf", step, "input_not_finite")
+            if (_number(row.get("target_bad")) or 0.0) > 0:
+                self._event("message", "the targets hold nan or inf", step, "target_not_finite")
         elif isinstance(row.get("note"), str):
             self._event("message", _text(row["note"]).replace("_", " "), step, _text(row["note"]))
         elif isinstance(row.get("error"), str):
@@ -256,6 +258,8 @@ class _Reader:
             "carried": sum(self._carried) / len(self._carried) if self._carried else None,
             "backwards": sorted(self._backwards)[len(self._backwards) // 2] if self._backwards else None,
         }
+        for key in ("target_rms", "target_spread", "error_rms"):
+            found[key] = _number(loss.get(key))
         for key in ("lr", "momentum", "eps", "weight_decay"):
             found[key] = _number(group.get(key))
         for index, beta in enumerate(betas[:2], 1):
