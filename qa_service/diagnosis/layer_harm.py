@@ -60,7 +60,7 @@ def _near_guessing(case: Case) -> Text | None:
     middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
-    known = case.chance is not None
+    known = case.guess is not None
     if (
         known
         and _share(case) > _GUESSING
@@ -114,6 +114,10 @@ def _misscaled(case: Case) -> Text | None:
         return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
     if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
         return say("初始权重的大小不对", "The initial weights have the wrong size")
+    if share > _POOR and not case.scaled_inputs and not normed:
+        return say("输入没有归一化", "The inputs are not scaled")
+    if share > _POOR and case.faded and not case.symmetric:
+        return say("信号在各层里消失了", "The signal is lost on its way through the layers")
     if share > _POOR and (case.first_update or 0.0) > 0.2:
         return say(
             "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"

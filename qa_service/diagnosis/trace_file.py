@@ -248,6 +248,7 @@ class _Reader:
             "loss": _text(loss.get("kind")) or None,
             "reduction": _text(loss.get("reduction")) or None,
             "operations": " ".join(_text(each) for each in _list(loss.get("operations"))[:24]) or None,
+            "guarded": " ".join(_text(each) for each in _list(loss.get("guarded"))[:8]) or None,
             "classes": _number(loss.get("classes")),
             "labels": _number(loss.get("labels")),
             "ignored": self._ignored if self._ignored is not None else _number(loss.get("ignored")),

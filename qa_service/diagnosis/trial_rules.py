@@ -102,7 +102,8 @@ def _backward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     zero = any(_least(operand) == 0 or " zero" in operand for operand in fault.operands)
     if fault.operation in _LOGARITHMS:
-        lost = bool(_EPS.search(fault.code)) and zero
+        guarded = "Log" in str(run.settings.get("guarded", "")).split()
+        lost = (guarded or bool(_EPS.search(fault.code))) and zero
         yield _finding(run, "logarithm", "log_of_zero", _LIKELY if lost else _STRONG)
         if lost:
             yield _finding(run, "eps_without_effect", "eps_lost", _CERTAIN)

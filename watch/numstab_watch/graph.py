@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 _MAX_NODES = 24
+_GUARDED = ("Log", "Log2", "Log10", "Sqrt", "Rsqrt", "Pow")
 _RISKY = ("Sqrt", "Pow", "Norm", "LinalgVectorNorm", "Div", "Log", "Acos", "Asin", "Cdist", "Std", "Where")
 _REDUCTIONS = ("none", "mean", "sum")
 _ERRORS = ("MseLoss", "SmoothL1Loss", "HuberLoss")
@@ -19,7 +20,8 @@ def loss_facts(loss: Any) -> dict[str, Any]:
     """`operations`: names of the nodes nearest to the loss, breadth first; `reduction`, if a loss node tells it.
 
     Of a cross-entropy also `classes`, `ignored` (share of the labels), `least_label` and `largest_label`; `labels` is
-    their number. `risky` counts operations whose gradient is singular somewhere, in the whole graph.
+    their number. `risky` counts operations whose gradient is singular somewhere, in the whole graph; `guarded` names
+    those near the loss whose operand is a sum with a constant, such as log(x + eps).
     """
     if loss.grad_fn is None:
         return {}
@@ -32,6 +34,8 @@ def loss_facts(loss: Any) -> dict[str, Any]:
         name = _operation(node)
         if len(facts["operations"]) < _MAX_NODES:
             facts["operations"].append(name)
+            if name in _GUARDED and _has_constant(node):
+                facts["guarded"] = sorted({*facts.get("guarded", ()), name})
             if "reduction" not in facts:
                 _read_loss_node(node, name, facts)
         if name in _RISKY:
@@ -98,6 +102,14 @@ def _written_out(node: Any, output: Any) -> Iterator[tuple[Any, Any]]:
 
 def _rms(tensor: Any) -> float:
     return float(tensor.square().mean().sqrt())
+
+
+def _has_constant(node: Any) -> bool:
+    """Whether the operand is a sum of which one side is no function of the weights."""
+    operand = node.next_functions[0][0] if node.next_functions else None
+    if operand is None or _operation(operand) != "Add":
+        return False
+    return any(following is None for following, _ in operand.next_functions)
 
 
 def _operation(node: Any) -> str:

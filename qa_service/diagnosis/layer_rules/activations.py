@@ -34,7 +34,7 @@ def saturation(case: Case) -> Iterator[Finding]:
 
 def dead_units(case: Case) -> Iterator[Finding]:
     """Units that are silent on every sample, step after step (N5)."""
-    if not case.stuck or not case.modules:
+    if not (case.stuck or case.creeps) or not case.modules:
         return
     name, share = case.silent_at_first
     if share >= 0.9:
@@ -49,6 +49,8 @@ def dead_units(case: Case) -> Iterator[Finding]:
             no_update=-2.5,
             step_too_small=-1.5,
         )
+        return
+    if not case.stuck:
         return
     end = max(case.modules)
     found = case.silent("silent", end) or case.silent("silent_now", end)
@@ -77,3 +79,20 @@ def dead_units(case: Case) -> Iterator[Finding]:
             100 * share,
             dead_relu=-2.0,
         )
+
+
+def faded_signal(case: Case) -> Iterator[Finding]:
+    """Outputs that at the first step hardly differ between samples: each layer passes on less of its input (N3)."""
+    if not case.faded or not case.harmed or case.symmetric or case.silent_at_first[1] > 0.9:
+        return
+    values = case.start.get("", {})
+    yield from findings(
+        "outputs_alike",
+        "第一步时，不同样本的输出几乎一样：差别只有输出大小的 {0} 倍，信号在各层里消失了",
+        "at the first step the outputs for different samples differ by only {0} of their size: the signal is lost on "
+        "its way through the layers",
+        values["out_spread"] / values["out_rms"],
+        vanishing_signal=2.5,
+        chance_labels=-1.5,
+        step_too_small=-1.0,
+    )

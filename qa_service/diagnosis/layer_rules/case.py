@@ -86,6 +86,16 @@ class Case:
         return math.log(classes) if classes and classes > 1 and self.run.settings.get("loss") == "NllLoss" else None
 
     @cached_property
+    def guess(self) -> float | None:
+        """The loss of the best constant output: ln C of a cross-entropy; of a squared error, the targets' variance."""
+        if self.chance is not None:
+            return self.chance * self._per_label
+        spread, error = self.number("target_spread"), self.number("error_rms")
+        if not spread or not error or not 0 < self.first_loss < math.inf:
+            return None
+        return self.first_loss * (spread / error) ** 2
+
+    @cached_property
     def nonfinite(self) -> bool:
         """Whether the loss ends in nan or inf."""
         return bool(self.losses) and math.isnan(self.last_loss)
@@ -102,7 +112,7 @@ class Case:
         """Whether the loss has hardly fallen, or lies no better than chance."""
         if self.nonfinite or len(self.losses) < 20:
             return False
-        at_chance = self.chance is not None and self.last_loss > 0.95 * self.chance * self._per_label
+        at_chance = self.guess is not None and self.last_loss > 0.95 * self.guess
         return self.last_loss > 0.95 * self.start_loss or at_chance
 
     @cached_property
@@ -125,7 +135,9 @@ class Case:
     def level(self) -> float:
         """The last loss of training or, if that is larger, of validation."""
         held_out = [each.value for each in self.run.series.get("val_loss", ()) if math.isfinite(each.value)]
-        return max(self.last_loss, median(held_out[-2:])) if held_out else self.last_loss
+        if not held_out or median(held_out) > 10 * max(filter(math.isfinite, self.losses), default=0.0):
+            return self.last_loss  # validation has another scale: the training loss is weighted
+        return max(self.last_loss, median(held_out[-2:]))
 
     @cached_property
     def poor(self) -> bool:
@@ -137,6 +149,8 @@ class Case:
         """The last loss over that of guessing, or of the start; None if summed or trained before."""
         if len(self.losses) < 60 or not math.isfinite(self.level):
             return None
+        if self.chance is None and self.guess is not None:
+            return None if self.first_loss < 0.5 * self.guess else self.level / self.guess
         if self.chance is None:
             return self.level / self.start_loss if self.start_loss > 0 else None
         trained_before = (self.first_loss_over_chance or 0.0) < 0.7
@@ -199,6 +213,34 @@ class Case:
         return self.first_loss > 1.5 * (self.chance + 2 * largest)
 
     @cached_property
+    def weighted(self) -> float | None:
+        """The loss over the mean of the squared errors; None without a squared error."""
+        error = self.number("error_rms")
+        return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
+
+    @cached_property
+    def scaled_inputs(self) -> bool:
+        """Whether the first batch had inputs of about 1, no column far from the others."""
+        values = self.start.get("", {})
+        return values.get("in_rms", 1.0) < 10 and values.get("in_columns", 1.0) < 100
+
+    @cached_property
+    def faded(self) -> bool:
+        """Whether the first outputs of the model hardly depended on its inputs, though it has many layers."""
+        values = self.start.get("", {})
+        spread, size = values.get("out_spread", 0.0), values.get("out_rms", 0.0)
+        return len(self.weights) >= 4 and 0 < spread < 1e-2 * size
+
+    @cached_property
+    def different_samples(self) -> float | None:
+        """About how many different samples there are, by how many of a batch came before; None if none did."""
+        known = [self.modules[step].get("", {}) for step in sorted(self.modules)]
+        known = [values for values in known if values.get("in_compared", 0) > 0]
+        if not known or not 0 < known[-1].get("in_repeated", 0.0) <= 1:
+            return None
+        return known[-1]["in_compared"] / -math.log(max(1 - known[-1]["in_repeated"], 1e-3))
+
+    @cached_property
     def gradient_zero(self) -> bool:
         """Whether every gradient that was measured is exactly 0."""
         gradients = [each for step in self.parameters for each in self.column(step, "grad_rms")]
@@ -248,6 +290,12 @@ class Case:
         """Whether anything is computed in float16."""
         pure = any(facts["bits"] == 16 and not facts["bfloat16"] for facts in self.facts.values())
         return pure or self.run.settings.get("autocast") == "float16"
+
+    @cached_property
+    def spiky(self) -> bool:
+        """Whether single losses are ten times the usual one."""
+        known = [each for each in self.losses if math.isfinite(each)]
+        return len(known) >= 20 and max(known[10:]) > 10 * median(known) > 0
 
     @cached_property
     def rate_rises(self) -> bool:

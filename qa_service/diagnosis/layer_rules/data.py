@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from statistics import median
 
 from qa_service.diagnosis.layer_rules.case import Case
 from qa_service.diagnosis.layer_rules.findings import findings, log10
@@ -59,7 +60,13 @@ def inputs(case: Case) -> Iterator[Finding]:
 
 
 def labels(case: Case) -> Iterator[Finding]:
-    """A batch without a label: the mean over none is 0/0 (N10)."""
+    """Targets that are not finite; a batch without a label, over which the mean is 0/0 (N10)."""
+    bad = next((event.step for event in case.run.events if event.name == "target_not_finite"), None)
+    if bad is not None and case.nonfinite:
+        yield from findings(
+            "target_not_finite", "目标值里已经有 nan 或 inf", "the targets themselves hold nan or inf", step=bad,
+            bad_labels=6.0, nonfinite_data=-2.0,
+        )  # fmt: skip
     if case.number("ignored") == 1 and any(not math.isfinite(each) for each in case.losses):
         yield from findings(
             "no_label_left",
@@ -67,6 +74,54 @@ def labels(case: Case) -> Iterator[Finding]:
             "all labels of the batch at fault are ignored: the mean over none is 0/0",
             bad_labels=5.0,
         )
+
+
+def outliers(case: Case) -> Iterator[Finding]:
+    """Single batches with values far beyond those of the others, and the loss of these batches (N9)."""
+    if not case.harmed and not case.spiky:
+        return
+    sizes = {each.step: each.value for each in case.run.series.get("input_max", ()) if each.step is not None}
+    if len(sizes) < 20:
+        return
+    usual = median(sizes.values())
+    large = sorted(step for step, size in sizes.items() if size > 10 * usual > 0)
+    if not 0 < len(large) <= 0.2 * len(sizes):
+        return
+    yield from findings(
+        "batch_with_outliers",
+        "第 {0} 步等 {1} 批的输入最大到 {2}，平时是 {3}：这些批里有异常样本",
+        "the inputs of {1} batches, first at step {0}, reach {2}; usually it is {3}: these batches hold outliers",
+        large[0],
+        len(large),
+        max(sizes[step] for step in large),
+        usual,
+        step=large[0],
+        bad_batches=5.5,
+        adam_stale=-2.5,
+        step_too_large=-2.0,
+        batch_norm=-1.0,
+        overfitting=-1.0,
+        inputs_not_scaled=-1.0,
+    )
+
+
+def repeated_samples(case: Case) -> Iterator[Finding]:
+    """Very few different samples: a model that learns these by heart has learned nothing else (D2)."""
+    number, batch = case.different_samples, case.number("batch_size")
+    if number is None or not batch or number > 2 * batch or case.nonfinite:
+        return
+    yield from findings(
+        "few_different_samples",
+        "记录下的各批里反复出现同样的样本：总共只有大约 {0} 个不同的样本，一批就有 {1} 个",
+        "the same samples come again in all recorded batches: there are only about {0} different ones, and {1} in a "
+        "batch",
+        number,
+        batch,
+        overfitting=4.0,
+        batch_norm=-1.5,
+        chance_labels=-1.5,
+        bad_batches=-2.0,
+    )
 
 
 def sound_numbers(case: Case) -> Iterator[Finding]:

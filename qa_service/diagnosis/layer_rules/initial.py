@@ -86,6 +86,7 @@ def symmetry(case: Case) -> Iterator[Finding]:
             "all rows of {layer} and other layers began equal: all units of a layer learn the same",
             layer=name,
             symmetric_init=4.5,
+            weights_too_large=-1.5,
             vanishing_signal=-1.5,
             dead_relu=-1.0,
         )

@@ -17,7 +17,9 @@ def reduction(case: Case) -> Iterator[Finding]:
     kind = str(case.run.settings.get("loss", ""))
     summed = case.run.settings.get("reduction") == "sum" and head == kind
     slow = case.harmed or case.creeps
-    if (summed or head == "Sum" or case.multiplied) and (slow or (case.first_update or 0) > 0.05):
+    if (summed or head == "Sum" or case.multiplied or _is_sum_of_errors(case)) and (
+        slow or (case.first_update or 0) > 0.05
+    ):
         labels = case.number("labels") or case.number("batch_size") or 0.0
         yield from findings(
             "loss_is_summed",
@@ -29,6 +31,13 @@ def reduction(case: Case) -> Iterator[Finding]:
         )
     elif case.run.settings.get("reduction") == "mean" and not case.multiplied:
         yield from findings("loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0)
+
+
+def _is_sum_of_errors(case: Case) -> bool:
+    """Whether the loss is the mean of the squared errors times the number of samples, or of all their values."""
+    batch, width = case.number("batch_size") or 0.0, case.start.get("", {}).get("out_width", 1.0)
+    sums = {batch, batch * width} if batch > 1 else set()
+    return case.weighted is not None and any(abs(case.weighted / each - 1) < 0.02 for each in sums)
 
 
 def output(case: Case) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from statistics import median
 
 from qa_service.diagnosis.layer_rules.case import EARLY, Case
@@ -15,7 +16,7 @@ def step_size(case: Case) -> Iterator[Finding]:
     first = case.first_update
     if first is None:
         return
-    sound_start = (not case.large_first_loss or case.multiplied) and (case.gain or 1.0) < 1.8
+    sound_start = (not case.large_first_loss or case.multiplied) and (case.gain or 1.0) < 1.8 and case.scaled_inputs
     if ((case.harmed or case.rises) and first > 0.05) or (case.creeps and first > 0.2):
         weight = min(3.0, 1.0 + 1.5 * log10(first / 0.05))
         yield from findings(
@@ -59,6 +60,34 @@ def _too_small(case: Case) -> Iterator[Finding]:
             step_too_small=3.5 if way < 0.02 else 2.0,
             chance_labels=-1.5,
         )
+
+
+def rate_jump(case: Case) -> Iterator[Finding]:
+    """A learning rate that leaps up in the middle of a run that had learned, and the loss after it (N28)."""
+    rates = {each.step: each.value for each in case.run.series.get("lr", ()) if each.step is not None}
+    losses = [(each.step or 0, each.value) for each in case.run.series.get("loss", ())]
+    for (_, before), (step, after) in pairwise(sorted(rates.items())):
+        if step <= EARLY or not 0 < 4 * before < after:
+            continue
+        earlier = [value for at, value in losses if at < step][-10:]
+        later = [value for at, value in losses if at >= step][:30]
+        if not earlier or not later or not all(map(math.isfinite, earlier)):
+            continue
+        worse = not all(map(math.isfinite, later)) or median(later) > 1.5 * median(earlier)
+        if worse and median(earlier) < 0.9 * case.start_loss:
+            yield from findings(
+                "worse_since_rate_jumped",
+                "学习率在第 {0} 步一下子变成 {1} 倍，损失从那里起变坏，之前一直在降",
+                "at step {0} the learning rate leaps to {1} times what it was; the loss had been falling, and is worse "
+                "from there on",
+                step,
+                after / before,
+                step=step,
+                no_warmup=5.5,
+                step_too_large=-1.5,
+                bad_batches=-2.0,
+            )
+            return
 
 
 def clipping(case: Case) -> Iterator[Finding]:
