@@ -90,6 +90,7 @@ class _Reader:
         self._backwards: list[float] = []
         self._first_step: int | None = None
         self._ignored: float | None = None
+        self._bad_inputs = self._bad_targets = False
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Takes a row that is an object with a step "t"."""
@@ -186,9 +187,11 @@ class _Reader:
             if row.get("bad_state") is True:
                 self._event("message", "the optimizer's state is not finite", step, "bad_state")
             self._ignored = _number(row.get("ignored"))
-            if (_number(row.get("input_bad")) or 0.0) > 0:
+            self._bad_inputs |= (_number(row.get("input_bad")) or 0.0) > 0
+            self._bad_targets |= (_number(row.get("target_bad")) or 0.0) > 0
+            if self._bad_inputs:
                 self._event("message", "the input of the model holds nan or inf", step, "input_not_finite")
-            if (_number(row.get("target_bad")) or 0.0) > 0:
+            if self._bad_targets:
                 self._event("message", "the targets hold nan or inf", step, "target_not_finite")
         elif isinstance(row.get("note"), str):
             self._event("message", _text(row["note"]).replace("_", " "), step, _text(row["note"]))
@@ -256,6 +259,8 @@ class _Reader:
             "steps": _number(header.get("steps")),
             "skipped_steps": _number(header.get("skipped")),
             "training": header.get("training") if isinstance(header.get("training"), bool) else None,
+            "bad_inputs": self._bad_inputs or None,
+            "bad_targets": self._bad_targets or None,
             "carried": sum(self._carried) / len(self._carried) if self._carried else None,
             "backwards": sorted(self._backwards)[len(self._backwards) // 2] if self._backwards else None,
         }

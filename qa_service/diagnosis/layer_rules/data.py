@@ -33,8 +33,9 @@ def inputs(case: Case) -> Iterator[Finding]:
             "有一列输入的大小是各列中位数的 {0} 倍",
             "one column of the input is {0} times as large as the median column",
             columns,
-            inputs_not_scaled=3.0 * share,
+            inputs_not_scaled=4.5 * share,
             weights_too_large=-0.5,
+            step_too_large=-2.5 * share,
         )
     elif size > 10:
         yield from findings(
@@ -42,7 +43,8 @@ def inputs(case: Case) -> Iterator[Finding]:
             "输入的均方根是 {0}，没有归一化",
             "the input has an rms of {0}: it is not scaled to about 1",
             size,
-            inputs_not_scaled=min(3.5, 1.0 + 1.5 * log10(size / 10)) * share,
+            inputs_not_scaled=min(4.5, 2.0 + 1.5 * log10(size / 10)) * share,
+            step_too_large=-1.5 * share,
         )
     elif values.get("in_offset", 0) > 20:
         yield from findings(

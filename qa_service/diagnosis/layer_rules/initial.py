@@ -85,7 +85,7 @@ def symmetry(case: Case) -> Iterator[Finding]:
             "{layer} 等层的各行初始值完全相同：所有单元学到的是同一个东西",
             "all rows of {layer} and other layers began equal: all units of a layer learn the same",
             layer=name,
-            symmetric_init=4.5,
+            symmetric_init=6.0,
             weights_too_large=-1.5,
             vanishing_signal=-1.5,
             dead_relu=-1.0,

@@ -74,12 +74,12 @@ def rate_jump(case: Case) -> Iterator[Finding]:
         if not earlier or not later or not all(map(math.isfinite, earlier)):
             continue
         worse = not all(map(math.isfinite, later)) or median(later) > 1.5 * median(earlier)
-        if worse and median(earlier) < 0.9 * case.start_loss:
+        if worse and median(earlier) < 1.05 * case.start_loss:
             yield from findings(
                 "worse_since_rate_jumped",
-                "学习率在第 {0} 步一下子变成 {1} 倍，损失从那里起变坏，之前一直在降",
-                "at step {0} the learning rate leaps to {1} times what it was; the loss had been falling, and is worse "
-                "from there on",
+                "学习率在第 {0} 步一下子变成 {1} 倍，损失从那里起变坏，之前没有升",
+                "at step {0} the learning rate leaps to {1} times what it was; the loss had not risen, and is "
+                "worse from there on",
                 step,
                 after / before,
                 step=step,
