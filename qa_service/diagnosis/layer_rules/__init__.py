@@ -43,6 +43,7 @@ CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     loss.reduction,
     data.inputs,
     data.labels,
+    data.targets,
     data.outliers,
     data.repeated_samples,
     formats.overflow,

@@ -78,6 +78,22 @@ def labels(case: Case) -> Iterator[Finding]:
         )
 
 
+def targets(case: Case) -> Iterator[Finding]:
+    """Targets of a regression that are far from 1: the loss and its gradient grow with their size (N8)."""
+    size = case.number("target_rms")
+    if size is None or not size > 100 or not case.harmed:
+        return
+    yield from findings(
+        "targets_large",
+        "目标值的均方根是 {0}，没有缩放到 1 左右",
+        "the targets have an rms of {0}: they are not scaled to about 1",
+        size,
+        inputs_not_scaled=min(4.5, 2.0 + 1.5 * log10(size / 100)),
+        step_too_large=-1.5,
+        weights_too_large=-1.5,
+    )
+
+
 def outliers(case: Case) -> Iterator[Finding]:
     """Single batches with values far beyond those of the others, and the loss of these batches (N9)."""
     if not case.harmed and not case.spiky:
