@@ -28,9 +28,9 @@ def measured_harms(run: TrainingRun) -> Iterator[Harm]:
     if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
         return
     case = Case(run)
-    if len(case.losses) < _STEPS or not all(map(math.isfinite, case.losses)) or _is_accurate(run):
+    if len(case.losses) < _STEPS or not all(map(math.isfinite, case.losses)):
         return
-    for test in _TESTS:
+    for test in (_overconfident,) if _is_accurate(run) else _TESTS:
         if (why := test(case)) is not None:
             last = records(run, "loss")[-1]
             yield Harm(id="no_learning", step=last.step, text=_with_loss(why, case))
@@ -124,6 +124,16 @@ def _misscaled(case: Case) -> Text | None:
         )
     if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
         return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
+    return None
+
+
+def _overconfident(case: Case) -> Text | None:
+    """Right mostly, and so sure where it is wrong that the loss is above half of guessing: the logits began huge."""
+    if case.large_first_loss and not case.multiplied and _share(case) > _POOR:
+        return say(
+            "输出一开始就太大：多数答对了，答错的却极有把握",
+            "The outputs began far too large: most answers are right, and the wrong ones are given with certainty",
+        )
     return None
 
 
