@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from statistics import fmean, median
 
 from qa_service.diagnosis.curves import finite, is_objective, records, say, values_of, warms_up
-from qa_service.diagnosis.layer_rules import Case, post_norm, swallowed_share
+from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.formats import swallowed_share
+from qa_service.diagnosis.layer_rules.normalisation import post_norm
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Text
@@ -26,9 +28,9 @@ def measured_harms(run: TrainingRun) -> Iterator[Harm]:
     if not run.layers or not run.from_start or not is_objective(run) or warms_up(run):
         return
     case = Case(run)
-    if len(case.losses) < _STEPS or not all(map(math.isfinite, case.losses)) or _is_accurate(run):
+    if len(case.losses) < _STEPS or not all(map(math.isfinite, case.losses)):
         return
-    for test in _TESTS:
+    for test in (_overconfident,) if _is_accurate(run) else _TESTS:
         if (why := test(case)) is not None:
             last = records(run, "loss")[-1]
             yield Harm(id="no_learning", step=last.step, text=_with_loss(why, case))
@@ -58,7 +60,7 @@ def _near_guessing(case: Case) -> Text | None:
     middle, last = median(case.losses[third:-third]), median(case.losses[-third:])
     shares = values_of(finite(records(case.run, "val_accuracy")))
     classes = case.number("classes") or math.inf
-    known = case.chance is not None
+    known = case.guess is not None
     if (
         known
         and _share(case) > _GUESSING
@@ -112,12 +114,26 @@ def _misscaled(case: Case) -> Text | None:
         return say("第一个损失远高于瞎猜", "The first loss is far above that of guessing")
     if share > _POOR and (gain > (2.5 if normed else 1.8) or (gain < 0.3 and not normed and len(case.weights) >= 4)):
         return say("初始权重的大小不对", "The initial weights have the wrong size")
+    if share > _POOR and not case.scaled_inputs and not normed:
+        return say("输入没有归一化", "The inputs are not scaled")
+    if share > _POOR and case.faded and not case.symmetric:
+        return say("信号在各层里消失了", "The signal is lost on its way through the layers")
     if share > _POOR and (case.first_update or 0.0) > 0.2:
         return say(
             "第一次更新就把权重改掉了一大半", "The first update changes the weights by a good part of their size"
         )
     if share > _POOR and case.scale_free and post_norm(case) and not _warmed_up(case):
         return say("post-LN 没有预热", "Post-norm blocks without a warm-up")
+    return None
+
+
+def _overconfident(case: Case) -> Text | None:
+    """Right mostly, and so sure where it is wrong that the loss is above half of guessing: the logits began huge."""
+    if case.large_first_loss and not case.multiplied and _share(case) > _POOR:
+        return say(
+            "输出一开始就太大：多数答对了，答错的却极有把握",
+            "The outputs began far too large: most answers are right, and the wrong ones are given with certainty",
+        )
     return None
 
 

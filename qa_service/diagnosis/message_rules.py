@@ -34,10 +34,10 @@ _BY_ID = {
     "out_of_memory": "message_out_of_memory", "shapes": "message_shapes",
 }  # fmt: skip
 _IN_TRACEBACKS = (
+    (r"more than 1 value per channel", "message_batch_of_one"),
     (r"out of memory|OutOfMemory|MemoryError|Killed", "message_out_of_memory"),
     (r"size mismatch|shapes cannot be|must match the (?:existing )?size|Expected .*size|shape", "message_shapes"),
     (r"Target -?\d+ is out of bounds|t >= 0 && t < n_classes", "message_label"),
-    (r"more than 1 value per channel", "message_batch_of_one"),
     (r"float division by zero|already at minimum|[Mm]inimum loss scale", "message_scale_at_minimum"),
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ _SCHEMA = "numstab-trace/1"
 _PHASES: tuple[Phase, ...] = ("forward", "backward", "update", "data")
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16}
-_SERIES = ("loss", "grad_norm", "lr", "loss_scale")
+_SERIES = ("loss", "grad_norm", "lr", "loss_scale", "input_max")
 
 
 def is_trace(data: bytes) -> bool:
@@ -90,6 +90,7 @@ class _Reader:
         self._backwards: list[float] = []
         self._first_step: int | None = None
         self._ignored: float | None = None
+        self._bad_inputs = self._bad_targets = False
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Takes a row that is an object with a step "t"."""
@@ -186,8 +187,12 @@ class _Reader:
             if row.get("bad_state") is True:
                 self._event("message", "the optimizer's state is not finite", step, "bad_state")
             self._ignored = _number(row.get("ignored"))
-            if (_number(row.get("input_bad")) or 0.0) > 0:
+            self._bad_inputs |= (_number(row.get("input_bad")) or 0.0) > 0
+            self._bad_targets |= (_number(row.get("target_bad")) or 0.0) > 0
+            if self._bad_inputs:
                 self._event("message", "the input of the model holds nan or inf", step, "input_not_finite")
+            if self._bad_targets:
+                self._event("message", "the targets hold nan or inf", step, "target_not_finite")
         elif isinstance(row.get("note"), str):
             self._event("message", _text(row["note"]).replace("_", " "), step, _text(row["note"]))
         elif isinstance(row.get("error"), str):
@@ -246,6 +251,7 @@ class _Reader:
             "loss": _text(loss.get("kind")) or None,
             "reduction": _text(loss.get("reduction")) or None,
             "operations": " ".join(_text(each) for each in _list(loss.get("operations"))[:24]) or None,
+            "guarded": " ".join(_text(each) for each in _list(loss.get("guarded"))[:8]) or None,
             "classes": _number(loss.get("classes")),
             "labels": _number(loss.get("labels")),
             "ignored": self._ignored if self._ignored is not None else _number(loss.get("ignored")),
@@ -253,9 +259,13 @@ class _Reader:
             "steps": _number(header.get("steps")),
             "skipped_steps": _number(header.get("skipped")),
             "training": header.get("training") if isinstance(header.get("training"), bool) else None,
+            "bad_inputs": self._bad_inputs or None,
+            "bad_targets": self._bad_targets or None,
             "carried": sum(self._carried) / len(self._carried) if self._carried else None,
             "backwards": sorted(self._backwards)[len(self._backwards) // 2] if self._backwards else None,
         }
+        for key in ("target_rms", "target_spread", "error_rms"):
+            found[key] = _number(loss.get(key))
         for key in ("lr", "momentum", "eps", "weight_decay"):
             found[key] = _number(group.get(key))
         for index, beta in enumerate(betas[:2], 1):

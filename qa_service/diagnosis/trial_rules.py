@@ -34,9 +34,12 @@ _LABEL_LOSSES = frozenset(
     {"ctc_loss", "nll_loss", "nll_loss2d", "nll_loss_nd", "cross_entropy_loss", "binary_cross_entropy", "kl_div"}
 )
 _REDUCED = ("float16", "bfloat16", "float8")
+_SMALL_RANGE = ("float16", "float8")
+"""Formats that end far below float32: an operation that makes inf of finite operands in them has left their range."""
 _EPS = re.compile(r"\beps(?:ilon)?\b|\b1(?:\.0*)?e-\d+|0\.0{4,}1|\btiny\b|finfo", re.IGNORECASE)
 _MEAN = re.compile(r"\.mean\(|mean\(|/\s*(?:len|\w*(?:count|num|denom|total|n_)\w*|\w*mask\w*\.sum)", re.IGNORECASE)
 _BATCH_NORM_LEAST = 2
+_LARGE_TARGETS = 100.0
 _UNDERFLOW_SHARE = 0.2
 _OVERSHOOT = 2.0
 _FEW, _NEARLY_ALL = 4, 0.8
@@ -102,7 +105,8 @@ def _backward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     zero = any(_least(operand) == 0 or " zero" in operand for operand in fault.operands)
     if fault.operation in _LOGARITHMS:
-        lost = bool(_EPS.search(fault.code)) and zero
+        guarded = "Log" in str(run.settings.get("guarded", "")).split()
+        lost = (guarded or bool(_EPS.search(fault.code))) and zero
         yield _finding(run, "logarithm", "log_of_zero", _LIKELY if lost else _STRONG)
         if lost:
             yield _finding(run, "eps_without_effect", "eps_lost", _CERTAIN)
@@ -114,7 +118,8 @@ def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     elif fault.operation in _DOMAINS and fault.value != fault.value:  # nan: outside the domain
         yield _finding(run, "outside_domain", "gradient_at_zero", _STRONG)
     elif fault.operation in _QUOTIENTS and (zero or fault.operation != "div"):
-        yield _finding(run, "quotient", "zero_over_zero", _STRONG if zero else _LIKELY)
+        certain = zero and fault.operation == "div" and math.isnan(fault.value)  # 0/0: the operands say so
+        yield _finding(run, "quotient", "zero_over_zero", _CERTAIN if certain else _STRONG if zero else _LIKELY)
         if _EPS.search(fault.code):
             yield _finding(run, "eps_without_effect", "eps_lost", _STRONG)
         if fault.operation in ("std", "var", "mean", "std_mean", "var_mean"):
@@ -125,7 +130,13 @@ def _forward(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
     """A result beyond the largest number of its format."""
-    if fault.dtype.startswith(_REDUCED):
+    if fault.dtype.startswith(_SMALL_RANGE):
+        yield _finding(run, "reduced_overflow", "forward_overflow", _CERTAIN if run.source == "trial" else _STRONG)
+        failed = {each.id for each in run.interventions if not each.healthy}
+        for id_, cause in (("inputs", "inputs_not_scaled"), ("init", "weights_too_large"), ("clip", "summed_loss")):
+            if id_ in failed:
+                yield _finding(run, "reduced_overflow", cause, -_SOME)
+    elif fault.dtype.startswith(_REDUCED):
         yield _finding(run, "reduced_overflow", "forward_overflow", _STRONG)
     elif fault.operation in ("exp", "exp2", "expm1", "sinh", "cosh", "tan"):
         yield _finding(run, "exponential", "forward_overflow", _LIKELY)
@@ -155,7 +166,7 @@ def cures(run: TrainingRun) -> Iterator[Finding]:
     if "float32" in cured:
         cause_weight = -_SOME if smaller else _LIKELY
         yield _cure(tried["float32"], "forward_overflow", cause_weight)
-    elif "float32" in failed:
+    elif "float32" in failed and not (run.fault and run.fault.dtype.startswith(_SMALL_RANGE)):
         yield _no_cure(tried["float32"], "forward_overflow", -_LIKELY)
     yield from _others(run, tried, cured, smaller=bool(smaller))
 
@@ -180,12 +191,33 @@ def _sizes(tried: dict[str, Intervention], cured: set[str], *, smaller: bool) ->
     """Inputs, weights and the sum of the loss: each also makes the step too large, so that a smaller step cures too."""
     if "inputs" in cured:
         yield _cure(tried["inputs"], "inputs_not_scaled", _STRONG)
+    elif "inputs" in tried:
+        yield _no_cure(tried["inputs"], "inputs_not_scaled", -_LIKELY)
     if "init" in cured:
         yield _cure(tried["init"], "weights_too_large", _LIKELY if "inputs" in cured else _STRONG)
     elif "init" in tried:
         yield _no_cure(tried["init"], "weights_too_large", -_LIKELY)
     if "mean" in cured:
         yield _cure(tried["mean"], "summed_loss", _STRONG + _SOME if smaller else _STRONG)
+    elif "mean" not in tried and "clip" in tried:  # the rung before: it is left out where the loss is no sum
+        yield _setting("half_is_not_half", "summed_loss", -_STRONG)
+
+
+def _of_outputs(run: TrainingRun) -> Iterator[Finding]:
+    """Probabilities where the loss takes logits, a softmax over one unit, targets that are far from 1."""
+    settings = run.settings
+    if settings.get("softmax_before_cross_entropy") is True:
+        yield _setting("probabilities_into_cross_entropy", "wrong_output", _CERTAIN)
+        for cause in ("vanishing_signal", "chance_labels", "dead_relu", "step_too_small"):
+            yield _setting("probabilities_into_cross_entropy", cause, -_LIKELY)  # probabilities bound the gradient
+    if settings.get("softmax_of_one_unit") is True:
+        yield _setting("softmax_of_one_unit", "wrong_output", _CERTAIN)
+    floor = _floor_of_double_softmax(run)
+    if floor is not None:
+        yield _setting("floor_of_double_softmax", "wrong_output", _LIKELY, f"{floor:.4g}")
+    size = settings.get("target_rms")
+    if isinstance(size, float) and _LARGE_TARGETS < size < math.inf:
+        yield _setting("targets_large", "inputs_not_scaled", _STRONG + _SOME, f"{size:.3g}")
 
 
 def structure(run: TrainingRun) -> Iterator[Finding]:
@@ -193,13 +225,7 @@ def structure(run: TrainingRun) -> Iterator[Finding]:
     if run.source != "trial":
         return
     settings = run.settings
-    if settings.get("softmax_before_cross_entropy") is True:
-        yield _setting("probabilities_into_cross_entropy", "wrong_output", _LIKELY)
-    if settings.get("softmax_of_one_unit") is True:
-        yield _setting("softmax_of_one_unit", "wrong_output", _CERTAIN)
-    floor = _floor_of_double_softmax(run)
-    if floor is not None:
-        yield _setting("floor_of_double_softmax", "wrong_output", _LIKELY, f"{floor:.4g}")
+    yield from _of_outputs(run)
     if settings.get("labels_in_range") is False and run.fault is not None:
         yield _setting("labels_out_of_range", "bad_labels", _STRONG)
     if settings.get("not_in_optimizer"):
@@ -274,6 +300,12 @@ _SETTINGS: dict[str, Text] = {
     "floor_of_double_softmax": Text(
         "损失停在 {}，正是把概率当作 logits 时交叉熵的下限",
         "the loss settles on {}, the least that cross-entropy can be of probabilities taken for logits",
+    ),
+    "targets_large": Text(
+        "目标值的均方根是 {}，没有缩放到 1 左右", "the targets have an rms of {}: they are not scaled to about 1"
+    ),
+    "half_is_not_half": Text(
+        "半个批次的损失不是一半：损失不是求和", "half the batch does not give half the loss: it is no sum"
     ),
     "softmax_of_one_unit": Text("只有一个输出单元的 softmax 恒为 1", "a softmax over one unit is always 1"),
     "labels_out_of_range": Text(

@@ -15,12 +15,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from qa_service.diagnosis.reading import read_log_text
 from qa_service.errors import TrialFailed
 from qa_service.model.training_run import Intervention, OperationFault, Phase, Record, TrainingRun
 from qa_service.model.values import Value
@@ -61,7 +62,12 @@ def try_model(
     arguments += [f"--{name}" for name, asked in (("curvature", curvature), ("push", push)) if asked]
     ended = _run_child(python or sys.executable, arguments, deadline)
     report = _report_of(ended, deadline, memory)
-    return _training_run(report, target)
+    if report.error is None:
+        return _training_run(report, target)
+    stopped = _run_of_error(report.error, target)
+    if stopped is None:
+        raise _failure(report.error, memory, ended.output)
+    return stopped
 
 
 @dataclass
@@ -243,7 +249,7 @@ class _Report(_Part):
 
 
 def _report_of(ended: _Ended, deadline: float, memory: int) -> _Report:
-    """The report of a child; raises `TrialFailed` if there is none, or it is no report."""
+    """The report of a child, which may be of an error; raises `TrialFailed` if there is none, or it is no report."""
     if ended.status is None:
         raise TrialFailed(
             "deadline",
@@ -267,9 +273,22 @@ def _report_of(ended: _Ended, deadline: float, memory: int) -> _Report:
             "that is not its own",
             output=ended.output,
         ) from error
-    if report.error is not None:
-        raise _failure(report.error, memory, ended.output)
     return report
+
+
+def _run_of_error(error: _Error, target: str) -> TrainingRun | None:
+    """The run that an exception ended whose message is known, such as that of a batch norm over one value.
+
+    None for an exception that says nothing of the training.
+    """
+    if error.code != "raised":
+        return None
+    read = read_log_text(f"{error.exception}: {error.message}")
+    if not any(event.kind == "message" and event.name for event in read.events):
+        return None
+    place = f" ({error.place})" if error.place else ""
+    events = tuple(replace(event, text=f"{event.text}{place}", line=None) for event in read.events)
+    return TrainingRun(source="trial", name=target, format="trial", framework="PyTorch", events=events)
 
 
 def _no_constant(name: str) -> float:

@@ -1,20 +1,27 @@
 """What the graph of the loss says about how it was made: its last operations, the reduction, the labels."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 _MAX_NODES = 24
+_GUARDED = ("Log", "Log2", "Log10", "Sqrt", "Rsqrt", "Pow")
 _RISKY = ("Sqrt", "Pow", "Norm", "LinalgVectorNorm", "Div", "Log", "Acos", "Asin", "Cdist", "Std", "Where")
 _REDUCTIONS = ("none", "mean", "sum")
+_ERRORS = ("MseLoss", "SmoothL1Loss", "HuberLoss")
+"""Nodes that save the outputs and the targets."""
+_MOST = 1_000_000
+"""Elements of the targets that are looked at."""
 
 
 def loss_facts(loss: Any) -> dict[str, Any]:
     """`operations`: names of the nodes nearest to the loss, breadth first; `reduction`, if a loss node tells it.
 
     Of a cross-entropy also `classes`, `ignored` (share of the labels), `least_label` and `largest_label`; `labels` is
-    their number. `risky` counts operations whose gradient is singular somewhere, in the whole graph.
+    their number. `risky` counts operations whose gradient is singular somewhere, in the whole graph; `guarded` names
+    those near the loss whose operand is a sum with a constant, such as log(x + eps).
     """
     if loss.grad_fn is None:
         return {}
@@ -27,6 +34,8 @@ def loss_facts(loss: Any) -> dict[str, Any]:
         name = _operation(node)
         if len(facts["operations"]) < _MAX_NODES:
             facts["operations"].append(name)
+            if name in _GUARDED and _has_constant(node):
+                facts["guarded"] = sorted({*facts.get("guarded", ()), name})
             if "reduction" not in facts:
                 _read_loss_node(node, name, facts)
         if name in _RISKY:
@@ -38,6 +47,69 @@ def loss_facts(loss: Any) -> dict[str, Any]:
     if risky:
         facts["risky"] = risky
     return facts
+
+
+def target_facts(loss: Any, output: Any = None) -> dict[str, Any]:
+    """What a loss of regression, built in or written out as a mean of (output − target)², says of its targets.
+
+    `target_rms`; `target_spread`, the standard deviation of each column over the batch, as an rms over the columns;
+    `error_rms` of output − target. So target_spread² / error_rms² is the loss of predicting the mean, over the loss.
+    `target_bad` is the share that is not finite. Empty for another loss. A written-out error saves only the difference;
+    the targets then follow from `output`, the first tensor that the model returned.
+    """
+    found = next(_errors(loss, output), None)
+    if found is None:
+        return {}
+    target, error = (each.detach()[: max(1, _MOST * len(each) // each.numel())].float() for each in found)
+    return {
+        "target_rms": _rms(target),
+        "target_spread": _rms(target - target.mean(0)),
+        "error_rms": _rms(error),
+        "target_bad": float((~torch.isfinite(target)).float().mean()),
+    }
+
+
+def _errors(loss: Any, output: Any) -> Iterator[tuple[Any, Any]]:
+    """(targets, outputs − targets) of the errors nearest to the loss, breadth first."""
+    queue, seen = deque([loss.grad_fn]), 0
+    while queue and seen < _MAX_NODES:
+        node = queue.popleft()
+        seen += node is not None
+        if node is None:
+            continue
+        name = _operation(node)
+        if name in _ERRORS:
+            given, target = getattr(node, "_saved_self", None), getattr(node, "_saved_target", None)
+            tensors = isinstance(given, torch.Tensor) and isinstance(target, torch.Tensor)
+            if tensors and given.shape == target.shape and target.dim() and target.numel():
+                yield target, given - target
+        elif name == "Pow" and getattr(node, "_saved_exponent", None) == 2:
+            yield from _written_out(node, output)
+        queue += [following for following, _ in node.next_functions]
+
+
+def _written_out(node: Any, output: Any) -> Iterator[tuple[Any, Any]]:
+    """Of a square of a difference of which one side is no function of the weights."""
+    error = getattr(node, "_saved_self", None)
+    difference = node.next_functions[0][0]
+    if not isinstance(error, torch.Tensor) or difference is None or _operation(difference) != "Sub":
+        return
+    sides = [following is not None for following, _ in difference.next_functions]
+    if output is not None and output.shape == error.shape and sum(sides) == 1 and error.dim() and error.numel():
+        error = error if sides[0] else -error
+        yield output.detach() - error, error
+
+
+def _rms(tensor: Any) -> float:
+    return float(tensor.square().mean().sqrt())
+
+
+def _has_constant(node: Any) -> bool:
+    """Whether the operand is a sum of which one side is no function of the weights."""
+    operand = node.next_functions[0][0] if node.next_functions else None
+    if operand is None or _operation(operand) != "Add":
+        return False
+    return any(following is None for following, _ in operand.next_functions)
 
 
 def _operation(node: Any) -> str:

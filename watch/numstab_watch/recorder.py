@@ -18,7 +18,7 @@ import torch
 
 from numstab_watch import patches
 from numstab_watch.cadence import Cadence
-from numstab_watch.graph import loss_facts
+from numstab_watch.graph import loss_facts, target_facts
 from numstab_watch.modules import ModuleProbes, first_tensor, share_bad, tensors_in
 from numstab_watch.parameters import (
     MAX_PARAMETERS,
@@ -38,7 +38,7 @@ WINDOW = 256
 _WINDOW_SECONDS = 30.0
 _MAX_WINDOW = 4096
 _MAX_NAMES = 8
-_LABEL_FACTS = ("classes", "labels", "ignored", "least_label", "largest_label")
+_LABEL_FACTS = ("classes", "labels", "ignored", "least_label", "largest_label", "target_bad")
 _open: "weakref.WeakSet[Watch]" = weakref.WeakSet()
 
 
@@ -149,6 +149,7 @@ class _Iteration:
         self.skipped: Any = False
         self.backwards = 0
         self.carried: Any = None
+        self.input_max: Any = None
         self.optimizers: list[int] = []
         """Index of each optimizer that has updated the weights, or refused to."""
         self.modules: dict[str, dict[str, Any]] | None = None
@@ -231,6 +232,7 @@ class Watch:
         movable = [each for each in self._all if each.requires_grad]
         self._witnesses = [movable[at] for at in sorted({0, len(movable) // 2, len(movable) - 1})] if movable else []
         tenth = None if every is None else every * (1 if level == "forensic" else 10)
+        self._input_cadence = Cadence(budget * 0.1, dense=256, growth=1.05, every=1 if every is not None else None)
         self._norm_cadence = Cadence(budget * 0.3, dense=256, growth=1.05, every=1 if every is not None else None)
         self._parameter_cadence = Cadence(budget * 0.3, dense=16, growth=1.25, every=every)
         layers_growth = 1.25 if level == "forensic" else 1.6
@@ -289,6 +291,8 @@ class Watch:
         given = first_tensor([*args, *kwargs.values()])
         self._input = None if given is None else weakref.ref(given)
         self._forwards += 1
+        if given is not None and self._forwards == 1 and not _capturing(given):
+            self._measure_input(given)
         probes = self._module_probes
         if probes is not None and self._forwards == 1 and self._module_cadence.due(self._iteration.step):
             self._sampling = True
@@ -310,14 +314,18 @@ class Watch:
             return
         iteration.scale = scale if scale is not None else iteration.scale
         if "loss" not in self._trace.header and root.grad_fn is not None:
-            self._trace.header["loss"] = loss_facts(root)
+            output = self._module_probes.output if self._module_probes is not None else None
+            self._trace.header["loss"] = loss_facts(root) | target_facts(root, output)
+        if self._module_probes is not None:
+            self._module_probes.output = None
         self._loss = float(loss)
         if self._unread_norm is not None:  # of the step before: the device has computed it by now
             self._check_norm(self._unread_norm)
             self._unread_norm = None
         if not math.isfinite(self._loss) and "loss" not in self._alarmed:
             self._found = self._dissect(root)
-            self._facts = {key: each for key, each in loss_facts(root).items() if key in _LABEL_FACTS}
+            facts = loss_facts(root) | target_facts(root)
+            self._facts = {key: each for key, each in facts.items() if key in _LABEL_FACTS}
             given = self._input() if self._input is not None else None
             if given is not None:
                 self._facts["input_bad"] = float(share_bad(given))
@@ -520,6 +528,7 @@ class Watch:
             "backwards": iteration.backwards,
             "carried": _number(iteration.carried, numbers),
             "optimizer": iteration.optimizers[0] if iteration.optimizers else None,
+            "input_max": _number(iteration.input_max, numbers),
         }
         return [values[column] for column in STEP_COLUMNS]
 
@@ -538,6 +547,13 @@ class Watch:
                     kept[key] = each / factor
             row[self._label(name)] = kept
         return row
+
+    def _measure_input(self, given: Any) -> None:
+        """The largest magnitude of the batch."""
+        if self._input_cadence.due(self._iteration.step):
+            started = time.perf_counter()
+            self._iteration.input_max = largest_of([given.detach()])[0]
+            self._input_cadence.spend(time.perf_counter() - started)
 
     def _take_norm(self, index: int, grad_scale: Any) -> None:
         iteration = self._iteration
@@ -879,6 +895,7 @@ def _scalars(iteration: _Iteration) -> list[Any]:
         iteration.scale,
         iteration.skipped,
         iteration.carried,
+        iteration.input_max,
     ]
 
 

@@ -9,7 +9,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 SCHEMA = "numstab-trace/1"
-STEP_COLUMNS = ("loss", "grad_norm", "lr", "loss_scale", "skipped", "seconds", "backwards", "carried", "optimizer")
+STEP_COLUMNS = (
+    "loss",
+    "grad_norm",
+    "lr",
+    "loss_scale",
+    "skipped",
+    "seconds",
+    "backwards",
+    "carried",
+    "optimizer",
+    "input_max",
+)
 """Of rows "s"."""
 PARAMETER_COLUMNS = ("grad_max", "grad_rms", "weight_rms", "update_rms", "unchanged", "zero", "tiny", "agree")
 """Of the matrices in rows "p": one line for each parameter of the header."""

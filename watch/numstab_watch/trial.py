@@ -123,6 +123,9 @@ def settings_of(problem: Problem) -> dict[str, Any]:
     if first is not None and first.is_floating_point() and first.numel():
         finite = first.double()[torch.isfinite(first)]
         settings["input_rms"] = float(finite.square().mean().sqrt()) if finite.numel() else None
+    if isinstance(target, torch.Tensor) and target.is_floating_point() and target.numel():
+        finite = target.double()[torch.isfinite(target)]
+        settings["target_rms"] = float(finite.square().mean().sqrt()) if finite.numel() else None
     for name, count in (("bad_inputs", _bad_inputs), ("bad_targets", _bad_targets)):
         settings[name] = sum(count(batch) for batch in problem.batches) or None
     return settings | _output_settings(problem, target)

@@ -1,0 +1,68 @@
+"""Rules on what was measured inside a run: in its layers, its updates, the graph of its loss. Without a trace, silent.
+
+A share or a size alone is no evidence: a sound network has layers with 80 % zeros, updates that bfloat16 swallows near
+the minimum, gradients that shrink a millionfold. So a rule compares with what the architecture and the optimizer give,
+asks what holds from the first steps on or for a unit over a window, and, unless it reads the cause itself (a loss that
+is summed, gradients that were never set to zero), speaks only of a run that does not get on.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from qa_service.diagnosis.layer_rules import (
+    activations,
+    data,
+    formats,
+    gradients,
+    initial,
+    loss,
+    normalisation,
+    updates,
+)
+from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.model.diagnosis import Finding
+from qa_service.model.training_run import TrainingRun
+
+
+def layer_findings(run: TrainingRun) -> Iterator[Finding]:
+    """What the layers of a run speak for and against."""
+    if not run.layers and not run.settings.get("operations"):
+        return
+    case = Case(run)
+    for rule in CASE_RULES:
+        yield from rule(case)
+
+
+CASE_RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+    updates.step_size,
+    initial.initial_weights,
+    gradients.vanishing,
+    activations.saturation,
+    activations.dead_units,
+    activations.faded_signal,
+    initial.symmetry,
+    loss.reduction,
+    data.inputs,
+    data.labels,
+    data.targets,
+    data.outliers,
+    data.repeated_samples,
+    formats.overflow,
+    formats.underflow,
+    updates.rate_jump,
+    updates.clipping,
+    formats.swallowed,
+    updates.stale_state,
+    updates.accumulation,
+    updates.no_update,
+    normalisation.batch_statistics,
+    normalisation.running_statistics,
+    normalisation.warm_up,
+    gradients.recurrence,
+    loss.output,
+    updates.adam_eps,
+    data.sound_numbers,
+    gradients.gradient_only,
+)
+"""One for each kind of evidence."""
+RULES: tuple[Callable[[TrainingRun], Iterable[Finding]], ...] = (layer_findings,)
+"""What the engine calls."""

@@ -1,0 +1,394 @@
+"""A recorded run, with what the rules ask of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from statistics import median
+
+from qa_service.model.training_run import TrainingRun
+
+Values = Mapping[str, float]
+
+
+_SCALE_FREE = ("adam", "lion", "lamb", "adafactor", "rmsprop", "adagrad", "muon")
+"""Parts of the names of optimizers whose updates do not depend on the scale of the gradients."""
+
+
+_RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Softplus")
+
+
+RECURRENT = ("RNN", "LSTM", "GRU")
+
+
+_HE = math.sqrt(2)
+
+
+EARLY = 16
+"""Steps that count as the beginning."""
+
+
+class Case:
+    """A recorded run, with what the rules ask of it."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.run = run
+        self.facts: dict[str, Values] = {}
+        """Parameter → what it was before the first step."""
+        self.parameters: dict[int, dict[str, Values]] = {}
+        """Step → parameter → its statistics."""
+        self.modules: dict[int, dict[str, Values]] = {}
+        for record in run.layers:
+            if record.step < 0:
+                self.facts[record.layer] = record.values
+            elif record.kind == "parameter":
+                self.parameters.setdefault(record.step, {})[record.layer] = record.values
+            else:
+                self.modules.setdefault(record.step, {})[record.layer] = record.values
+        self.weights = [name for name in self.facts if self._is_weight(name)]
+        """Trained weight matrices and kernels, in the order of the model."""
+
+    def _is_weight(self, name: str) -> bool:
+        facts = self.facts[name]
+        kind = self.class_of(name)
+        skipped = ("Embedding", "Norm", *RECURRENT)
+        return facts["dimensions"] >= 2 and facts["trained"] > 0 and not any(each in kind for each in skipped)
+
+    def class_of(self, parameter: str) -> str:
+        """The class of the module that holds a parameter."""
+        return self.run.module_classes.get(parameter.rpartition(".")[0], "")
+
+    def number(self, key: str) -> float | None:
+        """A setting that is a number."""
+        value = self.run.settings.get(key)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """The losses in their order."""
+        return [record.value for record in self.run.series.get("loss", ())]
+
+    @cached_property
+    def first_loss(self) -> float:
+        """That of the first step; nan without one."""
+        return self.losses[0] if self.losses else math.nan
+
+    @cached_property
+    def last_loss(self) -> float:
+        """The median of the last tenth, of 5 at least; nan if they are not finite."""
+        tail = self.losses[-max(5, len(self.losses) // 10) :]
+        return median(tail) if tail and all(map(math.isfinite, tail)) else math.nan
+
+    @cached_property
+    def chance(self) -> float | None:
+        """The loss of equal probabilities, where the loss is a cross-entropy."""
+        classes = self.number("classes")
+        return math.log(classes) if classes and classes > 1 and self.run.settings.get("loss") == "NllLoss" else None
+
+    @cached_property
+    def guess(self) -> float | None:
+        """The loss of the best constant output: ln C of a cross-entropy; of a squared error, the targets' variance."""
+        if self.chance is not None:
+            return self.chance * self._per_label
+        spread, error = self.number("target_spread"), self.number("error_rms")
+        if not spread or not error or not 0 < self.first_loss < math.inf:
+            return None
+        return self.first_loss * (spread / error) ** 2
+
+    @cached_property
+    def nonfinite(self) -> bool:
+        """Whether the loss ends in nan or inf."""
+        return bool(self.losses) and math.isnan(self.last_loss)
+
+    @cached_property
+    def start_loss(self) -> float:
+        """The median of the first five losses; not much more than the first, if the loss shoots up at once."""
+        if not self.losses:
+            return math.nan
+        return min(median(self.losses[:5]), 1.1 * self.losses[0])
+
+    @cached_property
+    def stuck(self) -> bool:
+        """Whether the loss has hardly fallen, or lies no better than chance."""
+        if self.nonfinite or len(self.losses) < 20:
+            return False
+        at_chance = self.guess is not None and self.last_loss > 0.95 * self.guess
+        return self.last_loss > 0.95 * self.start_loss or at_chance
+
+    @cached_property
+    def creeps(self) -> bool:
+        """Whether less than a third of the loss is gone."""
+        return self.stuck or (bool(self.losses) and self.last_loss > 0.67 * self.start_loss)
+
+    @cached_property
+    def skipping(self) -> bool:
+        """Whether one update in ten is skipped."""
+        steps, skipped = self.number("steps"), self.number("skipped_steps")
+        return bool(steps and skipped and steps > 60 and skipped > 0.1 * steps)
+
+    @cached_property
+    def harmed(self) -> bool:
+        """Whether the run does not get on."""
+        return self.nonfinite or self.stuck or self.skipping or self.poor or self.overshot
+
+    @cached_property
+    def level(self) -> float:
+        """The last loss of training or, if that is larger, of validation."""
+        held_out = [each.value for each in self.run.series.get("val_loss", ()) if math.isfinite(each.value)]
+        if not held_out or median(held_out) > 10 * max(filter(math.isfinite, self.losses), default=0.0):
+            return self.last_loss  # validation has another scale: the training loss is weighted
+        return max(self.last_loss, median(held_out[-2:]))
+
+    @cached_property
+    def poor(self) -> bool:
+        """Whether the loss ends above half that of guessing, or of the start where that is not known."""
+        return (self.level_share or 0.0) > 0.5
+
+    @cached_property
+    def level_share(self) -> float | None:
+        """The last loss over that of guessing, or of the start; None if summed or trained before."""
+        if len(self.losses) < 60 or not math.isfinite(self.level):
+            return None
+        if self.chance is None and self.guess is not None:
+            return None if self.first_loss < 0.5 * self.guess else self.level / self.guess
+        if self.chance is None:
+            return self.level / self.start_loss if self.start_loss > 0 else None
+        trained_before = (self.first_loss_over_chance or 0.0) < 0.7
+        return None if trained_before or self.summed else self.level / self.chance
+
+    @cached_property
+    def summed(self) -> bool:
+        """Whether the loss adds up the samples of the batch."""
+        return self.run.settings.get("reduction") == "sum" or self.multiplied
+
+    @cached_property
+    def normed(self) -> bool:
+        """Whether any layer normalizes."""
+        return any("Norm" in kind for kind in self.run.module_classes.values())
+
+    @cached_property
+    def alarm(self) -> int | None:
+        """The step whose gradient was nan or inf while the loss was still finite."""
+        event = next((each for each in self.run.events if each.name == "alarm_gradient"), None)
+        return event.step if event is not None else None
+
+    @cached_property
+    def rises(self) -> bool:
+        """Whether the loss was, at some step, half as large again as the first of an untrained model."""
+        if (self.first_loss_over_chance or 1.0) < 0.7:
+            return False
+        return bool(self.losses) and max(filter(math.isfinite, self.losses), default=0.0) > 1.5 * self.first_loss
+
+    @cached_property
+    def output_share(self) -> float:
+        """The mean square of the first output over the first loss, if that is a mean squared error; else 0.
+
+        Near 1 the targets are small beside the outputs.
+        """
+        size = self.start.get("", {}).get("out_rms")
+        if size is None or self.run.settings.get("loss") != "MseLoss" or not self.first_loss > 0:
+            return 0.0
+        return size * size / self.first_loss
+
+    @cached_property
+    def overshot(self) -> bool:
+        """Whether outputs far larger than the targets were never brought down: the loss stands, or is still large."""
+        if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
+            return False
+        third = len(self.losses) // 3
+        middle, last = median(self.losses[third:-third]), median(self.losses[-third:])
+        return last > 0.9 * middle or self.level > 1.5 * self.last_loss or self.level > 0.1 * self.first_loss
+
+    @cached_property
+    def large_first_loss(self) -> bool:
+        """Whether the first loss is several times that of equal probabilities."""
+        return (self.first_loss_over_chance or 1.0) > 5
+
+    @cached_property
+    def multiplied(self) -> bool:
+        """Whether the loss is larger than any mean of cross-entropies can be with logits of this size."""
+        largest = self.start.get("", {}).get("out_max")
+        if self.chance is None or largest is None or not self.start:
+            return False
+        return self.first_loss > 1.5 * (self.chance + 2 * largest)
+
+    @cached_property
+    def weighted(self) -> float | None:
+        """The loss over the mean of the squared errors; None without a squared error."""
+        error = self.number("error_rms")
+        return self.first_loss / error**2 if error and math.isfinite(self.first_loss) else None
+
+    @cached_property
+    def scaled_inputs(self) -> bool:
+        """Whether the first batch had inputs of about 1, no column far from the others."""
+        values = self.start.get("", {})
+        return values.get("in_rms", 1.0) < 10 and values.get("in_columns", 1.0) < 100
+
+    @cached_property
+    def faded(self) -> bool:
+        """Whether the first outputs of the model hardly depended on its inputs, though it has many layers."""
+        values = self.start.get("", {})
+        spread, size = values.get("out_spread", 0.0), values.get("out_rms", 0.0)
+        return len(self.weights) >= 4 and 0 < spread < 1e-2 * size
+
+    @cached_property
+    def different_samples(self) -> float | None:
+        """About how many different samples there are, by how many of a batch came before; None if none did."""
+        known = [self.modules[step].get("", {}) for step in sorted(self.modules)]
+        known = [values for values in known if values.get("in_compared", 0) > 0]
+        if not known or not 0 < known[-1].get("in_repeated", 0.0) <= 1:
+            return None
+        return known[-1]["in_compared"] / -math.log(max(1 - known[-1]["in_repeated"], 1e-3))
+
+    @cached_property
+    def gradient_zero(self) -> bool:
+        """Whether every gradient that was measured is exactly 0."""
+        gradients = [each for step in self.parameters for each in self.column(step, "grad_rms")]
+        return bool(gradients) and not any(gradients)
+
+    @cached_property
+    def _per_label(self) -> float:
+        labels = self.number("labels")
+        return labels if labels and self.run.settings.get("reduction") == "sum" else 1.0
+
+    @cached_property
+    def first_loss_over_chance(self) -> float | None:
+        """The first loss, for one label, over that of equal probabilities."""
+        if self.chance is None:
+            return None
+        return self.first_loss / (self.chance * self._per_label)
+
+    @cached_property
+    def scale_free(self) -> bool:
+        """Whether the size of the updates is independent of that of the gradients."""
+        name = str(self.run.settings.get("optimizer", "")).lower()
+        return any(each in name for each in _SCALE_FREE)
+
+    @cached_property
+    def recurrent_spread(self) -> tuple[str, float]:
+        """The recurrent weights of a plain RNN with the largest initial spectral radius, and that radius."""
+        found = [
+            (name, facts.get("init_rms", 0.0) * math.sqrt(facts["fan_in"]))
+            for name, facts in self.facts.items()
+            if "weight_hh" in name and self.class_of(name) == "RNN"
+        ]
+        return max(found, key=lambda each: each[1], default=("", 0.0))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the optimizer remembers gradients."""
+        return self.scale_free or bool(self.number("momentum"))
+
+    @cached_property
+    def poisoned(self) -> int | None:
+        """The step at which weights were not finite any more."""
+        named = (each.step for each in self.run.events if each.name == "alarm_loss" and "not finite:" in each.text)
+        return next(named, None)
+
+    @cached_property
+    def float16(self) -> bool:
+        """Whether anything is computed in float16."""
+        pure = any(facts["bits"] == 16 and not facts["bfloat16"] for facts in self.facts.values())
+        return pure or self.run.settings.get("autocast") == "float16"
+
+    @cached_property
+    def spiky(self) -> bool:
+        """Whether single losses are ten times the usual one."""
+        known = [each for each in self.losses if math.isfinite(each)]
+        return len(known) >= 20 and max(known[10:]) > 10 * median(known) > 0
+
+    @cached_property
+    def rate_rises(self) -> bool:
+        """Whether the learning rate still rises at the end."""
+        rates = [record.value for record in self.run.series.get("lr", ())]
+        return len(rates) > 5 and rates[-1] >= max(rates) > 1.2 * median(rates)
+
+    def column(self, step: int, key: str, names: Sequence[str] | None = None) -> list[float]:
+        """A statistic of the weights at a step, where it was measured and is finite."""
+        at = self.parameters.get(step, {})
+        chosen = self.weights if names is None else names
+        found = (at.get(name, {}).get(key) for name in chosen)
+        return [each for each in found if each is not None and math.isfinite(each)]
+
+    @cached_property
+    def early(self) -> list[int]:
+        """The recorded steps of the beginning."""
+        return [step for step in sorted(self.parameters) if step <= EARLY]
+
+    @cached_property
+    def first_update(self) -> float | None:
+        """The median over the weights of update/weight at the first step that updated any."""
+        for step in sorted(self.parameters):
+            ratios = self.column(step, "update_ratio")
+            if ratios and max(ratios) > 0:
+                return median(ratios)
+        return None
+
+    @cached_property
+    def largest_update(self) -> float | None:
+        """The largest update/weight of any weight in the steady course: the median over steps of the maximum."""
+        tops = [max(column) for step in self.parameters if (column := self.column(step, "update_ratio"))]
+        return median(tops) if tops else None
+
+    @cached_property
+    def gain(self) -> float | None:
+        """The initial weights' rms over He's √(2/fan-in), median; torch's own initialisation gives 0.41."""
+        gains = [
+            facts["init_rms"] * math.sqrt(facts["fan_in"]) / _HE
+            for name in self.weights
+            if (facts := self.facts[name]).get("init_rms", 0) > 0 and facts["fan_in"] > 0
+        ]
+        return median(gains) if gains else None
+
+    @cached_property
+    def start(self) -> Mapping[str, Values]:
+        """The modules at the first sampled step, in the order in which they ran."""
+        return self.modules[min(self.modules)] if self.modules else {}
+
+    @cached_property
+    def classes(self) -> list[tuple[str, str]]:
+        """(module, class) in the order in which they ran."""
+        return [(name, self.run.module_classes.get(name, "")) for name in self.start if name]
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether the units of most layers were made alike, and not only a last or an added layer that begins at 0."""
+        alike = [self.facts[name].get("init_rows") == 0 for name in self.weights]
+        constant = [
+            self.facts[name].get("init_rows") == 0 and self.facts[name].get("init_rms", 0) > 0 for name in self.weights
+        ]
+        if len(alike) < 2:
+            return False
+        neighbours = any(one and next_ for one, next_ in pairwise(alike))
+        return sum(constant) >= 0.5 * len(alike) or (all(alike) and neighbours)
+
+    @cached_property
+    def saturated(self) -> tuple[str, float] | None:
+        """The activation that is saturated most from the first sampled steps on, the last to run left out."""
+        shares: dict[str, list[float]] = {}
+        for step in sorted(self.modules):
+            if step <= EARLY:
+                for name, values in [*self.modules[step].items()]:
+                    if "saturated" in values:
+                        shares.setdefault(name, []).append(values["saturated"])
+        last = self.classes[-1][0] if self.classes else ""
+        middle = {name: min(each) for name, each in shares.items() if name != last}
+        return max(middle.items(), key=lambda item: item[1]) if middle else None
+
+    def silent(self, key: str, step: int) -> tuple[str, float] | None:
+        """The rectifier, or input of a later layer, with the largest share of silent units at a step."""
+        shares = {}
+        seen_layer = False
+        for name, values in self.modules.get(step, {}).items():
+            kind = self.run.module_classes.get(name, "")
+            if name and key in values and (kind in _RECTIFIERS or seen_layer):
+                shares[name] = values[key]
+            seen_layer |= f"{name}.weight" in self.facts
+        return max(shares.items(), key=lambda item: item[1]) if shares else None
+
+    @cached_property
+    def silent_at_first(self) -> tuple[str, float]:
+        """The layer most of whose units are silent at every one of the first sampled steps."""
+        found = [self.silent("silent_now", step) for step in sorted(self.modules)[:3]]
+        known = [each for each in found if each is not None]
+        return min(known, key=lambda each: each[1]) if known else ("", 0.0)

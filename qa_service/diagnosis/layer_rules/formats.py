@@ -1,0 +1,93 @@
+"""Rules on number formats: what float16 and bfloat16 cannot hold."""
+
+import math
+from collections.abc import Iterator
+from statistics import median
+
+from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.findings import findings
+from qa_service.model.diagnosis import Finding
+
+_FLOAT16_MAX = 65504.0
+
+
+def overflow(case: Case) -> Iterator[Finding]:
+    """Outputs beside the largest float16 (N17)."""
+    if not case.float16 or not (case.nonfinite or case.skipping):
+        return
+    largest = (0.0, "", 0)
+    for step, modules in case.modules.items():
+        if case.poisoned is not None and step >= case.poisoned:
+            continue  # what weights that are nan give is no overflow
+        for name, values in modules.items():
+            for key in ("max", "in_max"):
+                value = values.get(key, 0.0)
+                value = math.inf if math.isnan(value) else value
+                if name and value > largest[0]:
+                    largest = (value, name, step)
+    if largest[0] > _FLOAT16_MAX / 4:
+        yield from findings(
+            "near_float16_limit",
+            "{layer} 的输出到了 {0}，float16 最大只有 65504",
+            "the output of {layer} reaches {0}; float16 ends at 65504",
+            largest[0],
+            step=largest[2],
+            layer=largest[1],
+            forward_overflow=3.0,
+            loss_scale_collapse=0.5,
+        )
+    elif 0 < largest[0] < _FLOAT16_MAX / 256:
+        yield from findings(
+            "far_from_float16_limit",
+            "各层输出最大 {0}，离 float16 的上限还远",
+            "the largest output of a layer is {0}, far from the end of float16",
+            largest[0],
+            forward_overflow=-1.5,
+        )
+
+
+def underflow(case: Case) -> Iterator[Finding]:
+    """Gradients that float16 rounds to zero (N18)."""
+    if not case.float16 or case.run.settings.get("scaler") or not case.creeps or case.nonfinite:
+        return
+    lost = [
+        each.get("zero", 0.0) + (1 - each.get("zero", 0.0)) * each.get("tiny", 0.0)
+        for step in case.early
+        for name, each in case.parameters[step].items()
+        if name in case.weights and each.get("grad_max", 1.0) < 2.0**-14
+    ]
+    if len(lost) >= 0.3 * len(case.early) * len(case.weights) > 0:
+        yield from findings(
+            "gradient_below_float16",
+            "没有损失缩放；多数权重的最大梯度低于 float16 的最小正规数 6×10⁻⁵，{0}% 的梯度是零或几乎丢失",
+            "without loss scaling: most weights' largest gradient is below float16's normal range, and {0} % of the "
+            "gradients are 0 or nearly so",
+            100 * median(lost),
+            gradient_underflow=5.0 if case.gradient_zero else 3.5,
+            vanishing_signal=-2.5 if case.gradient_zero else -0.5,
+        )
+
+
+def swallowed_share(case: Case) -> float:
+    """Of 16-bit weights with a gradient, the share that the early updates left unchanged: the median."""
+    names = [name for name in case.weights if case.facts[name]["bits"] == 16]
+    shares = [each for step in case.early for each in case.column(step, "unchanged", names)]
+    return median(shares) if shares else 0.0
+
+
+def swallowed(case: Case) -> Iterator[Finding]:
+    """Updates smaller than half a unit in the last place of 16-bit weights, already at the first steps (N21)."""
+    share = swallowed_share(case)
+    if share > 0.5 and (case.creeps or (share > 0.8 and case.poor)):
+        yield from findings(
+            "updates_swallowed_early",
+            "最初几步就有 {0}% 的 16 位权重没有变，虽然梯度不为零：更新小于末位的一半",
+            "already in the first steps, {0} % of the 16-bit weights stay as they are though their gradient is not 0: "
+            "the updates are below half a unit in the last place",
+            100 * share,
+            update_swallowed=4.0 if share > 0.8 else 2.5,
+            step_too_small=-1.0,
+            no_update=-2.0,
+        )
+    elif case.harmed and case.facts and all(facts["bits"] >= 32 for facts in case.facts.values()):
+        yield from findings("weights_have_32_bits", "权重是 32 位的", "the weights have 32 bits", update_swallowed=-4.0)

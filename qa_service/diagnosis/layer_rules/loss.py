@@ -1,0 +1,96 @@
+"""Rules on the loss and on what reaches it."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from qa_service.diagnosis.layer_rules.case import Case
+from qa_service.diagnosis.layer_rules.findings import findings
+from qa_service.model.diagnosis import Finding
+
+
+def reduction(case: Case) -> Iterator[Finding]:
+    """A loss that adds up the samples of the batch (N7)."""
+    operations = str(case.run.settings.get("operations", "")).split()
+    if case.run.settings.get("scaler") and operations[:1] == ["Mul"]:
+        operations = operations[1:]
+    head = next((each for each in operations if each != "ToCopy"), "")
+    kind = str(case.run.settings.get("loss", ""))
+    summed = case.run.settings.get("reduction") == "sum" and head == kind
+    slow = case.harmed or case.creeps
+    if (summed or head == "Sum" or case.multiplied or _is_sum_of_errors(case)) and (
+        slow or (case.first_update or 0) > 0.05
+    ):
+        labels = case.number("labels") or case.number("batch_size") or 0.0
+        yield from findings(
+            "loss_is_summed",
+            "损失是对整个批求和得到的（一批 {0} 个），梯度也就大了这么多倍",
+            "the loss is the sum over the batch ({0} in a batch), and so the gradient is that many times larger",
+            labels,
+            summed_loss=1.0 if case.scale_free else 4.0,
+            step_too_large=0.0 if case.scale_free else -1.0,
+        )
+    elif case.run.settings.get("reduction") == "mean" and not case.multiplied:
+        yield from findings("loss_is_mean", "损失是批内平均", "the loss is a mean over the batch", summed_loss=-4.0)
+
+
+def _is_sum_of_errors(case: Case) -> bool:
+    """Whether the loss is the mean of the squared errors times the number of samples, or of all their values."""
+    batch, width = case.number("batch_size") or 0.0, case.start.get("", {}).get("out_width", 1.0)
+    sums = {batch, batch * width} if batch > 1 else set()
+    return case.weighted is not None and any(abs(case.weighted / each - 1) < 0.02 for each in sums)
+
+
+def output(case: Case) -> Iterator[Finding]:
+    """What reaches the loss: probabilities instead of logits, one unit under a softmax (N30)."""
+    operations = str(case.run.settings.get("operations", "")).split()
+    chain = [each for each in operations if each not in ("ToCopy", "AccumulateGrad", "View", "Squeeze", "Unsqueeze")]
+    for before, after in pairwise(chain):
+        if (before, after) in (("LogSoftmax", "Softmax"), ("BinaryCrossEntropyWithLogits", "Sigmoid")):
+            yield from findings(
+                "probabilities_into_logits",
+                "损失要的是 logits，得到的却是概率：{0}{1}".replace("{0}{1}", f"{after} 之后又做了一次 {before}"),
+                f"the loss takes logits and gets probabilities: {before} after {after}",
+                wrong_output=4.5,
+            )
+            return
+    yield from _constant_output(case, chain)
+    values = case.start.get("", {})
+    if values.get("out_sums_to_1") == 1 and values.get("out_width") == 1:
+        yield from findings(
+            "softmax_over_one",
+            "模型只有一个输出，softmax 之后恒等于 1",
+            "the model has one output, and a softmax over one number is always 1",
+            wrong_output=5.0,
+        )
+    elif values.get("out_sums_to_1") == 1 and "LogSoftmax" in operations[:6]:
+        yield from findings(
+            "probabilities_into_logits",
+            "模型输出的已经是概率，损失又做了一次 softmax",
+            "the model returns probabilities, and the loss takes the softmax of them once more",
+            wrong_output=4.5,
+        )
+    elif case.harmed and values.get("out_sums_to_1") == 0 and case.chance is not None:
+        yield from findings("output_is_logits", "输出是 logits", "the output is logits", wrong_output=-3.0)
+
+
+def _constant_output(case: Case, chain: Sequence[str]) -> Iterator[Finding]:
+    """A binary cross-entropy whose gradient is 0: a softmax over one unit, or probabilities of exactly 0 and 1."""
+    if not case.gradient_zero or "BinaryCrossEntropy" not in chain[:3]:
+        return
+    if "Softmax" in chain[:4]:
+        yield from findings(
+            "softmax_over_one",
+            "二元交叉熵之前是 softmax，而所有梯度恰好为零：对一个输出做 softmax 恒等于 1",
+            "a softmax stands before the binary cross-entropy, and all gradients are exactly 0: over one output it is "
+            "always 1",
+            wrong_output=5.0,
+        )
+    elif case.first_loss > 5:
+        yield from findings(
+            "probabilities_at_clamp",
+            "二元交叉熵为 {0}，所有梯度恰好为零：概率已经是 0 或 1，对数被截断",
+            "the binary cross-entropy is {0} and all gradients are exactly 0: probabilities are 0 or 1, and the "
+            "logarithm is clamped",
+            case.first_loss,
+            loss_clipped=3.0,
+        )
