@@ -457,3 +457,28 @@ def test_work_grows_with_the_length_of_a_line_at_most_linearly(unit, monkeypatch
         strip_prefixes(strip_colours(text))
         counts.append(sum(calls))
     assert counts[1] <= 5 * counts[0] + 100
+
+
+def _values(line, key):
+    return [point.value for point in read_log_text(f"{line}\n").series.get(key, ())]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%", "loss", 0.4123),
+        ("Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%", "val_loss", 0.5123),
+        ("epoch: 1 step: 1875, loss is 2.3025", "loss", 2.3025),
+        ("Validation loss 6312:  0.149928  ", "val_loss", 0.149928),
+        ("[100]\tvalid_0's binary_logloss: 0.43121", "val_loss", 0.43121),
+        ("[10]\ttrain-logloss:0.61231\teval-logloss:0.63123", "loss", 0.61231),
+        ("에폭 3/10 - 손실: 0.7123 - 검증 손실: 0.8123", "val_loss", 0.8123),
+        ("迭代次数: 100, 损失值: 1.2312, 学习率: 0.001", "loss", 1.2312),
+    ],
+)
+def test_more_ways_to_write_a_loss_are_read(line, key, value):
+    assert _values(line, key) == [value]
+
+
+def test_prose_about_a_loss_is_none():
+    assert _values("After 3 epochs I think that my loss is 2.3 or so", "loss") == []

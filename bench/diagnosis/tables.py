@@ -213,9 +213,9 @@ def _calibration_table(judged: Sequence[Judged]) -> str:
 
 
 def _thread_table() -> str:
-    from bench.diagnosis.threads import score_threads
+    from bench.diagnosis.threads import FILES, score_threads
 
-    rows = [(half, *scores) for half, scores in score_threads().items()]
+    rows = [(f"{half} ({name})", *scores) for name in FILES for half, scores in score_threads(name).items()]
     return _table(("public threads", "sick: cause first", "sick: among two", "healthy: any warning"), rows)
 
 

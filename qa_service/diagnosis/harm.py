@@ -30,6 +30,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.divergence import divergence, runs_away
 from qa_service.diagnosis.layer_harm import measured_harms
+from qa_service.diagnosis.schedule import lost_at_rate_jump
 from qa_service.diagnosis.standstill import (
     classes_at_chance,
     gradient_always_zero,
@@ -227,6 +228,8 @@ def _diverging(run: TrainingRun) -> Iterator[Harm]:
     if len(values) < 5:
         return
     how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
+    if how is None and is_objective(run) and lost_at_rate_jump(run):
+        how = "lost"
     if how is None or _validates(run) or _is_weighed_anew(run, values):
         return
     best, last = min(smooth(values)), end_level(values)

@@ -35,6 +35,8 @@ from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import gap, hidden_nan, lasting_nonfinite, loss_keys, scale_path, skipped_steps
 from qa_service.diagnosis.message_rules import messages
+from qa_service.diagnosis.number_grid import grid_of
+from qa_service.diagnosis.schedule import lost_at_rate_jump, position, rate_jump
 from qa_service.diagnosis.standstill import classes_at_chance, gradient_always_zero
 from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
 from qa_service.model.diagnosis import Finding
@@ -46,6 +48,8 @@ _FIRST_STEPS = 2
 MEANS = ("hf_trainer", "llama_factory", "trainer_state", "trainer_log", "keras")
 """Formats whose losses are means over the steps since the record before."""
 _HUGE_GRADIENT = 1e3
+_BENT = 0.06
+"""By so much an exponential may fit a growth better than a line, for want of records."""
 _LATE_STEPS = 1000
 _SPIKE = 8.0
 
@@ -82,11 +86,7 @@ def onset(run: TrainingRun, *keys: str) -> Onset | None:
         index = first_nonfinite(points)
         if bad is not None and index is not None:
             found.append(Onset(key, bad, index, finite(points[:index])))
-    return min(found, key=lambda each: _position(each.bad), default=None)
-
-
-def _position(point: Record) -> float:
-    return float(point.line if point.line is not None else point.step if point.step is not None else math.inf)
+    return min(found, key=lambda each: position(each.bad), default=None)
 
 
 def nonfinite_loss(run: TrainingRun) -> Iterator[Finding]:
@@ -203,14 +203,14 @@ def nonfinite_gradient(run: TrainingRun) -> Iterator[Finding]:
         )
         yield from weigh(feature, text, first.bad)
     end = first or loss
-    before = [each for each in finite(norms) if end is None or _position(each) < _position(end.bad)]
+    before = [each for each in finite(norms) if end is None or position(each) < position(end.bad)]
     if len(before) >= 3 and (end or _diverges(run)):
         yield from _gradient_growth(before)
 
 
 def _loss_is_bad_at(run: TrainingRun, point: Record) -> bool:
     return any(
-        not math.isfinite(each.value) and _position(each) <= _position(point)
+        not math.isfinite(each.value) and position(each) <= position(point)
         for key in loss_keys(run)
         for each in records(run, key)
     )
@@ -395,7 +395,7 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
         return
     smoothed = smooth(values)
     lowest = losses[smoothed.index(min(smoothed))]
-    until = [each for each in norms if _position(each) <= _position(lowest)]
+    until = [each for each in norms if position(each) <= position(lowest)]
     third = len(until) // 3
     if third < 2 or min(smoothed) > 0.4 * values[0]:
         return
@@ -416,18 +416,19 @@ def gradient_against_loss(run: TrainingRun) -> Iterator[Finding]:
 def gradient_adds_up(run: TrainingRun) -> Iterator[Finding]:
     """The gradient norm grows like the number of steps, from the first one on."""
     norms = finite(records(run, "grad_norm"))
-    values = values_of(norms)[: max(8, len(norms) // 2)]
+    first = norms[0].value if norms else 0.0
+    values = smooth(values_of(norms)[: max(8, len(norms) // 2)])
     losses = finite(records(run, "loss"))
-    if not run.from_start or len(values) < 6 or values[0] <= 0 or (norms[0].step or 0) > 20 or len(losses) < 6:
+    if not run.from_start or len(values) < 6 or min(values) <= 0 or (norms[0].step or 0) > 20 or len(losses) < 6:
         return
     slope, fit = _line(values)
-    if fit > 0.93 and slope > 0 and values[-1] > 2.5 * values[0] and share_ascending(values) > 0.8:
+    if fit > 0.8 and slope > 0 and values[-1] > 3 * first and share_ascending(values) >= 0.6:
         _, bent = _line([math.log(value) for value in values])
-        if fit >= bent:
+        if fit >= bent - _BENT:
             text = say(
                 "梯度范数随步数直线上升：{low} → {high}",
                 "The gradient norm grows in proportion to the steps: {low} → {high}",
-                low=values[0],
+                low=first,
                 high=values[-1],
             )
             moves = min(smooth(values_of(losses))) < 0.85 * losses[0].value
@@ -455,27 +456,20 @@ def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
     """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
     points = finite(records(run, "loss"))
     far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
-    return next((each for each in points if _position(each) > _position(turn) and each.value > far), turn)
-
-
-def rate_jump(rates: Sequence[Record], until: Record) -> tuple[Record, Record] | None:
-    """The learning rates before and after it goes up threefold at once, after five records without a rise."""
-    before = [each for each in rates if _position(each) <= _position(until) + 1e-9]
-    for index in range(5, len(before)):
-        quiet = values_of(before[index - 5 : index])
-        steady = all(after <= 1.001 * one for one, after in pairwise(quiet))
-        if steady and quiet[-1] > 0 and before[index].value > 3 * quiet[0]:
-            return before[index - 1], before[index]
-    return None
+    return next((each for each in points if position(each) > position(turn) and each.value > far), turn)
 
 
 def schedule(run: TrainingRun) -> Iterator[Finding]:
     """L4: the run turns at the end of the warm-up, or where the learning rate has gone up again."""
     turn = turning_point(run)
     rates = finite(records(run, "lr"))
+    if turn is None and (lost := lost_at_rate_jump(run)):
+        turn = lost[1]
     if turn is None or len(rates) < 3:
         return
-    if (jump_ := rate_jump(rates, _end_of_quiet(run, turn))) is not None:
+    bad = onset(run, *loss_keys(run), "grad_norm")
+    until = max(position(_end_of_quiet(run, turn)), position(bad.bad) if bad else 0.0)
+    if (jump_ := rate_jump(rates, until)) is not None:
         low, high = jump_
         text = say(
             "学习率在{at}从 {low} 跳到 {high}，损失随后变坏",
@@ -484,7 +478,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
         )  # fmt: skip
         yield from weigh("rate_rose_again", text, low, high)
         return
-    before = [each for each in rates if _position(each) <= _position(turn) + 1e-9] or rates[:1]
+    before = [each for each in rates if position(each) <= position(turn) + 1e-9] or rates[:1]
     values = values_of(before)
     now, top = values[-1], max(values_of(rates))
     recent = min(values[-6:])
@@ -516,8 +510,8 @@ def restart(run: TrainingRun) -> Iterator[Finding]:
         place = event.line if event.line is not None else event.step
         if place is None:
             continue
-        before = [point for point in points if _position(point) < place and math.isfinite(point.value)]
-        after = [point for point in points if _position(point) >= place]
+        before = [point for point in points if position(point) < place and math.isfinite(point.value)]
+        after = [point for point in points if position(point) >= place]
         if before and after and not after[0].value < 1.5 * median(values_of(before[-5:])):
             text = say(
                 "在{at}恢复训练后，损失从 {low} 跳到 {high}",
@@ -556,7 +550,7 @@ def learning_rate(run: TrainingRun) -> Iterator[Finding]:
 def spikes(run: TrainingRun) -> Iterator[Finding]:
     """L13: single losses or gradients far above the usual, in a run that also comes to harm."""
     turn = turning_point(run)
-    points = [each for each in finite(records(run, "loss")) if turn is None or _position(each) <= _position(turn)]
+    points = [each for each in finite(records(run, "loss")) if turn is None or position(each) <= position(turn)]
     values = values_of(points)
     if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and _steep(run, turn):
         text = say(
@@ -602,7 +596,7 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
 
 def _steep(run: TrainingRun, turn: Record) -> bool:
     """Whether the record after the turn is already far away."""
-    after = [each for each in records(run, "loss") if _position(each) > _position(turn)]
+    after = [each for each in records(run, "loss") if position(each) > position(turn)]
     return bool(after) and not after[0].value < 1.8 * abs(turn.value)
 
 
@@ -692,6 +686,14 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     }
     if feature:
         yield from weigh(feature, say(*words[feature]))
+    if grid := grid_of(run):
+        text = say(
+            "打印出来的数都落在 {grid} 的格点上：权重和梯度本身就是 {grid}，没有 float32 的副本",
+            "Every printed number lies on the grid of {grid}: weights and gradients themselves are {grid}, with no copy "
+            "in float32",
+            grid=grid,
+        )  # fmt: skip
+        yield from weigh(f"digits_of_{grid}", text)
     losses = records(run, "loss")
     pure = (
         feature == "half"

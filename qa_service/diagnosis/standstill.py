@@ -32,6 +32,8 @@ _CLAMPS = {
 _FLAT = 0.02
 _CONVERGED = 0.02
 _SLOWLY = 0.005
+_THROWN = 10.0
+_ABOVE_GUESSING = 0.15
 _BLURRED = 0.08
 _MIN_STEPS = 50
 _OF_CLASSIFIERS = ("accuracy", "val_accuracy", "perplexity")
@@ -51,7 +53,17 @@ def classes_at_chance(run: TrainingRun) -> int | None:
         return _noisily_at_chance(run, values) or _dropped_to_chance(run, values)
     if falls or min(smooth(values)) < 0.93 * mean or (not run.from_start and noise(tail) > 0.002 * mean):
         return None
-    return next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
+    found = next((classes for classes in _classes(run) if abs(mean / _chance_loss(run, classes) - 1) < 0.006), None)
+    return None if found is None or _is_better_than_guessing(run, found) else found
+
+
+def _is_better_than_guessing(run: TrainingRun, classes: int) -> bool:
+    """Whether an accuracy contradicts ln C: a loss of that size is met on the way, too."""
+    for key in ("val_accuracy", "accuracy"):
+        shares = shares_of(finite(records(run, key)))
+        if shares:
+            return median(shares[-5:]) > 1 / classes + _ABOVE_GUESSING
+    return False
 
 
 def _classes(run: TrainingRun) -> Sequence[int]:
@@ -152,13 +164,21 @@ def validation_at_guessing(run: TrainingRun) -> bool:
     held_out, train = values_of(finite(records(run, "val_loss"))), values_of(finite(records(run, "loss")))
     if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
         return False
-    if held_out and min(held_out) < 0.9 * held_out[0] and min(held_out) < max(0.7, 0.5 * min(held_out[0], train[0])):
+    fell = held_out and min(held_out) < 0.9 * held_out[0]
+    if fell and min(held_out) < max(0.7, 0.5 * min(held_out[0], train[0])) and not _came_down_to_guessing(
+        held_out, shares
+    ):
         return False
     spread = max(shares) - min(shares)
     if not held_out:
         return len(shares) >= 5 and 0 < max(shares) < 0.4 and spread <= 0.07 and shares[-1] <= shares[0] + 0.04
     never = len(held_out) >= 4 and min(held_out[1:]) > 0.97 * held_out[0] and shares[-1] < 0.3
     return 0 < max(shares) < 0.5 and (spread <= 0.12 or never)
+
+
+def _came_down_to_guessing(held_out: Sequence[float], shares: Sequence[float]) -> bool:
+    """Whether a loss that was thrown far up has come down only to what a guess of its accuracy costs, −ln p or more."""
+    return held_out[0] > _THROWN * min(held_out) and 0 < max(shares) and min(held_out) > -math.log(max(shares))
 
 
 def steps_of_clamp(run: TrainingRun) -> bool:

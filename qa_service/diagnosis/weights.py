@@ -217,6 +217,14 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "forward_overflow": -2.5, "gradient_underflow": -4.0, "loss_scale_collapse": -4.0, "update_swallowed": -4.0,
         "clip_before_unscale": -4.0, "eps_lost": -0.7,
     },
+    "digits_of_bfloat16": {
+        "update_swallowed": 2.5, "forward_overflow": -2.0, "gradient_underflow": -3.0, "loss_scale_collapse": -3.0,
+        "clip_before_unscale": -3.0,
+    },
+    "digits_of_float16": {
+        "update_swallowed": 1.2, "forward_overflow": 1.2, "eps_lost": 1.2, "gradient_underflow": 0.7,
+        "loss_scale_collapse": -0.5, "clip_before_unscale": -0.5,
+    },
     "hidden_by_log": {"hidden_nan": 5.0},
     # training and validation
     "validation_not_finite": {"batch_norm": 2.4, "nonfinite_data": 1.2, "zero_over_zero": 0.8, "overfitting": -3.0},

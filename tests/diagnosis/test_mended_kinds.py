@@ -8,7 +8,7 @@ from runs_by_hand import NAN, decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
-from qa_service.diagnosis.log_rules import rate_jump
+from qa_service.diagnosis.schedule import rate_jump
 from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
 from qa_service.model.training_run import LayerRecord, OperationFault, Record, RunEvent, TrainingRun
@@ -165,10 +165,10 @@ def test_losses_that_are_whole_multiples_of_the_clamp():
 
 def test_a_jump_of_the_learning_rate_is_found_and_a_warm_up_is_none():
     rates = [Record(step, None, 0.05 if step < 20 else 3.0) for step in range(30)]
-    assert rate_jump(rates, rates[-1]) == (rates[19], rates[20])
+    assert rate_jump(rates, 29) == (rates[19], rates[20])
     warm_up = [Record(step, None, 1e-3 * (step + 1)) for step in range(30)]
-    assert rate_jump(warm_up, warm_up[-1]) is None
-    assert rate_jump(rates, rates[10]) is None
+    assert rate_jump(warm_up, 29) is None
+    assert rate_jump(rates, 10) is None
 
 
 def test_training_and_validation_that_are_far_apart_in_a_single_record():

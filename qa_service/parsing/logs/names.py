@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-_VALIDATION = r"(?:val(?:id(?:ation)?|idate)?|eval(?:uation)?|test(?:ing)?|dev|验证|測試|测试)"
-_TRAINING = r"(?:train(?:ing|er)?|训练|訓練)"
-_LOSS = r"(?:loss|cost|损失|損失|误差|誤差|p[eé]rdida|perte|потери|лосс|손실)"
+_VALIDATION = r"(?:val(?:id(?:ation)?|idate)?|eval(?:uation)?|test(?:ing)?|dev|검증|验证|測試|测试)"
+_TRAINING = r"(?:train(?:ing|er)?|훈련|训练|訓練)"
+_LOSS = r"(?:(?:binary_|multi_)?logloss|loss|cost|损失值?|損失値?|误差|誤差|p[eé]rdida|perte|потери|лосс|손실)"
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
     r"(?:acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1|acc@1|prec(?:ision)?@1|prec1"
@@ -20,7 +20,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
         "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?"
         r"grad(?:ient)?s?_?(?:global_|total_)?norm"
-        r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
+        r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|(?:train_)?gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
         "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
         r"|grad_)?scale"
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
@@ -28,12 +28,12 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "nan_iterations": r"number_of_nan_iterations",
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
         rf"|mlm|itm|language_modell?ing"
-        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|{_TRAINING}|{_MEAN}))*"
+        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
         r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
-        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}(?:_step|_epoch|_{_TRAINING})?",
+        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}(?:_step|_epoch|_avg_rank|_avg_slice|_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",

@@ -26,6 +26,8 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
+_IS = re.compile(r"^([,;|]\s*(?:train(?:ing)? )?loss) is$", re.IGNORECASE)
+"""The same in English, behind a number and a comma only: "step: 10, loss is 2.3"; else it is prose."""
 _EDGES = " \t'\"*`•~≈"
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
 _MAX_GAP_CHARS = 200
@@ -69,6 +71,8 @@ _ASIDE = frozenset(
 """Words before "loss" that do not make it another loss, as "discriminator" or "box" do."""
 _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.IGNORECASE)
 """第 3 轮: in Chinese the name stands after the number."""
+_DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
+"""LightGBM's "valid_0's", whose apostrophe is gone."""
 _OF, _AVERAGE, _NEXT = "/", "(", ","
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list."""
 
@@ -110,7 +114,7 @@ def read_pairs(line: str) -> Pairs:
             continue
         elif name == _NEXT:
             continue
-        elif index > 1 and gap.isspace() and parts[index - 2].isdigit() and "." in parts[index] and _is_loss(last):
+        elif _follows_step(parts, index, gap) and _is_loss(last):
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
         elif name and name not in pairs.values:
@@ -118,6 +122,12 @@ def read_pairs(line: str) -> Pairs:
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     return pairs
+
+
+def _follows_step(parts: list[str], index: int, gap: str) -> bool:
+    """Whether a number with decimals stands right behind a whole one, or behind that and a colon."""
+    bare = gap.isspace() or gap.strip() == ":"
+    return index > 1 and bare and parts[index - 2].isdigit() and "." in parts[index]
 
 
 def _is_loss(name: str) -> bool:
@@ -161,6 +171,8 @@ def _name_of(gap: str) -> str:
         return _NEXT
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
+    if not copulas:
+        gap, copulas = _IS.subn(r"\1", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     return _last_name(gap.rstrip(":=：＝->→" + _EDGES), explicit=explicit)
 
@@ -169,7 +181,7 @@ def _last_name(text: str, *, explicit: bool) -> str:
     """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
     text = _REMARK.sub("", text)
     clause = _DELIMITER.split(text)[-1].strip(_EDGES + "=:.#，。、")
-    words = clause.replace("'", "").replace('"', "").split()
+    words = [_DATA_SET.sub("valid", word.rstrip(".")) for word in clause.replace("'", "").replace('"', "").split()]
     if not words:
         return ""
     for count in range(min(len(words), _MAX_WORDS), 0, -1):

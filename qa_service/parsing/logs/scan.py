@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qa_service.model.training_run import RunEvent, RunEventKind
@@ -72,6 +72,10 @@ _SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
+_NEARLY_ZERO = 0.02
+"""Of the first loss: what is that small may be 0 or below it in the next records."""
+_FEW = 0.15
+"""Of the records, those that may lack a loss by chance: a negative one lacks in about half of them."""
 _STATE = "trainer_state"
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 _PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
@@ -159,6 +163,7 @@ class _Scanner:
                 self._scan.settings.setdefault("lr", row.values["learning_rate"])
         self._scan.rows = [row for row in self._scan.rows if not _is_configured(row)]
         self._scan.rows.sort(key=lambda row: row.number)
+        _restore_losses(self._scan.rows)
         return self._scan
 
     # what a line is
@@ -439,6 +444,26 @@ def _may_be_header(text: str) -> bool:
 def _is_prose(text: str, pairs: int) -> bool:
     """Whether a line has far more words than numbers."""
     return text.count(" ") - text.count("  ") > _PLAIN_WORDS + _WORDS_PER_PAIR * pairs
+
+
+def _restore_losses(rows: Sequence[Row]) -> None:
+    """Gives the records of Megatron-LM that have no loss, though no update was skipped, the nan that is not printed.
+
+    It prints a mean only if it is above 0; so of a loss that may be negative, nothing is known.
+    """
+    made = [row for row in rows if row.form == "megatron" and row.values.get("number_of_skipped_iterations") == 0]
+    losses = {row.number: value for row in made for name, value in row.values.items() if meaning_of(name) == "loss"}
+    without = [row for row in made if row.number not in losses]
+    if not losses or not without:
+        return
+    printed = list(losses.values())
+    ends = min(row.number for row in without) > max(losses)
+    falls_to_zero = printed[-1] < _NEARLY_ZERO * printed[0]
+    few = len(without) <= _FEW * len(made) and min(losses) < min(row.number for row in without)
+    spoilt = all(not math.isfinite(row.values.get("grad_norm", math.nan)) for row in without)
+    if spoilt or few or (ends and not falls_to_zero):
+        for row in without:
+            row.values["lm_loss"] = math.nan
 
 
 def _own_values(pairs: Pairs) -> dict[str, float]:

@@ -1,0 +1,54 @@
+"""Where the learning rate goes up all at once, and what that does to the loss."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from qa_service.diagnosis.curves import finite, records, smooth, start_level, values_of
+from qa_service.model.training_run import Record, TrainingRun
+
+_FACTOR = 3.0
+_QUIET = 5
+"""Records without a rise before the jump: else it is a warm-up."""
+_LEARNED = 0.5
+"""Of the first loss: what a run has come down to that had learned something before the jump."""
+_LOST = 0.4
+"""Of what had been learned: what is lost for good after the jump."""
+
+
+def position(point: Record) -> float:
+    """Where a record stands: its line, else its step."""
+    return float(point.line if point.line is not None else point.step if point.step is not None else math.inf)
+
+
+def rate_jump(rates: Sequence[Record], until: float = math.inf) -> tuple[Record, Record] | None:
+    """The learning rates before and after it goes up threefold at once, after five records without a rise."""
+    before = [each for each in rates if position(each) <= until + 1e-9]
+    for index in range(_QUIET, len(before)):
+        quiet = values_of(before[index - _QUIET : index])
+        steady = all(after <= 1.001 * one for one, after in pairwise(quiet))
+        if steady and quiet[-1] > 0 and before[index].value > _FACTOR * quiet[0]:
+            return before[index - 1], before[index]
+    return None
+
+
+def lost_at_rate_jump(run: TrainingRun) -> tuple[Record, Record] | None:
+    """(rate before, rate after) of a jump from which on much of what had been learned is lost, to the end.
+
+    After a warm restart a loss rises too, but less, and it comes down again.
+    """
+    points = finite(records(run, "loss"))
+    found = rate_jump(finite(records(run, "lr")))
+    if found is None or len(points) < 10:
+        return None
+    first = start_level(values_of(points))
+    before = [each for each in points if position(each) < position(found[1])]
+    after = smooth(values_of([each for each in points if position(each) >= position(found[1])]))
+    if len(before) < _QUIET or len(after) < max(_QUIET, len(points) // 6):
+        return None
+    learned = median(values_of(before[-_QUIET:]))
+    third = len(after) // 3
+    high = min(after) > learned + _LOST * (first - learned)
+    stays = median(after[-third:]) > 0.75 * median(after[:third])
+    return found if 0 < learned < _LEARNED * first and high and stays else None
