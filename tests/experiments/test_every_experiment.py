@@ -1,4 +1,4 @@
-"""What holds of every experiment: repeatability, its chart, the ends of its parameters, values without a closed form."""
+"""What holds of every experiment: repeatability, a chart, the ends of its parameters, values without closed form."""
 
 import json
 import math
