@@ -49,9 +49,16 @@ def fingerprint(unit: str) -> str:
     return digest(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), text(ORACLES))
 
 
+@functools.cache
+def recorded(path: Path) -> dict[str, str]:
+    """The record: unit → the fingerprint with which it passed."""
+    found: dict[str, str] = json.loads(text(path))
+    return found
+
+
 def is_unchanged(unit: str) -> bool:
     """Whether the unit passed with the code that is here."""
-    return json.loads(text(RECORD)).get(unit) == fingerprint(unit)
+    return recorded(RECORD).get(unit) == fingerprint(unit)
 
 
 def is_sampled(name: str) -> bool:
@@ -67,11 +74,12 @@ def is_sampled_by_test(file: Path) -> bool:
 def has_nothing_to_run(path: Path, marks: str, arguments: Sequence[str]) -> bool:
     """Whether a file of tests need not be read: all its tests would be marked as exhaustive, which `-m` leaves out.
 
-    Where files of experiments are named on the command line, they are read.
+    Where the file or its folder is named on the command line, it is read.
     """
     if path.parent != FOLDER or path.suffix != ".py" or is_sampled_by_test(path):
         return False
-    if "not exhaustive" not in marks or any("experiments" in argument for argument in arguments):
+    named = {Path(argument.partition("::")[0]).resolve() for argument in arguments}
+    if "not exhaustive" not in marks or named & {FOLDER, path}:
         return False
     return is_unchanged(path.name) and not is_sampled(path.name)
 
@@ -120,9 +128,7 @@ class Recorder:
         """Unless the run was stopped. Units whose file or experiment has gone leave the record."""
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             kept = {
-                unit: old
-                for unit, old in json.loads(text(RECORD)).items()
-                if unit in EXPERIMENTS or (FOLDER / unit).is_file()
+                unit: old for unit, old in recorded(RECORD).items() if unit in EXPERIMENTS or (FOLDER / unit).is_file()
             }
             passed = {unit: fingerprint(unit) for unit, passed in self.outcomes.items() if passed}
             RECORD.write_text(json.dumps(kept | passed, indent=0, sort_keys=True) + "\n", encoding="utf-8")
