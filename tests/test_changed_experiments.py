@@ -71,6 +71,7 @@ def test_only_files_of_which_nothing_would_run_are_not_read(passed):
     for marks, arguments in (
         ("", []),
         ("exhaustive", []),
+        ("exhaustive or not exhaustive", []),
         ("not exhaustive", [f"{unread}::test"]),
         ("not exhaustive", [str(FOLDER)]),
     ):
