@@ -2,7 +2,8 @@
 
 tests/experiments/passed.json records for each file of tests, and for each experiment of the tests of all of them, with
 which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
-every sixteenth. `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
+every sixteenth file and every sixteenth test of all experiments; files of which no test would run are not even read.
+`make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
 """
 
 import functools
@@ -10,6 +11,7 @@ import hashlib
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -18,10 +20,10 @@ from oracles import EXPERIMENTS
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
 RECORD = FOLDER / "passed.json"
-OF_ALL = (FOLDER / "test_every_experiment.py", FOLDER.parent / "test_claims.py")
-"""Files with tests whose parameter `slug` or `case` says of which experiment they are."""
+OF_ALL = FOLDER / "test_every_experiment.py"
+"""The file with tests whose parameter `slug` or `case` says of which experiment they are."""
 ORACLES = FOLDER.parent / "oracles.py"
-SAMPLED = 16  # of the tests of what has not changed, one in so many runs all the same
+SAMPLED = 16  # of what has not changed, one file or test in so many runs all the same
 
 
 def digest(*parts: str) -> str:
@@ -40,17 +42,51 @@ def fingerprint(unit: str) -> str:
     A unit is a file of tests, by its name, or an experiment, by its slug.
     """
     torch = metadata.version("torch").partition("+")[0]
-    shared = [text(path) for path in (ORACLES, *OF_ALL)]
     if unit in EXPERIMENTS:
-        return digest(torch, EXPERIMENTS[unit].hash, *shared)
+        return digest(torch, EXPERIMENTS[unit].hash, text(ORACLES), text(OF_ALL))
     tests = text(FOLDER / unit)
     named = sorted(EXPERIMENTS.keys() & set(re.findall(r"\w+", tests)))
-    return digest(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), *shared)
+    return digest(torch, tests, *(EXPERIMENTS[slug].hash for slug in named), text(ORACLES))
+
+
+@functools.cache
+def recorded(path: Path) -> dict[str, str]:
+    """The record: unit → the fingerprint with which it passed."""
+    found: dict[str, str] = json.loads(text(path))
+    return found
+
+
+def is_unchanged(unit: str) -> bool:
+    """Whether the unit passed with the code that is here."""
+    return recorded(RECORD).get(unit) == fingerprint(unit)
+
+
+def is_sampled(name: str) -> bool:
+    """Whether what has this name runs although it has not changed."""
+    return zlib.crc32(name.encode()) % SAMPLED == 0
+
+
+def is_sampled_by_test(file: Path) -> bool:
+    """Whether single tests of the file are the sample, not the file as a whole: of those that also test our code."""
+    return file == OF_ALL or "qa_service" in text(file)
+
+
+def has_nothing_to_run(path: Path, marks: str, arguments: Sequence[str]) -> bool:
+    """Whether a file of tests need not be read: all its tests would be marked as exhaustive, which `-m` leaves out.
+
+    Where the file or its folder is named on the command line, it is read.
+    """
+    if path.parent != FOLDER or path.suffix != ".py" or is_sampled_by_test(path):
+        return False
+    named = {Path(argument.partition("::")[0]).resolve() for argument in arguments}
+    if not re.fullmatch(r"not exhaustive( and (not )?\w+)*", marks) or named & {FOLDER, path}:
+        return False
+    return is_unchanged(path.name) and not is_sampled(path.name)
 
 
 def unit_of(item: pytest.Item) -> str | None:
     """The unit that a test of this folder belongs to; None for a test of all experiments together."""
-    if item.path not in OF_ALL:
+    if item.path != OF_ALL:
         return item.path.name
     params = item.callspec.params if hasattr(item, "callspec") else {}
     slug = params["case"]["experiment"] if "case" in params else params.get("slug")
@@ -61,13 +97,13 @@ def mark_unchanged(items: list[pytest.Item]) -> None:
     """Marks as exhaustive the tests of units that passed with the code that is here, but for a sample; of a test that
     runs with several seeds, what another seed repeats.
     """
-    passed, seen = json.loads(text(RECORD)), set()
+    seen = set()
     for item in items:
-        if item.path.parent != FOLDER and item.path not in OF_ALL:
+        if item.path.parent != FOLDER:
             continue
         if unit := unit_of(item):
             item.user_properties.append(("unit", unit))
-            if passed.get(unit) == fingerprint(unit) and zlib.crc32(item.nodeid.encode()) % SAMPLED:
+            if is_unchanged(unit) and not is_sampled(item.nodeid if is_sampled_by_test(item.path) else unit):
                 item.add_marker("exhaustive")
         params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         if params.pop("seed", None) is not None:
@@ -92,9 +128,7 @@ class Recorder:
         """Unless the run was stopped. Units whose file or experiment has gone leave the record."""
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             kept = {
-                unit: old
-                for unit, old in json.loads(text(RECORD)).items()
-                if unit in EXPERIMENTS or (FOLDER / unit).is_file()
+                unit: old for unit, old in recorded(RECORD).items() if unit in EXPERIMENTS or (FOLDER / unit).is_file()
             }
             passed = {unit: fingerprint(unit) for unit, passed in self.outcomes.items() if passed}
             RECORD.write_text(json.dumps(kept | passed, indent=0, sort_keys=True) + "\n", encoding="utf-8")

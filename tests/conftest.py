@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import gc
 import hashlib
 import io
 import logging
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changed_experiments import Recorder, mark_unchanged
+from changed_experiments import Recorder, has_nothing_to_run, mark_unchanged
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from processes import shared_server
@@ -52,10 +53,10 @@ hypothesis_settings.register_profile(
     "thorough", max_examples=300, print_blob=True, deadline=None, suppress_health_check=_SUPPRESSED_CHECKS
 )
 hypothesis_settings.load_profile("quick")
-_MODULES_SHARING_A_SERVER = (
-    "test_store", "test_fault_injection", "test_concurrency", "test_deployment", "test_embed", "test_http",
-    "test_ray_cluster",
-)  # fmt: skip
+_ONE_BY_ONE = ("experiments", "test_claims")
+"""A folder and a module whose tests the workers take one by one: they run experiments, and many where many changed."""
+_FIRST = ("mcp", "pages", "formula", "trial", "test_claims", "python_api", "test_terminal", "test_ray_cluster")
+"""What takes longest, and is therefore begun first, so that no worker is left with it at the end."""
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 
@@ -71,8 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests whose fixtures need a server or a browser, and raise their timeout; mark what has not changed."""
+    """Mark tests whose fixtures need a server or a browser, and raise their timeout; mark what has not changed; put
+    first what takes longest.
+    """
     mark_unchanged(items)
+    items.sort(key=lambda item: not {item.path.stem, item.path.parent.name} & set(_FIRST))
     cases: Counter[tuple[Path, str]] = Counter()
     for item in items:
         for marker in item.iter_markers("sampled"):
@@ -90,17 +94,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_SERVER_TEST_TIMEOUT_SECONDS))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves files unread of which no test would run: to read them took most of the time of collecting."""
+    arguments = config.invocation_params.args
+    return has_nothing_to_run(collection_path, config.option.markexpr, arguments) or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting makes stays until the end: neither now nor later need it be searched for garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Distribute single tests over the workers; keep modules that share a server together, and schedule them first."""
+    """Give modules, and folders of them, to the workers as a whole: fixtures are made and libraries imported once."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneServerPerModule(LoadScopeScheduling):
+    class OneWorkerPerScope(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return path if Path(path).stem in _MODULES_SHARING_A_SERVER else nodeid
+            return scope_of(nodeid)
 
-    return OneServerPerModule(config, log)
+    config.option.loadscopereorder = False  # by the number of tests, which says little of their time
+    return OneWorkerPerScope(config, log)
+
+
+def scope_of(nodeid: str) -> str:
+    """What runs in one worker, one test after the other: a folder of tests, a module of pages or beside the folders, or
+    a single test.
+    """
+    path = Path(nodeid.partition("::")[0])
+    if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
+        return nodeid
+    return str(path if path.parent.name in ("tests", "pages") else path.parent)
 
 
 class WordHash:

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import changed_experiments
 import pytest
-from changed_experiments import EXPERIMENTS, FOLDER, RECORD, Recorder, fingerprint, mark_unchanged
+from changed_experiments import EXPERIMENTS, FOLDER, RECORD, Recorder, fingerprint, has_nothing_to_run, mark_unchanged
 
 ITEMS = 80  # of each unit; the chance that a sample of one in sixteen has none of them is below a hundredth
+FILES = sorted(path for path in FOLDER.glob("test_*.py") if "qa_service" not in path.read_text("utf-8"))
+ORDINARY = ("not exhaustive", ["-n", "4"])  # what `make test` selects, and its arguments
 
 
 class Item(SimpleNamespace):
@@ -38,10 +40,15 @@ def share_that_runs(items):
     return sum(not item.marks for item in items) / len(items)
 
 
+def runs(path):
+    """Whether any test of a file runs in `make test`."""
+    return not has_nothing_to_run(path, *ORDINARY)
+
+
 @pytest.fixture
 def passed(monkeypatch, tmp_path):
     """A record by which everything has passed with the code that is here."""
-    units = ["test_ics.py", "quad_gd"]
+    units = ["test_ics.py", "test_formula.py", "quad_gd", *(path.name for path in FILES)]
     record = tmp_path / "passed.json"
     record.write_text(json.dumps({unit: fingerprint(unit) for unit in units}))
     monkeypatch.setattr(changed_experiments, "RECORD", record)
@@ -50,16 +57,34 @@ def passed(monkeypatch, tmp_path):
 
 
 def test_a_sample_runs_of_what_has_passed(passed):
-    assert 0 < share_that_runs(items_of("test_ics.py")) < 0.5
+    """Of the tests of all experiments and of those that test our code as well, some; of other files, some whole."""
     assert 0 < share_that_runs(items_of("test_every_experiment.py", slug="quad_gd")) < 0.5
+    assert 0 < share_that_runs(items_of("test_formula.py")) < 0.5
+    assert {share_that_runs(items_of(path.name)) for path in FILES} == {0, 1}
+    assert 0 < sum(map(runs, FILES)) / len(FILES) < 0.2
+
+
+def test_only_files_of_which_nothing_would_run_are_not_read(passed):
+    assert all(runs(path) == (share_that_runs(items_of(path.name)) > 0) for path in FILES)
+    assert all(runs(FOLDER / name) for name in ("test_every_experiment.py", "test_formula.py", "../test_claims.py"))
+    unread = next(path for path in FILES if not runs(path))
+    for marks, arguments in (
+        ("", []),
+        ("exhaustive", []),
+        ("exhaustive or not exhaustive", []),
+        ("not exhaustive", [f"{unread}::test"]),
+        ("not exhaustive", [str(FOLDER)]),
+    ):
+        assert not has_nothing_to_run(unread, marks, arguments)
 
 
 def test_all_runs_of_an_experiment_that_has_changed(passed, monkeypatch):
     """And of the files of tests that name it."""
-    for slug in ("ics", "quad_gd"):
-        monkeypatch.setitem(EXPERIMENTS, slug, replace(EXPERIMENTS[slug], hash="0" * 64))
+    assert not runs(FOLDER / "test_quad_gd.py")
+    monkeypatch.setitem(EXPERIMENTS, "quad_gd", replace(EXPERIMENTS["quad_gd"], hash="0" * 64))
     fingerprint.cache_clear()
-    assert share_that_runs(items_of("test_ics.py")) == 1
+    assert runs(FOLDER / "test_quad_gd.py")
+    assert share_that_runs(items_of("test_quad_gd.py")) == 1
     assert share_that_runs(items_of("test_every_experiment.py", slug="quad_gd")) == 1
 
 
@@ -68,13 +93,16 @@ def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkey
     with monkeypatch.context() as patch:
         patch.setattr(changed_experiments, "text", lambda path: real(path) + ("\n" if path.suffix == ".py" else ""))
         fingerprint.cache_clear()
-        assert share_that_runs(items_of("test_ics.py")) == 1
+        assert all(map(runs, FILES))
+        assert share_that_runs(items_of("test_quad_gd.py")) == 1
     monkeypatch.setattr(changed_experiments.metadata, "version", lambda _: "9.9.9")
     fingerprint.cache_clear()
-    assert share_that_runs(items_of("test_ics.py")) == 1
+    assert all(map(runs, FILES))
+    assert share_that_runs(items_of("test_quad_gd.py")) == 1
 
 
-def test_another_seed_is_for_the_exhaustive_tests(passed):
+def test_another_seed_is_for_the_exhaustive_tests(passed, monkeypatch):
+    monkeypatch.setattr(changed_experiments, "SAMPLED", 1)
     items = [item for seed in range(3) for item in items_of("test_fp_sum.py", seed=seed)]
     for item in items:
         item.callspec.params["seed"], item.callspec.params["number"] = item.callspec.params["number"], 0
@@ -86,6 +114,7 @@ def test_only_what_has_passed_is_recorded(passed):
     """A unit with a failure is run again the next time, and one that has gone leaves the record."""
     passed.write_text(json.dumps({"test_gone.py": "1", "test_ics.py": "1", "quad_gd": "1", "fp_sum": "1"}))
     changed_experiments.text.cache_clear()
+    changed_experiments.recorded.cache_clear()
     recorder = Recorder()
     for unit, failed in (("quad_gd", False), ("quad_gd", False), ("test_ics.py", False), ("test_ics.py", True)):
         recorder.pytest_runtest_logreport(SimpleNamespace(user_properties=[("unit", unit)], failed=failed))

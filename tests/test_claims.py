@@ -1,7 +1,7 @@
 """Every claim of every entry is executed: it holds at its parameters and fails at its control.
 
 `make test` measures the entries whose evidence is not the one that kb/checked.json records for this version of torch,
-and every eighth of the others; the exhaustive tests measure all of them.
+and every sixteenth of the others; the exhaustive tests measure all of them.
 """
 
 import zlib
@@ -13,7 +13,6 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.model import Entry
-from qa_service.presentation import chart
 from qa_service.settings import Settings
 from qa_service.tools.claim_check import check_group, group_by_run, plan_claim_runs
 
@@ -46,7 +45,7 @@ def to_be_measured() -> list[object]:
     """Every entry; those that only the exhaustive tests measure are marked."""
     rest = pytest.mark.exhaustive
     return [
-        pytest.param(entry.id, marks=rest) if is_recorded(entry) and zlib.crc32(entry.id.encode()) % 8 else entry.id
+        pytest.param(entry.id, marks=rest) if is_recorded(entry) and zlib.crc32(entry.id.encode()) % 16 else entry.id
         for entry in LIBRARY.values()
     ]
 
@@ -60,24 +59,6 @@ def test_claims_hold_and_controls_fail(service, entry_id):
     for check in checks:
         figures = f"{check.claim.metric} = {check.value}, {check.claim.op} {check.claim.bound}"
         assert not check.differs, f"{check.claim.id} at {check.condition}: {figures}"
-
-
-@pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("slug", DEMOS)
-def test_experiment_runs_and_its_chart_renders(service, slug, lang):
-    """With default parameters: the declared metrics and columns, and a chart that vl-convert renders."""
-    import vl_convert
-
-    experiment = service.knowledge.experiment(slug)
-    run = service.runner.run(experiment, fill_defaults(experiment, {}))
-    assert run.status == "ran", run.note
-    assert set(run.measured) == set(experiment.metrics)
-    assert run.rows
-    assert {name for row in run.rows for name in row} <= set(experiment.columns)
-    svg = vl_convert.vegalite_to_svg(chart.build_spec(experiment, run.rows, lang))
-    assert svg.count("<path") > 5
-    assert "undefined" not in svg
-    assert "NaN" not in svg
 
 
 def test_well_known_overflow_and_stagnation_figures(service):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from checking import check_each
 
 from qa_service.model import LANGS, PARTS, PLACEHOLDER, AnswerStatus, Request, Text
 from qa_service.settings import Settings
@@ -19,38 +20,45 @@ def test_every_lecture_item_has_an_entry(service):
     assert [entry.item for entry in service.knowledge.library.values() if entry.expands is None] == list(range(1, 17))
 
 
-@pytest.mark.parametrize("entry_id", ENTRIES)
-def test_entry_is_complete(service, entry_id):
+def test_every_entry_is_complete(service):
     """Answer, phrasings, claims, related entries; of a lecture item also its text, references and more claims."""
-    entry = service.knowledge.library[entry_id]
-    is_lecture_item = entry.expands is None
-    assert bool(entry.lecture) is is_lecture_item
-    assert entry.references or not is_lecture_item
-    assert entry.related
-    assert entry.id not in entry.related
-    assert is_lecture_item or service.knowledge.library[entry.expands].item == entry.item
-    assert all(block.claims for block in entry.evidence)
-    assert sum(len(block.claims) for block in entry.evidence) >= (2 if is_lecture_item else 1)
-    ids = [claim.id for block in entry.evidence for claim in block.claims]
-    assert len(ids) == len(set(ids))
-    for lang in LANGS:
-        assert len(entry.phrasings[lang]) >= (15 if is_lecture_item else 10)
-        assert "[[" in entry.text(lang), "the text has live numbers"
+    library = service.knowledge.library
+
+    def check(entry_id: str) -> None:
+        entry = library[entry_id]
+        is_lecture_item = entry.expands is None
+        assert bool(entry.lecture) is is_lecture_item
+        assert entry.references or not is_lecture_item
+        assert entry.related
+        assert entry.id not in entry.related
+        assert is_lecture_item or library[entry.expands].item == entry.item
+        assert all(block.claims for block in entry.evidence)
+        assert sum(len(block.claims) for block in entry.evidence) >= (2 if is_lecture_item else 1)
+        ids = [claim.id for block in entry.evidence for claim in block.claims]
+        assert len(ids) == len(set(ids))
+        for lang in LANGS:
+            assert len(entry.phrasings[lang]) >= (15 if is_lecture_item else 10)
+            assert "[[" in entry.text(lang), "the text has live numbers"
+
+    check_each(check, ENTRIES)
 
 
-@pytest.mark.parametrize("entry_id", ENTRIES)
-def test_texts_are_in_their_own_language(service, entry_id):
+def test_texts_are_in_their_own_language(service):
     """No Chinese characters in English texts, some in every Chinese one; both show the same live numbers."""
-    entry = service.knowledge.library[entry_id]
-    parts = [Text(entry.part(part, "zh"), entry.part(part, "en")) for part in PARTS if entry.part(part, "en")]
-    texts = [entry.question, *parts, *(claim.says for block in entry.evidence for claim in block.claims)]
-    for text in texts:
-        assert not re.search(r"[\u3400-\u9fff]", text.en), text.en
-        assert re.search(r"[\u3400-\u9fff]", text.zh)
-    for part in PARTS:
-        texts_of_part = {lang: entry.part(part, lang) for lang in LANGS}
-        shown = {lang: {name[:2] for name in PLACEHOLDER.findall(text)} for lang, text in texts_of_part.items()}
-        assert shown["zh"] == shown["en"], part
+
+    def check(entry_id: str) -> None:
+        entry = service.knowledge.library[entry_id]
+        parts = [Text(entry.part(part, "zh"), entry.part(part, "en")) for part in PARTS if entry.part(part, "en")]
+        texts = [entry.question, *parts, *(claim.says for block in entry.evidence for claim in block.claims)]
+        for text in texts:
+            assert not re.search(r"[\u3400-\u9fff]", text.en), text.en
+            assert re.search(r"[\u3400-\u9fff]", text.zh)
+        for part in PARTS:
+            texts_of_part = {lang: entry.part(part, lang) for lang in LANGS}
+            shown = {lang: {name[:2] for name in PLACEHOLDER.findall(text)} for lang, text in texts_of_part.items()}
+            assert shown["zh"] == shown["en"], part
+
+    check_each(check, ENTRIES)
 
 
 @pytest.mark.parametrize("entry_id", LECTURE_ENTRIES)

@@ -5,6 +5,7 @@ import math
 
 import log_printers
 import pytest
+from checking import check_each
 from hypothesis import given
 from hypothesis import strategies as st
 from log_printers import NAN, PRINTERS
@@ -49,7 +50,6 @@ def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
     assert run.lines == printed.text.count("\n")
 
 
-@pytest.mark.parametrize("name", [name for name, make in PRINTERS.items() if make().joint == "\n"])
 @pytest.mark.parametrize(
     "prefix",
     [
@@ -64,17 +64,21 @@ def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
         "\x1b[36m",
     ],
 )
-def test_prefixes_of_launchers_and_containers_change_nothing(name, prefix):
-    """Ranks, times of k8s, names of containers, loggers, colours."""
-    printed = PRINTERS[name]()
-    plain = read_log_text(printed.text)
-    run = read_log_text("".join(f"{prefix}{line}\n" for line in printed.lines))
-    for key, records in plain.series.items():
-        assert key in run.series, key
-        assert len(run.series[key]) == len(records)
-        for mine, theirs in zip(run.series[key], records, strict=True):
-            assert (mine.step, mine.line) == (theirs.step, theirs.line)
-            assert _same(mine.value, theirs.value)
+def test_prefixes_of_launchers_and_containers_change_nothing(prefix):
+    """Ranks, times of k8s, names of containers, loggers, colours: in front of every line of every format."""
+
+    def check(name: str) -> None:
+        printed = PRINTERS[name]()
+        plain = read_log_text(printed.text)
+        run = read_log_text("".join(f"{prefix}{line}\n" for line in printed.lines))
+        for key, records in plain.series.items():
+            assert key in run.series, key
+            assert len(run.series[key]) == len(records)
+            for mine, theirs in zip(run.series[key], records, strict=True):
+                assert (mine.step, mine.line) == (theirs.step, theirs.line)
+                assert _same(mine.value, theirs.value)
+
+    check_each(check, [name for name, make in PRINTERS.items() if make().joint == "\n"])
 
 
 def test_nearly_all_informative_lines_are_understood():

@@ -5,12 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
@@ -25,6 +22,8 @@ TOYS = Path(__file__).resolve().parent / "toys"
 
 @pytest.fixture(scope="module")
 def api(lab: ProcessRunner, word_hash: type, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    import schemathesis
+
     folder = tmp_path_factory.mktemp("openapi")
     toys = Settings(kb=TOYS / "kb", demos=TOYS / "demos", cache=folder)
     service = Service(Knowledge.read(toys, word_hash()), lab, threshold=0.5)
@@ -34,6 +33,9 @@ def api(lab: ProcessRunner, word_hash: type, tmp_path_factory: pytest.TempPathFa
 
 def test_generated_requests_get_described_responses(api):
     """Every status and media type is in the description; none is a server error."""
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
     checks = [not_a_server_error, status_code_conformance, content_type_conformance]
     operations = [operation.ok() for operation in api.include(path_regex="^/api/v1/").get_all_operations()]
     assert len(operations) == 12
@@ -44,7 +46,7 @@ def test_generated_requests_get_described_responses(api):
             max_examples=int(MAX_EXAMPLES or hypothesis_settings().max_examples),
             suppress_health_check=list(HealthCheck),
         )
-        def call_operation(case: schemathesis.Case) -> None:
+        def call_operation(case) -> None:
             case.call_and_validate(checks=checks)
 
         call_operation()

@@ -2,14 +2,10 @@
 
 from dataclasses import replace
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import softmax
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.kernel_ridge import KernelRidge
 
 from qa_service.errors import BadField
 from qa_service.knowledge.library import Library
@@ -90,6 +86,8 @@ def phrasings(count: int = 12, movable: bool = False) -> Phrasings:
 
 def oracle_kernel(data: Phrasings) -> np.ndarray:
     """The kernel matrix of the phrasings, with scikit-learn's tf-idf."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     tfidf = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2).fit_transform(data.texts)
     return 1 + 0.5 * (tfidf @ tfidf.T).toarray() + np.exp(2 * (data.vectors @ data.vectors.T - 1))
 
@@ -98,6 +96,8 @@ def oracle_probabilities(
     data: Phrasings, scores: np.ndarray, scales: np.ndarray, nearest: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     """Probabilities from the scores of classes, then groups; entries share theirs by their logits and nearest."""
+    from scipy.special import softmax
+
     classes, groups = np.unique(data.classes), np.unique(data.groups)
     group_of = np.array([data.groups[data.classes.index(each)] for each in classes])
     entry = classes != group_of
@@ -137,6 +137,8 @@ def fitted_scales(model: Classifier, data: Phrasings, dual: np.ndarray) -> np.nd
 
 def test_the_classifier_agrees_with_scikit_learn(tmp_path):
     """Our inference gives the probabilities of its kernel ridge regression, before and after saving."""
+    from sklearn.kernel_ridge import KernelRidge
+
     data = phrasings()
     trained = train(data)
     kernel = oracle_kernel(data)
@@ -159,6 +161,8 @@ def test_the_classifier_agrees_with_scikit_learn(tmp_path):
 
 def test_leave_one_out_probabilities_agree_with_retraining():
     """The closed form gives the probabilities of a model that was trained without the phrasing."""
+    from sklearn.kernel_ridge import KernelRidge
+
     data = phrasings(4)
     kernel = oracle_kernel(data)
     targets, weights = signs_and_weights(data)
@@ -305,6 +309,8 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
 
 def test_the_index_file_is_a_faiss_index(tmp_path):
     """FAISS reads what we write, we read what FAISS writes, to the last bit; any other file is refused."""
+    import faiss
+
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(7, 16)))
     ours, theirs, other = tmp_path / "ours.faiss", tmp_path / "theirs.faiss", tmp_path / "other.faiss"
     save_vectors(ours, vectors)

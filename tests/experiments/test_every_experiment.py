@@ -1,4 +1,4 @@
-"""What holds of every experiment: repeatability, the ends of its parameters, values without a closed form."""
+"""What holds of every experiment: repeatability, a chart, the ends of its parameters, values without closed form."""
 
 import json
 import math
@@ -14,6 +14,7 @@ from qa_service.errors import BadParameter
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.lab.runner import ProcessRunner
 from qa_service.model import Parameter, RunStatus
+from qa_service.presentation import chart
 
 EXPECTED = [
     case
@@ -36,6 +37,24 @@ def test_a_run_can_be_repeated_to_the_bit(slug, service):
     if not drew(0):
         assert not run.used_rng
         assert repr(measure(slug, 1)) == repr((rows, metrics))
+
+
+@pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("slug", EXPERIMENTS)
+def test_experiment_runs_and_its_chart_renders(service, slug, lang):
+    """With default parameters: the declared metrics and columns, and a chart that vl-convert renders."""
+    import vl_convert
+
+    experiment = service.knowledge.experiment(slug)
+    run = service.runner.run(experiment, fill_defaults(experiment, {}))
+    assert run.status == "ran", run.note
+    assert set(run.measured) == set(experiment.metrics)
+    assert run.rows
+    assert {name for row in run.rows for name in row} <= set(experiment.columns)
+    svg = vl_convert.vegalite_to_svg(chart.build_spec(experiment, run.rows, lang))
+    assert svg.count("<path") > 5
+    assert "undefined" not in svg
+    assert "NaN" not in svg
 
 
 @pytest.mark.exhaustive
@@ -119,7 +138,7 @@ def test_an_experiment_runs_with_the_most_of_everything(service, slug):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("slug", "name"), NAMES)
 def test_the_ends_of_every_parameter_run(service, slug, name):
-    """Whatever a form lets through, one parameter at a time; the defaults run in test_claims."""
+    """Whatever a form lets through, one parameter at a time; the defaults run above."""
     for params in accepted(slug, name):
         if params != fill_defaults(EXPERIMENTS[slug], {}):
             runs_whole(service.runner, slug, params)

@@ -161,7 +161,8 @@ def test_reasons_stories_and_unknown_values_are_left_to_entries(question):
     assert read(question) is None
 
 
-def test_the_knowledge_bases_phrasings_are_left_to_their_entries():
+@pytest.mark.parametrize("one_in", [8, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_the_knowledge_bases_phrasings_are_left_to_their_entries(one_in):
     """Of thousands of questions, those that ask for a plain value are some dozens; none is about training."""
     phrasings = [
         phrasing
@@ -170,6 +171,7 @@ def test_the_knowledge_bases_phrasings_are_left_to_their_entries():
         for phrasing in wordings
     ]
     assert len(phrasings) > 10_000
+    phrasings = phrasings[::one_in]
     found = [phrasing for phrasing in phrasings if find_mention(phrasing)]
     assert len(found) < 0.005 * len(phrasings)
     for word in ("loss", "训练", "网络", "learning rate", "学习率", "epoch", "why", "为什么"):
@@ -201,5 +203,4 @@ def test_any_text_is_looked_at_in_bounded_time(text):
 )  # fmt: skip
 def test_hostile_questions_are_no_mentions_or_short_work(text):
     """The patterns have no quadratic corner worth the name: a guard against hanging only."""
-    for _ in range(20):
-        find_mention(text)
+    find_mention(text)

@@ -1,13 +1,11 @@
 """OpenAI's own client and LangChain's."""
 
 import pytest
-from langchain_openai import ChatOpenAI
-from openai import AuthenticationError, BadRequestError, NotFoundError, OpenAI, RateLimitError
 
 ZH, EN = "数数甲", "counting numbers two"
 
 
-def _ask(client: OpenAI, *turns: str, **options):
+def _ask(client, *turns: str, **options):
     """A completion for a conversation in which the assistant has said something between the turns."""
     messages = [{"role": "system", "content": "Always answer with a poem."}]
     for turn in turns:
@@ -76,8 +74,10 @@ def test_earlier_turns_are_the_context(client):
 
 
 def test_the_seed_is_that_of_the_run(client):
+    import openai
+
     assert "seed 3 " in _ask(client, EN, seed=3).choices[0].message.content
-    with pytest.raises(BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as refused:
         _ask(client, EN, seed=-1)
     assert refused.value.param == "seed"
 
@@ -90,26 +90,31 @@ def test_nearest_questions_are_links_where_none_answers(client, address):
 
 
 def test_errors_have_the_classes_of_the_client(client, serve):
-    with pytest.raises(NotFoundError) as unknown:
+    import openai
+
+    with pytest.raises(openai.NotFoundError) as unknown:
         _ask(client, ZH, model="gpt-5")
     assert unknown.value.code == "model_not_found"
     assert "numstab-text" in unknown.value.message
-    with pytest.raises(BadRequestError) as too_long:
+    with pytest.raises(openai.BadRequestError) as too_long:
         _ask(client, "为什么" * 70_000)
     assert too_long.value.code == "context_length_exceeded"
     assert "maximum length" in too_long.value.message
     assert "200000" in too_long.value.message
     assert "个字符" in too_long.value.message
-    with serve(rate="1/minute") as address, OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as limited:
+    with (
+        serve(rate="1/minute") as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as limited,
+    ):
         _ask(limited, ZH)
-        with pytest.raises(RateLimitError) as refused:
+        with pytest.raises(openai.RateLimitError) as refused:
             _ask(limited, ZH)
     assert refused.value.code == "rate_limit_exceeded"
     assert int(refused.value.response.headers["retry-after"]) > 0
     with (
         serve(open_to_all=False) as address,
-        OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as stranger,
-        pytest.raises(AuthenticationError) as unknown_key,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError) as unknown_key,
     ):
         stranger.models.list()
     assert unknown_key.value.code == "invalid_api_key"
@@ -145,6 +150,8 @@ def test_responses_take_a_conversation(client):
 
 
 def test_langchain_chats_streams_and_gets_citations(address):
+    from langchain_openai import ChatOpenAI
+
     model = ChatOpenAI(model="numstab", base_url=f"{address}/v1", api_key="x", max_retries=0)
     whole = model.invoke(EN)
     assert whole.content.startswith("**It counts to 5.**")

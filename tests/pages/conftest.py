@@ -4,6 +4,7 @@ A page that is visited loads from its origin only, and fits in the state in whic
 checked in every state by test_states.py.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from zlib import crc32
 import httpx
 import pytest
 from browsing import DEFAULT_LOOK, FLOW_LOOKS, LOOKS, TIMEOUT_MS, Look, check_layout, save_screenshot
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, Playwright, expect, sync_playwright
 
 from qa_service.model import Lang
 
@@ -65,18 +66,65 @@ def lang(look: Look) -> Lang:
     return look.lang
 
 
+class Contexts:
+    """Browser contexts, one for each look and site: to make one costs more than to load a page.
+
+    Each has an empty page that keeps its window open. What pages store is removed when a test ends; the cache stays.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._kept: dict[str, tuple[BrowserContext, CDPSession]] = {}
+
+    def page(self, origin: str, options: dict[str, Any]) -> Page:
+        """A new page in the context with these options."""
+        key = json.dumps([origin, options], sort_keys=True)
+        if key not in self._kept:
+            context = self._browser.new_context(base_url=origin, **options)
+            self._kept[key] = context, context.new_cdp_session(context.new_page())
+        return self._kept[key][0].new_page()
+
+    def clear(self) -> None:
+        """Closes all pages but the empty ones, and removes what they stored."""
+        for key, (context, session) in self._kept.items():
+            for page in context.pages[1:]:
+                page.close()
+            session.send("Storage.clearDataForOrigin", {"origin": json.loads(key)[0], "storageTypes": "all"})
+
+
+@pytest.fixture(scope="session")
+def contexts(chromium: Browser) -> Contexts:
+    """The contexts of this test run."""
+    return Contexts(chromium)
+
+
 @pytest.fixture
-def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+def visit(
+    chromium: Browser, contexts: Contexts, live_server: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    At the end it checks that no request went to another origin, that the console has only messages that match
-    `expected`, and `check_layout`.
+    A test that expects messages, or sets more of the context than the size of the window, has a browser context of its
+    own, and with it an empty cache; others share one. At the end it checks that no request went to another origin, that
+    the console has only messages that match `expected`, and `check_layout`.
     """
     page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
-    unexpected, pages, pages_with_scripts = [], [], []
+    unexpected, pages, pages_with_scripts, own = [], [], [], []
 
-    def open_page(path: str, *, expected: str = "nothing", origin: str = live_server, **context: Any) -> Page:
-        page = chromium.new_context(base_url=origin, **page_look.context | context).new_page()
+    def new_page(origin: str, alone: bool, options: dict[str, Any]) -> Page:
+        if alone:
+            own.append(chromium.new_context(base_url=origin, **options))
+            return own[-1].new_page()
+        size = options.pop("viewport")
+        page = contexts.page(origin, options)
+        page.set_viewport_size(size)
+        return page
+
+    def open_page(
+        path: str, *, expected: str = "nothing", origin: str = live_server, alone: bool = False, **context: Any
+    ) -> Page:
+        alone = alone or expected != "nothing" or bool(context.keys() - {"viewport"})
+        page = new_page(origin, alone, page_look.context | context)
         page.set_default_timeout(TIMEOUT_MS)
 
         def report(message: str) -> None:
@@ -104,8 +152,9 @@ def visit(chromium: Browser, live_server: str, request: pytest.FixtureRequest) -
         for page in pages_with_scripts:
             check_layout(page)
     finally:
-        for page in pages:
-            page.context.close()
+        for each in own:
+            each.close()
+        contexts.clear()
     assert unexpected == []
 
 

@@ -49,17 +49,25 @@ def diagnose(page: Page, lang: Lang, log: str) -> Locator:
     return report
 
 
-def test_a_sick_log_is_told_in_order(visit: Callable[..., Page], look: Look) -> None:
-    """Verdict, evidence with links to lines, curve with marks, ruled out, entry, both runs, patch, unseen."""
+def test_a_sick_log(visit: Callable[..., Page], look: Look) -> None:
+    """One report, looked at from several sides: to have it made and its charts drawn takes most of the time."""
     page = visit("/robots.txt")
     report = diagnose(page, look.lang, SICK)
+    is_told_in_order(page, report, look.lang)
+    the_curve_has_its_words_and_a_strip_of_nan(report, look.lang)
+    a_cited_line_is_shown_and_led_to(page, report)
+    is_taken_home_as_json(page, report, look.lang)
+
+
+def is_told_in_order(page: Page, report: Locator, lang: Lang) -> None:
+    """Verdict, evidence with links to lines, curve with marks, ruled out, entry, both runs, patch, unseen."""
     heading = report.locator("h1")
-    expect(heading).to_contain_text(NAMES["sick"][look.lang])
+    expect(heading).to_contain_text(NAMES["sick"][lang])
     expect(heading).to_be_focused()
-    expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_sick", look.lang))
+    expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_sick", lang))
     names = ["evidence", "curve", "excluded", "experiment", "cure", "unseen"]
     titles = report.locator("h2").all_inner_texts()
-    places = [titles.index(label_text(f"diagnosis_{name}", look.lang)) for name in names]
+    places = [titles.index(label_text(f"diagnosis_{name}", lang)) for name in names]
     assert places == sorted(places), titles
     expect(report.locator("a[href^='/entries/']")).to_have_count(1)
     columns = report.locator("[data-part=compared-metrics] tbody tr").first.locator("td")
@@ -69,10 +77,22 @@ def test_a_sick_log_is_told_in_order(visit: Callable[..., Page], look: Look) -> 
     check_accessibility(page)
 
 
-def test_a_cited_line_is_shown_and_led_to(visit: Callable[..., Page], look: Look) -> None:
+def the_curve_has_its_words_and_a_strip_of_nan(report: Locator, lang: Lang) -> None:
+    """The text alternative says where the loss ends and where nan begins; one of the two drawings is visible."""
+    curve = report.locator("[data-part=curve]").first
+    picture = curve.get_by_role("img")
+    said = picture.get_attribute("aria-label") or ""
+    assert all(word in said for word in ("13122", "nan", "9")), said
+    expect(curve.locator("svg:visible")).to_have_count(1)
+    expect(curve.locator("svg:visible text.word-nan")).to_have_text("nan")
+    expect(curve.locator("figcaption li")).to_have_count(curve.locator("svg:visible circle.mark").count())
+    titles = curve.locator("svg:visible .axis-title")
+    expect(titles).to_have_count(2)
+    expect(titles.last).to_contain_text("对数" if lang == "zh" else "log scale")
+
+
+def a_cited_line_is_shown_and_led_to(page: Page, report: Locator) -> None:
     """Each link of the evidence leads to the line of the log whose number it says."""
-    page = visit("/robots.txt")
-    report = diagnose(page, look.lang, SICK)
     links = report.locator("a[href^='#line-']")
     assert links.count() > 3
     lines = SICK.splitlines()
@@ -84,19 +104,12 @@ def test_a_cited_line_is_shown_and_led_to(visit: Callable[..., Page], look: Look
     expect(page.locator(".excerpt :target")).to_be_in_viewport()
 
 
-def test_the_curve_has_its_words_and_a_strip_of_nan(visit: Callable[..., Page], look: Look) -> None:
-    """The text alternative says where the loss ends and where nan begins; one of the two drawings is visible."""
-    page = visit("/robots.txt")
-    curve = diagnose(page, look.lang, SICK).locator("[data-part=curve]").first
-    picture = curve.get_by_role("img")
-    said = picture.get_attribute("aria-label") or ""
-    assert all(word in said for word in ("13122", "nan", "9")), said
-    expect(curve.locator("svg:visible")).to_have_count(1)
-    expect(curve.locator("svg:visible text.word-nan")).to_have_text("nan")
-    expect(curve.locator("figcaption li")).to_have_count(curve.locator("svg:visible circle.mark").count())
-    titles = curve.locator("svg:visible .axis-title")
-    expect(titles).to_have_count(2)
-    expect(titles.last).to_contain_text("对数" if look.lang == "zh" else "log scale")
+def is_taken_home_as_json(page: Page, report: Locator, lang: Lang) -> None:
+    with page.expect_download() as download:
+        report.locator("[data-part=json]").click()
+    body = json.loads(download.value.path().read_text("utf-8"))
+    assert (body["lang"], body["verdict"]) == (lang, "sick")
+    assert [bool(each["metrics"]) for each in body["evidence"]] == [True, True]  # as it is, and with the cure
 
 
 def test_a_collapse_of_the_loss_scale(visit: Callable[..., Page], look: Look) -> None:
@@ -166,16 +179,6 @@ def test_it_works_without_scripts(visit: Callable[..., Page], look: Look) -> Non
     page.goto(f"/diagnose?lang={look.lang}")
     page.locator("[data-part=log-form] button").click()
     expect(page.get_by_role("alert")).to_contain_text("粘贴" if look.lang == "zh" else "paste one")
-
-
-def test_the_report_is_taken_home_as_json(visit: Callable[..., Page], look: Look) -> None:
-    page = visit("/robots.txt")
-    report = diagnose(page, look.lang, SICK)
-    with page.expect_download() as download:
-        report.locator("[data-part=json]").click()
-    body = json.loads(download.value.path().read_text("utf-8"))
-    assert (body["lang"], body["verdict"]) == (look.lang, "sick")
-    assert [bool(each["metrics"]) for each in body["evidence"]] == [True, True]  # as it is, and with the cure
 
 
 def test_an_answer_to_a_question_with_a_log_leads_to_the_report(visit: Callable[..., Page], look: Look) -> None:

@@ -20,7 +20,7 @@ MAX_LAYOUT_SHIFT = 0.15
 @pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.exhaustive)])
 def test_little_is_loaded_and_the_layout_does_not_shift(visit: Callable[..., Page], lang: Lang, size: str) -> None:
     """Bytes include headers, with an empty cache; charts come with the first answer."""
-    page = visit("/robots.txt", viewport=VIEWPORTS[size])
+    page = visit("/robots.txt", alone=True, viewport=VIEWPORTS[size])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     sizes: list[int] = []
     page.on("requestfinished", lambda request: sizes.append(sum(request.sizes().values())))
@@ -35,7 +35,7 @@ def test_little_is_loaded_and_the_layout_does_not_shift(visit: Callable[..., Pag
 
 def test_a_long_answer_does_not_shift_the_layout(visit: Callable[..., Page]) -> None:
     """The entry's numbers have not been measured since the service started."""
-    page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])
+    page = visit("/robots.txt", alone=True, viewport=VIEWPORTS["telephone"])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page.goto("/?lang=zh&entry=best-init")
     page.locator("[data-part=reply] [data-part=prose]").first.wait_for()
@@ -47,7 +47,7 @@ def test_a_long_answer_does_not_shift_the_layout(visit: Callable[..., Page]) -> 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("path", ["/experiments/pow_vs_sum?lang=zh", "/e/multiply-vs-add?lang=en&n=60"])
 def test_a_page_that_runs_at_once_does_not_shift_the_layout(visit: Callable[..., Page], path: str) -> None:
-    page = visit("/robots.txt", viewport=VIEWPORTS["telephone"])
+    page = visit("/robots.txt", alone=True, viewport=VIEWPORTS["telephone"])
     page.add_init_script(LAYOUT_SHIFT_OBSERVER)
     page.goto(path)
     page.locator("[data-part=card] [data-part=state][data-state=ran]").first.wait_for(state="attached")

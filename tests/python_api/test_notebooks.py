@@ -4,12 +4,9 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_notebook
 from processes import run_async
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,7 +39,7 @@ assert "--seed" in names("%numstab --se"), names("%numstab --se")
 
 
 @pytest.fixture
-def execute(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., NotebookNode]:
+def execute(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that executes a notebook in a kernel of this Python, saves it, and opens it again."""
     env = {
         "NUMSTAB_CACHE": cache, "NUMSTAB_DATA": tmp_path / "data", "NUMSTAB_DEADLINE": "60", "PYTHONPATH": ROOT,
@@ -51,7 +48,10 @@ def execute(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     for name, value in env.items():
         monkeypatch.setenv(name, str(value))
 
-    def run(notebook: NotebookNode, **options: object) -> NotebookNode:
+    def run(notebook: Any, **options: object) -> Any:
+        import nbformat
+        from nbclient import NotebookClient
+
         client = NotebookClient(notebook, timeout=240, kernel_name="python3", **options)
         run_async(client.async_execute())
         nbformat.write(notebook, tmp_path / "saved.ipynb")
@@ -62,15 +62,17 @@ def execute(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     return run
 
 
-def shown(cell: NotebookNode) -> NotebookNode:
+def shown(cell: Any) -> Any:
     """What a cell's last expression shows."""
     (output,) = (each.data for each in cell.outputs if each.output_type == "execute_result")
     return output
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kernels are started as on Linux and macOS")
-def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., NotebookNode]) -> None:
+def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., Any]) -> None:
     """HTML with the picture and without scripts, Markdown and plain text; of a run also SVG and Vega-Lite."""
+    from nbformat.v4 import new_code_cell, new_notebook
+
     saved = execute(new_notebook(cells=[new_code_cell(source) for source in CELLS]), allow_errors=True)
     _, answer, run, _, line, cell, magic_run, equal, refused, bad_option = saved.cells
     assert set(shown(answer)) == {HTML, MARKDOWN, PLAIN}
@@ -91,16 +93,20 @@ def test_a_saved_notebook_still_shows_answers_and_runs(execute: Callable[..., No
 
 
 @pytest.mark.exhaustive
-def test_names_of_experiments_are_completed(execute: Callable[..., NotebookNode]) -> None:
+def test_names_of_experiments_are_completed(execute: Callable[..., Any]) -> None:
     """In the magic and in calls, with their parameters."""
+    from nbformat.v4 import new_code_cell, new_notebook
+
     cells = [new_code_cell(source) for source in ("%load_ext numstab\nimport numstab", COMPLETIONS)]
     execute(new_notebook(cells=cells))
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_example_notebooks_run(execute: Callable[..., NotebookNode], path: Path) -> None:
+def test_the_example_notebooks_run(execute: Callable[..., Any], path: Path) -> None:
     """Without an error, and with a picture for every answer; they are kept without outputs."""
+    import nbformat
+
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     assert not [cell for cell in notebook.cells if cell.get("outputs")]
     done = execute(notebook)

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
+from checking import check_each
 from snippets.conftest import blocks
 
 from qa_service.settings import Settings
@@ -25,19 +25,25 @@ def test_every_snippet_has_a_case():
     assert sorted((CASES | READ_ONLY.keys()) - set(WITH_CODE)) == []
 
 
-@pytest.mark.parametrize("entry_id", WITH_CODE)
-def test_both_languages_show_the_same_code(library, entry_id):
+def test_both_languages_show_the_same_code(library):
     """Comments and printed words apart."""
-    english, chinese = (blocks(library, entry_id, lang) for lang in ("en", "zh"))
-    assert [_without_words(code) for code in chinese] == [_without_words(code) for code in english]
+
+    def check(entry_id: str) -> None:
+        english, chinese = (blocks(library, entry_id, lang) for lang in ("en", "zh"))
+        assert [_without_words(code) for code in chinese] == [_without_words(code) for code in english]
+
+    check_each(check, WITH_CODE)
 
 
-@pytest.mark.parametrize("entry_id", WITH_CODE)
-def test_code_that_needs_a_gpu_says_so(library, entry_id):
+def test_code_that_needs_a_gpu_says_so(library):
     """What happens on a GPU alone is marked by a comment; the cases run the other branch, the GPU's was only read."""
-    for lang in ("en", "zh"):
-        for code in blocks(library, entry_id, lang):
-            assert "GPU" in code or not re.search(r"is_cuda|\"cuda\"|tf32", code), code
+
+    def check(entry_id: str) -> None:
+        for lang in ("en", "zh"):
+            for code in blocks(library, entry_id, lang):
+                assert "GPU" in code or not re.search(r"is_cuda|\"cuda\"|tf32", code), code
+
+    check_each(check, WITH_CODE)
 
 
 def _without_words(code: str) -> str:
