@@ -37,6 +37,8 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
+_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+_COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
 _CACHED_QUESTIONS = 1000  # in the LRU cache of match results
@@ -92,7 +94,9 @@ class Matcher:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
-        ruled_out = [one.id for one in self._library.values() if query.signs.intersection(map(str, one.excluded_by))]
+        ruled_out = [
+            one for one, excluded_by, formats in self._exclusions if _rules_out(query.signs, excluded_by, formats)
+        ]
         possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
         ranked = sorted(self._library.values(), key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
@@ -160,6 +164,18 @@ class Matcher:
             ],
             vectors=np.asarray(self._vectors, dtype=np.float32),
         )
+
+    @cached_property
+    def _exclusions(self) -> list[tuple[str, frozenset[str], frozenset[str]]]:
+        """Of each entry: its id, the observations that rule it out, and the formats of numbers that it is about."""
+        return [
+            (
+                entry.id,
+                frozenset(map(str, entry.excluded_by)),
+                frozenset(sign.value for sign in entry.signs if sign.kind == "in") & _FORMATS,
+            )
+            for entry in self._library.values()
+        ]
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
@@ -245,6 +261,19 @@ class Matcher:
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
             return trained
+
+
+def _rules_out(observed: frozenset[str], excluded_by: frozenset[str], formats: frozenset[str]) -> bool:
+    """Whether what was observed rules out an entry that is about these formats of numbers.
+
+    "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone: it is said to be fine in every format that
+    the entry is about, and another one is in use.
+    """
+    if observed & excluded_by:
+        return True
+    fine = {name for name in _FORMATS if f"fine:{name}" in observed}
+    in_use = observed & _COARSE or any(f"in:{name}" in observed for name in _FORMATS - fine)
+    return bool(formats and formats <= fine and in_use)
 
 
 def combined_confidence(alone: float, covered: float) -> float:
