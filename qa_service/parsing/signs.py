@@ -177,7 +177,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="large",
-        pattern=r"(?:特别|非常|很|太|过|巨|这么)大|(?<![a-z])huge|(?:much|far|way|a lot) (?:larger|bigger|higher)"
+        pattern=r"(?:特别|非常|很|太|过|巨|这么)大|高(?:得多|很多|不少|了?一大?截)"
+        r"|(?<![a-z])huge|(?:much|far|way|a lot) (?:larger|bigger|higher)"
         r"|(?:(?:very|too|so|really|extremely) )+(?:large"
         r"|big|high)|enormous",
         places=_MEASURED - {"metric"}, needs_place=True,
@@ -231,8 +232,8 @@ TIMES: Mapping[str, str] = {
     r"|在\s*(?:[2-9]|\d{2,9})\s*[万千wk]?\s*多?\s*个?\s*(?:步|轮|epoch|iter\w*)",
     "resume": r"断点续训|续训|接着训|恢复训练|从\s*(?:checkpoint|ckpt|断点)|(?<!should i )(?<!can i )resum(?:e|es"
     r"|ed|ing)(?![a-z])"
-    r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint|(?:restor|reload)\w* (?:\w+ ){0,4}?(?:checkpoint|ckpt)"
-    r"|(?<![a-z])(?:checkpoint|ckpt) (?:re)?(?:load|stor)\w*"
+    r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint|(?:restor|reload)\w* (?:\w+ ){0,6}?(?:checkpoint|ckpt)"
+    r"|(?<![a-z])(?:checkpoint|ckpt) (?:is |was )?(?:re)?(?:load|stor)\w*"
     r"|重新加载\s*(?:了|上次的|保存的)*\s*(?:checkpoint|ckpt|检查点|断点|权重|模型)"
     r"|从.{0,8}(?:模型|权重|检查点|存档).{0,2}恢复",
     "eval": r"评估|验证(?:集|时|阶段|损失|准确率)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
