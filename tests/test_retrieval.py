@@ -13,7 +13,8 @@ from sklearn.kernel_ridge import KernelRidge
 
 from qa_service.errors import BadField
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, AnswerStatus, Request, Text
+from qa_service.model import LANGS, AnswerStatus, Observation, Request, Text
+from qa_service.model.observation import Sign
 from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
@@ -233,6 +234,30 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
     assert among[0].score > alone[0].score - 0.1
     assert len(among) == 9
     assert [match.score for match in among] == sorted((match.score for match in among), reverse=True)
+
+
+def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
+    """The twin that is about float16 comes first, unless the question says that float16 is fine and another is not."""
+    counting = toy_service.knowledge.library["counting"]
+    entries = dict(toy_service.knowledge.library)
+    for name, wording, signs in (("half", "丙丙丙", "in:float16"), ("quantised", "丙丙", "in:int8")):
+        entries[name] = replace(
+            counting,
+            id=name,
+            expands="counting",
+            question=Text(f"{wording}？", f"{name}?"),
+            phrasings={"zh": (wording,), "en": (name,)},
+            signs=(Sign.parse(signs),),
+            lecture=None,
+        )
+    matcher = Matcher(Library(entries, toy_service.knowledge.library.subjects), word_hash(), name="w", cache=tmp_path)
+
+    def first(*signs: str) -> str:
+        observed = [Observation(sign=Sign.parse(sign), text="") for sign in signs]
+        return matcher.match("丙丙丙", 5, observed).matches[0].entry.id
+
+    assert [first(), first("fine:float16"), first("in:int8")] == ["half"] * 3
+    assert first("fine:float16", "in:int8") != "half"
 
 
 def test_reasons_add_up_to_the_score():
