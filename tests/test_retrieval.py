@@ -237,27 +237,34 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
 
 
 def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
-    """The twin that is about float16 comes first, unless the question says that float16 is fine and another is not."""
+    """The twin that is about float16 comes first, unless float16 is fine and another format in use is not.
+
+    One that declares where its trouble is absent gains where that is observed.
+    """
     counting = toy_service.knowledge.library["counting"]
     entries = dict(toy_service.knowledge.library)
-    for name, wording, signs in (("half", "丙丙丙", "in:float16"), ("quantised", "丙丙", "in:int8")):
+    for name, wording, signs in (("half", "丙丙丙", "in:float16"), ("quantised", "丙丙", "in:int8 fine:cpu")):
         entries[name] = replace(
             counting,
             id=name,
             expands="counting",
             question=Text(f"{wording}？", f"{name}?"),
             phrasings={"zh": (wording,), "en": (name,)},
-            signs=(Sign.parse(signs),),
+            signs=tuple(map(Sign.parse, signs.split())),
             lecture=None,
         )
     matcher = Matcher(Library(entries, toy_service.knowledge.library.subjects), word_hash(), name="w", cache=tmp_path)
 
-    def first(*signs: str) -> str:
+    def scores(*signs: str) -> dict[str, float]:
         observed = [Observation(sign=Sign.parse(sign), text="") for sign in signs]
-        return matcher.match("丙丙丙", 5, observed).matches[0].entry.id
+        return {match.entry.id: match.score for match in matcher.match("丙丙丙", 5, observed).matches}
 
-    assert [first(), first("fine:float16"), first("in:int8")] == ["half"] * 3
-    assert first("fine:float16", "in:int8") != "half"
+    assert [next(iter(scores(*signs))) for signs in ((), ("fine:float16",), ("in:int8",))] == ["half"] * 3
+    assert next(iter(scores("fine:float16", "in:int8"))) != "half"
+    plain, singled_out = scores(), scores("fine:cpu")
+    assert singled_out["quantised"] / singled_out["half"] == pytest.approx(
+        4 * plain["quantised"] / plain["half"], rel=1e-3
+    )
 
 
 def test_reasons_add_up_to_the_score():

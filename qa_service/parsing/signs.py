@@ -75,8 +75,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="flat",
-        pattern=r"不(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
-        r"|没有?(?:下降|变化|再?涨)|没再?上来|停滞"
+        pattern=r"不会?(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
+        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞"
         r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
         r"|(?:does|do|did|is|are|wo)(?: not|n['’]?t) (?:\w+ )?(?:decreas|improv|mov|learn|converg|drop"
         r"|go(?:ing)? down|updat|train|chang(?!\w* any))\w*"
@@ -164,7 +164,7 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         r"|(?:results?|outputs?|losses|features|logits|predictions?) (?:\w+ ){0,5}?"
         r"(?:differs?|(?:is|are) (?:slightly |very )?different|do(?:es)?(?:n['’]t| not) (?:match|agree)"
         r"|(?:is|are) (?:not consistent|inconsistent))(?![a-z])"
-        r"|(?<![a-z])mismatch"
+        r"|(?:outputs?|results?|logits|inference|numerical|losses|predictions?) mismatch"
         r"|(?:not|isn['’]t) (?:reproducible|deterministic)|non-?determinis\w*",
         places=frozenset(),
     ),

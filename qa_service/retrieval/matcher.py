@@ -37,6 +37,8 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
+SINGLED_OUT = 4.0
+"""Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
@@ -57,6 +59,35 @@ class _Query:
     text: str
     k: int
     signs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What observations say about an entry beside its words. Signs are written "kind:value"."""
+
+    excluded_by: frozenset[str]
+    """Each rules the entry out."""
+    formats: frozenset[str]
+    """The formats of numbers that the entry is about, such as "float16"."""
+    fine: frozenset[str]
+    """Where its trouble is absent, such as "fine:bfloat16"."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "_Evidence":
+        return cls(
+            excluded_by=frozenset(map(str, entry.excluded_by)),
+            formats=frozenset(sign.value for sign in entry.signs if sign.kind == "in") & _FORMATS,
+            fine=frozenset(str(sign) for sign in entry.signs if sign.kind == "fine"),
+        )
+
+    def factor(self, observed: frozenset[str], sound: frozenset[str]) -> float:
+        """Of the entry's probability; `sound` are the formats in which all is well while another one fails.
+
+        "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone.
+        """
+        if observed & self.excluded_by or (self.formats and self.formats <= sound):
+            return RULED_OUT
+        return SINGLED_OUT if self.fine & observed else 1.0
 
 
 class Matcher:
@@ -94,10 +125,9 @@ class Matcher:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
-        ruled_out = [
-            one for one, excluded_by, formats in self._exclusions if _rules_out(query.signs, excluded_by, formats)
-        ]
-        possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
+        sound = _sound_formats(query.signs)
+        factors = {name: evidence.factor(query.signs, sound) for name, evidence in self._evidence.items()}
+        possible = {name: factors[name] * probability[name] for name in self._library}
         ranked = sorted(self._library.values(), key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
         item = sum(probability[entry.id] for entry in self._library.values() if entry.item == best.item)
@@ -166,16 +196,8 @@ class Matcher:
         )
 
     @cached_property
-    def _exclusions(self) -> list[tuple[str, frozenset[str], frozenset[str]]]:
-        """Of each entry: its id, the observations that rule it out, and the formats of numbers that it is about."""
-        return [
-            (
-                entry.id,
-                frozenset(map(str, entry.excluded_by)),
-                frozenset(sign.value for sign in entry.signs if sign.kind == "in") & _FORMATS,
-            )
-            for entry in self._library.values()
-        ]
+    def _evidence(self) -> dict[str, "_Evidence"]:
+        return {name: _Evidence.of(entry) for name, entry in self._library.items()}
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
@@ -263,17 +285,11 @@ class Matcher:
             return trained
 
 
-def _rules_out(observed: frozenset[str], excluded_by: frozenset[str], formats: frozenset[str]) -> bool:
-    """Whether what was observed rules out an entry that is about these formats of numbers.
-
-    "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone: it is said to be fine in every format that
-    the entry is about, and another one is in use.
-    """
-    if observed & excluded_by:
-        return True
-    fine = {name for name in _FORMATS if f"fine:{name}" in observed}
+def _sound_formats(observed: frozenset[str]) -> frozenset[str]:
+    """The formats that are said to be fine, if another one is in use: then that one is what fails."""
+    fine = frozenset(name for name in _FORMATS if f"fine:{name}" in observed)
     in_use = observed & _COARSE or any(f"in:{name}" in observed for name in _FORMATS - fine)
-    return bool(formats and formats <= fine and in_use)
+    return fine if in_use else frozenset()
 
 
 def combined_confidence(alone: float, covered: float) -> float:
