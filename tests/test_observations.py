@@ -180,7 +180,35 @@ FINE = {
     "NaN on a GTX 1660 Super; float32 works": "what:nan in:cuda in:no_bfloat16 fine:float32",
 }
 """With what it does not happen; asked whether it would, it is not."""
-CASES = CHINESE | ENGLISH | MIXED | FINE
+RELOADED = {
+    "重新加载检查点之后 loss 跳到 30": "when:resume what:spike where:loss",
+    "从上次存的模型恢复以后，loss 高得多": "when:resume what:large where:loss",
+    "The loss spikes after the checkpoint is reloaded": "when:resume what:spike where:loss",
+    "restoring my model from the last checkpoint, the loss is much higher": "when:resume what:large where:loss",
+    "loss 尖峰之后自己恢复了": "what:spike what:recovered where:loss",
+}
+"""A checkpoint that is loaded again is no recovery."""
+LASTING = {
+    "跑了 200 轮，准确率一直没有变化": "what:flat where:metric",
+    "accuracy does not change even after 40 epochs": "what:flat where:metric",
+    "跑了 200 轮之后 loss 变成 nan": "when:later what:nan where:loss",
+    "梯度在 1200 步爆炸": "when:later what:growing where:gradient",
+}
+"""How long a symptom has lasted is not when it came."""
+DIFFERING = {
+    "单条和成批的输出对不上": "what:differs",
+    "one image and a batch of images give different predictions": "what:differs",
+    "the features are not consistent between runs": "what:differs",
+    "logits mismatch between cpu and gpu": "what:differs in:cpu in:cuda",
+}
+NORMAL = {
+    "float32 和 float16 的效果正常，int8 下差很多": "fine:float32 fine:float16 in:int8 what:worse where:metric",
+    "单卡没有问题，四卡 loss 是 nan": "fine:one_device in:several_devices what:nan where:loss",
+    "single card training is normal, multiple cards give nan": "fine:one_device in:several_devices what:nan",
+    "is it normal that fp16 gives nan": "in:float16 what:nan",
+}
+"""What is normal where; "is it normal" asks."""
+CASES = CHINESE | ENGLISH | MIXED | FINE | RELOADED | LASTING | DIFFERING | NORMAL
 
 
 def _signs(text: str) -> set[str]:

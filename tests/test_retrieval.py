@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from qa_service.errors import BadField
 from qa_service.knowledge.library import Library
-from qa_service.model import LANGS, AnswerStatus, Request, Text
+from qa_service.model import LANGS, AnswerStatus, Observation, Request, Text
+from qa_service.model.observation import Sign
 from qa_service.presentation import prose
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, MultilingualUSE, l2_normalise, load_embedder
@@ -237,6 +238,37 @@ def test_entries_of_one_item_do_not_share_its_confidence(toy_service, word_hash,
     assert among[0].score > alone[0].score - 0.1
     assert len(among) == 9
     assert [match.score for match in among] == sorted((match.score for match in among), reverse=True)
+
+
+def test_a_format_in_which_all_is_well_rules_out_its_entries(toy_service, word_hash, tmp_path):
+    """The twin that is about float16 comes first, unless float16 is fine and another format in use is not.
+
+    One that declares where its trouble is absent gains where that is observed.
+    """
+    counting = toy_service.knowledge.library["counting"]
+    entries = dict(toy_service.knowledge.library)
+    for name, wording, signs in (("half", "丙丙丙", "in:float16"), ("quantised", "丙丙", "in:int8 fine:cpu")):
+        entries[name] = replace(
+            counting,
+            id=name,
+            expands="counting",
+            question=Text(f"{wording}？", f"{name}?"),
+            phrasings={"zh": (wording,), "en": (name,)},
+            signs=tuple(map(Sign.parse, signs.split())),
+            lecture=None,
+        )
+    matcher = Matcher(Library(entries, toy_service.knowledge.library.subjects), word_hash(), name="w", cache=tmp_path)
+
+    def scores(*signs: str) -> dict[str, float]:
+        observed = [Observation(sign=Sign.parse(sign), text="") for sign in signs]
+        return {match.entry.id: match.score for match in matcher.match("丙丙丙", 5, observed).matches}
+
+    assert [next(iter(scores(*signs))) for signs in ((), ("fine:float16",), ("in:int8",))] == ["half"] * 3
+    assert next(iter(scores("fine:float16", "in:int8"))) != "half"
+    plain, singled_out = scores(), scores("fine:cpu")
+    assert singled_out["quantised"] / singled_out["half"] == pytest.approx(
+        4 * plain["quantised"] / plain["half"], rel=1e-3
+    )
 
 
 def test_reasons_add_up_to_the_score():

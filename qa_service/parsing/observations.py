@@ -189,8 +189,19 @@ class _Prose:
                 nearby = sick & {clause, clause + 1} and not any(
                     start < match.end() and match.start() < end for start, end in tried
                 )
+            if value == "later" and self._is_duration(match, clause):
+                continue
             if nearby and (clause in sick or clause not in stated):
                 self._add("when", value, *match.span())
+
+    def _is_duration(self, time: re.Match[str], clause: int) -> bool:
+        """Whether a time says how long a symptom has lasted, not when it came."""
+        near = {value for value, match in self.symptoms if abs(self._clause(match.start()) - clause) <= 1}
+        if not near or not near <= signs.LASTING:
+            return False
+        if signs.EVEN.search(self.folded, max(0, time.start() - 8), time.start()):
+            return True
+        return bool(signs.DURATION.match(time.group())) and not signs.SINCE.match(self.folded, time.end())
 
     # In what setting
 
@@ -227,7 +238,11 @@ class _Prose:
             low, high = sorted(((match.start(), match.end()), cured.span()))
             between = self.folded[low[1] : high[0]]
             sick = any(low[1] <= each.start() < high[0] for value, each in self.symptoms if value != "finite")
-            named = any(low[1] <= place.start() < high[0] for value, place in self.places if value)
+            named = any(
+                low[1] <= place.start() < high[0]
+                for value, place in self.places
+                if value and place[0] not in signs.VAGUE_PLACES
+            )
             if len(between) <= _NEAR and not sick and not named:
                 asked = signs.ASKED.match(self.folded, cured.end()) or signs.COMPARED.search(
                     self.folded, start, high[1]

@@ -75,8 +75,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="flat",
-        pattern=r"不(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
-        r"|没有?(?:下降|变化|再?涨)|没再?上来|停滞"
+        pattern=r"不会?(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
+        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞"
         r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
         r"|(?:does|do|did|is|are|wo)(?: not|n['’]?t) (?:\w+ )?(?:decreas|improv|mov|learn|converg|drop"
         r"|go(?:ing)? down|updat|train|chang(?!\w* any))\w*"
@@ -120,14 +120,16 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="spike",
-        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|(?:跳|窜|蹿)(?:到|至)|spik(?:es?|ed|y)(?![a-z])"
+        pattern=r"尖峰|毛刺|突刺|突增|突然(?:跳|窜|蹿|升高)|(?:跳|窜|蹿)(?:到|至)|一下子?(?:变得?)?(?:很|特别|非常)?[大高]"
+        r"|spik(?:es?|ed|y)(?![a-z])|(?<![a-z])suddenly (?:\w+ ){0,3}(?:high|large|huge)(?![a-z])"
         r"|(?<![a-z])jump(?:s"
         r"|ed)?(?! around)(?![a-z])",
         places=_MEASURED,
     ),
     Symptom(
         value="recovered",
-        pattern=r"(?<!能)(?<!会)恢复(?!训练|吗)|(?<!will it )(?<!can it )recover(?:s|ed)(?![a-z])|comes? back down"
+        pattern=r"(?<!能)(?<!会)恢复(?!训练|吗|[之以]?后|模型|检查点|断点)"
+        r"|(?<!will it )(?<!can it )recover(?:s|ed)(?![a-z])|comes? back down"
         r"|returns? to normal",
         places=_MEASURED,
     ),
@@ -156,9 +158,13 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="differs",
-        pattern=r"结果.{0,3}(?:不一样|不一致|不同|对不上)|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
-        r"|different (?:results?|outputs?|numbers|loss(?:es)?)|(?:results?|outputs?|losses) (?:differ"
-        r"|are different|do(?:n['’]t| not) match)"
+        pattern=r"(?:结果|输出|特征|预测|logits?).{0,4}(?:不一样|不一致|不同|不相等|对不上)"
+        r"|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
+        r"|different (?:\w+ )?(?:results?|outputs?|numbers|loss(?:es)?|answers?|predictions?|features|logits)(?![a-z])"
+        r"|(?:results?|outputs?|losses|features|logits|predictions?) (?:\w+ ){0,5}?"
+        r"(?:differs?|(?:is|are) (?:slightly |very )?different|do(?:es)?(?:n['’]t| not) (?:match|agree)"
+        r"|(?:is|are) (?:not consistent|inconsistent))(?![a-z])"
+        r"|(?:outputs?|results?|logits|inference|numerical|losses|predictions?) mismatch"
         r"|(?:not|isn['’]t) (?:reproducible|deterministic)|non-?determinis\w*",
         places=frozenset(),
     ),
@@ -171,7 +177,9 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="large",
-        pattern=r"(?:特别|非常|很|太|过|巨|这么)大|(?<![a-z])huge|(?:(?:very|too|so|really|extremely) )+(?:large"
+        pattern=r"(?:特别|非常|很|太|过|巨|这么)大|高(?:得多|很多|不少|了?一大?截)"
+        r"|(?<![a-z])huge|(?:much|far|way|a lot) (?:larger|bigger|higher)"
+        r"|(?:(?:very|too|so|really|extremely) )+(?:large"
         r"|big|high)|enormous",
         places=_MEASURED - {"metric"}, needs_place=True,
     ),
@@ -184,7 +192,7 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="finite",
-        pattern=r"正常(?!化|样本|分布|数据)|没问题|(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?"
+        pattern=r"正常(?!化|样本|分布|数据)|没有?问题|(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?"
         r"|normal|finite)(?![a-z])"
         r"|(?<=training is )stable",
         places=frozenset({"loss", "gradient", "weight", "logit", "activation"}), needs_place=True,
@@ -220,10 +228,14 @@ TIMES: Mapping[str, str] = {
     r"|(?:(?<![\d.])[\d.]{1,9}|[几十百千万两]{1,4})\s*[万千百k]?多?\s*个?\s*(?:步|epochs?|轮|次|小时|天|steps?|iter\w*"
     r"|batch(?:es)?)\s*(?:之?后|左右|以后|才)"
     r"|后来|中途|过一会|跑着跑着|训着训着|突然(?:就|变|成|为|出现|\s|[a-z]{4})*nan|suddenly (?:\w+ ){0,3}(?:nan|inf)"
-    r"|第\s*(?:[2-9二三四五六七八九]|\d{2,}|十)\s*个?\s*(?:步|轮|epoch|次)",
+    r"|第\s*(?:[2-9二三四五六七八九]|\d{2,}|十)\s*个?\s*(?:步|轮|epoch|次)"
+    r"|在\s*(?:[2-9]|\d{2,9})\s*[万千wk]?\s*多?\s*个?\s*(?:步|轮|epoch|iter\w*)",
     "resume": r"断点续训|续训|接着训|恢复训练|从\s*(?:checkpoint|ckpt|断点)|(?<!should i )(?<!can i )resum(?:e|es"
     r"|ed|ing)(?![a-z])"
-    r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint",
+    r"|(?:load|restart)\w* (?:from )?(?:a |the )?checkpoint|(?:restor|reload)\w* (?:\w+ ){0,6}?(?:checkpoint|ckpt)"
+    r"|(?<![a-z])(?:checkpoint|ckpt) (?:is |was )?(?:re)?(?:load|stor)\w*"
+    r"|重新加载\s*(?:了|上次的|保存的)*\s*(?:checkpoint|ckpt|检查点|断点|权重|模型)"
+    r"|从.{0,8}(?:模型|权重|检查点|存档).{0,2}恢复",
     "eval": r"评估|验证(?:集|时|阶段|损失|准确率)|测试(?:集|时|的时候)|(?<![a-z])eval(?![a-z])|evaluat\w+|validation"
     r"|(?<![a-z])val[_ ](?:loss|acc)"
     r"|test (?:set|time|loss|acc\w*)",
@@ -275,6 +287,7 @@ SETTINGS: Mapping[str, str] = {
     "mps": r"(?<![a-z])mps(?![a-z])|apple (?:silicon|m\d)",
     "npu": r"(?<![a-z])npu(?![a-z])|昇腾|(?<![a-z])ascend(?![a-z])",
     "several_devices": r"多卡|多机|(?<![a-z])(?:ddp|fsdp)(?![a-z])|(?:\d|multi|several|two|four|eight)[ -]*gpus"
+    r"|(?<![a-z])(?:multiple|several|two|four|eight) (?:cards|gpus|devices)"
     r"|multi-?gpu|分布式训练"
     r"|(?<!\d)(?:[2-9]|\d\d|[两三四八])\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])|(?<!\d)[2-9] ?张",
     "one_device": r"(?:单|一|(?<!\d)1)\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])"
@@ -377,12 +390,21 @@ FAILED = re.compile(
 ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
 CURED = re.compile(
-    r"好了|从来?没有?(?=出现|过|[,。;]|$)|正常(?!化|分布|样本)|没事|没问题|就不|不会再|能训|可以了|稳定|解决了|行了"
+    r"好了|从来?没有?(?=出现|过|[,。;]|$)|正常(?!化|分布|样本)|没事|没有?问题|就不|不会再|能训|可以了|稳定|解决了|行了"
     r"|(?<![a-z])(?:works?|worked|fix(?:es|ed)|help(?:s|ed)|goes? away|went away|disappear(?:s|ed)|gone|solv(?:es"
     r"|ed)|fine|ok(?:ay)?|stable)(?![a-z])"
-    r"|trains? (?:fine|well|normally)|(?:and|then) it trains|no (?:more )?nans?|less often|proper"
+    r"|trains? (?:fine|well|normally)|(?<![a-z])(?:is|are|was|were|looks?|runs?) (?:all )?normal(?:ly)?(?![a-z])"
+    r"|(?:and|then) it trains|no (?:more )?nans?|less often|proper"
 )
 """After a remedy or a setting: there it works."""
+LASTING = frozenset({"flat", "chance", "constant", "zero"})
+"""Symptoms that may have been there from the start: beside them "跑了三轮" is how long they have lasted."""
+DURATION = re.compile(r"(?:跑|训练?|迭代)")
+"""A time that begins like this is a duration, unless it is said that something happened after it."""
+SINCE = re.compile(r"\s*(?:[之以]?后|才|左右|的?时候?)")
+"""After a time: something happened then."""
+EVEN = re.compile(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
+"""Before a time: it is a duration."""
 ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
 COMPARED = re.compile(r"哪|谁|(?<![a-z])which(?![a-z])")

@@ -38,6 +38,10 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
+SINGLED_OUT = 4.0
+"""Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
+_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+_COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
 _CACHED_QUESTIONS = 1000  # whose results are kept
@@ -81,6 +85,35 @@ class _RecentResults:
             self._results[query] = result
             if len(self._results) > _CACHED_QUESTIONS:
                 del self._results[next(iter(self._results))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What observations say about an entry beside its words. Signs are written "kind:value"."""
+
+    excluded_by: frozenset[str]
+    """Each rules the entry out."""
+    formats: frozenset[str]
+    """The formats of numbers that the entry is about, such as "float16"."""
+    fine: frozenset[str]
+    """Where its trouble is absent, such as "fine:bfloat16"."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "_Evidence":
+        return cls(
+            excluded_by=frozenset(map(str, entry.excluded_by)),
+            formats=frozenset(sign.value for sign in entry.signs if sign.kind == "in") & _FORMATS,
+            fine=frozenset(str(sign) for sign in entry.signs if sign.kind == "fine"),
+        )
+
+    def factor(self, observed: frozenset[str], sound: frozenset[str]) -> float:
+        """Of the entry's probability; `sound` are the formats in which all is well while another one fails.
+
+        "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone.
+        """
+        if observed & self.excluded_by or (self.formats and self.formats <= sound):
+            return RULED_OUT
+        return SINGLED_OUT if self.fine & observed else 1.0
 
 
 class Matcher:
@@ -136,8 +169,9 @@ class Matcher:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
-        ruled_out = {name for sign in query.signs for name in self._excluded_by.get(sign, ())}
-        possible = {**probability, **{name: RULED_OUT * probability[name] for name in ruled_out}}
+        sound = _sound_formats(query.signs)
+        factors = {name: evidence.factor(query.signs, sound) for name, evidence in self._evidence.items()}
+        possible = {name: factors[name] * probability[name] for name in self._library}
         ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
         item = sum(probability[name] for name in self._ids_of_item[best.item])
@@ -205,6 +239,10 @@ class Matcher:
             ],
             vectors=np.asarray(self._vectors, dtype=np.float32),
         )
+
+    @cached_property
+    def _evidence(self) -> dict[str, "_Evidence"]:
+        return {name: _Evidence.of(entry) for name, entry in self._library.items()}
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
@@ -289,6 +327,13 @@ class Matcher:
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)
             return _load_classifier(path) or trained  # mapped, its memory is shared with other processes
+
+
+def _sound_formats(observed: frozenset[str]) -> frozenset[str]:
+    """The formats that are said to be fine, if another one is in use: then that one is what fails."""
+    fine = frozenset(name for name in _FORMATS if f"fine:{name}" in observed)
+    in_use = observed & _COARSE or any(f"in:{name}" in observed for name in _FORMATS - fine)
+    return fine if in_use else frozenset()
 
 
 def combined_confidence(alone: float, covered: float) -> float:
