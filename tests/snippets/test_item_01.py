@@ -523,3 +523,14 @@ def test_student_t_many_degrees_of_freedom(snippet):
     far = torch.tensor([-300.0, 300.0], requires_grad=True)
     ran.names.student_t_nll(torch.ones(2), far).backward()
     assert far.grad.isfinite().all(), "at both ends of the range of ν"
+
+
+def test_rl_spikes_without_harm(snippet):
+    ran = snippet.run()
+    spread = ran.names.spread
+    assert ran.numbers[-1] < 0.3, "no sample stands out"
+    returns = torch.randn(256)
+    assert spread(returns + 100, torch.zeros(256)) < 0.1, "the value function is off for all"
+    returns[7] = 50
+    assert spread(returns, torch.zeros(256)) > 0.5
+    assert spread(torch.zeros(4), torch.zeros(4)) == 0
