@@ -21,7 +21,12 @@ PARAMS = {
     "n": {"zh": "输入个数", "en": "number of inputs", "ge": 1, "le": 10000},
     "std": {"zh": "权重的标准差 σ", "en": "standard deviation σ of a weight", "ge": 0, "le": 10},
     "rho": {"zh": "权重两两之间的相关系数", "en": "correlation between any two weights", "ge": 0, "le": 1},
-    "mean": {"zh": "均值不为 0 的分布：均值 ÷ σ", "en": "law whose mean is not 0: mean over σ", "ge": 0, "le": 10},
+    "mean": {
+        "zh": "均值不为 0 的分布：均值 ÷ σ",
+        "en": "distribution whose mean is not 0: mean over σ",
+        "ge": 0,
+        "le": 10,
+    },
     "tie": {"zh": "依赖输入的权重：依赖的系数", "en": "weights that depend on the input: how much", "ge": 0, "le": 10},
     "trials": {"zh": "抽样次数", "en": "number of draws", "ge": 200, "le": 10000},
 }

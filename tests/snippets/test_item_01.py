@@ -401,6 +401,9 @@ def test_normalising_a_zero_vector(snippet):
     assert names.v.grad.isfinite().all() and names.v.grad.abs().max() < 1e5
     v = torch.randn(4, 8)
     torch.testing.assert_close(names.unit(v), nn.functional.normalize(v, dim=-1), rtol=1e-4, atol=1e-5)
+    plain = torch.zeros(8, requires_grad=True)
+    (plain / plain.norm()).sum().backward()
+    assert not plain.grad.isfinite().any(), "what it is for"
 
 
 def test_perplexity_inf(snippet):

@@ -378,6 +378,8 @@ def test_moe_router_in_bf16(snippet):
         weights, z_loss = router(100 * torch.randn(16, 8).bfloat16())
     assert weights.dtype is z_loss.dtype is torch.float32
     assert weights.sum(-1).sub(1).abs().max() < 1e-5 and z_loss.isfinite()
+    in_bf16 = torch.randn(16, 8).bfloat16().softmax(-1).float()
+    assert in_bf16.sum(-1).sub(1).abs().max() > 1e-4, "what it is for"
 
 
 def test_nan_or_zeros_only_on_mps(snippet):
