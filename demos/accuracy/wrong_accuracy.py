@@ -10,6 +10,7 @@ shifted    the labels of the metric count from 1, those of the loss from 0
 floats     the largest probability is compared with the label, for equality
 integer    correct // samples, a division of whole numbers
 last_batch the correct ones of the last of eight batches over all samples
+labels     the metric is the true one; the loss is given the labels plus 1, so that the model learns another class
 Data and weights are random. By chance one in `classes` is right.
 """
 
@@ -57,7 +58,7 @@ Metrics = dict[str, float]
 
 
 def run(
-    case: Literal["right", "axis", "column", "shifted", "floats", "integer", "last_batch"] = "floats",
+    case: Literal["right", "axis", "column", "shifted", "floats", "integer", "last_batch", "labels"] = "floats",
     classes: int = 5,
     n: int = 60,
 ) -> Generator[Row, None, Metrics]:
@@ -65,11 +66,12 @@ def run(
     x = centres[y] + torch.randn(512, 8)
     net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, classes))
     adam = torch.optim.Adam(net.parameters(), lr=0.01, fused=True)
+    target = (y + 1) % classes if case == "labels" else y
     rows: list[Row] = []
     losses = []
     for step in range(n + 1):
         logits = net(x)
-        loss = cross_entropy(logits, y)
+        loss = cross_entropy(logits, target)
         losses.append(loss.item())
         printed, true = accuracy(case, logits, y), accuracy("right", logits, y)
         rows.append({"step": step, "printed": printed, "true": true, "loss_ratio": losses[-1] / math.log(classes)})

@@ -138,8 +138,8 @@ def forward(blocks: nn.Sequential, x: Tensor, noise: float = 0.0) -> Tensor:
     """Every block, then the same random scale and shift of each unit for the whole batch, then ReLU."""
     for block in blocks:
         z = block(x)
-        scale, shift = noise * torch.randn(2, z.shape[1])
-        x = torch.relu(z * (1 + scale) + shift)
+        scale, shift = noise * torch.randn(2, z.shape[1])  # drawn by all nets: they share the random numbers
+        x = torch.relu(z * (1 + scale) + shift if noise else z)
     return x
 
 

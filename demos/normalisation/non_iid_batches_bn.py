@@ -30,7 +30,7 @@ PARAMS = {
         "ge": 0.02,
         "le": 0.98,
     },
-    "batch": {"zh": "批量大小", "en": "batch size", "unit": "sample", "ge": 8, "le": 256},
+    "batch": {"zh": "批量大小", "en": "batch size", "unit": "sample", "ge": 8, "le": 1024},
     "epochs": {"zh": "训练轮数", "en": "epochs", "unit": "epoch", "ge": 1, "le": 10},
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 0, "le": 10},
     "width": {"zh": "隐藏层宽度", "en": "width of the hidden layers", "unit": "unit", "ge": 2, "le": 128},

@@ -88,7 +88,7 @@ def run(
     every = max(1, n // 200)
     for step in range(1, n + 1):
         loss, grads = gradients(half, x, y, torch.float16, act_scale, scale)
-        skipped.append(not all(bool(g.isfinite().all()) for g in grads))
+        skipped.append(not bool(torch.cat([g.flatten() for g in grads]).isfinite().all()))
         bad_loss.append(not math.isfinite(loss))
         if step % every == 0 or step in (1, n) or skipped[-1]:
             yield {"step": step, "scale": scale, "loss": loss}
@@ -125,8 +125,10 @@ def run(
 
 def descend(weights: Weights, grads: Weights, lr: float, clip: float) -> Weights:
     """One step of gradient descent; with `clip` > 0 the gradient is first shortened to that norm."""
-    norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
-    factor = clip / norm if 0 < clip < norm else 1.0
+    factor = 1.0
+    if clip > 0:
+        norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
+        factor = clip / norm if clip < norm else 1.0
     return [w - lr * (factor * g) for w, g in zip(weights, grads, strict=True)]
 
 

@@ -69,6 +69,8 @@ BESIDE = [{"parameter": "dtype", "experiment": "dtype_ladder", "params": {"op": 
 Row = dict[str, float]
 Metrics = dict[str, float | None]
 RUNS = 20
+DRAWN = 500  # steps for which the random numbers are drawn at once
+EXPONENT = 0x7FF << 52
 
 
 def run(
@@ -82,20 +84,20 @@ def run(
     short_x, wide_x = (float(torch.tensor(x, dtype=kind)) for kind in (form, wide))
     values = torch.tensor([short_w] * (RUNS + 1) + [wide_w], dtype=torch.float64)
     update = torch.tensor([short_x] * (RUNS + 1) + [wide_x], dtype=torch.float64)
-    bits = torch.tensor([precision(form)] * (RUNS + 1) + [precision(wide)])
-    lowest = torch.tensor([exponent(form)] * (RUNS + 1) + [exponent(wide)])
-    largest = torch.tensor([torch.finfo(form).max] * (RUNS + 1) + [torch.finfo(wide).max], dtype=torch.float64)
-    moved = 0
+    formats = Formats([form] * (RUNS + 1) + [wide])
+    moved, nearest = 0, short_w
     every = max(1, n // 150)
     for step in range(n + 1):
         if step:
-            before = float(values[RUNS])
-            values = rounded(values + update, bits, lowest, largest)
-            moved += float(values[RUNS]) != before
+            if step % DRAWN == 1:
+                chance = torch.rand(DRAWN if step + DRAWN <= n + 1 else n + 1 - step, RUNS, dtype=torch.float64)
+            values = formats.rounded(values + update, chance[(step - 1) % DRAWN])
+            before, nearest = nearest, float(values[RUNS])
+            moved += nearest != before
         if step % every == 0 or step == n:
             yield {
                 "step": step,
-                "nearest": float(values[RUNS]),
+                "nearest": nearest,
                 "stochastic": float(values[0]),
                 "stochastic_mean": float(values[:RUNS].mean()),
                 "master": float(values[RUNS + 1]),
@@ -103,7 +105,7 @@ def run(
     ends = values[:RUNS]
     way = n * x
     towards = torch.nextafter(*torch.tensor([[short_w], [math.copysign(math.inf, x)]], dtype=torch.float64))
-    half_gap = float(gap(towards, bits[:1], lowest[:1])) / 2
+    half_gap = float(Formats([form]).gap(towards)) / 2
     mean = float(ends.mean())
     return {
         "true_end": start + way,
@@ -121,30 +123,31 @@ def run(
     }
 
 
-def rounded(values: Tensor, bits: Tensor, lowest: Tensor, largest: Tensor) -> Tensor:
-    """All but the last two at random, those to nearest (a tie to even); beyond the largest number lies inf."""
-    unit = gap(values, bits, lowest)
-    units = values / unit
-    chosen = torch.cat([(units[:RUNS] + torch.rand(RUNS, dtype=torch.float64)).floor(), units[RUNS:].round()])
-    stored = chosen * unit
-    return torch.where(stored.abs() > largest, stored.sign() * math.inf, stored)
+class Formats:
+    """One format for each number of a vector."""
+
+    def __init__(self, forms: list[torch.dtype]) -> None:
+        limits = [torch.finfo(form) for form in forms]
+        self.largest = torch.tensor([limit.max for limit in limits], dtype=torch.float64)
+        self.least = torch.tensor([limit.smallest_normal for limit in limits], dtype=torch.float64)
+        self.most = power_below(self.largest)
+        self.eps = torch.tensor([limit.eps for limit in limits], dtype=torch.float64)
+
+    def gap(self, values: Tensor) -> Tensor:
+        """The distance between neighbouring numbers of the format around each value."""
+        return power_below(values).clamp(self.least, self.most) * self.eps
+
+    def rounded(self, values: Tensor, chance: Tensor) -> Tensor:
+        """All but the last two at random, up with `chance`; those to nearest, a tie to even; too large is inf."""
+        unit = self.gap(values)
+        units = values / unit
+        stored = torch.cat([(units[:RUNS] + chance).floor(), units[RUNS:].round()]) * unit
+        return torch.where(stored.abs() > self.largest, stored * math.inf, stored)
 
 
-def gap(values: Tensor, bits: Tensor, lowest: Tensor) -> Tensor:
-    """The distance between neighbouring numbers of the format around each value."""
-    power = torch.frexp(values).exponent - 1  # 2^power ≤ |value| < 2^(power + 1)
-    power = torch.where(values == 0, lowest, torch.maximum(power, lowest))
-    return torch.ldexp(torch.ones_like(values), power - bits + 1)
-
-
-def precision(form: torch.dtype) -> int:
-    """The bits of the significand."""
-    return 1 - round(math.log2(torch.finfo(form).eps))
-
-
-def exponent(form: torch.dtype) -> int:
-    """The exponent of the smallest normal number."""
-    return round(math.log2(torch.finfo(form).smallest_normal))
+def power_below(values: Tensor) -> Tensor:
+    """The largest power of 2 not above each absolute value, by the exponent bits of float64; 0 for 0."""
+    return (values.view(torch.int64) & EXPONENT).view(torch.float64)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ distributions with the same E[w²] = σ² per weight where not stated otherwise,
 with σ²Σxᵢ². - iid normal, iid uniform: independent, identically distributed, mean 0. - not identical: independent,
 variance σᵢ² = σ²·U(0, 2) of its own. Exact: Σσᵢ²xᵢ². - uncorrelated: all weights of a draw share one random magnitude,
 σ·|N(0, 1)|: dependent, yet uncorrelated. - correlated: every pair of weights has correlation rho. Exact: σ²[(1−ρ)Σxᵢ²
-+ ρ(Σxᵢ)²]. - shifted: iid with mean σ/2 and standard deviation σ. Exact: σ²[Σxᵢ² + ¼(Σxᵢ)²]. - depends on x: a new x
-in every draw and wᵢ = σ(zᵢ + ½(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as weights can be after
++ ρ(Σxᵢ)²]. - shifted: iid with mean m·σ and standard deviation σ. Exact: σ²[Σxᵢ² + m²(Σxᵢ)²]. - depends on x: a new x
+in every draw and wᵢ = σ(zᵢ + t(xᵢ − E x)), z ~ N(0, 1): mean 0, but tied to the input, as weights can be after
 training. Compared with the mean of σ²Σxᵢ²; the exact value follows from the moments of relu(z). Everything is in
 float64. Sources: Glorot & Bengio 2010; He et al. 2015.
 """
@@ -21,6 +21,13 @@ PARAMS = {
     "n": {"zh": "输入个数", "en": "number of inputs", "ge": 1, "le": 10000},
     "std": {"zh": "权重的标准差 σ", "en": "standard deviation σ of a weight", "ge": 0, "le": 10},
     "rho": {"zh": "权重两两之间的相关系数", "en": "correlation between any two weights", "ge": 0, "le": 1},
+    "mean": {
+        "zh": "均值不为 0 的分布：均值 ÷ σ",
+        "en": "distribution whose mean is not 0: mean over σ",
+        "ge": 0,
+        "le": 10,
+    },
+    "tie": {"zh": "依赖输入的权重：依赖的系数", "en": "weights that depend on the input: how much", "ge": 0, "le": 10},
     "trials": {"zh": "抽样次数", "en": "number of draws", "ge": 200, "le": 10000},
 }
 LIMITS = [{"product": ["n", "trials"], "le": 5000000}]
@@ -73,7 +80,9 @@ Metrics = dict[str, float | None]
 E_X = 1 / math.sqrt(2 * math.pi)  # the mean of relu(N(0, 1))
 
 
-def run(n: int = 256, std: float = 0.0625, rho: float = 0.1, trials: int = 4000) -> Generator[Row, None, Metrics]:
+def run(
+    n: int = 256, std: float = 0.0625, rho: float = 0.1, mean: float = 0.5, tie: float = 0.5, trials: int = 4000
+) -> Generator[Row, None, Metrics]:
     x = randn(n).relu()
     squares, square = x.pow(2).sum().item(), x.sum().item() ** 2
     own = 2 * torch.rand(n, dtype=torch.float64)
@@ -83,13 +92,14 @@ def run(n: int = 256, std: float = 0.0625, rho: float = 0.1, trials: int = 4000)
         "not identical": (own * x.pow(2)).sum().item(),
         "uncorrelated": squares,
         "correlated": (1 - rho) * squares + rho * square,
-        "shifted": squares + square / 4,
-        "depends on x": n * depends_in_theory(n) / 2,
+        "shifted": squares + mean**2 * square,
+        "depends on x": n * depends_in_theory(n, tie) / 2,
     }
     measured, formula = {}, dict.fromkeys(exact, squares)
+    factors = dict.fromkeys(exact, rho) | {"shifted": mean, "depends on x": tie}
     for law, value in exact.items():
         xs = randn(trials, n).relu() if law == "depends on x" else x
-        measured[law] = (weights(law, xs, own, rho, trials) * xs).sum(1).pow(2).mean().item()
+        measured[law] = (weights(law, xs, own, factors[law], trials) * xs).sum(1).pow(2).mean().item()
         formula[law] = xs.pow(2).sum(-1).mean().item()
         yield {
             "law": law,
@@ -108,7 +118,7 @@ def run(n: int = 256, std: float = 0.0625, rho: float = 0.1, trials: int = 4000)
         "shifted_ratio": ratio(measured["shifted"], squares, std),
         "theory_shifted_ratio": ratio(exact["shifted"], squares, std),
         "depends_on_x_ratio": ratio(measured["depends on x"], formula["depends on x"], std),
-        "theory_depends_on_x_ratio": depends_in_theory(n),
+        "theory_depends_on_x_ratio": depends_in_theory(n, tie),
         "iid_error": error(measured["iid normal"], squares, std),
         "uncorrelated_error": error(measured["uncorrelated"], squares, std),
         "correlated_error": error(measured["correlated"], squares, std),
@@ -117,8 +127,8 @@ def run(n: int = 256, std: float = 0.0625, rho: float = 0.1, trials: int = 4000)
     }
 
 
-def weights(law: str, x: torch.Tensor, own: torch.Tensor, rho: float, trials: int) -> torch.Tensor:
-    """`trials` weight vectors of one law, in units of σ."""
+def weights(law: str, x: torch.Tensor, own: torch.Tensor, factor: float, trials: int) -> torch.Tensor:
+    """`trials` weight vectors of one law, in units of σ; `factor` is its correlation, mean or dependence on x."""
     z, common = randn(trials, len(own)), randn(trials, 1)
     match law:
         case "iid uniform":
@@ -128,18 +138,18 @@ def weights(law: str, x: torch.Tensor, own: torch.Tensor, rho: float, trials: in
         case "uncorrelated":
             return common * z
         case "correlated":
-            return math.sqrt(1 - rho) * z + math.sqrt(rho) * common
+            return math.sqrt(1 - factor) * z + math.sqrt(factor) * common
         case "shifted":
-            return z + 0.5
+            return z + factor
         case "depends on x":
-            return z + (x - E_X) / 2
+            return z + factor * (x - E_X)
         case _:
             return z
 
 
-def depends_in_theory(n: int) -> float:
+def depends_in_theory(n: int, tie: float) -> float:
     """E(Σwᵢxᵢ)² over E σ²Σxᵢ² for weights that depend on the input, from E x² = ½, E x³ = 2·E x, E x⁴ = 3/2."""
-    same, different = 1 / 2 + (3 / 2 - 7 / 2 * E_X**2) / 4, (1 / 2 - E_X**2) / 2  # E w²x², E wx
+    same, different = 1 / 2 + tie**2 * (3 / 2 - 7 / 2 * E_X**2), tie * (1 / 2 - E_X**2)  # E w²x², E wx
     return 2 * (same + (n - 1) * different**2)
 
 

@@ -401,6 +401,9 @@ def test_normalising_a_zero_vector(snippet):
     assert names.v.grad.isfinite().all() and names.v.grad.abs().max() < 1e5
     v = torch.randn(4, 8)
     torch.testing.assert_close(names.unit(v), nn.functional.normalize(v, dim=-1), rtol=1e-4, atol=1e-5)
+    plain = torch.zeros(8, requires_grad=True)
+    (plain / plain.norm()).sum().backward()
+    assert not plain.grad.isfinite().any(), "what it is for"
 
 
 def test_perplexity_inf(snippet):
@@ -523,3 +526,14 @@ def test_student_t_many_degrees_of_freedom(snippet):
     far = torch.tensor([-300.0, 300.0], requires_grad=True)
     ran.names.student_t_nll(torch.ones(2), far).backward()
     assert far.grad.isfinite().all(), "at both ends of the range of ν"
+
+
+def test_rl_spikes_without_harm(snippet):
+    ran = snippet.run()
+    spread = ran.names.spread
+    assert ran.numbers[-1] < 0.3, "no sample stands out"
+    returns = torch.randn(256)
+    assert spread(returns + 100, torch.zeros(256)) < 0.1, "the value function is off for all"
+    returns[7] = 50
+    assert spread(returns, torch.zeros(256)) > 0.5
+    assert spread(torch.zeros(4), torch.zeros(4)) == 0

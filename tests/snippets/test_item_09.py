@@ -30,6 +30,8 @@ def test_large_outputs_and_learning_rate(snippet):
     ready = snippet.run(x=x).names.x
     assert ready.isfinite().all() and ready.mean(0).abs().max() < 0.01
     assert ready[:, :3].std(0).sub(1).abs().max() < 0.01
+    sound = batch()[0]
+    assert (snippet.run(x=sound).names.x - sound).abs().max() < 1, "inputs of a sound size hardly change"
 
 
 def test_multiply_vs_add(snippet):

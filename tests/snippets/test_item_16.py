@@ -1,6 +1,7 @@
 """float16 and its kin: each snippet meets the overflow, the lost digit or the wrong dtype, and a sound model."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -377,6 +378,8 @@ def test_moe_router_in_bf16(snippet):
         weights, z_loss = router(100 * torch.randn(16, 8).bfloat16())
     assert weights.dtype is z_loss.dtype is torch.float32
     assert weights.sum(-1).sub(1).abs().max() < 1e-5 and z_loss.isfinite()
+    in_bf16 = torch.randn(16, 8).bfloat16().softmax(-1).float()
+    assert in_bf16.sum(-1).sub(1).abs().max() > 1e-4, "what it is for"
 
 
 def test_nan_or_zeros_only_on_mps(snippet):
@@ -492,3 +495,20 @@ def test_batch_norm_statistics_in_half(snippet):
     names = snippet.run(model, x=x, y=y).names
     assert names.half[1].running_var.dtype is torch.float32 and names.half[0].weight.dtype is torch.bfloat16
     torch.testing.assert_close(names.half(x.bfloat16()).float(), expected, rtol=0.1, atol=0.1)
+
+
+def test_ascend_saturates_instead_of_inf(snippet):
+    assert snippet.diagnose().printed == ""
+    saturating = nn.Sequential(nn.Linear(8, 4), nn.Hardtanh(-65504.0, 65504.0), nn.Linear(4, 2))
+    with torch.no_grad():
+        saturating[0].weight.fill_(1e6)
+    assert re.match(r"1 saturated elements \d+\n$", snippet.diagnose(saturating).printed)
+
+
+def test_ddp_works_fsdp_nan(snippet):
+    assert "layer none output finite True" in snippet.diagnose().printed
+    large = plain_model()
+    with torch.no_grad():
+        large[2].weight.mul_(1e6)
+    assert "first non-finite layer 2 output finite False" in snippet.diagnose(large).printed
+    assert "layer none" in snippet.diagnose(large, swap={"torch.float16": "torch.bfloat16"}).printed
