@@ -18,6 +18,7 @@ from qa_service import __version__
 from qa_service.lab import cluster_inspection, landlock, seccomp
 from qa_service.lab.cluster_inspection import inspect_cluster
 from qa_service.store.engine import open_engine
+from qa_service.tools import doctor
 from qa_service.tools.doctor import run_checks
 
 
@@ -177,6 +178,17 @@ def test_a_whole_with_files_of_its_own_beside_the_core_is_noticed(settings, tmp_
     monkeypatch.syspath_prepend(tmp_path)
     (check,) = (each for each in run_checks(replace(settings, kb=tmp_path, demos=tmp_path), 0) if each.name == "python")
     assert (check.state, check.todo is not None) == (state, state == "note")
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+def test_another_torch_is_noted(installation, monkeypatch, tmp_path, checkout):
+    """A checkout can be set up from its lock; there is none where a wheel is installed."""
+    monkeypatch.setattr(doctor, "version", lambda _name: "2.14.1+cpu")
+    if not checkout:
+        monkeypatch.setattr(doctor, "bundled", lambda name: tmp_path / name)
+    check = found(installation, "torch")
+    assert (check.state, check.todo is not None) == ("note", checkout)
+    assert "2.14.1" in check.says.zh
 
 
 def test_experiments_of_another_python_are_run_there(settings, tmp_path):

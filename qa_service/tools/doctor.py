@@ -19,6 +19,7 @@ from qa_service.knowledge.library import Library
 from qa_service.lab.runner import CLI_PRELOAD, ProcessRunner
 from qa_service.lab.seccomp import why_unsupported
 from qa_service.model import Lang, RunStatus, Text
+from qa_service.paths import bundled
 from qa_service.retrieval.embedder import DEFAULT_ENCODER, check_weights, load_embedder
 from qa_service.settings import Settings
 from qa_service.shared_state import KEY_PREFIX, SharedState, SharedStateUnavailable
@@ -149,7 +150,8 @@ def _check_torch(settings: Settings) -> DoctorCheck:
             f"torch 是 {found}，断言是用 {_TESTED_TORCH} 检验的",
             f"torch is {found}; the claims were tested with {_TESTED_TORCH}",
         )
-        return DoctorCheck("torch", "note", says, _REINSTALL)
+        in_a_checkout = (bundled("kb").parent / "Makefile").is_file()  # a wheel takes any torch
+        return DoctorCheck("torch", "note", says, _REINSTALL if in_a_checkout else None)
     return DoctorCheck("torch", "ok", Text(f"torch {found}", f"torch {found}"))
 
 
