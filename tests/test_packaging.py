@@ -250,21 +250,21 @@ class Environment:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def numstab(self, *arguments: str) -> str:
-        """What the command `numstab` of this environment prints."""
+    def numstab(self, *arguments: str, command: str = "numstab") -> str:
+        """What a command of this environment prints."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
         env |= {"PYTHONPATH": sysconfig.get_path("purelib"), "NUMSTAB_CACHE": str(self.folder / "cache")}
-        done = subprocess.run([str(self.folder / "bin" / "numstab"), *arguments], env=env, cwd=self.folder,
+        done = subprocess.run([str(self.folder / "bin" / command), *arguments], env=env, cwd=self.folder,
                               capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def works(self, version: str = __version__) -> bool:
+    def works(self, version: str = __version__, command: str = "numstab") -> bool:
         """The version is right, and all its entries are there."""
         entries = {path.stem for path in (ROOT / "kb").rglob("*.toml") if path.parent.name != "not_covered"}
         return (
-            self.numstab("--version").split()[1] == version
-            and {each["id"] for each in json.loads(self.numstab("entries", "--json"))} == entries
+            self.numstab("--version", command=command).split()[1] == version
+            and {each["id"] for each in json.loads(self.numstab("entries", "--json", command=command))} == entries
         )
 
     def ours(self) -> list[Path]:
@@ -288,7 +288,7 @@ def test_the_whole_is_installed_on_the_core_and_removed_without_it(environment, 
         environment.pip("install", *found, name)
         assert environment.works()
     environment.pip("uninstall", "numstab")
-    assert environment.works()
+    assert environment.works(command="numstab-core")
     environment.pip("uninstall", "numstab-core", "numstab-model")
     assert environment.ours() == []
 
