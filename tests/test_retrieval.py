@@ -1,6 +1,7 @@
 """Retrieval: the classifier against scikit-learn, the default encoder, other encoders, and their caches."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,6 +324,8 @@ def test_training_samples_at_most_max_phrasings(monkeypatch):
 
 def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
     """As an exhaustive search among its wordings by FAISS finds it: in memory, mapped, or with half the digits."""
+    import faiss
+
     library = toy_service.knowledge.library
     wordings = {entry.id: [each for lang in LANGS for each in entry.wordings(lang)] for entry in library.values()}
     count = sum(map(len, wordings.values()))
@@ -337,6 +340,20 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
     for stored in (vectors, map_vectors(tmp_path / "phrasings.faiss"), vectors.astype(np.float16)):
         found = [Index(library, stored).nearest(vector, library) for vector in vectors]
         assert {name: [each[name] for each in found] for name in wordings} == expected
+
+
+@pytest.mark.parametrize(("file", "mapped"), [("phrasings.faiss", 1), ("gone.faiss", 0)])
+def test_faiss_maps_the_file_and_finds_the_same_wordings(toy_service, tmp_path, file, mapped):
+    """It answers all questions of a process but the first; without the file the vectors in memory do."""
+    library = toy_service.knowledge.library
+    count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
+    vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 16)))
+    save_vectors(tmp_path / "phrasings.faiss", vectors)
+    index = Index(library, vectors, tmp_path / file)
+    found = [index.nearest(vector, library) for vector in vectors]
+    assert found == [Index(library, vectors).nearest(vector, library) for vector in vectors]
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or maps.read_text().count(str(tmp_path / file)) == mapped
 
 
 def test_the_index_file_is_a_faiss_index(tmp_path):

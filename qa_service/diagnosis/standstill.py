@@ -165,8 +165,10 @@ def validation_at_guessing(run: TrainingRun) -> bool:
     if not run.from_start or len(shares) < 4 or (step_span(records(run, "loss")) or 2 * _MIN_STEPS) < 2 * _MIN_STEPS:
         return False
     fell = held_out and min(held_out) < 0.9 * held_out[0]
-    if fell and min(held_out) < max(0.7, 0.5 * min(held_out[0], train[0])) and not _came_down_to_guessing(
-        held_out, shares
+    if (
+        fell
+        and min(held_out) < max(0.7, 0.5 * min(held_out[0], train[0]))
+        and not _came_down_to_guessing(held_out, shares)
     ):
         return False
     spread = max(shares) - min(shares)

@@ -6,7 +6,11 @@ workers, and only as far as they are read. The file is a FAISS index (`IndexFlat
 
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +27,17 @@ class Index:
     """Finds the nearest wording of given entries.
 
     `vectors`, (wordings, d), are unit vectors, or a multiple of them: those of the entries' wordings, Chinese before
-    English, then any others. A question is compared with the wordings of these entries alone: a few hundred, whatever
-    the size of the library (`python -m bench index`).
+    English, then any others. A question is compared with the wordings of a few entries: some hundred, whatever the size
+    of the library (`python -m bench index`).
     """
 
-    def __init__(self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8]) -> None:
+    def __init__(
+        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8], path: Path | None = None
+    ) -> None:
+        """`path` is the file of the vectors, if FAISS can read it."""
         self._vectors = np.asarray(vectors)  # slices of a memmap are slow to make
+        self._path = path
+        self._has_searched = False
         self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
         for entry in library.values():
@@ -37,13 +46,45 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
-        nearest = {}
-        for entry in entries:
-            rows = self._rows[entry]
-            cosines = self._vectors[rows].astype(np.float32, copy=False) @ vector
-            nearest[entry] = self._phrasings[rows.start + int(cosines.argmax())]
+        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`.
+
+        The first question of a process may be the only one, and does not wait for FAISS to be imported.
+        """
+        faiss = self._faiss if self._has_searched else None
+        self._has_searched = True
+        rows = {
+            entry: self._row_by_faiss(faiss, vector, entry) if faiss else self._row(vector, entry) for entry in entries
+        }
+        return {entry: self._phrasings[row] for entry, row in rows.items()}
+
+    def _row(self, vector: Vectors, entry: str) -> int:
+        """The row of the entry's wording nearest to the vector."""
+        rows = self._rows[entry]
+        cosines = self._vectors[rows].astype(np.float32, copy=False) @ vector
+        nearest: int = rows.start + cosines.argmax().item()
         return nearest
+
+    def _row_by_faiss(self, index: Any, vector: Vectors, entry: str) -> int:
+        """The same. FAISS looks at no row outside a range of ids."""
+        _, found = index.search(vector.reshape(1, -1), 1, params=self._searches[entry])
+        return int(found[0, 0])
+
+    @cached_property
+    def _faiss(self) -> Any:
+        """The file as FAISS maps it into memory; None without a file or FAISS."""
+        with suppress(ImportError, RuntimeError):  # it is not installed; the file has gone since
+            faiss: Any = import_module("faiss")
+            return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC) if self._path else None
+        return None
+
+    @cached_property
+    def _searches(self) -> dict[str, Any]:
+        """Entry → the search among its wordings."""
+        faiss: Any = import_module("faiss")
+        return {
+            entry: faiss.SearchParameters(sel=faiss.IDSelectorRange(rows.start, rows.stop))
+            for entry, rows in self._rows.items()
+        }
 
 
 def save_vectors(path: Path, vectors: Vectors) -> None:

@@ -288,7 +288,7 @@ class Matcher:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
                     return Index(self._library, rounded)
-        return Index(self._library, self._vectors)
+        return Index(self._library, self._vectors, self._vectors_path if self._vectors_path.is_file() else None)
 
     @cached_property
     def _vectors(self) -> Vectors:
