@@ -35,7 +35,7 @@ FOUND = {
     "昨天停掉的任务今天重新加载断点接着跑，损失比停的时候高了一大截": {"nan-after-resume"},
     "Reloaded yesterday's checkpoint to go on, and the loss is way higher than where I stopped": {"nan-after-resume"},
     # alone and in a batch
-    "一张照片单独送进网络，和跟另外七张一起送进去，得到的掩码对不上": {
+    "同一张照片，批量为 1 和批量为 8 时网络给出的预测不一样，权重没变，也没有随机性": {
         "batch-of-one-differs", "evaluating-in-train-mode", "good-in-train-bad-in-eval"
     },
     "A picture sent through the network by itself and together with seven others: the masks do not agree": {
@@ -54,7 +54,7 @@ FOUND = {
         "average-of-rank-means", "one-rank-poisons-all", "only-on-this-device"
     },
     # clipping: what is logged, and which value
-    "我把 max_grad_norm 设为 0.5，控制台里的 grad_norm 还是二十多，裁剪坏了吗": {"log-gradient-norm-before-clipping"},
+    "裁剪阈值是 1，日志打印的 grad_norm 却有二十多，这是裁剪之前的还是之后的": {"log-gradient-norm-before-clipping"},
     "max_grad_norm is 0.5 and the console still says grad_norm 23, is clipping broken?": {
         "log-gradient-norm-before-clipping"
     },
