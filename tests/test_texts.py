@@ -6,7 +6,7 @@ import threading
 import pytest
 from processes import TIMEOUT_SECONDS
 
-from qa_service.errors import EmptyQuestion
+from qa_service.errors import EmptyQuestion, Overloaded
 from qa_service.model import Answer, Request
 from qa_service.model.events import Done
 from qa_service.server.priority import TextPriority
@@ -92,6 +92,15 @@ def test_each_answer_is_given_in_the_context_of_its_request(toy_service, batches
     )
     ask_together(toy_service, [Request(question=each, run=False) for each in QUESTIONS], batches[1])
     assert seen == {f"request-{number}": question for number, question in enumerate(QUESTIONS)}
+
+
+def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch):
+    """Early, and the next one is answered."""
+    requests = [Request(question="counting one", run=False)]
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda _thread: (_ for _ in ()).throw(RuntimeError))
+        assert [type(each) for each in ask_together(toy_service, requests, batches[1])] == [Overloaded]
+    assert [each.question for each in ask_together(toy_service, requests, batches[1])] == ["counting one"]
 
 
 def test_what_may_take_long_is_answered_elsewhere():

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from qa_service.answering.service import MAX_TOGETHER_CHARS, Service
+from qa_service.lab.runner import overloaded
 from qa_service.model import Answer, Request
 
 if TYPE_CHECKING:
@@ -45,12 +46,19 @@ class TextThread:
         return not request.run and len(request.question) <= MAX_TOGETHER_CHARS
 
     async def answer(self, request: Request) -> Answer:
-        """The answer, without evidence, in the caller's context; raises what answering it raises."""
+        """The answer, without evidence, in the caller's context.
+
+        Raises what answering it raises, and `Overloaded` where no thread is left.
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._keep_answering, daemon=True, name="texts")
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                raise overloaded(threading.active_count(), 1) from error
+            self._thread = thread
         job = _Job(request, contextvars.copy_context(), asyncio.get_running_loop().create_future())
         self._jobs.put(job)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._keep_answering, daemon=True, name="texts")
-            self._thread.start()
         with self._text_priority.pending():
             return await job.future
 
@@ -71,8 +79,9 @@ class TextThread:
                 with suppress(Exception):  # it is raised again for the request at fault
                     self._service.anticipate([job.request for job in jobs])
             results = [(job, job.context.run(self._result, job.request)) for job in jobs]
-            with suppress(RuntimeError):  # the loop is closed: the server has stopped
-                jobs[0].future.get_loop().call_soon_threadsafe(_deliver, results)
+            for loop in {job.future.get_loop() for job in jobs}:
+                with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                    loop.call_soon_threadsafe(_deliver, [each for each in results if each[0].future.get_loop() is loop])
 
     def _with_waiting(self, first: _Job) -> list[_Job]:
         """The first of the waiting jobs and others, as many as are answered together."""

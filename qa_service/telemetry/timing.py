@@ -7,7 +7,8 @@ from typing import Literal
 from qa_service.telemetry.subscribers import Subscribers
 
 Stage = Literal["text", "matching", "queue", "run"]
-"""`text`: until the answer's text is known, `matching` included; `queue`: until a slot is free; `run`: a run."""
+"""`text`: until the answer's text is known, `matching` included unless several questions are matched together ahead;
+`queue`: until a slot is free; `run`: a run."""
 StageListener = Callable[[Stage], AbstractContextManager[object]]
 """Called when a stage begins; what it returns is entered then and left when the stage ends."""
 
