@@ -127,11 +127,8 @@ class Matcher:
         self._cache = cache
         self._entries = tuple(library.values())
         self._ids_of_item: dict[int, list[str]] = {}
-        self._excluded_by: dict[str, list[str]] = {}  # sign → the entries that it rules out
         for entry in self._entries:
             self._ids_of_item.setdefault(entry.item, []).append(entry.id)
-            for sign in entry.excluded_by:
-                self._excluded_by.setdefault(str(sign), []).append(entry.id)
         self._subjects = {_subject_label(subject): subject for subject in library.subjects}
         self._batcher = MicroBatcher(self._match_batch)
         self._results = _RecentResults()
