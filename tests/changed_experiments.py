@@ -3,6 +3,7 @@
 tests/experiments/passed.json records for each file of tests, and for each experiment of the tests of all of them, with
 which code and which version of torch it passed. Where these are still so, the tests are marked as exhaustive, but for
 every sixteenth file and every sixteenth test of all experiments; files of which no test would run are not even read.
+The tests of a real cluster, which takes longer to start than they run, are of the lab's code in the same way.
 `make test ARGS=--record` writes the record: docs/decisions/0019-tests-of-what-changed.md.
 """
 
@@ -13,6 +14,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ RECORD = FOLDER / "passed.json"
 OF_ALL = FOLDER / "test_every_experiment.py"
 """The file with tests whose parameter `slug` or `case` says of which experiment they are."""
 ORACLES = FOLDER.parent / "oracles.py"
+CLUSTER = FOLDER.parent / "test_ray_cluster.py"
 SAMPLED = 16  # of what has not changed, one file or test in so many runs all the same
 
 
@@ -39,9 +42,13 @@ def text(path: Path) -> str:
 def fingerprint(unit: str) -> str:
     """What the outcome of a unit's tests depends on: the tests, the experiments that they name, the version of torch.
 
-    A unit is a file of tests, by its name, or an experiment, by its slug.
+    A unit is a file of tests, by its name, or an experiment, by its slug. Those of a cluster depend on all of the lab.
     """
     torch = metadata.version("torch").partition("+")[0]
+    if unit == CLUSTER.name:
+        lab = sorted((FOLDER.parent.parent / "qa_service" / "lab").glob("*.py"))
+        started_by = FOLDER.parent.parent / "bench" / "ray_cluster.py"
+        return digest(torch, metadata.version("ray"), *map(text, (CLUSTER, started_by, *lab)))
     if unit in EXPERIMENTS:
         return digest(torch, EXPERIMENTS[unit].hash, text(ORACLES), text(OF_ALL))
     tests = text(FOLDER / unit)
@@ -99,6 +106,10 @@ def mark_unchanged(items: list[pytest.Item]) -> None:
     """
     seen = set()
     for item in items:
+        if item.path == CLUSTER and find_spec("ray"):
+            item.user_properties.append(("unit", CLUSTER.name))
+            if is_unchanged(CLUSTER.name):
+                item.add_marker("exhaustive")
         if item.path.parent != FOLDER:
             continue
         if unit := unit_of(item):
@@ -128,7 +139,9 @@ class Recorder:
         """Unless the run was stopped. Units whose file or experiment has gone leave the record."""
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             kept = {
-                unit: old for unit, old in recorded(RECORD).items() if unit in EXPERIMENTS or (FOLDER / unit).is_file()
+                unit: old
+                for unit, old in recorded(RECORD).items()
+                if unit in EXPERIMENTS or unit == CLUSTER.name or (FOLDER / unit).is_file()
             }
             passed = {unit: fingerprint(unit) for unit, passed in self.outcomes.items() if passed}
             RECORD.write_text(json.dumps(kept | passed, indent=0, sort_keys=True) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -126,13 +127,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(nodeid: str) -> str:
-    """What runs in one worker, one test after the other: a folder of tests, a module of pages or beside the folders, or
-    a single test.
+    """What runs in one worker, one test after the other: a folder of tests, half of the modules of pages, a module
+    beside the folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests
+    do.
     """
     path = Path(nodeid.partition("::")[0])
     if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
         return nodeid
-    return str(path if path.parent.name in ("tests", "pages") else path.parent)
+    if path.parent.name == "pages":
+        return f"{path.parent} {crc32(path.stem.encode()) % 2}"
+    return str(path if path.parent.name == "tests" else path.parent)
 
 
 class WordHash:

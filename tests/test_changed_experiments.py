@@ -2,11 +2,21 @@
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import changed_experiments
 import pytest
-from changed_experiments import EXPERIMENTS, FOLDER, RECORD, Recorder, fingerprint, has_nothing_to_run, mark_unchanged
+from changed_experiments import (
+    CLUSTER,
+    EXPERIMENTS,
+    FOLDER,
+    RECORD,
+    Recorder,
+    fingerprint,
+    has_nothing_to_run,
+    mark_unchanged,
+)
 
 ITEMS = 80  # of each unit; the chance that a sample of one in sixteen has none of them is below a hundredth
 FILES = sorted(path for path in FOLDER.glob("test_*.py") if "qa_service" not in path.read_text("utf-8"))
@@ -24,7 +34,7 @@ def items_of(file, **params):
     """Tests of one file of tests/experiments, which differ in one parameter."""
     return [
         Item(
-            path=FOLDER / file,
+            path=(FOLDER / file).resolve(),
             nodeid=f"tests/experiments/{file}::test[{number}]",
             callspec=SimpleNamespace(params=params | {"number": number}),
             function=test_a_sample_runs_of_what_has_passed,
@@ -101,6 +111,19 @@ def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkey
     assert share_that_runs(items_of("test_quad_gd.py")) == 1
 
 
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_the_tests_of_a_cluster_run_when_the_lab_has_changed(passed, monkeypatch):
+    """They run until they have passed with the code that is here."""
+    passed.write_text(json.dumps({CLUSTER.name: fingerprint(CLUSTER.name)}))
+    changed_experiments.text.cache_clear()
+    changed_experiments.recorded.cache_clear()
+    assert share_that_runs(items_of("../test_ray_cluster.py")) == 0
+    real = changed_experiments.text
+    monkeypatch.setattr(changed_experiments, "text", lambda path: real(path) + "\n" * (path.name == "runner.py"))
+    fingerprint.cache_clear()
+    assert share_that_runs(items_of("../test_ray_cluster.py")) == 1
+
+
 def test_another_seed_is_for_the_exhaustive_tests(passed, monkeypatch):
     monkeypatch.setattr(changed_experiments, "SAMPLED", 1)
     items = [item for seed in range(3) for item in items_of("test_fp_sum.py", seed=seed)]
@@ -125,4 +148,4 @@ def test_only_what_has_passed_is_recorded(passed):
 
 def test_the_record_knows_what_is_here():
     units = json.loads(RECORD.read_text(encoding="utf-8"))
-    assert all(unit in EXPERIMENTS or (FOLDER / unit).is_file() for unit in units)
+    assert all(unit in EXPERIMENTS or unit == CLUSTER.name or (FOLDER / unit).is_file() for unit in units)

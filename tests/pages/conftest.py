@@ -67,7 +67,7 @@ def lang(look: Look) -> Lang:
 
 
 class Contexts:
-    """Browser contexts, one for each look and site: to make one costs more than to load a page.
+    """Browser contexts, one for each language and site: to make one costs more than to load a page.
 
     Each has an empty page that keeps its window open. What pages store is removed when a test ends; the cache stays.
     """
@@ -104,9 +104,9 @@ def visit(
 ) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    A test that expects messages, or sets more of the context than the size of the window, has a browser context of its
-    own, and with it an empty cache; others share one. At the end it checks that no request went to another origin, that
-    the console has only messages that match `expected`, and `check_layout`.
+    A test that expects messages, or sets more of the context than the size of the window and the scheme, has a browser
+    context of its own, and with it an empty cache; others share one. At the end it checks that no request went to
+    another origin, that the console has only messages that match `expected`, and `check_layout`.
     """
     page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
     unexpected, pages, pages_with_scripts, own = [], [], [], []
@@ -115,15 +115,16 @@ def visit(
         if alone:
             own.append(chromium.new_context(base_url=origin, **options))
             return own[-1].new_page()
-        size = options.pop("viewport")
+        size, scheme = options.pop("viewport"), options.pop("color_scheme")
         page = contexts.page(origin, options)
         page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
         return page
 
     def open_page(
         path: str, *, expected: str = "nothing", origin: str = live_server, alone: bool = False, **context: Any
     ) -> Page:
-        alone = alone or expected != "nothing" or bool(context.keys() - {"viewport"})
+        alone = alone or expected != "nothing" or bool(context.keys() - {"viewport", "color_scheme"})
         page = new_page(origin, alone, page_look.context | context)
         page.set_default_timeout(TIMEOUT_MS)
 
