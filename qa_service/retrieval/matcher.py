@@ -167,8 +167,8 @@ class Matcher:
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
         sound = _sound_formats(query.signs)
-        factors = {name: evidence.factor(query.signs, sound) for name, evidence in self._evidence.items()}
-        possible = {name: factors[name] * probability[name] for name in self._library}
+        factors = {name: each.factor(query.signs, sound) for name, each in self._evidence.items()} if query.signs else {}
+        possible = {**probability, **{name: factor * probability[name] for name, factor in factors.items()}}
         ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
         item = sum(probability[name] for name in self._ids_of_item[best.item])
