@@ -239,7 +239,9 @@ class Matcher:
 
     @cached_property
     def _evidence(self) -> dict[str, "_Evidence"]:
-        return {name: _Evidence.of(entry) for name, entry in self._library.items()}
+        """Of the entries about which observations say something."""
+        found = {name: _Evidence.of(entry) for name, entry in self._library.items()}
+        return {name: each for name, each in found.items() if each.excluded_by or each.formats or each.fine}
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
