@@ -65,6 +65,12 @@ def test_a_loss_that_is_lost_where_the_rate_jumps_is_sick():
     assert diagnose(sick).hypotheses[0].cause == "no_warmup"
 
 
+def test_a_loss_that_stays_high_after_the_jump_is_sick_by_the_jump_alone():
+    losses = [*decay(20, 2.0, 0.3), *decay(18, 1.85, 1.4)]
+    assert [each.id for each in find_harms(run_of(losses, lr=[*level(20, 1e-3), *level(18, 0.06)]))] == ["diverging"]
+    assert not find_harms(run_of(losses, lr=level(38, 1e-3)))
+
+
 def test_a_warm_restart_is_healthy():
     assert not find_harms(with_rates(decay(20, 1.2, 0.08)))
     assert not find_harms(with_rates(level(20, 0.2, 0.02), high=0.06))
