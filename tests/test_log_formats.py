@@ -471,7 +471,11 @@ def _values(line, key):
     ("line", "key", "value"),
     [
         ("Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%", "loss", 0.4123),
-        ("Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%", "val_loss", 0.5123),
+        (
+            "Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%",
+            "val_loss",
+            0.5123,
+        ),
         ("epoch: 1 step: 1875, loss is 2.3025", "loss", 2.3025),
         ("Validation loss 6312:  0.149928  ", "val_loss", 0.149928),
         ("[100]\tvalid_0's binary_logloss: 0.43121", "val_loss", 0.43121),

@@ -169,8 +169,12 @@ def _helps(cure: Cure, apply: Cure, run: RecordedRun) -> bool:
 
 
 def main(runs: Sequence[RecordedRun]) -> None:
-    """Prints each run, and the share that is healthy."""
-    cured = list(cure_runs(runs))
-    for each in cured:
-        print(f"{each.run.id}: {each.cause or 'nothing named'}: {'healthy' if each.healthy else 'not healthy'}")
+    """Prints each run as soon as it is trained, and the share that is healthy."""
+    cured = []
+    for each in cure_runs(runs):
+        print(
+            f"{each.run.id}: {each.cause or 'nothing named'}: {'healthy' if each.healthy else 'not healthy'}",
+            flush=True,
+        )
+        cured.append(each)
     print("healthy by the cure of the first cause:", Share(sum(each.healthy for each in cured), len(cured)))

@@ -689,8 +689,8 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
     if grid := grid_of(run):
         text = say(
             "打印出来的数都落在 {grid} 的格点上：权重和梯度本身就是 {grid}，没有 float32 的副本",
-            "Every printed number lies on the grid of {grid}: weights and gradients themselves are {grid}, with no copy "
-            "in float32",
+            "Every printed number lies on the grid of {grid}: weights and gradients themselves are {grid}, "
+            "with no copy in float32",
             grid=grid,
         )  # fmt: skip
         yield from weigh(f"digits_of_{grid}", text)

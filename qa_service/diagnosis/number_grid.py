@@ -21,7 +21,7 @@ _MAX_DECIMALS = 12
 
 
 def grid_of(run: TrainingRun) -> str:
-    """ "bfloat16" or "float16" if the losses or the gradient norms were computed in it; "" if their digits say no."""
+    """The format that the losses or the gradient norms were computed in; "" if their digits do not tell."""
     for key in ("loss", "grad_norm"):
         values = [abs(value) for value in values_of(finite(records(run, key))) if value]
         for name, bits in _BITS.items():

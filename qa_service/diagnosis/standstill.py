@@ -135,9 +135,23 @@ def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
     points = finite(records(run, "loss"))
     tail = points[-5:]
     values = values_of(tail)
+    if len(equal := equal_tail(points)) >= 3 and wrong_at_clamp(run, equal[-1].value):
+        return equal
     if len(tail) < 4 or min(values) <= 3 or (max(values) - min(values)) > 0.01 * max(values):
         return None
     return tail if clamp_of(median(values)) else None
+
+
+def wrong_at_clamp(run: TrainingRun, value: float) -> tuple[float, float, str] | None:
+    """The same for a loss that is the clamp times the share of wrong answers, which the accuracy says."""
+    shares = shares_of(finite(records(run, "accuracy")))
+    wrong = 1 - shares[-1] if shares else 0.0
+    if wrong < 0.02 or value < 1:
+        return None
+    return next(
+        ((largest, wrong, code) for largest, code in _CLAMPS.items() if abs(value / (largest * wrong) - 1) < 0.001),
+        None,
+    )
 
 
 def clamp_of(value: float) -> tuple[float, float, str] | None:
@@ -180,7 +194,7 @@ def validation_at_guessing(run: TrainingRun) -> bool:
 
 def _came_down_to_guessing(held_out: Sequence[float], shares: Sequence[float]) -> bool:
     """Whether a loss that was thrown far up has come down only to what a guess of its accuracy costs, −ln p or more."""
-    return held_out[0] > _THROWN * min(held_out) and 0 < max(shares) and min(held_out) > -math.log(max(shares))
+    return held_out[0] > _THROWN * min(held_out) and max(shares) > 0 and min(held_out) > -math.log(max(shares))
 
 
 def steps_of_clamp(run: TrainingRun) -> bool:

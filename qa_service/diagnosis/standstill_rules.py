@@ -25,6 +25,7 @@ from qa_service.diagnosis.standstill import (
     steps_of_clamp,
     stuck_at_clamp,
     stuck_exactly,
+    wrong_at_clamp,
 )
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
@@ -61,7 +62,8 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
     """L6: the loss is constant to all digits, stands at a clamp, or hardly moves."""
     if tail := stuck_at_clamp(run):
         value = median(values_of(tail))
-        found = clamp_of(value)
+        by_accuracy = wrong_at_clamp(run, value)
+        found = by_accuracy or clamp_of(value)
         if found:
             text = say(
                 "损失停在 {value}，是 −ln({code}) = {largest} 的 {share}：有截断",
@@ -71,7 +73,7 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
                 largest=found[0],
                 share=f"{100 * found[1]:.0f} %",
             )
-            yield from weigh("at_clamp", text, tail[0])
+            yield from weigh("clamp_by_accuracy" if by_accuracy else "at_clamp", text, tail[0])
     if steps_of_clamp(run):
         points = finite(records(run, "loss"))
         text = say(

@@ -170,6 +170,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "loss_scale_collapse": 0.5,
     },
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
+    "clamp_by_accuracy": {"loss_clipped": 6.0, "saturated_activation": 1.5, "wrong_output": 1.5, "step_too_large": 1.0},
     "steps_of_clamp": {"loss_clipped": 3.8, "wrong_output": 3.2, "no_update": -1.0},
     "tiny_loss_beside_validation": {
         "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5,

@@ -1,4 +1,4 @@
-"""What else a log shows: the format in its digits, a jump of the rate, a missing loss, a throw; each beside a neighbour."""
+"""What else a log shows: a format in its digits, a jump of the rate, a missing loss; each beside a neighbour."""
 
 import math
 import random
@@ -11,6 +11,7 @@ from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
 from qa_service.diagnosis.number_grid import grid_of
 from qa_service.diagnosis.reading import read_log_text
+from qa_service.diagnosis.report import question
 from qa_service.diagnosis.schedule import lost_at_rate_jump
 from qa_service.diagnosis.standstill import classes_at_chance, validation_at_guessing
 
@@ -62,6 +63,12 @@ def test_a_loss_that_is_lost_where_the_rate_jumps_is_sick():
     assert [each.id for each in find_harms(sick)] == ["diverging"]
     assert "rate_rose_again" in {each.feature for each in schedule(sick)}
     assert diagnose(sick).hypotheses[0].cause == "no_warmup"
+
+
+def test_a_loss_that_stays_high_after_the_jump_is_sick_by_the_jump_alone():
+    losses = [*decay(20, 2.0, 0.3), *decay(18, 1.85, 1.4)]
+    assert [each.id for each in find_harms(run_of(losses, lr=[*level(20, 1e-3), *level(18, 0.06)]))] == ["diverging"]
+    assert not find_harms(run_of(losses, lr=level(38, 1e-3)))
 
 
 def test_a_warm_restart_is_healthy():
@@ -128,3 +135,35 @@ def test_a_loss_that_happens_to_be_ln_4_is_no_guessing_where_the_accuracy_is_hig
     losses = [*decay(30, 3.0, 1.45), *level(20, math.log(4))]
     assert classes_at_chance(run_of([*level(50, math.log(4))], accuracy=level(50, 0.25))) == 4
     assert classes_at_chance(run_of(losses, accuracy=[*level(30, 0.3), *level(20, 0.52)])) is None
+
+
+def test_a_constant_loss_that_is_the_clamp_times_the_wrong_answers():
+    stuck = run_of([5.7178, 5.7257, 5.7257, 5.7257], accuracy=[0.6446, 0.6448, 0.6448, 0.6448])
+    assert [each.id for each in find_harms(stuck)] == ["no_learning"]
+    assert diagnose(stuck).hypotheses[0].cause == "loss_clipped"
+    assert not find_harms(run_of([0.7178, 0.7157, 0.7157, 0.7157], accuracy=[0.6446, 0.6448, 0.6448, 0.6448]))
+
+
+def test_a_scale_that_is_reduced_from_1_to_1_is_at_its_floor():
+    line = "[deepspeed] fp16 dynamic loss scale overflow! Skipping step. Attempted loss scale: {}, reducing to {}\n"
+    assert diagnose(read_log_text(line.format(1, 1))).hypotheses[0].cause == "loss_scale_collapse"
+    assert diagnose(read_log_text(line.format(2, 1))).status == "healthy"
+    assert diagnose(read_log_text(line.format(65536, 32768))).status == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asks"),
+    [
+        ("adam_stale", "zero_over_zero", "the loss of that very step"),
+        ("adam_stale", "gradient_at_zero", "inf or nan"),
+        ("gradients_accumulate", "step_too_large", "p.grad"),
+        ("loss_clipped", "wrong_output", "last layer"),
+        ("batch_norm", "overfitting", "model.eval()"),
+        ("chance_labels", "overfitting", "guessing"),
+        ("nonfinite_data", "gradient_at_zero", "torch.isfinite(x)"),
+    ],
+)
+def test_two_causes_that_print_the_same_log_are_split_by_a_question(first, second, asks):
+    run = run_of(decay(20))
+    assert asks in question(first, second, run).en
+    assert question(first, second, run) == question(second, first, run)

@@ -31,6 +31,11 @@ MESSAGES = (
         "what:minimum", "where:scale", *_SCALER,
     ),
     _message(
+        "scale_minimum", "loss scale",
+        r"(?:attempted|dynamic) loss scale:? (?:from )?1(?:\.0+)?(?:,| to| reducing){1,3} (?:to )?1(?:\.0+)?(?![\d.])",
+        "what:minimum", "where:scale", *_SCALER,
+    ),
+    _message(
         "scale_minimum_fairseq", "minimum loss scale reached", r"minimum loss scale reached",
         "what:minimum", "where:scale", "in:fairseq", *_SCALER,
     ),

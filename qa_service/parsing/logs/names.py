@@ -33,7 +33,8 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
         r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
-        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}(?:_step|_epoch|_avg_rank|_avg_slice|_{_TRAINING})?",
+        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}"
+        rf"(?:_step|_epoch|_avg_rank|_avg_slice|_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
