@@ -167,7 +167,8 @@ class Matcher:
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
         probability = prediction.probabilities
         sound = _sound_formats(query.signs)
-        factors = {name: each.factor(query.signs, sound) for name, each in self._evidence.items()} if query.signs else {}
+        said_of = self._evidence if query.signs else {}
+        factors = {name: evidence.factor(query.signs, sound) for name, evidence in said_of.items()}
         possible = {**probability, **{name: factor * probability[name] for name, factor in factors.items()}}
         ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
         best = ranked[0]
