@@ -90,7 +90,7 @@ def run(
         "policy": (low, low, subtracted),
         "wide": (wide, low, finite),
     }
-    found: dict[str, Row] = {}
+    found: dict[str, Metrics] = {}
     sums = {}
     for policy, (norm_form, score_form, added) in ways.items():
         normed = norm(product(x, weight, low).to(norm_form), eps)
@@ -98,14 +98,13 @@ def run(
         attended = ((scores + added.to(score_form)).softmax(1)[..., None].to(low) * x.to(low)).sum(1)
         norm_bad, mask_bad = bad(normed), bad(attended)
         found[policy] = {
-            "policy": policy,
             "bad": share_of(norm_bad | mask_bad),
             "norm_bad": share_of(norm_bad),
             "mask_bad": share_of(mask_bad),
             "err": error(normed[~norm_bad], exact[~norm_bad]),
         }
         sums[policy] = normed.double().sum() + attended.double().sum()
-        yield found[policy]
+        yield {"policy": policy, **found[policy]}
     return (
         {f"{policy}_bad": row["bad"] for policy, row in found.items()}
         | {f"{policy}_err": row["err"] for policy, row in found.items()}

@@ -23,11 +23,11 @@ from torch import Tensor
 
 TITLE = {"zh": "溢出饱和为 65504 时的损失缩放", "en": "Loss scaling where overflow saturates at 65504"}
 PARAMS = {
-    "n": {"zh": "训练步数", "en": "training steps", "unit": "step", "ge": 1, "le": 1000},
+    "n": {"zh": "训练步数", "en": "training steps", "unit": "step", "ge": 1, "le": 500},
     "scale": {"zh": "初始的放大倍数", "en": "initial loss scale", "ge": 1, "le": 1e9},
-    "growth_interval": {"zh": "连续几步正常后加倍", "en": "good steps before the scale doubles", "ge": 5, "le": 1000},
+    "growth_interval": {"zh": "连续几步正常后加倍", "en": "good steps before the scale doubles", "ge": 5, "le": 500},
     "lr": {"zh": "学习率", "en": "learning rate", "ge": 0, "le": 10},
-    "width": {"zh": "隐藏层宽度", "en": "hidden units", "unit": "unit", "ge": 1, "le": 128},
+    "width": {"zh": "隐藏层宽度", "en": "hidden units", "unit": "unit", "ge": 1, "le": 64},
 }
 COLUMNS = {
     "step": {"zh": "步", "en": "step"},
