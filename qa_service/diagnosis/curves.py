@@ -22,6 +22,8 @@ _SIGN_CHANGES = 4
 _LARGEST = 1e120
 MAX_RECORDS = 4000
 """Of a longer series, so many records are looked at: see `thinned`."""
+_CLIMB, _MOSTLY = 8, 0.6
+"""Records that a climb has at least, and the share of its steps that go up."""
 
 
 def thinned(run: TrainingRun) -> TrainingRun:
@@ -109,6 +111,14 @@ def rising_tail(points: Sequence[Record]) -> list[Record]:
     while start > 0 and points[start - 1].value < points[start].value:
         start -= 1
     return list(points[max(start, 0) :])
+
+
+def climb(points: Sequence[Record]) -> list[Record]:
+    """The records at the end over which the values rise, noise aside, from their lowest level; [] if they do not."""
+    smoothed = smooth(values_of(points))
+    start = len(smoothed) - 1 - smoothed[::-1].index(min(smoothed)) if smoothed else 0
+    tail = smoothed[start:]
+    return list(points[start:]) if len(tail) >= _CLIMB and share_ascending(tail) >= _MOSTLY else []
 
 
 def equal_tail(points: Sequence[Record]) -> list[Record]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from qa_service.diagnosis.curves import (
+    climb,
     end_level,
     finite,
     first_nonfinite,
@@ -141,7 +142,7 @@ def _one_update_later(run: TrainingRun, first: Onset) -> bool:
 
 
 def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
-    tail = rising_tail(first.before)
+    tail = climb(first.before) or rising_tail(first.before)
     least = max(tail[0].value, _CONVERGED * first.before[0].value) if tail else 0.0
     grew = tail[-1].value / least if len(tail) >= 2 and least > 0 else 1.0
     if max(first.rise, grew) >= _ROSE:
@@ -552,7 +553,9 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
     turn = turning_point(run)
     points = [each for each in finite(records(run, "loss")) if turn is None or position(each) <= position(turn)]
     values = values_of(points)
-    if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and _steep(run, turn):
+    climbed = climb(points)
+    quiet = not climbed or climbed[-1].value < _ROSE * climbed[0].value
+    if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and quiet and _steep(run, turn):
         text = say(
             "安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step)
         )
