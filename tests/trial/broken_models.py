@@ -246,6 +246,36 @@ def double_softmax():
     return model, (torch.randn(32, 10), torch.randint(0, 4, (32,))), nn.CrossEntropyLoss()
 
 
+def targets_not_scaled():
+    x = torch.randn(64, 6)
+    return regression_of(x, 20_000 * (3 * x[:, :1] + 1))
+
+
+def regression_of(x, y):
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
+    return model, (x, y), nn.MSELoss(), lambda weights: torch.optim.SGD(weights, lr=0.05)
+
+
+def softmax_under_a_small_step():
+    """No rung of the ladder cures it within the steps of a trial; the structure says it all the same."""
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(1))
+    x, y = torch.randn(64, 8), torch.randint(0, 10, (64,))
+    return model, (x, y), nn.CrossEntropyLoss(), lambda weights: torch.optim.SGD(weights, lr=0.01)
+
+
+def dice(p, y):
+    """Of what passes a threshold; of an empty mask it is 0/0."""
+    p = p * (p > 0.5)
+    return 1 - (2 * (p * y).sum((1, 2, 3)) / (p.sum((1, 2, 3)) + y.sum((1, 2, 3)))).mean()  # here
+
+
+def dice_of_an_empty_mask():
+    model, y = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Sigmoid()), (torch.rand(8, 1, 12, 12) > 0.8).float()
+    y[2] = 0
+    nn.init.constant_(model[0].bias, -2.0)
+    return model, (torch.randn(8, 1, 12, 12), y), dice, lambda weights: torch.optim.Adam(weights, lr=1e-3)
+
+
 def softmax_of_one_unit():
     model = nn.Sequential(nn.Linear(10, 1), nn.Softmax(1))
     return model, (torch.randn(32, 10), torch.randint(0, 2, (32, 1)).float()), nn.BCELoss()
@@ -333,6 +363,9 @@ BROKEN = {
     "entropy_behind_where": "where_backward",
     "eps_in_half_precision": "eps_lost",
     "double_softmax": "wrong_output",
+    "targets_not_scaled": "inputs_not_scaled",
+    "softmax_under_a_small_step": "wrong_output",
+    "dice_of_an_empty_mask": "zero_over_zero",
     "softmax_of_one_unit": "wrong_output",
     "layer_left_out_of_the_optimizer": "no_update",
 }

@@ -100,3 +100,7 @@ def writes_deep_json():
         except OSError:
             continue
     os._exit(0)
+
+
+def normalises_a_single_sample():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), (torch.randn(1, 3), torch.randn(1, 4)), nn.MSELoss()

@@ -9,6 +9,7 @@ import pytest
 from processes import until
 from trial.hostile_models import MARK
 
+from qa_service.diagnosis.engine import diagnose
 from qa_service.errors import TrialFailed
 from qa_service.tools.trial import _MAX_REPORT_BYTES, _Ended, _report_of, _training_run, try_model
 
@@ -67,6 +68,13 @@ def test_says_which_shapes_are_accepted(name, word):
     assert error.kind == "bad_shape"
     assert word in error["en"]
     assert "(model, batch, loss_fn" in error["en"]
+
+
+def test_an_exception_that_names_its_cause_is_diagnosed():
+    """Batch norm over one value: torch's message says what is wrong, so the report does too."""
+    found = diagnose(try_model(f"{HOSTILE}:normalises_a_single_sample", steps=5))
+    assert found.hypotheses[0].cause == "batch_norm"
+    assert any("torch.Size([1, 4])" in event.text for event in found.run.events)
 
 
 def test_a_model_that_hangs_is_stopped():

@@ -79,7 +79,8 @@ def _errors(loss: Any, output: Any) -> Iterator[tuple[Any, Any]]:
             continue
         name = _operation(node)
         if name in _ERRORS:
-            given, target = getattr(node, "_saved_self", None), getattr(node, "_saved_target", None)
+            given: Any = getattr(node, "_saved_self", None)
+            target: Any = getattr(node, "_saved_target", None)
             tensors = isinstance(given, torch.Tensor) and isinstance(target, torch.Tensor)
             if tensors and given.shape == target.shape and target.dim() and target.numel():
                 yield target, given - target

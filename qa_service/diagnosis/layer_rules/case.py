@@ -233,12 +233,16 @@ class Case:
 
     @cached_property
     def different_samples(self) -> float | None:
-        """About how many different samples there are, by how many of a batch came before; None if none did."""
+        """About how many different samples there are, by how many of a batch came before; None if none did.
+
+        Of n samples, 1 − exp(−m / n) of a batch are among m others; a share near 1 says only that n is far below m.
+        """
         known = [self.modules[step].get("", {}) for step in sorted(self.modules)]
-        known = [values for values in known if values.get("in_compared", 0) > 0]
-        if not known or not 0 < known[-1].get("in_repeated", 0.0) <= 1:
-            return None
-        return known[-1]["in_compared"] / -math.log(max(1 - known[-1]["in_repeated"], 1e-3))
+        pairs = [(each.get("in_repeated", 0.0), each.get("in_compared", 0.0)) for each in known]
+        telling = [(share, others) for share, others in pairs if 0 < share <= 1 and 0 < others < math.inf]
+        numbers = [others / -math.log(1 - share) for share, others in telling if share < 0.98]
+        bounds = [others / 4 for share, others in telling if share >= 0.98]
+        return median(numbers) if numbers else min(bounds, default=None)
 
     @cached_property
     def gradient_zero(self) -> bool:

@@ -33,7 +33,7 @@ def overflow(case: Case) -> Iterator[Finding]:
             largest[0],
             step=largest[2],
             layer=largest[1],
-            forward_overflow=3.0,
+            forward_overflow=4.5 if largest[0] > _FLOAT16_MAX else 3.0,
             loss_scale_collapse=0.5,
         )
     elif 0 < largest[0] < _FLOAT16_MAX / 256:
