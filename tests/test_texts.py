@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from processes import TIMEOUT_SECONDS
@@ -50,7 +51,8 @@ def ask_together(service, requests: list[Request], all_asked: threading.Event) -
         finally:
             texts.close()
 
-    return asyncio.run(ask_all())
+    with ThreadPoolExecutor(1) as threads:  # a browser's event loop may be running in this one
+        return threads.submit(lambda: asyncio.run(ask_all())).result()
 
 
 def test_questions_asked_together_are_encoded_together(toy_service, batches):
@@ -97,8 +99,15 @@ def test_each_answer_is_given_in_the_context_of_its_request(toy_service, batches
 def test_without_a_thread_a_request_is_refused(toy_service, batches, monkeypatch):
     """Early, and the next one is answered."""
     requests = [Request(question="counting one", run=False)]
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "texts":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", lambda _thread: (_ for _ in ()).throw(RuntimeError))
+        patched.setattr(threading.Thread, "start", refuse)
         assert [type(each) for each in ask_together(toy_service, requests, batches[1])] == [Overloaded]
     assert [each.question for each in ask_together(toy_service, requests, batches[1])] == ["counting one"]
 
