@@ -107,6 +107,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     expect(frame.locator("nav")).to_have_count(0)
     expect(frame.locator("[data-part=controls] input[name=n]")).to_have_value(str(n))
     product = frame.locator('[data-name=short] [data-of="powers.product"]').first
+    page.wait_for_load_state("networkidle")  # its scripts are there: a click before is nobody's
     frame.locator("[data-part=run]").click()
     expect(product).to_have_text({20: "1.05×10⁶", 21: "2.1×10⁶"}[n])
     expect(frame.locator("[data-part=chart] svg")).to_be_visible()

@@ -43,9 +43,9 @@
       address.searchParams.set("lang", lang.toLowerCase().startsWith("zh") ? "zh" : "en");
       if (this.#frame?.src === address.href) return;
       const frame = document.createElement("iframe");
+      frame.loading = "lazy"; // before the address, which begins to load
       frame.src = address.href;
       frame.title = this.getAttribute("title") ?? `numstab: ${entry}`;
-      frame.loading = "lazy";
       Object.assign(frame.style, { display: "block", width: "100%", height: `${FIRST_HEIGHT}px`, border: "0" });
       this.replaceChildren(frame);
       this.#frame = frame;
