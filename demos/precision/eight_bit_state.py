@@ -1,7 +1,8 @@
 """Adam's second moment in 8 bits: with one scale small entries become 0 and steps explode; blocks or floats cure it.
 
-4096 second moments v = s²·χ², s spanning `spread` orders of magnitude, sorted by size (case sorted: every row of a
-matrix has its own size) or shuffled (mixed), and first moments m = 0.3·√v·N(0, 1). v is stored in 8 bits in four ways:
+4096 second moments v = s²·χ²/64, χ² of 64 degrees, as an average of many squared gradients has it, s spanning `spread`
+orders of magnitude, sorted by size (case sorted: every row of a matrix has its own size) or shuffled (mixed), and first
+moments m = 0.3·√v·N(0, 1). v is stored in 8 bits in four ways:
 integers 0 to 255 with one scale, the largest entry (one); integers with a scale for each 64 entries (blocks); 8-bit
 floating point, E4M3, with one scale (float); E4M3 with a scale for each 64 (both).
 
@@ -54,14 +55,14 @@ CHART = {
 
 Row = dict[str, float]
 Metrics = dict[str, float]
-ENTRIES, BLOCK, EPS, GROUPS = 4096, 64, 1e-8, 16
+ENTRIES, DEGREES, BLOCK, EPS, GROUPS = 4096, 64, 64, 1e-8, 16
 
 
 def run(case: Literal["sorted", "mixed"] = "sorted", spread: float = 4.0) -> Generator[Row, None, Metrics]:
     size = torch.logspace(-spread, 0, ENTRIES, dtype=torch.float64)
     if case == "mixed":
         size = size[torch.randperm(ENTRIES)]
-    v = size.square() * torch.randn(ENTRIES, 4, dtype=torch.float64).square().mean(1)
+    v = size.square() * torch.randn(ENTRIES, DEGREES, dtype=torch.float64).square().mean(1)
     m = 0.3 * v.sqrt() * torch.randn(ENTRIES, dtype=torch.float64)
     stored = {
         "one": integers(v, scale_of(v, ENTRIES)),
