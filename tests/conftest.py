@@ -332,6 +332,16 @@ def kb_copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(TOYS / "kb", tmp_path / "kb"))
 
 
+@pytest.fixture(autouse=True)
+def restored_log_handlers() -> Iterator[None]:
+    """A test that configures logging as a server does leaves no handler that writes to its captured, closed stream."""
+    loggers = [logging.getLogger(name) for name in ("numstab", "uvicorn", "uvicorn.error", "asyncio")]
+    before = [logger.handlers[:] for logger in loggers]
+    yield
+    for logger, handlers in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+
+
 @pytest.fixture
 def log(capsys):
     """A function that configures logging as a server does and returns a function for the lines logged since."""
