@@ -84,7 +84,7 @@ def healthy(run: TrainingRun) -> Text:
     first, last = start_level(values), end_level(values)
     if last < 0.95 * first:
         return say(
-            "健康：损失从 {first} 降到 {last}，没有什么出错。",
+            "健康：损失从 {first} 降到 {last}，没有发现问题。",
             "Healthy: the loss falls from {first} to {last} and nothing goes wrong.",
             first=first,
             last=last,
