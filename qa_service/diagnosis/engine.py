@@ -17,6 +17,8 @@ from qa_service.model.training_run import TrainingRun
 RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
 """Functions of a run that yield findings."""
 
+_FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
+"""Causes that make no nan and no inf."""
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
 _CLEARLY = 1.0
@@ -49,6 +51,8 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     ranked, explained = _rank(evidence)
     if all(harm.id == "stopped" for harm in harms):
         ranked = [each for each in ranked if _has_weight(evidence[each[0]])]
+    if harms[0].id == "nonfinite":
+        ranked = [each for each in ranked if each[0] not in _FINITE]
     hypotheses = _hypotheses(ranked, evidence, measured=_is_measured(run))
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""

@@ -172,3 +172,12 @@ def test_a_long_run_is_looked_at_in_part():
     run = run_of([*decay(200_000), NAN])
     found = engine.diagnose(run)
     assert found.status != "healthy" and found.run is run
+
+
+def test_a_step_that_is_too_small_makes_no_nan():
+    """Nor does an update that never comes: they are no causes of a run whose gradient is not finite."""
+    run = run_of([0.0], grad_norm=[NAN], lr=[2e-5])
+    named = {each.cause for each in engine.diagnose(run).hypotheses}
+    assert named and not named & {"step_too_small", "no_update", "undertrained"}
+    flat = {each.cause for each in engine.diagnose(run_of(level(60, 1.7, 0.002), lr=[1e-9] * 60)).hypotheses}
+    assert flat & {"step_too_small", "no_update"}
