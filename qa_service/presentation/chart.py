@@ -96,14 +96,15 @@ def _additional_layers(
         ticks = tick_values(heights, log=log)
         encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": ticks}
     across = [float(row[x]) for row in rows if _is_number(row.get(x))]  # type: ignore[arg-type]
-    labels: list[dict[str, Any]] = []
-    layout = _layout(encoding, curves, log=log)
+    named: dict[Cell, str] = {}
     if _is_named_at_ends(base, curves):
         names = _series_labels(experiment, fields, lang)
-        shown = {name: wrapped(names.get(str(name), str(name))) for name in curves}
-        make_room(encoding, across, shown.values())
-        layout = _layout(encoding, curves, log=log)
-        labels = end_labels(encoding, shown, curves, series or "series", layout, log=log)
+        named = {name: wrapped(names.get(str(name), str(name))) for name in curves}
+        make_room(encoding, across, named.values())
+    layout = _layout(encoding, curves, log=log)
+    labels: list[dict[str, Any]] = []
+    if named:
+        labels = end_labels(encoding, named, curves, series or "series", layout, log=log)
         encoding["color"] = encoding["color"] | {"legend": None}
         if "strokeDash" in encoding:
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
