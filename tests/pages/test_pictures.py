@@ -40,7 +40,7 @@ def test_a_chart_fills_the_width_of_its_card(visit: Callable[..., Page], path: s
         """() => {
       const available = document.querySelector("[data-part=card]").clientWidth;
       const drawn = document.querySelector("[data-part=chart] svg").getBoundingClientRect().width;
-      return 0.78 * available < drawn && drawn <= available;
+      return 0.82 * available < drawn && drawn <= available;
     }""",
     )
 

@@ -158,7 +158,7 @@ function fittedSquares(spec, room, rem) {
   const { column, ...encoding } = spec.encoding;
   const count = new Set(spec.data.values.map((/** @type {any} */ row) => row[column.field])).size || 1;
   const inside = room - 6.1 * rem; // beside an axis with its labels
-  const side = Math.min(26 * rem, inside / count - 1.5 * rem);
+  const side = Math.min(27 * rem, inside / count - 1.5 * rem);
   if (side >= 11 * rem) return { ...spec, width: side, height: side };
   return { ...spec, width: inside, height: inside, encoding: { ...encoding, row: { ...column, header: { ...column.header, title: null, labelOrient: "top", labelAngle: 0 } } } };
 }
