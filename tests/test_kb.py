@@ -127,7 +127,9 @@ def test_number_of_entries_and_demos():
 
 def test_the_questions_of_aspects_find_them(service):
     """Each in both languages; a few may be nearer to another entry."""
-    asked = [(entry, one, lang) for entry in service.knowledge.library.values() for one in entry.aspects for lang in LANGS]
+    asked = [
+        (entry, one, lang) for entry in service.knowledge.library.values() for one in entry.aspects for lang in LANGS
+    ]
     answers = [(service.ask(Request(question=one.question[lang], run=False)), entry, one) for entry, one, lang in asked]
     missed = [
         f"{entry.id}: {one.id}"
