@@ -18,6 +18,7 @@ from qa_service.schemas.answers import answer_json
 from qa_service.schemas.catalogue import entry_json
 from qa_service.schemas.requests import read_query, read_request
 from qa_service.settings import Settings
+from qa_service.tools.evaluation import aspect_report
 
 TOYS = Path(__file__).resolve().parent / "toys"
 ASPECT = """
@@ -226,3 +227,14 @@ def test_aspects_keep_to_the_lengths_of_a_short_answer(kb_with_aspect, toy_exper
     taken = library["raising"].phrasings["en"][0]
     path.write_text(too_long.replace("descending sequence", taken, 1), "utf-8")
     assert any(taken in each for each in duplicate_phrasings(Library.read(kb_with_aspect, toy_experiments)))
+
+
+def test_left_out_wordings_are_compared_with_the_others_of_their_entry(service):
+    """Each wording of an entry with aspects, and of no other, has its own aspect and that of its nearest neighbour."""
+    pairs = service.knowledge.matcher.left_out_aspects()
+    entry = service.knowledge.library["counting"]
+    assert len(pairs) == sum(len(entry.wordings(lang)) for lang in ("zh", "en"))
+    report = aspect_report(pairs)
+    assert report["aspect"]["n"] == 8  # three phrasings and the question in each language
+    assert report["own"]["first"] > 0.9  # "counting numbers one" is nearest to "counting numbers two"
+    assert report["aspect"]["first"] < report["own"]["first"]  # its wordings share no word
