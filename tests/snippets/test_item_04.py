@@ -231,6 +231,19 @@ def test_two_masks_added(snippet, dtype):
     assert weights[0, 1, [0, 2]].tolist() == [0, 0] and weights[0, 2, 0] == 0
 
 
+def test_masked_softmax_by_hand(snippet):
+    """Padding that scores higher gets nothing, an empty row gives 0 and no nan, a full one is the ordinary softmax."""
+    ran = snippet.run()
+    assert ran.numbers == [1.0, 0.0]
+    masked_softmax = ran.names.masked_softmax
+    scores = torch.tensor([[1.0, 2.0, 300.0], [0.5, -1.0, 3.0]])
+    keep = torch.tensor([[True, True, False], [True, True, True]])
+    weights = masked_softmax(scores, keep)
+    torch.testing.assert_close(weights[0, :2], scores[0, :2].softmax(-1))
+    assert weights[0, 2] == 0
+    assert torch.equal(weights[1], scores[1].softmax(-1))
+
+
 def test_cholesky_jitter(snippet):
     ran = snippet.run()
     assert 0 < ran.numbers[-1] < 1e-2, "the kernel of crowded points is cured by a small jitter"
