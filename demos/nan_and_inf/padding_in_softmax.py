@@ -111,7 +111,7 @@ def masked(scores: Tensor, real: Tensor) -> dict[str, Tensor]:
 def worst_error(weights: Tensor, scores: Tensor, kind: torch.dtype) -> float:
     """The largest error relative to the softmax of these scores, as they are stored, in float64; nan if one is nan."""
     exact = scores.to(kind).double().softmax(0)
-    return ((weights.double() - exact) / exact).abs().max().item()
+    return float(((weights.double() - exact) / exact).abs().max().item())
 
 
 if __name__ == "__main__":
