@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -350,6 +351,17 @@ def test_what_a_server_does_ahead_changes_no_number(lab, fresh_lab, toy_experime
     for seed in (0, 7):
         ours, theirs = (runner.run(toy_experiments["counts"], {"steps": 5}, seed) for runner in (lab, fresh_lab))
         assert (ours.measured, ours.rows, ours.used_rng) == (theirs.measured, theirs.rows, theirs.used_rng)
+
+
+def test_what_a_demo_keeps_in_its_module_is_gone_with_the_next_seed(lab, toy_experiments):
+    """Seeds share a child, and the code that it has compiled, not the module."""
+    counts = toy_experiments["counts"]
+    source = (
+        counts.source.replace('"last": float(steps)', '"last": float(SEEN.append(0) or len(SEEN))') + "\nSEEN = []\n"
+    )
+    runs = lab.run_seeds(replace(counts, source=source), {"steps": 2}, range(3))
+    assert [run.measured["last"] for run in runs] == [1, 1, 1]
+    assert len({run.measured["random"] for run in runs}) == 3
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's account of memory")

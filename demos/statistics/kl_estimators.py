@@ -10,11 +10,13 @@ k3   eᵈ − 1 − d     mean x²/2, never negative, variance e^(x²) − 1 −
 std is that of one value, noise is it relative to the KL. The rows scan the distance up to x. slope: the mean of a
 times the derivative of the estimator by log p(a), the gradient of a penalty with respect to the mean of p if the
 samples are taken as given, as in a loss. The KL has the gradient −x. k1 has E a = 0 whatever x: as a loss it teaches
-nothing; k2 has −x; k3 has E[a·(1 − eᵈ)] = −x, of KL(q‖p), from samples only as long as they reach q. Random: a.
+nothing; k2 has −x; k3 has E[a·(1 − eᵈ)] = −x, of KL(q‖p), from samples only as long as they reach q. slope_over_kl is
+the slope of the estimator `way` over −x. Random: a.
 Source: Schulman 2020, Approximating KL divergence; Shao et al. 2024, DeepSeekMath (k3 in GRPO).
 """
 
 from collections.abc import Generator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ TITLE = {"zh": "KL 的三个估计：k1、k2、k3", "en": "Three estimators of t
 PARAMS = {
     "x": {"zh": "两个分布的距离", "en": "distance of the distributions", "ge": 1e-3, "le": 30},
     "n": {"zh": "样本数", "en": "samples", "ge": 100, "le": 200000},
+    "way": {"zh": "当作损失的估计", "en": "estimator used as a loss"},
 }
 COLUMNS = {
     "x": {"zh": "距离", "en": "distance"},
@@ -44,6 +47,7 @@ METRICS = {
     "slope_k1": {"zh": "当作损失的梯度：k1", "en": "gradient as a loss: k1"},
     "slope_k2": {"zh": "当作损失的梯度：k2", "en": "gradient as a loss: k2"},
     "slope_k3": {"zh": "当作损失的梯度：k3", "en": "gradient as a loss: k3"},
+    "slope_over_kl": {"zh": "当作损失的梯度，是 KL 的几倍", "en": "gradient as a loss, times that of the KL"},
     "theory_kl": {"zh": "KL = x²/2", "en": "KL = x²/2"},
     "theory_k2": {"zh": "x²/2 + x⁴/8", "en": "x²/2 + x⁴/8"},
     "theory_slope": {"zh": "KL 真正的梯度 −x", "en": "true gradient of the KL, −x"},
@@ -63,22 +67,24 @@ Metrics = dict[str, float]
 WAYS = ("k1", "k2", "k3")
 
 
-def run(x: float = 0.1, n: int = 20000) -> Generator[Row, None, Metrics]:
+def run(x: float = 0.1, n: int = 20000, way: Literal["k1", "k2", "k3"] = "k2") -> Generator[Row, None, Metrics]:
     a = torch.randn(n).double()
     for k in range(1, 17):
         at = x * k / 16
-        yield {"x": at, **{way: noise(value, at) for way, value in estimates(a, at).items()}}
+        yield {"x": at, **{name: noise(value, at) for name, value in estimates(a, at).items()}}
     values = estimates(a, x)
     d = x * a - x * x / 2
     factors = {"k1": torch.ones_like(d), "k2": -d, "k3": -torch.expm1(d)}
+    slopes = {name: (a * factors[name]).mean().item() for name in WAYS}
     return {
-        **{f"mean_{way}": values[way].mean().item() for way in WAYS},
-        **{f"noise_{way}": noise(values[way], x) for way in WAYS},
+        **{f"mean_{name}": values[name].mean().item() for name in WAYS},
+        **{f"noise_{name}": noise(values[name], x) for name in WAYS},
         "bias_k2": values["k2"].mean().item() / (x * x / 2) - 1,
         "negative_k1": (values["k1"] < 0).double().mean().item(),
         "negative_k3": (values["k3"] < 0).double().mean().item(),
         "largest_k3": values["k3"].max().item(),
-        **{f"slope_{way}": (a * factors[way]).mean().item() for way in WAYS},
+        **{f"slope_{name}": slope for name, slope in slopes.items()},
+        "slope_over_kl": slopes[way] / -x,
         "theory_kl": x * x / 2,
         "theory_k2": x * x / 2 + x**4 / 8,
         "theory_slope": -x,

@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
+from functools import lru_cache
 from multiprocessing.connection import Connection
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from qa_service import __version__
@@ -185,8 +186,14 @@ def _load_demo(path: str, source: str) -> ModuleType:
     hash in the receipt is of what ran even if the file has changed.
     """
     demo = ModuleType("demo")
-    exec(compile(source, path, "exec"), demo.__dict__)
+    exec(_compiled(path, source), demo.__dict__)
     return demo
+
+
+@lru_cache(maxsize=1)
+def _compiled(path: str, source: str) -> CodeType:
+    """The source as code: a run with another seed executes it again, but need not compile it, which takes longer."""
+    return compile(source, path, "exec")
 
 
 def _close_other_fds(pipe: Connection) -> None:

@@ -28,6 +28,9 @@ def test_signs_and_slopes(x):
     assert metrics["slope_k1"] == pytest.approx(0, abs=0.01)
     assert metrics["slope_k2"] == pytest.approx(-x, rel=0.03)
     assert metrics["slope_k3"] == pytest.approx(-x, rel=0.05)
+    for way in ("k1", "k2", "k3"):
+        chosen = measured("kl_estimators", x=x, n=200_000, way=way)["slope_over_kl"]
+        assert chosen == pytest.approx(metrics[f"slope_{way}"] / -x)
 
 
 def test_values_one_by_one():
