@@ -25,6 +25,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from processes import shared_server
 
+from bench.server import Server, run_server
 from qa_service.__main__ import main
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
@@ -32,7 +33,8 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import seccomp
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner, run_to_end
+from qa_service.lab.interpreter import Interpreter, interpreter
+from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD, ProcessRunner, run_to_end
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -58,6 +60,8 @@ _ONE_BY_ONE = ("experiments", "test_claims")
 """A folder and a module whose tests the workers take one by one: they run experiments, and many where many changed."""
 _FIRST = ("mcp", "pages", "formula", "trial", "test_claims", "python_api", "test_terminal", "test_ray_cluster")
 """What takes longest, and is therefore begun first, so that no worker is left with it at the end."""
+_WITH_TOY_SERVER = ("mcp", "test_concurrency", "test_fault_injection")
+"""A folder and modules whose tests share a server of the toys: one worker takes them all."""
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 
@@ -89,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:
             item.add_marker("browser")
-        if fixtures & {"live_server", "server", "two_workers", "behind_nginx"}:
+        if fixtures & {"live_server", "toy_server", "server", "two_workers", "behind_nginx"}:
             item.add_marker("server")
         if item.get_closest_marker("server") or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.timeout(_SERVER_TEST_TIMEOUT_SECONDS))
@@ -127,13 +131,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(nodeid: str) -> str:
-    """What runs in one worker, one test after the other: a folder of tests, half of the modules of pages, a module
-    beside the folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests
-    do.
+    """What runs in one worker, one test after the other: a folder of tests, half of the modules of pages, what shares a
+    server, a module beside the folders, or a single test. To start a browser, and a window for each language, costs as
+    much as ten tests do.
     """
     path = Path(nodeid.partition("::")[0])
     if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
         return nodeid
+    if {path.stem, path.parent.name} & set(_WITH_TOY_SERVER):
+        return "with toy server"
     if path.parent.name == "pages":
         return f"{path.parent} {crc32(path.stem.encode()) % 2}"
     return str(path if path.parent.name == "tests" else path.parent)
@@ -167,6 +173,15 @@ def word_hash() -> type[WordHash]:
 def toy_experiments() -> dict[str, Experiment]:
     """The toy experiments by slug."""
     return load_specs(TOYS / "demos")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_fork_servers() -> list[Interpreter]:
+    """The fork servers of this process: once a run has started one, it serves all runners of all tests.
+
+    Without a holder it would end with its last runner, and to import torch again takes two seconds of CPU time.
+    """
+    return [interpreter("", preload) for preload in (CLI_PRELOAD, SERVER_PRELOAD)]
 
 
 @pytest.fixture(scope="session")
@@ -274,27 +289,29 @@ class CachedRunner:
 
 @pytest.fixture(scope="session")
 def fresh_lab(settings: Settings) -> ProcessRunner:
-    """A runner without any cache, preloaded as in a server."""
-    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD, confined=CONFINED)
-    runner.warm_up()
-    return runner
+    """A runner without any cache, whose fork server is preloaded as in a server and starts with the first run."""
+    return ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD, confined=CONFINED)
 
 
 @pytest.fixture(scope="session")
 def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
     """The service of the shipped knowledge base; identical runs of several tests are executed once."""
-    service = build(settings, warm=SERVER_PRELOAD)
+    service = build(settings, warm=None)
     service.runner = CachedRunner(fresh_lab, cache / "runs")
     return service
 
 
 @pytest.fixture(scope="session")
 def cached_build() -> Callable[..., Service]:
-    """`build`, cached by settings where the entries are the shipped or the toy ones, which no test modifies."""
+    """`build`, cached by settings where the entries are the shipped or the toy ones, which no test modifies.
+
+    Its fork server starts with the first run: many commands run nothing.
+    """
     memoised = functools.cache(build)
 
     def build_service(settings: Settings, **options: Any) -> Service:
-        return (memoised if settings.kb in (Settings().kb, TOYS / "kb") else build)(settings, **options)
+        build_one = memoised if settings.kb in (Settings().kb, TOYS / "kb") else build
+        return build_one(settings, **{**options, "warm": None})
 
     return build_service
 
@@ -319,11 +336,21 @@ def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.Comp
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve`; yields its address. One server for all workers of the test run."""
+    """`numstab serve`, which pages at 127.0.0.1 may embed; yields its address. One server for all workers."""
     env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
-           "NUMSTAB_RATE": ""}  # fmt: skip
+           "NUMSTAB_RATE": "", "NUMSTAB_EMBED": "http://127.0.0.1:*"}  # fmt: skip
     with shared_server(env, cache.parent / "server") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def toy_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """`numstab serve` of the toy entries and demos, for tests that watch its processes: one worker has them all."""
+    env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
+           "NUMSTAB_DATA": str(tmp_path_factory.mktemp("toy-server")), "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100",
+           "NUMSTAB_DEADLINE": "100", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
+    with run_server(env) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import sqlite3
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -34,10 +33,9 @@ def env(cache: Path) -> dict[str, str]:
             "NUMSTAB_RATE": "", "NUMSTAB_DEADLINE": "40", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with run_server(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
-        yield server
+@pytest.fixture
+def server(toy_server: Server) -> Server:
+    return toy_server
 
 
 def run(server: Server, slug: str, **body: object) -> dict:

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, session, until
 
+from qa_service.__main__ import main
 from qa_service.settings import Settings
 
 TOYS = ROOT / "tests" / "toys"
@@ -261,20 +263,34 @@ def test_a_failed_run_exits_with_3(toys):
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
 
 
-def run_on_pty(command: list[str], env: dict[str, str]) -> tuple[int, str]:
-    """Exit status and output of a command on a pseudo-terminal."""
-    controller, terminal = pty.openpty()
-    try:
-        options = {"stdout": terminal, "stderr": terminal, "env": {**env, "TERM": "xterm-256color"}, "cwd": ROOT}
-        with running(command, **options) as run:
-            os.close(terminal)
-            printed = b""
-            with suppress(OSError):  # the other end closes when the command has ended
-                while chunk := os.read(controller, 65536):
-                    printed += chunk
-            return run.wait(TIMEOUT_SECONDS), printed.decode()
-    finally:
-        os.close(controller)
+def read_all(descriptor: int) -> bytes:
+    """What is written to the other end of a pseudo-terminal until that is closed."""
+    printed = b""
+    with suppress(OSError):  # the other end is closed
+        while chunk := os.read(descriptor, 65536):
+            printed += chunk
+    return printed
+
+
+@pytest.fixture
+def numstab_on_pty(terminal, env, monkeypatch):
+    """Runs the command with a pseudo-terminal as its output; returns exit status and what it printed."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        controller, other = pty.openpty()
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                printed = pool.submit(read_all, controller)
+                with open(other, "w", encoding="utf-8") as screen, monkeypatch.context() as patch:
+                    patch.setenv("TERM", "xterm-256color")
+                    patch.setattr(sys, "stdout", screen)
+                    patch.setattr(sys, "stderr", screen)
+                    status = main(list(arguments), env | {"TERM": "xterm-256color"})
+                return status, printed.result(TIMEOUT_SECONDS).decode()
+        finally:
+            os.close(controller)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -282,9 +298,9 @@ def run_on_pty(command: list[str], env: dict[str, str]) -> tuple[int, str]:
     ["quad_gd", *(pytest.param(slug, marks=pytest.mark.exhaustive)
                   for slug in ("pow_vs_sum", "init_gain", "ieee_table", "loss_surface"))],
 )  # fmt: skip
-def test_a_terminal_shows_colours_and_plots(env, slug):
+def test_a_terminal_shows_colours_and_plots(numstab_on_pty, slug):
     """Every kind of chart is drawn; values that cannot be plotted are words."""
-    status, text = run_on_pty([sys.executable, "-m", "qa_service", "run", slug], env)
+    status, text = numstab_on_pty("run", slug)
     assert (status, "Traceback" in text) == (0, False), text
     assert "\x1b[" in text
     assert slug in text
@@ -296,7 +312,7 @@ def test_a_terminal_shows_colours_and_plots(env, slug):
 
 
 def test_an_argument_that_is_not_utf_8_is_rejected(process):
-    done = process("ask", b"nan \xff\xfe")
+    done = process("ask", "--no-run", b"nan \xff\xfe")
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
 
