@@ -60,7 +60,7 @@ _ONE_BY_ONE = ("experiments", "test_claims")
 """A folder and a module whose tests the workers take one by one: they run experiments, and many where many changed."""
 _FIRST = ("mcp", "pages", "formula", "trial", "test_claims", "python_api", "test_terminal", "test_ray_cluster")
 """What takes longest, and is therefore begun first, so that no worker is left with it at the end."""
-_WITH_TOY_SERVER = ("mcp", "test_concurrency", "test_fault_injection")
+_WITH_TOY_SERVER = ("mcp", "test_concurrency", "test_deployment", "test_fault_injection")
 """A folder and modules whose tests share a server of the toys: one worker takes them all."""
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
@@ -345,10 +345,14 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterat
 
 @pytest.fixture(scope="session")
 def toy_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    """`numstab serve` of the toy entries and demos, for tests that watch its processes: one worker has them all."""
+    """`numstab serve` of the toy entries and demos, for tests that watch its processes: one worker has them all.
+
+    A proxy on this machine may say who its clients are; each may make 100,000 requests an hour.
+    """
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
-           "NUMSTAB_DATA": str(tmp_path_factory.mktemp("toy-server")), "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100",
-           "NUMSTAB_DEADLINE": "100", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
+           "NUMSTAB_DATA": str(tmp_path_factory.mktemp("toy-server")), "NUMSTAB_RATE": "100000/hour",
+           "NUMSTAB_PROXIES": "127.0.0.1", "NUMSTAB_QUEUE": "100", "NUMSTAB_DEADLINE": "100",
+           "NUMSTAB_MEMORY": "1024"}  # fmt: skip
     with run_server(env) as server:
         yield server
 

@@ -308,7 +308,7 @@ def test_messages_that_are_not_about_numbers_give_no_sign(line):
     "text", ["lr 0.1 and loss nan, what now?", "学习率 0.1，loss 是 nan", "loss: 0.5", "epoch 3 loss nan?"]
 )
 def test_a_sentence_is_no_log(text):
-    """Numbers in prose belong to the prose."""
+    """A question that names a loss, a rate or an epoch with its value is not read as lines of a log."""
     assert read_log(text) is None
 
 

@@ -100,7 +100,7 @@ def test_a_lie_is_replaced_by_the_own_sentence(answer, lie, why):
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_a_number_that_is_left_out_or_swapped_is_refused(answer, drop):
-    """The set of placeholders is that of the sentence."""
+    """A reworded sentence has the same placeholders of numbers as the sentence itself."""
     swap = re.compile(r"\[\[(\w+)\.\w+\]\]")
     said = with_writer(answer, lambda each: swap.sub("" if drop else r"[[\1.sum]]", each))
     own = sentences_of(answer.entry, answer.evidence, answer.lang)

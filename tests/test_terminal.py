@@ -51,11 +51,14 @@ def toys(numstab):
 
 @pytest.fixture
 def process(env):
-    """Runs the command in a process of its own, which has an exit status, pipes and bytes."""
+    """Runs the command on the toys in a process of its own, which has an exit status, pipes and bytes."""
+    toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
 
     def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "qa_service", *arguments]
-        return subprocess.run(command, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT)
+        return subprocess.run(
+            command, capture_output=True, env=env | toys, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT
+        )
 
     return run
 
@@ -97,14 +100,16 @@ def test_ask_without_running_says_which_numbers_are_missing(toys):
     assert "…" not in done.stdout
 
 
-def test_ask_prints_strict_json_for_programs(process):
+def test_ask_prints_strict_json_for_programs(process, numstab):
     """Standard output is JSON only and standard error is empty, from a cold start."""
-    done = process("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    done = process("ask", "counting numbers one", "--json", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert answer["lang"] == "en"
+    assert (answer["lang"], answer["entry"]["entry"]) == ("en", "counting")
+    assert (answer["evidence"][0]["seed"], answer["evidence"][0]["status"]) == (3, "ran")
+    asked = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    answer = json.loads(asked.stdout, parse_constant=pytest.fail)
     assert answer["evidence"][0]["params"]["x"] == 0.9
-    assert answer["evidence"][0]["seed"] == 3
     first_overflow = answer["evidence"][0]["metrics"]["first_overflow_step"]
     assert (first_overflow["value"], first_overflow["unit"]) == (None, "step")
 

@@ -47,7 +47,7 @@ class FollowUps:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Nothing has happened for a while."""
+    """Sent when nothing has happened for some seconds, so that a proxy does not close the connection; has no content."""
 
 
 Delta = Passage | Progress | FollowUps | Ping
