@@ -47,7 +47,7 @@ class FollowUps:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Sent when nothing has happened for some seconds, so that a proxy does not close the connection; has no content."""
+    """Has no content; keeps the connection open where nothing has happened for some seconds."""
 
 
 Delta = Passage | Progress | FollowUps | Ping
