@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -118,6 +117,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: one worker more than there are processors, as some wait for a deadline, and at most four.
+
+    Each worker reads all tests, and starts a browser, fork servers and a service of its own: 15 seconds of CPU time.
+    """
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give modules, and folders of them, to the workers as a whole: fixtures are made and libraries imported once."""
     from xdist.scheduler import LoadScopeScheduling
@@ -131,17 +139,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(nodeid: str) -> str:
-    """What runs in one worker, one test after the other: a folder of tests, half of the modules of pages, what shares a
-    server, a module beside the folders, or a single test. To start a browser, and a window for each language, costs as
-    much as ten tests do.
+    """What runs in one worker, one test after the other: a folder of tests, what shares a server, a module beside the
+    folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests do.
     """
     path = Path(nodeid.partition("::")[0])
     if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
         return nodeid
     if {path.stem, path.parent.name} & set(_WITH_TOY_SERVER):
         return "with toy server"
-    if path.parent.name == "pages":
-        return f"{path.parent} {crc32(path.stem.encode()) % 2}"
     return str(path if path.parent.name == "tests" else path.parent)
 
 

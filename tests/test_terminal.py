@@ -105,7 +105,7 @@ def test_ask_prints_strict_json_for_programs(process, numstab):
     done = process("ask", "counting numbers one", "--json", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert (answer["lang"], answer["entry"]["entry"]) == ("en", "counting")
+    assert (answer["lang"], answer["entry"]["id"]) == ("en", "counting")
     assert (answer["evidence"][0]["seed"], answer["evidence"][0]["status"]) == (3, "ran")
     asked = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
     answer = json.loads(asked.stdout, parse_constant=pytest.fail)

@@ -97,6 +97,7 @@ def _in_script(value: Any) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
+@pytest.mark.sampled(one_in=2)
 @pytest.mark.parametrize(
     ("lang", "again", "holds"), [("en", "Run again", "holds: It"), ("zh", "再运行", "成立：数到五")]
 )
