@@ -283,7 +283,7 @@ class RayRunner:
         return self._driver.session
 
     def wait_until_connected(self, seconds: float) -> bool:
-        """Waits until a machine of the cluster takes jobs; returns False if none does within these seconds."""
+        """Waits until a machine of the cluster takes jobs; whether one does."""
         return self._connected.wait(seconds)
 
     def finished(self, experiment: Experiment, params: Params, seed: int = 0) -> Run | None:  # noqa: ARG002
