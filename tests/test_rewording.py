@@ -275,7 +275,7 @@ def drip(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     [garbage, stream, flood, wrong_count, wrong_types, no_sentences, deep, refusal, redirect, silence, hang_up, drip],
 )
 def test_whatever_comes_back_is_nothing_and_ends(respond):
-    """Neither raises nor hangs: the writer is given a quarter of a second, the test its own limit."""
+    """A broken reply gives no wording, raises nothing, and is given up after the writer's deadline of 0.25 s."""
     with backend(respond) as address:
         assert ModelWriter(address, "m", deadline=0.25).reword("why", ["a.", "b."], "en") == [None, None]
 

@@ -233,25 +233,31 @@ def test_a_full_lab_reports_the_position_in_the_queue(lab, toy_experiments):
     assert [row["value"] for row in waiting] == [1, 2, 3]
 
 
-def test_answering_imports_neither_torch_nor_web_frameworks(cache):
-    """The parent process answers, lists and judges without them."""
+def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cache):
+    """It answers, lists and judges without torch and web frameworks.
+
+    The fork server is our own: a notebook, say, imports numstab and has a use of its own for multiprocessing.
+    """
     code = (
         "import sys, os\n"
+        "from multiprocessing import forkserver, spawn\n"
+        "before = spawn.get_preparation_data\n"
         "from qa_service.answering.service import build\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.model import Request\n"
         "service = build(Settings.from_env(os.environ))\n"
         "answer = service.answer(Request(question='counting numbers one'))\n"
+        "assert answer.evidence[0].run.status == 'ran', answer\n"
         "assert answer.evidence[0].verdicts, answer\n"
         "heavy = [name for name in ('torch', 'sentence_transformers', 'fastapi', 'rich') if name in sys.modules]\n"
         "assert not heavy, heavy\n"
+        "assert forkserver._forkserver._forkserver_pid is None\n"
+        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
+        "assert spawn.get_preparation_data is before\n"
     )
-    env = os.environ | {
-        "NUMSTAB_KB": str(TOYS / "kb"),
-        "NUMSTAB_DEMOS": str(TOYS / "demos"),
-        "NUMSTAB_CACHE": str(cache),
-    }
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=TIMEOUT_SECONDS, env=env)
+    toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, check=True, timeout=TIMEOUT_SECONDS, env=os.environ | toys)
 
 
 def _open_descriptors() -> int:
@@ -326,21 +332,6 @@ def test_a_killed_service_leaves_nothing(tmp_path):
         assert service.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
         until(lambda: not session(service.pid))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_fork_server_of_the_host_program_is_its_own(toy_experiments):
-    """A notebook, say, imports numstab and has a use of its own for multiprocessing."""
-    code = (
-        "from multiprocessing import forkserver, spawn\n"
-        "before = spawn.get_preparation_data\n"
-        "from test_sandbox import EXPERIMENTS, measure\n"
-        "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
-        "assert forkserver._forkserver._forkserver_pid is None\n"
-        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
-        "assert spawn.get_preparation_data is before\n"
-    )
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, timeout=TIMEOUT_SECONDS, check=True)
 
 
 def test_runners_share_a_fork_server(lab, toy_experiments):

@@ -95,7 +95,7 @@ def test_a_run_is_also_a_picture_and_a_vega_lite_chart(client: Client) -> None:
 
 
 def check_both_versions(run: numstab.client.Run) -> None:
-    """But for the numbers of gradients and clips, which are counted."""
+    """Both versions of Vega-Lite draw the same SVG; the numbers in the ids of gradients and clip paths may differ."""
     drawn = [to_svg(static_chart(run.data), version) for version in VERSIONS]
     first, second = (re.sub(r"(gradient|clip)_?\d+", r"\1", svg) for svg in drawn)
     assert first == second
