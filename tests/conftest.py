@@ -192,7 +192,7 @@ def kept_fork_servers() -> list[Interpreter]:
 @pytest.fixture(scope="session")
 def lab() -> ProcessRunner:
     """A runner for the toy demos: 1024 MiB a run, two slots, and a deadline long enough for a machine under load."""
-    return ProcessRunner(deadline=20.0, memory=1024, slots=2, confined=CONFINED)
+    return ProcessRunner(deadline=120.0, memory=1024, slots=2, confined=CONFINED)
 
 
 @pytest.fixture(scope="session")
@@ -257,7 +257,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
     """Settings with the shipped knowledge base and demos, and a temporary data folder."""
-    return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=30.0)
+    return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=240.0)
 
 
 class CachedRunner:
@@ -342,7 +342,7 @@ def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.Comp
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
     """`numstab serve`, which pages at 127.0.0.1 may embed; yields its address. One server for all workers."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "240",
            "NUMSTAB_RATE": "", "NUMSTAB_EMBED": "http://127.0.0.1:*"}  # fmt: skip
     with shared_server(env, cache.parent / "server") as address:
         yield address

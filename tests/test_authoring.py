@@ -26,7 +26,7 @@ def numstab(terminal, cache, tmp_path):
     shutil.copytree(ROOT / "kb", tmp_path / "kb")
     shutil.copytree(ROOT / "demos", tmp_path / "demos")
     env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"), "NUMSTAB_CACHE": str(cache),
-           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "60", "LANG": "C.UTF-8"}  # fmt: skip
+           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "240", "LANG": "C.UTF-8"}  # fmt: skip
     return partial(terminal, env=env)
 
 

@@ -48,7 +48,7 @@ def cluster(at_home, tmp_path, monkeypatch):
     log.touch()
     for variable, value in (("RAY_TEST_LOG", log), ("RAY_TEST_RUNS", at_home), ("PYTHONPATH", ROOT)):
         monkeypatch.setenv(variable, str(value))
-    local = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=CONFINED)
+    local = ProcessRunner(deadline=120.0, memory=1024, slots=1, confined=CONFINED)
     runners = []
 
     def connect(*machines):
@@ -165,7 +165,7 @@ def test_seeds_are_spread_over_the_machines(cluster, lab):
 
 def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
     """As if no cluster had been set."""
-    local = ProcessRunner(deadline=20.0, memory=1024, slots=3, confined=CONFINED)
+    local = ProcessRunner(deadline=120.0, memory=1024, slots=3, confined=CONFINED)
     with closing(RayRunner(local, (sys.executable, "-c", "raise SystemExit(1)"))) as runner:
         assert (runner.slots, runner.environments()) == (3, [machine.environment()])
         assert same(rows_and_run(runner)[1], lab.run(COUNTS, {"steps": 40}, 7))

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="processes are 
 @pytest.fixture(scope="module")
 def env(cache: Path) -> dict[str, str]:
     return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
-            "NUMSTAB_DEADLINE": "200", "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100"}  # fmt: skip
+            "NUMSTAB_DEADLINE": "240", "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100"}  # fmt: skip
 
 
 def test_identical_requests_share_one_run(toy_server):

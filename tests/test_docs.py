@@ -29,7 +29,7 @@ def commands() -> list[str]:
 def test_readme_commands_run(command, terminal, cache, tmp_path, monkeypatch):
     """As written, in a checkout."""
     monkeypatch.chdir(ROOT)
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     result = terminal(*shlex.split(command)[1:], env=env)
     assert result.returncode == 0, result.stderr
     assert result.stdout

@@ -100,7 +100,7 @@ def _assert_disconnect_kills_the_child(server: Server, route: str) -> None:
                 received += client.recv(65536)
         # An idle child has taken the run, and another has been forked in its place.
         until(lambda: len(_children(server)) > _idle_count())
-    until(lambda: bool(idle - _children(server)), seconds=20)
+    until(lambda: bool(idle - _children(server)), seconds=60)
 
 
 def _idle_count() -> int:

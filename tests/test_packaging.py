@@ -71,7 +71,7 @@ def installed_python(wheel, tmp_path_factory):
     path = os.pathsep.join([str(target), *dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))])
     env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
     env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(workdir / "cache"), "NUMSTAB_DATA": str(workdir / "data")}
-    env |= {"NUMSTAB_DEADLINE": "30"}
+    env |= {"NUMSTAB_DEADLINE": "240"}
 
     def python(*arguments: str) -> str:
         command = [sys.executable, "-P", "-S", *arguments]

@@ -286,7 +286,7 @@ def test_nobody_there_is_nothing():
 
 def test_the_command_shows_it_below_the_answer(terminal, cache, tmp_path):
     """Marked as the model's; with a liar it says that nothing is shown; without a setting it says which."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     ask = ("ask", "--entry", ENTRY, "--lang", "en", "--reword")
     without = terminal(*ask, env=env)
     assert without.returncode == 2

@@ -34,7 +34,7 @@ def table() -> dict[str, str]:
 
 @pytest.fixture
 def env(cache, tmp_path) -> dict[str, str]:
-    return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "60",
+    return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "240",
             "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path / "data")}  # fmt: skip
 
 

@@ -319,7 +319,7 @@ def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
             await begun.wait()
             await asyncio.to_thread(until, lambda: children(process) > idle_children())
             call.cancel()
-            await asyncio.to_thread(until, lambda: children(process) == idle_children(), 20)
+            await asyncio.to_thread(until, lambda: children(process) == idle_children(), 60)
 
     run_async(test())
 
@@ -342,4 +342,4 @@ def test_a_client_that_disconnects_ends_its_run(toy_server, version):
 
     settle(address, process)
     disconnect_in_mid_run()
-    until(lambda: children(process) == idle_children(), seconds=20)
+    until(lambda: children(process) == idle_children(), seconds=60)

@@ -49,7 +49,7 @@ def test_importing_numstab_imports_nothing_heavy(tmp_path: Path, use: str) -> No
 
 def test_a_script_needs_no_guard_and_leaves_no_noise(tmp_path: Path, cache: Path) -> None:
     """It runs experiments from several threads; its child processes do not run it again, and all end with it."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60",
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240",
            "NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}  # fmt: skip
     done = run_python(SCRIPT, tmp_path, **env)
     assert (done.returncode, done.stderr) == (0, "")
@@ -58,7 +58,7 @@ def test_a_script_needs_no_guard_and_leaves_no_noise(tmp_path: Path, cache: Path
 
 @pytest.mark.exhaustive
 def test_a_script_that_fails_leaves_only_its_own_traceback(tmp_path: Path, cache: Path) -> None:
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     done = run_python("import numstab\nnumstab.run('pow_vs_sum')\nnumstab.run('pow_vs_sum', n=-1)\n", tmp_path, **env)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1

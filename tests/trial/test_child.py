@@ -91,7 +91,7 @@ def test_what_a_model_forks_is_ended():
     """Also what left the process group; the trial itself succeeds, though its descriptors are held open."""
     run = try_model(f"{HOSTILE}:forks", steps=5)
     assert len(run.series["loss"]) == 5
-    until(lambda: not processes_with(MARK), seconds=20)
+    until(lambda: not processes_with(MARK), seconds=60)
 
 
 @pytest.mark.exhaustive
