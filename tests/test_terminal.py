@@ -331,7 +331,7 @@ def test_sigint_ends_a_command_with_status_130(env):
     with running(
         [sys.executable, "-c", code], env=env | toys, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     ) as run:
-        until(lambda: any("forkserver" in command for command in session(run.pid).values()))
+        until(lambda: run.poll() is not None or any("forkserver" in line for line in session(run.pid).values()))
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=TIMEOUT_SECONDS)
         assert (run.returncode, b"Traceback" in err) == (130, False), err.decode()
