@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checking import each_case
 from conftest import CONFINED
 from processes import ROOT, TIMEOUT_SECONDS, until
 
@@ -218,7 +219,7 @@ def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
     assert held[3].granted.is_set()
 
 
-@pytest.mark.parametrize("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
+@each_case("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
 def test_an_address_is_a_host_and_a_port(address):
     """Ray's own client protocol, ray://, has no streams."""
     with pytest.raises(BadField, match=r"10\.0\.0\.5:6379"):

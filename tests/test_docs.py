@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from checking import each_case
 
 from qa_service import errors
 from qa_service.settings import Settings
@@ -111,7 +112,7 @@ def test_relative_links_have_targets(path):
             assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w./]+\.(?:py|js))`(?!\])", CONTRIBUTING))))
+@each_case("path", sorted(set(re.findall(r"`([\w./]+\.(?:py|js))`(?!\])", CONTRIBUTING))))
 def test_modules_named_in_contributing_exist(path):
     """Each path in backticks, from qa_service/ or from the repository's root."""
     assert (PACKAGE / path).is_file() or (ROOT / path).is_file()

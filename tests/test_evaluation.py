@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checking import each_case
 
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
@@ -143,7 +144,7 @@ def test_report_is_by_language_item_and_file():
     assert retrieval_metrics([])["hit1"] is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     "line",
     ["", "[]", "{}", '{"q": 3}', '{"turns": []}', '{"q": "a", "kind": "maybe"}', '{"q": "a", "kind": "in"}',
      '{"q": "a", "kind": "out", "items": [1]}', '{"q": "a", "kind": "near", "params": 1}',

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from checking import each_case
 from fastapi.testclient import TestClient
 
 from qa_service.app import create_app
@@ -184,7 +185,7 @@ def test_replay_reports_differences(service):
     assert "sum" in replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner).changed
 
 
-@pytest.mark.parametrize(
+@each_case(
     "document",
     [{}, 3, [{}], {"evidence": [1]}, {"experiment": "x", "params": [], "seed": 0, "metrics": {}, "receipt": {}}],
 )

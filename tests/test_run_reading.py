@@ -11,6 +11,7 @@ import types
 from itertools import pairwise
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from log_printers import PRINTERS
@@ -62,7 +63,7 @@ def test_a_torn_trainer_state_is_read_as_far_as_it_goes():
         assert len(run.series["loss"]) >= 4, indent
 
 
-@pytest.mark.parametrize(
+@each_case(
     "document",
     [
         [{"step": 1, "loss": 2.5}, {"step": 2, "loss": "NaN"}],
@@ -221,7 +222,7 @@ def test_many_scalars_are_thinned_but_no_nan_is_lost(monkeypatch):
 # text, encodings, compression
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@each_case("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings_of_unicode(encoding):
     """With a mark and without."""
     run = read_run(LOG.encode(encoding))
@@ -229,7 +230,7 @@ def test_encodings_of_unicode(encoding):
     assert run.lines == LOG.count("\n")
 
 
-@pytest.mark.parametrize(("encoding", "prose"), [("gb18030", "开始训练：损失会打印在下面，请稍候"), ("latin-1", "Début de l'entraînement, époque numéro 1"), ("shift_jis", "学習を開始します")])  # fmt: skip
+@each_case(("encoding", "prose"), [("gb18030", "开始训练：损失会打印在下面，请稍候"), ("latin-1", "Début de l'entraînement, époque numéro 1"), ("shift_jis", "学習を開始します")])  # fmt: skip
 def test_older_encodings(encoding, prose):
     """Numbers are read whatever the prose is written in."""
     run = read_run((prose + "\n" + LOG).encode(encoding))
@@ -252,7 +253,7 @@ def test_gzip_of_each_kind(tmp_path):
     assert torn.cut and len(torn.series["loss"]) > 100
 
 
-@pytest.mark.parametrize(
+@each_case(
     "data",
     [
         b"", b" \n\t\n", b"\0" * 100, gzip.compress(b""), b"PK\x03\x04" + b"x" * 100, b"\x89PNG\r\n" + bytes(range(256)),
