@@ -105,7 +105,7 @@ def test_error_tree_is_complete():
             assert name in (errors.__doc__ or "")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@each_case("path", DOCUMENTS)
 def test_relative_links_have_targets(path):
     for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
         if "://" not in target:

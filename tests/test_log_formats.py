@@ -251,7 +251,7 @@ def test_skipped_updates_are_events():
     assert sum(event.kind == "skipped_update" for event in run.events) == 2
 
 
-@pytest.mark.parametrize("message", messages.MESSAGES, ids=lambda message: message.id)
+@each_case("message", messages.MESSAGES)
 def test_every_message_has_a_hint_that_its_words_have(message):
     """The quick test never hides a message."""
     assert message.hint == message.hint.lower()

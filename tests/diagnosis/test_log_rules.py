@@ -232,7 +232,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "feature", "shows", "neighbour"), CASES, ids=[case[1] for case in CASES])
+@each_case(("rule", "feature", "shows", "neighbour"), CASES)
 def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighbour):
     assert feature in features(rule, shows)
     assert feature not in features(rule, neighbour)

@@ -36,7 +36,7 @@ def read(question: str) -> dict[str, object] | None:
     }
 
 
-@pytest.mark.parametrize("line", [line for line in QUESTIONS if line["trees"]], ids=lambda line: line["q"])
+@each_case("line", [line for line in QUESTIONS if line["trees"]])
 def test_a_value_that_is_asked_for_is_found(line):
     """With its formats, the values of its variables, and whether it is the derivative."""
     expected = {name: line[name] for name in ("trees", "dtypes", "values")} | {"gradient": bool(line["gradient"])}

@@ -50,7 +50,7 @@ def both_sides(before, after, point):
         return None
 
 
-@pytest.mark.parametrize("one", RULES, ids=lambda one: one.name)
+@each_case("one", RULES)
 def test_a_rule_is_an_identity_wherever_both_sides_are_defined(one):
     random.seed(0)
     numbers = {name for name in variables(one.before) if name in {"m", "n"}}
@@ -189,7 +189,7 @@ def test_proposals_are_distinct_and_the_same_each_time():
     assert len({each.tree for each in first}) == len(first)
 
 
-@pytest.mark.parametrize("line", DEEP_LEARNING, ids=lambda line: line["name"])
+@each_case("line", DEEP_LEARNING)
 def test_the_known_breaking_input_breaks_and_the_known_form_does_not(line):
     tree, stable = parse_formula(line["expression"]).tree, parse_formula(line["stable"]).tree
     given = dict(pair.split("=") for pair in f"{line['values']} {line['breaks']}".split() if ".." not in pair)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checking import each_case
 from processes import until
 from trial.hostile_models import MARK
 
@@ -123,17 +124,27 @@ def failure_of(target: str, **options) -> TrialFailed:
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each_case(
     "report",
     [
-        b"", b"null", b"[]", b"{}", b'{"schema": 2}', b'{"schema": 1, "loss": [NaN]}',
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"schema": 2}',
+        b'{"schema": 1, "loss": [NaN]}',
         b'{"schema": 1, "loss": ["nan"]}',
-        b'{"schema": 1, "loss": [true]}', b'{"schema": 1, "fault": {"operation": 3}}', b"\xff\xfe", b"[" * 100_000,
+        b'{"schema": 1, "loss": [true]}',
+        b'{"schema": 1, "fault": {"operation": 3}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
         b'{"schema": 1, "fault": {"operation": "log", "phase": "sideways", "value": "NaN"}}',
-        b'{"schema": 1, "settings": {"a": {"b": 1}}}', b'{"schema": 1, "error": {"code": "../../x"}}',
-        b'{"schema": 1, "interventions": [{"id": "x"}]}', b" " * (_MAX_REPORT_BYTES + 1),
+        b'{"schema": 1, "settings": {"a": {"b": 1}}}',
+        b'{"schema": 1, "error": {"code": "../../x"}}',
+        b'{"schema": 1, "interventions": [{"id": "x"}]}',
+        b" " * (_MAX_REPORT_BYTES + 1),
     ],
-)  # fmt: skip
+)
 def test_no_output_of_a_child_breaks_the_reader(report):
     with pytest.raises(TrialFailed):
         _report_of(_Ended(0, report, ""), 10, 100)
