@@ -307,16 +307,26 @@ def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Servic
 
 
 @pytest.fixture(scope="session")
-def cached_build() -> Callable[..., Service]:
-    """`build`, cached by settings where the entries are the shipped or the toy ones, which no test modifies.
+def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable[..., Service]:
+    """`build`, which reads the shipped and the toy entries, which no test modifies, once; they are those of `service`.
 
-    Its fork server starts with the first run: many commands run nothing.
+    The data folder is no part of a service. The fork server starts with the first run: many commands run nothing.
     """
     memoised = functools.cache(build)
 
-    def build_service(settings: Settings, **options: Any) -> Service:
-        build_one = memoised if settings.kb in (Settings().kb, TOYS / "kb") else build
-        return build_one(settings, **{**options, "warm": None})
+    @functools.cache
+    def shipped() -> Service:
+        knowledge = request.getfixturevalue("service").knowledge
+        runner = request.getfixturevalue("fresh_lab")
+        return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)
+
+    def build_service(given: Settings, **options: Any) -> Service:
+        own = {**options, "warm": None}
+        if replace(given, data=settings.data, deadline=settings.deadline) == settings:
+            return shipped()
+        if given.kb in (settings.kb, TOYS / "kb"):
+            return memoised(replace(given, data=settings.data), **own)
+        return build(given, **own)
 
     return build_service
 
