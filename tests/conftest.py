@@ -45,6 +45,10 @@ CONFINED = not seccomp.why_unsupported()
 if not CONFINED:  # macOS, or a kernel without seccomp: the servers that tests start run experiments all the same
     os.environ["NUMSTAB_SANDBOX"] = "off"
 
+# Before torch is loaded, here and in children: its threads wait for one another in a loop, and on busy processors that
+# takes ten times the work. `make test` sets it for numpy too, which is loaded already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Hypothesis' deadline is off: a machine under load would miss it. `make test` draws the same examples each time, so
 # that a failure comes from the change under test; `make test-all` draws new examples, and more of them.
 _SUPPRESSED_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

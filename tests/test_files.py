@@ -2,13 +2,12 @@
 
 import os
 import stat
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from processes import run_in_forks
 
 from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.retrieval.matcher import Matcher
@@ -103,9 +102,7 @@ def test_matcher_works_without_a_writable_cache(toy_service, word_hash, tmp_path
 @pytest.mark.skipif(os.name != "posix", reason="the processes are forked")
 def test_one_of_several_processes_trains(tmp_path):
     """The others wait for its lock and load the result."""
-    code = f"""
-import os
-import sys
+    setup = f"""
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from conftest import TOYS, WordHash
@@ -118,15 +115,10 @@ say = lambda word: os.write(1, word.encode() + b" ")  # at once: the processes s
 training.train = lambda corpus: (say("trained"), train(corpus))[1]
 library = Library.read(TOYS / "kb", load_specs(TOYS / "demos"))
 cache = Path({str(tmp_path)!r})
-children = []
-for _ in range(3):
-    if child := os.fork():
-        children.append(child)
-        continue
-    found = matcher.Matcher(library, WordHash(), name="word-hash", cache=cache).match("counting").matches[0]
-    say(found.entry.id)
-    os._exit(0)
-sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=240)
-    assert sorted(done.stdout.split()) == ["counting", "counting", "counting", "trained"]
+    body = """
+found = matcher.Matcher(library, WordHash(), name="word-hash", cache=cache).match("counting").matches[0]
+say(found.entry.id)
+"""
+    said = run_in_forks(setup, body, 3).split()
+    assert sorted(said) == ["counting", "counting", "counting", "trained"]
