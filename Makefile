@@ -20,7 +20,7 @@ ask: setup ## answer a question with live numbers: make ask Q="why is my loss na
 serve: setup ## the page and the API on http://127.0.0.1:8000
 	@$(V)/numstab serve $(ARGS)
 
-PYTEST = $(V)/python -m pytest -n 4 # four workers: servers, browsers and deadlines leave cores idle
+PYTEST = OMP_NUM_THREADS=1 $(V)/python -m pytest -n auto # both: tests/conftest.py
 test: setup-dev ## what protects a user, in minutes
 	@scripts/browser.sh
 	@$(PYTEST) -m "not exhaustive" $(ARGS)

@@ -105,7 +105,7 @@ def _throughput(runners: dict[str, Runner], experiment: Experiment, params: Para
 
 
 def _many_seeds(runners: dict[str, Runner], experiment: Experiment) -> None:
-    """Seconds for a claim of `numstab check` with a thousand seeds."""
+    """Prints how many seconds a thousand seeds of the experiment, as `numstab check` runs them, take each runner."""
     for name, runner in runners.items():
         began = time.perf_counter()
         runs = runner.run_seeds(experiment, fill_defaults(experiment, {}), range(_SEEDS))

@@ -124,7 +124,10 @@ class SharedState:
 
 
 def _one_more_attempt(*, asynchronous: bool = False) -> Any:
-    """For an idle connection that was closed meanwhile; a reply that does not come is waited for once."""
+    """The rule of retries of redis-py: a command whose connection turns out to be closed is sent once more, at once.
+
+    A command whose reply does not come in time is not repeated.
+    """
     from redis.asyncio.retry import Retry as AsyncRetry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as ConnectionLost

@@ -1,11 +1,13 @@
 """One test for many cases that take a millisecond each: as tests of their own they would cost ten times as much."""
 
+import functools
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 Case = TypeVar("Case")
+_MAX_SHOWN = 300  # characters of a case in a report
 
 
 def check_each(check: Callable[[Case], object], cases: Iterable[Case]) -> None:
@@ -16,7 +18,30 @@ def check_each(check: Callable[[Case], object], cases: Iterable[Case]) -> None:
         try:
             check(case)
         except Exception as error:  # whatever a case raises, the others are looked at
-            failed.append(f"{case}: {type(error).__name__}: {error}")
+            failed.append(f"{str(case)[:_MAX_SHOWN]}: {type(error).__name__}: {error}")
     assert count, "no case"
     if failed:
         pytest.fail(f"{len(failed)} of {count} failed:\n" + "\n".join(failed), pytrace=False)
+
+
+def each_case(
+    names: str | tuple[str, ...], cases: Iterable[Any]
+) -> Callable[[Callable[..., object]], Callable[[], None]]:
+    """As `pytest.mark.parametrize`, for a test that takes no fixture: its cases are checked by one test.
+
+    `names` is the parameter's name, or a tuple of them where each case is a sequence of values.
+    """
+    kept = tuple(cases)
+
+    def decorate(check: Callable[..., object]) -> Callable[[], None]:
+        def test() -> None:
+            if isinstance(names, str):
+                check_each(lambda case: check(**{names: case}), kept)
+            else:
+                check_each(lambda case: check(**dict(zip(names, case, strict=True))), kept)
+
+        functools.update_wrapper(test, check)
+        del test.__wrapped__  # type: ignore[attr-defined]  # else pytest would take its parameters for fixtures
+        return test
+
+    return decorate

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from processes import shared_server
 
+from bench.server import Server, run_server
 from qa_service.__main__ import main
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service, build
@@ -32,7 +32,8 @@ from qa_service.experiments.parameters import fill_defaults
 from qa_service.experiments.spec import load_specs
 from qa_service.lab import seccomp
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner, run_to_end
+from qa_service.lab.interpreter import Interpreter, interpreter
+from qa_service.lab.runner import CLI_PRELOAD, SERVER_PRELOAD, ProcessRunner, run_to_end
 from qa_service.model import Experiment, Params, Run
 from qa_service.paths import cache_folder
 from qa_service.settings import Settings
@@ -43,6 +44,10 @@ TOYS = Path(__file__).resolve().parent / "toys"
 CONFINED = not seccomp.why_unsupported()
 if not CONFINED:  # macOS, or a kernel without seccomp: the servers that tests start run experiments all the same
     os.environ["NUMSTAB_SANDBOX"] = "off"
+
+# Before torch is loaded, here and in children: its threads wait for one another in a loop, and on busy processors that
+# takes ten times the work. `make test` sets it for numpy too, which is loaded already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Hypothesis' deadline is off: a machine under load would miss it. `make test` draws the same examples each time, so
 # that a failure comes from the change under test; `make test-all` draws new examples, and more of them.
@@ -58,6 +63,8 @@ _ONE_BY_ONE = ("experiments", "test_claims")
 """A folder and a module whose tests the workers take one by one: they run experiments, and many where many changed."""
 _FIRST = ("mcp", "pages", "formula", "trial", "test_claims", "python_api", "test_terminal", "test_ray_cluster")
 """What takes longest, and is therefore begun first, so that no worker is left with it at the end."""
+_WITH_TOY_SERVER = ("mcp", "test_concurrency", "test_deployment", "test_fault_injection")
+"""A folder and modules whose tests share a server of the toys: one worker takes them all."""
 _SERVER_TEST_TIMEOUT_SECONDS = 600  # per test; the first to use a server also waits for its start
 
 
@@ -89,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "chromium" in fixtures:
             item.add_marker("browser")
-        if fixtures & {"live_server", "server", "two_workers", "behind_nginx"}:
+        if fixtures & {"live_server", "toy_server", "server", "two_workers", "behind_nginx"}:
             item.add_marker("server")
         if item.get_closest_marker("server") or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.timeout(_SERVER_TEST_TIMEOUT_SECONDS))
@@ -114,6 +121,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: one worker more than there are processors, as some wait for a deadline, and at most four.
+
+    Each worker reads all tests, and starts a browser, fork servers and a service of its own: 15 seconds of CPU time.
+    """
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give modules, and folders of them, to the workers as a whole: fixtures are made and libraries imported once."""
     from xdist.scheduler import LoadScopeScheduling
@@ -127,15 +143,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(nodeid: str) -> str:
-    """What runs in one worker, one test after the other: a folder of tests, half of the modules of pages, a module
-    beside the folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests
-    do.
+    """What runs in one worker, one test after the other: a folder of tests, what shares a server, a module beside the
+    folders, or a single test. To start a browser, and a window for each language, costs as much as ten tests do.
     """
     path = Path(nodeid.partition("::")[0])
     if path.stem in _ONE_BY_ONE or path.parent.name in _ONE_BY_ONE:
         return nodeid
-    if path.parent.name == "pages":
-        return f"{path.parent} {crc32(path.stem.encode()) % 2}"
+    if {path.stem, path.parent.name} & set(_WITH_TOY_SERVER):
+        return "with toy server"
     return str(path if path.parent.name == "tests" else path.parent)
 
 
@@ -169,10 +184,19 @@ def toy_experiments() -> dict[str, Experiment]:
     return load_specs(TOYS / "demos")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_fork_servers() -> list[Interpreter]:
+    """The fork servers of this process: once a run has started one, it serves all runners of all tests.
+
+    Without a holder it would end with its last runner, and to import torch again takes two seconds of CPU time.
+    """
+    return [interpreter("", preload) for preload in (CLI_PRELOAD, SERVER_PRELOAD)]
+
+
 @pytest.fixture(scope="session")
 def lab() -> ProcessRunner:
     """A runner for the toy demos: 1024 MiB a run, two slots, and a deadline long enough for a machine under load."""
-    return ProcessRunner(deadline=20.0, memory=1024, slots=2, confined=CONFINED)
+    return ProcessRunner(deadline=120.0, memory=1024, slots=2, confined=CONFINED)
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +261,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Settings:
     """Settings with the shipped knowledge base and demos, and a temporary data folder."""
-    return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=30.0)
+    return Settings(data=tmp_path_factory.mktemp("numstab") / "data", cache=cache, deadline=240.0)
 
 
 class CachedRunner:
@@ -274,27 +298,39 @@ class CachedRunner:
 
 @pytest.fixture(scope="session")
 def fresh_lab(settings: Settings) -> ProcessRunner:
-    """A runner without any cache, preloaded as in a server."""
-    runner = ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD, confined=CONFINED)
-    runner.warm_up()
-    return runner
+    """A runner without any cache, whose fork server is preloaded as in a server and starts with the first run."""
+    return ProcessRunner(deadline=settings.deadline, preload=SERVER_PRELOAD, confined=CONFINED)
 
 
 @pytest.fixture(scope="session")
 def service(settings: Settings, fresh_lab: ProcessRunner, cache: Path) -> Service:
     """The service of the shipped knowledge base; identical runs of several tests are executed once."""
-    service = build(settings, warm=SERVER_PRELOAD)
+    service = build(settings, warm=None)
     service.runner = CachedRunner(fresh_lab, cache / "runs")
     return service
 
 
 @pytest.fixture(scope="session")
-def cached_build() -> Callable[..., Service]:
-    """`build`, cached by settings where the entries are the shipped or the toy ones, which no test modifies."""
+def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable[..., Service]:
+    """`build`, which reads the shipped and the toy entries, which no test modifies, once; they are those of `service`.
+
+    The data folder is no part of a service. The fork server starts with the first run: many commands run nothing.
+    """
     memoised = functools.cache(build)
 
-    def build_service(settings: Settings, **options: Any) -> Service:
-        return (memoised if settings.kb in (Settings().kb, TOYS / "kb") else build)(settings, **options)
+    @functools.cache
+    def shipped() -> Service:
+        knowledge = request.getfixturevalue("service").knowledge
+        runner = request.getfixturevalue("fresh_lab")
+        return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)
+
+    def build_service(given: Settings, **options: Any) -> Service:
+        own = {**options, "warm": None}
+        if replace(given, data=settings.data, deadline=settings.deadline) == settings:
+            return shipped()
+        if given.kb in (settings.kb, TOYS / "kb"):
+            return memoised(replace(given, data=settings.data), **own)
+        return build(given, **own)
 
     return build_service
 
@@ -319,11 +355,25 @@ def terminal(capsys, monkeypatch, cached_build) -> Callable[..., subprocess.Comp
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[str]:
-    """`numstab serve`; yields its address. One server for all workers of the test run."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "60",
-           "NUMSTAB_RATE": ""}  # fmt: skip
+    """`numstab serve`, which pages at 127.0.0.1 may embed; yields its address. One server for all workers."""
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(cache.parent / "server-data"), "NUMSTAB_DEADLINE": "240",
+           "NUMSTAB_RATE": "", "NUMSTAB_EMBED": "http://127.0.0.1:*"}  # fmt: skip
     with shared_server(env, cache.parent / "server") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def toy_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
+    """`numstab serve` of the toy entries and demos, for tests that watch its processes: one worker has them all.
+
+    A proxy on this machine may say who its clients are; each may make 100,000 requests an hour.
+    """
+    env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
+           "NUMSTAB_DATA": str(tmp_path_factory.mktemp("toy-server")), "NUMSTAB_RATE": "100000/hour",
+           "NUMSTAB_PROXIES": "127.0.0.1", "NUMSTAB_QUEUE": "100", "NUMSTAB_DEADLINE": "100",
+           "NUMSTAB_MEMORY": "1024"}  # fmt: skip
+    with run_server(env) as server:
+        yield server
 
 
 @pytest.fixture

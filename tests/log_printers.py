@@ -24,18 +24,18 @@ class Printed:
     joint: str = "\n"
 
     def add(self, line: str, step: int | None, **values: float | str) -> None:
-        """A line with values."""
+        """Adds a line with values, which a reader of the log must understand."""
         self.lines.append(line)
         self.said.append((self.number, step, {key: float(value) for key, value in values.items()}))
         self.informative.add(self.number)
 
     def event(self, line: str) -> None:
-        """A line without values that tells something."""
+        """Adds a line without values that a reader of the log must understand, such as a message of a scaler."""
         self.lines.append(line)
         self.informative.add(self.number)
 
     def noise(self, *lines: str) -> None:
-        """Lines that tell nothing about numbers."""
+        """Adds lines that say nothing about the numbers of the run."""
         self.lines += lines
 
     @property

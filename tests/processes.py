@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -69,6 +70,37 @@ def session(leader: int) -> dict[int, str]:
                     (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 )
     return processes
+
+
+_IN_FORKS = """
+import os, sys, traceback
+{setup}
+children = []
+for _ in range({count}):
+    if child := os.fork():
+        children.append(child)
+        continue
+    try:
+{body}
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+"""
+
+
+def run_in_forks(setup: str, body: str, count: int) -> str:
+    """What `count` processes at the same time print that execute `body`; it fails if one of them raises.
+
+    They are forked from one that has executed `setup`: what they need is imported once.
+    """
+    code = _IN_FORKS.format(setup=setup, body=textwrap.indent(body, " " * 8), count=count)
+    command = [sys.executable, "-c", code]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        out, err = parent.communicate(timeout=TIMEOUT_SECONDS)
+        assert parent.returncode == 0, err
+        return str(out)
 
 
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, why: Callable[[], object] = str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from qa_service.errors import BadField
 from qa_service.experiments.spec import load_specs
 from qa_service.knowledge import scaffold as drafts
-from qa_service.settings import Settings
 from qa_service.store import KeptQuestion, Store
 from qa_service.tools.gaps import group_unanswered
 
@@ -27,7 +26,7 @@ def numstab(terminal, cache, tmp_path):
     shutil.copytree(ROOT / "kb", tmp_path / "kb")
     shutil.copytree(ROOT / "demos", tmp_path / "demos")
     env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"), "NUMSTAB_CACHE": str(cache),
-           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "60", "LANG": "C.UTF-8"}  # fmt: skip
+           "NUMSTAB_DATA": str(tmp_path / "data"), "NUMSTAB_DEADLINE": "240", "LANG": "C.UTF-8"}  # fmt: skip
     return partial(terminal, env=env)
 
 
@@ -96,7 +95,7 @@ def test_new_entry_is_linted_formatted_and_checked(numstab, tmp_path):
     assert numstab("kb", "fmt", str(entry)).stdout.strip() == str(entry)
     assert entry.read_text("utf-8").count('"zh harmonic series 3"') == 1
     assert "at which the claim must fail" in entry.read_text("utf-8")
-    assert numstab("kb", "fmt").stdout == ""
+    assert numstab("kb", "fmt").stdout == ""  # neither the new entry nor any of the shipped ones
     lint = numstab("kb", "lint")
     assert (lint.returncode, lint.stdout) == (0, "")
     checked = numstab("check", "harmonic-sums", "--json")
@@ -126,10 +125,3 @@ def test_drafts_never_overwrite_a_file(tmp_path):
     with pytest.raises(BadField):
         drafts.write_new_file(tmp_path / "a" / "x.toml", "2")
     assert (tmp_path / "a" / "x.toml").read_text() == "1"
-
-
-def test_shipped_entries_are_formatted():
-    """`numstab kb fmt` changes nothing."""
-    for path in sorted(Settings().kb.rglob("*.toml")):
-        source = path.read_text("utf-8")
-        assert drafts.format_entry(source) == source, path

@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-import pytest
+from checking import each_case
 
 from qa_service.experiments.spec import load_specs
 from qa_service.model import LANGS
@@ -21,7 +21,7 @@ def layers_of(spec, kind):
     return [layer for layer in spec.get("layer", ()) if layer["mark"] == kind or layer["mark"].get("type") == kind]
 
 
-@pytest.mark.parametrize("lang", LANGS)
+@each_case("lang", LANGS)
 def test_every_quantitative_axis_has_a_title(lang):
     """In every demo, also where several columns share the y axis."""
     for slug, experiment in EXPERIMENTS.items():
@@ -84,7 +84,7 @@ def test_a_chart_without_finite_values_has_no_made_up_ticks():
     assert spec["layer"][0]["encoding"]["y"]["axis"]["values"] == []
 
 
-@pytest.mark.parametrize(("place", "align"), [(10.0, "left"), (90.0, "right")])
+@each_case(("place", "align"), [(10.0, "left"), (90.0, "right")])
 def test_the_deciding_point_is_marked(place, align):
     """A rule at its place, labelled on the side where there is room."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(place, "overflow at step 10"))
@@ -117,7 +117,7 @@ def test_a_long_name_is_written_in_two_lines():
     assert width_of("ab\n中文字") == 48
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("values", "log"), [([1.0, 1e18], True), ([0.0, 97.0], False), ([-3.0, 2.0], False), ([5.0], False), ([2.0], True)]
 )
 def test_ticks_are_few_and_where_the_data_are(values, log):
@@ -128,7 +128,7 @@ def test_ticks_are_few_and_where_the_data_are(values, log):
     assert min(ticks) >= min(*values, 0.0)
 
 
-@pytest.mark.parametrize("heights", [[1.0, 1.0], [-5.0, 5.0], []])
+@each_case("heights", [[1.0, 1.0], [-5.0, 5.0], []])
 def test_a_domain_is_never_empty(heights):
     """Also for a constant."""
     low, high = padded_domain(heights, log=False, above=0.2, from_zero=False)
@@ -154,7 +154,7 @@ def test_the_deciding_label_is_placed_for_a_chart_of_any_height():
     assert 0 < share < 1
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2])
+@each_case("kept", [0, 1, 2])
 def test_a_chart_of_few_rows_is_drawn(kept):
     """Also of one point, or none."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS[:kept], "en", mark=(1.0, "here"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checking import each_case
 from conftest import CONFINED
 from processes import ROOT, TIMEOUT_SECONDS, until
 
@@ -48,7 +49,7 @@ def cluster(at_home, tmp_path, monkeypatch):
     log.touch()
     for variable, value in (("RAY_TEST_LOG", log), ("RAY_TEST_RUNS", at_home), ("PYTHONPATH", ROOT)):
         monkeypatch.setenv(variable, str(value))
-    local = ProcessRunner(deadline=20.0, memory=1024, slots=1, confined=CONFINED)
+    local = ProcessRunner(deadline=120.0, memory=1024, slots=1, confined=CONFINED)
     runners = []
 
     def connect(*machines):
@@ -165,7 +166,7 @@ def test_seeds_are_spread_over_the_machines(cluster, lab):
 
 def test_where_the_cluster_is_out_of_reach_this_machine_runs_everything(lab):
     """As if no cluster had been set."""
-    local = ProcessRunner(deadline=20.0, memory=1024, slots=3, confined=CONFINED)
+    local = ProcessRunner(deadline=120.0, memory=1024, slots=3, confined=CONFINED)
     with closing(RayRunner(local, (sys.executable, "-c", "raise SystemExit(1)"))) as runner:
         assert (runner.slots, runner.environments()) == (3, [machine.environment()])
         assert same(rows_and_run(runner)[1], lab.run(COUNTS, {"steps": 40}, 7))
@@ -218,7 +219,7 @@ def test_a_queue_with_fewer_slots_grants_none_until_enough_are_free():
     assert held[3].granted.is_set()
 
 
-@pytest.mark.parametrize("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
+@each_case("address", ["head", "head:", "ray://head:10001", "head:6379/x", "a b:1", "head:6379\n"])
 def test_an_address_is_a_host_and_a_port(address):
     """Ray's own client protocol, ray://, has no streams."""
     with pytest.raises(BadField, match=r"10\.0\.0\.5:6379"):

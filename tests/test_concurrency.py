@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from processes import TIMEOUT_SECONDS
 
 from bench.clients import run_clients
-from bench.server import Server, run_server
+from bench.server import run_server
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.settings import Settings
 from qa_service.store import Store
@@ -28,37 +27,31 @@ pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="processes are 
 @pytest.fixture(scope="module")
 def env(cache: Path) -> dict[str, str]:
     return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache),
-            "NUMSTAB_DEADLINE": "200", "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100"}  # fmt: skip
+            "NUMSTAB_DEADLINE": "240", "NUMSTAB_RATE": "", "NUMSTAB_QUEUE": "100"}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server(env: dict[str, str]) -> Iterator[Server]:
-    with run_server(env) as server:
-        yield server
-
-
-def test_identical_requests_share_one_run(server):
+def test_identical_requests_share_one_run(toy_server):
     """Every client receives every row, and the evidence of a single run."""
-    results = run_clients(server.port, [{"question": "counting numbers one", "seed": 7}] * CLIENTS)
+    results = run_clients(toy_server.port, [{"question": "counting numbers one", "seed": 7}] * CLIENTS)
     assert [result.error for result in results if result.error] == []
     assert {result.rows for result in results} == {5}
     assert len({run for result in results for run in result.runs}) == 1
 
 
-def test_different_runs_are_queued_and_all_executed(server):
+def test_different_runs_are_queued_and_all_executed(toy_server):
     """Each client gets its own run, and waiting clients get `queued` events."""
     results = run_clients(
-        server.port, [{"question": "counting numbers one", "seed": 100 + client} for client in range(CLIENTS)]
+        toy_server.port, [{"question": "counting numbers one", "seed": 100 + client} for client in range(CLIENTS)]
     )
     assert [result.error for result in results if result.error] == []
     assert len({run for result in results for run in result.runs}) == CLIENTS
     assert any(result.queued for result in results)
 
 
-def test_texts_do_not_wait_for_runs(server):
+def test_texts_do_not_wait_for_runs(toy_server):
     """All texts arrive while every slot is busy; the runs are still active afterwards."""
     bodies = [{"question": "counting numbers one", "run": False}] * CLIENTS
-    route = f"http://127.0.0.1:{server.port}/api/v1/experiments/sleeps/runs/stream"
+    route = f"http://127.0.0.1:{toy_server.port}/api/v1/experiments/sleeps/runs/stream"
     with ExitStack() as stack:
         rows = []
         for seed in range(os.cpu_count() or 1):
@@ -66,20 +59,20 @@ def test_texts_do_not_wait_for_runs(server):
             response = stack.enter_context(httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS))
             rows.append(line for line in response.iter_lines() if line.startswith("event: row"))
             next(rows[-1])
-        results = run_clients(server.port, bodies)
+        results = run_clients(toy_server.port, bodies)
         assert [result.error for result in results if result.error] == []
         for stream in rows:
             next(stream)
 
 
 @pytest.mark.exhaustive
-def test_two_hundred_runs_at_once_are_answered_or_rejected(server):
+def test_two_hundred_runs_at_once_are_answered_or_rejected(toy_server):
     """Whether the queue of 100 overflows depends on the machine; that a full one gives 503 is tested in test_api."""
     bodies = [{"question": "counting numbers one", "seed": 1000 + client} for client in range(200)]
-    results = run_clients(server.port, bodies)
+    results = run_clients(toy_server.port, bodies)
     assert {result.status for result in results} <= {200, 503}
     assert {result.error for result in results if result.status == 200} == {""}
-    assert server.post("/ask", {"question": "counting numbers one"})[0] == 200
+    assert toy_server.post("/ask", {"question": "counting numbers one"})[0] == 200
 
 
 @pytest.mark.server
@@ -140,9 +133,9 @@ def test_concurrent_calls_are_batched():
     assert 1 < max(sizes) <= 16
 
 
-def test_batched_events_are_separate_server_sent_events(server):
+def test_batched_events_are_separate_server_sent_events(toy_server):
     """Events that are sent in one chunk keep their names and order."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", toy_server.port, timeout=60)
     connection.request("POST", "/api/v1/ask/stream", json.dumps({"question": "counting numbers one"}))
     response = connection.getresponse()
     assert response.getheader("content-type", "").startswith("text/event-stream")

@@ -1,6 +1,7 @@
 """Conversations: what stays with the answer before, what is declined, and what a bare number means."""
 
 import pytest
+from checking import each_case
 
 from qa_service.errors import BadRequest
 from qa_service.model import AnswerStatus, Context, Request
@@ -156,7 +157,7 @@ def test_a_struck_parameter_of_the_context_is_gone(service):
     assert answer.params == {"n": 100, "op": "add"}
 
 
-@pytest.mark.parametrize("without", [["nonsense"], ["what:"], "what:nan", [1]])
+@each_case("without", [["nonsense"], ["what:"], "what:nan", [1]])
 def test_invalid_chips_are_rejected(without):
     with pytest.raises(BadRequest) as raised:
         read_request({"question": "nan", "without": without})

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from processes import ROOT, numstab_server, running, status, until
+from processes import ROOT, running, status, until
 
 from bench.server import free_port
 from qa_service import app
@@ -239,16 +239,17 @@ def test_kubernetes_has_a_token_and_a_policy_for_every_pod():
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+LIMIT = 100_000  # requests of a client in an hour
 GATEWAY = "127.0.0.2"  # plays the host, the trusted gateway; any address of 127.0.0.0/8 can be a client
 
 
 @pytest.fixture(scope="module")
-def behind_nginx(tmp_path_factory, cache):
-    """deploy/nginx.conf on a loopback port in front of a toy server; yields the addresses of proxy and server."""
+def behind_nginx(tmp_path_factory, toy_server):
+    """deploy/nginx.conf on a loopback port in front of the toy server; yields the addresses of proxy and server."""
     if not NGINX or sys.platform != "linux":
         pytest.skip("no nginx")
     folder = tmp_path_factory.mktemp("nginx")
-    proxy_port, server_port = free_port(), free_port()
+    proxy_port, server_port = free_port(), toy_server.port
     conf = CONF
     for old, new in (
         ("listen 80;", f"listen 127.0.0.1:{proxy_port};"),
@@ -261,15 +262,12 @@ def behind_nginx(tmp_path_factory, cache):
         assert conf.count(old) == 1, old
         conf = conf.replace(old, new)
     (folder / "nginx.conf").write_text(conf, "utf-8")
-    env = {**os.environ, "NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"),
-           "NUMSTAB_DATA": str(folder), "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "100",
-           "NUMSTAB_RATE": "100/hour", "NUMSTAB_PROXIES": "127.0.0.1"}  # fmt: skip
     command = [NGINX, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     address = f"http://127.0.0.1:{proxy_port}"
-    with numstab_server(env, folder / "log", port=server_port) as (server, _), running(command, cwd=ROOT) as proxy:
+    with running(command, cwd=ROOT) as proxy:
         until(lambda: proxy.poll() is not None or status(f"{address}/livez"))
         assert proxy.poll() is None
-        yield address, server
+        yield address, f"http://127.0.0.1:{server_port}"
 
 
 def client(address: str, source: str) -> httpx.Client:
@@ -280,13 +278,20 @@ def client(address: str, source: str) -> httpx.Client:
 def test_nginx_does_not_buffer_events(behind_nginx):
     """A row arrives while its run is still active."""
     address, server = behind_nginx
+
+    def finished() -> list[str]:
+        """The counts of runs that have ended."""
+        text = httpx.get(f"{server}/metrics").text
+        return [line for line in text.splitlines() if line.startswith('numstab_runs_total{experiment="hangs"')]
+
+    before = finished()
     with (
         client(address, "127.0.0.9") as user,
         user.stream("POST", "/api/v1/experiments/hangs/runs/stream", json={}) as response,
     ):
         assert response.status_code == 200
         assert any(line.startswith("event: row") for line in response.iter_lines())
-        assert 'numstab_runs_total{experiment="hangs"' not in httpx.get(f"{server}/metrics").text
+        assert finished() == before
 
 
 def test_nginx_blocks_metrics(behind_nginx):
@@ -319,9 +324,9 @@ def test_rate_limits_count_by_an_address_clients_cannot_forge(behind_nginx):
             response = user.post("/api/v1/ask", json={"question": "counting", "run": False}, headers=headers)
         return int(response.headers["ratelimit-remaining"])
 
-    assert remaining("127.0.0.4") == 99
-    assert remaining("127.0.0.5", "203.0.113.4") == 99
-    assert remaining("127.0.0.5", "203.0.113.5") == 98
-    assert remaining(GATEWAY, "203.0.113.6") == 99
-    assert remaining(GATEWAY, "198.51.100.1", "203.0.113.6") == 98
-    assert remaining(GATEWAY, "203.0.113.7") == 99
+    assert remaining("127.0.0.4") == LIMIT - 1
+    assert remaining("127.0.0.5", "203.0.113.4") == LIMIT - 1
+    assert remaining("127.0.0.5", "203.0.113.5") == LIMIT - 2
+    assert remaining(GATEWAY, "203.0.113.6") == LIMIT - 1
+    assert remaining(GATEWAY, "198.51.100.1", "203.0.113.6") == LIMIT - 2
+    assert remaining(GATEWAY, "203.0.113.7") == LIMIT - 1

@@ -5,6 +5,7 @@ import math
 import re
 
 import pytest
+from checking import each_case
 
 from bench.diagnosis import rule_sets
 from bench.diagnosis.architectures import FAMILIES, HELD_OUT
@@ -109,7 +110,7 @@ def test_every_fault_names_causes_of_the_table_and_families_that_exist():
         assert fault.families <= set(FAMILIES), fault.id
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+@each_case("fault", FAULTS)
 def test_every_fault_changes_the_setup_of_each_family_that_it_applies_to(fault):
     for name in fault.families:
         setup, before = (default_setup(FAMILIES[name], 0) for _ in range(2))

@@ -50,7 +50,10 @@ def singled_out(*signs: str, about: str = "") -> str | None:
 
 
 def test_two_signs_single_out_a_row():
-    """One is not enough, two rows with as many are none, and what the entry is about does not count."""
+    """A row is singled out by two signs that speak for it and for no other row as much.
+
+    Neither by one sign, nor where another row has as many; signs that the entry itself is about do not count.
+    """
     assert singled_out("in:float16", "what:inf") == "range"
     assert singled_out("in:float16") is None
     assert singled_out("in:float16", "what:inf", "when:later", "what:growing") is None

@@ -172,7 +172,7 @@ def test_restarted_server_finds_cached_runs(cache, tmp_path):
     """With NUMSTAB_RUNS_ON_DISK; without it the run is executed again."""
     shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("runs"))  # what is trained, and no run
     toys = ROOT / "tests" / "toys"
-    env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "60",
+    env = {"NUMSTAB_KB": str(toys / "kb"), "NUMSTAB_DEMOS": str(toys / "demos"), "NUMSTAB_DEADLINE": "240",
            "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_RUNS_ON_DISK": "1"}  # fmt: skip
     cached = []
     for on_disk in ("1", "1", "0"):

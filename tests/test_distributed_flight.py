@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from checking import each_case
 from processes import ROOT, TIMEOUT_SECONDS, running, until
 
 from bench.valkey import ValkeyServer, run_valkey, valkey_program
@@ -335,7 +336,7 @@ def test_without_the_client_library_the_setting_is_an_error(monkeypatch):
         SharedState("redis://127.0.0.1")
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://:p@h:1/2", "valkey://h", "valkeys://h:6380"])
+@each_case("url", ["redis://h", "rediss://:p@h:1/2", "valkey://h", "valkeys://h:6380"])
 def test_the_setting_is_an_address(url):
     assert SharedState(Settings(shared=url).shared).url.startswith("redis")
     for wrong in (url.replace("//", ""), "http://h", "redis://", "h:6379"):

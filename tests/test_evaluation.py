@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checking import each_case
 
 from qa_service.errors import BadField
 from qa_service.model import LANGS, AnswerStatus
 from qa_service.parsing import normalise
-from qa_service.retrieval.embedder import DEFAULT_ENCODER, l2_normalise, load_embedder
+from qa_service.retrieval.embedder import l2_normalise
 from qa_service.retrieval.training import LeaveOneOut
 from qa_service.tools.evaluation import (
     EvaluatedQuestion,
@@ -143,7 +144,7 @@ def test_report_is_by_language_item_and_file():
     assert retrieval_metrics([])["hit1"] is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     "line",
     ["", "[]", "{}", '{"q": 3}', '{"turns": []}', '{"q": "a", "kind": "maybe"}', '{"q": "a", "kind": "in"}',
      '{"q": "a", "kind": "out", "items": [1]}', '{"q": "a", "kind": "near", "params": 1}',
@@ -191,7 +192,7 @@ def test_evaluation_questions_are_not_phrasings(service):
     corpus = service.knowledge.matcher.corpus
     cosines = (
         corpus.vectors
-        @ l2_normalise(load_embedder(DEFAULT_ENCODER).encode_query([normalise(turn) for turn in asked])).T
+        @ l2_normalise(service.knowledge.matcher.embedder.encode_query([normalise(turn) for turn in asked])).T
     ).max(axis=1)
     near = [
         text

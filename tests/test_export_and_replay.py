@@ -7,8 +7,10 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from checking import each_case
 from fastapi.testclient import TestClient
 
 from qa_service.app import create_app
@@ -47,6 +49,16 @@ def client(service, tmp_path_factory):
         yield client
 
 
+def _run_exported(files: list[tuple[str, Any]]) -> str:
+    """What exported scripts and notebooks, as (name, text or cells), print one after the other in a new process."""
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", _RUN_CELLS], input=json.dumps(files), capture_output=True, text=True, timeout=110,
+        check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-2000:]
+    return process.stdout
+
+
 def _printed_metrics(printed: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for part in printed.split("== ")[1:]:
@@ -66,12 +78,7 @@ def test_exported_entries_measure_the_same_with_torch_alone(service, part):
         runs = [(plan.block.id, service.runner.run(plan.experiment, plan.params, 3)) for plan in plans]
         metrics = {f"{block}.{name}": str(value) for block, run in runs for name, value in run.measured.items()}
         expected |= {f"{entry_id}.ipynb": metrics, f"{entry_id}.py": metrics}
-    process = subprocess.run(
-        [sys.executable, "-I", "-c", _RUN_CELLS], input=json.dumps(files), capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr[-2000:]
-    assert _printed_metrics(process.stdout) == expected
+    assert _printed_metrics(_run_exported(files)) == expected
 
 
 @pytest.mark.parametrize("one_in", [8, pytest.param(1, marks=pytest.mark.exhaustive)])
@@ -100,13 +107,14 @@ def _assigned(source: str) -> set[str]:
 def test_exported_script_judges_its_claims(service):
     """A claim holds at the entry's parameters and fails at its control, in the script as in the service."""
     entry = service.knowledge.library["multiply-vs-add"]
-    for params, verdict in (({}, "holds"), ({"x": 0.9}, "fails")):
+    files = []
+    for verdict, params in (("holds", {}), ("fails", {"x": 0.9})):
         _, plans = service.plan(Request(question="", entry=entry.id, params=params, blocks=("powers",)))
-        script = export_entry(entry, plans, 0, "en", "py")
-        process = subprocess.run(
-            [sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=100, check=False
-        )
-        assert f"product-explodes {verdict}" in process.stdout
+        files.append((verdict, export_entry(entry, plans, 0, "en", "py")))
+    _, *printed = _run_exported(files).split("== ")
+    assert [part.partition("\n")[0] for part in printed] == ["holds", "fails"]
+    assert ["product-explodes holds" in part for part in printed] == [True, False]
+    assert ["product-explodes fails" in part for part in printed] == [False, True]
 
 
 def test_exported_notebook_is_valid(service):
@@ -177,7 +185,7 @@ def test_replay_reports_differences(service):
     assert "sum" in replay_run(next(read_receipts(evidence)), service.knowledge.experiments, service.runner).changed
 
 
-@pytest.mark.parametrize(
+@each_case(
     "document",
     [{}, 3, [{}], {"evidence": [1]}, {"experiment": "x", "params": [], "seed": 0, "metrics": {}, "receipt": {}}],
 )

@@ -7,7 +7,6 @@ import sqlite3
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -34,10 +33,9 @@ def env(cache: Path) -> dict[str, str]:
             "NUMSTAB_RATE": "", "NUMSTAB_DEADLINE": "40", "NUMSTAB_MEMORY": "1024"}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with run_server(env | {"NUMSTAB_DATA": str(tmp_path_factory.mktemp("data"))}) as server:
-        yield server
+@pytest.fixture
+def server(toy_server: Server) -> Server:
+    return toy_server
 
 
 def run(server: Server, slug: str, **body: object) -> dict:
@@ -102,7 +100,7 @@ def _assert_disconnect_kills_the_child(server: Server, route: str) -> None:
                 received += client.recv(65536)
         # An idle child has taken the run, and another has been forked in its place.
         until(lambda: len(_children(server)) > _idle_count())
-    until(lambda: bool(idle - _children(server)), seconds=20)
+    until(lambda: bool(idle - _children(server)), seconds=60)
 
 
 def _idle_count() -> int:

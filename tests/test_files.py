@@ -2,13 +2,12 @@
 
 import os
 import stat
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from processes import run_in_forks
 
 from qa_service.files import delete_unused, mark_used, write_atomically
 from qa_service.retrieval.matcher import Matcher
@@ -100,10 +99,10 @@ def test_matcher_works_without_a_writable_cache(toy_service, word_hash, tmp_path
     assert (tmp_path / "cache").read_text() == "a file"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the processes are forked")
 def test_one_of_several_processes_trains(tmp_path):
     """The others wait for its lock and load the result."""
-    code = f"""
-import sys
+    setup = f"""
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from conftest import TOYS, WordHash
@@ -112,15 +111,14 @@ from qa_service.knowledge.library import Library
 from qa_service.retrieval import matcher, training
 
 train = training.train
-training.train = lambda corpus: (print("trained", flush=True), train(corpus))[1]
+say = lambda word: os.write(1, word.encode() + b" ")  # at once: the processes share the pipe
+training.train = lambda corpus: (say("trained"), train(corpus))[1]
 library = Library.read(TOYS / "kb", load_specs(TOYS / "demos"))
 cache = Path({str(tmp_path)!r})
-print(matcher.Matcher(library, WordHash(), name="word-hash", cache=cache).match("counting").matches[0].entry.id)
 """
-    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    try:
-        outputs = [process.communicate(timeout=120)[0].split() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert sorted(map(len, outputs)) == [1, 1, 2], outputs
+    body = """
+found = matcher.Matcher(library, WordHash(), name="word-hash", cache=cache).match("counting").matches[0]
+say(found.entry.id)
+"""
+    said = run_in_forks(setup, body, 3).split()
+    assert sorted(said) == ["counting", "counting", "counting", "trained"]

@@ -40,7 +40,7 @@ def client(service, tmp_path_factory):
 @pytest.fixture
 def numstab(terminal, cache, tmp_path):
     """Runs the command in this process."""
-    env = {**os.environ, "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    env = {**os.environ, "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     return lambda *arguments: terminal(*arguments, env={**env, "LC_ALL": "C.UTF-8", "COLUMNS": "100"})
 
 

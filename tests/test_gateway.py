@@ -269,7 +269,7 @@ def test_sigterm_lets_running_answers_finish(cache, tmp_path):
     """
     short_path = Path(tempfile.mkdtemp(prefix="n-"))  # the path of a Unix socket is limited to 107 bytes
     env = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(tmp_path),
-           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", "TMPDIR": str(short_path)}  # fmt: skip
+           "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "240", "TMPDIR": str(short_path)}  # fmt: skip
     started = threading.Semaphore(0)
 
     def stream_run(address: str, steps: int) -> list[tuple[str, dict]]:

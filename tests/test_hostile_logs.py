@@ -133,7 +133,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
 
     def hanging(_data: bytes, _name: str) -> None:
         reading.release()
-        go.wait(30)
+        go.wait(180)
         raise BadRequest(zh="", en="")
 
     monkeypatch.setattr(diagnosing, "read_run", hanging)
@@ -150,7 +150,7 @@ def test_logs_beyond_those_that_may_wait_are_refused(monkeypatch):
         for each in threads:
             each.start()
         until(lambda: len(refusals) > 0)
-        assert reading.acquire(timeout=10)
+        assert reading.acquire(timeout=60)
     finally:
         go.set()
         for each in threads:

@@ -5,7 +5,7 @@ import math
 
 import log_printers
 import pytest
-from checking import check_each
+from checking import check_each, each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from log_printers import NAN, PRINTERS
@@ -35,7 +35,7 @@ def _by_place(run):
     return found
 
 
-@pytest.mark.parametrize("name", PRINTERS)
+@each_case("name", PRINTERS)
 def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
     """What a trainer's own print code wrote comes back: the value as printed, the step over the run, the line."""
     printed = PRINTERS[name]()
@@ -50,7 +50,7 @@ def test_each_field_of_a_format_is_read_with_its_step_and_line(name):
     assert run.lines == printed.text.count("\n")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "prefix",
     [
         "[rank0]: ",
@@ -102,7 +102,7 @@ def _said(line):
     return text.rstrip(" ") if mark else text, words.split()
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
+@each_case("name", SNIPPETS)
 def test_logs_as_people_paste_them_are_read(name):
     """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a reader sees."""
     lines = [_said(line) for line in SNIPPETS[name].rstrip("\n").split("\n")]
@@ -139,7 +139,7 @@ Downloading: 1.2MB
     assert not read_log_text(text).series
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("word", "value"),
     [
         ("1,234.5", 1234.5), ("1e-3", 1e-3), ("nan", NAN), ("-nan", NAN), ("nan.0", NAN), ("+nan.0", NAN), (".nan", NAN),
@@ -251,13 +251,13 @@ def test_skipped_updates_are_events():
     assert sum(event.kind == "skipped_update" for event in run.events) == 2
 
 
-@pytest.mark.parametrize("message", messages.MESSAGES, ids=lambda message: message.id)
+@each_case("message", messages.MESSAGES)
 def test_every_message_has_a_hint_that_its_words_have(message):
     """The quick test never hides a message."""
     assert message.hint == message.hint.lower()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "name"),
     [
         ("Loss is nan, stopping training", "loss_stops"),
@@ -286,7 +286,7 @@ def test_messages_are_events(line, name):
     assert [(event.name, event.line) for event in run.events if event.kind == "message"] == [(name, 2)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "settings"),
     [
         ("Namespace(batch_size=32, epochs=90, lr=0.1, momentum=0.9, opt='sgd', fp16=True)", {"batch_size": 32, "lr": 0.1, "momentum": 0.9, "optimizer": "sgd", "dtype": "float16"}),
@@ -341,7 +341,7 @@ def test_records_without_steps_are_counted_by_the_interval_of_logging():
         assert {record.step for record in read_log_text("\n".join(lines)).series["loss"]} == {None}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "line",
     [
         "Época {} - pérdida: {}",
@@ -400,7 +400,7 @@ def test_a_healthy_run_is_silent_in_every_format(name, monkeypatch):
     assert {event.kind for event in run.events} <= {"epoch"}
 
 
-@pytest.mark.parametrize(("text", "start"), [("step {} loss 2.5 lr 0.1", True), ("step 1{} loss 2.5 lr 0.1", False)])
+@each_case(("text", "start"), [("step {} loss 2.5 lr 0.1", True), ("step 1{} loss 2.5 lr 0.1", False)])
 def test_the_beginning_of_a_run_is_known(text, start):
     """A log that begins within one interval of step 0 shows the beginning."""
     assert read_log_text("\n".join(text.format(f"{s:04d}") for s in range(10, 100, 10))).from_start is start
@@ -467,7 +467,7 @@ def _values(line, key):
     return [point.value for point in read_log_text(f"{line}\n").series.get(key, ())]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "key", "value"),
     [
         ("Epoch: 03 | Train Loss: 0.4123 | Train Acc: 84.12% | Val. Loss: 0.5123 |  Val. Acc: 81.23%", "loss", 0.4123),

@@ -3,7 +3,7 @@
 
 import math
 
-import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,7 +154,7 @@ def _signs(text: str) -> set[str]:
     return {str(each.sign) for each in observe(text)}
 
 
-@pytest.mark.parametrize("form", SAMPLES)
+@each_case("form", SAMPLES)
 def test_each_format_is_recognised_and_its_signs_are_read(form):
     """A log is read as its format, whatever colours, ranks and bars it has."""
     text, signs = SAMPLES[form]
@@ -164,7 +164,7 @@ def test_each_format_is_recognised_and_its_signs_are_read(form):
     assert _signs(text) == set(signs.split())
 
 
-@pytest.mark.parametrize("form", SAMPLES)
+@each_case("form", SAMPLES)
 def test_a_log_is_read_within_prose_in_either_language(form):
     """The prose around it is kept apart, and the log's signs are those it has alone."""
     text, signs = SAMPLES[form]
@@ -237,14 +237,14 @@ SICK = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@each_case("name", HEALTHY)
 def test_a_healthy_log_gives_no_sign_of_sickness(name):
     """Noise, convergence, warm-up, a starting loss scale and a poisoned running mean are healthy."""
     assert read_log(HEALTHY[name]) is not None
     assert not _signs(HEALTHY[name]) & SICK
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("values", "signs"),
     [
         ([2.1, 2.0, 1.9, 1.8, 9.7, 9.9, 9.6, 9.8], {"what:spike"}),
@@ -272,7 +272,7 @@ def test_nan_from_the_first_record_is_told_from_an_excerpt():
     assert not {"when:first_step", "when:later"} & _signs(later)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "signs"),
     [
         ("RuntimeError: Function 'LogBackward0' returned nan values in its 0th output.", "what:nan when:backward"),
@@ -297,18 +297,14 @@ def test_known_messages_are_recognised(line, signs):
         assert set(signs.split()) <= _signs(text)
 
 
-@pytest.mark.parametrize(
-    "line", ["torch.OutOfMemoryError: CUDA out of memory.", "RuntimeError: size mismatch, m1: [3 x 4]"]
-)
+@each_case("line", ["torch.OutOfMemoryError: CUDA out of memory.", "RuntimeError: size mismatch, m1: [3 x 4]"])
 def test_messages_that_are_not_about_numbers_give_no_sign(line):
     assert not _signs(line)
 
 
-@pytest.mark.parametrize(
-    "text", ["lr 0.1 and loss nan, what now?", "学习率 0.1，loss 是 nan", "loss: 0.5", "epoch 3 loss nan?"]
-)
+@each_case("text", ["lr 0.1 and loss nan, what now?", "学习率 0.1，loss 是 nan", "loss: 0.5", "epoch 3 loss nan?"])
 def test_a_sentence_is_no_log(text):
-    """Numbers in prose belong to the prose."""
+    """A question that names a loss, a rate or an epoch with its value is not read as lines of a log."""
     assert read_log(text) is None
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from checking import each_case
 
 from qa_service.experiments.spec import load_specs
 from qa_service.fronts.web.markup import markdown_to_html
@@ -22,7 +23,7 @@ def test_shipped_entries_have_none(library):
     assert [problem for entry in library.values() for problem in markup_problems(entry)] == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "found"),
     [
         (f"1. Measure:\n\n{CODE}\nA remark.\n2. Mend.\n3. Look.", ["2. Mend."]),

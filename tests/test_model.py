@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ def claim(op: str, bound: float) -> Claim:
     return Claim(id="c", says=Text("说", "says"), metric="m", op=op, bound=bound, control={"x": 1})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "op", "bound", "verdict"),
     [
         (4.07e17, ">", 1e6, Verdict.HOLDS),
@@ -47,7 +48,7 @@ def test_exactly_one_of_opposite_claims_holds(value, bound):
     assert verdicts == {Verdict.HOLDS, Verdict.FAILS}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "text"),
     [
         (4.065611575627612e17, "4.0656×10¹⁷"), (150.0, "150"), (65504.0, "65504"), (0.00390625, "0.0039062"),

@@ -2,12 +2,12 @@
 
 import math
 
-import pytest
+from checking import each_case
 
 from qa_service.presentation.numbers import format_in_text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "form", "zh", "en"),
     [
         (0.0233333, "percent", "2.33%", "2.33 %"),

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from checking import each_case
 from fastapi.testclient import TestClient
 from processes import until
 
@@ -136,7 +137,7 @@ def test_each_request_is_one_log_line(new_client, log, form):
         assert "entry=counting" in line
 
 
-@pytest.mark.parametrize("received", [None, "", "a b", "x" * 65, "a\nb", "é", '"', "<script>"])
+@each_case("received", [None, "", "a b", "x" * 65, "a\nb", "é", '"', "<script>"])
 def test_invalid_request_ids_are_replaced(received):
     assert request_id(received) != received
     assert len(request_id(received)) == 16

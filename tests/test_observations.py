@@ -1,6 +1,6 @@
 """Observations: the signs that are read from prose in both languages."""
 
-import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -219,7 +219,7 @@ def _signs(text: str) -> set[str]:
     return {str(each.sign) for each in observe(text)}
 
 
-@pytest.mark.parametrize(("text", "signs"), CASES.items())
+@each_case(("text", "signs"), CASES.items())
 def test_signs_are_read_from_prose(text, signs):
     """Exactly the signs that the sentence states: nothing negated, asked about or cured."""
     assert _signs(text) == set(signs.split())

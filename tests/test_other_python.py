@@ -94,40 +94,34 @@ def test_seeds_share_a_child(other, toy_experiments):
     assert runs[2].measured == alone.measured
 
 
-def test_a_server_that_was_killed_is_started_again(other, toy_experiments):
-    """Its death costs one start, no answer."""
-    assert other.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
-    assert servers()
-    for pid in servers():
-        os.kill(pid, 9)
-    until(lambda: not servers(), TIMEOUT_SECONDS)
-    assert other.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
-
-
-def servers() -> list[int]:
-    """The fork servers of other Pythons that this process has started."""
+def servers(python: str) -> list[int]:
+    """The fork servers in that Python that this process has started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if (
-                int(parent) == os.getpid()
-                and state != "Z"
-                and b"interpreter_server" in (folder / "cmdline").read_bytes()
-            ):
+            command = (folder / "cmdline").read_bytes()
+            if int(parent) == os.getpid() and state != "Z" and command.startswith(os.fsencode(python)):
+                assert b"interpreter_server" in command
                 found.append(int(folder.name))
     return found
 
 
-def test_the_server_ends_with_its_runner(torch_python, toy_experiments, monkeypatch):
-    """Nothing is left once nobody holds a runner with these modules."""
+def test_a_server_that_was_killed_is_started_again_and_ends_with_its_runner(torch_python, toy_experiments, monkeypatch):
+    """Its death costs one start, no answer; nothing is left once nobody holds a runner with these modules."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    before = set(servers())
+    before = set(servers(torch_python))
     runner = ProcessRunner(python=torch_python, preload=("torch", "qa_service.lab.worker", "colorsys"))
     assert runner.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
-    assert set(servers()) - before
+    started = set(servers(torch_python)) - before
+    assert started
+    for pid in started:
+        os.kill(pid, 9)
+    until(lambda: not started & set(servers(torch_python)), TIMEOUT_SECONDS)
+    assert runner.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
+    assert set(servers(torch_python)) - before
     del runner
-    until(lambda: not set(servers()) - before, TIMEOUT_SECONDS)
+    until(lambda: not set(servers(torch_python)) - before, TIMEOUT_SECONDS)
 
 
 def test_a_python_without_torch_is_named(bare_python, toy_experiments):

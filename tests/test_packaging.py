@@ -71,7 +71,7 @@ def installed_python(wheel, tmp_path_factory):
     path = os.pathsep.join([str(target), *dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))])
     env = {name: value for name, value in os.environ.items() if not name.startswith(("NUMSTAB_", "PYTHON"))}
     env |= {"PYTHONPATH": path, "NUMSTAB_CACHE": str(workdir / "cache"), "NUMSTAB_DATA": str(workdir / "data")}
-    env |= {"NUMSTAB_DEADLINE": "30"}
+    env |= {"NUMSTAB_DEADLINE": "240"}
 
     def python(*arguments: str) -> str:
         command = [sys.executable, "-P", "-S", *arguments]
@@ -195,7 +195,10 @@ LATER = "99.0"
 
 @pytest.fixture(scope="module")
 def index(wheel, whole_wheel, core_wheel, tmp_path_factory) -> dict[str, Path]:
-    """Folders of wheels: `now`, `later`, `former` (the whole with files of its own). What they require: stand-ins."""
+    """Folders of wheels by name: `now` of this version, `later` of the next, `former` of the time of a single wheel.
+
+    The packages that they require are there as wheels without any module.
+    """
     folders = {name: tmp_path_factory.mktemp(name) for name in ("now", "former", "later", "source")}
     names = set.union(*requirements(wheel).values()) | {"numstab-model"}
     for number, folder in ((__version__, folders["now"]), (LATER, folders["later"])):

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ X = parameter("float", name="x", default=1.5, ge=-math.inf, le=math.inf, nonfini
 DTYPE = parameter("choice", name="dtype", default="float32", ge=None, le=None, choices=("float16", "float32"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("spec", "received", "expected"),
     [
         (parameter(), "7", 7), (parameter(), 7.0, 7), (parameter(), "7.0", 7), (X, "1e308", 1e308),
@@ -34,7 +35,7 @@ def test_strings_are_converted_to_the_parameters_type(spec, received, expected):
     assert validate(spec, received) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("spec", "value"),
     [
         (parameter(), 0), (parameter(), 101), (parameter(), 1.5), (parameter(), "many"), (parameter(), True),

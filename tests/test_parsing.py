@@ -2,6 +2,7 @@
 
 import cn2an
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from qa_service.errors import BadRequest, BadText, EmptyQuestion, QuestionTooLon
 from qa_service.parsing import MAX_QUESTION_CHARS, normalise, parse_question
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "params"),
     [
         ("300 个 0.7 连乘会怎样", {"n": 300, "x": 0.7, "op": "multiply"}),
@@ -57,7 +58,7 @@ def test_parameters_are_read_from_both_languages(question, params):
     assert parse_question(question).params == params
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "lang"),
     [
         ("为什么 loss 变成 nan 了", "zh"), ("why is my loss nan", "en"), ("梯度爆炸", "zh"),
@@ -75,7 +76,7 @@ def test_language_of_mixed_sentences_is_detected(question, lang):
     assert parse_question(question, "zh").lang == "zh"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "error"),
     [
         ("", EmptyQuestion), ("  \n\t　", EmptyQuestion), ("?!。", EmptyQuestion), ("a\0b", BadText),
@@ -91,7 +92,7 @@ def test_empty_or_invalid_questions_are_rejected(question, error):
     assert raised.value["zh"] != raised.value["en"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("variant", "normalised"),
     [
         ("梯度消失怎麼辦，學習率該調多少", "梯度消失怎么办,学习率该调多少"),
@@ -181,7 +182,7 @@ def test_fractions_are_parsed(numerator, denominator, n):
         assert parse_question(f"{written} 连乘 {n} 次").params["x"] == numerator / denominator, written
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "params"),
     [
         ("1.01 的 365 次方和 0.99 的 365 次方", {"x": (1.01, 0.99), "n": 365}),
@@ -236,7 +237,7 @@ def test_several_values_make_a_comparison(question, params):
     assert parse_question(question).params == params
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "choice"),
     [
         ("第二个", 2), ("我选第3个", 3), ("最后一个", -1), ("2", 2), ("the second one", 2),
@@ -249,7 +250,7 @@ def test_ordinals_choose_a_candidate(reply, choice):
     assert parse_question(reply).choice == choice
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "reports_failure"),
     [
         ("降低学习率到 1e-5 还是没用", True), ("换成 relu 也不行", True), ("I lowered the lr, that didn't help", True),
@@ -270,7 +271,7 @@ def test_questions_of_a_hundred_kilobytes_are_parsed():
     assert len(parse_question(" ".join(str(n / 7) for n in range(10_000))).text) < 2000
 
 
-@pytest.mark.parametrize("question", ["零十一层的网络会怎样", "学习率零亿一", "零十分之一"])
+@each_case("question", ["零十一层的网络会怎样", "学习率零亿一", "零十分之一"])
 def test_numerals_that_are_no_number_are_words(question):
     """The library raises another error for these than for 万一."""
     assert parse_question(question).lang == "zh"
@@ -282,7 +283,7 @@ TRACEBACK = """Traceback (most recent call last):
 RuntimeError: Function 'LogBackward0' returned nan values in its 0th output."""
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "conversation", "lang"),
     [
         (TRACEBACK, "zh", "zh"),

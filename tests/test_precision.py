@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import ALL_FORMATS, EXPERIMENTS
@@ -140,7 +141,7 @@ def test_companion_parameters_are_computed_from_the_experiments():
     assert (long.params["n"], long.params["x"]) == (2000, 12.0)
 
 
-@pytest.mark.parametrize("slug", SLUGS_WITH_DTYPE)
+@each_case("slug", SLUGS_WITH_DTYPE)
 def test_companion_parameters_are_always_valid(slug):
     """Parameters take all their bounds, inf and nan; the companion gets valid values or its defaults."""
     for parameter in EXPERIMENTS[slug].params.values():

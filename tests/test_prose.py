@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from checking import each_case
 from scipy.special import softmax
 
 from qa_service.knowledge.library import Library
@@ -53,7 +54,7 @@ def test_chinese_is_found_by_pairs_of_characters():
     assert not index.scores("溢").any()
 
 
-@pytest.mark.parametrize("question", ["", "？！", "zzz unknown words", "x" * 100_000])
+@each_case("question", ["", "？！", "zzz unknown words", "x" * 100_000])
 def test_a_question_without_a_known_word_scores_nothing(question):
     assert Prose.of(TEXTS).scores(question).tolist() == [0, 0, 0]
     assert Prose.of(["", "。"]).scores(question).tolist() == [0, 0]

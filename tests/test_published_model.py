@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.errors import BadModel, MissingPackage
 from qa_service.retrieval import matcher as matching
 from qa_service.retrieval import published, training
-from qa_service.retrieval.embedder import load_embedder
+from qa_service.retrieval.embedder import Embedder, load_embedder
 from qa_service.settings import Settings
 
 TOYS = Path(__file__).resolve().parent / "toys"
@@ -35,9 +35,15 @@ def nothing_installed():
     published.installed_file.cache_clear()
 
 
-def matcher_at(cache: Path, kb: Path = TOYS / "kb"):
-    settings = Settings(kb=kb, demos=TOYS / "demos", cache=cache)
-    return Knowledge.read(settings, load_embedder(settings.encoder)).matcher
+@cache
+def embedder() -> Embedder:
+    """The default encoder, unpacked once."""
+    return load_embedder(Settings().encoder)
+
+
+def matcher_at(folder: Path, kb: Path = TOYS / "kb"):
+    """The matcher of the toys, with its cache in this folder."""
+    return Knowledge.read(Settings(kb=kb, demos=TOYS / "demos", cache=folder), embedder()).matcher
 
 
 @pytest.fixture(scope="module")

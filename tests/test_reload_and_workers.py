@@ -158,7 +158,7 @@ def two_workers(tmp_path, cache):
     port = free_port()
     env = {**os.environ, "NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(tmp_path / "demos"),
            "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_CACHE": str(cache), "NUMSTAB_LOG": "json",
-           "NUMSTAB_DEADLINE": "60"}  # fmt: skip
+           "NUMSTAB_DEADLINE": "240"}  # fmt: skip
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port), "--workers", "2"]
     with (tmp_path / "log").open("w") as lines, running(command, env=env, stderr=lines, cwd=ROOT) as server:
         yield f"http://127.0.0.1:{port}", tmp_path, server

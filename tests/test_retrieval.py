@@ -413,10 +413,12 @@ def test_a_missing_encoder_is_reported(tmp_path):
         load_embedder(str(tmp_path / "nowhere"))
 
 
-def test_the_default_encoder_puts_both_languages_in_one_space():
+def test_the_default_encoder_puts_both_languages_in_one_space(cache):
     """A sentence is nearer to its translation than to another sentence."""
     vectors = l2_normalise(
-        load_embedder(DEFAULT_ENCODER).encode_query(["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"])
+        load_embedder(DEFAULT_ENCODER, cache).encode_query(
+            ["梯度爆炸了怎么办", "my gradient explodes", "the cat is asleep"]
+        )
     )
     assert vectors.shape == (3, 512)
     assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.1

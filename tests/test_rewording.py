@@ -100,7 +100,7 @@ def test_a_lie_is_replaced_by_the_own_sentence(answer, lie, why):
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_a_number_that_is_left_out_or_swapped_is_refused(answer, drop):
-    """The set of placeholders is that of the sentence."""
+    """A reworded sentence has the same placeholders of numbers as the sentence itself."""
     swap = re.compile(r"\[\[(\w+)\.\w+\]\]")
     said = with_writer(answer, lambda each: swap.sub("" if drop else r"[[\1.sum]]", each))
     own = sentences_of(answer.entry, answer.evidence, answer.lang)
@@ -275,7 +275,7 @@ def drip(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     [garbage, stream, flood, wrong_count, wrong_types, no_sentences, deep, refusal, redirect, silence, hang_up, drip],
 )
 def test_whatever_comes_back_is_nothing_and_ends(respond):
-    """Neither raises nor hangs: the writer is given a quarter of a second, the test its own limit."""
+    """A broken reply gives no wording, raises nothing, and is given up after the writer's deadline of 0.25 s."""
     with backend(respond) as address:
         assert ModelWriter(address, "m", deadline=0.25).reword("why", ["a.", "b."], "en") == [None, None]
 
@@ -286,7 +286,7 @@ def test_nobody_there_is_nothing():
 
 def test_the_command_shows_it_below_the_answer(terminal, cache, tmp_path):
     """Marked as the model's; with a liar it says that nothing is shown; without a setting it says which."""
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "60"}
+    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path), "NUMSTAB_DEADLINE": "240"}
     ask = ("ask", "--entry", ENTRY, "--lang", "en", "--reword")
     without = terminal(*ask, env=env)
     assert without.returncode == 2

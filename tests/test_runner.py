@@ -69,11 +69,11 @@ def test_every_failure_gives_a_run_with_its_status(toy, slug, status, note):
 
 def test_a_run_past_its_deadline_is_killed(toy_experiments):
     """Its rows are kept, its note gives the deadline in both languages, and its slot is released."""
-    runner = ProcessRunner(deadline=1.0, memory=1024, slots=1)
+    runner = ProcessRunner(deadline=5.0, memory=1024, slots=1)  # in which a busy machine yields its row
     run = runner.run(toy_experiments["hangs"], {"steps": 1})
     assert (run.status, len(run.rows)) == (RunStatus.TIMED_OUT, 1)
-    assert "1 s" in run.note.en
-    assert "1 秒" in run.note.zh
+    assert "5 s" in run.note.en
+    assert "5 秒" in run.note.zh
     assert runner.run(toy_experiments["exits"], {"steps": 1}).status is RunStatus.CRASHED
 
 
@@ -82,13 +82,13 @@ def test_disconnecting_kills_the_child(lab, toy_experiments):
     cancelled = []
     lab.run(toy_experiments["counts"], {"steps": 1})
     before = children(lab)
-    rows = lab.stream(toy_experiments["sleeps"], {"steps": 1000}, 0, lambda: bool(cancelled))
+    rows = lab.stream(toy_experiments["sleeps"], {"steps": 100_000}, 0, lambda: bool(cancelled))
     next(rows)
     assert children(lab) - before
     cancelled.append(True)
     with pytest.raises(Cancelled):
         list(rows)
-    until(lambda: not children(lab) - before, seconds=5)
+    until(lambda: not children(lab) - before, seconds=60)
 
 
 def test_processes_forked_by_a_demo_are_killed_with_it(toy):
@@ -234,19 +234,31 @@ def test_a_full_lab_reports_the_position_in_the_queue(lab, toy_experiments):
     assert [row["value"] for row in waiting] == [1, 2, 3]
 
 
-def test_answering_imports_neither_torch_nor_web_frameworks():
-    """The parent process answers, lists and judges without them."""
+def test_a_program_that_answers_imports_little_and_keeps_its_multiprocessing(cache):
+    """It answers, lists and judges without torch and web frameworks.
+
+    The fork server is our own: a notebook, say, imports numstab and has a use of its own for multiprocessing.
+    """
     code = (
         "import sys, os\n"
+        "from multiprocessing import forkserver, spawn\n"
+        "before = spawn.get_preparation_data\n"
         "from qa_service.answering.service import build\n"
         "from qa_service.settings import Settings\n"
         "from qa_service.model import Request\n"
         "service = build(Settings.from_env(os.environ))\n"
-        "service.answer(Request(question='why is my loss nan'))\n"
+        "answer = service.answer(Request(question='counting numbers one'))\n"
+        "assert answer.evidence[0].run.status == 'ran', answer\n"
+        "assert answer.evidence[0].verdicts, answer\n"
         "heavy = [name for name in ('torch', 'sentence_transformers', 'fastapi', 'rich') if name in sys.modules]\n"
         "assert not heavy, heavy\n"
+        "assert forkserver._forkserver._forkserver_pid is None\n"
+        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
+        "assert spawn.get_preparation_data is before\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=TIMEOUT_SECONDS)
+    toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(cache)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, check=True, timeout=TIMEOUT_SECONDS, env=os.environ | toys)
 
 
 def _open_descriptors() -> int:
@@ -321,21 +333,6 @@ def test_a_killed_service_leaves_nothing(tmp_path):
         assert service.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
         until(lambda: not session(service.pid))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_fork_server_of_the_host_program_is_its_own(toy_experiments):
-    """A notebook, say, imports numstab and has a use of its own for multiprocessing."""
-    code = (
-        "from multiprocessing import forkserver, spawn\n"
-        "before = spawn.get_preparation_data\n"
-        "from test_sandbox import EXPERIMENTS, measure\n"
-        "assert measure(EXPERIMENTS['counts'], steps=3).status == 'ran'\n"
-        "assert forkserver._forkserver._forkserver_pid is None\n"
-        "assert forkserver._forkserver._preload_modules == ['__main__']\n"
-        "assert spawn.get_preparation_data is before\n"
-    )
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, timeout=TIMEOUT_SECONDS, check=True)
 
 
 def test_runners_share_a_fork_server(lab, toy_experiments):

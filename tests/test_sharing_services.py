@@ -31,7 +31,7 @@ pytestmark = pytest.mark.server
 
 def _env(cache: Path, data: Path, **more: str) -> dict[str, str]:
     return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DATA": str(data),
-            "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "60", **more}  # fmt: skip
+            "NUMSTAB_CACHE": str(cache), "NUMSTAB_DEADLINE": "240", **more}  # fmt: skip
 
 
 def _runs_executed(*addresses: str) -> float:

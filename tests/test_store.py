@@ -1,17 +1,17 @@
 """Acknowledged writes are on disk, in SQLite and in a real PostgreSQL."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from postgres_server import run_postgres, self_signed_certificate
-from processes import TIMEOUT_SECONDS, running, until
+from processes import TIMEOUT_SECONDS, run_in_forks, running, until
 from sqlalchemy import create_engine, inspect, text, update
 
 from qa_service.errors import BadField, StoreUnavailable
@@ -145,15 +145,11 @@ def test_a_database_older_than_the_migrations_keeps_its_rows(tmp_path, open_stor
     assert [row[1] for row in store.feedback()] == [True, False]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the processes are forked")
 def test_concurrent_processes_can_migrate_one_database(url, open_store):
     """Each applies the migrations or finds them applied; every row is stored."""
-    code = f"from qa_service.store import Store; Store({url!r}).add_feedback({ANSWER!r}, True, None)"
-    with ExitStack() as stack:
-        command = [sys.executable, "-c", code]
-        writers = [stack.enter_context(running(command, stderr=subprocess.PIPE)) for _ in range(4)]
-        for writer in writers:
-            _, stderr = writer.communicate(timeout=TIMEOUT_SECONDS)
-            assert writer.returncode == 0, stderr.decode()
+    setup = "import alembic.command, psycopg\nfrom qa_service.store import Store"
+    run_in_forks(setup, f"Store({url!r}).add_feedback({ANSWER!r}, True, None)", 4)
     assert len(open_store(url).feedback()) == 4
 
 

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 from processes import ROOT, TIMEOUT_SECONDS, running, session, until
 
+from qa_service.__main__ import main
 from qa_service.settings import Settings
 
 TOYS = ROOT / "tests" / "toys"
@@ -20,7 +22,7 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("terminal")
-    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "60"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_DEADLINE": "240"}
     return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
 
 
@@ -49,11 +51,14 @@ def toys(numstab):
 
 @pytest.fixture
 def process(env):
-    """Runs the command in a process of its own, which has an exit status, pipes and bytes."""
+    """Runs the command on the toys in a process of its own, which has an exit status, pipes and bytes."""
+    toys = {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos")}
 
     def run(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "qa_service", *arguments]
-        return subprocess.run(command, capture_output=True, env=env, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT)
+        return subprocess.run(
+            command, capture_output=True, env=env | toys, timeout=TIMEOUT_SECONDS, check=False, cwd=ROOT
+        )
 
     return run
 
@@ -95,14 +100,16 @@ def test_ask_without_running_says_which_numbers_are_missing(toys):
     assert "…" not in done.stdout
 
 
-def test_ask_prints_strict_json_for_programs(process):
+def test_ask_prints_strict_json_for_programs(process, numstab):
     """Standard output is JSON only and standard error is empty, from a cold start."""
-    done = process("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    done = process("ask", "counting numbers one", "--json", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, b"")
     answer = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert answer["lang"] == "en"
+    assert (answer["lang"], answer["entry"]["id"]) == ("en", "counting")
+    assert (answer["evidence"][0]["seed"], answer["evidence"][0]["status"]) == (3, "ran")
+    asked = numstab("ask", "multiply 0.9 200 times", "--json", "--entry", "multiply-vs-add", "--seed", "3")
+    answer = json.loads(asked.stdout, parse_constant=pytest.fail)
     assert answer["evidence"][0]["params"]["x"] == 0.9
-    assert answer["evidence"][0]["seed"] == 3
     first_overflow = answer["evidence"][0]["metrics"]["first_overflow_step"]
     assert (first_overflow["value"], first_overflow["unit"]) == (None, "step")
 
@@ -261,20 +268,34 @@ def test_a_failed_run_exits_with_3(toys):
     assert (done.returncode, "已被中止" in done.stdout) == (3, True)
 
 
-def run_on_pty(command: list[str], env: dict[str, str]) -> tuple[int, str]:
-    """Exit status and output of a command on a pseudo-terminal."""
-    controller, terminal = pty.openpty()
-    try:
-        options = {"stdout": terminal, "stderr": terminal, "env": {**env, "TERM": "xterm-256color"}, "cwd": ROOT}
-        with running(command, **options) as run:
-            os.close(terminal)
-            printed = b""
-            with suppress(OSError):  # the other end closes when the command has ended
-                while chunk := os.read(controller, 65536):
-                    printed += chunk
-            return run.wait(TIMEOUT_SECONDS), printed.decode()
-    finally:
-        os.close(controller)
+def read_all(descriptor: int) -> bytes:
+    """What is written to the other end of a pseudo-terminal until that is closed."""
+    printed = b""
+    with suppress(OSError):  # the other end is closed
+        while chunk := os.read(descriptor, 65536):
+            printed += chunk
+    return printed
+
+
+@pytest.fixture
+def numstab_on_pty(terminal, env, monkeypatch):
+    """Runs the command with a pseudo-terminal as its output; returns exit status and what it printed."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        controller, other = pty.openpty()
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                printed = pool.submit(read_all, controller)
+                with open(other, "w", encoding="utf-8") as screen, monkeypatch.context() as patch:
+                    patch.setenv("TERM", "xterm-256color")
+                    patch.setattr(sys, "stdout", screen)
+                    patch.setattr(sys, "stderr", screen)
+                    status = main(list(arguments), env | {"TERM": "xterm-256color"})
+                return status, printed.result(TIMEOUT_SECONDS).decode()
+        finally:
+            os.close(controller)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -282,9 +303,9 @@ def run_on_pty(command: list[str], env: dict[str, str]) -> tuple[int, str]:
     ["quad_gd", *(pytest.param(slug, marks=pytest.mark.exhaustive)
                   for slug in ("pow_vs_sum", "init_gain", "ieee_table", "loss_surface"))],
 )  # fmt: skip
-def test_a_terminal_shows_colours_and_plots(env, slug):
+def test_a_terminal_shows_colours_and_plots(numstab_on_pty, slug):
     """Every kind of chart is drawn; values that cannot be plotted are words."""
-    status, text = run_on_pty([sys.executable, "-m", "qa_service", "run", slug], env)
+    status, text = numstab_on_pty("run", slug)
     assert (status, "Traceback" in text) == (0, False), text
     assert "\x1b[" in text
     assert slug in text
@@ -296,7 +317,7 @@ def test_a_terminal_shows_colours_and_plots(env, slug):
 
 
 def test_an_argument_that_is_not_utf_8_is_rejected(process):
-    done = process("ask", b"nan \xff\xfe")
+    done = process("ask", "--no-run", b"nan \xff\xfe")
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
 
@@ -310,7 +331,7 @@ def test_sigint_ends_a_command_with_status_130(env):
     with running(
         [sys.executable, "-c", code], env=env | toys, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     ) as run:
-        until(lambda: any("forkserver" in command for command in session(run.pid).values()))
+        until(lambda: run.poll() is not None or any("forkserver" in line for line in session(run.pid).values()))
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=TIMEOUT_SECONDS)
         assert (run.returncode, b"Traceback" in err) == (130, False), err.decode()

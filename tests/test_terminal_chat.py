@@ -18,7 +18,7 @@ TOYS = ROOT / "tests" / "toys"
 @pytest.fixture(scope="module")
 def env(tmp_path_factory, cache) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("chat")
-    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60"}
+    overrides = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "240"}
     return {**os.environ, **overrides, "LC_ALL": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
 
 

@@ -1,11 +1,11 @@
 """Formulas as text for a terminal."""
 
-import pytest
+from checking import each_case
 
 from qa_service.fronts.terminal.formulas import latex_to_unicode
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("latex", "text"),
     [
         (r"\frac{z-\mu}{\sigma}", "(z-μ)/σ"), (r"\sqrt{\frac{2}{\pi n}}", "√(2/(πn))"), (r"\tfrac12", "1/2"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import pytest
+from checking import each_case
 
 from bench.diagnosis.lines import read_snippets, unread
 from qa_service.diagnosis.engine import diagnose
@@ -11,14 +11,14 @@ from qa_service.diagnosis.reading import read_log_text
 FOLDER = Path(__file__).parents[1] / "bench" / "diagnosis"
 
 
-@pytest.mark.parametrize("name", ["snippets_a.txt", "snippets_b.txt", "snippets_c.txt"])
+@each_case("name", ["snippets_a.txt", "snippets_b.txt", "snippets_c.txt"])
 def test_almost_every_line_of_the_snippets_is_read(name):
     snippets = read_snippets(FOLDER / name)
     missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
     assert len(snippets) >= 20 and len(missed) <= 1, missed
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "key", "value"),
     [
         ("Avg. training loss over the last 100 batches = 1.25", "loss", 1.25),
@@ -34,7 +34,7 @@ def test_a_value_is_read_from_a_sentence(line, key, value):
     assert [point.value for point in read_log_text(line + "\n").series.get(key, ())] == [value]
 
 
-@pytest.mark.parametrize("line", ["Loss function: cross entropy, label smoothing = 0.1", "We expect a loss near 2.3"])
+@each_case("line", ["Loss function: cross entropy, label smoothing = 0.1", "We expect a loss near 2.3"])
 def test_prose_is_no_record(line):
     assert not read_log_text(line + "\n").series
 

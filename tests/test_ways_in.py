@@ -33,9 +33,9 @@ def table() -> dict[str, str]:
 
 
 @pytest.fixture
-def env(tmp_path) -> dict[str, str]:
-    return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "60",
-            "NUMSTAB_CACHE": str(tmp_path / "cache"), "NUMSTAB_DATA": str(tmp_path / "data")}  # fmt: skip
+def env(cache, tmp_path) -> dict[str, str]:
+    return {"NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "240",
+            "NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(tmp_path / "data")}  # fmt: skip
 
 
 @pytest.fixture
@@ -66,8 +66,13 @@ def ways(  # a function for each line
             "import torch\ndef make():\n    model = torch.nn.Linear(2, 1)\n"
             "    return model, (torch.ones(4, 2), torch.ones(4, 1)), torch.nn.functional.mse_loss\n"
         )
-        arguments = {"ask": (QUESTION, "--no-run"), "chat": ("--no-run",), "formula": ("2048+1", "--dtype", "float16"),
-                     "diagnose": (str(log), "--no-run"), "try": (f"{model}:make", "--steps", "3")}  # fmt: skip
+        arguments = {
+            "ask": (QUESTION, "--no-run"),
+            "chat": ("--no-run",),
+            "formula": ("2048+1", "--dtype", "float16"),
+            "diagnose": (str(log), "--no-run"),
+            "try": (f"{model}:make", "--steps", "3", "--lang", "en"),
+        }
         named = re.findall(r"`numstab (\w+)`", use)
         assert set(named) == set(arguments)
         shipped = {name: value for name, value in env.items() if name not in ("NUMSTAB_KB", "NUMSTAB_DEMOS")}
@@ -75,6 +80,7 @@ def ways(  # a function for each line
             settings = shipped if command in ("formula", "diagnose", "try") else env  # what toys do not have
             said = terminal(command, *arguments[command], env=settings, stdin=b"/quit\n")
             assert said.returncode == 0, (command, said.stderr)
+            assert ("3 steps, loss" in said.stdout) == (command == "try")
 
     def without_a_checkout(use: str) -> None:
         """The command of the wheel; the wheels themselves: test_packaging.py."""

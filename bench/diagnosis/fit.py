@@ -63,7 +63,7 @@ _CAUSES, _FEATURES = list(CAUSES), list(weights.JUDGED)
 
 
 def tabulate(examples: Iterable[Example]) -> Table:
-    """What the rules find in the faulty runs of which harm is seen, where nothing but series is shown."""
+    """What the rules find in each faulty run that shows harm. Traces are left out: their rules are not fitted."""
     causes = {name: index for index, name in enumerate(_CAUSES)}
     features = {name: index for index, name in enumerate(_FEATURES)}
     rows, offsets, truth, share, family = [], [], [], [], []

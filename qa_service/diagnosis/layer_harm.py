@@ -51,7 +51,7 @@ def _is_accurate(run: TrainingRun) -> bool:
 
 
 def _share(case: Case) -> float:
-    """The last loss over that of guessing, or of the start; 0 where that says nothing."""
+    """The last loss divided by the loss of guessing or by the first loss; 0 where neither is known."""
     return case.level_share or 0.0
 
 

@@ -87,7 +87,10 @@ def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formul
 
 
 def _with_products(tokens: Sequence[Token], known: Container[str], *, is_latex: bool) -> Iterator[Token]:
-    """The tokens with letters side by side apart, as in mathematics: sinx; in LaTeX, and behind a number, 4ac."""
+    """The tokens, where a word that is a product of variables becomes one token for each letter.
+
+    `sinx` becomes `sin x`. An unknown word becomes its letters in LaTeX, and behind a number: `4ac` is 4·a·c.
+    """
     behind_number = -1
     for token in tokens:
         word = token.text

@@ -34,7 +34,10 @@ _Name = Annotated[str, Field(max_length=100)]
 
 
 def _check_name_count(named: Any) -> Any:
-    """Runs before pydantic checks each of them, because it reports every error, even a hundred thousand."""
+    """The mapping itself; ValueError if it has more than 50 names.
+
+    It is called before pydantic validates each name, which would report 100,000 errors for as many wrong ones.
+    """
     if isinstance(named, dict) and len(named) > _MAX_NAMES:
         raise ValueError(f"more than {_MAX_NAMES} names")
     return named

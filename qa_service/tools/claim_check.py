@@ -15,7 +15,7 @@ _SIGNIFICANCE = 0.025  # one-sided: a correct entry is reported in at most 1 of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRun:
-    """One run to be made, and the claims that it decides. `condition` says which parameters it has."""
+    """One run to be made, and the claims that it decides, with the entry's parameters or with those of the control."""
 
     entry: str
     block: EvidenceBlock

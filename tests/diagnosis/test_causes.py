@@ -3,13 +3,13 @@
 import ast
 import re
 
-import pytest
+from checking import each_case
 
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.paths import bundled
 
 
-@pytest.mark.parametrize("cause", CAUSES.values(), ids=list(CAUSES))
+@each_case("cause", CAUSES.values())
 def test_a_cause_is_complete(cause):
     """A name and a cure in both languages, an entry of the library, consequences of the table."""
     assert list(bundled("kb").glob(f"*/{cause.entry}.toml")), cause.entry
@@ -20,7 +20,7 @@ def test_a_cause_is_complete(cause):
     assert not cause.name.en.endswith(".") and cause.cure.en.endswith(".") and cause.cure.zh.endswith("。")
 
 
-@pytest.mark.parametrize("cause", CAUSES.values(), ids=list(CAUSES))
+@each_case("cause", CAUSES.values())
 def test_a_patch_is_a_few_lines_of_python(cause):
     lines = cause.patch.splitlines()
     assert 1 <= len(lines) <= 6

@@ -226,7 +226,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def env(settings: Settings) -> dict[str, str]:
-    return {"NUMSTAB_CACHE": str(settings.cache), "NUMSTAB_SANDBOX": settings.sandbox, "NUMSTAB_DEADLINE": "30"}
+    return {"NUMSTAB_CACHE": str(settings.cache), "NUMSTAB_SANDBOX": settings.sandbox, "NUMSTAB_DEADLINE": "240"}
 
 
 def test_the_command_prints_the_report_in_order(terminal, log, env):

@@ -1,6 +1,7 @@
 """The engine: evidence is summed, consequences are explained away, certainty has to be earned."""
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from runs_by_hand import NAN, decay, level, message, run_of
@@ -24,7 +25,7 @@ def diagnose_with(monkeypatch, *findings, run=NAN_AT_END):
     return engine.diagnose(run)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("run", "cause"),
     [
         (run_of([2.3, 2.4, 3.0, 6.0, 20.0, 90.0, NAN, NAN], lr=[1.0] * 8), "step_too_large"),

@@ -4,6 +4,7 @@ import math
 from functools import cache
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +55,7 @@ def test_parameters_are_valid_for_every_run(cause, run):
         assert cured != as_is
 
 
-@pytest.mark.parametrize("cause", sorted(WITHOUT))
+@each_case("cause", sorted(WITHOUT))
 def test_what_no_experiment_shows_has_none(cause):
     assert experiment_of(cause, TrainingRun(source="log")) is None
 

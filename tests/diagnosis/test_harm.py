@@ -2,7 +2,7 @@
 
 import math
 
-import pytest
+from checking import each_case
 from runs_by_hand import INF, NAN, decay, level, message, run_of, skip
 
 from qa_service.diagnosis.engine import diagnose
@@ -72,7 +72,7 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@each_case("name", HEALTHY)
 def test_a_healthy_run_stays_silent(name):
     """No harm, no hypothesis, no question, whatever it looks like."""
     run = HEALTHY[name]
@@ -114,7 +114,7 @@ SICK = {
 }
 
 
-@pytest.mark.parametrize("name", SICK)
+@each_case("name", SICK)
 def test_a_sick_run_opens_the_gate(name):
     run, harm = SICK[name]
     assert harm in {each.id for each in find_harms(run)}

@@ -5,6 +5,7 @@ import random
 import time
 
 import pytest
+from checking import each_case
 from runs_by_hand import INF, NAN, decay, level, run_of, skip
 
 from qa_service.answering.diagnosing import diagnose_question
@@ -28,7 +29,7 @@ LATER = "\n".join(
 CHANCE = "\n".join(f"Epoch {i}, train loss {2.3026 + RNG.gauss(0, 0.0008):.4f}" for i in range(1, 21))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("run", "entry"),
     [
         (run_of([NAN] * 12), "loss-nan-from-the-first-step"),
@@ -50,7 +51,7 @@ def test_a_scale_that_only_falls_has_its_entry():
     assert symptom_entry(diagnose(run)) == "loss-scale-keeps-falling"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "entry",
     ["loss-spike", "loss-flat-at-chance", "loss-scale-keeps-falling", "good-in-training-bad-in-evaluation",
      "loss-zero-grad-norm-nan", "loss-nan-after-a-while", "loss-nan-from-the-first-step"],
@@ -59,7 +60,7 @@ def test_the_entries_of_symptoms_exist(entry):
     assert list(bundled("kb").glob(f"*/{entry}.toml"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "words",
     [
         "",
@@ -78,7 +79,7 @@ def test_a_log_with_a_few_words_is_answered_by_what_is_in_it(words):
     }
 
 
-@pytest.mark.parametrize(
+@each_case(
     "words",
     [
         "为什么用 float16 训练会溢出？\n",

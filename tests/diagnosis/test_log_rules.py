@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from checking import each_case
 from runs_by_hand import INF, NAN, decay, level, message, run_of
 
 from qa_service.diagnosis import log_rules as rules
@@ -231,13 +232,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "feature", "shows", "neighbour"), CASES, ids=[case[1] for case in CASES])
+@each_case(("rule", "feature", "shows", "neighbour"), CASES)
 def test_a_rule_finds_its_feature_and_not_beside_it(rule, feature, shows, neighbour):
     assert feature in features(rule, shows)
     assert feature not in features(rule, neighbour)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("event", "cause"),
     [
         (
@@ -289,7 +290,7 @@ def test_growth_gives_the_critical_learning_rate():
     assert rules.critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10, settings={"optimizer": "AdamW"})) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("scales", "path"),
     [
         ([65536.0 / 2**i for i in range(18)], "staircase"),

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-import pytest
+from checking import each_case
 from runs_by_hand import NAN, decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
@@ -54,7 +54,7 @@ def first(run):
 LATER = [*decay(40, 1.4, 0.3), *[NAN] * 40]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("operations", "cause"),
     [
         ("Add NllLoss Mul LogSoftmax Mean Where Addmm Mul Log", "where_backward"),
@@ -98,7 +98,7 @@ def test_without_a_scaler_gradients_of_exactly_zero_have_underflowed():
 POOR = [*decay(60, 1.4, 0.9), *level(90, 0.9, 0.03)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("facts", "early", "cause"),
     [
         ({"init_rows": 0.0}, {}, "symmetric_init"),

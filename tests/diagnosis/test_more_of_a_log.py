@@ -3,7 +3,7 @@
 import math
 import random
 
-import pytest
+from checking import each_case
 from runs_by_hand import decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
@@ -34,7 +34,7 @@ def test_digits_tell_the_format_that_numbers_were_computed_in():
     assert grid_of(run_of(noisy(), grad_norm=rounded(noisy(seed=2), 11))) == "float16"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "losses",
     [
         noisy(),
@@ -151,7 +151,7 @@ def test_a_scale_that_is_reduced_from_1_to_1_is_at_its_floor():
     assert diagnose(read_log_text(line.format(65536, 32768))).status == "healthy"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("first", "second", "asks"),
     [
         ("adam_stale", "zero_over_zero", "the loss of that very step"),

@@ -2,7 +2,7 @@
 
 import math
 
-import pytest
+from checking import each_case
 from runs_by_hand import NAN, decay, level, run_of, skip
 
 from qa_service.diagnosis.divergence import divergence
@@ -65,7 +65,7 @@ def test_a_second_half_above_the_start_is_sick():
     assert divergence([1.4, 1.4, 1.4, *level(57, 1.9, 0.1), *decay(60, 1.4, 0.2)]) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("norms", "wanted"),
     [
         ([1.0] * 30 + [NAN] * 10, "gradient_sound_before_nan"),

@@ -8,6 +8,7 @@ import threading
 from fractions import Fraction
 
 import pytest
+from checking import each_case
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ def trees() -> st.SearchStrategy[Node]:
     return st.recursive(leaves, longer, max_leaves=12)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         ("2048+1", "(add 2048 1)"),
@@ -147,7 +148,7 @@ def test_what_people_write_is_read(text, expected):
         assert read(text) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         (r"\frac{-b+\sqrt{b^2-4ac}}{2a}", "(div (add (neg b) (sqrt (sub (pow b 2) (mul (mul 4 a) c)))) (mul 2 a))"),
@@ -161,7 +162,7 @@ def test_letters_side_by_side_are_a_product_where_mathematics_is_written(text, e
     assert read(text) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "position", "word"),
     [
         ("log(1+", 6, ""),
@@ -363,7 +364,7 @@ def test_every_name_is_read_as_its_function():
                 assert read(f"{name.upper()}({argument})").startswith(f"({canonical} ")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text", ["", " ", "(add 1)", "(add 1 2 3)", "(fly x)", "(add 1 2", "add 1 2", ")", "1/0", "(vector)", "(add 1 2) 3"]
 )
 def test_only_s_expressions_of_the_table_are_read(text):

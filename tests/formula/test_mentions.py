@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,20 +36,20 @@ def read(question: str) -> dict[str, object] | None:
     }
 
 
-@pytest.mark.parametrize("line", [line for line in QUESTIONS if line["trees"]], ids=lambda line: line["q"])
+@each_case("line", [line for line in QUESTIONS if line["trees"]])
 def test_a_value_that_is_asked_for_is_found(line):
     """With its formats, the values of its variables, and whether it is the derivative."""
     expected = {name: line[name] for name in ("trees", "dtypes", "values")} | {"gradient": bool(line["gradient"])}
     assert read(line["q"]) == expected
 
 
-@pytest.mark.parametrize("question", [line["q"] for line in QUESTIONS if not line["trees"]])
+@each_case("question", [line["q"] for line in QUESTIONS if not line["trees"]])
 def test_a_formula_that_is_only_spoken_of_is_not_computed(question):
     """Hyperparameters, shapes, dates, versions, logs, losses, reasons."""
     assert read(question) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "trees", "dtypes"),
     [
         ("float16 里 2048+1 等于多少", ["(add 2048 1)"], ["float16"]),
@@ -72,7 +73,7 @@ def test_the_questions_that_people_ask(question, trees, dtypes):
     assert (found["trees"], found["dtypes"]) == (trees, dtypes)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "trees", "dtypes"),
     [
         ("对 [3, 4, 5] 求 softmax，单精度得到什么", ["(softmax (vector 3 4 5))"], ["float32"]),
@@ -100,7 +101,7 @@ def test_other_word_orders_and_questions_after_a_stable_form(question, trees, dt
     assert (found["trees"], found["dtypes"]) == (trees, dtypes)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "text"), [("10^{-8}", "1e-8"), ("2**-3", "0.125"), ("10⁻⁸", "1e-8"), ("1/3", "1/3"), ("(2)", None)]
 )
 def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
@@ -109,7 +110,7 @@ def test_the_value_of_a_variable_may_be_a_power_or_a_quotient(value, text):
     assert (found and found["values"]) == (text and f"x={text}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "question",
     [
         "x / (x + 1e-6) is nan in half precision",
@@ -123,7 +124,7 @@ def test_complaints_and_ways_out_are_left_to_entries(question):
     assert read(question) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("question", "values", "gradient"),
     [
         ("x=100 时 log(1+exp(x)) 是多少", "x=100", False),
@@ -140,7 +141,7 @@ def test_values_of_variables_and_derivatives(question, values, gradient):
     assert (found["values"], found["gradient"]) == (values, gradient)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "question",
     [
         "why is exp(89) inf in float32?",

@@ -9,6 +9,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from checking import each_case
 
 from bench.formula_values import Undefined, bits_of_error, exact_of_vectors, in_torch
 from qa_service.formula.grammar import parse_formula
@@ -49,7 +50,7 @@ def both_sides(before, after, point):
         return None
 
 
-@pytest.mark.parametrize("one", RULES, ids=lambda one: one.name)
+@each_case("one", RULES)
 def test_a_rule_is_an_identity_wherever_both_sides_are_defined(one):
     random.seed(0)
     numbers = {name for name in variables(one.before) if name in {"m", "n"}}
@@ -89,7 +90,7 @@ def test_m_and_n_match_numbers_only():
     assert not list(match(from_sexpr("(mul m a)"), from_sexpr("(mul x y)")))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "simple"),
     [
         ("(add x 0)", "x"), ("(mul 1 x)", "x"), ("(div x 1)", "x"), ("(neg (neg x))", "x"), ("(mul x x)", "(square x)"),
@@ -109,7 +110,7 @@ def test_terms_that_cancel_are_cancelled_before_any_rounding():
     assert to_sexpr(collect(from_sexpr("(sub (square (sqrt (add x 1))) x)"))) == "1"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "name", "place", "x"),
     [
         ("(sub x (sin x))", "x", "0", 1e-3),
@@ -147,7 +148,7 @@ def test_an_estimate_sees_cancellation_and_overflow_but_no_loss_in_a_plain_produ
     assert Estimates(points).bits(from_sexpr("(sqrt (square x))"))[2] == 64
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "torch_name"),
     [
         ("log(1+exp(x))", "softplus"), ("log(sigmoid(x))", "logsigmoid"), ("exp(x)-1", "expm1"), ("log(1+x)", "log1p"),
@@ -188,7 +189,7 @@ def test_proposals_are_distinct_and_the_same_each_time():
     assert len({each.tree for each in first}) == len(first)
 
 
-@pytest.mark.parametrize("line", DEEP_LEARNING, ids=lambda line: line["name"])
+@each_case("line", DEEP_LEARNING)
 def test_the_known_breaking_input_breaks_and_the_known_form_does_not(line):
     tree, stable = parse_formula(line["expression"]).tree, parse_formula(line["stable"]).tree
     given = dict(pair.split("=") for pair in f"{line['values']} {line['breaks']}".split() if ".." not in pair)
@@ -220,7 +221,7 @@ def test_a_proposal_means_the_same_as_the_formula(line):
                 assert sides is None or close(*sides), to_sexpr(each.tree)
 
 
-@pytest.mark.parametrize("text", ["x**1e1000", "x**-1e1000", "1e1000*x - 1e1000", "log(log(log(-exp(x))))"])
+@each_case("text", ["x**1e1000", "x**-1e1000", "1e1000*x - 1e1000", "log(log(log(-exp(x))))"])
 def test_numbers_beyond_every_format_and_formulas_without_a_value_are_no_error(text):
     """They are infinite there; a formula that is defined nowhere has no other forms."""
     with warnings.catch_warnings(action="error"):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from mcp import Client
-from processes import TIMEOUT_SECONDS, numstab_server, run_async, session, until
+from processes import TIMEOUT_SECONDS, run_async, session, until
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
@@ -256,18 +256,6 @@ def test_a_cancellation_of_no_call_is_harmless(open_app, body):
 # ---- a real server -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def toy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[Any]]]:
-    """A `numstab serve` of the toy entries and demos."""
-    folder = tmp_path_factory.mktemp("mcp")
-    env = {
-        "NUMSTAB_KB": str(TOYS / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_DEADLINE": "60",
-        "NUMSTAB_DATA": str(folder / "data"), "NUMSTAB_CACHE": str(folder / "cache"), "NUMSTAB_RATE": "",
-    }  # fmt: skip
-    with numstab_server(env, folder / "log") as running:
-        yield running
-
-
 def children(process: subprocess.Popen[Any]) -> int:
     """How many children of the fork server there are: those that wait for work and those that run."""
     return sum("forkserver" in command for command in session(process.pid).values()) - 1
@@ -282,7 +270,7 @@ def idle_children() -> int:
 @pytest.mark.server
 @pytest.mark.parametrize(("mode", "version"), [("auto", MODERN), ("legacy", LEGACY)])
 def test_clients_of_both_versions_ask_and_hear_progress(toy_server, mode, version):
-    address, _ = toy_server
+    address = f"http://127.0.0.1:{toy_server.port}"
 
     async def test() -> None:
         told: list[str] = []
@@ -315,7 +303,7 @@ def settle(address: str, process: subprocess.Popen[Any]) -> None:
 @pytest.mark.parametrize(("mode", "seed"), [("auto", 1), ("legacy", 2)])
 def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
     """The demo yields one row and then nothing, for longer than the test waits."""
-    address, process = toy_server
+    address, process = f"http://127.0.0.1:{toy_server.port}", toy_server.process
     settle(address, process)
 
     async def test() -> None:
@@ -331,7 +319,7 @@ def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
             await begun.wait()
             await asyncio.to_thread(until, lambda: children(process) > idle_children())
             call.cancel()
-            await asyncio.to_thread(until, lambda: children(process) == idle_children(), 20)
+            await asyncio.to_thread(until, lambda: children(process) == idle_children(), 60)
 
     run_async(test())
 
@@ -341,7 +329,7 @@ def test_a_client_that_cancels_ends_its_run(toy_server, mode, seed):
 @pytest.mark.parametrize("version", [MODERN, LEGACY])
 def test_a_client_that_disconnects_ends_its_run(toy_server, version):
     """The demo yields one row and then nothing, for longer than the test waits."""
-    address, process = toy_server
+    address, process = f"http://127.0.0.1:{toy_server.port}", toy_server.process
     arguments = {"experiment": "hangs", "seed": int(version[:4])}
     sent = message("tools/call", {"name": "run_experiment", "arguments": arguments}, version)
     sent["params"].setdefault("_meta", {})["progressToken"] = 1
@@ -354,4 +342,4 @@ def test_a_client_that_disconnects_ends_its_run(toy_server, version):
 
     settle(address, process)
     disconnect_in_mid_run()
-    until(lambda: children(process) == idle_children(), seconds=20)
+    until(lambda: children(process) == idle_children(), seconds=60)

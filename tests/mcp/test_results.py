@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,7 +201,7 @@ def test_any_other_text_is_no_receipt(text):
         Receipt.decode(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "data",
     [
         b"[" * 5000,

@@ -104,9 +104,10 @@ def visit(
 ) -> Iterator[Callable[..., Page]]:
     """Opens a page in the test's look, if it has one.
 
-    A test that expects messages, or sets more of the context than the size of the window and the scheme, has a browser
-    context of its own, and with it an empty cache; others share one. At the end it checks that no request went to
-    another origin, that the console has only messages that match `expected`, and `check_layout`.
+    A test that expects messages, unless it says `alone=False`, or sets more of the context than the size of the window
+    and the scheme, has a browser context of its own, and with it an empty cache; others share one. At the end it checks
+    that no request went to another origin, that the console has only messages that match `expected`, and
+    `check_layout`.
     """
     page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
     unexpected, pages, pages_with_scripts, own = [], [], [], []
@@ -122,9 +123,10 @@ def visit(
         return page
 
     def open_page(
-        path: str, *, expected: str = "nothing", origin: str = live_server, alone: bool = False, **context: Any
+        path: str, *, expected: str = "nothing", origin: str = live_server, alone: bool | None = None, **context: Any
     ) -> Page:
-        alone = alone or expected != "nothing" or bool(context.keys() - {"viewport", "color_scheme"})
+        alone = expected != "nothing" if alone is None else alone
+        alone = alone or bool(context.keys() - {"viewport", "color_scheme"})
         page = new_page(origin, alone, page_look.context | context)
         page.set_default_timeout(TIMEOUT_MS)
 

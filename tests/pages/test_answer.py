@@ -8,6 +8,7 @@ import pytest
 from browsing import QUESTION, Look, ask, label_text, number, short, unfold, wait_until_complete
 from playwright.sync_api import Page, expect
 
+from qa_service.fronts.web.labels import HTML_LANG
 from qa_service.model import Lang, Text
 
 ENTRY = "gradient-overflow-skipping-step"
@@ -25,6 +26,14 @@ PLACES = """
 }
 """
 """The height of what is read first, and of the whole folded answer, in CSS pixels."""
+RECORD_STATUS = """
+window.announced = [];
+addEventListener("DOMContentLoaded", () => {
+  const status = document.getElementById("status");
+  const observer = new MutationObserver(() => announced.push(status.textContent));
+  observer.observe(status, { childList: true, characterData: true, subtree: true });
+});
+"""
 NUMBERS = r"""
 () => {
   const fold = document.querySelector("[data-part=reply] details");
@@ -96,10 +105,45 @@ def test_a_row_of_how_to_tell_asks_for_its_entry(visit: Callable[..., Page], lan
     wait_until_complete(page)
 
 
-def test_a_number_leads_to_its_place_in_the_evidence(visit: Callable[..., Page], look: Look) -> None:
-    """By pointer and by keyboard; all digits are shown beside the chart, or in a sheet on a telephone."""
-    page = visit(f"/?lang={look.lang}")
+def test_an_answer_to_a_question(visit: Callable[..., Page], look: Look) -> None:
+    """One answer, looked at from several sides: to have it measured and its charts drawn takes most of the time."""
+    page = visit("/robots.txt")
+    page.add_init_script(RECORD_STATUS)
+    page.goto(f"/?lang={look.lang}")
     ask(page, QUESTION[look.lang])
+    its_end_is_announced_once(page, look.lang)
+    it_has_numbers_verdicts_and_charts(page, look.lang)
+    a_number_leads_to_its_place_in_the_evidence(page, look)
+
+
+def its_end_is_announced_once(page: Page, lang: Lang) -> None:
+    """Rows, numbers and charts are not announced: the status is the only live region, and is emptied."""
+    announced = page.evaluate("announced")
+    assert announced.count(label_text("finished", lang)) == 1
+    assert len(announced) < 9
+    expect(page.locator("#status")).to_have_text("")
+    assert page.locator("[aria-live]").count() == 1
+    assert page.locator("[data-part=ticker]:not([aria-hidden=true])").count() == 0
+
+
+def it_has_numbers_verdicts_and_charts(page: Page, lang: Lang) -> None:
+    """Measured numbers are in the text; each experiment has a card with verdicts in words and an SVG chart."""
+    reply = page.locator("[data-part=reply] > div")
+    expect(reply).to_have_attribute("lang", HTML_LANG[lang])
+    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
+    assert "…" not in reply.locator("[data-part=prose] [data-of]").all_inner_texts()
+    cards = reply.locator("[data-part=card]")
+    assert cards.count() > 1
+    first = cards.first
+    expect(first.locator("[data-part=verdict]")).to_have_text([label_text("holds", lang)] * 3)
+    expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
+    expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
+    assert first.locator("[data-part=data] tbody tr").count() == 100
+    expect(page.locator("#turns")).not_to_contain_text("undefined")
+
+
+def a_number_leads_to_its_place_in_the_evidence(page: Page, look: Look) -> None:
+    """By pointer and by keyboard; all digits are shown beside the chart, or in a sheet on a telephone."""
     page.locator("[data-fold=why] > summary").click()
     product = number(page, "powers.product")
     expect(product).to_have_role("button")

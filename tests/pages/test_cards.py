@@ -89,7 +89,7 @@ def test_seeds_are_not_counted_where_nothing_is_random(visit: Callable[..., Page
 
 def test_a_rejected_parameter_is_marked_and_explained(visit: Callable[..., Page], lang: Lang) -> None:
     """The card keeps its evidence; the service's message is beside the input that it is about."""
-    page = visit(f"/?lang={lang}", expected="422")
+    page = visit(f"/?lang={lang}", expected="422", alone=False)
     ask(page, QUESTION[lang])
     card = page.locator("[data-part=card]").first
     unfold(card)

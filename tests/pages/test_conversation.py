@@ -16,24 +16,6 @@ UNUSED_SEEDS = itertools.count(4321)
 """Seeds for which no run is cached."""
 
 
-def test_an_answer_has_numbers_verdicts_and_charts(visit: Callable[..., Page], lang: Lang) -> None:
-    """Measured numbers are in the text; each experiment has a card with verdicts in words and an SVG chart."""
-    page = visit(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    reply = page.locator("[data-part=reply] > div")
-    expect(reply).to_have_attribute("lang", labels.HTML_LANG[lang])
-    expect(number(page, "powers.product")).to_have_text("4.07×10¹⁷")
-    assert "…" not in reply.locator("[data-part=prose] [data-of]").all_inner_texts()
-    cards = reply.locator("[data-part=card]")
-    assert cards.count() > 1
-    first = cards.first
-    expect(first.locator("[data-part=verdict]")).to_have_text([label_text("holds", lang)] * 3)
-    expect(first.locator("[data-part=against]").first).to_contain_text("4.0656×10¹⁷")
-    expect(first.locator("[data-part=against]").first).to_contain_text("> 1×10⁶")
-    assert first.locator("[data-part=data] tbody tr").count() == 100
-    expect(page.locator("#turns")).not_to_contain_text("undefined")
-
-
 def test_not_covered_offers_the_three_nearest_questions(visit: Callable[..., Page], lang: Lang) -> None:
     page = visit(f"/?lang={lang}")
     ask(page, Text("法国的首都是哪里？", "What is the capital of France?")[lang])

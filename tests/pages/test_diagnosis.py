@@ -135,7 +135,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> N
 
 def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look) -> None:
     """In the reader's language; the text stays, whether nothing was recognised, sent, or received."""
-    page = visit("/robots.txt", expected="status of 422|ERR_FAILED")
+    page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_unreadable", look.lang))
     expect(page.locator("#log")).to_be_visible()
@@ -152,7 +152,7 @@ def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look)
 
 def test_a_file_is_read(visit: Callable[..., Page], look: Look) -> None:
     """Compressed as well; one that holds no run is refused, one that is too large is not even sent."""
-    page = visit(f"/diagnose?lang={look.lang}", expected="status of 422")
+    page = visit(f"/diagnose?lang={look.lang}", expected="status of 422", alone=False)
     file = page.locator("input[type=file]")
     file.set_input_files({"name": "a.pt", "mimeType": "application/octet-stream", "buffer": b"PK\x03\x04" + bytes(99)})
     page.locator("[data-part=log-form] button").click()

@@ -15,7 +15,6 @@ import pytest
 from browsing import TIMEOUT_MS, check_contrast, label_text
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, FrameLocator, Page, expect
-from processes import numstab_server
 
 from qa_service.answering.service import Service
 from qa_service.app import create_app
@@ -61,16 +60,6 @@ def blog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def embedding_server(blog: tuple[Path, str], cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that the blog may embed, and no other site."""
-    folder = tmp_path_factory.mktemp("embedding")
-    env = {"NUMSTAB_CACHE": str(cache), "NUMSTAB_DATA": str(folder), "NUMSTAB_DEADLINE": "60", "NUMSTAB_RATE": "",
-           "NUMSTAB_EMBED": blog[1]}  # fmt: skip
-    with numstab_server(env, folder / "log") as (address, _):
-        yield address
-
-
 @pytest.fixture
 def open_blog(chromium: Browser, blog: tuple[Path, str]) -> Iterator[Callable[..., Page]]:
     """A function that opens a page of the blog, in a language, which embeds an entry of a server."""
@@ -97,11 +86,11 @@ def frame_of(page: Page) -> FrameLocator:
 @pytest.mark.server
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light")])
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
-    open_blog: Callable[..., Page], embedding_server: str, lang: Lang, scheme: str
+    open_blog: Callable[..., Page], live_server: str, lang: Lang, scheme: str
 ) -> None:
     """Nothing runs before; the frame is as high as its content and heeds no other messages; no cookie is set."""
     n = {"zh": 20, "en": 21}[lang]  # that nobody has run before
-    page = open_blog(embedding_server, lang, n, color_scheme=scheme)
+    page = open_blog(live_server, lang, n, color_scheme=scheme)
     frame = frame_of(page)
     expect(frame.locator("h1")).to_have_text(TITLE[lang])
     expect(frame.locator("nav")).to_have_count(0)
@@ -116,7 +105,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     expect(page.locator("iframe")).to_have_css("height", f"{inside}px")
     messages = page.evaluate("heights")
     assert messages
-    assert {origin for origin, _ in messages} == {embedding_server}
+    assert {origin for origin, _ in messages} == {live_server}
     page.evaluate(FORGED)
     page.evaluate("new Promise((resolve) => setTimeout(resolve))")
     assert page.evaluate("document.querySelector('iframe').style.height !== '7777px'")
@@ -130,14 +119,14 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
 
 
 @pytest.mark.server
-def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page], embedding_server: str) -> None:
+def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page], live_server: str) -> None:
     """To the next reader: numbers, verdicts and the chart, without a run."""
     httpx.post(
-        f"{embedding_server}/api/v1/ask",
+        f"{live_server}/api/v1/ask",
         json={"question": "", "entry": ENTRY, "params": {"n": 20, "x": 2}},
         timeout=120,
     ).raise_for_status()
-    page = open_blog(embedding_server, "en")
+    page = open_blog(live_server, "en")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     frame = frame_of(page)
@@ -148,10 +137,10 @@ def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page]
 
 @pytest.mark.server
 def test_a_site_that_is_not_listed_shows_nothing(
-    open_blog: Callable[..., Page], embedding_server: str, blog: tuple[Path, str]
+    open_blog: Callable[..., Page], live_server: str, blog: tuple[Path, str]
 ) -> None:
     """The browser refuses: `localhost` is another origin than 127.0.0.1."""
-    page = open_blog(embedding_server, "en", origin=blog[1].replace("127.0.0.1", "localhost"))
+    page = open_blog(live_server, "en", origin=blog[1].replace("127.0.0.1", "localhost"))
     with page.expect_console_message(lambda entry: "frame-ancestors" in entry.text):
         page.reload()
     expect(frame_of(page).locator("[data-part=entry]")).to_have_count(0)
@@ -161,11 +150,11 @@ def test_a_site_that_is_not_listed_shows_nothing(
 @pytest.mark.server
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_without_scripts_the_text_and_the_link_are_there(
-    chromium: Browser, embedding_server: str, open_blog: Callable[..., Page], lang: Lang
+    chromium: Browser, live_server: str, open_blog: Callable[..., Page], lang: Lang
 ) -> None:
-    page = open_blog(embedding_server, lang, java_script_enabled=False)
+    page = open_blog(live_server, lang, java_script_enabled=False)
     expect(page.get_by_role("link", name="link")).to_be_visible()
-    page.goto(f"{embedding_server}/embed/entries/{ENTRY}?lang={lang}")
+    page.goto(f"{live_server}/embed/entries/{ENTRY}?lang={lang}")
     expect(page.get_by_role("heading", level=1)).to_have_text(TITLE[lang])
     expect(page.locator("[data-name=do]")).to_be_visible()
     expect(page.locator("[data-part=run]")).to_be_hidden()
@@ -175,13 +164,13 @@ def test_without_scripts_the_text_and_the_link_are_there(
 @pytest.mark.server
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light"), ("zh", "light"), ("en", "dark")])
 def test_the_frame_is_accessible(
-    chromium: Browser, embedding_server: str, check_page: Callable[[Page], None], lang: Lang, scheme: str
+    chromium: Browser, live_server: str, check_page: Callable[[Page], None], lang: Lang, scheme: str
 ) -> None:
     """As it comes, and once it has run."""
     context = chromium.new_context(viewport={"width": 640, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
-    page.goto(f"{embedding_server}/embed/entries/{ENTRY}?lang={lang}&n={30 + 2 * (lang == 'en') + (scheme == 'dark')}")
+    page.goto(f"{live_server}/embed/entries/{ENTRY}?lang={lang}&n={30 + 2 * (lang == 'en') + (scheme == 'dark')}")
     check_page(page)
     page.locator("[data-part=run]").click()
     expect(page.locator("[data-part=chart] svg")).to_be_visible()

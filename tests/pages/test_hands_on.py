@@ -135,7 +135,7 @@ def test_code_can_be_copied(visit: Callable[..., Page], lang: Lang) -> None:
 
 def test_thanks_appear_once_feedback_is_stored(visit: Callable[..., Page], lang: Lang) -> None:
     """A rejected submission shows the service's message and keeps what was written."""
-    page = visit(f"/?lang={lang}", expected="503")
+    page = visit(f"/?lang={lang}", expected="503", alone=False)
     ask(page, QUESTION[lang])
     form = page.locator("[data-part=feedback]")
     page.route(

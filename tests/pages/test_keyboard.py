@@ -3,37 +3,15 @@
 from collections.abc import Callable
 
 import pytest
-from browsing import QUESTION, ask, label_text, short, unfold, wait_until_complete
+from browsing import QUESTION, ask, short, unfold, wait_until_complete
 from playwright.sync_api import Page, expect
 
 from qa_service.fronts.web.labels import EXAMPLES
 from qa_service.model import Lang, Text
 
-RECORD_STATUS = """
-window.announced = [];
-addEventListener("DOMContentLoaded", () => {
-  const status = document.getElementById("status");
-  const observer = new MutationObserver(() => announced.push(status.textContent));
-  observer.observe(status, { childList: true, characterData: true, subtree: true });
-});
-"""
 FOCUSED_CONTROL = (
     "document.activeElement.name || document.activeElement.dataset.for || document.activeElement.dataset.part"
 )
-
-
-def test_the_end_of_an_answer_is_announced_once(visit: Callable[..., Page], lang: Lang) -> None:
-    """Rows, numbers and charts are not announced: the status is the only live region, and is emptied."""
-    page = visit("/robots.txt")
-    page.add_init_script(RECORD_STATUS)
-    page.goto(f"/?lang={lang}")
-    ask(page, QUESTION[lang])
-    announced = page.evaluate("announced")
-    assert announced.count(label_text("finished", lang)) == 1
-    assert len(announced) < 9
-    expect(page.locator("#status")).to_have_text("")
-    assert page.locator("[aria-live]").count() == 1
-    assert page.locator("[data-part=ticker]:not([aria-hidden=true])").count() == 0
 
 
 def test_tab_reaches_every_control(visit: Callable[..., Page], lang: Lang) -> None:

@@ -83,7 +83,7 @@ def test_a_restart_in_the_middle_of_an_answer_is_reported(
                            for each in ((503, "restarting"), (504, "silent")))],
 )  # fmt: skip
 def test_errors_of_a_proxy_are_explained(visit: Callable[..., Page], lang: Lang, status: int, label: str) -> None:
-    page = visit(f"/?lang={lang}", expected="the server responded with a status")
+    page = visit(f"/?lang={lang}", expected="the server responded with a status", alone=False)
     page.route("**/page/ask", lambda route: route.fulfill(status=status, body="<html>no", content_type="text/html"))
     page.locator("#question").fill(QUESTION[lang])
     page.locator("#ask").click()

@@ -42,7 +42,7 @@ assert "--seed" in names("%numstab --se"), names("%numstab --se")
 def execute(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that executes a notebook in a kernel of this Python, saves it, and opens it again."""
     env = {
-        "NUMSTAB_CACHE": cache, "NUMSTAB_DATA": tmp_path / "data", "NUMSTAB_DEADLINE": "60", "PYTHONPATH": ROOT,
+        "NUMSTAB_CACHE": cache, "NUMSTAB_DATA": tmp_path / "data", "NUMSTAB_DEADLINE": "240", "PYTHONPATH": ROOT,
         "IPYTHONDIR": tmp_path / "ipython", "LANG": "C.UTF-8",
     }  # fmt: skip
     for name, value in env.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checking import each_case
 from numstab_watch.autopsy import autopsy
 from numstab_watch.fault import describe, operation_name
 from numstab_watch.replay import replay, replay_update
@@ -23,7 +24,7 @@ def line_to_blame(function) -> str:
     return f"{Path(inspect.getsourcefile(function)).name}:{start + number}"
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operation is not None])
+@each_case("name", [name for name, case in CASES.items() if case.operation is not None])
 def test_names_operation_phase_and_line(name):
     case = CASES[name]
     fault = replay(case.step)
@@ -36,7 +37,7 @@ def test_names_operation_phase_and_line(name):
     assert fault.reproduced is True
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operation is None])
+@each_case("name", [name for name, case in CASES.items() if case.operation is None])
 def test_is_silent_on_healthy_steps(name):
     assert replay(CASES[name].step) is None
     assert autopsy(CASES[name].step()) is None
@@ -46,9 +47,7 @@ WITHOUT_GRAPH = ("product_of_zero_and_inf", "two_masks_of_the_least_number")
 """The graph holds neither what needs no gradient nor the operands of a sum."""
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, case in CASES.items() if case.operation is not None and name not in WITHOUT_GRAPH]
-)
+@each_case("name", [name for name, case in CASES.items() if case.operation is not None and name not in WITHOUT_GRAPH])
 def test_autopsy_agrees_where_the_loss_is_not_finite(name):
     """Without a second run; it cannot see faults of the backward pass."""
     case = CASES[name]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 from numstab_watch import watch
@@ -105,7 +106,7 @@ def test_members_one_after_the_other_are_one_file():
     assert [record.value for record in read_trace(data).series["loss"]] == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "words"),
     [
         (b"", "not a trace"),
@@ -146,7 +147,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", WRONG)
+@each_case("row", WRONG)
 def test_rows_of_wrong_types_are_passed_over(row):
     run = read_trace(packed(row, {"t": 2, "s": [4.0]}))
     assert run.series["loss"][-1].value == 4.0

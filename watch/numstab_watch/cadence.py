@@ -36,7 +36,7 @@ class Cadence:
         return False
 
     def spend(self, seconds: float) -> None:
-        """Notes what a measurement cost."""
+        """Adds the seconds that a measurement took to what has been spent; the next is expected to take as long."""
         self._cost = seconds
         if self._since is not None:
             self._spent += seconds

@@ -392,7 +392,10 @@ class Case:
 
     @cached_property
     def silent_at_first(self) -> tuple[str, float]:
-        """The layer most of whose units are silent at every one of the first sampled steps."""
+        """(layer, share of its units that are silent) for the layer with the largest share.
+
+        Of the first three sampled steps the one where that share is least; ("", 0.0) where none was sampled.
+        """
         found = [self.silent("silent_now", step) for step in sorted(self.modules)[:3]]
         known = [each for each in found if each is not None]
         return min(known, key=lambda each: each[1]) if known else ("", 0.0)

@@ -47,7 +47,7 @@ class FollowUps:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Nothing has happened for a while."""
+    """Has no content; keeps the connection open where nothing has happened for some seconds."""
 
 
 Delta = Passage | Progress | FollowUps | Ping
