@@ -17,6 +17,8 @@ _MAX_DEPTH = 4
 _MAX_VALUES = 1_000
 _MAX_RECORDS = 200_000
 _LISTS = ("log_history", "history", "logs", "log", "records", "metrics", "scalars", "data")
+_CONTAINERS = frozenset({*_LISTS, "values", "payload", "extra", "fields", "record", "stats", "message", "data"})
+"""Names of what holds the values of a record, which say nothing of them."""
 _VALIDATION_MODES = frozenset({"val", "valid", "validation", "eval", "test"})
 _TENSORBOARD = ("wall time", "step", "value")
 _RUN_PREFIX = re.compile(r"^.{1,120}? - (?=\S)")
@@ -145,7 +147,7 @@ def _flatten(record: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tup
         if len(name) > MAX_NAME_CHARS:
             continue
         if isinstance(value, dict) and depth < _MAX_DEPTH:
-            yield from _flatten(value, f"{name}/", depth + 1)
+            yield from _flatten(value, prefix if key.lower() in _CONTAINERS else f"{name}/", depth + 1)
         elif (number := _number(value)) is not None:
             yield name, number
 
