@@ -2,7 +2,7 @@ r"""How many lines of logs that the reader was not written for are read, with th
 
 A file of snippets holds, after the name of its source (`# …`), lines of the form `loss=2.1 lr=1e-4 ||| the line`.
 A line is read if every value before the bars stands in the run, at that line; without values, it must give no loss.
-`step=` is the step of the line's values; `*NAME=` a value that may have any name in the run. `\\r` is a carriage return.
+`step=` is the step of the line's values; `*NAME=` a value that may have any name in the run; `\\r` is a return.
 """
 
 import math

@@ -19,6 +19,7 @@ _MAX_RECORDS = 200_000
 _LISTS = ("log_history", "history", "logs", "log", "records", "metrics", "scalars", "data")
 _CONTAINERS = frozenset({*_LISTS, "values", "payload", "extra", "fields", "record", "stats", "message", "data"})
 """Names of what holds the values of a record, which say nothing of them."""
+_NAMING = ("key", "metric", "name", "tag")
 _VALIDATION_MODES = frozenset({"val", "valid", "validation", "eval", "test"})
 _TENSORBOARD = ("wall time", "step", "value")
 _RUN_PREFIX = re.compile(r"^.{1,120}? - (?=\S)")
@@ -112,7 +113,7 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     """The row of a record: names of nested ones joined by "/"; None if it tells nothing of the training."""
     values: dict[str, float] = {}
     place: dict[str, float] = {}
-    for name, value in _flatten(record, "", 0):
+    for name, value in [*_named_value(record), *_flatten(record, "", 0)]:
         meaning = meaning_of(name)
         if meaning == "epoch":
             place.setdefault("epoch", value)
@@ -135,6 +136,14 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
         number, form, text, values, step=place.get(name), epoch=place.get("epoch"), validation=validation,
         counter=f"record {name}",
     )  # fmt: skip
+
+
+def _named_value(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The value of a record that says in one field what it measures, and in another how much."""
+    value = _number(record.get("value"))
+    name = next((record[key] for key in _NAMING if isinstance(record.get(key), str)), "")
+    if value is not None and (meaning_of(name.lower()) or is_measure(name)):
+        yield name.lower(), value
 
 
 def _closeness(name: str) -> int:

@@ -27,6 +27,9 @@ _ITEM = re.compile(
     r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
 )
 _PHRASE = re.compile(r"\S+(?: \S+)*")
+_REMARK = re.compile(r"\s*\([^()]{0,40}\)")
+_NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
+_MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
 """Characters that a cell may stand beside its name."""
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
@@ -65,6 +68,14 @@ class HeaderTable:
         return None
 
     @classmethod
+    def of_two(cls, above: Sequence[str], below: Sequence[str]) -> "HeaderTable | None":
+        """The table whose header has two lines of as many cells, the words of a name one below the other."""
+        if len(above) != len(below):
+            return None
+        names = [_REMARK.sub("", f"{first} {second}").strip() for first, second in zip(above, below, strict=True)]
+        return cls(names, "|", TABLE.id) if cls._heads(names, "|") else None
+
+    @classmethod
     def _of_ultralytics(cls, text: str) -> "HeaderTable":
         names = [_YOLO_5_NAMES.get(name.lower(), name) for name in text.split("(", maxsplit=1)[0].split()]
         return cls(names, " ", ULTRALYTICS.id, validation=bool(_YOLO_VALIDATION.search(text)))
@@ -91,7 +102,7 @@ class HeaderTable:
         return self.read_cells(number, text, cells)
 
     def _aligned(self, text: str) -> list[str]:
-        """The cells of a row in which some are blank, each below the name that it stands nearest to; [] if two share one."""
+        """The cells of a row in which some are blank, each below the name nearest to it; [] if two share one."""
         found: dict[int, str] = {}
         for begin, end in _spans(text):
             place = min(range(len(self._spans)), key=lambda index: _distance(self._spans[index], (begin, end)))
@@ -126,6 +137,14 @@ class HeaderTable:
         )  # fmt: skip
 
 
+def cells_of_names(text: str) -> list[str]:
+    """The cells of a line between bars that has no number; [] for any other line."""
+    if "|" not in text or len(text) > _MAX_HEADER_CHARS or not _NAMES_ONLY.match(text):
+        return []
+    cells = _split(text, "|")
+    return cells if len(cells) > _MIN_COLUMNS else []
+
+
 def _spans(text: str) -> list[tuple[int, int]]:
     """Where the words or phrases of a line begin and end, with two blanks or more between them."""
     return [match.span() for match in _PHRASE.finditer(text)]
@@ -154,7 +173,7 @@ class Boxes:
     """Boxes of "| name | value |" between rules of dashes, as Stable-Baselines prints; the step stands inside."""
 
     def __init__(self) -> None:
-        self._open = False
+        self._open = self._ruled = False
         self._section = ""
         self._rows: list[Row] = []
 
@@ -162,11 +181,13 @@ class Boxes:
         """The rows of the box that a line closes, else none; None if the line belongs to no box."""
         if _BOX_EDGE.match(text):
             rows = self._close()
-            self._open = True
+            self._open = self._ruled = True
             return rows or None
+        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS and text.rstrip().endswith("|") else None
         if not self._open:
-            return None
-        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS else None
+            if match is None or not (is_measure(match["name"]) and is_number(match["value"])):
+                return None
+            self._open, self._ruled = True, False
         if match is None:
             rows = self._close()
             self._open = False
@@ -185,7 +206,7 @@ class Boxes:
 
     def _close(self) -> list[Row]:
         rows, self._rows, self._section = self._rows, [], ""
-        if len(rows) < _MIN_COLUMNS:
+        if len(rows) < _MIN_COLUMNS and self._ruled:
             return []
         steps = [value for row in rows for name, value in row.values.items() if name.endswith("total_timesteps")]
         steps = steps or [value for row in rows for name, value in row.values.items() if meaning_of(name) == "step"]

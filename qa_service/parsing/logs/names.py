@@ -22,7 +22,7 @@ _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)
 _ACCURACY = (
     r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
     r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
-    r"|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
+    r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
     key: re.compile(pattern)
@@ -40,13 +40,15 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "nan_iterations": r"number_of_nan_iterations",
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
         rf"|mlm|itm|language_modell?ing"
-        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
+        rf"|cross_?entropy|model|objective)_?)*"
+        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
         rf"|{_LOSS}{_OF}_{_TRAINING}"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
-        "lr": rf"(?:[a-z]\w{{0,20}}_)?(?:learn(?:ing)?_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률|lernrate|taux_d_?apprentissage"
+        "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률|lernrate"
+        r"|taux_d_?apprentissage"
         r"|tasa_de_aprendizaje|taxa_de_aprendizado|скорость_обучения|[oö][gğ]renme_oran[iı])"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
-        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}"
+        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|(?:mini_?)?batch_)?{_ACCURACY}"
         rf"(?:_step|_epoch|_avg_rank|_avg_slice|{_OF}_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
@@ -86,6 +88,7 @@ _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 """Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
+_PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})_")
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -130,7 +133,8 @@ def _is_measure(name: str) -> bool:
     meaning = meaning_of(name)
     if meaning:
         return meaning not in ("epoch", "step", "lr", "skipped", "nan_iterations")
-    return bool(_COMPONENT.fullmatch(_SEPARATORS.sub("_", name.lower()))) and not is_bookkeeping(name)
+    joined = _PART.sub("", _SEPARATORS.sub("_", name.lower()))
+    return bool(_COMPONENT.fullmatch(joined)) and not is_bookkeeping(name)
 
 
 def is_bookkeeping(name: str) -> bool:

@@ -40,6 +40,7 @@ _COMMA = re.compile(
 )
 _CONTINENTAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{1,9}(?![\d.,]*\d)")
 """1.234,5"""
+_DIGITS_AT_COMMA = re.compile(r"\d,\d")
 _POINT = re.compile(r"\d\.\d")
 _NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
 _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
@@ -98,8 +99,9 @@ _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.
 """第 3 轮: in Chinese the name stands after the number."""
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
-_OF, _AVERAGE, _NEXT = "/", "(", ","
-"""Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list."""
+_OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
+"""Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
+and a weight, as in "(* 1 = 0.5 loss)"."""
 
 
 @dataclass(slots=True)
@@ -131,24 +133,20 @@ def read_pairs(line: str) -> Pairs:
     for index in range(1, len(parts), 2):
         gap = parts[index - 1][-_MAX_GAP_CHARS:]
         part = _part_of(gap) or part
-        if begins := _begins_name(gap, parts, index):
+        if gap.endswith("-") and (begins := _begins_name(gap, parts, index)):
             prefix = begins
             continue
         whole, prefix = prefix, ""
-        name = whole or _name_in(_name_of(gap), part, pairs)
-        if not name and listed and (word := _LISTED_NAME.search(gap)):
-            name = f"loss_{word[1].lower()}"
+        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
         value = parse_value(parts[index])
-        if _counts(name, gap, parts, index) and not pairs.known:
+        if (index == 1 or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
             name, pairs.leading = "", value
         if name == _OF:
             _set_total(pairs, last, previous, value)
             name = ""
-        elif name == _AVERAGE:
-            if last and last in pairs.values:
-                pairs.values.setdefault(f"{last}_average", value)
-            continue
-        elif name == _NEXT:
+        elif name in (_AVERAGE, _TIMES, _NEXT):
+            if last in pairs.values and name != _NEXT:
+                pairs.values.setdefault(f"{last}_average" if name == _AVERAGE else "weight", value)
             continue
         elif not whole and _follows_step(parts, index, gap) and _is_loss(last):
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
@@ -163,28 +161,37 @@ def read_pairs(line: str) -> Pairs:
 
 def _spelt_out(line: str) -> str:
     """The line with the norm of the gradient spelt out, and with points for decimal commas where it has no point."""
-    if "|" in line or "‖" in line:
+    if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
         line = _NORM.sub(" grad_norm ", line)
-    if "," not in line:
+    if "," not in line or not _DIGITS_AT_COMMA.search(line):
         return line
     continental = bool(_CONTINENTAL.search(line))
     if _POINT.search(line) and not continental:
         return line
     line = _CONTINENTAL.sub(lambda match: match[0].replace(".", ""), line)
     found = [match for match in _COMMA.finditer(line) if _NAMED_BEFORE.search(line[: match.start()][-12:])]
-    if not continental and all(len(match["part"]) == 3 and match["whole"] != "0" and len(match["whole"]) < 4 for match in found):
+    if not continental and all(
+        len(match["part"]) == 3 and match["whole"] != "0" and len(match["whole"]) < 4 for match in found
+    ):
         return line  # thousands, or none
     for match in reversed(found):
         line = f"{line[: match.start()]}{match['whole']}.{match['part']}{line[match.end() :]}"
     return line
 
 
+@lru_cache(maxsize=20_000)
 def _part_of(gap: str) -> str:
-    """ "held out" or "train" if a word of a gap says of which part of the data the next values are; else ""."""
+    """The part of the data that the next values are of, if a word of a gap says so: held out or train; else ""."""
     found = ""
     for match in _PART.finditer(gap):
         found = "held out" if match["held"] or match["held2"] else "train"
     return found
+
+
+def _listed_name(gap: str) -> str:
+    """The name of a part of a loss in a list of them."""
+    match = _LISTED_NAME.search(gap)
+    return f"loss_{match[1].lower()}" if match else ""
 
 
 def _begins_name(gap: str, parts: list[str], index: int) -> str:
@@ -197,7 +204,7 @@ def _begins_name(gap: str, parts: list[str], index: int) -> str:
 
 def _name_in(name: str, part: str, pairs: Pairs) -> str:
     """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
-    if part and name and len(name.rsplit("_", 1)[-1]) == 1:
+    if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
     if part == "held out" and name in pairs.values and meaning_of(name) in ("loss", "accuracy"):
         return f"val_{meaning_of(name)}"
@@ -264,10 +271,13 @@ def parse_value(word: str) -> float:
 @lru_cache(maxsize=20_000)
 def _name_of(gap: str) -> str:
     """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
+    starred = gap.rstrip().endswith("*")
     gap = gap.rstrip(_EDGES)
     while match := _WRAPPER.search(gap):
         gap = gap[: match.start()].rstrip(_EDGES)
     bare = gap.strip()
+    if gap.endswith("(") and starred:
+        return _TIMES
     if bare in ("/", "of", "\\"):
         return _OF
     if bare == "(":

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
-from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists
+from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.messages import find_message
@@ -49,7 +49,8 @@ _VALIDATION_HEADING = re.compile(
 )
 """Before a line of values."""
 _SET_APART = re.compile(
-    r"[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
+    r"[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
+    r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
 )
 """A part of the data between marks: "[Epoch 3] validation: "."""
 _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
@@ -128,6 +129,8 @@ class _Scanner:
         self._scan = LogScan()
         self._last_read = 0
         self._table: HeaderTable | None = None
+        self._above: list[str] = []
+        """The cells of the line before, if it may be the first of a header of two lines."""
         self._boxes = Boxes()
         self._lists = Lists()
         self._traceback = 0
@@ -240,7 +243,11 @@ class _Scanner:
             self._mark(number)
             self._add_rows([row])
             return True
-        if _may_be_header(text) and (table := HeaderTable.of(text)):
+        table = HeaderTable.of(text) if _may_be_header(text) else None
+        above, self._above = self._above, cells_of_names(text)
+        if table is None and above and self._above:
+            table = HeaderTable.of_two(above, self._above)
+        if table is not None:
             self._table = table
             self._mark(number)
             return True
@@ -374,15 +381,21 @@ class _Scanner:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
             return False
-        if some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")
+        if measure or self._continues(number, row.text):
             self._mark(number)
-            self._add_rows([row])
-        elif self._scan.rows and 0 <= number - self._scan.rows[-1].number <= _BLOCK_LINES and row.text[:1].isspace():
-            self._mark(number)  # an indented line of a block that holds the loss
             self._add_rows([row])
         else:
             self._singles.setdefault(name, []).append(row)
         return True
+
+    def _continues(self, number: int, text: str) -> bool:
+        """Whether a line belongs to the block of the line before it: it is indented, or begins with the same word."""
+        last = self._scan.rows[-1] if self._scan.rows else None
+        if last is None or not 0 <= number - last.number <= _BLOCK_LINES:
+            return False
+        first, colon, _ = text.partition(":")
+        return text[:1].isspace() or (bool(colon) and first.isalpha() and last.text.startswith(f"{first}:"))
 
     @staticmethod
     def _is_settings(text: str, measures: list[str]) -> bool:
