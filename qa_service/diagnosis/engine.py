@@ -23,6 +23,7 @@ _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
 _CLEARLY = 1.0
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
+_OF_NAMED = 0.4  # of the weight of a finding that names a consequence
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
 _UNDECIDED = 0.15  # probability below which the first is no verdict
@@ -94,7 +95,7 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    series_alone = not (run.layers or run.fault)
+    series_alone = not (run.layers or run.fault or run.interventions)
     for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
@@ -153,7 +154,7 @@ def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -
         if cause not in scores:
             continue
         for consequence in sorted(CAUSES[cause].consequences & scores.keys()):
-            if _own(evidence[cause], evidence[consequence]) < _OWN_EVIDENCE:
+            if _own(evidence[cause], evidence[consequence]) < max(_OWN_EVIDENCE, _named(evidence[consequence])):
                 continue
             with_consequence = math.log(_prior(cause)) + _joint(evidence[cause], evidence[consequence])
             if with_consequence >= scores[consequence]:
@@ -175,6 +176,12 @@ def _own(cause: _Evidence, consequence: _Evidence) -> float:
         for each in map(_as_judged, cause.findings)
         if each.weight > max(shared.get(each.feature, 0.0), 0.0)
     )
+
+
+def _named(consequence: _Evidence) -> float:
+    """What a cause must have of its own to explain a consequence that one finding names: a part of its weight."""
+    heaviest = max((_as_judged(each).weight for each in consequence.findings), default=0.0)
+    return _OF_NAMED * heaviest if heaviest >= _DECISIVE else 0.0
 
 
 def _joint(cause: _Evidence, consequence: _Evidence) -> float:

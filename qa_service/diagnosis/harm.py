@@ -271,12 +271,12 @@ def _validates(run: TrainingRun) -> bool:
 
 def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
     """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
+    held_out = values_of(finite(records(run, "val_loss")))
+    if any(after >= 1.6 * before for before, after in pairwise(held_out)):
+        return False
     if run.from_start and _leaps_to_its_scale(values):
         return True
-    held_out = values_of(finite(records(run, "val_loss")))
-    if len(held_out) < 4 or not 10 * min(smooth(values)) < values[0]:
-        return False
-    return held_out[-1] < 0.97 * held_out[0] and all(after < 1.6 * before for before, after in pairwise(held_out))
+    return len(held_out) >= 4 and 10 * min(smooth(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
 
 
 def _leaps_to_its_scale(values: Sequence[float]) -> bool:

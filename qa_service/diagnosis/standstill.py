@@ -138,7 +138,7 @@ def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
     points = finite(records(run, "loss"))
     tail = points[-5:]
     values = values_of(tail)
-    if clamped := _at_exact_clamp(run):
+    if clamped := at_exact_clamp(run):
         return clamped
     if len(equal := equal_tail(points)) >= 3 and wrong_at_clamp(run, equal[-1].value):
         return equal
@@ -147,7 +147,7 @@ def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
     return tail if clamp_of(median(values)) else None
 
 
-def _at_exact_clamp(run: TrainingRun) -> list[Record] | None:
+def at_exact_clamp(run: TrainingRun) -> list[Record] | None:
     """The last records of the loss, or of a part of it, that are a clamp to five digits: two are no chance."""
     for key in run.series:
         if "loss" not in key or key.startswith(("val_", "eval_")) or key == "loss_scale":
