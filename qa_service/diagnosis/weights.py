@@ -351,12 +351,12 @@ PRIORS: Mapping[str, float] = {
 """How often each cause is met, before anything is known of a run."""
 
 CALIBRATION = (
-    (0.0, 0.2), (0.25, 0.28), (0.375, 0.43), (0.5, 0.58), (0.75, 0.68), (0.96, 0.73), (0.985, 0.88), (0.994, 0.95),
+    (0.0, 0.25), (0.22, 0.34), (0.375, 0.46), (0.52, 0.62), (0.65, 0.72), (0.75, 0.8), (0.85, 0.87), (0.95, 0.95),
     (1.0, 0.99),
 )  # fmt: skip
 """(probability that the sum of weights gives, share that is right there) for runs that show nothing but series.
 
-Weights are not independent, so sums exaggerate. Read off families that were left out of the estimate of the weights.
+Read off families that were left out of the estimate of the weights, and a little below.
 """
 
 CALIBRATION_OF_MEASURED = (
