@@ -252,8 +252,13 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
         )
         feature = "steep_at_start" if ratio > 2 else "gentle_at_start" if ratio < 0.5 else "even_at_start"
         yield from weigh(feature, text, norms[0])
-    untouched = norms and (norms[0].step or 0) <= 1
-    if untouched and run.from_start and norms[0].value > _HUGE_GRADIENT and not is_half(run):
+    if (
+        norms
+        and _is_before_updates(run, norms[0])
+        and run.from_start
+        and norms[0].value > _HUGE_GRADIENT
+        and not is_half(run)
+    ):
         text = say(
             "{at}的梯度范数已有 {value}",
             "At {at} the gradient norm is {value} already",
@@ -618,7 +623,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
     if run.format in MEANS and (points[0].step or 0) > 1:
         return  # the mean over the first steps, a throw among them
     value, batch = points[0].value, number_setting(run, "batch_size")
-    huge = "huge_first_loss" if (points[0].step or 0) <= 1 else "huge_early_loss"  # some updates have been made
+    huge = "huge_first_loss" if _is_before_updates(run, points[0]) else "huge_early_loss"
     classes = number_setting(run, "classes") or classes_at_chance(run)
     if classes and classes >= 2:
         ratio = value / math.log(classes)
@@ -647,6 +652,11 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh(huge, text, points[0])
     elif 0.3 <= value <= 13:
         yield from _usual(points[0])
+
+
+def _is_before_updates(run: TrainingRun, point: Record) -> bool:
+    """Whether a first record is of the initial weights, not of those after some updates."""
+    return run.format not in MEANS if point.step is None else point.step <= 1
 
 
 def _usual(point: Record) -> Iterator[Finding]:
