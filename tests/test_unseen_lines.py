@@ -55,3 +55,96 @@ def test_interleaved_dictionaries_of_training_and_evaluation():
     run = read_log_text("\n".join(lines) + "\n")
     assert (len(run.series["loss"]), len(run.series["val_loss"])) == (12, 4)
     assert diagnose(run).status == "healthy"
+
+
+def values_at(text: str) -> dict[str, float]:
+    """The last value of each series of a log."""
+    return {key: points[-1].value for key, points in read_log_text(text).series.items()}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Schritt 40: Verlust = 0,4213, Lernrate = 0,001", {"loss": 0.4213, "lr": 0.001}),
+        ("perda: 1.234,56 | taxa_de_aprendizado: 0,01", {"loss": 1234.56, "lr": 0.01}),
+        ("step 3 loss 12,345 lr 0.001", {"loss": 12345.0}),
+        ("2024-01-02 10:00:00,123 loss: 2", {"loss": 2.0}),
+    ],
+)
+def test_a_comma_is_a_decimal_one_where_the_line_has_no_point(line, expected):
+    read = values_at(line + "\n")
+    assert {key: read[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("train loss 0.5 acc 0.8 | val loss 0.7 acc 0.6", {"accuracy": 0.8, "val_accuracy": 0.6}),
+        (
+            "Tr L: 0.5 A: 80.5 | Va L: 0.7 A: 60.5",
+            {"loss": 0.5, "accuracy": 80.5, "val_loss": 0.7, "val_accuracy": 60.5},
+        ),
+        ("Epoch 4, Loss: 1.5, Train: 0.45, Val: 0.41, Test: 0.4", {"accuracy": 0.45, "val_accuracy": 0.41}),
+        ("[Epoch 2] validation: accuracy=0.75", {"val_accuracy": 0.75}),
+        ("loss: 0.5 (val: 0.7)", {"loss": 0.5, "val_loss": 0.7}),
+    ],
+)
+def test_a_value_belongs_to_the_part_of_the_data_that_was_named_last(line, expected):
+    read = values_at(line + "\n")
+    assert {key: read.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("[iter: 3] [loss]: 0.25 [lr]: 0.001", {"loss": 0.25, "lr": 0.001}),
+        ("│ val_loss │ 0.25 │", {"val_loss": 0.25}),
+        ("step 7 L=2.25 |g|=0.75 ", {"loss": 2.25, "grad_norm": 0.75}),
+        ("lr: 0.1, loss: 3.5, top-1: 19.5, top-5: 41.5", {"loss": 3.5, "accuracy": 19.5, "top-5": 41.5}),
+        ("Train net output #1: loss = 2.5 (* 20 = 50 loss)", {"loss": 2.5}),
+    ],
+)
+def test_a_name_is_found_in_brackets_cells_bars_and_before_its_own_number(line, expected):
+    read = values_at(line + "\n")
+    assert {key: read.get(key) for key in expected} == expected
+
+
+def test_a_number_that_begins_a_line_is_its_step_if_it_counts_on():
+    counted = read_log_text("100 | loss 2.5 | lr 0.1\n200 | loss 2.25 | lr 0.1\n")
+    assert [point.step for point in counted.series["loss"]] == [100, 200]
+    ranked = read_log_text("1 | loss 2.5 | lr 0.1\n0 | loss 2.25 | lr 0.1\n1 | loss 2.0 | lr 0.1\n")
+    assert [point.step for point in ranked.series["loss"]] == [None] * 3
+
+
+def test_a_cell_below_a_blank_one_keeps_its_column():
+    table = (
+        "  Iteration    Epoch    LearnRate    TrainingLoss    ValidationLoss\n"
+        "          0        0         0.01                             2.125\n"
+        "         50        1         0.01             1.5                  \n"
+    )
+    run = read_log_text(table)
+    assert [(point.step, point.value) for point in run.series["val_loss"]] == [(0, 2.125)]
+    assert [(point.step, point.value) for point in run.series["loss"]] == [(50, 1.5)]
+
+
+def test_a_header_of_two_lines_names_its_columns():
+    table = (
+        "| Epoch | Iteration | Mini-batch | Mini-batch | Base Learning |\n"
+        "|       |           |  Accuracy  |    Loss    |     Rate      |\n"
+        "|   1   |     50    |   87.50%   |   0.4125   |     0.01      |\n"
+    )
+    read = values_at(table)
+    assert (read["accuracy"], read["loss"], read["lr"]) == (87.5, 0.4125, 0.01)
+
+
+def test_values_inside_a_container_and_beside_their_name_are_read():
+    nested = '{"event": "step", "step": 3, "metrics": {"loss": 2.5, "lr": 0.1}}\n' * 2
+    assert values_at(nested) == {"loss": 2.5, "lr": 0.1}
+    assert values_at('{"key": "eval_accuracy", "value": 0.75, "step": 4}\n' * 2)["val_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("name", ["snippets_f.txt", "snippets_g.txt"])
+def test_lines_of_the_later_sets_are_read_but_for_a_few(name):
+    snippets = read_snippets(FOLDER / name)
+    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    assert len(missed) <= 4, missed

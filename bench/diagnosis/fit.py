@@ -26,7 +26,7 @@ from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.harm import find_harms
 from qa_service.model.training_run import TrainingRun
 
-SPREAD = 1.0
+SPREAD = 0.5
 """Standard deviation of a correction, before anything is known."""
 _LEAST = 0.1
 """Corrections below it are left out."""

@@ -1,7 +1,8 @@
-"""How many lines of logs that the reader was not written for are read, with their values.
+r"""How many lines of logs that the reader was not written for are read, with their values.
 
 A file of snippets holds, after the name of its source (`# …`), lines of the form `loss=2.1 lr=1e-4 ||| the line`.
 A line is read if every value before the bars stands in the run, at that line; without values, it must give no loss.
+`step=` is the step of the line's values; `*NAME=` a value that may have any name in the run; `\\r` is a return.
 """
 
 import math
@@ -38,6 +39,7 @@ def read_snippets(path: Path) -> list[Snippet]:
         elif row:
             known, _, text = row.partition(_BARS) if not row.startswith("||| ") else ("", "", row[4:])
             pairs = (each.split("=") for each in known.split())
+            text = text.replace("\\r", "\r")
             found[-1][1].append(Line(text, {key: float(value) for key, value in pairs}))
     return [Snippet(source, tuple(lines)) for source, lines in found]
 
@@ -54,6 +56,10 @@ def unread(snippet: Snippet) -> Iterator[tuple[Line, str]]:
 
 
 def _has(run: TrainingRun, key: str, value: float, number: int) -> bool:
+    if key == "step":
+        return any(point.line == number and point.step == value for points in run.series.values() for point in points)
+    if key.startswith("*"):
+        return any(_has(run, name, value, number) for name in run.series)
     return any(point.line == number and _same(point.value, value) for point in run.series.get(key, ()))
 
 

@@ -102,9 +102,10 @@ def decide(
     lang = _language(request, question)
     if question and found and (asked_for := _calculation(request, question, knowledge)):
         return _decide_calculation(asked_for, request, question, found, knowledge, threshold)
-    if diagnosis and question and found and _is_healthy_log(request, question, diagnosis):
+    alone = question is not None and diagnosis is not None and asks_by_its_log_alone(question)
+    if alone and question and found and diagnosis and diagnosis.status == "healthy" and not request.entry:
         return _decide_verdict(diagnosis, question, found)
-    topic = _topic(request, question, found, knowledge, threshold, entry_of_log(question, diagnosis))
+    topic = _topic(request, question, found, knowledge, threshold, entry_of_log(diagnosis, alone=alone))
     earlier = (
         chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
     )
@@ -174,11 +175,6 @@ def _decide_calculation(
         calculation=calculation,
         related=tuple(match.entry for match in found.matches[:MAX_CANDIDATES] if match.score >= threshold),
     )
-
-
-def _is_healthy_log(request: Request, question: ParsedQuestion, diagnosis: Diagnosis) -> bool:
-    """Whether nothing is asked but what a log says, and it says that the run is healthy."""
-    return diagnosis.status == "healthy" and not request.entry and asks_by_its_log_alone(question)
 
 
 def _decide_verdict(diagnosis: Diagnosis, question: ParsedQuestion, found: MatchResult) -> Decision:

@@ -21,15 +21,15 @@ _SAYS_NOTHING_MORE = re.compile(
 """Words that ask what a log says, and nothing about it."""
 
 
-def entry_of_log(question: ParsedQuestion | None, diagnosis: Diagnosis | None) -> str:
+def entry_of_log(diagnosis: Diagnosis | None, *, alone: bool) -> str:
     """The entry that a pasted log asks for by itself; "" where the words of the question decide.
 
+    `alone` says whether nothing else is asked, see `asks_by_its_log_alone`.
     A certain cause is answered whatever the words are. A log without a question of its own is answered by its likely
     cause, else by what goes wrong in it: its lines look like those of many other runs, so they are not matched.
     """
-    if question is None or diagnosis is None:
+    if diagnosis is None:
         return ""
-    alone = asks_by_its_log_alone(question)
     first = next(iter(diagnosis.hypotheses), None)
     if first and (first.certainty == "certain" or (alone and first.certainty == "likely")):
         return diagnosis.causes[first.cause].entry

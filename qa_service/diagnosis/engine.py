@@ -1,7 +1,7 @@
 """From a training run to its diagnosis: harm gate, rules, sums of evidence, what explains what away, the report."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qa_service.diagnosis import layer_rules, log_rules, onset_rules, report, trial_rules
@@ -19,10 +19,13 @@ RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RU
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
 """Causes that make no nan and no inf."""
+_SEEN_BY_ITSELF = frozenset({"loss_scale_collapse", "hidden_nan"})
+"""Consequences that a log shows in a series of their own."""
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
 _CLEARLY = 1.0
 _OWN_EVIDENCE = 1.0  # that a cause must have, beyond what its consequence has, to explain it away
+_OF_NAMED = 0.4  # of the weight of a finding that names a consequence
 _DISCOUNT = 0.5  # of a weight that speaks for a consequence only
 _SECOND = 0.12  # probability from which on a second hypothesis is named
 _UNDECIDED = 0.15  # probability below which the first is no verdict
@@ -48,12 +51,13 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
             marks=report.marks(run),
         )
     evidence = _gather(run)
-    ranked, explained = _rank(evidence)
+    measured = _is_measured(run)
+    ranked, explained = _rank(evidence, chains=measured)
     if all(harm.id == "stopped" for harm in harms):
         ranked = [each for each in ranked if _has_weight(evidence[each[0]])]
     if harms[0].id == "nonfinite":
         ranked = [each for each in ranked if each[0] not in _FINITE]
-    hypotheses = _hypotheses(ranked, evidence, measured=_is_measured(run))
+    hypotheses = _hypotheses(ranked, evidence, measured=measured)
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
@@ -94,7 +98,7 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    series_alone = not (run.layers or run.fault)
+    series_alone = not (run.layers or run.fault or run.interventions)
     for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
@@ -128,21 +132,27 @@ def _findings(rules: Iterable[Rule], run: TrainingRun) -> Iterable[Finding]:
         yield from rule(run)
 
 
-def _rank(evidence: Mapping[str, _Evidence]) -> tuple[list[tuple[str, float]], dict[str, str]]:
-    """(cause, probability), the most probable first; and each consequence that is left out, with what explains it."""
+def _rank(evidence: Mapping[str, _Evidence], *, chains: bool) -> tuple[list[tuple[str, float]], dict[str, str]]:
+    """(cause, probability), the most probable first; and each consequence that is left out, with what explains it.
+
+    Without `chains` only what a log has signs of its own for is explained away: the weights of runs that show nothing
+    but series are estimated without chains.
+    """
     scores = {
         cause: math.log(_prior(cause)) + found.total
         for cause, found in evidence.items()
         if any(each.weight > 0 for each in found.findings)
     }
-    explained = _explain_away(evidence, scores)
+    explained = _explain_away(evidence, scores, CAUSES.keys() if chains else _SEEN_BY_ITSELF)
     top = max([*scores.values(), math.log(_UNKNOWN)])
     masses = {cause: math.exp(score - top) for cause, score in scores.items()}
     whole = math.fsum(masses.values()) + math.exp(math.log(_UNKNOWN) - top)
     return sorted(((cause, mass / whole) for cause, mass in masses.items()), key=lambda each: -each[1]), explained
 
 
-def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -> dict[str, str]:
+def _explain_away(
+    evidence: Mapping[str, _Evidence], scores: dict[str, float], consequences: Collection[str]
+) -> dict[str, str]:
     """Removes each consequence of a cause that has evidence of its own and, with what it brings about, explains more.
 
     Of a cause that brings about a consequence, the evidence for the consequence is evidence too, slightly discounted.
@@ -152,8 +162,8 @@ def _explain_away(evidence: Mapping[str, _Evidence], scores: dict[str, float]) -
     for cause in sorted(scores, key=lambda each: -scores[each]):
         if cause not in scores:
             continue
-        for consequence in sorted(CAUSES[cause].consequences & scores.keys()):
-            if _own(evidence[cause], evidence[consequence]) < _OWN_EVIDENCE:
+        for consequence in sorted(CAUSES[cause].consequences & scores.keys() & set(consequences)):
+            if _own(evidence[cause], evidence[consequence]) < max(_OWN_EVIDENCE, _named(evidence[consequence])):
                 continue
             with_consequence = math.log(_prior(cause)) + _joint(evidence[cause], evidence[consequence])
             if with_consequence >= scores[consequence]:
@@ -175,6 +185,12 @@ def _own(cause: _Evidence, consequence: _Evidence) -> float:
         for each in map(_as_judged, cause.findings)
         if each.weight > max(shared.get(each.feature, 0.0), 0.0)
     )
+
+
+def _named(consequence: _Evidence) -> float:
+    """What a cause must have of its own to explain a consequence that one finding names: a part of its weight."""
+    heaviest = max((_as_judged(each).weight for each in consequence.findings), default=0.0)
+    return _OF_NAMED * heaviest if heaviest >= _DECISIVE else 0.0
 
 
 def _joint(cause: _Evidence, consequence: _Evidence) -> float:

@@ -51,6 +51,10 @@ _TOLERATED_SHARE = 0.05  # of records that may be nan or inf if the run survives
 _MIN_STEPS = 50
 _APART = 4
 """Records from one nan to the next from which on they are two and not one."""
+_MIN_RECORDS = 5
+_UNUSUAL = 1e-3
+"""First losses below it are weighed by a factor."""
+_LEAP = 1000
 _ACCURACY_LOST = 0.25
 _SCALE_FLOOR = 1.0
 _SCALE_LOW = 256.0
@@ -268,9 +272,25 @@ def _validates(run: TrainingRun) -> bool:
 def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
     """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
     held_out = values_of(finite(records(run, "val_loss")))
-    if len(held_out) < 4 or not 10 * min(smooth(values)) < values[0]:
+    if any(after >= 1.6 * before for before, after in pairwise(held_out)):
         return False
-    return held_out[-1] < 0.97 * held_out[0] and all(after < 1.6 * before for before, after in pairwise(held_out))
+    if run.from_start and _leaps_to_its_scale(values):
+        return True
+    return len(held_out) >= 4 and 10 * min(smooth(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
+
+
+def _leaps_to_its_scale(values: Sequence[float]) -> bool:
+    """Whether a loss is far below every usual one from its first record on, leaps a thousandfold, and rises no more.
+
+    No model begins with a loss like that: it is weighed by a small factor at first.
+    """
+    leap = next((index for index, value in enumerate(values) if value > 10 * values[0]), 0)
+    before, after = values[:leap], values[leap:]
+    if leap < _MIN_RECORDS or len(after) < _MIN_RECORDS or not 0 < values[0] < _UNUSUAL:
+        return False
+    third = len(after) // 3
+    steady = median(after[-third:]) < 1.3 * max(median(after[:third]), median(after[third : 2 * third]))
+    return steady and median(after) > _LEAP * median(before[-_MIN_RECORDS:])
 
 
 def is_apart(run: TrainingRun) -> bool:

@@ -53,6 +53,7 @@ _BENT = 0.06
 """By so much an exponential may fit a growth better than a line, for want of records."""
 _LATE_STEPS = 1000
 _SPIKE = 8.0
+_SWING = 1.5
 
 
 # L1, L2, L9: where inf and nan begin
@@ -251,7 +252,13 @@ def first_gradient(run: TrainingRun) -> Iterator[Finding]:
         )
         feature = "steep_at_start" if ratio > 2 else "gentle_at_start" if ratio < 0.5 else "even_at_start"
         yield from weigh(feature, text, norms[0])
-    if norms and run.from_start and norms[0].value > _HUGE_GRADIENT and not is_half(run):
+    if (
+        norms
+        and _is_before_updates(run, norms[0])
+        and run.from_start
+        and norms[0].value > _HUGE_GRADIENT
+        and not is_half(run)
+    ):
         text = say(
             "{at}的梯度范数已有 {value}",
             "At {at} the gradient norm is {value} already",
@@ -616,6 +623,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
     if run.format in MEANS and (points[0].step or 0) > 1:
         return  # the mean over the first steps, a throw among them
     value, batch = points[0].value, number_setting(run, "batch_size")
+    huge = "huge_first_loss" if _is_before_updates(run, points[0]) else "huge_early_loss"
     classes = number_setting(run, "classes") or classes_at_chance(run)
     if classes and classes >= 2:
         ratio = value / math.log(classes)
@@ -636,14 +644,19 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
                 classes=str(int(classes)),
                 ratio=ratio,
             )
-            yield from weigh("huge_first_loss", text, points[0])
+            yield from weigh(huge, text, points[0])
         elif ratio < 2:
             yield from _usual(points[0])
     elif value > 50:
         text = say("第一个损失就有 {value}", "The first loss is {value} already", value=value)
-        yield from weigh("huge_first_loss", text, points[0])
+        yield from weigh(huge, text, points[0])
     elif 0.3 <= value <= 13:
         yield from _usual(points[0])
+
+
+def _is_before_updates(run: TrainingRun, point: Record) -> bool:
+    """Whether a first record is of the initial weights, not of those after some updates."""
+    return run.format not in MEANS if point.step is None else point.step <= 1
 
 
 def _usual(point: Record) -> Iterator[Finding]:
@@ -766,6 +779,12 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
                 first=train[0],
             )
             yield from weigh("validation_starts_high", text, points[0])
+        if _swings(values_of(points)):
+            text = say(
+                "验证损失大起大落，训练损失却一路下降",
+                "The validation loss goes far up and down while the training loss falls",
+            )
+            yield from weigh("validation_swings", text, points[0], points[-1])
         shares = [each / 100 if each > 1 else each for each in values_of(finite(records(run, "val_accuracy")))]
         if shares and shares[-1] >= 0.6 and shares[-1] > max(shares) - 0.1:
             text = say("验证准确率仍有 {share}", "The accuracy of validation is {share} all the same", share=shares[-1])
@@ -789,6 +808,13 @@ def validation(run: TrainingRun) -> Iterator[Finding]:
             held=points[-1].value,
         )
         yield from weigh("validation_turns", text, lowest, points[-1])
+
+
+def _swings(values: Sequence[float]) -> bool:
+    """Whether a loss goes up and down by half and more, again and again."""
+    turns = [math.log(after / before) for before, after in pairwise(values) if before > 0 and after > 0]
+    large = [turn for turn in turns if abs(turn) > math.log(_SWING)]
+    return sum(before * after < 0 for before, after in pairwise(large)) >= 3
 
 
 RULES: tuple[Rule, ...] = (

@@ -17,6 +17,9 @@ _MAX_DEPTH = 4
 _MAX_VALUES = 1_000
 _MAX_RECORDS = 200_000
 _LISTS = ("log_history", "history", "logs", "log", "records", "metrics", "scalars", "data")
+_CONTAINERS = frozenset({*_LISTS, "values", "payload", "extra", "fields", "record", "stats", "message", "data"})
+"""Names of what holds the values of a record, which say nothing of them."""
+_NAMING = ("key", "metric", "name", "tag")
 _VALIDATION_MODES = frozenset({"val", "valid", "validation", "eval", "test"})
 _TENSORBOARD = ("wall time", "step", "value")
 _RUN_PREFIX = re.compile(r"^.{1,120}? - (?=\S)")
@@ -110,7 +113,7 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     """The row of a record: names of nested ones joined by "/"; None if it tells nothing of the training."""
     values: dict[str, float] = {}
     place: dict[str, float] = {}
-    for name, value in _flatten(record, "", 0):
+    for name, value in [*_named_value(record), *_flatten(record, "", 0)]:
         meaning = meaning_of(name)
         if meaning == "epoch":
             place.setdefault("epoch", value)
@@ -135,6 +138,14 @@ def row_of_record(number: int, form: str, text: str, record: Mapping[str, Any]) 
     )  # fmt: skip
 
 
+def _named_value(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The value of a record that says in one field what it measures, and in another how much."""
+    value = _number(record.get("value"))
+    name = next((record[key] for key in _NAMING if isinstance(record.get(key), str)), "")
+    if value is not None and (meaning_of(name.lower()) or is_measure(name)):
+        yield name.lower(), value
+
+
 def _closeness(name: str) -> int:
     return _GLOBAL_STEPS.index(name) if name in _GLOBAL_STEPS else len(_GLOBAL_STEPS)
 
@@ -145,7 +156,7 @@ def _flatten(record: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tup
         if len(name) > MAX_NAME_CHARS:
             continue
         if isinstance(value, dict) and depth < _MAX_DEPTH:
-            yield from _flatten(value, f"{name}/", depth + 1)
+            yield from _flatten(value, prefix if key.lower() in _CONTAINERS else f"{name}/", depth + 1)
         elif (number := _number(value)) is not None:
             yield name, number
 

@@ -33,6 +33,9 @@ _FLAT = 0.02
 _CONVERGED = 0.02
 _SLOWLY = 0.005
 _THROWN = 10.0
+_SUMMED = 10
+"""Times what is usual for a mean, up to which a first loss may be a sum over few samples."""
+_EXACTLY = 1e-5
 _ABOVE_GUESSING = 0.15
 _BLURRED = 0.08
 _MIN_STEPS = 50
@@ -135,11 +138,26 @@ def stuck_at_clamp(run: TrainingRun) -> list[Record] | None:
     points = finite(records(run, "loss"))
     tail = points[-5:]
     values = values_of(tail)
+    if clamped := at_exact_clamp(run):
+        return clamped
     if len(equal := equal_tail(points)) >= 3 and wrong_at_clamp(run, equal[-1].value):
         return equal
     if len(tail) < 4 or min(values) <= 3 or (max(values) - min(values)) > 0.01 * max(values):
         return None
     return tail if clamp_of(median(values)) else None
+
+
+def at_exact_clamp(run: TrainingRun) -> list[Record] | None:
+    """The last records of the loss, or of a part of it, that are a clamp to five digits: two are no chance."""
+    for key in run.series:
+        if "loss" not in key or key.startswith(("val_", "eval_")) or key == "loss_scale":
+            continue
+        tail = finite(records(run, key))[-2:]
+        if len(tail) == 2 and any(
+            all(abs(point.value / largest - 1) < _EXACTLY for point in tail) for largest in _CLAMPS if largest % 1
+        ):
+            return tail
+    return None
 
 
 def wrong_at_clamp(run: TrainingRun, value: float) -> tuple[float, float, str] | None:
@@ -225,7 +243,18 @@ def worse_than_guessing(run: TrainingRun) -> bool:
     classes = number_setting(run, "classes")
     usual = 2 * _chance_loss(run, int(classes)) if classes and classes >= 2 else 20.0
     known = classes or run.format in _LANGUAGE_MODELS or any(records(run, key) for key in _OF_CLASSIFIERS)
+    if _falls_as_a_sum(values, usual):
+        return False
     return bool(known) and median(values[-5:]) > usual and (bool(classes) or not _is_accurate(run))
+
+
+def _falls_as_a_sum(values: Sequence[float], usual: float) -> bool:
+    """Whether a high loss falls steadily and as slowly as a mean does: a sum over a batch, or over positions.
+
+    One that is high because weights or inputs are too large falls far below its start in a few steps, or leaps first.
+    """
+    first, last = start_level(values), median(values[-5:])
+    return first < _SUMMED * usual and 0.3 * first < last < 0.8 * first and max(values) < 1.1 * values[0]
 
 
 def is_flat(run: TrainingRun) -> bool:

@@ -18,6 +18,7 @@ from qa_service.diagnosis.curves import (
 from qa_service.diagnosis.evidence import weigh
 from qa_service.diagnosis.harm import hidden_nan
 from qa_service.diagnosis.standstill import (
+    at_exact_clamp,
     clamp_of,
     classes_at_chance,
     gradient_always_zero,
@@ -73,7 +74,9 @@ def flat(run: TrainingRun) -> Iterator[Finding]:
                 largest=found[0],
                 share=f"{100 * found[1]:.0f} %",
             )
-            yield from weigh("clamp_by_accuracy" if by_accuracy else "at_clamp", text, tail[0])
+            exact = at_exact_clamp(run) is not None
+            feature = "exact_clamp" if exact else "clamp_by_accuracy" if by_accuracy else "at_clamp"
+            yield from weigh(feature, text, tail[0])
     if steps_of_clamp(run):
         points = finite(records(run, "loss"))
         text = say(
@@ -197,10 +200,13 @@ def zero_loss(run: TrainingRun) -> Iterator[Finding]:
             at=hidden,
         )
         yield from weigh("hidden_by_log", text, hidden)
-    losses, norms = finite(records(run, "loss")), finite(records(run, "grad_norm"))
+    losses, norms = finite(records(run, "loss")), records(run, "grad_norm")
     if len(losses) >= 3 and all(point.value == 0 for point in losses) and (not norms or norms[-1].value == 0):
         text = say("损失从头到尾是 0", "The loss is 0 from the first record to the last")
         yield from weigh("zero_loss_and_gradient", text, losses[0], losses[-1])
+        if run.format == "hf_trainer" and not norms:
+            text = say("这种日志把 nan 的损失印成 0.0", "This trainer prints a loss that is nan as 0.0")
+            yield from weigh("hidden_by_log", text, losses[0])
 
 
 def tiny_loss(run: TrainingRun) -> Iterator[Finding]:

@@ -136,6 +136,11 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "vanishing_signal": -1.5, "step_too_small": -0.8, "no_warmup": -1.0, "gradients_accumulate": -0.8,
         "step_too_large": -1.5, "recurrent_product": -0.5, "adam_stale": -1.5,
     },
+    "huge_early_loss": {
+        "inputs_not_scaled": 1.2, "summed_loss": 1.0, "weights_too_large": 1.0, "step_too_large": 0.3,
+        "chance_labels": -1.5, "vanishing_signal": -1.5, "step_too_small": -0.8, "adam_stale": -1.0,
+        "recurrent_product": 0.3,
+    },
     "first_loss_is_batch_times_chance": {"summed_loss": 3.5, "inputs_not_scaled": -0.8, "weights_too_large": -0.8},
     "usual_first_loss": {"weights_too_large": -1.3, "inputs_not_scaled": -1.0, "summed_loss": -2.0},
     # loss that does not move
@@ -171,6 +176,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     },
     "at_clamp": {"loss_clipped": 3.0, "wrong_output": 2.0, "dead_relu": 0.3, "chance_labels": -2.0, "no_update": -0.5},
     "clamp_by_accuracy": {"loss_clipped": 6.0, "saturated_activation": 1.5, "wrong_output": 1.5, "step_too_large": 1.0},
+    "exact_clamp": {"loss_clipped": 6.0, "saturated_activation": 1.5, "wrong_output": 2.0, "step_too_large": 1.5},
     "steps_of_clamp": {"loss_clipped": 3.8, "wrong_output": 3.2, "no_update": -1.0},
     "tiny_loss_beside_validation": {
         "gradient_underflow": 3.5, "dead_relu": -1.5, "chance_labels": -2.0, "update_swallowed": 0.5,
@@ -230,6 +236,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     # training and validation
     "validation_not_finite": {"batch_norm": 2.4, "nonfinite_data": 1.2, "zero_over_zero": 0.8, "overfitting": -3.0},
     "validation_never_learns": {"batch_norm": 1.8, "chance_labels": 1.4, "overfitting": 1.2},
+    "validation_swings": {"batch_norm": 2.0, "step_too_large": 0.5, "overfitting": -1.0, "chance_labels": -1.0},
     "learned_by_heart": {"overfitting": 1.4, "batch_norm": 0.3, "chance_labels": -0.3},
     "validation_starts_high": {"batch_norm": 1.2, "chance_labels": -0.3},
     "validation_apart": {"overfitting": 1.5, "batch_norm": 1.0, "chance_labels": 0.0},
@@ -344,12 +351,12 @@ PRIORS: Mapping[str, float] = {
 """How often each cause is met, before anything is known of a run."""
 
 CALIBRATION = (
-    (0.0, 0.2), (0.3, 0.28), (0.45, 0.34), (0.6, 0.55), (0.8, 0.64), (0.95, 0.68), (0.98, 0.76), (0.99, 0.8),
-    (0.998, 0.96), (1.0, 0.99),
+    (0.0, 0.25), (0.22, 0.34), (0.375, 0.46), (0.52, 0.62), (0.65, 0.72), (0.75, 0.8), (0.85, 0.87), (0.95, 0.95),
+    (1.0, 0.99),
 )  # fmt: skip
 """(probability that the sum of weights gives, share that is right there) for runs that show nothing but series.
 
-Weights are not independent, so sums exaggerate. Read off families that were left out of the estimate of the weights.
+Read off families that were left out of the estimate of the weights, and a little below.
 """
 
 CALIBRATION_OF_MEASURED = (

@@ -75,7 +75,7 @@ def test_one_light_feature_is_only_possible(monkeypatch):
     assert diagnose_with(monkeypatch, finding("a", "nonfinite_data", 9.0), *others).hypotheses[0].certainty == "certain"
 
 
-@pytest.mark.parametrize(("weight", "word"), [(1.0, "possible"), (4.0, "likely"), (9.0, "certain")])
+@pytest.mark.parametrize(("weight", "word"), [(0.5, "possible"), (2.5, "likely"), (9.0, "certain")])
 def test_words_follow_the_calibrated_probability(monkeypatch, weight, word):
     found = diagnose_with(monkeypatch, finding("a", "log_of_zero", weight), finding("b", "log_of_zero", 0.4))
     assert found.hypotheses[0].certainty == word

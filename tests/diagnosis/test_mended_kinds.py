@@ -8,10 +8,12 @@ from runs_by_hand import NAN, decay, level, run_of
 
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
+from qa_service.diagnosis.log_rules import first_loss
 from qa_service.diagnosis.schedule import rate_jump
 from qa_service.diagnosis.standstill import is_flat, steps_of_clamp
 from qa_service.diagnosis.trial_rules import operation
-from qa_service.model.training_run import LayerRecord, OperationFault, Record, RunEvent, TrainingRun
+from qa_service.diagnosis.weights import JUDGED
+from qa_service.model.training_run import Intervention, LayerRecord, OperationFault, Record, RunEvent, TrainingRun
 
 
 def trace_of(losses, *, operations="", events=(), fault=None, facts=None, early=None, settings=None, **series):
@@ -200,3 +202,61 @@ def test_gradients_that_add_up_in_a_regression_that_stays_poor_are_harm():
     losses = decay(141, 0.8, 0.5, 0.03)
     assert find_harms(outputs_of(0.1, losses, carried=1.0))
     assert find_harms(outputs_of(0.1, losses, carried=0.0)) == ()
+
+
+def test_a_sum_that_falls_as_slowly_as_a_mean_is_no_harm_and_large_weights_are():
+    """A loss far above guessing: of a sum over a batch it falls by a third, of large weights to a tenth at once."""
+    accuracy = [0.2 + 0.02 * index for index in range(30)]
+    sums = decay(30, 48.0, 21.0)
+    assert not find_harms(run_of(sums, every=5, accuracy=accuracy))
+    assert find_harms(run_of(decay(30, 900.0, 60.0), every=5, accuracy=accuracy))
+
+
+def test_a_loss_that_leaps_to_its_scale_is_judged_by_what_it_was_weighed_with():
+    before = level(20, 1.5e-4, 0.01)
+    assert not find_harms(run_of([*before, *decay(30, 1.5, 1.2)]))
+    assert find_harms(run_of([*level(20, 0.5, 0.01), *level(30, 900.0, 0.01)]))
+
+
+def test_two_records_at_a_clamp_to_five_digits_are_harm_and_two_alike_are_none():
+    clamped = run_of([87.3365, 87.3365], from_start=False)
+    assert diagnose(clamped).hypotheses[0].cause == "loss_clipped"
+    assert not find_harms(run_of([87.5, 87.5], from_start=False))
+
+
+def test_a_trainer_that_prints_nan_as_zero_hides_it_and_a_gradient_of_zero_does_not():
+    hidden = run_of([0.0] * 4)
+    said = {each.cause for each in diagnose(replace(hidden, format="hf_trainer")).hypotheses}
+    assert said <= {"hidden_nan", "bad_labels"} and said
+    shown = run_of([0.0] * 4, grad_norm=[0.0] * 4)
+    assert "hidden_nan" not in {each.cause for each in diagnose(replace(shown, format="hf_trainer")).hypotheses}
+
+
+def test_a_validation_that_swings_while_nothing_of_it_is_right_is_batch_normalization():
+    train = decay(8, 1.8, 0.2)
+    swinging = run_of(train, val_loss=[2.4, 6.1, 3.9, 11.2, 5.3, 14.1, 7.8, 17.4], val_accuracy=[0.1] * 8)
+    assert diagnose(swinging).hypotheses[0].cause == "batch_norm"
+    rising = run_of(train, val_loss=[2.4, 2.6, 2.9, 3.3, 3.8, 4.4, 5.0, 5.7], val_accuracy=[0.1] * 8)
+    features = {each.feature for hypothesis in diagnose(rising).hypotheses for each in hypothesis.findings}
+    assert "validation_swings" not in features
+
+
+def test_a_first_record_after_some_updates_says_less_of_the_initial_weights():
+    early = run_of([840.0, 600.0, 500.0])
+    later = {key: tuple(each._replace(step=each.step + 10) for each in points) for key, points in early.series.items()}
+    late = replace(early, series=later)
+    assert {each.feature for each in first_loss(early)} == {"huge_first_loss"}
+    assert {each.feature for each in first_loss(late)} == {"huge_early_loss"}
+
+
+def test_the_weights_of_a_trial_are_those_that_were_judged():
+    """Corrections are estimated from runs that show nothing but series."""
+    run = run_of([2.3, 2.2, 2.4, 5.0, 60.0, 900.0, NAN, NAN], lr=[1.0] * 8)
+    tried = replace(run, source="trial", interventions=(Intervention(id="as_is", healthy=False, losses=(2.3, NAN)),))
+    judged = {
+        (each.cause, finding.feature): finding.weight
+        for each in diagnose(tried).hypotheses
+        for finding in each.findings
+        if finding.feature in JUDGED
+    }
+    assert judged and all(weight == JUDGED[feature].get(cause, 0.0) for (cause, feature), weight in judged.items())

@@ -26,6 +26,13 @@ _BOX_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value
 _ITEM = re.compile(
     r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
 )
+_PHRASE = re.compile(r"\S+(?: \S+)*")
+_REMARK = re.compile(r"\s*\([^()]{0,40}\)")
+_NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
+_MAX_HEADER_CHARS = 400
+_MAX_SHIFT = 4
+"""Characters that a cell may stand beside its name."""
+_DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
 _COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
 
 
@@ -37,11 +44,14 @@ def is_number(word: str) -> bool:
 class HeaderTable:
     """Rows under a header that names their columns."""
 
-    def __init__(self, names: Sequence[str], separator: str, form: str, *, validation: bool = False) -> None:
+    def __init__(
+        self, names: Sequence[str], separator: str, form: str, *, validation: bool = False, header: str = ""
+    ) -> None:
         self.names = tuple(name.strip().strip("'\"").lower() for name in names)
         self.form = form
         self._separator = separator
         self._validation = validation
+        self._spans = _spans(header) if separator == "  " else []
 
     @classmethod
     def of(cls, text: str) -> "HeaderTable | None":
@@ -54,8 +64,16 @@ class HeaderTable:
             if separator in text:
                 names = _split(text, separator)
                 if cls._heads(names, separator):
-                    return cls(names, separator, TABLE.id)
+                    return cls(names, separator, TABLE.id, header=text)
         return None
+
+    @classmethod
+    def of_two(cls, above: Sequence[str], below: Sequence[str]) -> "HeaderTable | None":
+        """The table whose header has two lines of as many cells, the words of a name one below the other."""
+        if len(above) != len(below):
+            return None
+        names = [_REMARK.sub("", f"{first} {second}").strip() for first, second in zip(above, below, strict=True)]
+        return cls(names, "|", TABLE.id) if cls._heads(names, "|") else None
 
     @classmethod
     def _of_ultralytics(cls, text: str) -> "HeaderTable":
@@ -77,9 +95,21 @@ class HeaderTable:
         exact = self.form == TABLE.id
         if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
             cells = cells[1:]
+        if self._spans and 1 < len(cells) < len(self.names):
+            cells = self._aligned(text)
         if len(cells) < len(self.names) or (exact and len(cells) != len(self.names)):
             return None
         return self.read_cells(number, text, cells)
+
+    def _aligned(self, text: str) -> list[str]:
+        """The cells of a row in which some are blank, each below the name nearest to it; [] if two share one."""
+        found: dict[int, str] = {}
+        for begin, end in _spans(text):
+            place = min(range(len(self._spans)), key=lambda index: _distance(self._spans[index], (begin, end)))
+            if place in found or _distance(self._spans[place], (begin, end)) > _MAX_SHIFT:
+                return []
+            found[place] = text[begin:end]
+        return [found.get(index, "") for index in range(len(self._spans))]
 
     def read_cells(self, number: int, text: str, cells: Sequence[str]) -> Row | None:
         """The row with these cells; None if a measure is neither a number nor empty, or none is a number."""
@@ -87,7 +117,9 @@ class HeaderTable:
         place: dict[str, float] = {}
         for name, cell in zip(self.names, cells, strict=False):
             word = cell.strip().strip("'\"")
-            word = word.split("/")[0] if meaning_of(name) in ("epoch", "step") else word.rstrip("%")
+            word = word.split("/")[0] if meaning_of(name) in ("epoch", "step") else word.rstrip("% ")
+            if self._separator == ";":
+                word = _DECIMAL_COMMA.sub(r"\1.\2", word)
             if not is_number(word):
                 if is_measure(name) and word.lower() not in _EMPTY:
                     return None
@@ -103,6 +135,25 @@ class HeaderTable:
             number=number, form=self.form, text=text, values=values, step=place.get("step"), epoch=place.get("epoch"),
             validation=self._validation, counter="table",
         )  # fmt: skip
+
+
+def cells_of_names(text: str) -> list[str]:
+    """The cells of a line between bars that has no number; [] for any other line."""
+    if "|" not in text or len(text) > _MAX_HEADER_CHARS or not _NAMES_ONLY.match(text):
+        return []
+    cells = _split(text, "|")
+    return cells if len(cells) > _MIN_COLUMNS else []
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Where the words or phrases of a line begin and end, with two blanks or more between them."""
+    return [match.span() for match in _PHRASE.finditer(text)]
+
+
+def _distance(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Between two stretches of a line, in characters; of those that overlap, between their ends as far as needed."""
+    apart = max(first[0] - second[1], second[0] - first[1], 0)
+    return apart + min(abs(first[0] - second[0]), abs(first[1] - second[1])) / 100
 
 
 def _split(text: str, separator: str) -> list[str]:
@@ -122,7 +173,7 @@ class Boxes:
     """Boxes of "| name | value |" between rules of dashes, as Stable-Baselines prints; the step stands inside."""
 
     def __init__(self) -> None:
-        self._open = False
+        self._open = self._ruled = False
         self._section = ""
         self._rows: list[Row] = []
 
@@ -130,11 +181,13 @@ class Boxes:
         """The rows of the box that a line closes, else none; None if the line belongs to no box."""
         if _BOX_EDGE.match(text):
             rows = self._close()
-            self._open = True
+            self._open = self._ruled = True
             return rows or None
+        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS and text.rstrip().endswith("|") else None
         if not self._open:
-            return None
-        match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS else None
+            if match is None or not (is_measure(match["name"]) and is_number(match["value"])):
+                return None
+            self._open, self._ruled = True, False
         if match is None:
             rows = self._close()
             self._open = False
@@ -153,7 +206,7 @@ class Boxes:
 
     def _close(self) -> list[Row]:
         rows, self._rows, self._section = self._rows, [], ""
-        if len(rows) < _MIN_COLUMNS:
+        if len(rows) < _MIN_COLUMNS and self._ruled:
             return []
         steps = [value for row in rows for name, value in row.values.items() if name.endswith("total_timesteps")]
         steps = steps or [value for row in rows for name, value in row.values.items() if meaning_of(name) == "step"]

@@ -4,23 +4,35 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-_VALIDATION = r"(?:val(?:id(?:ation)?|idate)?|eval(?:uation)?|test(?:ing)?|dev|검증|验证|測試|测试)"
-_TRAINING = r"(?:train(?:ing|er)?|훈련|训练|訓練)"
-_LOSS = r"(?:(?:binary_|multi_)?logloss|loss|cost|损失值?|損失値?|误差|誤差|p[eé]rdida|perte|потери|лосс|손실)"
+_VALIDATION = (
+    r"(?:val(?:id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
+    r"|validierungs?|validaci[oó]n|valida[cç][aã]o|validazione|valid?asyon|do[gğ]rulama|валидаци[яи]|тест)"
+)
+_TRAINING = (
+    r"(?:train(?:ing)?s?|trainer|trn?|훈련|학습|训练|訓練|学習|d?entra[iî]nement|entrenamiento|treino|treinamento"
+    r"|addestramento|e[gğ]itim|обучени[ея])"
+)
+_OF = r"(?:_(?:de|da|do|del|di|sur|на|at|on|over))?"
+"""What stands between a quantity and its part of the data."""
+_LOSS = (
+    r"(?:(?:binary_|multi_)?logloss|loss|cost|损失值?|損失値?|误差|誤差|p[eé]rdida|perdita|perda|perte|verlust|потери"
+    r"|лосс|손실|kay[iı]p|kayb[iı])"
+)
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
-    r"(?:acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1|acc@1|prec(?:ision)?@1|prec1"
-    r"|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率)"
+    r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
+    r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
+    r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
     key: re.compile(pattern)
     for key, pattern in {
         "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
-        rf"(?:_(?:step|total|{_MEAN}))*|loss_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
-        "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}_{_VALIDATION}",
+        rf"(?:_(?:step|total|{_MEAN}))*|{_LOSS}{_OF}_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
+        "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}{_OF}_{_VALIDATION}",
         "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?"
         r"grad(?:ient)?s?_?(?:global_|total_)?norm"
-        r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|(?:train_)?gnorm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
+        r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|(?:train_)?gnorm|gn|g_norm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
         "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
         r"|grad_)?scale"
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
@@ -28,18 +40,21 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "nan_iterations": r"number_of_nan_iterations",
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
         rf"|mlm|itm|language_modell?ing"
-        rf"|cross_?entropy|model|objective)_?)*{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
+        rf"|cross_?entropy|model|objective)_?)*"
+        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
+        rf"|{_LOSS}{_OF}_{_TRAINING}"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
-        "lr": rf"(?:{_TRAINING}_|current_|cur_|base_|init(?:ial)?_|optim\d_|max_)?"
-        r"(?:learning_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률)"
+        "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률|lernrate"
+        r"|taux_d_?apprentissage"
+        r"|tasa_de_aprendizaje|taxa_de_aprendizado|скорость_обучения|[oö][gğ]renme_oran[iı])"
         r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
-        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|batch_|minibatch_)?{_ACCURACY}"
-        rf"(?:_step|_epoch|_avg_rank|_avg_slice|_{_TRAINING})?",
+        "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|(?:mini_?)?batch_)?{_ACCURACY}"
+        rf"(?:_step|_epoch|_avg_rank|_avg_slice|{_OF}_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
-        "epoch": rf"(?:{_TRAINING}_|current_)?(?:epochs?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
+        "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?)"
+        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps",
     }.items()
 }  # fmt: skip
@@ -52,6 +67,7 @@ _COMPONENT = re.compile(
     r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|mae|rmse|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
     r"|bleu|auc|f1|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
+    r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)"
 )
 _BOOKKEEPING = re.compile(
     r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps"
@@ -71,7 +87,8 @@ _PHRASE = re.compile(r"^[\u4e00-\u9fff].{0,20}?(损失|損失|loss|准确率|正
 _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
-"""Meanings that a name has whatever stands before its last "/"; a loss is that of its part."""
+"""Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
+_PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})_")
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -86,10 +103,15 @@ def _meaning(name: str) -> str:
     if joined in _COSTS_OF_TIME:
         return ""
     key = next((key for key, pattern in MEANINGS.items() if pattern.fullmatch(joined)), "")
-    if not key and "/" in name and (tail := name.rsplit("/", 1)[1]):
+    if not key and (tail := _tail(name)):
         of_tail = meaning_of(tail)
         key = of_tail if of_tail in _OF_ANY_PART else ""
     return key or _meaning_of_phrase(joined)
+
+
+def _tail(name: str) -> str:
+    """What stands behind the last "/" or "." of a name; "" if there is neither."""
+    return re.split(r"[/.]", name)[-1] if "/" in name or "." in name else ""
 
 
 def _meaning_of_phrase(name: str) -> str:
@@ -111,7 +133,8 @@ def _is_measure(name: str) -> bool:
     meaning = meaning_of(name)
     if meaning:
         return meaning not in ("epoch", "step", "lr", "skipped", "nan_iterations")
-    return bool(_COMPONENT.fullmatch(_SEPARATORS.sub("_", name.lower()))) and not is_bookkeeping(name)
+    joined = _PART.sub("", _SEPARATORS.sub("_", name.lower()))
+    return bool(_COMPONENT.fullmatch(joined)) and not is_bookkeeping(name)
 
 
 def is_bookkeeping(name: str) -> bool:
@@ -140,6 +163,9 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     parts = [name for name in counts if _is_training_loss(name)]
     if "loss" not in chosen.values() and len(parts) == 1:
         chosen[parts[0]] = "loss"
+    tails = [name for name in counts if meaning_of(_tail(name)) == "loss"]
+    if "loss" not in chosen.values() and len(tails) == 1:
+        chosen[tails[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}
     return {name: chosen.get(name, name) for name in counts}

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from qa_service.parsing.logs.names import meaning_of
+from qa_service.parsing.logs.names import is_measure, meaning_of
 
 _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
@@ -26,9 +26,35 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
-_IS = re.compile(r"^([,;|]\s*(?:train(?:ing)? )?loss) is$", re.IGNORECASE)
-"""The same in English, behind a number and a comma only: "step: 10, loss is 2.3"; else it is prose."""
+_IS = re.compile(r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$", re.IGNORECASE)
+"""The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
 _EDGES = " \t'\"*`•~≈"
+_BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
+"""A name in brackets before its colon: [loss]: 0.4."""
+_CELL = re.compile(r"\s*[|│┃║]$")
+"""A line of a table between a name and its number."""
+_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
+"""|g|, the norm of the gradient."""
+_COMMA = re.compile(
+    r"(?<![\d.,])(?<!\d:)(?P<whole>\d{1,7}),(?P<part>\d{1,9}(?:e[-+]?\d{1,3})?)(?![\d.,]*\d)", re.IGNORECASE
+)
+_CONTINENTAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{1,9}(?![\d.,]*\d)")
+"""1.234,5"""
+_DIGITS_AT_COMMA = re.compile(r"\d,\d")
+_POINT = re.compile(r"\d\.\d")
+_NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
+_OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
+"""Before a number that belongs to a name: top-5."""
+_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[(|]?\s*[^\W\d]")
+"""Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
+_PART = re.compile(
+    r"(?<![A-Za-z])(?:(?P<held>val(?:id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
+    r"|(?P<held2>验证|测试|検証|검증)|训练|訓練|훈련",
+    re.IGNORECASE,
+)
+_SHORT = {"l": "loss", "a": "acc"}
+"""Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
+_TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
@@ -73,8 +99,9 @@ _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.
 """第 3 轮: in Chinese the name stands after the number."""
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
-_OF, _AVERAGE, _NEXT = "/", "(", ","
-"""Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list."""
+_OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
+"""Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
+and a weight, as in "(* 1 = 0.5 loss)"."""
 
 
 @dataclass(slots=True)
@@ -87,41 +114,126 @@ class Pairs:
     """Name → the total after its value, as in "iter 5/100"."""
     counter: tuple[float, float] | None = None
     """The first "n/N" without a name."""
+    leading: float | None = None
+    """The whole number that the line begins with, if it seems to count."""
     known: int = 0
     """How many of the names have a meaning."""
 
 
 def read_pairs(line: str) -> Pairs:
     """The pairs of a line, in time linear in its length."""
+    line = _spelt_out(line)
     parts = _SPLIT.split(line)
     pairs = Pairs()
     for number, name in _COUNTED.findall(line) if "第" in line else ():
         pairs.values["epoch" if name in ("轮", "epoch") else "step"] = float(number)
     listed = bool(_LISTED.search(line))
-    last, previous = "", math.nan
+    last, previous, part = "", math.nan, ""
+    prefix = ""
     for index in range(1, len(parts), 2):
         gap = parts[index - 1][-_MAX_GAP_CHARS:]
-        name = _name_of(gap)
-        if not name and listed and (word := _LISTED_NAME.search(gap)):
-            name = f"loss_{word[1].lower()}"
+        part = _part_of(gap) or part
+        if gap.endswith("-") and (begins := _begins_name(gap, parts, index)):
+            prefix = begins
+            continue
+        whole, prefix = prefix, ""
+        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
         value = parse_value(parts[index])
+        if (index == 1 or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
+            name, pairs.leading = "", value
         if name == _OF:
             _set_total(pairs, last, previous, value)
             name = ""
-        elif name == _AVERAGE:
-            if last and last in pairs.values:
-                pairs.values.setdefault(f"{last}_average", value)
+        elif name in (_AVERAGE, _TIMES, _NEXT):
+            if last in pairs.values and name != _NEXT:
+                pairs.values.setdefault(f"{last}_average" if name == _AVERAGE else "weight", value)
             continue
-        elif name == _NEXT:
-            continue
-        elif _follows_step(parts, index, gap) and _is_loss(last):
+        elif not whole and _follows_step(parts, index, gap) and _is_loss(last):
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
         elif name and name not in pairs.values:
             pairs.values[name] = value
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
+    _name_parts(pairs)
     return pairs
+
+
+def _spelt_out(line: str) -> str:
+    """The line with the norm of the gradient spelt out, and with points for decimal commas where it has no point."""
+    if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
+        line = _NORM.sub(" grad_norm ", line)
+    if "," not in line or not _DIGITS_AT_COMMA.search(line):
+        return line
+    continental = bool(_CONTINENTAL.search(line))
+    if _POINT.search(line) and not continental:
+        return line
+    line = _CONTINENTAL.sub(lambda match: match[0].replace(".", ""), line)
+    found = [match for match in _COMMA.finditer(line) if _NAMED_BEFORE.search(line[: match.start()][-12:])]
+    if not continental and all(
+        len(match["part"]) == 3 and match["whole"] != "0" and len(match["whole"]) < 4 for match in found
+    ):
+        return line  # thousands, or none
+    for match in reversed(found):
+        line = f"{line[: match.start()]}{match['whole']}.{match['part']}{line[match.end() :]}"
+    return line
+
+
+@lru_cache(maxsize=20_000)
+def _part_of(gap: str) -> str:
+    """The part of the data that the next values are of, if a word of a gap says so: held out or train; else ""."""
+    found = ""
+    for match in _PART.finditer(gap):
+        found = "held out" if match["held"] or match["held2"] else "train"
+    return found
+
+
+def _listed_name(gap: str) -> str:
+    """The name of a part of a loss in a list of them."""
+    match = _LISTED_NAME.search(gap)
+    return f"loss_{match[1].lower()}" if match else ""
+
+
+def _begins_name(gap: str, parts: list[str], index: int) -> str:
+    """The name that a number belongs to, such as top-5, if a colon and another number follow it; else ""."""
+    if index + 2 >= len(parts) or not parts[index].isdigit() or parts[index + 1].strip() not in (":", "="):
+        return ""
+    match = _OF_NAME.search(gap)
+    return f"{match[1]}-{parts[index]}".lower() if match and not meaning_of(match[1].lower()) else ""
+
+
+def _name_in(name: str, part: str, pairs: Pairs) -> str:
+    """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
+    if part and (len(name) == 1 or name[-2:-1] == "_"):
+        name = _SHORT.get(name.rsplit("_", 1)[-1], name)
+    if part == "held out" and name in pairs.values and meaning_of(name) in ("loss", "accuracy"):
+        return f"val_{meaning_of(name)}"
+    return name
+
+
+def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
+    """Whether a whole number that has no known name counts: it begins the line, or stands in brackets by itself."""
+    if meaning_of(name) or not parts[index].isdigit():
+        return False
+    if index == 1 and parts[0].strip() in ("", "[", "(", "#"):
+        return bool(_LEADING.match(parts[2]))
+    return gap.endswith((" [", "\t[")) and parts[index + 1].startswith("]")
+
+
+def _name_parts(pairs: Pairs) -> None:
+    """Names values by what stands beside them: "L", and those of a part of the data that have no other name."""
+    loss = next((name for name in pairs.values if meaning_of(name) in ("loss", "val_loss")), "")
+    if not loss and pairs.known and not pairs.values.get("l", 0.0).is_integer():
+        pairs.values["loss"] = pairs.values.pop("l")
+    held_out = next((name for name in _HELD_OUT if name in pairs.values), "")
+    trained = next((name for name in _TRAINED if name in pairs.values), "")
+    if not loss or not held_out:
+        return
+    if trained and all(0 <= pairs.values[name] <= 100 for name in (trained, held_out)):
+        pairs.values["train_acc"] = pairs.values.pop(trained)
+        pairs.values["val_acc"] = pairs.values.pop(held_out)
+    elif not trained and loss.startswith("loss"):
+        pairs.values["val_loss"] = pairs.values.pop(held_out)
 
 
 def _follows_step(parts: list[str], index: int, gap: str) -> bool:
@@ -159,22 +271,30 @@ def parse_value(word: str) -> float:
 @lru_cache(maxsize=20_000)
 def _name_of(gap: str) -> str:
     """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
+    starred = gap.rstrip().endswith("*")
     gap = gap.rstrip(_EDGES)
     while match := _WRAPPER.search(gap):
         gap = gap[: match.start()].rstrip(_EDGES)
     bare = gap.strip()
+    if gap.endswith("(") and starred:
+        return _TIMES
     if bare in ("/", "of", "\\"):
         return _OF
     if bare == "(":
         return _AVERAGE
     if bare in (",", ", '", "e"):
         return _NEXT
+    gap, cells = _CELL.subn("", gap)
+    if cells:
+        name = _last_name(gap.rstrip(_EDGES), explicit=True)
+        return name if is_measure(name) or meaning_of(name) else ""
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
     if not copulas:
         gap, copulas = _IS.subn(r"\1", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
-    return _last_name(gap.rstrip(":=：＝->→" + _EDGES), explicit=explicit)
+    gap = gap.rstrip(":=：＝->→" + _EDGES)
+    return _last_name(_BRACKETED.sub(r"\1", gap) if explicit else gap, explicit=explicit)
 
 
 def _last_name(text: str, *, explicit: bool) -> str:
@@ -191,7 +311,7 @@ def _last_name(text: str, *, explicit: bool) -> str:
     name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
-    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl"))
+    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or is_measure(name)
     return name if (explicit or component) and _OWN_NAME.fullmatch(name) else ""
 
 

@@ -5,10 +5,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
-from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists
+from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.messages import find_message
@@ -27,6 +28,7 @@ _MAX_TRIED = 200
 _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
 _MAX_SINGLE_WORDS = 4
+_BARS = ("|", "│", "┃")
 _PLAIN_WORDS = 10
 _WORDS_PER_PAIR = 8
 _EPOCH_HEADING = re.compile(
@@ -38,14 +40,20 @@ _EXCEPTION = re.compile(
 )
 _VALIDATION = re.compile(
     r"^\W*(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
-    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b",
+    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b"
+    r"|^\s*\* +(?:acc|prec|top)|saving dict for global step",
     re.IGNORECASE,
 )
 _VALIDATION_HEADING = re.compile(
     r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
 )
 """Before a line of values."""
-_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证")
+_SET_APART = re.compile(
+    r"[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
+    r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
+)
+"""A part of the data between marks: "[Epoch 3] validation: "."""
+_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
@@ -77,6 +85,8 @@ _NEARLY_ZERO = 0.02
 _FEW = 0.15
 """Of the records, those that may lack a loss by chance: a negative one lacks in about half of them."""
 _STATE = "trainer_state"
+_LEADING = "plain leading"
+"""Counter of a number that stands first in its line, without a name."""
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 _PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
 """Before the number of an epoch they name no value."""
@@ -119,6 +129,8 @@ class _Scanner:
         self._scan = LogScan()
         self._last_read = 0
         self._table: HeaderTable | None = None
+        self._above: list[str] = []
+        """The cells of the line before, if it may be the first of a header of two lines."""
         self._boxes = Boxes()
         self._lists = Lists()
         self._traceback = 0
@@ -163,6 +175,7 @@ class _Scanner:
                 self._scan.settings.setdefault("lr", row.values["learning_rate"])
         self._scan.rows = [row for row in self._scan.rows if not _is_configured(row)]
         self._scan.rows.sort(key=lambda row: row.number)
+        _forget_numbers(self._scan.rows)
         _restore_losses(self._scan.rows)
         return self._scan
 
@@ -230,7 +243,11 @@ class _Scanner:
             self._mark(number)
             self._add_rows([row])
             return True
-        if _may_be_header(text) and (table := HeaderTable.of(text)):
+        table = HeaderTable.of(text) if _may_be_header(text) else None
+        above, self._above = self._above, cells_of_names(text)
+        if table is None and above and self._above:
+            table = HeaderTable.of_two(above, self._above)
+        if table is not None:
             self._table = table
             self._mark(number)
             return True
@@ -277,7 +294,7 @@ class _Scanner:
             if step is None and form.id == "hf_trainer":
                 step, counter = self._step_of_bar(), "bar of the trainer"
         epoch = parse_value(named["epoch"]) if "epoch" in named else _epoch_of(pairs)
-        if "train_runtime" in values or ("train_loss" in values and form.id == "hf_trainer"):
+        if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
         row = Row(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
         in_epoch = form.step_in_epoch and updates is None and (of is not None or "epoch" in named)
@@ -288,7 +305,7 @@ class _Scanner:
         """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
         head = text[:160].lower()
-        named = any(word in head for word in _VALIDATION_HINTS) and _VALIDATION.search(head)
+        named = any(word in head for word in _VALIDATION_HINTS) and (_VALIDATION.search(head) or _is_set_apart(head))
         if (named and not _TRAINS.search(head[:30])) or row.number == self._validation_line + 1:
             row.validation = True
             row.values = {_validation_name(name): value for name, value in row.values.items()}
@@ -340,10 +357,11 @@ class _Scanner:
             return False  # it may be a setting too
         if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
             return False
-        if "val" in values and any(name.startswith("loss") for name in measures):
-            values["val_loss"] = values.pop("val")
         step, of = _step_of(pairs)
-        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=_epoch_of(pairs), counter=_counter_of(pairs))
+        counter = _counter_of(pairs)
+        if step is None and pairs.leading is not None:
+            step, counter = pairs.leading, _LEADING
+        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=_epoch_of(pairs), counter=counter)
         row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
         row = self._place(row)
         if len(pairs.values) == 1 and step is None:
@@ -355,7 +373,7 @@ class _Scanner:
     def _keep_single(self, number: int, row: Row) -> bool:
         """A line with one value is of the log if another has the same name, or it is a loss."""
         name = next(iter(row.values))
-        words = len(row.text.split())
+        words = len([word for word in row.text.split() if word not in _BARS])
         if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
             return False
         some_loss = "loss" in name and not meaning_of(name)
@@ -363,15 +381,21 @@ class _Scanner:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
             return False
-        if some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")
+        if measure or self._continues(number, row.text):
             self._mark(number)
-            self._add_rows([row])
-        elif self._scan.rows and 0 <= number - self._scan.rows[-1].number <= _BLOCK_LINES and row.text[:1].isspace():
-            self._mark(number)  # an indented line of a block that holds the loss
             self._add_rows([row])
         else:
             self._singles.setdefault(name, []).append(row)
         return True
+
+    def _continues(self, number: int, text: str) -> bool:
+        """Whether a line belongs to the block of the line before it: it is indented, or begins with the same word."""
+        last = self._scan.rows[-1] if self._scan.rows else None
+        if last is None or not 0 <= number - last.number <= _BLOCK_LINES:
+            return False
+        first, colon, _ = text.partition(":")
+        return text[:1].isspace() or (bool(colon) and first.isalpha() and last.text.startswith(f"{first}:"))
 
     @staticmethod
     def _is_settings(text: str, measures: list[str]) -> bool:
@@ -409,6 +433,12 @@ class _Scanner:
         self._scan.texts.setdefault(number, words)
 
 
+def _is_set_apart(head: str) -> bool:
+    """Whether a part of the data that is held out is named between marks, before any other part or value."""
+    match = _SET_APART.search(head)
+    return match is not None and not re.search(r"train|loss|acc", head[: match.start()])
+
+
 def _said(text: str) -> tuple[str, float] | None:
     """(name, value) of a loss that a sentence ends with, or that stands behind its number: "0.73 loss @ step 400"."""
     match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text)
@@ -443,7 +473,7 @@ def _may_be_header(text: str) -> bool:
 
 def _is_prose(text: str, pairs: int) -> bool:
     """Whether a line has far more words than numbers."""
-    return text.count(" ") - text.count("  ") > _PLAIN_WORDS + _WORDS_PER_PAIR * pairs
+    return len(text.split()) - 1 > _PLAIN_WORDS + _WORDS_PER_PAIR * pairs
 
 
 def _restore_losses(rows: Sequence[Row]) -> None:
@@ -466,6 +496,15 @@ def _restore_losses(rows: Sequence[Row]) -> None:
             row.values["lm_loss"] = math.nan
 
 
+def _forget_numbers(rows: Sequence[Row]) -> None:
+    """Takes the steps from rows that begin with a number which does not count on."""
+    led = [row for row in rows if row.counter == _LEADING]
+    numbers = [row.step or 0.0 for row in led]
+    if any(after < before for before, after in pairwise(numbers)) or (len(led) > 1 and len(set(numbers)) == 1):
+        for row in led:
+            row.step = None
+
+
 def _own_values(pairs: Pairs) -> dict[str, float]:
     """The values that tell how the training goes: no places, times, sizes."""
     values = {}
@@ -484,7 +523,7 @@ def _epoch_of(pairs: Pairs) -> float | None:
 
 def _step_of(pairs: Pairs) -> tuple[float | None, float | None]:
     """The step, and the steps per epoch if it is one of "n/N" without a name."""
-    names = [name for name in pairs.values if meaning_of(name) == "step"]
+    names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
     if names:
         name = min(names, key=_distance_from_run)
         return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
