@@ -128,8 +128,8 @@ class VectorScores:
 class Prediction:
     """The classification of one question.
 
-    `shares`, (classes,), are the probabilities of the classes and sum to 1. `terms` are the question's known terms, with
-    their `tfidf`, (terms,), and the `term_weights`, (terms, classes), of the classifier: the product is what a term
+    `shares`, (classes,), are the probabilities of the classes. `terms` are the question's known terms, with their
+    `tfidf`, (terms,), and the `term_weights`, (terms, classes), of the classifier: the product is what a term
     contributes to the logits.
     """
 
