@@ -70,7 +70,8 @@ class Prose:
         starts, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         postings = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         scores = np.bincount(self.texts[postings], self.weights[postings], minlength=int(self.count))
-        return (scores / (self.idf[rows].sum() + _SPARSE_QUESTION)).astype(np.float32)
+        relative: NDArray[np.float32] = (scores / (self.idf[rows].sum() + _SPARSE_QUESTION)).astype(np.float32)
+        return relative
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays."""
