@@ -440,10 +440,6 @@ class Stated(Generic[_T]):
     pattern: re.Pattern[str]
     needs: frozenset[str] | None
 
-    def may_match(self, present: frozenset[str]) -> bool:
-        """Whether the pattern may be found in a text with these grams."""
-        return self.needs is None or not self.needs.isdisjoint(present)
-
 
 def compile_table(table: Iterable[tuple[_T, str]]) -> tuple[Stated[_T], ...]:
     """What is stated, with its pattern compiled, in the table's order."""
@@ -457,6 +453,11 @@ def matches(
     """Every match of every pattern, with what the pattern states, by position. `present` are the text's grams."""
     if present is None:
         present = grams(text)
-    found = [(each.value, match) for each in table if each.may_match(present) for match in each.pattern.finditer(text)]
+    found = [
+        (each.value, match)
+        for each in table
+        if each.needs is None or not each.needs.isdisjoint(present)
+        for match in each.pattern.finditer(text)
+    ]
     found.sort(key=lambda each: each[1].start())
     return found
