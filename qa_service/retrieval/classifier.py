@@ -152,11 +152,12 @@ class Prediction:
         a class add up to its logit, without its bias, relative to the average class.
         """
         columns = [self.classifier.columns[name] for name in classes]
-        by_term = self.term_weights[:, columns] - self.term_weights.mean(axis=1, keepdims=True)
+        average = np.full(len(self.vector_scores), 1 / len(self.vector_scores), dtype=np.float32)
+        by_term = self.term_weights[:, columns] - (self.term_weights @ average)[:, None]
         by_vector = self.vector_scores[columns] - self.vector_scores.mean()
         scores = np.vstack([by_term * self.tfidf[:, None], by_vector]).T
         largest = np.argsort(-np.abs(scores), axis=1)[:, :count]
-        terms, contributions = [*self.terms, ""], np.take_along_axis(scores, largest, axis=1)
+        terms, contributions = [*self.terms, ""], scores[np.arange(len(columns))[:, None], largest]
         return [
             [(terms[row], score) for row, score in zip(*one, strict=True)]
             for one in zip(largest.tolist(), contributions.tolist(), strict=True)
