@@ -228,6 +228,12 @@ _CHINESE_RESIDUE = re.compile("|".join(sorted(map(re.escape, CHINESE_WORDS.split
 _ENGLISH_RESIDUE = re.compile(
     rf"(?<![a-z])(?:{'|'.join(sorted(map(re.escape, ENGLISH_WORDS.split()), key=len, reverse=True))})(?![a-z])"
 )
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN_WORD = re.compile(r"(?<![A-Za-z0-9_\\])[A-Za-z]{2,}(?![A-Za-z0-9_])")
+_MAY_TAKE_ANY_WORD = re.compile(r"=|\.[A-Za-z_]")
+"""Names of keywords, modules and methods may be any words, and are part of the formula."""
+_KNOWN_HAN = frozenset(_HAN.findall(CHINESE_WORDS + _PIECE.pattern))
+_KNOWN_LATIN = frozenset(re.findall("[a-z]+", f"{CHINESE_WORDS} {ENGLISH_WORDS} {_PIECE.pattern}".lower()))
 _ANSWER_GUESSED = re.compile(
     r"(?:是不是|是|为|等于|得|还是|变成|会是|成|到|==?|→|->|\b(?:be|is(?: it)?(?: exactly)?|equals?(?: to)?|or|become))"
     r"\s*[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?=\s*(?:吗|么|嘛|呢|了|[?,;]|$|or\b|in\b|还是|或))",
@@ -313,6 +319,8 @@ class _Sentence:
             rest = _blanked(rest, [at.span()])
         if asks_gradient and asks_gradient["name"]:
             rest = _blanked(rest, [asks_gradient.span()])
+        if _says_more(rest, values):
+            return None
         found = list(_formulas(rest, values)) or self._function_at_point(rest, at)
         if not found:
             return None
@@ -417,6 +425,17 @@ def _residue(rest: str) -> str | None:
     lowered = rest.lower()
     unknown = _ENGLISH_RESIDUE.sub(" ", _CHINESE_RESIDUE.sub(" ", lowered))
     return lowered if not _PUNCTUATION.sub("", unknown) else None
+
+
+def _says_more(rest: str, values: Mapping[str, Node]) -> bool:
+    """Whether some character or word belongs neither to a formula nor to the words of asking, whatever the formulas
+    are. Most questions are told so from one that asks for a value, without reading its formulas.
+    """
+    if _MAY_TAKE_ANY_WORD.search(rest):
+        return False
+    if not _KNOWN_HAN.issuperset(_HAN.findall(rest)):
+        return True
+    return any(word.lower() not in _KNOWN_LATIN and word not in values for word in _LATIN_WORD.findall(rest))
 
 
 _Found = tuple[int, int, Node, tuple[str, ...]]

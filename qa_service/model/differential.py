@@ -40,7 +40,8 @@ def single_out(ranked: Sequence[RankedDistinction], about: Collection[Sign]) -> 
     More of its signs are observed than of any other row's, without those that the entry is `about` anyway: at least
     two, or one that says with what it does not happen.
     """
-    observed = [_observed_signs(each, about) for each in ranked]
+    its_own = frozenset(about)
+    observed = [_observed_signs(each, its_own) for each in ranked]
     if not observed:
         return None
     first, *others = sorted(observed, key=len, reverse=True)
@@ -49,6 +50,8 @@ def single_out(ranked: Sequence[RankedDistinction], about: Collection[Sign]) -> 
     return ranked[observed.index(first)] if enough and unique else None
 
 
-def _observed_signs(ranked: RankedDistinction, about: Collection[Sign]) -> frozenset[Sign]:
+def _observed_signs(ranked: RankedDistinction, its_own: frozenset[Sign]) -> frozenset[Sign]:
     """The observed signs for a row that are not the entry's; none if it is ruled out."""
-    return frozenset() if ranked.excluded_by else frozenset(each.sign for each in ranked.because) - set(about)
+    if ranked.excluded_by or not ranked.because:
+        return frozenset()
+    return frozenset(each.sign for each in ranked.because) - its_own

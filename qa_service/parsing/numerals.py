@@ -1,6 +1,7 @@
 """Rewrites numerals ("five hundred", "一百个一点五", "10^-5", "1/3", "20k") as digits."""
 
 import re
+from functools import lru_cache
 
 _CHINESE_NUMERAL = r"[零〇一二两三四五六七八九十百千万亿\d][零〇一二两三四五六七八九十百千万亿点.\d]*"
 _BEFORE_COUNTED_NOUN = (
@@ -24,10 +25,15 @@ _FRACTION_ZH = re.compile(r"([零一二两三四五六七八九十百千\d]+)分
 _FRACTION = re.compile(
     r"(?<![\w/.⁄\[])(?<!epoch )(?<!step )(?<!iter )(?<!batch )(\d{1,4})\s?[/⁄]\s?([1-9]\d{0,3})(?![\w/.⁄%])"
 )
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_KILO = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])")
+_TEN_THOUSANDS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)")
+_COUNT_ZH = re.compile(_CHINESE_NUMERAL + _BEFORE_COUNTED_NOUN)
 _MINUS = re.compile(r"(?:负数?|\b(?:minus|negative))\s*(?=[\d.零一二两三四五六七八九十])")
 _OVERLONG_DIGITS = re.compile(r"[\d.]{40,}")  # no real number; on these the patterns would take quadratic time
 
 
+@lru_cache(4)
 def numerals_to_digits(text: str) -> str:
     """The text with its numerals as digits; runs of 40 digits or more are removed. Expects lower-case NFKC text."""
     return _OVERLONG_DIGITS.sub(" ", _convert(_OVERLONG_DIGITS.sub(" ", text)))
@@ -37,16 +43,16 @@ def _convert(text: str) -> str:
     text = _FRACTION_ZH.sub(_divide, text)
     text = _FRACTION.sub(lambda m: repr(int(m[1]) / int(m[2])), text)
     text = _MINUS.sub("-", text)
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = _THOUSANDS.sub("", text)
     text = _POWER_OF_TEN.sub(lambda m: f"{m[1] or '1'}e-{re.sub(r'[^0-9]', '', m[2])}", text)
-    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)k(?![a-z0-9])", lambda m: f"{float(m[1]) * 1e3:.0f}", text)
-    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)w(?=次|个|步|遍)", r"\1万", text)
+    text = _KILO.sub(lambda m: f"{float(m[1]) * 1e3:.0f}", text)
+    text = _TEN_THOUSANDS.sub(r"\1万", text)
     if _ENGLISH_NUMERAL.search(text):
         from text_to_num import alpha2digit  # type: ignore[import-untyped]
 
         text = alpha2digit(text.replace("-", " ") if re.search(r"[a-z]-[a-z]", text) else text, "en")
         text = _SMALL_ENGLISH_NUMERAL.sub(lambda m: str(_DIGIT_WORDS.index(m[0])), text)
-    return re.sub(_CHINESE_NUMERAL + _BEFORE_COUNTED_NOUN, lambda m: _chinese_to_digits(m[0]), text)
+    return _COUNT_ZH.sub(lambda m: _chinese_to_digits(m[0]), text)
 
 
 def _divide(match: re.Match[str]) -> str:

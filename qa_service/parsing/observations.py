@@ -9,6 +9,7 @@ from typing import Literal
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
 from qa_service.parsing.logs import LogReading, observe_messages, read_log
+from qa_service.parsing.required import grams
 from qa_service.parsing.text import simplify_chinese
 
 MAX_PROSE_CHARS = 3_000
@@ -25,11 +26,11 @@ _CLAUSE_END = re.compile(
 _SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
 _DONE = re.compile(r"[过了]|ed(?![a-z])")
 _CONJOINED = re.compile(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
-_PLACES = signs.compile_table(signs.PLACES)
-_SYMPTOMS = tuple((symptom, re.compile(symptom.pattern)) for symptom in signs.SYMPTOMS)
-_TIMES = signs.compile_table(signs.TIMES)
-_SETTINGS = signs.compile_table(signs.SETTINGS)
-_ACTIONS = signs.compile_table(signs.ACTIONS)
+_PLACES = signs.compile_table(signs.PLACES.items())
+_SYMPTOMS = signs.compile_table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
+_TIMES = signs.compile_table(signs.TIMES.items())
+_SETTINGS = signs.compile_table(signs.SETTINGS.items())
+_ACTIONS = signs.compile_table(signs.ACTIONS.items())
 _Found = tuple[str, re.Match[str]]
 
 
@@ -51,7 +52,7 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
 
 def speaks_of_training(text: str) -> bool:
     """Whether a text, in lower case, names a part or a setting of a training run."""
-    return any(pattern.search(text) for _, pattern in (*_PLACES, *_SETTINGS))
+    return any(each.pattern.search(text) for each in (*_PLACES, *_SETTINGS))
 
 
 class _Prose:
@@ -65,7 +66,8 @@ class _Prose:
         self.folded = fold(self.text)
         self.clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(self.folded))]
         self.sentences = [0, *(match.end() for match in _SENTENCE_END.finditer(self.folded))]
-        self.places = signs.matches(_PLACES, self.folded)
+        self.grams = grams(self.folded)
+        self.places = signs.matches(_PLACES, self.folded, self.grams)
         self.place_starts = [match.start() for _, match in self.places]
         self.symptoms: list[_Found] = []
         self.found: dict[Sign, tuple[int, int]] = {}
@@ -99,7 +101,7 @@ class _Prose:
     # What and where
 
     def _read_symptoms(self) -> None:
-        for symptom, match in signs.matches(_SYMPTOMS, self.folded):
+        for symptom, match in signs.matches(_SYMPTOMS, self.folded, self.grams):
             if self._is_negated(match):
                 if symptom.value in ("nan", "inf") and not self._speaks_of_data(match.start()):
                     self._add_symptom("finite", self._places_of(symptom, match), match)
@@ -179,7 +181,7 @@ class _Prose:
         sick |= {self._clause(match.start()) for match in signs.ONSET.finditer(self.folded)}
         stated = sick | {self._clause(match.start()) for _, match in self.symptoms}
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
-        for value, match in signs.matches(_TIMES, self.folded):
+        for value, match in signs.matches(_TIMES, self.folded, self.grams):
             clause = self._clause(match.start())
             if value == "first_step" and signs.HEALTHY_AT_FIRST.search(self.folded, *self._clause_bounds(clause)):
                 self._add("when", "later", *match.span())
@@ -207,7 +209,7 @@ class _Prose:
 
     def _read_settings(self) -> None:
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
-        for value, match in signs.matches(_SETTINGS, self.folded):
+        for value, match in signs.matches(_SETTINGS, self.folded, self.grams):
             if any(start <= match.start() < end for start, end in tried):
                 continue
             for kind, sign in self._use_of(value, match):
@@ -253,7 +255,7 @@ class _Prose:
     # What was tried
 
     def _read_remedies(self) -> None:
-        mentions = signs.matches(_ACTIONS, self.folded)
+        mentions = signs.matches(_ACTIONS, self.folded, self.grams)
         for index, (value, match) in enumerate(mentions):
             later = [other.start() for _, other in mentions[index + 1 : index + 9]]
             outcome = self._outcome(value, match, later)

@@ -8,6 +8,7 @@ from typing import Any
 
 from qa_service.model import NamedValues, Value
 from qa_service.parsing.numerals import numerals_to_digits
+from qa_service.parsing.required import grams, required_grams
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # unambiguous, or a list of n numbers would take 2^n steps
 _COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"
@@ -117,6 +118,9 @@ _TRAILING_VALUE = re.compile(
     rf"(?:\s*(?:(?:and|or|but|then|what|how|about|if|with|for|at)\s+)+{_NUMBER}\s*(?:instead)?"
     rf"|(?:那么?|而|再|换成?|改成?|用|要是|如果|是|若|\s)*{_NUMBER}(?:的话|又|会怎样|怎么样|\s)*呢)\s*[?？。.!]*$"
 )
+_A_NUMBER = re.compile(_NUMBER)
+_OTHER_NUMBER = re.compile(rf"(?<![a-z\d._^]){_NUMBER}(?![a-z\d])")
+_ASIDE = re.compile(rf"\(\s*({_CONJUNCTION}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])")
 _INTERVAL = frozenset({"lo", "hi"})
 
 # Parameter → value → pattern. Several values of one parameter are a comparison, in the order of the question.
@@ -150,12 +154,24 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "abs": r"\|x\||(?<![a-z])abs\(|absolute value|绝对值函数",
     },
 }  # fmt: skip
+_COMPILED = tuple((re.compile(pattern), names) for pattern, names in _PATTERNS)
+_NUMBERED = tuple((pattern, names, required_grams(pattern)) for pattern, names in _COMPILED)
+"""The patterns, each with the grams of which a text needs one for it to match."""
+_NAMED = tuple(
+    (name, tuple((value, each, required_grams(each)) for value, each in compiled))
+    for name, compiled in (
+        (name, [(value, re.compile(pattern)) for value, pattern in values.items()])
+        for name, values in _KEYWORDS.items()
+    )
+)
+_DIGIT = re.compile(r"\d")
 # Units of quantities that no experiment has.
 _FOREIGN_UNIT = (
     r"(?:[kmgt]i?b|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|s|ms|days?|weeks?|months?|years?|gpus?|cards?"
     r"|watts?|[kc]?m"
     r"|kg|usd|dollars?|小时|分钟|秒|天|周|个?月|年|块钱?|元|美元|张|卡|度|[千公]克|公里|米|瓦)(?![a-z])"
 )
+_QUANTITY = re.compile(rf"(?<![a-z\d.]){_NUMBER}(?:\s*({_FOREIGN_UNIT}))?(?![a-z\d.])")
 _FLOAT_PARAMETERS = frozenset(
     {"x", "lr", "std", "mean", "var", "rho", "clip", "forget_bias", "lo", "hi", "lam", "noise", "span", "balance"}
 )
@@ -167,16 +183,15 @@ def extract_parameters(text: str) -> NamedValues:
     Expects lower-case NFKC text.
     """
     text = numerals_to_digits(text)
-    found: dict[str, Value | tuple[Value, ...]] = {}
-    for name, values in _KEYWORDS.items():
-        occurrences = sorted(
-            (match.start(), value) for value, pattern in values.items() if (match := re.search(pattern, text))
-        )
-        if occurrences:
-            found[name] = occurrences[0][1] if len(occurrences) == 1 else tuple(value for _, value in occurrences)
+    found = _keywords(text)
+    if not _DIGIT.search(text):
+        return found
     text, alternatives = _collapse_lists(*_split_trailing_value(text))
-    for pattern, names in _PATTERNS:
-        captures = [_capture(match, names) for match in re.finditer(pattern, text)]
+    present = grams(text)
+    for pattern, names, needs in _NUMBERED:
+        if needs is not None and needs.isdisjoint(present):
+            continue
+        captures = [_capture(match, names) for match in pattern.finditer(text)]
         if not captures or captures[0].keys() & found.keys():
             continue
         if captures[0].keys() == _INTERVAL and float(captures[0]["lo"]) >= float(captures[0]["hi"]):
@@ -189,6 +204,21 @@ def extract_parameters(text: str) -> NamedValues:
             if listed and len(alike) == 1:
                 compared = tuple(_cast(name, word) for word in listed)
             found[name] = compared[0] if len(set(compared)) == 1 else compared
+    return found
+
+
+def _keywords(text: str) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters whose values are words, in the order of the text."""
+    found: dict[str, Value | tuple[Value, ...]] = {}
+    present = grams(text)
+    for name, values in _NAMED:
+        occurrences = sorted(
+            (match.start(), value)
+            for value, pattern, needs in values
+            if (needs is None or not needs.isdisjoint(present)) and (match := pattern.search(text))
+        )
+        if occurrences:
+            found[name] = occurrences[0][1] if len(occurrences) == 1 else tuple(value for _, value in occurrences)
     return found
 
 
@@ -206,7 +236,7 @@ def _split_trailing_value(text: str) -> tuple[str, dict[float, list[str]]]:
     if match is None:
         return text, {}
     before, word = text[: match.start()], match[1] or match[2]
-    others = re.findall(rf"(?<![a-z\d._^]){_NUMBER}(?![a-z\d])", before)
+    others = _OTHER_NUMBER.findall(before)
     if not others or not float(word):
         return text, {}
     nearest = min(reversed(others), key=lambda other: _magnitude_distance(float(other), float(word)))
@@ -222,7 +252,7 @@ def _collapse_lists(text: str, alternatives: dict[float, list[str]]) -> tuple[st
     """The text with "0.9 and 1.1" reduced to "0.9", and the alternatives extended by these lists."""
 
     def keep_first(match: re.Match[str]) -> str:
-        words = re.findall(_NUMBER, match[0])
+        words = _A_NUMBER.findall(match[0])
         if _NOUN_AFTER.match(text, match.end()):
             before = text[max(0, match.start() - 24) : match.start()]
             if _NOUN_BEFORE.search(before) or not all(word.isdigit() for word in words):
@@ -231,7 +261,7 @@ def _collapse_lists(text: str, alternatives: dict[float, list[str]]) -> tuple[st
         alternatives[float(words[0])] = words + others
         return match["first"]
 
-    text = re.sub(rf"\(\s*({_CONJUNCTION}\s*{_NUMBER})\s*\)|\b(?:either|both) (?=[\d.-])", r" \1 ", text)
+    text = _ASIDE.sub(r" \1 ", text)
     return _LIST.sub(keep_first, text), alternatives
 
 
@@ -250,9 +280,7 @@ def single_quantity(text: str) -> Quantity | None:
 
     Expects lower-case NFKC text.
     """
-    numbers = list(
-        re.finditer(rf"(?<![a-z\d.]){_NUMBER}(?:\s*({_FOREIGN_UNIT}))?(?![a-z\d.])", numerals_to_digits(text))
-    )
+    numbers = list(_QUANTITY.finditer(numerals_to_digits(text)))
     if len(numbers) != 1:
         return None
     return Quantity(float(numbers[0][1]), unit=numbers[0][2] or "", words=numbers[0][0])

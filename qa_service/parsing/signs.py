@@ -7,9 +7,10 @@ comma, a full stop or "but".
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from qa_service.model.observation import VOCABULARY
+from qa_service.parsing.required import grams, required_grams
 
 _T = TypeVar("_T")
 
@@ -431,12 +432,32 @@ REPLACED = re.compile(r"\s*(?:改成|换成|改为|转成?|转到|->|→|to (?=b
 """After a setting: it is the former one."""
 
 
-def compile_table(table: Mapping[str, str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Value → compiled pattern, in the table's order."""
-    return tuple((value, re.compile(pattern)) for value, pattern in table.items())
+@dataclass(frozen=True, slots=True)
+class Stated(Generic[_T]):
+    """A compiled pattern, what it states, and the `grams` of which a text needs one for it to match, if known."""
+
+    value: _T
+    pattern: re.Pattern[str]
+    needs: frozenset[str] | None
 
 
-def matches(table: Iterable[tuple[_T, re.Pattern[str]]], text: str) -> list[tuple[_T, re.Match[str]]]:
-    """Every match of every pattern, with what the pattern states, by position."""
-    found = [(value, match) for value, pattern in table for match in pattern.finditer(text)]
-    return sorted(found, key=lambda each: each[1].start())
+def compile_table(table: Iterable[tuple[_T, str]]) -> tuple[Stated[_T], ...]:
+    """What is stated, with its pattern compiled, in the table's order."""
+    compiled = [(value, re.compile(pattern)) for value, pattern in table]
+    return tuple(Stated(value, pattern, required_grams(pattern)) for value, pattern in compiled)
+
+
+def matches(
+    table: Iterable[Stated[_T]], text: str, present: frozenset[str] | None = None
+) -> list[tuple[_T, re.Match[str]]]:
+    """Every match of every pattern, with what the pattern states, by position. `present` are the text's grams."""
+    if present is None:
+        present = grams(text)
+    found = [
+        (each.value, match)
+        for each in table
+        if each.needs is None or not each.needs.isdisjoint(present)
+        for match in each.pattern.finditer(text)
+    ]
+    found.sort(key=lambda each: each[1].start())
+    return found

@@ -9,6 +9,8 @@ from qa_service.errors import BadText, EmptyQuestion, QuestionTooLong
 
 MAX_QUESTION_CHARS = 200_000  # longer questions are refused
 MAX_MATCHED_CHARS = 900  # longer questions are summarised: the encoder's time grows with length
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SUPERSCRIPTS = str.maketrans(
     {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 )  # before NFKC, which turns x² into x2
@@ -24,7 +26,7 @@ _QUESTION_MARK_OR_WORD = re.compile(
 
 def check_text(question: str) -> None:
     """Raises `BadText` for NUL or lone surrogates, `QuestionTooLong`, `EmptyQuestion` if no letter, digit or symbol."""
-    if "\0" in question or any("\ud800" <= character <= "\udfff" for character in question):
+    if _NO_TEXT.search(question):
         raise BadText(
             zh="问题里有不是文字的字符（NUL 或落单的代理项）。请只发送文本。",
             en="The question holds characters that are no text (NUL or lone surrogates). Send plain text.",
@@ -53,7 +55,7 @@ def nfkc(text: str) -> str:
 
 def simplify_chinese(text: str) -> str:
     """Converts traditional characters to simplified ones."""
-    if not any("\u3400" <= character <= "\u9fff" for character in text):
+    if not _HAN.search(text) or _traditional().isdisjoint(text):
         return text
     return str(_opencc_converter().convert(text))
 
@@ -92,6 +94,19 @@ def _importance(piece: str, index: int, total: int) -> int:
     lower = piece.lower()
     is_end = index == 0 or index == total - 1
     return 3 * bool(_QUESTION_MARK_OR_WORD.search(lower)) + 2 * bool(_SYMPTOMS.search(lower)) + 2 * is_end
+
+
+@cache
+def _traditional() -> frozenset[str]:
+    """Characters one of which each word has that the conversion changes."""
+    changed = [
+        word
+        for _, _, words in _opencc_converter().dict_cache.values()
+        for word, simple in words.items()
+        if word != simple
+    ]
+    single = frozenset(word for word in changed if len(word) == 1)
+    return single.union(word[0] for word in changed if single.isdisjoint(word))
 
 
 @cache

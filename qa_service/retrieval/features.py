@@ -3,14 +3,17 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MAX_NGRAM = 4  # characters
+_CACHED_CHARS = 16  # longer words, such as Chinese sentences, rarely come twice
+_CACHED_WORDS = 4096
 SIGN_WEIGHT = 0.5
 """Of the kernel of signs beside that of words, which has weight 1."""
 _WORD = re.compile(r"[a-z][a-z0-9_.]*|[\u3400-\u9fff]|\d+")
@@ -26,8 +29,13 @@ def terms(text: str) -> list[str]:
     compound or a Chinese word changes few of them. A Chinese character counts as a word.
     """
     lower = text.lower()
+    found: list[str] = []
+    for word in lower.split():
+        found += _cached_ngrams(word) if len(word) <= _CACHED_CHARS else _char_ngrams(word)
     words = _WORD.findall(lower)
-    return [*_char_ngrams(lower), *(f"w:{word}" for word in words), *(f"w:{a} {b}" for a, b in pairwise(words))]
+    found += [f"w:{word}" for word in words]
+    found += [f"w:{a} {b}" for a, b in pairwise(words)]
+    return found
 
 
 def sign_terms(signs: Iterable[str]) -> list[str]:
@@ -56,7 +64,7 @@ class TermCounts:
         counts.update(sign_terms(signs))
         return cls(
             terms=list(counts),
-            ids=np.fromiter((zlib.crc32(term.encode()) for term in counts), dtype=np.uint32, count=len(counts)),
+            ids=np.fromiter(map(zlib.crc32, map(str.encode, counts)), dtype=np.uint32, count=len(counts)),
             frequencies=1 + np.log(np.fromiter(counts.values(), dtype=np.float32, count=len(counts))),
             first_sign=first_sign,
         )
@@ -71,15 +79,18 @@ class TermCounts:
         known = term_ids[columns] == self.ids
         weights = idf[columns] * self.frequencies * known
         for block, length in ((slice(self.first_sign), 1.0), (slice(self.first_sign, None), SIGN_WEIGHT**0.5)):
-            weights[block] *= length / max(float(np.linalg.norm(weights[block])), 1e-9)
+            part = weights[block]  # a view
+            part *= length / max(float(np.sqrt(part @ part)), 1e-9)
         return np.where(known, columns, -1), weights
 
 
-def _char_ngrams(text: str) -> Iterator[str]:
-    for word in text.split():
-        padded = f" {word} "
-        for length in range(1, _MAX_NGRAM + 1):
-            for start in range(max(1, len(padded) - length + 1)):
-                yield padded[start : start + length]
-                if length >= len(padded):
-                    break
+def _char_ngrams(word: str) -> list[str]:
+    padded = f" {word} "
+    return [
+        padded[start : start + length]
+        for length in range(1, _MAX_NGRAM + 1)
+        for start in range(max(1, len(padded) - length + 1))
+    ]
+
+
+_cached_ngrams = lru_cache(_CACHED_WORDS)(_char_ngrams)

@@ -126,10 +126,10 @@ class Matcher:
         self._name = name
         self._cache = cache
         self._entries = tuple(library.values())
-        self._ids_of_item: dict[int, list[str]] = {}
-        for entry in self._entries:
-            self._ids_of_item.setdefault(entry.item, []).append(entry.id)
-        self._subjects = {_subject_label(subject): subject for subject in library.subjects}
+        self._rows_of_item: dict[int, list[int]] = {}
+        for row, entry in enumerate(self._entries):
+            self._rows_of_item.setdefault(entry.item, []).append(row)
+        self._subjects = tuple(library.subjects)
         self._batcher = MicroBatcher(self._match_batch)
         self._results = _RecentResults()
 
@@ -180,31 +180,31 @@ class Matcher:
     def _match_one(self, query: "_Query", vector: Vectors, vector_scores: VectorScores) -> MatchResult:
         said = self._prose.scores(query.text)
         prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
-        probability = prediction.probabilities
-        sound = _sound_formats(query.signs)
-        said_of = self._evidence if query.signs else {}
-        factors = {name: evidence.factor(query.signs, sound) for name, evidence in said_of.items()}
-        possible = {**probability, **{name: factor * probability[name] for name, factor in factors.items()}}
-        ranked = sorted(self._entries, key=lambda entry: -possible[entry.id])[: query.k]
-        best = ranked[0]
-        item = sum(probability[name] for name in self._ids_of_item[best.item])
-        covered = sum(probability[entry.id] for entry in self._entries)
-        confidence = combined_confidence(item, covered)
+        shares = prediction.shares[self._columns].astype(np.float64)
+        of_entries, of_subjects = shares[: len(self._entries)], shares[len(self._entries) :]
+        possible = of_entries * self._factors(query.signs) if query.signs else of_entries
+        rows = np.argsort(-possible, kind="stable")[: query.k]
+        ranked = [self._entries[row] for row in rows.tolist()]
+        item = float(of_entries[self._rows_of_item[ranked[0].item]].sum())
+        confidence = combined_confidence(item, float(of_entries.sum()))
+        scores = confidence * possible[rows] / max(possible[rows[0]], _TINY)
         phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
         reasons = prediction.reasons([entry.id for entry in ranked])
-        likeliest = max(self._subjects, key=lambda label: probability[label], default="")
+        likeliest = of_subjects.argmax() if len(of_subjects) else None
         return MatchResult(
             matches=tuple(
-                Match(
-                    entry=entry,
-                    score=confidence * possible[entry.id] / max(possible[best.id], _TINY),
-                    phrasing=phrasings[entry.id],
-                    reasons=tuple(each),
-                )
-                for entry, each in zip(ranked, reasons, strict=True)
+                Match(entry=entry, score=score, phrasing=phrasings[entry.id], reasons=tuple(each))
+                for entry, score, each in zip(ranked, scores.tolist(), reasons, strict=True)
             ),
-            subject=self._subjects[likeliest] if likeliest and probability[likeliest] > item else None,
+            subject=self._subjects[likeliest] if likeliest is not None and of_subjects[likeliest] > item else None,
         )
+
+    def _factors(self, signs: frozenset[str]) -> NDArray[np.float64]:
+        """(entries,): what the observed signs multiply the probability of each entry with."""
+        factors, sound = np.ones(len(self._entries)), _sound_formats(signs)
+        for row, evidence in self._evidence:
+            factors[row] = evidence.factor(signs, sound)
+        return factors
 
     @property
     def is_cached(self) -> bool:
@@ -254,14 +254,20 @@ class Matcher:
         )
 
     @cached_property
-    def _evidence(self) -> dict[str, "_Evidence"]:
-        """Of the entries about which observations say something."""
-        found = {name: _Evidence.of(entry) for name, entry in self._library.items()}
-        return {name: each for name, each in found.items() if each.excluded_by or each.formats or each.fine}
+    def _columns(self) -> NDArray[np.intp]:
+        """(entries + subjects,): the class of each."""
+        names = (*(entry.id for entry in self._entries), *map(_subject_label, self._subjects))
+        return np.array([self._classifier.columns[name] for name in names], dtype=np.intp)
+
+    @cached_property
+    def _evidence(self) -> list[tuple[int, "_Evidence"]]:
+        """Row and evidence of the entries about which observations say something."""
+        found = [(row, _Evidence.of(entry)) for row, entry in enumerate(self._entries)]
+        return [(row, each) for row, each in found if each.excluded_by or each.formats or each.fine]
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:
-        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects.values()]
+        owners: list[Entry | Subject] = [*self._library.values(), *self._subjects]
         return [(owner, wording, lang) for owner in owners for lang in LANGS for wording in owner.wordings(lang)]
 
     @cached_property

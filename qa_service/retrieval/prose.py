@@ -62,15 +62,16 @@ class Prose:
 
     def scores(self, question: str) -> NDArray[np.float32]:
         """(texts,): how well each has the question's words, from 0 to about 2; words that none has do not count."""
-        scores = np.zeros(int(self.count), dtype=np.float32)
         if not len(self.term_ids):
-            return scores
-        asked = np.unique(np.fromiter(map(_term_id, _terms(question)), np.uint32))
+            return np.zeros(int(self.count), dtype=np.float32)
+        asked = np.array(sorted(set(map(_term_id, _terms(question)))), dtype=np.uint32)
         rows = np.minimum(np.searchsorted(self.term_ids, asked), len(self.term_ids) - 1)
         rows = rows[self.term_ids[rows] == asked]
-        for start, end in zip(self.starts[rows], self.starts[rows + 1], strict=True):
-            scores[self.texts[start:end]] += self.weights[start:end]
-        return scores / np.float32(self.idf[rows].sum() + _SPARSE_QUESTION)
+        starts, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        postings = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        scores = np.bincount(self.texts[postings], self.weights[postings], minlength=int(self.count))
+        relative: NDArray[np.float32] = (scores / (self.idf[rows].sum() + _SPARSE_QUESTION)).astype(np.float32)
+        return relative
 
     def save(self, path: Path) -> None:
         """Write an .npz of plain arrays."""

@@ -1,6 +1,7 @@
 """Answers as JSON: entry, confidence, matches, text, and evidence once it is measured."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
@@ -237,6 +238,31 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
 
 
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
+    if answer.evidence:
+        return _measured_parts(answer, entry, wanted)
+    key = (entry.id, answer.lang, *wanted)
+    cached = _UNMEASURED.get(key)
+    if cached is None or cached[0] is not entry:
+        bare = replace(answer, observations=())
+        cached = _UNMEASURED[key] = (entry, _measured_parts(bare, entry, wanted))
+    parts = cached[1]
+    if not answer.observations:
+        return parts
+    rows = {id(row): told for row, told in zip(entry.tell, parts.tell, strict=True)}
+    tell = [
+        rows[id(each.row)].model_copy(
+            update={"because": _signs(each.because), "ruled_out_by": _signs(each.excluded_by)}
+        )
+        for each in rank(entry.tell, answer.observations)
+    ]
+    return parts.model_copy(update={"your_case": prose.your_case(answer) or None, "tell": tell})
+
+
+_UNMEASURED: dict[tuple[str, ...], tuple[Entry, PartsJson]] = {}
+"""Id of an entry, language and parts → the entry, and its parts before anything is measured or observed."""
+
+
+def _measured_parts(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
     lang = answer.lang
 
     def filled(text: str) -> str:
@@ -313,14 +339,14 @@ def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
 
 
 def _match_json(match: Match, lang: Lang, *, brief: bool) -> MatchJson:
-    return MatchJson(
-        entry=match.entry.id,
-        item=match.entry.item,
-        score=match.score,
-        phrasing=match.phrasing,
-        question=match.entry.question[lang],
-        reasons=[] if brief else [ReasonJson(term=term, weight=weight) for term, weight in match.reasons],
-    )
+    return MatchJson.model_validate({  # in one call: six terms more would be six calls more
+        "entry": match.entry.id,
+        "item": match.entry.item,
+        "score": match.score,
+        "phrasing": match.phrasing,
+        "question": match.entry.question[lang],
+        "reasons": [] if brief else [{"term": term, "weight": weight} for term, weight in match.reasons],
+    })  # fmt: skip
 
 
 def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:

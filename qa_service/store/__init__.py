@@ -4,18 +4,18 @@ it, unanswered questions.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
-from qa_service.model import Answer, AnswerStatus
+from qa_service.model import Answer, AnswerStatus, Lang
 from qa_service.store.engine import open_engine, same_file
 from qa_service.store.tables import API_KEYS, ASKED, FEEDBACK, QUESTIONS
 
@@ -75,8 +75,8 @@ class Store:
             for answer in answers if self._keep_days and answer.question
         ]  # fmt: skip
         with self._transaction() as connection:
-            for (entry, status, lang), count in sorted(counts.items()):  # in one order: no deadlock of two workers
-                _count(connection, {"day": now.date(), "entry": entry, "status": status, "lang": lang}, count)
+            if counts:
+                _count(connection, now.date(), counts)
             connection.execute(delete(QUESTIONS).where(QUESTIONS.c.at < now - timedelta(days=self._keep_days)))
             if kept:
                 connection.execute(insert(QUESTIONS), kept)
@@ -161,13 +161,12 @@ class Store:
             raise StoreUnavailable(type(error).__name__) from error
 
 
-def _count(connection: Connection, key: dict[str, Any], more: int) -> None:
-    row = [ASKED.c[name] == value for name, value in key.items()]
-    added = update(ASKED).where(*row).values(count=ASKED.c.count + more)
-    if connection.execute(added).rowcount:
-        return
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(ASKED).values({**key, "count": more}))
-    except IntegrityError:  # another process was the first of the day
-        connection.execute(added)
+def _count(connection: Connection, day: date, counts: Mapping[tuple[str, str, Lang], int]) -> None:
+    """Adds the counts of (entry, status, language) to those of the day, by one statement for all."""
+    rows = [
+        {"day": day, "entry": entry, "status": status, "lang": lang, "count": count}
+        for (entry, status, lang), count in sorted(counts.items())  # in one order: no deadlock of two workers
+    ]
+    new = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(ASKED)
+    more = {"count": ASKED.c.count + new.excluded.count}
+    connection.execute(new.on_conflict_do_update(index_elements=list(ASKED.primary_key), set_=more), rows)

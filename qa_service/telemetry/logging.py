@@ -88,11 +88,15 @@ class LineFormatter(logging.Formatter):
             fields["at"] = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))
         if self._json:
             return json.dumps(fields, ensure_ascii=False, default=str)
-        return " ".join(f"{name}={_logfmt_value(value)}" for name, value in fields.items())
+        return " ".join([f"{name}={_logfmt_value(value)}" for name, value in fields.items()])
 
 
 def _redact(value: Any) -> Any:
-    return _API_KEY.sub("nst_***", redact_url(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if "=" in value or ":" in value:  # of most values nothing needs to be searched
+        value = redact_url(value)
+    return _API_KEY.sub("nst_***", value) if "nst_" in value else value
 
 
 def _logfmt_value(value: Any) -> str:

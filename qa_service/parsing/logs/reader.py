@@ -22,6 +22,7 @@ _NONFINITE = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECA
 _MIN_PLAIN_LINES = 2
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
+_VALUE = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _COUNTERS = frozenset({"step", "epoch", "lr"})
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
@@ -127,7 +128,7 @@ def _read_line(number: int, text: str) -> LogLine | None:
 
 def _read_plain(number: int, text: str) -> LogLine | None:
     """A line of pairs; whether it belongs to a log depends on the lines like it, see `_repeated`."""
-    if len(text) < 8 or len(_HAN.findall(text[:200])) > 12:
+    if len(text) < 8 or not _VALUE.search(text) or len(_HAN.findall(text[:200])) > 12:
         return None
     values, fragments = harvest(text)
     if not _MEASURES & values.keys() and "accuracy" not in values:

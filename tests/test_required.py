@@ -1,0 +1,52 @@
+"""Substrings that patterns require: a search that is left out would have found nothing."""
+
+import re
+
+import pytest
+
+from bench.load import distinct_questions
+from qa_service.parsing import signs
+from qa_service.parsing.observations import fold
+from qa_service.parsing.required import grams, required_grams
+
+
+@pytest.mark.parametrize(
+    ("pattern", "required"),
+    [
+        (r"loss(?:es)?|损失", {"los", "损失"}),
+        (r"(?<![a-z])nans?(?![a-z])", {"nan"}),
+        (r"\d+ ?layers?", {" la", "lay"}),
+        (r"(?:lower|cut)\w*\s+(?:the )?lr", {"low", "cut"}),
+        (r"[fb]16|half", {"f16", "b16", "hal"}),
+        (r"(?:a|b)?c", {"c", "ac", "bc"}),
+        (r"(?:ab)+", {"ab"}),
+    ],
+)
+def test_each_match_contains_what_its_pattern_requires(pattern, required):
+    assert required_grams(re.compile(pattern)) == required
+
+
+@pytest.mark.parametrize("pattern", [r"\d+", r"(?:nan)*", r"a|\w", r"(?<=loss) ?", r".{3}", "(?i:nan)"])
+def test_of_a_pattern_that_requires_nothing_nothing_is_said(pattern):
+    assert required_grams(re.compile(pattern)) is None
+
+
+def test_case_is_not_disregarded():
+    assert required_grams(re.compile("nan", re.IGNORECASE)) is None
+
+
+def test_every_sign_is_found_that_a_search_for_each_pattern_finds():
+    tables = [table.items() for table in (signs.PLACES, signs.TIMES, signs.SETTINGS, signs.ACTIONS)]
+    tables.append((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
+    compiled = [signs.compile_table(table) for table in tables]
+    known = [each for table in compiled for each in table]
+    assert sum(each.needs is not None for each in known) > 0.9 * len(known), "the searches that are left out are few"
+    for text in map(fold, distinct_questions()[::40]):
+        for each in known:
+            found = [match.span() for match in each.pattern.finditer(text)]
+            assert [match.span() for _, match in signs.matches([each], text)] == found, (text, each.value)
+
+
+def test_grams_are_the_substrings_of_up_to_three_characters():
+    assert grams("nan损") == {"n", "a", "损", "na", "an", "n损", "nan", "an损"}
+    assert grams("") == frozenset()
