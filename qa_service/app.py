@@ -266,9 +266,10 @@ def _node(arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.server.lifecycle import open_to_all, serve, serve_many
+    from qa_service.server.lifecycle import open_to_all, serve, serve_many, use_one_heap
     from qa_service.telemetry import logging as logs
 
+    use_one_heap()
     logs.configure_logging(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
     public = open_to_all(arguments.host, settings, public=arguments.public)
@@ -296,9 +297,10 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.server.lifecycle import end_with_supervisor, share_of, worker_index
+    from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
     from qa_service.telemetry import logging as logs
 
+    use_one_heap()
     end_with_supervisor()
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
