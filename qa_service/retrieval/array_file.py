@@ -73,7 +73,7 @@ class Rows:
         content = b"".join(map(self._row, numbers.tolist()))
         return np.frombuffer(content, self.dtype).reshape(len(numbers), self.shape[1])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ARG002
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All rows, as numpy converts its argument to an array."""
         return self[np.arange(self.shape[0])].astype(dtype or self.dtype, copy=False)
 
