@@ -113,7 +113,7 @@ def test_what_was_trained_is_in_memory_once(toy_service, tmp_path):
     mapped = json.loads(output)
     files = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
     assert {name.partition("-")[0] for name in files} == {"classifier", "encoder", "phrasings", "prose"}
-    assert len(files) == 5  # of the encoder two
+    assert len(files) == 4
     for name in files:
         assert mapped[name]["Rss:"] > 0
         assert mapped[name]["Anonymous:"] == 0
