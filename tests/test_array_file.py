@@ -110,6 +110,7 @@ from qa_service.retrieval.matcher import Matcher
 kb, demos, cache = map(Path, sys.argv[1:])
 matcher = Matcher(Library.read(kb, load_specs(demos)), load_embedder("use-multilingual", cache), name="u", cache=cache)
 matcher.match("counting numbers one")
+matcher.embedder.encode_query(["".join(map(chr, range(first, first + 700, 7))) for first in range(0x4e00, 0x9000, 700)])
 found, name = {}, ""
 for line in Path("/proc/self/smaps").read_text().splitlines():
     if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
