@@ -31,7 +31,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 
 def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
-    """Adam's first step is the learning rate, and torch._dynamo, which translates bytecode, has not been imported for it."""
+    """Adam's first step is the learning rate; `torch._dynamo`, which translates bytecode, is not imported for it."""
     run = fresh_lab.run(replace(toy_experiments["counts"], source=_STEP), {})
     assert run.status is RunStatus.RAN, run.note
     assert run.measured["last"] == 0
