@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
+_FORK_SERVER = "fork-server"
+"""The socket, in the folder that workers share, of the fork server that they share."""
 _MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
 
 
@@ -266,9 +268,10 @@ def _node(arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
-    from qa_service.server.lifecycle import open_to_all, serve, serve_many
+    from qa_service.server.lifecycle import open_to_all, serve, serve_many, use_one_heap
     from qa_service.telemetry import logging as logs
 
+    use_one_heap()
     logs.configure_logging(settings)
     port, workers = _number(arguments.port, "--port", 0, 65535), _number(arguments.workers, "--workers", 1, 64)
     public = open_to_all(arguments.host, settings, public=arguments.public)
@@ -279,13 +282,16 @@ def _serve(arguments: Namespace, settings: Settings) -> int:
     import os
 
     from qa_service.answering.service import build
+    from qa_service.lab.interpreter import server_for_workers
+    from qa_service.lab.runner import SERVER_PRELOAD
 
     build(settings, warm=None)  # reports an invalid library before any worker starts
     with tempfile.TemporaryDirectory(prefix="numstab-") as shared:
         worker_options = {"open_to_all": public, "shared": shared, "workers": workers, "reload_kb": arguments.reload_kb}
         os.environ[_WORKERS] = json.dumps(worker_options)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # read by prometheus_client when it is imported
-        serve_many("qa_service.app:worker_app", settings, host=arguments.host, port=port, workers=workers)
+        with server_for_workers(settings.python, SERVER_PRELOAD, Path(shared) / _FORK_SERVER):
+            serve_many("qa_service.app:worker_app", settings, host=arguments.host, port=port, workers=workers)
     return 0
 
 
@@ -296,9 +302,12 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.server.lifecycle import end_with_supervisor, share_of, worker_index
+    from qa_service.lab.interpreter import connect
+    from qa_service.lab.runner import SERVER_PRELOAD
+    from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
     from qa_service.telemetry import logging as logs
 
+    use_one_heap()
     end_with_supervisor()
     worker_options = json.loads(os.environ[_WORKERS])
     settings, shared = Settings.load(os.environ), Path(worker_options["shared"])
@@ -307,11 +316,12 @@ def worker_app() -> "FastAPI":
     settings = replace(
         settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
     )  # fmt: skip
+    lab = connect(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
         warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
         watch_knowledge=worker_options["reload_kb"],
     )  # fmt: skip
-    app.state.worker_lock = lock  # held as long as the process lives
+    app.state.worker_lock, app.state.lab = lock, lab  # held as long as the process lives
     return app
 
 

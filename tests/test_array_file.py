@@ -38,6 +38,26 @@ def test_arrays_are_used_where_they_lie(tmp_path):
             assert not mapped[name].flags.writeable
 
 
+def test_rows_are_read_when_they_are_asked_for(tmp_path):
+    """They are those of the array, also once they are kept; a file that was cut off since is noticed."""
+    path, table = tmp_path / "arrays.npz", np.arange(60_000, dtype=np.float16).reshape(-1, 12) % 1000
+    save_arrays(path, {"table": table, "vector": np.arange(3)})
+    found = map_arrays(path, as_rows=("table", "vector"))
+    rows, numbers = found["table"], np.array([4999, 0, 7, 7])
+    for _ in range(2):
+        assert np.array_equal(rows[numbers], table[numbers])
+    assert rows[numbers].dtype == table.dtype
+    assert rows[numbers[:0]].shape == (0, 12)
+    assert np.array_equal(np.asarray(rows), table)
+    assert np.array_equal(found["vector"], np.arange(3))  # of one dimension: mapped
+    save_arrays(path, {"again": rows})
+    assert np.array_equal(map_arrays(path)["again"], table)
+    rows = map_arrays(path, as_rows=("again",))["again"]
+    os.truncate(path, 1000)
+    with pytest.raises(ValueError):
+        rows[np.array([4999])]
+
+
 def test_a_mapped_file_can_be_replaced(tmp_path):
     """Also by its own arrays: they stay what they were."""
     path = tmp_path / "arrays.npz"
@@ -90,6 +110,7 @@ from qa_service.retrieval.matcher import Matcher
 kb, demos, cache = map(Path, sys.argv[1:])
 matcher = Matcher(Library.read(kb, load_specs(demos)), load_embedder("use-multilingual", cache), name="u", cache=cache)
 matcher.match("counting numbers one")
+matcher.embedder.encode_query(["".join(map(chr, range(first, first + 700, 7))) for first in range(0x4e00, 0x9000, 700)])
 found, name = {}, ""
 for line in Path("/proc/self/smaps").read_text().splitlines():
     if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
@@ -113,7 +134,8 @@ def test_what_was_trained_is_in_memory_once(toy_service, tmp_path):
     mapped = json.loads(output)
     files = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
     assert {name.partition("-")[0] for name in files} == {"classifier", "encoder", "phrasings", "prose"}
-    assert len(files) == 5  # of the encoder two
+    assert len(files) == 4
     for name in files:
         assert mapped[name]["Rss:"] > 0
         assert mapped[name]["Anonymous:"] == 0
+        assert mapped[name]["Rss:"] < 30 << 10  # KiB; the encoder's table alone has 62 MiB

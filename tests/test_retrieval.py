@@ -439,13 +439,11 @@ def test_the_cached_encoder_gives_identical_vectors(tmp_path):
     expected = MultilingualUSE().encode_query(texts)
     for _ in range(2):  # writes it, reads it
         assert np.allclose(MultilingualUSE(tmp_path).encode_query(texts), expected, atol=1e-6)
-    files = list(tmp_path.glob("encoder-*.np[yz]"))
-    assert len(files) == 2
-    for file in files:
-        file.write_bytes(b"rubbish")
+    (file,) = tmp_path.glob("encoder-*.npz")
+    file.write_bytes(b"rubbish")
     for _ in range(2):
         assert np.allclose(MultilingualUSE(tmp_path).encode_query(texts), expected, atol=1e-6)
-    assert all(file.stat().st_size > 1e6 for file in files)
+    assert file.stat().st_size > 1e6
 
 
 def test_the_encoder_forgets_tokens_without_forgetting_what_they_mean(tmp_path):

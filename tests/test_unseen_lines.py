@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from checking import each_case
 
 from bench.diagnosis.lines import read_snippets, unread

@@ -28,6 +28,7 @@ from qa_service.machine import Environment, environment
 
 _START_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine
 _FORK_TIMEOUT = 30.0  # seconds
+_BACKLOG = 64  # processes that may connect to a server that is still importing
 _SERVER_DIED = 255  # the exit code of a child whose server has ended
 
 
@@ -54,14 +55,41 @@ def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
         return found
 
 
+@contextmanager
+def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> Iterator[None]:
+    """A server for several processes, which find it by `connect`, while the block runs: torch is in memory once.
+
+    `address` is a path that does not exist, in a folder that only this user can enter. Where no server can be started
+    the block runs all the same, and each process starts its own.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError, SpawnFailed), socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(address))
+            listening.listen(_BACKLOG)
+            stack.callback(_Server(python, preload, listening.fileno()).end)
+        yield
+
+
+def connect(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
+    """The same as `interpreter` from now on, as long as it is held: children are forked by a `server_for_workers`.
+
+    If that has ended, by a server of this process.
+    """
+    with _LOCK:
+        found = _INTERPRETERS[python, preload] = Interpreter(python, preload, address)
+        return found
+
+
 class Interpreter:
     """A `Spawner` of children in the Python `python`, whose server has imported `preload`. Thread-safe."""
 
-    def __init__(self, python: str, preload: tuple[str, ...]) -> None:
+    def __init__(self, python: str, preload: tuple[str, ...], address: Path | None = None) -> None:
+        """`address` is that of a server that is shared with other processes."""
         self._python = python
         self._preload = preload
+        self._address = address
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: _Client | None = None
 
     def start(self) -> None:
         """Start the server, unless it runs; what fails is said by `spawn`."""
@@ -83,55 +111,43 @@ class Interpreter:
                 server.end()
                 raise
 
-    def _running(self) -> "_Server":
+    def _running(self) -> "_Client":
         if self._server is None:
-            self._server = _Server(self._python, self._preload)
-            weakref.finalize(self, self._server.end).atexit = False  # `_end_all` does that
+            self._server = self._connected() or _Server(self._python, self._preload)
+            weakref.finalize(self, self._server.end).atexit = False  # `_Server.end_all` does that
         return self._server
+
+    def _connected(self) -> "_Client | None":
+        """The shared server; None if there is none, or none any more."""
+        if self._address is not None:
+            requests = socket.socket(socket.AF_UNIX)
+            try:
+                requests.connect(str(self._address))
+            except OSError:
+                requests.close()
+            else:
+                return _Client(requests)
+        return None
 
 
 _LOCK = threading.Lock()
 _INTERPRETERS: "weakref.WeakValueDictionary[tuple[str, tuple[str, ...]], Interpreter]" = weakref.WeakValueDictionary()
 
 
-class _Server:
-    """The process of a fork server."""
+class _Client:
+    """A connection to a fork server."""
 
-    _running: "set[_Server]" = set()  # noqa: RUF012  # of all, for the end of this process
-    _exiting = False
-
-    def __init__(self, python: str, preload: tuple[str, ...]) -> None:
-        """Raises `SpawnFailed` where `python` cannot be executed, or this process is exiting."""
-        if _Server._exiting:
-            raise SpawnFailed("this process is exiting")
-        self._setting = f"NUMSTAB_PYTHON={python}" if python else ""
+    def __init__(self, requests: socket.socket, setting: str = "") -> None:
+        """`setting` names the Python of the server, if an operator has chosen it."""
+        self._requests = requests
+        self._setting = setting
         self._ready = False
         self._owner = os.getpid()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
-        self._requests, its_end = socket.socketpair()
-        package = str(Path(qa_service.__file__).resolve().parent)
-        path = "" if python else json.dumps([folder for folder in sys.path if folder])
-        try:
-            with _interrupts_blocked():
-                self._process = subprocess.Popen(
-                    [python or sys.executable, "-c", START, package, str(its_end.fileno()), path, *preload],
-                    pass_fds=(its_end.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    stderr=self._errors,
-                )  # fmt: skip
-        except OSError as error:
-            self._requests.close()
-            self._errors.close()
-            if not self._setting:
-                raise
-            raise SpawnFailed(f"{self._setting}: {error.strerror or error}", lasting=True) from error
-        finally:
-            its_end.close()
-        _Server._running.add(self)
 
     def wait_until_ready(self) -> None:
         """Return once it has imported its modules; raises `SpawnFailed` if it ends instead, or takes too long.
 
-        For this interpreter, which has no setting to mend, that is an EOFError.
+        For a Python that no setting names, and that can thus not be mended, that is an EOFError.
         """
         if self._ready:
             return
@@ -139,12 +155,14 @@ class _Server:
         with suppress(OSError):
             self._ready = self._requests.recv(len(READY)) == READY
         if not self._ready:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            reason = lines[-1][:300] if lines else "it gave no answer"
+            reason = self._reason()
             if not self._setting:
                 raise EOFError(reason)
             raise SpawnFailed(f"{self._setting}: {reason}", lasting=True)
+
+    def _reason(self) -> str:
+        """Why it has not become ready."""
+        return "it gave no answer"
 
     def fork(self) -> Child:
         """A new child. Raises OSError or EOFError where the server has ended."""
@@ -161,6 +179,53 @@ class _Server:
             process = ForkedProcess(status)
             on_failure.pop_all()
         return Child(process, pipe)
+
+    def end(self) -> None:
+        """Close the connection, upon which the server kills the children asked for here. Does nothing twice."""
+        if os.getpid() == self._owner:  # not in a process that somebody has forked from this one
+            self._requests.close()
+
+
+class _Server(_Client):
+    """The process of a fork server, and the connection to it."""
+
+    _running: "set[_Server]" = set()  # noqa: RUF012  # of all, for the end of this process
+    _exiting = False
+
+    def __init__(self, python: str, preload: tuple[str, ...], listening: int = -1) -> None:
+        """`listening` is the descriptor of a socket at which it takes connections from other processes, too.
+
+        Raises `SpawnFailed` where `python` cannot be executed, or this process is exiting.
+        """
+        if _Server._exiting:
+            raise SpawnFailed("this process is exiting")
+        requests, its_end = socket.socketpair()
+        super().__init__(requests, f"NUMSTAB_PYTHON={python}" if python else "")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
+        package = str(Path(qa_service.__file__).resolve().parent)
+        path = "" if python else json.dumps([folder for folder in sys.path if folder])
+        descriptors = [str(its_end.fileno()), str(listening)]
+        try:
+            with _interrupts_blocked():
+                self._process = subprocess.Popen(
+                    [python or sys.executable, "-c", START, package, *descriptors, path, *preload],
+                    pass_fds=[each for each in (its_end.fileno(), listening) if each >= 0], stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=self._errors,
+                )  # fmt: skip
+        except OSError as error:
+            self._requests.close()
+            self._errors.close()
+            if not self._setting:
+                raise
+            raise SpawnFailed(f"{self._setting}: {error.strerror or error}", lasting=True) from error
+        finally:
+            its_end.close()
+        _Server._running.add(self)
+
+    def _reason(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else super()._reason()
 
     def end(self) -> None:
         """Kill it, and with it, on Linux, its children; elsewhere they end as their pipes do. Does nothing twice."""

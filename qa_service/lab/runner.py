@@ -25,8 +25,8 @@ from qa_service.telemetry.timing import Timings
 
 CLI_PRELOAD = ("torch", "qa_service.lab.worker")
 """Modules that the fork server imports for a command, which forks few children and must start fast."""
-SERVER_PRELOAD = (*CLI_PRELOAD, "torch.optim", "torch._dynamo", "qa_service.lab.preload")
-"""The same for a server: the first step of an optimiser imports 800 modules, here once for all children."""
+SERVER_PRELOAD = (*CLI_PRELOAD, "qa_service.lab.preload")
+"""The same for a server, which calls ahead, once for all children, what experiments call."""
 POLL_SECONDS = 0.02  # between looks at whether a run has been cancelled
 _QUEUE_POLL_SECONDS, MAX_POLL_SECONDS = 0.25, 2.0  # the same in the queue, least and most: it grows with the position
 _MAX_ATTEMPTS = 6  # more than there are idle children, which may all be dying, as after the death of their fork server

@@ -6,7 +6,6 @@ run code in the parent. Python's JSON writes and reads inf and nan as Infinity a
 """
 
 import contextlib
-import importlib
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from qa_service import __version__
+from qa_service.lab.compiler import import_compiler, leave_out_compiler, needs_compiler
 from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
@@ -58,6 +58,7 @@ def child_main(pipe: Connection) -> None:
             return
         import torch
 
+        leave_out_compiler()
         torch.set_num_threads(1)
         tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
         torch.zeros(1).add_(1)  # the first operation costs milliseconds
@@ -68,8 +69,8 @@ def child_main(pipe: Connection) -> None:
             path, source, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
         except EOFError:  # the parent has exited
             return
-        if "torch.optim" in source:  # its first step imports 800 modules: before time and memory are measured
-            importlib.import_module("torch._dynamo")
+        if needs_compiler(source):  # 800 modules: before time and memory are measured
+            import_compiler()
         limit_resources(deadline, mebibytes)
         if confined:
             sandbox.close(readable=(path,))
@@ -97,6 +98,7 @@ def warm_up() -> None:
         return
     import torch
 
+    leave_out_compiler()
     torch.set_num_threads(1)
     tempfile.gettempdir()
     Sandbox()
@@ -108,7 +110,9 @@ def warm_up() -> None:
         (values @ values).max().tolist()
     weights = torch.randn(4, 4, requires_grad=True)
     loss = torch.nn.functional.cross_entropy(torch.relu(torch.randn(4, 4) @ weights), torch.zeros(4, dtype=torch.int64))
+    optimizer = torch.optim.Adam([weights])
     loss.backward()
+    optimizer.step()
 
 
 _REHEARSAL = """

@@ -1,14 +1,20 @@
-"""Files of several numpy arrays that a process maps into memory instead of reading.
+"""Files of several numpy arrays that a process maps into memory, or reads row by row, instead of reading them whole.
 
 A file is an .npz, as `numpy.load` reads it, whose arrays are stored uncompressed and begin at multiples of 64 bytes, so
 that they can be used where they lie. Mapped read-only they are in memory once, whatever the number of processes, and
 only as far as they are used.
+
+A page that is used brings its fifteen neighbours into a mapping. Where single rows are used here and there (`Rows`),
+soon all of the file is mapped: these are read instead, from the kernel's cache of files, which has them once, too.
 """
 
 import mmap
+import os
 import struct
+import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +29,7 @@ _LOCAL_HEADER = struct.Struct("<26xHH")  # of an archive's member, before its na
 _EXTRA = struct.Struct("<HH")  # of a part of the extra field: kind, length
 _PADDING_KIND = 0xD935  # by which Android's zipalign, too, marks padding
 _DATE = (1980, 1, 1, 0, 0, 0)
+_KEPT_ROWS = 4096  # the last that were asked for: three quarters of what a question asks for were asked for before
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -35,7 +42,8 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with path.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
+        for name, given in arrays.items():
+            array = np.asarray(given)
             member = zipfile.ZipInfo(f"{name}.npy", _DATE)
             begins = file.tell() + _LOCAL_HEADER.size + len(member.filename.encode())
             padding = -(begins + _EXTRA.size) % _ALIGNMENT
@@ -45,8 +53,36 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 npy.write_array(written, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
 
 
-def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Name → array, read-only, of a file that `save_arrays` wrote. Raises OSError or ValueError for any other file."""
+class Rows:
+    """A two-dimensional array in a file. Its rows are read when they are asked for. May be used from several threads.
+
+    Of an array it has only `rows[numbers]`, a new array of these rows; `numpy.asarray` reads all of them.
+    """
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, int], dtype: "np.dtype[Any]") -> None:
+        """`offset` in bytes; rows follow each other there without gaps. Raises OSError."""
+        self.shape, self.dtype = shape, dtype
+        self._width = shape[1] * dtype.itemsize
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, file)
+        width = self._width
+        self._row = lru_cache(_KEPT_ROWS)(lambda number: os.pread(file, width, offset + number * width))
+
+    def __getitem__(self, numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """(n, columns): the rows of these numbers, which are not negative. Raises ValueError if the file is cut off."""
+        content = b"".join(map(self._row, numbers.tolist()))
+        return np.frombuffer(content, self.dtype).reshape(len(numbers), self.shape[1])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All rows, as numpy converts its argument to an array."""
+        return self[np.arange(self.shape[0])].astype(dtype or self.dtype, copy=False)
+
+
+def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:
+    """Name → array, read-only, of a file that `save_arrays` wrote; those named in `as_rows` as `Rows`.
+
+    Raises OSError or ValueError for any other file.
+    """
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -54,11 +90,12 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise ValueError(f"{path} is no file of arrays") from error
-    return {member.filename.removesuffix(".npy"): _array(content, member, path) for member in members}
+    named = {member.filename.removesuffix(".npy"): member for member in members}
+    return {name: _array(content, member, path, as_rows=name in as_rows) for name, member in named.items()}
 
 
-def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
-    """A member's array where it lies in the mapped file."""
+def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path, *, as_rows: bool) -> Any:
+    """A member's array where it lies in the mapped file, or as `Rows`."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{path} is compressed")
     try:
@@ -74,4 +111,6 @@ def _array(content: mmap.mmap, member: zipfile.ZipInfo, path: Path) -> NDArray[A
     shape, is_fortran, dtype = read_header(content)
     if dtype.hasobject or content.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64)) > len(content):
         raise ValueError(f"{path} holds no plain arrays")
+    if as_rows and len(shape) == 2 and not is_fortran:
+        return Rows(path, content.tell(), shape, dtype)
     return np.ndarray(shape, dtype, buffer=content, offset=content.tell(), order="F" if is_fortran else "C")

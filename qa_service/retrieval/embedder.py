@@ -63,6 +63,8 @@ class MultilingualUSE:
         check_weights()
         model = USE(threads=1)
         embedder_cache.save(model, self._cache, key)
+        with suppress(OSError, ValueError, KeyError, EOFError):
+            return embedder_cache.load(self._cache, key)  # shared with other processes, unlike what was unpacked
         return model
 
     def encode_document(self, sentences: list[str]) -> Vectors:

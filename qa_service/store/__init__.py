@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
 from qa_service.model import Answer, AnswerStatus, Lang
-from qa_service.store.engine import open_engine, same_file
+from qa_service.store.engine import CannotMigrate, open_engine, same_file
 from qa_service.store.tables import API_KEYS, ASKED, FEEDBACK, QUESTIONS
 
 _CLOSE_TIMEOUT = 2.0  # seconds
@@ -156,7 +155,7 @@ class Store:
                 engine = self._engine
             with engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, CommandError, OSError) as error:
+        except (SQLAlchemyError, CannotMigrate, OSError) as error:
             self._on_failure()
             raise StoreUnavailable(type(error).__name__) from error
 

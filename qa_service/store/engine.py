@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 
 BUSY_TIMEOUT_MS = 2000  # milliseconds to wait for another writer
 _MIGRATION_TIMEOUT_MS = 5000  # the same for another process that migrates
@@ -20,21 +20,30 @@ _POSTGRESQL_OPTIONS = {
     "options": f"-c statement_timeout={BUSY_TIMEOUT_MS} -c lock_timeout={BUSY_TIMEOUT_MS}",
 }
 """Parameters of libpq: a host that has gone is given up; those in the URL take precedence."""
+_MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
 _MIGRATING = threading.Lock()  # alembic keeps its context in a global
 _OPENED: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 """Engine of SQLite → device and inode of the file that it opened."""
 _ADVISORY_LOCK = 0x6E756D73  # our key among PostgreSQL's advisory locks
 
 
+class CannotMigrate(Exception):
+    """The database has tables of a version that this one does not know."""
+
+
 def open_engine(url: str) -> Engine:
-    """An engine whose database has the tables of `tables`; raises SQLAlchemyError if opening or migrating fails."""
+    """An engine whose database has the tables of `tables`.
+
+    Raises SQLAlchemyError or `CannotMigrate` if opening or migrating fails.
+    """
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _set_pragmas)
     with _MIGRATING, _exclusive(engine) as connection:
-        _upgrade(connection)
+        if _revision(connection) != _newest_revision():
+            _upgrade(connection)
     same_file(engine)
     return engine
 
@@ -53,18 +62,27 @@ def migration_state(url: str) -> tuple[str | None, str | None]:
 
     Revisions are numbered, as text of four digits. Raises SQLAlchemyError if the database cannot be reached.
     """
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
     engine = _engine(url)
     if engine.dialect.name == "sqlite" and not (engine.url.database and Path(engine.url.database).is_file()):
-        return None, newest
+        return None, _newest_revision()
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision(), newest
+            return _revision(connection), _newest_revision()
     finally:
         engine.dispose()
+
+
+def _newest_revision() -> str | None:
+    """The number that the last file of migrations begins with."""
+    return max((path.name.partition("_")[0] for path in _MIGRATIONS.glob("[0-9]*.py")), default=None)
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision of the database, as alembic notes it in a table of its own."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
 
 
 def same_file(engine: Engine) -> bool:
@@ -108,17 +126,19 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _config() -> Any:
+def _upgrade(connection: Connection) -> None:
+    """Migrate to the newest tables. Alembic takes 10 MiB: it is imported where there is something to migrate.
+
+    Raises `CannotMigrate` where the database is of a later version.
+    """
+    from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", "qa_service:store/migrations")
-    return config
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-
-    config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise CannotMigrate(str(error)) from error

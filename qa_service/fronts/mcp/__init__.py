@@ -39,9 +39,10 @@ def router(service: Service, settings: Settings) -> "APIRouter":
 @asynccontextmanager
 async def lifespan(service: Service, settings: Settings) -> AsyncIterator[Mapping[str, Any]]:
     """Serves the protocol while the application runs; the endpoint finds the handler in the request's state."""
-    from qa_service.fronts.mcp.http import STATE, open_sessions
+    from qa_service.fronts.mcp.http import STATE
+    from qa_service.fronts.mcp.sessions import sessions_on_demand
 
-    async with open_sessions(service) as sessions:
+    async with sessions_on_demand(service) as sessions:
         yield {STATE: sessions}
 
 

@@ -15,6 +15,8 @@ from qa_service.model.events import Event, Queued, RowMeasured, Started
 
 T = TypeVar("T")
 
+SESSION_HEADER = "mcp-session-id"
+"""The header in which a client of the older specification sends its secret name."""
 _REPORT_SECONDS = 0.1  # between two reports of progress, at least
 _SILENCE_SECONDS = 5.0  # after which something is reported although nothing has happened: clients give up on silence
 _PREPARING = Text(

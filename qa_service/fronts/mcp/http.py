@@ -2,51 +2,23 @@
 
 import json
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-
-from qa_service.answering.service import Service
-from qa_service.fronts.mcp.calls import CallsInProgress
-from qa_service.fronts.mcp.server import SESSION_HEADER, build_server
+from qa_service.fronts.mcp.calls import SESSION_HEADER, CallsInProgress
+from qa_service.fronts.mcp.sessions import SessionsOnDemand
 from qa_service.server.auth import host_name, is_loopback
 from qa_service.server.problems import HttpProblem, send_problem
-from qa_service.server.streaming import MAX_BODY_BYTES
 from qa_service.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
 STATE = "mcp_sessions"
-"""The name in a request's state under which the endpoint finds the handler of this server's lifespan."""
+"""The name in a request's state under which the endpoint finds the sessions of this server's lifespan."""
 _VERSION = b"mcp-protocol-version"
 _SESSION = SESSION_HEADER.encode()
 _CANCELLED = "notifications/cancelled"
 _MAX_CANCELLATION_BYTES = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Sessions:
-    """What serves requests while the server runs."""
-
-    manager: StreamableHTTPSessionManager
-    calls: CallsInProgress
-
-
-@asynccontextmanager
-async def open_sessions(service: Service) -> AsyncIterator[Sessions]:
-    """The handler of requests, while the block runs; then every call in progress is cancelled.
-
-    Hosts and origins are checked before it (`OriginMiddleware`, `McpEndpoint`), by one set of rules for all of HTTP.
-    """
-    calls = CallsInProgress()
-    server = build_server(lambda: service, calls)
-    manager = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=MAX_BODY_BYTES)
-    async with manager.run():
-        yield Sessions(manager, calls)
 
 
 class McpEndpoint:
@@ -69,7 +41,8 @@ class McpEndpoint:
         if not self._is_addressed_to_us(scope):
             await send_problem(HttpProblem(421), scope, receive, send)
             return
-        sessions: Sessions = scope["state"][STATE]
+        on_demand: SessionsOnDemand = scope["state"][STATE]
+        sessions = await on_demand.get()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if session := headers.get(_SESSION):
             receive = await _heed_cancellation(session.decode("latin-1"), headers, sessions.calls, receive)

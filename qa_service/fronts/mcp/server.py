@@ -17,7 +17,7 @@ from qa_service import __version__
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
 from qa_service.fronts.mcp import resources, results, text
-from qa_service.fronts.mcp.calls import Call, CallsInProgress
+from qa_service.fronts.mcp.calls import SESSION_HEADER, Call, CallsInProgress
 from qa_service.fronts.mcp.prompts import PROMPTS, PromptSpec
 from qa_service.fronts.mcp.tools import TOOLS, ToolSpec, language
 from qa_service.lab.runner import Cancelled
@@ -34,7 +34,6 @@ run_experiment, compare and formula measure at other numbers; check_claim repeat
 Quote only numbers that these tools return, say which claims hold, and say so when the knowledge base does not cover
 a question.
 """
-SESSION_HEADER = "mcp-session-id"
 _HOUR = 3_600_000  # ms
 _FIXED = CacheHint(ttl_ms=_HOUR, scope="public")
 _MAX_LINKS = 6

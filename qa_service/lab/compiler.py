@@ -1,0 +1,50 @@
+"""Keeps torch's compiler, `torch._dynamo`, out of processes that compile nothing.
+
+The first step of any optimiser imports it, only to call two of its functions, which do nothing outside of a compiled
+program: 800 modules, 68 MiB, more than a second. A stand-in has these two, and gives way to the compiler as soon as
+anything else is asked of it.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+_COMPILER = "torch._dynamo"
+
+
+class _StandIn(ModuleType):
+    """The module `torch._dynamo` of a process that has not compiled anything."""
+
+    @staticmethod
+    def graph_break(msg: str = "") -> None:
+        """Divides a program that is being compiled; there is none."""
+
+    @staticmethod
+    def disable(fn: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Callable[..., Any]:
+        """The function, to be called as it is: not compiled."""
+        return fn or (lambda function: function)
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the compiler, which is imported for it."""
+        if name.startswith("__"):  # what the machinery of imports asks of any module
+            raise AttributeError(name)
+        return getattr(import_compiler(), name)
+
+
+def leave_out_compiler() -> None:
+    """Have optimisers do without the compiler, unless it is imported already."""
+    sys.modules.setdefault(_COMPILER, _StandIn(_COMPILER))
+
+
+def import_compiler() -> ModuleType:
+    """Import the compiler, in place of its stand-in."""
+    if isinstance(sys.modules.get(_COMPILER), _StandIn):
+        del sys.modules[_COMPILER]
+    return importlib.import_module(_COMPILER)
+
+
+def needs_compiler(source: str) -> bool:
+    """Whether Python code names the compiler. What reaches it by another name imports it when it runs."""
+    return any(name in source for name in ("torch.compile", "torch.export", "_dynamo"))

@@ -1,0 +1,130 @@
+"""What a server keeps out of its memory: modules that nobody uses, code that is not read again, more fork servers."""
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from processes import TIMEOUT_SECONDS, until
+
+from qa_service.lab.interpreter import connect, server_for_workers
+from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
+from qa_service.model import RunStatus
+
+_STEP = """
+import sys
+import torch
+
+def run():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight], lr=0.5)
+    optimizer.zero_grad()
+    weight.sum().backward()
+    optimizer.step()
+    return {"last": sum("bytecode_transformation" in name for name in sys.modules), "random": weight[0].item()}
+"""
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
+    """Adam's first step is the learning rate; `torch._dynamo`, which translates bytecode, is not imported for it."""
+    run = fresh_lab.run(replace(toy_experiments["counts"], source=_STEP), {})
+    assert run.status is RunStatus.RAN, run.note
+    assert run.measured["last"] == 0
+    assert run.measured["random"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_compiler_is_there_for_who_names_it():
+    """As it is for an experiment that compiles; and for who asks the stand-in for more than it has."""
+    code = (
+        "import torch\n"
+        "from qa_service.lab.compiler import import_compiler, leave_out_compiler, needs_compiler\n"
+        "leave_out_compiler()\n"
+        "assert needs_compiler('y = torch.compile(f)') and not needs_compiler('torch.optim.SGD')\n"
+        "torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]).step()\n"
+        "assert torch._dynamo.config is import_compiler().config\n"
+        "print(torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item())\n"
+    )
+    assert _python(code) == "2.0"
+
+
+@linux
+def test_idle_children_share_what_the_fork_server_has(toy_experiments):
+    """Each has written to few of its pages; the server has let go of torch's code, which it reads no more."""
+    runner = ProcessRunner(preload=SERVER_PRELOAD, idle=2)
+    runner.warm_up()
+    try:
+        assert runner.run(toy_experiments["counts"], {"steps": 1}).status is RunStatus.RAN
+        until(lambda: runner.ready == 2, TIMEOUT_SECONDS)
+        child = runner._children._waiting[0].process.pid
+        server = _parent(child)
+        own, shared = _kib(child, "Private_Dirty"), _kib(child, "Shared_Dirty")
+        assert own < 12 << 10 < 60 << 10 < shared, (own, shared)
+        assert _kib(server, "Rss", r" r-xp .*/libtorch_cpu") < 20 << 10  # of 60 MiB
+    finally:
+        runner.close()
+
+
+@linux
+def test_workers_share_one_fork_server(tmp_path):
+    """When one of them is gone its children are killed, no others'; without the server each starts its own."""
+    preload, address = ("qa_service.lab.worker",), tmp_path / "fork-server"
+    with server_for_workers("", preload, address):
+        one, other = connect("", preload, address), connect("", preload, address)
+        child, others = one.spawn(), other.spawn()
+        server = _parent(child.process.pid)
+        assert server == _parent(others.process.pid) != os.getpid()
+        del one
+        child.process.join(TIMEOUT_SECONDS)
+        assert child.process.exitcode is not None
+        assert others.process.is_alive()
+    others.process.join(TIMEOUT_SECONDS)
+    assert not others.process.is_alive()  # as its server has ended
+    with suppress(OSError, EOFError):  # the connection has just been lost
+        other.spawn().kill()
+    alone = other.spawn()
+    assert _parent(alone.process.pid) not in (server, os.getpid())
+    alone.kill()
+
+
+def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path):
+    """The protocol of agents is loaded by its first request, alembic where there is something to migrate."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from qa_service.answering.service import build\n"
+        "from qa_service.app import create_app\n"
+        "from qa_service.settings import Settings\n"
+        "from qa_service.store import Store\n"
+        "settings = Settings(kb=Path('tests/toys/kb'), demos=Path('tests/toys/demos'), cache=Path(sys.argv[1]))\n"
+        "create_app(build(settings, warm=None), settings)\n"
+        "Store('sqlite:///' + sys.argv[1] + '/store.db').ping()\n"
+        "print(sorted({'mcp', 'alembic', 'torch', 'sqlalchemy'} & sys.modules.keys()))\n"
+    )
+    assert _python(code, str(tmp_path)) == "['alembic', 'sqlalchemy']"
+    assert _python(code, str(tmp_path)) == "['sqlalchemy']"
+
+
+def _python(code: str, *arguments: str) -> str:
+    """What the code prints, in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS).stdout.strip()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _kib(pid: int, field: str, mapping: str = "") -> int:
+    """The sum of a field of those mappings of a process whose description matches, in KiB."""
+    try:
+        smaps = Path(f"/proc/{pid}/smaps").read_text()
+    except PermissionError:
+        pytest.skip("only root reads the mappings of a process that is closed to others")
+    of_mapping = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE)[1:]
+    chosen = [each for each in of_mapping if re.search(mapping, each.splitlines()[0])]
+    return sum(int(re.findall(rf"^{field}: +(\d+) kB", each, re.MULTILINE)[0]) for each in chosen)
