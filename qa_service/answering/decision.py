@@ -7,6 +7,7 @@ from qa_service.answering import calculating, chips, followups
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
+from qa_service.errors import BadField
 from qa_service.formula.dtypes import DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
@@ -70,12 +71,14 @@ class Decision:
 class _Topic:
     """What a question is about: `status`, the matches in the order that the conversation gives them, and notes.
 
-    `continues` says whether the question goes on with the entry before it, whose parameters then still apply.
+    `continues` says whether the question goes on with the entry before it, whose parameters then still apply;
+    `is_follow_up` whether it is understood only by what was asked before it.
     """
 
     status: AnswerStatus
     matches: tuple[Match, ...]
     continues: bool
+    is_follow_up: bool = False
     notes: tuple[Text, ...] = ()
 
     @property
@@ -105,31 +108,32 @@ def decide(
     earlier = (
         chips.strike_params(request.context.params, request.without) if request.context and topic.continues else {}
     )
-    previous = topic.entry if topic.continues else None
+    entry = _focused_entry(request, topic)
+    previous = entry if topic.continues else None
     said, number_notes = (
         followups.resolve_number(question, earlier, previous, knowledge.experiments)
-        if question and topic.entry
+        if question and entry
         else (dict(question.params) if question else {}, ())
     )
     asked = earlier | said
     of_the_run = tuple(said) if question and question.log else ()
-    runs, plan_notes = plan_runs(topic.entry, asked, request, knowledge.experiments, of_the_run)
+    runs, plan_notes = plan_runs(entry, asked, request, knowledge.experiments, of_the_run)
     params = asked | dict(request.params)
     observations = question.observations if question else ()
     return Decision(
         status=topic.status,
         lang=lang,
-        entry=topic.entry,
+        entry=entry,
         matches=topic.matches,
         params=params,
         runs=runs,
         notes=tuple(dict.fromkeys((*topic.notes, *number_notes, *plan_notes))),
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
-        used_by=chips.used_by(runs, params, observations, topic.entry),
+        used_by=chips.used_by(runs, params, observations, entry),
         log=describe_log(question.log, lang) if question and question.log else "",
         diagnosis=diagnosis,
-        related=tuple(knowledge.library[other] for other in topic.entry.related) if topic.entry else (),
+        related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
     )
 
 
@@ -247,6 +251,7 @@ def _topic(
     previous = _previous_entry(context, knowledge)
     picked = followups.picked_candidate(question, context)
     named = request.entry or picked or (of_log if of_log in knowledge.library else "")
+    follows = False
     if named:
         entry = knowledge.library[named]
         matches = (Match(entry=entry, score=1.0, phrasing=""), *(each for each in matches if each.entry.id != entry.id))
@@ -255,15 +260,49 @@ def _topic(
         return _Topic(status=AnswerStatus.ACKNOWLEDGED, matches=matches, continues=False)
     elif previous and question and found and is_follow_up(question, found, threshold):
         matches = followups.promote(previous, matches, threshold)
-        status, notes = AnswerStatus.ANSWERED, ()
+        status, notes, follows = AnswerStatus.ANSWERED, (), True
     elif previous is None and question and _lacks_context(question, matches):
         return _Topic(status=AnswerStatus.CLARIFY, matches=matches, continues=False, notes=(NO_CONTEXT_NOTE,))
     else:
         status, notes = decide_status(matches, threshold), ()
     continues = matches[0].entry is previous or bool(picked) or bool(question and question.is_elliptical)
     return _Topic(
-        status=status, matches=matches, continues=continues and status is AnswerStatus.ANSWERED, notes=notes
-    )  # fmt: skip
+        status=status,
+        matches=matches,
+        continues=continues and status is AnswerStatus.ANSWERED,
+        is_follow_up=follows,
+        notes=notes,
+    )
+
+
+def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
+    """The entry that answers, as the answer to what is asked of it: the aspect that the request names, for a follow-up
+    that of the answer before, else the one that has the wording nearest to the question.
+
+    Raises `BadField` for an aspect that the entry does not have, or without an entry.
+    """
+    entry = topic.entry
+    if request.aspect and not request.entry:
+        raise BadField(zh="aspect 要和 entry 一起给出", en="an aspect needs its entry", field="aspect")
+    if entry is None:
+        return None
+    if request.entry:
+        return focus(entry, request.aspect)
+    if topic.is_follow_up and request.context:
+        return entry.focused_on(request.context.aspect)
+    return entry.focused_on(entry.aspect_of(topic.matches[0].phrasing))
+
+
+def focus(entry: Entry, aspect: str) -> Entry:
+    """The entry as the answer to the question of an aspect, to its own for ""; raises `BadField` for an unknown one."""
+    ids = [one.id for one in entry.aspects]
+    if aspect and aspect not in ids:
+        raise BadField(
+            zh=f"词条 {entry.id} 没有 aspect {aspect!r}。现有：{', '.join(ids) or '无'}",
+            en=f"entry {entry.id} has no aspect {aspect!r}. There are: {', '.join(ids) or 'none'}",
+            field="aspect",
+        )
+    return entry.focused_on(aspect)
 
 
 def _previous_entry(context: Context | None, knowledge: Knowledge) -> Entry | None:

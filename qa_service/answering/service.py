@@ -122,9 +122,13 @@ class Service:
         return request
 
     def plan(self, request: Request, knowledge: Knowledge | None = None) -> tuple[Entry, tuple[PlannedRun, ...]]:
-        """The entry that a request names and the runs it asks for, without running them. Raises `BadRequest`."""
+        """The entry that a request names, as the answer to its aspect, and the runs it asks for, without running them.
+
+        Raises `BadRequest`.
+        """
         current = knowledge or self.knowledge
-        return current.library[request.entry or ""], self._decide(request, current).runs
+        entry = current.library[request.entry or ""].focused_on(request.aspect)
+        return entry, self._decide(request, current).runs
 
     def stream(
         self, request: Request, is_cancelled: IsCancelled = never_cancelled, knowledge: Knowledge | None = None

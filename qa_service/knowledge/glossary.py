@@ -71,6 +71,11 @@ def entry_problems(entry: Entry) -> Iterator[str]:
     texts: dict[str, Text] = {
         "question": entry.question,
         **{part: Text(entry.part(part, "zh"), entry.part(part, "en")) for part in PARTS if part != "tell"},
+        **{
+            f"aspect {one.id}, {name}": text
+            for one in entry.aspects
+            for name, text in (("question", one.question), ("short", one.short))
+        },
         **{f"claim {claim.id}": claim.says for block in entry.evidence for claim in block.claims},
     }
     for nth, row in enumerate(entry.tell, 1):

@@ -13,10 +13,12 @@ MAX_CODE_LINES = 15
 """Lines of code in what to do, without blank ones."""
 MAX_ROWS = 6
 """Rows that tell it from its neighbours."""
+MAX_ASPECTS = 4
+"""Further questions of an entry."""
 MAX_FIRST_CLAIMS = 2
 """Claims of the first evidence block that prove the short answer."""
 MAX_WORDS: dict[Part, dict[Lang, int]] = {
-    "short": {"en": 40, "zh": 60},
+    "short": {"en": 40, "zh": 60},  # of the entry's question and of each aspect
     "do": {"en": 110, "zh": 165},
     "why": {"en": 150, "zh": 225},
     "scope": {"en": 60, "zh": 90},
@@ -49,6 +51,8 @@ def length_problems(entry: Entry) -> Iterator[str]:
         yield "expected [lecture.verdicts] in a source entry"
     if len(entry.tell) > MAX_ROWS:
         yield f"expected at most {MAX_ROWS} [[tell]], found {len(entry.tell)}"
+    if len(entry.aspects) > MAX_ASPECTS:
+        yield f"expected at most {MAX_ASPECTS} [[aspect]], found {len(entry.aspects)}"
     for lang in LANGS:
         yield from _too_long(entry, lang)
     yield from _evidence_problems(entry)
@@ -56,12 +60,18 @@ def length_problems(entry: Entry) -> Iterator[str]:
 
 def _too_long(entry: Entry, lang: Lang) -> Iterator[str]:
     for part, limits in MAX_WORDS.items():
+        if part == "short":
+            continue
         found = length(entry.part(part, lang), lang)
         if found > limits[lang]:
             yield f"{part}.{lang}: expected at most {limits[lang]} {_unit(lang)}, found {found}"
-    live = len(PLACEHOLDER.findall(entry.short[lang]))
-    if live > MAX_LIVE_NUMBERS:
-        yield f"short.{lang}: expected at most {MAX_LIVE_NUMBERS} live numbers, found {live}"
+    for name, short in entry.shorts():
+        live = len(PLACEHOLDER.findall(short[lang]))
+        if live > MAX_LIVE_NUMBERS:
+            yield f"{name}.{lang}: expected at most {MAX_LIVE_NUMBERS} live numbers, found {live}"
+        found = length(short[lang], lang)
+        if found > MAX_WORDS["short"][lang]:
+            yield f"{name}.{lang}: expected at most {MAX_WORDS['short'][lang]} {_unit(lang)}, found {found}"
     do = entry.part("do", lang)
     steps = len(_STEP.findall(_CODE.sub("", do)))
     if steps > MAX_STEPS:
@@ -84,8 +94,10 @@ def _evidence_problems(entry: Entry) -> Iterator[str]:
             f"evidence {first.id}: expected the first block to prove the short answer by at most {MAX_FIRST_CLAIMS} "
             f'claims (give the others proves = "why" or the like), found {len(proving)}'
         )
-    if not first.visible:
-        yield f"evidence {first.id}: expected visible = the one or two parameters that the question is about"
+    proofs = {first.id, *(one.block for one in entry.aspects)}
+    for block in entry.evidence:
+        if block.id in proofs and not block.visible:
+            yield f"evidence {block.id}: expected visible = the one or two parameters that the question is about"
     for block in entry.evidence:
         if not block.claims:
             yield f"evidence {block.id}: expected a claim about its numbers"

@@ -1,6 +1,7 @@
 """Reads kb/**/*.toml into a `Library` of entries and of subjects that are not covered. Reports all problems at once."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from qa_service.model import (
     LANGS,
     PARTS,
     PLACEHOLDER,
+    Aspect,
     Claim,
     Distinction,
     Entry,
@@ -36,11 +38,14 @@ Line = Callable[[], int]
 _CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share", "proves"}
 _BLOCK_KEYS = {"id", "experiment", "params", "fixed", "claims", "proves", "visible", "series", "mark"}
+_ASPECT_KEYS = {"id", "question", "short", "block", "phrasings"}
 _DISTINCTION_KEYS = {"see", "means", "entry", "signs", "excluded_by"}
 _ENTRY_KEYS = (
     "item", "expands", "signs", "excluded_by", "question", "lecture", "short", "do", "tell", "why", "scope",
-    "phrasings", "evidence", "references", "related",
+    "aspect", "phrasings", "evidence", "references", "related",
 )  # fmt: skip
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MIN_ASPECT_PHRASINGS = 3
 _SIMILAR_IDS = 3  # named when an id is unknown
 MAX_VISIBLE, MAX_SERIES = 2, 3
 """Parameters, and series of a chart, that an evidence block may put forward."""
@@ -118,13 +123,15 @@ class Library(Mapping[str, Entry]):
 def duplicate_phrasings(library: Library) -> list[str]:
     """A sentence for each phrasing that two entries or subjects share, whatever its case."""
     owners: dict[str, str] = {}
-    owned: list[Entry | Subject] = [*library.values(), *library.subjects]
+    owned = [(entry.id, entry.phrasings) for entry in library.values()]
+    owned += [(entry.id, aspect.phrasings) for entry in library.values() for aspect in entry.aspects]
+    owned += [(subject.id, subject.phrasings) for subject in library.subjects]
     return [
-        f"{one.id}: {wording!r} is a phrasing of {owners[wording.lower()]}, too"
-        for one in owned
+        f"{owner}: {wording!r} is a phrasing of {owners[wording.lower()]}, too"
+        for owner, phrasings in owned
         for lang in LANGS
-        for wording in one.phrasings[lang]
-        if owners.setdefault(wording.lower(), one.id) != one.id
+        for wording in phrasings[lang]
+        if owners.setdefault(wording.lower(), owner) != owner
     ]
 
 
@@ -175,8 +182,10 @@ class _EntryReader(TomlReader):
             references=tuple(self._cite(reference) for reference in self.list_of(table, "references", dict)),
             related=tuple(self._id(related, "related") for related in self.list_of(table, "related", str)),
             hash=hashlib.sha256(self.raw).hexdigest(),
+            aspects=tuple(self._aspect(one, nth) for nth, one in enumerate(self.list_of(table, "aspect", dict))),
         )
         self._check_placeholders(entry)
+        self._check_aspects(entry)
         if not entry.evidence and not self.problems:
             self.add_problem(1, "at least one [[evidence]] block")
         return None if self.problems else entry
@@ -222,6 +231,40 @@ class _EntryReader(TomlReader):
             signs=self._signs(row, "signs", line),
             excluded_by=self._signs(row, "excluded_by", line),
         )
+
+    def _aspect(self, aspect: Mapping[str, Any], nth: int) -> Aspect:
+        line = partial(self.line, "id", "aspect", nth)
+        for key in aspect.keys() - _ASPECT_KEYS:
+            self.add_problem(line, f"no key {key!r} in [[aspect]]; allowed are {', '.join(sorted(_ASPECT_KEYS))}")
+        block = aspect.get("block")
+        if not (block is None or isinstance(block, str)):
+            self.add_problem(line, f"block: the id of an evidence block, not {block!r}")
+        if not _ID.fullmatch(str(aspect.get("id"))):
+            self.add_problem(line, f"id: lower-case words with hyphens, not {aspect.get('id')!r}")
+        return Aspect(
+            id=str(aspect.get("id")),
+            question=self.bilingual_text(aspect, "question", "aspect", nth),
+            short=self.bilingual_text(aspect, "short", "aspect", nth),
+            block=block,
+            phrasings=self.phrasings(aspect, at_least=_MIN_ASPECT_PHRASINGS, header="aspect", nth=nth),
+        )
+
+    def _check_aspects(self, entry: Entry) -> None:
+        """The ids differ, the blocks exist, and no wording belongs to two of the entry's questions."""
+        blocks = {block.id for block in entry.evidence}
+        ids: set[str] = set()
+        wordings = {text for lang in LANGS for text in (entry.question[lang], *entry.phrasings[lang])}
+        for nth, one in enumerate(entry.aspects):
+            line = partial(self.line, "id", "aspect", nth)
+            if one.id in ids:
+                self.add_problem(line, f"different ids for the aspects, found {one.id!r} twice")
+            if one.block is not None and one.block not in blocks:
+                self.add_problem(line, f"block: one of {', '.join(sorted(blocks))}; not {one.block!r}")
+            own = {text for lang in LANGS for text in (one.question[lang], *one.phrasings[lang])}
+            for wording in sorted(own & wordings):
+                self.add_problem(line, f"{wording!r} to be a wording of one question of the entry only")
+            ids.add(one.id)
+            wordings |= own
 
     def _signs(self, table: Mapping[str, Any], key: str, line: Line) -> tuple[Sign, ...]:
         """The signs listed under `key`, none if it is missing."""
@@ -339,7 +382,8 @@ class _EntryReader(TomlReader):
         if len(blocks) < len(entry.evidence):
             self.add_problem(self.line("evidence"), "different ids for the evidence blocks")
         for lang in LANGS:
-            for block_id, name, form in PLACEHOLDER.findall(entry.text(lang)):
+            texts = [entry.text(lang), *(one.short[lang] for one in entry.aspects)]
+            for block_id, name, form in PLACEHOLDER.findall("\n".join(texts)):
                 block = blocks.get(block_id)
                 experiment = self.experiments[block.experiment] if block else None
                 if experiment is None or (name not in experiment.metrics and name not in experiment.params):

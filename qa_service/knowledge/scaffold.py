@@ -175,14 +175,15 @@ def format_entry(source: str) -> str:
     import tomlkit
 
     document = tomlkit.parse(source)
-    phrasings = document.get("phrasings", {})
-    for lang in LANGS:
-        if lang in phrasings:
-            lines = tomlkit.array()
-            for wording in dict.fromkeys(str(wording).strip() for wording in phrasings[lang]):
-                lines.add_line(wording, indent="  ")
-            lines.add_line(indent="")
-            phrasings[lang] = lines
+    for owner in (document, *document.get("aspect", ())):
+        phrasings = owner.get("phrasings", {})
+        for lang in LANGS:
+            if lang in phrasings:
+                lines = tomlkit.array()
+                for wording in dict.fromkeys(str(wording).strip() for wording in phrasings[lang]):
+                    lines.add_line(wording, indent="  ")
+                lines.add_line(indent="")
+                phrasings[lang] = lines
     return tomlkit.dumps(document).rstrip("\n") + "\n"
 
 

@@ -79,14 +79,19 @@ class TomlReader:
         self.add_problem(self.line(key), f"{key}: a list of {'tables' if kind is dict else 'strings'}")
         return []
 
-    def phrasings(self, table: Mapping[str, Any]) -> Mapping[Lang, tuple[str, ...]]:
-        """The phrasings in each language, which must be at least ten different ones."""
-        return {lang: self._phrasings(table.get("phrasings"), lang) for lang in LANGS}
-
-    def _phrasings(self, phrasings: Any, lang: Lang) -> tuple[str, ...]:
-        wordings = phrasings.get(lang) if isinstance(phrasings, dict) else None
-        all_text = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
-        if wordings and all_text and len(set(wordings)) >= _MIN_PHRASINGS:
-            return tuple(dict.fromkeys(wordings))
-        self.add_problem(self.line(lang, "phrasings"), f"at least {_MIN_PHRASINGS} different phrasings in {lang}")
-        return ()
+    def phrasings(
+        self, table: Mapping[str, Any], *, at_least: int = _MIN_PHRASINGS, header: str | None = None, nth: int = 0
+    ) -> Mapping[Lang, tuple[str, ...]]:
+        """The phrasings in each language, of which so many must differ; of the nth table [[header]] or of the file."""
+        found: dict[Lang, tuple[str, ...]] = {}
+        for lang in LANGS:
+            phrasings = table.get("phrasings")
+            wordings = phrasings.get(lang) if isinstance(phrasings, dict) else None
+            all_text = isinstance(wordings, list) and all(isinstance(each, str) and each.strip() for each in wordings)
+            if wordings and all_text and len(set(wordings)) >= at_least:
+                found[lang] = tuple(dict.fromkeys(wordings))
+                continue
+            place = f"{header}.phrasings" if header else "phrasings"
+            self.add_problem(self.line(lang, place, nth), f"at least {at_least} different phrasings in {lang}")
+            found[lang] = ()
+        return found

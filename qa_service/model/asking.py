@@ -50,6 +50,8 @@ class Context:
     lang: Lang
     candidates: tuple[str, ...] = ()
     """Ids of the entries offered for choice, if none answered."""
+    aspect: str = ""
+    """Id of the aspect of the entry that answered; "" if it was the entry's own question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class Request:
     """Every run is repeated with this many seeds, counting up from `seed`."""
     entry: str | None = None
     """Id of an entry to answer with instead of matching."""
+    aspect: str = ""
+    """Id of the aspect of this entry that is asked; "" for the entry's own question."""
     blocks: tuple[str, ...] | None = None
     """Ids of the evidence blocks to run; None means all."""
     run: bool = True
@@ -143,7 +147,8 @@ class Answer:
         that of the answer before.
         """
         if self.entry is not None or self.calculation is not None:
-            return Context(entry=self.entry.id if self.entry else None, params=self.params, lang=self.lang)
+            entry, aspect = (self.entry.id, self.entry.aspect) if self.entry else (None, "")
+            return Context(entry=entry, aspect=aspect, params=self.params, lang=self.lang)
         if self.earlier is not None and self.status is not AnswerStatus.CLARIFY:
             return replace(self.earlier, lang=self.lang)
         candidates = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])

@@ -2,14 +2,14 @@
 
 import operator
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isnan
 from typing import Literal, get_args
 
 from qa_service.model.observation import Sign
-from qa_service.model.values import Lang, MetricValues, Params, Text
+from qa_service.model.values import LANGS, Lang, MetricValues, Params, Text
 
 
 class Verdict(StrEnum):
@@ -96,6 +96,15 @@ class EvidenceBlock:
     mark: str | None = None
     """A metric whose value is the place on the x axis where something is decided."""
 
+    def as_proof_of(self, part: Part, *, instead_of: Part | None = None) -> "EvidenceBlock":
+        """The block as the proof of another part, with its claims; with `instead_of`, what proves that part only."""
+
+        def moved(proves: Part) -> Part:
+            return part if instead_of in (None, proves) else proves
+
+        claims = tuple(replace(claim, proves=moved(claim.proves)) for claim in self.claims)
+        return replace(self, proves=moved(self.proves), claims=claims)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lecture:
@@ -125,6 +134,19 @@ class Distinction:
         """What is seen, what it means, and the entry for it in brackets, on one line."""
         entry = "" if self.entry is None else f"（{self.entry}）" if lang == "zh" else f" ({self.entry})"
         return f"{self.see[lang]} → {self.means[lang]}{entry}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aspect:
+    """A further question about the subject of an entry, with a short answer of its own; all else is the entry's."""
+
+    id: str
+    """Unique in the entry; part of addresses."""
+    question: Text
+    short: Text
+    block: str | None
+    """Id of the evidence block that proves the short answer; None is the entry's first."""
+    phrasings: Mapping[Lang, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +196,13 @@ class Entry:
     """SHA-256 of the file, hexadecimal."""
     checked: Checked | None = None
     """None if its claims have not been checked over several seeds."""
+    aspects: tuple[Aspect, ...] = ()
+    """Further questions that it answers."""
+    aspect: str = ""
+    """Id of the aspect that `question`, `short` and the first block are about (`focused_on`); "" for its own question.
+    """
+    own: "Entry | None" = None
+    """Of an entry focused on an aspect, the entry as the answer to its own question."""
 
     def part(self, part: Part, lang: Lang) -> str:
         """The text of a part, "" if the entry has none. Rows of `tell` are list items "see → means (entry)"."""
@@ -202,9 +231,61 @@ class Entry:
         return "\n\n".join(text for part in PARTS if (text := self.part(part, lang)))
 
     def wordings(self, lang: Lang) -> tuple[str, ...]:
-        """Every known wording of the question: the entry's, the lecture's, the phrasings."""
+        """Every known wording of its questions: the entry's, the lecture's, the phrasings, those of its aspects."""
         lecture = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
-        return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang])))
+        of_aspects = (text for one in self.aspects for text in (one.question[lang], *one.phrasings[lang]))
+        return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang], *of_aspects)))
+
+    @property
+    def address(self) -> str:
+        """The path of its page, in the language of the browser."""
+        return f"/entries/{self.id}" + (f"?aspect={self.aspect}" if self.aspect else "")
+
+    def address_in(self, lang: Lang) -> str:
+        """The path of its page in a language."""
+        return f"{self.address}{'&' if self.aspect else '?'}lang={lang}"
+
+    def shorts(self) -> Iterator[tuple[str, Text]]:
+        """Each short answer with its name: "short", "aspect ID"."""
+        yield "short", self.short
+        yield from ((f"aspect {one.id}", one.short) for one in self.aspects)
+
+    def aspect_of(self, wording: str) -> str:
+        """Id of the aspect that has this wording; "" if none has."""
+        for one in self.aspects:
+            if any(wording in (one.question[lang], *one.phrasings[lang]) for lang in LANGS):
+                return one.id
+        return ""
+
+    def focused_on(self, aspect_id: str) -> "Entry":
+        """The entry as the answer to the question of an aspect, its proof first; to its own for any other id."""
+        own = self.own or self
+        aspect = next((one for one in self.aspects if one.id == aspect_id), None)
+        if aspect is None:
+            return own
+        return replace(
+            own,
+            question=aspect.question,
+            short=aspect.short,
+            evidence=_proof_first(own.evidence, aspect.block),
+            aspect=aspect.id,
+            own=own,
+        )
+
+    def other_views(self) -> tuple["Entry", ...]:
+        """The entry as the answer to each of its questions but this one: its own, those of its aspects."""
+        own = self.own or self
+        views = (own, *(own.focused_on(one.id) for one in own.aspects))
+        return tuple(view for view in views if view.aspect != self.aspect)
+
+
+def _proof_first(blocks: tuple[EvidenceBlock, ...], proof: str | None) -> tuple[EvidenceBlock, ...]:
+    """The blocks with this one first, as the proof of the short answer in place of the first; None moves nothing."""
+    if proof is None or proof == blocks[0].id:
+        return blocks
+    first = next(block for block in blocks if block.id == proof)
+    others = (block for block in blocks if block.id != proof)
+    return (first.as_proof_of("short"), *(block.as_proof_of("why", instead_of="short") for block in others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ COMPARE = Text("参数名到若干个值的对象，或参数名的列表", "an 
 SEED = Text(f"0 到 {MAX_SEED} 的整数", f"an integer from 0 to {MAX_SEED}")
 SEEDS = Text(f"1 到 {MAX_SEEDS} 的整数", f"an integer from 1 to {MAX_SEEDS}")
 ENTRY = Text("词条编号", "the id of an entry")
+ASPECT = Text("词条的一个 aspect 的编号", "the id of an aspect of the entry")
 BLOCKS = Text("证据块编号的列表", "a list of ids of evidence blocks")
 BOOLEAN = Text("true 或 false", "true or false")
 CONTEXT = Text("上一个回答里的 context，原样送回", "the context of the answer before, as it came")

@@ -41,6 +41,7 @@ class EntryLink(Body):
     expands: str | None
     question: str
     url: str
+    aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry that is answered")
 
 
 class ReasonJson(Body):
@@ -151,6 +152,7 @@ class ContextJson(Body):
     """The context to send back, unchanged, with a follow-up question."""
 
     entry: str | None
+    aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry that was answered")
     params: types.NamedValues
     lang: Lang
     candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, where none answers")
@@ -301,7 +303,12 @@ def _signs(observations: Sequence[Observation]) -> list[str]:
 
 def _entry_link(entry: Entry, lang: Lang) -> EntryLink:
     return EntryLink(
-        id=entry.id, item=entry.item, expands=entry.expands, question=entry.question[lang], url=f"/entries/{entry.id}"
+        id=entry.id,
+        item=entry.item,
+        expands=entry.expands,
+        question=entry.question[lang],
+        url=entry.address,
+        aspect=entry.aspect or None,
     )
 
 
@@ -330,6 +337,7 @@ def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
 def _context_json(context: Context) -> ContextJson:
     return ContextJson(
         entry=context.entry,
+        aspect=context.aspect or None,
         params=_named_values(context.params),
         lang=context.lang,
         candidates=None if context.entry else list(context.candidates),

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from qa_service.experiments.parameters import schema
-from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, FieldInfo, Op, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, FieldInfo, Lang, Op, Verdict
 from qa_service.presentation.prose import entry_text
 from qa_service.schemas.answers import LectureJson, lecture_json
 from qa_service.schemas.evidence import ParamsJson
@@ -47,6 +47,15 @@ class EvidenceBlockJson(Body):
     claims: list[StatedClaimJson]
 
 
+class AspectJson(Body):
+    """A further question that an entry answers, with a short answer of its own."""
+
+    id: str
+    question: TextJson
+    short: TextJson
+    block: str | None = Field(description="the evidence block that proves it; null is the first")
+
+
 class EntryJson(Body):
     """One curated question with its answer."""
 
@@ -61,6 +70,7 @@ class EntryJson(Body):
     references: list[str]
     related: list[str]
     url: str
+    aspects: list[AspectJson] = Field(description="further questions that it answers")
 
 
 class FieldInfoJson(Body):
@@ -92,12 +102,21 @@ def entry_json(entry: Entry) -> EntryJson:
         question=text_json(entry.question),
         answer=TextJson(zh=entry_text(entry, "zh"), en=entry_text(entry, "en")),
         lecture=LecturesJson(zh=lecture_json(entry, "zh"), en=lecture_json(entry, "en")),
-        phrasings=PhrasingsJson(zh=list(entry.phrasings["zh"]), en=list(entry.phrasings["en"])),
+        phrasings=PhrasingsJson(zh=_phrasings(entry, "zh"), en=_phrasings(entry, "en")),
         evidence=[_block_json(block) for block in entry.evidence],
         references=list(entry.references),
         related=list(entry.related),
-        url=f"/entries/{entry.id}",
+        url=entry.address,
+        aspects=[
+            AspectJson(id=one.id, question=text_json(one.question), short=text_json(one.short), block=one.block)
+            for one in entry.aspects
+        ],
     )
+
+
+def _phrasings(entry: Entry, lang: Lang) -> list[str]:
+    """The entry's own and those of its aspects."""
+    return [*entry.phrasings[lang], *(text for one in entry.aspects for text in one.phrasings[lang])]
 
 
 def experiment_json(experiment: Experiment) -> ExperimentJson:

@@ -61,6 +61,7 @@ class ContextRequest(RequestBody):
     )
 
     entry: Annotated[EntryId | None, allowed.ENTRY] = None
+    aspect: Annotated[EntryId | None, allowed.ASPECT] = None
     params: Annotated[types.NamedValues, allowed.PARAMS] = Field(default={})
     lang: Annotated[Lang | None, allowed.LANG] = None
     candidates: Annotated[Ids | None, allowed.BLOCKS] = None
@@ -77,8 +78,12 @@ class ContextRequest(RequestBody):
             name: tuple(value) if isinstance(value, list) else value for name, value in self.params.items()
         }
         return Context(
-            entry=self.entry, params=named, lang=self.lang or "en", candidates=tuple(self.candidates or ())
-        )  # fmt: skip
+            entry=self.entry,
+            aspect=self.aspect or "",
+            params=named,
+            lang=self.lang or "en",
+            candidates=tuple(self.candidates or ()),
+        )
 
 
 class AskRequest(RequestBody):
@@ -114,6 +119,9 @@ class AskRequest(RequestBody):
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
         default=None, description="answer with this entry instead of matching the question"
     )
+    aspect: Annotated[EntryId | None, allowed.ASPECT] = Field(
+        default=None, description="the further question of this entry to answer; default: its own"
+    )
     blocks: Annotated[Ids | None, allowed.BLOCKS] = Field(
         default=None, description="only these evidence blocks of the entry"
     )
@@ -146,6 +154,7 @@ class AskRequest(RequestBody):
             seed=self.seed,
             seeds=self.seeds,
             entry=self.entry,
+            aspect=self.aspect or "",
             blocks=None if self.blocks is None else tuple(self.blocks),
             run=self.run,
             brief=self.brief,
@@ -198,6 +207,9 @@ class ExportQuery(Body):
     seed: Seed = Field(default=0, description="the seed of its runs")
     block: str | SkipJsonSchema[None] = Field(
         default=None, description="only this evidence block", json_schema_extra=without_default
+    )
+    aspect: str | SkipJsonSchema[None] = Field(
+        default=None, description="the further question of the entry to answer", json_schema_extra=without_default
     )
 
 
@@ -265,6 +277,7 @@ def read_query(entry: str, query: Mapping[str, str]) -> Request:
         "entry": entry,
         "lang": query.get("lang"),
         "seed": int(seed) if seed.isdecimal() and len(seed) < 20 else seed,
+        "aspect": query.get("aspect"),
         "blocks": [query["block"]] if "block" in query else None,
         "params": {name: value for name, value in query.items() if name not in ExportQuery.model_fields},
     })  # fmt: skip

@@ -45,6 +45,9 @@ class AskInput(ToolInput):
     entry: Annotated[EntryId | None, allowed.ENTRY] = Field(
         default=None, description="answer with this entry, as named by an earlier result, instead of searching one"
     )
+    aspect: Annotated[EntryId | None, allowed.ASPECT] = Field(
+        default=None, description="the further question of this entry to answer, as its resource lists them"
+    )
     params: Params = Field(default={})
     seed: Annotated[Seed, allowed.SEED] = Field(default=0, description="seed of the random numbers")
     context: Annotated[ContextRequest | None, allowed.CONTEXT] = Field(

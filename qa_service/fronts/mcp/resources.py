@@ -20,6 +20,7 @@ APP_URI = "ui://numstab/evidence.html"
 APP_MIME_TYPE = "text/html;profile=mcp-app"
 _SCHEME = "numstab://"
 _VEGA_LITE = "6.4"  # of the specifications in CHART
+_FURTHER = {"zh": "它还回答（aspect）", "en": "It also answers (aspect)"}
 _NOT_MEASURED = {"zh": "（用 ask 测量）", "en": "(measured by ask)"}
 
 
@@ -96,7 +97,13 @@ def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
         for block in entry.evidence
         for claim in block.claims
     ]
-    return "\n".join([f"# {entry.question[lang]}", "", text, "", *claims, ""])
+    further = [
+        f"- `{view.aspect}`: {view.question[lang]} "
+        f"{prose.fill_text(view.short[lang].strip(), entry, evidence, lang, _NOT_MEASURED[lang])}"
+        for view in entry.other_views()
+    ]
+    heading = [f"### {_FURTHER[lang]}", "", *further, ""] if further else []
+    return "\n".join([f"# {entry.question[lang]}", "", text, "", *heading, *claims, ""])
 
 
 def _source(service: Service, slug: str, _call: Call) -> str:

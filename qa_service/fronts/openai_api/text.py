@@ -313,12 +313,13 @@ class AnswerWriter:
         return f"[{_bracketed(entry.question[self._lang])}]({self._page(entry)})"
 
     def _page(self, entry: Entry) -> str:
-        return f"{self._base}entries/{entry.id}?lang={self._lang}"
+        return self._base + entry.address_in(self._lang).removeprefix("/")
 
     def _permalink(self, entry: Entry, evidence: Evidence) -> str:
         """The page that makes this run again, with all its parameters."""
         query = {name: _query_text(value) for name, value in evidence.params.items()}
-        fields = {"block": evidence.block, **query, "seed": str(evidence.seed), "lang": self._lang}
+        aspect = {"aspect": entry.aspect} if entry.aspect else {}
+        fields = {**aspect, "block": evidence.block, **query, "seed": str(evidence.seed), "lang": self._lang}
         return f"{self._base}e/{entry.id}?{urlencode(fields)}"
 
 
@@ -326,7 +327,9 @@ def follow_ups(answer: Answer) -> list[str]:
     """Questions to go on with: the related entries, else the nearest."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return []
-    entries = answer.related or tuple(match.entry for match in answer.matches if match.entry is not answer.entry)
+    entries = answer.related or tuple(
+        match.entry for match in answer.matches if answer.entry is None or match.entry.id != answer.entry.id
+    )
     return [entry.question[answer.lang] for entry in entries[:_MAX_FOLLOW_UPS]]
 
 

@@ -44,6 +44,7 @@ def add_commands(parsers: Any) -> None:
     )
     parser.add_argument("--seeds", default="1", help="repeat each run with this many seeds: how often a claim holds")
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
+    parser.add_argument("--aspect", metavar="ID", help="the further question of this entry to answer (see `entries`)")
     parser.add_argument("--full", action="store_true", help="also why, scope, all evidence, the lecture's words")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")
@@ -64,6 +65,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         seed=options.parse_seed(arguments.seed),
         seeds=options.parse_seeds(arguments.seeds),
         entry=options.parse_entry(arguments.entry),
+        aspect=arguments.aspect or "",
         run=not arguments.no_run,
         brief=not (arguments.full or arguments.json or arguments.batch),
     )
@@ -270,7 +272,7 @@ def _answer_turns(line: bytes, defaults: Request, service: Service) -> Answer:
     turns = table.get("turns", [table.get("q", table.get("question"))])
     if not isinstance(turns, list) or not turns or len(turns) > 50:
         raise BadField(zh="turns 应当是问题的列表", en="turns should be a list of questions", field="turns")
-    names = ("params", "compare", "seed", "seeds", "entry", "run", "context")
+    names = ("params", "compare", "seed", "seeds", "entry", "aspect", "run", "context")
     given = {name: table[name] for name in names if name in table}
     first, *later = [read_request({**given, "question": turn}) for turn in turns]
     request = replace(defaults, question=first.question, **{name: getattr(first, name) for name in given})

@@ -71,7 +71,8 @@ def evidence_card(
     values = defaults if params is None else params
     visible = _visible_parameters(entry, block, experiment)
     query = {**{name: _input_text(value) for name, value in values.items()}, "seed": seed}
-    link = urlencode({"block": block.id, **query} if entry else query)
+    of_aspect = {"aspect": entry.aspect} if entry and entry.aspect else {}
+    link = urlencode({**of_aspect, "block": block.id, **query} if entry else query)
     return {
         "block": block.id,
         "slug": experiment.slug,

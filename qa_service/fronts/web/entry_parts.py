@@ -95,6 +95,23 @@ def tell_rows(
     return [row(each) for each in rank(entry.tell, observations)]
 
 
+@dataclass(frozen=True, slots=True)
+class OtherQuestion:
+    """Another question that an entry answers: of an aspect, or its own ("")."""
+
+    entry: str
+    aspect: str
+    question: str
+    address: str
+
+
+def other_questions(entry: Entry, lang: Lang) -> list[OtherQuestion]:
+    """The questions that the entry answers besides the one on which it is focused."""
+    return [
+        OtherQuestion(view.id, view.aspect, view.question[lang], view.address_in(lang)) for view in entry.other_views()
+    ]
+
+
 def lecture_html(entry: Entry, lang: Lang) -> dict[str, Markup]:
     """Speaker → their words in the lecture, as HTML."""
     said = lecture_json(entry, lang) or ()

@@ -172,6 +172,7 @@ LABELS = {
     "many_about": Text(
         "换 20 个随机种子各跑一遍，看断言有多常成立", "Run with 20 seeds: how often do the claims hold?"
     ),
+    "aspects": Text("同一组实验还回答", "The same experiments also answer"),
     "permalink": Text("这组参数的链接", "Link to these parameters"),
     "notebook": Text("下载笔记本", "Notebook"),
     "script": Text("下载脚本", "Script"),

@@ -62,7 +62,10 @@ def add_machine_routes(web: APIRouter, service: Service) -> None:
 
 def entry_markdown(entry: Entry, lang: Lang) -> str:
     """The entry as Markdown, with "…" for the numbers that a run gives."""
-    parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang), f"## {_EVIDENCE_TITLE[lang]}"]
+    parts = [f"# {entry.question[lang]}", prose.fill_placeholders(entry, (), lang)]
+    for view in entry.other_views():
+        parts += [f"## {view.question[lang]}", prose.fill_text(view.short[lang].strip(), entry, (), lang)]
+    parts.append(f"## {_EVIDENCE_TITLE[lang]}")
     for block in entry.evidence:
         claims = [
             f"- {claim.says[lang]} (`{claim.metric} {claim.op} {format_number(claim.bound, lang)}`; "

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
+from qa_service.answering.decision import focus
 from qa_service.answering.execute import measured_before
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.service import Service
@@ -108,7 +109,7 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
     def _entry_page(http: Request, one: Entry, lang: Lang, **values: Any) -> HTMLResponse:
         """With what other sites show of a link to it: addresses of this host, which no shared cache may keep."""
         base = str(http.base_url)
-        link = f"{base}entries/{one.id}?lang={lang}"
+        link = base + one.address_in(lang).removeprefix("/")
         preview = {
             "link": link,
             "card": link_previews.card_address(base, one, lang),
@@ -126,7 +127,7 @@ def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:
             return _unknown_language(http)
         knowledge = service.knowledge
         try:
-            one = knowledge.library[entry_id]
+            one = focus(knowledge.library[entry_id], http.query_params.get("aspect", ""))
         except BadRequest as error:
             return _problem_page(service, http, error, lang)
         related = [knowledge.library[other] for other in one.related]

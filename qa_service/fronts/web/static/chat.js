@@ -10,7 +10,7 @@ import { words } from "./words.js";
 /** @import { AnswerData, AskRequest } from "./types.js" */
 /** @import { KeptTurn } from "./conversation.js" */
 
-/** What was asked: a question, or an entry. @typedef {{ q?: string, entry?: string }} Address */
+/** What was asked: a question, or an entry. @typedef {{ q?: string, entry?: string, aspect?: string }} Address */
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const composer = /** @type {HTMLFormElement} */ (byId("composer"));
@@ -72,7 +72,7 @@ function addTurn(shown, request, address) {
     /** @type {AnswerData} */
     const data = /** @type {CustomEvent} */ (event).detail;
     if (turn === current) context = data.context;
-    turn.asked = { ...address, ...(data.entry && { entry: data.entry.id }) };
+    turn.asked = { ...address, ...(data.entry && { entry: data.entry.id }), ...(data.entry?.aspect && { aspect: data.entry.aspect }) };
     if (!isRestoring) pushHistory(turn, turn.asked, data.lang);
   });
   turn.element.addEventListener("complete", () => {
@@ -181,13 +181,14 @@ stop.addEventListener("click", () => {
 // Every button that asks: an example, a candidate, a related question.
 byId("main").addEventListener("click", (event) => {
   const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-question]"));
-  const { entry, question, keep } = button?.dataset ?? {};
+  const { entry, aspect, question, keep } = button?.dataset ?? {};
   if (!button || !question) return;
   event.preventDefault(); // some are links, for readers without scripts
   if (!entry) return askQuestion(question);
   const asked = keep === undefined ? "" : (askedBeside(button) ?? "");
   const language = /** @type {HTMLElement} */ (button.closest("[lang]")).lang.startsWith("zh") ? "zh" : "en";
-  ask(question, { question: asked, entry, lang: language }, { entry });
+  const of = { entry, ...(aspect && { aspect }) };
+  ask(question, { question: asked, ...of, lang: language }, of);
 });
 
 /** The question of the turn that a button stands in. @param {HTMLElement} button */
@@ -225,11 +226,13 @@ function turnsOfThisAddress() {
 
 const address = new URLSearchParams(location.search);
 const entryInAddress = address.get("entry");
+const aspectInAddress = address.get("aspect");
 const questionInAddress = address.get("q")?.trim() || history.state?.question;
 const kept = entryInAddress || questionInAddress ? turnsOfThisAddress() : [];
 if (kept.length) restore(kept);
 else if (entryInAddress) {
-  const asked = { ...(questionInAddress && { q: questionInAddress }), entry: entryInAddress };
-  ask(questionInAddress ?? entryInAddress, { question: questionInAddress ?? "", entry: entryInAddress, params: parametersOf(address), lang: pageLang }, asked);
+  const of = { entry: entryInAddress, ...(aspectInAddress && { aspect: aspectInAddress }) };
+  const asked = { ...(questionInAddress && { q: questionInAddress }), ...of };
+  ask(questionInAddress ?? entryInAddress, { question: questionInAddress ?? "", ...of, params: parametersOf(address), lang: pageLang }, asked);
 } else if (questionInAddress) askQuestion(questionInAddress, { lang: pageLang });
 reportArrival();

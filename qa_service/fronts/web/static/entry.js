@@ -11,8 +11,8 @@ const article = part(document, "entry");
 const status = /** @type {HTMLElement} */ (document.getElementById("status"));
 const languageSwitch = /** @type {HTMLAnchorElement} */ (document.getElementById("switch"));
 const runAll = /** @type {HTMLButtonElement | null} */ (document.getElementById("run-all"));
-const { entry, experiment, lang = "zh", seeds } = article.dataset;
-const subject = entry ? { entry, lang } : { experiment, lang };
+const { entry, aspect, experiment, lang = "zh", seeds } = article.dataset;
+const subject = entry ? { entry, ...(aspect && { aspect }), lang } : { experiment, lang };
 const cards = allParts(article, "card").map(
   (element) => new Card(element, subject, (numbers) => fillNumbers(article, numbers), (sentence) => (status.textContent = sentence)),
 );

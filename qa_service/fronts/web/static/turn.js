@@ -66,6 +66,11 @@ export class Turn {
     return this.#subject.entry ?? "";
   }
 
+  /** The aspect of the entry that answers, "" where it is its own question. */
+  get aspect() {
+    return this.#subject.aspect ?? "";
+  }
+
   /** What was read from the question and an experiment of the answer has, for the address: "p.n": "100". */
   get readParameters() {
     /** @type {Record<string, string>} */
@@ -152,7 +157,7 @@ export class Turn {
     if (isPredicting() && data.entry) coverText(this.reply);
     if (!this.request.question && data.entry) this.question = data.entry.question;
     this.#showQuestion(data.log);
-    this.#subject = { entry: data.entry?.id, lang: data.lang };
+    this.#subject = { entry: data.entry?.id, ...(data.entry?.aspect && { aspect: data.entry.aspect }), lang: data.lang };
     this.#calculates = data.calculation !== null;
     this.#previousNumbers = this.entry && this.previous?.entry === this.entry ? numbersIn(this.previous.reply) : {};
     this.element.dispatchEvent(new CustomEvent("answered", { detail: data, bubbles: true }));
@@ -199,7 +204,7 @@ export class Turn {
     part(this.reply, hero ? "hero" : "cards").append(element);
     const subject = alone ? { experiment, lang: this.#subject.lang } : this.#subject;
     const card = new Card(element, subject, (numbers) => this.#takeNumbers(numbers), this.announce);
-    if (hero) card.showBehind(this.previous?.entry === this.entry ? this.previous.hero : undefined);
+    if (hero) card.showBehind(this.previous?.entry === this.entry && this.previous.aspect === this.aspect ? this.previous.hero : undefined);
     this.#cards.set(id, card);
     element.addEventListener("measured", () => this.#showOutcomes());
     return card;

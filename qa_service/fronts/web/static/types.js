@@ -8,7 +8,7 @@
 /** A Vega-Lite specification. @typedef {Record<string, any>} ChartSpec */
 
 /** What a run belongs to: an entry, or an experiment by itself; and the language of what it says.
- * @typedef {{ entry?: string, experiment?: string, lang: string }} Subject */
+ * @typedef {{ entry?: string, aspect?: string, experiment?: string, lang: string }} Subject */
 
 /** What is sent to the server: a question, or an entry or experiment with parameters.
  * @typedef {Partial<Subject> & { question?: string, context?: object, params?: Record<string, Value>, seed?: number,
@@ -18,7 +18,7 @@
  * @typedef {object} AnswerData
  * @property {string} answer the text as Markdown
  * @property {string} lang
- * @property {{ id: string, question: string } | null} entry
+ * @property {{ id: string, question: string, aspect?: string } | null} entry
  * @property {object | null} calculation the formulas that are computed, where they are the answer
  * @property {object} context what a follow-up question is asked with
  * @property {Record<string, Value | Value[]>} params what was read from the question

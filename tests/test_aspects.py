@@ -1,0 +1,207 @@
+"""Aspects: further questions that an entry answers, each with a short answer and a proof of its own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qa_service.answering.knowledge import Knowledge
+from qa_service.answering.service import Service
+from qa_service.errors import BadField, BadLibrary
+from qa_service.fronts.web import render
+from qa_service.knowledge.lengths import length_problems
+from qa_service.knowledge.library import Library, duplicate_phrasings
+from qa_service.model import AnswerStatus, Context, Request, Verdict
+from qa_service.model.events import AnswerReady, EvidenceReady, Started
+from qa_service.presentation import prose
+from qa_service.schemas.answers import answer_json
+from qa_service.schemas.catalogue import entry_json
+from qa_service.schemas.requests import read_query, read_request
+from qa_service.settings import Settings
+
+TOYS = Path(__file__).resolve().parent / "toys"
+ASPECT = """
+[[aspect]]
+id = "backwards"
+block = "down"
+
+[aspect.question]
+zh = "能倒着数吗"
+en = "can it count down"
+
+[aspect.short]
+zh = '''能，从 [[down.steps]] 数起。'''
+en = '''Yes, from [[down.steps]] on.'''
+
+[aspect.phrasings]
+zh = ["倒数行不行", "反着来一遍", "往回走的数法"]
+en = ["reverse order please", "backwards instead", "descending sequence"]
+
+[phrasings]
+"""
+SECOND_BLOCK = """
+[[evidence]]
+id = "down"
+experiment = "counts"
+params = { steps = 7 }
+proves = "why"
+visible = ["steps"]
+
+[[evidence.claims]]
+id = "reaches-seven"
+says = { zh = "数到七", en = "It reaches seven" }
+metric = "last"
+op = ">="
+bound = 7
+control = { steps = 3 }
+"""
+
+
+def with_aspect(folder: Path) -> Path:
+    """The toy entries there, one of them with an aspect that its second block proves."""
+    path = folder / "counting.toml"
+    path.write_text(path.read_text("utf-8").replace("\n[phrasings]\n", ASPECT, 1) + SECOND_BLOCK, "utf-8")
+    return folder
+
+
+@pytest.fixture
+def kb_with_aspect(kb_copy):
+    """Entries that a test may modify."""
+    return with_aspect(kb_copy)
+
+
+@pytest.fixture(scope="module")
+def service(lab, word_hash, tmp_path_factory):
+    """The service of these entries."""
+    folder = tmp_path_factory.mktemp("aspects")
+    kb = with_aspect(Path(shutil.copytree(TOYS / "kb", folder / "kb")))
+    settings = Settings(kb=kb, demos=TOYS / "demos", cache=folder / "cache")
+    return Service(Knowledge.read(settings, word_hash()), lab, threshold=0.5)
+
+
+def test_the_wording_met_decides_which_question_is_answered(service):
+    """Its short answer comes first, proved by its own block; all else is the entry's."""
+    own = service.answer(Request(question="数数甲"))
+    other = service.answer(Request(question="反着来一遍"))
+    assert own.status is other.status is AnswerStatus.ANSWERED
+    assert own.entry.id == other.entry.id == "counting"
+    assert (own.entry.aspect, other.entry.aspect) == ("", "backwards")
+    assert [one.block for one in own.evidence] == ["counts", "down"]
+    assert [one.block for one in other.evidence] == ["down", "counts"]
+    assert prose.answer_text(own).startswith("**数到 5。**")
+    assert prose.answer_text(other).startswith("**能，从 7 数起。**")
+    assert own.entry.do == other.entry.do
+    assert all(verdict is Verdict.HOLDS for one in other.evidence for verdict in one.verdicts)
+
+
+def test_the_proof_of_an_aspect_proves_its_short_answer(service):
+    """And the block that proves the entry's own short answer no longer does."""
+    entry = service.knowledge.library["counting"].focused_on("backwards")
+    assert [(block.id, block.proves) for block in entry.evidence] == [("down", "short"), ("counts", "why")]
+    assert [claim.proves for block in entry.evidence for claim in block.claims] == ["short", "why"]
+    assert entry.focused_on("").evidence == service.knowledge.library["counting"].evidence
+
+
+def test_the_json_says_which_question_is_answered(service):
+    answered = answer_json(service.ask(Request(question="descending sequence"))).to_dict()
+    assert answered["entry"]["aspect"] == answered["context"]["aspect"] == "backwards"
+    assert answered["entry"]["question"] == "can it count down"
+    assert answered["entry"]["url"] == "/entries/counting?aspect=backwards"
+    own = answer_json(service.ask(Request(question="counting numbers two"))).to_dict()
+    assert "aspect" not in own["entry"]
+    assert "aspect" not in own["context"]
+    listed = entry_json(service.knowledge.library["counting"]).to_dict()
+    assert [one["id"] for one in listed["aspects"]] == ["backwards"]
+    assert "reverse order please" in listed["phrasings"]["en"]
+
+
+def test_a_follow_up_stays_with_the_aspect_and_a_question_does_not(service):
+    """A number alone changes a parameter of its block; a whole question is matched anew."""
+    first = service.ask(Request(question="反着来一遍"))
+    changed = service.ask(Request(question="那 9 呢？", context=first.context))
+    assert changed.entry.aspect == "backwards"
+    assert changed.params["steps"] == 9
+    whole = service.ask(Request(question="数数乙", context=first.context))
+    assert (whole.entry.id, whole.entry.aspect) == ("counting", "")
+
+
+def test_a_request_names_an_aspect(service):
+    """In JSON and in the address of a permalink, which shows the same run."""
+    asked = service.ask(read_request({"entry": "counting", "aspect": "backwards", "lang": "en"}))
+    assert asked.entry.question.en == "can it count down"
+    entry, plans = service.plan(read_query("counting", {"aspect": "backwards", "block": "down", "steps": "4"}))
+    assert entry.aspect == "backwards"
+    assert [(plan.block.id, plan.params["steps"]) for plan in plans] == [("down", 4)]
+    context = Context(entry="counting", aspect="backwards", params={}, lang="en")
+    read = read_request({"question": "why?", "context": answer_json(asked).to_dict()["context"]})
+    assert read.context == context
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"entry": "counting", "aspect": "sideways"}, "backwards"),
+        ({"entry": "raising", "aspect": "backwards"}, "none"),
+        ({"question": "数数甲", "aspect": "backwards"}, "entry"),
+        ({"entry": "counting", "aspect": 7}, "aspect"),
+    ],
+)
+def test_an_unknown_aspect_is_refused_by_name(service, body, named):
+    """The error names the field and what is allowed."""
+    with pytest.raises(BadField) as raised:
+        service.ask(read_request(body))
+    assert raised.value.field == "aspect"
+    assert named in raised.value.en
+
+
+def test_the_page_shows_the_proof_of_the_aspect_and_offers_the_other_questions(service):
+    """The hero is the aspect's block; the entry's own question stands among what it also answers."""
+    experiments = service.knowledge.experiments
+    events = list(service.stream(Request(question="reverse order please")))
+    answer = next(event for event in events if isinstance(event, AnswerReady)).answer
+    _, shown = render.page_event(events[0], "en", experiments, answer.entry)
+    assert "Yes, from" in shown.html
+    assert 'data-entry="counting" data-aspect="" data-question="how to count"' in shown.html
+    started = [event for event in events if isinstance(event, Started)]
+    pages = [render.page_event(event, "en", experiments, answer.entry)[1] for event in started]
+    assert [(page.id, page.hero) for page in pages] == [("down", True), ("counts", False)]
+    evidence = next(event for event in events if isinstance(event, EvidenceReady))
+    _, measured = render.page_event(evidence, "en", experiments, answer.entry)
+    assert measured.shown["down.steps"] == "7"
+    assert "aspect=backwards" in measured.html
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('block = "down"', 'block = "up"', "block: one of counts, down"),
+        ('id = "backwards"', 'id = "Back wards"', "lower-case words"),
+        ("[[down.steps]]", "[[down.stepz]]", "[[down.stepz]]"),
+        ('en = "can it count down"', 'en = ""', "question with text in zh and en"),
+        ('zh = ["倒数行不行", "反着来一遍", "往回走的数法"]', 'zh = ["倒数行不行"]', "3 different phrasings in zh"),
+        ("倒数行不行", "数数甲", "one question of the entry only"),
+        ('block = "down"', 'bolck = "down"', "no key 'bolck'"),
+    ],
+)
+def test_an_invalid_aspect_is_reported_with_its_line(kb_with_aspect, toy_experiments, old, new, message):
+    path = kb_with_aspect / "counting.toml"
+    source = path.read_text("utf-8")
+    assert old in source
+    path.write_text(source.replace(old, new, 1), "utf-8")
+    with pytest.raises(BadLibrary) as raised:
+        Library.read(kb_with_aspect, toy_experiments)
+    problem = next(each for each in raised.value.problems if message in each)
+    line = source[: source.index(old)].count("\n") + 1
+    assert abs(int(problem.removeprefix(f"{path}:").split(":")[0]) - line) <= 12
+
+
+def test_aspects_keep_to_the_lengths_of_a_short_answer(kb_with_aspect, toy_experiments):
+    """And a phrasing that another entry has, too, is reported."""
+    path = kb_with_aspect / "counting.toml"
+    too_long = path.read_text("utf-8").replace("Yes, from", "Yes, " + "again " * 40 + "from", 1)
+    path.write_text(too_long.replace("descending sequence", "raising one", 1), "utf-8")
+    library = Library.read(kb_with_aspect, toy_experiments)
+    assert any(each.startswith("aspect backwards.en: expected") for each in length_problems(library["counting"]))
+    taken = library["raising"].phrasings["en"][0]
+    path.write_text(too_long.replace("descending sequence", taken, 1), "utf-8")
+    assert any(taken in each for each in duplicate_phrasings(Library.read(kb_with_aspect, toy_experiments)))
