@@ -18,6 +18,7 @@ from qa_service.schemas.answers import answer_json
 from qa_service.schemas.catalogue import entry_json
 from qa_service.schemas.requests import read_query, read_request
 from qa_service.settings import Settings
+from qa_service.tools.evaluation import aspect_report
 
 TOYS = Path(__file__).resolve().parent / "toys"
 ASPECT = """
@@ -30,8 +31,8 @@ zh = "能倒着数吗"
 en = "can it count down"
 
 [aspect.short]
-zh = '''能，从 [[down.steps]] 数起。'''
-en = '''Yes, from [[down.steps]] on.'''
+zh = '''能，数到 [[down.last]]。'''
+en = '''Yes, to [[down.last]].'''
 
 [aspect.phrasings]
 zh = ["倒数行不行", "反着来一遍", "往回走的数法"]
@@ -54,6 +55,14 @@ metric = "last"
 op = ">="
 bound = 7
 control = { steps = 3 }
+
+[[evidence.claims]]
+id = "draws-a-number"
+says = { zh = "抽了一个随机数", en = "It draws a random number" }
+metric = "random"
+op = ">="
+bound = 0
+control = { steps = 1 }
 """
 
 
@@ -89,7 +98,7 @@ def test_the_wording_met_decides_which_question_is_answered(service):
     assert [one.block for one in own.evidence] == ["counts", "down"]
     assert [one.block for one in other.evidence] == ["down", "counts"]
     assert prose.answer_text(own).startswith("**数到 5。**")
-    assert prose.answer_text(other).startswith("**能，从 7 数起。**")
+    assert prose.answer_text(other).startswith("**能，数到 7。**")
     assert own.entry.do == other.entry.do
     assert all(verdict is Verdict.HOLDS for one in other.evidence for verdict in one.verdicts)
 
@@ -98,7 +107,7 @@ def test_the_proof_of_an_aspect_proves_its_short_answer(service):
     """And the block that proves the entry's own short answer no longer does."""
     entry = service.knowledge.library["counting"].focused_on("backwards")
     assert [(block.id, block.proves) for block in entry.evidence] == [("down", "short"), ("counts", "why")]
-    assert [claim.proves for block in entry.evidence for claim in block.claims] == ["short", "why"]
+    assert [claim.proves for block in entry.evidence for claim in block.claims] == ["short", "why", "why"]
     assert entry.focused_on("").evidence == service.knowledge.library["counting"].evidence
 
 
@@ -160,14 +169,14 @@ def test_the_page_shows_the_proof_of_the_aspect_and_offers_the_other_questions(s
     events = list(service.stream(Request(question="reverse order please")))
     answer = next(event for event in events if isinstance(event, AnswerReady)).answer
     _, shown = render.page_event(events[0], "en", experiments, answer.entry)
-    assert "Yes, from" in shown.html
+    assert "Yes, to" in shown.html
     assert 'data-entry="counting" data-aspect="" data-question="how to count"' in shown.html
     started = [event for event in events if isinstance(event, Started)]
     pages = [render.page_event(event, "en", experiments, answer.entry)[1] for event in started]
     assert [(page.id, page.hero) for page in pages] == [("down", True), ("counts", False)]
     evidence = next(event for event in events if isinstance(event, EvidenceReady))
     _, measured = render.page_event(evidence, "en", experiments, answer.entry)
-    assert measured.shown["down.steps"] == "7"
+    assert measured.shown["down.last"] == "7"
     assert "aspect=backwards" in measured.html
 
 
@@ -176,7 +185,7 @@ def test_the_page_shows_the_proof_of_the_aspect_and_offers_the_other_questions(s
     [
         ('block = "down"', 'block = "up"', "block: one of counts, down"),
         ('id = "backwards"', 'id = "Back wards"', "lower-case words"),
-        ("[[down.steps]]", "[[down.stepz]]", "[[down.stepz]]"),
+        ("[[down.last]]", "[[down.lsat]]", "[[down.lsat]]"),
         ('en = "can it count down"', 'en = ""', "question with text in zh and en"),
         ('zh = ["倒数行不行", "反着来一遍", "往回走的数法"]', 'zh = ["倒数行不行"]', "3 different phrasings in zh"),
         ("倒数行不行", "数数甲", "one question of the entry only"),
@@ -195,13 +204,37 @@ def test_an_invalid_aspect_is_reported_with_its_line(kb_with_aspect, toy_experim
     assert abs(int(problem.removeprefix(f"{path}:").split(":")[0]) - line) <= 12
 
 
+def test_a_number_of_a_short_answer_has_a_claim(kb_with_aspect, toy_experiments):
+    """What the short answer of an aspect quotes can be judged: by a claim of its block."""
+    path = kb_with_aspect / "counting.toml"
+
+    def is_unproved() -> bool:
+        entry = Library.read(kb_with_aspect, toy_experiments)["counting"]
+        return any("expected a claim of block down" in each for each in length_problems(entry))
+
+    assert not is_unproved()
+    path.write_text(path.read_text("utf-8").replace("[[down.last]]", "[[down.steps]]"), "utf-8")
+    assert is_unproved()
+
+
 def test_aspects_keep_to_the_lengths_of_a_short_answer(kb_with_aspect, toy_experiments):
     """And a phrasing that another entry has, too, is reported."""
     path = kb_with_aspect / "counting.toml"
-    too_long = path.read_text("utf-8").replace("Yes, from", "Yes, " + "again " * 40 + "from", 1)
+    too_long = path.read_text("utf-8").replace("Yes, to", "Yes, " + "again " * 40 + "to", 1)
     path.write_text(too_long.replace("descending sequence", "raising one", 1), "utf-8")
     library = Library.read(kb_with_aspect, toy_experiments)
     assert any(each.startswith("aspect backwards.en: expected") for each in length_problems(library["counting"]))
     taken = library["raising"].phrasings["en"][0]
     path.write_text(too_long.replace("descending sequence", taken, 1), "utf-8")
     assert any(taken in each for each in duplicate_phrasings(Library.read(kb_with_aspect, toy_experiments)))
+
+
+def test_left_out_wordings_are_compared_with_the_others_of_their_entry(service):
+    """Each wording of an entry with aspects, and of no other, has its own aspect and that of its nearest neighbour."""
+    pairs = service.knowledge.matcher.left_out_aspects()
+    entry = service.knowledge.library["counting"]
+    assert len(pairs) == sum(len(entry.wordings(lang)) for lang in ("zh", "en"))
+    report = aspect_report(pairs)
+    assert report["aspect"]["n"] == 8  # three phrasings and the question in each language
+    assert report["own"]["first"] > 0.9  # "counting numbers one" is nearest to "counting numbers two"
+    assert report["aspect"]["first"] < report["own"]["first"]  # its wordings share no word

@@ -94,6 +94,10 @@ def _evidence_problems(entry: Entry) -> Iterator[str]:
             f"evidence {first.id}: expected the first block to prove the short answer by at most {MAX_FIRST_CLAIMS} "
             f'claims (give the others proves = "why" or the like), found {len(proving)}'
         )
+    for aspect in entry.aspects:
+        proof = next(block for block in entry.evidence if block.id == (aspect.block or first.id))
+        if not any(claim.metric in aspect.quoted_metrics(proof.id) for claim in proof.claims):
+            yield f"aspect {aspect.id}: expected a claim of block {proof.id} about a number that it quotes"
     proofs = {first.id, *(one.block for one in entry.aspects)}
     for block in entry.evidence:
         if block.id in proofs and not block.visible:

@@ -96,14 +96,17 @@ class EvidenceBlock:
     mark: str | None = None
     """A metric whose value is the place on the x axis where something is decided."""
 
-    def as_proof_of(self, part: Part, *, instead_of: Part | None = None) -> "EvidenceBlock":
-        """The block as the proof of another part, with its claims; with `instead_of`, what proves that part only."""
+    def proving(self, quoted: Collection[str]) -> "EvidenceBlock":
+        """The block as the proof of a short answer that quotes these of its metrics: by the claims about them."""
+        claims = (
+            replace(claim, proves="short") if claim.metric in quoted else claim for claim in self.proving_why().claims
+        )
+        return replace(self, proves="short", claims=tuple(claims))
 
-        def moved(proves: Part) -> Part:
-            return part if instead_of in (None, proves) else proves
-
-        claims = tuple(replace(claim, proves=moved(claim.proves)) for claim in self.claims)
-        return replace(self, proves=moved(self.proves), claims=claims)
+    def proving_why(self) -> "EvidenceBlock":
+        """The block where another one is the proof of the short answer."""
+        claims = (replace(claim, proves="why") if claim.proves == "short" else claim for claim in self.claims)
+        return replace(self, proves="why" if self.proves == "short" else self.proves, claims=tuple(claims))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,10 @@ class Aspect:
     block: str | None
     """Id of the evidence block that proves the short answer; None is the entry's first."""
     phrasings: Mapping[Lang, tuple[str, ...]]
+
+    def quoted_metrics(self, block_id: str) -> frozenset[str]:
+        """The metrics and parameters of a block that the short answer quotes."""
+        return frozenset(name for block, name, _ in PLACEHOLDER.findall(self.short.en) if block == block_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +274,7 @@ class Entry:
             own,
             question=aspect.question,
             short=aspect.short,
-            evidence=_proof_first(own.evidence, aspect.block),
+            evidence=_proof_first(own.evidence, aspect),
             aspect=aspect.id,
             own=own,
         )
@@ -279,13 +286,11 @@ class Entry:
         return tuple(view for view in views if view.aspect != self.aspect)
 
 
-def _proof_first(blocks: tuple[EvidenceBlock, ...], proof: str | None) -> tuple[EvidenceBlock, ...]:
-    """The blocks with this one first, as the proof of the short answer in place of the first; None moves nothing."""
-    if proof is None or proof == blocks[0].id:
-        return blocks
-    first = next(block for block in blocks if block.id == proof)
-    others = (block for block in blocks if block.id != proof)
-    return (first.as_proof_of("short"), *(block.as_proof_of("why", instead_of="short") for block in others))
+def _proof_first(blocks: tuple[EvidenceBlock, ...], aspect: Aspect) -> tuple[EvidenceBlock, ...]:
+    """The blocks with that of the aspect first, as the proof of its short answer."""
+    proof = next(block for block in blocks if block.id == (aspect.block or blocks[0].id))
+    others = (block.proving_why() for block in blocks if block is not proof)
+    return (proof.proving(aspect.quoted_metrics(proof.id)), *others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,21 @@ class Matcher:
         """Where each phrasing goes when it is left out of the training; trains for half a minute."""
         return training.leave_one_out(self.corpus, np.stack([self._prose.scores(text) for text in self.corpus.texts]))
 
+    def left_out_aspects(self) -> list[tuple[str, str]]:
+        """(aspect of a wording, aspect of the nearest other wording of its entry), for entries that have aspects."""
+        found: list[tuple[str, str]] = []
+        start = 0
+        for entry in self._entries:
+            wordings = [wording for lang in LANGS for wording in entry.wordings(lang)]
+            vectors = np.asarray(self._vectors[start : start + len(wordings)], dtype=np.float32)
+            start += len(wordings)
+            if entry.aspects:
+                aspects = [entry.aspect_of(wording) for wording in wordings]
+                cosines = vectors @ vectors.T
+                np.fill_diagonal(cosines, -np.inf)
+                found += zip(aspects, (aspects[row] for row in cosines.argmax(axis=1).tolist()), strict=True)
+        return found
+
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
         vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
         vector_scores = self._classifier.score_vectors(vectors)

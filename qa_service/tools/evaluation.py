@@ -215,6 +215,22 @@ def left_out_report(library: "Library", left_out: "LeaveOneOut") -> dict[str, An
     }
 
 
+def aspect_report(left_out: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """How often a wording, left out of the index, is nearest to one of the same question of its entry.
+
+    `left_out` are pairs (its aspect, the aspect of the nearest other wording); `own` is of the entries' own questions,
+    `aspect` of the further ones.
+    """
+    report: dict[str, Any] = {}
+    for name, pairs in (
+        ("own", [pair for pair in left_out if not pair[0]]),
+        ("aspect", [pair for pair in left_out if pair[0]]),
+    ):
+        share, interval = _proportion(sum(aspect == nearest for aspect, nearest in pairs), len(pairs))
+        report[name] = {"n": len(pairs), "first": share, "intervals": {"first": interval}}
+    return report
+
+
 def confusions(outcomes: Iterable[EvaluatedQuestion]) -> list[tuple[int, int, int]]:
     """(first accepted item, item of the best match, count) of wrong answers, most frequent first."""
     mistakes = Counter(

@@ -11,6 +11,7 @@ from qa_service.model import Lang, Request
 from qa_service.tools.evaluation import (
     EvaluatedQuestion,
     LabelledQuestion,
+    aspect_report,
     evaluation_report,
     left_out_report,
     parse_labelled_question,
@@ -53,6 +54,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
         report = evaluation_report(_ask_all(arguments.files, service, view))
     if arguments.left_out:
         report["left_out"] = left_out_report(service.knowledge.library, service.knowledge.matcher.leave_one_out())
+        report["left_out"]["aspects"] = aspect_report(service.knowledge.matcher.left_out_aspects())
     if arguments.json:
         options.print_json(report)
         return options.EXIT_OK
@@ -106,6 +108,14 @@ def _print_left_out(report: dict[str, Any], view: "TerminalView", lang: Lang) ->
     names = {"source": {"zh": "讲义问题", "en": "source entries"}, "expansion": {"zh": "展开", "en": "expansions"}}
     groups = [(names[name][lang], report[name]) for name in names]
     groups += list(report["by_entry"].items())[:_LISTED_ENTRIES]
+    kinds = {"own": {"zh": "词条自己的问题", "en": "own question"}, "aspect": {"zh": "另外的问题", "en": "aspects"}}
+    view.print_table(
+        {"zh": ("留一法：问的是哪个", "第一", "n"), "en": ("left out: which question", "first", "n")}[lang],
+        [
+            (kinds[name][lang], _format_metric(each, "first"), str(each["n"]))
+            for name, each in report["aspects"].items()
+        ],
+    )
     head = {"zh": ("留一法", "第一", "前三", "n"), "en": ("left out", "first", "first3", "n")}[lang]
     view.print_table(
         head,
