@@ -238,3 +238,22 @@ def test_left_out_wordings_are_compared_with_the_others_of_their_entry(service):
     assert report["aspect"]["n"] == 8  # three phrasings and the question in each language
     assert report["own"]["first"] > 0.9  # "counting numbers one" is nearest to "counting numbers two"
     assert report["aspect"]["first"] < report["own"]["first"]  # its wordings share no word
+
+
+def test_the_terminal_lists_the_other_questions(terminal, tmp_path):
+    """With `--full`, each with the options that ask it; `--aspect` answers it."""
+    kb = with_aspect(Path(shutil.copytree(TOYS / "kb", tmp_path / "kb")))
+    env = {
+        "NUMSTAB_KB": str(kb),
+        "NUMSTAB_DEMOS": str(TOYS / "demos"),
+        "NUMSTAB_CACHE": str(tmp_path),
+        "LANG": "C.UTF-8",
+    }
+    listed = terminal("ask", "--entry", "counting", "--full", "--no-run", "--lang", "en", env=env)
+    assert "--entry counting --aspect backwards" in " ".join(listed.stdout.split())
+    answered = terminal("ask", "--entry", "counting", "--aspect", "backwards", "--lang", "en", env=env)
+    assert answered.returncode == 0, answered.stderr
+    assert "Yes, to 7." in answered.stdout
+    refused = terminal("ask", "--entry", "counting", "--aspect", "sideways", "--lang", "zh", env=env)
+    assert refused.returncode == 2
+    assert "backwards" in refused.stderr

@@ -192,8 +192,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     ),
     Symptom(
         value="finite",
-        pattern=r"正常(?!化|样本|分布|数据)|没有?问题|(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?"
-        r"|normal|finite)(?![a-z])"
+        pattern=r"(?<!是否)正常(?!化|样本|分布|数据|吗|么|嘛|不|与否|[？?])|没有?问题(?!吗|么|嘛|[？?])"
+        r"|(?<![a-z])(?:is|are|looks?|was|were|seems?) (?:all )?(?:fine|ok(?:ay)?|normal|finite)(?![a-z])"
         r"|(?<=training is )stable",
         places=frozenset({"loss", "gradient", "weight", "logit", "activation"}), needs_place=True,
     ),

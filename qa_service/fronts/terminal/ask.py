@@ -44,7 +44,9 @@ def add_commands(parsers: Any) -> None:
     )
     parser.add_argument("--seeds", default="1", help="repeat each run with this many seeds: how often a claim holds")
     parser.add_argument("--entry", metavar="ID", help="ask this entry instead of looking for one")
-    parser.add_argument("--aspect", metavar="ID", help="the further question of this entry to answer (see `entries`)")
+    parser.add_argument(
+        "--aspect", metavar="ID", help="the further question of this entry to answer (--full lists them)"
+    )
     parser.add_argument("--full", action="store_true", help="also why, scope, all evidence, the lecture's words")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")
     parser.add_argument("--explain", action="store_true", help="also say which phrasing was met and what spoke for it")

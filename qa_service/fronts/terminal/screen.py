@@ -28,6 +28,7 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
+        "also": "同一组实验还能回答的问题",
         "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
         "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
@@ -36,7 +37,7 @@ _LABELS = {
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "compared": "compared", "format": "format",
+        "related": "related", "also": "other questions that it answers", "compared": "compared", "format": "format",
         "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
@@ -178,7 +179,18 @@ class TerminalView:
                 self.print_evidence(one)
             for reference in answer.entry.references if answer.entry else ():
                 self.print_line(f"· {reference}")
+            self._print_other_questions(answer)
         self._print_summary(answer, full=full)
+
+    def _print_other_questions(self, answer: Answer) -> None:
+        """Prints the other questions that the entry answers, each with the options that ask it."""
+        views = answer.entry.other_views() if answer.entry else ()
+        if views:
+            self.print_line(f"\n{self.labels['also']}:")
+        for view in views:
+            aspect = f" --aspect {view.aspect}" if view.aspect else ""
+            question = Styled(f"· {view.question[self.lang]}")
+            self._stdout.print(question + Styled(f"  --entry {view.id}{aspect}", style="dim"))
 
     def _print_lecture(self, answer: Answer) -> None:
         lecture = answer.entry.lecture if answer.entry else None
@@ -254,6 +266,7 @@ class TerminalView:
                 if part not in FIRST_PARTS and entry.part(part, self.lang)
             ]
             folded += [self.labels["lecture"]] if entry.lecture else []
+            folded += [self.labels["also"]] if entry.aspects else []
             count = len(entry.evidence)
             more = self.labels["more"].format(parts=self.labels["and"].join(folded), count=count)
             self._stdout.print(Styled(more, style="dim"))
