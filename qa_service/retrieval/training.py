@@ -43,6 +43,8 @@ class Phrasings:
     """Whether another entry may take the phrasing over (see `_relabel`)."""
     vectors: Vectors
     """(phrasings, d), unit vectors."""
+    questions: Sequence[bool] = ()
+    """Whether it is an entry's own question, which is trained on whatever their number; empty where none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +126,17 @@ def _fit(data: Phrasings, prose: Floats | None = None) -> tuple[Classifier, Leav
 
 
 def _sample(data: Phrasings) -> NDArray[np.intp]:
-    """The rows that are trained on, at most MAX_PHRASINGS: all of subjects, an even part of those of entries.
+    """The rows that are trained on, at most MAX_PHRASINGS: all of subjects, the questions and an even part of entries'.
 
     Phrasings of an entry resemble each other, those of a subject do not: each that is left out is answered by mistake.
     """
-    of_entries = np.array(data.classes) != np.array(data.groups)
-    rows = np.flatnonzero(of_entries)
-    room = min(max(MAX_PHRASINGS - int((~of_entries).sum()), 0), len(rows))
+    whole = np.array(data.classes) == np.array(data.groups)
+    if data.questions:
+        whole |= np.array(data.questions)
+    rows = np.flatnonzero(~whole)
+    room = min(max(MAX_PHRASINGS - int(whole.sum()), 0), len(rows))
     even = rows[np.linspace(0, len(rows) - 1, room).astype(int)]
-    return np.sort(np.concatenate([np.flatnonzero(~of_entries), even]))
+    return np.sort(np.concatenate([np.flatnonzero(whole), even]))
 
 
 class _Ridge:
