@@ -315,11 +315,19 @@ def test_training_is_deterministic():
 
 
 def test_training_samples_at_most_max_phrasings(monkeypatch):
-    """The sample bounds the memory; it is even, with every class in it."""
+    """The sample bounds the memory; it has every phrasing of a subject, and of each entry an even part."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
     model = train(phrasings())
+    trained = np.diff([*model.class_starts, len(model.phrasing_vectors)])
+    assert dict(zip(model.classes, trained, strict=True)) == {"counting": 4, "halving": 4, "rain": 12, "raising": 4}
+
+
+def test_training_samples_every_question_of_an_entry(monkeypatch):
+    """Here the first six rows; without them an entry keeps four."""
+    monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)
+    model = train(replace(phrasings(), questions=[row < 6 for row in range(48)]))
     assert len(model.phrasing_vectors) == 24
-    assert set(model.classes) == set(WORDS)
+    assert model.class_starts[1] - model.class_starts[0] >= 6  # of "counting", the first class
 
 
 def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):

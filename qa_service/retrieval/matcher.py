@@ -252,6 +252,10 @@ class Matcher:
                 owner.id in expanded and wording in owner.phrasings[lang] for owner, wording, lang in self._wordings
             ],
             vectors=np.asarray(self._vectors, dtype=np.float32),
+            questions=[
+                isinstance(owner, Entry) and wording not in owner.phrasings[lang]
+                for owner, wording, lang in self._wordings
+            ],
         )
 
     @cached_property

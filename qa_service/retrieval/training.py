@@ -43,6 +43,8 @@ class Phrasings:
     """Whether another entry may take the phrasing over (see `_relabel`)."""
     vectors: Vectors
     """(phrasings, d), unit vectors."""
+    questions: Sequence[bool] = ()
+    """Whether it is an entry's own question, which is trained on whatever their number; empty where none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def leave_one_out(data: Phrasings, prose: Floats | None = None) -> LeaveOneOut:
 
 
 def _fit(data: Phrasings, prose: Floats | None = None) -> tuple[Classifier, LeaveOneOut]:
-    sample = np.unique(np.linspace(0, len(data.texts) - 1, min(MAX_PHRASINGS, len(data.texts))).astype(int))
+    sample = _sample(data)
     counts, vectors = [TermCounts.of(data.texts[row], data.signs[row]) for row in sample], data.vectors[sample]
     owners = np.array(data.classes)[sample]
     classes, rows = np.unique(owners, return_index=True)
@@ -121,6 +123,20 @@ def _fit(data: Phrasings, prose: Floats | None = None) -> tuple[Classifier, Leav
         targets=targets,
         probabilities=ranked_softmax(logits, ranks, is_entry),
     )
+
+
+def _sample(data: Phrasings) -> NDArray[np.intp]:
+    """The rows that are trained on, at most MAX_PHRASINGS: all of subjects, the questions and an even part of entries'.
+
+    Phrasings of an entry resemble each other, those of a subject do not: each that is left out is answered by mistake.
+    """
+    whole = np.array(data.classes) == np.array(data.groups)
+    if data.questions:
+        whole |= np.array(data.questions)
+    rows = np.flatnonzero(~whole)
+    room = min(max(MAX_PHRASINGS - int(whole.sum()), 0), len(rows))
+    even = rows[np.linspace(0, len(rows) - 1, room).astype(int)]
+    return np.sort(np.concatenate([np.flatnonzero(whole), even]))
 
 
 class _Ridge:
