@@ -314,6 +314,13 @@ def test_training_is_deterministic():
     assert np.array_equal(first.rank_factors, second.rank_factors)
 
 
+def test_leaving_out_does_not_depend_on_the_blocks(monkeypatch):
+    """The kernel is worked through in blocks of rows: seven are several blocks here, and the last is not full."""
+    whole = leave_one_out(phrasings()).probabilities
+    monkeypatch.setattr("qa_service.retrieval.training._BLOCK_ROWS", 7)
+    assert np.allclose(leave_one_out(phrasings()).probabilities, whole, atol=1e-3)
+
+
 def test_training_samples_at_most_max_phrasings(monkeypatch):
     """The sample bounds the memory; it has every phrasing of a subject, and of each entry an even part."""
     monkeypatch.setattr("qa_service.retrieval.training.MAX_PHRASINGS", 24)

@@ -21,7 +21,7 @@ RIDGE_ALPHA = 0.1  # regularisation; from 0.03 to 0.3 the accuracy differs by le
 _TERM_WEIGHT = 0.5  # of the tf-idf kernel beside the Gaussian kernel, which has weight 1
 _PRINCIPAL_AXES = 128  # of 512: four fifths of the variance; 192 are no more accurate and take longer to load
 _MIN_DOCUMENT_FREQUENCY = 2  # phrasings in which a term must occur
-MAX_PHRASINGS = 16_000  # trained on: memory grows with their square, to two gigabytes
+MAX_PHRASINGS = 24_000  # trained on: memory grows with their square, to two gigabytes and a half
 _BALANCE = 0.5  # class weights: 0 counts phrasings alike, 1 classes alike
 RELABEL_MARGIN = 0.25  # by which another entry's score must exceed the source entry's to take a phrasing over
 _SHRINKAGE = 1e-4  # of the factors of ranks, whose likelihood has no maximum where the ranks tell all entries apart
@@ -147,14 +147,13 @@ class _Ridge:
 
     def __init__(self, kernel: Floats, weights: NDArray[np.float64]) -> None:
         """Overwrites the kernel, (n, n). Raises ArithmeticError if C is not positive definite."""
-        from scipy.linalg.lapack import spotrf, strtri  # type: ignore[import-untyped]
+        from scipy.linalg.lapack import spotrf  # type: ignore[import-untyped]
 
         kernel[np.diag_indices(len(kernel))] += (RIDGE_ALPHA / weights).astype(np.float32)
         self._factor, failed = spotrf(kernel.T, lower=1, overwrite_a=1)  # symmetric: its transpose is in LAPACK's order
         if failed:
             raise ArithmeticError(f"the kernel of the phrasings is not positive definite at row {failed}")
-        inverse, _ = strtri(self._factor, lower=1)  # of the factor: half the work of C⁻¹, whose diagonal is all we need
-        self._inverse_diagonal = np.einsum("ij,ij->j", inverse, inverse)[:, None]
+        self._inverse_diagonal = _inverse_diagonal(self._factor)[:, None]
 
     def solve(self, targets: Floats) -> tuple[Floats, Floats]:
         """Dual weights and leave-one-out scores, both (n, columns) as the targets."""
@@ -162,6 +161,28 @@ class _Ridge:
 
         dual, _ = spotrs(self._factor, targets, lower=1)
         return dual, targets - dual / self._inverse_diagonal
+
+
+def _inverse_diagonal(factor: Floats) -> Floats:
+    """(n,): the diagonal of (L Lᵀ)⁻¹, the squared lengths of the columns of L⁻¹; L, (n, n), is lower triangular.
+
+    A block of columns at a time, as all of L⁻¹ would take as much memory as L.
+    """
+    from scipy.linalg.lapack import strtri
+
+    blocks = [slice(start, min(start + _BLOCK_ROWS, len(factor))) for start in range(0, len(factor), _BLOCK_ROWS)]
+    inverses = [strtri(factor[block, block], lower=1)[0] for block in blocks]  # of the blocks on the diagonal
+    diagonal = np.empty(len(factor), dtype=np.float32)
+    for nth, own in enumerate(blocks):
+        columns = np.zeros((len(factor) - own.start, own.stop - own.start), dtype=np.float32)
+        columns[: own.stop - own.start] = inverses[nth]
+        for block, inverse in zip(blocks[nth + 1 :], inverses[nth + 1 :], strict=True):
+            above = columns[: block.start - own.start]
+            columns[block.start - own.start : block.stop - own.start] = -inverse @ (
+                factor[block, own.start : block.start] @ above
+            )
+        diagonal[own] = np.einsum("ij,ij->j", columns, columns)
+    return diagonal
 
 
 def _relabel(
