@@ -273,7 +273,7 @@ def _topic(
 
 def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
     """The entry that answers, as the answer to what is asked of it: the aspect that the request names, for a follow-up
-    that of the answer before, else the one that has the wording nearest to the question.
+    that of the answer before, else the one that the question asks by its wording.
 
     Raises `BadField` for an aspect that the entry does not have, or without an entry.
     """
@@ -286,7 +286,7 @@ def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
         return focus(entry, request.aspect)
     if topic.is_follow_up and request.context:
         return entry.focused_on(request.context.aspect)
-    return entry.focused_on(entry.aspect_of(topic.matches[0].phrasing))
+    return entry.focused_on(topic.matches[0].aspect)
 
 
 def focus(entry: Entry, aspect: str) -> Entry:

@@ -36,6 +36,8 @@ class Match:
     """The calibrated confidence that it answers, 0 to 1."""
     phrasing: str
     """The wording of the entry that is nearest to the question; "" if the entry was not found by matching."""
+    aspect: str = ""
+    """Id of the aspect of the entry that the question asks; "" for the entry's own question."""
     reasons: tuple[tuple[str, float], ...] = ()
     """(term of the question, contribution), largest first; the term "" stands for the sentence vector."""
 

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from qa_service.model import LANGS, Entry
 from qa_service.retrieval.embedder import Vectors
 
+ASPECT_LEAD = 0.04
+"""Cosine by which a wording of an aspect must be nearer than those of the entry's own question: to answer another one
+outright is worse than to answer the general one.
+"""
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
 _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
@@ -38,6 +42,7 @@ class Index:
         self._vectors = np.asarray(vectors)  # slices of a memmap are slow to make
         self._path = path
         self._has_searched = False
+        self._aspects: dict[str, NDArray[np.str_]] = {}
         self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
         for entry in library.values():
@@ -56,6 +61,22 @@ class Index:
             entry: self._row_by_faiss(faiss, vector, entry) if faiss else self._row(vector, entry) for entry in entries
         }
         return {entry: self._phrasings[row] for entry, row in rows.items()}
+
+    def aspect(self, vector: Vectors, entry: Entry) -> str:
+        """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
+        if not entry.aspects:
+            return ""
+        rows = self._vectors[self._rows[entry.id]].astype(np.float32, copy=False)
+        cosines = rows @ vector / np.linalg.norm(rows, axis=1)
+        return aspect_asked(cosines, self._aspects_of(entry))
+
+    def _aspects_of(self, entry: Entry) -> NDArray[np.str_]:
+        """The aspect of each of its wordings, as `wordings` has them."""
+        if entry.id not in self._aspects:
+            self._aspects[entry.id] = np.array(
+                [entry.aspect_of(each) for lang in LANGS for each in entry.wordings(lang)]
+            )
+        return self._aspects[entry.id]
 
     def _row(self, vector: Vectors, entry: str) -> int:
         """The row of the entry's wording nearest to the vector."""
@@ -85,6 +106,12 @@ class Index:
             entry: faiss.SearchParameters(sel=faiss.IDSelectorRange(rows.start, rows.stop))
             for entry, rows in self._rows.items()
         }
+
+
+def aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.str_]) -> str:
+    """The aspect asked by a question with these cosines to an entry's wordings, whose aspects are given."""
+    nearest = int((cosines - ASPECT_LEAD * (aspects != "")).argmax())
+    return str(aspects[nearest])
 
 
 def save_vectors(path: Path, vectors: Vectors) -> None:

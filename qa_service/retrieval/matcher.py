@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.index import Index, aspect_asked, map_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -159,7 +159,7 @@ class Matcher:
         return training.leave_one_out(self.corpus, np.stack([self._prose.scores(text) for text in self.corpus.texts]))
 
     def left_out_aspects(self) -> list[tuple[str, str]]:
-        """(aspect of a wording, aspect of the nearest other wording of its entry), for entries that have aspects."""
+        """(aspect of a wording, aspect that it asks by its entry's other wordings), of entries that have aspects."""
         found: list[tuple[str, str]] = []
         start = 0
         for entry in self._entries:
@@ -167,10 +167,10 @@ class Matcher:
             vectors = np.asarray(self._vectors[start : start + len(wordings)], dtype=np.float32)
             start += len(wordings)
             if entry.aspects:
-                aspects = [entry.aspect_of(wording) for wording in wordings]
+                aspects = np.array([entry.aspect_of(wording) for wording in wordings])
                 cosines = vectors @ vectors.T
                 np.fill_diagonal(cosines, -np.inf)
-                found += zip(aspects, (aspects[row] for row in cosines.argmax(axis=1).tolist()), strict=True)
+                found += [(str(own), aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
         return found
 
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
@@ -194,7 +194,13 @@ class Matcher:
         likeliest = of_subjects.argmax() if len(of_subjects) else None
         return MatchResult(
             matches=tuple(
-                Match(entry=entry, score=score, phrasing=phrasings[entry.id], reasons=tuple(each))
+                Match(
+                    entry=entry,
+                    score=score,
+                    phrasing=phrasings[entry.id],
+                    aspect=self._index.aspect(vector, entry) if entry is ranked[0] else "",
+                    reasons=tuple(each),
+                )
                 for entry, score, each in zip(ranked, scores.tolist(), reasons, strict=True)
             ),
             subject=self._subjects[likeliest] if likeliest is not None and of_subjects[likeliest] > item else None,

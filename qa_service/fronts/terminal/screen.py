@@ -28,7 +28,7 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
-        "also": "同一组实验还能回答的问题",
+        "also": "它还回答",
         "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
         "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
@@ -37,7 +37,7 @@ _LABELS = {
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "also": "other questions that it answers", "compared": "compared", "format": "format",
+        "related": "related", "also": "more questions", "compared": "compared", "format": "format",
         "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
