@@ -269,3 +269,17 @@ def test_short_replies_use_the_language_of_the_conversation(toy_service, reply, 
     context = Context(entry="counting", params={"steps": 3}, lang=previous)
     assert toy_service.ask(Request(question=reply, context=context)).lang == lang
     assert toy_service.ask(Request(question=reply, context=context, lang="en")).lang == "en"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "max_grad_norm 设成 1 没有用，日志里的范数还是很大，裁剪没有生效吗：{'loss': 2.9, 'grad_norm': 63.1}",
+        "I set max_grad_norm to 1 but the norm in the log is far larger, is clipping ignored? {'loss': 2.9, 'grad_norm': 63.1}",
+    ],
+)
+def test_a_question_on_the_line_of_a_record_is_answered(service, question):
+    """Not by the verdict that so short a log shows nothing."""
+    answer = service.ask(Request(question=question, run=False))
+    assert answer.entry is not None
+    assert "clip_grad_norm_" in answer.entry.short.en + answer.entry.do.en

@@ -24,6 +24,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
 _VALUE = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _HAN = re.compile(r"[\u3400-\u9fff]")
+_WORD = re.compile(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
+_RECORD = re.compile(r"\{[^{}]*\}")
+_SENTENCE_HAN, _SENTENCE_WORDS = 8, 6
+_MAX_PROSE_CHARS = 5000  # of a line that holds a record
 _COUNTERS = frozenset({"step", "epoch", "lr"})
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 """Groups of a format's pattern that are no values."""
@@ -41,8 +45,22 @@ def read_log(text: str) -> LogReading | None:
     if not lines or not (logged or "Traceback (most recent call last)" in text):
         return None
     counted = _alike(pieces, read, logged) if len(read) < len(pieces) else {}
-    prose = "\n".join(text for number, text in pieces if number not in logged and number not in counted)
+    prose = "\n".join(
+        words
+        for number, text in pieces
+        if number not in counted and (words := _words_beside(text) if number in logged else text)
+    )
     return _summarise(lines, prose, _unread_lines(counted, lines))
+
+
+def _words_beside(line: str) -> str:
+    """What is said on the line of a record, before and after it: "it is stuck: {'loss': 2.3} what now?"; "" for less than
+    a sentence, which is what programs print there.
+    """
+    if "{" not in line:
+        return ""
+    words = _RECORD.sub(" ", line[:_MAX_PROSE_CHARS])
+    return words if len(_HAN.findall(words)) >= _SENTENCE_HAN or len(_WORD.findall(words)) >= _SENTENCE_WORDS else ""
 
 
 def _select(pieces: list[_Piece]) -> list[_Piece]:
