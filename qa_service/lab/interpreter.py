@@ -223,8 +223,10 @@ class _Server(_Client):
         _Server._running.add(self)
 
     def _reason(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines: list[str] = []
+        with suppress(ValueError):  # another thread has ended it: this process is exiting
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else super()._reason()
 
     def end(self) -> None:

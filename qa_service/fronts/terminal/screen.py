@@ -266,7 +266,6 @@ class TerminalView:
                 if part not in FIRST_PARTS and entry.part(part, self.lang)
             ]
             folded += [self.labels["lecture"]] if entry.lecture else []
-            folded += [self.labels["also"]] if entry.aspects else []
             count = len(entry.evidence)
             more = self.labels["more"].format(parts=self.labels["and"].join(folded), count=count)
             self._stdout.print(Styled(more, style="dim"))

@@ -54,8 +54,9 @@ def read_log(text: str) -> LogReading | None:
 
 
 def _words_beside(line: str) -> str:
-    """What is said on the line of a record, before and after it: "it is stuck: {'loss': 2.3} what now?"; "" for less than
-    a sentence, which is what programs print there.
+    """What is said on the line of a record, before and after it: "it is stuck: {'loss': 2.3} what now?".
+
+    Less than a sentence is what programs print there, and counts as nothing: "".
     """
     if "{" not in line:
         return ""
