@@ -80,7 +80,7 @@ def kb_with_aspect(kb_copy):
 
 
 @pytest.fixture(scope="module")
-def service(lab, word_hash, tmp_path_factory):
+def aspect_service(lab, word_hash, tmp_path_factory):
     """The service of these entries."""
     folder = tmp_path_factory.mktemp("aspects")
     kb = with_aspect(Path(shutil.copytree(TOYS / "kb", folder / "kb")))
@@ -88,10 +88,10 @@ def service(lab, word_hash, tmp_path_factory):
     return Service(Knowledge.read(settings, word_hash()), lab, threshold=0.5)
 
 
-def test_the_wording_met_decides_which_question_is_answered(service):
+def test_the_wording_met_decides_which_question_is_answered(aspect_service):
     """Its short answer comes first, proved by its own block; all else is the entry's."""
-    own = service.answer(Request(question="数数甲"))
-    other = service.answer(Request(question="反着来一遍"))
+    own = aspect_service.answer(Request(question="数数甲"))
+    other = aspect_service.answer(Request(question="反着来一遍"))
     assert own.status is other.status is AnswerStatus.ANSWERED
     assert own.entry.id == other.entry.id == "counting"
     assert (own.entry.aspect, other.entry.aspect) == ("", "backwards")
@@ -103,42 +103,42 @@ def test_the_wording_met_decides_which_question_is_answered(service):
     assert all(verdict is Verdict.HOLDS for one in other.evidence for verdict in one.verdicts)
 
 
-def test_the_proof_of_an_aspect_proves_its_short_answer(service):
+def test_the_proof_of_an_aspect_proves_its_short_answer(aspect_service):
     """And the block that proves the entry's own short answer no longer does."""
-    entry = service.knowledge.library["counting"].focused_on("backwards")
+    entry = aspect_service.knowledge.library["counting"].focused_on("backwards")
     assert [(block.id, block.proves) for block in entry.evidence] == [("down", "short"), ("counts", "why")]
     assert [claim.proves for block in entry.evidence for claim in block.claims] == ["short", "why", "why"]
-    assert entry.focused_on("").evidence == service.knowledge.library["counting"].evidence
+    assert entry.focused_on("").evidence == aspect_service.knowledge.library["counting"].evidence
 
 
-def test_the_json_says_which_question_is_answered(service):
-    answered = answer_json(service.ask(Request(question="descending sequence"))).to_dict()
+def test_the_json_says_which_question_is_answered(aspect_service):
+    answered = answer_json(aspect_service.ask(Request(question="descending sequence"))).to_dict()
     assert answered["entry"]["aspect"] == answered["context"]["aspect"] == "backwards"
     assert answered["entry"]["question"] == "can it count down"
     assert answered["entry"]["url"] == "/entries/counting?aspect=backwards"
-    own = answer_json(service.ask(Request(question="counting numbers two"))).to_dict()
+    own = answer_json(aspect_service.ask(Request(question="counting numbers two"))).to_dict()
     assert "aspect" not in own["entry"]
     assert "aspect" not in own["context"]
-    listed = entry_json(service.knowledge.library["counting"]).to_dict()
+    listed = entry_json(aspect_service.knowledge.library["counting"]).to_dict()
     assert [one["id"] for one in listed["aspects"]] == ["backwards"]
     assert "reverse order please" in listed["phrasings"]["en"]
 
 
-def test_a_follow_up_stays_with_the_aspect_and_a_question_does_not(service):
+def test_a_follow_up_stays_with_the_aspect_and_a_question_does_not(aspect_service):
     """A number alone changes a parameter of its block; a whole question is matched anew."""
-    first = service.ask(Request(question="反着来一遍"))
-    changed = service.ask(Request(question="那 9 呢？", context=first.context))
+    first = aspect_service.ask(Request(question="反着来一遍"))
+    changed = aspect_service.ask(Request(question="那 9 呢？", context=first.context))
     assert changed.entry.aspect == "backwards"
     assert changed.params["steps"] == 9
-    whole = service.ask(Request(question="数数乙", context=first.context))
+    whole = aspect_service.ask(Request(question="数数乙", context=first.context))
     assert (whole.entry.id, whole.entry.aspect) == ("counting", "")
 
 
-def test_a_request_names_an_aspect(service):
+def test_a_request_names_an_aspect(aspect_service):
     """In JSON and in the address of a permalink, which shows the same run."""
-    asked = service.ask(read_request({"entry": "counting", "aspect": "backwards", "lang": "en"}))
+    asked = aspect_service.ask(read_request({"entry": "counting", "aspect": "backwards", "lang": "en"}))
     assert asked.entry.question.en == "can it count down"
-    entry, plans = service.plan(read_query("counting", {"aspect": "backwards", "block": "down", "steps": "4"}))
+    entry, plans = aspect_service.plan(read_query("counting", {"aspect": "backwards", "block": "down", "steps": "4"}))
     assert entry.aspect == "backwards"
     assert [(plan.block.id, plan.params["steps"]) for plan in plans] == [("down", 4)]
     context = Context(entry="counting", aspect="backwards", params={}, lang="en")
@@ -155,18 +155,18 @@ def test_a_request_names_an_aspect(service):
         ({"entry": "counting", "aspect": 7}, "aspect"),
     ],
 )
-def test_an_unknown_aspect_is_refused_by_name(service, body, named):
+def test_an_unknown_aspect_is_refused_by_name(aspect_service, body, named):
     """The error names the field and what is allowed."""
     with pytest.raises(BadField) as raised:
-        service.ask(read_request(body))
+        aspect_service.ask(read_request(body))
     assert raised.value.field == "aspect"
     assert named in raised.value.en
 
 
-def test_the_page_shows_the_proof_of_the_aspect_and_offers_the_other_questions(service):
+def test_the_page_shows_the_proof_of_the_aspect_and_offers_the_other_questions(aspect_service):
     """The hero is the aspect's block; the entry's own question stands among what it also answers."""
-    experiments = service.knowledge.experiments
-    events = list(service.stream(Request(question="reverse order please")))
+    experiments = aspect_service.knowledge.experiments
+    events = list(aspect_service.stream(Request(question="reverse order please")))
     answer = next(event for event in events if isinstance(event, AnswerReady)).answer
     _, shown = render.page_event(events[0], "en", experiments, answer.entry)
     assert "Yes, to" in shown.html
@@ -229,10 +229,10 @@ def test_aspects_keep_to_the_lengths_of_a_short_answer(kb_with_aspect, toy_exper
     assert any(taken in each for each in duplicate_phrasings(Library.read(kb_with_aspect, toy_experiments)))
 
 
-def test_left_out_wordings_are_compared_with_the_others_of_their_entry(service):
+def test_left_out_wordings_are_compared_with_the_others_of_their_entry(aspect_service):
     """Each wording of an entry with aspects, and of no other, has its own aspect and that of its nearest neighbour."""
-    pairs = service.knowledge.matcher.left_out_aspects()
-    entry = service.knowledge.library["counting"]
+    pairs = aspect_service.knowledge.matcher.left_out_aspects()
+    entry = aspect_service.knowledge.library["counting"]
     assert len(pairs) == sum(len(entry.wordings(lang)) for lang in ("zh", "en"))
     report = aspect_report(pairs)
     assert report["aspect"]["n"] == 8  # three phrasings and the question in each language
