@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { withBehind } from "../../qa_service/fronts/web/static/behind.js";
+import { hasSameData, withBehind } from "../../qa_service/fronts/web/static/behind.js";
 
 const curve = (values, extra = {}) => ({
   width: 480,
@@ -37,4 +37,10 @@ test("charts without common axes, maps and the same numbers stay alone", () => {
   const map = { ...now, mark: "rect" };
   const faceted = curve(before.data.values, { encoding: { ...before.encoding, column: { field: "name" } } });
   for (const previous of [other, map, faceted, now]) assert.equal(withBehind(now, previous), now);
+});
+
+test("two charts of equal numbers are the same run, whatever their layers", () => {
+  const layered = { layer: [{ mark: now.mark, encoding: now.encoding, data: now.data }] };
+  assert.ok(hasSameData(now, layered));
+  assert.ok(!hasSameData(now, before));
 });

@@ -189,6 +189,9 @@ def test_a_follow_up_shows_what_changed(visit: Callable[..., Page], lang: Lang) 
     page.locator("[data-part=hero] [data-part=run]").click()
     expect(short(page).locator("[data-of]").first).not_to_have_text(share)
     expect(curves).to_have_count(before + 1)
+    page.locator("[data-part=hero] [data-part=run]").click()  # the same once more
+    expect(page.locator("[data-part=hero].busy, [data-part=hero] .busy")).to_have_count(0)
+    expect(curves).to_have_count(before + 1)
 
 
 def test_a_reload_a_page_in_between_and_another_language_keep_the_conversation(

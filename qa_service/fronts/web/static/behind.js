@@ -14,6 +14,11 @@ function isCurve(spec) {
   return ["line", "point", "area"].includes(type) && x?.type === "quantitative" && y?.type === "quantitative" && !column && !row;
 }
 
+/** Whether two charts show the same numbers. @param {ChartSpec} one @param {ChartSpec} other */
+export function hasSameData(one, other) {
+  return JSON.stringify(base(one).data ?? one.data) === JSON.stringify(base(other).data ?? other.data);
+}
+
 /**
  * The chart `now` with the curves of `before` behind it; `now` alone where they have no common axes.
  * @param {ChartSpec} now
@@ -27,7 +32,7 @@ export function withBehind(now, before) {
   const fields = [x.field, y.field, color?.field].join();
   if (fields !== [front.encoding.x.field, front.encoding.y.field, front.encoding.color?.field].join()) return now;
   const data = back.data ?? before.data;
-  if (!data?.values?.length || JSON.stringify(data) === JSON.stringify(front.data ?? now.data)) return now;
+  if (!data?.values?.length || hasSameData(now, before)) return now;
   const type = typeof back.mark === "string" ? back.mark : back.mark.type;
   const detail = color?.field ? { detail: { field: color.field, type: "nominal" } } : {};
   const pale = {

@@ -3,7 +3,7 @@ import { showBits } from "./bits.js";
 import { replaceContent } from "./card_content.js";
 import { chartPicture, discardRemovedCharts, drawChart } from "./chart.js";
 import * as controls from "./controls.js";
-import { withBehind } from "./behind.js";
+import { hasSameData, withBehind } from "./behind.js";
 import { allParts, enclosingPart, findPart, part } from "./parts.js";
 import { rememberEvidence } from "./numbers.js";
 import { askForGuess, isPredicting } from "./predict.js";
@@ -36,6 +36,8 @@ export class Card {
   #states = null;
   /** The chart of the run before this one, which is drawn behind it. @type {ChartSpec | null} */
   #behind = null;
+  /** What was shown when a run of the card's own began. @type {{ chart: ChartSpec, behind: ChartSpec | null } | null} */
+  #before = null;
   /** @type {number | undefined} */
   #inputTimer;
 
@@ -118,7 +120,7 @@ export class Card {
   /** Runs this card's experiment with what its form says. @param {{ seeds?: number }} [extras] */
   run(extras) {
     clearTimeout(this.#inputTimer); // the change that it waited for is in this run
-    if (this.#evidence?.status === "ran") this.#behind = this.#evidence.chart;
+    if (this.#evidence?.status === "ran") this.#before = { chart: this.#evidence.chart, behind: this.#behind };
     return this.runner.run(controls.readControls(this.form), extras);
   }
 
@@ -160,6 +162,8 @@ export class Card {
     const chart = part(this.element, "chart");
     if (reservedHeight) chart.style.minHeight = `${reservedHeight}px`;
     this.#evidence = data;
+    if (this.#before) this.#behind = hasSameData(data.chart, this.#before.chart) ? this.#before.behind : this.#before.chart; // the same run once more
+    this.#before = null;
     this.#states = null;
     findPart(this.element, "more")?.setAttribute("aria-expanded", String("open" in this.element.dataset));
     rememberEvidence(this.element, data);
