@@ -119,6 +119,10 @@ def test_the_json_says_which_question_is_answered(aspect_service):
     own = answer_json(aspect_service.ask(Request(question="counting numbers two"))).to_dict()
     assert "aspect" not in own["entry"]
     assert "aspect" not in own["context"]
+    shorts = [each["parts"]["short"] for each in (answered, own)]
+    assert shorts == ["Yes, to ….", "It counts to …."]
+    again = answer_json(aspect_service.ask(Request(question="reverse order please"))).to_dict()
+    assert again["parts"] == answered["parts"]
     listed = entry_json(aspect_service.knowledge.library["counting"]).to_dict()
     assert [one["id"] for one in listed["aspects"]] == ["backwards"]
     assert "reverse order please" in listed["phrasings"]["en"]

@@ -59,19 +59,17 @@ def length_problems(entry: Entry) -> Iterator[str]:
 
 
 def _too_long(entry: Entry, lang: Lang) -> Iterator[str]:
-    for part, limits in MAX_WORDS.items():
-        if part == "short":
-            continue
-        found = length(entry.part(part, lang), lang)
+    shorts = [(name, short[lang]) for name, short in entry.shorts()]
+    texts = [(name, written, MAX_WORDS["short"]) for name, written in shorts]
+    texts += [(part, entry.part(part, lang), limits) for part, limits in MAX_WORDS.items() if part != "short"]
+    for name, written, limits in texts:
+        found = length(written, lang)
         if found > limits[lang]:
-            yield f"{part}.{lang}: expected at most {limits[lang]} {_unit(lang)}, found {found}"
-    for name, short in entry.shorts():
-        live = len(PLACEHOLDER.findall(short[lang]))
+            yield f"{name}.{lang}: expected at most {limits[lang]} {_unit(lang)}, found {found}"
+    for name, written in shorts:
+        live = len(PLACEHOLDER.findall(written))
         if live > MAX_LIVE_NUMBERS:
             yield f"{name}.{lang}: expected at most {MAX_LIVE_NUMBERS} live numbers, found {live}"
-        found = length(short[lang], lang)
-        if found > MAX_WORDS["short"][lang]:
-            yield f"{name}.{lang}: expected at most {MAX_WORDS['short'][lang]} {_unit(lang)}, found {found}"
     do = entry.part("do", lang)
     steps = len(_STEP.findall(_CODE.sub("", do)))
     if steps > MAX_STEPS:
@@ -95,7 +93,7 @@ def _evidence_problems(entry: Entry) -> Iterator[str]:
             f'claims (give the others proves = "why" or the like), found {len(proving)}'
         )
     for aspect in entry.aspects:
-        proof = next(block for block in entry.evidence if block.id == (aspect.block or first.id))
+        proof = entry.proof_of(aspect)
         if not any(claim.metric in aspect.quoted_metrics(proof.id) for claim in proof.claims):
             yield f"aspect {aspect.id}: expected a claim of block {proof.id} about a number that it quotes"
     proofs = {first.id, *(one.block for one in entry.aspects)}

@@ -123,14 +123,13 @@ class Library(Mapping[str, Entry]):
 def duplicate_phrasings(library: Library) -> list[str]:
     """A sentence for each phrasing that two entries or subjects share, whatever its case."""
     owners: dict[str, str] = {}
-    owned = [(entry.id, entry.phrasings) for entry in library.values()]
-    owned += [(entry.id, aspect.phrasings) for entry in library.values() for aspect in entry.aspects]
-    owned += [(subject.id, subject.phrasings) for subject in library.subjects]
+    owned = [(entry.id, entry.all_phrasings) for entry in library.values()]
+    owned += [(subject.id, subject.wordings) for subject in library.subjects]
     return [
         f"{owner}: {wording!r} is a phrasing of {owners[wording.lower()]}, too"
         for owner, phrasings in owned
         for lang in LANGS
-        for wording in phrasings[lang]
+        for wording in phrasings(lang)
         if owners.setdefault(wording.lower(), owner) != owner
     ]
 
@@ -260,7 +259,7 @@ class _EntryReader(TomlReader):
                 self.add_problem(line, f"different ids for the aspects, found {one.id!r} twice")
             if one.block is not None and one.block not in blocks:
                 self.add_problem(line, f"block: one of {', '.join(sorted(blocks))}; not {one.block!r}")
-            own = {text for lang in LANGS for text in (one.question[lang], *one.phrasings[lang])}
+            own = {text for lang in LANGS for text in one.wordings(lang)}
             for wording in sorted(own & wordings):
                 self.add_problem(line, f"{wording!r} to be a wording of one question of the entry only")
             ids.add(one.id)

@@ -151,6 +151,10 @@ class Aspect:
     """Id of the evidence block that proves the short answer; None is the entry's first."""
     phrasings: Mapping[Lang, tuple[str, ...]]
 
+    def wordings(self, lang: Lang) -> tuple[str, ...]:
+        """Every known wording of its question."""
+        return (self.question[lang], *self.phrasings[lang])
+
     def quoted_metrics(self, block_id: str) -> frozenset[str]:
         """The metrics and parameters of a block that the short answer quotes."""
         return frozenset(name for block, name, _ in PLACEHOLDER.findall(self.short.en) if block == block_id)
@@ -240,8 +244,16 @@ class Entry:
     def wordings(self, lang: Lang) -> tuple[str, ...]:
         """Every known wording of its questions: the entry's, the lecture's, the phrasings, those of its aspects."""
         lecture = (self.lecture.question[lang],) if self.lecture and self.lecture.question else ()
-        of_aspects = (text for one in self.aspects for text in (one.question[lang], *one.phrasings[lang]))
+        of_aspects = (text for one in self.aspects for text in one.wordings(lang))
         return tuple(dict.fromkeys((self.question[lang], *lecture, *self.phrasings[lang], *of_aspects)))
+
+    def all_phrasings(self, lang: Lang) -> tuple[str, ...]:
+        """The entry's own and those of its aspects."""
+        return (*self.phrasings[lang], *(text for one in self.aspects for text in one.phrasings[lang]))
+
+    def proof_of(self, aspect: Aspect) -> EvidenceBlock:
+        """The evidence block that proves the short answer of an aspect."""
+        return next(block for block in self.evidence if block.id == (aspect.block or self.evidence[0].id))
 
     @property
     def address(self) -> str:
@@ -260,7 +272,7 @@ class Entry:
     def aspect_of(self, wording: str) -> str:
         """Id of the aspect that has this wording; "" if none has."""
         for one in self.aspects:
-            if any(wording in (one.question[lang], *one.phrasings[lang]) for lang in LANGS):
+            if any(wording in one.wordings(lang) for lang in LANGS):
                 return one.id
         return ""
 
@@ -274,7 +286,7 @@ class Entry:
             own,
             question=aspect.question,
             short=aspect.short,
-            evidence=_proof_first(own.evidence, aspect),
+            evidence=_proof_first(own, aspect),
             aspect=aspect.id,
             own=own,
         )
@@ -286,10 +298,10 @@ class Entry:
         return tuple(view for view in views if view.aspect != self.aspect)
 
 
-def _proof_first(blocks: tuple[EvidenceBlock, ...], aspect: Aspect) -> tuple[EvidenceBlock, ...]:
-    """The blocks with that of the aspect first, as the proof of its short answer."""
-    proof = next(block for block in blocks if block.id == (aspect.block or blocks[0].id))
-    others = (block.proving_why() for block in blocks if block is not proof)
+def _proof_first(entry: Entry, aspect: Aspect) -> tuple[EvidenceBlock, ...]:
+    """The entry's blocks with that of the aspect first, as the proof of its short answer."""
+    proof = entry.proof_of(aspect)
+    others = (block.proving_why() for block in entry.evidence if block is not proof)
     return (proof.proving(aspect.quoted_metrics(proof.id)), *others)
 
 

@@ -64,11 +64,20 @@ class Index:
 
     def aspect(self, vector: Vectors, entry: Entry) -> str:
         """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
-        if not entry.aspects:
-            return ""
+        return _aspect_asked(self._unit_rows(entry) @ vector, self._aspects_of(entry)) if entry.aspects else ""
+
+    def left_out_aspects(self, entry: Entry) -> list[tuple[str, str]]:
+        """(its aspect, the aspect that it asks by the other wordings) of each wording of an entry."""
+        rows, aspects = self._unit_rows(entry), self._aspects_of(entry)
+        cosines = rows @ rows.T
+        np.fill_diagonal(cosines, -np.inf)
+        return [(str(own), _aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
+
+    def _unit_rows(self, entry: Entry) -> Vectors:
+        """(wordings, d): the unit vectors of its wordings."""
         rows = self._vectors[self._rows[entry.id]].astype(np.float32, copy=False)
-        cosines = rows @ vector / np.linalg.norm(rows, axis=1)
-        return aspect_asked(cosines, self._aspects_of(entry))
+        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
 
     def _aspects_of(self, entry: Entry) -> NDArray[np.str_]:
         """The aspect of each of its wordings, as `wordings` has them."""
@@ -108,7 +117,7 @@ class Index:
         }
 
 
-def aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.str_]) -> str:
+def _aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.str_]) -> str:
     """The aspect asked by a question with these cosines to an entry's wordings, whose aspects are given."""
     nearest = int((cosines - ASPECT_LEAD * (aspects != "")).argmax())
     return str(aspects[nearest])

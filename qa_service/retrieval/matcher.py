@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, aspect_asked, map_vectors, save_vectors
+from qa_service.retrieval.index import Index, map_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -160,18 +160,7 @@ class Matcher:
 
     def left_out_aspects(self) -> list[tuple[str, str]]:
         """(aspect of a wording, aspect that it asks by its entry's other wordings), of entries that have aspects."""
-        found: list[tuple[str, str]] = []
-        start = 0
-        for entry in self._entries:
-            wordings = [wording for lang in LANGS for wording in entry.wordings(lang)]
-            vectors = np.asarray(self._vectors[start : start + len(wordings)], dtype=np.float32)
-            start += len(wordings)
-            if entry.aspects:
-                aspects = np.array([entry.aspect_of(wording) for wording in wordings])
-                cosines = vectors @ vectors.T
-                np.fill_diagonal(cosines, -np.inf)
-                found += [(str(own), aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
-        return found
+        return [pair for entry in self._entries if entry.aspects for pair in self._index.left_out_aspects(entry)]
 
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
         vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
@@ -259,7 +248,7 @@ class Matcher:
             ],
             vectors=np.asarray(self._vectors, dtype=np.float32),
             questions=[
-                isinstance(owner, Entry) and wording not in owner.phrasings[lang]
+                isinstance(owner, Entry) and wording not in owner.all_phrasings(lang)
                 for owner, wording, lang in self._wordings
             ],
         )

@@ -240,11 +240,12 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
     if answer.evidence:
         return _measured_parts(answer, entry, wanted)
-    key = (entry.id, answer.lang, *wanted)
+    own = entry.own or entry  # a view of it that is focused on an aspect is made anew for each answer
+    key = (entry.id, entry.aspect, answer.lang, *wanted)
     cached = _UNMEASURED.get(key)
-    if cached is None or cached[0] is not entry:
+    if cached is None or cached[0] is not own:
         bare = replace(answer, observations=())
-        cached = _UNMEASURED[key] = (entry, _measured_parts(bare, entry, wanted))
+        cached = _UNMEASURED[key] = (own, _measured_parts(bare, entry, wanted))
     parts = cached[1]
     if not answer.observations:
         return parts
@@ -259,7 +260,7 @@ def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJs
 
 
 _UNMEASURED: dict[tuple[str, ...], tuple[Entry, PartsJson]] = {}
-"""Id of an entry, language and parts → the entry, and its parts before anything is measured or observed."""
+"""Id of an entry, aspect, language, parts → the entry, and these parts before anything is measured or observed."""
 
 
 def _measured_parts(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:

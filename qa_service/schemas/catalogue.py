@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from qa_service.experiments.parameters import schema
-from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, FieldInfo, Lang, Op, Verdict
+from qa_service.model import Claim, Entry, EvidenceBlock, Experiment, FieldInfo, Op, Verdict
 from qa_service.presentation.prose import entry_text
 from qa_service.schemas.answers import LectureJson, lecture_json
 from qa_service.schemas.evidence import ParamsJson
@@ -102,7 +102,7 @@ def entry_json(entry: Entry) -> EntryJson:
         question=text_json(entry.question),
         answer=TextJson(zh=entry_text(entry, "zh"), en=entry_text(entry, "en")),
         lecture=LecturesJson(zh=lecture_json(entry, "zh"), en=lecture_json(entry, "en")),
-        phrasings=PhrasingsJson(zh=_phrasings(entry, "zh"), en=_phrasings(entry, "en")),
+        phrasings=PhrasingsJson(zh=list(entry.all_phrasings("zh")), en=list(entry.all_phrasings("en"))),
         evidence=[_block_json(block) for block in entry.evidence],
         references=list(entry.references),
         related=list(entry.related),
@@ -112,11 +112,6 @@ def entry_json(entry: Entry) -> EntryJson:
             for one in entry.aspects
         ],
     )
-
-
-def _phrasings(entry: Entry, lang: Lang) -> list[str]:
-    """The entry's own and those of its aspects."""
-    return [*entry.phrasings[lang], *(text for one in entry.aspects for text in one.phrasings[lang])]
 
 
 def experiment_json(experiment: Experiment) -> ExperimentJson:
