@@ -130,6 +130,14 @@ def test_float16_precision(snippet):
     snippet.run()
 
 
+def test_fp16_export_wrong(snippet):
+    lines = snippet.diagnose(large_model()).printed.splitlines()
+    assert lines[0].startswith("0: ") and lines[0].endswith(("nan", "inf"))
+    printed = snippet.diagnose(healthy_model()).printed
+    gaps = [float(line.split()[-1]) for line in printed.splitlines()]
+    assert len(gaps) == 8 and max(gaps) < 0.01
+
+
 def test_fp8_scaling(snippet):
     ran = snippet.run()
     assert ran.numbers[-1] < 0.05
