@@ -390,6 +390,17 @@ def test_moe_router_in_bf16(snippet):
     assert in_bf16.sum(-1).sub(1).abs().max() > 1e-4, "what it is for"
 
 
+def test_nan_in_bf16_only(snippet):
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return torch.log(1 - torch.sigmoid(x.abs() * 20))  # 1 - 1 in bfloat16, and in float32 beyond 17
+
+    model = plain_model()
+    model.append(Rounded())
+    assert "inputs finite True" in snippet.diagnose(model).printed
+    assert "forward finite" in snippet.diagnose().printed
+
+
 def test_nan_or_zeros_only_on_mps(snippet):
     assert "every layer agrees" in snippet.diagnose().printed
 
