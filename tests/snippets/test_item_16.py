@@ -130,6 +130,14 @@ def test_float16_precision(snippet):
     snippet.run()
 
 
+def test_fp16_export_wrong(snippet):
+    lines = snippet.diagnose(large_model()).printed.splitlines()
+    assert lines[0].startswith("0: ") and lines[0].endswith(("nan", "inf"))
+    printed = snippet.diagnose(healthy_model()).printed
+    gaps = [float(line.split()[-1]) for line in printed.splitlines()]
+    assert len(gaps) == 8 and max(gaps) < 0.01
+
+
 def test_fp8_scaling(snippet):
     ran = snippet.run()
     assert ran.numbers[-1] < 0.05
@@ -380,6 +388,17 @@ def test_moe_router_in_bf16(snippet):
     assert weights.sum(-1).sub(1).abs().max() < 1e-5 and z_loss.isfinite()
     in_bf16 = torch.randn(16, 8).bfloat16().softmax(-1).float()
     assert in_bf16.sum(-1).sub(1).abs().max() > 1e-4, "what it is for"
+
+
+def test_nan_in_bf16_only(snippet):
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return torch.log(1 - torch.sigmoid(x.abs() * 20))  # 1 - 1 in bfloat16, and in float32 beyond 17
+
+    model = plain_model()
+    model.append(Rounded())
+    assert "inputs finite True" in snippet.diagnose(model).printed
+    assert "forward finite" in snippet.diagnose().printed
 
 
 def test_nan_or_zeros_only_on_mps(snippet):
