@@ -163,6 +163,19 @@ def test_nan_layer_and_step(snippet):
     assert snippet.diagnose().printed == ""
 
 
+def test_nan_only_in_validation(snippet):
+    clean = snippet.diagnose().printed
+    assert clean.endswith("statistics []\n") and "inputs finite" not in clean
+    x, y = bad_batch(row=7)
+    assert "batch 0 inputs finite False outputs finite False" in snippet.diagnose(x=x, y=y).printed
+    unlabelled = snippet.diagnose(y=torch.full((64,), -100)).printed
+    assert "batch 0 inputs finite True outputs finite True" in unlabelled
+    model = healthy_model()
+    model[1].running_mean[0] = NAN
+    ran = snippet.diagnose(model).printed
+    assert "inputs finite True outputs finite False" in ran and "1.running_mean" in ran
+
+
 def test_one_nan_sample_in_batch(snippet):
     x, y = bad_batch(row=7)
     model = healthy_model()

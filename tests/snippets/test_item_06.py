@@ -105,6 +105,28 @@ def test_leaky_relu_dead_units(snippet):
     assert torch.autograd.grad(out.square().sum(), model[0].weight)[0].any(), "the dead layer lets a gradient through"
 
 
+def test_predictions_all_the_mean(snippet):
+    sick = plain_model(nn.ReLU, layers=2, outputs=1)
+    with torch.no_grad():
+        sick[0].bias.fill_(-100.0)
+    spread, first, first_bias, last, last_bias = snippet.diagnose(sick).printed.splitlines()
+    assert spread.endswith(" 0.0")
+    assert [line.split()[-1] for line in (first, first_bias, last)] == ["0.0"] * 3
+    assert float(last_bias.split()[-1]) > 0
+    for sound in (healthy_model(), plain_model(nn.ReLU, layers=2, outputs=1)):
+        assert all(float(line.split()[-1]) > 0 for line in snippet.diagnose(sound).printed.splitlines())
+
+
+def test_predictions_all_zero(snippet):
+    sick = nn.Sequential(plain_model(nn.ReLU, layers=2, outputs=1), nn.ReLU())
+    with torch.no_grad():
+        sick[0][2].bias.fill_(-100.0)
+    assert snippet.diagnose(sick).numbers == [1, 0.0]
+    for sound in (healthy_model(), plain_model(nn.ReLU, layers=2, outputs=1)):
+        distinct, gradient = snippet.diagnose(sound).numbers
+        assert distinct > 1 and gradient > 0
+
+
 def test_saturated_sigmoid_losses(snippet):
     cross, squared = snippet.run().numbers
     assert cross == pytest.approx(-1, abs=1e-3) and -1e-3 < squared < 0
