@@ -274,3 +274,11 @@ def test_explicit_euler_step(snippet):
         assert (state.norm() > 1e6 * names.x[0].norm()).item() is grows, share
         assert grows or state.norm() < 1e-3
     assert snippet.diagnose().names.rate > 10
+
+
+def test_adam_with_a_large_eps(snippet):
+    model = plain_model()
+    x, _ = batch()
+    for scale, mostly_below in ((1.0, True), (1e4, False)):
+        below = float(snippet.diagnose(model, x=scale * x).numbers[0])
+        assert (below > 0.5) is mostly_below
