@@ -39,16 +39,22 @@ def text(path: Path) -> str:
 
 
 @functools.cache
+def version(package: str) -> str:
+    """The version that is installed; to read it takes longer than all else that a fingerprint is made of."""
+    return metadata.version(package)
+
+
+@functools.cache
 def fingerprint(unit: str) -> str:
     """What the outcome of a unit's tests depends on: the tests, the experiments that they name, the version of torch.
 
     A unit is a file of tests, by its name, or an experiment, by its slug. Those of a cluster depend on all of the lab.
     """
-    torch = metadata.version("torch").partition("+")[0]
+    torch = version("torch").partition("+")[0]
     if unit == CLUSTER.name:
         lab = sorted((FOLDER.parent.parent / "qa_service" / "lab").glob("*.py"))
         started_by = FOLDER.parent.parent / "bench" / "ray_cluster.py"
-        return digest(torch, metadata.version("ray"), *map(text, (CLUSTER, started_by, *lab)))
+        return digest(torch, version("ray"), *map(text, (CLUSTER, started_by, *lab)))
     if unit in EXPERIMENTS:
         return digest(torch, EXPERIMENTS[unit].hash, text(ORACLES), text(OF_ALL))
     tests = text(FOLDER / unit)

@@ -105,7 +105,7 @@ def test_all_runs_of_tests_that_have_changed_and_of_another_torch(passed, monkey
         fingerprint.cache_clear()
         assert all(map(runs, FILES))
         assert share_that_runs(items_of("test_quad_gd.py")) == 1
-    monkeypatch.setattr(changed_experiments.metadata, "version", lambda _: "9.9.9")
+    monkeypatch.setattr(changed_experiments, "version", lambda _: "9.9.9")
     fingerprint.cache_clear()
     assert all(map(runs, FILES))
     assert share_that_runs(items_of("test_quad_gd.py")) == 1

@@ -38,6 +38,7 @@ def test_an_optimiser_steps_without_the_compiler(fresh_lab, toy_experiments):
     assert run.measured["random"] == pytest.approx(0.5, abs=1e-6)
 
 
+@pytest.mark.exhaustive  # imports all of the compiler
 def test_the_compiler_is_there_for_who_names_it():
     """As it is for an experiment that compiles; and for who asks the stand-in for more than it has."""
     code = (

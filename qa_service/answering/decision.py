@@ -27,10 +27,11 @@ from qa_service.model import (
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
-from qa_service.retrieval.matcher import MatchResult
+from qa_service.retrieval.matcher import CLOSE, MatchResult
 
 AMBIGUITY_MARGIN = 0.01
 """Two matches whose probabilities are nearer than this are equally likely."""
+MAX_ALTERNATIVES = 2
 CLEAR_MATCH = 0.8
 """Probability from which on a short question is understood without the conversation before it."""
 NO_CONTEXT_NOTE = Text(
@@ -65,6 +66,8 @@ class Decision:
     """Of the log in the question."""
     related: tuple[Entry, ...] = ()
     """Entries that may help beside it."""
+    alternatives: tuple[Entry, ...] = ()
+    """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ def decide(
         log=describe_log(question.log, lang) if question and question.log else "",
         diagnosis=diagnosis,
         related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
+        alternatives=_alternatives(topic) if entry else (),
     )
 
 
@@ -287,6 +291,15 @@ def _focused_entry(request: Request, topic: _Topic) -> Entry | None:
     if topic.is_follow_up and request.context:
         return entry.focused_on(request.context.aspect)
     return entry.focused_on(topic.matches[0].aspect)
+
+
+def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
+    """The entries whose scores are close to that of the one that answers, if it was found by the question's words."""
+    best, *others = topic.matches
+    if topic.is_follow_up or not best.phrasing:
+        return ()
+    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
+    return tuple(match.entry.focused_on(match.aspect) for match in close)
 
 
 def focus(entry: Entry, aspect: str) -> Entry:

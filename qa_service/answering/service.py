@@ -249,6 +249,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         notes=decision.notes,
         subject=decision.subject,
         related=decision.related,
+        alternatives=decision.alternatives,
         calculation=decision.calculation,
         diagnosis=decision.diagnosis,
         earlier=request.context,

@@ -129,6 +129,8 @@ class Answer:
     subject: Subject | None = None
     """What a question that is not covered is about, if known."""
     related: tuple[Entry, ...] = ()
+    alternatives: tuple[Entry, ...] = ()
+    """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
     evidence: tuple[Evidence, ...] = ()
     calculation: Calculation | None = None
     """The formulas that are computed, where they are the answer and not an entry."""

@@ -41,6 +41,8 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
 """Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
+CLOSE = 0.35
+"""Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
@@ -181,16 +183,17 @@ class Matcher:
         phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
+        close = (scores >= CLOSE * scores[0]).tolist()
         return MatchResult(
             matches=tuple(
                 Match(
                     entry=entry,
                     score=score,
                     phrasing=phrasings[entry.id],
-                    aspect=self._index.aspect(vector, entry) if entry is ranked[0] else "",
+                    aspect=self._index.aspect(vector, entry) if is_close else "",
                     reasons=tuple(each),
                 )
-                for entry, score, each in zip(ranked, scores.tolist(), reasons, strict=True)
+                for entry, score, each, is_close in zip(ranked, scores.tolist(), reasons, close, strict=True)
             ),
             subject=self._subjects[likeliest] if likeliest is not None and of_subjects[likeliest] > item else None,
         )

@@ -96,6 +96,14 @@ class RelatedJson(Body):
     question: str
 
 
+class AlternativeJson(Body):
+    """What may have been asked instead."""
+
+    entry: str
+    aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry")
+    question: str
+
+
 class DistinctionJson(Body):
     """How to tell a cause, or a neighbouring question: what is seen, what it means, the entry for it."""
 
@@ -183,6 +191,9 @@ class AnswerJson(Body):
     )
     references: list[str]
     related: list[RelatedJson]
+    alternatives: list[AlternativeJson] = Field(
+        description="what may have been asked instead, likeliest first; empty where the entry leads clearly"
+    )
     context: ContextJson
     diagnosis: DiagnosisJson | SkipJsonSchema[None] = omitted_if_none("of the run whose log the question holds")
 
@@ -220,6 +231,10 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
         references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
+        alternatives=[
+            AlternativeJson(entry=other.id, aspect=other.aspect or None, question=other.question[lang])
+            for other in answer.alternatives
+        ],
         context=_context_json(answer.context),
         diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
     )

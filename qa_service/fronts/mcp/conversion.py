@@ -77,7 +77,8 @@ def compare_result(answer: Answer) -> CompareResult:
 def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
     lang, entry, context = answer.lang, answer.entry, answer.context
     is_answered = entry is not None or answer.calculation is not None or answer.is_verdict
-    offered = () if is_answered else answer.matches[:MAX_CANDIDATES]
+    nearest = [match.entry for match in answer.matches[:MAX_CANDIDATES]]
+    offered = answer.alternatives if is_answered else nearest
     return {
         "left_out": [],
         "status": answer.status,
@@ -87,7 +88,7 @@ def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
         "params": _json_values(answer.params),
         "notes": [note[lang] for note in answer.notes] + _log_note(answer),
         "runs": [run_result(one, lang) for one in answer.evidence],
-        "candidates": [_entry_name(match.entry, lang) for match in offered],
+        "candidates": [_entry_name(each, lang) for each in offered],
         "related": [_entry_name(other, lang) for other in answer.related],
         "context": ContextJson(
             entry=context.entry,

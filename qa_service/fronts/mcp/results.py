@@ -117,7 +117,7 @@ class AskResult(RunsResult):
     entry: EntryName | None = Field(description="the entry that answers")
     params: NamedValues = Field(description="what was read from the question")
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
-    candidates: list[EntryName] = Field(description="if no entry answers: the nearest, one of which may be meant")
+    candidates: list[EntryName] = Field(description="what may be meant instead; the nearest entries if none answers")
     related: list[EntryName]
     context: ContextJson = Field(description="to be sent back with a follow-up question")
 

@@ -49,6 +49,9 @@ _WORDS: Mapping[str, Text] = {
     "candidates": Text(
         "没有词条能确定地回答。你指的是其中之一吗？用 entry 再问", "No entry surely answers. To ask for one, set entry"
     ),
+    "alternatives": Text(
+        "也可能是在问其中之一。用 entry 再问", "One of these may have been meant instead. To ask for it, set entry"
+    ),
     "related": Text("相关", "Related"),
     "context": Text("追问时把 context 原样送回", "For a follow-up, send back this context"),
     "left_out": Text("因篇幅省略", "Left out for length"),
@@ -150,7 +153,7 @@ def _ask(result: AskResult) -> list[str]:
         lines += _tables(result, lang)
     lines += _runs(result.runs, lang)
     if result.candidates:
-        lines.append(_named("candidates", result.candidates, lang))
+        lines.append(_named("alternatives" if result.entry else "candidates", result.candidates, lang))
     if result.related:
         lines.append(_named("related", result.related, lang))
     context = json.dumps(json_safe(result.context.to_dict()), ensure_ascii=False)

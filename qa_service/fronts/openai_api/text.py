@@ -306,7 +306,7 @@ class AnswerWriter:
         return text if self._answer.evidence or not entry.evidence else f"{text}\n\n{_TEXT_ONLY[lang]}"
 
     def _related(self) -> str:
-        links = [self._link(entry) for entry in self._answer.related[:_MAX_FOLLOW_UPS]]
+        links = [self._link(entry) for entry in _beside(self._answer)[:_MAX_FOLLOW_UPS]]
         return _RELATED[self._lang] + " · ".join(links) if links else ""
 
     def _link(self, entry: Entry) -> str:
@@ -323,11 +323,17 @@ class AnswerWriter:
         return f"{self._base}e/{entry.id}?{urlencode(fields)}"
 
 
+def _beside(answer: Answer) -> tuple[Entry, ...]:
+    """What may have been asked instead, then the related entries."""
+    alternatives = {each.id: each for each in answer.alternatives}
+    return (*alternatives.values(), *(each for each in answer.related if each.id not in alternatives))
+
+
 def follow_ups(answer: Answer) -> list[str]:
-    """Questions to go on with: the related entries, else the nearest."""
+    """Questions to go on with: alternatives and related entries, else the nearest."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return []
-    entries = answer.related or tuple(
+    entries = _beside(answer) or tuple(
         match.entry for match in answer.matches if answer.entry is None or match.entry.id != answer.entry.id
     )
     return [entry.question[answer.lang] for entry in entries[:_MAX_FOLLOW_UPS]]

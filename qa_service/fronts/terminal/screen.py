@@ -28,6 +28,7 @@ _LABELS = {
     "zh": {
         "lecture": "讲座", "netizens": "网友", "metric": "指标", "value": "测得", "unit": "单位", "claim": "断言",
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
+        "or": "也可能是在问：",
         "also": "它还回答",
         "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
         "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
@@ -37,7 +38,8 @@ _LABELS = {
     "en": {
         "lecture": "the lecture", "netizens": "the audience", "metric": "metric", "value": "measured", "unit": "unit",
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
-        "related": "related", "also": "more questions", "compared": "compared", "format": "format",
+        "related": "related", "or": "or do you mean:", "also": "more questions", "compared": "compared",
+        "format": "format",
         "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
@@ -82,6 +84,9 @@ class TerminalView:
             Styled(answer.entry.question[self.lang], style="bold cyan") + Styled(f"  ({answer.entry.id})", style="dim")
         )
         self._print_read(answer)
+        for other in answer.alternatives:
+            line = f"{self.labels['or']} {other.question[self.lang]}  ({other.id})"
+            self._stdout.print(Styled(line, style="dim"))
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
 

@@ -121,6 +121,7 @@ LABELS = {
     ),
     # an answer
     "answer": Text("回答", "The answer"),
+    "alternatives": Text("也可能是在问：", "Or do you mean:"),
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
     "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),

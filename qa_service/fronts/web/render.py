@@ -261,6 +261,7 @@ def _answer_values(
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
         "related": [(other.id, other.question[lang]) for other in answer.related],
+        "alternatives": [(other.id, other.aspect, other.question[lang]) for other in answer.alternatives],
         "diagnosis": _verdict_line(answer, lang),
     }
     if answer.calculation is not None:

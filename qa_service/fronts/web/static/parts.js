@@ -8,7 +8,7 @@ export const PARTS = /** @type {const} */ ([
   "past-list", "past-export", "past-clear",
   "turn", "asked", "edit", "whole", "whole-text", "reply", "trouble", "trouble-message", "retry",
   // answer.html
-  "parsed", "chip", "strike", "unsure", "notice", "candidates", "compared-runs", "more-evidence", "more-outcome", "cards", "related", "feedback",
+  "parsed", "chip", "strike", "unsure", "alternatives", "notice", "candidates", "compared-runs", "more-evidence", "more-outcome", "cards", "related", "feedback",
   "feedback-reason",
   // parts.html, tell.html, outcome.html
   "prose", "hero", "tell", "ask-entry", "outcome", "proof", "restore-own", "change",
