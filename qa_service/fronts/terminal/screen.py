@@ -30,7 +30,7 @@ _LABELS = {
         "verdict": "判定", "holds": "成立", "fails": "不成立", "unknown": "无法判定", "related": "相关问题",
         "also": "它还回答",
         "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
-        "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
+        "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到", "not_used": "（没有用到）",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
         "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
@@ -39,6 +39,7 @@ _LABELS = {
         "claim": "claim", "verdict": "verdict", "holds": "holds", "fails": "fails", "unknown": "unknown",
         "related": "related", "also": "more questions", "compared": "compared", "format": "format",
         "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
+        "not_used": " (not used)",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
@@ -89,14 +90,23 @@ class TerminalView:
         """Prints what was read from the question: a pasted log in a line, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
-        read = [f"{name} = {format_number(value, self.lang)}" for name, value in answer.params.items()]
-        read += dict.fromkeys(each.sign.name[self.lang] for each in answer.observations)
+        read = [
+            f"{name} = {format_number(value, self.lang)}{self._unused(answer, f'param:{name}')}"
+            for name, value in answer.params.items()
+        ]
+        read += dict.fromkeys(
+            f"{each.sign.name[self.lang]}{self._unused(answer, str(each.sign))}" for each in answer.observations
+        )
         if read:
             self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
 
+    def _unused(self, answer: Answer, name: str) -> str:
+        """A remark on what was read and nothing uses; "" for what is used."""
+        return "" if answer.used_by.get(name) else self.labels["not_used"]
+
     def print_short(self, answer: Answer) -> None:
-        """Prints the short answer with what is measured, and the row that the observations single out."""
-        self._print_part(answer, "short")
+        """Prints the short answer, or the part that is asked for, and the row that the observations single out."""
+        self._print_part(answer, answer.part or "short")
         if case := prose.your_case(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))

@@ -122,8 +122,10 @@ LABELS = {
     # an answer
     "answer": Text("回答", "The answer"),
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
+    "follows": Text("接着上一问", "going on with the question before"),
     "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),
+    "read_so_far": Text("从这段对话里读到", "read so far"),
     "used_to_find": Text("用来找词条", "to find the entry"),
     "used_in_run": Text("用在实验里", "in the experiment"),
     "used_to_tell": Text("用来分辨", "to tell the causes apart"),
