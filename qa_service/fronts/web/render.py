@@ -283,8 +283,8 @@ def _answer_values(
     return {
         **values,
         **shown,
-        "folds": [fold for fold in shown["folds"] if fold.name != answer.part],
-        "asked": next((fold for fold in shown["folds"] if fold.name == answer.part), None),
+        "folds": [fold for fold in shown["folds"] if fold["name"] != answer.part],
+        "asked": next((fold for fold in shown["folds"] if fold["name"] == answer.part), None),
     }
 
 
