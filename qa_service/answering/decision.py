@@ -135,7 +135,7 @@ def decide(
     )
     asked = earlier | said
     of_the_run = tuple(said) if question and question.log else ()
-    part = question.asked_part if question and topic.is_follow_up else None
+    part = _asked_part(question, entry, lang) if question and topic.is_follow_up else None
     runs, plan_notes = plan_runs(
         entry, asked, replace(request, brief=request.brief and part is None), knowledge.experiments, of_the_run
     )
@@ -157,7 +157,7 @@ def decide(
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
         used_by=used_by,
-        part=part if part and entry and entry.part(part, lang) else None,
+        part=part,
         follows=topic.is_follow_up,
         seed=seed,
         seeds=seeds,
@@ -275,6 +275,22 @@ def _follows(
         return False
     clear = found.matches[0].score >= CLEAR_MATCH and found.matches[0].entry is not previous
     return not (clear and _changes(question) and followups.leads_elsewhere(question, previous, knowledge.experiments))
+
+
+def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
+    """The part that a follow-up asks for: "why?"; else the first that speaks of the word that it changes and that the
+    short answer leaves out: "and with tanh?".
+    """
+    if entry is None:
+        return None
+    if question.asked_part:
+        return question.asked_part if entry.part(question.asked_part, lang) else None
+    words = [value.lower() for value in question.params.values() if isinstance(value, str)]
+    if not (words and _changes(question)) or any(word in entry.short[lang].lower() for word in words):
+        return None
+    return next(
+        (part for part in ("why", "scope") if any(word in entry.part(part, lang).lower() for word in words)), None
+    )
 
 
 def _changes(question: ParsedQuestion) -> bool:
