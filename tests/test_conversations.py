@@ -100,6 +100,7 @@ def test_a_bare_number_means_the_main_parameter_of_the_entry_before(service):
     assert [answer.params["x"], answer.notes] == [0.9, ()]
     assert answer.used_by["param:x"][0] == block.id
     assert _turns(service, FLAGSHIP, "那 300 呢").params["n"] == 300
+    assert _turns(service, FLAGSHIP, "and 90 factors?").params["n"] == 90
 
 
 @pytest.mark.parametrize(

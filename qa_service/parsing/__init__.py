@@ -33,7 +33,8 @@ _CONTENT = re.compile(
 )
 _AROUND_NUMBER = re.compile(
     r"\b(?:and|but|if|it|is|what|how|about|with|in|now|then|or|ok|so|make|made|set|use|try|take|to|of|at|be|was|were|let|s|the"
-    r"|a|an|instead|please|value|number|for|would|happens?|give|put|change|that|this|times)\b"
+    r"|a|an|instead|please|value|number|for|would|happens?|give|put|change|that|this|times|ones|factors|copies"
+    r"|terms|numbers|multiples|items|them)\b"
     r"|[那如果是的话呢它要这样又怎么会换成改用取为到再把设试看值个次和变调]|\W"
 )
 _ASKS_FOR_MORE = re.compile(
