@@ -6,6 +6,7 @@ import pytest
 from checking import each_case
 
 from qa_service.errors import BadRequest
+from qa_service.fronts.web.chips import chips as page_chips
 from qa_service.model import AnswerStatus, Context, Request
 from qa_service.parsing import parse_question
 from qa_service.schemas.answers import answer_json
@@ -159,6 +160,19 @@ def test_a_struck_parameter_of_the_context_is_gone(service):
     context = answer_json(_turns(service, "100 个 1.5 连乘会怎样")).to_dict()["context"]
     answer = service.ask(read_request({"question": "那换成加法呢", "context": context, "without": ["param:x"]}))
     assert answer.params == {"n": 100, "op": "add"}
+
+
+def test_one_thing_is_one_chip_on_the_page(service):
+    """Of a parameter and the sign that says the same, that which something uses."""
+    said = "fp16 下第一步就是 nan，fp32 没事"
+    for question, entry, shown in (
+        (said, "loss-nan-from-the-first-step", "in:float16"),
+        ("fp16 连乘 100 个 1.5", "multiply-vs-add", "param:dtype"),
+    ):
+        answer = _turns(service, question, entry=entry)
+        names = [chip.name for chip in page_chips(answer, "zh")]
+        assert len({"in:float16", "param:dtype"} & set(names)) == 1
+        assert shown in names
 
 
 @each_case("without", [["nonsense"], ["what:"], "what:nan", [1]])

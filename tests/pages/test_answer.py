@@ -240,6 +240,10 @@ def test_a_figure_can_be_presented(visit: Callable[..., Page], lang: Lang) -> No
     expect(stage.locator("[data-part=stage-claim]")).not_to_have_text(said)
     page.keyboard.press("ArrowLeft")
     expect(stage.locator("[data-part=stage-claim]")).to_have_text(said)
+    page.keyboard.press("Space")
+    expect(stage.locator("[data-part=stage-claim]")).not_to_have_text(said)
+    page.keyboard.press("PageUp")
+    expect(stage.locator("[data-part=stage-claim]")).to_have_text(said)
     page.keyboard.press("PageDown")  # as a presenter sends it
     expect(stage.locator("[data-part=stage-claim]")).not_to_have_text(said)
     page.keyboard.press("Home")

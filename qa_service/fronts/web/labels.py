@@ -21,8 +21,8 @@ LABELS = {
     "nav_ask": Text("提问", "Ask"),
     "nav_entries": Text("全部词条", "All entries"),
     "no_script": Text(
-        "提问和运行实验需要 JavaScript。没有它也能阅读：",
-        "Asking and running experiments need JavaScript. Without it you can still read:",
+        "没有 JavaScript 也能提问和阅读，看到的是此前测得的数；现场运行实验需要它。",
+        "Without JavaScript you can ask and read, with numbers measured before; running experiments needs it.",
     ),
     "incomplete": Text(
         "这一页没有完整送达，有些功能用不了。", "Part of this page did not arrive, so some of it does not work."

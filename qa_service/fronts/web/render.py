@@ -206,7 +206,7 @@ def page_event(
     return name, plain
 
 
-def _sentence_html(answer: Answer) -> Markup:
+def sentence_html(answer: Answer) -> Markup:
     """The verdict on a run, or the sentence above the nearest questions: of an answer without an entry."""
     if answer.is_verdict:
         return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
@@ -270,7 +270,7 @@ def _answer_values(
         links = [(formula, _formula_url(formula, answer.calculation, lang)) for formula in answer.calculation.formulas]
         return {**values, "formulas": links}
     if answer.entry is None:
-        return {**values, "sentence": _sentence_html(answer)}
+        return {**values, "sentence": sentence_html(answer)}
     shown = _part_values(
         answer.entry,
         lang,

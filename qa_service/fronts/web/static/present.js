@@ -47,7 +47,9 @@ export function present(data) {
   stage.addEventListener("close", leave);
   part(stage, "stage-leave").addEventListener("click", () => stage.close());
   document.body.append(stage);
+  stage.tabIndex = -1;
   stage.showModal();
+  stage.focus(); // on the button, Space would leave
   document.documentElement.requestFullscreen?.().catch(() => {}); // the whole window does where the whole screen is refused
   document.addEventListener("fullscreenchange", () => document.fullscreenElement || stage.close(), { once: false, signal: closedSignal(stage) });
   showClaim();
