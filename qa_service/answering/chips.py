@@ -12,7 +12,7 @@ from qa_service.parsing import ParsedQuestion
 
 MATCHING, TELLING = "match", "tell"
 """What used an observation, among ids of evidence blocks: the entry is about it, or it orders the causes."""
-SAME_AS: Mapping[Sign, tuple[str, Value]] = {
+_SAME_AS: Mapping[Sign, tuple[str, Value]] = {
     **{Sign("in", name): ("dtype", name) for name in ("float16", "bfloat16", "float32", "float64")},
     **{Sign("in", name): ("act", name) for name in ("sigmoid", "tanh", "relu")},
 }
@@ -28,10 +28,23 @@ def used_by(
     about = {MATCHING: frozenset(entry.signs), TELLING: _telling(entry)} if entry else {}
     used = {f"param:{name}": _blocks(runs, name, value) for name, value in params.items()}
     for each in observations:
-        name, value = SAME_AS.get(each.sign, ("", ""))
+        name, value = _SAME_AS.get(each.sign, ("", ""))
         blocks = _blocks(runs, name, value) if _names(params, name, value) else ()
         used[str(each.sign)] = tuple(use for use, signs in about.items() if each.sign in signs) + blocks
     return used
+
+
+def doubles(params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The chips that say what another one says, and are struck out with it: of a parameter and the sign that is the
+    same, the one that nothing uses, else the sign.
+    """
+    found = set()
+    for each in observations:
+        name, value = _SAME_AS.get(each.sign, ("", ""))
+        if name and params.get(name) == value:
+            parameter, sign = f"param:{name}", str(each.sign)
+            found.add(parameter if used.get(sign) and not used.get(parameter) else sign)
+    return found
 
 
 def _telling(entry: Entry) -> frozenset[Sign]:
@@ -65,7 +78,7 @@ def strike(question: ParsedQuestion, without: Collection[str]) -> ParsedQuestion
 def strike_params(params: NamedValues, without: Collection[str]) -> dict[str, Value | tuple[Value, ...]]:
     """The parameters without those struck out, and of the others without the values that struck observations state."""
     kept: dict[str, Value | tuple[Value, ...]] = {}
-    gone = {SAME_AS[sign] for sign in SAME_AS if str(sign) in without}
+    gone = {_SAME_AS[sign] for sign in _SAME_AS if str(sign) in without}
     for name, value in params.items():
         values = value if isinstance(value, tuple) else (value,)
         rest = tuple(each for each in values if (name, each) not in gone)
@@ -75,5 +88,5 @@ def strike_params(params: NamedValues, without: Collection[str]) -> dict[str, Va
 
 
 def _is_struck(sign: Sign, without: Collection[str]) -> bool:
-    name, _ = SAME_AS.get(sign, ("", ""))
+    name, _ = _SAME_AS.get(sign, ("", ""))
     return str(sign) in without or f"param:{name}" in without

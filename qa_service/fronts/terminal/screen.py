@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text as Styled
 
+from qa_service.answering.chips import doubles
 from qa_service.fronts.terminal import formulas
 from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, Part, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
@@ -90,12 +91,16 @@ class TerminalView:
         """Prints what was read from the question: a pasted log in a line, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
+        hidden = doubles(answer.params, answer.observations, answer.used_by)
         read = [
             f"{name} = {format_number(value, self.lang)}{self._unused(answer, f'param:{name}')}"
             for name, value in answer.params.items()
+            if f"param:{name}" not in hidden
         ]
         read += dict.fromkeys(
-            f"{each.sign.name[self.lang]}{self._unused(answer, str(each.sign))}" for each in answer.observations
+            f"{each.sign.name[self.lang]}{self._unused(answer, str(each.sign))}"
+            for each in answer.observations
+            if str(each.sign) not in hidden
         )
         if read:
             self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
@@ -177,7 +182,9 @@ class TerminalView:
         self._print_tables(answer)
 
     def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
-        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then a summary."""
+        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then, unless there is
+        nothing new, a summary.
+        """
         for part in parts:
             self._print_part(answer, part)
         if full:
@@ -190,7 +197,10 @@ class TerminalView:
             for reference in answer.entry.references if answer.entry else ():
                 self.print_line(f"· {reference}")
             self._print_other_questions(answer)
-        self._print_summary(answer, full=full)
+        if parts or full:
+            self._print_summary(answer, full=full)
+        else:
+            self._print_tables(answer)
 
     def _print_other_questions(self, answer: Answer) -> None:
         """Prints the other questions that the entry answers, each with the options that ask it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qa_service.answering.chips import SAME_AS
+from qa_service.answering.chips import doubles
 from qa_service.fronts.web.entry_parts import figure_sign
 from qa_service.fronts.web.labels import LABELS
 from qa_service.model import Answer, Lang
@@ -34,18 +34,8 @@ def chips(answer: Answer, lang: Lang) -> list[Chip]:
         Chip(str(each.sign), each.sign.name[lang], each.text, _used_for(answer, str(each.sign), lang))
         for each in {str(one.sign): one for one in answer.observations}.values()
     ]
-    return sorted(_without_doubles(found), key=lambda chip: not chip.used_for)
-
-
-def _without_doubles(found: list[Chip]) -> list[Chip]:
-    """Of a parameter and the sign that says the same, struck out together, the one that is used, else the parameter."""
-    by_name = {chip.name: chip for chip in found}
-    doubles = set()
-    for sign, (name, _) in SAME_AS.items():
-        parameter, observed = by_name.get(f"param:{name}"), by_name.get(str(sign))
-        if parameter and observed and parameter.text.endswith(f"= {sign.value}"):
-            doubles.add(parameter.name if observed.used_for and not parameter.used_for else observed.name)
-    return [chip for chip in found if chip.name not in doubles]
+    hidden = doubles(answer.params, answer.observations, answer.used_by)
+    return sorted((chip for chip in found if chip.name not in hidden), key=lambda chip: not chip.used_for)
 
 
 def _used_for(answer: Answer, name: str, lang: Lang) -> str:
