@@ -1,10 +1,14 @@
 """Conversations: what stays with the answer before, what is declined, and what a bare number means."""
 
+from dataclasses import replace
+
 import pytest
 from checking import each_case
 
 from qa_service.errors import BadRequest
+from qa_service.fronts.web.chips import chips as page_chips
 from qa_service.model import AnswerStatus, Context, Request
+from qa_service.parsing import parse_question
 from qa_service.schemas.answers import answer_json
 from qa_service.schemas.requests import read_request
 
@@ -97,13 +101,14 @@ def test_a_bare_number_means_the_main_parameter_of_the_entry_before(service):
     assert [answer.params["x"], answer.notes] == [0.9, ()]
     assert answer.used_by["param:x"][0] == block.id
     assert _turns(service, FLAGSHIP, "那 300 呢").params["n"] == 300
+    assert _turns(service, FLAGSHIP, "and 90 factors?").params["n"] == 90
 
 
 @pytest.mark.parametrize(
-    ("follow_up", "words"), [("那 30 GB 呢", "30 gb"), ("2 小时呢", "2 小时"), ("what about 3 hours?", "3 hours")]
+    ("follow_up", "words"), [("那 30 GB 呢", "30 GB"), ("2 小时呢", "2 小时"), ("what about 3 hours?", "3 hours")]
 )
 def test_a_number_that_is_not_used_is_named_in_a_note(service, follow_up, words):
-    """A unit that no experiment has: never dropped without a word, never taken for a count."""
+    """A unit that no experiment has: never dropped without a word, nor taken for a count; named as it is written."""
     answer = _turns(service, FLAGSHIP, follow_up)
     assert not {"n", "x"} & answer.params.keys()
     assert any(words in note.zh and words in note.en for note in answer.notes)
@@ -157,6 +162,19 @@ def test_a_struck_parameter_of_the_context_is_gone(service):
     assert answer.params == {"n": 100, "op": "add"}
 
 
+def test_one_thing_is_one_chip_on_the_page(service):
+    """Of a parameter and the sign that says the same, that which something uses."""
+    said = "fp16 下第一步就是 nan，fp32 没事"
+    for question, entry, shown in (
+        (said, "loss-nan-from-the-first-step", "in:float16"),
+        ("fp16 连乘 100 个 1.5", "multiply-vs-add", "param:dtype"),
+    ):
+        answer = _turns(service, question, entry=entry)
+        names = [chip.name for chip in page_chips(answer, "zh")]
+        assert len({"in:float16", "param:dtype"} & set(names)) == 1
+        assert shown in names
+
+
 @each_case("without", [["nonsense"], ["what:"], "what:nan", [1]])
 def test_invalid_chips_are_rejected(without):
     with pytest.raises(BadRequest) as raised:
@@ -179,3 +197,161 @@ def test_a_question_that_shows_no_language_is_answered_in_the_readers(service, q
     for context in (None, other):
         request = Request(question=question, reader_lang=reader_lang, run=False, context=context)
         assert service.ask(request).lang == lang
+
+
+@pytest.mark.parametrize(
+    ("follow_up", "name", "changed"),
+    [("再大一点", "x", 1.9), ("再多一些", "n", 125), ("翻倍", "x", 3.0), ("double it", "x", 3.0), ("减半", "x", 0.75),
+     ("a bit larger", "x", 1.9), ("n 再小一点", "n", 80), ("what if it is ten times larger?", "x", 15.0)],
+)  # fmt: skip
+def test_larger_changes_a_number_of_the_answer_before_and_says_which(service, follow_up, name, changed):
+    """The numbers that were asked for are kept but for this one; the note names it, before and after."""
+    answer = _turns(service, "100 个 1.5 连乘会怎样", follow_up)
+    assert answer.params == {"op": "multiply", "n": 100, "x": 1.5} | {name: changed}
+    assert [f"{name} " in note.zh and " → " in note.en for note in answer.notes] == [True]
+
+
+def test_larger_without_named_numbers_changes_what_the_card_shows(service):
+    """And a noun that the experiment does not have is a question of its own."""
+    answer = _turns(service, FLAGSHIP, "n 再大一点")
+    assert answer.params["n"] == 125
+    assert _turns(service, NAN_ZH, "学习率再大一点会怎样").entry is not None
+
+
+@pytest.mark.parametrize("words", ["再大一点", "再来一次", "怎么知道是哪一层", "每一层都一样", "大一些"])
+def test_one_as_part_of_a_word_is_no_number(words):
+    assert not {"n", "x", "layers", "layer"} & parse_question(words).params.keys()
+
+
+@each_case(
+    ("words", "found"),
+    [
+        ("第一层", {"layer": 1}),
+        ("一百个一点五", {"n": 100, "x": 1.5}),
+        ("二十一层", {"layers": 21}),
+        ("一层", {"layers": 1}),
+    ],
+)
+def test_numerals_beside_a_counted_noun_are_numbers(words, found):
+    assert parse_question(words).params == found
+
+
+@pytest.mark.parametrize(
+    ("follow_up", "seed"), [("seed 3", 3), ("种子 7", 7), ("换个种子试试", 1), ("try another seed", 1)]
+)
+def test_a_follow_up_may_ask_for_another_seed(service, follow_up, seed):
+    """It stays with its entry, runs with that seed, and the next follow-up does so too."""
+    first = "为什么 sigmoid 堆很多层会梯度消失？"
+    answer = _turns(service, first, follow_up)
+    assert answer.entry is _turns(service, first).entry
+    assert answer.seed == seed
+    assert str(seed) in answer.notes[0].zh
+    sent = answer_json(answer).to_dict()["context"]
+    assert service.ask(read_request({"question": "layers=30", "context": sent, "run": False})).seed == seed
+
+
+def test_several_seeds_repeat_the_runs(service):
+    request = service.fold_turns(Request(question="为什么 sigmoid 堆很多层会梯度消失？", run=False), ["用两个种子"])
+    assert "0 到 1" in service.ask(request).notes[0].zh
+    evidence = service.answer(replace(request, run=True, brief=True)).evidence
+    assert any(one.spreads for one in evidence)
+
+
+@pytest.mark.parametrize("again", ["再来一次", "again", "run it again", "能不能画个图", "show me the chart"])
+def test_asking_for_the_same_again_keeps_everything(service, again):
+    answer = _turns(service, "100 个 1.5 连乘会怎样", again)
+    assert [answer.status, answer.params] == [AnswerStatus.ANSWERED, {"op": "multiply", "n": 100, "x": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("question", "title"), [("为什么？", "### 为什么"), ("why?", "### Why"), ("那怎么办", "### 怎么做")]
+)
+def test_the_part_that_is_asked_for_comes_first(service, question, title):
+    answer = _turns(service, FLAGSHIP if question != "why?" else NAN_EN, question)
+    body = answer_json(answer).to_dict()
+    assert body["answer"].startswith(title)
+    assert body["part"] in ("why", "do")
+    assert "part" not in answer_json(_turns(service, FLAGSHIP)).to_dict()
+
+
+def test_a_part_that_speaks_of_what_a_follow_up_names_comes_first(service):
+    """The experiments do not take it, but the text has a measured number for it."""
+    first = "为什么 sigmoid 堆很多层会梯度消失？"
+    answer = _turns(service, first, "那如果是 tanh 呢")
+    assert answer.part == "why"
+    assert "tanh" in answer.entry.why.zh
+    assert "tanh" not in answer.entry.short.zh
+    assert _turns(service, first, "那 relu 呢").part is None  # the short answer speaks of it
+
+
+@pytest.mark.parametrize(
+    "follow_up",
+    ["只有 fp16 会，fp32 没事", "only in fp16, fp32 is fine", "step 1200", "第 1200 步开始的", "梯度裁剪 1.0 也开着"],
+)
+def test_where_and_when_it_happens_is_said_of_the_entry_before(service, follow_up):
+    """However well the words match another entry."""
+    first = "loss 是 0.0，grad_norm 是 nan"
+    answer = _turns(service, first, follow_up)
+    assert answer.entry is _turns(service, first).entry
+    assert answer.observations
+    assert answer.follows
+    assert not answer.notes
+
+
+@pytest.mark.parametrize("follow_up", ["x = 1.1", "x=1.1", "now x=1.1"])
+def test_an_assignment_is_a_follow_up_however_well_it_matches(service, follow_up):
+    first = "With 100 factors of 1.5, why is addition more stable than multiplication?"
+    answer = _turns(service, first, follow_up)
+    assert answer.entry is _turns(service, first).entry
+    assert [answer.params["n"], answer.params["x"]] == [100, 1.1]
+
+
+def _assigned(text):
+    name, value = text.split(" = ")
+    return name, float(value) if value[0].isdigit() else value
+
+
+@pytest.mark.parametrize(
+    ("first", "follow_up", "name"),
+    [
+        ("loss 是 0.0，grad_norm 是 nan", "那把 batch size 调到 8 呢", "batch = 8"),
+        (FLAGSHIP, "那如果是 tanh 呢", "act = tanh"),
+        ("0.9 连乘 100 次是多少", "now lr 0.5", "lr = 0.5"),
+    ],
+)
+def test_a_change_that_no_experiment_takes_is_said(service, first, follow_up, name):
+    """It replaces no other parameter either."""
+    answer = _turns(service, first, follow_up)
+    assert any(name in note.zh and name in note.en for note in answer.notes)
+    assert answer.params == _turns(service, first).params | dict([_assigned(name)])
+
+
+def test_what_contradicts_itself_is_said(service):
+    for question in (
+        "loss is nan from the very first step, but the first 500 steps were fine",
+        "第一步就是 nan，不过前面 500 步都正常",
+    ):
+        answer = _turns(service, question)
+        assert {"when:first_step", "when:later"} <= {str(each.sign) for each in answer.observations}
+        assert "500" in answer.notes[0].zh
+    assert not _turns(service, "loss 第一步就是 nan").notes
+
+
+@pytest.mark.parametrize(
+    "question", ["なぜ勾配が消えるのですか？", "Warum explodieren die Gradienten?", "pourquoi le gradient explose ?"]
+)
+def test_a_third_language_is_answered_in_the_readers_and_says_so(service, question):
+    for lang in ("zh", "en"):
+        answer = service.ask(Request(question=question, reader_lang=lang, run=False))
+        assert answer.lang == lang
+        assert "numstab" in answer.notes[0][lang]
+
+
+def test_a_chip_that_says_where_all_is_well_can_be_struck_out(service):
+    request = read_request({"question": "fp16 下 nan，fp32 没事", "without": ["fine:float32"], "run": False})
+    assert "fine:float32" not in {str(each.sign) for each in service.ask(request).observations}
+
+
+def test_understanding_is_acknowledged(service):
+    assert _turns(service, FLAGSHIP, "懂了，明天考试加油").status is AnswerStatus.ACKNOWLEDGED
+    assert _turns(service, FLAGSHIP, "懂了，那梯度呢").status is not AnswerStatus.ACKNOWLEDGED

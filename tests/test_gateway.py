@@ -358,3 +358,16 @@ def test_a_store_that_hangs_costs_feedback_a_503_and_nothing_else(make_client, m
             assert client.get("/static/chart.js").status_code == 200
     finally:
         hangs.set()
+
+
+def test_an_unforeseen_error_in_a_stream_is_in_the_log(make_client, monkeypatch, caplog):
+    """The reader is told that it is recorded."""
+    from qa_service.fronts.web import render
+
+    def fail(*_: object, **__: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(render, "page_event", fail)
+    response = make_client().post("/page/ask", json=ASK)
+    assert "event: error" in response.text
+    assert "unforeseen error in a stream" in caplog.text

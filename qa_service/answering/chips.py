@@ -34,6 +34,19 @@ def used_by(
     return used
 
 
+def doubles(params: NamedValues, observations: Sequence[Observation], used: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The chips that say what another one says, and are struck out with it: of a parameter and the sign that is the
+    same, the one that nothing uses, else the sign.
+    """
+    found = set()
+    for each in observations:
+        name, value = _SAME_AS.get(each.sign, ("", ""))
+        if name and params.get(name) == value:
+            parameter, sign = f"param:{name}", str(each.sign)
+            found.add(parameter if used.get(sign) and not used.get(parameter) else sign)
+    return found
+
+
 def _telling(entry: Entry) -> frozenset[Sign]:
     return frozenset(sign for row in entry.tell for sign in (*row.signs, *row.excluded_by))
 

@@ -12,6 +12,7 @@ from qa_service.formula.dtypes import DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
     MAX_CANDIDATES,
+    MAX_SEEDS,
     AnswerStatus,
     Calculation,
     Context,
@@ -20,6 +21,7 @@ from qa_service.model import (
     Match,
     NamedValues,
     Observation,
+    Part,
     Request,
     Subject,
     Text,
@@ -34,6 +36,15 @@ AMBIGUITY_MARGIN = 0.01
 MAX_ALTERNATIVES = 2
 CLEAR_MATCH = 0.8
 """Probability from which on a short question is understood without the conversation before it."""
+OTHER_LANGUAGE_NOTE = Text(
+    "numstab 只懂中文和英文；这句话按意思去找，用中文回答。",
+    "numstab knows Chinese and English only: this was matched by its meaning and is answered in English.",
+)
+CONTRADICTION_NOTE = Text(
+    "这两处互相矛盾：“{first}”（第一步就出现）和“{later}”（训练一段时间后才出现）。划掉不对的那个再问。",
+    "Two things you say contradict each other: “{first}” (at the first step) and “{later}” (after a while). Strike out "
+    "the one that is not so.",
+)
 NO_CONTEXT_NOTE = Text(
     "这句话像是接着上文问的，可是没有上文：它说的是哪个问题？",
     "This seems to follow a question, but none came before it: what does it refer to?",
@@ -68,6 +79,12 @@ class Decision:
     """Entries that may help beside it."""
     alternatives: tuple[Entry, ...] = ()
     """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
+    part: Part | None = None
+    """The part that a follow-up asks for: "why?"."""
+    follows: bool = False
+    """Whether the question was understood as going on with the answer before it."""
+    seed: int = 0
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +132,21 @@ def decide(
     entry = _focused_entry(request, topic)
     previous = entry if topic.continues else None
     said, number_notes = (
-        followups.resolve_number(question, earlier, previous, knowledge.experiments)
+        followups.resolve_numbers(question, earlier, previous, knowledge.experiments)
         if question and entry
         else (dict(question.params) if question else {}, ())
     )
     asked = earlier | said
     of_the_run = tuple(said) if question and question.log else ()
-    runs, plan_notes = plan_runs(entry, asked, request, knowledge.experiments, of_the_run)
+    part = _asked_part(question, entry, lang) if question and topic.is_follow_up else None
+    runs, plan_notes = plan_runs(
+        entry, asked, replace(request, brief=request.brief and part is None), knowledge.experiments, of_the_run
+    )
     params = asked | dict(request.params)
     observations = question.observations if question else ()
+    used_by = chips.used_by(runs, params, observations, entry)
+    unused = followups.unused_notes(said, runs) if question and topic.is_follow_up and _changes(question) else ()
+    seed, seeds, seed_notes = _seeds(request, question, previous)
     return Decision(
         status=topic.status,
         lang=lang,
@@ -131,10 +154,16 @@ def decide(
         matches=topic.matches,
         params=params,
         runs=runs,
-        notes=tuple(dict.fromkeys((*topic.notes, *number_notes, *plan_notes))),
+        notes=tuple(
+            dict.fromkeys((*topic.notes, *_question_notes(question), *seed_notes, *number_notes, *unused, *plan_notes))
+        ),
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
-        used_by=chips.used_by(runs, params, observations, entry),
+        used_by=used_by,
+        part=part,
+        follows=topic.is_follow_up,
+        seed=seed,
+        seeds=seeds,
         log=describe_log(question.log, lang) if question and question.log else "",
         diagnosis=diagnosis,
         related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
@@ -226,6 +255,8 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     changes = bool(question.params or question.number) and (question.is_elliptical or (vague and bool(question.params)))
     if changes or question.reports_failure or question.asks_for_more or question.has_no_subject:
         return True
+    if question.says_only_where:
+        return True
     says = bool(question.params or question.observations)
     if says and question.is_remark and best < CLEAR_MATCH:
         return True
@@ -235,6 +266,70 @@ def is_follow_up(question: ParsedQuestion, found: MatchResult, threshold: float)
     if found.subject is None:
         return says or refers
     return (says and (question.is_short or question.is_remark)) or question.names_another
+
+
+def _follows(
+    question: ParsedQuestion, found: MatchResult, threshold: float, previous: Entry, knowledge: Knowledge
+) -> bool:
+    """Whether a question stays with the entry before it: it follows up, or rescales a number of that entry."""
+    if question.rescaling is not None:
+        named = bool(question.rescaling.noun)
+        return followups.takes(question, previous, knowledge.experiments) or (not named and not previous.evidence)
+    if not is_follow_up(question, found, threshold):
+        return False
+    clear = found.matches[0].score >= CLEAR_MATCH and found.matches[0].entry is not previous
+    return not (clear and _changes(question) and followups.leads_elsewhere(question, previous, knowledge.experiments))
+
+
+def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
+    """The part that a follow-up asks for: "why?"; else the first that speaks of the word that it changes and that the
+    short answer leaves out: "and with tanh?".
+    """
+    if entry is None:
+        return None
+    if question.asked_part:
+        return question.asked_part if entry.part(question.asked_part, lang) else None
+    words = [value.lower() for value in question.params.values() if isinstance(value, str)]
+    if not (words and _changes(question)) or any(word in entry.short[lang].lower() for word in words):
+        return None
+    return next(
+        (part for part in ("why", "scope") if any(word in entry.part(part, lang).lower() for word in words)), None
+    )
+
+
+def _changes(question: ParsedQuestion) -> bool:
+    """Whether a follow-up asks for other parameters, rather than telling what was tried or where it happens."""
+    tells = question.reports_failure or question.says_only_where or question.log is not None
+    return not tells and (question.is_elliptical or question.is_short)
+
+
+def _question_notes(question: ParsedQuestion | None) -> tuple[Text, ...]:
+    """Notes on what the question says: in a third language, or against itself."""
+    if question is None:
+        return ()
+    times = {str(each.sign): each.text for each in question.observations if each.sign.kind == "when"}
+    first, later = times.get("when:first_step"), times.get("when:later")
+    notes = [OTHER_LANGUAGE_NOTE] if question.is_foreign else []
+    if first and later and not question.log:
+        words = {"first": first, "later": later}
+        notes.append(Text(CONTRADICTION_NOTE.zh.format(**words), CONTRADICTION_NOTE.en.format(**words)))
+    return tuple(notes)
+
+
+def _seeds(
+    request: Request, question: ParsedQuestion | None, previous: Entry | None
+) -> tuple[int, int, tuple[Text, ...]]:
+    """The first seed and the number of seeds with which to run, and a note where the question asks for others."""
+    wanted = question.reseeding if question and previous else None
+    earlier = request.context.seed if request.context and previous else 0
+    if wanted is None:
+        return request.seed or earlier, request.seeds, ()
+    seed = wanted.number if wanted.number is not None else (earlier or request.seed) + 1
+    seeds = max(1, min(wanted.count, MAX_SEEDS))
+    last = seed + seeds - 1
+    zh = f"随机种子 {seed}" if seeds == 1 else f"随机种子 {seed} 到 {last}"
+    en = f"seed {seed}" if seeds == 1 else f"seeds {seed} to {last}"
+    return seed, seeds, (Text(f"换成了{zh}，其余不变。", f"Run with {en}, all else as before."),)
 
 
 def _topic(
@@ -258,7 +353,7 @@ def _topic(
         status, notes = AnswerStatus.ANSWERED, ()
     elif question and question.is_thanks:
         return _Topic(status=AnswerStatus.ACKNOWLEDGED, matches=matches, continues=False)
-    elif previous and question and found and is_follow_up(question, found, threshold):
+    elif previous and question and found and _follows(question, found, threshold, previous, knowledge):
         matches = followups.promote(previous, matches, threshold)
         status, notes, follows = AnswerStatus.ANSWERED, (), True
     elif previous is None and question and _lacks_context(question, matches):

@@ -217,7 +217,7 @@ def _from_question(
             if clamped is not None:
                 allowed.append(clamped)
             if clamped != one and not (isinstance(one, float) and clamped == float(one)):
-                notes.append(_clamped(name, one, clamped))
+                notes.append(_clamped(experiment, name, one, clamped))
         if isinstance(value, tuple) and len(allowed) > 1:
             compared[name] = tuple(allowed)
         elif allowed:
@@ -237,13 +237,14 @@ def combinations(compared: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Va
     return [{name: value for part in parts for name, value in part.items()} for parts in product(*groups)]
 
 
-def _clamped(name: str, value: Value, clamped: Value | None) -> Text:
+def _clamped(experiment: Experiment, name: str, value: Value, clamped: Value | None) -> Text:
+    zh, en = experiment.title.zh, experiment.title.en
     if clamped is None:
         return Text(
-            f"问题里的 {name} = {format_number(value, 'zh')} 不能用在这个实验里，已忽略。",
-            f"{name} = {format_number(value)} from the question does not fit this experiment and was left out.",
+            f"{name} = {format_number(value, 'zh')} 不能用在实验“{zh}”里，那里没有改。",
+            f"{name} = {format_number(value)} does not fit the experiment “{en}”, which runs without it.",
         )
     return Text(
-        f"问题里的 {name} = {format_number(value, 'zh')} 超出范围，已改为 {format_number(clamped, 'zh')}。",
-        f"{name} = {format_number(value)} from the question is out of bounds; {format_number(clamped)} was used.",
+        f"{name} = {format_number(value, 'zh')} 超出实验“{zh}”的范围，那里用的是 {format_number(clamped, 'zh')}。",
+        f"{name} = {format_number(value)} is beyond the experiment “{en}”, which runs with {format_number(clamped)}.",
     )

@@ -163,11 +163,11 @@ class Service:
             answer = _answer(request, decision)
         runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
         if runs:
-            charge_runs(len(decision.runs) * request.seeds)
+            charge_runs(len(decision.runs) * decision.seeds)
         yield AnswerReady(answer)
         if runs:
             evidence = yield from execute(
-                decision.runs, answer.entry, self.runner, is_cancelled, seed=request.seed, seeds=request.seeds
+                decision.runs, answer.entry, self.runner, is_cancelled, seed=decision.seed, seeds=decision.seeds
             )
             answer = replace(answer, evidence=evidence)
         yield Done(answer, brief=request.brief)
@@ -253,6 +253,9 @@ def _answer(request: Request, decision: Decision) -> Answer:
         calculation=decision.calculation,
         diagnosis=decision.diagnosis,
         earlier=request.context,
+        seed=decision.seed,
+        part=decision.part,
+        follows=decision.follows,
     )
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.evidence import Evidence
-from qa_service.model.knowledge import Entry, Subject
+from qa_service.model.knowledge import Entry, Part, Subject
 from qa_service.model.observation import Observation
 from qa_service.model.values import Lang, NamedValues, Params, Text, Value
 
@@ -54,6 +54,8 @@ class Context:
     """Ids of the entries offered for choice, if none answered."""
     aspect: str = ""
     """Id of the aspect of the entry that answered; "" if it was the entry's own question."""
+    seed: int = 0
+    """The seed that the conversation asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,12 @@ class Answer:
     """Of the run whose log the question holds; None if it holds none."""
     earlier: Context | None = None
     """The context in which the question was asked."""
+    seed: int = 0
+    """The first seed of its runs."""
+    part: Part | None = None
+    """The part of the entry's text that a follow-up asks for, which then comes first: "why?"."""
+    follows: bool = False
+    """Whether the question was understood as going on with the answer before it."""
 
     @property
     def is_verdict(self) -> bool:
@@ -152,7 +160,7 @@ class Answer:
         """
         if self.entry is not None or self.calculation is not None:
             entry, aspect = (self.entry.id, self.entry.aspect) if self.entry else (None, "")
-            return Context(entry=entry, aspect=aspect, params=self.params, lang=self.lang)
+            return Context(entry=entry, aspect=aspect, params=self.params, lang=self.lang, seed=self.seed)
         if self.earlier is not None and self.status is not AnswerStatus.CLARIFY:
             return replace(self.earlier, lang=self.lang)
         candidates = tuple(match.entry.id for match in self.matches[:MAX_CANDIDATES])

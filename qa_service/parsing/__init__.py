@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qa_service.formula.mentions import Mention, find_mention
-from qa_service.model import Lang, NamedValues, Observation, Value
-from qa_service.parsing.language import detect_language, own_language, spoken
+from qa_service.model import Lang, NamedValues, Observation, Part, Value
+from qa_service.parsing.changes import Rescaling, Reseeding, asks_again, read_rescaling, read_reseeding
+from qa_service.parsing.language import detect_language, is_other_language, own_language, spoken
 from qa_service.parsing.logs import LogReading, read_log
+from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
@@ -29,6 +31,12 @@ _CONTENT = re.compile(
     r"|without|in|now)\b"
     r"|[那如果不是的话呢它这样又怎么样会\W]"
 )
+_AROUND_NUMBER = re.compile(
+    r"\b(?:and|but|if|it|is|what|how|about|with|in|now|then|or|ok|so|make|made|set|use|try|take|to|of|at|be|was|were|let|s|the"
+    r"|a|an|instead|please|value|number|for|would|happens?|give|put|change|that|this|times|ones|factors|copies"
+    r"|terms|numbers|multiples|items|them)\b"
+    r"|[那如果是的话呢它要这样又怎么会换成改用取为到再把设试看值个次和变调]|\W"
+)
 _ASKS_FOR_MORE = re.compile(
     r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|怎么(?:办|做|解决|改)(?:呢)?|还有(?:别的"
     r"|其他|什么)?(?:的)?(?:办法|方法|原因|可能)?"
@@ -37,6 +45,25 @@ _ASKS_FOR_MORE = re.compile(
     r"| not) (?:understand|get it)"
     r"|go on|and then|such as|for example|what (?:should|can|do) i do(?: now| next)?)(?:吗|呢)?[\s.!?。]*"
 )
+_ASKS_WHY = re.compile(
+    r"(?:那么?|所以|可是|but|and|so|ok)?[,\s]*(?:为什么(?:呢|会这样)?|(?:能|可以)?(?:再)?(?:详细|具体)一?点?(?:说明?|讲|解释)?一?下?"
+    r"|没?看?懂|不懂|什么意思|原理(?:是什么)?|怎么(?:理解|解释)|why(?: (?:is that|so))?|how so"
+    r"|(?:can you |please )?explain(?: more| why| that| it)?|more details?|i do(?:n['’]?t| not) (?:understand|get it))"
+    r"(?:吗|呢)?[\s.!?。]*"
+)
+_ASKS_WHAT_TO_DO = re.compile(
+    r"(?:那么?|所以|可是|但是?|but|and|so|ok)?[,\s]*(?:(?:那|我)?(?:该|应该|要)?怎么(?:办|做|解决|改|修)(?:才好)?|有什么(?:办法|解法)"
+    r"|what (?:should|can|do) i do(?: now| next| about it)?"
+    r"|how (?:do|can|should) i (?:fix|solve|avoid|cure) (?:it|this|that)"
+    r"|how to (?:fix|solve|avoid) (?:it|this|that))(?:吗|呢)?[\s.!?。]*"
+)
+_ASSIGNMENTS = re.compile(
+    r"(?:那|把|再|用|取|试试|设|now|and|with|set|try|what about|let)?\s*"
+    r"(?:(?:[a-z][a-z_]{0,14}\s*(?:=|:)|(?:lr|std|mean|var|rho|clip|layers|width|hidden|batch|classes|epochs)(?= ))"
+    r"\s*[-+]?[\d.]+(?:e[-+]?\d+)?\s*(?:,|;|、|and|和)?\s*)+(?:呢|试试)?[\s?.!。]*"
+)
+_ONLY = re.compile(r"(?:it(?:['’]s| is| happens)? )?(?:only|just)\b|[就仅]?只有?在?")
+_SETTING_KINDS = frozenset({"in", "fine", "tried", "when"})
 _THANKS = re.compile(
     r"(?:(?:非常|太|十分|真的?)?(?:感谢|谢谢|多谢|谢啦|谢了)(?:你|您|啦|了|大佬|老师|解答|回答|帮助)*|明白了?|懂了"
     r"|知道了|了解了?|好的?|收到|太好了"
@@ -48,6 +75,7 @@ _THANKS = re.compile(
 _THANKS_WORD = re.compile(
     r"感谢|谢谢|多谢|谢啦|谢了|辛苦(?:啦|了)|(?<![a-z])(?:thanks|thank you|thx|cheers|much appreciated)(?![a-z])"
 )
+_UNDERSTOOD = re.compile(r"(?:明白|懂|知道|了解|清楚)了\s*[,，。!！~]|(?:got it|i see|understood|makes sense)\s*[,.!]")
 _TRAILING_PARTICLE = re.compile(r"呢\s*[?？]?$")
 _QUESTION_WORD = re.compile(r"怎|什么|为何|如何|哪|几|多少|是不是|能不能|会不会|要不要|可以|\b(?:why|how|what|which)\b")
 
@@ -71,6 +99,12 @@ class ParsedQuestion:
     """The candidate it picks, from 1, or -1 for the last; None if it says anything else."""
     mention: Mention | None = None
     """The formulas whose values it asks for; None if it asks for none."""
+    is_foreign: bool = False
+    """Whether it is in a language that is neither Chinese nor English."""
+    rescaling: Rescaling | None = None
+    """That a number is to be larger or smaller than before, if it asks for nothing else."""
+    reseeding: Reseeding | None = None
+    """The seeds that it asks for, if for nothing else."""
 
     @property
     def is_elliptical(self) -> bool:
@@ -98,7 +132,17 @@ class ParsedQuestion:
         """Whether it is nothing but words that refer, or a number: "and if it isn't?", "0.9?"."""
         if self.number is not None and len(self.number.words) + 2 >= len(self.text):
             return True
+        if self.reseeding or asks_again(self.text.lower()) or _ASSIGNMENTS.fullmatch(self.text.lower()):
+            return True
         return self.is_elliptical and not _CONTENT.sub("", self.text.lower()).strip()
+
+    @property
+    def is_bare_number(self) -> bool:
+        """Whether it names a number and not what it is a number of: "0.9?", "那换成 300 呢"."""
+        if self.number is None:
+            return False
+        around = numerals_to_digits(self.text.lower()).replace(self.number.words, " ", 1)
+        return not _AROUND_NUMBER.sub("", around).strip()
 
     @property
     def names_another(self) -> bool:
@@ -110,7 +154,20 @@ class ParsedQuestion:
     @property
     def asks_for_more(self) -> bool:
         """Whether it says nothing but that it wants to know more: "为什么呢", "what else?"."""
-        return bool(_ASKS_FOR_MORE.fullmatch(self.text.lower()))
+        return bool(self.asked_part) or bool(_ASKS_FOR_MORE.fullmatch(self.text.lower()))
+
+    @property
+    def asked_part(self) -> Part | None:
+        """The part of an answer that it asks for and nothing else: "why?", "那怎么办"; None for any other."""
+        text = self.text.lower()
+        return "why" if _ASKS_WHY.fullmatch(text) else "do" if _ASKS_WHAT_TO_DO.fullmatch(text) else None
+
+    @property
+    def says_only_where(self) -> bool:
+        """Whether it only says when, in what setting or after what remedies it happens: "only in fp16"."""
+        kinds = {each.sign.kind for each in self.observations}
+        named = kinds - {"in"} or _ONLY.match(self.text.lower())
+        return bool(named) and kinds <= _SETTING_KINDS and not self.log and self.is_remark and "?" not in self.text
 
     @property
     def is_thanks(self) -> bool:
@@ -119,7 +176,13 @@ class ParsedQuestion:
         complains = any(each.sign.kind != "fine" for each in self.observations)
         if complains or self.params or self.log or not self.is_remark or "?" in text:
             return False
-        return bool(_THANKS.fullmatch(text) or _THANKS_WORD.search(text))
+        return bool(_THANKS.fullmatch(text) or _THANKS_WORD.search(text) or self._begins_with_understanding)
+
+    @property
+    def _begins_with_understanding(self) -> bool:
+        """Whether it says at once that all is clear, and then nothing of a training: "懂了，明天考试加油"."""
+        text = self.text.lower()
+        return bool(_UNDERSTOOD.match(text)) and not self.observations and not speaks_of_training(text)
 
     @property
     def is_short(self) -> bool:
@@ -158,6 +221,9 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         number=None if choice else single_quantity(lower),
         choice=choice,
         mention=None if log or choice else find_mention(simplify_chinese(question)),
+        is_foreign=is_other_language(spoken(prose)),
+        rescaling=None if log or choice else read_rescaling(lower),
+        reseeding=None if log or choice else read_reseeding(lower),
     )
 
 

@@ -24,16 +24,40 @@ _OF_A_TRACEBACK = re.compile(
 )
 
 
+# Writing systems, and words of questions, of languages in which numstab neither reads nor answers.
+_OTHER_SCRIPTS = re.compile(
+    r"[\u3040-\u30fa\u30fd-\u30ff\u1100-\u11ff\uac00-\ud7af\u0400-\u04ff\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f]"
+)
+_OTHER_WORDS = re.compile(
+    r"(?<![\w.])(?:warum|wieso|weshalb|nicht|oder|wird|werden|meine?|bei|wenn|mit"
+    r"|pourquoi|comment|sont|mon|avec|dans|qu['’]est"
+    r"|por qu[eé]|c[oó]mo|cu[aá]ndo|perch[eé]|porque|minha|não"
+    r"|waarom|mijn|niet|dlaczego|neden|nasıl|tại sao|mengapa)(?![\w.])",
+    re.IGNORECASE,
+)
+
+
+def is_other_language(text: str) -> bool:
+    """Whether a text is in a language that is neither Chinese nor English."""
+    if len(_OTHER_SCRIPTS.findall(text)) >= 2:
+        return True
+    if _HAN.search(text) or _ENGLISH_WORD.search(text):
+        return False
+    return bool(_OTHER_WORDS.search(text))
+
+
 def spoken(text: str) -> str:
     """The text without the frames and messages of tracebacks, which are English whatever language the reader speaks."""
     return _OF_A_TRACEBACK.sub("", text)
 
 
 def own_language(text: str) -> Lang | None:
-    """The language that a text shows; None for one without, such as "0.9?", "bf16" or "sigmoid + batch norm".
+    """The language that a text shows; None for one without, such as "0.9?", "bf16", "sigmoid + batch norm", or German.
 
     Chinese characters show Chinese, except where an English sentence quotes one or two of them.
     """
+    if is_other_language(text):
+        return None
     english = len(_ENGLISH_WORD.findall(text))
     if han := len(_HAN.findall(text)):
         return "zh" if han >= english or _ASKS_IN_CHINESE.search(text) else "en"

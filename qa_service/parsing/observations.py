@@ -181,6 +181,11 @@ class _Prose:
         sick |= {self._clause(match.start()) for match in signs.ONSET.finditer(self.folded)}
         stated = sick | {self._clause(match.start()) for _, match in self.symptoms}
         tried = [span for sign, span in self.found.items() if sign.kind == "tried"]
+        if alone := signs.LONE_TIME.fullmatch(self.folded.strip(" .,!?。\n")):
+            first = (alone["en"] or alone["zh"]) in ("0", "1")
+            self._add("when", "first_step" if first else "later", 0, len(self.folded))
+        if sick and (start := signs.HEALTHY_START.search(self.folded)):
+            self._add("when", "later", *start.span())
         for value, match in signs.matches(_TIMES, self.folded, self.grams):
             clause = self._clause(match.start())
             if value == "first_step" and signs.HEALTHY_AT_FIRST.search(self.folded, *self._clause_bounds(clause)):
@@ -287,7 +292,8 @@ class _Prose:
         attempted = signs.ATTEMPTED.search(
             self.folded, max(self._sentence_start(match.start()), match.start() - 30), match.end() + 6
         )
-        return "tried" if attempted else None
+        in_use = signs.IN_USE.match(self.folded, match.end())
+        return "tried" if attempted or in_use else None
 
     def _has_helped(self, remedy: re.Match[str], cured: re.Match[str], later: list[int]) -> bool:
         """Whether the words that say that it works are about this remedy, in its sentence, and do not ask."""

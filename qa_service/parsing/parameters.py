@@ -12,7 +12,7 @@ from qa_service.parsing.required import grams, required_grams
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"  # unambiguous, or a list of n numbers would take 2^n steps
 _COUNT = r"(?<![\d.])(\d{1,6})(?![\d.]*\d|e-)"
-_EQUALS = r"\s*(?:=|:|of|is|was|at|to|为|是|设为|设成|取|等于)?\s*"
+_EQUALS = r"\s*(?:=|:|of|is|was|at|to|为|是|设为|设成|取|等于|[调改换变升降加减][成到为]了?)?\s*"
 _VERB = (
     r"(?:multiply|multiplying|multiplied|add|adding|sum|summing|accumulate|accumulating"
     r"|乘以?|加上?|连乘|连加|累乘|累加|相乘|相加|求和)"

@@ -210,6 +210,23 @@ HEALTHY_AT_FIRST = re.compile(
 """States that the beginning was healthy: "一开始还好", "it trains fine at the beginning"."""
 UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
 
+HEALTHY_START = re.compile(
+    r"(?:前面?|头)\s*[\d几十百千万两]{1,9}\s*[万千百k]?多?\s*个?\s*(?:步|轮|epochs?|steps?|iter\w*|batch\w*)[^,。;]{0,6}?"
+    r"(?:正常|没问题|没事|还好|很?好|稳定|下降|收敛|在降)"
+    r"|first (?:few|couple of|several|[\d,.]{1,9}k?|hundred|thousand)(?: hundred| thousand)? (?:\w+ )?"
+    r"(?:steps?|iter\w*|epochs?|batches|updates) (?:\w+ ){0,2}?"
+    r"(?:fine|ok(?:ay)?|normal(?:ly)?|good|well|stable|healthy)(?![a-z])"
+)
+"""States for how long all was well: "the first 500 steps were fine"."""
+LONE_TIME = re.compile(
+    r"(?:(?:it|this|that) )?(?:(?:only )?(?:happen|start|begin|began|occur|appear)(?:s|ed)? |is |was )?"
+    r"(?:at|from|around|on|after|since)?"
+    r" ?(?:about |around |roughly )?(?:the )?(?:step|epoch|iter(?:ation)?|batch) #?(?P<en>\d{1,9})k?"
+    r"|(?:是|从|在|大概|大约)*第?\s*(?P<zh>\d{1,9}|[二三四五六七八九十百千万几两]{1,5})\s*[万千百k]?多?\s*个?\s*(?:步|轮|epoch|iter\w*|step)"
+    r"(?:左右|之?后|以后|上|时|的时候)?(?:才|就)?(?:开始|出现|发生|出的?|出问题)?的?"
+)
+"""A text that is nothing but the time at which something began: "step 1200", "第 1200 步开始的"."""
+
 TIMES: Mapping[str, str] = {
     "first_step": r"(?:从?一|刚刚?)开始|一上来|第(?:一|1)\s*个?\s*(?:步|次迭代|batch|step|iter\w*)"
     r"|first (?:few )?(?:step|iteration|batch|forward|update)s?(?! (?:to|of|would|should)| in (?:debug"
@@ -419,6 +436,12 @@ ATTEMPTED = re.compile(
     r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"
 )
 """Before or in a remedy: it is in use, or has been tried."""
+IN_USE = re.compile(
+    r"[\s\d.:=]*(?:一直|本来|早就|已经?|都|也)+\s*(?:开|加|用|有|设|做)(?:着|了|过|上)?"
+    r"|(?: (?:at|of|to|=))?[\s\d.]*(?:is|was|are)? ?(?:already|always) "
+    r"(?:on|enabled|in use|active|used|there|set)(?![a-z])"
+)
+"""After a remedy: it is in use."""
 SWITCHED_OFF = re.compile(
     r"(?:关掉|关闭|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
     r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"

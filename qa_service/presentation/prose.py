@@ -68,7 +68,7 @@ _ACKNOWLEDGED = Text(
 
 
 def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
-    """The answer as markdown in its language; of the entry's text these parts."""
+    """The answer as markdown in its language; of the entry's text these parts, after the one that is asked for."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return _ACKNOWLEDGED[answer.lang]
     if answer.calculation is not None:
@@ -76,7 +76,9 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
     if answer.is_verdict and answer.diagnosis is not None:
         return verdict_text(answer.diagnosis, answer.lang)
     if answer.entry is not None:
-        short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, parts).partition("\n\n")
+        asked = (answer.part,) if answer.part else ()
+        ordered = (*asked, *(part for part in parts if part not in asked))
+        short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, ordered).partition("\n\n")
         return "\n\n".join(filter(None, [short, your_case(answer), rest, *unfinished_runs(answer)]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])

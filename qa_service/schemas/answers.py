@@ -165,6 +165,7 @@ class ContextJson(Body):
     params: types.NamedValues
     lang: Lang
     candidates: list[str] | SkipJsonSchema[None] = omitted_if_none("the entries offered, where none answers")
+    seed: int | SkipJsonSchema[None] = omitted_if_none("the seed that the conversation asked for")
 
 
 class AnswerJson(Body):
@@ -196,6 +197,9 @@ class AnswerJson(Body):
     )
     context: ContextJson
     diagnosis: DiagnosisJson | SkipJsonSchema[None] = omitted_if_none("of the run whose log the question holds")
+    part: Part | SkipJsonSchema[None] = omitted_if_none(
+        "the part that a follow-up asks for: it comes first in `answer`"
+    )
 
 
 def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
@@ -237,6 +241,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         ],
         context=_context_json(answer.context),
         diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
+        part=answer.part,
     )
 
 
@@ -383,6 +388,7 @@ def _context_json(context: Context) -> ContextJson:
         params=_named_values(context.params),
         lang=context.lang,
         candidates=None if context.entry else list(context.candidates),
+        seed=context.seed or None,
     )
 
 

@@ -18,7 +18,7 @@ from qa_service.schemas.values import Body, without_default
 Seed = Annotated[int, Field(ge=0, le=allowed.MAX_SEED)]
 EntryId = Annotated[str, Field(min_length=1, max_length=100)]
 Ids = Annotated[list[str], Field(max_length=20)]
-Chip = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|param):[A-Za-z0-9_]+$")]
+Chip = Annotated[str, Field(max_length=60, pattern="^(?:where|what|when|in|tried|fine|param):[A-Za-z0-9_]+$")]
 _WITHOUT = Text(
     '观察或参数的列表，例如 "what:nan"、"param:lr"', 'a list of observations and parameters, as "what:nan", "param:lr"'
 )
@@ -65,6 +65,7 @@ class ContextRequest(RequestBody):
     params: Annotated[types.NamedValues, allowed.PARAMS] = Field(default={})
     lang: Annotated[Lang | None, allowed.LANG] = None
     candidates: Annotated[Ids | None, allowed.BLOCKS] = None
+    seed: Annotated[Seed | None, allowed.SEED] = None
 
     @model_validator(mode="after")
     def _follows_something(self) -> Self:
@@ -83,6 +84,7 @@ class ContextRequest(RequestBody):
             params=named,
             lang=self.lang or "en",
             candidates=tuple(self.candidates or ()),
+            seed=self.seed or 0,
         )
 
 

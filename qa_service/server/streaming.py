@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import json
+import logging
 import threading
 import time
 import zlib
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from qa_service.errors import BadField, BadText, BodyTooLarge, ShuttingDown
+from qa_service.errors import BadField, BadText, BodyTooLarge, NumstabError, ShuttingDown
 from qa_service.lab.cancellation import CancelToken
 from qa_service.lab.runner import Cancelled, overloaded
 from qa_service.model import Lang
@@ -29,6 +30,7 @@ from qa_service.server.problems import ClientDisconnected, problem_json
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
+logger = logging.getLogger("numstab")
 MAX_BODY_BYTES = 1 << 20
 """The largest request body, in bytes; the longest question allowed fits in it as UTF-8."""
 EventSource = Callable[[Callable[[], bool]], Iterator[Event]]
@@ -115,6 +117,8 @@ class EventStream:
                     silent = 0.0
                     yield b": ping\n\n"
         except Exception as error:
+            if not isinstance(error, NumstabError):
+                logger.exception("unforeseen error in a stream")
             yield _sse("error", problem_json(error, lang))
         finally:
             await self.rest.aclose()

@@ -36,6 +36,36 @@ def test_an_unknown_language_is_rejected_in_both_languages(client: httpx.Client,
     assert "<script>" not in page.text.replace('<script type="application/json"', "")
 
 
+@pytest.mark.parametrize(
+    ("question", "leads_to"),
+    [
+        ("100 个 1.5 连乘会怎样", "/entries/multiply-vs-add?lang=zh"),
+        ("float16 里 2048+1 等于多少", "/formula?expression=2048+%2B+1&lang=zh"),
+    ],
+)
+def test_without_scripts_a_question_leads_to_the_page_that_answers(
+    client: httpx.Client, question: str, leads_to: str
+) -> None:
+    """The page of a question sends such a browser there, with what was measured before."""
+    page = client.get("/", params={"q": question, "lang": "zh"}).text
+    asked = re.search(r'<noscript><meta http-equiv="refresh" content="0; url=([^"]+)"', page)
+    assert asked is not None
+    response = client.get(asked[1].replace("&amp;", "&"), follow_redirects=False)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith(leads_to.split("?", maxsplit=1)[0])
+    assert client.get(response.headers["location"]).status_code == 200
+
+
+def test_without_scripts_a_question_that_is_not_covered_is_declined(client: httpx.Client) -> None:
+    """On a page with the nearest questions as links; a question is text there, and an empty one leads back."""
+    page = client.get("/ask", params={"q": "<b>今天天气怎么样", "lang": "zh"})
+    assert page.status_code == 200
+    assert "&lt;b&gt;今天天气怎么样" in page.text
+    assert len(re.findall(r'<li><a href="/entries/', page.text)) == 3
+    assert client.get("/ask?lang=zh", follow_redirects=False).headers["location"] == "/?lang=zh"
+    assert 'url=/entries/nan-and-inf?lang=zh"' in client.get("/?entry=nan-and-inf&lang=zh").text
+
+
 def test_an_unknown_entry_is_a_page_in_the_users_language(client: httpx.Client) -> None:
     page = client.get("/entries/<b>nope", params={"lang": "en"})
     assert page.status_code == 404

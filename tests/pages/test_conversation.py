@@ -6,7 +6,17 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import COMPARISON, QUESTION, ask, label_text, number, short, unfold, wait_until_complete
+from browsing import (
+    COMPARISON,
+    QUESTION,
+    ask,
+    label_text,
+    number,
+    one_look_per_language,
+    short,
+    unfold,
+    wait_until_complete,
+)
 from playwright.sync_api import Page, Route, expect
 
 from qa_service.fronts.web import labels
@@ -152,3 +162,42 @@ def test_a_question_can_be_asked_by_keyboard_alone(visit: Callable[..., Page], l
     page.keyboard.press("Enter")
     wait_until_complete(page)
     expect(page.locator("[data-part=asked]")).to_have_text("\n".join(lines))
+
+
+@one_look_per_language
+def test_what_is_changed_on_the_card_is_in_the_address_and_in_follow_ups(
+    visit: Callable[..., Page], lang: Lang
+) -> None:
+    """A reload shows it, and so does the address in another browser; a follow-up goes on from it."""
+    page = visit(f"/?lang={lang}")
+    ask(page, QUESTION[lang])
+    unfold(page.locator("[data-part=hero] [data-part=card]"))
+    page.locator("[data-part=hero] [name=x]").first.fill("1.1")
+    expect(page).to_have_url(re.compile(r"p\.x=1\.1"))
+    page.reload()
+    wait_until_complete(page)
+    expect(page.locator("[data-part=hero] [name=x]").first).to_have_value("1.1")
+    expect(page.locator("[data-part=hero] [name=n]").first).to_have_value("100")
+    unfold(page.locator("[data-part=hero] [data-part=card]"))
+    page.locator("[data-part=hero] [name=x]").first.fill("1.2")
+    expect(page).to_have_url(re.compile(r"p\.x=1\.2"))
+    ask(page, "n = 300")
+    expect(page.locator("[data-part=hero] [name=n]").last).to_have_value("300")
+    expect(page.locator("[data-part=hero] [name=x]").last).to_have_value("1.2")
+
+
+@one_look_per_language
+def test_why_is_answered_by_the_reason_and_larger_by_a_larger_number(visit: Callable[..., Page], lang: Lang) -> None:
+    """Before the short answer; the notice says which number has changed."""
+    page = visit(f"/?lang={lang}")
+    ask(page, QUESTION[lang])
+    ask(page, Text("为什么？", "why?")[lang])
+    turn = page.locator("[data-part=turn]").last
+    first, second = turn.locator("[data-part=prose]").nth(0), turn.locator("[data-part=prose]").nth(1)
+    expect(first).to_have_attribute("data-name", "why")
+    expect(second).to_have_attribute("data-name", "short")
+    expect(turn.locator("[data-part=prose][data-name=why]")).to_have_count(1)
+    ask(page, Text("再大一点", "a bit larger")[lang])
+    turn = page.locator("[data-part=turn]").last
+    expect(turn.locator("[data-part=notice]")).to_contain_text("x 1.5 → 1.9")
+    expect(turn.locator("[data-part=hero] [name=x]").first).to_have_value("1.9")

@@ -191,8 +191,8 @@ def _print_short_answer(
 
     Without live numbers, or if nothing is run, the short answer comes at once.
     """
-    waits_for = {name for name, *_ in PLACEHOLDER.findall(entry.short[answer.lang])}
-    is_proof = {entry.evidence[0].id} if full else {block.id for block in entry.evidence}
+    waits_for = {name for name, *_ in PLACEHOLDER.findall(entry.part(answer.part or "short", answer.lang))}
+    is_proof = set() if answer.part else {entry.evidence[0].id} if full else {block.id for block in entry.evidence}
     evidence: list[Evidence] = []
     pending: list[Evidence] = []
     is_shown = not waits_for

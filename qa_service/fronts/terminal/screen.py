@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text as Styled
 
+from qa_service.answering.chips import doubles
 from qa_service.fronts.terminal import formulas
 from qa_service.model import FIRST_PARTS, PARTS, Answer, Claim, Evidence, Lang, Part, Row, RunStatus, Verdict
 from qa_service.model.events import Event, RowMeasured, Started
@@ -31,7 +32,7 @@ _LABELS = {
         "or": "也可能是在问：",
         "also": "它还回答",
         "compared": "比较", "format": "格式", "error": "误差 (ulp)", "outcome": "结果",
-        "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到",
+        "not_here": "在这组参数下不适用", "and": "、", "read": "从问题里读到", "not_used": "（没有用到）",
         "more": "--full 还有：{parts}、全部证据（{count}）。", "seconds": "秒",
         "invisible": "在这组参数下看不到这一点；词条的参数是 {params}。",
     },
@@ -41,6 +42,7 @@ _LABELS = {
         "related": "related", "or": "or do you mean:", "also": "more questions", "compared": "compared",
         "format": "format",
         "error": "error (ulp)", "outcome": "outcome", "seconds": "s", "and": ", ", "read": "read",
+        "not_used": " (not used)",
         "not_here": "does not apply at these parameters",
         "more": "--full adds: {parts}, all evidence ({count}).",
         "invisible": "With these parameters the claim is not visible; the entry's own are {params}.",
@@ -94,14 +96,27 @@ class TerminalView:
         """Prints what was read from the question: a pasted log in a line, parameters and observations."""
         if answer.log:
             self._stdout.print(Styled(answer.log, style="dim"))
-        read = [f"{name} = {format_number(value, self.lang)}" for name, value in answer.params.items()]
-        read += dict.fromkeys(each.sign.name[self.lang] for each in answer.observations)
+        hidden = doubles(answer.params, answer.observations, answer.used_by)
+        read = [
+            f"{name} = {format_number(value, self.lang)}{self._unused(answer, f'param:{name}')}"
+            for name, value in answer.params.items()
+            if f"param:{name}" not in hidden
+        ]
+        read += dict.fromkeys(
+            f"{each.sign.name[self.lang]}{self._unused(answer, str(each.sign))}"
+            for each in answer.observations
+            if str(each.sign) not in hidden
+        )
         if read:
             self._stdout.print(Styled(f"{self.labels['read']}: {' · '.join(read)}", style="dim"))
 
+    def _unused(self, answer: Answer, name: str) -> str:
+        """A remark on what was read and nothing uses; "" for what is used."""
+        return "" if answer.used_by.get(name) else self.labels["not_used"]
+
     def print_short(self, answer: Answer) -> None:
-        """Prints the short answer with what is measured, and the row that the observations single out."""
-        self._print_part(answer, "short")
+        """Prints the short answer, or the part that is asked for, and the row that the observations single out."""
+        self._print_part(answer, answer.part or "short")
         if case := prose.your_case(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
@@ -172,7 +187,9 @@ class TerminalView:
         self._print_tables(answer)
 
     def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
-        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then a summary."""
+        """Prints these parts, with `full` also those that are folded otherwise and all evidence, then, unless there is
+        nothing new, a summary.
+        """
         for part in parts:
             self._print_part(answer, part)
         if full:
@@ -185,7 +202,10 @@ class TerminalView:
             for reference in answer.entry.references if answer.entry else ():
                 self.print_line(f"· {reference}")
             self._print_other_questions(answer)
-        self._print_summary(answer, full=full)
+        if parts or full:
+            self._print_summary(answer, full=full)
+        else:
+            self._print_tables(answer)
 
     def _print_other_questions(self, answer: Answer) -> None:
         """Prints the other questions that the entry answers, each with the options that ask it."""

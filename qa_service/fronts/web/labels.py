@@ -21,8 +21,8 @@ LABELS = {
     "nav_ask": Text("提问", "Ask"),
     "nav_entries": Text("全部词条", "All entries"),
     "no_script": Text(
-        "提问和运行实验需要 JavaScript。没有它也能阅读：",
-        "Asking and running experiments need JavaScript. Without it you can still read:",
+        "没有 JavaScript 也能提问和阅读，看到的是此前测得的数；现场运行实验需要它。",
+        "Without JavaScript you can ask and read, with numbers measured before; running experiments needs it.",
     ),
     "incomplete": Text(
         "这一页没有完整送达，有些功能用不了。", "Part of this page did not arrive, so some of it does not work."
@@ -123,8 +123,10 @@ LABELS = {
     "answer": Text("回答", "The answer"),
     "alternatives": Text("也可能是在问：", "Or do you mean:"),
     "unsure": Text("不太确定是不是在问这个（把握 {}%）", "not quite sure that this is your question ({} %)"),
+    "follows": Text("接着上一问", "going on with the question before"),
     "previously": Text("上次", "before:"),
     "read_as": Text("从问题里读到", "read from the question"),
+    "read_so_far": Text("从这段对话里读到", "read so far"),
     "used_to_find": Text("用来找词条", "to find the entry"),
     "used_in_run": Text("用在实验里", "in the experiment"),
     "used_to_tell": Text("用来分辨", "to tell the causes apart"),

@@ -206,7 +206,7 @@ def page_event(
     return name, plain
 
 
-def _sentence_html(answer: Answer) -> Markup:
+def sentence_html(answer: Answer) -> Markup:
     """The verdict on a run, or the sentence above the nearest questions: of an answer without an entry."""
     if answer.is_verdict:
         return Markup(markup.markdown_to_html(prose.answer_text(answer)))  # noqa: S704  # sanitised
@@ -256,7 +256,10 @@ def _answer_values(
     values = {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],
-        "unsure": answer.entry is not None and bool(answer.question) and answer.confidence < SURE,
+        "unsure": answer.entry is not None
+        and bool(answer.question)
+        and answer.confidence < SURE
+        and not answer.follows,
         "chips": chips.chips(answer, lang),
         "notes": [note[lang] for note in answer.notes],
         "candidates": [(match.entry.id, match.entry.question[lang]) for match in answer.matches[:3]],
@@ -268,18 +271,21 @@ def _answer_values(
         links = [(formula, _formula_url(formula, answer.calculation, lang)) for formula in answer.calculation.formulas]
         return {**values, "formulas": links}
     if answer.entry is None:
-        return {**values, "sentence": _sentence_html(answer)}
+        return {**values, "sentence": sentence_html(answer)}
+    shown = _part_values(
+        answer.entry,
+        lang,
+        experiments,
+        questions,
+        state="running",
+        observations=answer.observations,
+        below=_below_short(answer),
+    )
     return {
         **values,
-        **_part_values(
-            answer.entry,
-            lang,
-            experiments,
-            questions,
-            state="running",
-            observations=answer.observations,
-            below=_below_short(answer),
-        ),
+        **shown,
+        "folds": [fold for fold in shown["folds"] if fold["name"] != answer.part],
+        "asked": next((fold for fold in shown["folds"] if fold["name"] == answer.part), None),
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,6 +16,7 @@ from qa_service.answering.service import Service
 from qa_service.errors import BadRequest, NumstabError
 from qa_service.experiments.parameters import fill_defaults
 from qa_service.fronts.web import (
+    asked_page,
     assets,
     diagnosis_page,
     embed,
@@ -57,6 +58,7 @@ def create_router(service: Service, settings: Settings) -> APIRouter:
     """Every route of the pages."""
     web = APIRouter(include_in_schema=False)
     _add_chat(web)
+    asked_page.add_asked_page(web, service, PAGE_HEADERS)
     machine_pages.add_machine_routes(web, service)  # before the entries: /entries/{id}.md would match /entries/{id}
     embeddable = bool(settings.embed_origins)
     link_previews.add_link_previews(web, service, settings.cache, embeddable=embeddable)
@@ -89,7 +91,11 @@ def _add_chat(web: APIRouter) -> None:
         if lang is None:
             return _unknown_language(http)
         asked = not {"q", "entry"}.isdisjoint(http.query_params)
-        return _page(http, "chat.html", lang, examples=EXAMPLES[lang], mathematics=asked)
+        question, entry_id = http.query_params.get("q", "").strip(), http.query_params.get("entry", "")
+        unscripted = f"/ask?{urlencode({'q': question, 'lang': lang})}" if question else ""
+        if entry_id:
+            unscripted = f"/entries/{quote(entry_id, safe='')}?lang={lang}"
+        return _page(http, "chat.html", lang, examples=EXAMPLES[lang], mathematics=asked, unscripted=unscripted)
 
 
 def _add_entries(web: APIRouter, service: Service, *, embeddable: bool) -> None:

@@ -24,7 +24,7 @@ const LONGEST_IN_ADDRESS = 1500; // characters of a question that an address can
 const HIGHEST_BOX = 160; // pixels
 /** The turn that is being answered, or was last. @type {Turn | null} */
 let current = null;
-/** What a follow-up question goes on from. @type {object | undefined} */
+/** What a follow-up question goes on from. @type {{ entry?: string | null, params?: object, seed?: number } | undefined} */
 let context;
 /** The conversation, oldest first. @type {Turn[]} */
 const conversation = [];
@@ -79,9 +79,20 @@ function addTurn(shown, request, address) {
     if (turn.asked) pushHistory(turn, (turn.asked = { ...turn.asked, ...turn.readParameters }), pageLang);
     keepConversation();
   });
+  turn.element.addEventListener("measured", () => takeChanges(turn));
   turn.element.addEventListener("retry", () => answer(turn));
   part(turn.element, "edit").addEventListener("click", () => edit(turn.question));
   return turn;
+}
+
+/** What the reader changes on the proof's card stands in the address, and follow-ups go on from it. @param {Turn} turn */
+function takeChanges(turn) {
+  const { changed, asked } = turn;
+  if (!changed || !asked) return;
+  const named = Object.entries(changed.params).map(([name, value]) => [`p.${name}`, String(value)]);
+  pushHistory(turn, { ...asked, ...Object.fromEntries(named), ...(changed.seed && { seed: String(changed.seed) }) }, pageLang);
+  if (context && context.entry === turn.entry) context = { ...context, params: { ...context.params, ...changed.params }, ...(changed.seed && { seed: changed.seed }) };
+  keepConversation();
 }
 
 /** Keeps the conversation for a reload. */
@@ -91,8 +102,10 @@ function keepConversation() {
 addEventListener("pagehide", keepConversation);
 
 /** @param {Turn} turn @returns {KeptTurn} */
-function keptTurn({ question, request, address, key, events }) {
-  return { question, request, address, key, lang: pageLang, events };
+function keptTurn({ question, request, address, key, events, changed }) {
+  if (!changed) return { question, request, address, key, lang: pageLang, events };
+  const asChanged = { ...request, params: { ...request.params, ...changed.params }, seed: changed.seed };
+  return { question, request: asChanged, address, key, lang: pageLang, events: [] }; // it is asked again
 }
 
 /** Runs a turn, the first time or once more. @param {Turn} turn */
@@ -233,6 +246,6 @@ if (kept.length) restore(kept);
 else if (entryInAddress) {
   const of = { entry: entryInAddress, ...(aspectInAddress && { aspect: aspectInAddress }) };
   const asked = { ...(questionInAddress && { q: questionInAddress }), ...of };
-  ask(questionInAddress ?? entryInAddress, { question: questionInAddress ?? "", ...of, params: parametersOf(address), lang: pageLang }, asked);
+  ask(questionInAddress ?? entryInAddress, { question: questionInAddress ?? "", ...of, params: parametersOf(address), seed: Number(address.get("seed")) || 0, lang: pageLang }, asked);
 } else if (questionInAddress) askQuestion(questionInAddress, { lang: pageLang });
 reportArrival();

@@ -31,8 +31,11 @@ export function present(data) {
     showClaim();
   };
   stage.addEventListener("keydown", (event) => {
-    if (["ArrowRight", "ArrowDown", " "].includes(event.key)) step(1);
-    else if (["ArrowLeft", "ArrowUp"].includes(event.key)) step(-1);
+    const onButton = event.target instanceof HTMLButtonElement; // there, Space and Enter press it
+    if (["ArrowRight", "ArrowDown", "PageDown"].includes(event.key) || (event.key === " " && !onButton)) step(1);
+    else if (["ArrowLeft", "ArrowUp", "PageUp"].includes(event.key)) step(-1); // a presenter sends PageUp and PageDown
+    else if (event.key === "Home") step(-at);
+    else if (event.key === "End") step(data.claims.length - 1 - at);
     else return;
     event.preventDefault();
   });
@@ -44,7 +47,9 @@ export function present(data) {
   stage.addEventListener("close", leave);
   part(stage, "stage-leave").addEventListener("click", () => stage.close());
   document.body.append(stage);
+  stage.tabIndex = -1;
   stage.showModal();
+  stage.focus(); // on the button, Space would leave
   document.documentElement.requestFullscreen?.().catch(() => {}); // the whole window does where the whole screen is refused
   document.addEventListener("fullscreenchange", () => document.fullscreenElement || stage.close(), { once: false, signal: closedSignal(stage) });
   showClaim();

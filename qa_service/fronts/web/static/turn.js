@@ -7,7 +7,7 @@ import { coverText, isPredicting, uncoverText } from "./predict.js";
 import { requestEvents } from "./stream.js";
 import { showOutcomes } from "./outcome.js";
 import { words } from "./words.js";
-/** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject } from "./types.js" */
+/** @import { AnswerData, AskRequest, DoneData, ServerEvent, StartedData, Subject, Value } from "./types.js" */
 
 const LONG_QUESTION = 240; // characters
 
@@ -81,6 +81,17 @@ export class Turn {
       if (isUsed && !Array.isArray(value)) named[`p.${name}`] = String(value);
     }
     return named;
+  }
+
+  /** What the reader has changed on the card of the proof since the answer came; null where nothing was run there.
+   * @returns {{ params: Record<string, Value>, seed: number } | null} */
+  get changed() {
+    const now = this.hero?.runner.hasRun ? this.hero.evidence : null;
+    if (!now) return null;
+    const begun = this.#events.find((event) => event[0] === "started" && event[1].hero);
+    const before = begun?.[0] === "started" ? begun[1].params : {};
+    const params = Object.fromEntries(Object.entries(now.params).filter(([name, value]) => value !== before[name]));
+    return { params, seed: now.seed };
   }
 
   /** The card with the proof of the short answer. @returns {Card | undefined} */

@@ -20,7 +20,7 @@
  * @property {string} lang
  * @property {{ id: string, question: string, aspect?: string } | null} entry
  * @property {object | null} calculation the formulas that are computed, where they are the answer
- * @property {object} context what a follow-up question is asked with
+ * @property {{ entry?: string | null, params?: object, seed?: number }} context what a follow-up question is asked with
  * @property {Record<string, Value | Value[]>} params what was read from the question
  * @property {string} log a pasted log in one line, "" if there is none
  * @property {string} html */
