@@ -56,6 +56,15 @@ _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
+_TAGGED = re.compile(r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE)
+"""The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
+_LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
+"""Between the words of a name like lossAverage."""
+_UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
+"""The mark of Python 2 before a string: {u'loss': 0.5}."""
+_TOTALS = frozenset({"t", "total", "sum", "all"})
+_FEWEST_PARTS = 3
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
 _LISTED = re.compile(r"loss(?:es)?:\s*[a-z]", re.IGNORECASE)
@@ -138,8 +147,9 @@ def read_pairs(line: str) -> Pairs:
             continue
         whole, prefix = prefix, ""
         name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
+        name = name or _name_like_the_last(gap, last, parts[index])
         value = parse_value(parts[index])
-        if (index == 1 or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
+        if (index in (1, 3) or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
             name, pairs.leading = "", value
         if name == _OF:
             _set_total(pairs, last, previous, value)
@@ -156,7 +166,30 @@ def read_pairs(line: str) -> Pairs:
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
+    _name_total(pairs)
+    if "value" in pairs.values and (tag := _TAGGED.search(line)):
+        pairs.values[tag[1].lower()] = pairs.values.pop("value")
+        pairs.known += bool(meaning_of(tag[1]))
     return pairs
+
+
+def _name_total(pairs: Pairs) -> None:
+    """Names a total of parts that all have short names of their own, "B: 1.5 | C: 2.25 | T: 3.75": it is the loss."""
+    if pairs.known or not pairs.values.keys() & _TOTALS or len(pairs.values) < _FEWEST_PARTS:
+        return
+    name = next(name for name in pairs.values if name in _TOTALS)
+    before = list(pairs.values)[: list(pairs.values).index(name)]
+    total, parts = pairs.values[name], [pairs.values[part] for part in before]
+    if len(parts) > 1 and (math.isnan(total) or math.isclose(sum(parts), total, rel_tol=2e-3)):
+        pairs.values["loss"] = pairs.values.pop(name)
+        pairs.known += 1
+
+
+def _name_like_the_last(gap: str, last: str, number: str) -> str:
+    """The word between a value that has a name and a number with decimals, as in "g_loss 0.5 flat 0.25"; else ""."""
+    match = _LONE_WORD.fullmatch(gap) if last and ("." in number or number[-1:].isalpha()) else None
+    word = match[1].lower() if match else ""
+    return word if is_measure(last) and word not in _ASIDE else ""
 
 
 def _spelt_out(line: str) -> str:
@@ -217,6 +250,8 @@ def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
         return False
     if index == 1 and parts[0].strip() in ("", "[", "(", "#"):
         return bool(_LEADING.match(parts[2]))
+    if index == 3 and parts[0].strip() == "[" and parts[2].strip() == "]":  # [epoch] step ||
+        return parts[4].strip().startswith("|")
     return gap.endswith((" [", "\t[")) and parts[index + 1].startswith("]")
 
 
@@ -225,6 +260,8 @@ def _name_parts(pairs: Pairs) -> None:
     loss = next((name for name in pairs.values if meaning_of(name) in ("loss", "val_loss")), "")
     if not loss and pairs.known and not pairs.values.get("l", 0.0).is_integer():
         pairs.values["loss"] = pairs.values.pop("l")
+    if "learn" in pairs.values and "test" in pairs.values:
+        pairs.values["test_learn"] = pairs.values.pop("test")
     held_out = next((name for name in _HELD_OUT if name in pairs.values), "")
     trained = next((name for name in _TRAINED if name in pairs.values), "")
     if not loss or not held_out:
@@ -299,7 +336,7 @@ def _name_of(gap: str) -> str:
 
 def _last_name(text: str, *, explicit: bool) -> str:
     """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
-    text = _REMARK.sub("", text)
+    text = _UNICODE.sub("", _REMARK.sub("", text))
     clause = _DELIMITER.split(text)[-1].strip(_EDGES + "=:.#，。、")
     words = [_DATA_SET.sub("valid", word.rstrip(".")) for word in clause.replace("'", "").replace('"', "").split()]
     if not words:
@@ -308,7 +345,12 @@ def _last_name(text: str, *, explicit: bool) -> str:
         name = "_".join(words[-count:]).lower()
         if meaning_of(name):
             return _qualified(name, words[:-count])
+    name = _CAMEL.sub("_", words[-1]).lower()
+    if meaning_of(name):
+        return name
     name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
+    if ":" in name:  # postfix:loss=3.4
+        return _last_name(name.rsplit(":", 1)[1], explicit=explicit)
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
     component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or is_measure(name)
