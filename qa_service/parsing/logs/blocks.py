@@ -32,6 +32,7 @@ _NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
 _MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
 """Characters that a cell may stand beside its name."""
+_BARS = str.maketrans("┃│║", "|||")
 _COMMENT = re.compile(r"^\s*#")
 """Before the names of a table, as numpy writes them."""
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
@@ -66,7 +67,7 @@ class HeaderTable:
         if _YOLO_5.search(text) or _YOLO_VALIDATION.search(text):
             return cls._of_ultralytics(text)
         for separator in ("\t", "|", ",", ";", "  "):
-            if separator in text:
+            if separator in text.translate(_BARS):
                 names = _split(text, separator)
                 if cls._heads(names, separator):
                     return cls(names, separator, TABLE.id, header=text)
@@ -164,7 +165,7 @@ def _distance(first: tuple[int, int], second: tuple[int, int]) -> float:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    text = text.strip("\n")
+    text = text.strip("\n").translate(_BARS)
     match separator:
         case "|":
             return [cell.strip() for cell in text.strip().strip("|│").split("|")]

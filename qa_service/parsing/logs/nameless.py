@@ -14,6 +14,7 @@ _BARE = re.compile(
     r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
     re.IGNORECASE,
 )
+_BEHIND = re.compile(r"\s*(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*")
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _MAX_BARE = 20_000
 _RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? )?\{.*\}\s*")
@@ -38,6 +39,13 @@ class BareValues:
     def rows(self) -> list[Row]:
         """The losses of a log that names none, if they are many enough to be no accident; else none."""
         return self._rows if self._tensors >= _FEWEST_TENSORS or len(self._rows) >= _FEWEST_NUMBERS else []
+
+
+def names_behind(text: str) -> dict[str, float]:
+    """The values of a line that has each number before its name, "12 0.5 s run, 2.25 loss, 0.1 lr"; {} for any other."""
+    found = [match for part in text[:400].split(",") if (match := _BEHIND.fullmatch(part))]
+    known = {match["name"].lower(): parse_value(match["number"]) for match in found if meaning_of(match["name"].lower())}
+    return known if len(known) > 1 and any(meaning_of(name) == "loss" for name in known) else {}
 
 
 def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:

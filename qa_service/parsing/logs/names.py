@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 _VALIDATION = (
-    r"(?:val(?:id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
+    r"(?:val(?:i|id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
     r"|validierungs?|validaci[oó]n|valida[cç][aã]o|validazione|valid?asyon|do[gğ]rulama|валидаци[яи]|тест)"
 )
 _TRAINING = (
@@ -20,7 +20,7 @@ _LOSS = (
 )
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
-    r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
+    r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|ur[a-z]{1,6})?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
     r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
     r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
@@ -47,14 +47,15 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr(?:_?\d{1,2})?|l_r|学习率|學習率|学習率|학습률|lernrate"
         r"|taux_d_?apprentissage"
         r"|tasa_de_aprendizaje|taxa_de_aprendizado|скорость_обучения|[oö][gğ]renme_oran[iı])"
-        r"(?:_?(?:[a-z]{0,12}adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_(?:pg|group)\d)?)?|lr\(\w+\)|optim0_lr0",
+        r"(?:_?(?:[a-z]{0,12}adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_(?:pg|group)\d)?)?|lr\(\w+\)|optim0_lr0"
+        r"|lr_(?!decay|scale|mult|factor|warm|min|max|end)[a-z]{1,20}\d{0,2}",
         "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|(?:mini_?)?batch_)?{_ACCURACY}"
         rf"(?:_step|_epoch|_avg_rank|_avg_slice|{_OF}_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
+        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps",
     }.items()
 }  # fmt: skip
@@ -66,7 +67,7 @@ _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
     r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
-    r"|bleu|auc|f1|\w*f(?:1|_?beta)?_?score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
+    r"|bleu|auc|f1|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
     r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)|\w+_err(?:or)?(?:_\w+)?"
 )
 _BOOKKEEPING = re.compile(

@@ -13,7 +13,7 @@ from qa_service.parsing.logs.names import is_measure, meaning_of
 
 _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
-    r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+    r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
     r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
@@ -26,9 +26,12 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
-_IS = re.compile(r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$", re.IGNORECASE)
+_IS = re.compile(
+    r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
+    re.IGNORECASE,
+)
 """The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
-_EDGES = " \t'\"*`•~≈"
+_EDGES = " \t'\"*`•~≈↓↑▸"
 _BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
 _CELL = re.compile(r"\s*[|│┃║]$")
@@ -48,7 +51,7 @@ _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 _LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[(|]?\s*[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
 _PART = re.compile(
-    r"(?<![A-Za-z])(?:(?P<held>val(?:id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
+    r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
     r"|(?P<held2>验证|测试|検証|검증)|训练|訓練|훈련",
     re.IGNORECASE,
 )
@@ -61,6 +64,10 @@ _TAGGED = re.compile(r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?
 _LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
+_OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
+"""0.5f0, a number of single precision."""
+_TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
+"""Names that two numbers share: "epoch/iter: 20/5399"."""
 _UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
 """The mark of Python 2 before a string: {u'loss': 0.5}."""
 _TOTALS = frozenset({"t", "total", "sum", "all"})
@@ -239,8 +246,11 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
     if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
-    if part == "held out" and name in pairs.values and meaning_of(name) in ("loss", "accuracy"):
-        return f"val_{meaning_of(name)}"
+    meaning = meaning_of(name)
+    again = name in pairs.values and meaning in ("loss", "accuracy")
+    losses = {meaning_of(other) for other in pairs.values}
+    if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
+        return f"val_{meaning}"
     return name
 
 
@@ -284,7 +294,10 @@ def _is_loss(name: str) -> bool:
 
 
 def _set_total(pairs: Pairs, last: str, previous: float, total: float) -> None:
-    if last:
+    if last and _TWO_COUNTERS.fullmatch(last):
+        pairs.values["epoch"] = pairs.values.pop(last, math.nan)
+        pairs.values.setdefault("iter", total)
+    elif last:
         pairs.totals.setdefault(last, total)
     elif pairs.counter is None and math.isfinite(previous) and previous <= total:
         pairs.counter = (previous, total)
@@ -296,7 +309,7 @@ def parse_value(word: str) -> float:
         return float(word)
     except ValueError:
         pass
-    word = word.lower().replace(",", "")
+    word = _OF_JULIA.sub("e", word.lower().replace(",", ""))
     if "inf" in word:
         return -math.inf if word.startswith("-") else math.inf
     try:
@@ -328,7 +341,7 @@ def _name_of(gap: str) -> str:
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
     if not copulas:
-        gap, copulas = _IS.subn(r"\1", gap)
+        gap, copulas = _IS.subn(r"\1\2", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     gap = gap.rstrip(":=：＝->→" + _EDGES)
     return _last_name(_BRACKETED.sub(r"\1", gap) if explicit else gap, explicit=explicit)

@@ -14,7 +14,7 @@ from qa_service.parsing.logs.configuration import is_configuration, read_setting
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
-from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, tells_by_counting
+from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.rows import Row
@@ -359,6 +359,8 @@ class _Scanner:
     def _read_plain(self, number: int, text: str) -> bool:
         pairs = read_pairs(text)
         values = _own_values(pairs)
+        if not pairs.known and (behind := names_behind(text)):
+            values = behind
         measures = [name for name in values if is_measure(name)]
         said = _said(text) if not measures and len(text) < _MAX_SAID_CHARS else None
         if said:
@@ -372,7 +374,7 @@ class _Scanner:
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
             return False  # it may be a setting too
-        if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
+        if not measures or _is_prose(text, max(len(pairs.values), len(values))) or self._is_settings(text, measures):
             return False
         step, of = _step_of(pairs)
         counter = _counter_of(pairs)
@@ -391,7 +393,7 @@ class _Scanner:
         """A line with one value is of the log if another has the same name, or it is a loss."""
         name = next(iter(row.values))
         words = len([word for word in row.text.split() if word not in _BARS])
-        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
+        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]|\bto [-+.\d]", row.text):
             return False
         some_loss = "loss" in name and not meaning_of(name)
         if (len(row.text) > _MAX_PLAIN_CHARS and not _NAMED_AT_END.search(row.text)) or "?" in row.text:
