@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qa_service.diagnosis import layer_rules, log_rules, onset_rules, report, trial_rules
+from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.evidence import Rule
@@ -14,7 +14,9 @@ from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibr
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
-RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+RULES: tuple[Rule, ...] = (
+    *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
+)  # fmt: skip
 """Functions of a run that yield findings."""
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})

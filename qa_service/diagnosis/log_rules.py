@@ -37,6 +37,7 @@ from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import gap, hidden_nan, lasting_nonfinite, loss_keys, scale_path, skipped_steps
 from qa_service.diagnosis.message_rules import messages
 from qa_service.diagnosis.number_grid import grid_of
+from qa_service.diagnosis.parts import parts_of_loss
 from qa_service.diagnosis.schedule import lost_at_rate_jump, position, rate_jump
 from qa_service.diagnosis.standstill import classes_at_chance, gradient_always_zero
 from qa_service.diagnosis.standstill_rules import accuracy, at_chance, flat, gradient_while_flat, tiny_loss, zero_loss
@@ -52,6 +53,8 @@ _HUGE_GRADIENT = 1e3
 _BENT = 0.06
 """By so much an exponential may fit a growth better than a line, for want of records."""
 _LATE_STEPS = 1000
+_HUGE, _HUGE_SUM = 50, 5e3
+"""A first loss above it is huge; a sum of parts, each with a weight, has a scale of its own."""
 _SPIKE = 8.0
 _SWING = 1.5
 
@@ -647,7 +650,7 @@ def first_loss(run: TrainingRun) -> Iterator[Finding]:
             yield from weigh(huge, text, points[0])
         elif ratio < 2:
             yield from _usual(points[0])
-    elif value > 50:
+    elif value > (_HUGE_SUM if parts_of_loss(run) else _HUGE):
         text = say("第一个损失就有 {value}", "The first loss is {value} already", value=value)
         yield from weigh(huge, text, points[0])
     elif 0.3 <= value <= 13:

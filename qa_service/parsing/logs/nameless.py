@@ -10,7 +10,7 @@ from qa_service.parsing.logs.pairs import Pairs, parse_value
 from qa_service.parsing.logs.rows import Row
 
 _BARE = re.compile(
-    r"\s*(?P<tensor>(?:\w+\.)?(?:tensor|array|devicearray)\()?(?P<number>[-+]?(?:\d{1,12}\.\d{0,20}(?:e[-+]?\d{1,3})?|nan|inf))"
+    r"\s*(?P<count>(?:epoch|step|iter(?:ation)?)\s*[:#]?\s*\d{1,9}\s*[:,]\s*)?(?P<tensor>(?:\w+\.)?(?:tensor|array|devicearray)\()?(?P<number>[-+]?(?:\d{1,12}\.\d{0,20}(?:e[-+]?\d{1,3})?|nan|inf))"
     r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
     re.IGNORECASE,
 )
@@ -21,7 +21,7 @@ _RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? )?\{.*\}\s*")
 
 
 class BareValues:
-    """Lines that hold one number and nothing else, as `print(loss)` writes them."""
+    """Lines that hold one number and nothing else but its place, as `print(epoch, loss)` writes them."""
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
@@ -32,7 +32,7 @@ class BareValues:
         match = _BARE.fullmatch(text) if len(text) < 200 and len(self._rows) < _MAX_BARE else None
         if match is None:
             return False
-        self._tensors += bool(match["tensor"])
+        self._tensors += bool(match["tensor"] or match["count"])
         self._rows.append(Row(number, PLAIN.id, text, {"loss": parse_value(match["number"])}, counter="bare"))
         return True
 

@@ -42,7 +42,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         rf"|mlm|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*"
         rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
-        rf"|{_LOSS}{_OF}_{_TRAINING}"
+        rf"|{_LOSS}{_OF}_{_TRAINING}|l_tot(?:al)?"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr(?:_?\d{1,2})?|l_r|学习率|學習率|学習率|학습률|lernrate"
         r"|taux_d_?apprentissage"
@@ -65,7 +65,7 @@ MAX_NAME_CHARS = 200
 """A longer name has no meaning, and none is kept in the caches."""
 _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
-    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
+    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|l_[a-z]\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
     r"|bleu|auc|f1|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
     r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)|\w+_err(?:or)?(?:_\w+)?"

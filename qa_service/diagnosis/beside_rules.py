@@ -1,0 +1,104 @@
+"""Rules on what stands beside a loss that becomes nan: its parts, the distance of its records, the data seen before."""
+
+import math
+import re
+from collections.abc import Iterator
+
+from qa_service.diagnosis.curves import say
+from qa_service.diagnosis.evidence import Rule, weigh
+from qa_service.diagnosis.harm import loss_keys
+from qa_service.diagnosis.log_rules import Onset, onset
+from qa_service.diagnosis.parts import parts_of_loss
+from qa_service.model.diagnosis import Finding
+from qa_service.model.training_run import Record, TrainingRun
+
+_LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", re.IGNORECASE)
+_LONG = 100
+"""Steps that an epoch of a real data set has at least."""
+_FAR = 50
+"""Steps within which a run whose step is too large goes from a usual loss to nan."""
+
+
+def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
+    """Whether one part of the loss is not finite while others are, or all are at once."""
+    first, parts = onset(run, *loss_keys(run)), parts_of_loss(run)
+    if first is None or first.index == 0 or not parts:
+        return
+    at_once = {key: point for key, points in parts.items() if (point := _beside(points, first.bad)) is not None}
+    bad = sorted(key for key, point in at_once.items() if not math.isfinite(point.value))
+    if not bad or len(at_once) < 2:
+        return
+    if len(bad) < len(at_once):
+        names = ", ".join(bad[:3])
+        text = say("{at}只有 {names} 不是有限数，其余部分正常：问题在这一项的算式或标签里",
+                   "At {at} only {names} is not finite, the other parts are: it is the formula or the labels of that part",
+                   at=first.bad, names=names)  # fmt: skip
+        yield from weigh("nan_in_one_part", text, first.bad)
+    else:
+        text = say("{at}损失的各部分同时变成 nan：坏的是它们共有的权重或输入",
+                   "At {at} all parts of the loss are nan at once: what they share is spoilt, weights or inputs",
+                   at=first.bad)  # fmt: skip
+        yield from weigh("nan_in_all_parts", text, first.bad)
+
+
+def _beside(points: tuple[Record, ...], place: Record) -> Record | None:
+    """The record of a series on the line, or at the step, of another."""
+    if place.line is not None:
+        return next((point for point in points if point.line == place.line), None)
+    return next((point for point in points if point.step == place.step), None)
+
+
+def far_records(run: TrainingRun) -> Iterator[Finding]:
+    """A nan that comes all at once where records are so far apart that a growth of the loss would not be seen."""
+    first = onset(run, *loss_keys(run))
+    if first is None or len(first.before) < 3 or first.rise >= 2:
+        return
+    steps = _steps_before(run, first)
+    if steps is None:
+        text = say("两条记录隔了多少步，日志里没有写：中间可能发散过", "The log does not say how many steps lie between "
+                   "two records: the loss may have grown in between")  # fmt: skip
+        yield from weigh("records_of_unknown_distance", text, first.before[-1], first.bad)
+        return
+    if steps < _FAR:
+        return
+    text = say("两条记录相隔 {steps} 步：中间即使发散过，日志里也看不到",
+               "The records are {steps} steps apart: a growth of the loss in between would not be seen",
+               steps=str(steps))  # fmt: skip
+    yield from weigh("records_far_apart", text, first.before[-1], first.bad)
+
+
+def _steps_before(run: TrainingRun, first: Onset) -> int | None:
+    """Steps between the last finite record and the first bad one; None where steps are epochs, or unknown."""
+    last = first.before[-1]
+    if run.settings.get("step_unit") == "epoch" or last.step is None or first.bad.step is None:
+        return None
+    return first.bad.step - last.step
+
+
+def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
+    """A first nan after whole epochs without one: the same samples and labels have done no harm before."""
+    first = onset(run, *loss_keys(run))
+    if first is None or first.bad.line is None:
+        return
+    epochs = {event.name for event in run.events if event.kind == "epoch" and (event.line or 0) <= first.bad.line}
+    numbers = [int(name) for name in epochs if name.isdigit()]
+    whole = max(len(epochs), max(numbers, default=0)) - 1
+    if run.settings.get("step_unit") != "epoch" and first.bad.step is not None and first.bad.step < _LONG * whole:
+        return  # "epochs" of a few steps see no data set
+    if whole >= 2:
+        text = say("之前已完整跑过 {count} 个 epoch 都没有 nan：数据里若有坏样本，早该出现",
+                   "{count} whole epochs went by without a nan: a bad sample would have shown before",
+                   count=str(whole))  # fmt: skip
+        yield from weigh("data_seen_before", text, first.bad)
+
+
+def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
+    """A loss that becomes nan and is, by the names beside it, a likelihood or a cross entropy written by hand."""
+    first = onset(run, *loss_keys(run))
+    name = next((key for key in run.series if _LOGARITHM.search(key)), "")
+    if first is not None and first.index > 0 and name:
+        text = say("日志里有 {name}：损失里要取对数", "The log prints {name}: the loss takes a logarithm", name=name)
+        yield from weigh("logarithm_in_names", text)
+
+
+RULES: tuple[Rule, ...] = (nan_in_parts, far_records, data_seen_before, names_of_logarithms)
