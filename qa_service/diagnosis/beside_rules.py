@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from qa_service.diagnosis.curves import say
+from qa_service.diagnosis.curves import is_half, say
 from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import loss_keys
 from qa_service.diagnosis.log_rules import Onset, onset
@@ -15,7 +15,7 @@ from qa_service.model.training_run import Record, TrainingRun
 _LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", re.IGNORECASE)
 _LONG = 100
 """Steps that an epoch of a real data set has at least."""
-_FAR = 50
+_FAR = 20
 """Steps within which a run whose step is too large goes from a usual loss to nan."""
 
 
@@ -75,6 +75,14 @@ def _steps_before(run: TrainingRun, first: Onset) -> int | None:
     return first.bad.step - last.step
 
 
+def half_from_the_start(run: TrainingRun) -> Iterator[Finding]:
+    """A run in float16 whose first loss is not finite: no update has been made, so the forward pass overflows."""
+    first = onset(run, *loss_keys(run))
+    if first is not None and first.index == 0 and run.from_start and is_half(run):
+        text = say("用 float16，还没更新过就是 {value}", "In float16, and {value} before any update", value=first.bad.value)
+        yield from weigh("half_and_nan_at_first", text, first.bad)
+
+
 def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
     """A first nan after whole epochs without one: the same samples and labels have done no harm before."""
     first = onset(run, *loss_keys(run))
@@ -83,7 +91,8 @@ def data_seen_before(run: TrainingRun) -> Iterator[Finding]:
     epochs = {event.name for event in run.events if event.kind == "epoch" and (event.line or 0) <= first.bad.line}
     numbers = [int(name) for name in epochs if name.isdigit()]
     whole = max(len(epochs), max(numbers, default=0)) - 1
-    if run.settings.get("step_unit") != "epoch" and first.bad.step is not None and first.bad.step < _LONG * whole:
+    steps = {point.step for point in first.before}
+    if run.settings.get("step_unit") != "epoch" and len(steps) > 1 and (first.bad.step or math.inf) < _LONG * whole:
         return  # "epochs" of a few steps see no data set
     if whole >= 2:
         text = say("之前已完整跑过 {count} 个 epoch 都没有 nan：数据里若有坏样本，早该出现",
@@ -101,4 +110,6 @@ def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
         yield from weigh("logarithm_in_names", text)
 
 
-RULES: tuple[Rule, ...] = (nan_in_parts, far_records, data_seen_before, names_of_logarithms)
+RULES: tuple[Rule, ...] = (
+    nan_in_parts, far_records, half_from_the_start, data_seen_before, names_of_logarithms,
+)  # fmt: skip

@@ -22,7 +22,7 @@ _LITTLE = 0.03
 def clean_steps(run: TrainingRun) -> Iterator[Finding]:
     """How long the run was sound before the first nan."""
     first = onset(run, *loss_keys(run), "grad_norm")
-    if first is None or not run.from_start:
+    if first is None or not run.from_start or run.settings.get("step_unit") == "epoch":
         return
     step = first.bad.step if first.bad.step is not None else first.index
     if step <= _EARLY:

@@ -298,7 +298,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
     "hidden_after_learning": {"where_backward": -1.0, "step_too_large": -0.8},
     # what stands beside the loss
     "nan_in_one_part": {
-        "bad_labels": 1.2, "zero_over_zero": 0.9, "log_of_zero": 0.9, "gradient_at_zero": -1.0, "where_backward": -1.0,
+        "bad_labels": 1.2, "zero_over_zero": 1.3, "log_of_zero": 0.6, "gradient_at_zero": -1.0, "where_backward": -1.0,
         "step_too_large": -1.5, "weights_too_large": -1.5, "adam_stale": -2.0, "no_warmup": -1.0,
         "nonfinite_data": -0.8,
     },
@@ -307,6 +307,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "zero_over_zero": -0.6,
     },
     "records_of_unknown_distance": {"step_too_large": 0.8, "no_warmup": 0.3, "gradients_accumulate": 0.4},
+    "half_and_nan_at_first": {"forward_overflow": 1.0, "eps_lost": 0.2},
     "data_seen_before": {"nonfinite_data": -1.6, "bad_labels": -1.0, "step_too_large": 0.2},
     "logarithm_in_names": {"log_of_zero": 0.7, "eps_lost": 0.2},
     "records_far_apart": {"step_too_large": 1.6, "no_warmup": 0.6, "weights_too_large": 0.8, "gradients_accumulate": 0.8},
