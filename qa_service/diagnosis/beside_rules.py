@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Iterator
+from statistics import median
 
-from qa_service.diagnosis.curves import is_half, say
+from qa_service.diagnosis.curves import finite, is_half, records, say, shares_of
 from qa_service.diagnosis.evidence import Rule, weigh
 from qa_service.diagnosis.harm import loss_keys
 from qa_service.diagnosis.log_rules import Onset, onset
@@ -15,6 +16,7 @@ from qa_service.model.training_run import Record, TrainingRun
 _LOGARITHM = re.compile(r"likelihood|nll|bce|log_?prob|log_?norm|entropy_loss", re.IGNORECASE)
 _LONG = 100
 """Steps that an epoch of a real data set has at least."""
+_RECENT = 6
 _FAR = 20
 """Steps within which a run whose step is too large goes from a usual loss to nan."""
 
@@ -31,7 +33,7 @@ def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
     if len(bad) < len(at_once):
         names = ", ".join(bad[:3])
         text = say("{at}只有 {names} 不是有限数，其余部分正常：问题在这一项的算式或标签里",
-                   "At {at} only {names} is not finite, the other parts are: it is the formula or the labels of that part",
+                   "At {at} only {names} is not finite, the other parts are: see its formula and its labels",
                    at=first.bad, names=names)  # fmt: skip
         yield from weigh("nan_in_one_part", text, first.bad)
     else:
@@ -55,8 +57,10 @@ def far_records(run: TrainingRun) -> Iterator[Finding]:
         return
     steps = _steps_before(run, first)
     if steps is None:
-        text = say("两条记录隔了多少步，日志里没有写：中间可能发散过", "The log does not say how many steps lie between "
-                   "two records: the loss may have grown in between")  # fmt: skip
+        text = say(
+            "两条记录隔了多少步，日志里没有写：中间可能发散过",
+            "How many steps lie between two records is not said: the loss may have grown in between",
+        )
         yield from weigh("records_of_unknown_distance", text, first.before[-1], first.bad)
         return
     if steps < _FAR:
@@ -75,11 +79,72 @@ def _steps_before(run: TrainingRun, first: Onset) -> int | None:
     return first.bad.step - last.step
 
 
+def accuracy_at_nan(run: TrainingRun) -> Iterator[Finding]:
+    """The accuracy of the step whose loss is the first nan: weights that are spoilt cannot be right any more.
+
+    Where the weights became nan in the update before, nothing is recognised in this step; where the loss itself is not
+    finite, by its formula or its labels, the step is as right as those before it.
+    """
+    first = onset(run, *loss_keys(run))
+    if first is None or first.key != "loss" or not first.before:
+        return
+    last, bad = first.before[-1], first.bad
+    if last.step is None or bad.step is None or bad.step - last.step > 1:
+        return
+    shares = _of_single_steps(run)
+    before = [share for step, share in shares if step < bad.step][-_RECENT:]
+    after = [share for step, share in shares if step > bad.step]
+    now = next((share for step, share in shares if step == bad.step), None)
+    if now is None or len(before) < 3 or len(after) < 3:
+        return
+    usual, lost = median(before), median(after)
+    if usual < max(1.4 * lost, lost + 0.1):
+        return  # nothing was recognised before either
+    feature = "accuracy_sound_at_nan" if now > lost + 0.6 * (usual - lost) else ""
+    feature = "accuracy_lost_at_nan" if now < lost + 0.3 * (usual - lost) else feature
+    words: dict[str, float | Record] = {"at": bad, "value": bad.value, "usual": round(usual, 3), "share": round(now, 3)}
+    if feature == "accuracy_sound_at_nan":
+        text = say(
+            "{at}损失是 {value}，这一步的准确率 {share} 却正常：权重还是好的，坏在损失或标签",
+            "At {at} the loss is {value}, yet the accuracy of this step, {share}, is usual: the weights are sound",
+            **words,
+        )
+        yield from weigh(feature, text, last, bad)
+    elif feature:
+        text = say(
+            "{at}损失是 {value}，准确率同时从 {usual} 掉到 {share}：上一次更新已把权重带坏",
+            "At {at} the loss is {value} and the accuracy falls from {usual} to {share}: the weights are spoilt",
+            **words,
+        )
+        yield from weigh(feature, text, last, bad)
+
+
+def _of_single_steps(run: TrainingRun) -> list[tuple[int, float]]:
+    """(step, accuracy of that step); of a log that prints means since the epoch began, from their differences."""
+    points = [point for point in finite(records(run, "accuracy")) if point.step is not None]
+    shares = shares_of(points)
+    steps = [point.step for point in points if point.step is not None]
+    if not run.settings.get("running_mean"):
+        return list(zip(steps, shares, strict=True))
+    singles: list[tuple[int, float]] = []
+    begins = sorted(event.line or 0 for event in run.events if event.kind == "epoch")
+    begin, mean_before, line = 0, 0.0, -1
+    for point, step, mean in zip(points, steps, shares, strict=True):
+        if any(line < each <= (point.line or 0) for each in begins) or not singles:
+            begin, mean_before = step - 1, 0.0
+        count = step - begin
+        singles.append((step, min(1.0, max(0.0, count * mean - (count - 1) * mean_before))))
+        mean_before, line = mean, point.line or 0
+    return singles
+
+
 def half_from_the_start(run: TrainingRun) -> Iterator[Finding]:
     """A run in float16 whose first loss is not finite: no update has been made, so the forward pass overflows."""
     first = onset(run, *loss_keys(run))
     if first is not None and first.index == 0 and run.from_start and is_half(run):
-        text = say("用 float16，还没更新过就是 {value}", "In float16, and {value} before any update", value=first.bad.value)
+        text = say(
+            "用 float16，还没更新过就是 {value}", "In float16, and {value} before any update", value=first.bad.value
+        )
         yield from weigh("half_and_nan_at_first", text, first.bad)
 
 
@@ -111,5 +176,5 @@ def names_of_logarithms(run: TrainingRun) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    nan_in_parts, far_records, half_from_the_start, data_seen_before, names_of_logarithms,
+    nan_in_parts, far_records, accuracy_at_nan, half_from_the_start, data_seen_before, names_of_logarithms,
 )  # fmt: skip

@@ -7,7 +7,9 @@ from qa_service.diagnosis.curves import records
 from qa_service.model.training_run import Record, TrainingRun
 
 _PART = re.compile(r"loss|(?:^|_)(?:ce|bce|kl|mse|l1|iou|giou|ctc|att)$|^l_", re.IGNORECASE)
-_NO_PART = re.compile(r"average|scale|^(?:val|eval|test|valid)|smooth|mean$|total|best|(?:^|_)(?:avg|moving)_", re.IGNORECASE)
+_NO_PART = re.compile(
+    r"average|scale|^(?:val|eval|test|valid)|smooth|mean$|total|best|(?:^|_)(?:avg|moving)_", re.IGNORECASE
+)
 
 
 def parts_of_loss(run: TrainingRun) -> Mapping[str, tuple[Record, ...]]:

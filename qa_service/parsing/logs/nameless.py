@@ -1,4 +1,4 @@
-"""Records whose values have no name that is known: bare tensors, names of one's own behind a counter, what is learnt."""
+"""Records whose values have no name that is known: bare tensors, own names behind a counter, what is learnt."""
 
 import math
 import re
@@ -14,7 +14,9 @@ _BARE = re.compile(
     r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
     re.IGNORECASE,
 )
-_BEHIND = re.compile(r"\s*(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*")
+_BEHIND = re.compile(
+    r"\s*(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
+)
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _MAX_BARE = 20_000
 _RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? )?\{.*\}\s*")
@@ -42,9 +44,11 @@ class BareValues:
 
 
 def names_behind(text: str) -> dict[str, float]:
-    """The values of a line that has each number before its name, "12 0.5 s run, 2.25 loss, 0.1 lr"; {} for any other."""
+    """The values of a line that has each number before its name, "2.25 loss, 0.1 lr"; {} for any other."""
     found = [match for part in text[:400].split(",") if (match := _BEHIND.fullmatch(part))]
-    known = {match["name"].lower(): parse_value(match["number"]) for match in found if meaning_of(match["name"].lower())}
+    known = {
+        match["name"].lower(): parse_value(match["number"]) for match in found if meaning_of(match["name"].lower())
+    }
     return known if len(known) > 1 and any(meaning_of(name) == "loss" for name in known) else {}
 
 
@@ -70,4 +74,6 @@ def name_what_is_learnt(rows: Sequence[Row]) -> None:
     if numbers[-1] > numbers[0] and all(map(math.isfinite, numbers)):
         return
     for row in learnt:
-        row.values = {{"learn": "loss", "test_learn": "val_loss"}.get(name, name): value for name, value in row.values.items()}
+        row.values = {
+            {"learn": "loss", "test_learn": "val_loss"}.get(name, name): value for name, value in row.values.items()
+        }

@@ -91,7 +91,9 @@ _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 """Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
 _PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
 _MARK = re.compile(r"[/.:]")
-_ENDS_IN_LOSS = re.compile(r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))\w*loss")
+_ENDS_IN_LOSS = re.compile(
+    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))\w*loss"
+)
 """The loss of a run that has no other value with such a name."""
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 

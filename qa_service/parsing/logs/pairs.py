@@ -27,7 +27,8 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
 _IS = re.compile(
-    r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
+    r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
+    r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
     re.IGNORECASE,
 )
 """The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
@@ -59,7 +60,9 @@ _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
-_TAGGED = re.compile(r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE)
+_TAGGED = re.compile(
+    r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
+)
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
 _LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")

@@ -13,8 +13,8 @@ from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_n
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.messages import find_message
-from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.rows import Row
@@ -291,7 +291,8 @@ class _Scanner:
             values.clear()
             values["loss_scale"] = parse_value(named["scale"])
         elif form.id == "deepspeed":  # what it attempted, where it only waits
-            values = {"loss_scale": value for name, value in values.items() if meaning_of(name) == "loss_scale"}
+            attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
+            values = {} if attempted is None else {"loss_scale": attempted}
         step = parse_value(named["step"]) if "step" in named else None
         of = parse_value(named["of"]) if "of" in named else None
         updates = pairs.values.get("num_updates")
@@ -491,7 +492,13 @@ def _may_be_header(text: str) -> bool:
         return "step" in lower or "epoch" in lower or "iter" in lower
     return (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower) and "epoch" in lower) or (
         "loss" in lower
-        and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower or ("|" not in text and len(_WIDE.findall(text)) > 1))
+        and (
+            "step" in lower
+            or "iter" in lower
+            or "," in lower
+            or "\t" in lower
+            or ("|" not in text and len(_WIDE.findall(text)) > 1)
+        )
     )
 
 
