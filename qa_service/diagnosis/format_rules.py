@@ -15,9 +15,10 @@ from qa_service.diagnosis.curves import (
     setting,
 )
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import loss_keys, scale_path, skipped_steps
 from qa_service.diagnosis.nan_rules import onset
+from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.number_grid import grid_of
+from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 

@@ -20,8 +20,8 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import loss_keys
 from qa_service.diagnosis.nan_rules import onset
+from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.schedule import position
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun

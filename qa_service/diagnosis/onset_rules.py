@@ -8,8 +8,8 @@ from statistics import median
 
 from qa_service.diagnosis.curves import finite, noise, records, say, shares_of, smooth, values_of
 from qa_service.diagnosis.evidence import Rule, weigh
-from qa_service.diagnosis.harm import hidden_nan, loss_keys
 from qa_service.diagnosis.nan_rules import Onset, onset
+from qa_service.diagnosis.nonfinite_harm import hidden_nan, loss_keys
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 

@@ -18,8 +18,8 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import loss_keys
 from qa_service.diagnosis.nan_rules import diverges, onset
+from qa_service.diagnosis.nonfinite_harm import loss_keys
 from qa_service.diagnosis.schedule import lost_at_rate_jump, position, rate_jump
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun

@@ -12,8 +12,9 @@ from qa_service.diagnosis.curves import (
     share_ascending,
     values_of,
 )
+from qa_service.diagnosis.evaluation_harm import gap
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import gap, lasting_nonfinite
+from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 

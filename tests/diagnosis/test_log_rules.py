@@ -9,7 +9,7 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.growth_rules import critical_rate
-from qa_service.diagnosis.harm import scale_path
+from qa_service.diagnosis.skipping_harm import scale_path
 from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
