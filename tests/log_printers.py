@@ -722,7 +722,7 @@ def _composer(out: Printed) -> None:
         out.noise("\t Train time/epoch: 0", f"\t Train time/batch: {i - 1}")
         out.add(f"\t Train loss/train/total: {loss:.4f}", i, loss=f"{loss:.4f}")
         out.add(f"\t Train l2_norm/grad/global: {norm:.4f}", i)
-        out.add(f"\t Train lr-DecoupledAdamW/group0: {rate}", i, **{"lr-decoupledadamw/group0": rate})
+        out.add(f"\t Train lr-DecoupledAdamW/group0: {rate}", i, lr=rate)
         out.noise("\t Train throughput/tokens_per_sec: 12011.2311")
 
 

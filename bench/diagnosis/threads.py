@@ -31,7 +31,7 @@ class Thread:
         return self.also | {self.cause}
 
 
-FILES = ("threads.toml", "threads_more.toml", "threads_like.toml")
+FILES = ("threads.toml", "threads_more.toml", "threads_like.toml", "threads_fresh.toml")
 """In the order in which they were collected; each is halved by itself, so that a later one moves no thread."""
 
 

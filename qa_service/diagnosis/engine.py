@@ -3,8 +3,10 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 
-from qa_service.diagnosis import layer_rules, log_rules, onset_rules, report, trial_rules
+from qa_service.diagnosis import beside_rules, layer_rules, log_rules, onset_rules, report, trial_rules
 from qa_service.diagnosis.causes import CAUSES
 from qa_service.diagnosis.curves import thinned
 from qa_service.diagnosis.evidence import Rule
@@ -14,13 +16,17 @@ from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibr
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
 
-RULES: tuple[Rule, ...] = (*log_rules.RULES, *onset_rules.RULES, *layer_rules.RULES, *trial_rules.RULES)
+RULES: tuple[Rule, ...] = (
+    *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
+)  # fmt: skip
 """Functions of a run that yield findings."""
 
 _FINITE = frozenset({"step_too_small", "no_update", "chance_labels", "overfitting", "undertrained"})
 """Causes that make no nan and no inf."""
 _SEEN_BY_ITSELF = frozenset({"loss_scale_collapse", "hidden_nan"})
 """Consequences that a log shows in a series of their own."""
+SPARSE = 10
+"""Steps between two records from which on a run is unlike those that the corrections to the weights come from."""
 _UNKNOWN = 0.08  # prior of a cause that is not in the table
 _DECISIVE = 3.0  # weight of a single finding that may stand alone; else two features are needed for "likely"
 _CLEARLY = 1.0
@@ -98,7 +104,7 @@ class _Evidence:
 def _gather(run: TrainingRun) -> dict[str, _Evidence]:
     """Cause → its findings; of several of one feature the heaviest counts."""
     heaviest: dict[tuple[str, str], Finding] = {}
-    series_alone = not (run.layers or run.fault or run.interventions)
+    series_alone = not (run.layers or run.fault or run.interventions) and _is_dense(run)
     for finding in _findings(RULES, run) if series_alone else map(_as_judged, _findings(RULES, run)):
         key = (finding.cause, finding.feature)
         if finding.cause in CAUSES and (key not in heaviest or abs(finding.weight) > abs(heaviest[key].weight)):
@@ -108,6 +114,14 @@ def _gather(run: TrainingRun) -> dict[str, _Evidence]:
         own = sorted((each for (name, _), each in heaviest.items() if name == cause), key=lambda each: -each.weight)
         evidence[cause] = _Evidence(cause, tuple(own))
     return evidence
+
+
+def _is_dense(run: TrainingRun) -> bool:
+    """Whether the records lie as close as in the runs that the corrections are estimated from."""
+    steps = [point.step for point in run.series.get("loss", ()) if point.step is not None]
+    if run.settings.get("step_unit") == "epoch" or len(steps) < 2:
+        return not run.series.get("loss")
+    return 0 < median(after - before for before, after in pairwise(steps)) < SPARSE
 
 
 def _has_weight(found: _Evidence) -> bool:

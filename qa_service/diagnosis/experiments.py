@@ -21,7 +21,8 @@ from qa_service.diagnosis.curves import (
     step_span,
     values_of,
 )
-from qa_service.diagnosis.log_rules import critical_rate, turning_point
+from qa_service.diagnosis.growth_rules import critical_rate
+from qa_service.diagnosis.schedule_rules import turning_point
 from qa_service.model.diagnosis import Experimented
 from qa_service.model.training_run import TrainingRun
 from qa_service.model.values import Value

@@ -8,8 +8,8 @@ from statistics import median
 
 from qa_service.diagnosis.curves import finite, noise, records, say, shares_of, smooth, values_of
 from qa_service.diagnosis.evidence import Rule, weigh
-from qa_service.diagnosis.harm import hidden_nan, loss_keys
-from qa_service.diagnosis.log_rules import Onset, onset
+from qa_service.diagnosis.nan_rules import Onset, onset
+from qa_service.diagnosis.nonfinite_harm import hidden_nan, loss_keys
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -22,7 +22,7 @@ _LITTLE = 0.03
 def clean_steps(run: TrainingRun) -> Iterator[Finding]:
     """How long the run was sound before the first nan."""
     first = onset(run, *loss_keys(run), "grad_norm")
-    if first is None or not run.from_start:
+    if first is None or not run.from_start or run.settings.get("step_unit") == "epoch":
         return
     step = first.bad.step if first.bad.step is not None else first.index
     if step <= _EARLY:

@@ -18,8 +18,9 @@ from qa_service.diagnosis.curves import (
     start_level,
     values_of,
 )
-from qa_service.diagnosis.harm import lasting_nonfinite, scale_path, skipped_steps
-from qa_service.diagnosis.log_rules import turning_point
+from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
+from qa_service.diagnosis.schedule_rules import turning_point
+from qa_service.diagnosis.skipping_harm import scale_path, skipped_steps
 from qa_service.model.diagnosis import Cause, Certainty, DiagnosisStatus, Harm, Hypothesis, Mark
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Text

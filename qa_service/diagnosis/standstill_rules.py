@@ -16,7 +16,7 @@ from qa_service.diagnosis.curves import (
     values_of,
 )
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.harm import hidden_nan
+from qa_service.diagnosis.nonfinite_harm import hidden_nan
 from qa_service.diagnosis.standstill import (
     at_exact_clamp,
     clamp_of,

@@ -3,7 +3,7 @@
 import math
 
 from qa_service.diagnosis.curves import records
-from qa_service.diagnosis.harm import hidden_nan, lasting_nonfinite, loss_keys
+from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite, loss_keys
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.training_run import TrainingRun
 

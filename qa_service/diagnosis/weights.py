@@ -296,6 +296,32 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "where_backward": 0.3, "gradient_at_zero": 0.3, "nonfinite_data": 0.3, "step_too_large": -1.0,
     },
     "hidden_after_learning": {"where_backward": -1.0, "step_too_large": -0.8},
+    # what stands beside the loss
+    "nan_in_one_part": {
+        "bad_labels": 1.2, "zero_over_zero": 1.3, "log_of_zero": 0.6, "gradient_at_zero": -1.0, "where_backward": -1.0,
+        "step_too_large": -1.5, "weights_too_large": -1.5, "adam_stale": -2.0, "no_warmup": -1.0,
+        "nonfinite_data": -0.8,
+    },
+    "nan_in_all_parts": {
+        "step_too_large": 0.7, "gradient_at_zero": 0.5, "no_warmup": 0.3, "adam_stale": 0.3, "bad_labels": -1.2,
+        "zero_over_zero": -0.6,
+    },
+    "records_of_unknown_distance": {"step_too_large": 0.8, "no_warmup": 0.3, "gradients_accumulate": 0.4},
+    "accuracy_sound_at_nan": {
+        "zero_over_zero": 1.2, "log_of_zero": 1.0, "eps_lost": 0.7, "bad_labels": 0.8, "nonfinite_data": 0.4,
+        "forward_overflow": -0.3, "gradient_at_zero": -2.0, "where_backward": -2.0, "adam_stale": -2.0,
+        "step_too_large": -0.8,
+    },
+    "accuracy_lost_at_nan": {
+        "gradient_at_zero": 1.0, "where_backward": 0.8, "adam_stale": 1.0, "step_too_large": 0.3,
+        "zero_over_zero": -2.0, "log_of_zero": 0.2, "bad_labels": -2.0, "nonfinite_data": -0.6,
+    },
+    "half_and_nan_at_first": {"forward_overflow": 1.0, "eps_lost": 0.2},
+    "data_seen_before": {"nonfinite_data": -1.6, "bad_labels": -1.0, "step_too_large": 0.2},
+    "logarithm_in_names": {"log_of_zero": 0.7, "eps_lost": 0.2},
+    "records_far_apart": {
+        "step_too_large": 1.6, "no_warmup": 0.6, "weights_too_large": 0.8, "gradients_accumulate": 0.8,
+    },
     # validation and gradient beside a loss that does not move
     "validation_constant": {
         "no_update": 2.5, "gradient_underflow": 1.0, "dead_relu": 0.5, "step_too_small": -1.0, "chance_labels": -2.5,
@@ -343,7 +369,7 @@ PRIORS: Mapping[str, float] = {
     "saturated_activation": 0.02, "dead_relu": 0.03, "symmetric_init": 0.02, "recurrent_product": 0.015,
     "batch_norm": 0.02, "summed_loss": 0.03, "inputs_not_scaled": 0.05, "nonfinite_data": 0.05, "bad_labels": 0.03,
     "chance_labels": 0.04, "wrong_output": 0.02, "log_of_zero": 0.05, "eps_lost": 0.015, "gradient_at_zero": 0.04,
-    "zero_over_zero": 0.03, "empty_attention_row": 0.025, "where_backward": 0.01, "loss_clipped": 0.01,
+    "zero_over_zero": 0.03, "empty_attention_row": 0.025, "where_backward": 0.01, "loss_clipped": 0.02,
     "forward_overflow": 0.05, "gradient_underflow": 0.015, "loss_scale_collapse": 0.03, "clip_before_unscale": 0.01,
     "update_swallowed": 0.02, "hidden_nan": 0.01, "poisoned_average": 0.001, "hardware": 0.003, "overfitting": 0.02,
     "undertrained": 0.01, "out_of_memory": 0.005, "shapes": 0.005,

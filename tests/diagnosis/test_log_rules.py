@@ -8,7 +8,8 @@ from runs_by_hand import INF, NAN, decay, level, message, run_of
 
 from qa_service.diagnosis import log_rules as rules
 from qa_service.diagnosis.causes import CAUSES
-from qa_service.diagnosis.harm import scale_path
+from qa_service.diagnosis.growth_rules import critical_rate
+from qa_service.diagnosis.skipping_harm import scale_path
 from qa_service.diagnosis.weights import CALIBRATION, CALIBRATION_OF_MEASURED, PRIORS, WEIGHTS, calibrate
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
 
@@ -283,11 +284,11 @@ def test_messages_seed_causes(event, cause):
 
 def test_growth_gives_the_critical_learning_rate():
     """For x ← (1 − ηλ)x with η = 0.5, λ = 6: the loss λx²/2 grows by 4 a step; λ and 2/λ are read off it."""
-    rate, curvature, limit = rules.critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10))
+    rate, curvature, limit = critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10))
     assert rate == 0.5 and curvature == pytest.approx(6.0) and limit == pytest.approx(1 / 3)
     every_tenth = run_of(rising(10, 4.0**10), lr=[0.5] * 10, every=10)
-    assert rules.critical_rate(every_tenth)[1] == pytest.approx(6.0)
-    assert rules.critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10, settings={"optimizer": "AdamW"})) is None
+    assert critical_rate(every_tenth)[1] == pytest.approx(6.0)
+    assert critical_rate(run_of(rising(10, 4.0), lr=[0.5] * 10, settings={"optimizer": "AdamW"})) is None
 
 
 @each_case(

@@ -3,7 +3,8 @@
 `formats`, `messages` and `names` are tables to extend; `rules` derives signs. Of a log pasted into a question, `reader`
 finds the lines, `harvest` reads the pairs of known keys and numbers, `describe` says in one line what was read. Of a
 log that is to be diagnosed, `scan` reads every line: `prefixes` are taken off, `pairs` reads all names and numbers,
-`blocks` what spreads over lines, `configuration` the settings; `rows` makes series of them.
+`nameless` values without known names, `blocks` what spreads over lines, `configuration` the settings; `rows` makes
+series of them.
 """
 
 from qa_service.parsing.logs.describe import describe_log

@@ -32,6 +32,9 @@ _NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
 _MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
 """Characters that a cell may stand beside its name."""
+_BARS = str.maketrans("┃│║", "|||")
+_COMMENT = re.compile(r"^\s*#")
+"""Before the names of a table, as numpy writes them."""
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
 _COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
 
@@ -58,10 +61,13 @@ class HeaderTable:
         """The table that a line heads: it has names only, two or more of them known, one of a loss or metric."""
         if len(text) > 20_000 or "=" in text or "{" in text or _STANDING_NUMBER.search(text):
             return None
+        if commented := _COMMENT.match(text):
+            names = text[commented.end() :].split()
+            return cls(names, " ", TABLE.id) if cls._heads(names, " ") else None
         if _YOLO_5.search(text) or _YOLO_VALIDATION.search(text):
             return cls._of_ultralytics(text)
         for separator in ("\t", "|", ",", ";", "  "):
-            if separator in text:
+            if separator in text.translate(_BARS):
                 names = _split(text, separator)
                 if cls._heads(names, separator):
                     return cls(names, separator, TABLE.id, header=text)
@@ -95,6 +101,8 @@ class HeaderTable:
         exact = self.form == TABLE.id
         if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
             cells = cells[1:]
+        if self._separator == "  " and len(cells) != len(self.names) == len(text.split()):
+            cells = text.split()
         if self._spans and 1 < len(cells) < len(self.names):
             cells = self._aligned(text)
         if len(cells) < len(self.names) or (exact and len(cells) != len(self.names)):
@@ -157,7 +165,7 @@ def _distance(first: tuple[int, int], second: tuple[int, int]) -> float:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    text = text.strip("\n")
+    text = text.strip("\n").translate(_BARS)
     match separator:
         case "|":
             return [cell.strip() for cell in text.strip().strip("|│").split("|")]

@@ -94,7 +94,7 @@ FORMATS = (
     ),
     _format(
         "deepspeed", "DeepSpeed", ("OVERFLOW!", "overflow", "loss scale"),
-        r"\[deep(?:speed|scale)\].*?overflow(?:.*?reducing to (?P<scale>NUM))?"
+        r"(?:\[deep(?:speed|scale)\].*?|^)overflow(?:.*?reducing to (?P<scale>NUM))?"
         r"|grad overflow on iteration:? *(?P<step>\d+)"
         r"|reducing dynamic loss scale from NUM to (?P<scale2>NUM)",
         sign="deepspeed",
@@ -232,7 +232,7 @@ STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hi
 """A box of names and values for each report."""
 COMPOSER = LogFormat(
     id="composer", name="Composer", hints=(),
-    line=re.compile(r"^\[(?:(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
+    line=re.compile(r"^(?:[\[,] ?(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
 )  # fmt: skip
 """A heading with the step, and a line for each value."""
 COQUI = LogFormat(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 _VALIDATION = (
-    r"(?:val(?:id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
+    r"(?:val(?:i|id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
     r"|validierungs?|validaci[oó]n|valida[cç][aã]o|validazione|valid?asyon|do[gğ]rulama|валидаци[яи]|тест)"
 )
 _TRAINING = (
@@ -20,19 +20,19 @@ _LOSS = (
 )
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
-    r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|uracy)?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
+    r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|ur[a-z]{1,6})?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
     r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
     r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
     key: re.compile(pattern)
     for key, pattern in {
-        "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
+        "val_loss": rf"(?:{_MEAN}_)?{_VALIDATION}(?:_?\d{{1,2}})?_?(?:{_MEAN}_|total_)?(?:{_LOSS}|xent)"
         rf"(?:_(?:step|total|{_MEAN}))*|{_LOSS}{_OF}_{_VALIDATION}(?:_total)?|{_VALIDATION}_loss_{_VALIDATION}_total",
         "val_accuracy": rf"{_VALIDATION}_?{_ACCURACY}(?:_epoch)?|{_ACCURACY}{_OF}_{_VALIDATION}",
         "grad_norm": r"(?:train_|actor_|policy_)?(?:(?:global|total|unclipped|pre_?clip|raw)_)?"
         r"grad(?:ient)?s?_?(?:global_|total_)?norm"
-        r"(?:_total|_\d(?:\.0)?_norm_total|_step)?|(?:train_)?gnorm|gn|g_norm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
+        r"(?:_total|_\d(?:\.0)?_norm_total|_step|_average|_mean)?|(?:train_)?gnorm|gn|g_norm|norm|(?:global|total)_norm|grad(?:ient)?|梯度范数",
         "loss_scale": r"(?:train_)?(?:(?:dynamic|current|cur|attempted|amp|fp16|grad|gradient|loss)_)?(?:loss_"
         r"|grad_)?scale"
         r"|(?:grad_|amp_|loss_)?scaler(?:_scale)?",
@@ -42,19 +42,20 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         rf"|mlm|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*"
         rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
-        rf"|{_LOSS}{_OF}_{_TRAINING}"
+        rf"|{_LOSS}{_OF}_{_TRAINING}|l_tot(?:al)?"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
-        "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr\d?|l_r|学习率|學習率|学習率|학습률|lernrate"
+        "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr(?:_?\d{1,2})?|l_r|学习率|學習率|学習率|학습률|lernrate"
         r"|taux_d_?apprentissage"
         r"|tasa_de_aprendizaje|taxa_de_aprendizado|скорость_обучения|[oö][gğ]renme_oran[iı])"
-        r"(?:_?(?:adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_pg\d)?)?|lr\(\w+\)|optim0_lr0",
+        r"(?:_?(?:[a-z]{0,12}adamw?|sgd|abs|rmsprop|group\d|pg\d|step|default|scheduler)(?:_(?:pg|group)\d)?)?|lr\(\w+\)|optim0_lr0"
+        r"|lr_(?!decay|scale|mult|factor|warm|min|max|end)[a-z]{1,20}\d{0,2}",
         "accuracy": rf"(?:{_TRAINING}_|{_MEAN}_|(?:mini_?)?batch_)?{_ACCURACY}"
         rf"(?:_step|_epoch|_avg_rank|_avg_slice|{_OF}_{_TRAINING})?",
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|upd?|步数?|迭代次?数?|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
+        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps",
     }.items()
 }  # fmt: skip
@@ -64,10 +65,10 @@ MAX_NAME_CHARS = 200
 """A longer name has no meaning, and none is kept in the caches."""
 _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
-    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|mse|mae|rmse|bce\w*|ce|l1|l2"
+    r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|l_[a-z]\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
-    r"|bleu|auc|f1|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
-    r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)"
+    r"|bleu|auc|f1|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
+    r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)|\w+_err(?:or)?(?:_\w+)?"
 )
 _BOOKKEEPING = re.compile(
     r"(?:^|_)(?:\w*time\w*|eta|\w*mem\w*|\w*secs?|seconds?|\w*sec_\w+|tps|tok\w*|mfu|\w*flops?\w*|speed|ips|[wu]ps"
@@ -88,7 +89,12 @@ _OF_VALIDATION = re.compile(r"测试|验证|測試|驗證")
 _COSTS_OF_TIME = frozenset({"batch_cost", "avg_batch_cost", "reader_cost", "avg_reader_cost", "data_cost"})
 _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 """Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
-_PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})_")
+_PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
+_MARK = re.compile(r"[/.:]")
+_ENDS_IN_LOSS = re.compile(
+    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))\w*loss"
+)
+"""The loss of a run that has no other value with such a name."""
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -110,8 +116,8 @@ def _meaning(name: str) -> str:
 
 
 def _tail(name: str) -> str:
-    """What stands behind the last "/" or "." of a name; "" if there is neither."""
-    return re.split(r"[/.]", name)[-1] if "/" in name or "." in name else ""
+    """What stands behind the last "/", "." or ":" of a name; "" if there is none."""
+    return re.split(r"[/.:]", name)[-1] if _MARK.search(name) else ""
 
 
 def _meaning_of_phrase(name: str) -> str:
@@ -163,12 +169,17 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     parts = [name for name in counts if _is_training_loss(name)]
     if "loss" not in chosen.values() and len(parts) == 1:
         chosen[parts[0]] = "loss"
-    tails = [name for name in counts if meaning_of(_tail(name)) == "loss"]
-    if "loss" not in chosen.values() and len(tails) == 1:
-        chosen[tails[0]] = "loss"
+    for alone in (_with_tail("loss", counts), [name for name in counts if _ENDS_IN_LOSS.fullmatch(name)]):
+        if "loss" not in chosen.values() and len(alone) == 1:
+            chosen[alone[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}
     return {name: chosen.get(name, name) for name in counts}
+
+
+def _with_tail(key: str, names: Iterable[str]) -> list[str]:
+    """The names whose part behind the last mark has a meaning: "gen/loss"."""
+    return [name for name in names if meaning_of(_tail(name)) == key]
 
 
 def _is_training_loss(name: str) -> bool:

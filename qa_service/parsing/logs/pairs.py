@@ -13,7 +13,7 @@ from qa_service.parsing.logs.names import is_measure, meaning_of
 
 _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
-    r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+    r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
     r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
@@ -26,9 +26,13 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
-_IS = re.compile(r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$", re.IGNORECASE)
+_IS = re.compile(
+    r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
+    r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
+    re.IGNORECASE,
+)
 """The same in English, behind a number, with its unit, and a comma only: "step: 10, loss is 2.3"; else it is prose."""
-_EDGES = " \t'\"*`•~≈"
+_EDGES = " \t'\"*`•~≈↓↑▸"
 _BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
 _CELL = re.compile(r"\s*[|│┃║]$")
@@ -48,7 +52,7 @@ _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 _LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[(|]?\s*[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
 _PART = re.compile(
-    r"(?<![A-Za-z])(?:(?P<held>val(?:id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
+    r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
     r"|(?P<held2>验证|测试|検証|검증)|训练|訓練|훈련",
     re.IGNORECASE,
 )
@@ -56,6 +60,21 @@ _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
 _OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
+_TAGGED = re.compile(
+    r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
+)
+"""The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
+_LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
+"""Between the words of a name like lossAverage."""
+_OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
+"""0.5f0, a number of single precision."""
+_TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
+"""Names that two numbers share: "epoch/iter: 20/5399"."""
+_UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
+"""The mark of Python 2 before a string: {u'loss': 0.5}."""
+_TOTALS = frozenset({"t", "total", "sum", "all"})
+_FEWEST_PARTS = 3
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
 _LISTED = re.compile(r"loss(?:es)?:\s*[a-z]", re.IGNORECASE)
@@ -138,8 +157,9 @@ def read_pairs(line: str) -> Pairs:
             continue
         whole, prefix = prefix, ""
         name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
+        name = name or _name_like_the_last(gap, last, parts[index])
         value = parse_value(parts[index])
-        if (index == 1 or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
+        if (index in (1, 3) or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
             name, pairs.leading = "", value
         if name == _OF:
             _set_total(pairs, last, previous, value)
@@ -156,7 +176,30 @@ def read_pairs(line: str) -> Pairs:
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
+    _name_total(pairs)
+    if "value" in pairs.values and (tag := _TAGGED.search(line)):
+        pairs.values[tag[1].lower()] = pairs.values.pop("value")
+        pairs.known += bool(meaning_of(tag[1]))
     return pairs
+
+
+def _name_total(pairs: Pairs) -> None:
+    """Names a total of parts that all have short names of their own, "B: 1.5 | C: 2.25 | T: 3.75": it is the loss."""
+    if pairs.known or not pairs.values.keys() & _TOTALS or len(pairs.values) < _FEWEST_PARTS:
+        return
+    name = next(name for name in pairs.values if name in _TOTALS)
+    before = list(pairs.values)[: list(pairs.values).index(name)]
+    total, parts = pairs.values[name], [pairs.values[part] for part in before]
+    if len(parts) > 1 and (math.isnan(total) or math.isclose(sum(parts), total, rel_tol=2e-3)):
+        pairs.values["loss"] = pairs.values.pop(name)
+        pairs.known += 1
+
+
+def _name_like_the_last(gap: str, last: str, number: str) -> str:
+    """The word between a value that has a name and a number with decimals, as in "g_loss 0.5 flat 0.25"; else ""."""
+    match = _LONE_WORD.fullmatch(gap) if last and ("." in number or number[-1:].isalpha()) else None
+    word = match[1].lower() if match else ""
+    return word if is_measure(last) and word not in _ASIDE else ""
 
 
 def _spelt_out(line: str) -> str:
@@ -206,8 +249,11 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
     if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
-    if part == "held out" and name in pairs.values and meaning_of(name) in ("loss", "accuracy"):
-        return f"val_{meaning_of(name)}"
+    meaning = meaning_of(name)
+    again = name in pairs.values and meaning in ("loss", "accuracy")
+    losses = {meaning_of(other) for other in pairs.values}
+    if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
+        return f"val_{meaning}"
     return name
 
 
@@ -217,6 +263,8 @@ def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
         return False
     if index == 1 and parts[0].strip() in ("", "[", "(", "#"):
         return bool(_LEADING.match(parts[2]))
+    if index == 3 and parts[0].strip() == "[" and parts[2].strip() == "]":  # [epoch] step ||
+        return parts[4].strip().startswith("|")
     return gap.endswith((" [", "\t[")) and parts[index + 1].startswith("]")
 
 
@@ -225,6 +273,8 @@ def _name_parts(pairs: Pairs) -> None:
     loss = next((name for name in pairs.values if meaning_of(name) in ("loss", "val_loss")), "")
     if not loss and pairs.known and not pairs.values.get("l", 0.0).is_integer():
         pairs.values["loss"] = pairs.values.pop("l")
+    if "learn" in pairs.values and "test" in pairs.values:
+        pairs.values["test_learn"] = pairs.values.pop("test")
     held_out = next((name for name in _HELD_OUT if name in pairs.values), "")
     trained = next((name for name in _TRAINED if name in pairs.values), "")
     if not loss or not held_out:
@@ -247,7 +297,10 @@ def _is_loss(name: str) -> bool:
 
 
 def _set_total(pairs: Pairs, last: str, previous: float, total: float) -> None:
-    if last:
+    if last and _TWO_COUNTERS.fullmatch(last):
+        pairs.values["epoch"] = pairs.values.pop(last, math.nan)
+        pairs.values.setdefault("iter", total)
+    elif last:
         pairs.totals.setdefault(last, total)
     elif pairs.counter is None and math.isfinite(previous) and previous <= total:
         pairs.counter = (previous, total)
@@ -259,7 +312,7 @@ def parse_value(word: str) -> float:
         return float(word)
     except ValueError:
         pass
-    word = word.lower().replace(",", "")
+    word = _OF_JULIA.sub("e", word.lower().replace(",", ""))
     if "inf" in word:
         return -math.inf if word.startswith("-") else math.inf
     try:
@@ -291,7 +344,7 @@ def _name_of(gap: str) -> str:
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
     if not copulas:
-        gap, copulas = _IS.subn(r"\1", gap)
+        gap, copulas = _IS.subn(r"\1\2", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     gap = gap.rstrip(":=：＝->→" + _EDGES)
     return _last_name(_BRACKETED.sub(r"\1", gap) if explicit else gap, explicit=explicit)
@@ -299,7 +352,7 @@ def _name_of(gap: str) -> str:
 
 def _last_name(text: str, *, explicit: bool) -> str:
     """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
-    text = _REMARK.sub("", text)
+    text = _UNICODE.sub("", _REMARK.sub("", text))
     clause = _DELIMITER.split(text)[-1].strip(_EDGES + "=:.#，。、")
     words = [_DATA_SET.sub("valid", word.rstrip(".")) for word in clause.replace("'", "").replace('"', "").split()]
     if not words:
@@ -308,7 +361,12 @@ def _last_name(text: str, *, explicit: bool) -> str:
         name = "_".join(words[-count:]).lower()
         if meaning_of(name):
             return _qualified(name, words[:-count])
+    name = _CAMEL.sub("_", words[-1]).lower()
+    if meaning_of(name):
+        return name
     name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
+    if ":" in name:  # postfix:loss=3.4
+        return _last_name(name.rsplit(":", 1)[1], explicit=explicit)
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
     component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or is_measure(name)

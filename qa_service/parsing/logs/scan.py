@@ -13,6 +13,7 @@ from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_n
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.messages import find_message
+from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
@@ -55,12 +56,16 @@ _SET_APART = re.compile(
 """A part of the data between marks: "[Epoch 3] validation: "."""
 _VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
 _TRAINS = re.compile(r"train", re.IGNORECASE)
+_WIDE = re.compile(r"\S\s{2,}(?=\S)")
+_NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
+_RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
+"""What makes a learning rate that is printed once one of a record, and no setting."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
 _MAX_SAID_CHARS = 160
 _NUMBER_SAID = r"(?P<value>[-+]?(?:\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf))"
 _LOSS_AT_END = re.compile(
-    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}[=:]\s*"
+    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}(?:[=:]|\s-)\s*"
     + _NUMBER_SAID
     + r"\s*\.?\s*$",
     re.IGNORECASE,
@@ -141,6 +146,7 @@ class _Scanner:
         self._skipped = 0.0
         self._singles: dict[str, list[Row]] = {}
         self._validation_line = -1
+        self._bare = BareValues()
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
@@ -166,10 +172,13 @@ class _Scanner:
         self._add_rows(self._boxes.close())
         if self._traceback:
             self._add_event("traceback", self._traceback_line, _TRACEBACK)
-        for rows in self._singles.values():
-            if len(rows) > 1:
+        losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
+        for rows in [*self._singles.values(), [] if losses else self._bare.rows()]:
+            beside = losses and any(row.number > losses[0] or _RATE_OF_NOW.search(row.text) for row in rows)
+            if len(rows) > 1 or beside:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
+        name_what_is_learnt(self._scan.rows)
         for row in self._scan.rows:
             if _is_configured(row):
                 self._scan.settings.setdefault("lr", row.values["learning_rate"])
@@ -225,7 +234,7 @@ class _Scanner:
             self._mark(number)
 
     def _read_values(self, number: int, text: str) -> None:
-        for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain):
+        for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._bare.read):
             if read(number, text):
                 return
         if settings := read_settings(text):
@@ -281,6 +290,9 @@ class _Scanner:
         if "scale" in named:
             values.clear()
             values["loss_scale"] = parse_value(named["scale"])
+        elif form.id == "deepspeed":  # what it attempted, where it only waits
+            attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
+            values = {} if attempted is None else {"loss_scale": attempted}
         step = parse_value(named["step"]) if "step" in named else None
         of = parse_value(named["of"]) if "of" in named else None
         updates = pairs.values.get("num_updates")
@@ -348,14 +360,22 @@ class _Scanner:
     def _read_plain(self, number: int, text: str) -> bool:
         pairs = read_pairs(text)
         values = _own_values(pairs)
+        if not pairs.known and (behind := names_behind(text)):
+            values = behind
         measures = [name for name in values if is_measure(name)]
-        if not measures and len(text) < _MAX_SAID_CHARS and (said := _said(text)):
+        said = _said(text) if not measures and len(text) < _MAX_SAID_CHARS else None
+        if said:
             values = dict([said])
             measures = list(values)
+        if not measures and tells_by_counting(pairs, values):
+            measures = list(values)
+        if not measures and values and is_record(text):
+            self._singles.setdefault(" ".join(values), []).append(Row(number, PLAIN.id, text, values, counter="plain"))
+            return False
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
             return False  # it may be a setting too
-        if not measures or _is_prose(text, len(pairs.values)) or self._is_settings(text, measures):
+        if not measures or _is_prose(text, max(len(pairs.values), len(values))) or self._is_settings(text, measures):
             return False
         step, of = _step_of(pairs)
         counter = _counter_of(pairs)
@@ -364,7 +384,7 @@ class _Scanner:
         row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=_epoch_of(pairs), counter=counter)
         row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
         row = self._place(row)
-        if len(pairs.values) == 1 and step is None:
+        if len(pairs.values) == 1 and step is None and not said:
             return self._keep_single(number, row)
         self._mark(number)
         self._add_rows([row])
@@ -374,12 +394,14 @@ class _Scanner:
         """A line with one value is of the log if another has the same name, or it is a loss."""
         name = next(iter(row.values))
         words = len([word for word in row.text.split() if word not in _BARS])
-        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]", row.text):
+        if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]|\bto [-+.\d]", row.text):
             return False
         some_loss = "loss" in name and not meaning_of(name)
-        if len(row.text) > _MAX_PLAIN_CHARS or "?" in row.text:
+        if (len(row.text) > _MAX_PLAIN_CHARS and not _NAMED_AT_END.search(row.text)) or "?" in row.text:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
+            if is_measure(name) and row.text[:1].isspace():
+                self._singles.setdefault(name, []).append(row)
             return False
         measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")
         if measure or self._continues(number, row.text):
@@ -466,8 +488,17 @@ def _unwrap(text: str) -> str:
 
 def _may_be_header(text: str) -> bool:
     lower = text.lower()
+    if text.lstrip().startswith("#"):
+        return "step" in lower or "epoch" in lower or "iter" in lower
     return (("loss" in lower or "gpu_mem" in lower or "images" in lower or "acc" in lower) and "epoch" in lower) or (
-        "loss" in lower and ("step" in lower or "iter" in lower or "," in lower or "\t" in lower)
+        "loss" in lower
+        and (
+            "step" in lower
+            or "iter" in lower
+            or "," in lower
+            or "\t" in lower
+            or ("|" not in text and len(_WIDE.findall(text)) > 1)
+        )
     )
 
 

@@ -1,0 +1,110 @@
+"""H2: a loss that rises, or that loses what it had learned."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
+
+from qa_service.diagnosis.curves import (
+    end_level,
+    finite,
+    is_objective,
+    lines_of,
+    records,
+    say,
+    shares_of,
+    smooth,
+    start_level,
+    values_of,
+)
+from qa_service.diagnosis.divergence import divergence, runs_away
+from qa_service.diagnosis.schedule import lost_at_rate_jump
+from qa_service.model.diagnosis import Harm
+from qa_service.model.training_run import Record, TrainingRun
+
+_MIN_RECORDS = 5
+_UNUSUAL = 1e-3
+"""First losses below it are weighed by a factor."""
+_LEAP = 1000
+
+
+def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
+    points = finite(records(run, "loss"))
+    values = values_of(points)
+    if len(values) < 5:
+        return
+    how = divergence(values) if is_objective(run) else "rising" if runs_away(values) else None
+    if how is None and is_objective(run) and lost_at_rate_jump(run):
+        how = "lost"
+    if how is None or _validates(run) or _is_weighed_anew(run, values):
+        return
+    best, last = min(smooth(values)), end_level(values)
+    if how == "thrown":
+        text = say(
+            "损失冲到 {top}，回来也只回到开始的水平 {last}",
+            "The loss is thrown up to {top} and comes back only to where it began, {last}",
+            top=max(values),
+            last=last,
+        )
+    elif how == "lost":
+        text = say(
+            "损失曾降到 {best}，又回到 {last}，没有再降下来",
+            "The loss had come down to {best}, went back to {last} and stayed",
+            best=best,
+            last=last,
+        )
+    else:
+        text = say(
+            "损失从 {first} 升到 {last}", "The loss rises from {first} to {last}", first=start_level(values), last=last
+        )
+    yield Harm(id="diverging", text=text, lines=lines_of(points[-1]), step=points[-1].step)
+
+
+def _validates(run: TrainingRun) -> bool:
+    """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
+    last = line_or_step(records(run, "loss")[-1])
+    for key in ("val_accuracy", "accuracy"):
+        points = finite(records(run, key))
+        shares = shares_of(points)
+        if len(points) >= 2 and line_or_step(points[-1]) >= 0.9 * last and shares[-1] >= 0.9:
+            return shares[-1] > max(shares) - 0.07
+    return False
+
+
+def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
+    """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
+    held_out = values_of(finite(records(run, "val_loss")))
+    if any(after >= 1.6 * before for before, after in pairwise(held_out)):
+        return False
+    if run.from_start and _leaps_to_its_scale(values):
+        return True
+    return len(held_out) >= 4 and 10 * min(smooth(values)) < values[0] and held_out[-1] < 0.97 * held_out[0]
+
+
+def _leaps_to_its_scale(values: Sequence[float]) -> bool:
+    """Whether a loss is far below every usual one from its first record on, leaps a thousandfold, and rises no more.
+
+    No model begins with a loss like that: it is weighed by a small factor at first.
+    """
+    leap = next((index for index, value in enumerate(values) if value > 10 * values[0]), 0)
+    before, after = values[:leap], values[leap:]
+    if leap < _MIN_RECORDS or len(after) < _MIN_RECORDS or not 0 < values[0] < _UNUSUAL:
+        return False
+    third = len(after) // 3
+    steady = median(after[-third:]) < 1.3 * max(median(after[:third]), median(after[third : 2 * third]))
+    return steady and median(after) > _LEAP * median(before[-_MIN_RECORDS:])
+
+
+def is_apart(run: TrainingRun) -> bool:
+    """Whether validation is far worse than training at the end: by a quarter of all samples and ten times the loss."""
+    keys = ("accuracy", "val_accuracy", "loss", "val_loss")
+    series = [finite(records(run, key)) for key in keys]
+    if not all(series):
+        return False
+    right, held_right = shares_of(series[0])[-1], shares_of(series[1])[-1]
+    train, held_out = series[2][-1].value, series[3][-1].value
+    return right > 0.95 and held_right < right - 0.25 and held_out > max(10 * train, 1.0)
+
+
+def line_or_step(point: Record) -> int:
+    """Where a record stands in its log: its line, else its step."""
+    return point.line or point.step or 0

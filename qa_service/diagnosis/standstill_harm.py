@@ -1,0 +1,158 @@
+"""H3: a loss that does not fall."""
+
+from collections.abc import Iterator
+
+from qa_service.diagnosis.curves import (
+    end_level,
+    equal_tail,
+    finite,
+    is_objective,
+    lines_of,
+    records,
+    say,
+    values_of,
+    warms_up,
+)
+from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
+from qa_service.diagnosis.standstill import (
+    classes_at_chance,
+    gradient_always_zero,
+    is_flat,
+    steps_of_clamp,
+    stuck_at_clamp,
+    stuck_exactly,
+    validation_at_guessing,
+    validation_constant,
+    worse_than_guessing,
+)
+from qa_service.model.diagnosis import Harm
+from qa_service.model.training_run import TrainingRun
+
+
+def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
+    points = finite(records(run, "loss"))
+    if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
+        if classes := classes_at_chance(run):
+            last = points[-1]
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(last),
+                step=last.step,
+                text=say(
+                    "损失停在 {value}，正是 {classes} 个类别瞎猜的水平 ln {classes}",
+                    "The loss stays at {value}, that of guessing among {classes} classes (ln {classes})",
+                    value=last.value,
+                    classes=str(classes),
+                ),
+            )
+            return
+        if stuck := stuck_at_clamp(run) or stuck_exactly(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(stuck[0]),
+                step=stuck[0].step,
+                text=say(
+                    "损失从{at}起一直是 {value}，一位数字也不变",
+                    "From {at} on the loss is {value} to all digits",
+                    at=stuck[0],
+                    value=stuck[0].value,
+                ),
+            )
+            return
+        if gradient_always_zero(run):
+            norms = records(run, "grad_norm")
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(norms[0], norms[-1]),
+                step=norms[-1].step,
+                text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+            )
+            return
+        if constant := validation_constant(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(constant[0], constant[-1]),
+                step=constant[-1].step,
+                text=say(
+                    "{count} 次验证的损失都是 {value}，一位数字也不变",
+                    "In {count} evaluations the loss of validation is {value} to all digits",
+                    count=str(len(constant)),
+                    value=constant[-1].value,
+                ),
+            )
+            return
+        if validation_at_guessing(run):
+            shares = finite(records(run, "val_accuracy"))
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(shares[0], shares[-1]),
+                step=shares[-1].step,
+                text=say(
+                    "{count} 次验证里准确率一直在 {value} 上下",
+                    "In {count} evaluations the accuracy stays about {value}",
+                    count=str(len(shares)),
+                    value=shares[-1].value,
+                ),
+            )
+            return
+        if steps_of_clamp(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[0], points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "每个损失都是 100/n 的整数倍：损失的对数被截断在 −100",
+                    "Every loss is a whole multiple of 100/n: the logarithm in it is clamped at −100",
+                ),
+            )
+            return
+        if worse_than_guessing(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "训练到最后损失还有 {value}，比瞎猜差得多",
+                    "At the end the loss is still {value}, far worse than guessing",
+                    value=end_level(values_of(points)),
+                ),
+            )
+            return
+        if is_flat(run):
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(points[0], points[-1]),
+                step=points[-1].step,
+                text=say(
+                    "{count} 条记录里损失只从 {first} 到 {last}",
+                    "In {count} records the loss goes from {first} to {last} only",
+                    count=str(len(points)),
+                    first=points[0].value,
+                    last=points[-1].value,
+                ),
+            )
+            return
+    yield from _accuracy_at_chance(run)
+
+
+def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
+    """An accuracy that stays at exactly 1/2, or at 0, while no loss says otherwise."""
+    losses = values_of(finite(records(run, "loss")))
+    falls = len(losses) >= 4 and end_level(losses) < 0.9 * losses[0]
+    for key in ("accuracy", "val_accuracy"):
+        points = finite(records(run, key))
+        tail = equal_tail(points)
+        if len(tail) >= 5 and tail[0].value in (0.5, 50.0) and not falls:
+            yield Harm(
+                id="no_learning",
+                lines=lines_of(tail[0]),
+                step=tail[0].step,
+                text=say(
+                    "{key} 从{at}起一直是 {value}",
+                    "From {at} on {key} is {value}",
+                    key=key,
+                    at=tail[0],
+                    value=tail[0].value,
+                ),
+            )
+            return

@@ -1,0 +1,79 @@
+"""Records whose values have no name that is known: bare tensors, own names behind a counter, what is learnt."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from qa_service.parsing.logs.formats import PLAIN
+from qa_service.parsing.logs.names import meaning_of
+from qa_service.parsing.logs.pairs import Pairs, parse_value
+from qa_service.parsing.logs.rows import Row
+
+_BARE = re.compile(
+    r"\s*(?P<count>(?:epoch|step|iter(?:ation)?)\s*[:#]?\s*\d{1,9}\s*[:,]\s*)?(?P<tensor>(?:\w+\.)?(?:tensor|array|devicearray)\()?(?P<number>[-+]?(?:\d{1,12}\.\d{0,20}(?:e[-+]?\d{1,3})?|nan|inf))"
+    r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
+    re.IGNORECASE,
+)
+_BEHIND = re.compile(
+    r"\s*(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
+)
+_FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
+_MAX_BARE = 20_000
+_RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? )?\{.*\}\s*")
+
+
+class BareValues:
+    """Lines that hold one number and nothing else but its place, as `print(epoch, loss)` writes them."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._tensors = 0
+
+    def read(self, number: int, text: str) -> bool:
+        """Whether a line is one of them."""
+        match = _BARE.fullmatch(text) if len(text) < 200 and len(self._rows) < _MAX_BARE else None
+        if match is None:
+            return False
+        self._tensors += bool(match["tensor"] or match["count"])
+        self._rows.append(Row(number, PLAIN.id, text, {"loss": parse_value(match["number"])}, counter="bare"))
+        return True
+
+    def rows(self) -> list[Row]:
+        """The losses of a log that names none, if they are many enough to be no accident; else none."""
+        return self._rows if self._tensors >= _FEWEST_TENSORS or len(self._rows) >= _FEWEST_NUMBERS else []
+
+
+def names_behind(text: str) -> dict[str, float]:
+    """The values of a line that has each number before its name, "2.25 loss, 0.1 lr"; {} for any other."""
+    found = [match for part in text[:400].split(",") if (match := _BEHIND.fullmatch(part))]
+    known = {
+        match["name"].lower(): parse_value(match["number"]) for match in found if meaning_of(match["name"].lower())
+    }
+    return known if len(known) > 1 and any(meaning_of(name) == "loss" for name in known) else {}
+
+
+def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:
+    """Whether a line is a record for its counter: a step or an epoch, and two values or more, not all of them whole."""
+    counts = pairs.leading is not None or any(meaning_of(name) in ("step", "epoch") for name in pairs.values)
+    named = [value for name, value in values.items() if meaning_of(name) != "lr"]
+    rated = any(meaning_of(name) == "lr" for name in values)
+    return counts and len(named) + rated >= 2 and any(not math.isfinite(v) or v != int(v) for v in named)
+
+
+def is_record(text: str) -> bool:
+    """Whether a line is a dictionary, with one word before it at most: "Losses {'ner': 12.5}"."""
+    return bool(_RECORD.fullmatch(text[:2000]))
+
+
+def name_what_is_learnt(rows: Sequence[Row]) -> None:
+    """Gives the metric that CatBoost prints as "learn" and "test" the name of a loss, if it falls or breaks."""
+    learnt = [row for row in rows if "learn" in row.values]
+    if not learnt:
+        return
+    numbers = [row.values["learn"] for row in learnt]
+    if numbers[-1] > numbers[0] and all(map(math.isfinite, numbers)):
+        return
+    for row in learnt:
+        row.values = {
+            {"learn": "loss", "test_learn": "val_loss"}.get(name, name): value for name, value in row.values.items()
+        }
