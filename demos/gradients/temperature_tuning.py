@@ -56,12 +56,12 @@ def run(target: float = 1.2, actions: int = 6, lr: float = 0.01, n: int = 2000) 
     aim = target * math.log(actions)
     log_alpha, growth = 0.0, 1.0
     for step in range(1, n + 1):
-        change = lr * (aim - entropy(values, math.exp(log_alpha)))
+        change = lr * (aim - entropy(values, exponential(log_alpha)))
         log_alpha, growth = log_alpha + change, math.exp(change)
         if step % max(1, n // 200) == 0 or step == n:
-            alpha = math.exp(log_alpha)
+            alpha = exponential(log_alpha)
             yield {"step": step, "alpha": alpha, "entropy": entropy(values, alpha)}
-    alpha = math.exp(log_alpha)
+    alpha = exponential(log_alpha)
     return {
         "alpha_end": alpha,
         "entropy_end": entropy(values, alpha),
@@ -72,6 +72,11 @@ def run(target: float = 1.2, actions: int = 6, lr: float = 0.01, n: int = 2000) 
         "value_end": float((policy(values, alpha) * values).sum()),
         "largest_value": values.max().item(),
     }
+
+
+def exponential(x: float) -> float:
+    """exp(x), inf where it overflows."""
+    return math.exp(x) if x < 709 else math.inf
 
 
 def policy(values: Tensor, alpha: float) -> Tensor:
