@@ -310,6 +310,9 @@ def _question_notes(question: ParsedQuestion | None) -> tuple[Text, ...]:
     times = {str(each.sign): each.text for each in question.observations if each.sign.kind == "when"}
     first, later = times.get("when:first_step"), times.get("when:later")
     notes = [OTHER_LANGUAGE_NOTE] if question.is_foreign else []
+    notes += [
+        Text(f"“{word}”读作 {term}。", f"“{word}” was read as “{term}”.") for word, term in question.corrected.items()
+    ]
     if first and later and not question.log:
         words = {"first": first, "later": later}
         notes.append(Text(CONTRADICTION_NOTE.zh.format(**words), CONTRADICTION_NOTE.en.format(**words)))

@@ -1,8 +1,8 @@
 """Parses questions: language, parameters, observations, logs, single numbers, picks among candidates, follow-ups."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Part, Value
@@ -13,6 +13,7 @@ from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
+from qa_service.parsing.spelling import correct_spelling
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
 
 _SHORT_WORDS, _REMARK_WORDS = 8, 16  # a Chinese character counts as a word
@@ -99,6 +100,8 @@ class ParsedQuestion:
     """The candidate it picks, from 1, or -1 for the last; None if it says anything else."""
     mention: Mention | None = None
     """The formulas whose values it asks for; None if it asks for none."""
+    corrected: Mapping[str, str] = field(default_factory=dict)
+    """The terms that it misspells: as written → the term."""
     is_foreign: bool = False
     """Whether it is in a language that is neither Chinese nor English."""
     rescaling: Rescaling | None = None
@@ -209,6 +212,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     unabridged = nfkc(question)
     prose = unabridged if log is None else nfkc(log.prose)
     text = simplify_chinese(summarise_paste(unabridged))
+    text, corrected = correct_spelling(text) if log is None else (text, {})
     lower = (text if log is None else simplify_chinese(summarise_paste(prose))).lower()
     choice = parse_ordinal(lower)
     observations = observe_question(question, log)
@@ -221,6 +225,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
         number=None if choice else single_quantity(lower),
         choice=choice,
         mention=None if log or choice else find_mention(simplify_chinese(question)),
+        corrected=corrected,
         is_foreign=is_other_language(spoken(prose)),
         rescaling=None if log or choice else read_rescaling(lower),
         reseeding=None if log or choice else read_reseeding(lower),

@@ -182,8 +182,8 @@ function fetchMathFont() {
 }
 
 function fitBox() {
-  box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight, HIGHEST_BOX)}px`;
+  box.style.height = "auto"; // its own for an empty box, in any size of type
+  if (box.value) box.style.height = `${Math.min(box.scrollHeight, HIGHEST_BOX)}px`;
 }
 
 stop.addEventListener("click", () => {
