@@ -114,7 +114,7 @@ def test_labels_of_curves_that_end_together_do_not_overlap():
     """They are a line apart, and none is below the axis."""
     flat = [(0.0, 240.0), (300.0, 240.0)]
     layout = Layout([flat, flat, flat], 480, 240)
-    shifts = sorted(layout.beside(name, flat[-1]) for name in ("first", "second", "third"))
+    shifts = sorted(layout.beside([(name, flat[-1]) for name in ("first", "second", "third")]))
     assert all(below - above >= LINE for above, below in pairwise(shifts))
     assert shifts[-1] <= 0
 
@@ -123,15 +123,16 @@ def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
     """The curve that ends early is named above or below the one that goes on at its height."""
     ends, goes_on = [(0.0, 10.0), (100.0, 120.0)], [(0.0, 120.0), (400.0, 120.0)]
     layout = Layout([ends, goes_on], 480, 240)
-    assert abs(layout.beside("gradient norm", ends[-1])) > LINE / 2
-    assert Layout([ends], 480, 240).beside("gradient norm", ends[-1]) == 0
+    (shift,) = layout.beside([("gradient norm", ends[-1])])
+    assert abs(shift) > LINE / 2
+    assert Layout([ends], 480, 240).beside([("gradient norm", ends[-1])]) == [0]
 
 
 def test_a_long_name_is_written_in_two_lines():
     assert wrapped("brightness in the image") == "brightness\nin the image"
     assert wrapped("loss") == "loss" and wrapped("得到的亮度") == "得到的亮度"
     assert wrapped("第一层梯度的范数（对数）") == "第一层梯度的\n范数（对数）"
-    assert width_of(wrapped("weight of real positions: divided by their sum")) <= 14 * CHARACTER
+    assert width_of(wrapped("weight of real positions: divided by their sum")) <= 17 * CHARACTER
     assert width_of("ab\n中文字") == 3 * WIDE_CHARACTER
 
 
@@ -143,11 +144,22 @@ def test_what_names_have_in_common_is_said_once():
     assert without_common_words(names) == ("", names)
 
 
+def test_names_make_room_for_each_other():
+    """The lower one fits above the axis only if the other one moves up."""
+    low, lower = [(0.0, 100.0), (200.0, 102.0)], [(0.0, 100.0), (200.0, 128.0)]
+    labels = [("statistics\npooled", low[-1]), ("local\nstatistics", lower[-1])]
+    first, second = (
+        text_box(name, 206.0, end[1] + shift)
+        for (name, end), shift in zip(labels, Layout([low, lower], 400, 128).beside(labels), strict=True)
+    )
+    assert second.bottom <= 128 and not first.overlaps(second)
+
+
 def test_a_name_stays_below_the_strip_and_off_its_labels():
     """It moves down from a curve that ends at the strip, and past a label that is there already."""
     ends_high = [(0.0, 200.0), (300.0, 30.0)]
     taken = text_box("nan", 310.0, 40.0)
-    shift = Layout([ends_high], 480, 240, top=28.0, taken=[taken]).beside("weights", ends_high[-1])
+    (shift,) = Layout([ends_high], 480, 240, top=28.0, taken=[taken]).beside([("weights", ends_high[-1])])
     placed = text_box("weights", 306.0, 30.0 + shift)
     assert placed.top >= 28.0 and not placed.overlaps(taken)
 

@@ -117,12 +117,13 @@ def _fix_y_axis(base: dict[str, Any], heights: Sequence[float], above: float, is
     """Sets the y domain where something is placed by it: the strip, which takes the fraction `above`, or names."""
     encoding, log, from_zero = base["encoding"], _is_log(base), _starts_at_zero(base)
     scale, is_symlog = encoding["y"].get("scale", {}), _scale_type(base) == "symlog"
-    if above or not heights:
+    if above or not heights or (is_named and is_symlog):
         straight, bent = (symlog, symexp) if is_symlog else (float, float)
         ends = padded_domain([*map(straight, heights)], log=log, above=above, from_zero=from_zero)
         domain = [*map(bent, ends)]
-        encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": tick_values(heights, log=log)}
-    elif is_named and "domain" not in scale and not is_symlog:
+        if above or not heights:
+            encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": tick_values(heights, log=log)}
+    elif is_named and "domain" not in scale:
         domain = [*nice_domain(heights, log=log, from_zero=from_zero)]
     else:
         return

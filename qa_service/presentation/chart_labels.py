@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 CHARACTER, WIDE_CHARACTER = 8, 13
@@ -13,7 +13,7 @@ LINE = 14
 """Height of a line of a label in pixels."""
 GAP = 6
 """Pixels between a place and its label."""
-_LONGEST_LINE = 14 * CHARACTER  # pixels; a telephone has room for as much beside a plot
+_LONGEST_LINE = 17 * CHARACTER  # pixels; a telephone has room for as much beside a plot
 _MOST_LINES = 4
 _STEP = 4  # pixels between two places that are tried, and between points of a curve
 _FARTHEST = 72  # pixels up or down from the end of a curve
@@ -61,10 +61,21 @@ class Layout:
         self._width, self._height = width, height
         self._top = top or -LINE / 2
 
-    def beside(self, name: str, end: tuple[float, float]) -> float:
-        """How far down from the `end` of its curve, in pixels, the label stands that is written to the right of it."""
-        boxes = [(text_box(name, end[0] + GAP, end[1] + shift), abs(shift) / _FAR) for shift in _shifts()]
-        return self._choose(boxes).middle - end[1]
+    def beside(self, labels: Sequence[tuple[str, tuple[float, float]]]) -> list[float]:
+        """How far down from the end of its curve, in pixels, each label stands that is written to the right of it.
+
+        `labels` are names and ends of curves. If not all find a free place in this order, they are placed in the
+        one in which all together have the best places.
+        """
+        before = self._placed
+        ways = []
+        for order in permutations(range(len(labels))):
+            ways.append(self._placed_in_order(order, labels, before))
+            (overlaps, _), boxes = min(ways, key=lambda way: way[0])
+            if not overlaps:
+                break
+        self._placed = [*before, *boxes]
+        return [box.middle - end[1] for box, (_, end) in zip(boxes, labels, strict=True)]
 
     def along(self, name: str, x: float) -> tuple[bool, float]:
         """Of a label beside a vertical rule: (whether it stands to its left, the height of its middle in pixels from
@@ -74,20 +85,38 @@ class Layout:
         parts = max(1, int((high - low) / (2 * _STEP)))
         middles = [high, low, *(low + part * (high - low) / parts for part in range(1, parts))]
         edges = (x + GAP, x - GAP - width_of(name))
-        box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
+        _, box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
+        self._placed.append(box)
         return box.left < x, box.middle
 
-    def _choose(self, places: Sequence[tuple[Box, float]]) -> Box:
-        """The best place for a label, of equally good ones the first; each comes with how bad it is by itself."""
+    def _placed_in_order(
+        self, order: Sequence[int], labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
+    ) -> tuple[tuple[float, float], list[Box]]:
+        """(how bad their places are, these places) of labels at the ends of curves that are placed in this order."""
+        found: dict[int, Box] = {}
+        costs = []
+        for index in order:
+            name, (x, y) = labels[index]
+            self._placed = [*before, *found.values()]
+            places = [(text_box(name, x + GAP, y + shift), abs(shift) / _FAR) for shift in _shifts()]
+            cost, found[index] = self._choose(places)
+            costs.append(cost)
+        overlaps, covered = zip(*costs, strict=True)
+        return (sum(overlaps), sum(covered)), [found[index] for index in range(len(labels))]
+
+    def _choose(self, places: Sequence[tuple[Box, float]]) -> tuple[tuple[float, float], Box]:
+        """The best place for a label, of equally good ones the first, and before it how bad it is; each of `places`
+        comes with how bad it is by itself.
+        """
         boxes = [box for box, _ in places]
         reach = Box(*map(min, zip(*(box[:2] for box in boxes), strict=True)),
                     *map(max, zip(*(box[2:] for box in boxes), strict=True)))  # fmt: skip
         near = [(x, y) for x, y in self._points if reach.holds(x, y)]
-        best, _ = min(places, key=lambda place: self._cost(place[0], place[1], near))
-        self._placed.append(best)
-        return best
+        costs = [self._cost(box, own, near) for box, own in places]
+        least = min(costs)
+        return least, boxes[costs.index(least)]
 
-    def _cost(self, box: Box, own: float, near: Pixels) -> tuple[int, float]:
+    def _cost(self, box: Box, own: float, near: Pixels) -> tuple[float, float]:
         """(labels and edges that it overlaps, points of curves that it covers and how bad it is by itself)."""
         outside = (box.left < 0, box.right > self._width, box.top < self._top, box.bottom > self._height)
         covered = sum(box.holds(x, y) for x, y in near)

@@ -28,7 +28,7 @@ _BELOW_STRIP = 0.025  # of the plot's height
 _LABEL_OF_MARK = 8  # pixels between a mark off the axis and its label
 _ABOVE_EDGE = 18  # pixels from the lower edge to the label of a mark there
 _NARROW = _SIZES[0][0]  # pixels, of a plot on a telephone, where the names have to fit, too
-_MAX_LABEL_SHARE = 0.45  # of the plot's width
+_MAX_LABEL_SHARE = 0.53  # of the plot's width
 
 Encoding = dict[str, Any]
 Points = Sequence[tuple[float, float]]
@@ -98,16 +98,16 @@ class Plot:
             taken = list(self._labels_of_marks(encoding["x"]["field"], points, width, height)) if on_axis else []
             self._layouts.append(Layout(pixels.values(), width, height, top=above * height, taken=taken))
 
-    def top_to_bottom(self) -> list[Cell]:
-        """The series by the height at which their curves end."""
-        pixels = self._pixels[-1]
-        return sorted(pixels, key=lambda each: pixels[each][-1][1])
-
-    def beside(self, key: Cell, name: str) -> Any:
-        """How far down from the end of this curve the first line of its name stands, in pixels."""
-        ends = [pixels[key][-1] for pixels in self._pixels]
-        first = LINE / 2 * name.count("\n")
-        return by_height([layout.beside(name, end) - first for layout, end in zip(self._layouts, ends, strict=True)])
+    def beside(self, names: Mapping[Cell, str]) -> dict[Cell, Any]:
+        """Series → how far down from the end of its curve the first line of its name stands, in pixels."""
+        shifts = [
+            layout.beside([(name, pixels[key][-1]) for key, name in names.items()])
+            for layout, pixels in zip(self._layouts, self._pixels, strict=True)
+        ]
+        return {
+            key: by_height([shift - LINE / 2 * name.count("\n") for shift in of_name])
+            for (key, name), of_name in zip(names.items(), zip(*shifts, strict=True), strict=True)
+        }
 
     def along(self, label: str, x: float) -> list[tuple[bool, float]]:
         """For each size, of a label beside a vertical rule at this place on the x axis: (whether it stands to its left,
@@ -239,7 +239,7 @@ def end_labels(
     """A label at the end of each curve: series → its name, and its points."""
     x, y = encoding["x"], encoding["y"]
     layers = []
-    for key in plot.top_to_bottom():
+    for key, down in plot.beside(names).items():
         end = curves[key][-1]
         point = {x["field"]: end[0], y["field"]: end[1], series: key, "name": names[key]}
         text = {
@@ -247,7 +247,7 @@ def end_labels(
             "align": "left",
             "baseline": "middle",
             "dx": GAP,
-            "dy": plot.beside(key, names[key]),
+            "dy": down,
             "lineBreak": "\n",
             "lineHeight": LINE,
             "fontWeight": "bold",
