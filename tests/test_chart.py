@@ -155,6 +155,22 @@ def test_names_make_room_for_each_other():
     assert second.bottom <= 128 and not first.overlaps(second)
 
 
+def test_names_that_fill_the_plot_are_stacked():
+    """Three of three lines at 128 pixels fit only if none stays where its curve ends."""
+    ends = [(200.0, 25.0), (200.0, 26.0), (200.0, 106.0)]
+    labels = [("a\nb\nc", end) for end in ends]
+    shifts = Layout([[(0.0, 25.0), end] for end in ends], 400, 128).beside(labels)
+    boxes = sorted(text_box(name, 206.0, end[1] + shift) for (name, end), shift in zip(labels, shifts, strict=True))
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert all(box.bottom <= 128 for box in boxes)
+
+
+def test_a_deciding_point_without_room_has_no_label():
+    """It is left out where each place is taken."""
+    full = [text_box("x" * 80, 0.0, float(middle)) for middle in range(0, 240, LINE)]
+    assert Layout([], 480, 240, taken=full).along("overflow", 240.0)[2] is False
+
+
 def test_a_name_stays_below_the_strip_and_off_its_labels():
     """It moves down from a curve that ends at the strip, and past a label that is there already."""
     ends_high = [(0.0, 200.0), (300.0, 30.0)]
@@ -200,10 +216,10 @@ def test_the_deciding_label_keeps_clear_of_the_curves():
     low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
     name, across = "overflow at step 10", {40.0: False, 440.0: True}
     for x, left in across.items():
-        assert Layout([low], 480, 240).along(name, x) == (left, LINE)
-        assert Layout([high], 480, 240).along(name, x) == (left, 240 - LINE)
+        assert Layout([low], 480, 240).along(name, x) == (left, LINE, True)
+        assert Layout([high], 480, 240).along(name, x) == (left, 240 - LINE, True)
     named = Layout([high], 480, 240)
-    _, below = named.along(name, 40.0)
+    _, below, _ = named.along(name, 40.0)
     assert abs(named.along(name, 40.0)[1] - below) >= LINE
 
 

@@ -39,6 +39,10 @@ class Box(NamedTuple):
         """The height of its middle."""
         return (self.top + self.bottom) / 2
 
+    def moved(self, down: float) -> "Box":
+        """The box so many pixels further down."""
+        return self._replace(top=self.top + down, bottom=self.bottom + down)
+
     def holds(self, x: float, y: float) -> bool:
         """Whether the point is inside."""
         return self.left < x < self.right and self.top < y < self.bottom
@@ -74,20 +78,23 @@ class Layout:
             (overlaps, _), boxes = min(ways, key=lambda way: way[0])
             if not overlaps:
                 break
+        else:
+            ways.append(self._stacked(labels, before))
+            _, boxes = min(ways, key=lambda way: way[0])
         self._placed = [*before, *boxes]
         return [box.middle - end[1] for box, (_, end) in zip(boxes, labels, strict=True)]
 
-    def along(self, name: str, x: float) -> tuple[bool, float]:
+    def along(self, name: str, x: float) -> tuple[bool, float, bool]:
         """Of a label beside a vertical rule: (whether it stands to its left, the height of its middle in pixels from
-        the upper edge).
+        the upper edge, whether that place is free).
         """
         low, high = max(self._top, 0.0) + LINE, self._height - LINE
         parts = max(1, int((high - low) / (2 * _STEP)))
         middles = [high, low, *(low + part * (high - low) / parts for part in range(1, parts))]
         edges = (x + GAP, x - GAP - width_of(name))
-        _, box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
+        (overlaps, _), box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
         self._placed.append(box)
-        return box.left < x, box.middle
+        return box.left < x, box.middle, not overlaps
 
     def _placed_in_order(
         self, order: Sequence[int], labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
@@ -103,6 +110,27 @@ class Layout:
             costs.append(cost)
         overlaps, covered = zip(*costs, strict=True)
         return (sum(overlaps), sum(covered)), [found[index] for index in range(len(labels))]
+
+    def _stacked(
+        self, labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
+    ) -> tuple[tuple[float, float], list[Box]]:
+        """As `_placed_in_order`, of labels that are moved apart from the top down, and back from the lower edge."""
+        boxes = [text_box(name, x + GAP, y) for name, (x, y) in labels]
+        order = sorted(range(len(boxes)), key=lambda index: boxes[index].middle)
+        limit = self._top
+        for index in order:
+            boxes[index] = boxes[index].moved(max(0.0, limit - boxes[index].top))
+            limit = boxes[index].bottom
+        limit = self._height
+        for index in reversed(order):
+            boxes[index] = boxes[index].moved(min(0.0, limit - boxes[index].bottom))
+            limit = boxes[index].top
+        costs = []
+        for index, box in enumerate(boxes):
+            self._placed = [*before, *boxes[:index]]
+            costs.append(self._cost(box, abs(box.middle - labels[index][1][1]) / _FAR, self._points))
+        overlaps, covered = zip(*costs, strict=True)
+        return (sum(overlaps), sum(covered)), boxes
 
     def _choose(self, places: Sequence[tuple[Box, float]]) -> tuple[tuple[float, float], Box]:
         """The best place for a label, of equally good ones the first, and before it how bad it is; each of `places`

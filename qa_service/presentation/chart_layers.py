@@ -27,8 +27,8 @@ _STRIP_ROW = 0.1  # of the plot's height, which is a line on a telephone
 _BELOW_STRIP = 0.025  # of the plot's height
 _LABEL_OF_MARK = 8  # pixels between a mark off the axis and its label
 _ABOVE_EDGE = 18  # pixels from the lower edge to the label of a mark there
-_NARROW = _SIZES[0][0]  # pixels, of a plot on a telephone, where the names have to fit, too
-_MAX_LABEL_SHARE = 0.53  # of the plot's width
+_NARROW = 262  # pixels, of a plot on a telephone with a wide axis, where the names have to fit, too
+_MAX_LABEL_SHARE = 0.57  # of the plot's width
 
 Encoding = dict[str, Any]
 Points = Sequence[tuple[float, float]]
@@ -109,14 +109,14 @@ class Plot:
             for (key, name), of_name in zip(names.items(), zip(*shifts, strict=True), strict=True)
         }
 
-    def along(self, label: str, x: float) -> list[tuple[bool, float]]:
+    def along(self, label: str, x: float) -> list[tuple[bool, float, bool]]:
         """For each size, of a label beside a vertical rule at this place on the x axis: (whether it stands to its left,
-        the share of the plot's height that is above its middle).
+        the share of the plot's height that is above its middle, whether that place is free).
         """
         sides = []
         for layout, (width, height) in zip(self._layouts, _SIZES, strict=True):
-            left, middle = layout.along(label, self._place(x) * width)
-            sides.append((left, round(middle / height, 3)))
+            left, middle, is_free = layout.along(label, self._place(x) * width)
+            sides.append((left, round(middle / height, 3), is_free))
         return sides
 
     def _labels_of_marks(
@@ -261,7 +261,9 @@ def end_labels(
 
 
 def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> list[dict[str, Any]]:
-    """A vertical rule at a place on the x axis; its label is on the side where there is room."""
+    """A vertical rule at a place on the x axis; its label is on the side where there is room, and left out where there
+    is none.
+    """
     x = encoding["x"]
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
@@ -272,10 +274,11 @@ def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> 
         "lineBreak": "\n",
         "lineHeight": LINE,
         "dy": -LINE / 2 * label.count("\n"),
-        "align": by_height(["right" if left else "left" for left, _ in places]),
-        "dx": by_height([-GAP if left else GAP for left, _ in places]),
+        "align": by_height(["right" if left else "left" for left, *_ in places]),
+        "dx": by_height([-GAP if left else GAP for left, *_ in places]),
+        "opacity": by_height([int(is_free) for *_, is_free in places]),
     }
-    share = by_height([share for _, share in places])
+    share = by_height([share for _, share, _ in places])
     # as a share of the plot, which the page makes higher or lower
     y = {"value": {"expr": f"height * ({share['expr']})" if isinstance(share, dict) else f"height * {share:.3f}"}}
     return [

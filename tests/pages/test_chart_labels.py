@@ -19,6 +19,7 @@ async (spec) => {
   const svg = place.querySelector("svg")?.getBoundingClientRect();
   if (!svg) return ["it is not drawn"];
   const labels = [...place.querySelectorAll(".mark-text.role-mark text")]
+    .filter((text) => getComputedStyle(text).opacity !== "0")
     .map((text) => ({ words: text.textContent, box: text.getBoundingClientRect() }))
     .filter(({ box }) => box.width);
   const shared = (a, b, from, to) => Math.min(a.box[to], b.box[to]) - Math.max(a.box[from], b.box[from]); // pixels
