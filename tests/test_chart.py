@@ -100,7 +100,7 @@ def test_a_chart_without_finite_values_has_no_made_up_ticks():
     assert spec["layer"][0]["encoding"]["y"]["axis"]["values"] == []
 
 
-@each_case(("place", "align"), [(10.0, "left"), (90.0, "right")])
+@each_case(("place", "align"), [(10.0, "left"), (99.0, "right")])
 def test_the_deciding_point_is_marked(place, align):
     """A rule at its place, labelled on the side where there is room."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(place, "overflow at step 10"))
