@@ -1,6 +1,7 @@
 """Charts: both axes titled, few series named at their ends, inf and nan in a strip of their own, the deciding point."""
 
 import math
+import re
 from itertools import pairwise
 
 from checking import each_case
@@ -8,8 +9,17 @@ from checking import each_case
 from qa_service.experiments.spec import load_specs
 from qa_service.model import LANGS
 from qa_service.presentation import chart
-from qa_service.presentation.chart_labels import LINE, Layout, width_of, wrapped
-from qa_service.presentation.chart_layers import padded_domain, tick_values
+from qa_service.presentation.chart_labels import (
+    CHARACTER,
+    LINE,
+    WIDE_CHARACTER,
+    Layout,
+    text_box,
+    width_of,
+    without_common_words,
+    wrapped,
+)
+from qa_service.presentation.chart_layers import by_height, nice_domain, padded_domain, tick_values
 from qa_service.settings import Settings
 
 EXPERIMENTS = load_specs(Settings().demos)
@@ -19,6 +29,11 @@ PRODUCTS = [{"step": step, "product": 1.5**step, "sum": 1.5 * step} for step in 
 def layers_of(spec, kind):
     """The layers with marks of this kind."""
     return [layer for layer in spec.get("layer", ()) if layer["mark"] == kind or layer["mark"].get("type") == kind]
+
+
+def share_of_height(channel):
+    """Where something is whose height is a share of the plot's."""
+    return float(channel["value"]["expr"].removeprefix("height * "))
 
 
 @each_case("lang", LANGS)
@@ -59,7 +74,8 @@ def test_the_strip_is_above_every_finite_value():
     rows = [*PRODUCTS[:3], {"step": 4, "product": math.inf, "sum": 6.0}, {"step": 5, "product": math.nan, "sum": 7.5}]
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], rows, "en")
     heights = {
-        layer["data"]["values"][0]["word"]: layer["encoding"]["y"]["value"] for layer in layers_of(spec, "point")
+        layer["data"]["values"][0]["word"]: 240 * share_of_height(layer["encoding"]["y"])
+        for layer in layers_of(spec, "point")
     }
     assert heights["inf"] != heights["nan"]
     low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
@@ -84,7 +100,7 @@ def test_a_chart_without_finite_values_has_no_made_up_ticks():
     assert spec["layer"][0]["encoding"]["y"]["axis"]["values"] == []
 
 
-@each_case(("place", "align"), [(10.0, "left"), (90.0, "right")])
+@each_case(("place", "align"), [(10.0, "left"), (99.0, "right")])
 def test_the_deciding_point_is_marked(place, align):
     """A rule at its place, labelled on the side where there is room."""
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(place, "overflow at step 10"))
@@ -98,7 +114,7 @@ def test_labels_of_curves_that_end_together_do_not_overlap():
     """They are a line apart, and none is below the axis."""
     flat = [(0.0, 240.0), (300.0, 240.0)]
     layout = Layout([flat, flat, flat], 480, 240)
-    shifts = sorted(layout.beside(name, flat[-1]) for name in ("first", "second", "third"))
+    shifts = sorted(layout.beside([(name, flat[-1]) for name in ("first", "second", "third")]))
     assert all(below - above >= LINE for above, below in pairwise(shifts))
     assert shifts[-1] <= 0
 
@@ -107,14 +123,74 @@ def test_a_label_keeps_clear_of_the_curves_that_go_on_beside_it():
     """The curve that ends early is named above or below the one that goes on at its height."""
     ends, goes_on = [(0.0, 10.0), (100.0, 120.0)], [(0.0, 120.0), (400.0, 120.0)]
     layout = Layout([ends, goes_on], 480, 240)
-    assert abs(layout.beside("gradient norm", ends[-1])) > LINE / 2
-    assert Layout([ends], 480, 240).beside("gradient norm", ends[-1]) == 0
+    (shift,) = layout.beside([("gradient norm", ends[-1])])
+    assert abs(shift) > LINE / 2
+    assert Layout([ends], 480, 240).beside([("gradient norm", ends[-1])]) == [0]
 
 
 def test_a_long_name_is_written_in_two_lines():
     assert wrapped("brightness in the image") == "brightness\nin the image"
     assert wrapped("loss") == "loss" and wrapped("得到的亮度") == "得到的亮度"
-    assert width_of("ab\n中文字") == 48
+    assert wrapped("第一层梯度的范数（对数）") == "第一层梯度的\n范数（对数）"
+    assert width_of(wrapped("weight of real positions: divided by their sum")) <= 17 * CHARACTER
+    assert width_of("ab\n中文字") == 3 * WIDE_CHARACTER
+
+
+def test_what_names_have_in_common_is_said_once():
+    """On the axis, if all begin or all end with it; not where one of them does not."""
+    assert without_common_words(["naive: error", "stable: error"]) == ("error", ["naive", "stable"])
+    assert without_common_words(["梯度余弦，无 BN", "梯度余弦，BN"]) == ("梯度余弦", ["无 BN", "BN"])
+    names = ["float16, scaled", "float16, not scaled", "float32"]
+    assert without_common_words(names) == ("", names)
+
+
+def test_names_make_room_for_each_other():
+    """The lower one fits above the axis only if the other one moves up."""
+    low, lower = [(0.0, 100.0), (200.0, 102.0)], [(0.0, 100.0), (200.0, 128.0)]
+    labels = [("statistics\npooled", low[-1]), ("local\nstatistics", lower[-1])]
+    first, second = (
+        text_box(name, 206.0, end[1] + shift)
+        for (name, end), shift in zip(labels, Layout([low, lower], 400, 128).beside(labels), strict=True)
+    )
+    assert second.bottom <= 128 and not first.overlaps(second)
+
+
+def test_names_that_fill_the_plot_are_stacked():
+    """Three of three lines at 128 pixels fit only if none stays where its curve ends."""
+    ends = [(200.0, 25.0), (200.0, 26.0), (200.0, 106.0)]
+    labels = [("a\nb\nc", end) for end in ends]
+    shifts = Layout([[(0.0, 25.0), end] for end in ends], 400, 128).beside(labels)
+    boxes = sorted(text_box(name, 206.0, end[1] + shift) for (name, end), shift in zip(labels, shifts, strict=True))
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert all(box.bottom <= 128 for box in boxes)
+
+
+def test_a_deciding_point_without_room_has_no_label():
+    """It is left out where each place is taken."""
+    full = [text_box("x" * 80, 0.0, float(middle)) for middle in range(0, 240, LINE)]
+    assert Layout([], 480, 240, taken=full).along("overflow", 240.0)[2] is False
+
+
+def test_a_name_stays_below_the_strip_and_off_its_labels():
+    """It moves down from a curve that ends at the strip, and past a label that is there already."""
+    ends_high = [(0.0, 200.0), (300.0, 30.0)]
+    taken = text_box("nan", 310.0, 40.0)
+    (shift,) = Layout([ends_high], 480, 240, top=28.0, taken=[taken]).beside([("weights", ends_high[-1])])
+    placed = text_box("weights", 306.0, 30.0 + shift)
+    assert placed.top >= 28.0 and not placed.overlaps(taken)
+
+
+def test_a_label_has_the_place_for_the_height_of_its_plot():
+    assert by_height([3, 3, 3, 3]) == 3
+    chosen = by_height(["a", "b", "c", "d"])["expr"]
+    assert chosen == 'height < 165 ? "a" : height < 205 ? "b" : height < 240 ? "c" : "d"'
+
+
+@each_case(("heights", "log"), [([0.3, 0.8], True), ([3e-5, 80.0], True), ([0.0, 97.0], False), ([-3.0, 2.2], False)])
+def test_a_domain_is_round_and_holds_the_curves(heights, log):
+    low, high = nice_domain(heights, log=log, from_zero=False)
+    assert low <= min(heights) and high >= max(heights)
+    assert high - low <= 3 * (max(heights) - min(heights)) or log
 
 
 @each_case(
@@ -140,18 +216,19 @@ def test_the_deciding_label_keeps_clear_of_the_curves():
     low, high = [(0.0, 225.0), (480.0, 225.0)], [(0.0, 5.0), (480.0, 5.0)]
     name, across = "overflow at step 10", {40.0: False, 440.0: True}
     for x, left in across.items():
-        assert Layout([low], 480, 240).along(name, x, highest=0.0) == (left, LINE)
-        assert Layout([high], 480, 240).along(name, x, highest=0.0) == (left, 240 - LINE)
+        assert Layout([low], 480, 240).along(name, x) == (left, LINE, True)
+        assert Layout([high], 480, 240).along(name, x) == (left, 240 - LINE, True)
     named = Layout([high], 480, 240)
-    _, below = named.along(name, 40.0, highest=0.0)
-    assert abs(named.along(name, 40.0, highest=0.0)[1] - below) >= LINE
+    _, below, _ = named.along(name, 40.0)
+    assert abs(named.along(name, 40.0)[1] - below) >= LINE
 
 
 def test_the_deciding_label_is_placed_for_a_chart_of_any_height():
     spec = chart.build_spec(EXPERIMENTS["pow_vs_sum"], PRODUCTS, "en", mark=(10.0, "here"))
     (label,) = [layer for layer in layers_of(spec, "text") if layer["data"]["values"][0]["name"] == "here"]
-    share = float(label["encoding"]["y"]["value"]["expr"].removeprefix("height * "))
-    assert 0 < share < 1
+    shares = re.findall(r"0\.\d+", label["encoding"]["y"]["value"]["expr"])
+    assert len(shares) == 4
+    assert all(0 < float(share) < 1 for share in shares)
 
 
 @each_case("kept", [0, 1, 2])

@@ -127,8 +127,8 @@ def train(
 def outputs(model: dict[str, Tensor], x: Tensor) -> Tensor:
     """Logits, run × sample × class."""
     h = x
-    for k in range(model["a"].shape[1]):
-        h = layer_norm(h + (h @ model["a"][:, k]).relu() @ model["b"][:, k], h.shape[-1:])
+    for a, b in zip(model["a"].unbind(1), model["b"].unbind(1), strict=True):
+        h = layer_norm(h + (h @ a).relu() @ b, h.shape[-1:])
     return h @ model["head"]
 
 

@@ -81,7 +81,8 @@ def run(
     start = drawn(hidden)
     data = torch.linspace(-1, 1, 201)[:, None]
     goal = curve(target, data.double())
-    net, line = (train(start, ACTIVATIONS[name], data, goal.float(), lr, n) for name in (act, "identity"))
+    net, line = Net(start, ACTIVATIONS[act]), Net(start, ACTIVATIONS["identity"])
+    train([net, line], data, goal.float(), lr, n)
     reach = max(1.5, min(abs(x), 10.0))
     for at in torch.linspace(-reach, reach, 121, dtype=torch.float64):
         values = {"curve": curve(target, at), "net": net(at), "line": line(at)}
@@ -134,17 +135,15 @@ def drawn(hidden: int) -> tuple[nn.Linear, nn.Linear]:
     return first, last
 
 
-def train(
-    start: tuple[nn.Linear, nn.Linear], act: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, lr: float, n: int
-) -> Net:
-    """So many steps of Adam on all the data."""
-    net = Net(start, act)
-    adam = torch.optim.Adam([*net.hidden.parameters(), *net.out.parameters()], lr=lr, fused=True)
+def train(nets: list[Net], x: Tensor, y: Tensor, lr: float, n: int) -> None:
+    """So many steps of Adam on all the data; the loss of each net is its own."""
+    adam = torch.optim.Adam(
+        [p for net in nets for p in (*net.hidden.parameters(), *net.out.parameters())], lr=lr, fused=True
+    )
     for _ in range(n):
         adam.zero_grad()
-        (net.out(act(net.hidden(x))) - y).pow(2).mean().backward()
+        torch.autograd.backward([(net.out(net.act(net.hidden(x))) - y).pow(2).mean() for net in nets])
         adam.step()
-    return net
 
 
 def curve(target: str, x: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def entries(law: str, n: int) -> Tensor:
         case "trunc":
             return torch.nn.init.trunc_normal_(torch.empty(n, n)).double() / 0.8796256610342398
         case "student3":
-            return normal(n, n) / normal(3, n, n).norm(dim=0)
+            return normal(n, n) / normal(3, n, n).square().sum(0).sqrt()
         case "sparse10":
             return normal(n, n) * (torch.rand(n, n) < 0.1) / math.sqrt(0.1)
         case "exponential":

@@ -20,7 +20,7 @@ optimization?; Awais et al. 2021, Revisiting internal covariate shift for batch 
 
 import copy
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from statistics import fmean
 
 import torch
@@ -90,6 +90,7 @@ def run(
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
     nets = {kind: network(linears, kind) for kind in ("plain", "bn", "noisy")}
+    trained = {kind: (list(net[:-2].parameters()), list(net[-2:].parameters())) for kind, net in nets.items()}
     drifts: dict[str, list[float]] = {kind: [] for kind in nets}
     shifts: dict[str, list[tuple[float, float]]] = {kind: [] for kind in nets}
     before: dict[str, Tensor] = {}
@@ -102,7 +103,8 @@ def run(
                 before[kind] = centre
         picked = torch.randint(len(x), (batch,))
         for kind, net in nets.items():
-            shifts[kind].append(train_step(net, x[picked], y[picked], lr, noise if kind == "noisy" else 0.0))
+            own_noise = noise if kind == "noisy" else 0.0
+            shifts[kind].append(train_step(net, *trained[kind], x[picked], y[picked], lr, own_noise))
         if (step + 1) % EVERY == 0 or step + 1 == n:
             row: Row = {"step": step + 1}
             for kind, net in nets.items():
@@ -134,23 +136,32 @@ def network(linears: list[nn.Linear], kind: str) -> nn.Sequential:
     return nn.Sequential(*map(nn.Sequential, hidden, norms), logit)
 
 
-def forward(blocks: nn.Sequential, x: Tensor, noise: float = 0.0) -> Tensor:
+def forward(blocks: Iterable[nn.Module], x: Tensor, noise: float = 0.0) -> Tensor:
     """Every block, then the same random scale and shift of each unit for the whole batch, then ReLU."""
-    for block in blocks:
-        z = block(x)
-        scale, shift = noise * torch.randn(2, z.shape[1])  # drawn by all nets: they share the random numbers
-        x = torch.relu(z * (1 + scale) + shift if noise else z)
+    for linear, norm in blocks:
+        z = norm(linear(x))
+        drawn = torch.randn(2, z.shape[1])  # by all nets: they share the random numbers
+        if noise:
+            scale, shift = noise * drawn
+            z = z * (1 + scale) + shift
+        x = torch.relu(z)
     return x
 
 
 def loss(net: nn.Sequential, x: Tensor, y: Tensor, noise: float = 0.0) -> Tensor:
-    return binary_cross_entropy_with_logits(net[-1](forward(net[:-1], x, noise)).squeeze(1), y)
+    return binary_cross_entropy_with_logits(logits(net, x, noise), y)
 
 
-def train_step(net: nn.Sequential, x: Tensor, y: Tensor, lr: float, noise: float) -> tuple[float, float]:
+def logits(net: nn.Sequential, x: Tensor, noise: float = 0.0) -> Tensor:
+    *blocks, last = net
+    out: Tensor = last(forward(blocks, x, noise)).squeeze(1)
+    return out
+
+
+def train_step(
+    net: nn.Sequential, lower: list[Tensor], upper: list[Tensor], x: Tensor, y: Tensor, lr: float, noise: float
+) -> tuple[float, float]:
     """One step of SGD, lower layers first; cosine and distance of the last hidden gradient before and after those."""
-    lower: list[Tensor] = list(net[:-2].parameters())
-    upper: list[Tensor] = list(net[-2:].parameters())
     gradients = torch.autograd.grad(loss(net, x, y, noise), lower + upper)
     descend(lower, gradients[: len(lower)], lr)
     (after,) = torch.autograd.grad(loss(net, x, y, noise), upper[:1])
@@ -175,7 +186,7 @@ def last_hidden_input(net: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
 def judge(net: nn.Sequential, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy and loss over all points, noise off."""
     with torch.no_grad():
-        right = (net[-1](forward(net[:-1], x)).squeeze(1) > 0) == (y > 0.5)
+        right = (logits(net, x) > 0) == (y > 0.5)
         return float(right.double().mean()), float(loss(net, x, y))
 
 

@@ -80,14 +80,15 @@ def run(
     kind = getattr(torch, dtype)
     exact = z.double()
     centred = z.to(kind).double()
-    flips_centred = flips(centred, exact, k)
+    right = chosen(exact, k)
+    flips_centred = flips(centred, right)
     for part in range(17):
         at = shift * part / 16
-        yield {"shift": at, "flips": flips((z + at).to(kind).double(), exact, k), "centred": flips_centred}
+        yield {"shift": at, "flips": flips((z + at).to(kind).double(), right), "centred": flips_centred}
     stored = (z + shift).to(kind).double()
     near = torch.tensor(max(shift, spread), dtype=kind)
     return {
-        "flips": flips(stored, exact, k),
+        "flips": flips(stored, right),
         "flips_centred": flips_centred,
         "ties": ties(stored, k),
         "ties_centred": ties(centred, k),
@@ -105,8 +106,10 @@ def chosen(logits: Tensor, k: int) -> Tensor:
     return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, True)
 
 
-def flips(logits: Tensor, exact: Tensor, k: int) -> float:
-    return float((chosen(logits, k) != chosen(exact, k)).any(-1).double().mean().item())
+def flips(logits: Tensor, right: Tensor) -> float:
+    """The share of tokens that do not go where they should."""
+    k = int(right[0].sum())
+    return float((chosen(logits, k) != right).any(-1).double().mean().item())
 
 
 def ties(logits: Tensor, k: int) -> float:

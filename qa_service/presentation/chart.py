@@ -10,18 +10,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell, Evidence, Experiment, Lang, Row, Text
-from qa_service.presentation.chart_labels import Layout, wrapped
+from qa_service.presentation.chart_labels import without_common_words, wrapped
 from qa_service.presentation.chart_layers import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
+    Plot,
     deciding_point,
     end_labels,
     headroom,
-    in_pixels,
     make_room,
+    nice_domain,
     nonfinite_layers,
     padded_domain,
+    symexp,
+    symlog,
     tick_values,
+    with_sparse_labels,
 )
 from qa_service.presentation.numbers import format_in_text, format_unit
 
@@ -49,7 +53,7 @@ def evidence_spec(evidence: Evidence, lang: Lang) -> dict[str, Any]:
     value = evidence.run.measured.get(evidence.mark) if evidence.mark else None
     if evidence.mark and isinstance(value, int | float) and math.isfinite(value):
         title = evidence.experiment.metrics[evidence.mark].title[lang]
-        marked = float(value), f"{title} {format_in_text(value, lang)}"
+        marked = float(value), wrapped(f"{title} {format_in_text(value, lang)}")
     return build_spec(evidence.experiment, evidence.run.rows, lang, series=evidence.series, mark=marked)
 
 
@@ -88,37 +92,54 @@ def _additional_layers(
     cells = list(_cells(base, rows, fields, series))
     off_axis = _nonfinite_points(x, cells, log)
     curves = _curves(cells, log)
-    heights = [y for points in curves.values() for _, y in points]
-    above = headroom({str(point["word"]) for point in off_axis})
-    if above or not heights:
-        low, high = padded_domain(heights, log=log, above=above, from_zero=_starts_at_zero(base))
-        encoding["y"]["scale"] = encoding["y"].get("scale", {}) | {"domain": [low, high], "nice": False}
-        ticks = tick_values(heights, log=log)
-        encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": ticks}
+    heights = [float(up) for _, _, up in cells if _is_number(up) and nonfinite_label(up, log) is None]  # type: ignore[arg-type]
+    is_named = _is_named_at_ends(base, curves)
+    _fix_y_axis(base, heights, headroom({str(point["word"]) for point in off_axis}), is_named)
     across = [float(row[x]) for row in rows if _is_number(row.get(x))]  # type: ignore[arg-type]
-    named: dict[Cell, str] = {}
-    if _is_named_at_ends(base, curves):
-        names = _series_labels(experiment, fields, lang)
-        named = {name: wrapped(names.get(str(name), str(name))) for name in curves}
+    named = _names_at_ends(base, experiment, curves, lang) if is_named else {}
+    if named:
         make_room(encoding, across, named.values())
-    layout = _layout(encoding, curves, log=log)
+    off_axis = with_sparse_labels(encoding, curves, off_axis)
+    plot = Plot(encoding, curves, off_axis, log=log)
     labels: list[dict[str, Any]] = []
     if named:
-        labels = end_labels(encoding, named, curves, series or "series", layout, log=log)
+        labels = end_labels(encoding, named, curves, series or "series", plot)
         encoding["color"] = encoding["color"] | {"legend": None}
         if "strokeDash" in encoding:
             encoding["strokeDash"] = encoding["strokeDash"] | {"legend": None}
     layers = nonfinite_layers(encoding["x"], off_axis, coloured=series is not None, legend=not labels) + labels
     if mark is not None and across and encoding["x"].get("type") == "quantitative":
-        layers += deciding_point(encoding, *mark, across, layout, highest=above * PLOT_HEIGHT)
+        layers += deciding_point(encoding, *mark, plot)
     return layers
 
 
-def _layout(encoding: Mapping[str, Any], curves: Mapping[Cell, list[tuple[float, float]]], *, log: bool) -> Layout:
-    pixels = (
-        in_pixels(dict(encoding), curves, log=log) if curves and encoding["x"].get("type") == "quantitative" else {}
-    )
-    return Layout(pixels.values(), PLOT_WIDTH, PLOT_HEIGHT)
+def _fix_y_axis(base: dict[str, Any], heights: Sequence[float], above: float, is_named: bool) -> None:
+    """Sets the y domain where something is placed by it: the strip, which takes the fraction `above`, or names."""
+    encoding, log, from_zero = base["encoding"], _is_log(base), _starts_at_zero(base)
+    scale, is_symlog = encoding["y"].get("scale", {}), _scale_type(base) == "symlog"
+    if above or not heights or (is_named and is_symlog):
+        straight, bent = (symlog, symexp) if is_symlog else (float, float)
+        ends = padded_domain([*map(straight, heights)], log=log, above=above, from_zero=from_zero)
+        domain = [*map(bent, ends)]
+        if above or not heights:
+            encoding["y"]["axis"] = encoding["y"].get("axis", {}) | {"values": tick_values(heights, log=log)}
+    elif is_named and "domain" not in scale:
+        domain = [*nice_domain(heights, log=log, from_zero=from_zero)]
+    else:
+        return
+    encoding["y"]["scale"] = scale | {"domain": domain, "nice": False}
+
+
+def _names_at_ends(base: dict[str, Any], experiment: Experiment, curves: Iterable[Cell], lang: Lang) -> dict[Cell, str]:
+    """Series → its name in lines. What the names of several columns have in common becomes the title of their axis."""
+    fields, _ = _y_fields_and_series(base)
+    titles = _series_labels(experiment, fields, lang)
+    names = [titles.get(str(series), str(series)) for series in curves]
+    if _fold_transform(base):
+        common, names = without_common_words(names)
+        if common:
+            base["encoding"]["y"]["title"] = common + (_LOG_AXIS[lang] if _is_log(base) else "")
+    return dict(zip(curves, map(wrapped, names), strict=True))
 
 
 def _keep_series(base: dict[str, Any], rows: Sequence[Row], series: Sequence[str]) -> Sequence[Row]:
@@ -230,7 +251,12 @@ def _is_quantitative(spec: Mapping[str, Any]) -> bool:
 
 
 def _is_log(spec: Mapping[str, Any]) -> bool:
-    return bool(spec.get("encoding", {}).get("y", {}).get("scale", {}).get("type") == "log")
+    return _scale_type(spec) == "log"
+
+
+def _scale_type(spec: Mapping[str, Any]) -> str:
+    """The kind of its y axis, such as "log"; "" for the default, a linear one."""
+    return str(spec.get("encoding", {}).get("y", {}).get("scale", {}).get("type", ""))
 
 
 def _add_titles(spec: dict[str, Any], experiment: Experiment, fields: tuple[str, ...], lang: Lang) -> None:

@@ -1,25 +1,34 @@
 """Where labels stand in a plot: beside what they name, clear of the curves, of each other and of the edges."""
 
+import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
-CHARACTER = 8
-"""Width of a character of a label in pixels; a Chinese one takes two."""
+CHARACTER, WIDE_CHARACTER = 8, 13
+"""Widths of a character of a label in pixels: of a Latin one and of a Chinese one."""
 LINE = 14
 """Height of a line of a label in pixels."""
 GAP = 6
 """Pixels between a place and its label."""
-_LONGEST_LINE = 14 * CHARACTER  # pixels; a telephone has room for as much beside a plot
+_LONGEST_LINE = 17 * CHARACTER  # pixels; a telephone has room for as much beside a plot
+_MOST_LINES = 4
 _STEP = 4  # pixels between two places that are tried, and between points of a curve
-_FARTHEST = 48  # pixels up or down from the end of a curve
+_FARTHEST = 72  # pixels up or down from the end of a curve
+_FAR = 6  # as bad as a point of a curve that is covered: so many pixels from the end
+_BREAKS = re.compile(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
+_FIRST_WORDS = re.compile(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
+_LAST_WORDS = re.compile(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
 
 Pixels = Sequence[tuple[float, float]]
 """Points in pixels from the upper left corner of a plot."""
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
+    """A rectangle in pixels from the upper left corner of a plot."""
+
     left: float
     top: float
     right: float
@@ -27,12 +36,19 @@ class _Box(NamedTuple):
 
     @property
     def middle(self) -> float:
+        """The height of its middle."""
         return (self.top + self.bottom) / 2
 
+    def moved(self, down: float) -> "Box":
+        """The box so many pixels further down."""
+        return self._replace(top=self.top + down, bottom=self.bottom + down)
+
     def holds(self, x: float, y: float) -> bool:
+        """Whether the point is inside."""
         return self.left < x < self.right and self.top < y < self.bottom
 
-    def overlaps(self, other: "_Box") -> bool:
+    def overlaps(self, other: "Box") -> bool:
+        """Whether the two have a point in common that is inside both."""
         apart = self.left >= other.right or other.left >= self.right
         return not apart and self.top < other.bottom and other.top < self.bottom
 
@@ -40,56 +56,135 @@ class _Box(NamedTuple):
 class Layout:
     """The labels of one plot; each is placed where it covers least of the curves and of those before it."""
 
-    def __init__(self, curves: Iterable[Pixels], width: float, height: float) -> None:
-        """`width` and `height` are those of the plot, in pixels."""
-        self._lines = [point for points in curves for point in _along(points)]
-        self._placed: list[_Box] = []
+    def __init__(
+        self, curves: Iterable[Pixels], width: float, height: float, *, top: float = 0.0, taken: Iterable[Box] = ()
+    ) -> None:
+        """`width` and `height` are those of the plot, in pixels; no label stands above `top` or on what is `taken`."""
+        self._points = [point for points in curves for point in _along(points)]
+        self._placed = list(taken)
         self._width, self._height = width, height
+        self._top = top or -LINE / 2
 
-    def beside(self, name: str, end: tuple[float, float]) -> float:
-        """How far down from the `end` of its curve, in pixels, the label stands that is written to the right of it."""
-        left = end[0] + GAP
-        return self._choose([_box(name, left, end[1] + shift) for shift in _shifts()]).middle - end[1]
+    def beside(self, labels: Sequence[tuple[str, tuple[float, float]]]) -> list[float]:
+        """How far down from the end of its curve, in pixels, each label stands that is written to the right of it.
 
-    def along(self, name: str, x: float, *, highest: float) -> tuple[bool, float]:
-        """Of a label beside a vertical rule: (whether it stands to its left, the height of its middle in pixels from
-        the upper edge, which is below `highest`).
+        `labels` are names and ends of curves. If not all find a free place in this order, they are placed in the
+        one in which all together have the best places.
         """
-        low, high = highest + LINE, self._height - LINE
-        middles = [high, low, *(low + part * (high - low) / 6 for part in range(1, 6))]
+        before = self._placed
+        ways = []
+        for order in permutations(range(len(labels))):
+            ways.append(self._placed_in_order(order, labels, before))
+            (overlaps, _), boxes = min(ways, key=lambda way: way[0])
+            if not overlaps:
+                break
+        else:
+            ways.append(self._stacked(labels, before))
+            _, boxes = min(ways, key=lambda way: way[0])
+        self._placed = [*before, *boxes]
+        return [box.middle - end[1] for box, (_, end) in zip(boxes, labels, strict=True)]
+
+    def along(self, name: str, x: float) -> tuple[bool, float, bool]:
+        """Of a label beside a vertical rule: (whether it stands to its left, the height of its middle in pixels from
+        the upper edge, whether that place is free).
+        """
+        low, high = max(self._top, 0.0) + LINE, self._height - LINE
+        parts = max(1, int((high - low) / (2 * _STEP)))
+        middles = [high, low, *(low + part * (high - low) / parts for part in range(1, parts))]
         edges = (x + GAP, x - GAP - width_of(name))
-        box = self._choose([_box(name, left, middle) for middle in middles for left in edges])
-        return box.left < x, box.middle
+        (overlaps, _), box = self._choose([(text_box(name, left, middle), 0.0) for middle in middles for left in edges])
+        self._placed.append(box)
+        return box.left < x, box.middle, not overlaps
 
-    def _choose(self, boxes: Sequence[_Box]) -> _Box:
-        """The best place for a label; of equally good ones the first."""
-        self._placed.append(min(boxes, key=self._cost))
-        return self._placed[-1]
+    def _placed_in_order(
+        self, order: Sequence[int], labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
+    ) -> tuple[tuple[float, float], list[Box]]:
+        """(how bad their places are, these places) of labels at the ends of curves that are placed in this order."""
+        found: dict[int, Box] = {}
+        costs = []
+        for index in order:
+            name, (x, y) = labels[index]
+            self._placed = [*before, *found.values()]
+            places = [(text_box(name, x + GAP, y + shift), abs(shift) / _FAR) for shift in _shifts()]
+            cost, found[index] = self._choose(places)
+            costs.append(cost)
+        overlaps, covered = zip(*costs, strict=True)
+        return (sum(overlaps), sum(covered)), [found[index] for index in range(len(labels))]
 
-    def _cost(self, box: _Box) -> tuple[int, int]:
-        """(labels and edges that it overlaps, points of curves that it covers)."""
-        outside = box.left < 0 or box.right > self._width or box.top < -LINE / 2 or box.bottom > self._height
-        covered = sum(box.holds(x, y) for x, y in self._lines)
-        return sum(box.overlaps(other) for other in self._placed) + outside, covered
+    def _stacked(
+        self, labels: Sequence[tuple[str, tuple[float, float]]], before: Sequence[Box]
+    ) -> tuple[tuple[float, float], list[Box]]:
+        """As `_placed_in_order`, of labels that are moved apart from the top down, and back from the lower edge."""
+        boxes = [text_box(name, x + GAP, y) for name, (x, y) in labels]
+        order = sorted(range(len(boxes)), key=lambda index: boxes[index].middle)
+        limit = self._top
+        for index in order:
+            boxes[index] = boxes[index].moved(max(0.0, limit - boxes[index].top))
+            limit = boxes[index].bottom
+        limit = self._height
+        for index in reversed(order):
+            boxes[index] = boxes[index].moved(min(0.0, limit - boxes[index].bottom))
+            limit = boxes[index].top
+        costs = []
+        for index, box in enumerate(boxes):
+            self._placed = [*before, *boxes[:index]]
+            costs.append(self._cost(box, abs(box.middle - labels[index][1][1]) / _FAR, self._points))
+        overlaps, covered = zip(*costs, strict=True)
+        return (sum(overlaps), sum(covered)), boxes
+
+    def _choose(self, places: Sequence[tuple[Box, float]]) -> tuple[tuple[float, float], Box]:
+        """The best place for a label, of equally good ones the first, and before it how bad it is; each of `places`
+        comes with how bad it is by itself.
+        """
+        boxes = [box for box, _ in places]
+        reach = Box(*map(min, zip(*(box[:2] for box in boxes), strict=True)),
+                    *map(max, zip(*(box[2:] for box in boxes), strict=True)))  # fmt: skip
+        near = [(x, y) for x, y in self._points if reach.holds(x, y)]
+        costs = [self._cost(box, own, near) for box, own in places]
+        least = min(costs)
+        return least, boxes[costs.index(least)]
+
+    def _cost(self, box: Box, own: float, near: Pixels) -> tuple[float, float]:
+        """(labels and edges that it overlaps, points of curves that it covers and how bad it is by itself)."""
+        outside = (box.left < 0, box.right > self._width, box.top < self._top, box.bottom > self._height)
+        covered = sum(box.holds(x, y) for x, y in near)
+        return sum(box.overlaps(other) for other in self._placed) + sum(outside), covered + own
 
 
 def wrapped(name: str) -> str:
-    """The label in at most two lines, separated by a line break, where it is too long for one."""
-    if width_of(name) <= _LONGEST_LINE or " " not in name:
-        return name
-    breaks = [at for at, sign in enumerate(name) if sign == " "]
-    middle = min(breaks, key=lambda at: max(width_of(name[:at]), width_of(name[at + 1 :])))
-    return f"{name[:middle]}\n{name[middle + 1 :]}"
+    """The label in as few lines as it needs, at most four, separated by line breaks and of about the same length."""
+    places = [(match.start(), match.end()) for match in _BREAKS.finditer(name) if 0 < match.start() < len(name)]
+    ways = (_broken(name, chosen) for count in range(_MOST_LINES) for chosen in itertools.combinations(places, count))
+    return min(ways, key=lambda way: (max(width_of(way), _LONGEST_LINE), way.count("\n"), width_of(way)))
+
+
+def without_common_words(names: Sequence[str]) -> tuple[str, list[str]]:
+    """(what all names begin with, or all end with, apart from it by a comma or colon; the names without it): ("error",
+    ["naive", "stable"]) of "naive: error" and "stable: error".
+    """
+    for words, pattern in (("first", _FIRST_WORDS), ("last", _LAST_WORDS)):
+        parts = [match for name in names if (match := pattern.fullmatch(name))]
+        if len(parts) == len(names) and len({match[words] for match in parts}) == 1:
+            return parts[0][words], [match["own"] for match in parts]
+    return "", list(names)
 
 
 def width_of(name: str) -> int:
     """The width of a label in pixels, that of its longest line."""
-    return max(CHARACTER * (len(line) + sum(ord(sign) > 0x2E80 for sign in line)) for line in name.split("\n"))
+    return max(sum(WIDE_CHARACTER if sign > "⺀" else CHARACTER for sign in line) for line in name.split("\n"))
 
 
-def _box(name: str, left: float, middle: float) -> _Box:
+def text_box(name: str, left: float, middle: float) -> Box:
+    """The place of a label whose left edge and middle are given."""
     half = (LINE * (name.count("\n") + 1) + 1) / 2
-    return _Box(left, middle - half, left + width_of(name), middle + half)
+    return Box(left, middle - half, left + width_of(name), middle + half)
+
+
+def _broken(name: str, places: Iterable[tuple[int, int]]) -> str:
+    """The label with line breaks in place of these parts of it, which are in order."""
+    for start, end in reversed(list(places)):
+        name = f"{name[:start]}\n{name[end:]}"
+    return name
 
 
 def _shifts() -> Iterator[float]:

@@ -1,14 +1,18 @@
 """The layers of a chart over its curves: values that are off the axis, the names of the series, the deciding point."""
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qa_service.model import Cell
-from qa_service.presentation.chart_labels import GAP, LINE, Layout, width_of
+from qa_service.presentation.chart_labels import GAP, LINE, Box, Layout, text_box, width_of
 
 PLOT_WIDTH, PLOT_HEIGHT = 480, 240
 """Size of a plot in pixels, where the page does not fit it to its place."""
+_SIZES = ((280, 128), (400, 165), (280, 205), (PLOT_WIDTH, PLOT_HEIGHT))
+"""Sizes for which labels are placed, by height: the proof on a telephone and beside an answer, any other chart on a
+telephone, and all larger ones. A plot has the labels of the highest that is not higher than itself."""
 _SHAPE_BY_LABEL = {
     "inf": "triangle-up",
     ">10⁴⁵": "triangle-up",
@@ -19,9 +23,12 @@ _SHAPE_BY_LABEL = {
     "<10⁻⁵⁰": "triangle-down",
 }
 _STRIP = ("inf", ">10⁴⁵", "nan")
-_STRIP_ROW = 18  # pixels
-_NARROW = 340  # pixels, of a plot on a telephone, where the names have to fit, too
-_MAX_LABEL_SHARE = 0.42  # of the plot's width
+_STRIP_ROW = 0.1  # of the plot's height, which is a line on a telephone
+_BELOW_STRIP = 0.025  # of the plot's height
+_LABEL_OF_MARK = 8  # pixels between a mark off the axis and its label
+_ABOVE_EDGE = 18  # pixels from the lower edge to the label of a mark there
+_NARROW = 262  # pixels, of a plot on a telephone with a wide axis, where the names have to fit, too
+_MAX_LABEL_SHARE = 0.57  # of the plot's width
 
 Encoding = dict[str, Any]
 Points = Sequence[tuple[float, float]]
@@ -30,7 +37,7 @@ Points = Sequence[tuple[float, float]]
 def headroom(labels: set[str]) -> float:
     """The fraction of the plot's height that the strip of these labels takes, 0 for none."""
     rows = len(labels.intersection(_STRIP))
-    return (rows * _STRIP_ROW + 6) / PLOT_HEIGHT if rows else 0.0
+    return rows * _STRIP_ROW + _BELOW_STRIP if rows else 0.0
 
 
 def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zero: bool) -> tuple[float, float]:
@@ -48,6 +55,16 @@ def padded_domain(heights: Sequence[float], *, log: bool, above: float, from_zer
     return (10**low, 10**high) if log else (low, high)
 
 
+def nice_domain(heights: Sequence[float], *, log: bool, from_zero: bool) -> tuple[float, float]:
+    """The y domain from round number to round number; that of a curve within a power of ten, as it is."""
+    low, high = padded_domain(heights, log=log, above=0.0, from_zero=from_zero)
+    if log:
+        first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+        return (low, high) if high < 10 * low else (10.0**first, 10.0**last)
+    step = _step(low, high)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
 def tick_values(values: Sequence[float], *, log: bool) -> list[float]:
     """At most six round numbers, or powers of ten, between the least and the largest of `values`."""
     if not values:
@@ -60,11 +77,118 @@ def tick_values(values: Sequence[float], *, log: bool) -> list[float]:
     low = min(low, 0.0) if low > 0 and low < high / 2 else low
     if low == high:
         return [low]
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step_width = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    step_width = _step(low, high)
     first, last = math.ceil(low / step_width), math.floor(high / step_width)
     return [round(count * step_width, 12) for count in range(first, last + 1)]
+
+
+class Plot:
+    """The places of labels in a plot, for each of the sizes that it may have."""
+
+    def __init__(
+        self, encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[Mapping[str, Cell]], *, log: bool
+    ) -> None:
+        """`points` are those off the axis, as in `nonfinite_layers`."""
+        on_axis = encoding["x"].get("type") == "quantitative"
+        self._pixels = [in_pixels(encoding, curves, size, log=log) if on_axis and curves else {} for size in _SIZES]
+        self._layouts = []
+        above = headroom({str(point["word"]) for point in points})
+        self._place = _places(encoding, curves, points)
+        for (width, height), pixels in zip(_SIZES, self._pixels, strict=True):
+            taken = list(self._labels_of_marks(encoding["x"]["field"], points, width, height)) if on_axis else []
+            self._layouts.append(Layout(pixels.values(), width, height, top=above * height, taken=taken))
+
+    def beside(self, names: Mapping[Cell, str]) -> dict[Cell, Any]:
+        """Series → how far down from the end of its curve the first line of its name stands, in pixels."""
+        shifts = [
+            layout.beside([(name, pixels[key][-1]) for key, name in names.items()])
+            for layout, pixels in zip(self._layouts, self._pixels, strict=True)
+        ]
+        return {
+            key: by_height([shift - LINE / 2 * name.count("\n") for shift in of_name])
+            for (key, name), of_name in zip(names.items(), zip(*shifts, strict=True), strict=True)
+        }
+
+    def along(self, label: str, x: float) -> list[tuple[bool, float, bool]]:
+        """For each size, of a label beside a vertical rule at this place on the x axis: (whether it stands to its left,
+        the share of the plot's height that is above its middle, whether that place is free).
+        """
+        sides = []
+        for layout, (width, height) in zip(self._layouts, _SIZES, strict=True):
+            left, middle, is_free = layout.along(label, self._place(x) * width)
+            sides.append((left, round(middle / height, 3), is_free))
+        return sides
+
+    def _labels_of_marks(
+        self, x: str, points: Sequence[Mapping[str, Cell]], width: float, height: float
+    ) -> Iterator[Box]:
+        heights = _heights_of_marks(points)
+        for point in points:
+            if point["label"]:
+                share, up = heights[str(point["word"])]
+                left = self._place(point[x]) * width + _LABEL_OF_MARK
+                yield text_box(str(point["label"]), left, share * height - up)
+
+
+def by_height(values: Sequence[Any]) -> Any:
+    """The value for the plot's height: one for each of `_SIZES`, an expression of Vega unless they are all the same."""
+    *lower, expression = [json.dumps(value) for value in values]
+    if {*lower} <= {expression}:
+        return values[-1]
+    for value, (_, height) in zip(reversed(lower), reversed(_SIZES[1:]), strict=True):
+        expression = f"height < {height} ? {value} : {expression}"
+    return {"expr": expression}
+
+
+def with_sparse_labels(
+    encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[dict[str, Cell]]
+) -> list[dict[str, Cell]]:
+    """The points off the axis, without the labels that have no room beside another of their kind on a telephone."""
+    if encoding["x"].get("type") != "quantitative":
+        return [*points]
+    x, place = encoding["x"]["field"], _places(encoding, curves, points)
+    labelled: dict[Cell, list[float]] = {}
+    sparse = []
+    for point in points:
+        left, others = place(point[x]) * _NARROW, labelled.setdefault(point["word"], [])
+        room = width_of(str(point["word"])) + _LABEL_OF_MARK
+        has_label = bool(point["label"]) and all(abs(left - other) >= room for other in others)
+        others += [left] * has_label
+        sparse.append({**point, "label": point["label"] if has_label else ""})
+    return sparse
+
+
+def _places(
+    encoding: Encoding, curves: Mapping[Cell, Points], points: Sequence[Mapping[str, Cell]]
+) -> Callable[[Any], float]:
+    """Where a value is on the x axis, 0 to 1."""
+    x = encoding["x"]["field"]
+    across = [place for shown in curves.values() for place, _ in shown]
+    across += [float(point[x]) for point in points if isinstance(point[x], int | float)]  # type: ignore[arg-type]
+    if encoding["x"].get("type") != "quantitative" or not across:
+        return lambda _: 0.0
+    domain, log = x_domain(encoding, across)
+    return lambda value: _fraction(value, domain, log=log)
+
+
+def _heights_of_marks(points: Sequence[Mapping[str, Cell]]) -> dict[str, tuple[float, float]]:
+    """Kind of a value off the axis → where its label stands: (share of the plot's height, pixels above that).
+
+    The kinds of the strip have a row each, and so have those at the lower edge.
+    """
+    words = dict.fromkeys(str(point["word"]) for point in points)
+    strip = [word for word in _STRIP if word in words]
+    edge = [word for word in words if word not in _STRIP]
+    return {word: ((row + 0.5) * _STRIP_ROW, 0.0) for row, word in enumerate(strip)} | {
+        word: (1.0, _ABOVE_EDGE + row * LINE) for row, word in enumerate(edge)
+    }
+
+
+def _step(low: float, high: float) -> float:
+    """The round distance between at most six ticks."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
 
 
 def nonfinite_layers(
@@ -80,47 +204,42 @@ def nonfinite_layers(
         if coloured
         else {"color": {"value": "#c2410c"}}
     )
-    in_strip = [word for word in _STRIP if any(point["word"] == word for point in points)]
     layers = []
-    for word in dict.fromkeys(str(point["word"]) for point in points):
+    heights = _heights_of_marks(points)
+    for word, (share, up) in heights.items():
         of_kind = [point for point in points if point["word"] == word]
-        top = word in in_strip
-        height = {"value": in_strip.index(word) * _STRIP_ROW + 9} if top else {"value": "height"}
-        encoding = {"x": x, "y": height} | color
+        encoding = {"x": x, "y": _at_share(share)} | color
         mark = {
             "type": "point",
             "size": 40,
             "filled": True,
             "shape": _SHAPE_BY_LABEL[word],
-            "yOffset": 0 if top else -6,
+            "yOffset": 0 if word in _STRIP else -6,
         }
-        text = {"type": "text", "dx": 8, "dy": 0 if top else -18, "align": "left", "fontWeight": "bold"}
+        text = {"type": "text", "dx": _LABEL_OF_MARK, "dy": -up, "align": "left", "fontWeight": "bold"}
         labelled = [point for point in of_kind if point["label"]]
         layers += [
             {"data": {"values": of_kind}, "mark": mark, "encoding": encoding},
             {"data": {"values": labelled}, "mark": text, "encoding": encoding | {"text": {"field": "label"}}},
         ]
-    if in_strip:
+    if rows := sum(word in _STRIP for word in heights):
         divider = {"type": "rule", "strokeDash": [2, 3], "opacity": 0.6}
-        y = {"value": len(in_strip) * _STRIP_ROW + 2}
-        layers.append({"data": {"values": [{}]}, "mark": divider, "encoding": {"y": y}})
+        layers.append({"data": {"values": [{}]}, "mark": divider, "encoding": {"y": _at_share(rows * _STRIP_ROW)}})
     return layers
 
 
+def _at_share(share: float) -> Encoding:
+    """A height, as a share of the plot's, which the page makes higher or lower."""
+    return {"value": "height" if share == 1 else {"expr": f"height * {share:.3f}"}}
+
+
 def end_labels(
-    encoding: Encoding,
-    names: Mapping[Cell, str],
-    curves: Mapping[Cell, Points],
-    series: str,
-    layout: Layout,
-    *,
-    log: bool,
+    encoding: Encoding, names: Mapping[Cell, str], curves: Mapping[Cell, Points], series: str, plot: Plot
 ) -> list[dict[str, Any]]:
     """A label at the end of each curve: series → its name, and its points."""
     x, y = encoding["x"], encoding["y"]
-    pixels = in_pixels(encoding, curves, log=log)
     layers = []
-    for key in sorted(curves, key=lambda each: pixels[each][-1][1]):
+    for key, down in plot.beside(names).items():
         end = curves[key][-1]
         point = {x["field"]: end[0], y["field"]: end[1], series: key, "name": names[key]}
         text = {
@@ -128,7 +247,7 @@ def end_labels(
             "align": "left",
             "baseline": "middle",
             "dx": GAP,
-            "dy": layout.beside(names[key], pixels[key][-1]) - LINE / 2 * names[key].count("\n"),
+            "dy": down,
             "lineBreak": "\n",
             "lineHeight": LINE,
             "fontWeight": "bold",
@@ -141,24 +260,27 @@ def end_labels(
     return layers
 
 
-def deciding_point(
-    encoding: Encoding, value: float, label: str, across: Sequence[float], layout: Layout, *, highest: float
-) -> list[dict[str, Any]]:
-    """A vertical rule at a place on the x axis; its label is on the side where there is room, below the height
-    `highest` (pixels from the upper edge).
-
-    `across` are all places on the x axis where something is drawn.
+def deciding_point(encoding: Encoding, value: float, label: str, plot: Plot) -> list[dict[str, Any]]:
+    """A vertical rule at a place on the x axis; its label is on the side where there is room, and left out where there
+    is none.
     """
     x = encoding["x"]
-    domain, log = x_domain(encoding, across)
-    place = PLOT_WIDTH * _fraction(value, domain, log=log)
     data = {"values": [{x["field"]: value, "name": label}]}
     rule = {"type": "rule", "strokeDash": [4, 3]}
-    left, height = layout.along(label, place, highest=highest)
-    align = {"align": "right", "dx": -GAP} if left else {"align": "left", "dx": GAP}
-    text = {"type": "text", "baseline": "middle"} | align
+    places = plot.along(label, value)
+    text = {
+        "type": "text",
+        "baseline": "middle",
+        "lineBreak": "\n",
+        "lineHeight": LINE,
+        "dy": -LINE / 2 * label.count("\n"),
+        "align": by_height(["right" if left else "left" for left, *_ in places]),
+        "dx": by_height([-GAP if left else GAP for left, *_ in places]),
+        "opacity": by_height([int(is_free) for *_, is_free in places]),
+    }
+    share = by_height([share for _, share, _ in places])
     # as a share of the plot, which the page makes higher or lower
-    y = {"value": {"expr": f"height * {height / PLOT_HEIGHT:.3f}"}}
+    y = {"value": {"expr": f"height * ({share['expr']})" if isinstance(share, dict) else f"height * {share:.3f}"}}
     return [
         {"data": data, "mark": rule, "encoding": {"x": x}},
         {"data": data, "mark": text, "encoding": {"x": x, "y": y, "text": {"field": "name"}}},
@@ -185,19 +307,34 @@ def _extended(low: float, high: float, share: float, *, log: bool) -> tuple[floa
     return low, high + share / (1 - share) * ((high - low) or 1.0)
 
 
-def in_pixels(encoding: Encoding, curves: Mapping[Cell, Points], *, log: bool) -> dict[Cell, Points]:
-    """The curves with their points in pixels from the upper left corner."""
+def in_pixels(
+    encoding: Encoding, curves: Mapping[Cell, Points], size: tuple[float, float], *, log: bool
+) -> dict[Cell, Points]:
+    """The curves with their points in pixels from the upper left corner of a plot of this width and height."""
+    width, height = size
+    bent = symlog if encoding["y"].get("scale", {}).get("type") == "symlog" else float
     shown = [y for points in curves.values() for _, y in points]
     shown += [] if log or encoding["y"].get("scale", {}).get("zero", True) is False else [0.0]
     y_domain = encoding["y"].get("scale", {}).get("domain") or (min(shown), max(shown))
+    y_ends = [bent(end) for end in y_domain]
     domain, log_x = x_domain(encoding, [x for points in curves.values() for x, _ in points])
     return {
         key: [
-            (PLOT_WIDTH * _fraction(x, domain, log=log_x), PLOT_HEIGHT * (1 - _fraction(y, y_domain, log=log)))
+            (width * _fraction(x, domain, log=log_x), height * (1 - _fraction(bent(y), y_ends, log=log)))
             for x, y in points
         ]
         for key, points in curves.items()
     }
+
+
+def symlog(value: float) -> float:
+    """Where a value is on an axis of Vega's scale "symlog"."""
+    return math.copysign(math.log1p(abs(value)), value)
+
+
+def symexp(place: float) -> float:
+    """The value at this place of an axis of Vega's scale "symlog"."""
+    return math.copysign(math.expm1(abs(place)), place)
 
 
 def x_domain(encoding: Encoding, across: Sequence[float]) -> tuple[Sequence[float], bool]:

@@ -73,7 +73,9 @@ def test_ics_gradient_shift_of_a_linear_net_by_hand():
     x, y = points.double().numpy(), labels.double().numpy()
     w = [layer.weight.detach().double().numpy().copy() for layer in linears]
     b = [layer.bias.detach().double().numpy().copy() for layer in linears]
-    cosine, distance = demo_ics.train_step(demo_ics.network(linears, "plain"), points, labels, 0.5, 0.0)
+    net = demo_ics.network(linears, "plain")
+    lower, upper = list(net[:-2].parameters()), list(net[-2:].parameters())
+    cosine, distance = demo_ics.train_step(net, lower, upper, points, labels, 0.5, 0.0)
     first, first_bias, before = gradient(*w, b)
     after = gradient(w[0] - 0.5 * first, w[1], w[2], [b[0] - 0.5 * first_bias, *b[1:]])[2]
     assert cosine == pytest.approx((before * after).sum() / rms_norm(before) / rms_norm(after), rel=1e-4)

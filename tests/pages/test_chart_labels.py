@@ -1,0 +1,92 @@
+"""Charts of the entries' proofs as the page draws them: no label covers another one, and none is cut off."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from browsing import wait_until_complete
+from playwright.sync_api import Page
+
+from qa_service.answering.service import Service
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.model import Entry, Evidence, EvidenceBlock, Lang, RunStatus
+from qa_service.presentation import chart
+
+PROBLEMS = """
+async (spec) => {
+  const { drawChart } = await import("/static/chart.js");
+  const place = document.querySelector("[data-part=hero] [data-part=chart]");
+  await drawChart(place, spec);
+  const svg = place.querySelector("svg")?.getBoundingClientRect();
+  if (!svg) return ["it is not drawn"];
+  const labels = [...place.querySelectorAll(".mark-text.role-mark text")]
+    .filter((text) => getComputedStyle(text).opacity !== "0")
+    .map((text) => ({ words: text.textContent, box: text.getBoundingClientRect() }))
+    .filter(({ box }) => box.width);
+  const shared = (a, b, from, to) => Math.min(a.box[to], b.box[to]) - Math.max(a.box[from], b.box[from]); // pixels
+  const isOver = (a, b) => shared(a, b, "left", "right") > 1 && shared(a, b, "top", "bottom") > 3;
+  const isCut = ({ box }) => box.left < svg.left - 1 || box.right > svg.right + 1 || box.bottom > svg.bottom + 1;
+  const pairs = labels.flatMap((one, at) => labels.slice(0, at).map((other) => [one, other]));
+  return [
+    ...pairs.filter(([one, other]) => isOver(one, other)).map(([one, other]) => `${one.words} over ${other.words}`),
+    ...labels.filter(isCut).map(({ words }) => `${words} is cut off`),
+  ];
+}
+"""
+ONE_IN = 24
+"""Of the entries, in `make test`."""
+
+
+def test_labels_of_some_proofs_do_not_overlap(visit: Callable[..., Page], service: Service, lang: Lang) -> None:
+    assert problems(visit, service, lang, list(service.knowledge.library.values())[::ONE_IN]) == {}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_labels_of_all_proofs_do_not_overlap(visit: Callable[..., Page], service: Service, lang: Lang) -> None:
+    assert problems(visit, service, lang, list(service.knowledge.library.values())) == {}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_the_series_that_an_entry_puts_forward_are_in_its_chart(service: Service) -> None:
+    """By the words of the rows, where these name the series; a name that is in none would leave it out."""
+    missing = {}
+    for entry in service.knowledge.library.values():
+        for block in entry.evidence:
+            field = (
+                service.knowledge.experiments[block.experiment].chart.get("encoding", {}).get("color", {}).get("field")
+            )
+            evidence = measured(service, entry, block) if block.series and field else None
+            found = {str(row[field]) for row in evidence.run.rows if field in row} if evidence else set()
+            if found and not found.issuperset(block.series):
+                missing[f"{entry.id}.{block.id}"] = sorted({*block.series} - found)
+    assert missing == {}
+
+
+def problems(visit: Callable[..., Page], service: Service, lang: Lang, entries: list[Entry]) -> dict[str, list[str]]:
+    """Entry id → what is wrong with the labels of its first chart, of those with a problem."""
+    page = visit(f"/e/multiply-vs-add?lang={lang}")
+    page.locator("[data-part=hero] [data-part=chart] svg").wait_for()
+    wait_until_complete(page)
+    found = {entry: page.evaluate(PROBLEMS, spec) for entry, spec in first_charts(service, lang, entries)}
+    return {entry: labels for entry, labels in found.items() if labels}
+
+
+def first_charts(service: Service, lang: Lang, entries: list[Entry]) -> Iterator[tuple[str, dict[str, object]]]:
+    """(entry id, the chart of its proof at its own parameters), of those whose experiment runs here."""
+    for entry in entries:
+        for block in entry.evidence[:1]:
+            evidence = measured(service, entry, block)
+            if evidence.run.status is RunStatus.RAN and evidence.run.rows:
+                yield entry.id, chart.evidence_spec(evidence, lang)
+
+
+def measured(service: Service, entry: Entry, block: EvidenceBlock) -> Evidence:
+    """A block's experiment at its own parameters with seed 0."""
+    experiment = service.knowledge.experiments[block.experiment]
+    params = fill_defaults(experiment, block.params)
+    run = service.runner.run(experiment, params, 0)
+    return Evidence(
+        block=block.id, experiment=experiment, params=params, seed=0, run=run, entry=entry.id,
+        series=block.series, mark=block.mark,
+    )  # fmt: skip
