@@ -45,7 +45,7 @@ class Decision:
 
     `matches` are the nearest entries, best first; `params` what the question, its context and the request say about
     parameters; `observations` what the question says about a run; `used_by` what uses each of them, see `chips`;
-    `runs` everything that will be measured, in order; `notes` what was assumed, clamped or left out.
+    `runs` everything that will be measured, in order, or () for a request that runs nothing and names no parameter; `notes` what was assumed, clamped or left out.
     """
 
     status: AnswerStatus
@@ -118,7 +118,11 @@ def decide(
     )
     asked = earlier | said
     of_the_run = tuple(said) if question and question.log else ()
-    runs, plan_notes = plan_runs(entry, asked, request, knowledge.experiments, of_the_run)
+    runs, plan_notes = (
+        ((), ())
+        if _needs_no_plan(request, asked)
+        else plan_runs(entry, asked, request, knowledge.experiments, of_the_run)
+    )
     params = asked | dict(request.params)
     observations = question.observations if question else ()
     return Decision(
@@ -136,6 +140,12 @@ def decide(
         diagnosis=diagnosis,
         related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
     )
+
+
+def _needs_no_plan(request: Request, asked: NamedValues) -> bool:
+    """Whether nothing is to run and no parameter is named of which the answer could say what uses it."""
+    overrides = request.params or request.compare or request.blocks is not None
+    return not (request.run or asked or overrides)
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:

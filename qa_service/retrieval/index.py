@@ -43,6 +43,7 @@ class Index:
         self._path = path
         self._has_searched = False
         self._aspects: dict[str, NDArray[np.str_]] = {}
+        self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
         self._rows: dict[str, slice] = {}
         for entry in library.values():
@@ -76,15 +77,19 @@ class Index:
     def _unit_rows(self, entry: Entry) -> Vectors:
         """(wordings, d): the unit vectors of its wordings."""
         rows = self._vectors[self._rows[entry.id]].astype(np.float32, copy=False)
-        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        if entry.id not in self._lengths:
+            self._lengths[entry.id] = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: Vectors = rows / self._lengths[entry.id]
         return unit
 
     def _aspects_of(self, entry: Entry) -> NDArray[np.str_]:
         """The aspect of each of its wordings, as `wordings` has them."""
         if entry.id not in self._aspects:
-            self._aspects[entry.id] = np.array(
-                [entry.aspect_of(each) for lang in LANGS for each in entry.wordings(lang)]
-            )
+            wordings = [each for lang in LANGS for each in entry.wordings(lang)]
+            first = {
+                each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)
+            }
+            self._aspects[entry.id] = np.array([first.get(each, "") for each in wordings])
         return self._aspects[entry.id]
 
     def _row(self, vector: Vectors, entry: str) -> int:
