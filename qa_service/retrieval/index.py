@@ -1,29 +1,29 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
-Its vectors are a file that every process maps into memory, read-only: they are in memory once, whatever the number of
-workers, and only as far as they are read. The file is a FAISS index (`IndexFlatIP`), which FAISS reads as it is.
+Its vectors are a file of which a question reads the ranges of its nearest entries: a process has none of it in memory,
+the kernel keeps it once for all. The file is a FAISS index (`IndexFlatIP`), which FAISS reads as it is.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from functools import cached_property
-from importlib import import_module
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
+from qa_service.retrieval.array_file import Rows
 from qa_service.retrieval.embedder import Vectors
 
 ASPECT_LEAD = 0.04
 """Cosine by which a wording of an aspect must be nearer than those of the entry's own question: to answer another one
 outright is worse than to answer the general one.
 """
+_KEPT_RANGES = 16  # of vectors, those of entries asked for last: 130 kB each
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
+_FLOAT = "<f4"
 _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 
 
@@ -35,13 +35,9 @@ class Index:
     of the library (`python -m bench index`).
     """
 
-    def __init__(
-        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8], path: Path | None = None
-    ) -> None:
-        """`path` is the file of the vectors, if FAISS can read it."""
-        self._vectors = np.asarray(vectors)  # slices of a memmap are slow to make
-        self._path = path
-        self._has_searched = False
+    def __init__(self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | Rows) -> None:
+        self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
+        self._vectors_of = lru_cache(_KEPT_RANGES)(self._read_vectors)
         self._aspects: dict[str, NDArray[np.str_]] = {}
         self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
@@ -52,16 +48,8 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`.
-
-        The first question of a process may be the only one, and does not wait for FAISS to be imported.
-        """
-        faiss = self._faiss if self._has_searched else None
-        self._has_searched = True
-        rows = {
-            entry: self._row_by_faiss(faiss, vector, entry) if faiss else self._row(vector, entry) for entry in entries
-        }
-        return {entry: self._phrasings[row] for entry, row in rows.items()}
+        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
+        return {entry: self._phrasings[self._row(vector, entry)] for entry in entries}
 
     def aspect(self, vector: Vectors, entry: Entry) -> str:
         """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
@@ -76,7 +64,7 @@ class Index:
 
     def _unit_rows(self, entry: Entry) -> Vectors:
         """(wordings, d): the unit vectors of its wordings."""
-        rows = self._vectors[self._rows[entry.id]].astype(np.float32, copy=False)
+        rows = self._vectors_of(entry.id)
         if entry.id not in self._lengths:
             self._lengths[entry.id] = np.linalg.norm(rows, axis=1, keepdims=True)
         unit: Vectors = rows / self._lengths[entry.id]
@@ -94,32 +82,12 @@ class Index:
 
     def _row(self, vector: Vectors, entry: str) -> int:
         """The row of the entry's wording nearest to the vector."""
-        rows = self._rows[entry]
-        cosines = self._vectors[rows].astype(np.float32, copy=False) @ vector
-        nearest: int = rows.start + cosines.argmax().item()
+        nearest: int = self._rows[entry].start + (self._vectors_of(entry) @ vector).argmax().item()
         return nearest
 
-    def _row_by_faiss(self, index: Any, vector: Vectors, entry: str) -> int:
-        """The same. FAISS looks at no row outside a range of ids."""
-        _, found = index.search(vector.reshape(1, -1), 1, params=self._searches[entry])
-        return int(found[0, 0])
-
-    @cached_property
-    def _faiss(self) -> Any:
-        """The file as FAISS maps it into memory; None without a file or FAISS."""
-        with suppress(ImportError, RuntimeError):  # it is not installed; the file has gone since
-            faiss: Any = import_module("faiss")
-            return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC) if self._path else None
-        return None
-
-    @cached_property
-    def _searches(self) -> dict[str, Any]:
-        """Entry → the search among its wordings."""
-        faiss: Any = import_module("faiss")
-        return {
-            entry: faiss.SearchParameters(sel=faiss.IDSelectorRange(rows.start, rows.stop))
-            for entry, rows in self._rows.items()
-        }
+    def _read_vectors(self, entry: str) -> Vectors:
+        """(wordings, d): the vectors of its wordings."""
+        return self._vectors[self._rows[entry]].astype(np.float32, copy=False)
 
 
 def _aspect_asked(cosines: NDArray[np.float32], aspects: NDArray[np.str_]) -> str:
@@ -132,11 +100,22 @@ def save_vectors(path: Path, vectors: Vectors) -> None:
     """Writes vectors of shape (n, d) as a FAISS `IndexFlatIP`; raises OSError."""
     count, width = vectors.shape
     header = _HEADER.pack(_MAGIC, width, count, _UNUSED, _UNUSED, True, _INNER_PRODUCT, count * width)
-    path.write_bytes(header + np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+    path.write_bytes(header + np.ascontiguousarray(vectors, dtype=_FLOAT).tobytes())
 
 
 def map_vectors(path: Path) -> Vectors:
     """The vectors of an `IndexFlatIP`, (n, d), mapped into memory; raises OSError or ValueError for any other file."""
+    vectors: Vectors = np.memmap(path, dtype=_FLOAT, mode="r", offset=_HEADER.size, shape=_read_shape(path))
+    return vectors
+
+
+def open_vectors(path: Path) -> Rows:
+    """The same, to be read range by range."""
+    return Rows(path, _HEADER.size, _read_shape(path), np.dtype(_FLOAT))
+
+
+def _read_shape(path: Path) -> tuple[int, int]:
+    """(n, d) of an `IndexFlatIP`; raises OSError or ValueError for any other file."""
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -144,5 +123,4 @@ def map_vectors(path: Path) -> Vectors:
     magic, width, count, _, _, _, metric, floats = _HEADER.unpack(header)
     if (magic, metric, floats) != (_MAGIC, _INNER_PRODUCT, count * width):
         raise ValueError(f"{path} is no flat FAISS index of inner products")
-    vectors: Vectors = np.memmap(path, dtype="<f4", mode="r", offset=_HEADER.size, shape=(count, width))
-    return vectors
+    return count, width

@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -319,7 +319,11 @@ class Matcher:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
                     return Index(self._library, rounded)
-        return Index(self._library, self._vectors, self._vectors_path if self._vectors_path.is_file() else None)
+        with suppress(OSError, ValueError, EOFError):
+            if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
+                mark_used(self._vectors_path)
+                return Index(self._library, in_file)
+        return Index(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors:
