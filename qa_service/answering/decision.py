@@ -45,7 +45,8 @@ class Decision:
 
     `matches` are the nearest entries, best first; `params` what the question, its context and the request say about
     parameters; `observations` what the question says about a run; `used_by` what uses each of them, see `chips`;
-    `runs` everything that will be measured, in order, or () for a request that runs nothing and names no parameter; `notes` what was assumed, clamped or left out.
+    `runs` everything that will be measured, in order, or () for a request that runs nothing and names no parameter;
+    `notes` what was assumed, clamped or left out.
     """
 
     status: AnswerStatus

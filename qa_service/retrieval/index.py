@@ -74,9 +74,7 @@ class Index:
         """The aspect of each of its wordings, as `wordings` has them."""
         if entry.id not in self._aspects:
             wordings = [each for lang in LANGS for each in entry.wordings(lang)]
-            first = {
-                each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)
-            }
+            first = {each: one.id for one in reversed(entry.aspects) for lang in LANGS for each in one.wordings(lang)}
             self._aspects[entry.id] = np.array([first.get(each, "") for each in wordings])
         return self._aspects[entry.id]
 
