@@ -27,13 +27,13 @@ class BodyResponse(JSONResponse):
 
 
 class AnswerResponse(Response):
-    """An answer of which the entry's text is kept compressed, with `gzip`; `GZipMiddleware` leaves it as it is."""
+    """An answer. With `gzip` it is compressed here, as the entry's text is kept so, and `GZipMiddleware` leaves it."""
 
     media_type = "application/json"
 
     def __init__(self, answer: AnswerPieces, *, gzip: bool) -> None:
-        headers = {"content-encoding": "gzip"} if gzip else {}
-        super().__init__(_gzip(answer) if gzip else answer.join(), headers={**headers, "vary": "Accept-Encoding"})
+        headers = {"content-encoding": "gzip", "vary": "Accept-Encoding"} if gzip else None
+        super().__init__(_gzip(answer) if gzip else answer.join(), headers=headers)
 
 
 def _gzip(answer: AnswerPieces) -> bytes:
