@@ -20,7 +20,7 @@ ASPECT_LEAD = 0.04
 """Cosine by which a wording of an aspect must be nearer than those of the entry's own question: to answer another one
 outright is worse than to answer the general one.
 """
-_KEPT_RANGES = 16  # of vectors, those of entries asked for last: 130 kB each
+_KEPT_RANGES = 5  # of vectors: those of the entries of one question, 130 kB each
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
 _FLOAT = "<f4"
