@@ -245,7 +245,7 @@ class StoreUnavailable(NumstabError):
 
 
 _EXTRAS = {
-    **dict.fromkeys(("scipy", "sklearn"), "train"),
+    **dict.fromkeys(("scipy", "sklearn", "faiss"), "train"),
     "sentence_transformers": "encoders",
     **dict.fromkeys(("vl_convert", "vl-convert-python"), "charts"),
     **dict.fromkeys(

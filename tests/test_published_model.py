@@ -66,14 +66,15 @@ def no_training(monkeypatch):
 
 @pytest.mark.usefixtures("no_training")
 def test_an_unpacked_model_answers_as_the_one_that_was_trained(exported, tmp_path):
-    """To the last bit, without training."""
+    """To the last bit, without FAISS and without training."""
     wheel, score = exported
     matcher = matcher_at(tmp_path)
     digest = matcher.unpack(str(wheel))
     assert digest == hashlib.sha256(wheel.read_bytes()).hexdigest()
-    found = matcher_at(tmp_path).match(QUESTION)
-    assert (found.matches[0].score, found.matches[0].entry.id) == (score, "counting")
-    assert found.matches[0].phrasing == QUESTION
+    for _ in range(2):  # the second question would be looked up by FAISS
+        found = matcher_at(tmp_path).match(QUESTION)
+        assert (found.matches[0].score, found.matches[0].entry.id) == (score, "counting")
+        assert found.matches[0].phrasing == QUESTION
     assert matcher_at(tmp_path).is_cached
 
 

@@ -1,5 +1,7 @@
 """Retrieval: the classifier against scikit-learn, the default encoder, other encoders, and their caches."""
 
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -358,14 +360,29 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
         assert {name: [each[name] for each in found] for name in wordings} == expected
 
 
-def test_a_question_maps_no_vectors(toy_service, tmp_path):
-    """The ranges that it needs are read: a mapping brings fifteen pages more with each that is touched."""
+def test_faiss_finds_the_same_wordings_and_no_vectors_are_mapped(toy_service, tmp_path, monkeypatch):
+    """It answers all questions of a process but the first. The ranges that a question needs are read: a mapping brings
+    fifteen pages more with each that is touched.
+    """
+    import faiss
+
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 16)))
     save_vectors(tmp_path / "phrasings.faiss", vectors)
     index = Index(library, open_vectors(tmp_path / "phrasings.faiss"))
-    assert index.nearest(vectors[0], library) == Index(library, vectors).nearest(vectors[0], library)
+    searches = Counter[int]()
+
+    class Searched(faiss.IndexFlatIP):
+        def search(self, asked, count):
+            searches[count] += 1
+            return super().search(asked, count)
+
+    monkeypatch.setattr(faiss, "IndexFlatIP", Searched)
+    found = [index.nearest(vector, library) for vector in vectors]
+    assert searches == {1: (count - 1) * len(library)}
+    monkeypatch.setitem(sys.modules, "faiss", None)  # not installed
+    assert found == [Index(library, vectors).nearest(vector, library) for vector in vectors]
     maps = Path("/proc/self/maps")
     assert not maps.exists() or str(tmp_path) not in maps.read_text()
 

@@ -1,13 +1,16 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
-Its vectors are a file of which a question reads the ranges of its nearest entries: a process has none of it in memory,
-the kernel keeps it once for all. The file is a FAISS index (`IndexFlatIP`), which FAISS reads as it is.
+It is a FAISS index (`IndexFlatIP`) of every wording, in a file, of which a question reads the ranges of its nearest
+entries: a process has none of the rest in memory, the kernel keeps it once for all.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +40,9 @@ class Index:
 
     def __init__(self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | Rows) -> None:
         self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
+        self._has_searched = False
         self._vectors_of = lru_cache(_KEPT_RANGES)(self._read_vectors)
+        self._shard_of = lru_cache(_KEPT_RANGES)(self._build_shard)
         self._aspects: dict[str, NDArray[np.str_]] = {}
         self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
@@ -48,8 +53,13 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
-        return {entry: self._phrasings[self._row(vector, entry)] for entry in entries}
+        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`.
+
+        The first question of a process may be the only one, and does not wait for FAISS to be imported.
+        """
+        find = self._row_by_faiss if self._has_searched and self._faiss else self._row
+        self._has_searched = True
+        return {entry: self._phrasings[find(vector, entry)] for entry in entries}
 
     def aspect(self, vector: Vectors, entry: Entry) -> str:
         """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
@@ -82,6 +92,29 @@ class Index:
         """The row of the entry's wording nearest to the vector."""
         nearest: int = self._rows[entry].start + (self._vectors_of(entry) @ vector).argmax().item()
         return nearest
+
+    def _row_by_faiss(self, vector: Vectors, entry: str) -> int:
+        """The same, by a search of FAISS."""
+        _, found = self._shard_of(entry).search(vector.reshape(1, -1), 1)
+        nearest: int = self._rows[entry].start + int(found[0, 0])
+        return nearest
+
+    def _build_shard(self, entry: str) -> Any:
+        """The part of the index that has the entry's wordings.
+
+        The whole, mapped, answers a search of a range of ids as fast, but most of its pages come into memory with it.
+        """
+        vectors = self._vectors_of(entry)
+        shard = self._faiss.IndexFlatIP(vectors.shape[1])
+        shard.add(vectors)
+        return shard
+
+    @cached_property
+    def _faiss(self) -> Any:
+        """FAISS; None where it is not installed, as `numstab-core` leaves it out."""
+        with suppress(ImportError):
+            return import_module("faiss")
+        return None
 
     def _read_vectors(self, entry: str) -> Vectors:
         """(wordings, d): the vectors of its wordings."""
