@@ -15,7 +15,7 @@ from bench.matching import matcher_of_settings
 from qa_service.model import Lang
 from qa_service.retrieval.classifier import Classifier
 from qa_service.retrieval.embedder import Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.index import Index, open_vectors, save_vectors
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_SIZES", "10000,100000,1000000").split(","))
 """Phrasings; an entry has ten."""
@@ -51,13 +51,13 @@ def index_sizes() -> None:
 
 
 def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Generator) -> None:
-    """As it is served: the vectors in a file, mapped, and five entries compared with the question."""
+    """As it is served: the vectors in a file, of which those of five entries are read and compared."""
     made = _paraphrases(ours, size, random)
     questions = _paraphrases(made, QUESTION_COUNT, random)
     _, writing = _timed(lambda: save_vectors(path, made))
     library: Any = {f"entry-{number}": _SyntheticEntry(f"entry-{number}") for number in range(size // _PHRASINGS_EACH)}
     before = _resident()
-    index, opening = _timed(lambda: Index(library, map_vectors(path)))
+    index, opening = _timed(lambda: Index(library, open_vectors(path)))
     names = list(library)
     picked = [[names[each] for each in random.integers(0, len(names), _MATCHES)] for _ in questions]
     times = [_timed(lambda pair=pair: index.nearest(*pair))[1] for pair in zip(questions, picked, strict=True)]  # type: ignore[misc]

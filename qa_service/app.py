@@ -28,6 +28,7 @@ _WORKERS = "NUMSTAB_WORKER"
 """Environment variable with the options that the parent process passes to its workers, as JSON."""
 _FORK_SERVER = "fork-server"
 """The socket, in the folder that workers share, of the fork server that they share."""
+_COLLECT_AFTER = 20_000  # objects: those of some twenty answers
 _MIN_COMPRESSED, _GZIP_LEVEL = 1024, 5  # bytes; higher levels gain little
 
 
@@ -184,6 +185,7 @@ async def _lifespan(
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them
+        gc.set_threshold(_COLLECT_AFTER)  # hardly any of an answer's objects refer to each other in a circle
         yield request_state
 
 

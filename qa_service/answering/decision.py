@@ -57,7 +57,8 @@ class Decision:
 
     `matches` are the nearest entries, best first; `params` what the question, its context and the request say about
     parameters; `observations` what the question says about a run; `used_by` what uses each of them, see `chips`;
-    `runs` everything that will be measured, in order; `notes` what was assumed, clamped or left out.
+    `runs` everything that will be measured, in order, or () for a request that runs nothing and names no parameter;
+    `notes` what was assumed, clamped or left out.
     """
 
     status: AnswerStatus
@@ -139,8 +140,11 @@ def decide(
     asked = earlier | said
     of_the_run = tuple(said) if question and question.log else ()
     part = _asked_part(question, entry, lang) if question and topic.is_follow_up else None
-    runs, plan_notes = plan_runs(
-        entry, asked, replace(request, brief=request.brief and part is None), knowledge.experiments, of_the_run
+    to_plan = replace(request, brief=request.brief and part is None)
+    runs, plan_notes = (
+        ((), ())
+        if _needs_no_plan(request, asked)
+        else plan_runs(entry, asked, to_plan, knowledge.experiments, of_the_run)
     )
     params = asked | dict(request.params)
     observations = question.observations if question else ()
@@ -169,6 +173,12 @@ def decide(
         related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
         alternatives=_alternatives(topic) if entry else (),
     )
+
+
+def _needs_no_plan(request: Request, asked: NamedValues) -> bool:
+    """Whether nothing is to run and no parameter is named of which the answer could say what uses it."""
+    overrides = request.params or request.compare or request.blocks is not None
+    return not (request.run or asked or overrides)
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:

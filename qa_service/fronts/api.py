@@ -44,9 +44,9 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
     from fastapi.routing import APIRoute
 
     from qa_service.schemas import openapi, requests
-    from qa_service.schemas.answers import AnswerJson, answer_json
+    from qa_service.schemas.answers import AnswerJson, answer_json, answer_pieces
     from qa_service.schemas.events import event_json
-    from qa_service.server.bodies import BodyResponse
+    from qa_service.server.bodies import AnswerResponse, BodyResponse, accepts_gzip
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
     from qa_service.server.texts import TextThread
 
@@ -71,7 +71,7 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
 
             return handle
 
-    async def ask(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> BodyResponse:
+    async def ask(http: HttpRequest, request: Annotated[Request, Depends(read_body)]) -> Response:
         """Answer a question about numerical stability in deep learning, with numbers measured now.
 
         For questions on nan and inf, overflow, precision, exploding or vanishing gradients, initialisation, losses, in
@@ -79,7 +79,10 @@ def _add_ask(api: "APIRouter", service: Service) -> None:
         """
         texts: TextThread = http.app.state.texts
         if texts.takes(request):
-            return BodyResponse(answer_json(await texts.answer(request), brief=request.brief))
+            answer = await texts.answer(request)
+            if pieces := answer_pieces(answer, brief=request.brief):
+                return AnswerResponse(pieces, gzip=accepts_gzip(http.headers))
+            return BodyResponse(answer_json(answer, brief=request.brief))
         begun = await open_answer(http, request)
         last = await begun.collect(http)
         assert isinstance(last, Done)

@@ -9,7 +9,7 @@ from math import isnan
 from typing import Literal, get_args
 
 from qa_service.model.observation import Sign
-from qa_service.model.values import LANGS, Lang, MetricValues, Params, Text
+from qa_service.model.values import Lang, MetricValues, Params, Text
 
 
 class Verdict(StrEnum):
@@ -268,13 +268,6 @@ class Entry:
         """Each short answer with its name: "short", "aspect ID"."""
         yield "short", self.short
         yield from ((f"aspect {one.id}", one.short) for one in self.aspects)
-
-    def aspect_of(self, wording: str) -> str:
-        """Id of the aspect that has this wording; "" if none has."""
-        for one in self.aspects:
-            if any(wording in one.wordings(lang) for lang in LANGS):
-                return one.id
-        return ""
 
     def focused_on(self, aspect_id: str) -> "Entry":
         """The entry as the answer to the question of an aspect, its proof first; to its own for any other id."""

@@ -56,7 +56,8 @@ def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 class Rows:
     """A two-dimensional array in a file. Its rows are read when they are asked for. May be used from several threads.
 
-    Of an array it has only `rows[numbers]`, a new array of these rows; `numpy.asarray` reads all of them.
+    Of an array it has only `rows[numbers]` and `rows[start:stop]`, new arrays of these rows, and `len`; `numpy.asarray`
+    reads all of them. Rows that are asked for by their numbers are kept for a while, a range is not.
     """
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, int], dtype: "np.dtype[Any]") -> None:
@@ -66,10 +67,18 @@ class Rows:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, file)
         width = self._width
+        self._file, self._offset = file, offset
         self._row = lru_cache(_KEPT_ROWS)(lambda number: os.pread(file, width, offset + number * width))
 
-    def __getitem__(self, numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, numbers: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
         """(n, columns): the rows of these numbers, which are not negative. Raises ValueError if the file is cut off."""
+        if isinstance(numbers, slice):
+            start, stop, _ = numbers.indices(self.shape[0])
+            content = os.pread(self._file, (stop - start) * self._width, self._offset + start * self._width)
+            return np.frombuffer(content, self.dtype).reshape(stop - start, self.shape[1])
         content = b"".join(map(self._row, numbers.tolist()))
         return np.frombuffer(content, self.dtype).reshape(len(numbers), self.shape[1])
 

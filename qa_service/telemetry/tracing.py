@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from qa_service import __version__
@@ -78,13 +78,14 @@ class Tracing:
 
             yield ended
 
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
         """A span inside the request's. It is not made the current one: another thread may close its generator."""
-        if self._tracer is None:
-            yield
-            return
-        span = self._tracer.start_span(stage)
+        return nullcontext() if self._tracer is None else self._stage(self._tracer, stage)
+
+    @staticmethod
+    @contextmanager
+    def _stage(tracer: "Tracer", stage: Stage) -> Iterator[None]:
+        span = tracer.start_span(stage)
         try:
             yield
         finally:

@@ -11,15 +11,10 @@ from xml.etree.ElementTree import Element, tostring
 
 import nh3
 from latex2mathml.commands import FUNCTIONS
-from latex2mathml.converter import Converter
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 
 OPEN, MIDDLE, CLOSE = "\ue000", "\ue001", "\ue002"
 """Mark a number in Markdown: OPEN kind ":" block.name MIDDLE number CLOSE.
@@ -87,6 +82,11 @@ def markdown_to_html(markdown: str) -> str:
 @lru_cache(maxsize=512)
 def highlight_code(code: str, language: str = "python") -> str:
     """Code as safe HTML with a CSS class per token; plain text if pygments does not know the language."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
@@ -118,6 +118,8 @@ def _number_span(found: re.Match[str]) -> str:
 @lru_cache(maxsize=2048)
 def latex_to_mathml(latex: str, *, block: bool = False) -> str:
     """A LaTeX formula as MathML; as `<code>` if it cannot be converted."""
+    from latex2mathml.converter import Converter
+
     latex = _MARKED_NUMBER.sub(r"\\text{\3}", latex)
     # Of these environments the converter aligns only align*.
     latex = re.sub(r"(\\(?:begin|end)){(?:aligned|split|align|gathered)}", r"\1{align*}", latex)
