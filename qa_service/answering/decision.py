@@ -149,7 +149,8 @@ def decide(
     params = asked | dict(request.params)
     observations = question.observations if question else ()
     used_by = chips.used_by(runs, params, observations, entry)
-    unused = followups.unused_notes(said, runs) if question and topic.is_follow_up and _changes(question) else ()
+    changed = said if question and topic.is_follow_up and _changes(question) else {}
+    unused = followups.unused_notes(changed, runs, used_by)
     seed, seeds, seed_notes = _seeds(request, question, previous)
     return Decision(
         status=topic.status,

@@ -74,9 +74,12 @@ def takes(question: ParsedQuestion, entry: Entry, experiments: Mapping[str, Expe
     return not question.rescaling.noun or _named_parameter(question.rescaling.noun, entry, experiments) is not None
 
 
-def unused_notes(said: NamedValues, runs: Sequence[PlannedRun]) -> tuple[Text, ...]:
-    """A note for each parameter that a follow-up names and no run takes."""
+def unused_notes(
+    said: NamedValues, runs: Sequence[PlannedRun], used_by: Mapping[str, tuple[str, ...]]
+) -> tuple[Text, ...]:
+    """A note for each parameter that a follow-up names, that no run takes and none has at this value anyway."""
     taken = {name for run in runs for name in run.params if name not in run.block.fixed}
+    taken |= {name for name in said if used_by.get(f"param:{name}")}
     return tuple(
         Text(
             f"{name} = {format_number(value, 'zh')} 没有用上：这个回答的实验不能改这个量，下面的数和原来一样。",

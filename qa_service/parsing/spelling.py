@@ -11,7 +11,7 @@ _TERMS = (
 _SHORT_TERMS = ("batch", "layer", "float")
 """Terms in which two letters may be exchanged, nothing else: "match" and "later" are words."""
 _TERMS_ZH = (
-    "批归一化", "层归一化", "梯度消失", "梯度爆炸", "反向传播", "混合精度", "残差网络", "损失函数",
+    "批归一化", "层归一化", "梯度消失", "梯度爆炸", "反向传播", "混合精度", "损失函数",
     "激活函数", "权重衰减",
 )  # fmt: skip
 """Terms whose third or fourth character may be another one that sounds or looks alike."""
