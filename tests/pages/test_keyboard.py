@@ -78,7 +78,7 @@ def test_asking_by_a_button_moves_the_focus_to_the_question(visit: Callable[...,
     """Asking in the question box leaves the focus there; the page's title is the question."""
     page = visit(f"/?lang={lang}")
     title = f"{EXAMPLES[lang][1]} · numstab"
-    page.locator("#examples [data-question]").nth(1).focus()
+    page.locator("#examples button").nth(1).focus()
     page.keyboard.press("Enter")
     expect(page.locator("[data-part=asked]")).to_be_focused()
     expect(page).to_have_title(title)

@@ -142,7 +142,7 @@ def test_a_double_click_asks_once_and_a_new_question_replaces_the_running_one(
 ) -> None:
     """The new question follows up on the running answer, which is stopped."""
     page = visit(f"/?lang={lang}")
-    page.locator("#examples [data-question]", has_text=QUESTION[lang]).dblclick()
+    page.locator("#examples button", has_text=QUESTION[lang]).dblclick()
     expect(short(page)).to_be_visible()
     expect(page.locator("[data-part=turn]")).to_have_count(1)
     ask(page, Text("改成 300 个 0.5 呢？", "What about 300 factors of 0.5?")[lang])
