@@ -58,8 +58,6 @@ FOUND = {
     },
 }  # fmt: skip
 NOT_OURS = [
-    "GRPO 训练日志里 loss 是负的，要紧吗",
-    "the loss in my GRPO log is below zero, should I worry",
     "AWQ 量化一个 14B 模型要多久，比 GPTQ 慢很多吗",
     "quantising a 14B model with AWQ takes forever, GPTQ is quick",
     "mmdet 四卡训练断言失败，说各卡的 loss 日志变量数目不同",

@@ -3,10 +3,12 @@
 
 import math
 
+import pytest
 from checking import each_case
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qa_service.diagnosis.reading import read_log_text
 from qa_service.parsing.logs import describe_log, read_log
 from qa_service.parsing.observations import observe
 
@@ -179,7 +181,7 @@ def test_keras_3_at_chance_is_recognised():
     """The bar of Keras 3, colours included; the loss stays at ln 2."""
     reading = read_log(KERAS_3)
     assert [reading.format, reading.classes] == ["keras", 2]
-    assert _signs(KERAS_3) == set(KERAS_AT_CHANCE.split())
+    assert _signs(KERAS_3) == {*KERAS_AT_CHANCE.split(), "what:finite"}
 
 
 def test_series_and_the_first_nonfinite_value():
@@ -260,8 +262,9 @@ def test_a_healthy_log_gives_no_sign_of_sickness(name):
 def test_signs_follow_from_the_values(values, signs):
     """The rules on the loss: spike, recovery, chance, constant, growth, zero, non-finite."""
     found = _signs(_losses(values))
-    assert found - {"where:loss", "in:hf_trainer", "when:later"} == signs - {"when:later"}
+    assert found - {"where:loss", "in:hf_trainer", "when:later", "what:finite"} == signs - {"when:later"}
     assert signs <= found
+    assert ("what:finite" in found) == (not signs & {"what:nan", "what:inf"})
 
 
 def test_nan_from_the_first_record_is_told_from_an_excerpt():
@@ -366,3 +369,25 @@ def test_what_is_said_on_the_line_of_a_record_is_prose(text, words):
     reading = read_log(text)
     assert reading is not None
     assert " ".join(reading.prose.split()) == words
+
+
+@pytest.mark.parametrize("quotes", ['""', "“”", "``"])
+def test_a_sentence_that_quotes_a_message_is_the_question(quotes):
+    """The message is read as a log, the rest of its line as what is asked; the number of a scaler is no loss scale."""
+    message = "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to ***"
+    text = f"In each epoch my run prints {quotes[0]}{message}{quotes[1]} a few times. Is this normal, or is it broken?"
+    log = read_log(text)
+    assert "Is this normal" in log.prose and "Skipping" not in log.prose
+    assert log.series == {} and read_log_text(text).series == {}
+    assert next(str(each.sign) for each in log.observations) == "what:skip"
+
+
+def test_a_log_that_stays_finite_says_so():
+    """Three losses and no overflow: an entry about nan is not what such a run needs, unless the words say nan."""
+    log = "\n".join(f"iteration {step}: loss: {2 - step / 100}" for step in (1, 20, 40))
+    assert "what:finite" in _signs(f"Two runs with one seed part.\n{log}\nWhy?")
+    assert "what:finite" not in _signs(f"Two runs with one seed part.\n{log[:30]}\nWhy?")
+    assert "what:finite" not in _signs(f"Why?\n{log}\niteration 60: loss: nan")
+    assert "what:finite" not in _signs(
+        f"Why?\n{log}\nGradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 8.0"
+    )

@@ -486,3 +486,18 @@ def test_the_encoder_forgets_tokens_without_forgetting_what_they_mean(tmp_path):
     cached = MultilingualUSE(tmp_path)
     for _ in range(2):
         assert np.allclose(cached.encode_query(texts), expected, atol=1e-6)
+
+
+def test_a_finite_run_is_not_about_nan(service):
+    """Where a log stays finite and nothing says nan, no entry about nan answers, however near its words."""
+    question = "The loss jumps up at some step, then training continues. What has happened?"
+    signs = {name: Observation(sign=Sign("what", name), text="") for name in ("finite", "nan")}
+    match = service.knowledge.matcher.match
+    about_nan = [
+        [
+            Sign("what", "nan") in each.entry.signs
+            for each in match(question, 1, [signs[name] for name in names]).matches
+        ]
+        for names in ((), ("finite",), ("finite", "nan"))
+    ]
+    assert about_nan == [[True], [False], [True]]

@@ -16,6 +16,7 @@ MAX_PROSE_CHARS = 3_000
 """Of longer prose, the beginning and the end are read, where people say what they see."""
 _MAX_FRAGMENT_CHARS = 60
 _FIRST_STEP = Sign("when", "first_step")
+_FINITE = Sign("what", "finite")
 _DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
 _NARROW = frozenset({"amp", "float16"})  # without them, it is float32
 _NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
@@ -47,6 +48,8 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
     observed = {each.sign: each for each in reversed(found)}
     if log and log.begins_finite:
         observed.pop(_FIRST_STEP, None)
+    if log and log.stays_finite:
+        observed.setdefault(_FINITE, Observation(sign=_FINITE, text=log.lines[-1].text))
     return tuple(observed.values())[::-1]
 
 

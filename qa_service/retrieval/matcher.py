@@ -44,6 +44,7 @@ SINGLED_OUT = 4.0
 CLOSE = 0.35
 """Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+_NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
 _KEPT_FILES, _UNUSED_DAYS = 4, 7.0  # of each kind in the cache: those of other versions go
@@ -101,6 +102,7 @@ class _Evidence:
     """The formats of numbers that the entry is about, such as "float16"."""
     fine: frozenset[str]
     """Where its trouble is absent, such as "fine:bfloat16"."""
+    is_about_nan: bool
 
     @classmethod
     def of(cls, entry: Entry) -> "_Evidence":
@@ -108,6 +110,7 @@ class _Evidence:
             excluded_by=frozenset(map(str, entry.excluded_by)),
             formats=frozenset(sign.value for sign in entry.signs if sign.kind == "in") & _FORMATS,
             fine=frozenset(str(sign) for sign in entry.signs if sign.kind == "fine"),
+            is_about_nan=_NAN in map(str, entry.signs),
         )
 
     def factor(self, observed: frozenset[str], sound: frozenset[str]) -> float:
@@ -117,7 +120,12 @@ class _Evidence:
         """
         if observed & self.excluded_by or (self.formats and self.formats <= sound):
             return RULED_OUT
+        if self.is_about_nan and _FINITE in observed and not observed & {_NAN, _INF}:
+            return RULED_OUT
         return SINGLED_OUT if self.fine & observed else 1.0
+
+
+_NO_EVIDENCE = _Evidence(excluded_by=frozenset(), formats=frozenset(), fine=frozenset(), is_about_nan=False)
 
 
 class Matcher:
@@ -276,7 +284,7 @@ class Matcher:
     def _evidence(self) -> list[tuple[int, "_Evidence"]]:
         """Row and evidence of the entries about which observations say something."""
         found = [(row, _Evidence.of(entry)) for row, entry in enumerate(self._entries)]
-        return [(row, each) for row, each in found if each.excluded_by or each.formats or each.fine]
+        return [(row, each) for row, each in found if each != _NO_EVIDENCE]
 
     @cached_property
     def _wordings(self) -> list[tuple[Entry | Subject, str, Lang]]:

@@ -21,6 +21,7 @@ _SPLIT = re.compile(
 _WRAPPER = re.compile(
     r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
 )
+_SCALER_NUMBER = re.compile(r"(?<=loss scaler) \d{1,3}(?= reducing)")
 _DELIMITER = re.compile(r"[,|;，；。{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
 _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
@@ -203,7 +204,10 @@ def _name_like_the_last(gap: str, last: str, number: str) -> str:
 
 
 def _spelt_out(line: str) -> str:
-    """The line with the norm of the gradient spelt out, and with points for decimal commas where it has no point."""
+    """The line with the norm of the gradient spelt out, without the number that Apex gives to a loss scaler, and with
+    points for decimal commas where it has no point.
+    """
+    line = _SCALER_NUMBER.sub("", line)
     if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
         line = _NORM.sub(" grad_norm ", line)
     if "," not in line or not _DIGITS_AT_COMMA.search(line):

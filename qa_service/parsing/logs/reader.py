@@ -25,7 +25,7 @@ _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", r
 _VALUE = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _WORD = re.compile(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
-_RECORD = re.compile(r"\{[^{}]*\}")
+_RECORD = re.compile(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
 _SENTENCE_HAN, _SENTENCE_WORDS = 8, 6
 _MAX_PROSE_CHARS = 5000  # of a line that holds a record
 _COUNTERS = frozenset({"step", "epoch", "lr"})
@@ -54,13 +54,13 @@ def read_log(text: str) -> LogReading | None:
 
 
 def _words_beside(line: str) -> str:
-    """What is said on the line of a record, before and after it: "it is stuck: {'loss': 2.3} what now?".
+    """What is said on the line of a record or a quoted message, beside it: "it is stuck: {'loss': 2.3} what now?".
 
     Less than a sentence is what programs print there, and counts as nothing: "".
     """
-    if "{" not in line:
+    words, records = _RECORD.subn(" ", line[:_MAX_PROSE_CHARS])
+    if not records:
         return ""
-    words = _RECORD.sub(" ", line[:_MAX_PROSE_CHARS])
     return words if len(_HAN.findall(words)) >= _SENTENCE_HAN or len(_WORD.findall(words)) >= _SENTENCE_WORDS else ""
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from qa_service.model.observation import Observation
 
+_SEVERAL = 3  # losses that show how a run goes
+
 
 class Point(NamedTuple):
     """A value of a series."""
@@ -70,6 +72,12 @@ class LogReading:
             return False
         until = self.first_nonfinite[0].number
         return any(point.line < until and math.isfinite(point.value) for point in self.series.get("loss", ()))
+
+    @property
+    def stays_finite(self) -> bool:
+        """Whether it has several losses, and nothing in it is nan or inf or overflows."""
+        losses = self.series.get("loss", ())
+        return self.first_nonfinite is None and not self.overflows and len(losses) >= _SEVERAL
 
     @property
     def lr(self) -> float | None:
