@@ -41,7 +41,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
 """Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
-CLOSE = 0.35
+CLOSE = 0.2
 """Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
