@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
+from qa_service.model.diagnosis import Harm, HarmId
 from qa_service.model.training_run import Record, TrainingRun
 from qa_service.model.values import Lang, Text
 from qa_service.presentation.numbers import format_in_text
@@ -250,3 +251,8 @@ def _word(value: float | str | Record, lang: Lang) -> str:
 def lines_of(*points: Record | None) -> tuple[int, ...]:
     """The lines of records, each once, in order."""
     return tuple(sorted({point.line for point in points if point is not None and point.line is not None}))
+
+
+def harm_at(name: HarmId, text: Text, *points: Record) -> Harm:
+    """A harm that stands on these records, and is seen at the step of the last."""
+    return Harm(id=name, text=text, lines=lines_of(*points), step=points[-1].step)

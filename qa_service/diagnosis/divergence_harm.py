@@ -7,8 +7,8 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     end_level,
     finite,
+    harm_at,
     is_objective,
-    lines_of,
     records,
     say,
     shares_of,
@@ -56,7 +56,7 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
         text = say(
             "损失从 {first} 升到 {last}", "The loss rises from {first} to {last}", first=start_level(values), last=last
         )
-    yield Harm(id="diverging", text=text, lines=lines_of(points[-1]), step=points[-1].step)
+    yield harm_at("diverging", text, points[-1])
 
 
 def _validates(run: TrainingRun) -> bool:

@@ -7,6 +7,7 @@ from statistics import median
 from qa_service.diagnosis.curves import (
     end_level,
     finite,
+    harm_at,
     is_objective,
     lines_of,
     noise,
@@ -51,16 +52,15 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
         )  # fmt: skip
         return
     if (bad := lasting_nonfinite(held_out)) and train:
-        yield Harm(
-            id="evaluation",
-            lines=lines_of(bad),
-            step=bad.step,
-            text=say(
+        yield harm_at(
+            "evaluation",
+            say(
                 "验证损失从{at}起是 {value}，训练损失却是有限数",
                 "The validation loss is {value} from {at} on, the training loss is finite",
                 at=bad,
                 value=bad.value,
             ),
+            bad,
         )
         return
     how = gap(run)
@@ -92,7 +92,7 @@ def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
                 held=points[-1].value,
             ),
         }[how]
-        yield Harm(id="evaluation", text=text, lines=lines_of(points[-1]), step=points[-1].step)
+        yield harm_at("evaluation", text, points[-1])
 
 
 def gap(run: TrainingRun, *, apart: bool = True) -> str:

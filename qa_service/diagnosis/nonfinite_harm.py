@@ -7,6 +7,7 @@ from itertools import pairwise
 from qa_service.diagnosis.curves import (
     finite,
     first_nonfinite,
+    harm_at,
     lines_of,
     records,
     say,
@@ -50,25 +51,23 @@ def nonfinite_harms(run: TrainingRun) -> Iterator[Harm]:
         if key != "loss" and _nan_by_nature(run, key):
             continue
         if bad := lasting_nonfinite(records(run, key)):
-            yield Harm(
-                id="nonfinite",
-                lines=lines_of(bad),
-                step=bad.step,
-                text=say("{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value),
+            yield harm_at(
+                "nonfinite",
+                say("{key} 从{at}起是 {value}", "{key} is {value} from {at} on", key=key, at=bad, value=bad.value),
+                bad,
             )
             return
     yield from _recurring(run)
     yield from _gradients(run)
     if hidden := hidden_nan(run):
-        yield Harm(
-            id="nonfinite",
-            lines=lines_of(hidden),
-            step=hidden.step,
-            text=say(
+        yield harm_at(
+            "nonfinite",
+            say(
                 "{at}的损失印成 0，梯度范数却不是有限数",
                 "At {at} the loss is printed as 0 beside a gradient norm that is not finite",
                 at=hidden,
             ),
+            hidden,
         )
     yield from _weights(run)
 
@@ -140,13 +139,10 @@ def _gradients(run: TrainingRun) -> Iterator[Harm]:
     goes_on = len(after) >= 3 and len({loss.value for loss in after}) >= 3
     few = len(norms) > 5 and sum(1 for norm in norms if not math.isfinite(norm.value)) <= 1
     if not goes_on and not few:
-        yield Harm(
-            id="nonfinite",
-            lines=lines_of(bad),
-            step=bad.step,
-            text=say(
-                "梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value
-            ),
+        yield harm_at(
+            "nonfinite",
+            say("梯度范数从{at}起是 {value}", "The gradient norm is {value} from {at} on", at=bad, value=bad.value),
+            bad,
         )
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from qa_service.diagnosis.curves import (
     finite,
-    lines_of,
+    harm_at,
     records,
     say,
     step_span,
@@ -51,16 +51,16 @@ def _is_cumulative(run: TrainingRun) -> bool:
 def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
-        yield Harm(
-            id="skipping",
-            lines=lines_of(scales[0], scales[-1]),
-            step=scales[-1].step,
-            text=say(
+        yield harm_at(
+            "skipping",
+            say(
                 "损失缩放系数从 {first} 一路降到 {last}",
                 "The loss scale goes down from {first} to {last}",
                 first=scales[0].value,
                 last=scales[-1].value,
             ),
+            scales[0],
+            scales[-1],
         )
         return
     late = [event for event in run.events if event.kind == "skipped_update" and _is_late(event)]
@@ -81,14 +81,13 @@ def skipping_harms(run: TrainingRun) -> Iterator[Harm]:
     if (points := finite(records(run, "skipped"))) and len(points) >= 4 and not _is_cumulative(run):
         tail = points[len(points) // 2 :]
         if min(values_of(tail)) >= 1 and not any(True for _ in finite(records(run, "loss"))[-2:]):
-            yield Harm(
-                id="skipping",
-                lines=lines_of(tail[-1]),
-                step=tail[-1].step,
-                text=say(
+            yield harm_at(
+                "skipping",
+                say(
                     "每个区间都有更新被跳过，而且没有损失",
                     "Updates are skipped in every interval, and there is no loss",
                 ),
+                tail[-1],
             )
 
 
@@ -100,11 +99,12 @@ def _skipped_by_step(run: TrainingRun) -> Iterator[Harm]:
         return
     share = math.fsum(values_of(late)) / len(late)
     if share > 0.1 and any(values_of(late[-len(late) // 5 :])):
-        yield Harm(
-            id="skipping", lines=lines_of(late[-1]), step=late[-1].step,
-            text=say("第 50 步以后还有 {share} 的更新被跳过", "After step 50, {share} of the updates are still skipped",
-                     share=f"{100 * share:.0f} %"),
-        )  # fmt: skip
+        words = say(
+            "第 50 步以后还有 {share} 的更新被跳过",
+            "After step 50, {share} of the updates are still skipped",
+            share=f"{100 * share:.0f} %",
+        )
+        yield harm_at("skipping", words, late[-1])
 
 
 def _is_late(event: RunEvent) -> bool:

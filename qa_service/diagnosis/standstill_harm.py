@@ -6,8 +6,8 @@ from qa_service.diagnosis.curves import (
     end_level,
     equal_tail,
     finite,
+    harm_at,
     is_objective,
-    lines_of,
     records,
     say,
     values_of,
@@ -34,102 +34,99 @@ def standstill_harms(run: TrainingRun) -> Iterator[Harm]:
     if is_objective(run) and not warms_up(run) and not lasting_nonfinite(records(run, "loss")):
         if classes := classes_at_chance(run):
             last = points[-1]
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(last),
-                step=last.step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "损失停在 {value}，正是 {classes} 个类别瞎猜的水平 ln {classes}",
                     "The loss stays at {value}, that of guessing among {classes} classes (ln {classes})",
                     value=last.value,
                     classes=str(classes),
                 ),
+                last,
             )
             return
         if stuck := stuck_at_clamp(run) or stuck_exactly(run):
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(stuck[0]),
-                step=stuck[0].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "损失从{at}起一直是 {value}，一位数字也不变",
                     "From {at} on the loss is {value} to all digits",
                     at=stuck[0],
                     value=stuck[0].value,
                 ),
+                stuck[0],
             )
             return
         if gradient_always_zero(run):
             norms = records(run, "grad_norm")
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(norms[0], norms[-1]),
-                step=norms[-1].step,
-                text=say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+            yield harm_at(
+                "no_learning",
+                say("梯度范数从头到尾恰好是 0", "The gradient norm is exactly 0 in every record"),
+                norms[0],
+                norms[-1],
             )
             return
         if constant := validation_constant(run):
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(constant[0], constant[-1]),
-                step=constant[-1].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "{count} 次验证的损失都是 {value}，一位数字也不变",
                     "In {count} evaluations the loss of validation is {value} to all digits",
                     count=str(len(constant)),
                     value=constant[-1].value,
                 ),
+                constant[0],
+                constant[-1],
             )
             return
         if validation_at_guessing(run):
             shares = finite(records(run, "val_accuracy"))
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(shares[0], shares[-1]),
-                step=shares[-1].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "{count} 次验证里准确率一直在 {value} 上下",
                     "In {count} evaluations the accuracy stays about {value}",
                     count=str(len(shares)),
                     value=shares[-1].value,
                 ),
+                shares[0],
+                shares[-1],
             )
             return
         if steps_of_clamp(run):
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(points[0], points[-1]),
-                step=points[-1].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "每个损失都是 100/n 的整数倍：损失的对数被截断在 −100",
                     "Every loss is a whole multiple of 100/n: the logarithm in it is clamped at −100",
                 ),
+                points[0],
+                points[-1],
             )
             return
         if worse_than_guessing(run):
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(points[-1]),
-                step=points[-1].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "训练到最后损失还有 {value}，比瞎猜差得多",
                     "At the end the loss is still {value}, far worse than guessing",
                     value=end_level(values_of(points)),
                 ),
+                points[-1],
             )
             return
         if is_flat(run):
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(points[0], points[-1]),
-                step=points[-1].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "{count} 条记录里损失只从 {first} 到 {last}",
                     "In {count} records the loss goes from {first} to {last} only",
                     count=str(len(points)),
                     first=points[0].value,
                     last=points[-1].value,
                 ),
+                points[0],
+                points[-1],
             )
             return
     yield from _accuracy_at_chance(run)
@@ -143,16 +140,15 @@ def _accuracy_at_chance(run: TrainingRun) -> Iterator[Harm]:
         points = finite(records(run, key))
         tail = equal_tail(points)
         if len(tail) >= 5 and tail[0].value in (0.5, 50.0) and not falls:
-            yield Harm(
-                id="no_learning",
-                lines=lines_of(tail[0]),
-                step=tail[0].step,
-                text=say(
+            yield harm_at(
+                "no_learning",
+                say(
                     "{key} 从{at}起一直是 {value}",
                     "From {at} on {key} is {value}",
                     key=key,
                     at=tail[0],
                     value=tail[0].value,
                 ),
+                tail[0],
             )
             return

@@ -28,11 +28,14 @@ class Finding:
     layer: str = ""
 
 
+HarmId = Literal["nonfinite", "diverging", "no_learning", "skipping", "evaluation", "stopped"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
     """What goes wrong in the run, before any cause is thought of."""
 
-    id: Literal["nonfinite", "diverging", "no_learning", "skipping", "evaluation", "stopped"]
+    id: HarmId
     text: Text
     lines: tuple[int, ...] = ()
     step: int | None = None

@@ -100,12 +100,10 @@ class RelatedJson(Body):
     question: str
 
 
-class AlternativeJson(Body):
+class AlternativeJson(RelatedJson):
     """What may have been asked instead."""
 
-    entry: str
     aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry")
-    question: str
 
 
 class DistinctionJson(Body):
