@@ -43,7 +43,7 @@ def test_generated_requests_get_described_responses(api):
 
         @given(case=operation.as_strategy())
         @hypothesis_settings(
-            max_examples=int(MAX_EXAMPLES or hypothesis_settings().max_examples),
+            max_examples=int(MAX_EXAMPLES or hypothesis_settings().max_examples // 2),  # of each of 12 operations
             suppress_health_check=list(HealthCheck),
         )
         def call_operation(case) -> None:

@@ -1,4 +1,4 @@
-"""The states of tokens that the encoder remembers: those that came last, in as much memory as there is room for."""
+"""The encoder unpacked in the cache, and the states of tokens that it remembers: those that came last."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,37 @@ def package():
     return USE(threads=1)
 
 
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """A cache folder, into which the first test that encodes unpacks the model."""
+    return tmp_path_factory.mktemp("encoder")
+
+
 @pytest.mark.parametrize("room", [30, 512])
-def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, tmp_path, monkeypatch, room):
+def test_vectors_are_those_of_the_package_whatever_was_encoded_before(package, unpacked, monkeypatch, room):
     """Up to rounding; with room for fewer tokens than all texts have, and for fewer than one batch."""
     monkeypatch.setattr(token_states, "TOKENS", room)
-    embedder = MultilingualUSE(tmp_path)
+    embedder = MultilingualUSE(unpacked)
     for batch in ([TEXTS[0]], TEXTS, TEXTS[1:2], TEXTS[2:], [TEXTS[0]], [TEXTS[0], TEXTS[3]], TEXTS[1:2]):
         assert np.abs(embedder.encode_query(batch) - np.asarray(package.encode(batch))).max() < 1e-5
+
+
+def test_the_cached_encoder_gives_identical_vectors(package, unpacked):
+    """Vectors are equal up to rounding in any script; damaged files are unpacked again."""
+    texts = [
+        "梯度爆炸了怎么办",
+        "GradScaler: Gradient overflow.",
+        "ﬁ ½ Ａ１",
+        "한국어 テスト",
+        "😀 ∑ é",
+        "x" * 3000,
+        "",
+        "\t a",
+    ]
+    expected = np.asarray(package.encode(texts))
+    for _ in range(2):  # writes it if no test before has, reads it
+        assert np.allclose(MultilingualUSE(unpacked).encode_query(texts), expected, atol=1e-6)
+    (file,) = unpacked.glob("encoder-*.npz")
+    file.write_bytes(b"rubbish")
+    assert np.allclose(MultilingualUSE(unpacked).encode_query(texts), expected, atol=1e-6)
+    assert file.stat().st_size > 1e6
