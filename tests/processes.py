@@ -24,8 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 180.0
 """The limit of every wait; a passing test needs much less, even on a machine under load."""
 _SHUTDOWN_SECONDS = 30.0
-_SHARED_SERVERS: list[subprocess.Popen[Any]] = []
-"""Shared servers that this worker started. The references keep Popen from warning: a server may outlive its worker."""
+_DETACH = (
+    "import os, subprocess, sys\n"
+    "process = subprocess.Popen(sys.argv[1:], start_new_session=True, stdout=sys.stderr, stdin=subprocess.DEVNULL)\n"
+    "print(process.pid, flush=True)\n"
+    "os._exit(0)\n"
+)
+"""Starts a process that is nobody's child, so that it may outlive the worker that wanted it, and prints its pid."""
 
 
 @contextmanager
@@ -173,7 +178,7 @@ def shared_server(env: Mapping[str, str], folder: Path) -> Iterator[str]:
                 with suppress(BlockingIOError):
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     record.unlink(missing_ok=True)
-                    stop(server["pid"], lambda seconds: until(lambda: not session(server["pid"]), seconds))
+                    _stop_detached(server["pid"])
 
 
 @contextmanager
@@ -188,15 +193,33 @@ def _start_server(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "qa_service", "serve", "--port", str(port)]
     with log.open("ab") as out:
-        server = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-            start_new_session=True,
+        started = subprocess.run(
+            [sys.executable, "-c", _DETACH, *command], check=True, cwd=ROOT, env=os.environ | env,
+            stdout=subprocess.PIPE, stderr=out,
         )  # fmt: skip
-    _SHARED_SERVERS.append(server)
+    pid = int(started.stdout)
     try:
-        until(lambda: server.poll() is not None or status(f"{address}/readyz") == 200, why=log.read_text)
-        assert server.poll() is None, log.read_text()
+        until(lambda: _has_ended(pid) or status(f"{address}/readyz") == 200, why=log.read_text)
+        assert not _has_ended(pid), log.read_text()
     except BaseException:
-        stop(server.pid, server.wait)
+        _stop_detached(pid)
         raise
-    return {"address": address, "pid": server.pid}
+    return {"address": address, "pid": pid}
+
+
+def _stop_detached(pid: int) -> None:
+    def wait(seconds: float) -> None:
+        with suppress(AssertionError):
+            until(lambda: _has_ended(pid), seconds)
+
+    stop(pid, wait)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with suppress(OSError):  # where there is no /proc
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return False
