@@ -2,8 +2,8 @@
 
 Three answers with logits b + Φw, w = 0 at the start, which is also the reference: chosen, rejected and a third one that
 is in no pair. Rows of Φ have length 1; chosen and rejected have the cosine `similarity`, and the third has the cosine
-`towards` with chosen − rejected. The third starts with the probability `third`, the two others share the rest. `n`
-steps of gradient descent at rate `lr` on
+`towards` with chosen − rejected. The third starts with the probability `third`, each of the others with half of the
+rest. `n` steps of gradient descent at rate `lr` on
 
     −log σ(`beta`·m) − `sft`·logp(chosen),   m = log-ratio of chosen − log-ratio of rejected
 

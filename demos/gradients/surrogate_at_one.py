@@ -1,6 +1,6 @@
 """At a ratio of 1 the loss of GRPO or PPO is 0, its gradient is the policy gradient, and the clip has nothing to do.
 
-A softmax policy over `actions` actions, all equally likely. A group of `group` actions is drawn from it; an action
+A softmax policy over `actions` actions with logits ~ N(0, 1). A group of `group` actions is drawn from it; an action
 whose number is even is rewarded with 1, an odd one with 0. Advantages A = (r − mean)/(std + 1e-4) of the group, or, not
 `centred`, A = r. The same group is used for `updates` steps of gradient descent at rate `lr` on
 
@@ -13,7 +13,7 @@ attached    logp of this very update, through which the gradient flows as well: 
 
 At a ratio of 1 the derivative of exp(logp − old) is that of logp, so the first gradient is that of −mean A·logp
 (REINFORCE with a baseline), although the loss is −mean A = 0. clipped: the part of the group whose gradient the clip
-removes (ratio > 1 + clip with A > 0, ratio < 1 − clip with A < 0). In float64. Random: the group.
+removes (ratio > 1 + clip with A > 0, ratio < 1 − clip with A < 0). In float64. Random: the first logits, the group.
 Source: Schulman et al. 2017, Proximal policy optimization algorithms; Shao et al. 2024, DeepSeekMath (GRPO).
 """
 
@@ -46,7 +46,7 @@ COLUMNS = {
     "ratio_off": {"zh": "|ratio − 1| 的最大值", "en": "largest |ratio − 1|"},
 }
 METRICS = {
-    "first_loss": {"zh": "第一次更新的损失", "en": "loss at the first update"},
+    "first_loss": {"zh": "第一次更新的损失的大小", "en": "size of the loss at the first update"},
     "first_gradient": {"zh": "第一次更新的梯度范数", "en": "gradient norm at the first update"},
     "reinforce_gradient": {"zh": "−mean A·logp 的梯度范数", "en": "gradient norm of −mean A·logp"},
     "difference": {"zh": "两个梯度的相对差", "en": "relative difference of the two gradients"},
@@ -54,6 +54,7 @@ METRICS = {
     "ratio_off": {"zh": "最后一次更新时 |ratio − 1| 的最大值", "en": "largest |ratio − 1| at the last update"},
     "clipped": {"zh": "最后一次更新时被裁剪的比例", "en": "clipped at the last update"},
     "first_clipped": {"zh": "首次裁剪发生在第几次更新", "en": "first update with a clipped sample"},
+    "updates": {"zh": "更新次数", "en": "updates made"},
     "learned": {"zh": "有奖励的动作的概率增加了", "en": "gain in probability of rewarded actions"},
 }
 CHART = {
@@ -79,8 +80,9 @@ def run(
     group: int = 64,
     actions: int = 8,
 ) -> Generator[Row, None, Metrics]:
-    logits = torch.zeros(actions, dtype=torch.float64, requires_grad=True)
-    drawn = torch.randint(actions, (group,))
+    logits = torch.randn(actions).double().requires_grad_()
+    drawn = torch.multinomial(logits.detach().softmax(0), group, replacement=True)
+    start = logits.detach().softmax(0)[::2].sum().item()
     rewards = (drawn % 2 == 0).double()
     advantage = (rewards - rewards.mean()) / (rewards.std() + 1e-4) if centred else rewards
     before = logits.log_softmax(0)[drawn].detach()
@@ -109,7 +111,7 @@ def run(
             logits -= lr * gradient
     probability = logits.detach().softmax(0)[::2].sum().item()
     return {
-        "first_loss": rows[0]["loss"],
+        "first_loss": abs(rows[0]["loss"]),
         "first_gradient": rows[0]["gradient"],
         "reinforce_gradient": reinforce.norm().item(),
         "difference": ((first - reinforce).norm() / reinforce.norm().clamp(min=1e-300)).item(),
@@ -117,7 +119,8 @@ def run(
         "ratio_off": rows[-1]["ratio_off"],
         "clipped": rows[-1]["clipped"],
         "first_clipped": next((row["update"] for row in rows if row["clipped"]), None),
-        "learned": probability - ((actions + 1) // 2) / actions,
+        "updates": updates,
+        "learned": probability - start,
     }
 
 

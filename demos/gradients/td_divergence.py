@@ -1,17 +1,17 @@
-"""Values learned from their own predictions diverge if γ times the share of the next state exceeds 1.
+"""Values learned from their own predictions diverge if γ times the growth of the features exceeds 1.
 
-A critic with one weight w: this state has the value w, the next one `share`·w, since the network's features for both
+A critic with one weight w: this state has the value w, the next one `factor`·w, since the network's features for both
 are alike. One transition with reward `reward` is learned again and again, as from a replay buffer, for `n` steps:
 
-    w ← w + `lr`·(y − w),   y = `reward` + `gamma`·`share`·w_target
+    w ← w + `lr`·(y − w),   y = `reward` + `gamma`·`factor`·w_target
 
 w_target is a copy of w, taken anew every `period` steps (1: no target network). `masked`: the transition ends its
 episode and the target knows it, y = `reward`. `huber`: the step is limited to lr (the gradient of smooth L1 is at most
 1). `bounded`: y is limited to ± bound, bound = |reward|/(1 − gamma), the largest return that is possible at all.
 
 Theory: while w_target stands, w covers ρ = 1 − (1 − lr)^period of the way to y, so in each period the distance to the
-fixed point is multiplied by 1 + ρ·(gamma·share − 1): it grows without end if gamma·share > 1. Below 1 it ends at
-reward/(1 − gamma·share). A run stops once |w| exceeds 1e30. Nothing is random.
+fixed point is multiplied by 1 + ρ·(gamma·factor − 1): it grows without end if gamma·factor > 1. Below 1 it ends at
+reward/(1 − gamma·factor). A run stops once |w| exceeds 1e30. Nothing is random.
 Source: Tsitsiklis & Van Roy 1997, An analysis of temporal-difference learning with function approximation (the example
 in which the next state has twice the features); Mnih et al. 2015, Human-level control (target networks).
 """
@@ -23,7 +23,7 @@ import torch
 
 TITLE = {"zh": "用自己的预测作目标：Q 值发散", "en": "Learned from its own predictions: Q diverges"}
 PARAMS = {
-    "share": {
+    "factor": {
         "zh": "下一状态的特征是这一状态的几倍",
         "en": "features of the next state over those of this one",
         "ge": 0,
@@ -57,7 +57,7 @@ METRICS = {
     "first_above": {"zh": "首次超过可能的最大回报", "en": "first above the largest possible return", "unit": "step"},
     "loss_end": {"zh": "最后的 TD 损失", "en": "TD loss at the end"},
     "theory_growth": {"zh": "每个周期距离乘多少，理论", "en": "factor of the distance in a period, theory"},
-    "product": {"zh": "γ 乘下一状态的份额", "en": "γ times the next state's share"},
+    "product": {"zh": "γ 乘这个倍数", "en": "γ times that factor"},
     "steps": {"zh": "走了几步", "en": "steps made", "unit": "step"},
 }
 CHART = {
@@ -76,7 +76,7 @@ HOPELESS = 1e30
 
 
 def run(
-    share: float = 1.1,
+    factor: float = 1.1,
     gamma: float = 0.99,
     reward: float = 1.0,
     lr: float = 0.1,
@@ -91,7 +91,7 @@ def run(
     while step < n and abs(value) < HOPELESS:
         if step % period == 0:
             copy = value
-        target = reward + (0.0 if masked else gamma * share * copy)
+        target = reward + (0.0 if masked else gamma * factor * copy)
         target = max(-bound, min(bound, target)) if bounded else target
         error = target - value
         value += lr * (max(-1.0, min(1.0, error)) if huber else error)
@@ -106,8 +106,8 @@ def run(
         "over_bound": abs(value) / bound if bound else math.nan,
         "first_above": above,
         "loss_end": error * error / 2,
-        "theory_growth": 1 + (1 - (1 - lr) ** period) * ((0.0 if masked else gamma * share) - 1),
-        "product": gamma * share,
+        "theory_growth": 1 + (1 - (1 - lr) ** period) * ((0.0 if masked else gamma * factor) - 1),
+        "product": gamma * factor,
         "steps": step,
     }
 

@@ -1,6 +1,6 @@
 """The entropy of a policy falls even if rewards are pure noise, and a large vocabulary lets a small bonus blow it up.
 
-A softmax policy over `actions` actions; action 0 starts with the probability `known` (0: all equal), the others share
+A softmax policy over `actions` actions; action 0 starts with the probability `known` (0: all equal), the others divide
 the rest. At each of `n` steps `group` actions are drawn, each rewarded with `gap` if it is action 0, plus `noise`·ε,
 ε ~ N(0, 1). The logits follow, at rate `lr`, the gradient of mean A·logp + `bonus`·H: A is the reward minus the mean
 of the others in the group, or, `normalised`, (r − mean)/(std + 1e-8) as in GRPO; H is the entropy.
@@ -41,7 +41,7 @@ COLUMNS = {
 METRICS = {
     "entropy_start": {"zh": "开始的熵", "en": "entropy at the start"},
     "entropy_end": {"zh": "最后的熵", "en": "entropy at the end"},
-    "share": {"zh": "最后的熵 ÷ 最大的熵", "en": "entropy at the end over the largest possible"},
+    "left": {"zh": "最后的熵 ÷ 最大的熵", "en": "entropy at the end over the largest possible"},
     "largest_entropy": {"zh": "最大的熵 ln(动作数)", "en": "largest possible entropy, ln(actions)"},
     "best_end": {"zh": "最后动作 0 的概率", "en": "probability of action 0 at the end"},
     "theory_best": {"zh": "Gibbs 策略里动作 0 的概率", "en": "that of the Gibbs policy"},
@@ -95,7 +95,7 @@ def run(
     return {
         "entropy_start": start,
         "entropy_end": end,
-        "share": end / math.log(actions),
+        "left": end / math.log(actions),
         "largest_entropy": math.log(actions),
         "best_end": logits.softmax(0)[0].item(),
         "theory_best": gibbs(gap, bonus, actions),

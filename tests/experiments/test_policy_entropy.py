@@ -40,7 +40,7 @@ def test_noise_alone_lowers_the_entropy(group):
 
 def test_what_is_rewarded_is_learned():
     metrics = measured("policy_entropy", gap=1.0, noise=0.1, known=0.1, actions=50)
-    assert metrics["best_end"] > 0.9 and metrics["share"] < 0.2
+    assert metrics["best_end"] > 0.9 and metrics["left"] < 0.2
     assert metrics["first_half"] is not None
     assert metrics["theory_best"] == 1
 
