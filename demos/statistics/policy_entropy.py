@@ -46,6 +46,7 @@ METRICS = {
     "best_end": {"zh": "最后动作 0 的概率", "en": "probability of action 0 at the end"},
     "theory_best": {"zh": "Gibbs 策略里动作 0 的概率", "en": "that of the Gibbs policy"},
     "critical": {"zh": "熵系数的界限", "en": "where the bonus begins to win"},
+    "actions": {"zh": "动作数", "en": "actions"},
     "first_half": {"zh": "熵首次低于开始的一半", "en": "entropy first below half of the start", "unit": "step"},
 }
 CHART = {
@@ -100,6 +101,7 @@ def run(
         "best_end": logits.softmax(0)[0].item(),
         "theory_best": gibbs(gap, bonus, actions),
         "critical": gap / math.log(actions),
+        "actions": actions,
         "first_half": half,
     }
 
