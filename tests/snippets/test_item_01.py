@@ -111,6 +111,20 @@ def test_group_advantages_without_spread(snippet):
     assert (spread.std(1) - 1).abs().max() < 0.01 and spread.mean(1).abs().max() < 1e-5
 
 
+def test_grpo_ratio_always_one(snippet, capsys):
+    """At a ratio of 1 the loss is 0 and the gradient is not; stale values are seen."""
+    surrogate = snippet.run().names.surrogate
+    logits = torch.randn(5, requires_grad=True)
+    logp = logits.log_softmax(0)[[0, 1, 2, 3]]
+    advantage = torch.tensor([1.0, -1.0, 2.0, -2.0])
+    loss = surrogate(logp, logp, advantage)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert abs(loss.item()) < 1e-6 and gradient.norm() > 0.1
+    assert capsys.readouterr().out.split()[-1] == "0.0"
+    surrogate(logp, logp.detach() - 1, advantage)
+    assert capsys.readouterr().out.split()[-1] == "1.0"
+
+
 def test_hand_written_cross_entropy(snippet):
     model = nn.Linear(8, 2)
     with torch.no_grad():
@@ -344,6 +358,16 @@ def test_dpo_loss_at_ln_2(snippet):
     assert loss(-far, torch.zeros(2, 1)).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_dpo_chosen_reward_falls(snippet):
+    """With the SFT term a less likely chosen answer costs more; without it the loss knows the margin only."""
+    ran = snippet.run()
+    loss, logp = ran.names.dpo_with_sft, torch.tensor([-50.0, -80.0])
+    plain = loss(logp - 20, logp - 40, logp, logp, 10, alpha=0.0)
+    torch.testing.assert_close(plain, loss(logp, logp - 20, logp, logp, 10, alpha=0.0))
+    assert plain.item() == pytest.approx(math.log1p(math.exp(-2)))
+    assert loss(logp - 20, logp - 40, logp, logp, 10) > loss(logp, logp - 20, logp, logp, 10)
+
+
 def test_entropy_with_zero_probability(snippet):
     ran = snippet.run(plain_model(outputs=3), y=torch.zeros(64, dtype=torch.long))
     assert ran.numbers == [0] and all(p.grad.isfinite().all() for p in ran.names.model.parameters())
@@ -526,6 +550,46 @@ def test_student_t_many_degrees_of_freedom(snippet):
     far = torch.tensor([-300.0, 300.0], requires_grad=True)
     ran.names.student_t_nll(torch.ones(2), far).backward()
     assert far.grad.isfinite().all(), "at both ends of the range of ν"
+
+
+def test_policy_entropy_collapses(snippet):
+    entropy = snippet.run().names.token_entropy
+    mask = torch.tensor([[1.0, 1.0, 0.0]])
+    flat = torch.zeros(1, 3, 100)
+    flat[0, 2, 0] = 1000.0  # padding
+    assert entropy(flat, mask).item() == pytest.approx(math.log(100), rel=1e-5)
+    forbidden = flat.clone()
+    forbidden[..., 50:] = -math.inf
+    assert entropy(forbidden, mask).item() == pytest.approx(math.log(50), rel=1e-5)
+    sure = flat.bfloat16()
+    sure[..., 3] = 200.0
+    assert entropy(sure, mask).item() == pytest.approx(0, abs=1e-5)
+    assert entropy(flat, torch.zeros(1, 3)).item() == 0
+
+
+def test_q_values_diverge(snippet, capsys):
+    """Targets beyond any return are seen and limited; an end of the episode is worth its reward."""
+    target = snippet.run().names.td_target
+    reward, q = torch.ones(3), torch.tensor([50.0, 5e4, 80.0], requires_grad=True)
+    made = target(reward, q, torch.tensor([False, False, True]))
+    torch.testing.assert_close(made, torch.tensor([1 + 0.99 * 50, 100.0, 1.0]))
+    assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(1 / 3)
+    assert not made.requires_grad
+    target(reward, q[:1], torch.tensor([False]))
+    assert float(capsys.readouterr().out.split()[-1]) == 0
+
+
+def test_reward_rises_then_collapses(snippet):
+    """The curve that leaves its range first is named first; quiet curves and slow trends are not named."""
+    first = snippet.run().names.first_to_move
+    steps = torch.arange(200)
+    noise = torch.randn(200) * 0.01
+    jump = lambda t, size: (noise + size * (steps >= t)).tolist()  # noqa: E731
+    curves = {"reward": jump(150, -1.0), "kl": jump(140, 3.0), "length": noise.tolist(), "lr": [1e-6] * 200}
+    assert first(curves) == [("kl", 140), ("reward", 150)]
+    broken = [1.0] * 50 + [math.nan] * 10
+    assert first({"loss": broken}) == [("loss", 50)]
+    assert first({"trend": (0.01 * steps).tolist(), "short": [1.0, 2.0]}) == []
 
 
 def test_rl_spikes_without_harm(snippet):

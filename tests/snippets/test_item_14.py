@@ -65,6 +65,15 @@ def test_iid_assumption(snippet):
     assert snippet.diagnose(layer=layer, x=x + 1).numbers[-1] > 2
 
 
+def test_loss_drops_at_each_epoch(snippet):
+    """The ends of each epoch show stairs, and none where the loss falls evenly; a part of an epoch is left out."""
+    means = snippet.run().names.epoch_means
+    stairs = means([1.0] * 50 + [0.5] * 50 + [0.2] * 3, 50)
+    assert stairs == [(1.0, 1.0), (0.5, 0.5)]
+    even = means(torch.linspace(1, 0, 100).tolist(), 50)
+    assert even[0][1] == pytest.approx(even[1][0], abs=0.15) and even[0][0] > even[0][1] + 0.3
+
+
 def test_same_w_backwards(snippet):
     independent, output = [float(line.split()[-1]) for line in snippet.run().printed.splitlines()]
     assert independent == pytest.approx(1, abs=0.15) and output == pytest.approx(math.sqrt(2), abs=0.2)
