@@ -577,3 +577,14 @@ def test_where_two_runs_part(snippet):
     with torch.no_grad():
         next(model.parameters()).add_(1e-6)
     assert lines(model, x=x, y=y)[0] != first[0]
+
+
+def test_kv_cache_in_few_bits(snippet, capsys):
+    report = snippet.run().names.cache_report
+    keys, values, queries = torch.randn(64, 16), torch.randn(64, 16), 4 * torch.randn(8, 16)
+    report(keys, values, queries)
+    sound = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert all(error < 0.6 for error in sound)
+    report(keys * torch.tensor([40.0] + [1.0] * 15), values, queries / torch.tensor([40.0] + [1.0] * 15))
+    by_token, by_channel, of_values = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert by_token > 2 * by_channel and of_values == pytest.approx(sound[2], rel=1e-3)
