@@ -271,3 +271,22 @@ def test_cholesky_jitter(snippet):
     assert torch.equal(factor, torch.linalg.cholesky(sound))
     with pytest.raises(ValueError, match=r"-0\.05"):
         cholesky(torch.diag(torch.tensor([1.0, 1.0, -0.05])))
+
+
+def test_overlapped_communication(snippet):
+    first, second = snippet.run().names.gradient_norms()
+    assert first == second > 0
+
+    class Racing(nn.Module):
+        """Reads now one buffer, now another, as a reduction that does not wait."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.passes = nn.Linear(8, 2), 0
+
+        def forward(self, x):
+            self.passes += 1
+            return self.layer(x) * (1 + self.passes % 2)
+
+    first, second = snippet.run(Racing()).names.gradient_norms()
+    assert abs(first - second) / first > 0.01

@@ -531,3 +531,60 @@ def test_ddp_works_fsdp_nan(snippet):
         large[2].weight.mul_(1e6)
     assert "first non-finite layer 2 output finite False" in snippet.diagnose(large).printed
     assert "layer none" in snippet.diagnose(large, swap={"torch.float16": "torch.bfloat16"}).printed
+
+
+def test_bytes_in_the_wrong_format(snippet, capsys):
+    show = snippet.run().names.as_every_format
+    truth = torch.randn(400)
+    half = truth.half()
+    show(half.contiguous().view(torch.uint8).view(torch.float32), half)  # halves that were taken for floats
+    errors = [float(line.split("difference")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert errors[1] < 1e-3 < 0.5 < min(errors[0], errors[2])
+    show(truth, truth)
+    errors = [float(line.split("difference")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert errors[0] == 0
+
+
+def test_padding_changes_the_result(snippet, capsys):
+    depends = snippet.run().names.depends_on_padding
+    table = torch.randn(50, 8)
+    ids = torch.randint(1, 50, (1, 6))
+
+    def masked(ids, mask):
+        return (table[ids] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+    def plain(ids, mask):
+        return table[ids].mean(1)
+
+    depends(masked, ids, pad=0)
+    assert all(float(line.split()[-1]) < 1e-6 for line in capsys.readouterr().out.splitlines())
+    depends(plain, ids, pad=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["right", "left"]
+    assert all(float(line.split()[-1]) > 0.1 for line in lines)
+
+
+def test_where_two_runs_part(snippet):
+    def lines(model, **given):
+        torch.manual_seed(0)
+        return snippet.diagnose(model, **given).printed.splitlines()
+
+    model, (x, y) = healthy_model(), batch()
+    first = lines(model, x=x, y=y)
+    assert first == lines(model, x=x, y=y) and first[0].startswith("weights")
+    other = lines(model, x=x + 1e-3, y=y)
+    assert other[0] == first[0] and other[1] != first[1]  # the weights agree, the batch does not
+    with torch.no_grad():
+        next(model.parameters()).add_(1e-6)
+    assert lines(model, x=x, y=y)[0] != first[0]
+
+
+def test_kv_cache_in_few_bits(snippet, capsys):
+    report = snippet.run().names.cache_report
+    keys, values, queries = torch.randn(64, 16), torch.randn(64, 16), 4 * torch.randn(8, 16)
+    report(keys, values, queries)
+    sound = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert all(error < 0.6 for error in sound)
+    report(keys * torch.tensor([40.0] + [1.0] * 15), values, queries / torch.tensor([40.0] + [1.0] * 15))
+    by_token, by_channel, of_values = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert by_token > 2 * by_channel and of_values == pytest.approx(sound[2], rel=1e-3)
