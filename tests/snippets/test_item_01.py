@@ -601,3 +601,25 @@ def test_rl_spikes_without_harm(snippet):
     returns[7] = 50
     assert spread(returns, torch.zeros(256)) > 0.5
     assert spread(torch.zeros(4), torch.zeros(4)) == 0
+
+
+def test_boxes_without_area(snippet):
+    sound = snippet.run().names.sound
+    nan = math.nan
+    boxes = torch.tensor(
+        [
+            [10.0, 10, 60, 40],  # sound
+            [10, 10, 10, 40],  # no width
+            [60, 40, 10, 10],  # swapped corners
+            [120, 10, 140, 40],  # outside the picture
+            [10, 10, 10.5, 40],  # half a pixel
+            [nan, 10, 60, 40],
+        ]
+    )
+    given = boxes.clone()
+    assert sound(boxes, 100, 80).tolist() == [True] + 5 * [False]
+    assert torch.equal(boxes, given) or boxes.isnan().any()
+    sizes = boxes[sound(boxes, 100, 80)]
+    assert ((sizes[:, 2:] - sizes[:, :2]) / 32).log().isfinite().all()
+    bad = ((boxes[1:3, 2:] - boxes[1:3, :2]) / 32).log()
+    assert not bad.isfinite().all(1).any()

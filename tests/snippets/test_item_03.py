@@ -177,3 +177,43 @@ def test_fine_tuning_collapses_to_chance(snippet):
     assert adam.detach().abs().tolist() == pytest.approx([1e-3] * 3, rel=1e-3)
     sgd = snippet.diagnose(model).names.w
     assert sgd.detach().abs().tolist() == pytest.approx([1e-4, 1e-3, 1e-2], rel=1e-3)
+
+
+def test_diffusion_loss_barely_falls(snippet):
+    fixed_loss = snippet.run().names.fixed_loss
+    alpha_bar = torch.linspace(0.999, 0.001, 50)
+    t = torch.arange(50).repeat_interleave(40)
+    x, noise = torch.randn(2000, 1, 4, 4), torch.randn(2000, 1, 4, 4)
+    dead = fixed_loss(lambda noisy, _: torch.zeros_like(noisy), x, noise, t, alpha_bar)
+    assert set(dead) == set(range(50))
+    assert all(value == pytest.approx(1, abs=0.25) for value in dead.values())
+    kept = alpha_bar.view(-1, 1, 1, 1)
+    sound = fixed_loss(lambda noisy, t: (1 - kept[t]).sqrt() * noisy, x, noise, t, alpha_bar)  # best for Gaussian data
+    assert sound[0] == pytest.approx(1, abs=0.25) and sound[49] < 0.02
+
+
+def test_arcface_accuracy_zero(snippet):
+    arcface = snippet.run().names.arcface
+    weight, labels = torch.eye(8, 16), torch.arange(8)
+    perfect, right = arcface(3 * weight, weight, labels)
+    assert perfect < 0.01 and right == 1
+    weight, labels = torch.randn(200, 256), torch.randint(200, (512,))
+    features = torch.nn.functional.normalize(weight)[labels] + 0.1 * torch.randn(512, 256)  # cosines of about 0.5
+    loss, plain = arcface(features, weight, labels)
+    assert loss > 1 and plain > 0.95  # right by cosines, though the loss is far from 0
+    start, chance = arcface(torch.randn(512, 256), weight, labels)
+    assert start == pytest.approx(64 * math.sin(0.5) + math.log(199) + 64**2 / 512, rel=0.06) and chance < 0.05
+    edge = weight.clone().requires_grad_()
+    arcface(edge, weight, torch.arange(200))[0].backward()
+    assert edge.grad.isfinite().all()
+
+
+def test_self_supervised_collapse(snippet):
+    measure = snippet.run().names.spread_and_dimensions
+    spread, dimensions = measure(torch.randn(4000, 16))
+    assert spread == pytest.approx(1, abs=0.05) and dimensions > 15
+    spread, _ = measure(torch.randn(16) + 0.01 * torch.randn(400, 16))
+    assert spread < 0.1
+    hidden = torch.randn(4000, 2) @ torch.randn(2, 16)
+    spread, dimensions = measure((hidden - hidden.mean(0)) / hidden.std(0))  # as batch norm leaves it
+    assert spread > 0.8 and dimensions < 3

@@ -282,3 +282,15 @@ def test_adam_with_a_large_eps(snippet):
     for scale, mostly_below in ((1.0, True), (1e4, False)):
         below = float(snippet.diagnose(model, x=scale * x).numbers[0])
         assert (below > 0.5) is mostly_below
+
+
+def test_underflow_in_dt(snippet):
+    watched = snippet.run().names.watched
+    y = torch.ones(2, 3)
+    field = watched(lambda _, y: -y)
+    assert torch.equal(field(torch.tensor(0.5), y), -y)
+    for bad, where in ((lambda _, y: 1e5 * y, "f reaches"), (lambda _, y: (-y).sqrt(), "f reaches nan")):
+        with pytest.raises(RuntimeError, match=where):
+            watched(bad)(0.5, y)
+    with pytest.raises(RuntimeError, match="y reaches"):
+        field(0.5, 1e6 * y)
