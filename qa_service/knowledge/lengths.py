@@ -13,7 +13,7 @@ MAX_CODE_LINES = 15
 """Lines of code in what to do, without blank ones."""
 MAX_ROWS = 6
 """Rows that tell it from its neighbours."""
-MAX_ASPECTS = 4
+MAX_ASPECTS = 5
 """Further questions of an entry."""
 MAX_FIRST_CLAIMS = 2
 """Claims of the first evidence block that prove the short answer."""
