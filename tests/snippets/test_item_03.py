@@ -148,6 +148,13 @@ def test_overfit_one_batch(snippet):
     assert ran.numbers[-1] < 0.1 and "True" in ran.printed
 
 
+def test_softmax_before_cross_entropy(snippet):
+    low, high, lowest = snippet.diagnose(nn.Sequential(plain_model(), nn.Softmax(1))).numbers
+    assert low == pytest.approx(1, abs=1e-5) == high and lowest >= 0
+    low, high, lowest = snippet.diagnose().numbers
+    assert low < 0.9 and lowest < 0
+
+
 def test_unnormalised_features_at_chance(snippet):
     x, _ = batch()
     assert snippet.run(x=x + 20).numbers[0] > 10

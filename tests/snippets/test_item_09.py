@@ -34,6 +34,14 @@ def test_large_outputs_and_learning_rate(snippet):
     assert (snippet.run(x=sound).names.x - sound).abs().max() < 1, "inputs of a sound size hardly change"
 
 
+def test_mean_of_a_product_misleads(snippet):
+    geometric, median, arithmetic, spread = snippet.run(ratios=[0.01, 0.01, 100.0]).numbers[-4:]
+    assert geometric == pytest.approx(0.01 ** (1 / 3), rel=1e-4) and median == pytest.approx(0.01)
+    assert arithmetic == pytest.approx(100.02 / 3) and spread > 2
+    geometric, median, arithmetic, spread = snippet.run(ratios=[1.0, 1.1, 0.9]).numbers[-4:]
+    assert geometric == pytest.approx(arithmetic, rel=0.01) and spread < 0.1
+
+
 def test_multiply_vs_add(snippet):
     block = snippet.run().names.Block(nn.Linear(8, 8))
     h = torch.randn(4, 8)
