@@ -177,7 +177,9 @@ class Matcher:
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
         vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
         vector_scores = self._classifier.score_vectors(vectors)
-        return [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
+        found = [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
+        self._index.release()
+        return found
 
     def _match_one(self, query: "_Query", vector: Vectors, vector_scores: VectorScores) -> MatchResult:
         said = self._prose.scores(query.text)
@@ -333,7 +335,7 @@ class Matcher:
         with suppress(OSError, ValueError, EOFError):
             if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
                 mark_used(self._vectors_path)
-                return Index(self._library, in_file)
+                return Index(self._library, in_file, self._vectors_path)
         return Index(self._library, self._vectors)
 
     @cached_property
