@@ -1,7 +1,7 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
-It is a FAISS index (`IndexFlatIP`) of every wording, in a file that FAISS maps. A question is compared with the ranges of
-its nearest entries, whose pages are let go afterwards: no process keeps any of it, the kernel has it once for all.
+It is a FAISS index (`IndexFlatIP`) of every wording, in a file that FAISS maps. A question is compared with the ranges
+of its nearest entries, whose pages are let go afterwards: no process keeps any of it, the kernel has it once for all.
 """
 
 import struct
