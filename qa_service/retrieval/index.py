@@ -44,7 +44,7 @@ class Index:
         """`file` is the one that has these vectors, for FAISS to map, if there is one."""
         self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
         self._file = file
-        self._has_searched = False
+        self._has_answered = False
         self._aspects: dict[str, NDArray[np.str_]] = {}
         self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
@@ -77,20 +77,20 @@ class Index:
         return [(str(own), _aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
 
     def release(self) -> None:
-        """Let go of the pages that were searched, to be called after some questions.
+        """Let go of the pages that were searched, to be called after one question or some.
 
         A page that is touched brings its fifteen neighbours: after 200 questions most of the file would be mapped.
         """
-        if self._mapped is not None:
-            forget_pages(self._mapped[1])
+        self._has_answered = True
+        if (mapped := vars(self).get("_mapped")) is not None:  # else nothing was: the first question maps no file
+            forget_pages(mapped[1])
 
     def _products(self, vector: Vectors, entries: Sequence[str]) -> list[NDArray[np.float32]]:
         """For each of the entries, the inner products of its wordings with the vector of shape (d,).
 
         The first question of a process may be the only one, and does not wait for FAISS to be imported.
         """
-        searched, self._has_searched = self._has_searched, True
-        if not searched or self._faiss is None:
+        if not self._has_answered or self._faiss is None:
             return [self._read_vectors(entry) @ vector for entry in entries]
         if self._mapped is None:
             query, metric = vector[None], self._faiss.METRIC_INNER_PRODUCT
