@@ -57,7 +57,8 @@ def _measure_index(path: Path, size: int, ours: Vectors, random: np.random.Gener
     _, writing = _timed(lambda: save_vectors(path, made))
     library: Any = {f"entry-{number}": _SyntheticEntry(f"entry-{number}") for number in range(size // _PHRASINGS_EACH)}
     before = _resident()
-    index, opening = _timed(lambda: Index(library, open_vectors(path)))
+    index, opening = _timed(lambda: Index(library, open_vectors(path), path))
+    index.release()  # as after a first question
     names = list(library)
     picked = [[names[each] for each in random.integers(0, len(names), _MATCHES)] for _ in questions]
     times = [_timed(lambda pair=pair: index.nearest(*pair))[1] for pair in zip(questions, picked, strict=True)]  # type: ignore[misc]

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +15,12 @@ from qa_service.store import Store
 
 QUESTIONS = int(os.environ.get("BENCH_QUESTIONS", "200"))
 _RUNS = 20
+_REST_SECONDS = 8.0  # a worker gives memory back when no question comes
 _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
 
 
 def memory_use() -> None:
-    """Proportional set size (PSS) after questions and runs: one, two and four workers, by process, and by mapping.
+    """Proportional set size (PSS) after questions and runs, and at rest: one, two and four workers, by process.
 
     A page that n processes share counts as an nth for each, also where the others are not the server's: beside other
     programs that use torch a server looks up to 40 MiB smaller. The store is one that an earlier start has made.
@@ -32,15 +34,17 @@ def memory_use() -> None:
                 run_clients(server.port, [{"question": each, "run": False} for each in asked[:QUESTIONS]])
                 for each in asked[QUESTIONS : QUESTIONS + _RUNS]:
                     run_clients(server.port, [{"question": each}])
-                _print_memory(workers, server)
+                _print_memory("at once", workers, server)
+                time.sleep(_REST_SECONDS)
+                _print_memory("at rest", workers, server)
 
 
-def _print_memory(workers: int, server: Server) -> None:
+def _print_memory(when: str, workers: int, server: Server) -> None:
     sizes = {pid: mapped_mib(pid) for pid in server.processes()}
     total = sum(each.total() for each in sizes.values())
     print(
-        f"{workers} worker{'s'[: workers - 1]}, {QUESTIONS} questions, {_RUNS} runs: {total:.0f} MiB (PSS) in all, "
-        f"{total / workers:.0f} a worker"
+        f"{workers} worker{'s'[: workers - 1]}, {QUESTIONS} questions, {_RUNS} runs, {when}: "
+        f"{total:.0f} MiB (PSS) in all, {total / workers:.0f} a worker"
     )
     for pid, command in server.processes().items():
         largest = ", ".join(f"{name} {mib:.0f}" for name, mib in sizes[pid].most_common(6) if mib >= 1)

@@ -152,8 +152,10 @@ async def _lifespan(
 
     Yields what the fronts' lifespans yield, together: the state of every request.
     """
+    import asyncio
+
     from qa_service.server.access_log import log_answer
-    from qa_service.server.lifecycle import handle_signals
+    from qa_service.server.lifecycle import give_back_when_quiet, handle_signals
     from qa_service.store.writer import BackgroundWriter
 
     state = app.state
@@ -182,6 +184,7 @@ async def _lifespan(
         for front in fronts():
             if hasattr(front, "lifespan"):
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
+        stack.callback(asyncio.create_task(give_back_when_quiet(state.text_priority)).cancel)
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them

@@ -1,5 +1,6 @@
 """Faults injected into a running server: each has its documented effect, and the next request succeeds."""
 
+import json
 import os
 import signal
 import socket
@@ -7,12 +8,15 @@ import sqlite3
 import struct
 import sys
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
-from processes import until
+from processes import TIMEOUT_SECONDS, until
 
 from bench.server import Server, free_port, run_server
 from qa_service.app import create_app
@@ -109,7 +113,13 @@ def _idle_count() -> int:
 
 
 def _forkservers(server: Server) -> list[int]:
-    return [pid for pid in server.processes() if _parent(pid) == server.process.pid and _is_forked(server, pid)]
+    """Processes of numstab that are not forked by one of themselves."""
+    return [pid for pid in server.processes() if _is_forked(server, pid) and not _is_forked(server, _parent(pid))]
+
+
+def _forked(server: Server) -> set[int]:
+    """The children of all fork servers."""
+    return {pid for pid in server.processes() if _is_forked(server, pid) and _is_forked(server, _parent(pid))}
 
 
 def _forkserver(server: Server) -> int:
@@ -140,6 +150,46 @@ def test_killed_fork_server_is_restarted(server):
     assert run(server, "counts", seed=time.monotonic_ns())["status"] == "ran"
     # The run may have been executed by an idle child, so the new fork server may start a little later.
     until(lambda: before not in server.processes() and len(_forkservers(server)) == 1)
+
+
+@pytest.mark.server
+def test_the_fork_server_of_all_workers_is_killed_in_mid_run(env, tmp_path):
+    """What was running is `crashed`, in replies of status 200; later runs succeed, and texts are answered. The children
+    end with their server, and nothing is left when the service ends.
+    """
+    settings = env | {"NUMSTAB_DATA": str(tmp_path), "NUMSTAB_SLOTS": "4"}
+    with run_server(settings, workers=2) as server, ThreadPoolExecutor(4) as clients:
+        for _ in range(2):  # the server that the workers share, then those that they have started instead
+            with ExitStack() as stack:
+                streams = [stack.enter_context(_sleeping(server)) for _ in range(2)]
+                servers, children = set(_forkservers(server)), _forked(server)
+                for each in servers:
+                    os.kill(each, signal.SIGKILL)
+                for status, lines in streams:
+                    *_, last = (line for line in lines if line.startswith("data: "))
+                    assert (status, json.loads(last.removeprefix("data: "))["status"]) == (200, "crashed")
+            first = time.monotonic_ns()
+            replies = list(clients.map(lambda seed: run(server, "counts", seed=seed), range(first, first + 12)))
+            assert {evidence["status"] for evidence in replies} == {"ran"}
+            assert server.post("/ask", {"question": "counting numbers one", "run": False})[0] == 200
+            until(lambda gone=servers | children: not gone & server.processes().keys())
+        workers = {pid for pid in server.processes() if _parent(pid) == server.process.pid}
+        assert {_parent(pid) for pid in _forkservers(server)} <= workers
+        server.process.terminate()
+        server.process.wait(TIMEOUT_SECONDS)
+        until(lambda: not server.processes())
+        assert "Traceback" not in server.log.read_text()
+
+
+@contextmanager
+def _sleeping(server: Server) -> Iterator[tuple[int, Iterator[str]]]:
+    """The status of a run that has begun and goes on for long, and the lines of its stream after the first row."""
+    body = {"params": {"steps": 100_000}, "seed": time.monotonic_ns()}
+    route = f"http://127.0.0.1:{server.port}/api/v1/experiments/sleeps/runs/stream"
+    with httpx.stream("POST", route, json=body, timeout=TIMEOUT_SECONDS) as response:
+        lines = response.iter_lines()
+        next(line for line in lines if line.startswith("event: row"))
+        yield response.status_code, lines
 
 
 @pytest.mark.exhaustive

@@ -1,5 +1,6 @@
 """What a server keeps out of its memory: modules that nobody uses, code that is not read again, more fork servers."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -8,12 +9,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from processes import TIMEOUT_SECONDS, until
+from processes import TIMEOUT_SECONDS, run_async, until
 
 from qa_service.lab.interpreter import connect, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import RunStatus
+from qa_service.retrieval.array_file import map_arrays, save_arrays
+from qa_service.server import lifecycle
+from qa_service.server.lifecycle import give_back_memory
+from qa_service.server.priority import TextPriority
 
 _STEP = """
 import sys
@@ -90,6 +96,43 @@ def test_workers_share_one_fork_server(tmp_path):
     alone = other.spawn()
     assert _parent(alone.process.pid) not in (server, os.getpid())
     alone.kill()
+
+
+@linux
+def test_pages_of_mapped_files_are_given_back_and_come_again(tmp_path):
+    """Those of libraries' code and of read-only data; the data are the same afterwards."""
+    file = tmp_path / "arrays"
+    save_arrays(file, {"numbers": np.arange(1 << 18)})
+    numbers = map_arrays(file)["numbers"]
+    assert numbers.sum() == sum(range(1 << 18))
+    mapping = re.escape(str(file))
+    before = _kib(os.getpid(), "Rss", r" r-xp .*/")
+    assert _kib(os.getpid(), "Rss", mapping) >= 2 << 10
+    give_back_memory()
+    assert _kib(os.getpid(), "Rss", mapping) < 128
+    assert _kib(os.getpid(), "Rss", r" r-xp .*/") < before
+    assert numbers[-1] == (1 << 18) - 1
+
+
+def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
+    """Not while one is being answered, nor again before another has come."""
+    given_back: list[int] = []
+    monkeypatch.setattr(lifecycle, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(lifecycle, "give_back_memory", lambda: given_back.append(priority.begun))
+    priority = TextPriority()
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(lifecycle.give_back_when_quiet(priority))
+        for asked in (1, 2):
+            with priority.pending():
+                await asyncio.sleep(0.2)
+                assert len(given_back) == asked - 1
+            await asyncio.to_thread(until, lambda count=asked: len(given_back) == count)
+            await asyncio.sleep(0.2)
+            assert given_back == [1, 2][:asked]
+        watching.cancel()
+
+    run_async(scenario())
 
 
 def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path):

@@ -1,9 +1,11 @@
 """Retrieval: the classifier against scikit-learn, the default encoder, other encoders, and their caches."""
 
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -360,31 +362,57 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
         assert {name: [each[name] for each in found] for name in wordings} == expected
 
 
-def test_faiss_finds_the_same_wordings_and_no_vectors_are_mapped(toy_service, tmp_path, monkeypatch):
-    """It answers all questions of a process but the first. The ranges that a question needs are read: a mapping brings
-    fifteen pages more with each that is touched.
+def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path, monkeypatch):
+    """It answers all questions of a process but the first, also where there is no file; the pages that were touched are
+    let go afterwards.
     """
     import faiss
 
     library = toy_service.knowledge.library
     count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
-    vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 16)))
-    save_vectors(tmp_path / "phrasings.faiss", vectors)
-    index = Index(library, open_vectors(tmp_path / "phrasings.faiss"))
-    searches = Counter[int]()
+    vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 512)))
+    file = tmp_path / "phrasings.faiss"
+    save_vectors(file, vectors)
+    index, without_file = Index(library, open_vectors(file), file), Index(library, vectors.astype(np.float16))
+    searches = Counter[str]()
 
-    class Searched(faiss.IndexFlatIP):
-        def search(self, asked, count):
-            searches[count] += 1
-            return super().search(asked, count)
+    def count_calls(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
 
-    monkeypatch.setattr(faiss, "IndexFlatIP", Searched)
-    found = [index.nearest(vector, library) for vector in vectors]
-    assert searches == {1: (count - 1) * len(library)}
+        def counted(*arguments: Any) -> Any:
+            searches[name] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count_calls(faiss.IndexFlatIP, "compute_distance_subset")
+    count_calls(faiss, "pairwise_distances")
+    found = [index.nearest(vectors[0], library)]
+    assert [index.aspect(vectors[0], entry) for entry in library.values()]
+    for each in (index, without_file):
+        each.release()
+        assert "_faiss" not in vars(each)  # who asks one question does not wait for it
+    found += [index.nearest(vector, library) for vector in vectors[1:]]
+    assert searches == {"compute_distance_subset": count - 1}
+    if sys.platform.startswith("linux"):
+        assert _mapped_kib(file) > 4
+        index.release()
+        assert _mapped_kib(file) <= 8  # the first page has the header, too, and the last may end before its page
+    assert found == [without_file.nearest(vector, library) for vector in vectors]
+    assert searches["pairwise_distances"] == count * len(library)
     monkeypatch.setitem(sys.modules, "faiss", None)  # not installed
-    assert found == [Index(library, vectors).nearest(vector, library) for vector in vectors]
-    maps = Path("/proc/self/maps")
-    assert not maps.exists() or str(tmp_path) not in maps.read_text()
+    assert found == [Index(library, vectors, file).nearest(vector, library) for vector in vectors]
+
+
+def _mapped_kib(file: Path) -> int:
+    """How much of a file is mapped into this process now."""
+    kib, is_its = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-", line):
+            is_its = line.endswith(str(file))
+        elif is_its and line.startswith("Rss:"):
+            kib += int(line.split()[1])
+    return kib
 
 
 def test_the_index_file_is_a_faiss_index(tmp_path):

@@ -1,6 +1,7 @@
 """Misspelt terms of the field: "xaiver", "bacth norm", 批归一划."""
 
 import re
+from functools import lru_cache
 
 _TERMS = (
     "accuracy", "activation", "attention", "backward", "dropout", "gradient", "inference", "initialisation",
@@ -16,7 +17,11 @@ _TERMS_ZH = (
 )  # fmt: skip
 """Terms whose third or fourth character may be another one that sounds or looks alike."""
 _CHARACTER = r"(?![的了吗呢吧在和与是时后前里中上下也都不])[\u4e00-\u9fff]"
+_MISSPELT_ZH = tuple(
+    (term, re.compile(rf"{term[:2]}(?:{term[2]}{_CHARACTER}|{_CHARACTER}{term[3]})")) for term in _TERMS_ZH
+)
 _WORD = re.compile(r"(?<![\w.-])[a-z]{5,16}(?![\w.(=-])", re.IGNORECASE)
+_KEPT_WORDS = 2048
 _MAX_CHARS = 400  # a longer text is a paste, with names of its own
 
 
@@ -28,8 +33,8 @@ def correct_spelling(text: str) -> tuple[str, dict[str, str]]:
     for word in _WORD.findall(text):
         if term := _meant(word.lower()):
             found[word] = term
-    for term in _TERMS_ZH:
-        for match in re.finditer(rf"{term[:2]}(?:{term[2]}{_CHARACTER}|{_CHARACTER}{term[3]})", text):
+    for term, pattern in _MISSPELT_ZH:
+        for match in pattern.finditer(text):
             if match[0] != term:
                 found[match[0]] = term
     for written, term in found.items():
@@ -37,6 +42,7 @@ def correct_spelling(text: str) -> tuple[str, dict[str, str]]:
     return text, found
 
 
+@lru_cache(_KEPT_WORDS)
 def _meant(word: str) -> str:
     """The term that a word misspells; "" for a word that is none, or a form of one: "gradients"."""
     if any(word.startswith(term) or term.startswith(word) for term in (*_TERMS, *_SHORT_TERMS)):

@@ -8,9 +8,11 @@ A page that is used brings its fifteen neighbours into a mapping. Where single r
 soon all of the file is mapped: these are read instead, from the kernel's cache of files, which has them once, too.
 """
 
+import ctypes
 import mmap
 import os
 import struct
+import sys
 import weakref
 import zipfile
 from collections.abc import Collection, Mapping
@@ -85,6 +87,18 @@ class Rows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All rows, as numpy converts its argument to an array."""
         return self[np.arange(self.shape[0])].astype(dtype or self.dtype, copy=False)
+
+
+def forget_pages(mapped: NDArray[Any]) -> None:
+    """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back from the
+    kernel's cache of files. Does nothing but on Linux.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    start = -(-mapped.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE  # pages that hold anything else are left alone
+    end = (mapped.ctypes.data + mapped.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < end:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ entries alone, by three witnesses: the same logits, the nearest phrasing of each
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +71,48 @@ class Classifier:
 
         `prose`, (entries,), scores what each entry says, in the order of the entries among the classes.
         """
-        counts = TermCounts.of(text, signs)
-        rows, tfidf = counts.weigh(self.term_ids, self.idf)
-        known = np.flatnonzero(rows >= 0)
-        weights, tfidf = _to_float32(self.term_weights[rows[known]]), tfidf[known]
-        logits = tfidf @ weights + vector.logits + self.bias
-        witnesses = np.stack([logits, vector.nearest])[:, self.is_entry]
-        ranks = self.rank_factors @ witnesses + np.float32(PROSE_FACTOR) * prose
-        return Prediction(
-            classifier=self,
-            shares=ranked_softmax(logits, ranks, self.is_entry),
-            terms=[counts.terms[index] for index in known.tolist()],
-            tfidf=tfidf,
-            term_weights=weights,
-            vector_scores=vector.logits,
-        )
+        (prediction,) = self.predict_together([(text, signs)], [vector], [prose])
+        return prediction
+
+    def predict_together(
+        self,
+        questions: Iterable[tuple[str, Iterable[str]]],
+        vectors: "Sequence[VectorScores]",
+        prose: Sequence[NDArray[np.float32] | float],
+    ) -> "list[Prediction]":
+        """The same for several questions, each a text with its signs."""
+        counts = [TermCounts.of(text, signs) for text, signs in questions]
+        terms, weights = self._known_terms(counts)
+        tfidf = np.zeros((len(counts), len(weights)), dtype=np.float32)
+        for row, own in zip(tfidf, terms, strict=True):
+            np.add.at(row, own.rows, own.tfidf)  # two terms with one id have one row
+        logits = tfidf @ weights + np.stack([each.logits for each in vectors]) + self.bias
+        nearest = np.stack([each.nearest for each in vectors])[:, self.is_entry]
+        by_logits, by_nearest = self.rank_factors
+        ranks = by_logits * logits[:, self.is_entry] + by_nearest * nearest
+        ranks += np.float32(PROSE_FACTOR) * np.stack([np.broadcast_to(each, ranks.shape[1]) for each in prose])
+        shares = ranked_softmax(logits, ranks, self.is_entry)
+        means = weights.mean(axis=1)
+        return [
+            Prediction(
+                classifier=self, shares=own_shares, terms=own, term_weights=weights, term_means=means,
+                vector_scores=vector.logits,
+            )
+            for own_shares, own, vector in zip(shares, terms, vectors, strict=True)
+        ]  # fmt: skip
+
+    def _known_terms(self, counts: Sequence[TermCounts]) -> tuple[list["_KnownTerms"], NDArray[np.float32]]:
+        """The known terms of each question, and the weights of all, (rows, classes), read and widened once."""
+        weighed = [each.weigh(self.term_ids, self.idf) for each in counts]
+        known = [np.flatnonzero(columns >= 0) for columns, _ in weighed]
+        columns = [columns[own] for (columns, _), own in zip(weighed, known, strict=True)]
+        needed, rows = np.unique(np.concatenate(columns), return_inverse=True)
+        ends = [*accumulate(map(len, columns))]
+        found = [
+            _KnownTerms([each.terms[index] for index in own.tolist()], tfidf[own], rows[end - len(own) : end])
+            for each, own, (_, tfidf), end in zip(counts, known, weighed, ends, strict=True)
+        ]
+        return found, _to_float32(self.term_weights[needed])
 
     @cached_property
     def columns(self) -> Mapping[str, int]:
@@ -124,20 +152,29 @@ class VectorScores:
     """The cosine similarity of the nearest phrasing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _KnownTerms:
+    """The terms of a question that the classifier knows, with their tf-idf and the `rows` of their weights."""
+
+    names: Sequence[str]
+    tfidf: NDArray[np.float32]
+    rows: NDArray[np.intp]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The classification of one question.
 
-    `shares`, (classes,), are the probabilities of the classes. `terms` are the question's known terms, with their
-    `tfidf`, (terms,), and the `term_weights`, (terms, classes), of the classifier: the product is what a term
-    contributes to the logits.
+    `shares`, (classes,), are the probabilities of the classes. `terms` are the question's known terms, whose rows in
+    `term_weights`, (rows, classes), times their tf-idf are what they contribute to the logits; `term_means`, (rows,),
+    are the means over all classes.
     """
 
     classifier: Classifier
     shares: NDArray[np.float32]
-    terms: Sequence[str]
-    tfidf: NDArray[np.float32]
+    terms: _KnownTerms
     term_weights: NDArray[np.float32]
+    term_means: NDArray[np.float32]
     vector_scores: NDArray[np.float32]
 
     @property
@@ -151,13 +188,12 @@ class Prediction:
         A contribution is relative to the average class; largest magnitude first, at most `count`. All contributions to
         a class add up to its logit, without its bias, relative to the average class.
         """
-        columns = [self.classifier.columns[name] for name in classes]
-        average = np.full(len(self.vector_scores), 1 / len(self.vector_scores), dtype=np.float32)
-        by_term = self.term_weights[:, columns] - (self.term_weights @ average)[:, None]
+        columns, rows = [self.classifier.columns[name] for name in classes], self.terms.rows
+        by_term = self.term_weights[rows[:, None], columns] - self.term_means[rows, None]
         by_vector = self.vector_scores[columns] - self.vector_scores.mean()
-        scores = np.vstack([by_term * self.tfidf[:, None], by_vector]).T
+        scores = np.vstack([by_term * self.terms.tfidf[:, None], by_vector]).T
         largest = np.argsort(-np.abs(scores), axis=1)[:, :count]
-        terms, contributions = [*self.terms, ""], scores[np.arange(len(columns))[:, None], largest]
+        terms, contributions = [*self.terms.names, ""], scores[np.arange(len(columns))[:, None], largest]
         return [
             [(terms[row], score) for row, score in zip(*one, strict=True)]
             for one in zip(largest.tolist(), contributions.tolist(), strict=True)

@@ -1,14 +1,15 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
-It is a FAISS index (`IndexFlatIP`) of every wording, in a file, of which a question reads the ranges of its nearest
-entries: a process has none of the rest in memory, the kernel keeps it once for all.
+It is a FAISS index (`IndexFlatIP`) of every wording, in a file that FAISS maps. A question is compared with the ranges
+of its nearest entries, whose pages are let go afterwards: no process keeps any of it, the kernel has it once for all.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import import_module
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
-from qa_service.retrieval.array_file import Rows
+from qa_service.retrieval.array_file import Rows, forget_pages
 from qa_service.retrieval.embedder import Vectors
 
 ASPECT_LEAD = 0.04
 """Cosine by which a wording of an aspect must be nearer than those of the entry's own question: to answer another one
 outright is worse than to answer the general one.
 """
-_KEPT_RANGES = 5  # of vectors: those of the entries of one question, 130 kB each
 _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
 _FLOAT = "<f4"
@@ -38,11 +38,13 @@ class Index:
     of the library (`python -m bench index`).
     """
 
-    def __init__(self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | Rows) -> None:
+    def __init__(
+        self, library: Mapping[str, Entry], vectors: Vectors | NDArray[np.int8] | Rows, file: Path | None = None
+    ) -> None:
+        """`file` is the one that has these vectors, for FAISS to map, if there is one."""
         self._vectors = vectors if isinstance(vectors, Rows) else np.asarray(vectors)  # a memmap's slices take long
-        self._has_searched = False
-        self._vectors_of = lru_cache(_KEPT_RANGES)(self._read_vectors)
-        self._shard_of = lru_cache(_KEPT_RANGES)(self._build_shard)
+        self._file = file
+        self._has_answered = False
         self._aspects: dict[str, NDArray[np.str_]] = {}
         self._lengths: dict[str, Vectors] = {}
         self._phrasings: list[str] = []
@@ -53,32 +55,59 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`.
-
-        The first question of a process may be the only one, and does not wait for FAISS to be imported.
-        """
-        find = self._row_by_faiss if self._has_searched and self._faiss else self._row
-        self._has_searched = True
-        return {entry: self._phrasings[find(vector, entry)] for entry in entries}
+        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
+        names = list(entries)
+        return {
+            name: self._phrasings[self._rows[name].start + int(products.argmax())]
+            for name, products in zip(names, self._products(vector, names), strict=True)
+        }
 
     def aspect(self, vector: Vectors, entry: Entry) -> str:
         """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
-        return _aspect_asked(self._unit_rows(entry) @ vector, self._aspects_of(entry)) if entry.aspects else ""
+        if not entry.aspects:
+            return ""
+        (products,) = self._products(vector, [entry.id])
+        return _aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry))
 
     def left_out_aspects(self, entry: Entry) -> list[tuple[str, str]]:
         """(its aspect, the aspect that it asks by the other wordings) of each wording of an entry."""
-        rows, aspects = self._unit_rows(entry), self._aspects_of(entry)
+        rows, aspects = self._read_vectors(entry.id) / self._lengths_of(entry)[:, None], self._aspects_of(entry)
         cosines = rows @ rows.T
         np.fill_diagonal(cosines, -np.inf)
         return [(str(own), _aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
 
-    def _unit_rows(self, entry: Entry) -> Vectors:
-        """(wordings, d): the unit vectors of its wordings."""
-        rows = self._vectors_of(entry.id)
+    def release(self) -> None:
+        """Let go of the pages that were searched, to be called after one question or some.
+
+        A page that is touched brings its fifteen neighbours: after 200 questions most of the file would be mapped.
+        """
+        self._has_answered = True
+        if (mapped := vars(self).get("_mapped")) is not None:  # else nothing was: the first question maps no file
+            forget_pages(mapped[1])
+
+    def _products(self, vector: Vectors, entries: Sequence[str]) -> list[NDArray[np.float32]]:
+        """For each of the entries, the inner products of its wordings with the vector of shape (d,).
+
+        The first question of a process may be the only one, and does not wait for FAISS to be imported.
+        """
+        if not self._has_answered or self._faiss is None:
+            return [self._read_vectors(entry) @ vector for entry in entries]
+        if self._mapped is None:
+            query, metric = vector[None], self._faiss.METRIC_INNER_PRODUCT
+            return [self._faiss.pairwise_distances(query, self._read_vectors(each), metric)[0] for each in entries]
+        rows = [self._rows[entry] for entry in entries]
+        numbers = np.concatenate([np.arange(each.start, each.stop) for each in rows])
+        products = np.empty(len(numbers), dtype=np.float32)
+        pointers = map(self._faiss.swig_ptr, (products, numbers))
+        self._mapped[0].compute_distance_subset(1, self._faiss.swig_ptr(vector), len(numbers), *pointers)
+        ends = [*accumulate(each.stop - each.start for each in rows)]
+        return [products[start:end] for start, end in pairwise([0, *ends])]
+
+    def _lengths_of(self, entry: Entry) -> Vectors:
+        """(wordings,): the lengths of the vectors of its wordings."""
         if entry.id not in self._lengths:
-            self._lengths[entry.id] = np.linalg.norm(rows, axis=1, keepdims=True)
-        unit: Vectors = rows / self._lengths[entry.id]
-        return unit
+            self._lengths[entry.id] = np.linalg.norm(self._read_vectors(entry.id), axis=1)
+        return self._lengths[entry.id]
 
     def _aspects_of(self, entry: Entry) -> NDArray[np.str_]:
         """The aspect of each of its wordings, as `wordings` has them."""
@@ -88,32 +117,21 @@ class Index:
             self._aspects[entry.id] = np.array([first.get(each, "") for each in wordings])
         return self._aspects[entry.id]
 
-    def _row(self, vector: Vectors, entry: str) -> int:
-        """The row of the entry's wording nearest to the vector."""
-        nearest: int = self._rows[entry].start + (self._vectors_of(entry) @ vector).argmax().item()
-        return nearest
-
-    def _row_by_faiss(self, vector: Vectors, entry: str) -> int:
-        """The same, by a search of FAISS."""
-        _, found = self._shard_of(entry).search(vector.reshape(1, -1), 1)
-        nearest: int = self._rows[entry].start + int(found[0, 0])
-        return nearest
-
-    def _build_shard(self, entry: str) -> Any:
-        """The part of the index that has the entry's wordings.
-
-        The whole, mapped, answers a search of a range of ids as fast, but most of its pages come into memory with it.
-        """
-        vectors = self._vectors_of(entry)
-        shard = self._faiss.IndexFlatIP(vectors.shape[1])
-        shard.add(vectors)
-        return shard
+    @cached_property
+    def _mapped(self) -> tuple[Any, NDArray[np.float32]] | None:
+        """The index, which FAISS maps, and its vectors where they lie; None without a file, or before FAISS is used."""
+        if self._file is None or self._faiss is None:
+            return None
+        index = self._faiss.read_index(str(self._file), self._faiss.IO_FLAG_MMAP_IFC)
+        return index, self._faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
 
     @cached_property
     def _faiss(self) -> Any:
-        """FAISS; None where it is not installed, as `numstab-core` leaves it out."""
+        """FAISS, in one thread; None where it is not installed, as `numstab-core` leaves it out."""
         with suppress(ImportError):
-            return import_module("faiss")
+            faiss = import_module("faiss")
+            faiss.omp_set_num_threads(1)  # others would wait for each other longer than they compute
+            return faiss
         return None
 
     def _read_vectors(self, entry: str) -> Vectors:

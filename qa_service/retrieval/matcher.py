@@ -31,7 +31,7 @@ from qa_service.parsing.observations import observe
 from qa_service.retrieval import classifier, features, prose, published, training
 from qa_service.retrieval.array_file import map_arrays
 from qa_service.retrieval.batcher import MicroBatcher
-from qa_service.retrieval.classifier import Classifier, VectorScores
+from qa_service.retrieval.classifier import Classifier, Prediction
 from qa_service.retrieval.embedder import Embedder, Vectors, l2_normalise
 from qa_service.retrieval.index import Index, map_vectors, open_vectors, save_vectors
 from qa_service.retrieval.prose import Prose
@@ -176,12 +176,16 @@ class Matcher:
 
     def _match_batch(self, queries: "list[_Query]") -> list[MatchResult]:
         vectors = l2_normalise(self.embedder.encode_query([query.text for query in queries]))
-        vector_scores = self._classifier.score_vectors(vectors)
-        return [self._match_one(*each) for each in zip(queries, vectors, vector_scores, strict=True)]
+        predictions = self._classifier.predict_together(
+            [(query.text, query.signs) for query in queries],
+            self._classifier.score_vectors(vectors),
+            [self._prose.scores(query.text) for query in queries],
+        )
+        found = [self._match_one(*each) for each in zip(queries, vectors, predictions, strict=True)]
+        self._index.release()
+        return found
 
-    def _match_one(self, query: "_Query", vector: Vectors, vector_scores: VectorScores) -> MatchResult:
-        said = self._prose.scores(query.text)
-        prediction = self._classifier.predict(query.text, vector_scores, query.signs, said)
+    def _match_one(self, query: "_Query", vector: Vectors, prediction: Prediction) -> MatchResult:
         shares = prediction.shares[self._columns].astype(np.float64)
         of_entries, of_subjects = shares[: len(self._entries)], shares[len(self._entries) :]
         possible = of_entries * self._factors(query.signs) if query.signs else of_entries
@@ -333,7 +337,7 @@ class Matcher:
         with suppress(OSError, ValueError, EOFError):
             if len(in_file := open_vectors(self._vectors_path)) == len(self._wordings):
                 mark_used(self._vectors_path)
-                return Index(self._library, in_file)
+                return Index(self._library, in_file, self._vectors_path)
         return Index(self._library, self._vectors)
 
     @cached_property

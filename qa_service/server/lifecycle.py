@@ -1,5 +1,6 @@
 """Running the HTTP server: where it may listen, workers, signals, and a shutdown that lets running answers end."""
 
+import asyncio
 import ctypes
 import gc
 import ipaddress
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from qa_service.errors import BadField, StoreUnavailable
-from qa_service.lab.kernel import close_to_other_processes
+from qa_service.lab.kernel import close_to_other_processes, release_files
 from qa_service.server.api_keys import ApiKeyStore
+from qa_service.server.priority import TextPriority
 from qa_service.server.streaming import ShutdownDeadline
 from qa_service.settings import Settings
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _M_ARENA_MAX = -8  # of malloc.h
+QUIET_SECONDS = 3.0
+"""Without a question, after which memory is given back: no further one is expected at once."""
 SHUTDOWN_GRACE = 10
 """Seconds that running answers have to end once the server is told to stop."""
 
@@ -70,11 +74,27 @@ def use_one_heap() -> None:
 
 
 def give_back_memory() -> None:
-    """Give what has been freed, and lies between what is in use, back to the system: 8 MiB after 200 questions."""
+    """Give back what has been freed, and lies between what is in use: 8 MiB after 200 questions; and the pages of
+    mapped files, which the next question takes from the kernel's cache: classifier, encoder, code that ran once.
+    """
     gc.collect()
     if sys.platform.startswith("linux"):
         with suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+    release_files("r-xp", "r--p", "r--s")
+
+
+async def give_back_when_quiet(text_priority: TextPriority) -> None:
+    """Gives memory back when no question has come for a while, once each time, the first time after the start; until it
+    is cancelled.
+    """
+    begun, given_back = text_priority.begun, -1
+    while True:
+        await asyncio.sleep(QUIET_SECONDS)
+        if text_priority.begun == begun != given_back and not text_priority.is_pending:
+            await asyncio.to_thread(give_back_memory)
+            given_back = begun
+        begun = text_priority.begun
 
 
 def serve(app: "FastAPI", settings: Settings, **options: Any) -> None:

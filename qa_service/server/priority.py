@@ -15,14 +15,22 @@ class TextPriority:
     """Shared by all streams of an application, which run in one event loop."""
 
     def __init__(self) -> None:
+        self.begun = 0
+        """How many texts have been asked for."""
         self._pending = 0
         self._no_text_pending = threading.Event()
         self._no_text_pending.set()
         self._waiters: set[asyncio.Future[None]] = set()
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a client waits for a text."""
+        return self._pending > 0
+
     @contextmanager
     def pending(self) -> Iterator[None]:
         """Marks a text as pending for the duration of the block."""
+        self.begun += 1
         self._pending += 1
         self._no_text_pending.clear()
         try:

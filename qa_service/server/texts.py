@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from qa_service.answering.service import MAX_TOGETHER_CHARS, Service
 from qa_service.lab.runner import overloaded
 from qa_service.model import Answer, Request
-from qa_service.server.lifecycle import give_back_memory
 
 if TYPE_CHECKING:
     from qa_service.server.priority import TextPriority
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _MAX_BATCH = 16  # answers
 _GATHER_SECONDS = 0.002  # that the thread waits for more questions after a batch of several, never for a lone one
 _ROUNDS = 4  # of the event loop: it takes the answers, sends the replies, reads what comes next, hands it over
-_QUIET_SECONDS = 3.0  # after which no further question is expected at once
 _MAX_ROUNDS_SECONDS = 0.05  # that the thread waits for these rounds, where the loop is busy with other things
 
 
@@ -73,7 +71,7 @@ class TextThread:
             self._thread = None
 
     def _keep_answering(self) -> None:
-        while (first := self._next()) is not None:
+        while (first := self._jobs.get()) is not None:
             jobs = self._with_waiting(first)
             if len(jobs) > 1:
                 with suppress(Exception):  # it is raised again for the request at fault
@@ -87,13 +85,6 @@ class TextThread:
             if len(jobs) > 1:  # those who ask one question after the other ask their next ones together, too
                 handed_over.wait(_MAX_ROUNDS_SECONDS)
                 time.sleep(_GATHER_SECONDS)
-
-    def _next(self) -> _Job | None:
-        """The next job. Where none comes for a while, memory that is not needed any more is given back meanwhile."""
-        with suppress(Empty):
-            return self._jobs.get(timeout=_QUIET_SECONDS)
-        give_back_memory()
-        return self._jobs.get()
 
     def _with_waiting(self, first: _Job) -> list[_Job]:
         """The first of the waiting jobs and others, as many as are answered together."""
