@@ -50,7 +50,7 @@ _POINT = re.compile(r"\d\.\d")
 _NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
 _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
-_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[(|]?\s*[^\W\d]")
+_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[({|]?\s*[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
 _PART = re.compile(
     r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
@@ -119,6 +119,21 @@ _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.
 """第 3 轮: in Chinese the name stands after the number."""
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
+_SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
+"""What stands before a bracket with names in it."""
+_MAX_SECTIONED = 60
+_QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
+"""A name in a printed tuple: ('loss', 0.5)."""
+_TUPLE = re.compile(
+    r"(?P<name>[A-Za-z][\w ]{0,20}?)\s*[\[(](?P<one>[A-Za-z]\w{0,10})\s?[/|,]\s?(?P<two>[A-Za-z]\w{0,10})[\])]"
+    r"\s*[:=]?\s*(?P<first>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)\s?[/|,]\s?(?P<second>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)(?![\w.])",
+    re.IGNORECASE,
+)
+"""Two values under one name: "loss (train/val): 0.5/0.6"."""
+_TURNED = re.compile(
+    r"(?<![\w.])[-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf)\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE
+)
+"""A value before the one that it has become: "0.7 -> 0.6"."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
 and a weight, as in "(* 1 = 0.5 loss)"."""
@@ -172,8 +187,9 @@ def read_pairs(line: str) -> Pairs:
         elif not whole and _follows_step(parts, index, gap) and _is_loss(last):
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
-        elif name and name not in pairs.values:
-            pairs.values[name] = value
+        elif name:
+            name = name if name not in pairs.values else _apart(name, parts, index, pairs)
+            pairs.values.setdefault(name, value)
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
@@ -182,6 +198,15 @@ def read_pairs(line: str) -> Pairs:
         pairs.values[tag[1].lower()] = pairs.values.pop("value")
         pairs.known += bool(meaning_of(tag[1]))
     return pairs
+
+
+def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
+    """A name for a measure whose name another value has: with what stands before its bracket, as in "tot[loss=0.5]"."""
+    if not is_measure(name) or len(pairs.values) > _MAX_SECTIONED:
+        return name
+    before = "".join(parts[max(0, index - 9) : index])[-_MAX_GAP_CHARS:]
+    sections = _SECTION.findall(before)
+    return f"{sections[-1].lower()}.{name}" if sections else name
 
 
 def _name_total(pairs: Pairs) -> None:
@@ -210,6 +235,10 @@ def _spelt_out(line: str) -> str:
     line = _SCALER_NUMBER.sub("", line)
     if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
         line = _NORM.sub(" grad_norm ", line)
+    if "/" in line and ("(" in line or "[" in line):
+        line = _TUPLE.sub(_spread, line)
+    if "→" in line or "->" in line or "=>" in line:
+        line = _TURNED.sub("", line)
     if "," not in line or not _DIGITS_AT_COMMA.search(line):
         return line
     continental = bool(_CONTINENTAL.search(line))
@@ -224,6 +253,12 @@ def _spelt_out(line: str) -> str:
     for match in reversed(found):
         line = f"{line[: match.start()]}{match['whole']}.{match['part']}{line[match.end() :]}"
     return line
+
+
+def _spread(match: re.Match[str]) -> str:
+    """Two pairs instead of two values under one name."""
+    name = match["name"].strip()
+    return f", {match['one']} {name}: {match['first']}, {match['two']} {name}: {match['second']}, "
 
 
 @lru_cache(maxsize=20_000)
@@ -329,6 +364,8 @@ def parse_value(word: str) -> float:
 def _name_of(gap: str) -> str:
     """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
     starred = gap.rstrip().endswith("*")
+    if listed := _QUOTED.search(gap):
+        return _last_name(listed[1], explicit=True)
     gap = gap.rstrip(_EDGES)
     while match := _WRAPPER.search(gap):
         gap = gap[: match.start()].rstrip(_EDGES)

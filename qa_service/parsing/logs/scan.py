@@ -17,6 +17,7 @@ from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
+from qa_service.parsing.logs.recurring import RecurringLines
 from qa_service.parsing.logs.rows import Row
 
 MAX_LINE_CHARS = 8_000
@@ -50,7 +51,8 @@ _VALIDATION_HEADING = re.compile(
 )
 """Before a line of values."""
 _SET_APART = re.compile(
-    r"[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
+    r"[\[(<{](?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)[\])>}]"
+    r"|[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
     r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
 )
 """A part of the data between marks: "[Epoch 3] validation: "."""
@@ -60,6 +62,8 @@ _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """What makes a learning rate that is printed once one of a record, and no setting."""
+_PAIR_ALONE = re.compile(r"[^\W\d][^:=]{0,40}[:=]\s*\S{1,24}\s*$")
+"""A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
 _MAX_SAID_CHARS = 160
@@ -147,6 +151,7 @@ class _Scanner:
         self._singles: dict[str, list[Row]] = {}
         self._validation_line = -1
         self._bare = BareValues()
+        self._recurring = RecurringLines()
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
@@ -174,10 +179,12 @@ class _Scanner:
             self._add_event("traceback", self._traceback_line, _TRACEBACK)
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         for rows in [*self._singles.values(), [] if losses else self._bare.rows()]:
-            beside = losses and any(row.number > losses[0] or _RATE_OF_NOW.search(row.text) for row in rows)
+            first = losses[0] if losses else self._scan.rows[0].number if self._scan.rows else math.inf
+            beside = any(row.number > first or (losses and _RATE_OF_NOW.search(row.text)) for row in rows)
             if len(rows) > 1 or beside:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
+        self._add_recurring()
         name_what_is_learnt(self._scan.rows)
         for row in self._scan.rows:
             if _is_configured(row):
@@ -187,6 +194,15 @@ class _Scanner:
         _forget_numbers(self._scan.rows)
         _restore_losses(self._scan.rows)
         return self._scan
+
+    def _add_recurring(self) -> None:
+        """Adds what recurs, unless another reader has taken the line after all."""
+        taken = {row.number for row in self._scan.rows}
+        losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
+        rows = self._recurring.rows(min(losses, default=None), has_loss=bool(losses))
+        fresh = [row for row in rows if row.number not in taken]
+        self._scan.rows += [self._place(row) for row in fresh]
+        self._scan.lines_read += len({row.number for row in fresh})
 
     # what a line is
 
@@ -237,6 +253,7 @@ class _Scanner:
         for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._bare.read):
             if read(number, text):
                 return
+        self._recurring.keep(number, text)
         if settings := read_settings(text):
             for key, value in settings.items():
                 self._scan.settings.setdefault(key, value)
@@ -400,10 +417,10 @@ class _Scanner:
         if (len(row.text) > _MAX_PLAIN_CHARS and not _NAMED_AT_END.search(row.text)) or "?" in row.text:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
-            if is_measure(name) and row.text[:1].isspace():
+            if is_measure(name) and (row.text[:1].isspace() or _PAIR_ALONE.match(row.text)):
                 self._singles.setdefault(name, []).append(row)
             return False
-        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")
+        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy", "perplexity")
         if measure or self._continues(number, row.text):
             self._mark(number)
             self._add_rows([row])
