@@ -67,7 +67,9 @@ _UNSPACED = _lexicon(
         "perplexity": "困惑度",
         "held out": "验证 测试 驗證 測試 検証 テスト 評価 评估 검증 평가",
         "train": "训练 訓練 学習 훈련 학습",
-        "mean": "平均 总 總 当前 目前 整体 本轮 批次 每步 集 集上 的 值 函数 上 データ 平均値 전체 평균 为 步 轮",
+        "mean": "平均 总 總 当前 目前 整体 本轮 批次 每步 集 集上 的 值 函数 上 データ 平均値 전체 평균 为",
+        "step": "步 步数 步數 迭代 迭代次数 训练步数 ステップ ステップ数 스텝",
+        "epoch": "轮 轮次 轮数 輪 エポック 에폭 에포크",
         "lr": "学习率 學習率 学習率 학습률",
         "grad": "梯度 勾配 기울기",
         "norm": "范数 範數 ノルム 노름",
@@ -83,8 +85,8 @@ _METRICS = words_of(
         jaccard hausdorff hd95 f1 f1score fscore fmeasure macro micro precision prec recall auc auroc aucroc roc
         ap map mrr ndcg hit hits hr acc accu accuracy top1 top5 psnr ssim lpips fid kid inception bleu chrf ter
         rouge meteor cider spice wer cer eer mcd pesq stoi sisdr snr sdr r2 corr pearson spearman kendall ccc
-        kappa mcc gini reward rewards return returns score scores advantage adv entropy ent clipfrac logp logps
-        logprob logprobs lprob loglik likelihood ll margin margins chosen rejected grad gnorm norm sharpness ece
+        kappa mcc gini reward rewards rew return returns score scores advantage adv entropy ent clipfrac logp logps
+        logprob logprobs lprob loglik lik likelihood ll margin margins chosen rejected grad gnorm norm sharpness ece
         brier purity nmi ari wasserstein fake real disc discriminator generator adversarial contrastive triplet
         metric fitness lfwacc crps mase rmsd tm plddt drmsd
     """
@@ -112,7 +114,9 @@ _OPEN = re.compile(
 
 def meaning_by_parts(name: str) -> str:
     """The key of a name, if every part of it is known and they make one; else ""."""
-    if place := _PLACE.search(name):
+    if name.isalnum() and name.isascii() and name not in _WORDS:
+        return ""
+    if "_" in name and (place := _PLACE.search(name)):
         return "epoch" if place[1].startswith("ep") else "step"
     kinds = kinds_of(name)
     if not kinds or "" in kinds or _OPEN.search(name):
@@ -127,6 +131,8 @@ def meaning_by_parts(name: str) -> str:
         return "lr" if found <= {"lr", "learning", "rate", "mean", "train"} else ""
     if found & {"learning", "rate", "grad", "norm", "scaled"}:
         return ""
+    if found <= {"step", "epoch", "mean"}:
+        return "step" if "step" in found else "epoch" if "epoch" in found else ""
     measured = found & {"loss", "accuracy", "perplexity"}
     if len(measured) != 1 or (held_out and "train" in found):
         return ""

@@ -58,7 +58,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
         r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
-        r"|global_step_max_steps",
+        r"|global_step_max_steps|(?:total_)?(?:num_)?(?:env_)?(?:frames|env_steps?)",
     }.items()
 }  # fmt: skip
 """Key → the names that it has, lower-case, words joined by "_"; tried in this order. No word can be read in two ways

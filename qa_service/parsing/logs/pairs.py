@@ -50,7 +50,7 @@ _POINT = re.compile(r"\d\.\d")
 _NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
 _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
-_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[({|]?\s*[^\W\d]")
+_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
 _PART = re.compile(
     r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
@@ -122,6 +122,8 @@ _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 _SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
 """What stands before a bracket with names in it."""
 _MAX_SECTIONED = 60
+_OPENS, _WITHIN_LIST, _MAX_LIST = frozenset("[("), " ,;\t\"'", 24
+"""What opens a list of values behind a name, and what stands between them; further values of it are left out."""
 _QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
 _TUPLE = re.compile(
@@ -164,7 +166,7 @@ def read_pairs(line: str) -> Pairs:
         pairs.values["epoch" if name in ("轮", "epoch") else "step"] = float(number)
     listed = bool(_LISTED.search(line))
     last, previous, part = "", math.nan, ""
-    prefix = ""
+    prefix, listing = "", _Listing()
     for index in range(1, len(parts), 2):
         gap = parts[index - 1][-_MAX_GAP_CHARS:]
         part = _part_of(gap) or part
@@ -175,6 +177,9 @@ def read_pairs(line: str) -> Pairs:
         name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
         name = name or _name_like_the_last(gap, last, parts[index])
         value = parse_value(parts[index])
+        if listing.takes(gap, name, value, pairs):
+            last, previous = "", value
+            continue
         if (index in (1, 3) or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
             name, pairs.leading = "", value
         if name == _OF:
@@ -194,10 +199,33 @@ def read_pairs(line: str) -> Pairs:
         last, previous = name, value
     _name_parts(pairs)
     _name_total(pairs)
+    _name_tagged(pairs, line)
+    return pairs
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The values behind a name and a bracket: "acc: [0.2 0.3]"; those after the first are "acc.1" and so on."""
+
+    name: str = ""
+    place: int = 0
+
+    def takes(self, gap: str, name: str, value: float, pairs: Pairs) -> bool:
+        """Whether a value is a further one of the list; else a list may begin with it."""
+        if self.name and not gap.strip(_WITHIN_LIST):
+            self.place += 1
+            if self.place < _MAX_LIST:
+                pairs.values.setdefault(f"{self.name}.{self.place}", value)
+            return True
+        self.name, self.place = (name if gap.rstrip("'\"")[-1:] in _OPENS and is_measure(name) else ""), 0
+        return False
+
+
+def _name_tagged(pairs: Pairs, line: str) -> None:
+    """Names a value by the tag beside it: "tag: train/loss value: 0.5"."""
     if "value" in pairs.values and (tag := _TAGGED.search(line)):
         pairs.values[tag[1].lower()] = pairs.values.pop("value")
         pairs.known += bool(meaning_of(tag[1]))
-    return pairs
 
 
 def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:

@@ -30,9 +30,7 @@ _ABOVE = 2
 """Lines between the names of columns and the first row, with a rule of dashes."""
 _MIN_BARE = 3
 """Lines of numbers without any word are records from that many on."""
-_DIGITS = str.maketrans("", "", "0123456789.+-eE,")
-_NOT_FINITE = re.compile(r"(?<![A-Za-z])(?:nan|inf(?:inity)?)(?![A-Za-z])", re.IGNORECASE)
-_VALUE = re.compile(r"\d\.\d|\d[eE][-+]?\d|(?<![A-Za-z])(?:nan|NaN|inf)(?![A-Za-z])")
+_DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
 _IGNORED = re.compile(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
     r"(?:[kmgt]i?b\b|m?s\b|us\b|secs?\b|seconds?\b|min(?:ute)?s?\b|hours?\b|h\b|[a-z]{1,8}/s(?:ec)?\b|s/[a-z]{1,8}\b|fps\b|hz\b|"
@@ -46,6 +44,10 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
+_EXPLICIT = re.compile(r"[^\W\d][\w )\]]*\s*[:=]\s*[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_DIGIT = re.compile(r"(?<![\w@])\d")
+_CELLS = re.compile(r"\s{2,}|\t|\s*\|\s*")
+_MIN_CELLS, _ROWS_OF_TABLE = 3, 40
 _OF = re.compile(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d][\w./@%\-]*")
 _FILLERS = words_of(
@@ -72,6 +74,36 @@ class _Kind:
     lines: list[tuple[int, str]] = field(default_factory=list)
 
 
+class LabelledTable:
+    """Rows of numbers behind a label, under a line of names: "        MRR   hit@10" and "l(raw)   0.05   0.11"."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._names: list[str] = []
+        self._line = 0
+
+    def read(self, number: int, text: str) -> bool:
+        """Whether a line is the head of such a table, or a row of it."""
+        if "  " not in text and "\t" not in text and "|" not in text:
+            return False
+        if not self._names and _DIGIT.search(text):
+            return False
+        cells = [cell.strip(" :") for cell in _CELLS.split(text.strip().strip("|")) if cell.strip(" :-")]
+        if len(cells) < _MIN_CELLS:
+            return False
+        numbers = [cell for cell in cells if _NUMBER.fullmatch(cell)]
+        if not numbers and sum(map(is_measure, cells)) >= _MIN_CELLS - 1:
+            self._names, self._line = cells, number
+            return True
+        behind = self._names[-len(numbers) :] if len(numbers) == len(cells) - 1 > 1 else []
+        if not behind or len(self._names) - len(behind) not in (0, 1) or number - self._line > _ROWS_OF_TABLE:
+            return False
+        label = re.sub(r"\W+", "_", cells[0]).strip("_").lower()
+        values = {f"{label}.{name.lower()}": parse_value(cell) for name, cell in zip(behind, cells[1:], strict=True)}
+        self.rows.append(Row(number, PLAIN.id, text, values, counter="labelled"))
+        return True
+
+
 class RecurringLines:
     """The lines that nothing else has read, by their words."""
 
@@ -80,15 +112,20 @@ class RecurringLines:
         self._count = 0
         self._misses = 0
         self._last = (0, "")
+        self._labelled = LabelledTable()
 
     def keep(self, number: int, text: str) -> None:
         """Keeps a line, if it may be a record."""
         last, self._last = self._last, (number, text)
+        if self._labelled.read(number, text):
+            return
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
             return
-        if not _VALUE.search(text):
+        shape = text.translate(_DIGITS)
+        if "n" in shape:
+            shape = shape.replace("nan", "").replace("inf", "").replace("NaN", "")
+        if len(shape) + 1 >= len(text):
             return
-        shape = " ".join(_NOT_FINITE.sub("", text).translate(_DIGITS).split())
         kind = self._kinds.get(shape)
         if kind is None:
             self._misses += 1
@@ -100,8 +137,8 @@ class RecurringLines:
             self._count += 1
 
     def rows(self, first: int | None, *, has_loss: bool) -> list[Row]:
-        """The rows of the kinds that are records. `first` is the line of the first loss that others have found."""
-        found: list[Row] = []
+        """The rows of the kinds that are records. `first` is the line of the first row that others have found."""
+        found: list[Row] = self._labelled.rows
         for shape, kind in self._kinds.items():
             if len(kind.lines) > 1:
                 bare = not re.search(r"[^\W\d_]", shape)
@@ -133,11 +170,18 @@ class _Columns:
     def measured(self) -> bool:
         return any(is_measure(self.columns[index][0].name) for index in self.told)
 
+    def _first_without_name(self) -> int | None:
+        """The first column that moves, where none has a name: what is printed behind the step is the loss."""
+        if any(self.columns[index][0].name for index in self.told) or self.counter is None:
+            return None
+        return next((index for index in self.told if len({each.value for each in self.columns[index]}) > 1), None)
+
     def rows(self, *, has_loss: bool) -> list[Row]:
         """A row for each line."""
         names = _names(self.columns, self.told)
         if not has_loss and "loss" not in map(meaning_of, names.values()):
             total = _total_of(self.columns, self.told)
+            total = self._first_without_name() if total is None else total
             names |= {} if total is None else {total: "loss"}
         counted = "" if self.counter is None else self.columns[self.counter][0].name
         rows = []
@@ -156,13 +200,21 @@ def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> l
     sample = _columns_of(kind.lines[:_SAMPLE], header)
     if sample is None or (bare and not header and (has_loss or len(kind.lines) < _MIN_BARE)):
         return []
-    if not sample.measured:
-        early = first is not None and kind.lines[0][0] < first
-        unknown = has_loss or is_configuration(kind.lines[0][1]) or not _looks_printed(sample)
-        if sample.counter is None or early or unknown:
-            return []
+    if not sample.measured and not _may_be_record(kind.lines[0], sample, first, has_loss=has_loss):
+        return []
     whole = sample if len(kind.lines) <= _SAMPLE else _columns_of(kind.lines, header)
     return whole.rows(has_loss=has_loss) if whole else []
+
+
+def _may_be_record(line: tuple[int, str], sample: _Columns, first: int | None, *, has_loss: bool) -> bool:
+    """Whether a kind of line without a known measure may be a record: it counts on, or has names among records."""
+    number, text = line
+    if is_configuration(text) or not _looks_printed(sample) or (first is not None and number < first):
+        return False
+    if sample.counter is not None and not has_loss:
+        return True
+    named = all(sample.columns[index][0].name for index in sample.told)
+    return first is not None and named and bool(_EXPLICIT.search(text))
 
 
 def _columns_of(lines: Sequence[tuple[int, str]], header: Sequence[str]) -> _Columns | None:

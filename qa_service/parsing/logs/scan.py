@@ -74,6 +74,9 @@ _LOSS_AT_END = re.compile(
     + r"\s*\.?\s*$",
     re.IGNORECASE,
 )
+_TOLD = re.compile(
+    rf"\W{{0,4}}(?P<name>[^\W\d][\w/-]*(?: [\w/-]+){{0,3}}) (?:is|was) {_NUMBER_SAID}\s*%?\.?\s*", re.IGNORECASE
+)
 _LOSS_BEHIND = re.compile(
     rf"(?<![\w.%])(?<![=:]\s){_NUMBER_SAID}\s+(?:(?:avg|mean|train(?:ing)?|val(?:idation)?|test)\s+)?loss\b(?!\s*[=:\d])",
     re.IGNORECASE,
@@ -199,7 +202,8 @@ class _Scanner:
         """Adds what recurs, unless another reader has taken the line after all."""
         taken = {row.number for row in self._scan.rows}
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
-        rows = self._recurring.rows(min(losses, default=None), has_loss=bool(losses))
+        begins = min((row.number for row in self._scan.rows), default=None)
+        rows = self._recurring.rows(begins, has_loss=bool(losses))
         fresh = [row for row in rows if row.number not in taken]
         self._scan.rows += [self._place(row) for row in fresh]
         self._scan.lines_read += len({row.number for row in fresh})
@@ -381,6 +385,9 @@ class _Scanner:
             values = behind
         measures = [name for name in values if is_measure(name)]
         said = _said(text) if not measures and len(text) < _MAX_SAID_CHARS else None
+        if not measures and not said and (told := _told(text)):
+            self._singles.setdefault(told[0], []).append(Row(number, PLAIN.id, text, dict([told]), counter="plain"))
+            return False
         if said:
             values = dict([said])
             measures = list(values)
@@ -485,6 +492,13 @@ def _said(text: str) -> tuple[str, float] | None:
         return None
     held_out = bool(_VALIDATION.search(match[0].lower()))
     return "val_loss" if held_out else "loss", parse_value(match["value"])
+
+
+def _told(text: str) -> tuple[str, float] | None:
+    """(name, value) of a line that says no more than that a measure is a number: "Validation perplexity is 6.6"."""
+    match = _TOLD.fullmatch(text) if len(text) < _MAX_PLAIN_CHARS else None
+    name = "_".join(match["name"].lower().split()) if match else ""
+    return (name, parse_value(match["value"])) if match and is_measure(name) else None
 
 
 def _is_configured(row: Row) -> bool:
