@@ -41,7 +41,7 @@ _WORDS = _lexicon(
             addestramento eğitim egitim trainings
         """,
         "mean": """
-            avg avr ave average mean total tot running smooth smoothed current cur curr now global overall step
+            avg avr ave average mean total tot running smooth smoothed main current cur curr now global overall step
             steps epoch batch minibatch iter iteration so far per of on over the at in a this last moyenne media
             durchschnitt ortalama de da do del di sur
         """,
@@ -88,10 +88,12 @@ _METRICS = words_of(
         kappa mcc gini reward rewards rew return returns score scores advantage adv entropy ent clipfrac logp logps
         logprob logprobs lprob loglik lik likelihood ll margin margins chosen rejected grad gnorm norm sharpness ece
         brier purity nmi ari wasserstein fake real disc discriminator generator adversarial contrastive triplet
-        metric fitness lfwacc crps mase rmsd tm plddt drmsd
+        metric fitness ade fde de ate rpe mr pck mpjpe mota motp hota idf1 lfwacc crps mase rmsd tm plddt drmsd
     """
 )
 """Words of quantities that tell how a run goes."""
+_PREFIX, _AT = re.compile(r"^(?:min|max|avg|mean|best)(?=\w)"), re.compile(r"@[\d.:]+$")
+"""Beside the name of a metric: minADE, hit@10."""
 _METRIC_STEMS = re.compile(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
 _NO_METRICS = words_of(
     """
@@ -147,7 +149,8 @@ def is_metric_by_parts(name: str) -> bool:
     parts = _parts(name)
     if not parts or _OPEN.search(name) or _PLACE.search(name) or any(part in _NO_METRICS for part in parts):
         return False
-    if any(part in _METRICS or _METRIC_STEMS.fullmatch(part) for part in parts):
+    bare = [_PREFIX.sub("", _AT.sub("", part)) for part in parts]
+    if any(part in _METRICS or _METRIC_STEMS.fullmatch(part) for part in (*parts, *bare)):
         return True
     return any(kind in ("loss", "accuracy", "perplexity") for kind in kinds_of(name))
 

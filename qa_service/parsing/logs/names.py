@@ -56,7 +56,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
-        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
+        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num|runtime)_)*"
         r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps|(?:total_)?(?:num_)?(?:env_)?(?:frames|env_steps?)",
     }.items()
@@ -205,5 +205,5 @@ def _indirectness(name: str) -> int:
     if re.search(r"avg|average|mean|epoch|running|smooth|base|init", name):
         return 3
     if re.match(r"te?st", name):
-        return 2
+        return 4
     return 1 if re.search(r"step|total|train", name) else 2

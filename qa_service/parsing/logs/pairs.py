@@ -15,7 +15,7 @@ _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
     r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
-    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
+    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg]|nats?|bits?|db)?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
 )
 _WRAPPER = re.compile(
@@ -445,6 +445,8 @@ def _last_name(text: str, *, explicit: bool) -> str:
 def _qualified(name: str, before: list[str]) -> str:
     """The name of a loss with the word before it, which makes it another one: "D loss", "box loss"."""
     word = before[-1].lower() if before else ""
+    if name == "cost" and word in ("time", "times"):
+        return "time_cost"
     if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z]\w*", word) and word not in _ASIDE:
         return f"{word}_{name}"
     return name

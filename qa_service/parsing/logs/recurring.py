@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from qa_service.parsing.logs.configuration import is_configuration
 from qa_service.parsing.logs.formats import PLAIN
-from qa_service.parsing.logs.morphemes import words_of
+from qa_service.parsing.logs.morphemes import kinds_of, words_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.parsing.logs.rows import Row
@@ -34,7 +34,7 @@ _DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
 _IGNORED = re.compile(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
     r"(?:[kmgt]i?b\b|m?s\b|us\b|secs?\b|seconds?\b|min(?:ute)?s?\b|hours?\b|h\b|[a-z]{1,8}/s(?:ec)?\b|s/[a-z]{1,8}\b|fps\b|hz\b|"
-    r"°?c\b|w\b)|[\w.-]*/[\w./-]+\.[A-Za-z]\w{0,5}\b|\b[\w-]+\.(?:py|pth?|ckpt|pkl|npy|npz|json|ya?ml|txt|h5|cpp|cc|jpg|png)\b",
+    r"°?c\b|w\b)|[\w.-]{0,40}/[\w./-]{1,80}\.[A-Za-z]\w{0,5}\b|\b[\w-]{1,60}\.(?:py|pth?|ckpt|pkl|npy|npz|json|ya?ml|txt|h5|cpp|cc|jpg|png)\b",
     re.IGNORECASE,
 )
 """Dates, times, durations, sizes, rates, paths."""
@@ -44,9 +44,15 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
-_EXPLICIT = re.compile(r"[^\W\d][\w )\]]*\s*[:=]\s*[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_EXPLICIT = re.compile(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_OF_MACHINES = re.compile(
+    r"\b(?:[cg]pus?|workers?|queue|used|busy|free|cached?|download\w*|fetch\w*|served?|requests?|bytes|port|pid|process(?:es|ed)?"
+    r"|threads?|disk|latency|shards?|files?|images?|users?|memory|http|usage|uploaded|copied|loaded|saved|wrote)\b",
+    re.IGNORECASE,
+)
+"""Words of lines that tell of machines and data: without a measure they are no record."""
 _DIGIT = re.compile(r"(?<![\w@])\d")
-_CELLS = re.compile(r"\s{2,}|\t|\s*\|\s*")
+_CELLS = re.compile(r"\s{2,}|\t|\|")
 _MIN_CELLS, _ROWS_OF_TABLE = 3, 40
 _OF = re.compile(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d][\w./@%\-]*")
@@ -117,9 +123,9 @@ class RecurringLines:
     def keep(self, number: int, text: str) -> None:
         """Keeps a line, if it may be a record."""
         last, self._last = self._last, (number, text)
-        if self._labelled.read(number, text):
-            return
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
+            return
+        if self._labelled.read(number, text):
             return
         shape = text.translate(_DIGITS)
         if "n" in shape:
@@ -209,12 +215,12 @@ def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> l
 def _may_be_record(line: tuple[int, str], sample: _Columns, first: int | None, *, has_loss: bool) -> bool:
     """Whether a kind of line without a known measure may be a record: it counts on, or has names among records."""
     number, text = line
-    if is_configuration(text) or not _looks_printed(sample) or (first is not None and number < first):
+    if is_configuration(text) or _OF_MACHINES.search(text) or not _looks_printed(sample):
         return False
     if sample.counter is not None and not has_loss:
         return True
     named = all(sample.columns[index][0].name for index in sample.told)
-    return first is not None and named and bool(_EXPLICIT.search(text))
+    return first is not None and number > first and named and bool(_EXPLICIT.search(text))
 
 
 def _columns_of(lines: Sequence[tuple[int, str]], header: Sequence[str]) -> _Columns | None:
@@ -302,6 +308,7 @@ def _name_before(gap: str) -> str:
     words = [word for word in words if word and word not in _FILLERS]
     for count in range(min(len(words), _MAX_NAME_WORDS), 0, -1):
         name = "_".join(words[-count:])
-        if meaning_of(name):
-            return name
+        if meaning := meaning_of(name):
+            of_another = meaning in ("loss", "accuracy") and count < len(words) and "" in kinds_of(words[-count - 1])
+            return "_".join(words[-count - 1 :]) if of_another else name
     return "_".join(words[-_MAX_NAME_WORDS:])

@@ -62,7 +62,7 @@ _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """What makes a learning rate that is printed once one of a record, and no setting."""
-_PAIR_ALONE = re.compile(r"[^\W\d][^:=]{0,40}[:=]\s*\S{1,24}\s*$")
+_PAIR_ALONE = re.compile(r"[^\W\d](?:[^:=]{0,40}[:=]\s*\S{1,24}|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$")
 """A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
