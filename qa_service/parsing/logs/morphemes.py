@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 
 _SEPARATORS = re.compile(r"[\s/.\-:#_()\[\]]+")
+_SCRIPTS = re.compile(r"(?<=[a-z\d])(?=[\u3040-\u9fff\uac00-\ud7af])|(?<=[\u3040-\u9fff\uac00-\ud7af])(?=[a-z])")
+"""Where a name changes between Latin and East Asian letters: loss值."""
 _LATIN = re.compile(r"[A-Za-z]")
 
 
@@ -172,7 +174,8 @@ def kinds_of(name: str) -> tuple[str, ...]:
 
 
 def _parts(name: str) -> list[str]:
-    return [part for part in _SEPARATORS.split(name.lower()) if part and part not in ("на", "при", "до")]
+    name = name.lower() if name.isascii() else _SCRIPTS.sub("_", name.lower())
+    return [part for part in _SEPARATORS.split(name) if part and part not in ("на", "при", "до")]
 
 
 def _segment(text: str) -> list[str]:

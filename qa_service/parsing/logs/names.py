@@ -57,7 +57,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num|runtime)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
+        r"(?:steps?|iter(?:ation|ate)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps|(?:total_)?(?:num_)?(?:env_)?(?:frames|env_steps?)",
     }.items()
 }  # fmt: skip

@@ -38,7 +38,7 @@ _BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
 _CELL = re.compile(r"\s*[|│┃║]$")
 """A line of a table between a name and its number."""
-_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
+_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
 """|g|, the norm of the gradient."""
 _COMMA = re.compile(
     r"(?<![\d.,])(?<!\d:)(?P<whole>\d{1,7}),(?P<part>\d{1,9}(?:e[-+]?\d{1,3})?)(?![\d.,]*\d)", re.IGNORECASE
@@ -65,7 +65,11 @@ _TAGGED = re.compile(
     r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
 )
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
-_LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
+_NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
+"""The same as a dictionary: train_loss: {"value": 0.5}."""
+_FORTRAN = re.compile(r"(?<=\d)[dD](?=[-+]\d\d)")
+"""1.5D+00"""
+_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_]\w{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
 _OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
@@ -223,7 +227,7 @@ class _Listing:
 
 def _name_tagged(pairs: Pairs, line: str) -> None:
     """Names a value by the tag beside it: "tag: train/loss value: 0.5"."""
-    if "value" in pairs.values and (tag := _TAGGED.search(line)):
+    if "value" in pairs.values and (tag := _TAGGED.search(line) or _NAMED_VALUE.search(line)):
         pairs.values[tag[1].lower()] = pairs.values.pop("value")
         pairs.known += bool(meaning_of(tag[1]))
 
@@ -261,7 +265,9 @@ def _spelt_out(line: str) -> str:
     points for decimal commas where it has no point.
     """
     line = _SCALER_NUMBER.sub("", line)
-    if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
+    if "D+" in line or "D-" in line:
+        line = _FORTRAN.sub("e", line)
+    if "|g" in line or "|p" in line or "‖" in line or "|∇" in line or "|d" in line:
         line = _NORM.sub(" grad_norm ", line)
     if "/" in line and ("(" in line or "[" in line):
         line = _TUPLE.sub(_spread, line)
