@@ -126,7 +126,7 @@ _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 _SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
 """What stands before a bracket with names in it."""
 _MAX_SECTIONED = 60
-_OPENS, _WITHIN_LIST, _MAX_LIST = frozenset("[("), " ,;\t\"'", 24
+_OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
 """What opens a list of values behind a name, and what stands between them; further values of it are left out."""
 _QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
@@ -181,7 +181,7 @@ def read_pairs(line: str) -> Pairs:
         name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
         name = name or _name_like_the_last(gap, last, parts[index])
         value = parse_value(parts[index])
-        if listing.takes(gap, name, value, pairs):
+        if (listing.name or gap[-1:] in _MAY_OPEN) and listing.takes(gap, name, value, pairs):
             last, previous = "", value
             continue
         if (index in (1, 3) or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
