@@ -9,6 +9,7 @@ from checking import each_case
 from bench.diagnosis.lines import read_snippets, unread
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.reading import read_log_text
+from qa_service.parsing.logs.names import meaning_of
 
 FOLDER = Path(__file__).parents[1] / "bench" / "diagnosis"
 
@@ -194,3 +195,64 @@ def test_a_rate_that_is_printed_once_is_a_record_beside_losses():
     nnunet = "Epoch 0\nCurrent learning rate: 0.01\ntrain_loss 0.5\nval_loss 0.75\n"
     assert [point.value for point in read_log_text(nnunet).series["lr"]] == [0.01]
     assert "lr" not in read_log_text("Current learning rate: 0.01\n").series
+
+
+def series_of(*lines: str) -> dict[str, list[float]]:
+    """The values of each series of a log."""
+    read = read_log_text("\n".join(lines) + "\n").series
+    return {key: [point.value for point in points] for key, points in read.items()}
+
+
+@each_case("name", ["snippets_l.txt", "snippets_n.txt"])
+def test_lines_of_other_printers_are_mostly_read(name):
+    snippets = read_snippets(FOLDER / name)
+    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    assert len(missed) <= 3, missed
+
+
+@each_case(
+    ("name", "meaning"),
+    [
+        ("total_val_loss", "val_loss"), ("Vali Loss", "val_loss"), ("mean_train_accuracy", "accuracy"),
+        ("验证集平均损失", "val_loss"), ("训练集的准确率", "accuracy"), ("потери на валидации", "val_loss"),
+        ("当前步", "step"), ("grad_l2", "grad_norm"), ("score_at_iteration", "step"), ("loss_over_the_last", ""),
+        ("box_loss", ""), ("loss_weight", ""), ("value_loss", ""),
+    ],
+)  # fmt: skip
+def test_a_name_is_known_by_its_parts(name, meaning):
+    assert meaning_of(name) == meaning
+
+
+@each_case(
+    ("lines", "expected"),
+    [
+        (("At step 40 the D loss is 2.5 and the G loss is 0.5", "At step 50 the D loss is 2.25 and the G loss is 0.75"),
+         {"d_loss": [2.5, 2.25], "g_loss": [0.5, 0.75]}),
+        (("it 3: total 3.75 = box 1.5 + cls 2.25", "it 4: total 3.5 = box 1.25 + cls 2.25"), {"loss": [3.75, 3.5]}),
+        (("1 1.5 0.001", "2 1.25 0.001", "3 nan 0.001"), {"loss": [1.5, 1.25, math.nan]}),
+        (("train 050 1.5e-01 99.5 100.0", "train 100 1.4e-01 99.6 100.0"), {"loss": [0.15, 0.14]}),
+        (("           MRR    hit@10   hit@1", "l(raw):  0.25   0.5   0.125"), {"l_raw.mrr": [0.25]}),
+        (("loss (train/val): 0.5/0.75",), {"loss": [0.5], "val_loss": [0.75]}),
+        (("(10, 'loss', 0.5, 'lr', 0.25)", "(20, 'loss', 0.375, 'lr', 0.25)"), {"loss": [0.5, 0.375]}),
+        (("epoch 3 loss 0.75 -> 0.5",), {"loss": [0.5]}),
+        (("Training acc: [0.25 0.5 0.75]",), {"accuracy": [0.25], "training_acc.2": [0.75]}),
+        (("epoch 1 loss[loss=0.5, ctc=1.5], tot[loss=0.75, ctc=1.75]",), {"loss": [0.5], "tot.loss": [0.75]}),
+    ],
+)  # fmt: skip
+def test_kinds_of_lines_are_read_by_their_form(lines, expected):
+    read = series_of(*lines)
+    assert {key: str(read.get(key)) for key in expected} == {key: str(values) for key, values in expected.items()}
+
+
+@each_case(
+    "lines",
+    [
+        [f"10:00:{second:02d} worker 3 fetched shard {second} of 4000 in 0.4{second} s" for second in range(10, 20)],
+        [f"GPU {index}: 61.5 C, 12.{index} GB used, 81.{index} % busy" for index in range(8)],
+        ["dropout: 0.1", "momentum: 0.9", "weight_decay: 0.01"],
+        [f"192.168.0.{index} served in 0.{index} s" for index in range(1, 8)],
+        ["The loss is at 2.3 after an hour and I do not know why, it was 2.1 before."],
+    ],
+)
+def test_what_recurs_but_tells_nothing_of_a_training_is_no_record(lines):
+    assert not series_of(*lines)

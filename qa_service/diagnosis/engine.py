@@ -15,6 +15,7 @@ from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.weights import CERTAIN, JUDGED, LIKELY, PRIORS, calibrate
 from qa_service.model.diagnosis import Certainty, Diagnosis, DiagnosisStatus, Excluded, Finding, Harm, Hypothesis
 from qa_service.model.training_run import TrainingRun
+from qa_service.model.values import Text
 
 RULES: tuple[Rule, ...] = (
     *log_rules.RULES, *onset_rules.RULES, *beside_rules.RULES, *layer_rules.RULES, *trial_rules.RULES,
@@ -67,7 +68,6 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
     status = _status(harms, hypotheses)
     first = hypotheses[0].cause if hypotheses else ""
     excluded = tuple(_excluded(harms, hypotheses, evidence, explained))
-    split = len(hypotheses) == 2 and (status == "undecided" or hypotheses[0].certainty == "possible")
     named = [*(each.cause for each in hypotheses), *(each.cause for each in excluded)]
     return Diagnosis(
         run=run,
@@ -76,13 +76,31 @@ def _diagnose(run: TrainingRun) -> Diagnosis:
         harms=harms,
         hypotheses=hypotheses,
         excluded=excluded,
-        question=report.question(hypotheses[0].cause, hypotheses[1].cause, run) if split else None,
+        question=_question(run, status, hypotheses, ranked),
         next_line=report.next_line(run, first),
         unseen=report.unseen(run),
         experiment=experiment_of(first, run) if first and CAUSES[first].numerics else None,
         marks=report.marks(run),
         causes={name: CAUSES[name] for name in named if name in CAUSES},
     )
+
+
+def _question(
+    run: TrainingRun, status: DiagnosisStatus, hypotheses: Sequence[Hypothesis], ranked: Sequence[tuple[str, float]]
+) -> Text | None:
+    """What tells the first cause, where it is only possible, from the next; of one alone, from the runner-up."""
+    first = hypotheses[0].cause if hypotheses else ""
+    if first == "hidden_nan":  # it says how the nan was hidden; what made it is still to be asked
+        others = [*(cause for cause, _ in ranked if cause != first), "nonfinite_data", "log_of_zero"]
+        one, other = list(dict.fromkeys(others))[:2]
+        return report.question(one, other, run)
+    if not first or not (status == "undecided" or hypotheses[0].certainty == "possible"):
+        return None
+    if len(hypotheses) > 1:
+        return report.question(first, hypotheses[1].cause, run)
+    rival = next((cause for cause, _ in ranked if cause != first), "")
+    asked = report.question(first, rival, run) if rival else report.ANY
+    return asked if asked != report.ANY else None
 
 
 @dataclass(frozen=True, slots=True)

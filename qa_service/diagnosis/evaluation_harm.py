@@ -19,7 +19,7 @@ from qa_service.diagnosis.curves import (
     values_of,
 )
 from qa_service.diagnosis.divergence_harm import is_apart
-from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
+from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite
 from qa_service.model.diagnosis import Harm
 from qa_service.model.training_run import Record, TrainingRun
 
@@ -37,7 +37,7 @@ def accuracy_lost(run: TrainingRun) -> tuple[Record, Record] | None:
 
 def evaluation_harms(run: TrainingRun) -> Iterator[Harm]:
     train, held_out = finite(records(run, "loss")), records(run, "val_loss")
-    if lasting_nonfinite(records(run, "loss")):
+    if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
     if (lost := accuracy_lost(run)) is not None:
         yield Harm(

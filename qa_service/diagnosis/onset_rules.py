@@ -148,7 +148,7 @@ def gap_of_accuracy(run: TrainingRun) -> Iterator[Finding]:
     """Training that is right where validation is at the level of guessing, or only partly right."""
     train, held_out = shares_of(finite(records(run, "accuracy"))), shares_of(finite(records(run, "val_accuracy")))
     losses = values_of(finite(records(run, "loss")))
-    if not held_out or len(losses) < 5 or losses[0] <= 0:
+    if not held_out or len(losses) < 5 or losses[0] <= 0 or hidden_nan(run):
         return
     low = held_out[-1] < 0.35
     learns = median(losses[-5:]) < 0.5 * losses[0]

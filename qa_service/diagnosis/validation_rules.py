@@ -14,7 +14,7 @@ from qa_service.diagnosis.curves import (
 )
 from qa_service.diagnosis.evaluation_harm import gap
 from qa_service.diagnosis.evidence import weigh
-from qa_service.diagnosis.nonfinite_harm import lasting_nonfinite
+from qa_service.diagnosis.nonfinite_harm import hidden_nan, lasting_nonfinite
 from qa_service.model.diagnosis import Finding
 from qa_service.model.training_run import TrainingRun
 
@@ -24,7 +24,7 @@ _SWING = 1.5
 def validation(run: TrainingRun) -> Iterator[Finding]:
     """L12: validation is bad or not finite where training is good."""
     held_out = records(run, "val_loss")
-    if lasting_nonfinite(records(run, "loss")):
+    if lasting_nonfinite(records(run, "loss")) or hidden_nan(run):
         return
     bad = lasting_nonfinite(held_out)
     if bad and finite(records(run, "loss")):

@@ -9,6 +9,7 @@ from qa_service.diagnosis.divergence import divergence
 from qa_service.diagnosis.engine import diagnose
 from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.onset_rules import RULES
+from qa_service.diagnosis.reading import read_log_text
 
 
 def features(run):
@@ -87,3 +88,26 @@ def test_a_nan_out_of_the_blue_has_a_first_cause_that_is_only_possible_and_a_que
     found = diagnose(run_of([*decay(30), *[NAN] * 10]))
     assert found.status == "sick" and found.hypotheses[0].certainty == "possible"
     assert found.question is not None and math.fsum(each.probability for each in found.hypotheses) < 1
+
+
+def hidden_by_its_trainer():
+    """What Hugging Face's trainer prints of a run whose loss is nan from the third record on."""
+    lines = []
+    for step in range(1, 21):
+        loss, norm = ("0.0", "nan") if step > 2 else (f"{1.4 - 0.2 * step:.2f}", "1.5")
+        lines.append(f"{{'loss': {loss}, 'grad_norm': {norm}, 'learning_rate': 0.002, 'epoch': {step / 4}}}")
+        if step % 4 == 0:
+            lines.append(f"{{'eval_loss': nan, 'eval_accuracy': 0.25, 'epoch': {step / 4}}}")
+    return diagnose(read_log_text("\n".join(lines) + "\n"))
+
+
+def test_a_loss_that_a_trainer_prints_as_zero_is_no_training_that_gets_on():
+    found = hidden_by_its_trainer()
+    features = {each.feature for hypothesis in found.hypotheses for each in hypothesis.findings}
+    assert not features & {"validation_not_finite", "right_only_in_training"}
+    assert "evaluation" not in {harm.id for harm in found.harms}
+    assert found.hypotheses[0].cause == "hidden_nan"
+
+
+def test_what_made_a_hidden_nan_is_asked():
+    assert hidden_by_its_trainer().question

@@ -50,7 +50,8 @@ class HeaderTable:
     def __init__(
         self, names: Sequence[str], separator: str, form: str, *, validation: bool = False, header: str = ""
     ) -> None:
-        self.names = tuple(name.strip().strip("'\"").lower() for name in names)
+        plain = (name.strip().strip("'\"").lower() for name in names)
+        self.names = tuple("step" if name == "#" else name for name in plain)
         self.form = form
         self._separator = separator
         self._validation = validation

@@ -19,7 +19,7 @@ _BEHIND = re.compile(
 )
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _MAX_BARE = 20_000
-_RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? )?\{.*\}\s*")
+_RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
 
 
 class BareValues:

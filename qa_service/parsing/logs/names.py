@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from qa_service.parsing.logs.morphemes import is_metric_by_parts, kinds_of, meaning_by_parts
+
 _VALIDATION = (
     r"(?:val(?:i|id(?:ation)?|idate)?|va|vld|eval(?:uation)?|te?st(?:ing)?|te|dev|held_?out|검증|验证|検証|測試|测试|テスト"
     r"|validierungs?|validaci[oó]n|valida[cç][aã]o|validazione|valid?asyon|do[gğ]rulama|валидаци[яи]|тест)"
@@ -54,9 +56,9 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "perplexity": rf"(?:{_TRAINING}_)?(?:ppl|perplexity|困惑度)",
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
-        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num)_)*"
-        r"(?:steps?|iter(?:ation)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
-        r"|global_step_max_steps",
+        "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num|runtime)_)*"
+        r"(?:steps?|iter(?:ation|ate)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
+        r"|global_step_max_steps|(?:total_)?(?:num_)?(?:env_)?(?:frames|env_steps?)",
     }.items()
 }  # fmt: skip
 """Key → the names that it has, lower-case, words joined by "_"; tried in this order. No word can be read in two ways
@@ -112,7 +114,7 @@ def _meaning(name: str) -> str:
     if not key and (tail := _tail(name)):
         of_tail = meaning_of(tail)
         key = of_tail if of_tail in _OF_ANY_PART else ""
-    return key or _meaning_of_phrase(joined)
+    return key or _meaning_of_phrase(joined) or meaning_by_parts(joined)
 
 
 def _tail(name: str) -> str:
@@ -140,7 +142,7 @@ def _is_measure(name: str) -> bool:
     if meaning:
         return meaning not in ("epoch", "step", "lr", "skipped", "nan_iterations")
     joined = _PART.sub("", _SEPARATORS.sub("_", name.lower()))
-    return bool(_COMPONENT.fullmatch(joined)) and not is_bookkeeping(name)
+    return (bool(_COMPONENT.fullmatch(joined)) or is_metric_by_parts(joined)) and not is_bookkeeping(name)
 
 
 def is_bookkeeping(name: str) -> bool:
@@ -172,6 +174,9 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     for alone in (_with_tail("loss", counts), [name for name in counts if _ENDS_IN_LOSS.fullmatch(name)]):
         if "loss" not in chosen.values() and len(alone) == 1:
             chosen[alone[0]] = "loss"
+    trained = [name for name in counts if {"train", "loss"} <= set(kinds_of(name)) and "/" not in name]
+    if "loss" not in chosen.values() and len(trained) == 1:
+        chosen[trained[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}
     return {name: chosen.get(name, name) for name in counts}
@@ -199,4 +204,6 @@ def _indirectness(name: str) -> int:
         return 0
     if re.search(r"avg|average|mean|epoch|running|smooth|base|init", name):
         return 3
+    if re.match(r"te?st", name):
+        return 4
     return 1 if re.search(r"step|total|train", name) else 2

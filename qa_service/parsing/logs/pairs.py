@@ -15,7 +15,7 @@ _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
     r"([-+]?(?:1\.\#(?:qnan|snan|ind|inf)\d*|(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[ef][-+]?\d+)?"
     r"|\.?nanx*(?:\.0|\(\w*\))?(?!\s+iterations)|\.?inf(?:inity)?(?:\.0)?))"
-    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg])?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
+    r"(?:%|[kmgt]?i?b|m?s|us|it/s|s/it|[kmg]|nats?|bits?|db)?(?:/[a-z]{1,8})?(?:(?![A-Za-z0-9_]|\.\d)|(?-i:(?=[A-Z][a-z]{2})))",
     re.IGNORECASE,
 )
 _WRAPPER = re.compile(
@@ -38,7 +38,7 @@ _BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
 _CELL = re.compile(r"\s*[|│┃║]$")
 """A line of a table between a name and its number."""
-_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
+_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
 """|g|, the norm of the gradient."""
 _COMMA = re.compile(
     r"(?<![\d.,])(?<!\d:)(?P<whole>\d{1,7}),(?P<part>\d{1,9}(?:e[-+]?\d{1,3})?)(?![\d.,]*\d)", re.IGNORECASE
@@ -50,7 +50,7 @@ _POINT = re.compile(r"\d\.\d")
 _NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
 _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
-_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s))\s*[\[(|]?\s*[^\W\d]")
+_LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
 """Behind a number that a line begins with, if it counts: "[200] loss", "200 | loss", "200: loss"."""
 _PART = re.compile(
     r"(?<![A-Za-z])(?:(?P<held>val(?:i|id(?:ation)?)?|va|dev|te?st(?:ing)?|te|eval(?:uation)?)|tr(?:ai?n(?:ing)?)?)(?![A-Za-z])"
@@ -65,7 +65,11 @@ _TAGGED = re.compile(
     r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
 )
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
-_LONE_WORD = re.compile(r"\s+([A-Za-z_]\w{0,30})\s+")
+_NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
+"""The same as a dictionary: train_loss: {"value": 0.5}."""
+_FORTRAN = re.compile(r"(?<=\d)[dD](?=[-+]\d\d)")
+"""1.5D+00"""
+_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_]\w{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
 _OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
@@ -119,6 +123,23 @@ _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.
 """第 3 轮: in Chinese the name stands after the number."""
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
+_SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
+"""What stands before a bracket with names in it."""
+_MAX_SECTIONED = 60
+_OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
+"""What opens a list of values behind a name, and what stands between them; further values of it are left out."""
+_QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
+"""A name in a printed tuple: ('loss', 0.5)."""
+_TUPLE = re.compile(
+    r"(?P<name>[A-Za-z][\w ]{0,20}?)\s*[\[(](?P<one>[A-Za-z]\w{0,10})\s?[/|,]\s?(?P<two>[A-Za-z]\w{0,10})[\])]"
+    r"\s*[:=]?\s*(?P<first>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)\s?[/|,]\s?(?P<second>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)(?![\w.])",
+    re.IGNORECASE,
+)
+"""Two values under one name: "loss (train/val): 0.5/0.6"."""
+_TURNED = re.compile(
+    r"(?<![\w.])[-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf)\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE
+)
+"""A value before the one that it has become: "0.7 -> 0.6"."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
 and a weight, as in "(* 1 = 0.5 loss)"."""
@@ -149,7 +170,7 @@ def read_pairs(line: str) -> Pairs:
         pairs.values["epoch" if name in ("轮", "epoch") else "step"] = float(number)
     listed = bool(_LISTED.search(line))
     last, previous, part = "", math.nan, ""
-    prefix = ""
+    prefix, listing = "", _Listing()
     for index in range(1, len(parts), 2):
         gap = parts[index - 1][-_MAX_GAP_CHARS:]
         part = _part_of(gap) or part
@@ -160,6 +181,9 @@ def read_pairs(line: str) -> Pairs:
         name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
         name = name or _name_like_the_last(gap, last, parts[index])
         value = parse_value(parts[index])
+        if (listing.name or gap[-1:] in _MAY_OPEN) and listing.takes(gap, name, value, pairs):
+            last, previous = "", value
+            continue
         if (index in (1, 3) or gap[-1:] == "[") and not pairs.known and _counts(name, gap, parts, index):
             name, pairs.leading = "", value
         if name == _OF:
@@ -172,16 +196,49 @@ def read_pairs(line: str) -> Pairs:
         elif not whole and _follows_step(parts, index, gap) and _is_loss(last):
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
-        elif name and name not in pairs.values:
-            pairs.values[name] = value
+        elif name:
+            name = name if name not in pairs.values else _apart(name, parts, index, pairs)
+            pairs.values.setdefault(name, value)
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
     _name_total(pairs)
-    if "value" in pairs.values and (tag := _TAGGED.search(line)):
+    _name_tagged(pairs, line)
+    return pairs
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The values behind a name and a bracket: "acc: [0.2 0.3]"; those after the first are "acc.1" and so on."""
+
+    name: str = ""
+    place: int = 0
+
+    def takes(self, gap: str, name: str, value: float, pairs: Pairs) -> bool:
+        """Whether a value is a further one of the list; else a list may begin with it."""
+        if self.name and not gap.strip(_WITHIN_LIST):
+            self.place += 1
+            if self.place < _MAX_LIST:
+                pairs.values.setdefault(f"{self.name}.{self.place}", value)
+            return True
+        self.name, self.place = (name if gap.rstrip("'\"")[-1:] in _OPENS and is_measure(name) else ""), 0
+        return False
+
+
+def _name_tagged(pairs: Pairs, line: str) -> None:
+    """Names a value by the tag beside it: "tag: train/loss value: 0.5"."""
+    if "value" in pairs.values and (tag := _TAGGED.search(line) or _NAMED_VALUE.search(line)):
         pairs.values[tag[1].lower()] = pairs.values.pop("value")
         pairs.known += bool(meaning_of(tag[1]))
-    return pairs
+
+
+def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
+    """A name for a measure whose name another value has: with what stands before its bracket, as in "tot[loss=0.5]"."""
+    if not is_measure(name) or len(pairs.values) > _MAX_SECTIONED:
+        return name
+    before = "".join(parts[max(0, index - 9) : index])[-_MAX_GAP_CHARS:]
+    sections = _SECTION.findall(before)
+    return f"{sections[-1].lower()}.{name}" if sections else name
 
 
 def _name_total(pairs: Pairs) -> None:
@@ -208,8 +265,14 @@ def _spelt_out(line: str) -> str:
     points for decimal commas where it has no point.
     """
     line = _SCALER_NUMBER.sub("", line)
-    if "|g" in line or "‖" in line or "|∇" in line or "|d" in line:
+    if "D+" in line or "D-" in line:
+        line = _FORTRAN.sub("e", line)
+    if "|g" in line or "|p" in line or "‖" in line or "|∇" in line or "|d" in line:
         line = _NORM.sub(" grad_norm ", line)
+    if "/" in line and ("(" in line or "[" in line):
+        line = _TUPLE.sub(_spread, line)
+    if "→" in line or "->" in line or "=>" in line:
+        line = _TURNED.sub("", line)
     if "," not in line or not _DIGITS_AT_COMMA.search(line):
         return line
     continental = bool(_CONTINENTAL.search(line))
@@ -224,6 +287,12 @@ def _spelt_out(line: str) -> str:
     for match in reversed(found):
         line = f"{line[: match.start()]}{match['whole']}.{match['part']}{line[match.end() :]}"
     return line
+
+
+def _spread(match: re.Match[str]) -> str:
+    """Two pairs instead of two values under one name."""
+    name = match["name"].strip()
+    return f", {match['one']} {name}: {match['first']}, {match['two']} {name}: {match['second']}, "
 
 
 @lru_cache(maxsize=20_000)
@@ -329,6 +398,8 @@ def parse_value(word: str) -> float:
 def _name_of(gap: str) -> str:
     """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
     starred = gap.rstrip().endswith("*")
+    if listed := _QUOTED.search(gap):
+        return _last_name(listed[1], explicit=True)
     gap = gap.rstrip(_EDGES)
     while match := _WRAPPER.search(gap):
         gap = gap[: match.start()].rstrip(_EDGES)
@@ -380,6 +451,8 @@ def _last_name(text: str, *, explicit: bool) -> str:
 def _qualified(name: str, before: list[str]) -> str:
     """The name of a loss with the word before it, which makes it another one: "D loss", "box loss"."""
     word = before[-1].lower() if before else ""
+    if name == "cost" and word in ("time", "times"):
+        return "time_cost"
     if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z]\w*", word) and word not in _ASIDE:
         return f"{word}_{name}"
     return name

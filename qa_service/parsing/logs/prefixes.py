@@ -23,6 +23,7 @@ _PREFIX = re.compile(
     rf"|(?P<rank2>(?:rank|default|local_rank|gpu)[\s=]?\d+)(?::|\s*\|)(?=[\s\[])"
     rf"|[\w.-]+[-_]\d+ +\|(?=\s)"  # docker compose
     rf"|\[?\b{_LEVEL}\b\s*\]?(?::[\w.]+:|:|\||-|>)?(?=[\s\[{{(\w])"
+    rf"|\[ *{_LEVEL} *[:|] *{_DAY}[T _]{_TIME} *\]"
     rf"|\[ *(?:{_LEVEL}|[\w./]+(?:\.py)?:\d+(?::\w+)?)\s*\]:?"
     rf"|\((?:[a-z_]\w*\.)*[a-z_]\w*:\d+\)"  # (trainer:762) of ESPnet
     rf"|(?:ray::)?\([\w.:]+ ?pid=\d+(?:, ip=[\d.]+)?\)"  # Ray

@@ -104,7 +104,7 @@ def _place_validations(rows: Sequence[Row], steps: list[int | None]) -> None:
         if not row.validation:
             last = steps[index] if steps[index] is not None else last
         elif row.step is None or row.of is not None or row.in_epoch:
-            steps[index] = last
+            steps[index] = steps[index] if last is None and not row.in_epoch else last
 
 
 def _counts_in_epoch(rows: Sequence[Row], indices: Sequence[int]) -> bool:

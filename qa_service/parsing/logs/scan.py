@@ -5,19 +5,23 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
 from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
+from qa_service.parsing.logs.held_out import heads_validation, is_of_validation, mark_sections, validation_name
+from qa_service.parsing.logs.mending import LEADING, STATE, forget_numbers, is_configured, restore_losses
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.nameless import BareValues, is_record, name_what_is_learnt, names_behind, tells_by_counting
-from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.names import is_measure, meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value, read_pairs
+from qa_service.parsing.logs.places import counter_of, epoch_of, own_values, step_of
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
+from qa_service.parsing.logs.recurring import RecurringLines
 from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.sentences import is_prose, said_loss, told_measure
 
 MAX_LINE_CHARS = 8_000
 """Of a longer line, the beginning is read."""
@@ -30,8 +34,6 @@ _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
 _MAX_SINGLE_WORDS = 4
 _BARS = ("|", "│", "┃")
-_PLAIN_WORDS = 10
-_WORDS_PER_PAIR = 8
 _EPOCH_HEADING = re.compile(
     r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*(?:轮|个epoch)[\u4e00-\u9fff]{0,8})?[\W_]*$",
     re.IGNORECASE,
@@ -39,45 +41,16 @@ _EPOCH_HEADING = re.compile(
 _EXCEPTION = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
 )
-_VALIDATION = re.compile(
-    r"^\W*(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
-    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b"
-    r"|^\s*\* +(?:acc|prec|top)|saving dict for global step",
-    re.IGNORECASE,
-)
-_VALIDATION_HEADING = re.compile(
-    r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
-)
-"""Before a line of values."""
-_SET_APART = re.compile(
-    r"[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
-    r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
-)
-"""A part of the data between marks: "[Epoch 3] validation: "."""
-_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
-_TRAINS = re.compile(r"train", re.IGNORECASE)
 _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """What makes a learning rate that is printed once one of a record, and no setting."""
+_PAIR_ALONE = re.compile(r"[^\W\d](?:[^:=]{0,40}[:=]\s*\S{1,24}|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$")
+"""A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
-_MAX_SAID_CHARS = 160
-_NUMBER_SAID = r"(?P<value>[-+]?(?:\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf))"
-_LOSS_AT_END = re.compile(
-    r"(?:\b(?:train|valid|val|eval|test)\w{0,10}\s)?(?:loss\b|损失)[^=:?{}]{1,60}(?:[=:]|\s-)\s*"
-    + _NUMBER_SAID
-    + r"\s*\.?\s*$",
-    re.IGNORECASE,
-)
-_LOSS_BEHIND = re.compile(
-    rf"(?<![\w.%])(?<![=:]\s){_NUMBER_SAID}\s+(?:(?:avg|mean|train(?:ing)?|val(?:idation)?|test)\s+)?loss\b(?!\s*[=:\d])",
-    re.IGNORECASE,
-)
-_SECTION = re.compile(
-    r"(?<![A-Za-z_])['\"]?(?:val|valid|validation|eval|test)\w*['\"]?\s*[:=]\s*\{([^{}]{1,400})\}", re.IGNORECASE
-)
-_KEY = re.compile(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
+_TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
+"""What torch prints behind the value of a tensor."""
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
@@ -85,17 +58,7 @@ _SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
-_NEARLY_ZERO = 0.02
-"""Of the first loss: what is that small may be 0 or below it in the next records."""
-_FEW = 0.15
-"""Of the records, those that may lack a loss by chance: a negative one lacks in about half of them."""
-_STATE = "trainer_state"
-_LEADING = "plain leading"
-"""Counter of a number that stands first in its line, without a name."""
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
-_PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
-"""Before the number of an epoch they name no value."""
-_WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
 
 
 @dataclass(slots=True)
@@ -147,14 +110,16 @@ class _Scanner:
         self._singles: dict[str, list[Row]] = {}
         self._validation_line = -1
         self._bare = BareValues()
+        self._recurring = RecurringLines()
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
         text, rank = strip_prefixes(_unwrap(text), numbered=self._numbered)
         if not text or text.isspace():
             return
-        if "{" in text and not text.lstrip().startswith("{"):
-            text = _SECTION.sub(lambda section: _KEY.sub(r"\1val_\2", section[1]), text)
+        if "tensor(" in text:
+            text = _TENSOR.sub(")", text)
+        text = mark_sections(text)
         if rank:
             self._rank = self._rank or rank
         other = bool(rank) and rank != self._rank
@@ -174,19 +139,31 @@ class _Scanner:
             self._add_event("traceback", self._traceback_line, _TRACEBACK)
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         for rows in [*self._singles.values(), [] if losses else self._bare.rows()]:
-            beside = losses and any(row.number > losses[0] or _RATE_OF_NOW.search(row.text) for row in rows)
+            first = losses[0] if losses else self._scan.rows[0].number if self._scan.rows else math.inf
+            beside = any(row.number > first or (losses and _RATE_OF_NOW.search(row.text)) for row in rows)
             if len(rows) > 1 or beside:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
+        self._add_recurring()
         name_what_is_learnt(self._scan.rows)
         for row in self._scan.rows:
-            if _is_configured(row):
+            if is_configured(row):
                 self._scan.settings.setdefault("lr", row.values["learning_rate"])
-        self._scan.rows = [row for row in self._scan.rows if not _is_configured(row)]
+        self._scan.rows = [row for row in self._scan.rows if not is_configured(row)]
         self._scan.rows.sort(key=lambda row: row.number)
-        _forget_numbers(self._scan.rows)
-        _restore_losses(self._scan.rows)
+        forget_numbers(self._scan.rows)
+        restore_losses(self._scan.rows)
         return self._scan
+
+    def _add_recurring(self) -> None:
+        """Adds what recurs, unless another reader has taken the line after all."""
+        taken = {row.number for row in self._scan.rows}
+        losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
+        begins = min((row.number for row in self._scan.rows), default=None)
+        rows = self._recurring.rows(begins, has_loss=bool(losses))
+        fresh = [row for row in rows if row.number not in taken]
+        self._scan.rows += [self._place(row) for row in fresh]
+        self._scan.lines_read += len({row.number for row in fresh})
 
     # what a line is
 
@@ -237,6 +214,7 @@ class _Scanner:
         for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._bare.read):
             if read(number, text):
                 return
+        self._recurring.keep(number, text)
         if settings := read_settings(text):
             for key, value in settings.items():
                 self._scan.settings.setdefault(key, value)
@@ -273,7 +251,7 @@ class _Scanner:
         self._mark(number)
         pairs = read_pairs(_SHARE.sub("|", text) if bar else text)
         row = self._row_of_format(number, text, form, named_groups(match), pairs)
-        if form.id == _STATE:
+        if form.id == STATE:
             self._join_state(row)
         elif row.values:
             self._add_rows([row])
@@ -284,7 +262,7 @@ class _Scanner:
         return True
 
     def _row_of_format(self, number: int, text: str, form: LogFormat, named: dict[str, str], pairs: Pairs) -> Row:
-        values = _own_values(pairs)
+        values = own_values(pairs)
         for name in named.keys() - _PLACES:
             values.setdefault(name, parse_value(named[name]))
         if "scale" in named:
@@ -302,10 +280,10 @@ class _Scanner:
         if updates is not None:
             step, of, counter = updates, None, f"{form.id} updates"
         if step is None:
-            step, of = _step_of(pairs)
+            step, of = step_of(pairs)
             if step is None and form.id == "hf_trainer":
                 step, counter = self._step_of_bar(), "bar of the trainer"
-        epoch = parse_value(named["epoch"]) if "epoch" in named else _epoch_of(pairs)
+        epoch = parse_value(named["epoch"]) if "epoch" in named else epoch_of(pairs)
         if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
         row = Row(number, form.id, text, values, step=step, of=of, epoch=epoch, counter=counter)
@@ -316,11 +294,9 @@ class _Scanner:
     def _place(self, row: Row) -> Row:
         """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
-        head = text[:160].lower()
-        named = any(word in head for word in _VALIDATION_HINTS) and (_VALIDATION.search(head) or _is_set_apart(head))
-        if (named and not _TRAINS.search(head[:30])) or row.number == self._validation_line + 1:
+        if is_of_validation(text) or row.number == self._validation_line + 1:
             row.validation = True
-            row.values = {_validation_name(name): value for name, value in row.values.items()}
+            row.values = {validation_name(name): value for name, value in row.values.items()}
         if row.epoch is None and (row.of is not None or row.step is None or row.in_epoch):
             row.epoch = self._epoch
         return row
@@ -334,7 +310,7 @@ class _Scanner:
         last = self._scan.rows[-1] if self._scan.rows else None
         if (
             last is not None
-            and last.form == _STATE
+            and last.form == STATE
             and not last.values.keys() & row.values.keys()
             and (row.step is None or last.step is None)
             and (row.epoch is None or last.epoch is None)
@@ -348,7 +324,7 @@ class _Scanner:
 
     def _read_heading(self, number: int, text: str) -> bool:
         match = _EPOCH_HEADING.match(text) if len(text) < _MAX_PLAIN_CHARS else None
-        if match is None and _VALIDATION_HEADING.match(text[:_MAX_PLAIN_CHARS]):
+        if match is None and heads_validation(text[:_MAX_PLAIN_CHARS]):
             self._validation_line = number
         if match is None:
             return False
@@ -359,11 +335,14 @@ class _Scanner:
 
     def _read_plain(self, number: int, text: str) -> bool:
         pairs = read_pairs(text)
-        values = _own_values(pairs)
+        values = own_values(pairs)
         if not pairs.known and (behind := names_behind(text)):
             values = behind
         measures = [name for name in values if is_measure(name)]
-        said = _said(text) if not measures and len(text) < _MAX_SAID_CHARS else None
+        said = None if measures else said_loss(text)
+        if not measures and not said and (told := told_measure(text)):
+            self._singles.setdefault(told[0], []).append(Row(number, PLAIN.id, text, dict([told]), counter="plain"))
+            return False
         if said:
             values = dict([said])
             measures = list(values)
@@ -375,13 +354,13 @@ class _Scanner:
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
             self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
             return False  # it may be a setting too
-        if not measures or _is_prose(text, max(len(pairs.values), len(values))) or self._is_settings(text, measures):
+        if not measures or is_prose(text, max(len(pairs.values), len(values))) or self._is_settings(text, measures):
             return False
-        step, of = _step_of(pairs)
-        counter = _counter_of(pairs)
+        step, of = step_of(pairs)
+        counter = counter_of(pairs)
         if step is None and pairs.leading is not None:
-            step, counter = pairs.leading, _LEADING
-        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=_epoch_of(pairs), counter=counter)
+            step, counter = pairs.leading, LEADING
+        row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=epoch_of(pairs), counter=counter)
         row.in_epoch = row.counter == "plain counter" and (row.epoch is not None or self._epoch is not None)
         row = self._place(row)
         if len(pairs.values) == 1 and step is None and not said:
@@ -400,10 +379,10 @@ class _Scanner:
         if (len(row.text) > _MAX_PLAIN_CHARS and not _NAMED_AT_END.search(row.text)) or "?" in row.text:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
-            if is_measure(name) and row.text[:1].isspace():
+            if is_measure(name) and (row.text[:1].isspace() or _PAIR_ALONE.match(row.text)):
                 self._singles.setdefault(name, []).append(row)
             return False
-        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy")
+        measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy", "perplexity")
         if measure or self._continues(number, row.text):
             self._mark(number)
             self._add_rows([row])
@@ -455,26 +434,6 @@ class _Scanner:
         self._scan.texts.setdefault(number, words)
 
 
-def _is_set_apart(head: str) -> bool:
-    """Whether a part of the data that is held out is named between marks, before any other part or value."""
-    match = _SET_APART.search(head)
-    return match is not None and not re.search(r"train|loss|acc", head[: match.start()])
-
-
-def _said(text: str) -> tuple[str, float] | None:
-    """(name, value) of a loss that a sentence ends with, or that stands behind its number: "0.73 loss @ step 400"."""
-    match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text)
-    if match is None:
-        return None
-    held_out = bool(_VALIDATION.search(match[0].lower()))
-    return "val_loss" if held_out else "loss", parse_value(match["value"])
-
-
-def _is_configured(row: Row) -> bool:
-    """Whether a line of JSON with a learning rate alone is one of a configuration, not of a record."""
-    return row.form == _STATE and row.values.keys() == {"learning_rate"}
-
-
 def _unwrap(text: str) -> str:
     """The line inside a record of Docker's JSON logs."""
     if text.startswith('{"log":'):
@@ -500,81 +459,3 @@ def _may_be_header(text: str) -> bool:
             or ("|" not in text and len(_WIDE.findall(text)) > 1)
         )
     )
-
-
-def _is_prose(text: str, pairs: int) -> bool:
-    """Whether a line has far more words than numbers."""
-    return len(text.split()) - 1 > _PLAIN_WORDS + _WORDS_PER_PAIR * pairs
-
-
-def _restore_losses(rows: Sequence[Row]) -> None:
-    """Gives the records of Megatron-LM that have no loss, though no update was skipped, the nan that is not printed.
-
-    It prints a mean only if it is above 0; so of a loss that may be negative, nothing is known.
-    """
-    made = [row for row in rows if row.form == "megatron" and row.values.get("number_of_skipped_iterations") == 0]
-    losses = {row.number: value for row in made for name, value in row.values.items() if meaning_of(name) == "loss"}
-    without = [row for row in made if row.number not in losses]
-    if not losses or not without:
-        return
-    printed = list(losses.values())
-    ends = min(row.number for row in without) > max(losses)
-    falls_to_zero = printed[-1] < _NEARLY_ZERO * printed[0]
-    few = len(without) <= _FEW * len(made) and min(losses) < min(row.number for row in without)
-    spoilt = all(not math.isfinite(row.values.get("grad_norm", math.nan)) for row in without)
-    if spoilt or few or (ends and not falls_to_zero):
-        for row in without:
-            row.values["lm_loss"] = math.nan
-
-
-def _forget_numbers(rows: Sequence[Row]) -> None:
-    """Takes the steps from rows that begin with a number which does not count on."""
-    led = [row for row in rows if row.counter == _LEADING]
-    numbers = [row.step or 0.0 for row in led]
-    if any(after < before for before, after in pairwise(numbers)) or (len(led) > 1 and len(set(numbers)) == 1):
-        for row in led:
-            row.step = None
-
-
-def _own_values(pairs: Pairs) -> dict[str, float]:
-    """The values that tell how the training goes: no places, times, sizes."""
-    values = {}
-    for name, value in pairs.values.items():
-        bare = name.removesuffix("_average")
-        if meaning_of(bare) in ("step", "epoch") or bare in _PHASES or is_bookkeeping(bare):
-            continue
-        total = pairs.totals.get(name)
-        values[name] = value / total if total and "acc" in meaning_of(name) else value
-    return values
-
-
-def _epoch_of(pairs: Pairs) -> float | None:
-    return next((value for name, value in pairs.values.items() if meaning_of(name) == "epoch"), None)
-
-
-def _step_of(pairs: Pairs) -> tuple[float | None, float | None]:
-    """The step, and the steps per epoch if it is one of "n/N" without a name."""
-    names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
-    if names:
-        name = min(names, key=_distance_from_run)
-        return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
-    return pairs.counter or (None, None)
-
-
-def _distance_from_run(name: str) -> int:
-    """A global step counts over the run, a batch mostly within an epoch."""
-    if "global" in name or "update" in name or "total" in name:
-        return 0
-    return 3 if "batch" in name else 1 if "step" in name else 2
-
-
-def _counter_of(pairs: Pairs) -> str:
-    names = [name for name in pairs.values if meaning_of(name) == "step"]
-    return f"plain {min(names, key=_distance_from_run)}" if names else "plain counter"
-
-
-def _validation_name(name: str) -> str:
-    meaning = meaning_of(name)
-    if meaning in ("loss", "accuracy"):
-        return f"val_{meaning}"
-    return name if meaning or name.startswith(("val", "eval", "test")) else f"val_{name}"

@@ -1,0 +1,65 @@
+"""Which part of the data a line is of: what is held out, by words at its beginning or between marks."""
+
+import re
+
+from qa_service.parsing.logs.names import meaning_of
+
+_VALIDATION = re.compile(
+    r"^(?:\W|在|对|于){0,8}(?:val|valid|validation|validating|dev|eval|evaluation|evaluating|test|testing|测试|验证)(?![a-z])[^=]|(?:epoch|iter)\(val\)"
+    r"|\|\s*valid\w*\s*(?:\||on\b)|\[eval\]|epoch:valid:|validation loss at |^(?:\*+ ?)?(?:eval|test)\b"
+    r"|^\s*\* +(?:acc|prec|top)|saving dict for global step",
+    re.IGNORECASE,
+)
+_VALIDATION_HEADING = re.compile(
+    r"^\W*(?:test|validation|eval(?:uation)?)(?: (?:error|results?|set|metrics))? ?:\s*$", re.IGNORECASE
+)
+"""Before a line of values."""
+_SET_APART = re.compile(
+    r"[\[(<{](?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)[\])>}]"
+    r"|[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
+    r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
+)
+"""A part of the data between marks: "[Epoch 3] validation: "."""
+_VALIDATION_HINTS = ("val", "test", "dev", "测试", "验证", "* ", "dict for")
+_TRAINS = re.compile(r"train", re.IGNORECASE)
+_SECTION = re.compile(
+    r"(?<![A-Za-z_])['\"]?(?:val|valid|validation|eval|test)\w*['\"]?\s*[:=]\s*\{([^{}]{1,400})\}", re.IGNORECASE
+)
+_KEY = re.compile(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
+
+
+def is_of_validation(text: str) -> bool:
+    """Whether a line tells of a validation."""
+    head = text[:160].lower()
+    named = any(word in head for word in _VALIDATION_HINTS) and (_VALIDATION.search(head) or _is_set_apart(head))
+    return bool(named) and not _TRAINS.search(head[:30])
+
+
+def begins_held_out(text: str) -> bool:
+    """Whether a text begins with a part of the data that is held out."""
+    return bool(_VALIDATION.search(text.lower()))
+
+
+def heads_validation(text: str) -> bool:
+    """Whether a line says that the next one is of a validation."""
+    return bool(_VALIDATION_HEADING.match(text))
+
+
+def mark_sections(text: str) -> str:
+    """The line with the names of a validation's dictionary marked as such: "train {…} val {'loss': 0.5}"."""
+    if "{" in text and not text.lstrip().startswith("{"):
+        return _SECTION.sub(lambda section: _KEY.sub(r"\1val_\2", section[1]), text)
+    return text
+
+
+def _is_set_apart(head: str) -> bool:
+    """Whether a part of the data that is held out is named between marks, before any other part or value."""
+    match = _SET_APART.search(head)
+    return match is not None and not re.search(r"train|loss|acc", head[: match.start()])
+
+
+def validation_name(name: str) -> str:
+    meaning = meaning_of(name)
+    if meaning in ("loss", "accuracy"):
+        return f"val_{meaning}"
+    return name if meaning or name.startswith(("val", "eval", "test")) else f"val_{name}"

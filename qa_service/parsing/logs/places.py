@@ -1,0 +1,45 @@
+"""Where a line stands in the training, and which of its values are no places."""
+
+from qa_service.parsing.logs.names import is_bookkeeping, meaning_of
+from qa_service.parsing.logs.pairs import Pairs
+
+_PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
+"""Before the number of an epoch they name no value."""
+_WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
+
+
+def own_values(pairs: Pairs) -> dict[str, float]:
+    """The values that tell how the training goes: no places, times, sizes."""
+    values = {}
+    for name, value in pairs.values.items():
+        bare = name.removesuffix("_average")
+        if meaning_of(bare) in ("step", "epoch") or bare in _PHASES or is_bookkeeping(bare):
+            continue
+        total = pairs.totals.get(name)
+        values[name] = value / total if total and "acc" in meaning_of(name) else value
+    return values
+
+
+def epoch_of(pairs: Pairs) -> float | None:
+    return next((value for name, value in pairs.values.items() if meaning_of(name) == "epoch"), None)
+
+
+def step_of(pairs: Pairs) -> tuple[float | None, float | None]:
+    """The step, and the steps per epoch if it is one of "n/N" without a name."""
+    names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
+    if names:
+        name = min(names, key=_distance_from_run)
+        return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None
+    return pairs.counter or (None, None)
+
+
+def _distance_from_run(name: str) -> int:
+    """A global step counts over the run, a batch mostly within an epoch."""
+    if "global" in name or "update" in name or "total" in name:
+        return 0
+    return 3 if "batch" in name else 1 if "step" in name else 2
+
+
+def counter_of(pairs: Pairs) -> str:
+    names = [name for name in pairs.values if meaning_of(name) == "step"]
+    return f"plain {min(names, key=_distance_from_run)}" if names else "plain counter"
