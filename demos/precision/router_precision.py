@@ -117,7 +117,7 @@ def ties(logits: Tensor, k: int) -> float:
     if k >= logits.shape[1]:
         return 0.0
     top = logits.topk(k + 1).values
-    return (top[:, k - 1] == top[:, k]).double().mean().item()
+    return float((top[:, k - 1] == top[:, k]).double().mean().item())
 
 
 def error(logits: Tensor, exact: Tensor) -> float:
