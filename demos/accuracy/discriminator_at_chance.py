@@ -57,7 +57,7 @@ def run(fault: Literal["none", "dead"] = "dead", distance: float = 3.0, n: int =
     own, fresh = discriminator(), discriminator()
     if fault == "dead":
         nn.init.constant_(own[0].bias, -100.0)
-    adams = [torch.optim.Adam(net.parameters(), lr=0.01) for net in (own, fresh)]
+    adams = [torch.optim.Adam(net.parameters(), lr=0.01, fused=True) for net in (own, fresh)]
     rows: list[Row] = []
     for step in range(1, n + 1):
         losses = [update(net, adam, real, fake) for net, adam in zip((own, fresh), adams, strict=True)]

@@ -15,7 +15,9 @@ Source: Graves et al. 2006, Connectionist temporal classification; Zeyer et al. 
 behavior?
 """
 
+import operator
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -86,13 +88,13 @@ def run(
     by_frame[places] = targets.T
     weight = torch.zeros(classes, classes, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
-    adam = torch.optim.Adam([weight, bias], lr=lr)
+    adam = torch.optim.Adam([weight, bias], lr=lr, fused=True)
     rows: list[Row] = []
     for step in range(1, n + 1):
         logits = features @ weight + bias
         loss = alignment_loss(logits, targets)
         said = logits.detach().argmax(2)
-        correct = sum(decoded(said[:, s]) == targets[s].tolist() for s in range(samples)) / samples
+        correct = sum(map(operator.eq, map(decoded, said.T.tolist()), targets.tolist())) / samples
         rows.append(
             {"step": step, "loss": loss.item(), "blank": (said == 0).double().mean().item(), "correct": correct}
         )
@@ -134,10 +136,9 @@ def blank_occupancy(frames: int, target: Tensor, classes: int) -> float:
     return float((1 / classes - gradient[:, 0, 0]).mean())
 
 
-def decoded(symbols: Tensor) -> list[int]:
+def decoded(symbols: list[int]) -> list[int]:
     """Repeats merged, then blanks left out."""
-    merged = [int(symbol) for symbol in torch.unique_consecutive(symbols)]
-    return [symbol for symbol in merged if symbol != 0]
+    return [symbol for before, symbol in pairwise([0, *symbols]) if symbol not in (before, 0)]
 
 
 if __name__ == "__main__":

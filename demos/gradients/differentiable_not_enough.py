@@ -104,7 +104,8 @@ def run(
         scales = [math.sqrt(gain / 2), math.sqrt(gain / width), math.sqrt(1 / width)]
         weights = [(draw * scale).requires_grad_() for draw, scale in zip(draws, scales, strict=True)]
         parameters = [*weights, torch.zeros(layers, width, requires_grad=True), torch.zeros(1, requires_grad=True)]
-        moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+        sizes = [p.numel() for p in parameters]
+        mean, square = torch.zeros(sum(sizes)), torch.zeros(sum(sizes))
         for at in range(n + 1):
             out = forward(x, parameters, phi)
             loss = ((out - y) ** 2).mean()
@@ -117,8 +118,9 @@ def run(
             if at == 0:
                 found[f"{name}_grad"] = float(gradients[0].double().norm())
             with torch.no_grad():
-                for p, g, (mean, square) in zip(parameters, gradients, moments, strict=True):
-                    adam(p, g, mean, square, lr, at + 1)
+                step = adam(torch.cat([g.flatten() for g in gradients]), mean, square, lr, at + 1)
+                for p, part in zip(parameters, step.split(sizes), strict=True):
+                    p.sub_(part.view_as(p))
         found |= {f"{name}_acc": accuracy, f"{name}_loss": loss.item()}
     if act == "all":
         for metric, high, low in (
@@ -130,11 +132,11 @@ def run(
     return found
 
 
-def adam(p: Tensor, g: Tensor, mean: Tensor, square: Tensor, lr: float, t: int) -> None:
-    """Step number t of Adam with β = 0.9, 0.999 and ε = 1e-8 (Kingma & Ba 2015), in place."""
+def adam(g: Tensor, mean: Tensor, square: Tensor, lr: float, t: int) -> Tensor:
+    """Step number t of Adam with β = 0.9, 0.999 and ε = 1e-8 (Kingma & Ba 2015), to be subtracted."""
     mean.lerp_(g, 0.1)
     square.lerp_(g * g, 0.001)
-    p -= lr * (mean / (1 - 0.9**t)) / ((square / (1 - 0.999**t)).sqrt() + 1e-8)
+    return lr * (mean / (1 - 0.9**t)) / ((square / (1 - 0.999**t)).sqrt() + 1e-8)
 
 
 def forward(x: Tensor, parameters: list[Tensor], phi: Callable[[Tensor], Tensor]) -> Tensor:

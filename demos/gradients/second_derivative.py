@@ -67,14 +67,16 @@ def run(
     x = torch.linspace(0, 1, points + 2).double()[1:-1, None].requires_grad_()
     solution = (math.pi * x.detach()).sin()
     adam = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
-    first = second_derivative(net, x)
+    _, first = second_derivative(net, x)
     gradients = torch.autograd.grad(residual_of(first, solution), list(net.parameters()), allow_unused=True)
     norm = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
+    ends = torch.tensor([[0.0], [1.0]]).double()
     rows: list[Row] = []
     for step in range(n + 1):
-        residual = residual_of(second_derivative(net, x), solution)
-        edges = 10 * net(torch.tensor([[0.0], [1.0]]).double()).square().sum()
-        error = (net(x) - solution).square().mean().sqrt().item()
+        found, bend = second_derivative(net, x)
+        residual = residual_of(bend, solution)
+        edges = 10 * net(ends).square().sum()
+        error = (found.detach() - solution).square().mean().sqrt().item()
         rows.append({"step": step, "residual": residual.item(), "edges": edges.item(), "error": error})
         yield rows[-1]
         if step < n:
@@ -91,11 +93,12 @@ def run(
     }
 
 
-def second_derivative(net: nn.Module, x: Tensor) -> Tensor:
-    """Of the net's output with respect to its input, at each x; still differentiable."""
-    (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+def second_derivative(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The net's output at each x, and its second derivative with respect to x; both still differentiable."""
+    output = net(x)
+    (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     (bend,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
-    return bend
+    return output, bend
 
 
 def residual_of(bend: Tensor, solution: Tensor) -> Tensor:

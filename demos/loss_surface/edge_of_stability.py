@@ -112,8 +112,7 @@ def top_eigenvalue(
         if not size or not math.isfinite(size):
             return math.nan, [torch.ones_like(part) for part in net]
         unit = [part / size for part in vector]
-        inner = sum((g * u).sum() for g, u in zip(gradients, unit, strict=True))
-        vector = list(torch.autograd.grad(inner, net, retain_graph=True))
+        vector = list(torch.autograd.grad(gradients, net, unit, retain_graph=True))
         top = sum((v * u).sum().item() for v, u in zip(vector, unit, strict=True))
     return top, vector
 

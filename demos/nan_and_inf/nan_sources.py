@@ -154,9 +154,14 @@ def train(x: Tensor, start: list[Tensor], cause: str, fixed: bool, lr: float, n:
             for w, grad in zip(weights, grads, strict=True):
                 w.sub_(lr * grad)
         stages = ([x[rows]], [out], [loss], grads, weights)
-        bad = [not all(t.isfinite().all() for t in tensors) for tensors in stages]
+        bad = [not all(map(is_finite, tensors)) for tensors in stages]
         bad_weights = bad[4]
         yield (bad.index(True) + 1 if any(bad) else None), loss.item(), weights
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all are: then their sum in float64, which is beyond reach of float32, is finite too."""
+    return math.isfinite(values.detach().sum(dtype=torch.float64).item())
 
 
 def forward(x: Tensor, weights: list[Tensor]) -> Tensor:

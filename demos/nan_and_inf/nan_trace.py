@@ -95,8 +95,8 @@ def run(
         grads = torch.autograd.grad(loss, weights)
         seen = {"activation": outputs, "loss": [loss], "gradient": grads, "weight": weights}
         row: Row = {"step": step} | {what: largest(tensors) for what, tensors in seen.items()}
-        news = note_first(first, step, seen)
-        if bad_layer is None:
+        news = note_first(first, step, {what: seen[what] for what in seen if not math.isfinite(row[what])})
+        if bad_layer is None and not math.isfinite(row["activation"]):
             bad_layer = next((i for i, out in enumerate(outputs, 1) if not out.isfinite().all()), None)
         losses.append(row["loss"])
         grads_seen.append(row["gradient"])
@@ -139,7 +139,7 @@ def forward(x: Tensor, weights: list[Tensor]) -> list[Tensor]:
 
 def largest(tensors: list[Tensor] | tuple[Tensor, ...]) -> float:
     """The largest absolute value; nan as soon as there is one nan."""
-    return float(torch.stack([t.detach().double().abs().max() for t in tensors]).max())
+    return float(torch.stack([t.detach().abs().max() for t in tensors]).max())
 
 
 def note_first(first: dict[str, int | None], step: int, seen: dict[str, list[Tensor] | tuple[Tensor, ...]]) -> bool:

@@ -129,8 +129,8 @@ class Safe:
 
 def bad(probabilities: Tensor) -> Tensor:
     """1 for each context that torch.multinomial would refuse."""
-    wide = probabilities.double()
-    fine = wide.isfinite().all(-1) & (wide >= 0).all(-1) & (wide.sum(-1) > 0)
+    total = probabilities.sum(-1, dtype=torch.float64)  # finite only if each of them is
+    fine = total.isfinite() & (probabilities.amin(-1) >= 0) & (total > 0)
     return (~fine).double()
 
 

@@ -79,14 +79,15 @@ def run(
     y = (x.pow(2).sum(1) > 2 * torch.log(torch.tensor(2.0))).float()
     linears = [nn.Linear(2 if layer == 0 else width, width) for layer in range(layers)] + [nn.Linear(width, 1)]
     nets = {name: network(linears, act, name) for name in ("none", "affine", "no_affine", "only_affine")}
+    trained = {name: [p for p in net.parameters() if p.requires_grad] for name, net in nets.items()}
     every = max(1, n // 15)
     for step in range(n + 1):
         if step % every == 0 or step == n:
             yield {"step": step} | {name: accuracy(net, x, y) for name, net in nets.items()}
         if step < n:
             picked = torch.randint(len(x), (batch,))
-            for net in nets.values():
-                sgd_step(net, x[picked], y[picked], lr)
+            for name, net in nets.items():
+                sgd_step(net, trained[name], x[picked], y[picked], lr)
     acc = {name: accuracy(net, x, y) for name, net in nets.items()}
     return {
         **{f"{name}_acc": value for name, value in acc.items()},
@@ -112,9 +113,8 @@ def loss(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(net(x).squeeze(1), y)
 
 
-def sgd_step(net: nn.Sequential, x: Tensor, y: Tensor, lr: float) -> None:
+def sgd_step(net: nn.Sequential, trained: list[nn.Parameter], x: Tensor, y: Tensor, lr: float) -> None:
     """One step of p ← p − lr·∂loss/∂p for the parameters that are trained."""
-    trained: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss(net, x, y), trained)
     with torch.no_grad():
         for parameter, gradient in zip(trained, gradients, strict=True):

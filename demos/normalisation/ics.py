@@ -164,7 +164,11 @@ def train_step(
     """One step of SGD, lower layers first; cosine and distance of the last hidden gradient before and after those."""
     gradients = torch.autograd.grad(loss(net, x, y, noise), lower + upper)
     descend(lower, gradients[: len(lower)], lr)
+    for parameter in lower:
+        parameter.requires_grad_(False)  # there is no need for their gradients at the second pass
     (after,) = torch.autograd.grad(loss(net, x, y, noise), upper[:1])
+    for parameter in lower:
+        parameter.requires_grad_()
     descend(upper, gradients[len(lower) :], lr)
     a, b = gradients[len(lower)].double(), after.double()
     return quotient(float((a * b).sum()), float(a.norm() * b.norm())), float((a - b).norm())

@@ -106,7 +106,7 @@ def run(
             if step == 1:
                 zero[kind] = share_of([(g == 0)[a] for g, a in zip(grads, alive, strict=True)])
             before = kept[kind]
-            if all(bool(g.isfinite().all()) for g in grads):
+            if torch.cat([g.flatten() for g in grads]).isfinite().all():
                 kept[kind] = [
                     w - (g.float() * (lr / loss_mult / factor)).to(w.dtype) for w, g in zip(before, grads, strict=True)
                 ]

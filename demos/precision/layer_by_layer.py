@@ -84,8 +84,8 @@ def run(
 def device_a(h: Tensor, weight: Tensor) -> Tensor:
     """tanh(W·h), products added from the first to the last."""
     total = torch.zeros(len(h), WIDTH)
-    for column in range(WIDTH):
-        total = total + h[:, column, None] * weight[:, column]
+    for column, weights in zip(h.T.unsqueeze(2).unbind(), weight.T.unbind(), strict=True):
+        total = total + column * weights
     return torch.tanh(total)
 
 

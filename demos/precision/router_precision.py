@@ -102,8 +102,9 @@ def run(
 
 def chosen(logits: Tensor, k: int) -> Tensor:
     """Tokens × experts: whether the token goes there; among equal logits the lower index wins."""
-    order = logits.sort(dim=-1, descending=True, stable=True).indices[:, :k]
-    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, True)
+    least = logits.topk(k).values[:, -1:]
+    above, equal = logits > least, logits == least
+    return above | (equal & (equal.cumsum(-1) <= k - above.sum(-1, keepdim=True)))
 
 
 def flips(logits: Tensor, right: Tensor) -> float:
@@ -113,8 +114,10 @@ def flips(logits: Tensor, right: Tensor) -> float:
 
 
 def ties(logits: Tensor, k: int) -> float:
-    top = logits.sort(-1, descending=True).values
-    return (top[:, k - 1] == top[:, k]).double().mean().item() if k < logits.shape[1] else 0.0
+    if k >= logits.shape[1]:
+        return 0.0
+    top = logits.topk(k + 1).values
+    return float((top[:, k - 1] == top[:, k]).double().mean().item())
 
 
 def error(logits: Tensor, exact: Tensor) -> float:

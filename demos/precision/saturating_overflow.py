@@ -77,7 +77,7 @@ class Half:
 
     def __call__(self, value: Tensor) -> Tensor:
         """The result of an operation, which comes in float16 as IEEE 754 has it, as this mode stores it."""
-        if bool(value.isfinite().all()):
+        if is_finite(value):
             return value
         self.overflowed = True
         return value.nan_to_num(0.0) if self.saturates else value
@@ -149,7 +149,7 @@ def train(one: Run, step: int, x: Tensor, y: Tensor, lr: float, growth_interval:
     one.half.overflowed = False
     work = [w.half() for w in one.weights]
     grads = gradients(work, x, y, one.scale, one.half)
-    bad = one.half.overflowed if one.reads_flag else not all(bool(g.isfinite().all()) for g in grads)
+    bad = one.half.overflowed if one.reads_flag else not all(map(is_finite, grads))
     if bad:
         one.scale, one.good, one.skipped = one.scale / 2, 0, one.skipped + 1
         return
@@ -170,6 +170,11 @@ def gradients(weights: Weights, x: Tensor, y: Tensor, scale: float, half: Half) 
     d_out = half(((out.float() - y) * (2 * scale / len(x))).to(w1.dtype))
     d_hidden = half(d_out @ w2.T) * (hidden > 0)
     return [half(x.T @ d_hidden), half(d_hidden.sum(0)), half(hidden.T @ d_out), half(d_out.sum(0))]
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all are: then their sum in float64, which is beyond reach of these formats, is finite too."""
+    return math.isfinite(values.sum(dtype=torch.float64).item())
 
 
 def descend(weights: Weights, grads: Weights, lr: float) -> Weights:

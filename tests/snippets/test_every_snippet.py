@@ -4,8 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+import torch
 from checking import check_each
 from snippets.conftest import blocks
+from snippets.reader import Snippet, batch, healthy_model, plain_model
 
 from qa_service.settings import Settings
 
@@ -44,6 +47,35 @@ def test_code_that_needs_a_gpu_says_so(library):
                 assert "GPU" in code or not re.search(r"is_cuda|\"cuda\"|tf32", code), code
 
     check_each(check, WITH_CODE)
+
+
+WANTS_EVAL = {"batch-of-one-differs", "bf16-greedy-diverges", "garbage-at-inference", "only-on-this-device"}
+"""Entries whose code asks for `model.eval()` first."""
+COUNTS_LABELS = {"batches-sorted-by-class-bn", "internal-covariate-shift"}
+"""Entries whose code counts the labels of a loader that ignores none."""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_no_snippet_stumbles_over_a_usual_model(library):
+    """Some labels are ignored, all layers but the last are frozen, or none has a bias."""
+
+    def check(entry_id: str) -> None:
+        code = Snippet("\n".join(blocks(library, entry_id, "en")))
+        x, y = batch()
+        frozen = plain_model()
+        for p in list(frozen.parameters())[:-2]:
+            p.requires_grad_(False)
+        no_bias = torch.nn.Sequential(torch.nn.Linear(8, 16, bias=False), torch.nn.Linear(16, 2, bias=False))
+        loss = torch.nn.functional.cross_entropy
+        for model in (frozen, no_bias):
+            code.run(model, loss=loss(model(x), y))
+        if entry_id not in COUNTS_LABELS:
+            model, some = healthy_model(), torch.where(torch.arange(len(y)) < 30, -100, y)
+            code.run(model, y=some, loss=loss(model(x), some))
+
+    check_each(check, sorted(set(WITH_CODE) - WANTS_EVAL))
 
 
 def _without_words(code: str) -> str:

@@ -189,6 +189,11 @@ def test_loss_nan_from_the_first_step(snippet):
     some = torch.where(torch.arange(64) < 30, -100, y)
     assert snippet.diagnose().printed == ""
     assert snippet.diagnose(y=some).printed == "", "labels that are ignored are no fault"
+    single = nn.functional.binary_cross_entropy_with_logits
+    one_logit = snippet.diagnose(nn.Linear(8, 1), criterion=lambda out, y: single(out[:, 0], y.float()))
+    assert one_logit.printed == "", "one logit has two classes"
+    images = snippet.diagnose(nn.Conv2d(3, 5, 1), x=torch.rand(2, 3, 4, 4), y=torch.full((2, 4, 4), 4))
+    assert images.printed == "", "classes of images are the second dimension"
     sick = healthy_model()
     with torch.no_grad():
         sick[7].bias[0] = NAN
@@ -418,6 +423,10 @@ def test_label_smoothing_with_masked_classes(snippet):
     masked = loss(logits, y, allowed)
     masked.backward()
     assert masked < 10 and logits.grad.isfinite().all()
+    some = torch.where(torch.arange(8) < 3, -100, y)
+    usual = nn.functional.cross_entropy(logits, some, label_smoothing=0.1)
+    torch.testing.assert_close(loss(logits, some, torch.ones(8, 5, dtype=torch.bool)), usual)
+    assert loss(logits, torch.full((8,), -100), allowed) == 0
 
 
 def test_normalising_a_zero_vector(snippet):
@@ -441,6 +450,9 @@ def test_perplexity_inf(snippet):
         model[-1].weight.mul_(1e6)
     mean, perplexity = snippet.diagnose(model, new_loader=[(x, 1 - y)]).numbers
     assert math.isfinite(mean) and perplexity == INF
+    dropping = nn.Sequential(nn.Dropout(0.5), plain_model())
+    usual = nn.functional.cross_entropy(dropping.eval()(x), y).item()
+    assert snippet.diagnose(dropping.train(), new_loader=[(x, y)]).numbers[0] == pytest.approx(usual, rel=1e-4)
 
 
 def test_sinkhorn_underflow(snippet):

@@ -41,12 +41,15 @@ def test_dead_relu_share_of_my_model(snippet):
     sick = healthy_model()
     with torch.no_grad():
         sick[5].bias.fill_(-100.0)
-    assert "6 dead 100.0%" in snippet.diagnose(sick).printed
-    assert snippet.diagnose().printed == "2 dead 0.0%\n6 dead 0.0%\n"
+    assert "6 (16 units) dead 100.0%" in snippet.diagnose(sick).printed
+    assert snippet.diagnose().printed == "2 (16 units) dead 0.0%\n6 (16 units) dead 0.0%\n"
     images = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
     with torch.no_grad():
         images[0].weight[0] = 0.0
     assert "dead 25.0%" in snippet.diagnose(images, x=torch.rand(8, 3, 8, 8)).printed
+    shared = nn.ReLU()
+    twice = nn.Sequential(nn.Linear(8, 16), shared, nn.Linear(16, 4), shared, nn.Linear(4, 2))
+    assert snippet.diagnose(twice).printed.count("dead") == 2, "one module at two widths"
 
 
 def test_deep_sigmoid_net_does_not_train(snippet):
@@ -85,6 +88,9 @@ def test_he_in_narrow_deep_nets(snippet):
     assert snippet.diagnose(deep_sigmoid()).numbers[-1] < 1e-4
     assert 0.1 < snippet.diagnose(deep_he()).numbers[-1] < 20
     assert snippet.diagnose().numbers[-1] > 0.01
+    frozen = deep_he()
+    frozen[0].requires_grad_(False)
+    assert 0.1 < snippet.diagnose(frozen).numbers[-1] < 20
 
 
 def test_how_probable_is_vanishing(snippet):
@@ -125,6 +131,8 @@ def test_predictions_all_zero(snippet):
     for sound in (healthy_model(), plain_model(nn.ReLU, layers=2, outputs=1)):
         distinct, gradient = snippet.diagnose(sound).numbers
         assert distinct > 1 and gradient > 0
+    answers = nn.Sequential(plain_model(), nn.Softmax(1))
+    assert snippet.diagnose(answers).numbers[-1] > 1e-3, "a softmax adds up to 1 whatever the weights"
 
 
 def test_saturated_sigmoid_losses(snippet):
@@ -164,6 +172,8 @@ def test_sigmoid_slope_at_most_a_quarter(snippet):
     bound = snippet.diagnose(model).numbers[-1]
     assert signal_ratio(model) < 10 * bound < 0.1
     assert snippet.diagnose().numbers[-1] > 0
+    line = nn.Linear(8, 1)
+    assert snippet.diagnose(line).numbers[-1] == pytest.approx(line.weight.norm().item()), "no sigmoid, no quarter"
 
 
 def test_sigmoid_slope_in_float16(snippet):

@@ -187,9 +187,9 @@ def after_steps(calm, steps=200):
 
 def test_adam_spike_after_a_quiet_stretch(snippet):
     model, optimizer, loss = after_steps(1e-4)
-    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] > 100
+    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] > 10
     model, optimizer, loss = after_steps(1.0)
-    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] < 10
+    assert snippet.run(model, optimizer=optimizer, loss=loss).numbers[-1] < 3
     model = plain_model()
     loss = nn.functional.cross_entropy(model(batch()[0]), batch()[1])
     assert snippet.run(model, loss=loss).numbers[-1] == 0, "an optimiser without second moments"
@@ -207,6 +207,8 @@ def test_clipping_a_sharded_model(snippet):
     frozen = healthy_model()
     loss = nn.functional.cross_entropy(frozen(x), y)
     assert snippet.run(frozen, loss=loss).numbers[-1] > 0
+    clip = snippet.run(frozen, loss=nn.functional.cross_entropy(frozen(x), y)).names.clip_sharded
+    assert clip(list(plain_model().parameters()), 1.0).item() == 0, "a shard without any gradient"
 
 
 def test_gradients_scale_with_inputs(snippet):
@@ -232,6 +234,9 @@ def test_z_loss_on_final_logits(snippet):
     loss(drifted, y).backward()
     assert drifted.grad.sum() > 0, "the shift is brought back"
     assert loss((logits * 1000).half(), y).isfinite()
+    some = torch.where(torch.arange(8) < 3, -100, y)
+    torch.testing.assert_close(loss(logits, some, 0.0), nn.functional.cross_entropy(logits, some))
+    assert loss(logits, torch.full((8,), -100)) == 0
 
 
 class RanksThatDiffer:

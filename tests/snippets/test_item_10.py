@@ -64,6 +64,9 @@ def test_bn_with_small_batches(snippet):
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(model(x)[:1], model(x[:1]), rtol=1e-4, atol=1e-5)
+    narrow = nn.Sequential(nn.Conv2d(3, 32, 1), nn.BatchNorm2d(32))
+    snippet.run(narrow)
+    assert narrow[1].num_groups == 8, "groups of a single channel would forget the channel's size"
     other = healthy_model()
     before = state_of(other)
     snippet.run(other)
@@ -161,13 +164,16 @@ def test_bn_keeps_order_and_correlation(snippet):
 def test_evaluating_in_train_mode(snippet):
     assert snippet.diagnose(nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))).numbers[-1] > 0.01
     assert snippet.diagnose(plain_model()).numbers[-1] < 1e-5
+    assert snippet.diagnose(nn.Sequential(nn.Dropout(0.5), plain_model())).numbers[-1] < 1e-5, "dropout is no company"
     snippet.diagnose()
 
 
 def test_rms_norm_or_layer_norm(snippet):
     x, y = batch()
-    assert max(snippet.diagnose(x=x + 50, y=y).names.ratios.values()) > 10
-    assert max(snippet.diagnose().names.ratios.values()) < 3
+    model = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.RMSNorm(8), nn.Linear(8, 2))
+    assert snippet.diagnose(model, x=x + 50, y=y).names.ratios["0"] > 10
+    assert max(snippet.diagnose(model).names.ratios.values()) < 3
+    assert not snippet.diagnose().names.ratios
 
 
 def test_weight_cancelled_by_bn(snippet):

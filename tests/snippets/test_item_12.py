@@ -45,6 +45,12 @@ def test_calibrate_by_data(snippet):
     assert [m.training for m in sound.modules()] == modes
     assert not any(m._forward_hooks for m in sound.modules())
     assert all(p.isfinite().all() for p in sound.parameters())
+    zero = plain_model(layers=3)
+    with torch.no_grad():
+        zero[2].weight.zero_()
+        zero[2].bias.zero_()
+    snippet.run(zero)
+    assert all(p.isfinite().all() for p in zero.parameters()), "a branch that starts at 0"
 
 
 def test_fan_in_or_fan_out(snippet):

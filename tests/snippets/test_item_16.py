@@ -90,6 +90,8 @@ def test_bf16_model_in_float16(snippet):
     assert "'0'" in printed.split(")")[0] or "'1'" in printed.split(")")[0]
     assert float(printed.split("(")[1].split(",")[0]) > 65504
     assert float(snippet.diagnose().printed.split("(")[1].split(",")[0]) < 100
+    layer = nn.Sequential(nn.LSTM(8, 4))
+    assert snippet.diagnose(layer).printed == "[]\n", "outputs that are no tensors are passed over"
 
 
 def test_bf16_or_fp16(snippet):
@@ -206,6 +208,11 @@ def test_metric_mean_in_low_precision(snippet):
         float(text) for text in snippet.run().printed.replace("mean loss", "").replace("accuracy", "").split()
     ]
     assert 0 < loss < 3 and 0 <= accuracy <= 1
+    x, _ = batch()
+    one = nn.Linear(8, 1)
+    y = (one(x)[:, 0] > 0).long()
+    ran = snippet.run(one, x=x, y=y, criterion=lambda out, y: nn.functional.softplus(-out[:, 0]).mean())
+    assert ran.printed.endswith("accuracy 1.0\n"), "one logit"
 
 
 def test_muon_newton_schulz_bf16(snippet):
