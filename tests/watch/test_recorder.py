@@ -208,9 +208,9 @@ def test_a_plain_loop_is_seen_as_it_is(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.utils, "clip_grad_norm_", noting)
-        losses = plain(lambda model, optimizer: watch(model, optimizer, path=path))
-    for each in tuple(numstab_watch.recorder._open):
-        each.close()
+        opened: list[Any] = []
+        losses = plain(lambda model, optimizer: opened.append(watch(model, optimizer, path=path)))
+    opened[0].close()
     assert column(path, "loss") == pytest.approx(losses, rel=1e-4)
     assert column(path, "grad_norm") == pytest.approx(norms, rel=1e-4)
     assert set(column(path, "lr")) == {0.01}
