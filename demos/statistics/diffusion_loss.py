@@ -55,7 +55,7 @@ CHART = {
     "mark": {"type": "line", "point": False},
     "encoding": {
         "x": {"field": "step", "type": "quantitative"},
-        "y": {"field": "value", "type": "quantitative"},
+        "y": {"field": "value", "type": "quantitative", "scale": {"type": "log"}},
         "color": {"field": "series", "type": "nominal"},
     },
 }
