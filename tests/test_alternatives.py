@@ -21,9 +21,10 @@ def ask(toy_service, monkeypatch):
     """A function that asks a question whose matches have these scores, and returns the answer without runs."""
     entries = [toy_service.knowledge.library[name] for name in ("counting", "raising", "hanging")]
 
-    def asked(scores, **fields):
+    def asked(scores, related=(), **fields):
         matches = tuple(
-            Match(entry=entry, score=score, phrasing="数数甲") for entry, score in zip(entries, scores, strict=True)
+            Match(entry=replace(entry, related=related), score=score, phrasing="数数甲")
+            for entry, score in zip(entries, scores, strict=True)
         )
         monkeypatch.setattr(
             toy_service.knowledge.matcher, "match", lambda *_: MatchResult(matches=matches, subject=None)
@@ -55,6 +56,12 @@ def test_only_an_entry_found_by_the_words_has_alternatives(ask):
     assert not ask(close, entry="counting").alternatives
     context = Context(entry="counting", params={}, lang="zh")
     assert not ask((0.6, 0.5, 0.4), question="那 7 步呢", context=context).alternatives
+
+
+def test_an_entry_that_is_offered_is_not_named_again_as_related(ask):
+    answer = ask((0.9, 0.5, 0.05), related=("raising", "hanging"))
+    assert [each.id for each in answer.alternatives] == ["raising"]
+    assert [each.id for each in answer.related] == ["hanging"]
 
 
 def test_every_front_offers_them(ask, toy_service):

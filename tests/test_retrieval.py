@@ -358,8 +358,9 @@ def test_the_nearest_wording_of_each_entry_is_found(toy_service, tmp_path):
         start += len(own)
     file = tmp_path / "phrasings.faiss"
     for stored in (vectors, map_vectors(file), open_vectors(file), vectors.astype(np.float16)):
-        found = [Index(library, stored).nearest(vector, library) for vector in vectors]
-        assert {name: [each[name] for each in found] for name in wordings} == expected
+        index = Index(library, stored)
+        found = [index.nearest(vector, library.values()) for vector in vectors]
+        assert {name: [each[row].phrasing for each in found] for row, name in enumerate(wordings)} == expected
 
 
 def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path, monkeypatch):
@@ -369,7 +370,8 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
     import faiss
 
     library = toy_service.knowledge.library
-    count = sum(len(entry.wordings(lang)) for entry in library.values() for lang in LANGS)
+    entries = list(library.values())
+    count = sum(len(entry.wordings(lang)) for entry in entries for lang in LANGS)
     vectors = l2_normalise(np.random.default_rng(4).normal(size=(count, 512)))
     file = tmp_path / "phrasings.faiss"
     save_vectors(file, vectors)
@@ -387,21 +389,20 @@ def test_faiss_finds_the_same_wordings_in_the_mapped_file(toy_service, tmp_path,
 
     count_calls(faiss.IndexFlatIP, "compute_distance_subset")
     count_calls(faiss, "pairwise_distances")
-    found = [index.nearest(vectors[0], library)]
-    assert [index.aspect(vectors[0], entry) for entry in library.values()]
+    found = [index.nearest(vectors[0], entries)]
     for each in (index, without_file):
         each.release()
         assert "_faiss" not in vars(each)  # who asks one question does not wait for it
-    found += [index.nearest(vector, library) for vector in vectors[1:]]
+    found += [index.nearest(vector, entries) for vector in vectors[1:]]
     assert searches == {"compute_distance_subset": count - 1}
     if sys.platform.startswith("linux"):
         assert _mapped_kib(file) > 4
         index.release()
         assert _mapped_kib(file) <= 8  # the first page has the header, too, and the last may end before its page
-    assert found == [without_file.nearest(vector, library) for vector in vectors]
-    assert searches["pairwise_distances"] == count * len(library)
+    assert found == [without_file.nearest(vector, entries) for vector in vectors]
+    assert searches["pairwise_distances"] == count * len(entries)
     monkeypatch.setitem(sys.modules, "faiss", None)  # not installed
-    assert found == [Index(library, vectors, file).nearest(vector, library) for vector in vectors]
+    assert found == [Index(library, vectors, file).nearest(vector, entries) for vector in vectors]
 
 
 def _mapped_kib(file: Path) -> int:

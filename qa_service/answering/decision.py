@@ -1,6 +1,6 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qa_service.answering import calculating, chips, followups
@@ -152,6 +152,7 @@ def decide(
     changed = said if question and topic.is_follow_up and _changes(question) else {}
     unused = followups.unused_notes(changed, runs, used_by)
     seed, seeds, seed_notes = _seeds(request, question, previous)
+    alternatives = _alternatives(topic) if entry else ()
     return Decision(
         status=topic.status,
         lang=lang,
@@ -171,8 +172,8 @@ def decide(
         seeds=seeds,
         log=describe_log(question.log, lang) if question and question.log else "",
         diagnosis=diagnosis,
-        related=tuple(knowledge.library[other] for other in entry.related) if entry else (),
-        alternatives=_alternatives(topic) if entry else (),
+        related=_related(entry, alternatives, knowledge) if entry else (),
+        alternatives=alternatives,
     )
 
 
@@ -409,6 +410,12 @@ def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
         return ()
     close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
     return tuple(match.entry.focused_on(match.aspect) for match in close)
+
+
+def _related(entry: Entry, alternatives: Sequence[Entry], knowledge: Knowledge) -> tuple[Entry, ...]:
+    """The related entries that are not offered already."""
+    offered = {other.id for other in alternatives}
+    return tuple(knowledge.library[other] for other in entry.related if other not in offered)
 
 
 def focus(entry: Entry, aspect: str) -> Entry:

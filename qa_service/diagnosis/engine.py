@@ -93,14 +93,13 @@ def _question(
     if first == "hidden_nan":  # it says how the nan was hidden; what made it is still to be asked
         others = [*(cause for cause, _ in ranked if cause != first), "nonfinite_data", "log_of_zero"]
         one, other = list(dict.fromkeys(others))[:2]
-        return report.question(one, other, run)
+        return report.splitting_question(one, other, run) or report.TWO_RUNS
     if not first or not (status == "undecided" or hypotheses[0].certainty == "possible"):
         return None
     if len(hypotheses) > 1:
-        return report.question(first, hypotheses[1].cause, run)
+        return report.splitting_question(first, hypotheses[1].cause, run) or report.TWO_RUNS
     rival = next((cause for cause, _ in ranked if cause != first), "")
-    asked = report.question(first, rival, run) if rival else report.ANY
-    return asked if asked != report.ANY else None
+    return report.splitting_question(first, rival, run) if rival else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,24 +264,22 @@ _BETWEEN: Mapping[frozenset[str], Text] = {
         "各层梯度的 rms，以及一步之后权重变化的比例，各是多少？",
         "What is the rms of the gradient in each layer, and how much of its weights does a step change?"),
 }  # fmt: skip
-ANY = Text(
+TWO_RUNS = Text(
     "把学习率减到十分之一、数据类型换成 float32，各跑一次：哪一次好了？",
     "Run it once with a tenth of the rate and once in float32: which of the two is healthy?",
 )
 """Where nothing is known that tells two causes apart."""
 
 
-def question(first: str, second: str, run: TrainingRun) -> Text:
-    """The one question that tells two causes apart."""
+def splitting_question(first: str, second: str, run: TrainingRun) -> Text | None:
+    """The one question that tells two causes apart; None if none is known."""
     both = frozenset({first, second})
     found = next((text for pair, text in _PAIRS if pair == both), None)
     if found is not None:
         return found
     groups = frozenset(name for name, members in _GROUPS.items() if members & both)
     lacking = not setting(run, "dtype") and "format" in groups
-    if lacking and len(groups) == 1:
-        return ANY
-    return _BETWEEN.get(groups, ANY)
+    return None if lacking and len(groups) == 1 else _BETWEEN.get(groups)
 
 
 def next_line(run: TrainingRun, cause: str) -> str:

@@ -13,6 +13,7 @@ from qa_service.parsing.numerals import numerals_to_digits
 from qa_service.parsing.observations import observe_question, speaks_of_training
 from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import Quantity, extract_parameters, single_quantity
+from qa_service.parsing.posts import code_of_post, read_post
 from qa_service.parsing.spelling import correct_spelling
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
 
@@ -64,6 +65,7 @@ _ASSIGNMENTS = re.compile(
     r"\s*[-+]?[\d.]+(?:e[-+]?\d+)?\s*(?:,|;|、|and|和)?\s*)+(?:呢|试试)?[\s?.!。]*"
 )
 _ONLY = re.compile(r"(?:it(?:['’]s| is| happens)? )?(?:only|just)\b|[就仅]?只有?在?")
+_SETTINGS_IN_CODE = ("lr", "dtype")
 _SETTING_KINDS = frozenset({"in", "fine", "tried", "when"})
 _THANKS = re.compile(
     r"(?:(?:非常|太|十分|真的?)?(?:感谢|谢谢|多谢|谢啦|谢了)(?:你|您|啦|了|大佬|老师|解答|回答|帮助)*|明白了?|懂了"
@@ -211,15 +213,15 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
     log = read_log(question)
     unabridged = nfkc(question)
     prose = unabridged if log is None else nfkc(log.prose)
-    text = simplify_chinese(summarise_paste(unabridged))
+    text = normalise(question)
     text, corrected = correct_spelling(text) if log is None else (text, {})
-    lower = (text if log is None else simplify_chinese(summarise_paste(prose))).lower()
+    lower = (text if log is None else normalise(prose)).lower()
     choice = parse_ordinal(lower)
     observations = observe_question(question, log)
     return ParsedQuestion(
         text=text,
         lang=lang or own_language(spoken(prose)) or conversation or own_language(unabridged) or "en",
-        params={} if choice else _settings_of(log) | _in_use(extract_parameters(lower), observations),
+        params={} if choice else _settings(prose, log) | _in_use(extract_parameters(lower), observations),
         observations=observations,
         log=log,
         number=None if choice else single_quantity(lower),
@@ -243,15 +245,18 @@ def _in_use(params: NamedValues, observations: Sequence[Observation]) -> dict[st
     return {**params, **({"dtype": kept if len(kept) > 1 else kept[0]} if kept else {})}
 
 
-def _settings_of(log: LogReading | None) -> dict[str, Value | tuple[Value, ...]]:
-    """The parameters that a log shows: settings of the run, not its counters and measurements."""
-    settings = {"lr": log.lr, "classes": log.classes} if log else {}
+def _settings(prose: str, log: LogReading | None) -> dict[str, Value | tuple[Value, ...]]:
+    """The parameters that code or a log shows: settings of the run, not its counters, shapes and measurements."""
+    code = code_of_post(prose)
+    in_code = extract_parameters(simplify_chinese(code).lower()) if code else {}
+    shown = {"lr": log.lr, "classes": log.classes} if log else {}
+    settings = {name: in_code.get(name) for name in _SETTINGS_IN_CODE} | shown
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def normalise(text: str) -> str:
     """The text as it is encoded and classified; applied to questions and to phrasings alike."""
-    return simplify_chinese(summarise_paste(nfkc(text)))
+    return simplify_chinese(summarise_paste(read_post(nfkc(text))))
 
 
 __all__ = [

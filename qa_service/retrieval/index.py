@@ -7,6 +7,7 @@ of its nearest entries, whose pages are let go afterwards: no process keeps any 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import accumulate, pairwise
@@ -28,6 +29,16 @@ _HEADER = struct.Struct("<4s i q 2q ? i Q")
 """Magic number, width, vectors, two unused fields, whether it is trained, metric, floats; then the floats."""
 _FLOAT = "<f4"
 _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """What of an entry is nearest to a question."""
+
+    phrasing: str
+    """The nearest of its wordings."""
+    aspect: str
+    """Its aspect that the question asks; "" for its own question."""
 
 
 class Index:
@@ -54,20 +65,18 @@ class Index:
             self._phrasings += [wording for lang in LANGS for wording in entry.wordings(lang)]
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
-    def nearest(self, vector: Vectors, entries: Iterable[str]) -> dict[str, str]:
-        """Entry → its wording nearest to the unit vector of shape (d,), for each id in `entries`."""
-        names = list(entries)
-        return {
-            name: self._phrasings[self._rows[name].start + int(products.argmax())]
-            for name, products in zip(names, self._products(vector, names), strict=True)
-        }
-
-    def aspect(self, vector: Vectors, entry: Entry) -> str:
-        """The aspect of the entry that a question with this unit vector, (d,), asks; "" for the own question."""
-        if not entry.aspects:
-            return ""
-        (products,) = self._products(vector, [entry.id])
-        return _aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry))
+    def nearest(self, vector: Vectors, entries: Iterable[Entry]) -> list[Nearest]:
+        """For each of the entries, what of it is nearest to the unit vector of shape (d,)."""
+        ranked = list(entries)
+        return [
+            Nearest(
+                phrasing=self._phrasings[self._rows[entry.id].start + int(products.argmax())],
+                aspect=_aspect_asked(products / self._lengths_of(entry), self._aspects_of(entry))
+                if entry.aspects
+                else "",
+            )
+            for entry, products in zip(ranked, self._products(vector, [entry.id for entry in ranked]), strict=True)
+        ]
 
     def left_out_aspects(self, entry: Entry) -> list[tuple[str, str]]:
         """(its aspect, the aspect that it asks by the other wordings) of each wording of an entry."""

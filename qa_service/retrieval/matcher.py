@@ -194,7 +194,7 @@ class Matcher:
         item = float(of_entries[self._rows_of_item[ranked[0].item]].sum())
         confidence = combined_confidence(item, float(of_entries.sum()))
         scores = confidence * possible[rows] / max(possible[rows[0]], _TINY)
-        phrasings = self._index.nearest(vector, [entry.id for entry in ranked])
+        nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
         close = (scores >= CLOSE * scores[0]).tolist()
@@ -203,11 +203,13 @@ class Matcher:
                 Match(
                     entry=entry,
                     score=score,
-                    phrasing=phrasings[entry.id],
-                    aspect=self._index.aspect(vector, entry) if is_close else "",
+                    phrasing=closest.phrasing,
+                    aspect=closest.aspect if is_close else "",
                     reasons=tuple(each),
                 )
-                for entry, score, each, is_close in zip(ranked, scores.tolist(), reasons, close, strict=True)
+                for entry, score, closest, each, is_close in zip(
+                    ranked, scores.tolist(), nearest, reasons, close, strict=True
+                )
             ),
             subject=self._subjects[likeliest] if likeliest is not None and of_subjects[likeliest] > item else None,
         )

@@ -325,8 +325,7 @@ class AnswerWriter:
 
 def _beside(answer: Answer) -> tuple[Entry, ...]:
     """What may have been asked instead, then the related entries."""
-    alternatives = {each.id: each for each in answer.alternatives}
-    return (*alternatives.values(), *(each for each in answer.related if each.id not in alternatives))
+    return (*answer.alternatives, *answer.related)
 
 
 def follow_ups(answer: Answer) -> list[str]:

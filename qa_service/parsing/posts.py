@@ -1,0 +1,108 @@
+"""What a post says: without the code that is pasted into it, addresses, and what the form of a tracker asks for.
+
+A post of 300 words has some 40 that ask. The others, the same in every post of a project, draw its words away: a
+question about LoRA goes to the device that its environment names. Short questions are left as they are.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import groupby
+
+_MIN_CHARS = 160
+"""Of a text from which something is left out: in a shorter one a line of code may be what is asked about."""
+_MIN_LEFT = 12
+"""Characters without which nothing has been said, so that the whole is the question."""
+_MAX_CODE = 4000
+_KEPT_LINES = 3
+"""Of a block of code: the last lines that report something, as the end of a traceback does."""
+_COMMENT = re.compile(r"<!--.{0,300}?-->|<details>|</details>|</?summary>", re.DOTALL)
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\n]{0,500}\)")
+_ADDRESS = re.compile(r"https?://[^\s<>\"'，。；）]+")
+_BLOCK = re.compile(r"(?:```|~~~)[\w+-]*[ \t]*\n(.*?)(?:```|~~~|\Z)", re.DOTALL)
+_REPORTS = re.compile(
+    r"nan\b|\binf\b|overflow|underflow|error|warning|loss|explod|gradient|invalid value|not positive|溢出|损失|梯度",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r"\s*(?:(?:import|from|def|class|for|while|if|elif|else|return|with|try|except|export|print|assert|super|lambda)\b.*"
+    r"|(?:--?\w|#|//|@|\)|\]|\}|\"\"\").*"
+    r"|[^(\n]*\([^()]*[(\[{,\\]|[\w.\[\]'\"]+\s*=\s*\S.*|[\w.]+\(.*\),?|[\w.'\"]+:\s*\S+,|\S.*[,({\[]|[\w ().]*:)\s*",
+    re.ASCII,
+)
+"""A line of a program, as far as it can be told from prose."""
+_MIN_RUN = 4
+"""Lines of a program in a row, which are left out although nothing sets them off."""
+_COMMAND = re.compile(
+    r"\s*(?:--\w[\w-]*|\$ |>>> |\.\.\. |CUDA_VISIBLE_DEVICES=|python3? (?:-m )?[\w./-]+|export \w+=|pip3? install"
+    r"|torchrun |accelerate launch|deepspeed |bash |sh |nohup |import \w+|from [\w.]+ import ).*"
+)
+_HEADINGS = frozenset(
+    {
+        "additional", "additional context", "before submitting", "bug", "bug description", "checklist", "code",
+        "current behavior", "describe the bug", "description", "env", "environment", "expected behavior",
+        "help needed", "how to reproduce", "issue type", "log", "logs", "misc", "notes", "operating system",
+        "platform", "question", "relevant files", "reproduction", "screenshots", "search before asking",
+        "steps to reproduce", "system info", "system information", "to reproduce", "version", "versions",
+        "your question",
+        "描述", "截图", "环境", "环境信息", "版本", "补充信息", "补充说明", "其他信息", "期望结果", "期望行为",
+        "预期结果", "预期行为", "日志", "问题", "问题描述", "系统信息", "相关代码", "详细描述", "复现步骤",
+        "重现步骤", "运行环境",
+    }
+)  # fmt: skip
+"""Of the forms that trackers ask to fill in."""
+_FIELD = re.compile(
+    r"\s*(?:[-*]\s+)?(?:\*\*)?(?=[^:：\n]{0,40}(?:version|gpu|cuda|driver|cudnn|nccl|operating|python|pytorch|tensorflow"
+    r"|transformers|platform|os\b|版本|系统|显卡|驱动))[^:：\n]{1,40}[:：]\s*\**\s*`?[^\s`][^`\n]{0,40}`?\s*",
+    re.IGNORECASE,
+)
+"""A line of the environment: "**CUDA Version**: 12.3"."""
+_CHECKBOX = re.compile(r"\s*[-*]\s*\[[ xX]\].*")
+_LEFT_OUT = (_COMMAND, _FIELD, _CHECKBOX)
+_MAX_LINE = 400
+"""Characters of a line that is looked at: longer ones are prose, or no human wrote them."""
+
+
+def read_post(text: str) -> str:
+    """What a post says, line by line; a short text, or one of which nothing would be left, as it is."""
+    if len(text) < _MIN_CHARS:
+        return text
+    said = _COMMENT.sub(" ", text)
+    said = _ADDRESS.sub(" ", _LINK.sub(r"\1", said))
+    said = _BLOCK.sub(_reported, said)
+    lines = [line for line in said.splitlines() if not _is_heading(line) and not _is_one_of(line, _LEFT_OUT)]
+    left = "\n".join(_without_programs(lines))
+    return left if len("".join(left.split())) >= _MIN_LEFT else text
+
+
+def _is_heading(line: str) -> bool:
+    return line.strip(" #*:：").lower() in _HEADINGS
+
+
+def _is_one_of(line: str, patterns: Iterable[re.Pattern[str]]) -> bool:
+    return len(line) <= _MAX_LINE and any(each.fullmatch(line.strip()) for each in patterns)
+
+
+def _is_program(line: str) -> bool:
+    return _is_one_of(line, (_CODE,)) and not _REPORTS.search(line)
+
+
+def _without_programs(lines: list[str]) -> list[str]:
+    """The lines without runs that are a program, but with those that report something."""
+    left: list[str] = []
+    for is_code, group in groupby(lines, key=_is_program):
+        run = list(group)
+        left += [] if is_code and len(run) >= _MIN_RUN else run
+    return left
+
+
+def code_of_post(text: str) -> str:
+    """The blocks of code in a post from which they are left out, up to `_MAX_CODE` characters; "" for none."""
+    if len(text) < _MIN_CHARS or read_post(text) == text:
+        return ""
+    return "\n".join(block[1] for block in _BLOCK.finditer(text))[:_MAX_CODE]
+
+
+def _reported(block: re.Match[str]) -> str:
+    """The last lines of a block of code that report something."""
+    reporting = [line for line in block[1].splitlines() if _REPORTS.search(line) and not _is_one_of(line, (_CODE,))]
+    return "\n".join(["", *reporting[-_KEPT_LINES:], ""])
