@@ -94,12 +94,12 @@ _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 _PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
 _MARK = re.compile(r"[/.:]")
 _ERROR = re.compile(
-    r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf?)"
+    r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf)"
 )
 """What is minimised where a log has no loss."""
 _SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
 _ENDS_IN_LOSS = re.compile(
-    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))\w*loss"
+    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))[\w-]*loss"
 )
 """The loss of a run that has no other value with such a name."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -196,7 +196,7 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     trained = [name for name in counts if {"train", "loss"} <= set(kinds_of(name)) and "/" not in name]
     if "loss" not in chosen.values() and len(trained) == 1:
         chosen[trained[0]] = "loss"
-    errors = [name for name in counts if _ERROR.fullmatch(name)]
+    errors = [name for name, count in counts.items() if count > 1 and _ERROR.fullmatch(name)]
     if "loss" not in chosen.values() and len(errors) == 1:
         chosen[errors[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from qa_service.parsing.logs.morphemes import kinds_of
 from qa_service.parsing.logs.names import is_measure, meaning_of
 from qa_service.parsing.logs.notation import plainly
 
@@ -335,8 +336,12 @@ def _name_parts(pairs: Pairs) -> None:
     if trained and all(0 <= pairs.values[name] <= 100 for name in (trained, held_out)):
         pairs.values["train_acc"] = pairs.values.pop(trained)
         pairs.values["val_acc"] = pairs.values.pop(held_out)
-    elif not trained and loss.startswith("loss"):
+    elif not trained and (loss.startswith("loss") or _is_of_training(loss)):
         pairs.values["val_loss"] = pairs.values.pop(held_out)
+
+
+def _is_of_training(name: str) -> bool:
+    return meaning_of(name) == "loss" and "train" in kinds_of(name)
 
 
 def _follows_step(parts: list[str], index: int, gap: str) -> bool:
@@ -426,8 +431,18 @@ def _last_name(text: str, *, explicit: bool) -> str:
         return _last_name(name.rsplit(":", 1)[1], explicit=explicit)
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
-    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or is_measure(name)
+    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or _is_component(name)
     return name if (explicit or component) and _OWN_NAME.fullmatch(name) else ""
+
+
+def _is_component(name: str) -> bool:
+    """Whether a name is that of a measure; without a colon, one in Chinese must be known in all its parts, but for
+    those of a loss: what stands before a number there may be any part of a sentence.
+    """
+    if not is_measure(name) or name.isascii():
+        return is_measure(name)
+    kinds = kinds_of(name)
+    return "" not in kinds or "loss" in kinds or "accuracy" in kinds
 
 
 def _qualified(name: str, before: list[str]) -> str:

@@ -16,7 +16,8 @@ def own_values(pairs: Pairs) -> dict[str, float]:
     values = {}
     for name, value in pairs.values.items():
         bare = name.removesuffix("_average")
-        if meaning_of(bare) in ("step", "epoch") or is_bookkeeping(bare) or (bare in _PHASES and value.is_integer()):
+        meaning = meaning_of(bare)
+        if meaning in ("step", "epoch") or is_bookkeeping(bare) or (bare in _PHASES and value.is_integer()):
             continue
         total = pairs.totals.get(name)
         values[name] = value / total if total and "acc" in meaning_of(name) else value

@@ -45,7 +45,9 @@ _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """What makes a learning rate that is printed once one of a record, and no setting."""
-_PAIR_ALONE = re.compile(r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$")
+_PAIR_ALONE = re.compile(
+    r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}(?:\s[A-Za-z%]{1,4})?|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$"
+)
 """A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
@@ -413,7 +415,7 @@ class _Scanner:
         if (len(row.text) > _MAX_PLAIN_CHARS and not alone) or "?" in row.text:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
-            block = row.text[:1].isspace() and self._continues(number, row.text) and not _are_whole(row)
+            block = (row.text[:1].isspace() or _PAIR_ALONE.match(row.text)) and self._follows(number, row)
             if (is_measure(name) and (row.text[:1].isspace() or _PAIR_ALONE.match(row.text))) or block:
                 self._singles.setdefault(name, []).append(row)
             return False
@@ -424,6 +426,12 @@ class _Scanner:
         else:
             self._singles.setdefault(name, []).append(row)
         return True
+
+    def _follows(self, number: int, row: Row) -> bool:
+        """Whether a value with decimals and no known name stands in a block of pairs, right below a measure."""
+        kept = (self._scan.rows[-1:], *self._singles.values())
+        above = any(rows and rows[-1].number == number - 1 for rows in kept)
+        return above and not is_configuration(row.text) and not read_settings(row.text) and not _are_whole(row)
 
     def _continues(self, number: int, text: str) -> bool:
         """Whether a line belongs to the block of the line before it: it is indented, or begins with the same word."""
