@@ -99,6 +99,9 @@ _METRICS = words_of(
     """
 )
 """Words of quantities that tell how a run goes."""
+_COEFFICIENT = re.compile(r"coef")
+_HAS_COEFFICIENT = words_of("dice correlation pearson spearman kendall matthews silhouette jaccard gini")
+"""Before "coefficient" they name a measure; other coefficients are settings."""
 _PREFIX, _AT = re.compile(r"^(?:min|max|avg|mean|best)(?=\w)"), re.compile(r"@[\d.:]+$")
 """Beside the name of a metric: minADE, hit@10."""
 _METRIC_STEMS = re.compile(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
@@ -154,6 +157,8 @@ def meaning_by_parts(name: str) -> str:
 def is_metric_by_parts(name: str) -> bool:
     """Whether a part of a name is that of a quantity that tells how a run goes, and none makes a setting of it."""
     parts = _parts(name)
+    if parts[-1:] and _COEFFICIENT.match(parts[-1]) and not _HAS_COEFFICIENT.isdisjoint(parts):
+        return True
     if not parts or _OPEN.search(name) or _PLACE.search(name) or any(part in _NO_METRICS for part in parts):
         return False
     bare = [_PREFIX.sub("", _AT.sub("", part)) for part in parts]

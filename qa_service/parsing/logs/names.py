@@ -23,7 +23,7 @@ _LOSS = (
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
     r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|ur[a-z]{1,6})?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
-    r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
+    r"|acc(?:uracy)?@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
     r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
@@ -43,7 +43,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
         rf"|mlm|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*"
-        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
+        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|(?:per_)?(?:tok|token|sample)|{_TRAINING}|{_MEAN}))*"
         rf"|{_LOSS}{_OF}_{_TRAINING}|l_tot(?:al)?"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr(?:_?\d{1,2})?|l_r|学习率|學習率|学習率|학습률|lernrate"
@@ -97,6 +97,8 @@ _ERROR = re.compile(
     r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf)"
 )
 """What is minimised where a log has no loss."""
+_PER_TOKEN = re.compile(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl)_(?:per_)?tok(?:en)?s?$")
+"""What a measure is divided by, which makes no count of it."""
 _SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
 _ENDS_IN_LOSS = re.compile(
     r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))[\w-]*loss"
@@ -169,7 +171,8 @@ def is_bookkeeping(name: str) -> bool:
 def _is_bookkeeping(name: str) -> bool:
     if "loss" in name.lower():
         return False
-    return not meaning_of(name) and bool(_BOOKKEEPING.search(_SEPARATORS.sub("_", name.strip().lower())))
+    joined = _PER_TOKEN.sub("", _SEPARATORS.sub("_", name.strip().lower()))
+    return not meaning_of(name) and bool(_BOOKKEEPING.search(joined))
 
 
 def choose_names(counts: Mapping[str, int]) -> dict[str, str]:

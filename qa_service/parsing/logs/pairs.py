@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from qa_service.parsing.logs.morphemes import kinds_of
-from qa_service.parsing.logs.names import is_measure, meaning_of
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.notation import plainly
 
 _SPLIT = re.compile(
@@ -59,7 +59,7 @@ _TAGGED = re.compile(
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
 _NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
 """The same as a dictionary: train_loss: {"value": 0.5}."""
-_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_]\w{0,30})\s+")
+_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
 _OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
@@ -68,10 +68,12 @@ _TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
 """Names that two numbers share: "epoch/iter: 20/5399"."""
 _PLACE = re.compile(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
 """Epoch15, which makes no other quantity of the loss behind it."""
+_OF_TWO_WORDS = re.compile(r"coef\w{0,9}|index|distance|rate|ratio|gap")
+"""Words that only make a measure together with the one before them."""
 _PER = re.compile(r"(?<=\w) per(?: \w{1,20}){1,3}$", re.IGNORECASE)
 """What a quantity is counted for: "return per training episode"."""
-_IN_CELL = re.compile(r"\s?[|│]\s+([A-Za-z][\w ]{0,24}?)\s+")
-"""A cell that holds a name and its number: "| drift 0.5 |"."""
+_IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
+"""A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
 _UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
 """The mark of Python 2 before a string: {u'loss': 0.5}."""
 _TOTALS = frozenset({"t", "total", "sum", "all"})
@@ -122,6 +124,8 @@ _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 _SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
 """What stands before a bracket with names in it."""
 _MAX_SECTIONED = 60
+_OF_ANY_PART = frozenset({"step", "epoch", "lr", "grad_norm", "loss_scale"})
+"""Meanings that a validation has no value of its own for."""
 _RATE = re.compile(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
 """Behind a number in parentheses that is no mean: (120.5 ex/s)."""
 _OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
@@ -306,6 +310,13 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     losses = {meaning_of(other) for other in pairs.values}
     if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
         return f"val_{meaning}"
+    if (
+        part == "held out"
+        and name in pairs.values
+        and meaning not in _OF_ANY_PART
+        and len(pairs.values) <= _MAX_SECTIONED
+    ):
+        return name if is_bookkeeping(name) else f"val_{name}"
     return name
 
 
@@ -426,13 +437,20 @@ def _last_name(text: str, *, explicit: bool) -> str:
     name = _CAMEL.sub("_", words[-1]).lower()
     if meaning_of(name):
         return name
-    name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
+    name = "_".join(words).lower() if len(words) <= 2 else _last_measure(words)
     if ":" in name:  # postfix:loss=3.4
         return _last_name(name.rsplit(":", 1)[1], explicit=explicit)
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
     component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or _is_component(name)
     return name if (explicit or component) and _OWN_NAME.fullmatch(name) else ""
+
+
+def _last_measure(words: list[str]) -> str:
+    """The last word, or of several the last two, if only they are a measure: "dice coeff"."""
+    last = words[-1].lower()
+    two = f"{words[-2].lower()}_{last}"
+    return two if _OF_TWO_WORDS.fullmatch(last) and is_measure(two) else last
 
 
 def _is_component(name: str) -> bool:

@@ -145,7 +145,10 @@ class _Scanner:
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         for rows in [*self._singles.values(), [] if losses else self._bare.rows()]:
             first = losses[0] if losses else self._scan.rows[0].number if self._scan.rows else math.inf
-            beside = any(row.number > first or (losses and _RATE_OF_NOW.search(row.text)) for row in rows)
+            beside = any(
+                row.number > first or (losses and (_RATE_OF_NOW.search(row.text) or self._is_in_block(row)))
+                for row in rows
+            )
             if len(rows) > 1 or beside:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
@@ -162,6 +165,11 @@ class _Scanner:
         forget_numbers(self._scan.rows)
         restore_losses(self._scan.rows)
         return self._scan
+
+    def _is_in_block(self, row: Row) -> bool:
+        """Whether a row of one name and its value stands right above another such row."""
+        below = (each for each in self._scan.rows if each.number == row.number + 1)
+        return any(_PAIR_ALONE.match(each.text) for each in below) and bool(_PAIR_ALONE.match(row.text))
 
     def _add_recurring(self) -> None:
         """Adds what recurs, unless another reader has taken the line after all."""
