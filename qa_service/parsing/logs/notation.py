@@ -16,6 +16,16 @@ _RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 _THOUSANDS = re.compile(r"(?<![\w.])(\d{1,7}(?:\.\d{1,3})?)([kKM])(?![\w/.])")
 """12.5k, 3M"""
 _POWERS_OF_TEN = {"k": 1e3, "K": 1e3, "M": 1e6}
+_COUNTER = re.compile(r"^(\s*\[\s?\d{1,9})\s?\|\s?(?=\d{1,9}\s?\])")
+"""[1|10]"""
+_TAG_FIRST = re.compile(
+    rf"^\s*(?P<tag>[A-Za-z][\w.-]*(?:/[\w.-]+)+)\s+(?P<value>{_NUM})\s+(?P<step>\d{{1,12}})\s*$", re.IGNORECASE
+)
+"""The tag of TensorBoard, its value and the step."""
+_ARGUMENT = re.compile(r"(?<=\w)\((?:k|n|at|top)\s?=\s?(\d{1,4})\)(?=\s?[:=])", re.IGNORECASE)
+"""NDCG(k=20)"""
+_SPREAD = re.compile(rf"(?<=\d)\s?(?:\+-|\+/-|±)\s?{_NUM}", re.IGNORECASE)
+"""The spread of a mean: 0.5 ± 0.1."""
 _NORM = re.compile(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
 """|g|, the norm of the gradient."""
 _COMMA = re.compile(
@@ -58,26 +68,39 @@ def plainly(line: str) -> str:
     The norm of the gradient is spelt out, the number that Apex gives to a loss scaler is gone, decimal commas are
     points where the line has no point, 12k is 12000 and 1.5×10^-3 is 1.5e-3.
     """
+    if "/" in line and (tagged := _TAG_FIRST.match(line)):
+        return f"step {tagged['step']} {tagged['tag']}: {tagged['value']}"
+    line = _with_plain_names(_with_plain_numbers(line))
+    if "," in line or "/" in line or "|" in line:
+        line = _with_names(line)
+    return _with_points(line)
+
+
+def _with_plain_numbers(line: str) -> str:
     line = _SCALER_NUMBER.sub("", line).replace("\N{MINUS SIGN}", "-")
+    if "+-" in line or "+/-" in line or "±" in line:
+        line = _SPREAD.sub("", line)
     if "D+" in line or "D-" in line:
         line = _FORTRAN.sub("e", line)
     if "10" in line:
         line = _POWER.sub(lambda match: f"e{match[1] or match[2].translate(_RAISED)}", line)
     if "k" in line or "K" in line or "M" in line:
         line = _THOUSANDS.sub(_in_full, line)
-    if "|g" in line or "|p" in line or "‖" in line or "|∇" in line or "|d" in line:
-        line = _NORM.sub(" grad_norm ", line)
-    if "/" in line and ("(" in line or "[" in line):
-        line = _TUPLE.sub(_spread, line)
     if "→" in line or "->" in line or "=>" in line:
         line = _TURNED.sub("", line)
+    return _COUNTER.sub(r"\1/", line) if "|" in line else line
+
+
+def _with_plain_names(line: str) -> str:
+    if "|g" in line or "|p" in line or "‖" in line or "|∇" in line or "|d" in line:
+        line = _NORM.sub(" grad_norm ", line)
+    if "(" in line or "[" in line:
+        line = _TUPLE.sub(_spread, line) if "/" in line else line
+        line = _ARGUMENT.sub(r"@\1", line) if "=" in line else line
+        line = _SUM.sub(lambda match: _SUMMAND.sub(r", \g<name>: \g<value>", match[0]), line) if "+" in line else line
     if "{" in line and not line.lstrip().startswith("{"):
         line = _NESTED.sub(_unfold, line)
-    if "+" in line and ")" in line:
-        line = _SUM.sub(lambda match: _SUMMAND.sub(r", \g<name>: \g<value>", match[0]), line)
-    if "," in line or "/" in line or "|" in line:
-        line = _with_names(line)
-    return _with_points(line)
+    return line
 
 
 def _unfold(match: re.Match[str]) -> str:

@@ -310,14 +310,15 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     losses = {meaning_of(other) for other in pairs.values}
     if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
         return f"val_{meaning}"
-    if (
-        part == "held out"
-        and name in pairs.values
-        and meaning not in _OF_ANY_PART
-        and len(pairs.values) <= _MAX_SECTIONED
-    ):
-        return name if is_bookkeeping(name) else f"val_{name}"
+    if part == "held out" and name in pairs.values and len(pairs.values) <= _MAX_SECTIONED and _may_be_held_out(name):
+        return f"val_{name}"
     return name
+
+
+def _may_be_held_out(name: str) -> bool:
+    """Whether a name that stands in a line again may be that of the same quantity on data that is held out."""
+    said = name.startswith(("val", "test", "eval", "dev"))
+    return not said and meaning_of(name) not in _OF_ANY_PART and not is_bookkeeping(name)
 
 
 def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:

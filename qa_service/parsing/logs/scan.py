@@ -56,6 +56,8 @@ _TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_GLUED = re.compile(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
+"""Where another process has written behind a bar."""
 _SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
@@ -88,6 +90,8 @@ def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
 
 def _pieces(line: str) -> Iterable[str]:
     """The parts of a line that a progress bar has overwritten one another with, empty ones left out."""
+    if "%|" in line:
+        line = _GLUED.sub("\r", line)
     if "\r" not in line and "\b" not in line:
         return (line,) if line and not line.isspace() else ()
     return (piece for piece in re.split(r"[\r\b]+", line) if piece and not piece.isspace())
