@@ -101,7 +101,7 @@ _PER_TOKEN = re.compile(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl
 """What a measure is divided by, which makes no count of it."""
 _SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
 _ENDS_IN_LOSS = re.compile(
-    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))[\w-]*loss"
+    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|(?<![a-z])(?:[dg]|had|has|have|get|got|see|saw)_))[\w-]*loss"
 )
 """The loss of a run that has no other value with such a name."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -200,7 +200,7 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     if "loss" not in chosen.values() and len(trained) == 1:
         chosen[trained[0]] = "loss"
     errors = [name for name, count in counts.items() if count > 1 and _ERROR.fullmatch(name)]
-    if "loss" not in chosen.values() and len(errors) == 1:
+    if "loss" not in chosen.values() and len(errors) == 1 and not any("loss" in name for name in counts):
         chosen[errors[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}

@@ -52,6 +52,7 @@ _SERIES = re.compile(
 """Several values, one behind the other."""
 _MAX_SERIES, _MAX_NAMES_CHARS = 4, 200
 _BEFORE_NAMES = re.compile(r"[\])}>{(\[:;|,]|\s{2,}")
+_NAME = re.compile(r"[^\W\d][\w @.%\-]{0,39}")
 _DECIMAL = re.compile(r"\d\.\d|nan|inf|e-", re.IGNORECASE)
 _NESTED = re.compile(r"(?P<outer>[A-Za-z]\w{0,30})['\"]?\s?[:=]\s?\{(?P<inner>[^{}]{1,600})\}")
 _KEY = re.compile(r"(?P<mark>['\"]?)(?P<key>[A-Za-z]\w{0,40})(?=(?P=mark)\s?[:=])")
@@ -153,7 +154,7 @@ def _names_before(text: str, by: str, count: int) -> list[str]:
     found = text.rstrip(" ])}").split(by)[-count:]
     found[0] = _BEFORE_NAMES.split(found[0])[-1]
     names = [name.strip() for name in found]
-    if len(names) < 2 or any(not name or len(name) > 40 or not name[0].isalpha() for name in names):
+    if len(names) < 2 or any(not _NAME.fullmatch(name) or _POINT.search(name) for name in names):
         return []
     whole = [_whole_name(name, names) for name in names]
     known = sum(map(_says, whole))

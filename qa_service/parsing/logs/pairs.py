@@ -70,7 +70,10 @@ _PLACE = re.compile(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
 """Epoch15, which makes no other quantity of the loss behind it."""
 _OF_TWO_WORDS = re.compile(r"coef\w{0,9}|index|distance|rate|ratio|gap")
 """Words that only make a measure together with the one before them."""
-_PER = re.compile(r"(?<=\w) per(?: \w{1,20}){1,3}$", re.IGNORECASE)
+_PER = re.compile(
+    r"(?<=\w) per(?: \w{1,20}){0,2} (?:episode|epoch|step|iteration|batch|sample|frame|token|game|update)$",
+    re.IGNORECASE,
+)
 """What a quantity is counted for: "return per training episode"."""
 _IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
 """A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
@@ -149,6 +152,8 @@ class Pairs:
     """The first "n/N" without a name."""
     leading: float | None = None
     """The whole number that the line begins with, if it seems to count."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """Name → the part of the data that its first value is of; "" if the line names none before it."""
     known: int = 0
     """How many of the names have a meaning."""
 
@@ -194,6 +199,7 @@ def read_pairs(line: str) -> Pairs:
         elif name:
             name = name if name not in pairs.values else _apart(name, parts, index, pairs)
             pairs.values.setdefault(name, value)
+            pairs.parts.setdefault(name, part)
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
@@ -310,7 +316,8 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     losses = {meaning_of(other) for other in pairs.values}
     if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
         return f"val_{meaning}"
-    if part == "held out" and name in pairs.values and len(pairs.values) <= _MAX_SECTIONED and _may_be_held_out(name):
+    other = name in pairs.values and pairs.parts.get(name) != part
+    if part == "held out" and other and len(pairs.values) <= _MAX_SECTIONED and _may_be_held_out(name):
         return f"val_{name}"
     return name
 

@@ -33,6 +33,7 @@ def step_of(pairs: Pairs) -> tuple[float | None, float | None]:
     names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
     if any(name in _EPISODES for name in names):
         names = [name for name in names if name not in _LENGTHS]
+        names = [name for name in names if name not in _EPISODES or not pairs.counter]
     if names:
         name = min(names, key=_distance_from_run)
         return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None

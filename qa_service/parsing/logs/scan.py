@@ -111,6 +111,8 @@ class _Scanner:
         self._traceback_line = 0
         self._epoch: float | None = None
         self._bar: tuple[float, float] | None = None
+        self._bar_line = (-1, 0.0)
+        """The line of the last bar, and its step."""
         self._rank = ""
         self._skipped = 0.0
         self._singles: dict[str, list[Row]] = {}
@@ -266,6 +268,8 @@ class _Scanner:
         bar = _BAR.search(text[:_MAX_FORMAT_CHARS]) if "%|" in text else None
         if bar and (self._bar is None or float(bar[2]) >= self._bar[1]):
             self._bar = float(bar[1]), float(bar[2])
+        if bar:
+            self._bar_line = number, float(bar[1])
         if found is None:
             return bar is not None and self._mark(number) and False
         form, match = found
@@ -305,6 +309,8 @@ class _Scanner:
             step, of = step_of(pairs)
             if step is None and form.id == "hf_trainer":
                 step, counter = self._step_of_bar(), "bar of the trainer"
+        if step is None and form.id == "deepspeed" and self._bar_line[0] == number:  # behind the bar on its line
+            step, counter = self._bar_line[1], "bar"
         epoch = parse_value(named["epoch"]) if "epoch" in named else epoch_of(pairs)
         if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
