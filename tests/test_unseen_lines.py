@@ -256,3 +256,71 @@ def test_kinds_of_lines_are_read_by_their_form(lines, expected):
 )
 def test_what_recurs_but_tells_nothing_of_a_training_is_no_record(lines):
     assert not series_of(*lines)
+
+
+@each_case(
+    ("name", "most"),
+    [
+        ("snippets_q.txt", 0),
+        ("snippets_r.txt", 7),
+        ("snippets_s.txt", 0),
+        ("snippets_t.txt", 0),
+        ("snippets_u.txt", 1),
+        ("snippets_v.txt", 1),
+    ],
+)
+def test_lines_of_the_latest_sets_are_read(name, most):
+    snippets = read_snippets(FOLDER / name)
+    missed = [line.text for snippet in snippets for line, _ in unread(snippet)]
+    assert len(missed) <= most, missed
+
+
+@each_case(
+    ("lines", "expected"),
+    [
+        (("val, round, loss, acc ==> 002, 0.75, 0.5",), {"val_loss": [0.75], "val_accuracy": [0.5]}),
+        (("[Epoch 3/20] Train mean loss/score: 0.5/0.75",), {"loss": [0.5], "score": [0.75]}),
+        (("epoch 3 train/val loss: 0.5/0.75",), {"loss": [0.5], "val_loss": [0.75]}),
+        (("loss = 3.75 = 1.5 (cls) + 2.25 (box)",), {"loss": [3.75], "cls": [1.5], "box": [2.25]}),
+        (("loss=nan (nan) lr=0.25",), {"loss": [math.nan]}),
+        (("step 12k | loss 2.5 | 1.2M tok/s",), {"loss": [2.5]}),
+        (("ep 3: loss = 1.25×10^-2, lr = 5.0 x 10^-4",), {"loss": [0.0125], "lr": [0.0005]}),
+        (("step 1 loss \N{MINUS SIGN}0.5 lr 0.1",), {"loss": [-0.5]}),
+        (("loss:0.5 0.25 1.5 lr: 0.1",), {"loss": [0.5], "loss.1": [0.25], "loss.2": [1.5]}),
+        (("epoch 3 loss 0.5", "Epoch 3: reducing learning rate of group 0 to 5.0e-05."), {"lr": [5e-5]}),
+        (("overflow, still update, loss scale adjust to 1024.0", "step 1 loss 0.5"), {"loss_scale": [1024.0]}),
+        (("检测到溢出，损失缩放系数调整为 512", "step 1 loss 0.5"), {"loss_scale": [512.0]}),
+        (("GRU | Epoch 3 | Train: 0.5 | Val: 0.75", "GRU | Epoch 4 | Train: 0.25 | Val: 0.5"), {"loss": [0.5, 0.25]}),
+        (("T_loss 0.5 T_acc 0.25", "V_loss 0.75 V_acc 0.125"), {"loss": [0.5], "val_loss": [0.75]}),
+        (("Epoch 3 | Train p=1.5 total=2.5 | Val p=1.25 total=2.25 | lr=0.1",), {"val_p": [1.25], "val_total": [2.25]}),
+        (("| step | losses | lr |", "| 100 | [0.5, 0.25] | 0.1 |"), {"losses.1": [0.25], "lr": [0.1]}),
+        (("current training loss is :", "0.5"), {"loss": [0.5]}),
+        (("| AverageReturn | 12.5 |", "| QFunctionLoss | 0.5 |"), {"average_return": [12.5]}),
+        (("losses/q1_loss 12.5 36000", "losses/q1_loss 11.5 37000"), {"losses/q1_loss": [12.5, 11.5]}),
+        (("[Metrics] F1(k=20): 0.5 - NDCG(k=20): 0.25",), {"f1@20": [0.5], "ndcg@20": [0.25]}),
+        (("step 3 loss: {'a': 0.5, 'b': 0.25}",), {"loss_a": [0.5], "loss_b": [0.25]}),
+        (("Average return per training episode: -12.5",) * 2, {"average_return": [-12.5] * 2}),
+        (("epoch 3 loss=0.5 test_acc=0.75 (1212.5 ex/s)",), {"val_accuracy": [0.75]}),
+        ((" 1%|▏ | 16/60 [00:55<4:54, 2.96s/it, loss=0.5][rank0]: Traceback (most recent call last):",),
+         {"loss": [0.5]}),
+    ],
+)  # fmt: skip
+def test_more_kinds_of_lines_are_read_by_their_form(lines, expected):
+    read = series_of(*lines)
+    assert {key: str(read.get(key)) for key in expected} == {key: str(values) for key, values in expected.items()}, read
+
+
+@each_case(
+    "line",
+    [
+        "I reduced the learning rate to 1e-4 at epoch 12 and the loss is still nan.",
+        "We set the learning rate to 0.001 and the loss weight to 0.5, and train for 90 epochs on 8 GPUs.",
+        "把学习率从 0.01 降到 0.001 之后就正常了，奖励每步 0 到 5，训练 20 轮。",
+        "熵正则项变成 nan，策略有概率为 0 的动作",
+        "python 四舍五入 round(2.5) 为什么是 2 怎么改成 3 显示",
+        "  --loss LOSS        weight of the loss (default: 1.0)",
+        "| ResNet-50 | 25.6M | 76.13 | 92.86 |",
+    ],
+)
+def test_sentences_of_a_question_are_no_record(line):
+    assert not series_of(line)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from qa_service.parsing.logs.formats import COMPOSER, COQUI, STABLE_BASELINES, TABLE, ULTRALYTICS, named_groups
-from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, lower_name, meaning_of
 from qa_service.parsing.logs.pairs import parse_value, read_pairs
 from qa_service.parsing.logs.rows import Row
 
@@ -36,6 +36,8 @@ _BARS = str.maketrans("┃│║", "|||")
 _COMMENT = re.compile(r"^\s*#")
 """Before the names of a table, as numpy writes them."""
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
+_OPENS, _CLOSES, _MAX_LISTED = ("[", "("), ("]", ")"), 24
+"""Around the numbers of a cell that holds several; further ones are left out."""
 _COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
 
 
@@ -50,7 +52,7 @@ class HeaderTable:
     def __init__(
         self, names: Sequence[str], separator: str, form: str, *, validation: bool = False, header: str = ""
     ) -> None:
-        plain = (name.strip().strip("'\"").lower() for name in names)
+        plain = (lower_name(name.strip().strip("'\"")) for name in names)
         self.names = tuple("step" if name == "#" else name for name in plain)
         self.form = form
         self._separator = separator
@@ -129,6 +131,9 @@ class HeaderTable:
             word = word.split("/")[0] if meaning_of(name) in ("epoch", "step") else word.rstrip("% ")
             if self._separator == ";":
                 word = _DECIMAL_COMMA.sub(r"\1.\2", word)
+            if listed := _listed(word):
+                values |= {f"{name}.{index}" if index else name: value for index, value in enumerate(listed)}
+                continue
             if not is_number(word):
                 if is_measure(name) and word.lower() not in _EMPTY:
                     return None
@@ -144,6 +149,12 @@ class HeaderTable:
             number=number, form=self.form, text=text, values=values, step=place.get("step"), epoch=place.get("epoch"),
             validation=self._validation, counter="table",
         )  # fmt: skip
+
+
+def _listed(cell: str) -> list[float]:
+    """The numbers of a cell that holds a list of them; [] for any other cell."""
+    words = cell[1:-1].replace(",", " ").split() if cell[:1] in _OPENS and cell[-1:] in _CLOSES else []
+    return [parse_value(word) for word in words[:_MAX_LISTED]] if words and all(map(is_number, words)) else []
 
 
 def cells_of_names(text: str) -> list[str]:
@@ -194,14 +205,14 @@ class Boxes:
             return rows or None
         match = _BOX_ROW.match(text) if len(text) < _MAX_BOX_CHARS and text.rstrip().endswith("|") else None
         if not self._open:
-            if match is None or not (is_measure(match["name"]) and is_number(match["value"])):
+            if match is None or not (is_measure(lower_name(match["name"])) and is_number(match["value"])):
                 return None
             self._open, self._ruled = True, False
         if match is None:
             rows = self._close()
             self._open = False
             return rows or None
-        name, value = match["name"].strip().lower(), match["value"]
+        name, value = lower_name(match["name"].strip()), match["value"]
         if not value and name.endswith("/"):
             self._section = name
         elif is_number(value):

@@ -16,6 +16,7 @@ _VALIDATION_HEADING = re.compile(
 """Before a line of values."""
 _SET_APART = re.compile(
     r"[\[(<{](?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)[\])>}]"
+    r"|^\W{0,4}(?:\w{1,12} ){1,3}(?:test|testing|validation|evaluation|测试|验证)\s?:"
     r"|[\])|:}>\-]\s*(?:val|valid|validation|dev|eval|evaluation|test|testing|测试|验证)"
     r"(?: \w{1,10}){0,2}\s*(?::|\||-\s)"
 )

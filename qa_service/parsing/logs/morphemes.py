@@ -30,17 +30,17 @@ _WORDS = _lexicon(
         """,
         "accuracy": """
             acc accu accuracy accuracies genauigkeit précision exactitud exactitude acurácia acuracia
-            accuratezza doğruluk dogruluk nauwkeurigheid dokładność
+            accuratezza doğruluk dogruluk nauwkeurigheid dokładność akurasi
         """,
         "perplexity": "ppl perplexity perplexité perplexidade",
         "held out": """
             val valid valids validation validate vali vl vld eval evaluation evaluate dev heldout test tst
             testing validierung validierungs validación validacion validação validacao validazione doğrulama
-            dogrulama validatie
+            dogrulama validatie kiểm tra validasi pengujian
         """,
         "train": """
             train training trn trains trained entraînement entrainement entrenamiento treino treinamento
-            addestramento eğitim egitim trainings
+            addestramento eğitim egitim trainings huấn luyện pelatihan
         """,
         "mean": """
             avg avr ave average mean total tot running smooth smoothed main current cur curr now global overall step
@@ -75,6 +75,10 @@ _UNSPACED = _lexicon(
         "lr": "学习率 學習率 学習率 학습률",
         "grad": "梯度 勾配 기울기",
         "norm": "范数 範數 ノルム 노름",
+        "metric": """
+            奖励 獎勵 回报 回報 得分 分数 召回率 召回 精确率 查准率 查全率 交并比 均方误差 熵 相似度 分离度 困惑
+            报酬 報酬 보상
+        """,
     }
 )
 """The same in scripts without blanks: the longest one that fits is taken."""
@@ -90,10 +94,14 @@ _METRICS = words_of(
         kappa mcc gini reward rewards rew return returns score scores advantage adv entropy ent clipfrac logp logps
         logprob logprobs lprob loglik lik likelihood ll margin margins chosen rejected grad gnorm norm sharpness ece
         brier purity nmi ari wasserstein fake real disc discriminator generator adversarial contrastive triplet
+        ret epret récompense recompensa belohnung ricompensa награда
         metric fitness ade fde de ate rpe mr pck mpjpe mota motp hota idf1 lfwacc crps mase rmsd tm plddt drmsd
     """
 )
 """Words of quantities that tell how a run goes."""
+_COEFFICIENT = re.compile(r"coef")
+_HAS_COEFFICIENT = words_of("dice correlation pearson spearman kendall matthews silhouette jaccard gini")
+"""Before "coefficient" they name a measure; other coefficients are settings."""
 _PREFIX, _AT = re.compile(r"^(?:min|max|avg|mean|best)(?=\w)"), re.compile(r"@[\d.:]+$")
 """Beside the name of a metric: minADE, hit@10."""
 _METRIC_STEMS = re.compile(r"\w*(?:loss|acc|rmse|mae|mse|iou|score|error|reward|entropy|psnr|ssim|norm)\d{0,2}")
@@ -149,12 +157,14 @@ def meaning_by_parts(name: str) -> str:
 def is_metric_by_parts(name: str) -> bool:
     """Whether a part of a name is that of a quantity that tells how a run goes, and none makes a setting of it."""
     parts = _parts(name)
+    if parts[-1:] and _COEFFICIENT.match(parts[-1]) and not _HAS_COEFFICIENT.isdisjoint(parts):
+        return True
     if not parts or _OPEN.search(name) or _PLACE.search(name) or any(part in _NO_METRICS for part in parts):
         return False
     bare = [_PREFIX.sub("", _AT.sub("", part)) for part in parts]
     if any(part in _METRICS or _METRIC_STEMS.fullmatch(part) for part in (*parts, *bare)):
         return True
-    return any(kind in ("loss", "accuracy", "perplexity") for kind in kinds_of(name))
+    return any(kind in ("loss", "accuracy", "perplexity", "metric") for kind in kinds_of(name))
 
 
 @lru_cache(maxsize=8192)

@@ -15,9 +15,12 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _BEHIND = re.compile(
-    r"\s*(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
+    r"\s*(?:(?:[A-Za-z]{1,10} )?\d{1,9}(?:/\d{1,9})?\s?[:|]\s)?"
+    r"(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
 )
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
+_FEWEST_COUNTED = 2
+"""Values with names are a record beside a counter without one from one more on."""
 _MAX_BARE = 20_000
 _RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
 
@@ -54,8 +57,12 @@ def names_behind(text: str) -> dict[str, float]:
 
 def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:
     """Whether a line is a record for its counter: a step or an epoch, and two values or more, not all of them whole."""
-    counts = pairs.leading is not None or any(meaning_of(name) in ("step", "epoch") for name in pairs.values)
     named = [value for name, value in values.items() if meaning_of(name) != "lr"]
+    counts = (
+        pairs.leading is not None
+        or (pairs.counter is not None and len(named) > _FEWEST_COUNTED)
+        or any(meaning_of(name) in ("step", "epoch") for name in pairs.values)
+    )
     rated = any(meaning_of(name) == "lr" for name in values)
     return counts and len(named) + rated >= 2 and any(not math.isfinite(v) or v != int(v) for v in named)
 
@@ -66,14 +73,17 @@ def is_record(text: str) -> bool:
 
 
 def name_what_is_learnt(rows: Sequence[Row]) -> None:
-    """Gives the metric that CatBoost prints as "learn" and "test" the name of a loss, if it falls or breaks."""
-    learnt = [row for row in rows if "learn" in row.values]
-    if not learnt:
-        return
-    numbers = [row.values["learn"] for row in learnt]
-    if numbers[-1] > numbers[0] and all(map(math.isfinite, numbers)):
-        return
-    for row in learnt:
-        row.values = {
-            {"learn": "loss", "test_learn": "val_loss"}.get(name, name): value for name, value in row.values.items()
-        }
+    """Gives values that have the name of their part of the data alone that of a loss, if they fall or break.
+
+    CatBoost prints "learn" and "test", others "train" and "val".
+    """
+    for trained, held_out in (("learn", ("test_learn",)), ("train", ("val", "valid", "validation", "test", "dev"))):
+        of_training = [row for row in rows if trained in row.values and "loss" not in map(meaning_of, row.values)]
+        numbers = [row.values[trained] for row in of_training]
+        if not numbers or (numbers[-1] > numbers[0] and all(map(math.isfinite, numbers))):
+            continue
+        if trained == "train" and not any(name in row.values for row in of_training for name in held_out):
+            continue
+        names = {trained: "loss", **dict.fromkeys(held_out, "val_loss")}
+        for row in of_training:
+            row.values = {names.get(name, name): value for name, value in row.values.items()}

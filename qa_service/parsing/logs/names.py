@@ -23,7 +23,7 @@ _LOSS = (
 _MEAN = r"(?:avg|avr|ave|average|mean|running|smooth(?:ed)?|epoch|cum(?:ulative)?|平均)"
 _ACCURACY = (
     r"(?:(?:mean_)?(?:token_|word_|char_|node_|pixel_)?acc(?:u|ur[a-z]{1,6})?(?:_?1)?|top_?1(?:_acc(?:uracy)?)?|acc(?:uracy)?_top_?1"
-    r"|acc@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
+    r"|acc(?:uracy)?@1|prec(?:ision)?@1|prec1|(?:binary|categorical|sparse_categorical)_accuracy|准确率|精度|正确率|正解率|정확도"
     r"|aacc|genauigkeit|précision|precisión|exactitude?|acur[aá]cia|accuratezza|точность|do[gğ]ruluk)"
 )
 MEANINGS: Mapping[str, re.Pattern[str]] = {
@@ -43,7 +43,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "loss": rf"(?:(?:{_TRAINING}|{_MEAN}|lm|gpt|sft|total|reduced|(?:mini_?)?batch|step|current|curr|cur|iter|ce"
         rf"|mlm|itm|language_modell?ing"
         rf"|cross_?entropy|model|objective)_?)*"
-        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|{_TRAINING}|{_MEAN}))*"
+        rf"{_LOSS}(?:_(?:step|total|value|val_step|avg_rank|avg_slice|(?:per_)?(?:tok|token|sample)|{_TRAINING}|{_MEAN}))*"
         rf"|{_LOSS}{_OF}_{_TRAINING}|l_tot(?:al)?"
         rf"|objective|xent|(?:{_TRAINING}_)?(?:languagecrossentropy|cross_?entropy)",
         "lr": r"(?:[a-z]\w{0,20}_)?(?:learn(?:ing)?_?rate|lr(?:_?\d{1,2})?|l_r|学习率|學習率|学習率|학습률|lernrate"
@@ -57,7 +57,7 @@ MEANINGS: Mapping[str, re.Pattern[str]] = {
         "epoch": rf"(?:{_TRAINING}_|current_)?(?:epoche?s?|ep|epoch_num|轮次?|轮数|epoch_no|エポック|[eé]poca|[eé]poque"
         rf"|эпоха|에포크|에폭)",
         "step": rf"(?:(?:{_TRAINING}|global|current|total|optimi[sz]er|completed|update|num|runtime)_)*"
-        r"(?:steps?|iter(?:ation|ate)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|步数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
+        r"(?:steps?|iter(?:ation|ate)?s?|it|(?:num_)?updates?|(?:mini_?)?batch(?:es)?|timesteps?|itn|upd?|[eé]pisodes?|rounds?|步数?|步骤|回合数?|迭代次?数?|训练次数|schritte?|paso|passo|шаг|ad[iı]m|ステップ|스텝)"
         r"|global_step_max_steps|(?:total_)?(?:num_)?(?:env_)?(?:frames|env_steps?)",
     }.items()
 }  # fmt: skip
@@ -69,7 +69,7 @@ _SEPARATORS = re.compile(r"[\s/.\-:#]+")
 _COMPONENT = re.compile(
     r"[a-z]\w*_loss(?:_\w+)?|loss_\w+|\w*loss\w*|[a-z]?kl\w*|reward\w*|entropy|nll\w*|l_[a-z]\w*|mse|\w*mae|\w*rmse(?:_\w+)?|bce\w*|ce|l1|l2"
     r"|elbo|iou|clip"
-    r"|bleu|auc|f1|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
+    r"|bleu|auc|f1|[a-z]{1,4}_l|(?:recall|ndcg|mrr|hit|precision|map)@\d{1,4}|(?:\w+_)?\w{0,2}score|learn|map\w*|recall|precision|\w*acc\w*|top_?5|d_loss|g_loss|loss_[dg]|scale|temperature|margin"
     r"|\w*(?:psnr|ssim|pearson|spearman|ndcg|mrr|rouge\w*|kappa|dice|jaccard|error_rate|r2|fid)|\w*(?:wer|cer|mcc)|\w+_err(?:or)?(?:_\w+)?"
 )
 _BOOKKEEPING = re.compile(
@@ -93,10 +93,18 @@ _OF_ANY_PART = frozenset({"grad_norm", "lr", "loss_scale"})
 """Meanings that a name has whatever stands before its last "/" or "."; a loss is that of its part."""
 _PART = re.compile(rf"^(?:{_TRAINING}|{_VALIDATION})(?:_?\d{{1,2}})?_")
 _MARK = re.compile(r"[/.:]")
+_ERROR = re.compile(
+    r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf)"
+)
+"""What is minimised where a log has no loss."""
+_PER_TOKEN = re.compile(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl)_(?:per_)?tok(?:en)?s?$")
+"""What a measure is divided by, which makes no count of it."""
+_SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
 _ENDS_IN_LOSS = re.compile(
-    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|actor|critic|pg|vf|bbox|box|gan|disc|gen|[dg]_))\w*loss"
+    r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|(?<![a-z])(?:[dg]|had|has|have|get|got|see|saw)_))[\w-]*loss"
 )
 """The loss of a run that has no other value with such a name."""
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
 
@@ -131,6 +139,15 @@ def _meaning_of_phrase(name: str) -> str:
     return f"val_{key}" if key in ("loss", "accuracy") and _OF_VALIDATION.search(name) else key
 
 
+def lower_name(name: str) -> str:
+    """The name in lower case; one in camel case that says nothing as one word, AverageReturn, with its words apart."""
+    lower = name.lower()
+    if lower == name or is_measure(lower) or meaning_of(lower):
+        return lower
+    apart = _CAMEL.sub("_", name).lower()
+    return apart if is_measure(apart) else lower
+
+
 def is_measure(name: str) -> bool:
     """Whether a name, of any case, stands for something that tells how the training goes."""
     return len(name) <= MAX_NAME_CHARS and _is_measure(name)
@@ -154,7 +171,8 @@ def is_bookkeeping(name: str) -> bool:
 def _is_bookkeeping(name: str) -> bool:
     if "loss" in name.lower():
         return False
-    return not meaning_of(name) and bool(_BOOKKEEPING.search(_SEPARATORS.sub("_", name.strip().lower())))
+    joined = _PER_TOKEN.sub("", _SEPARATORS.sub("_", name.strip().lower()))
+    return not meaning_of(name) and bool(_BOOKKEEPING.search(joined))
 
 
 def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
@@ -164,8 +182,12 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     lose, or have no meaning, keep themselves.
     """
     chosen: dict[str, str] = {}
+    if "t_loss" in counts and "v_loss" in counts:  # of training and of validation; alone a v_loss is that of a critic
+        chosen |= {name: _SHORT_PARTS[name] for name in counts if name in _SHORT_PARTS}
     for key in MEANINGS:
-        names = [name for name in counts if meaning_of(name) == key]
+        if key in chosen.values():
+            continue
+        names = [name for name in counts if meaning_of(name) == key and not _is_mean_of_another(name, counts)]
         if names:
             chosen[_most_frequent(names, counts)] = key
     parts = [name for name in counts if _is_training_loss(name)]
@@ -177,9 +199,16 @@ def choose_names(counts: Mapping[str, int]) -> dict[str, str]:
     trained = [name for name in counts if {"train", "loss"} <= set(kinds_of(name)) and "/" not in name]
     if "loss" not in chosen.values() and len(trained) == 1:
         chosen[trained[0]] = "loss"
+    errors = [name for name, count in counts.items() if count > 1 and _ERROR.fullmatch(name)]
+    if "loss" not in chosen.values() and len(errors) == 1 and not any("loss" in name for name in counts):
+        chosen[errors[0]] = "loss"
     averages = {f"{name}_average": f"{key}_average" for name, key in chosen.items()}
     chosen |= {name: key for name, key in averages.items() if name in counts}
     return {name: chosen.get(name, name) for name in counts}
+
+
+def _is_mean_of_another(name: str, names: Iterable[str]) -> bool:
+    return name.endswith("_average") and name.removesuffix("_average") in names
 
 
 def _with_tail(key: str, names: Iterable[str]) -> list[str]:

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from qa_service.parsing.logs.names import is_measure, meaning_of
+from qa_service.parsing.logs.morphemes import kinds_of
+from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
+from qa_service.parsing.logs.notation import plainly
 
 _SPLIT = re.compile(
     r"(?<![A-Za-z0-9_.@#])"
@@ -21,8 +23,7 @@ _SPLIT = re.compile(
 _WRAPPER = re.compile(
     r"(?:[\w.]*(?:tensor|array|float\d*|float|bfloat16|scalar))\($|<tf\.tensor: [^<>]{0,80}numpy=$", re.IGNORECASE
 )
-_SCALER_NUMBER = re.compile(r"(?<=loss scaler) \d{1,3}(?= reducing)")
-_DELIMITER = re.compile(r"[,|;，；。{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
+_DELIMITER = re.compile(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?=\s|$)")
 _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
@@ -38,16 +39,6 @@ _BRACKETED = re.compile(r"(?:^|(?<=[\s,;|\])}]))\[([A-Za-z][\w /.\-]{0,40})\]$")
 """A name in brackets before its colon: [loss]: 0.4."""
 _CELL = re.compile(r"\s*[|│┃║]$")
 """A line of a table between a name and its number."""
-_NORM = re.compile(r"(\|{1,2}|‖)\s?(?:(?:proj )?g|∇\w{0,10}|dw|grads?|gradients?)\s?\1(?=\s*[:= ])", re.IGNORECASE)
-"""|g|, the norm of the gradient."""
-_COMMA = re.compile(
-    r"(?<![\d.,])(?<!\d:)(?P<whole>\d{1,7}),(?P<part>\d{1,9}(?:e[-+]?\d{1,3})?)(?![\d.,]*\d)", re.IGNORECASE
-)
-_CONTINENTAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{1,9}(?![\d.,]*\d)")
-"""1.234,5"""
-_DIGITS_AT_COMMA = re.compile(r"\d,\d")
-_POINT = re.compile(r"\d\.\d")
-_NAMED_BEFORE = re.compile(r"[:=：\w]\s*[-+]?$")
 _OF_NAME = re.compile(r"([A-Za-z]\w{0,20})-$")
 """Before a number that belongs to a name: top-5."""
 _LEADING = re.compile(r"\s*(?:[\])]\s*[:|,\-]?|[|,]|:(?=\s)|\s(?=\{['\"]))\s*[\[({|]?\s*['\"]?[^\W\d]")
@@ -60,30 +51,40 @@ _PART = re.compile(
 _SHORT = {"l": "loss", "a": "acc"}
 """Letters behind a part of the data: "Tr L: 0.5 A: 0.8"."""
 _TRAINED, _HELD_OUT = ("train", "training", "tr"), ("val", "valid", "validation", "dev")
-_OWN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w./@\-]{0,60}")
+_PARTS_ALONE = frozenset({"train", "val", "valid"})
+_OWN_NAME = re.compile(r"(?:[^\W\d]|_)[\w./@\-]{0,60}")
 _TAGGED = re.compile(
     r"(?:^|[\s,{])(?:tag|key|metric|name)['\"]?\s*[:=]\s*['\"]?([A-Za-z][\w./\-]{0,80})", re.IGNORECASE
 )
 """The name of the quantity whose number is called a value: "tag: train/loss step: 3 value: 0.5"."""
 _NAMED_VALUE = re.compile(r"([A-Za-z_][\w./\-]{0,60})['\"]?\s?[:=]\s?\{\s?['\"]value['\"]?\s?[:=]")
 """The same as a dictionary: train_loss: {"value": 0.5}."""
-_FORTRAN = re.compile(r"(?<=\d)[dD](?=[-+]\d\d)")
-"""1.5D+00"""
-_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_]\w{0,30})\s+")
+_LONE_WORD = re.compile(r"[)\]]?\s+([A-Za-z_][\w-]{0,30})\s+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 """Between the words of a name like lossAverage."""
 _OF_JULIA = re.compile(r"(?<=\d)f(?=[-+]?\d)")
 """0.5f0, a number of single precision."""
 _TWO_COUNTERS = re.compile(r"epoch/(?:iter\w*|step|batch)")
 """Names that two numbers share: "epoch/iter: 20/5399"."""
+_PLACE = re.compile(r"(?:epoch|ep|step|iter(?:ation)?|it|batch)_?\d")
+"""Epoch15, which makes no other quantity of the loss behind it."""
+_OF_TWO_WORDS = re.compile(r"coef\w{0,9}|index|distance|rate|ratio|gap")
+"""Words that only make a measure together with the one before them."""
+_PER = re.compile(
+    r"(?<=\w) per(?: \w{1,20}){0,2} (?:episode|epoch|step|iteration|batch|sample|frame|token|game|update)$",
+    re.IGNORECASE,
+)
+"""What a quantity is counted for: "return per training episode"."""
+_IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
+"""A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
 _UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
 """The mark of Python 2 before a string: {u'loss': 0.5}."""
 _TOTALS = frozenset({"t", "total", "sum", "all"})
 _FEWEST_PARTS = 3
 _MAX_GAP_CHARS = 200
 _MAX_WORDS = 5
-_LISTED = re.compile(r"loss(?:es)?:\s*[a-z]", re.IGNORECASE)
-"""A list of the parts of a loss: "loss: x 0.5, y 0.25"."""
+_LISTED = re.compile(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
+"""A list of the parts of a measure: "loss: x 0.5, y 0.25"."""
 _LISTED_NAME = re.compile(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
 _ASIDE = frozenset(
     (
@@ -119,27 +120,21 @@ _ASIDE = frozenset(
     )
 )
 """Words before "loss" that do not make it another loss, as "discriminator" or "box" do."""
-_COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch)", re.IGNORECASE)
+_COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合|批次?|个?batch)", re.IGNORECASE)
 """第 3 轮: in Chinese the name stands after the number."""
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
 _SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
 """What stands before a bracket with names in it."""
 _MAX_SECTIONED = 60
+_OF_ANY_PART = frozenset({"step", "epoch", "lr", "grad_norm", "loss_scale"})
+"""Meanings that a validation has no value of its own for."""
+_RATE = re.compile(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
+"""Behind a number in parentheses that is no mean: (120.5 ex/s)."""
 _OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
 """What opens a list of values behind a name, and what stands between them; further values of it are left out."""
 _QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
-_TUPLE = re.compile(
-    r"(?P<name>[A-Za-z][\w ]{0,20}?)\s*[\[(](?P<one>[A-Za-z]\w{0,10})\s?[/|,]\s?(?P<two>[A-Za-z]\w{0,10})[\])]"
-    r"\s*[:=]?\s*(?P<first>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)\s?[/|,]\s?(?P<second>[-+]?[\d.]+(?:e[-+]?\d+)?|nan|inf)(?![\w.])",
-    re.IGNORECASE,
-)
-"""Two values under one name: "loss (train/val): 0.5/0.6"."""
-_TURNED = re.compile(
-    r"(?<![\w.])[-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf)\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE
-)
-"""A value before the one that it has become: "0.7 -> 0.6"."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
 """Gaps that name no quantity of their own: the total of a counter, a mean in parentheses, the next of a list,
 and a weight, as in "(* 1 = 0.5 loss)"."""
@@ -157,18 +152,20 @@ class Pairs:
     """The first "n/N" without a name."""
     leading: float | None = None
     """The whole number that the line begins with, if it seems to count."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """Name → the part of the data that its first value is of; "" if the line names none before it."""
     known: int = 0
     """How many of the names have a meaning."""
 
 
 def read_pairs(line: str) -> Pairs:
     """The pairs of a line, in time linear in its length."""
-    line = _spelt_out(line)
+    line = plainly(line)
     parts = _SPLIT.split(line)
     pairs = Pairs()
     for number, name in _COUNTED.findall(line) if "第" in line else ():
-        pairs.values["epoch" if name in ("轮", "epoch") else "step"] = float(number)
-    listed = bool(_LISTED.search(line))
+        pairs.values["epoch" if name.lower() in ("轮", "epoch") else "step"] = float(number)
+    listed = match[1].lower() if (match := _LISTED.search(line)) else ""
     last, previous, part = "", math.nan, ""
     prefix, listing = "", _Listing()
     for index in range(1, len(parts), 2):
@@ -178,9 +175,12 @@ def read_pairs(line: str) -> Pairs:
             prefix = begins
             continue
         whole, prefix = prefix, ""
-        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap) if listed else "")
-        name = name or _name_like_the_last(gap, last, parts[index])
+        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap, listed) if listed else "")
+        name = name or _name_like_the_last(gap, last, parts[index]) or _alone(gap, parts[index])
         value = parse_value(parts[index])
+        if gap.isspace() and "." in parts[index] and "." in parts[max(1, index - 2)] and is_measure(last):
+            listing.follows(last, value, pairs)
+            continue
         if (listing.name or gap[-1:] in _MAY_OPEN) and listing.takes(gap, name, value, pairs):
             last, previous = "", value
             continue
@@ -190,7 +190,7 @@ def read_pairs(line: str) -> Pairs:
             _set_total(pairs, last, previous, value)
             name = ""
         elif name in (_AVERAGE, _TIMES, _NEXT):
-            if last in pairs.values and name != _NEXT:
+            if last in pairs.values and name != _NEXT and not _RATE.match(parts[index + 1]):
                 pairs.values.setdefault(f"{last}_average" if name == _AVERAGE else "weight", value)
             continue
         elif not whole and _follows_step(parts, index, gap) and _is_loss(last):
@@ -199,6 +199,7 @@ def read_pairs(line: str) -> Pairs:
         elif name:
             name = name if name not in pairs.values else _apart(name, parts, index, pairs)
             pairs.values.setdefault(name, value)
+            pairs.parts.setdefault(name, part)
             pairs.known += bool(meaning_of(name))
         last, previous = name, value
     _name_parts(pairs)
@@ -213,14 +214,25 @@ class _Listing:
 
     name: str = ""
     place: int = 0
+    run: int = 0
+    """Values that have followed one that has a name, without any bracket."""
+
+    def follows(self, name: str, value: float, pairs: Pairs) -> None:
+        """Keeps a value that stands right behind one with a name: "loss: 0.5 0.25"."""
+        self.run += 1
+        if self.run < _MAX_LIST:
+            pairs.values.setdefault(f"{name}.{self.run}", value)
 
     def takes(self, gap: str, name: str, value: float, pairs: Pairs) -> bool:
         """Whether a value is a further one of the list; else a list may begin with it."""
+        if not self.name and gap.isspace():
+            return False
         if self.name and not gap.strip(_WITHIN_LIST):
             self.place += 1
             if self.place < _MAX_LIST:
                 pairs.values.setdefault(f"{self.name}.{self.place}", value)
             return True
+        self.run = 0
         self.name, self.place = (name if gap.rstrip("'\"")[-1:] in _OPENS and is_measure(name) else ""), 0
         return False
 
@@ -253,46 +265,23 @@ def _name_total(pairs: Pairs) -> None:
         pairs.known += 1
 
 
+def _alone(gap: str, number: str) -> str:
+    """What stands alone before a number with decimals, a part of the data or the words of a cell; else "".
+
+    "train 0.5  val 0.6", "| drift 0.5 |".
+    """
+    if "." not in number and not number[-1:].isalpha():
+        return ""
+    word = gap.strip().lower()
+    match = _IN_CELL.fullmatch(gap)
+    return word if word in _PARTS_ALONE else "_".join(match[1].lower().split()) if match else ""
+
+
 def _name_like_the_last(gap: str, last: str, number: str) -> str:
     """The word between a value that has a name and a number with decimals, as in "g_loss 0.5 flat 0.25"; else ""."""
     match = _LONE_WORD.fullmatch(gap) if last and ("." in number or number[-1:].isalpha()) else None
     word = match[1].lower() if match else ""
     return word if is_measure(last) and word not in _ASIDE else ""
-
-
-def _spelt_out(line: str) -> str:
-    """The line with the norm of the gradient spelt out, without the number that Apex gives to a loss scaler, and with
-    points for decimal commas where it has no point.
-    """
-    line = _SCALER_NUMBER.sub("", line)
-    if "D+" in line or "D-" in line:
-        line = _FORTRAN.sub("e", line)
-    if "|g" in line or "|p" in line or "‖" in line or "|∇" in line or "|d" in line:
-        line = _NORM.sub(" grad_norm ", line)
-    if "/" in line and ("(" in line or "[" in line):
-        line = _TUPLE.sub(_spread, line)
-    if "→" in line or "->" in line or "=>" in line:
-        line = _TURNED.sub("", line)
-    if "," not in line or not _DIGITS_AT_COMMA.search(line):
-        return line
-    continental = bool(_CONTINENTAL.search(line))
-    if _POINT.search(line) and not continental:
-        return line
-    line = _CONTINENTAL.sub(lambda match: match[0].replace(".", ""), line)
-    found = [match for match in _COMMA.finditer(line) if _NAMED_BEFORE.search(line[: match.start()][-12:])]
-    if not continental and all(
-        len(match["part"]) == 3 and match["whole"] != "0" and len(match["whole"]) < 4 for match in found
-    ):
-        return line  # thousands, or none
-    for match in reversed(found):
-        line = f"{line[: match.start()]}{match['whole']}.{match['part']}{line[match.end() :]}"
-    return line
-
-
-def _spread(match: re.Match[str]) -> str:
-    """Two pairs instead of two values under one name."""
-    name = match["name"].strip()
-    return f", {match['one']} {name}: {match['first']}, {match['two']} {name}: {match['second']}, "
 
 
 @lru_cache(maxsize=20_000)
@@ -304,10 +293,10 @@ def _part_of(gap: str) -> str:
     return found
 
 
-def _listed_name(gap: str) -> str:
-    """The name of a part of a loss in a list of them."""
+def _listed_name(gap: str, measure: str) -> str:
+    """The name of a part of a measure in a list of them."""
     match = _LISTED_NAME.search(gap)
-    return f"loss_{match[1].lower()}" if match else ""
+    return f"{measure}_{match[1].lower()}" if match else ""
 
 
 def _begins_name(gap: str, parts: list[str], index: int) -> str:
@@ -327,14 +316,23 @@ def _name_in(name: str, part: str, pairs: Pairs) -> str:
     losses = {meaning_of(other) for other in pairs.values}
     if part == "held out" and (again or (meaning == "accuracy" and "val_loss" in losses and "loss" not in losses)):
         return f"val_{meaning}"
+    other = name in pairs.values and pairs.parts.get(name) != part
+    if part == "held out" and other and len(pairs.values) <= _MAX_SECTIONED and _may_be_held_out(name):
+        return f"val_{name}"
     return name
+
+
+def _may_be_held_out(name: str) -> bool:
+    """Whether a name that stands in a line again may be that of the same quantity on data that is held out."""
+    said = name.startswith(("val", "test", "eval", "dev"))
+    return not said and meaning_of(name) not in _OF_ANY_PART and not is_bookkeeping(name)
 
 
 def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
     """Whether a whole number that has no known name counts: it begins the line, or stands in brackets by itself."""
     if meaning_of(name) or not parts[index].isdigit():
         return False
-    if index == 1 and parts[0].strip() in ("", "[", "(", "#"):
+    if index == 1 and parts[0].strip() in ("", "[", "(", "#", "|"):
         return bool(_LEADING.match(parts[2]))
     if index == 3 and parts[0].strip() == "[" and parts[2].strip() == "]":  # [epoch] step ||
         return parts[4].strip().startswith("|")
@@ -350,13 +348,19 @@ def _name_parts(pairs: Pairs) -> None:
         pairs.values["test_learn"] = pairs.values.pop("test")
     held_out = next((name for name in _HELD_OUT if name in pairs.values), "")
     trained = next((name for name in _TRAINED if name in pairs.values), "")
+    if trained and meaning_of(loss) == "val_loss" and not pairs.values[trained].is_integer():
+        pairs.values["loss"] = pairs.values.pop(trained)
     if not loss or not held_out:
         return
     if trained and all(0 <= pairs.values[name] <= 100 for name in (trained, held_out)):
         pairs.values["train_acc"] = pairs.values.pop(trained)
         pairs.values["val_acc"] = pairs.values.pop(held_out)
-    elif not trained and loss.startswith("loss"):
+    elif not trained and (loss.startswith("loss") or _is_of_training(loss)):
         pairs.values["val_loss"] = pairs.values.pop(held_out)
+
+
+def _is_of_training(name: str) -> bool:
+    return meaning_of(name) == "loss" and "train" in kinds_of(name)
 
 
 def _follows_step(parts: list[str], index: int, gap: str) -> bool:
@@ -428,6 +432,8 @@ def _name_of(gap: str) -> str:
 def _last_name(text: str, *, explicit: bool) -> str:
     """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
     text = _UNICODE.sub("", _REMARK.sub("", text))
+    if explicit and " per " in text:
+        text = _PER.sub("", text)
     clause = _DELIMITER.split(text)[-1].strip(_EDGES + "=:.#，。、")
     words = [_DATA_SET.sub("valid", word.rstrip(".")) for word in clause.replace("'", "").replace('"', "").split()]
     if not words:
@@ -439,13 +445,30 @@ def _last_name(text: str, *, explicit: bool) -> str:
     name = _CAMEL.sub("_", words[-1]).lower()
     if meaning_of(name):
         return name
-    name = "_".join(words).lower() if len(words) <= 2 else words[-1].lower()
+    name = "_".join(words).lower() if len(words) <= 2 else _last_measure(words)
     if ":" in name:  # postfix:loss=3.4
         return _last_name(name.rsplit(":", 1)[1], explicit=explicit)
     if not _OWN_NAME.fullmatch(name):
         name = words[-1].lower().lstrip("0123456789./-")
-    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or is_measure(name)
+    component = "loss" in name or name.startswith(("acc", "top", "nll", "ppl")) or _is_component(name)
     return name if (explicit or component) and _OWN_NAME.fullmatch(name) else ""
+
+
+def _last_measure(words: list[str]) -> str:
+    """The last word, or of several the last two, if only they are a measure: "dice coeff"."""
+    last = words[-1].lower()
+    two = f"{words[-2].lower()}_{last}"
+    return two if _OF_TWO_WORDS.fullmatch(last) and is_measure(two) else last
+
+
+def _is_component(name: str) -> bool:
+    """Whether a name is that of a measure; without a colon, one in Chinese must be known in all its parts, but for
+    those of a loss: what stands before a number there may be any part of a sentence.
+    """
+    if not is_measure(name) or name.isascii():
+        return is_measure(name)
+    kinds = kinds_of(name)
+    return "" not in kinds or "loss" in kinds or "accuracy" in kinds
 
 
 def _qualified(name: str, before: list[str]) -> str:
@@ -453,6 +476,6 @@ def _qualified(name: str, before: list[str]) -> str:
     word = before[-1].lower() if before else ""
     if name == "cost" and word in ("time", "times"):
         return "time_cost"
-    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z]\w*", word) and word not in _ASIDE:
-        return f"{word}_{name}"
+    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z][\w-]*", word) and word not in _ASIDE:
+        return name if _PLACE.match(word) else f"{word}_{name}"
     return name

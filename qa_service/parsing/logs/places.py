@@ -6,6 +6,9 @@ from qa_service.parsing.logs.pairs import Pairs
 _PHASES = frozenset({"train", "test", "eval", "valid", "validation"})
 """Before the number of an epoch they name no value."""
 _WITHIN_EPOCH_NAMES = frozenset({"batch", "mini_batch", "minibatch"})
+_EPISODES = frozenset({"episode", "episodes", "ep", "épisode", "round", "回合"})
+_LENGTHS = frozenset({"steps", "timesteps", "step_count"})
+"""Beside an episode they say how long it was."""
 
 
 def own_values(pairs: Pairs) -> dict[str, float]:
@@ -13,7 +16,8 @@ def own_values(pairs: Pairs) -> dict[str, float]:
     values = {}
     for name, value in pairs.values.items():
         bare = name.removesuffix("_average")
-        if meaning_of(bare) in ("step", "epoch") or bare in _PHASES or is_bookkeeping(bare):
+        meaning = meaning_of(bare)
+        if meaning in ("step", "epoch") or is_bookkeeping(bare) or (bare in _PHASES and value.is_integer()):
             continue
         total = pairs.totals.get(name)
         values[name] = value / total if total and "acc" in meaning_of(name) else value
@@ -27,6 +31,9 @@ def epoch_of(pairs: Pairs) -> float | None:
 def step_of(pairs: Pairs) -> tuple[float | None, float | None]:
     """The step, and the steps per epoch if it is one of "n/N" without a name."""
     names = [name for name, value in pairs.values.items() if meaning_of(name) == "step" and value.is_integer()]
+    if any(name in _EPISODES for name in names):
+        names = [name for name in names if name not in _LENGTHS]
+        names = [name for name in names if name not in _EPISODES or not pairs.counter]
     if names:
         name = min(names, key=_distance_from_run)
         return pairs.values[name], pairs.totals.get(name) if name in _WITHIN_EPOCH_NAMES else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from qa_service.model.training_run import RunEvent, RunEventKind
 from qa_service.model.values import Value
-from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names
+from qa_service.parsing.logs.blocks import Boxes, HeaderTable, Lists, cells_of_names, is_number
 from qa_service.parsing.logs.configuration import is_configuration, read_settings
 from qa_service.parsing.logs.formats import PLAIN, LogFormat, format_of, named_groups
 from qa_service.parsing.logs.held_out import heads_validation, is_of_validation, mark_sections, validation_name
@@ -21,7 +21,7 @@ from qa_service.parsing.logs.places import counter_of, epoch_of, own_values, ste
 from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_prefixes
 from qa_service.parsing.logs.recurring import RecurringLines
 from qa_service.parsing.logs.rows import Row
-from qa_service.parsing.logs.sentences import is_prose, said_loss, told_measure
+from qa_service.parsing.logs.sentences import headed_measure, is_prose, said_loss, told_change, told_measure
 
 MAX_LINE_CHARS = 8_000
 """Of a longer line, the beginning is read."""
@@ -45,7 +45,9 @@ _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """What makes a learning rate that is printed once one of a record, and no setting."""
-_PAIR_ALONE = re.compile(r"[^\W\d](?:[^:=]{0,40}[:=]\s*\S{1,24}|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$")
+_PAIR_ALONE = re.compile(
+    r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}(?:\s[A-Za-z%]{1,4})?|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$"
+)
 """A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
@@ -54,6 +56,8 @@ _TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_GLUED = re.compile(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
+"""Where another process has written behind a bar."""
 _SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The share that a bar has done, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
@@ -86,6 +90,8 @@ def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
 
 def _pieces(line: str) -> Iterable[str]:
     """The parts of a line that a progress bar has overwritten one another with, empty ones left out."""
+    if "%|" in line:
+        line = _GLUED.sub("\r", line)
     if "\r" not in line and "\b" not in line:
         return (line,) if line and not line.isspace() else ()
     return (piece for piece in re.split(r"[\r\b]+", line) if piece and not piece.isspace())
@@ -105,12 +111,17 @@ class _Scanner:
         self._traceback_line = 0
         self._epoch: float | None = None
         self._bar: tuple[float, float] | None = None
+        self._bar_line = (-1, 0.0)
+        """The line of the last bar, and its step."""
         self._rank = ""
         self._skipped = 0.0
         self._singles: dict[str, list[Row]] = {}
         self._validation_line = -1
         self._bare = BareValues()
         self._recurring = RecurringLines()
+        self._changes: list[Row] = []
+        self._headed = (-1, "")
+        """The last line that ends with the name of a measure and has no number, and that name."""
 
     def read(self, number: int, piece: str) -> None:
         text = strip_colours(piece[:MAX_LINE_CHARS])
@@ -140,10 +151,16 @@ class _Scanner:
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         for rows in [*self._singles.values(), [] if losses else self._bare.rows()]:
             first = losses[0] if losses else self._scan.rows[0].number if self._scan.rows else math.inf
-            beside = any(row.number > first or (losses and _RATE_OF_NOW.search(row.text)) for row in rows)
+            beside = any(
+                row.number > first or (losses and (_RATE_OF_NOW.search(row.text) or self._is_in_block(row)))
+                for row in rows
+            )
             if len(rows) > 1 or beside:
                 self._add_rows(rows)
                 self._scan.lines_read += len(rows)
+        if self._scan.rows or len(self._changes) > 1:
+            self._add_rows(self._changes)
+            self._scan.lines_read += len(self._changes)
         self._add_recurring()
         name_what_is_learnt(self._scan.rows)
         for row in self._scan.rows:
@@ -154,6 +171,11 @@ class _Scanner:
         forget_numbers(self._scan.rows)
         restore_losses(self._scan.rows)
         return self._scan
+
+    def _is_in_block(self, row: Row) -> bool:
+        """Whether a row of one name and its value stands right above another such row."""
+        below = (each for each in self._scan.rows if each.number == row.number + 1)
+        return any(_PAIR_ALONE.match(each.text) for each in below) and bool(_PAIR_ALONE.match(row.text))
 
     def _add_recurring(self) -> None:
         """Adds what recurs, unless another reader has taken the line after all."""
@@ -211,7 +233,8 @@ class _Scanner:
             self._mark(number)
 
     def _read_values(self, number: int, text: str) -> None:
-        for read in (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._bare.read):
+        kinds = (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._read_below)
+        for read in (*kinds, self._bare.read):
             if read(number, text):
                 return
         self._recurring.keep(number, text)
@@ -245,6 +268,8 @@ class _Scanner:
         bar = _BAR.search(text[:_MAX_FORMAT_CHARS]) if "%|" in text else None
         if bar and (self._bar is None or float(bar[2]) >= self._bar[1]):
             self._bar = float(bar[1]), float(bar[2])
+        if bar:
+            self._bar_line = number, float(bar[1])
         if found is None:
             return bar is not None and self._mark(number) and False
         form, match = found
@@ -270,7 +295,8 @@ class _Scanner:
             values["loss_scale"] = parse_value(named["scale"])
         elif form.id == "deepspeed":  # what it attempted, where it only waits
             attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
-            values = {} if attempted is None else {"loss_scale": attempted}
+            change = told_change(text) if attempted is None else ("loss_scale", attempted)
+            values = dict([change]) if change else {}
         step = parse_value(named["step"]) if "step" in named else None
         of = parse_value(named["of"]) if "of" in named else None
         updates = pairs.values.get("num_updates")
@@ -283,6 +309,8 @@ class _Scanner:
             step, of = step_of(pairs)
             if step is None and form.id == "hf_trainer":
                 step, counter = self._step_of_bar(), "bar of the trainer"
+        if step is None and form.id == "deepspeed" and self._bar_line[0] == number:  # behind the bar on its line
+            step, counter = self._bar_line[1], "bar"
         epoch = parse_value(named["epoch"]) if "epoch" in named else epoch_of(pairs)
         if "train_runtime" in text:
             values = {f"final_{name}" if name == "train_loss" else name: value for name, value in values.items()}
@@ -333,11 +361,25 @@ class _Scanner:
         self._add_event("epoch", number, text, name=match[1])
         return True
 
+    def _read_below(self, number: int, text: str) -> bool:
+        """Whether a line holds the number of a measure whose name ends the line above."""
+        line, name = self._headed
+        if name and number == line + 1 and is_number(text.strip()):
+            self._mark(number)
+            self._add_rows(
+                [self._place(Row(number, PLAIN.id, text, {name: parse_value(text.strip())}, counter="below"))]
+            )
+            return True
+        self._headed = (number, headed_measure(text))
+        return False
+
     def _read_plain(self, number: int, text: str) -> bool:
         pairs = read_pairs(text)
         values = own_values(pairs)
         if not pairs.known and (behind := names_behind(text)):
             values = behind
+        if (change := told_change(text)) and (len(values) < 2 or not any(map(_is_result, values))):
+            return self._keep_change(number, text, *change, step_of(pairs)[0], epoch_of(pairs))
         measures = [name for name in values if is_measure(name)]
         said = None if measures else said_loss(text)
         if not measures and not said and (told := told_measure(text)):
@@ -352,7 +394,10 @@ class _Scanner:
             self._singles.setdefault(" ".join(values), []).append(Row(number, PLAIN.id, text, values, counter="plain"))
             return False
         if len(values) == 1 and not measures and meaning_of(next(iter(values))) == "lr":
-            self._keep_single(number, Row(number, PLAIN.id, text, values, counter="plain"))
+            step, of = step_of(pairs)
+            row = Row(number, PLAIN.id, text, values, step=step, of=of, epoch=epoch_of(pairs))
+            row.counter = counter_of(pairs)
+            self._keep_single(number, self._place(row))
             return False  # it may be a setting too
         if not measures or is_prose(text, max(len(pairs.values), len(values))) or self._is_settings(text, measures):
             return False
@@ -369,6 +414,14 @@ class _Scanner:
         self._add_rows([row])
         return True
 
+    def _keep_change(
+        self, number: int, text: str, name: str, value: float, step: float | None, epoch: float | None
+    ) -> bool:
+        """A line that says what the rate or the scale becomes is of the log if it is not the only line."""
+        row = Row(number, PLAIN.id, text, {name: value}, step=step, epoch=epoch, counter="change")
+        self._changes.append(self._place(row))
+        return name == "loss_scale"
+
     def _keep_single(self, number: int, row: Row) -> bool:
         """A line with one value is of the log if another has the same name, or it is a loss."""
         name = next(iter(row.values))
@@ -376,10 +429,12 @@ class _Scanner:
         if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]|\bto [-+.\d]", row.text):
             return False
         some_loss = "loss" in name and not meaning_of(name)
-        if (len(row.text) > _MAX_PLAIN_CHARS and not _NAMED_AT_END.search(row.text)) or "?" in row.text:
+        alone = _NAMED_AT_END.search(row.text) or _PAIR_ALONE.match(row.text)
+        if (len(row.text) > _MAX_PLAIN_CHARS and not alone) or "?" in row.text:
             return False
         if meaning_of(name) in ("loss_scale", "") and not some_loss:
-            if is_measure(name) and (row.text[:1].isspace() or _PAIR_ALONE.match(row.text)):
+            block = (row.text[:1].isspace() or _PAIR_ALONE.match(row.text)) and self._follows(number, row)
+            if (is_measure(name) and (row.text[:1].isspace() or _PAIR_ALONE.match(row.text))) or block:
                 self._singles.setdefault(name, []).append(row)
             return False
         measure = some_loss or meaning_of(name) in ("loss", "val_loss", "accuracy", "val_accuracy", "perplexity")
@@ -389,6 +444,12 @@ class _Scanner:
         else:
             self._singles.setdefault(name, []).append(row)
         return True
+
+    def _follows(self, number: int, row: Row) -> bool:
+        """Whether a value with decimals and no known name stands in a block of pairs, right below a measure."""
+        kept = (self._scan.rows[-1:], *self._singles.values())
+        above = any(rows and rows[-1].number == number - 1 for rows in kept)
+        return above and not is_configuration(row.text) and not read_settings(row.text) and not _are_whole(row)
 
     def _continues(self, number: int, text: str) -> bool:
         """Whether a line belongs to the block of the line before it: it is indented, or begins with the same word."""
@@ -432,6 +493,15 @@ class _Scanner:
         words = " ".join(text.split())[:_MAX_EVENT_CHARS]
         self._scan.events.append(RunEvent(kind=kind, text=words, step=whole, line=number, name=name))
         self._scan.texts.setdefault(number, words)
+
+
+def _is_result(name: str) -> bool:
+    """Whether a name is that of a measure, and neither of the rate nor of the scale."""
+    return is_measure(name) and meaning_of(name) not in ("loss_scale", "lr")
+
+
+def _are_whole(row: Row) -> bool:
+    return all(value.is_integer() for value in row.values.values())
 
 
 def _unwrap(text: str) -> str:

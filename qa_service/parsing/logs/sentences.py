@@ -23,6 +23,51 @@ _LOSS_BEHIND = re.compile(
     rf"(?<![\w.%])(?<![=:]\s){_NUMBER_SAID}\s+(?:(?:avg|mean|train(?:ing)?|val(?:idation)?|test)\s+)?loss\b(?!\s*[=:\d])",
     re.IGNORECASE,
 )
+_CHANGED = re.compile(
+    r"^\W{0,6}(?:(?:\w+ )?(?:epoch|step|iter(?:ation)?)\s?\[?\d{1,9}\]?(?:/\d{1,9})?\W{1,4})?[^.?]{0,80}?"
+    r"\b(?:(?P<lr>(?:the )?(?:learning[ _-]?rate|lr)s?)"
+    r"|(?P<scale>(?:the )?(?:(?:loss|grad(?:ient)?|amp)[ _-]?)?scaler?))"
+    r"(?: [a-z]{2,9}){0,4}(?: (?:group|optimi[sz]er) \d{1,3})?\s?(?:\bto\b:?|[:=]|->|\bnow\b:?)\s?"
+    r"(?P<value>[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d{1,3})?))(?: (?:at|from|in|for|after) .{0,30})?\s?\W{0,3}$",
+    re.IGNORECASE,
+)
+_CHANGES = re.compile(
+    r"\b(?:reduc|decreas|decay|lower|halv|drop|anneal|adjust|chang|increas|rais|updat|doubl|grow|set(?:ting)?\b|now\b)",
+    re.IGNORECASE,
+)
+_CHANGED_IN_CHINESE = re.compile(
+    r"(?:(?P<lr>学习率|學習率|lr)|(?P<scale>(?:损失|梯度|loss)\s?(?:缩放|scale)(?:系数|因子|比例|值)?))[^\d，。,]{0,8}?"
+    r"(?:调整|调|降低|降|衰减|减小|减半|设置|设|变|更新|改)[^\d，。,]{0,4}?(?:为|到|至|成)\s?[:：]?\s?"
+    r"(?P<value>\d[\d,]*\.?\d*(?:e[-+]?\d{1,3})?)\s?\W{0,3}$",
+    re.IGNORECASE,
+)
+_OVERFLOWS = re.compile(r"overflow|溢出|缩放|\binf\b|\bnan\b|scaler?\b", re.IGNORECASE)
+_I = re.compile(r"\b(?:i|we|you|my|our|your|they|it)\b", re.IGNORECASE)
+_MAX_CHANGE_CHARS = 140
+_HEADS = re.compile(r"^\W{0,6}(?P<name>[^\W\d][\w/-]{0,40}(?: [\w/-]{1,20}){0,4}?)(?: is)?\s?[:=：]\s*$", re.IGNORECASE)
+
+
+def headed_measure(text: str) -> str:
+    """The name of a measure that a line ends with, for a number on the next one; "" for any other line."""
+    match = _HEADS.match(text) if len(text) < _MAX_TOLD_CHARS else None
+    name = "_".join(match["name"].lower().split()) if match else ""
+    return name if is_measure(name) else ""
+
+
+def told_change(text: str) -> tuple[str, float] | None:
+    """(name, value) of a line that says that the learning rate or the loss scale becomes a number.
+
+    "Epoch 12: reducing learning rate of group 0 to 5e-5", "overflow, loss scale adjusted to 1024".
+    """
+    match = _CHANGED.match(text) if len(text) < _MAX_CHANGE_CHARS and _CHANGES.search(text) else None
+    if match is None and len(text) < _MAX_CHANGE_CHARS and not text.isascii():
+        match = _CHANGED_IN_CHINESE.search(text)
+    if match is None or _I.search(text):
+        return None
+    value = parse_value(match["value"])
+    if match["lr"]:
+        return ("learning_rate", value) if 0 <= value < 100 else None
+    return ("loss_scale", value) if _OVERFLOWS.search(text) and value > 0 else None
 
 
 def said_loss(text: str) -> tuple[str, float] | None:
