@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from qa_service.memory import forget_pages
+
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 38
-_MADV_DONTNEED, _MADV_COLLAPSE, _HUGE_PAGE = 4, 25, 2 << 20
+_MADV_COLLAPSE, _HUGE_PAGE = 25, 2 << 20
 _MALLOC_HEADER, _POOL, _POOL_HEADER, _GAP = 16, 16 << 10, 48, 32  # bytes
 _MOST_BLOCKS = 20_000  # of one size
 _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
@@ -95,8 +97,6 @@ def release_files(*access: str) -> None:
     `access` says which mappings, as /proc/self/maps has it: "r-xp" for libraries' code. Importing torch reads 80 MiB of
     it that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.
     """
-    if not sys.platform.startswith("linux"):
-        return
     kinds = "|".join(access)
     with suppress(OSError):
         for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE):
@@ -104,7 +104,7 @@ def release_files(*access: str) -> None:
                 r"^Anonymous: +0 kB$", mapping, re.MULTILINE
             ):
                 start, end = (int(bound, 16) for bound in mapping.split(maxsplit=1)[0].split("-"))
-                _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+                forget_pages(start, end)
 
 
 def fill_free_memory() -> None:
