@@ -1,6 +1,7 @@
 """One process per run: whatever a demo does, it gives a run with a status, and the next run is unaffected."""
 
 import gc
+import json
 import mmap
 import os
 import signal
@@ -15,11 +16,12 @@ import pytest
 from processes import TIMEOUT_SECONDS, running, session, until
 
 from qa_service.errors import UnknownExperiment
-from qa_service.lab import interpreter
+from qa_service.lab import interpreter, worker
 from qa_service.lab.clients import ClientNames
 from qa_service.lab.pool import Child
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
+from qa_service.lab.worker import encode_job
 from qa_service.model import RunStatus
 
 TOYS = Path(__file__).resolve().parent / "toys"
@@ -361,6 +363,38 @@ def test_what_a_demo_keeps_in_its_module_is_gone_with_the_next_seed(lab, toy_exp
     runs = lab.run_seeds(replace(counts, source=source), {"steps": 2}, range(3))
     assert [run.measured["last"] for run in runs] == [1, 1, 1]
     assert len({run.measured["random"] for run in runs}) == 3
+
+
+def test_random_numbers_without_a_seed_differ_from_run_to_run(lab, fresh_lab, toy_experiments):
+    """Nothing that libraries have called after a fork is called in a child, so nothing seeds them there."""
+    counts = toy_experiments["counts"]
+    source = counts.source.replace('"last": float(steps)', '"last": __import__("random").random()')
+    for runner in (lab, fresh_lab):
+        first, second = (runner.run(replace(counts, source=source), {"steps": 2}) for _ in range(2))
+        assert first.measured["random"] == second.measured["random"]
+        assert first.measured["last"] != second.measured["last"]
+
+
+def test_a_source_is_compiled_once_for_all_its_runs(toy_experiments):
+    """Nothing of it is executed then; a child whose Python has another format of code compiles it itself."""
+    source = 'import sys\nsys.executed = True\n"""' + toy_experiments["counts"].slug + '"""\n'
+    jobs = [json.loads(encode_job("x.py", source, {}, seed, 5.0, 100, confined=True)) for seed in (0, 1)]
+    assert jobs[0][2] == jobs[1][2]
+    assert worker._packed.cache_info().hits
+    assert not hasattr(sys, "executed")
+    ours, theirs = (worker._unpacked("x.py", source, *code) for code in (jobs[0][2], ["another", "none"]))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("added", "note"),
+    [("\nyield = 1", "SyntaxError"), ("\0", "null bytes"), ("\n" + "(" * 300 + ")" * 300, "parenthes")],
+)
+def test_what_cannot_be_compiled_is_reported_by_its_run(lab, toy_experiments, added, note):
+    counts = toy_experiments["counts"]
+    run = lab.run(replace(counts, source=counts.source + added), {"steps": 2})
+    assert run.status is RunStatus.RAISED
+    assert note in run.note.en
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's account of memory")

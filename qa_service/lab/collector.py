@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from qa_service.lab.messages import Message
@@ -46,7 +47,7 @@ class RunCollector:
                 self.versions = {str(name): str(version) for name, version in versions.items()}
             case "rows", list(rows) if len(self.rows) + len(rows) > _MAX_ROWS:
                 self._finish_invalid(f"more than {_MAX_ROWS} rows")
-            case "rows", list(rows) if all(_is_row(row) for row in rows):
+            case "rows", list(rows) if _are_rows(rows):
                 self.rows += rows
                 yield from rows
             case "ran", {"metrics": measured, "seconds": float(seconds), "random": bool(used_rng)}:
@@ -186,10 +187,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and all(
-        value is None or isinstance(value, str) or _is_number(value) for value in row.values()
-    )
+_PLAIN = {float, str, bool, type(None)}
+
+
+def _are_rows(rows: list[Any]) -> bool:
+    """Whether all are mappings to numbers that a double holds, texts or None: no loop, as JSON has few types."""
+    if set(map(type, rows)) - {dict}:
+        return False
+    values = list(chain.from_iterable(map(dict.values, rows)))
+    kinds = set(map(type, values)) - _PLAIN
+    return not kinds or (kinds == {int} and all(_is_number(value) for value in values if type(value) is int))
 
 
 def _seconds_problem(seconds: float) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import qa_service
 from qa_service.lab.interpreter_server import NUMBER, READY, START
+from qa_service.lab.messages import readiness
 from qa_service.lab.pool import Child, SpawnFailed
 from qa_service.machine import Environment, environment
 
@@ -257,6 +258,7 @@ class ForkedProcess:
     def __init__(self, status: Connection) -> None:
         """From `status` the process id and later the exit code are read. Raises EOFError."""
         self._status = status
+        self._readable = readiness(status)
         self._lock = threading.Lock()
         self._code: int | None = None
         number = self._read_number(_FORK_TIMEOUT)
@@ -277,7 +279,7 @@ class ForkedProcess:
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, `timeout` seconds at most."""
         with self._lock:
-            if self._code is None and self._status.poll(timeout):
+            if self._code is None and self._can_read(timeout):
                 number = self._read_number(0)
                 self._code = _SERVER_DIED if number is None else number
 
@@ -288,9 +290,12 @@ class ForkedProcess:
         with self._lock:
             self._status.close()
 
+    def _can_read(self, timeout: float | None) -> bool:
+        return bool(self._readable.poll(None if timeout is None else timeout * 1000))
+
     def _read_number(self, timeout: float) -> int | None:
         """The next number, or None at the end or after `timeout` seconds."""
-        if not self._status.poll(timeout):
+        if not self._can_read(timeout):
             return None
         data = os.read(self._status.fileno(), NUMBER.size)
         return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from qa_service.memory import forget_pages
+
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 3, 4, 38
-_MADV_DONTNEED, _MADV_COLLAPSE, _HUGE_PAGE = 4, 25, 2 << 20
+_MADV_COLLAPSE, _HUGE_PAGE = 25, 2 << 20
 _MALLOC_HEADER, _POOL, _POOL_HEADER, _GAP = 16, 16 << 10, 48, 32  # bytes
 _MOST_BLOCKS = 20_000  # of one size
+_MOST_ARGUMENTS = 6  # of a system call
 _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words a set
 
 
@@ -39,14 +42,14 @@ def architecture() -> Architecture | None:
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
+    libc.syscall.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * _MOST_ARGUMENTS]
     libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
     return libc
 
 
-def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int:
-    """The result of a system call with up to six integers or addresses; raises OSError where it fails."""
-    words = [ctypes.c_void_p(argument) if isinstance(argument, int) else argument for argument in arguments]
-    return _checked(_libc().syscall(ctypes.c_long(number), *words))
+def system_call(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    """The result of a system call with up to six integers or buffers; raises OSError where it fails."""
+    return _checked(_libc().syscall(number, *arguments, *[0] * (_MOST_ARGUMENTS - len(arguments))))
 
 
 def prctl(option: int, value: int = 0) -> int:
@@ -95,8 +98,6 @@ def release_files(*access: str) -> None:
     `access` says which mappings, as /proc/self/maps has it: "r-xp" for libraries' code. Importing torch reads 80 MiB of
     it that nothing reads again; a fork does not copy it, either. Pages that this process has changed stay.
     """
-    if not sys.platform.startswith("linux"):
-        return
     kinds = "|".join(access)
     with suppress(OSError):
         for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE):
@@ -104,7 +105,7 @@ def release_files(*access: str) -> None:
                 r"^Anonymous: +0 kB$", mapping, re.MULTILINE
             ):
                 start, end = (int(bound, 16) for bound in mapping.split(maxsplit=1)[0].split("-"))
-                _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+                forget_pages(start, end)
 
 
 def fill_free_memory() -> None:
@@ -120,15 +121,22 @@ def fill_free_memory() -> None:
     libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
     for size in (*(1 << power for power in range(16, 10, -1)), *range(1008, 8, -16)):
         _fill(lambda size=size: libc.malloc(ctypes.c_size_t(size)), size + _MALLOC_HEADER, 8)  # type: ignore[misc]
-    for size in range(48, 513, 16):
+    for size in range(16, 513, 16):
         in_a_pool = (_POOL - _POOL_HEADER) // size
-        _fill(lambda size=size: _keep(bytes(size - sys.getsizeof(b""))), size, in_a_pool - 2)  # type: ignore[misc]
+        _fill(lambda size=size: _keep(_new_object(size)), size, in_a_pool - 2)  # type: ignore[misc]
 
 
-_KEPT: list[bytes] = []
+_KEPT: list[object] = []
 
 
-def _keep(block: bytes) -> int:
+def _new_object(size: int) -> object:
+    """A new object of 16 × n bytes: the least ones hold numbers, which there are most of."""
+    if size == 16:
+        return object()
+    return (1 << 35) + len(_KEPT) if size == 32 else bytes(size - sys.getsizeof(b""))
+
+
+def _keep(block: object) -> int:
     _KEPT.append(block)
     return id(block)
 

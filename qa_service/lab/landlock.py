@@ -5,12 +5,10 @@ kernel says of this process and the CPUs, and nothing else; it also cannot trace
 Salaün, linux/Documentation/userspace-api/landlock.rst. The numbers of the calls are the same on all architectures.
 """
 
-import ctypes
 import os
 import stat
 import struct
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,8 +23,9 @@ _RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 _NETWORK, _SCOPES = 0b11, 0b11  # binding and connecting TCP; abstract sockets and signals
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/zero", "/dev/random",
-    "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system",
+    "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system",
 )  # fmt: skip
+_THIS_PROCESS = "/proc/self"
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
@@ -40,36 +39,61 @@ def version() -> int:
 
 @cache
 def readable_paths() -> tuple[str, ...]:
-    """What every demo may read: Python, installed packages, the system's libraries, and facts about CPUs and itself."""
+    """What every demo may read: Python, installed packages, the system's libraries, and facts about CPUs."""
     packages = [folder for folder in sys.path if Path(folder).name in _PACKAGE_FOLDERS]
     return (*_SYSTEM, sys.prefix, sys.base_prefix, *packages)
 
 
-class Rules:
-    """What may be read; nothing else of files, TCP, signals or abstract sockets is allowed once this is in force.
+@cache
+def opened_places() -> dict[int, bytes]:
+    """Descriptor → rule of each place that every demo may read, but for this process in /proc.
 
-    Descriptors of the places stay open: the kernel may forget a file of /proc that nobody holds, and with it the rule.
+    A fork server opens them once for all its children. They stay open: the kernel may forget a file of /proc that
+    nobody holds, and with it the rule. Nothing can be read or written through them.
     """
+    return dict(filter(None, map(_rule, dict.fromkeys(readable_paths()))))
 
-    def __init__(self, readable: Iterable[str]) -> None:
+
+class Rules:
+    """What may be read; nothing else of files, TCP, signals or abstract sockets is allowed once this is in force."""
+
+    def __init__(self) -> None:
         """Raises OSError where the kernel has no Landlock."""
-        known = version()
-        rights = (1 << max((count for since, count in _RIGHTS.items() if since <= known), default=0)) - 1
-        attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)
-        attributes = attributes[: 8 if known < 4 else 16 if known < 6 else 24]
-        buffer = ctypes.create_string_buffer(attributes, len(attributes))
-        self._ruleset = system_call(_CREATE_RULESET, buffer, len(attributes), 0)
-        for path in dict.fromkeys(readable):
-            self.allow_reading(path)
+        attributes = _attributes()
+        self._ruleset = system_call(_CREATE_RULESET, attributes, len(attributes), 0)
+        for rule in opened_places().values():
+            self._add(rule)
+        self.allow_reading(_THIS_PROCESS)
 
     def allow_reading(self, path: str) -> None:
-        """Allow a file, or a folder and all below it; does nothing if there is no such place."""
-        with suppress(OSError):
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            rule = struct.pack("=Qi", _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(place).st_mode) else 0), place)
-            system_call(_ADD_RULE, self._ruleset, _PATH_BENEATH, ctypes.create_string_buffer(rule, len(rule)), 0)
+        """Allow a file, or a folder and all below it; does nothing if there is no such place. It stays open."""
+        if opened := _rule(path):
+            self._add(opened[1])
+
+    def _add(self, rule: bytes) -> None:
+        with suppress(OSError):  # of a place that the kernel does not take, nothing is allowed
+            system_call(_ADD_RULE, self._ruleset, _PATH_BENEATH, rule, 0)
 
     def enforce(self) -> None:
         """Confine this thread, and those it starts, for good; needs no_new_privs. Raises OSError."""
         system_call(_RESTRICT_SELF, self._ruleset, 0)
         os.close(self._ruleset)
+
+
+@cache
+def _attributes() -> bytes:
+    """What a ruleset handles, and so denies unless a rule allows it: all that this kernel knows of."""
+    known = version()
+    rights = (1 << max((count for since, count in _RIGHTS.items() if since <= known), default=0)) - 1
+    attributes = struct.pack("QQQ", rights, _NETWORK if known >= 4 else 0, _SCOPES if known >= 6 else 0)
+    return attributes[: 8 if known < 4 else 16 if known < 6 else 24]
+
+
+def _rule(path: str) -> tuple[int, bytes] | None:
+    """A descriptor of the place and the rule that it may be read, with all below it; None if there is no such place."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        rights = _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(place).st_mode) else 0)
+    except OSError:
+        return None
+    return place, struct.pack("=Qi", rights, place)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +20,7 @@ class MessageReader:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._readable = readiness(pipe)
         self._incomplete = bytearray()
         self._received = 0
 
@@ -29,7 +31,7 @@ class MessageReader:
         """
         data = b""
         with suppress(OSError):  # the pipe is broken
-            if not self._pipe.poll(timeout):
+            if not self._readable.poll(timeout * 1000):
                 return []
             data = os.read(self._pipe.fileno(), _CHUNK_BYTES)
         if not data:
@@ -55,8 +57,15 @@ class MessageReader:
 
     def _has_data(self) -> bool:
         with suppress(OSError):
-            return self._pipe.poll(0)
+            return bool(self._readable.poll(0))
         return False
+
+
+def readiness(pipe: Connection) -> select.poll:
+    """Whose `poll(milliseconds)` waits until the pipe can be read. `Connection.poll` makes a selector each time."""
+    found = select.poll()
+    found.register(pipe.fileno(), select.POLLIN)
+    return found
 
 
 def parse_message(data: bytes | bytearray) -> Message:

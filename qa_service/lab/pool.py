@@ -64,9 +64,11 @@ class Child:
         return self.process.exitcode
 
     def kill(self) -> None:
-        """Kills it and whatever it has forked, and closes our end of its pipe."""
-        self.pipe.close()
+        """Kills it and whatever it has forked, and closes our end of its pipe: in this order, else the end of file
+        would wake it, only to die.
+        """
         self.stop()
+        self.pipe.close()
 
     def stop(self) -> None:
         """Kills it and whatever it has forked; what it has sent can still be read."""

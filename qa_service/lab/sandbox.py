@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from qa_service.lab import landlock, seccomp
 from qa_service.lab.kernel import (
@@ -30,8 +29,13 @@ class CannotConfine(Exception):
     """The platform or its kernel cannot confine a process; the message says what is missing."""
 
 
+def descriptors_kept() -> Iterable[int]:
+    """What a fork server has opened for its children's sandboxes, and they must leave open."""
+    return landlock.opened_places() if landlock.version() else ()
+
+
 class Sandbox:
-    """The sandbox of this process: prepared, which takes milliseconds, while a child waits for its job; then closed."""
+    """The sandbox of this process: prepared while a child waits for its job; then closed."""
 
     def __init__(self) -> None:
         self._problem = seccomp.why_unsupported()
@@ -39,7 +43,7 @@ class Sandbox:
             return
         try:
             self._filter = seccomp.Filter(os.getpid())
-            self._rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
+            self._rules = landlock.Rules() if landlock.version() else None
         except OSError as error:
             self._problem = str(error)
 
@@ -87,5 +91,9 @@ def die_with_parent() -> None:
 def _address_space() -> int:
     """The bytes of address space in use; half of all where the kernel does not say, which limits nothing."""
     with contextlib.suppress(OSError, ValueError):
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)  # in a tenth of the time of a file object
+        try:
+            return int(os.read(statm, 100).split()[0]) * resource.getpagesize()
+        finally:
+            os.close(statm)
     return 1 << 62

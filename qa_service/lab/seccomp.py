@@ -65,6 +65,7 @@ _OPEN, _OPENAT, _MMAP, _FCNTL, _PRCTL, _PRLIMIT = (2, None), (257, 56), (9, 222)
 _OWN_SIGNALS = ((62, 129), (234, 131))  # kill, tgkill: the first argument is a process
 
 
+@cache
 def why_unsupported() -> str:
     """Why no filter can be installed here; "" if one can."""
     known = architecture()
@@ -86,13 +87,10 @@ class Filter:
         known = architecture()
         if known is None:
             raise OSError(errno.ENOSYS, why_unsupported())
-        code, places = _assembled(known)
+        code, self._program, places = _assembled(known)
         self._number = _SECCOMP[known.column]
-        self._code = ctypes.create_string_buffer(code, len(code))  # the program has its address
         for place in places:
-            _OPERAND.pack_into(self._code, place, own_pid)
-        program = struct.pack("HxxxxxxP", len(code) // _INSTRUCTION.size, ctypes.addressof(self._code))
-        self._program = ctypes.create_string_buffer(program, len(program))
+            _OPERAND.pack_into(code, place, own_pid)
 
     def install(self) -> None:
         """Install it for all threads of this process, for good; needs no_new_privs. Raises OSError."""
@@ -101,8 +99,12 @@ class Filter:
 
 
 @cache
-def _assembled(known: Architecture) -> tuple[bytes, tuple[int, ...]]:
-    """The filter's code, made once for all children of a fork server, and where in it the process id is missing."""
+def _assembled(
+    known: Architecture,
+) -> "tuple[ctypes.Array[ctypes.c_char], ctypes.Array[ctypes.c_char], tuple[int, ...]]":
+    """The filter's code, made once for all children of a fork server; what the kernel takes, which has its address; and
+    where in it the process id is missing. Each process writes into its own copy.
+    """
     instructions = list(_program(known))
     code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
     places = (
@@ -110,7 +112,9 @@ def _assembled(known: Architecture) -> tuple[bytes, tuple[int, ...]]:
         for place, (*_, operand) in enumerate(instructions)
         if operand == _OWN_PID
     )
-    return code, tuple(places)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(buffer))
+    return buffer, ctypes.create_string_buffer(program, len(program)), tuple(places)
 
 
 def _program(known: Architecture) -> Iterator[Instruction]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from qa_service.lab.cancellation import CancelToken
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, QueuePosition, Runner, RunnerAround, overloaded
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
@@ -119,13 +119,13 @@ class SharedRunner(RunnerAround):
     def _execute(self, shared: "_SharedRun", key: RunKey, experiment: Experiment, params: Params) -> None:
         """Take the run from the disk cache or run it, in a thread of its own; then cache it."""
         outcome: Run | Exception | None = self._disk_cache.get(experiment, params, key[2]) if self._disk_cache else None
-        for row in outcome.rows if isinstance(outcome, Run) else ():
-            shared.add(row)
+        if isinstance(outcome, Run):
+            shared.add(list(outcome.rows))
         if outcome is None:
-            rows = self._runner.stream(experiment, params, key[2], lambda: not shared.listeners)
+            batches = self._batches(experiment, params, key[2], lambda: not shared.listeners)
             try:
                 while True:
-                    shared.add(next(rows))
+                    shared.add(next(batches))
             except StopIteration as end:
                 outcome = replace(end.value, measured_at=end.value.measured_at or time.time())
             except Exception as error:
@@ -139,6 +139,21 @@ class SharedRunner(RunnerAround):
         shared.finish(outcome)
         if self._disk_cache and isinstance(outcome, Run) and not outcome.cached:
             self._disk_cache.put(experiment, params, key[2], outcome)  # after `finish`: no listener waits for the disk
+
+    def _batches(
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+    ) -> Generator[list[Row] | QueuePosition, None, Run]:
+        """The runner's `stream`, with rows that come together in one list, so that listeners are woken once for all."""
+        if isinstance(self._runner, ProcessRunner):
+            return (yield from self._runner.stream_batches(experiment, params, seed, is_cancelled))
+        events = self._runner.stream(experiment, params, seed, is_cancelled)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                run: Run = end.value
+                return run
+            yield event if isinstance(event, QueuePosition) else [event]
 
     def _put_in_cache(self, key: RunKey, run: Run) -> None:
         self._cache[key] = run
@@ -158,14 +173,14 @@ class _SharedRun:
         self._position = 0
         self._changed = threading.Condition()
 
-    def add(self, event: Row | QueuePosition) -> None:
-        """Append a row, or set the position in the queue; wakes the listeners."""
+    def add(self, event: list[Row] | QueuePosition) -> None:
+        """Append rows, or set the position in the queue; wakes the listeners."""
         with self._changed:
             if isinstance(event, QueuePosition):
                 self._position = event.position
             else:
                 self._position = 0
-                self._rows.append(event)
+                self._rows += event
             self._changed.notify_all()
 
     def finish(self, outcome: Run | Exception) -> None:

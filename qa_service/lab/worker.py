@@ -5,26 +5,33 @@ killed, or runs it with another seed. Both directions of its pipe carry JSON, ne
 run code in the parent. Python's JSON writes and reads inf and nan as Infinity and NaN.
 """
 
+import binascii
 import contextlib
 import json
+import marshal
 import os
 import platform
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import MAGIC_NUMBER
 from multiprocessing.connection import Connection
 from types import CodeType, ModuleType
 from typing import Any
 
 from qa_service import __version__
 from qa_service.lab.compiler import import_compiler, leave_out_compiler, needs_compiler
-from qa_service.lab.sandbox import CannotConfine, Sandbox, die_with_parent, limit_resources
+from qa_service.lab.messages import readiness
+from qa_service.lab.sandbox import CannotConfine, Sandbox, descriptors_kept, die_with_parent, limit_resources
 
 _SEND_INTERVAL_SECONDS = 0.04  # rows are sent in batches, often enough for a progress bar that moves
 OLDEST_TORCH = (2, 4)
 _MAX_BATCH = 500  # rows; a larger message could exceed what a run may send before its rows are counted
+_BYTECODE = MAGIC_NUMBER.hex()
+"""The format of this Python's compiled code."""
+_PACKED_SOURCES = 64  # whose code is kept; ten kilobytes each
 
 
 def encode_job(
@@ -32,9 +39,11 @@ def encode_job(
 ) -> bytes:
     """A job as JSON for `child_main`; `source` was read from `path`, `deadline` is in seconds, memory in MiB.
 
-    Unless `confined`, only the limits of resources hold.
+    Unless `confined`, only the limits of resources hold. The source is compiled here, once for all its runs; a child
+    whose Python has another format of code compiles it itself.
     """
-    return json.dumps([path, source, dict(params), seed, deadline, mebibytes, confined]).encode()
+    code = [_BYTECODE, _packed(path, source)]
+    return json.dumps([path, source, code, dict(params), seed, deadline, mebibytes, confined]).encode()
 
 
 def encode_seed(seed: int) -> bytes:
@@ -53,20 +62,14 @@ def child_main(pipe: Connection) -> None:
     os.setpgid(0, 0)  # a process group, so that whatever a demo forks is killed with it
     _close_other_fds(pipe)
     try:
-        if found := _unusable_torch():
+        if found := _prepare():
             _send(pipe, "no_torch", found)
             return
-        import torch
-
-        leave_out_compiler()
-        torch.set_num_threads(1)
-        tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
-        torch.zeros(1).add_(1)  # the first operation costs milliseconds
         sandbox = Sandbox()
-        if not pipe.poll(0):
+        if not readiness(pipe).poll(0):
             rehearse()
         try:
-            path, source, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
+            path, source, code, params, seed, deadline, mebibytes, confined = json.loads(pipe.recv_bytes())
         except EOFError:  # the parent has exited
             return
         if needs_compiler(source):  # 800 modules: before time and memory are measured
@@ -75,7 +78,7 @@ def child_main(pipe: Connection) -> None:
         if confined:
             sandbox.close(readable=(path,))
         while True:
-            _run_job(pipe, path, source, params, seed)
+            _run_job(pipe, path, source, code, params, seed)
             try:
                 seed = json.loads(pipe.recv_bytes())
             except EOFError:
@@ -94,13 +97,10 @@ def warm_up() -> None:
 
     Everything that is drawn or computed here is thrown away, and a run seeds its generator anew.
     """
-    if _unusable_torch():
+    if _prepare():
         return
     import torch
 
-    leave_out_compiler()
-    torch.set_num_threads(1)
-    tempfile.gettempdir()
     Sandbox()
     rehearse()
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
@@ -138,8 +138,30 @@ def rehearse() -> None:
     """Load and run a small experiment of ours, as every run does: what that touches of shared memory is copied now,
     not while somebody waits.
     """
-    rows = list(_load_demo("", _REHEARSAL).run())
-    json.dumps(["rows", rows], default=str)
+    rows = list(_load_demo("", _REHEARSAL, [_BYTECODE, _packed("", _REHEARSAL)]).run())
+    _MESSAGES.encode(["rows", rows])
+
+
+@cache
+def _prepare() -> list[str]:
+    """What each run needs and a process does once, for itself and all that it forks. Returns `_unusable_torch()`."""
+    if found := _unusable_torch():
+        return found
+    import torch
+
+    leave_out_compiler()
+    torch.set_num_threads(1)
+    tempfile.gettempdir()  # it tests folders by writing to them, so before writing is forbidden
+    torch.zeros(1).add_(1)  # the first operation costs milliseconds
+    _versions()
+    return []
+
+
+@cache
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {"torch": str(torch.__version__), "python": platform.python_version(), "numstab": __version__}
 
 
 def _unusable_torch() -> list[str]:
@@ -152,12 +174,12 @@ def _unusable_torch() -> list[str]:
     return [] if known >= OLDEST_TORCH else [sys.executable, str(torch.__version__)]
 
 
-def _run_job(pipe: Connection, path: str, source: str, params: Mapping[str, Any], seed: int) -> None:
+def _run_job(pipe: Connection, path: str, source: str, code: list[str], params: Mapping[str, Any], seed: int) -> None:
     """Load the demo and run it with this seed; sends started, rows…, ran."""
     import torch
 
-    _send(pipe, "started", {"torch": torch.__version__, "python": platform.python_version(), "numstab": __version__})
-    demo = _load_demo(path, source)
+    _send(pipe, "started", _versions())
+    demo = _load_demo(path, source, code)
     torch.default_generator.manual_seed(seed)  # torch.manual_seed also looks for devices, which takes milliseconds
     initial_rng_state = torch.random.get_rng_state()
     start = time.perf_counter()
@@ -185,33 +207,55 @@ def _run_demo(pipe: Connection, demo: ModuleType, params: Mapping[str, Any]) -> 
             rows, sent = [], time.monotonic()
 
 
-def _load_demo(path: str, source: str) -> ModuleType:
+def _load_demo(path: str, source: str, code: list[str]) -> ModuleType:
     """Execute the demo's source as a module. The source comes with the job, not from the file at `path`, so that the
     hash in the receipt is of what ran even if the file has changed.
     """
     demo = ModuleType("demo")
-    exec(_compiled(path, source), demo.__dict__)
+    exec(_unpacked(path, source, *code), demo.__dict__)
     return demo
 
 
+@lru_cache(_PACKED_SOURCES)
+def _packed(path: str, source: str) -> str:
+    """The source, compiled; "" if it cannot be, which the child will report. Nothing of it is executed."""
+    try:
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)  # assertions hold, however we were started
+        return binascii.b2a_base64(marshal.dumps(code), newline=False).decode()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+
+
 @lru_cache(maxsize=1)
-def _compiled(path: str, source: str) -> CodeType:
-    """The source as code: a run with another seed executes it again, but need not compile it, which takes longer."""
+def _unpacked(path: str, source: str, bytecode: str, packed: str) -> CodeType:
+    """The source as code: as it came, if that is of this Python; else compiled here, once for all seeds."""
+    if packed and bytecode == _BYTECODE:
+        code: CodeType = marshal.loads(binascii.a2b_base64(packed))  # noqa: S302  # from the service, and we are confined
+        return code
     return compile(source, path, "exec")
 
 
 def _close_other_fds(pipe: Connection) -> None:
-    """Close every descriptor but the pipe: a demo must not reach the fork server or our standard streams."""
+    """Close every descriptor but the pipe, and the places of the sandbox, through which nothing can be read or written:
+    a demo must not reach the fork server or our standard streams.
+    """
     devnull = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(devnull, stream)
-    os.closerange(3, pipe.fileno())
-    os.closerange(pipe.fileno() + 1, 4096)
+    first = 3
+    for kept in sorted((pipe.fileno(), *descriptors_kept())):
+        if first < kept:
+            os.closerange(first, kept)
+        first = kept + 1
+    os.closerange(first, 4096)
+
+
+_MESSAGES = json.JSONEncoder(default=str)
 
 
 def _send(pipe: Connection, kind: str, content: Any) -> None:
     """Write a message as a line of JSON, which has no line break of its own."""
-    unsent = memoryview(json.dumps([kind, content], default=str).encode() + b"\n")
+    unsent = memoryview(_MESSAGES.encode([kind, content]).encode() + b"\n")
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has closed its end
         while unsent:
             unsent = unsent[os.write(pipe.fileno(), unsent) :]

@@ -8,11 +8,9 @@ A page that is used brings its fifteen neighbours into a mapping. Where single r
 soon all of the file is mapped: these are read instead, from the kernel's cache of files, which has them once, too.
 """
 
-import ctypes
 import mmap
 import os
 import struct
-import sys
 import weakref
 import zipfile
 from collections.abc import Collection, Mapping
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from qa_service import memory
 from qa_service.files import write_atomically
 
 _ALIGNMENT = 64  # bytes
@@ -90,15 +89,8 @@ class Rows:
 
 
 def forget_pages(mapped: NDArray[Any]) -> None:
-    """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back from the
-    kernel's cache of files. Does nothing but on Linux.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    start = -(-mapped.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE  # pages that hold anything else are left alone
-    end = (mapped.ctypes.data + mapped.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if start < end:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+    """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back."""
+    memory.forget_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 
 
 def map_arrays(path: Path, as_rows: Collection[str] = ()) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""Pages of mapped files that a process lets go of. What is used again comes back from the kernel's cache of files."""
+
+import ctypes
+import mmap
+import sys
+from functools import cache
+
+
+def forget_pages(start: int, end: int) -> None:
+    """Take the whole pages between two addresses out of this process. Does nothing but on Linux.
+
+    They must be of a mapped file, and unchanged: what is only in memory would be lost.
+    """
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE  # pages that hold anything else are left alone
+    length = end // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if sys.platform.startswith("linux") and length > 0:
+        _libc().madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
