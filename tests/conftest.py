@@ -315,6 +315,7 @@ def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable
     """`build`, which reads the shipped and the toy entries, which no test modifies, once; they are those of `service`.
 
     The data folder is no part of a service. The fork server starts with the first run: many commands run nothing.
+    Identical runs of several commands are executed once.
     """
     memoised = functools.cache(build)
 
