@@ -121,7 +121,6 @@ def _empty(page: Page, origin: str) -> None:
     for name in _LASTING:
         delattr(page, name)
     page.goto(f"{origin}/robots.txt")
-    page.evaluate("sessionStorage.clear()")
     page.mouse.move(0, 0)
     session = page.context.new_cdp_session(page)
     session.send("Page.resetNavigationHistory")
