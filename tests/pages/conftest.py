@@ -175,7 +175,7 @@ def visit(
             "request": lambda sent: None if sent.url.startswith((f"{origin}/", "data:")) else report(sent.url),
         }
         for event, listener in listeners.items():
-            Page.on(page, event, listener)
+            Page.on(page, event, listener)  # taken off below: not by `page.on`, which would have the page closed
             listening.append((page, event, listener))
         pages.append(page)
         if context.get("java_script_enabled", True):  # the layout is checked by a script
