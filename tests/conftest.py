@@ -250,7 +250,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder shared by all xdist workers: matcher and chart bundle are built once per test run."""
     cache = shared_temp_folder(tmp_path_factory) / "cache"
     cache.mkdir(exist_ok=True)
-    for kind in ("phrasings-*", "classifier-*", "prose-*", "encoder-*.npy", "encoder-*.npz"):
+    for kind in ("phrasings-*", "classifier-*", "prose-*", "encoder-*.npy", "encoder-*.npz", "vega-*", "math-*"):
         newest = sorted(cache_folder().glob(kind), key=lambda file: file.stat().st_mtime)[-_REUSED:]
         for file in newest:  # what set-up has built; the names hash the sources
             with suppress(FileExistsError):
@@ -315,14 +315,14 @@ def cached_build(settings: Settings, request: pytest.FixtureRequest) -> Callable
     """`build`, which reads the shipped and the toy entries, which no test modifies, once; they are those of `service`.
 
     The data folder is no part of a service. The fork server starts with the first run: many commands run nothing.
+    Identical runs of several commands are executed once.
     """
     memoised = functools.cache(build)
 
     @functools.cache
     def shipped() -> Service:
-        knowledge = request.getfixturevalue("service").knowledge
-        runner = request.getfixturevalue("fresh_lab")
-        return Service(knowledge, runner, threshold=settings.threshold, queue=settings.queue)
+        own = request.getfixturevalue("service")
+        return Service(own.knowledge, own.runner, threshold=settings.threshold, queue=settings.queue)
 
     def build_service(given: Settings, **options: Any) -> Service:
         own = {**options, "warm": None}

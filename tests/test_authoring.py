@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from checking import each_case
 
 from qa_service.errors import BadField
 from qa_service.experiments.spec import load_specs
@@ -101,6 +102,49 @@ def test_new_entry_is_linted_formatted_and_checked(numstab, tmp_path):
     checked = numstab("check", "harmonic-sums", "--json")
     assert checked.returncode == 0, checked.stderr
     assert json.loads(checked.stdout)["differ"] == 0
+
+
+_FORMATTED = r"""item = 1  # of the lecture
+
+[phrasings]
+zh = [
+  "怎么数",
+]
+en = [
+  "how to count",
+  "say \"one\"",
+]
+
+[[aspect]]
+id = "why"
+[aspect.phrasings]
+en = [
+  "why one?",
+]
+"""
+
+
+@each_case(
+    ("written", "formatted"),
+    [
+        ("", ""),
+        ('zh = [\n  "怎么数",\n]', 'zh = ["怎么数"]'),
+        ('zh = [\n  "怎么数",\n]', 'zh = [\n  "怎么数"\n]'),
+        ('  "how to count",\n', '  "how to count ",\n'),
+        ('  "how to count",\n', '  "how to count",\n  "how to count",\n'),
+        ('  "how to count",\n', "  'how to count',\n"),
+        ('  "how to count",\n', '  "how to count",  # or to add\n'),
+        ('  "why one?",\n', '    "why one?",\n'),
+        ("]\n\n[[aspect]]", "]  \n\n[[aspect]]"),
+    ],
+)
+def test_each_phrasing_gets_a_line_and_nothing_else_changes(written, formatted):
+    """Once formatted, a text stays as it is, with its comments; a blank line at its end goes."""
+    unformatted = _FORMATTED.replace(written, formatted)
+    assert (unformatted == _FORMATTED) == (not written)
+    result = drafts.format_entry(unformatted + "\n")
+    assert result.replace("]  \n", "]\n") == _FORMATTED
+    assert drafts.format_entry(_FORMATTED) == _FORMATTED
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import re
 from itertools import pairwise
 
 from checking import each_case
+from shipped import EXPERIMENTS
 
-from qa_service.experiments.spec import load_specs
 from qa_service.model import LANGS
 from qa_service.presentation import chart
 from qa_service.presentation.chart_labels import (
@@ -20,9 +20,7 @@ from qa_service.presentation.chart_labels import (
     wrapped,
 )
 from qa_service.presentation.chart_layers import by_height, nice_domain, padded_domain, tick_values
-from qa_service.settings import Settings
 
-EXPERIMENTS = load_specs(Settings().demos)
 PRODUCTS = [{"step": step, "product": 1.5**step, "sum": 1.5 * step} for step in range(1, 101)]
 
 

@@ -8,15 +8,14 @@ import zlib
 from importlib import metadata
 
 import pytest
+import shipped
 
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.experiments.spec import load_specs
-from qa_service.knowledge.library import Library
 from qa_service.model import Entry
 from qa_service.settings import Settings
 from qa_service.tools.claim_check import check_group, group_by_run, plan_claim_runs
 
-LIBRARY = Library.read(Settings().kb, load_specs(Settings().demos))
+LIBRARY = shipped.library()
 TORCH = metadata.version("torch").partition("+")[0]
 DEMOS = sorted(path.stem for path in Settings().demos.rglob("*.py"))
 DOCUMENTED_EXPERIMENTS = {

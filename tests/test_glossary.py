@@ -2,13 +2,11 @@
 
 import re
 
+import shipped
 from checking import each_case
 
-from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.glossary import GLOSSARY, entry_problems, experiment_problems, wrong_terms
-from qa_service.knowledge.library import Library
 from qa_service.model import LANGS
-from qa_service.settings import Settings
 
 
 @each_case(
@@ -56,8 +54,7 @@ def test_every_pattern_compiles_and_matches_no_right_term():
 
 def test_entries_and_demos_keep_to_it():
     """All texts that a reader sees."""
-    experiments = load_specs(Settings().demos)
-    library = Library.read(Settings().kb, experiments)
+    experiments, library = shipped.EXPERIMENTS, shipped.library()
     problems = [f"{entry.id}: {problem}" for entry in library.values() for problem in entry_problems(entry)]
     problems += [f"{one.slug}: {problem}" for one in experiments.values() for problem in experiment_problems(one)]
     assert problems == []

@@ -2,6 +2,7 @@
 """Every line of a training log is read: formats, steps over the whole run, line numbers, events, settings."""
 
 import math
+from functools import cache
 
 import log_printers
 import pytest
@@ -68,8 +69,7 @@ def test_prefixes_of_launchers_and_containers_change_nothing(prefix):
     """Ranks, times of k8s, names of containers, loggers, colours: in front of every line of every format."""
 
     def check(name: str) -> None:
-        printed = PRINTERS[name]()
-        plain = read_log_text(printed.text)
+        printed, plain = _without_prefix(name)
         run = read_log_text("".join(f"{prefix}{line}\n" for line in printed.lines))
         for key, records in plain.series.items():
             assert key in run.series, key
@@ -78,7 +78,14 @@ def test_prefixes_of_launchers_and_containers_change_nothing(prefix):
                 assert (mine.step, mine.line) == (theirs.step, theirs.line)
                 assert _same(mine.value, theirs.value)
 
-    check_each(check, [name for name, make in PRINTERS.items() if make().joint == "\n"])
+    check_each(check, [name for name in PRINTERS if _without_prefix(name)[0].joint == "\n"])
+
+
+@cache
+def _without_prefix(name):
+    """What the printer of this name printed, and what is read of it."""
+    printed = PRINTERS[name]()
+    return printed, read_log_text(printed.text)
 
 
 def test_nearly_all_informative_lines_are_understood():

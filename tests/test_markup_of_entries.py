@@ -3,20 +3,18 @@
 from dataclasses import replace
 
 import pytest
+import shipped
 from checking import each_case
 
-from qa_service.experiments.spec import load_specs
 from qa_service.fronts.web.markup import markdown_to_html
-from qa_service.knowledge.library import Library
 from qa_service.knowledge.markup import list_lines_in_paragraphs, markup_problems
-from qa_service.settings import Settings
 
 CODE = "```python\nprint(x)\n- 1. x\n```\n"
 
 
 @pytest.fixture(scope="module")
 def library():
-    return Library.read(Settings().kb, load_specs(Settings().demos))
+    return shipped.library()
 
 
 def test_shipped_entries_have_none(library):

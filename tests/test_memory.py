@@ -135,7 +135,7 @@ def test_memory_is_given_back_once_when_no_question_comes(monkeypatch):
     run_async(scenario())
 
 
-def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path):
+def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path, cache):
     """The protocol of agents is loaded by its first request, alembic where there is something to migrate."""
     code = (
         "import sys\n"
@@ -146,11 +146,11 @@ def test_what_few_clients_need_is_not_loaded_with_the_application(tmp_path):
         "from qa_service.store import Store\n"
         "settings = Settings(kb=Path('tests/toys/kb'), demos=Path('tests/toys/demos'), cache=Path(sys.argv[1]))\n"
         "create_app(build(settings, warm=None), settings)\n"
-        "Store('sqlite:///' + sys.argv[1] + '/store.db').ping()\n"
+        "Store('sqlite:///' + sys.argv[2] + '/store.db').ping()\n"
         "print(sorted({'mcp', 'alembic', 'torch', 'sqlalchemy'} & sys.modules.keys()))\n"
     )
-    assert _python(code, str(tmp_path)) == "['alembic', 'sqlalchemy']"
-    assert _python(code, str(tmp_path)) == "['sqlalchemy']"
+    assert _python(code, str(cache), str(tmp_path)) == "['alembic', 'sqlalchemy']"
+    assert _python(code, str(cache), str(tmp_path)) == "['sqlalchemy']"
 
 
 def _python(code: str, *arguments: str) -> str:

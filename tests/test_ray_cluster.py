@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import CONFINED
 from processes import ROOT, session, until
+from shipped import EXPERIMENTS as SHIPPED
 
 from bench.ray_cluster import START_SECONDS, cluster
 from qa_service.experiments.parameters import fill_defaults
@@ -27,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc"),
     pytest.mark.timeout(900),
 ]
-SHIPPED = load_specs(ROOT / "demos")
 SLEEPS = load_specs(Path(__file__).resolve().parent / "toys" / "demos")["sleeps"]
 ROWS = 60  # of a run in which something is killed: three seconds
 SAMPLE = sorted(SHIPPED)[:: max(1, len(SHIPPED) // 8)][:8]

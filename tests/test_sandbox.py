@@ -34,6 +34,18 @@ STRANGER = (
     "print(ctypes.addressof(secret), flush=True)\n"
     "sys.stdin.read()\n"
 )
+_MEASURE = f"""
+from pathlib import Path
+from qa_service.experiments.parameters import fill_defaults
+from qa_service.experiments.spec import load_specs
+from qa_service.lab.runner import ProcessRunner
+
+def measure(slug, confined, **params):
+    experiment = load_specs(Path({str(Path(__file__).resolve().parent / "toys" / "demos")!r}))[slug]
+    runner = ProcessRunner(deadline=60.0, memory=1024, slots=1, confined=confined)
+    return runner.run(experiment, fill_defaults(experiment, params))
+"""
+"""A toy experiment, measured in a process of its own."""
 REACHES = (
     pytest.param("read_memory", marks=needs_landlock),
     "process_vm_readv",
@@ -130,10 +142,9 @@ def test_a_demo_reads_the_libraries_only():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
 def test_a_demo_finds_no_password_in_its_environment(tmp_path):
     """Neither in the variables nor in the kernel's copy of them; in a process of its own, with a new fork server."""
-    code = (
-        "from test_sandbox import EXPERIMENTS, measure\n"
+    code = _MEASURE + (
         "for confined in (True, False):\n"
-        "    run = measure(EXPERIMENTS['escapes'], what='read_environment', confined=confined)\n"
+        "    run = measure('escapes', confined, what='read_environment')\n"
         "    assert run.measured == {'escaped': 0}, run\n"
     )
     env = os.environ | {"NUMSTAB_TEST_SECRET": "hunter2", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -209,12 +220,11 @@ def test_what_a_child_sends_is_bounded_and_checked(toy_service, tmp_path, action
 def test_where_nothing_can_be_confined_nothing_is_run(tmp_path):
     """On a machine of a kind that the filter does not know; unless the operator wants it all the same."""
     (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'abacus'\n")
-    code = (
-        "from test_sandbox import EXPERIMENTS, measure\n"
-        "run = measure(EXPERIMENTS['counts'], steps=3)\n"
+    code = _MEASURE + (
+        "run = measure('counts', True, steps=3)\n"
         "assert (run.status, run.rows) == ('crashed', ()), run\n"
         "assert 'NUMSTAB_SANDBOX' in run.note.en and 'NUMSTAB_SANDBOX' in run.note.zh, run\n"
-        "assert measure(EXPERIMENTS['counts'], confined=False, steps=3).status == 'ran'\n"
+        "assert measure('counts', False, steps=3).status == 'ran'\n"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=tmp_path, timeout=170)

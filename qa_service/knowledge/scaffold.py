@@ -1,6 +1,7 @@
 """Templates for authors: a new entry, a new experiment that runs; and the formatter of entry files."""
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -172,6 +173,8 @@ def format_entry(source: str) -> str:
 
     Raises `ValueError` if `source` is not TOML.
     """
+    if _is_formatted(source):
+        return source
     import tomlkit
 
     document = tomlkit.parse(source)
@@ -185,6 +188,28 @@ def format_entry(source: str) -> str:
                 lines.add_line(indent="")
                 phrasings[lang] = lines
     return tomlkit.dumps(document).rstrip("\n") + "\n"
+
+
+def _is_formatted(source: str) -> bool:
+    """Whether `format_entry` would leave the text as it is, as far as that can be told without tomlkit, which takes ten
+    times as long; False where it cannot.
+    """
+    try:
+        document = tomllib.loads(source)
+    except ValueError:
+        return False
+    arrays = [
+        (lang, owner["phrasings"][lang])
+        for owner in (document, *document.get("aspect", ()))
+        for lang in LANGS
+        if lang in owner.get("phrasings", {})
+    ]
+    return source == source.rstrip("\n") + "\n" and all(
+        all(isinstance(each, str) and each == each.strip() and each.isprintable() for each in wordings)
+        and len(set(wordings)) == len(wordings)
+        and "".join((f"\n{lang} = [\n", *(f"  {_toml_string(wording)},\n" for wording in wordings), "]\n")) in source
+        for lang, wordings in arrays
+    )
 
 
 def _toml_string(text: str | None) -> str:

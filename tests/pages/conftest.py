@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -66,30 +67,64 @@ def lang(look: Look) -> Lang:
     return look.lang
 
 
-class Contexts:
-    """Browser contexts, one for each language and site: to make one costs more than to load a page.
+_LASTING = ("add_init_script", "expose_binding", "expose_function", "on", "once", "route")
+"""Methods of a page by which a test changes it for good."""
 
-    Each has an empty page that keeps its window open. What pages store is removed when a test ends; the cache stays.
+
+class Contexts:
+    """Browser contexts, one for each language and site, and their pages: to make one costs more than to load a page.
+
+    Each has an empty page that keeps its window open. When a test ends, what its pages stored is removed; the cache
+    stays. A page is used again, without its history, unless the test has changed it for good.
     """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._kept: dict[str, tuple[BrowserContext, CDPSession]] = {}
+        self._free: dict[str, list[Page]] = {}
+        self._lent: list[tuple[str, Page]] = []
+        self._changed: list[Page] = []
 
     def page(self, origin: str, options: dict[str, Any]) -> Page:
-        """A new page in the context with these options."""
+        """A page without history in the context with these options."""
         key = json.dumps([origin, options], sort_keys=True)
         if key not in self._kept:
             context = self._browser.new_context(base_url=origin, **options)
             self._kept[key] = context, context.new_cdp_session(context.new_page())
-        return self._kept[key][0].new_page()
+            self._free[key] = []
+        page = self._free[key].pop() if self._free[key] else self._kept[key][0].new_page()
+        for name in _LASTING:
+            setattr(page, name, partial(self._change, page, name))
+        self._lent.append((key, page))
+        return page
+
+    def _change(self, page: Page, name: str, *args: Any, **options: Any) -> Any:
+        self._changed.append(page)
+        return getattr(Page, name)(page, *args, **options)
 
     def clear(self) -> None:
-        """Closes all pages but the empty ones, and removes what they stored."""
+        """Takes all pages back, or closes them, and removes what they stored."""
+        for key, page in self._lent:
+            if not page.is_closed() and all(page is not each for each in self._changed):
+                _empty(page, json.loads(key)[0])
+                self._free[key].append(page)
+        self._lent, self._changed = [], []
         for key, (context, session) in self._kept.items():
             for page in context.pages[1:]:
-                page.close()
+                if all(page is not each for each in self._free[key]):
+                    page.close()
             session.send("Storage.clearDataForOrigin", {"origin": json.loads(key)[0], "storageTypes": "all"})
+
+
+def _empty(page: Page, origin: str) -> None:
+    """Leaves the page as a new one: nothing remembered, no way back, the mouse in a corner."""
+    for name in _LASTING:
+        delattr(page, name)
+    page.goto(f"{origin}/robots.txt")
+    page.mouse.move(0, 0)
+    session = page.context.new_cdp_session(page)
+    session.send("Page.resetNavigationHistory")
+    session.detach()
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +145,7 @@ def visit(
     `check_layout`.
     """
     page_look: Look = request.getfixturevalue("look") if "look" in request.fixturenames else DEFAULT_LOOK
-    unexpected, pages, pages_with_scripts, own = [], [], [], []
+    unexpected, pages, pages_with_scripts, own, listening = [], [], [], [], []
 
     def new_page(origin: str, alone: bool, options: dict[str, Any]) -> Page:
         if alone:
@@ -119,7 +154,7 @@ def visit(
         size, scheme = options.pop("viewport"), options.pop("color_scheme")
         page = contexts.page(origin, options)
         page.set_viewport_size(size)
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(media="null", color_scheme=scheme)
         return page
 
     def open_page(
@@ -134,14 +169,14 @@ def visit(
             if not re.search(expected, message):
                 unexpected.append(message)
 
-        page.on("console", lambda entry: report(entry.text) if entry.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: report(str(error)))
-        page.on(
-            "request",
-            lambda sent_request: (
-                None if sent_request.url.startswith((f"{origin}/", "data:")) else report(sent_request.url)
-            ),
-        )
+        listeners: dict[str, Callable[[Any], None]] = {
+            "console": lambda entry: report(entry.text) if entry.type in ("error", "warning") else None,
+            "pageerror": lambda error: report(str(error)),
+            "request": lambda sent: None if sent.url.startswith((f"{origin}/", "data:")) else report(sent.url),
+        }
+        for event, listener in listeners.items():
+            Page.on(page, event, listener)  # taken off below: not by `page.on`, which would have the page closed
+            listening.append((page, event, listener))
         pages.append(page)
         if context.get("java_script_enabled", True):  # the layout is checked by a script
             pages_with_scripts.append(page)
@@ -155,6 +190,8 @@ def visit(
         for page in pages_with_scripts:
             check_layout(page)
     finally:
+        for page, event, listener in listening:
+            Page.remove_listener(page, event, listener)
         for each in own:
             each.close()
         contexts.clear()

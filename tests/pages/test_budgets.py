@@ -4,15 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import pytest
+import shipped
 from playwright.sync_api import Page
 
-from qa_service.experiments.spec import load_specs
 from qa_service.fronts.web import cards, render
 from qa_service.fronts.web.labels import HTML_LANG
 from qa_service.knowledge.library import Library
 from qa_service.model import Answer, AnswerStatus, Entry, Experiment, Lang
 from qa_service.model.events import AnswerReady
-from qa_service.settings import Settings
 
 SHOW = """
 async ([answer, card]) => {
@@ -91,13 +90,13 @@ class Sizes(NamedTuple):
 @pytest.fixture(scope="module")
 def experiments() -> dict[str, Experiment]:
     """The shipped experiments."""
-    return load_specs(Settings().demos)
+    return shipped.EXPERIMENTS
 
 
 @pytest.fixture(scope="module")
 def library(experiments: dict[str, Experiment]) -> Library:
     """The shipped entries."""
-    return Library.read(Settings().kb, experiments)
+    return shipped.library()
 
 
 def show_answer(page: Page, entry: Entry, library: Library, experiments: Mapping[str, Experiment], lang: Lang) -> None:

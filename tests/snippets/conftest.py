@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shipped
 import torch
 from snippets.reader import Snippet
 
-from qa_service.experiments.spec import load_specs
 from qa_service.knowledge.library import Library
 from qa_service.model import Lang
-from qa_service.settings import Settings
 
 
 def blocks(library: Library, entry_id: str, lang: Lang) -> list[str]:
@@ -22,7 +21,7 @@ def blocks(library: Library, entry_id: str, lang: Lang) -> list[str]:
 @pytest.fixture(scope="session")
 def library() -> Library:
     """The shipped entries."""
-    return Library.read(Settings().kb, load_specs(Settings().demos))
+    return shipped.library()
 
 
 @pytest.fixture
