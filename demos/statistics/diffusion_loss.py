@@ -179,13 +179,13 @@ def mean_loss(net: torch.nn.Module, seen: Tensor, noise: Tensor) -> float:
         return float(squares(net(seen), noise).double().mean())
 
 
-@torch.no_grad()
 def sampled(net: torch.nn.Module, start: Tensor) -> Tensor:
     """Deterministic DDIM through all levels; the last step gives the predicted clean point."""
     x = start
     for index in range(len(KEPT) - 1, -1, -1):
         kept = KEPT[index]
-        noise = net(torch.cat([x, SIGNS[index].expand(len(x), -1)], 1))
+        with torch.no_grad():
+            noise = net(torch.cat([x, SIGNS[index].expand(len(x), -1)], 1))
         clean = (x - (1 - kept).sqrt() * noise) / kept.sqrt()
         following = KEPT[index - 1] if index else torch.tensor(1.0)
         x = following.sqrt() * clean + (1 - following).sqrt() * noise
