@@ -15,7 +15,7 @@ Kingma & Gao 2023, Understanding diffusion objectives.
 """
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -64,9 +64,8 @@ Row = dict[str, float | None]
 Metrics = dict[str, float]
 TIMES = torch.linspace(0.01, 0.99, 50)
 KEPT = (math.pi * TIMES / 2).cos() ** 2
-
-
-Net = Callable[[Tensor, Tensor], Tensor]
+SIGNS = torch.stack([KEPT.sqrt(), (1 - KEPT).sqrt(), torch.logit(KEPT) / 5], 1)
+"""What the net is told of each level."""
 
 
 def run(
@@ -79,14 +78,8 @@ def run(
 ) -> Generator[Row, None, Metrics]:
     middles = scale * ring(centres)
     spread = scale * width
-    layers = noise_layers()
-
-    def net(noisy: Tensor, level: Tensor) -> Tensor:
-        kept = KEPT[level]
-        signs = torch.stack([kept.sqrt(), (1 - kept).sqrt(), torch.logit(kept) / 5], 1)
-        return layers(torch.cat([noisy, signs], 1))
-
-    adam = torch.optim.Adam(layers.parameters(), lr=lr)
+    net = noise_layers()
+    adam = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     clean, level = draw(middles, spread, 4000), torch.arange(4000) % len(KEPT)
     noise = torch.randn(4000, 2)
     noisy = mixed(clean, noise, level)
@@ -96,20 +89,19 @@ def run(
     start = torch.randn(500, 2)
 
     losses: list[float] = []
-    fixed = [mean_loss(net, noisy, level, noise)]
+    seen = torch.cat([noisy, SIGNS[level]], 1)
+    fixed = [mean_loss(net, seen, noise)]
     off: list[float] = []
     marks = [round(n * part / 8) for part in range(1, 9)]
-    for step in range(1, n + 1):
-        chosen = torch.randint(len(KEPT), (batch,))
-        drawn = torch.randn(batch, 2)
-        loss = squares(net(mixed(draw(middles, spread, batch), drawn, chosen), chosen), drawn).mean()
+    for step, (inputs, drawn) in enumerate(batches(middles, spread, batch, n), 1):
+        loss = torch.nn.functional.mse_loss(net(inputs), drawn)
         losses.append(loss.item())
         adam.zero_grad()
         loss.backward()
         adam.step()
         row: Row = {"step": step, "batch_loss": losses[-1], "loss": None, "floor": floor, "off": None}
         if step in marks:
-            fixed.append(mean_loss(net, noisy, level, noise))
+            fixed.append(mean_loss(net, seen, noise))
             off.append(off_centre(sampled(net, start), middles) / usual)
             row |= {"loss": fixed[-1], "off": off[-1]}
         yield row
@@ -152,6 +144,18 @@ def draw(middles: Tensor, spread: float, count: int) -> Tensor:
     return middles[torch.randint(len(middles), (count,))] + spread * torch.randn(count, 2)
 
 
+def batches(middles: Tensor, spread: float, batch: int, n: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """`n` batches: what the net is given, and the noise that it should tell."""
+    levels, noises, points = (
+        torch.randint(len(KEPT), (n, batch)),
+        torch.randn(n, batch, 2),
+        draw(middles, spread, n * batch),
+    )
+    levels = levels.flatten()
+    noisy = mixed(points, noises.view(-1, 2), levels)
+    return zip(torch.cat([noisy, SIGNS[levels]], 1).split(batch), noises.unbind(), strict=True)
+
+
 def mixed(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
     kept = KEPT[level, None]
     return kept.sqrt() * clean + (1 - kept).sqrt() * noise
@@ -170,18 +174,18 @@ def squares(answer: Tensor, noise: Tensor) -> Tensor:
     return (answer - noise).square().mean(1)
 
 
-def mean_loss(net: Net, noisy: Tensor, level: Tensor, noise: Tensor) -> float:
+def mean_loss(net: torch.nn.Module, seen: Tensor, noise: Tensor) -> float:
     with torch.no_grad():
-        return float(squares(net(noisy, level), noise).double().mean())
+        return float(squares(net(seen), noise).double().mean())
 
 
-def sampled(net: Net, start: Tensor) -> Tensor:
+def sampled(net: torch.nn.Module, start: Tensor) -> Tensor:
     """Deterministic DDIM through all levels; the last step gives the predicted clean point."""
     x = start
     for index in range(len(KEPT) - 1, -1, -1):
         kept = KEPT[index]
         with torch.no_grad():
-            noise = net(x, torch.full((len(x),), index))
+            noise = net(torch.cat([x, SIGNS[index].expand(len(x), -1)], 1))
         clean = (x - (1 - kept).sqrt() * noise) / kept.sqrt()
         following = KEPT[index - 1] if index else torch.tensor(1.0)
         x = following.sqrt() * clean + (1 - following).sqrt() * noise

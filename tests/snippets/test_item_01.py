@@ -150,6 +150,9 @@ def test_learning_rate_limit_in_many_dimensions(snippet):
     curvature = torch.linalg.eigvalsh(2 * x.T @ x / 64)[-1].item()
     ran = snippet.diagnose(model, x=x, y=torch.randn(64, 1), criterion=nn.MSELoss())
     assert ran.numbers[-1] == pytest.approx(2 / curvature, rel=0.02)
+    model.unused = nn.Linear(8, 3)
+    ran = snippet.diagnose(model, x=x, y=torch.randn(64, 1), criterion=nn.MSELoss())
+    assert ran.numbers[-1] == pytest.approx(2 / curvature, rel=0.02), "a head that the loss does not use"
     assert math.isfinite(snippet.diagnose().numbers[-1])
 
 

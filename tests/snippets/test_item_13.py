@@ -63,6 +63,10 @@ def test_sharpness_and_learning_rate(snippet):
     ran = snippet.diagnose(model, x=x, y=torch.randn(64, 1), criterion=nn.MSELoss())
     top, limit = ran.numbers[0], ran.numbers[-1]
     assert top == pytest.approx(curvature, rel=0.02) and limit == pytest.approx(20)
+    model.unused = nn.Linear(8, 3)
+    torch.manual_seed(1)
+    top = snippet.diagnose(model, x=x, y=torch.randn(64, 1), criterion=nn.MSELoss()).numbers[0]
+    assert top == pytest.approx(curvature, rel=0.02), "a head that the loss does not use has no curvature"
     assert math.isfinite(snippet.diagnose().numbers[0])
 
 
@@ -105,6 +109,11 @@ def test_gradient_near_zero_at_a_saddle(snippet):
     gradient, size, smallest = snippet.diagnose(bowl, x=x, y=y, criterion=nn.MSELoss()).numbers
     assert gradient < 1e-3 and size == pytest.approx(curvatures[-1].item(), rel=0.01)
     assert smallest == pytest.approx(curvatures[0].item(), rel=0.05), "positive at a minimum"
+
+    saddle[1].unused = bowl
+    gradient, size, smallest = snippet.diagnose(saddle, x=x, y=y, criterion=nn.MSELoss()).numbers
+    assert gradient == 0 and size == pytest.approx(slope, rel=1e-3), "a layer that the loss does not use"
+    assert smallest == pytest.approx(-slope, rel=0.01)
     assert all(math.isfinite(number) for number in snippet.diagnose().numbers)
 
 
