@@ -35,10 +35,14 @@ def test_large_outputs_and_learning_rate(snippet):
 
 
 def test_mean_of_a_product_misleads(snippet):
-    geometric, median, arithmetic, spread = snippet.run(ratios=[0.01, 0.01, 100.0]).numbers[-4:]
+    geometric, median, arithmetic, spread = snippet.run(
+        swap={"[0.2, 3.1, 0.01, 870.0]": "[0.01, 0.01, 100.0]"}
+    ).numbers[-4:]
     assert geometric == pytest.approx(0.01 ** (1 / 3), rel=1e-4) and median == pytest.approx(0.01)
     assert arithmetic == pytest.approx(100.02 / 3) and spread > 2
-    geometric, median, arithmetic, spread = snippet.run(ratios=[1.0, 1.1, 0.9]).numbers[-4:]
+    geometric, median, arithmetic, spread = snippet.run(swap={"[0.2, 3.1, 0.01, 870.0]": "[1.0, 1.1, 0.9]"}).numbers[
+        -4:
+    ]
     assert geometric == pytest.approx(arithmetic, rel=0.01) and spread < 0.1
 
 
