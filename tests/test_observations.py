@@ -551,6 +551,11 @@ def test_a_format_that_was_left_is_no_remedy():
     assert of_remedies("原来 bf16 训得好好的，升级以后第一步就 nan") == set()
 
 
+def test_most_inputs_or_another_use_of_the_data_are_no_check_of_the_data():
+    assert of_remedies("most inputs are fine, some give nan; a classifier on the same data is fine") == set()
+    assert of_remedies("the data is fine, still nan") == {"tried:data_check"}
+
+
 def test_an_announced_list_goes_on_over_its_lines_only():
     """The paragraph after it is no longer part of it."""
     text = "What I tried:\n- a smaller learning rate\n- gradient clipping\n\nNext I look at warmup."

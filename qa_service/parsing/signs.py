@@ -392,7 +392,8 @@ ACTIONS: Mapping[str, str] = {
 
 CLEAN_DATA = re.compile(
     r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*(?:nan|inf|空值|缺失值?|异常值?|坏样本)|正常|干净)"
-    r"|(?:data|dataset|inputs?) (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
+    r"|(?<!same )(?<!other )(?<!most )(?<!some )(?:data|dataset|inputs?)"
+    r" (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
     r"|normal|good)"
     r"|no nans? in (?:the |my )?(?:data|input|dataset)"
 )
