@@ -34,6 +34,8 @@ def answer_html(data: JsonObject, pictures: Sequence[str]) -> str:
     blocks.append(f"<div><strong>{_inline(short)}</strong></div>" if entry else short)
     if parts.get("your_case"):
         blocks.append(_markdown(parts["your_case"]))
+    elif data.get("clue"):  # an older server sends none
+        blocks.append(_markdown(data["clue"]["text"]))
     proof, others = data["evidence"][:1], data["evidence"][1:]
     blocks += [_framed(svg) for svg in pictures]
     blocks += [_claims(one, lang) + _run_line(one, lang) for one in proof]

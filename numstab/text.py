@@ -23,6 +23,8 @@ def answer_text(data: JsonObject, source: Any) -> str:
     lines = [f"{entry['question']}  ({entry['id']})"] if entry else []
     lines += [f"! {note}" for note in data["notes"]]
     lines += [parts.get("short") or data["answer"], ""]
+    if case := parts.get("your_case") or (data.get("clue") or {}).get("text"):
+        lines += [case, ""]
     for one in data["evidence"][:1]:
         lines += [*claim_lines(one, lang), f"  {run_line(one, lang)}"]
     if parts.get("do"):

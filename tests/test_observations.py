@@ -212,6 +212,291 @@ NORMAL = {
     "is it normal that fp16 gives nan": "in:float16 what:nan",
 }
 """What is normal where; "is it normal" asks."""
+TOLD = (
+    (
+        (
+            "训练自己的数据集，第 2 个 epoch 就 nan 了。目前试过：降低 learning_rate、调小 batch_size、换了 "
+            "xavier 初始化，都没解决。"
+        ),
+        "tried:lower_lr tried:batch_size tried:initialisation",
+    ),
+    (
+        "我尝试过把学习率从 1e-4 改到 1e-6，错误依旧存在，请问还有什么办法",
+        "tried:lower_lr",
+    ),
+    (
+        "一开始 lr=2e-4，loss 会变成 nan；后来改成 2e-7，依旧是 nan。",
+        "tried:lower_lr",
+    ),
+    (
+        "同样的代码，不用 amp 就正常，开了 amp 第一个 epoch 就 nan",
+        "fine:float32",
+    ),
+    (
+        "把模型转成 bf16 再推理，输出就对了；float16 下全是感叹号",
+        "fine:bfloat16",
+    ),
+    (
+        "单机单卡训练完全没有这个现象，一上 8 卡就会 nan",
+        "fine:one_device",
+    ),
+    (
+        "试过的方法：1. 梯度裁剪 2. 减小学习率 3. 换 SGD 优化器。全都没有作用",
+        "tried:clipping tried:lower_lr tried:optimiser",
+    ),
+    (
+        "在 CPU 上跑结果是对的，放到 GPU 上就出 nan",
+        "fine:cpu",
+    ),
+    (
+        "数据里没有空值，归一化也做了，学习率也调到了 1e-5，可 loss 依然 nan",
+        "tried:data_check tried:normalisation tried:lower_lr",
+    ),
+    (
+        (
+            "I already tried a smaller learning_rate, a bigger batch_size and gradient clipping. None of the"
+            "m made a difference."
+        ),
+        "tried:lower_lr tried:batch_size tried:clipping",
+    ),
+    (
+        "First run: lr=2e-4, nan at step 300. Second run: lr=2e-7, still nan.",
+        "tried:lower_lr",
+    ),
+    (
+        (
+            "If I convert the model to bf16 before calling generate, the output is right; in fp16 it is all "
+            "exclamation marks."
+        ),
+        "fine:bfloat16",
+    ),
+    (
+        "It only happens when I use 4 GPUs. 1 and 2 GPUs work fine.",
+        "fine:one_device",
+    ),
+    (
+        "When training in full fp32 everything is OK, but with fp16 enabled the loss is nan from the first step.",
+        "fine:float32",
+    ),
+    (
+        (
+            "Things I have tried so far:\n- lowering the learning rate\n- warmup for 1000 steps\n- checking the"
+            " data for nan\nThe problem is still there."
+        ),
+        "tried:lower_lr tried:warmup tried:data_check",
+    ),
+    (
+        "The loss explodes around step 2k no matter which seed I use and no matter how small the lr is.",
+        "tried:seed tried:lower_lr",
+    ),
+    (
+        "Adding an epsilon inside the sqrt made the nan disappear, why?",
+        "fine:eps",
+    ),
+    (
+        "On the same machine the model gives correct results on CPU while on MPS every output is zero.",
+        "fine:cpu",
+    ),
+    (
+        "We clip at 1.0 (max_grad_norm=1.0) and yet grad_norm goes to inf after a few hundred steps.",
+        "tried:clipping",
+    ),
+    (
+        "报错 loss 为 nan，网上的办法基本都试了一遍：学习率调低、batch size 调大、加梯度裁剪，没一个管用",
+        "tried:lower_lr tried:batch_size tried:clipping",
+    ),
+    (
+        "lr 从 1e-3 一路降到 1e-7，问题依旧",
+        "tried:lower_lr",
+    ),
+    (
+        "batch_size 从 32 改成 4 也一样，几百步以后还是会 nan",
+        "tried:batch_size",
+    ),
+    (
+        "关闭混合精度以后训练一切正常，打开就 overflow",
+        "fine:float32",
+    ),
+    (
+        "fp16 推理输出乱码，转换为 bfloat16 之后输出正确",
+        "fine:bfloat16",
+    ),
+    (
+        "一张卡能正常收敛，四张卡同样的超参 loss 直接飞了",
+        "fine:one_device",
+    ),
+    (
+        "换了三个随机种子都会在差不多的位置变成 nan",
+        "tried:seed",
+    ),
+    (
+        "用全精度跑就没有 nan，用 half 就有",
+        "fine:float32",
+    ),
+    (
+        "目前已做的尝试：检查了输入没有 nan；把 Adam 换成 SGD；learning_rate 设成 1e-6。问题仍未解决",
+        "tried:data_check tried:optimiser tried:lower_lr",
+    ),
+    (
+        "我在 loss 里加了 1e-8，结果还是出现 nan",
+        "tried:eps",
+    ),
+    (
+        (
+            "What I tried: reducing lr to 1e-6, increasing the batch_size to 64, switching from Adam to SGD."
+            " Same issue every time."
+        ),
+        "tried:lower_lr tried:batch_size tried:optimiser",
+    ),
+    (
+        "With learning_rate=1e-3 it went nan in epoch 2, with learning_rate=1e-6 it also went nan, just later.",
+        "tried:lower_lr",
+    ),
+    (
+        "Running the exact same script without AMP trains normally, with AMP I get nan after 100 iterations.",
+        "fine:float32",
+    ),
+    (
+        "After casting the whole model to bfloat16 the generations are correct again, with float16 they are garbage.",
+        "fine:bfloat16",
+    ),
+    (
+        "A single GPU is fine, the nan only shows up with 8 GPUs under FSDP.",
+        "fine:one_device",
+    ),
+    (
+        "The outputs are correct on CPU, but on the GPU I get nan for the same input.",
+        "fine:cpu",
+    ),
+    (
+        "I've changed the seed several times and it always ends in nan.",
+        "tried:seed",
+    ),
+    (
+        "Gradient clipping is enabled and the lr is only 5e-6, yet the loss blows up at step 900.",
+        "tried:clipping tried:lower_lr",
+    ),
+    (
+        "Neither a warmup nor a smaller batch size made any difference, the spike comes back.",
+        "tried:warmup tried:batch_size",
+    ),
+    (
+        "Double precision gives the right answer, single precision does not.",
+        "fine:float64",
+    ),
+    (
+        (
+            "求助！U-Net 分割，Dice loss，第 3 轮开始 nan。我把 lr 由 0.01 改为 0.0001，加了梯度裁剪，batch "
+            "从 16 改到 4，统统没效果"
+        ),
+        "tried:lower_lr tried:clipping tried:batch_size",
+    ),
+    (
+        "学习率已经降低两个数量级了，loss 该爆还是爆",
+        "tried:lower_lr",
+    ),
+    (
+        "加了 warmup，梯度范数照样在 2000 步附近冲上去",
+        "tried:warmup",
+    ),
+    (
+        "把 loss 那几行强制转 float32 之后就不再出现 nan 了",
+        "fine:float32",
+    ),
+    (
+        "我怀疑是初始化的问题，但是改成 kaiming 初始化以后第一轮还是 nan",
+        "tried:initialisation",
+    ),
+    (
+        "模型在 CPU 上推理完全正常，.cuda() 之后同一张图输出 nan",
+        "fine:cpu",
+    ),
+    (
+        "关了 autocast 就什么事也没有",
+        "fine:float32",
+    ),
+    (
+        "各种方法都试过了，包括换优化器、调小学习率、归一化输入，都没什么用",
+        "tried:optimiser tried:lower_lr tried:normalisation",
+    ),
+    (
+        "数据没有问题，已经逐个样本检查过",
+        "tried:data_check",
+    ),
+    (
+        "Dropping the learning rate by 100x only delayed the nan by a few hundred steps.",
+        "tried:lower_lr",
+    ),
+    (
+        "I set max_norm=0.5 in clip_grad_norm_ but the loss still becomes inf.",
+        "tried:clipping",
+    ),
+    (
+        "The checkpoint evaluates correctly in bf16; in fp16 every logit is nan.",
+        "fine:bfloat16",
+    ),
+    (
+        "Tried so far: smaller batch size, three other seeds, AdamW instead of SGD. The spike is always there.",
+        "tried:batch_size tried:seed tried:optimiser",
+    ),
+    (
+        "On one GPU the run is stable for days, on eight it diverges within an hour.",
+        "fine:one_device",
+    ),
+    (
+        "Switching the softmax to float32 solved it for me.",
+        "fine:float32",
+    ),
+    (
+        "float64 works, float32 does not",
+        "fine:float64",
+    ),
+    (
+        "I verified that the inputs contain no nan or inf, but the first forward pass already returns nan.",
+        "tried:data_check",
+    ),
+    (
+        "Reducing the lr helped, at 1e-5 everything is stable.",
+        "fine:lower_lr",
+    ),
+)
+"""Reports of remedies and settings, as in long posts, with their signs of the kinds tried and fine."""
+UNTOLD = (
+    "两张卡跑得好好的，只有用 4 张卡的时候 loss 才会变 nan",
+    "学习率是不是要降低一点才行？",
+    "我还没有试过梯度裁剪，应该从哪里加？",
+    "有没有人试过用 bf16 训练这个模型，效果正常吗？",
+    "打算换成 float32 试试，不知道能不能解决 nan",
+    "为什么在 CPU 上训练要比 GPU 慢这么多",
+    "Would lowering the learning rate help here?",
+    "Should I try bf16 instead of fp16, or is clipping enough?",
+    "I have not tried a lower learning rate yet.",
+    "How does gradient clipping work when several GPUs are used?",
+    "Does anyone know whether fp32 works for this model?",
+    "是否需要把 batch_size 调小，还是换优化器更好？",
+    "想请教一下，如果降低学习率，loss 会不会不再 nan？",
+    "论文里说用了梯度裁剪，请问阈值一般取多少",
+    "目前还没尝试 float32，显存不够",
+    "多卡训练时学习率要怎么调整才能正常收敛？",
+    "bf16 和 fp16 哪个训练更稳定？",
+    "Do I need to lower the lr when I move from one GPU to four?",
+    "I would like to use bf16, but I cannot, since my card does not support it.",
+    "Is it normal that training on the CPU works without a GradScaler?",
+    "Could someone explain why people clip gradients at 1.0?",
+    "用 A6000 单卡训练 loss 一路下降，换到 4 卡 DDP 之后 loss 反而发散",
+    "没试过换种子，值得试吗",
+    "教程说 bf16 比 fp16 稳定，是真的吗",
+    "请问要降低学习率到多少才正常",
+    "梯度裁剪应该放在 unscale 之前还是之后",
+    "考虑换成 float32，但是显存不够",
+    "Is lowering the lr or clipping the better fix?",
+    "Can someone tell me whether bf16 works on a T4?",
+    "I'm planning to clip gradients and to lower the learning rate.",
+    "What batch size do people use so that training is stable?",
+    "If I had a second GPU, would it still be nan?",
+    "Why is fp32 slower than fp16 even though the loss is the same?",
+)
+"""Questions, wishes and negations: no remedy was tried in vain and nothing is said to work."""
 CASES = CHINESE | ENGLISH | MIXED | FINE | RELOADED | LASTING | DIFFERING | NORMAL
 
 
@@ -239,3 +524,39 @@ def test_any_text_is_read(text):
     found = [each.sign for each in observe(text)]
     assert len(found) == len(set(found))
     assert all(sign.value in VOCABULARY[sign.kind] for sign in found)
+
+
+def of_remedies(text: str) -> set[str]:
+    """The signs of what was tried and of what works."""
+    return {str(one.sign) for one in observe(text) if one.sign.kind in ("tried", "fine")}
+
+
+@each_case(("text", "signs"), TOLD)
+def test_what_was_tried_and_what_works_is_read_from_long_posts(text, signs):
+    assert of_remedies(text) == set(signs.split())
+
+
+@each_case("text", UNTOLD)
+def test_a_question_a_wish_or_a_negation_reports_no_remedy(text):
+    assert not of_remedies(text)
+
+
+def test_the_word_fine_in_fine_tuning_says_nothing_of_what_works():
+    assert of_remedies("fine-tuning a 7B model on a V100 in fp16, loss 0.0 and grad_norm nan") == set()
+
+
+def test_a_format_that_was_left_is_no_remedy():
+    """Nor is one that worked before something else changed."""
+    assert of_remedies("switched from fp16 to bf16 and the nan is gone") == {"fine:bfloat16"}
+    assert of_remedies("原来 bf16 训得好好的，升级以后第一步就 nan") == set()
+
+
+def test_most_inputs_or_another_use_of_the_data_are_no_check_of_the_data():
+    assert of_remedies("most inputs are fine, some give nan; a classifier on the same data is fine") == set()
+    assert of_remedies("the data is fine, still nan") == {"tried:data_check"}
+
+
+def test_an_announced_list_goes_on_over_its_lines_only():
+    """The paragraph after it is no longer part of it."""
+    text = "What I tried:\n- a smaller learning rate\n- gradient clipping\n\nNext I look at warmup."
+    assert of_remedies(text) == {"tried:lower_lr", "tried:clipping"}

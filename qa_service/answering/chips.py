@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from qa_service.answering.planning import PlannedRun
-from qa_service.model import Entry, NamedValues, Observation, Sign, Value
+from qa_service.model import Entry, FoundClue, NamedValues, Observation, Sign, Value
 from qa_service.parsing import ParsedQuestion
 
-MATCHING, TELLING = "match", "tell"
-"""What used an observation, among ids of evidence blocks: the entry is about it, or it orders the causes."""
+MATCHING, TELLING, CLUE = "match", "tell", "clue"
+"""What used an observation, among ids of evidence blocks: the entry is about it, it orders the causes, or the clue that
+is shown follows from it."""
 _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
     **{Sign("in", name): ("dtype", name) for name in ("float16", "bfloat16", "float32", "float64")},
     **{Sign("in", name): ("act", name) for name in ("sigmoid", "tanh", "relu")},
@@ -20,12 +21,19 @@ _SAME_AS: Mapping[Sign, tuple[str, Value]] = {
 
 
 def used_by(
-    runs: Sequence[PlannedRun], params: NamedValues, observations: Sequence[Observation], entry: Entry | None
+    runs: Sequence[PlannedRun],
+    params: NamedValues,
+    observations: Sequence[Observation],
+    entry: Entry | None,
+    clue: FoundClue | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """Chip → what used it: "match" for a sign that the entry is about, "tell" for one that orders its causes, ids of
-    blocks that run with its value, in order. A chip that nothing used has ().
+    """Chip → what used it: "match" for a sign that the entry is about, "tell" for one that orders its causes, "clue"
+    for one of which the clue makes use, ids of blocks that run with its value, in order. A chip that nothing used has
+    ().
     """
     about = {MATCHING: frozenset(entry.signs), TELLING: _telling(entry)} if entry else {}
+    if clue is not None:
+        about[CLUE] = frozenset(clue.clue.signs)
     used = {f"param:{name}": _blocks(runs, name, value) for name, value in params.items()}
     for each in observations:
         name, value = _SAME_AS.get(each.sign, ("", ""))

@@ -17,6 +17,7 @@ from qa_service.model import (
     Calculation,
     Context,
     Entry,
+    FoundClue,
     Lang,
     Match,
     NamedValues,
@@ -25,6 +26,7 @@ from qa_service.model import (
     Request,
     Subject,
     Text,
+    find_clue,
 )
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.parsing import ParsedQuestion
@@ -71,6 +73,8 @@ class Decision:
     subject: Subject | None
     observations: tuple[Observation, ...] = ()
     used_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    clue: FoundClue | None = None
+    """What follows from the observations, if that is to be shown."""
     log: str = ""
     calculation: Calculation | None = None
     """Formulas that the question asks to be computed, where they are the answer."""
@@ -148,7 +152,8 @@ def decide(
     )
     params = asked | dict(request.params)
     observations = question.observations if question else ()
-    used_by = chips.used_by(runs, params, observations, entry)
+    clue = find_clue(knowledge.library.clues, observations, entry) if entry else None
+    used_by = chips.used_by(runs, params, observations, entry, clue)
     changed = said if question and topic.is_follow_up and _changes(question) else {}
     unused = followups.unused_notes(changed, runs, used_by)
     seed, seeds, seed_notes = _seeds(request, question, previous)
@@ -166,6 +171,7 @@ def decide(
         subject=found.subject if found and topic.status is AnswerStatus.NOT_COVERED else None,
         observations=observations,
         used_by=used_by,
+        clue=clue,
         part=part,
         follows=topic.is_follow_up,
         seed=seed,

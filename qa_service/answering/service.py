@@ -245,6 +245,7 @@ def _answer(request: Request, decision: Decision) -> Answer:
         params=decision.params,
         observations=decision.observations,
         used_by=decision.used_by,
+        clue=decision.clue,
         log=decision.log,
         notes=decision.notes,
         subject=decision.subject,

@@ -26,6 +26,8 @@ MAX_WORDS: dict[Part, dict[Lang, int]] = {
 """Words in English; in Chinese characters, of which a number, a formula or a word in Latin letters counts as two."""
 MAX_CELL_WORDS: dict[Lang, int] = {"en": 16, "zh": 26}
 """The same for each side of a row."""
+MAX_CLUE_WORDS: dict[Lang, int] = {"en": 30, "zh": 60}
+"""The same for the sentence of a clue."""
 
 _CODE = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 _FORMULA = re.compile(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Reads kb/**/*.toml into a `Library` of entries and of subjects that are not covered. Reports all problems at once."""
+"""Reads kb/**/*.toml into a `Library` of entries, subjects not covered and clues. Reports all problems at once."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from qa_service.errors import BadLibrary, BadRequest, UnknownEntry
 from qa_service.experiments.parameters import fill_defaults
-from qa_service.knowledge import checked
+from qa_service.knowledge import checked, clues
 from qa_service.knowledge.toml_reader import TomlReader
 from qa_service.model import (
     LANGS,
@@ -19,6 +19,7 @@ from qa_service.model import (
     PLACEHOLDER,
     Aspect,
     Claim,
+    Clue,
     Distinction,
     Entry,
     EvidenceBlock,
@@ -54,23 +55,29 @@ SUBJECTS_FOLDER = "not_covered"
 
 
 class Library(Mapping[str, Entry]):
-    """Entry id → entry, sorted by item; `subjects` are topics that people ask about and no entry covers."""
+    """Entry id → entry, sorted by item; `subjects` are topics that people ask about and no entry covers, `clues` what
+    follows from signs whatever entry answers.
+    """
 
-    def __init__(self, entries: Mapping[str, Entry], subjects: tuple[Subject, ...]) -> None:
+    def __init__(
+        self, entries: Mapping[str, Entry], subjects: tuple[Subject, ...], clues: tuple[Clue, ...] = ()
+    ) -> None:
         self.subjects = subjects
+        self.clues = clues
         self._entries = dict(sorted(entries.items(), key=lambda pair: (pair[1].item, pair[1].expands or "", pair[0])))
         self.hash = hashlib.sha256("".join(entry.hash for entry in self._entries.values()).encode()).hexdigest()
 
     @classmethod
     def read(cls, folder: Path, experiments: Mapping[str, Experiment], parsed: ParseCache | None = None) -> "Library":
-        """Reads all entries under `folder` and its subjects; raises `BadLibrary` with every problem found.
+        """Reads all entries under `folder`, its subjects and clues; raises `BadLibrary` with every problem found.
 
         What `parsed` holds of the files' texts is not parsed again.
         """
         parsed = parsed or ParseCache()
         entries: dict[str, Entry] = {}
         problems: list[str] = []
-        paths = sorted(path for path in folder.rglob("*.toml") if path.parent != folder / SUBJECTS_FOLDER)
+        beside = (folder / SUBJECTS_FOLDER, folder / clues.FOLDER)
+        paths = sorted(path for path in folder.rglob("*.toml") if path.parent not in beside)
         if not paths:
             problems.append(f"{folder}: expected entries (*.toml), found none")
         records: checked.Records = {}
@@ -95,9 +102,15 @@ class Library(Mapping[str, Entry]):
             problems += subject_reader.problems
         if not subjects and not problems:
             problems.append(f"{folder / SUBJECTS_FOLDER}: expected subjects that are not covered (*.toml), found none")
+        found: list[Clue] = []
+        for path in sorted((folder / clues.FOLDER).glob("*.toml")):
+            clue_reader = TomlReader(path, parsed)
+            clue = clues.read_clue(clue_reader, ids)
+            found += [clue] if clue else []
+            problems += clue_reader.problems
         if problems:
             raise BadLibrary(tuple(problems))
-        return cls(entries, tuple(subjects))
+        return cls(entries, tuple(subjects), tuple(found))
 
     def __getitem__(self, entry_id: str) -> Entry:
         """One entry; raises `UnknownEntry`, whose message names the ids that are most like it."""

@@ -15,6 +15,7 @@ from qa_service.model.asking import (
     Match,
     Request,
 )
+from qa_service.model.clue import Clue, FoundClue, find_clue
 from qa_service.model.differential import RankedDistinction, rank, single_out
 from qa_service.model.evidence import Evidence, Spread, claims_not_testable, judge_claims, run_id
 from qa_service.model.experiment import Companion, Experiment, FieldInfo, Limit, Parameter, Run, RunStatus
@@ -52,6 +53,7 @@ __all__ = [
     "Cell",
     "Checked",
     "Claim",
+    "Clue",
     "Companion",
     "Context",
     "Distinction",
@@ -60,6 +62,7 @@ __all__ = [
     "EvidenceBlock",
     "Experiment",
     "FieldInfo",
+    "FoundClue",
     "Lang",
     "Lecture",
     "Limit",
@@ -84,6 +87,7 @@ __all__ = [
     "Value",
     "Verdict",
     "claims_not_testable",
+    "find_clue",
     "judge_claims",
     "rank",
     "run_id",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from qa_service.model.clue import FoundClue
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.model.evidence import Evidence
 from qa_service.model.knowledge import Entry, Part, Subject
@@ -125,6 +126,8 @@ class Answer:
     used_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Observation ("what:nan") or parameter ("param:lr") → the evidence blocks that use it, and "match" if it helped to
     find the entry; () if nothing uses it."""
+    clue: FoundClue | None = None
+    """What follows from the observations, where they single out no row of the entry."""
     log: str = ""
     """The log in the question, in one line of the answer's language; "" if there is none."""
     notes: tuple[Text, ...] = ()

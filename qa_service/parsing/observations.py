@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from functools import cache
 from typing import Literal
 
@@ -19,7 +20,9 @@ _FIRST_STEP = Sign("when", "first_step")
 _FINITE = Sign("what", "finite")
 _DTYPES = frozenset({"float16", "bfloat16", "float32"})  # in use by themselves, they are settings
 _NARROW = frozenset({"amp", "float16"})  # without them, it is float32
-_NEAR = 40  # characters between a symptom and its place, a remedy and its outcome
+_MAX_LIST = 500  # characters of a list of what was tried
+_NEAR = 40  # characters between a symptom and its place, a setting and how it works there
+_CURED_NEAR = 50  # characters between a remedy and the words that say that it helped
 _CLAUSE_END = re.compile(
     r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
     r"|whereas|although|though)(?![a-z])"
@@ -31,6 +34,7 @@ _PLACES = signs.compile_table(signs.PLACES.items())
 _SYMPTOMS = signs.compile_table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
 _TIMES = signs.compile_table(signs.TIMES.items())
 _SETTINGS = signs.compile_table(signs.SETTINGS.items())
+_FORMATS = tuple(each for each in _SETTINGS if each.value in _DTYPES)
 _ACTIONS = signs.compile_table(signs.ACTIONS.items())
 _Found = tuple[str, re.Match[str]]
 
@@ -73,6 +77,7 @@ class _Prose:
         self.places = signs.matches(_PLACES, self.folded, self.grams)
         self.place_starts = [match.start() for _, match in self.places]
         self.symptoms: list[_Found] = []
+        self.attempts: list[tuple[int, int]] = []
         self.found: dict[Sign, tuple[int, int]] = {}
 
     def observations(self) -> tuple[Observation, ...]:
@@ -242,7 +247,8 @@ class _Prose:
     def _works_with(self, match: re.Match[str], start: int, end: int) -> bool:
         """Whether the clause of a setting says that it works there, and names no symptom in between."""
         start, end = max(start, match.start() - 2 * _NEAR), min(end, match.end() + 2 * _NEAR)
-        if signs.ASKS_WHY.search(self.folded, start, match.start()):
+        before = self._clause_before(match.start(), match.start())
+        if signs.ASKS_WHY.search(before) or signs.UNSTATED.search(before) or signs.ONCE.search(before):
             return False
         for cured in signs.CURED.finditer(self.folded, start, end):
             low, high = sorted(((match.start(), match.end()), cured.span()))
@@ -264,6 +270,8 @@ class _Prose:
 
     def _read_remedies(self) -> None:
         mentions = signs.matches(_ACTIONS, self.folded, self.grams)
+        mentions = sorted([*mentions, *self._lowered_rates()], key=lambda each: each[1].start())
+        self.attempts = list(self._attempt_lists())
         for index, (value, match) in enumerate(mentions):
             later = [other.start() for _, other in mentions[index + 1 : index + 9]]
             outcome = self._outcome(value, match, later)
@@ -272,18 +280,59 @@ class _Prose:
         if sound := signs.CLEAN_DATA.search(self.folded):
             self._add("tried", "data_check", *sound.span())
 
+    def _lowered_rates(self) -> Iterator[_Found]:
+        """Where a learning rate is given that is at most half of one given before: "lr 2e-4 … then 2e-7"."""
+        largest = 0.0
+        for match in signs.RATE_VALUE.finditer(self.folded):
+            value = _number(match["value"] or match["then"] or match["to"])
+            if 0 < value <= largest / 2:
+                yield "lower_lr", match
+            elif match["value"]:
+                largest = max(largest, value)
+
+    def _attempt_lists(self) -> Iterator[tuple[int, int]]:
+        """From where to where the text lists what has been tried."""
+        for match in signs.ATTEMPT_LIST.finditer(self.folded):
+            if self._is_unstated(match.start(), match.end()):
+                continue
+            announced = signs.LIST_ANNOUNCED.match(self.folded, match.end())
+            ends = signs.LIST_END if announced else _SENTENCE_END
+            start = announced.end() if announced else match.end()
+            while self.folded[start : start + 1] == "\n":
+                start += 1
+            end = ends.search(self.folded, start)
+            yield match.start(), min(end.start() if end else len(self.folded), start + _MAX_LIST)
+
+    def _is_unstated(self, start: int, end: int) -> bool:
+        """Whether what is said from `start` on is asked, wished for or negated, as its clause says before `end`."""
+        return bool(signs.UNSTATED.search(self._clause_before(start, end)))
+
+    def _clause_before(self, start: int, end: int) -> str:
+        """The clause of what is said at `start`, up to `end`."""
+        return self.folded[self.clauses[self._clause(start)] : end]
+
     def _outcome(self, value: str, match: re.Match[str], later: list[int]) -> Literal["tried", "fine"] | None:
         """Whether a remedy was in vain ("tried"), as what follows it says, or what precedes it that it is in use, or
         helped ("fine"); None if neither is said. A list of remedies shares the outcome after it.
         """
+        if self._is_unstated(match.start(), match.start()):
+            return None
+        if value in _DTYPES and signs.REPLACED.match(self.folded, match.end()):
+            return None
+        listed = [end for start, end in self.attempts if start <= match.start() < end]
         reach = match.end() + _NEAR
         for start in later:
             if start > reach + _NEAR // 2:
                 break
             reach = start + _NEAR
-        end = min(len(self.folded), reach)
-        failed = signs.FAILED.search(self.folded, match.start(), end)
-        cured = signs.CURED.search(self.folded, match.end(), end)
+        failed = signs.FAILED.search(self.folded, match.start(), min(len(self.folded), max(reach, *listed, 0)))
+        if failed and value in _DTYPES and not listed and not self._is_next_said(match, failed):
+            failed = None
+        cured = signs.CURED.search(
+            self.folded, match.end(), min(len(self.folded), max(reach, match.end() + _CURED_NEAR))
+        )
+        if cured and self._names_dtype(match.end(), cured.start()):
+            cured = None
         if value == "data_check" and _DONE.search(self.folded, match.start(), match.end() + 1):
             return "tried"  # what a check found is no cure
         if failed and (cured is None or failed.start() <= cured.start()):
@@ -296,15 +345,36 @@ class _Prose:
             self.folded, max(self._sentence_start(match.start()), match.start() - 30), match.end() + 6
         )
         in_use = signs.IN_USE.match(self.folded, match.end())
-        return "tried" if attempted or in_use else None
+        return "tried" if attempted or in_use or listed else None
+
+    def _is_next_said(self, remedy: re.Match[str], outcome: re.Match[str]) -> bool:
+        """Whether an outcome is told in the clause of a number format or in the next, with no other format between."""
+        clauses = self._clause(outcome.start()) - self._clause(remedy.start())
+        return clauses <= 1 and not self._names_dtype(remedy.end(), outcome.start())
+
+    def _names_dtype(self, start: int, end: int) -> bool:
+        return any(each.pattern.search(self.folded, start, end) for each in _FORMATS)
 
     def _has_helped(self, remedy: re.Match[str], cured: re.Match[str], later: list[int]) -> bool:
         """Whether the words that say that it works are about this remedy, in its sentence, and do not ask."""
         same = self._sentence_start(remedy.start()) == self._sentence_start(cured.start())
         between = self.folded[remedy.end() : cured.start()]
         sick = any(symptom.value != "finite" for symptom, _ in signs.matches(_SYMPTOMS, between))
-        told = not signs.ASKED.match(self.folded, cured.end())
+        once = signs.ONCE.search(self._clause_before(remedy.start(), remedy.start()))
+        told = (
+            not once
+            and not signs.HOW_MUCH.search(between)
+            and not signs.ASKED.match(self.folded, cured.end())
+            and not self._is_unstated(cured.start(), cured.start())
+        )
         return same and told and not sick and not any(start < cured.start() for start in later)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.rstrip("."))
+    except ValueError:  # "1.2.3"
+        return 0.0
 
 
 def _beginning_and_end(text: str) -> str:

@@ -18,7 +18,8 @@ PLACES: Mapping[str, str] = {
     "loss": r"(?:[a-z\d]+_)?(?<![a-z])loss(?:es)?\d?(?![ _-]?(?:scal|surface|landscape|func|curve|plot)|\.backward"
     r"|[a-z])"
     r"|损失(?!函数|缩放|曲面|地形|曲线)|(?<![a-z])cost(?![a-z])",
-    "gradient": r"(?<![a-z])grad(?:ient)?s?(?:[ _]?norms?)?(?![a-z]|[ _]?(?:clip|desc|acc|check|scal))|(?<![a-z])gnorm"
+    "gradient": r"(?<![a-z])grad(?:ient)?s?(?:[ _]?norms?)?(?![a-z]|[ _]?(?:clip|desc|acc|check|scal))"
+    r"|(?<![a-z])gnorm"
     r"|梯度(?!裁剪|下降|累[积加]|检查)",
     "activation": r"activations?(?! func)|激活值|hidden[ _]states?|隐状态|中间层|特征图?|features?(?![a-z])"
     r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
@@ -70,7 +71,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         r"|(?:is|are|be|becomes?|became|all|exactly|(?:drop|fall|go|collapse)(?:s|es|ed)? to"
         r"|stays?(?: at)?)\s*(?:all |exactly )*"
         r"(?:0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|zeros?(?![a-z-]))|(?:(?<=loss )|(?<=norm )|(?<=acc )"
-        r"|(?<=accuracy ))0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|['\"]?\s*[:=]\s*0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)"
+        r"|(?<=accuracy ))0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|['\"]?\s*[:=]\s*0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d"
+        r"|\.?\d*e)"
         r"|(?<![a-z])zero (?=grad|loss|acc)|underflow\w*|下溢",
         places=_MEASURED, needs_place=True,
     ),
@@ -161,7 +163,8 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         value="differs",
         pattern=r"(?:结果|输出|特征|预测|logits?).{0,4}(?:不一样|不一致|不同|不相等|对不上)"
         r"|(?:差别|差异)(?:很|挺|非常)?大|(?:不能|无法)复现"
-        r"|different (?:\w+ )?(?:results?|outputs?|numbers|loss(?:es)?|answers?|predictions?|features|logits)(?![a-z])"
+        r"|different (?:\w+ )?(?:results?|outputs?|numbers|loss(?:es)?|answers?|predictions?|features"
+        r"|logits)(?![a-z])"
         r"|(?:results?|outputs?|losses|features|logits|predictions?) (?:\w+ ){0,5}?"
         r"(?:differs?|(?:is|are) (?:slightly |very )?different|do(?:es)?(?:n['’]t| not) (?:match|agree)"
         r"|(?:is|are) (?:not consistent|inconsistent))(?![a-z])"
@@ -205,7 +208,8 @@ ONSET = re.compile(r"出现|发生|(?<![a-z])(?:happen|appear|occur)(?:s|ed)?(?!
 """States that something is seen, not what: "it only happens after 3000 steps"."""
 HEALTHY_AT_FIRST = re.compile(
     r"正常|没问题|还好|挺好|好好的|下降|收敛|(?:is|was|were|looks?|looked|seems?|goes|went|trains?|trained|runs?|ran|starts?)"
-    r" (?:out |off )?(?:fine|ok(?:ay)?|normal(?:ly)?|well|good)|(?:decreas|fall|drop|go)\w* (?:down|normally|at first)"
+    r" (?:out |off )?(?:fine|ok(?:ay)?|normal(?:ly)?|well|good)|(?:decreas|fall|drop|go)\w* (?:down|normally"
+    r"|at first)"
 )
 """States that the beginning was healthy: "一开始还好", "it trains fine at the beginning"."""
 UNQUALIFIED_FINITE = re.compile(r"training is stable|训练(?:很|挺|一直)?稳定")
@@ -272,7 +276,7 @@ TIMES: Mapping[str, str] = {
 SETTINGS: Mapping[str, str] = {
     "float16": r"(?<![a-z])(?:fp|float|f)[ _]?16(?!\d)|(?<![a-z])half(?:[ -]precision|\(\))|半精度|mixed_float16",
     "bfloat16": r"(?<![a-z])bf[ _]?16|bfloat[ _]?16",
-    "float32": r"(?<![a-z])(?:fp|float)[ _]?32|single[ -]precision|单精度",
+    "float32": r"(?<![a-z])(?:fp|float)[ _]?32|(?:single|full)[ -]precision|单精度|全精度",
     "float64": r"(?<![a-z])(?:fp|float)[ _]?64|double[ -]precision|双精度",
     "float8": r"(?<![a-z])(?:fp|float)[ _]?8(?!\d)|e4m3|e5m2",
     "int8": r"(?<![a-z])int[48](?!\d)|(?<![\w.])[48][ -]?bit(?![a-z])|量化|quanti[sz](?:ed|ation)|gptq|(?<![a-z])awq",
@@ -309,7 +313,8 @@ SETTINGS: Mapping[str, str] = {
     r"|multi-?gpu|分布式训练"
     r"|(?<!\d)(?:[2-9]|\d\d|[两三四八])\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])|(?<!\d)[2-9] ?张",
     "one_device": r"(?:单|一|(?<!\d)1)\s*[张块]?\s*(?:卡|显卡|gpu)(?![a-z])"
-    r"|(?:single|one|(?<!\d)1)[ -]*(?:gpu|card|device)(?!s)",
+    r"|(?:single|one|(?<!\d)1)[ -]*(?:gpu|card|device)(?!s)"
+    r"|(?<![\d.])1(?:(?: and | or | to |, | ?[-和、或] ?)\d)+ ?(?:gpus|cards|devices|张?卡)",
     "no_bfloat16": r"(?<![a-z\d])(?:v100s?|p100|p40|t4|titan[ -]?(?:v|xp?|rtx))(?![a-z\d])"
     r"|(?:gtx|rtx|geforce) ?(?:1[06]|20)(?:xx|[5-8]0)|(?<!\d)(?:1[06]|20)[5-8]0 ?(?:ti|super|s)(?![a-z])"
     r"|不支持\s*bf(?:loat)?[ _]?16"
@@ -331,45 +336,53 @@ SETTINGS: Mapping[str, str] = {
 """Value of `in` → its names; it does not count where the sentence says that it is absent, or that there it works."""
 
 _CHANGE = (
-    r"(?:(?<![变转])换|改|切|转|试|(?<!不)用|switch(?:ed|ing)?|chang(?:ed?|ing)|cast(?:ing)?|mov(?:ed?|ing)"
-    r"|us(?:ed?|ing)|tried|try|even (?:in|with))"
+    r"(?:(?<![变转])换|改|切|转|试|(?<!不)用|switch(?:ed|ing)?|chang(?:ed?|ing)|(?<![a-z])cast(?:ing)?|mov(?:ed?|ing)"
+    r"|convert(?:ed|ing)?|us(?:ed?|ing)|tried|try|even (?:in|with))"
     r"[^,。;!?]{0,14}?"
 )
 ACTIONS: Mapping[str, str] = {
-    "lower_lr": r"(?:调|降|减|改)(?:小|低)了?\s*(?:学习率|lr|步长)|降低?了?\s*(?:学习率|lr(?![a-z]))"
-    r"|(?:学习率|步长|(?<![a-z])lr)\s*(?:也|都|已经?|[\d.e-]|\s)*(?:调|降|设|减|改|很低|很小|已经?|只有|才"
-    r"|\d[\d.]*e-[4-9])"
+    "lower_lr": r"(?:调|降|减|改)(?:小|低)?了?\s*(?:学习率|步长|(?<![a-z])(?:lr|learning[ _-]?rate)(?![a-z]))"
+    r"|(?:学习率|步长|(?<![a-z])(?:lr|learning[ _-]?rate))\s*(?:也|都|已经?|[\d.e-]|\s)*"
+    r"(?:调(?!度|整)|降|设|减|改|很低|很小|已经?"
+    r"|只有|才|\d[\d.]*e-[4-9])"
     r"|(?:lower|reduc|decreas|dropp?|small|tiny|turn(?:ed|ing)? down|cut)\w*\s+(?:the |my |a |initial "
-    r"|base )*(?:lr|learning[ -]?rate)"
-    r"|(?:(?<![a-z])lr|learning[ -]?rate)\s+(?:is |was |has been |of |at |to |down |already |only |set |lowered "
+    r"|base )*(?:lr(?![a-z])|learning[ _-]?rate)"
+    r"|(?:(?<![a-z])lr|learning[ _-]?rate)\s+(?:is |was |has been |of |at |to |down |already |only |set |lowered "
     r"|reduced )+[\d.]+(?:e-\d+)?"
-    r"|(?:(?<![a-z])lr|learning[ -]?rate) (?:as low as|is (?:already )?(?:tiny|small|low))",
-    "clipping": r"梯度裁剪|裁剪(?:梯度)?|(?<![a-z])clip(?:s|ping|ped)?(?:[ _]grad\w*)?(?![a-z])|grad\w*[ _]clip\w*"
+    r"|(?:(?<![a-z])lr|learning[ _-]?rate) (?:as low as|is (?:already )?(?:tiny|small|low))"
+    r"|no matter (?:how (?:small|low|tiny) )?(?:the |my |what |which )*(?:lr|learning[ _-]?rate)(?![a-z])"
+    r"|(?:不管|无论|不论)(?:怎么|如何)?(?:调|改|用)?(?:什么|多小的)?(?:学习率|lr(?![a-z]))(?:多|怎么)?",
+    "clipping": r"梯度裁[剪切]|裁剪(?:梯度)?|(?<![a-z])clip(?:s|ping|ped)?(?:[ _]grad\w*)?(?![a-z])|grad\w*[ _]clip\w*"
     r"|max_grad_norm",
     "float32": _CHANGE + r"(?:fp|float)[ _]?32|(?:fp|float)32\s*(?:也|都)",
     "bfloat16": _CHANGE + r"bf(?:loat)?[ _]?16|bf(?:loat)?16\s*(?:也|都)",
     "float16": _CHANGE + r"(?<!b)(?:fp|float)[ _]?16|(?<!b)(?:fp|float)16\s*(?:也|都)",
     "eps": r"加(?:了|上|个)?\s*(?:一个)?(?:很?小的?)?\s*(?:eps\w*|ε|1e-\d+)|(?:add|larg|bigg|increas"
-    r"|with)\w*\s+(?:an? |the |my |small )*eps\w*",
+    r"|with)\w*\s+(?:an? |the |my |small )*(?:eps\w*|1e-\d+)",
     "warmup": r"(?<![a-z])warm-?up|预热",
     "normalisation": r"(?:加|用|(?<![变转])换)了?[^,。;]{0,6}?(?:归一化|标准化|(?:batch|layer)[ _-]?norm"
     r"|(?<![a-z])[bl]n(?![a-z]))"
     r"|(?:add|us|insert)(?:ed|ing) (?:a )?(?:batch|layer|group)[ _-]?norm\w*|normali[sz](?:ed|ing) (?:the "
     r"|my )?(?:data|input|image|feature)s?"
-    r"|(?:输入|数据)[^,。;]{0,4}归一化",
+    r"|归一化了?(?:输入|数据|图像|特征)|(?:输入|数据)[^,。;]{0,4}归一化|(?:归一化|标准化)(?:也|都|已经?)+(?:做|加|用|试)(?:了|过)",
     "initialisation": r"(?:换|改|试)[^,。;]{0,10}?(?:初始化|xavier|kaiming)|初始化(?:也|都)?(?:换|改|试)"
     r"|(?:different|another|chang\w*|xavier|kaiming|orthogonal|better|he) (?:the )?(?:weight )?init\w*",
     "batch_size": r"(?:换|改|调|减小|加大|增大|降低?)[^,。;]{0,6}?(?:batch[ _-]?size|批量)|(?:batch[ _-]?size"
     r"|批量)[^,。;]{0,8}?(?:调|改|换|减|加大)"
+    r"|(?<![a-z])(?:batch|bs)\s*(?:size)?\s*(?:从\s*\d+\s*)?(?:改|调(?!度)|减|降|加大|增)"
     r"|(?:chang|reduc|increas|dropp?|larg|small|lower|different|decreas|bigg)\w*\s+(?:the |my )?batch[ _-]?sizes?",
     "optimiser": r"(?:换|改)[^,。;]{0,6}?(?:优化器|adam|sgd)|优化器(?:也|都)?(?:换|改)|(?:different|another"
     r"|chang\w*|switch\w*|other) (?:the )?optimi[sz]ers?"
-    r"|(?:switch|chang)\w* (?:from \w+ )?to (?:sgd|adam\w*)",
+    r"|(?:switch|chang)\w* (?:from \w+ )?to (?:sgd|adam\w*)"
+    r"|(?<![a-z])(?:adamw?|sgd|rmsprop|lion|adafactor) (?:instead of|rather than) (?:adamw?|sgd)"
+    r"|(?<![a-z])(?:adamw?|sgd) ?(?:和|与|、) ?(?:adamw?|sgd) ?都|both (?:adamw?|sgd) and (?:adamw?|sgd)",
     "seed": r"(?:换|改)[^,。;]{0,6}?种子|种子(?:也|都)?(?:换|改)|(?:different|another|other"
-    r"|chang\w*) (?:random )?seeds?",
+    r"|chang\w*|several|multiple|many|every|any) (?:the |my |other |different )?(?:random )?seeds?"
+    r"|no matter (?:which|what) (?:random )?seed|(?:不管|无论|不论)(?:用|换|取)?(?:什么|哪个|多少个?)?(?:随机)?种子",
     "data_check": r"(?:检查|排查|清洗|核对)[^,。;]{0,6}?(?:数据|样本|标签|输入)|(?:数据|样本"
     r"|输入)[^,。;]{0,6}?(?:检查|查过|清洗|换掉)"
-    r"|(?:check|inspect|verif|clean)(?:ed|ied)\s+(?:all |the |my |for |in )*(?:data|input|dataset|label|sample"
+    r"|(?:check|inspect|verif|clean)(?:ed|ied|ing|ying)\s+(?:all |the |my |for |in )*(?:data|input|dataset|label"
+    r"|sample"
     r"|image)s?",
     "activation": r"(?:换|改)[^,。;]{0,8}?(?:激活函数|relu|tanh|sigmoid|gelu)|激活函数(?:也|都)?(?:换|改)"
     r"|(?:different|another|chang\w*|other) (?:the )?activations?",
@@ -378,8 +391,9 @@ ACTIONS: Mapping[str, str] = {
 """Value of `tried` → the remedy; it counts only where the text says that it was in vain."""
 
 CLEAN_DATA = re.compile(
-    r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*nan|正常|干净)"
-    r"|(?:data|dataset|inputs?) (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
+    r"数据(?:集|本身|里|中|和标签)?\s*(?:应该|都|也|是|肯定)*\s*(?:没问题|没有?问题|没有?\s*(?:nan|inf|空值|缺失值?|异常值?|坏样本)|正常|干净)"
+    r"|(?<!same )(?<!other )(?<!most )(?<!some )(?:data|dataset|inputs?)"
+    r" (?:itself )?(?:is|are|looks?|has|have|contains?) (?:all )?(?:fine|clean|ok|no nan"
     r"|normal|good)"
     r"|no nans? in (?:the |my )?(?:data|input|dataset)"
 )
@@ -394,23 +408,51 @@ NEGATED = re.compile(
 """Before a symptom: it is stated to be absent."""
 FAILED = re.compile(
     r"没有?(?:什么)?(?:用(?!过)|效果?|变化|改善|解决|作用|区别)|(?:也|都|还是|依然|仍然?)不(?:行|管用|起作用|好使)"
-    r"|无效|无果|无济于事"
+    r"|无效|无果|无济于事|[没无]一(?:个|种)?(?:管用|有用|有效|行)|(?:没|未|没有)(?:能|被|得到)?解决|不管用"
+    r"|(?:依旧|依然|仍然?|还|照样)(?:存在|如此|这样|没|未)|(?:问题|错误|现象)(?:依旧|依然|照旧|照样|还在|仍在)"
+    r"|也(?:都|会|是|变成?|出现|出|报|同样|全)*\s*(?:黑|nan|inf|爆|炸|溢出|一样|这样)"
+    r"|都会?(?:在[^,。;]{0,12})?(?:变成?|出现|报|是)?\s*(?:nan|inf|爆炸|溢出)"
     r"|(?:还是|仍然?|依然|依旧|照样|照旧|还)\s*(?:会|不|没|一样|同样|老样|报|出|爆|变|炸|在|(?:有|是"
     r"|为)?\s*(?:loss|梯度|nan|inf|0))|一样(?:报|出|会|\s*nan)"
     r"|(?:(?<![a-z])still(?![a-z])|(?:did|does|do|is|was)(?:n['’]?t| not) (?:help|work|change|fix|solve|make)"
     r"|(?:not|never) help)"
     r"|no (?:luck|effect|change|difference|improvement|success)|without (?:success|luck|effect)|same (?:result"
     r"|thing|problem|error|issue)"
+    r"|none of (?:them|these|those|that|this|which)|ma(?:de|kes?) (?:any|no|little) difference|no matter|不管|无论|不论"
+    r"|(?<![a-z])yet (?=the |it |my |i |loss|grad|training)|also (?:went|goes|gives?|gave|becomes?|became|ends?|nan"
+    r"|inf|diverg|explod)\w*"
+    r"|always (?:ends?|gives?|gets?|becomes?|goes|nan|diverges?|explodes?)"
     r"|nothing (?:help|chang|work)|to no avail|in vain|persist|(?:can ?not|can['’]t|could ?n['’]t) (?:solve|fix)"
     r"|(?:nan|inf) again|only (?:delay|postpone)\w*|只是?(?:推迟|晚)"
 )
 """After a remedy: it was in vain."""
 ASKS_WHY = re.compile(r"为什么|为何|怎么|(?<![a-z])(?:why|how)(?![a-z])")
 """Before a setting: what is asked about is why it works."""
+ONCE = re.compile(
+    r"^\s*我?们?(?:以前|之前|原来|原本|本来)|(?<![a-z])(?:previously|originally|formerly|used to"
+    r"|(?:old|earlier|previous) version)(?![a-z])"
+)
+"""In a clause before a setting: there it worked before something else changed."""
 CURED = re.compile(
-    r"好了|从来?没有?(?=出现|过|[,。;]|$)|正常(?!化|分布|样本)|没事|没有?问题|就不|不会再|能训|可以了|稳定|解决了|行了"
+    r"好了|(?:就|又|才|也|都|输出|结果)对了|好好的|(?<!不)(?:是|都|也)对的"
+    r"|(?:输出|结果|回答|生成|完全|[就都也是])+正确(?=\s*(?:$|[,。;!]|的\s*(?:$|[,。;])|但|而))"
+    r"|没有?(?:出现)?(?:过)?(?:这个|这种|此|该|同样的?)(?:现象|问题|情况|错误)|就没有?(?:再)?(?:出现)?\s*(?:nan|inf|了|事|溢出|[,。;]|$)"
+    r"|什么(?:事|问题)(?:也|都)?没有?|没有?任何(?:问题|异常)|毫无问题"
+    r"|(?<![a-z])(?:runs?|works?|trains?|evaluates?|converges?|generates?|behaves?)"
+    r" (?:\w+ )?(?:correctly|normally|properly)"
+    r"|从来?没有?(?=出现|过|[,。;]|$)|正常(?!化|分布|样本)|没事|没有?问题|就不|不会再|能训|可以了|稳定|解决了|行了"
     r"|(?<![a-z])(?:works?|worked|fix(?:es|ed)|help(?:s|ed)|goes? away|went away|disappear(?:s|ed)|gone|solv(?:es"
-    r"|ed)|fine|ok(?:ay)?|stable)(?![a-z])"
+    r"|ed)|fine(?!-?tun)|ok(?:ay)?|stable)(?![a-z])"
+    r"|(?<![a-z])ma(?:de|kes?) (?:the |all |my )*(?:nans?|infs?|problem|error|issue|spikes?) (?:go away|disappear"
+    r"|vanish)"
+    r"|(?<![a-z])(?:nans?|problem|issue|error|spikes?) (?:disappear(?:s|ed)?|vanish(?:es|ed)|(?:goes|went) away"
+    r"|(?:is|are|was) gone)"
+    r"|(?:is|are|was|were|be|looks?|seems?|comes? out) (?:\w+ )?correct(?= *(?:[,.;!]|$|again|on |in |with |for "
+    r"|while |but |and |when ))"
+    r"|(?:gives?|gave|gets?|got|produces?|returns?|yields?) (?:the |a )?(?:correct|right) (?:results?|outputs?"
+    r"|answers?|values?|predictions?)"
+    r"|(?:is|are|was|were|the) right(?: (?:again|answers?|results?|outputs?))?(?![a-z ])"
+    r"|everything is (?:ok|fine)"
     r"|trains? (?:fine|well|normally)|(?<![a-z])(?:is|are|was|were|looks?|runs?) (?:all )?normal(?:ly)?(?![a-z])"
     r"|(?:and|then) it trains|no (?:more )?nans?|less often|proper"
 )
@@ -425,12 +467,44 @@ EVEN = re.compile(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
 """Before a time: it is a duration."""
 ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
-COMPARED = re.compile(r"哪|谁|(?<![a-z])which(?![a-z])")
-"""Before them: which of several works better is asked."""
+COMPARED = re.compile(
+    r"哪|谁|(?<![对相])比(?=\s*[a-z])|(?<![a-z])(?:which(?![a-z])|more (?:stable|accurate)|better than)"
+)
+"""Before them: which of several works better is asked, or told in general."""
+HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|small|large|far)(?![a-z])")
+"""Between a remedy and those words: to what it has to be changed is asked."""
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
 MADE_FINE = frozenset(VOCABULARY["fine"])
 """Settings and remedies of which it is told apart that with them it works."""
+UNSTATED = re.compile(
+    r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
+    r"|想(?=试|用|换|改|加|把|降|调|要|知道)|(?:还|从|并)?没有?(?=试|尝试|加(?!用)|用过)|怎[么样]才?(?=加|用|设|调|改|做|降)|如何|论文"
+    r"|(?<![a-z])(?:should|would|whether|anyone|anybody|someone|somebody|(?:want|plan|planning|need|like|going"
+    r"|trying) to"
+    r"|(?:have|has|had|am|did|do)(?: not|n['’]?t)(?: yet)? (?:try|tried|use|using|used|add|added|chang\w*|touch\w*)"
+    r"|not tried"
+    r"|how (?:to|do|does|can|could|would|much|many)|what if|is it (?:normal|ok|okay|fine|true|right|correct|possible)"
+    r"|(?:could|can|may|might|will|does|do) (?:i|we|you|it|that|this|there|one))(?![a-z])"
+    r"|^\s*(?:does|do|is|are|will|can|could|has|have) (?!not)"
+)
+"""Before a remedy or a setting, in its clause: it is asked about, wished for or not tried; nothing is stated of it."""
+ATTEMPT_LIST = re.compile(
+    r"(?:试|尝试)过|试了|(?<![想再没])(?<!没有)(?<!可以)(?<!打算)(?<!准备)(?<!建议)尝试(?=[^,。;\n]{0,4}[:：\n])"
+    r"|(?<![a-z])(?:tried|attempted)(?![a-z])|(?:attempts|tried) so far"
+)
+"""Begins a list of remedies, up to the end of the sentence, or of the list that a colon announces."""
+LIST_ANNOUNCED = re.compile(r"[^,。;\n]{0,24}[:：][^\S\n]*")
+LIST_END = re.compile(r"[。!?]|\n\s*\n|\n(?!\s*(?:[-*•+]|\(?\d{1,2}[.)、]|[①-⑨]))|(?<![\s\d]\d)(?<!^\d)\.(?=\s|$)")
+"""The end of an announced list: lines with bullets or numbers go on with it."""
+RATE_VALUE = re.compile(
+    r"(?:(?<![a-z])(?:lr|learning[ _-]?rate)|学习率)\s*"
+    r"(?:[=:]|从|由|是|为|设[为成]|改[为成到]|调[为成到]|was|is|of|at|from|to)?\s*"
+    r"(?P<value>\d[\d.]*(?:e-?\d+)?)(?![\d.%]*\s*(?:倍|times))"
+    r"|(?:改|降|调|设|减)(?:低|小)?(?:[成为到至]了?|了)\s*(?P<then>\d[\d.]*e-\d+|0\.0\d*)"
+    r"|(?<![a-z])to (?P<to>\d[\d.]*e-\d+)"
+)
+"""A learning rate with its value, or the small number to which something was changed."""
 ATTEMPTED = re.compile(
     r"试过|试了|尝试|已经?(?!知)|即使|就算|哪怕|(?<![a-z])(?:tried|already|even (?:with|at|after|when|in)"
     r"|despite)(?![a-z])|(?<!should )(?<!can )(?<![a-z])i (?:do )?use(?![a-z])"
@@ -438,12 +512,12 @@ ATTEMPTED = re.compile(
 """Before or in a remedy: it is in use, or has been tried."""
 IN_USE = re.compile(
     r"[\s\d.:=]*(?:一直|本来|早就|已经?|都|也)+\s*(?:开|加|用|有|设|做)(?:着|了|过|上)?"
-    r"|(?: (?:at|of|to|=))?[\s\d.]*(?:is|was|are)? ?(?:already|always) "
+    r"|(?: (?:at|of|to|=))?[\s\d.]*(?:(?:is|was|are)? ?(?:already|always)|is|are) "
     r"(?:on|enabled|in use|active|used|there|set)(?![a-z])"
 )
 """After a remedy: it is in use."""
 SWITCHED_OFF = re.compile(
-    r"(?:关掉|关闭|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
+    r"(?:关掉|关闭|关了|去掉|禁用|取消|不用|不开)\s*$|(?<![a-z])(?:without|disabl(?:e|ed|ing)|turn(?:ed|ing)? off"
     r"|remov(?:e|ed|ing))(?: the| an?| any)?\s*$"
 )
 SWITCHED_OFF_AFTER = re.compile(r"\s*(?:训练)?(?:关掉|关闭|关了|去掉|禁用|is off|off(?![a-z])|disabled)")

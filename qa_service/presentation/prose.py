@@ -44,6 +44,7 @@ _DID_NOT_RUN = Text(
 _BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
 _RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
 _YOUR_CASE = Text("**你的情况**（{}）：{}", "**In your case** ({}): {}")
+_CLUE = Text("**从你说的看**（{}）：{}", "**From what you say** ({}): {}")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -79,7 +80,7 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
         asked = (answer.part,) if answer.part else ()
         ordered = (*asked, *(part for part in parts if part not in asked))
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, ordered).partition("\n\n")
-        return "\n\n".join(filter(None, [short, your_case(answer), rest, *unfinished_runs(answer)]))
+        return "\n\n".join(filter(None, [short, below_short(answer), rest, *unfinished_runs(answer)]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -180,6 +181,27 @@ def your_case(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASUR
     text = f"{row.see[lang]} → [{row.means[lang]}](/entries/{row.entry}?lang={lang})" if linked and row.entry else ""
     filled = fill_text(text or row.text(lang), entry, answer.evidence, lang, missing)
     return _YOUR_CASE[lang].format(observation_names(found.because, lang), filled)
+
+
+def clue_text(answer: Answer, *, linked: bool = False) -> str:
+    """What follows from the observations, in a Markdown sentence with the entry that shows it; "" if there is no clue.
+
+    The entry is named by its id, or `linked` by its address.
+    """
+    found, lang = answer.clue, answer.lang
+    if found is None:
+        return ""
+    says, entry = found.clue.says[lang], found.clue.entry
+    named = f"{says}（{entry}）" if lang == "zh" else f"{says} ({entry})"
+    text = f"[{says}](/entries/{entry}?lang={lang})" if linked else named
+    return _CLUE[lang].format(observation_names(found.because, lang), text)
+
+
+def below_short(answer: Answer, *, linked: bool = False, missing: str = NOT_MEASURED_YET) -> str:
+    """The sentence below the short answer that applies to the reader's case: the row that the observations single out,
+    else what follows from them; "" if neither is known.
+    """
+    return your_case(answer, linked=linked, missing=missing) or clue_text(answer, linked=linked)
 
 
 def _reasons(ranked: RankedDistinction, lang: Lang) -> str:

@@ -18,6 +18,7 @@ from qa_service.model import (
     Calculation,
     Context,
     Entry,
+    FoundClue,
     Lang,
     Match,
     NamedValues,
@@ -145,8 +146,18 @@ class ObservationJson(Body):
     value: str
     text: str
     used_by: list[str] = Field(
-        description="ids of the evidence blocks that use it, and `match` if it helped to find the entry"
+        description="ids of the evidence blocks that use it; `match` if it helped to find the entry, `tell` if it "
+        "orders its causes, `clue` if the clue follows from it"
     )
+
+
+class ClueJson(Body):
+    """What follows from signs that the question states together."""
+
+    id: str
+    text: str = Field(description="a sentence in markdown, with the signs in words and the id of the entry")
+    entry: str = Field(description="the entry whose run shows it")
+    because: list[str] = Field(description="the signs that it follows from")
 
 
 class CalculationJson(Body):
@@ -187,6 +198,9 @@ class AnswerJson(Body):
     lecture: LectureJson | None
     params: types.NamedValues = Field(description="what was read from the question, its context and the request")
     observations: list[ObservationJson]
+    clue: ClueJson | None = Field(
+        description="what follows from the observations, where they single out no row of `tell` (`parts.your_case`)"
+    )
     notes: list[str] = Field(description="what was assumed, clamped or corrected")
     evidence: list[EvidenceJson]
     ladder: list[PrecisionLossJson] = Field(
@@ -232,6 +246,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
             )
             for each in answer.observations
         ],
+        clue=_clue_json(answer),
         notes=[note[lang] for note in answer.notes],
         evidence=[evidence_json(each, lang, brief=brief) for each in answer.evidence],
         ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
@@ -294,6 +309,7 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
             }
             for each in answer.observations
         ],
+        clue=_clue_json(answer),
         notes=[note[lang] for note in answer.notes],
         evidence=(),
         ladder=(),
@@ -302,7 +318,9 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
         alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
         context=_context_json(answer.context),
     )
-    text = _text_piece(_ByIdentity(entry.own or entry), entry.aspect, lang, told, brief)
+    text = _text_piece(
+        _ByIdentity(entry.own or entry), entry.aspect, lang, told, _without_fragments(answer.clue), brief
+    )
     return AnswerPieces(before[:-1] + b",", text, after[1:])
 
 
@@ -325,12 +343,14 @@ class _ByIdentity:
 
 
 @lru_cache(_KEPT_TEXTS)
-def _text_piece(own: _ByIdentity, aspect: str, lang: Lang, told: tuple[Observation, ...], brief: bool) -> bytes:
+def _text_piece(
+    own: _ByIdentity, aspect: str, lang: Lang, told: tuple[Observation, ...], clue: FoundClue | None, brief: bool
+) -> bytes:
     """The fields `answer` to `lecture` where these observations, without their fragments, tell the rows apart."""
     entry = own.entry.focused_on(aspect)
     answer = Answer(
         id="", status=AnswerStatus.ANSWERED, lang=lang, question="", entry=entry, confidence=1.0, matches=(), params={},
-        observations=told,
+        observations=told, clue=clue,
     )  # fmt: skip
     parts = FIRST_PARTS if brief else PARTS
     fields = _write(
@@ -340,6 +360,20 @@ def _text_piece(own: _ByIdentity, aspect: str, lang: Lang, told: tuple[Observati
         lecture=None if brief else lecture_json(entry, lang),
     )
     return fields[1:-1] + b","
+
+
+def _without_fragments(found: FoundClue | None) -> FoundClue | None:
+    """The clue without the words of the question that it follows from."""
+    return found and replace(found, because=tuple(replace(each, text="") for each in found.because))
+
+
+def _clue_json(answer: Answer) -> ClueJson | None:
+    found = answer.clue
+    if found is None:
+        return None
+    return ClueJson(
+        id=found.clue.id, text=prose.clue_text(answer), entry=found.clue.entry, because=_signs(found.because)
+    )
 
 
 def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:

@@ -171,6 +171,8 @@ class AnswerWriter:
         case = single_out(rank(entry.tell, self._answer.observations), entry.signs)
         if case is not None:
             yield _Section(_blocks(case.row.text(lang)), self._case, only_measured=True)
+        elif self._answer.clue is not None:
+            yield _Section(frozenset(), self._case)
         if entry.evidence and (self._will_run or self._evidence):
             proof = entry.evidence[0]
             url = f"{self._base}experiments/{proof.experiment}?lang={lang}"
@@ -211,7 +213,7 @@ class AnswerWriter:
 
     def _case(self) -> str:
         answer = replace(self._answer, evidence=tuple(self._evidence))
-        case = prose.your_case(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
+        case = prose.below_short(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
         return case.replace("](/entries/", f"]({self._base}entries/")
 
     def _told_apart(self, entry: Entry) -> str:

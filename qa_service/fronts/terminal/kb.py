@@ -11,7 +11,7 @@ from qa_service.errors import BadField, BadLibrary
 from qa_service.experiments.spec import load_specs
 from qa_service.files import write_atomically
 from qa_service.fronts.terminal import options
-from qa_service.knowledge import glossary, scaffold
+from qa_service.knowledge import clues, glossary, scaffold
 from qa_service.knowledge.lengths import length_problems
 from qa_service.knowledge.library import Library, duplicate_phrasings
 from qa_service.knowledge.markup import markup_problems
@@ -82,14 +82,22 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
         for problem in problems:
             options.print_line(problem)
         return options.EXIT_NOT_ANSWERED if problems else options.EXIT_OK
-    paths_by_id = {path.stem: path for path in paths}
+    clue_paths = {path.stem: path for path in paths if path.parent.name == clues.FOLDER}
+    paths_by_id = {path.stem: path for path in paths if path.parent.name != clues.FOLDER}
     problems = [
         f"{paths_by_id[entry.id]}: {problem}"
         for entry in library.values()
         if entry.id in paths_by_id
         for problem in (*length_problems(entry), *markup_problems(entry), *glossary.entry_problems(entry))
     ]
+    problems += [
+        f"{clue_paths[clue.id]}: {problem}"
+        for clue in library.clues
+        if clue.id in clue_paths
+        for problem in clues.clue_problems(clue)
+    ]
     if not arguments.files:
+        problems += clues.duplicate_clues(library.clues)
         problems += [
             f"{experiment.path}: {problem}"
             for experiment in experiments.values()

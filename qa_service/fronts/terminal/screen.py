@@ -115,9 +115,9 @@ class TerminalView:
         return "" if answer.used_by.get(name) else self.labels["not_used"]
 
     def print_short(self, answer: Answer) -> None:
-        """Prints the short answer, or the part that is asked for, and the row that the observations single out."""
+        """Prints the short answer, or the part that is asked for, and the row or the clue that is the reader's case."""
         self._print_part(answer, answer.part or "short")
-        if case := prose.your_case(answer, missing=prose.NOT_MEASURED[self.lang]):
+        if case := prose.below_short(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
 

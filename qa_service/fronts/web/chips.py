@@ -8,6 +8,9 @@ from qa_service.fronts.web.labels import LABELS
 from qa_service.model import Answer, Lang
 from qa_service.presentation.numbers import format_number
 
+_USES = {"match": "used_to_find", "tell": "used_to_tell", "clue": "used_for_clue"}
+"""What used a chip, other than a run → its label."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chip:
@@ -42,7 +45,7 @@ def _used_for(answer: Answer, name: str, lang: Lang) -> str:
     entry = answer.entry
     if entry is None:
         return ""
-    words = {"match": LABELS["used_to_find"][lang], "tell": LABELS["used_to_tell"][lang]}
+    words = {use: LABELS[label][lang] for use, label in _USES.items()}
     uses = [
         words.get(each) or figure_sign(entry, each) or LABELS["used_in_run"][lang]
         for each in answer.used_by.get(name, ())

@@ -130,6 +130,7 @@ LABELS = {
     "used_to_find": Text("用来找词条", "to find the entry"),
     "used_in_run": Text("用在实验里", "in the experiment"),
     "used_to_tell": Text("用来分辨", "to tell the causes apart"),
+    "used_for_clue": Text("用来推断", "to infer a cause"),
     "not_used": Text("没有用到", "not used"),
     "used": Text("用处：", "used "),
     "strike": Text("不对，划掉再问：", "Not so, ask again without: "),

@@ -227,7 +227,7 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
 
 def _below_short(answer: Answer) -> list[str]:
     """Paragraphs below the short answer: the reader's case, and the runs that did not finish."""
-    return [*filter(None, [prose.your_case(answer, linked=True)]), *prose.unfinished_runs(answer)]
+    return [*filter(None, [prose.below_short(answer, linked=True)]), *prose.unfinished_runs(answer)]
 
 
 def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str]:

@@ -1,0 +1,85 @@
+"""Reads the clues of kb/clues/*.toml."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from qa_service.knowledge.glossary import wrong_terms
+from qa_service.knowledge.lengths import MAX_CLUE_WORDS, length
+from qa_service.knowledge.toml_reader import TomlReader
+from qa_service.model import LANGS, PLACEHOLDER, Clue, Sign
+
+FOLDER = "clues"
+"""The subfolder of kb/ that holds clues instead of entries."""
+_KEYS = ("signs", "excluded_by", "says", "entry")
+_SENTENCE_END = {"zh": "。！？", "en": ".!?"}
+
+
+def read_clue(reader: TomlReader, entries: Collection[str]) -> Clue | None:
+    """The clue of a file, None if it has any problem; `entries` are the ids of all entries."""
+    table = reader.read_table(_KEYS)
+    if table is None:
+        return None
+    signs, excluded_by = _signs(reader, table, "signs"), _signs(reader, table, "excluded_by")
+    if not signs:
+        reader.add_problem(partial(reader.line, "signs"), "signs: at least one")
+    for sign in sorted(set(signs) & set(excluded_by)):
+        reader.add_problem(
+            partial(reader.line, "excluded_by"), f"excluded_by: other signs than those of the clue, not {sign}"
+        )
+    entry = table.get("entry")
+    if entry not in entries:
+        reader.add_problem(partial(reader.line, "entry"), f"entry: the id of the entry that shows it, not {entry!r}")
+    clue = Clue(
+        id=reader.path.stem,
+        signs=signs,
+        excluded_by=excluded_by,
+        says=reader.bilingual_text(table, "says"),
+        entry=str(entry),
+    )
+    return None if reader.problems else clue
+
+
+def clue_problems(clue: Clue) -> Iterator[str]:
+    """What is wrong with its sentence: too long, more than one, with a live number, or with a wrong term."""
+    for lang in LANGS:
+        says = clue.says[lang]
+        if (found := length(says, lang)) > MAX_CLUE_WORDS[lang]:
+            yield f"says.{lang}: expected at most {MAX_CLUE_WORDS[lang]}, found {found}"
+        ends = [
+            place for place, character in enumerate(says) if character in _SENTENCE_END[lang] and _ends(says, place)
+        ]
+        if ends != [len(says) - 1]:
+            yield f"says.{lang}: expected one sentence with its full stop"
+        if PLACEHOLDER.search(says):
+            yield f"says.{lang}: expected no live number: nothing is measured for a clue"
+        yield from (f"says.{lang}: {problem}" for problem in wrong_terms(says, lang))
+
+
+def duplicate_clues(clues: Sequence[Clue]) -> list[str]:
+    """A sentence for each clue whose signs are another one's: only one of them could ever be shown."""
+    owners: dict[tuple[frozenset[Sign], frozenset[Sign]], str] = {}
+    keys = [(clue.id, (frozenset(clue.signs), frozenset(clue.excluded_by))) for clue in clues]
+    return [
+        f"{owner}: expected other signs than those of {owners[key]}"
+        for owner, key in keys
+        if owners.setdefault(key, owner) != owner
+    ]
+
+
+def _ends(says: str, place: int) -> bool:
+    """Whether a full stop ends a sentence: one between digits or letters does not."""
+    return not says[place + 1 : place + 2].strip() or says[place] in _SENTENCE_END["zh"]
+
+
+def _signs(reader: TomlReader, table: Mapping[str, Any], key: str) -> tuple[Sign, ...]:
+    """The signs listed under `key`, none if it is missing."""
+    found: list[Sign] = []
+    for text in reader.list_of(table, key, str):
+        try:
+            found.append(Sign.parse(text))
+        except ValueError:
+            reader.add_problem(
+                partial(reader.line, key), f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}'
+            )
+    return tuple(dict.fromkeys(found))

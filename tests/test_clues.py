@@ -1,0 +1,313 @@
+"""Clues: what follows from the signs of a question, whatever entry answers it, and where it is shown."""
+
+import io
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from numstab.html import answer_html
+from numstab.text import answer_text as remote_text
+from qa_service.app import create_app
+from qa_service.errors import BadLibrary
+from qa_service.experiments.spec import load_specs
+from qa_service.fronts.mcp.conversion import ask_result
+from qa_service.fronts.openai_api.text import AnswerWriter
+from qa_service.fronts.terminal.screen import TerminalView
+from qa_service.fronts.web.render import page_event
+from qa_service.knowledge.clues import clue_problems, duplicate_clues
+from qa_service.knowledge.library import Library
+from qa_service.model import LANGS, Clue, Distinction, Observation, Request, Sign, Text, find_clue
+from qa_service.model.events import AnswerReady
+from qa_service.schemas.answers import answer_json, answer_pieces
+from qa_service.settings import Settings
+
+TOYS = Path(__file__).parent / "toys"
+SAYS = Text("缺的是范围，不是精度。", "Range is missing, not precision.")
+
+
+def signs(text: str) -> tuple[Sign, ...]:
+    """The signs of a text with blanks between them."""
+    return tuple(map(Sign.parse, text.split()))
+
+
+def clue(name: str, of: str, excluded_by: str = "", entry: str = "raising") -> Clue:
+    return Clue(id=name, signs=signs(of), excluded_by=signs(excluded_by), says=SAYS, entry=entry)
+
+
+RANGE = clue("range", "in:float16 fine:bfloat16", excluded_by="what:zero")
+RANGE_NAN = clue("range-nan", "in:float16 fine:bfloat16 what:nan")
+BATCH = clue("batch", "when:sometimes what:nan")
+RATE = clue("rate", "tried:lower_lr what:nan")
+CLIPPED = clue("clipped", "tried:clipping what:nan", entry="hanging")
+
+
+@pytest.fixture(scope="module")
+def entry(new_toy_service):
+    """An entry without rows."""
+    return replace(new_toy_service().knowledge.library["counting"], tell=())
+
+
+def shown(entry, observed: str, *clues: Clue) -> str | None:
+    observations = [Observation(sign=each, text=str(each)) for each in signs(observed)]
+    found = find_clue(clues or (RANGE, RANGE_NAN, BATCH, RATE, CLIPPED), observations, entry)
+    return found.clue.id if found else None
+
+
+def test_a_clue_needs_all_its_signs_and_none_that_rules_it_out(entry):
+    assert shown(entry, "in:float16 fine:bfloat16") == "range"
+    assert shown(entry, "in:float16") is None
+    assert shown(entry, "in:float16 fine:bfloat16 what:zero") is None
+    assert shown(entry, "") is None
+
+
+def test_the_clue_with_most_signs_wins_then_the_one_with_more_contrasts_then_the_first(entry):
+    """Whatever the order of clues and of observations."""
+    assert shown(entry, "what:nan fine:bfloat16 in:float16 tried:lower_lr") == "range-nan"
+    assert shown(entry, "when:sometimes what:nan tried:lower_lr") == "rate"
+    for observed in ("tried:lower_lr tried:clipping what:nan", "what:nan tried:clipping tried:lower_lr"):
+        assert shown(entry, observed) == shown(entry, observed, CLIPPED, RATE) == "clipped"
+        assert shown(entry, observed, RATE, CLIPPED) == "clipped"
+
+
+def test_a_clue_that_says_no_more_than_the_entry_is_left_out(entry):
+    """The entry proves it itself, or is about all of its signs."""
+    observed = "tried:lower_lr tried:clipping what:nan"
+    assert shown(replace(entry, id="hanging"), observed) == "rate"
+    assert shown(replace(entry, signs=signs("what:nan tried:clipping")), observed) == "rate"
+    assert shown(replace(entry, signs=signs("what:nan")), observed) == "clipped"
+
+
+def test_a_row_that_the_signs_single_out_goes_before_a_clue(entry):
+    row = Distinction(see=SAYS, means=SAYS, signs=signs("fine:bfloat16"))
+    assert shown(replace(entry, tell=(row,)), "in:float16 fine:bfloat16") is None
+    assert shown(replace(entry, tell=(replace(row, signs=signs("in:float16")),)), "in:float16 fine:bfloat16") == "range"
+
+
+def test_the_observations_are_those_of_its_signs_in_its_order(entry):
+    observed = [Observation(sign=each, text=str(each)) for each in signs("what:nan fine:bfloat16 in:float16 in:adam")]
+    found = find_clue((RANGE,), observed, entry)
+    assert [one.text for one in found.because] == ["in:float16", "fine:bfloat16"]
+
+
+# Shipped
+
+
+@pytest.fixture(scope="module")
+def library(settings) -> Library:
+    return Library.read(settings.kb, load_specs(settings.demos))
+
+
+def test_each_shipped_clue_is_shown_for_its_own_signs(library):
+    """None hides behind another one, and none rules itself out."""
+    bare = replace(library["powers-of-0-9-and-1-1"], tell=(), signs=())
+    assert 20 <= len(library.clues) <= 40
+    for one in library.clues:
+        observations = [Observation(sign=each, text="") for each in one.signs]
+        assert find_clue(library.clues, observations, bare).clue is one, one.id
+        assert not list(clue_problems(one)), one.id
+    assert not duplicate_clues(library.clues)
+
+
+CASES = {
+    "bf16 下正常，换成 fp16 训练 loss 就 nan": "fine-in-bf16-nan-in-fp16",
+    "fp16 training gives nan, float32 trains fine": "fine-in-fp32-nan-in-fp16",
+    "学习率调小了也没用，loss 还是 nan": "lower-rate-still-nan",
+    "gradient clipping is already on and the loss still becomes nan": "clipping-still-nan",
+    "单卡正常，4 卡训练 loss 变成 nan": "one-device-fine-several-nan",
+    "it works on the CPU but the results differ on cuda": "cpu-right-gpu-wrong",
+    "V100 上用 fp16 训练，loss 变成 nan": "card-without-bf16",
+    "switched to float32, the loss is still nan": "nan-in-fp32-too",
+    "different seeds, still nan": "another-seed-still-nan",
+}
+
+
+def test_words_of_readers_lead_to_the_clue_that_is_meant(library):
+    from qa_service.parsing.observations import observe
+
+    bare = replace(library["powers-of-0-9-and-1-1"], tell=(), signs=())
+    found = {text: find_clue(library.clues, observe(text), bare) for text in CASES}
+    assert {text: one and one.clue.id for text, one in found.items()} == CASES
+
+
+# Files
+
+
+GOOD = """\
+signs = ["in:float16", "fine:bfloat16"]
+entry = "raising"
+
+[says]
+zh = "缺的是范围。"
+en = "Range is missing."
+"""
+
+
+@pytest.fixture
+def read(tmp_path, toy_experiments):
+    """Reads the toy entries with one clue of this text."""
+    shutil.copytree(TOYS / "kb", tmp_path / "kb")
+    (tmp_path / "kb" / "clues").mkdir()
+
+    def library_of(text: str) -> Library:
+        (tmp_path / "kb" / "clues" / "range.toml").write_text(text, encoding="utf-8")
+        return Library.read(tmp_path / "kb", toy_experiments)
+
+    return library_of
+
+
+def test_a_file_in_kb_clues_is_a_clue_and_no_entry(read):
+    library = read(GOOD)
+    assert set(library) == {"counting", "hanging", "raising"}
+    assert [one.id for one in library.clues] == ["range"]
+    assert library.clues[0].signs == signs("in:float16 fine:bfloat16")
+    assert library.clues[0].says == Text("缺的是范围。", "Range is missing.")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "line", "expected"),
+    [
+        ("in:float16", "in:float17", 1, "signs of the vocabulary"),
+        ('entry = "raising"', 'entry = "raise"', 2, "the id of the entry that shows it, not 'raise'"),
+        ('zh = "缺的是范围。"\n', "", 3, "text in zh and en"),
+        ('entry = "raising"', 'entry = "raising"\nexcluded_by = ["in:float16"]', 3, "not in:float16"),
+        ('["in:float16", "fine:bfloat16"]', "[]", 1, "at least one"),
+        ("entry =", "when = []\nentry =", 2, "no key 'when'"),
+    ],
+)
+def test_a_problem_of_a_clue_is_reported_with_its_line(read, good, bad, line, expected):
+    with pytest.raises(BadLibrary) as broken:
+        read(GOOD.replace(good, bad))
+    assert any(f"range.toml:{line}: " in each and expected in each for each in broken.value.problems), broken.value
+
+
+def test_lint_holds_the_sentence_to_its_form():
+    """Length, one sentence, no live number, the glossary."""
+    for says, expected in (
+        (Text("甲" * 61 + "。", "Fine."), "zh: expected at most 60"),
+        (Text("好。", "word " * 30 + "end."), "en: expected at most 30"),
+        (Text("甲。乙。", "Fine."), "zh: expected one sentence"),
+        (Text("好。", "One. Two."), "en: expected one sentence"),
+        (Text("好。", "It took [[sum.steps]]."), "no live number"),
+        (Text("坏数。", "Fine."), "非有限值"),
+    ):
+        assert any(expected in each for each in clue_problems(replace(RANGE, says=says))), says
+    assert not list(clue_problems(replace(RANGE, says=Text("大于 0.5 才行。", "Only above 0.5, by torch.where."))))
+    assert duplicate_clues([RANGE, replace(RANGE, id="again")])
+    assert not duplicate_clues([RANGE, RANGE_NAN])
+
+
+def test_lint_names_the_file_of_a_clue(read, tmp_path, terminal):
+    read(GOOD.replace("Range is missing.", "Range. Missing."))
+    env = {"NUMSTAB_KB": str(tmp_path / "kb"), "NUMSTAB_DEMOS": str(TOYS / "demos"), "NUMSTAB_CACHE": str(tmp_path)}
+    path = tmp_path / "kb" / "clues" / "range.toml"
+    listed = terminal("kb", "lint", str(path), env=env)
+    assert f"{path}: says.en: expected one sentence" in listed.stdout
+    assert listed.returncode == 1
+
+
+# Shown
+
+QUESTIONS = {"zh": "float16 训练 loss 是 nan，bf16 下正常", "en": "float16 loss is nan, bf16 works"}
+HEADS = {
+    "zh": "**从你说的看**（float16、bfloat16 下正常）：",
+    "en": "**From what you say** (float16, fine in bfloat16): ",
+}
+LINKS = {lang: f"/entries/raising?lang={lang}" for lang in LANGS}
+
+
+@pytest.fixture
+def asked(toy_service):
+    """A function that asks a service with one clue for an entry in a language."""
+    known = toy_service.knowledge
+    library = Library(dict(known.library), known.library.subjects, (RANGE,))
+    toy_service.replace_knowledge(replace(known, library=library))
+
+    def ask(lang: str, **options: object):
+        request = Request(question=QUESTIONS[lang], entry="counting", lang=lang, run=False, **options)
+        return toy_service.ask(request)
+
+    return ask
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_json_has_the_clue_and_the_text_has_it_below_the_short_answer(asked, lang):
+    data = answer_json(asked(lang)).model_dump()
+    assert data["clue"] == {
+        "id": "range",
+        "text": HEADS[lang] + (f"{SAYS.zh}（raising）" if lang == "zh" else f"{SAYS.en} (raising)"),
+        "entry": "raising",
+        "because": ["in:float16", "fine:bfloat16"],
+    }
+    assert data["answer"].split("\n\n")[1] == data["clue"]["text"]
+    used = {f"{each['kind']}:{each['value']}": each["used_by"] for each in data["observations"]}
+    assert "clue" in used["in:float16"]
+    assert used["fine:bfloat16"] == ["clue"]
+    assert "clue" not in used["what:nan"]
+
+
+@pytest.mark.parametrize("brief", [False, True])
+def test_the_pieces_of_an_answer_have_it_too(asked, brief):
+    """And a text that is kept for one clue is not given to another, nor with the words of another question."""
+    for lang in LANGS:
+        answer = asked(lang)
+        for one in (answer, replace(answer, clue=None), answer):
+            assert answer_pieces(one, brief=brief).join() == answer_json(one, brief=brief).to_json()
+    with_words = replace(
+        answer, clue=replace(answer.clue, because=tuple(replace(each, text="x") for each in answer.clue.because))
+    )
+    assert answer_pieces(with_words, brief=brief).text is answer_pieces(answer, brief=brief).text
+
+
+def test_a_sign_struck_out_takes_its_clue_with_it(asked):
+    assert asked("en", without=("fine:bfloat16",)).clue is None
+
+
+def test_openapi_describes_it(toy_service):
+    with TestClient(create_app(toy_service, Settings.from_env({}))) as client:
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+        unclued = client.post("/api/v1/ask", json={"question": "counting numbers one", "run": False}).json()
+    assert set(schemas["ClueJson"]["properties"]) == {"id", "text", "entry", "because"}
+    assert "clue" in schemas["AnswerJson"]["properties"]
+    assert unclued["clue"] is None
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_page_links_the_clue_to_its_entry(asked, toy_service, lang):
+    _, page = page_event(
+        AnswerReady(asked(lang)), lang, toy_service.knowledge.experiments, toy_service.knowledge.library["counting"]
+    )
+    assert re.search(rf'<a href="{re.escape(LINKS[lang])}"[^>]*>{SAYS[lang]}</a>', page.html)
+    assert {"zh": "用来推断", "en": "to infer a cause"}[lang] in page.html
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_terminal_prints_it_below_the_short_answer(asked, lang):
+    printed = io.StringIO()
+    TerminalView(lang, file=printed).print_short(asked(lang))
+    text = "".join(printed.getvalue().split())
+    assert "".join(HEADS[lang].replace("*", "").split()) in text
+    assert "raising" in text
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_a_chat_has_it_with_a_link_whether_anything_runs_or_not(asked, lang):
+    for runs in (False, True):
+        writer = AnswerWriter(asked(lang), "https://n.example/", runs=runs)
+        text = "".join(passage.text for passage in [*writer.ready(), *writer.rest(asked(lang))])
+        assert f"{HEADS[lang]}[{SAYS[lang]}](https://n.example{LINKS[lang]})" in text
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_agents_and_notebooks_have_it(asked, lang):
+    """An older server, which sends no clue, is read as well."""
+    data = answer_json(asked(lang)).model_dump(mode="json")
+    assert HEADS[lang] in ask_result(asked(lang)).answer
+    assert SAYS[lang] in answer_html(data, [])
+    assert HEADS[lang] in remote_text(data, None)
+    del data["clue"]
+    assert SAYS[lang] not in answer_html(data, [])
+    assert SAYS[lang] not in remote_text(data, None)
