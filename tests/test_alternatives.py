@@ -76,7 +76,7 @@ def test_every_front_offers_them(ask, toy_service):
         AnswerReady(replace(answer, alternatives=())), "zh", toy_service.knowledge.experiments, answer.entry
     )[1].model_dump()["html"]  # fmt: skip
     screen = io.StringIO()
-    TerminalView("zh", file=screen).print_opening(answer)
+    TerminalView("zh", file=screen).print_short(answer)
     assert asked in screen.getvalue()
     assert [each.entry for each in ask_result(answer).candidates] == ["raising"]
     assert follow_ups(answer)[0] == asked

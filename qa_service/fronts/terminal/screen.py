@@ -74,7 +74,7 @@ class TerminalView:
         self._stdout.print(Styled(line, style=style))
 
     def print_opening(self, answer: Answer) -> None:
-        """Prints the entry's question and the notes; if no entry answers, the whole text."""
+        """Prints the entry's question and what was read; if no entry answers, the whole text."""
         if answer.calculation is not None:
             return  # its reply is nothing but numbers, which come
         if answer.entry is None:
@@ -86,11 +86,6 @@ class TerminalView:
             Styled(answer.entry.question[self.lang], style="bold cyan") + Styled(f"  ({answer.entry.id})", style="dim")
         )
         self._print_read(answer)
-        for other in answer.alternatives:
-            line = f"{self.labels['or']} {other.question[self.lang]}  ({other.id})"
-            self._stdout.print(Styled(line, style="dim"))
-        for note in answer.notes:
-            self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
 
     def _print_read(self, answer: Answer) -> None:
         """Prints what was read from the question: a pasted log in a line, parameters and observations."""
@@ -120,6 +115,17 @@ class TerminalView:
         if case := prose.below_short(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
+        self._print_remarks(answer)
+
+    def _print_remarks(self, answer: Answer) -> None:
+        """Prints what may have been asked instead, and the notes on what was read: below what answers."""
+        if answer.alternatives or answer.notes:
+            self._stdout.print()
+        for other in answer.alternatives:
+            line = f"{self.labels['or']} {other.question[self.lang]}  ({other.id})"
+            self._stdout.print(Styled(line, style="dim"))
+        for note in answer.notes:
+            self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
 
     def _print_part(self, answer: Answer, part: Part) -> None:
         """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""
