@@ -148,7 +148,7 @@ def test_a_thousand_hostile_outputs_show_no_number_that_was_not_measured(answer)
         said = with_writer(answer, spoil)
         shown += bool(said.text)
         assert set(numerals.findall(said.text)) <= allowed, said.text
-    assert shown > 50
+    assert shown > 20
 
 
 # ---- over the wire ---------------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def slope_of_plateau(run: TrainingRun) -> Iterator[Finding]:
     if early > 3 * values[0] > 0:
         text = say("头几步就从 {first} 冲到 {high}", "Within the first steps it goes from {first} up to {high}",
                    first=values[0], high=early)  # fmt: skip
-        yield from weigh("thrown_at_once", text, points[0], points[2])
+        yield from weigh("thrown_at_once", text, points[0], sorted(points[1:4], key=lambda point: point.value)[1])
     spread = noise(values[len(values) // 2 :]) / late if late > 0 else 0.0
     if late > 1.15 * values[0] and spread > 0.1:
         text = say("后来在 {level} 附近大幅跳动，高于开始的 {first}",

@@ -11,7 +11,7 @@ from qa_service.diagnosis.harm import find_harms
 from qa_service.diagnosis.log_rules import gradient_adds_up, number_format, schedule
 from qa_service.diagnosis.number_grid import grid_of
 from qa_service.diagnosis.reading import read_log_text
-from qa_service.diagnosis.report import question
+from qa_service.diagnosis.report import splitting_question
 from qa_service.diagnosis.schedule import lost_at_rate_jump
 from qa_service.diagnosis.standstill import classes_at_chance, validation_at_guessing
 
@@ -165,5 +165,5 @@ def test_a_scale_that_is_reduced_from_1_to_1_is_at_its_floor():
 )
 def test_two_causes_that_print_the_same_log_are_split_by_a_question(first, second, asks):
     run = run_of(decay(20))
-    assert asks in question(first, second, run).en
-    assert question(first, second, run) == question(second, first, run)
+    assert asks in splitting_question(first, second, run).en
+    assert splitting_question(first, second, run) == splitting_question(second, first, run)
