@@ -63,22 +63,41 @@ def test_the_series_that_an_entry_puts_forward_are_in_its_chart(service: Service
     assert missing == {}
 
 
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_no_line_needs_a_legend(service: Service) -> None:
+    """An entry names the series that it puts forward, where its experiment draws more than the three with a label."""
+    many = {}
+    for entry in service.knowledge.library.values():
+        for block in entry.evidence:
+            axes = chart.chart_axes(service.knowledge.experiments[block.experiment])
+            if axes is None or block.series:
+                continue
+            _, fields, field, _ = axes
+            rows = measured(service, entry, block).run.rows if field else []
+            names = {str(row[field]) for row in rows if field in row} if field else set(fields)
+            if len(names) > chart.MAX_LABELLED:
+                many[f"{entry.id}.{block.id}"] = sorted(names)
+    assert many == {}
+
+
 def problems(visit: Callable[..., Page], service: Service, lang: Lang, entries: list[Entry]) -> dict[str, list[str]]:
-    """Entry id → what is wrong with the labels of its first chart, of those with a problem."""
+    """ "entry.block" → what is wrong with the labels of its chart, of those with a problem."""
     page = visit(f"/e/multiply-vs-add?lang={lang}")
     page.locator("[data-part=hero] [data-part=chart] svg").wait_for()
     wait_until_complete(page)
-    found = {entry: page.evaluate(PROBLEMS, spec) for entry, spec in first_charts(service, lang, entries)}
-    return {entry: labels for entry, labels in found.items() if labels}
+    found = {proof: page.evaluate(PROBLEMS, spec) for proof, spec in first_charts(service, lang, entries)}
+    return {proof: labels for proof, labels in found.items() if labels}
 
 
 def first_charts(service: Service, lang: Lang, entries: list[Entry]) -> Iterator[tuple[str, dict[str, object]]]:
-    """(entry id, the chart of its proof at its own parameters), of those whose experiment runs here."""
+    """("entry.block", its chart at its own parameters) of each block that an entry or an aspect of it shows first."""
     for entry in entries:
-        for block in entry.evidence[:1]:
+        aspects = (entry, *(entry.focused_on(each.id) for each in entry.aspects))
+        for block in {each.evidence[0].id: each.evidence[0] for each in aspects}.values():
             evidence = measured(service, entry, block)
             if evidence.run.status is RunStatus.RAN and evidence.run.rows:
-                yield entry.id, chart.evidence_spec(evidence, lang)
+                yield f"{entry.id}.{block.id}", chart.evidence_spec(evidence, lang)
 
 
 def measured(service: Service, entry: Entry, block: EvidenceBlock) -> Evidence:
