@@ -122,11 +122,11 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means: one worker more than there are processors, as some wait for a deadline, and at most four.
+    """What `-n auto` means: two workers more than there are processors, as some wait for a deadline, and at most four.
 
     Each worker reads all tests, and starts a browser, fork servers and a service of its own: 15 seconds of CPU time.
     """
-    return min(4, (os.cpu_count() or 1) + 1)
+    return min(4, (os.cpu_count() or 1) + 2)
 
 
 @pytest.hookimpl(optionalhook=True)
