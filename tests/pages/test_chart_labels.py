@@ -82,7 +82,7 @@ def test_no_line_needs_a_legend(service: Service) -> None:
 
 
 def problems(visit: Callable[..., Page], service: Service, lang: Lang, entries: list[Entry]) -> dict[str, list[str]]:
-    """ "entry.block" → what is wrong with the labels of its chart, of those with a problem."""
+    """What is wrong with the labels of a chart, by "entry.block", of those with a problem."""
     page = visit(f"/e/multiply-vs-add?lang={lang}")
     page.locator("[data-part=hero] [data-part=chart] svg").wait_for()
     wait_until_complete(page)
