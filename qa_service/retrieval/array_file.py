@@ -88,7 +88,7 @@ class Rows:
         return self[np.arange(self.shape[0])].astype(dtype or self.dtype, copy=False)
 
 
-def forget_pages(mapped: NDArray[Any]) -> None:
+def forget_array(mapped: NDArray[Any]) -> None:
     """Take the pages of an array that lies in a mapped file out of this process; what is used again comes back."""
     memory.forget_pages(mapped.ctypes.data, mapped.ctypes.data + mapped.nbytes)
 

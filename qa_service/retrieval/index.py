@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa_service.model import LANGS, Entry
-from qa_service.retrieval.array_file import Rows, forget_pages
+from qa_service.retrieval.array_file import Rows, forget_array
 from qa_service.retrieval.embedder import Vectors
 
 ASPECT_LEAD = 0.04
@@ -92,7 +92,7 @@ class Index:
         """
         self._has_answered = True
         if (mapped := vars(self).get("_mapped")) is not None:  # else nothing was: the first question maps no file
-            forget_pages(mapped[1])
+            forget_array(mapped[1])
 
     def _products(self, vector: Vectors, entries: Sequence[str]) -> list[NDArray[np.float32]]:
         """For each of the entries, the inner products of its wordings with the vector of shape (d,).
