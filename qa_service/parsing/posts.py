@@ -97,9 +97,8 @@ def _without_programs(lines: list[str]) -> list[str]:
 
 def code_of_post(text: str) -> str:
     """The blocks of code in a post from which they are left out, up to `_MAX_CODE` characters; "" for none."""
-    if len(text) < _MIN_CHARS or read_post(text) == text:
-        return ""
-    return "\n".join(block[1] for block in _BLOCK.finditer(text))[:_MAX_CODE]
+    code = "\n".join(block[1] for block in _BLOCK.finditer(text)) if len(text) >= _MIN_CHARS else ""
+    return code[:_MAX_CODE] if code and read_post(text) != text else ""
 
 
 def _reported(block: re.Match[str]) -> str:
