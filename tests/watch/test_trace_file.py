@@ -1,4 +1,4 @@
-"""Traces from strangers: what is read, what is passed over, what is refused."""
+"""Traces from untrusted sources: what is read, what is skipped, what is refused."""
 
 import gzip
 import json
