@@ -140,7 +140,7 @@ def test_a_setting_that_names_no_python_is_reported(python, reason, toy_experime
     assert run.status is RunStatus.CRASHED
     assert f"NUMSTAB_PYTHON={python}" in run.note.en
     assert reason in run.note.en
-    assert "Mend" in run.note.en
+    assert "Correct" in run.note.en
 
 
 def test_an_old_torch_is_refused(bare_python, toy_experiments, tmp_path):

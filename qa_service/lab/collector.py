@@ -85,7 +85,7 @@ class RunCollector:
             RunStatus.CRASHED,
             Text(
                 f"没能启动实验进程（{reason}）。{'请改正这项设置。' if lasting else '请稍后再试。'}",
-                f"No process could be started ({reason}). {'Mend that setting.' if lasting else 'Please try again.'}",
+                f"No process could be started ({reason}). {'Correct that setting.' if lasting else 'Please try again.'}",
             ),
         )
         assert self._result is not None
