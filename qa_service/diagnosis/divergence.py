@@ -1,4 +1,4 @@
-"""How a loss diverges: it rises, it loses what it had learned, it is thrown up; the shapes of curves that tell."""
+"""Tells from the shape of a loss curve whether it diverges, and how: it rises, is lost again, or is thrown up."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def divergence(values: Sequence[float]) -> str | None:
 
 
 def _learns_anew(smoothed: Sequence[float], first: float) -> bool:
-    """It had learned, leaps, and falls again to a fifth of its top: a change of task, or of the weight of a loss."""
+    """Down tenfold, a jump, then down to a fifth of the peak: the task, or the weight of the loss, has changed."""
     best = smoothed.index(min(smoothed))
     after = smoothed[best:]
     top = max(after)
@@ -52,7 +52,7 @@ def _rises(values: Sequence[float], level: float, last: float, spread: float) ->
 
 
 def _levels_off(smoothed: Sequence[float]) -> bool:
-    """Smoothly up from the start, less and less, to less than three times: as losses of adversaries do."""
+    """A smooth rise that slows down and ends below three times the start, as in adversarial training."""
     third = len(smoothed) // 3
     if third < 4 or smoothed[-1] > 3 * smoothed[0] or share_ascending(smoothed) < 0.75:
         return False
@@ -136,7 +136,7 @@ def _is_thrown(values: Sequence[float], smoothed: Sequence[float]) -> bool:
 
 
 def runs_away(values: Sequence[float]) -> bool:
-    """Of a loss that need not fall: up a hundredfold, record by record."""
+    """For a loss that need not fall: whether its last five values rise to over 100 times the usual size and 1000."""
     tail = values[-5:]
     usual = median(abs(value) for value in values[: max(3, len(values) // 2)])
     return share_ascending(tail) == 1 and usual > 0 and tail[-1] > 100 * usual and tail[-1] > 1e3

@@ -1,4 +1,4 @@
-"""H2: a loss that rises, or that loses what it had learned."""
+"""A loss that rises, or that loses what it had learned."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -23,11 +23,12 @@ from qa_service.model.training_run import Record, TrainingRun
 
 _MIN_RECORDS = 5
 _UNUSUAL = 1e-3
-"""First losses below it are weighed by a factor."""
+"""No loss starts below this unless it is multiplied by a small weight."""
 _LEAP = 1000
 
 
 def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
+    """The harm "diverging", unless the accuracy is still good or only the weight of the loss has changed."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) < 5:
@@ -60,7 +61,10 @@ def divergence_harms(run: TrainingRun) -> Iterator[Harm]:
 
 
 def _validates(run: TrainingRun) -> bool:
-    """Whether validation, up to the end, says that the model has learned: then a loss that rises is a harder task."""
+    """Whether the accuracy, of validation if logged, ends at 0.9 or more and near its best.
+
+    A loss that rises all the same then belongs to a harder task.
+    """
     last = line_or_step(records(run, "loss")[-1])
     for key in ("val_accuracy", "accuracy"):
         points = finite(records(run, key))
@@ -71,7 +75,7 @@ def _validates(run: TrainingRun) -> bool:
 
 
 def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
-    """Whether training leaps after having learned while validation does not: its loss is weighed anew, not lost."""
+    """Whether only the weight of the training loss has changed: it jumps, and the validation loss does not."""
     held_out = values_of(finite(records(run, "val_loss")))
     if any(after >= 1.6 * before for before, after in pairwise(held_out)):
         return False
@@ -81,9 +85,9 @@ def _is_weighed_anew(run: TrainingRun, values: Sequence[float]) -> bool:
 
 
 def _leaps_to_its_scale(values: Sequence[float]) -> bool:
-    """Whether a loss is far below every usual one from its first record on, leaps a thousandfold, and rises no more.
+    """Whether a loss starts below `_UNUSUAL`, jumps by more than `_LEAP` times, and rises no more.
 
-    No model begins with a loss like that: it is weighed by a small factor at first.
+    No model begins with such a loss: at first it is multiplied by a small weight.
     """
     leap = next((index for index, value in enumerate(values) if value > 10 * values[0]), 0)
     before, after = values[:leap], values[leap:]

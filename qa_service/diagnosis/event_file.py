@@ -40,7 +40,7 @@ class EventFile:
 
     scalars: list[Scalar]
     cut: bool
-    """Whether scalars are left out, or the file ends in the middle of a record."""
+    """Whether scalars are left out, a record is damaged, or the file ends in the middle of one."""
 
 
 def is_event_file(head: bytes) -> bool:
@@ -76,6 +76,7 @@ def read_event_file(stream: BinaryIO) -> EventFile:
 
 
 def _records(stream: BinaryIO, found: EventFile) -> Iterator[bytes]:
+    """The payloads of all records but those with images or graphs; sets `found.cut` where the file is torn."""
     while header := stream.read(_HEADER.size):
         if len(header) < _HEADER.size:
             found.cut = True
@@ -120,7 +121,7 @@ def _summary_value(data: bytes) -> tuple[str, float] | None:
 
 
 def _tensor_scalar(data: bytes) -> float | None:
-    """The value of a tensor with a single number: in `tensor_content` or in the field of its dtype."""
+    """The value of a tensor with a single number, in `tensor_content` or in the field of its dtype; else None."""
     dtype, content, single, shape = 0, b"", None, b""
     for number, value in _fields(data):
         if number == 1 and isinstance(value, int):
@@ -160,7 +161,7 @@ def _first_number(number: int, value: float | bytes) -> float | None:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """(number, value) of each field of a message. Raises ValueError, IndexError or struct.error for what is none."""
+    """(number, value) of each field of a message. Raises ValueError, IndexError or struct.error if malformed."""
     position, end = 0, len(data)
     while position < end:
         tag, position = _varint(data, position)

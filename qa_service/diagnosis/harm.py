@@ -31,7 +31,7 @@ _CALLED_OFF = re.compile(r"KeyboardInterrupt|SystemExit|BrokenPipe|GeneratorExit
 
 
 def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
-    """What goes wrong, the first first; empty for a healthy run."""
+    """What goes wrong, the most telling kind first; empty for a healthy run."""
     harms = [
         *nonfinite_harms(run),
         *divergence_harms(run),
@@ -45,7 +45,7 @@ def find_harms(run: TrainingRun) -> tuple[Harm, ...]:
 
 
 def _stopped(run: TrainingRun, *, known: bool) -> Iterator[Harm]:
-    """The messages and tracebacks that end a run, and warnings where nothing else was printed."""
+    """The first message or traceback that ends the run; or a numpy warning, if there is no loss and no other harm."""
     has_loss = bool(finite(records(run, "loss")))
     for event in run.events:
         fatal = event.kind in ("message", "traceback") and (event.name in _FATAL or event.kind == "traceback")
