@@ -1,7 +1,7 @@
-"""Every pair of a name and a number in a line, whatever its format: "lr: 1e-3", "loss=nan", "lm loss 8.1 (8.3)".
+"""Reads every pair of a name and a number in a line, whatever its format: "lr: 1e-3", "loss=nan", "lm loss 8.1 (8.3)".
 
-The line is split at its numbers; what stands before a number is its gap, and names it. The gaps of a log repeat from
-line to line, so a cache of them makes a line as cheap as its split.
+The line is split at its numbers; the text before a number, its gap, has its name. The gaps of a log repeat from line to
+line and are cached, so that most lines cost no more than the split.
 """
 
 import math
@@ -27,7 +27,7 @@ _DELIMITER = re.compile(r"[,|;，；。：{}()\[\]\t│>]|\s{2,}|\s[-–]+\s|:(?
 _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
-"""What stands between a name and its number in a Chinese sentence: 损失为 0.37."""
+"""The copula between a name and its number in a Chinese sentence: 损失为 0.37."""
 _IS = re.compile(
     r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
     r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
@@ -74,7 +74,7 @@ _PER = re.compile(
     r"(?<=\w) per(?: \w{1,20}){0,2} (?:episode|epoch|step|iteration|batch|sample|frame|token|game|update)$",
     re.IGNORECASE,
 )
-"""What a quantity is counted for: "return per training episode"."""
+"""The unit that a quantity is divided by: "return per training episode"."""
 _IN_CELL = re.compile(r".*[\[+|│]\s?([A-Za-z][\w ]{0,24}?)\s+", re.DOTALL)
 """A cell or summand that holds a name and its number: "| drift 0.5 |", "[rec 0.5 + kl 0.25]"."""
 _UNICODE = re.compile(r"(?<![\w])u(?=['\"])")
@@ -125,14 +125,14 @@ _COUNTED = re.compile(r"第\s*(\d+)\s*(?:个\s*)?(轮|步|次迭代|epoch|回合
 _DATA_SET = re.compile(r"^(?:valid|eval|val)\w{0,4}_\ds$")
 """LightGBM's "valid_0's", whose apostrophe is gone."""
 _SECTION = re.compile(r"([A-Za-z]\w{0,30})['\"]?\s*[:=]?\s*[\[{(]\s*['\"]?(?=[A-Za-z])")
-"""What stands before a bracket with names in it."""
+"""The word before a bracket with names in it."""
 _MAX_SECTIONED = 60
 _OF_ANY_PART = frozenset({"step", "epoch", "lr", "grad_norm", "loss_scale"})
-"""Meanings that a validation has no value of its own for."""
+"""Meanings of which a validation has no value of its own."""
 _RATE = re.compile(r"\s?[A-Za-z]{1,12}/[A-Za-z]{1,8}\s?\)")
 """Behind a number in parentheses that is no mean: (120.5 ex/s)."""
 _OPENS, _MAY_OPEN, _WITHIN_LIST, _MAX_LIST = frozenset("[("), frozenset("[('\""), " ,;\t\"'", 24
-"""What opens a list of values behind a name, and what stands between them; further values of it are left out."""
+"""What opens a list of values after a name, what separates them, and how many are kept."""
 _QUOTED = re.compile(r"""['"]([^\W\d][^'",]{0,60})['"]\s*,\s*$""")
 """A name in a printed tuple: ('loss', 0.5)."""
 _OF, _AVERAGE, _NEXT, _TIMES = "/", "(", ",", "*"
@@ -142,7 +142,7 @@ and a weight, as in "(* 1 = 0.5 loss)"."""
 
 @dataclass(slots=True)
 class Pairs:
-    """What a line says."""
+    """The names and numbers of a line."""
 
     values: dict[str, float] = field(default_factory=dict)
     """Name, in lower case, words joined by "_" → its first value; a mean in parentheses has the name "NAME_average"."""
@@ -245,7 +245,7 @@ def _name_tagged(pairs: Pairs, line: str) -> None:
 
 
 def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
-    """A name for a measure whose name another value has: with what stands before its bracket, as in "tot[loss=0.5]"."""
+    """A distinct name for a measure whose name is taken: with the word before its bracket, as in "tot[loss=0.5]"."""
     if not is_measure(name) or len(pairs.values) > _MAX_SECTIONED:
         return name
     before = "".join(parts[max(0, index - 9) : index])[-_MAX_GAP_CHARS:]
@@ -266,7 +266,7 @@ def _name_total(pairs: Pairs) -> None:
 
 
 def _alone(gap: str, number: str) -> str:
-    """What stands alone before a number with decimals, a part of the data or the words of a cell; else "".
+    """The name of a number with decimals that is a part of the data alone, or the words of its cell; else "".
 
     "train 0.5  val 0.6", "| drift 0.5 |".
     """
@@ -308,7 +308,7 @@ def _begins_name(gap: str, parts: list[str], index: int) -> str:
 
 
 def _name_in(name: str, part: str, pairs: Pairs) -> str:
-    """The name of a value in a part of the data: what stands there again belongs to the part that was named last."""
+    """The name of a value in a part of the data: a name that occurs again belongs to the part that was named last."""
     if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
     meaning = meaning_of(name)
@@ -329,7 +329,7 @@ def _may_be_held_out(name: str) -> bool:
 
 
 def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
-    """Whether a whole number that has no known name counts: it begins the line, or stands in brackets by itself."""
+    """Whether a whole number without a known name is a counter: it begins the line, or is alone in brackets."""
     if meaning_of(name) or not parts[index].isdigit():
         return False
     if index == 1 and parts[0].strip() in ("", "[", "(", "#", "|"):
@@ -340,7 +340,7 @@ def _counts(name: str, gap: str, parts: list[str], index: int) -> bool:
 
 
 def _name_parts(pairs: Pairs) -> None:
-    """Names values by what stands beside them: "L", and those of a part of the data that have no other name."""
+    """Renames values by the others of the line: "L", and those called by their part of the data alone."""
     loss = next((name for name in pairs.values if meaning_of(name) in ("loss", "val_loss")), "")
     if not loss and pairs.known and not pairs.values.get("l", 0.0).is_integer():
         pairs.values["loss"] = pairs.values.pop("l")
@@ -400,7 +400,7 @@ def parse_value(word: str) -> float:
 
 @lru_cache(maxsize=20_000)
 def _name_of(gap: str) -> str:
-    """The name that a gap ends with; "" if it names nothing. One of the marks above for a gap that only joins."""
+    """The name that a gap ends with; "" if there is none; `_OF`, `_AVERAGE`, `_NEXT` or `_TIMES` for a mere mark."""
     starred = gap.rstrip().endswith("*")
     if listed := _QUOTED.search(gap):
         return _last_name(listed[1], explicit=True)
@@ -430,7 +430,7 @@ def _name_of(gap: str) -> str:
 
 
 def _last_name(text: str, *, explicit: bool) -> str:
-    """The longest known name at the end of a text; before a colon or an equals sign also one that is not known."""
+    """The longest known name at the end of a text; if `explicit`, before a colon or "=", also an unknown one."""
     text = _UNICODE.sub("", _REMARK.sub("", text))
     if explicit and " per " in text:
         text = _PER.sub("", text)
@@ -462,8 +462,9 @@ def _last_measure(words: list[str]) -> str:
 
 
 def _is_component(name: str) -> bool:
-    """Whether a name is that of a measure; without a colon, one in Chinese must be known in all its parts, but for
-    those of a loss: what stands before a number there may be any part of a sentence.
+    """Whether a name without a colon is that of a measure.
+
+    A name in Chinese must have a loss or accuracy in it or be known in all its parts: it may be any part of a sentence.
     """
     if not is_measure(name) or name.isascii():
         return is_measure(name)

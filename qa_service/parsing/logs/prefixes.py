@@ -1,4 +1,4 @@
-"""What containers, launchers and loggers put before a line: times, ranks, levels. And colours."""
+"""Strips what containers, launchers and loggers put before a line (times, ranks, levels), and colours."""
 
 import re
 from collections.abc import Sequence

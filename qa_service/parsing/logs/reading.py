@@ -1,4 +1,4 @@
-"""What was read from a log."""
+"""The values that the reading of a pasted log gives."""
 
 import math
 from collections.abc import Mapping

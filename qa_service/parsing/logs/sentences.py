@@ -1,4 +1,4 @@
-"""Values that are said in words, and what has too many words to be a record."""
+"""Values that are stated in prose, and the test for lines with too many words to be records."""
 
 import re
 
