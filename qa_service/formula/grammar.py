@@ -181,13 +181,16 @@ class _Parser:
         return left
 
     def enter(self) -> None:
-        """Counts a level of nesting, which `self.nesting` is to be decreased by at its end; refuses too many."""
+        """Enters a level of nesting, which the caller leaves by decrementing `self.nesting`.
+
+        Raises `BadExpression` for more than `MAX_NESTING`.
+        """
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             raise calls.too_deep(self.token, MAX_NESTING)
 
     def with_right_side(self, left: Operand, token: Token) -> Operand:
-        """`left`, the operator `token` that was just taken, and the operand that follows it."""
+        """The operation of `left`, the operator `token` that was just taken, and the operand that follows it."""
         if token.text == "%" and not self.starts_operand():
             return _percent(left, token)
         strength, function = _BINARY[token.text]
