@@ -208,7 +208,7 @@ def _decide_calculation(
     knowledge: Knowledge,
     threshold: float,
 ) -> Decision:
-    """The answer is what the formulas are; entries that match the question are beside it."""
+    """The answer is the values of the formulas; entries that match the question are only related."""
     check_known(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
     if wanted in DTYPES and not mention.dtypes:
@@ -361,7 +361,7 @@ def _topic(
     threshold: float,
     of_log: str = "",
 ) -> _Topic:
-    """First an entry that is named or picked, then the one `of_log`, of a follow-up, the matches."""
+    """An entry that is named or picked comes first, then the one `of_log`, that of a follow-up, and the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)

@@ -3,8 +3,8 @@
 The model gets sentences with their placeholders unfilled, so it sees no measured value, and gives each one back in
 other words. A rewording is taken only if it has the placeholders of its sentence and no number, name, formula, code or
 verdict that its sentence does not have, says no direction that it does not say, and is negated where it is. Otherwise
-the entry's own sentence stands; and if too few are taken, none is. What such rules cannot see is a false sentence in
-true words; so the result stands beside the entry's text, never instead of it, with the model's name.
+the entry's own sentence stands; and if too few are taken, none is. Such rules cannot detect a false statement made of
+permitted words; so the result is shown beside the entry's text, never instead of it, with the model's name.
 """
 
 import re
