@@ -4,7 +4,6 @@ Compressed files are opened, encodings are found out, and of a long file only a 
 """
 
 import gzip
-import importlib
 import io
 import json
 import math
@@ -26,6 +25,7 @@ from qa_service.diagnosis.records import (
     rows_of_json,
 )
 from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
+from qa_service.diagnosis.trace_file import read_trace
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
@@ -174,8 +174,7 @@ def _damaged(error: Exception) -> UnreadableRun:
 def _read_trace(stream: BinaryIO, name: str) -> TrainingRun:
     """The run in a trace of the recorder, whose reader checks its limits; a name in the trace has priority."""
     stream.seek(0)
-    reader = importlib.import_module("qa_service.diagnosis.trace_file")
-    run = cast("TrainingRun", reader.read_trace(stream.read(_MAX_TRACE_BYTES + 1)))
+    run = read_trace(stream.read(_MAX_TRACE_BYTES + 1))
     return replace(run, name=run.name or name)
 
 

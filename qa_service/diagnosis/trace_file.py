@@ -25,15 +25,6 @@ _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16}
 _SERIES = ("loss", "grad_norm", "lr", "loss_scale", "input_max")
 
 
-def is_trace(data: bytes) -> bool:
-    """Whether the bytes begin as a trace does, compressed or not."""
-    try:
-        start = zlib.decompressobj(31).decompress(data[:2000], 200) if data.startswith(_GZIP) else data[:200]
-    except zlib.error:
-        return False
-    return start.lstrip().startswith(b'{"schema":"numstab-trace/')
-
-
 def read_trace(data: bytes) -> TrainingRun:
     """The run that a trace shows. Rows that are malformed or cut off are left out, and `cut` says so.
 
