@@ -184,13 +184,13 @@ def decide(
 
 
 def _needs_no_plan(request: Request, asked: NamedValues) -> bool:
-    """Whether nothing is to run and no parameter is named of which the answer could say what uses it."""
+    """Whether nothing is to run and no parameter is named whose use the answer would report."""
     overrides = request.params or request.compare or request.blocks is not None
     return not (request.run or asked or overrides)
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:
-    """The formulas that a question asks to be computed; None where it is about an entry all the same."""
+    """The formulas that a question asks to be computed; None if it is about an entry nonetheless."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
     if calculating.EXPERIMENT not in knowledge.experiments:
@@ -300,8 +300,8 @@ def _follows(
 
 
 def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
-    """The part that a follow-up asks for: "why?"; else the first that speaks of the word that it changes and that the
-    short answer leaves out: "and with tanh?".
+    """The part that a follow-up asks for: "why?"; else the first that mentions the value to which it changes something,
+    if the short answer does not: "and with tanh?". None if there is no such part.
     """
     if entry is None:
         return None

@@ -71,7 +71,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewording:
-    """What a model made of an answer, as far as it passed."""
+    """An answer reworded by a model, and how many of its sentences passed the rules."""
 
     text: str
     """The sentences with their measured numbers; "" if too few passed."""

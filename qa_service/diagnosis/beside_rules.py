@@ -23,7 +23,7 @@ _MIN_GAP = 20
 
 
 def nan_in_parts(run: TrainingRun) -> Iterator[Finding]:
-    """Whether one part of the loss is not finite while others are, or all are at once."""
+    """Whether, at the first nan, only some of the parts of the loss are not finite, or all of them."""
     first, parts = onset(run, *loss_keys(run)), parts_of_loss(run)
     if first is None or first.index == 0 or not parts:
         return

@@ -1,4 +1,4 @@
-"""Validation that is bad where training is good."""
+"""The harm "evaluation": validation that is bad where training is good."""
 
 import math
 from collections.abc import Iterator

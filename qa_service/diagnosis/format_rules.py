@@ -24,7 +24,7 @@ from qa_service.model.training_run import TrainingRun
 
 
 def loss_scale(run: TrainingRun) -> Iterator[Finding]:
-    """The loss scale goes down to its floor, or updates go on being skipped."""
+    """The loss scale goes down to its floor, or more than three updates are skipped."""
     scales = finite(records(run, "loss_scale"))
     if scale_path(run) == "staircase":
         text = say(
@@ -83,7 +83,7 @@ def number_format(run: TrainingRun) -> Iterator[Finding]:
 
 
 def architecture(run: TrainingRun) -> Iterator[Finding]:
-    """What the settings and names say of the architecture."""
+    """Whether the model is recurrent, by the settings or the name of the run."""
     names = " ".join([setting(run, "model"), setting(run, "architecture"), run.name.lower()])
     if re.search(r"\b(?:rnn|lstm|gru|seq2seq)", names):
         yield from weigh("recurrent", say("这是循环网络", "This is a recurrent net"))

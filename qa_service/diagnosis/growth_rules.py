@@ -141,7 +141,7 @@ def divergence_of_loss(run: TrainingRun) -> Iterator[Finding]:
 
 
 def thrown_up(run: TrainingRun) -> Iterator[Finding]:
-    """The first steps throw the loss far up; it comes back to where it began, and no further."""
+    """The loss jumps far up in the first steps and returns only to where it began."""
     points = finite(records(run, "loss"))
     values = values_of(points)
     if len(values) >= 10 and is_objective(run) and divergence(values) == "thrown":

@@ -1,7 +1,7 @@
-"""The harm gate: whether anything goes wrong in a run at all, before any cause is thought of.
+"""The harm gate: whether anything goes wrong in a run at all, decided before any cause is considered.
 
-A healthy run gives nothing. Each test looks at what lasts: one bad step, a spike that recovers, a loss scale that finds
-its place and an average that holds an old nan do no harm.
+A healthy run has no harm. Each test asks for what lasts: one bad step, a spike that recovers, a loss scale that settles
+and an average that holds an old nan do no harm.
 """
 
 import re

@@ -74,7 +74,7 @@ def _near_guessing(case: Case) -> Text | None:
     return None
 
 
-def _stands(case: Case) -> Text | None:
+def _does_not_improve(case: Case) -> Text | None:
     """Where the loss of guessing is unknown: neither loss nor validation loss ends better than it started."""
     held_out = values_of(finite(records(case.run, "val_loss")))
     long = len(case.losses) >= 1.5 * _STEPS
@@ -97,7 +97,7 @@ def _swallowed(case: Case) -> Text | None:
     return None
 
 
-def _alike(case: Case) -> Text | None:
+def _units_alike(case: Case) -> Text | None:
     if case.symmetric and (_share(case) > _POOR or case.overshot):
         return say("每层的各单元初始值相同", "The units of each layer began alike")
     return None
@@ -110,7 +110,7 @@ def _saturated(case: Case) -> Text | None:
 
 
 def _misscaled(case: Case) -> Text | None:
-    """Weights or inputs that are far too large or small, or a first update that throws the weights away."""
+    """A wrong scale of weights or inputs, a faded signal, a huge first update, or post-norm without warm-up."""
     share, normed, gain = _share(case), case.normed, case.gain or 1.0
     spiky = case.chance is not None and fmean(case.losses[-len(case.losses) // 3 :]) > _SPIKY * case.chance
     if case.level_share is not None and case.large_first_loss and not case.multiplied and (share > _POOR or spiky):
@@ -159,10 +159,10 @@ def _warmed_up(case: Case) -> bool:
 
 _TESTS: tuple[Callable[[Case], Text | None], ...] = (
     _near_guessing,
-    _stands,
+    _does_not_improve,
     _recurrent,
     _swallowed,
-    _alike,
+    _units_alike,
     _saturated,
     _misscaled,
     _overshot,

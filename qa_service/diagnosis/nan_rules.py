@@ -144,7 +144,7 @@ def _before_nan(first: Onset, last: Record) -> Iterator[Finding]:
 
 
 def comes_and_goes(run: TrainingRun) -> Iterator[Finding]:
-    """Single losses that are nan while the run goes on: the weights are not poisoned."""
+    """Single nan losses with finite ones after them: the weights are finite."""
     losses = records(run, "loss")
     index = first_nonfinite(losses)
     if index is None or hidden_nan(run):

@@ -1,4 +1,4 @@
-"""A loss, a gradient or a weight that is not finite, and stays so."""
+"""The harm "nonfinite": a loss, a gradient or a weight that is not finite, and stays so."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -122,7 +122,7 @@ def hidden_nan(run: TrainingRun) -> Record | None:
 
 
 def _gradients(run: TrainingRun) -> Iterator[Harm]:
-    """A gradient norm that stays nan does harm unless the loss goes on moving, or the updates are skipped."""
+    """A gradient norm that stays non-finite, unless the loss keeps changing after it."""
     norms, losses = records(run, "grad_norm"), finite(records(run, "loss"))
     bad = lasting_nonfinite(norms)
     if bad is None or hidden_nan(run) or (math.isfinite(norms[-1].value) and losses == list(records(run, "loss"))):

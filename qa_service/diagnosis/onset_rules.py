@@ -1,5 +1,6 @@
-"""Rules on what surrounds the first nan: how many clean steps, the gradient before it, whether the weights survive it;
-and on what validation says of a loss that does not move.
+"""Rules on the clean steps and the gradient before the first nan, and the validation loss after it.
+
+Also on the validation, the plateau and the gradient of a loss that does not fall.
 """
 
 import math

@@ -319,7 +319,7 @@ def _unseen(run: TrainingRun) -> Iterator[Text]:
 
 
 def marks(run: TrainingRun) -> tuple[Mark, ...]:
-    """The places on the curves that the report speaks of."""
+    """The places on the curves that the report mentions."""
     return tuple(_marks(run))
 
 

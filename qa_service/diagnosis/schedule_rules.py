@@ -41,7 +41,7 @@ def turning_point(run: TrainingRun) -> Record | None:
     return None
 
 
-def _end_of_quiet(run: TrainingRun, turn: Record) -> Record:
+def _start_of_rise(run: TrainingRun, turn: Record) -> Record:
     """The first record after the turn whose loss is far above the best; the turn itself if there is none."""
     points = finite(records(run, "loss"))
     far = max(5 * abs(turn.value), 0.3 * abs(points[0].value)) if points else math.inf
@@ -57,7 +57,7 @@ def schedule(run: TrainingRun) -> Iterator[Finding]:
     if turn is None or len(rates) < 3:
         return
     bad = onset(run, *loss_keys(run), "grad_norm")
-    until = max(position(_end_of_quiet(run, turn)), position(bad.bad) if bad else 0.0)
+    until = max(position(_start_of_rise(run, turn)), position(bad.bad) if bad else 0.0)
     if (found := rate_jump(rates, until)) is not None:
         low, high = found
         text = say(
@@ -143,7 +143,13 @@ def spikes(run: TrainingRun) -> Iterator[Finding]:
     values = values_of(points)
     climbed = climb(points)
     quiet = not climbed or climbed[-1].value < _ROSE * climbed[0].value
-    if turn is not None and (turn.step or 0) > _LATE_STEPS and len(values) >= 10 and quiet and _steep(run, turn):
+    if (
+        turn is not None
+        and (turn.step or 0) > _LATE_STEPS
+        and len(values) >= 10
+        and quiet
+        and _rises_at_once(run, turn)
+    ):
         text = say(
             "安静了 {steps} 步之后突然出事", "After {steps} quiet steps it turns all at once", steps=str(turn.step)
         )
@@ -185,7 +191,7 @@ def jump(run: TrainingRun) -> Iterator[Finding]:
             return
 
 
-def _steep(run: TrainingRun, turn: Record) -> bool:
+def _rises_at_once(run: TrainingRun, turn: Record) -> bool:
     """Whether the first loss after the turn is not finite, or at least 1.8 times the one at the turn."""
     after = [each for each in records(run, "loss") if position(each) > position(turn)]
     return bool(after) and not after[0].value < 1.8 * abs(turn.value)

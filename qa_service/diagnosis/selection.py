@@ -94,7 +94,7 @@ class _Ended:
 
 
 def _chunks(stream: BinaryIO, ended: _Ended) -> Iterator[_Chunk]:
-    """The file in chunks of whole lines, as far as they are not too long."""
+    """The file in chunks of whole lines; a line that is too long is split between chunks."""
     pending, line, read, place = b"", 1, 0, 0
     while True:
         try:

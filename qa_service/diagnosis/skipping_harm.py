@@ -1,4 +1,4 @@
-"""Updates that are skipped, a loss scale that falls to its floor."""
+"""The harm "skipping": updates that are skipped, or a loss scale that falls to its floor."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -37,7 +37,7 @@ _SUMMED = 10
 """A first loss up to this many times the usual one of a mean may be a sum over few samples."""
 _EXACTLY = 1e-5
 _ABOVE_GUESSING = 0.15
-_BLURRED = 0.08
+_MAX_BLUR = 0.08
 _MIN_STEPS = 50
 _OF_CLASSIFIERS = ("accuracy", "val_accuracy", "perplexity")
 _LANGUAGE_MODELS = ("megatron", "nanogpt", "fairseq")
@@ -254,7 +254,7 @@ def worse_than_guessing(run: TrainingRun) -> bool:
 def _falls_as_a_sum(values: Sequence[float], usual: float) -> bool:
     """Whether a high loss falls steadily and as slowly as a mean does: a sum over a batch, or over positions.
 
-    One that is high because weights or inputs are too large falls far below its start in a few steps, or leaps first.
+    One that is high because weights or inputs are too large falls far below its start in a few steps, or jumps first.
     """
     first, last = start_level(values), median(values[-5:])
     return first < _SUMMED * usual and 0.3 * first < last < 0.8 * first and max(values) < 1.1 * values[0]
@@ -278,26 +278,26 @@ def is_flat(run: TrainingRun) -> bool:
     improved = (first - last) / abs(first)
     if slow and (improved > _SLOWLY or blur > 1.5 * _FLAT):  # fine-tuning of a trained model improves no faster
         return False
-    if blur > _BLURRED or (blur > 1.5 * _FLAT and len(values) < 20):
+    if blur > _MAX_BLUR or (blur > 1.5 * _FLAT and len(values) < 20):
         return False
     allowed, reach = max(_FLAT, min(1.2 * blur, 0.06)), max(2 * _FLAT * abs(first), 2.5 * spread)
-    if _validation_stands(run):
+    if _validation_is_flat(run):
         allowed, reach = 0.1, max(reach, 0.15 * abs(first))
     return (
         -0.15 < improved < allowed
         and min(smooth(values)) > first - reach
         and (start_level(values) < 1.3 * first or values[0] < 1.3 * first)
-        and not _learns_elsewhere(run)
+        and not _improves_otherwise(run)
     )
 
 
-def _validation_stands(run: TrainingRun) -> bool:
+def _validation_is_flat(run: TrainingRun) -> bool:
     """Whether the validation loss, which has less noise, has not moved either."""
     values = values_of(finite(records(run, "val_loss")))
     return len(values) >= 3 and min(values) > 0.97 * values[0] > 0
 
 
-def _learns_elsewhere(run: TrainingRun) -> bool:
+def _improves_otherwise(run: TrainingRun) -> bool:
     """Whether accuracy or validation says that something is learned, or that little is left to learn."""
     if _is_accurate(run):
         return True

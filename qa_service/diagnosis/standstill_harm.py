@@ -1,4 +1,4 @@
-"""A loss that does not fall."""
+"""The harm "no_learning" of a log: a loss that does not fall."""
 
 from collections.abc import Iterator
 

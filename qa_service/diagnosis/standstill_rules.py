@@ -124,7 +124,7 @@ def _flat(run: TrainingRun, points: Sequence[Record]) -> Iterator[Finding]:
         yield from weigh("flat_beside_chance", text, points[0], points[-1])
 
 
-def _stands(run: TrainingRun) -> bool:
+def _does_not_move(run: TrainingRun) -> bool:
     """Whether the loss does not move."""
     return bool(
         classes_at_chance(run) or is_flat(run) or stuck_exactly(run) or stuck_at_clamp(run) or gradient_always_zero(run)
@@ -134,7 +134,7 @@ def _stands(run: TrainingRun) -> bool:
 def gradient_while_flat(run: TrainingRun) -> Iterator[Finding]:
     """The size of the gradient where the loss does not move."""
     norms = finite(records(run, "grad_norm"))
-    if len(norms) < 2 or not _stands(run):
+    if len(norms) < 2 or not _does_not_move(run):
         return
     values = values_of(norms[-8:])
     usual = median(values)

@@ -49,7 +49,7 @@ _SETTLED, _FLOOR_SHARE = 40, 0.005
 
 
 def operation(run: TrainingRun) -> Iterator[Finding]:
-    """What the operation that made the first inf or nan says of the cause."""
+    """The causes that the operation with the first inf or nan points to."""
     fault = run.fault
     if fault is None or _is_consequence(run, fault):
         return
@@ -149,7 +149,7 @@ def _overflow(run: TrainingRun, fault: OperationFault) -> Iterator[Finding]:
 
 
 def cures(run: TrainingRun) -> Iterator[Finding]:
-    """What the pattern of interventions that help, and of those that do not, says of the cause."""
+    """The causes that the interventions which cure the run, and those which do not, speak for and against."""
     tried = {each.id: each for each in run.interventions}
     if "as_is" not in tried or tried["as_is"].healthy:
         return

@@ -293,7 +293,7 @@ JUDGED: Mapping[str, Mapping[str, float]] = {
         "where_backward": 0.3, "gradient_at_zero": 0.3, "nonfinite_data": 0.3, "step_too_large": -1.0,
     },
     "hidden_after_learning": {"where_backward": -1.0, "step_too_large": -0.8},
-    # what stands beside the loss
+    # the surroundings of a nan loss
     "nan_in_one_part": {
         "bad_labels": 1.2, "zero_over_zero": 1.3, "log_of_zero": 0.6, "gradient_at_zero": -1.0, "where_backward": -1.0,
         "step_too_large": -1.5, "weights_too_large": -1.5, "adam_stale": -2.0, "no_warmup": -1.0,

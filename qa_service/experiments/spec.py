@@ -148,7 +148,7 @@ def _outline(source: str) -> Mapping[str, Any]:
 
 
 def _annotation(annotation: ast.expr | None) -> Mapping[str, Any]:
-    """The kind of a parameter and its choices; the kind is "" if it is none of ours."""
+    """The kind of a parameter and its choices; the kind is "" for an annotation that is not supported."""
     match annotation:
         case ast.Name(id=name) if name in _KINDS:
             return {"kind": _KINDS[name], "choices": []}

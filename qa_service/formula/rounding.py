@@ -163,7 +163,7 @@ class Estimates:
         return made if function in _EXACT else self._rounded(made)
 
     def _rounded(self, made: Value) -> Value:
-        """With the rounding of the operation itself: half an ulp, and what is lost where the result underflows."""
+        """The value rounded to the format, its error with that of the rounding: half an ulp, and more in underflow."""
         value, error = made
         magnitude = np.abs(value)
         own = np.where(np.isfinite(magnitude), magnitude * self.format.unit, 0.0)

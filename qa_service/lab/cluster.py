@@ -166,7 +166,7 @@ class Driver:
             finally:
                 with self._lock:
                     self._process = None
-                self._lose_everything()
+                self._lose_all()
                 self._end(process)
             delays = iter(_RETRY_SECONDS) if was_connected else delays
             delay = next(delays, _RETRY_SECONDS[-1])
@@ -206,7 +206,7 @@ class Driver:
             logger.info("machines of the cluster: %d, slots: %d", len(machines), sum(each.slots for each in machines))
             self._on_change(machines)
 
-    def _lose_everything(self) -> None:
+    def _lose_all(self) -> None:
         self._set_machines(())
         for messages in tuple(self._jobs.values()):
             messages.put(["lost", "the cluster is out of reach"])

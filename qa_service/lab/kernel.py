@@ -109,7 +109,7 @@ def release_files(*access: str) -> None:
 
 
 def fill_free_memory() -> None:
-    """Allocate what is free between used blocks of the C library's memory and of Python's, for good.
+    """Permanently allocate what is free between used blocks of the C library's memory and of Python's.
 
     A process that has imported much has thousands of such holes. What its children allocate would be spread over
     them, and each page that it touches first is a fault and a copy; now it lies together. Takes no memory that the

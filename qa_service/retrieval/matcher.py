@@ -43,7 +43,9 @@ SINGLED_OUT = 4.0
 """Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
 CLOSE = 0.2
 """A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
-_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+_FORMATS = frozenset(
+    {"float16", "bfloat16", "float32", "float64"}
+)  # number formats, which a question may report as working
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)

@@ -102,14 +102,14 @@ class Case:
 
     @cached_property
     def start_loss(self) -> float:
-        """The median of the first five losses; not much more than the first, if the loss shoots up at once."""
+        """The median of the first five losses, but at most 1.1 times the first."""
         if not self.losses:
             return math.nan
         return min(median(self.losses[:5]), 1.1 * self.losses[0])
 
     @cached_property
     def stuck(self) -> bool:
-        """Whether the loss has hardly fallen, or lies no better than chance."""
+        """Whether the loss has hardly fallen, or is no better than chance."""
         if self.nonfinite or len(self.losses) < 20:
             return False
         at_chance = self.guess is not None and self.last_loss > 0.95 * self.guess
@@ -192,7 +192,7 @@ class Case:
 
     @cached_property
     def overshot(self) -> bool:
-        """Whether outputs far larger than the targets were never brought down: the loss stands, or is still large."""
+        """Whether outputs that began far larger than the targets stay so: the loss does not fall or is still large."""
         if self.output_share < 0.85 or len(self.losses) < 60 or not math.isfinite(self.level):
             return False
         third = len(self.losses) // 3

@@ -124,7 +124,7 @@ def outliers(case: Case) -> Iterator[Finding]:
 
 
 def repeated_samples(case: Case) -> Iterator[Finding]:
-    """Very few different samples: a model that learns these by heart has learned nothing else."""
+    """Very few different samples: a model that memorises these has learned nothing else."""
     number, batch = case.different_samples, case.number("batch_size")
     if number is None or not batch or number > 2 * batch or case.nonfinite:
         return

@@ -63,7 +63,7 @@ def _too_small(case: Case) -> Iterator[Finding]:
 
 
 def rate_jump(case: Case) -> Iterator[Finding]:
-    """A learning rate that leaps up in the middle of a run that had learned, and the loss after it."""
+    """A learning rate that jumps more than fourfold in a run that had not diverged, and the loss gets worse."""
     rates = {each.step: each.value for each in case.run.series.get("lr", ()) if each.step is not None}
     losses = [(each.step or 0, each.value) for each in case.run.series.get("loss", ())]
     for (_, before), (step, after) in pairwise(sorted(rates.items())):

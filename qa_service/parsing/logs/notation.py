@@ -42,7 +42,7 @@ _TUPLE = re.compile(
     re.IGNORECASE,
 )
 """Two values under one name: "loss (train/val): 0.5/0.6"."""
-_TURNED = re.compile(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
+_OLD_VALUE = re.compile(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
 """The old value of a change, with its arrow: "0.7 -> 0.6"."""
 _SERIES = re.compile(
     rf"(?:[=\-]{{1,4}}>|→|[:=：])\s?[\[(]?\s?(?P<values>{_NUM}%?(?:\s?(?P<by>[,/|])\s?{_NUM}%?)"
@@ -88,7 +88,7 @@ def _with_plain_numbers(line: str) -> str:
     if "k" in line or "K" in line or "M" in line:
         line = _THOUSANDS.sub(_in_full, line)
     if "→" in line or "->" in line or "=>" in line:
-        line = _TURNED.sub("", line)
+        line = _OLD_VALUE.sub("", line)
     return _COUNTER.sub(r"\1/", line) if "|" in line else line
 
 

@@ -28,7 +28,7 @@ _REMARK = re.compile(r"\s*\([\w ]{0,40}\)$")
 """As in "lr(PiecewiseDecay): 0.1"."""
 _COPULA = re.compile(r"(?<=[\u4e00-\u9fff])(?:约?为|是|达到|降[到至]|升[到至]|有)(?:了|约)?$")
 """The copula between a name and its number in a Chinese sentence: 损失为 0.37."""
-_IS = re.compile(
+_COPULA_EN = re.compile(
     r"^(?:\s?[a-z]{1,10})?([,;|]\s*(?:train(?:ing)? )?(?:loss|accuracy)) is$"
     r"|^(.{0,40}\b(?:learning rate|lr)) (?:set )?to$",
     re.IGNORECASE,
@@ -86,7 +86,7 @@ _MAX_WORDS = 5
 _LISTED = re.compile(r"\b(loss|iou|acc|accuracy|dice|ap|f1|precision|recall|error)(?:e?s)?:\s*[a-z]", re.IGNORECASE)
 """A list of the parts of a measure: "loss: x 0.5, y 0.25"."""
 _LISTED_NAME = re.compile(r"(?:^|[,:\[(])\s*([A-Za-z]\w{0,20})\s+$")
-_ASIDE = frozenset(
+_NO_QUALIFIERS = frozenset(
     (
         "a",
         "an",
@@ -175,8 +175,8 @@ def read_pairs(line: str) -> Pairs:
             prefix = begins
             continue
         whole, prefix = prefix, ""
-        name = whole or _name_in(_name_of(gap), part, pairs) or (_listed_name(gap, listed) if listed else "")
-        name = name or _name_like_the_last(gap, last, parts[index]) or _alone(gap, parts[index])
+        name = whole or _name_in_part(_name_of(gap), part, pairs) or (_listed_name(gap, listed) if listed else "")
+        name = name or _name_like_the_last(gap, last, parts[index]) or _unmarked_name(gap, parts[index])
         value = parse_value(parts[index])
         if gap.isspace() and "." in parts[index] and "." in parts[max(1, index - 2)] and is_measure(last):
             listing.follows(last, value, pairs)
@@ -197,7 +197,7 @@ def read_pairs(line: str) -> Pairs:
             pairs.values[last] = value  # "Train loss 120 0.53": the step stands between
             pairs.values.setdefault("step", previous)
         elif name:
-            name = name if name not in pairs.values else _apart(name, parts, index, pairs)
+            name = name if name not in pairs.values else _distinct_name(name, parts, index, pairs)
             pairs.values.setdefault(name, value)
             pairs.parts.setdefault(name, part)
             pairs.known += bool(meaning_of(name))
@@ -244,7 +244,7 @@ def _name_tagged(pairs: Pairs, line: str) -> None:
         pairs.known += bool(meaning_of(tag[1]))
 
 
-def _apart(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
+def _distinct_name(name: str, parts: list[str], index: int, pairs: Pairs) -> str:
     """A distinct name for a measure whose name is taken: with the word before its bracket, as in "tot[loss=0.5]"."""
     if not is_measure(name) or len(pairs.values) > _MAX_SECTIONED:
         return name
@@ -265,7 +265,7 @@ def _name_total(pairs: Pairs) -> None:
         pairs.known += 1
 
 
-def _alone(gap: str, number: str) -> str:
+def _unmarked_name(gap: str, number: str) -> str:
     """The name of a number with decimals that is a part of the data alone, or the words of its cell; else "".
 
     "train 0.5  val 0.6", "| drift 0.5 |".
@@ -281,7 +281,7 @@ def _name_like_the_last(gap: str, last: str, number: str) -> str:
     """The word between a value that has a name and a number with decimals, as in "g_loss 0.5 flat 0.25"; else ""."""
     match = _LONE_WORD.fullmatch(gap) if last and ("." in number or number[-1:].isalpha()) else None
     word = match[1].lower() if match else ""
-    return word if is_measure(last) and word not in _ASIDE else ""
+    return word if is_measure(last) and word not in _NO_QUALIFIERS else ""
 
 
 @lru_cache(maxsize=20_000)
@@ -307,7 +307,7 @@ def _begins_name(gap: str, parts: list[str], index: int) -> str:
     return f"{match[1]}-{parts[index]}".lower() if match and not meaning_of(match[1].lower()) else ""
 
 
-def _name_in(name: str, part: str, pairs: Pairs) -> str:
+def _name_in_part(name: str, part: str, pairs: Pairs) -> str:
     """The name of a value in a part of the data: a name that occurs again belongs to the part that was named last."""
     if part and (len(name) == 1 or name[-2:-1] == "_"):
         name = _SHORT.get(name.rsplit("_", 1)[-1], name)
@@ -423,7 +423,7 @@ def _name_of(gap: str) -> str:
     gap = gap.rstrip("[({" + _EDGES)
     gap, copulas = _COPULA.subn("", gap)
     if not copulas:
-        gap, copulas = _IS.subn(r"\1\2", gap)
+        gap, copulas = _COPULA_EN.subn(r"\1\2", gap)
     explicit = copulas > 0 or gap.endswith((":", "=", "：", "->", "→", "\uff1d"))
     gap = gap.rstrip(":=：＝->→" + _EDGES)
     return _last_name(_BRACKETED.sub(r"\1", gap) if explicit else gap, explicit=explicit)
@@ -477,6 +477,6 @@ def _qualified(name: str, before: list[str]) -> str:
     word = before[-1].lower() if before else ""
     if name == "cost" and word in ("time", "times"):
         return "time_cost"
-    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z][\w-]*", word) and word not in _ASIDE:
+    if name == "loss" and len(before) <= 2 and re.fullmatch(r"[a-z][\w-]*", word) and word not in _NO_QUALIFIERS:
         return name if _PLACE.match(word) else f"{word}_{name}"
     return name

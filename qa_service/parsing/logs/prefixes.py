@@ -41,7 +41,7 @@ _MAX_PREFIXES = 8
 
 
 class Stripped(NamedTuple):
-    """A line without what stands before it."""
+    """A line without its prefixes."""
 
     text: str
     rank: str
