@@ -222,7 +222,7 @@ def _own(cause: _Evidence, consequence: _Evidence) -> float:
 
 
 def _named(consequence: _Evidence) -> float:
-    """The evidence that a cause needs to explain away a consequence with a decisive finding; 0 without such one."""
+    """The evidence that a cause needs to explain away a consequence that has a decisive finding; 0 if it has none."""
     heaviest = max((_as_judged(each).weight for each in consequence.findings), default=0.0)
     return _NAMED_SHARE * heaviest if heaviest >= _DECISIVE else 0.0
 

@@ -60,7 +60,7 @@ def _is_set_apart(head: str) -> bool:
 
 
 def validation_name(name: str) -> str:
-    """The name of a value on held-out data: "val_loss" or "val_accuracy", or "val_" before any other new name."""
+    """The name of a value on held-out data: "val_loss", "val_accuracy", or "val_" before a name without a meaning."""
     meaning = meaning_of(name)
     if meaning in ("loss", "accuracy"):
         return f"val_{meaning}"
