@@ -175,6 +175,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
         "float": TensorProto(dtype=1, float_val=[2.5]),
         "double": TensorProto(dtype=2, double_val=[math.inf]),
         "integer": TensorProto(dtype=9, int64_val=[7]),
+        "negative": TensorProto(dtype=9, int64_val=[-4]),
+        "negative 32": TensorProto(dtype=3, int_val=[-3]),
         "text": TensorProto(dtype=7, string_val=[b"hello"]),
     }
     single = TensorProto(dtype=1, float_val=[4.5])
@@ -188,7 +190,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
     data = _framed(Event(file_version="brain.Event:2")) + _framed(Event(step=3, summary=Summary(value=values)))
     found = event_file.read_event_file(io.BytesIO(data))
     assert {each.tag: each.value for each in found.scalars} == {
-        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "single": 4.5,
+        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "negative": -4, "negative 32": -3,
+        "single": 4.5,
     }  # fmt: skip
     assert {each.step for each in found.scalars} == {3}
 

@@ -97,7 +97,7 @@ def _scalars(event: bytes) -> list[Scalar]:
     step, summary = 0, b""
     for number, value in _fields(event):
         if number == 2 and isinstance(value, int):
-            step = value - (1 << 64) if value >= 1 << 63 else value
+            step = _signed(value)
         elif number == 5 and isinstance(value, bytes):
             summary = value
     scalars = []
@@ -156,8 +156,8 @@ def _first_number(number: int, value: float | bytes) -> float | None:
         if number in (5, 6):
             form = "<f" if number == 5 else "<d"
             return float(struct.unpack_from(form, value)[0]) if len(value) == struct.calcsize(form) else None
-        return float(_varint(value, 0)[0]) if value else None
-    return float(value)
+        return float(_signed(_varint(value, 0)[0])) if value else None
+    return float(_signed(value) if isinstance(value, int) else value)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
@@ -184,7 +184,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
         yield number, value
 
 
+def _signed(value: int) -> int:
+    """An unsigned number of 64 bits as the signed one with the same bits, as protobuf writes negative numbers."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
 def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """(unsigned number, position after it). Raises ValueError for more than 64 bits, IndexError at the end."""
     value = shift = 0
     while True:
         byte = data[position]
