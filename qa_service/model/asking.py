@@ -136,6 +136,8 @@ class Answer:
     related: tuple[Entry, ...] = ()
     alternatives: tuple[Entry, ...] = ()
     """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
+    alternative_evidence: tuple[Evidence, ...] = ()
+    """What the short answers of the alternatives quote, once it is measured."""
     evidence: tuple[Evidence, ...] = ()
     calculation: Calculation | None = None
     """The formulas that are computed, where they are the answer and not an entry."""
