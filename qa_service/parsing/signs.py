@@ -38,7 +38,7 @@ PLACES: Mapping[str, str] = {
     "": r"学习率|(?<![a-z])lr(?![a-z])|learning[ _-]?rate|batch[ _-]?size|显存|内存|memory|数据[集量]|模型"
     r"|(?<![a-z])model",
 }
-"""Value of `where` → its names. The last are other things that may be large or zero, which are no place."""
+"""Value of `where` → its names. Under "": other things that may be large or zero, but are no such place."""
 
 _MEASURED = frozenset({"loss", "gradient", "activation", "logit", "weight", "metric", "scale", "state"})
 _TENSORS = frozenset({"gradient", "activation", "logit", "weight", "scale", "state"})
@@ -58,8 +58,8 @@ class Symptom:
 
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
-        value="nan",
-pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
+        value="nan", pattern=r"(?<![a-z])nans?(?![a-z])|not a number"
+    ),
     Symptom(
         value="inf",
         pattern=r"(?<![a-z])inf(?:s|inite|inity|inities)?(?![a-z])|(?<!正)(?<!负)无穷(?!多)"
@@ -497,7 +497,7 @@ HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|sm
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
 MADE_FINE = frozenset(VOCABULARY["fine"])
-"""Settings and remedies of which it is told apart that with them it works."""
+"""Settings and remedies with a sign of kind `fine`, which says that it works with them."""
 UNSTATED = re.compile(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
     r"|想(?=试|用|换|改|加|把|降|调|要|知道)|(?:还|从|并)?没有?(?=试|尝试|加(?!用)|用过)|怎[么样]才?(?=加|用|设|调|改|做|降)|如何|论文"
