@@ -8,7 +8,7 @@ from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.pasted_log import asks_by_its_log_alone, entry_of_log
 from qa_service.answering.planning import PlannedRun, check_known, plan_runs
 from qa_service.errors import BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.mentions import Mention
 from qa_service.model import (
     MAX_CANDIDATES,
@@ -211,7 +211,7 @@ def _decide_calculation(
     """The answer is what the formulas are; entries that match the question are beside it."""
     check_known(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
-    if wanted in DTYPES and not mention.dtypes:
+    if wanted in FLOAT_DTYPES and not mention.dtypes:
         mention = replace(mention, dtypes=(str(wanted),))
     calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
     return Decision(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qa_service.answering.execute import IsCancelled
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadExpression, BadField
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.grammar import parse_formula
 from qa_service.formula.printing import infix, torch_code
@@ -39,7 +39,7 @@ EXPERIMENT = "formula"
 DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
 """Of a variable that is given neither a value nor a range."""
 DEFAULT_DTYPE = "float32"
-ALL_DTYPES = (*DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
+ALL_DTYPES = (*FLOAT_DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
 """Those in which the experiment measures."""
 MAX_FORMS = 4
 """Other forms that are measured."""

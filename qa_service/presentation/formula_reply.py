@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from qa_service.errors import BadExpression
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.functions import FUNCTIONS
 from qa_service.formula.printing import infix, torch_code
 from qa_service.formula.sexpr import from_sexpr
@@ -190,7 +190,7 @@ def formula_reply(calculation: Calculation, evidence: Sequence[Evidence], lang: 
 def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
     """The formula in every format, from the widest to the narrowest."""
     found = []
-    for dtype in DTYPES:
+    for dtype in FLOAT_DTYPES:
         steps = _steps(evidence, dtype)
         if steps:
             last = steps[-1]

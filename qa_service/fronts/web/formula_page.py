@@ -15,7 +15,7 @@ from markupsafe import Markup
 from qa_service.answering.formula import DEFAULT_DTYPE, DEFAULT_RANGE, FormulaStudy
 from qa_service.answering.service import Service
 from qa_service.errors import NumstabError
-from qa_service.formula.dtypes import DTYPES
+from qa_service.formula.dtypes import FLOAT_DTYPES
 from qa_service.formula.printing import latex
 from qa_service.formula.values import values_text
 from qa_service.fronts.web import labels, markup, render
@@ -78,7 +78,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
             here=http.url.path,
             other_address=f"{http.url.path}?{urlencode({**fields, 'lang': other})}",
             examples=EXAMPLES,
-            dtypes=DTYPES,
+            dtypes=FLOAT_DTYPES,
             dtype=fields.get("dtype", DEFAULT_DTYPE),
             expression=fields.get("expression", ""),
             gradient="gradient" in fields,
@@ -100,7 +100,7 @@ def read_fields(fields: Mapping[str, str]) -> FormulaRequest:
         elif value.strip():
             at[name] = value.strip()
     dtype = fields.get("dtype", "")
-    order = (dtype, *(each for each in DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *DTYPES)
+    order = (dtype, *(each for each in FLOAT_DTYPES if each != dtype)) if dtype else (DEFAULT_DTYPE, *FLOAT_DTYPES)
     return FormulaRequest(
         expression=fields["expression"],
         at=at,
@@ -134,10 +134,10 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
         "at": [(name, _number(value, lang, 9)) for name, value in result.at.items()],
         "at_breaking": bool(result.over),
         "exact": labels.LABELS["formula_beyond"][lang] if result.exceeds_float64 else _elements(result.exact, lang, 17),
-        "values": [_row(dtype, result.values[dtype], lang) for dtype in DTYPES if dtype in result.values],
+        "values": [_row(dtype, result.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in result.values],
         "wrong": [
             (dtype, node.text, texts[f"formula_how_{node.values[dtype].how or 'none'}"])
-            for dtype in DTYPES
+            for dtype in FLOAT_DTYPES
             if (node := _node(result, result.first_wrong.get(dtype)))
         ],
         **_steps(result, lang),
@@ -145,12 +145,12 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
             (
                 each.variable,
                 _elements(each.exact, lang, 17),
-                [_row(dtype, each.values[dtype], lang) for dtype in DTYPES if dtype in each.values],
+                [_row(dtype, each.values[dtype], lang) for dtype in FLOAT_DTYPES if dtype in each.values],
             )
             for each in result.gradient
         ],
         "map": _Map.of(result).template_values(result, lang) if result.over else None,
-        "breaks": [_breaks(result, dtype, lang) for dtype in DTYPES if dtype in result.breaks_at],
+        "breaks": [_breaks(result, dtype, lang) for dtype in FLOAT_DTYPES if dtype in result.breaks_at],
         "sought": bool(result.over),
         "stable": [_stable(result, form, lang) for form in _best(result)],
         "dtype": result.dtype,
@@ -290,7 +290,7 @@ class _Map:
         """Strips and ticks; None without points."""
         if len(self.grid) < 3:
             return None
-        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in DTYPES]
+        strips = [(dtype, self._strip(result.points, dtype, 0)) for dtype in FLOAT_DTYPES]
         if result.stable:
             best = self._strip(result.points, result.dtype, result.stable[0].form)
             strips.insert(0, (labels.LABELS["formula_stable_strip"][lang].format(result.dtype), best))
