@@ -29,9 +29,10 @@ from qa_service.model import (
     find_clue,
 )
 from qa_service.model.diagnosis import Diagnosis
+from qa_service.model.formula import FORMULA_EXPERIMENT
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.logs import describe_log
-from qa_service.retrieval.matcher import CLOSE, MatchResult
+from qa_service.retrieval.matcher import RUNNER_UP_SHARE, MatchResult
 
 AMBIGUITY_MARGIN = 0.01
 """Two matches whose probabilities are nearer than this are equally likely."""
@@ -193,7 +194,7 @@ def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledg
     """The formulas that a question asks to be computed; None where it is about an entry all the same."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
-    if calculating.EXPERIMENT not in knowledge.experiments:
+    if FORMULA_EXPERIMENT not in knowledge.experiments:
         return None
     if request.context and request.context.entry and question.is_elliptical and question.params:
         return None  # other numbers for the entry before it
@@ -213,7 +214,7 @@ def _decide_calculation(
     wanted = request.params.get("dtype")
     if wanted in FLOAT_DTYPES and not mention.dtypes:
         mention = replace(mention, dtypes=(str(wanted),))
-    calculation, runs = calculating.plan(mention, knowledge.experiments[calculating.EXPERIMENT])
+    calculation, runs = calculating.plan(mention, knowledge.experiments[FORMULA_EXPERIMENT])
     return Decision(
         status=AnswerStatus.ANSWERED,
         lang=question.lang,
@@ -414,7 +415,7 @@ def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
     best, *others = topic.matches
     if topic.is_follow_up or not best.phrasing:
         return ()
-    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
+    close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= RUNNER_UP_SHARE * best.score]
     return tuple(match.entry.focused_on(match.aspect) for match in close)
 
 

@@ -34,7 +34,7 @@ from qa_service.model import (
 )
 from qa_service.parse_cache import ParseCache
 
-Line = Callable[[], int]
+LineFinder = Callable[[], int]
 """Finds the line of something in the file, for the message of a problem."""
 _CLAIM_OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 _CLAIM_KEYS = {"id", "says", "metric", "op", "bound", "control", "stated", "share", "proves"}
@@ -214,7 +214,7 @@ class _EntryReader(TomlReader):
         self.add_problem(self.line("item"), "item = the number of the source item, 1 to 16")
         return 0
 
-    def _id(self, entry_id: Any, key: str, line: Line | None = None) -> str:
+    def _id(self, entry_id: Any, key: str, line: LineFinder | None = None) -> str:
         if entry_id not in self.ids:
             self.add_problem(line or partial(self.line, key), f"{key}: the id of an entry, not {entry_id!r}")
         return str(entry_id)
@@ -278,7 +278,7 @@ class _EntryReader(TomlReader):
             ids.add(one.id)
             wordings |= own
 
-    def _signs(self, table: Mapping[str, Any], key: str, line: Line) -> tuple[Sign, ...]:
+    def _signs(self, table: Mapping[str, Any], key: str, line: LineFinder) -> tuple[Sign, ...]:
         """The signs listed under `key`, none if it is missing."""
         signs: list[Sign] = []
         for text in self.list_of(table, key, str):
@@ -288,7 +288,7 @@ class _EntryReader(TomlReader):
                 self.add_problem(line, f'{key}: signs of the vocabulary, such as "what:nan", not {text!r}')
         return tuple(signs)
 
-    def _part(self, table: Mapping[str, Any], line: Line, default: Part) -> Part:
+    def _part(self, table: Mapping[str, Any], line: LineFinder, default: Part) -> Part:
         """The part of the answer that a block or a claim says it proves."""
         part = table.get("proves", default)
         if part not in PARTS:

@@ -7,10 +7,11 @@ up in the node's own installation: a node runs its own code of ours, and of an e
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from qa_service import __version__
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import RUN_FOR, ClientNames
 from qa_service.lab.run_json import run_to_json
 from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
@@ -22,10 +23,10 @@ _NO_TEXT = Text("", "")
 _TRIAL = {"slug": "trial", "path": "trial.py", "source": "def run():\n    return {}\n", "metrics": []}
 
 
-def encode_job(
+def encode_cluster_job(
     experiment: Experiment, params: Params, seeds: Sequence[int], deadline: float, memory: int, clients: ClientNames
 ) -> bytes:
-    """A job for `Node.stream`: with one seed its rows are sent as they come, with several only the runs.
+    """A job for `NodeActor.stream`: with one seed its rows are sent as they come, with several only the runs.
 
     `deadline` in seconds, `memory` in MiB. Clients are sent as hashes, which is enough for their turns in the queue.
     """
@@ -37,7 +38,7 @@ def encode_job(
     }).encode()  # fmt: skip
 
 
-class Node:
+class NodeActor:
     """The actor of one machine: a runner with as many slots as the machine offers, for all services together.
 
     `stream` yields ["position", n], ["rows", [...]] and ["run", the JSON of a run]; nothing if it was cancelled.
@@ -62,7 +63,7 @@ class Node:
         return json.dumps(about).encode()
 
     def stream(self, job: bytes) -> Iterator[bytes]:
-        """Run a job; see `encode_job`."""
+        """Run a job; see `encode_cluster_job`."""
         fields = json.loads(job)
         experiment = _experiment(fields)
         runner = self._runner.with_limits(fields["deadline"], fields["memory"])
@@ -104,9 +105,9 @@ def _experiment(fields: dict[str, Any]) -> Experiment:
     )  # fmt: skip
 
 
-def _cancelled_by_service() -> Callable[[], bool]:
+def _cancelled_by_service() -> IsCancelled:
     """Whether the service has cancelled the task that this thread executes."""
     import ray
 
-    is_cancelled: Callable[[], bool] = ray.get_runtime_context().is_canceled
+    is_cancelled: IsCancelled = ray.get_runtime_context().is_canceled
     return is_cancelled

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.flight_board import Flight, FlightBoard, Joined, is_last, read_entry, rows_entry
 from qa_service.lab.run_json import MALFORMED, run_from_json
 from qa_service.lab.run_key import run_key
@@ -24,7 +25,6 @@ _CHECK_SECONDS = 0.2  # between two looks at whether a leader is still there; al
 _BATCH_SECONDS = 0.02  # rows of so long travel together
 _POLL_SECONDS = 0.05  # between a follower's looks at whether it is cancelled; longer with many followers
 _CLOSE_SECONDS = 1.0
-IsCancelled = Callable[[], bool]
 RunEvents = Generator[Row | QueuePosition, None, Run]
 
 

@@ -4,10 +4,10 @@ import contextvars
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 
-from qa_service.lab.cancellation import CancelToken
+from qa_service.lab.cancellation import CancelToken, IsCancelled
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
 from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, overloaded
@@ -52,7 +52,7 @@ class SharedRunner(RunnerAround):
         self._runner.close()
 
     def stream(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool] = lambda: False
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled = lambda: False
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. A shared run is cancelled only when its last listener has been cancelled.
 
@@ -141,7 +141,7 @@ class SharedRunner(RunnerAround):
             self._disk_cache.put(experiment, params, key[2], outcome)  # after `finish`: no listener waits for the disk
 
     def _batches(
-        self, experiment: Experiment, params: Params, seed: int, is_cancelled: Callable[[], bool]
+        self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled
     ) -> Generator[list[Row] | QueuePosition, None, Run]:
         """The runner's `stream`, with rows that come together in one list, so that listeners are woken once for all."""
         if isinstance(self._runner, ProcessRunner):
@@ -189,7 +189,7 @@ class _SharedRun:
             self.outcome = outcome
             self._changed.notify_all()
 
-    def listen(self, is_cancelled: Callable[[], bool]) -> Generator[Row | QueuePosition, None, Run]:
+    def listen(self, is_cancelled: IsCancelled) -> Generator[Row | QueuePosition, None, Run]:
         """Yields queue positions and rows, returns the run. Raises `Cancelled` or the error of the run."""
         if not isinstance(is_cancelled, CancelToken):
             return (yield from self._listen(is_cancelled, _POLL_SECONDS))
@@ -203,9 +203,7 @@ class _SharedRun:
         with self._changed:
             self._changed.notify_all()
 
-    def _listen(
-        self, is_cancelled: Callable[[], bool], timeout: float | None
-    ) -> Generator[Row | QueuePosition, None, Run]:
+    def _listen(self, is_cancelled: IsCancelled, timeout: float | None) -> Generator[Row | QueuePosition, None, Run]:
         seen = position = 0
         while True:
             with self._changed:

@@ -92,7 +92,7 @@ def child_main(pipe: Connection) -> None:
         _send(pipe, "out_of_memory" if exhausted else "raised", f"{type(error).__name__}: {error}"[:500])
 
 
-def warm_up() -> None:
+def warm_up_torch() -> None:
     """Call what most experiments call, in a process that will fork: its children find it called once already.
 
     Everything that is drawn or computed here is thrown away, and a run seeds its generator anew.

@@ -165,7 +165,7 @@ _BETTER = Text(
 
 
 @dataclass(frozen=True, slots=True)
-class FormatValue:
+class ValueInFormat:
     """A formula in one format: its value, the exact value, the error in ulp, and what became of it, in words."""
 
     dtype: str
@@ -187,7 +187,7 @@ def formula_reply(calculation: Calculation, evidence: Sequence[Evidence], lang: 
     )  # fmt: skip
 
 
-def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
+def values_by_format(evidence: Evidence, lang: Lang) -> list[ValueInFormat]:
     """The formula in every format, from the widest to the narrowest."""
     found = []
     for dtype in FLOAT_DTYPES:
@@ -196,7 +196,7 @@ def values_by_format(evidence: Evidence, lang: Lang) -> list[FormatValue]:
             last = steps[-1]
             ulps = last.get("ulps")
             found.append(
-                FormatValue(
+                ValueInFormat(
                     dtype=dtype,
                     value=_value_text(last.get("value"), dtype, lang),
                     exact=_exact_text(last.get("exact"), lang),

@@ -41,7 +41,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
 """Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
-CLOSE = 0.2
+RUNNER_UP_SHARE = 0.2
 """Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
@@ -197,7 +197,7 @@ class Matcher:
         nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
-        close = (scores >= CLOSE * scores[0]).tolist()
+        close = (scores >= RUNNER_UP_SHARE * scores[0]).tolist()
         return MatchResult(
             matches=tuple(
                 Match(
@@ -374,7 +374,7 @@ class Matcher:
             if (cached := _load_classifier(path)) is not None:
                 return cached
             _check_can_train()
-            trained = training.train(self.corpus)
+            trained = training.train_classifier(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)

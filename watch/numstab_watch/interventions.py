@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from numstab_watch.fault import nonfinite_kind
 from numstab_watch.problem import BadProblem, Problem, computes_all, loss_of, split
-from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train
+from numstab_watch.training import Course, is_at_chance, is_better, is_diverging, is_falling, is_stuck, train_problem
 
 _LEAST_STEPS, _MOST_STEPS = 20, 50
 _AFTER_FAULT_STEPS = 10
@@ -50,7 +50,7 @@ def needs_ladder(course: Course, chance: float | None = None) -> bool:
     return not course.finite or is_diverging(course.losses) or is_stuck(course.losses, chance)
 
 
-def climb(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
+def run_interventions(problem: Problem, course: Course, *, seconds: float, chance: float | None = None) -> list[Trial]:
     """All rungs that apply, after a run `course` of the problem as it is that shows harm. `seconds` limit them all."""
     fault_step = len(course.losses) if not course.finite else 0
     steps = max(_LEAST_STEPS, min(_MOST_STEPS, len(course.losses)), fault_step + _AFTER_FAULT_STEPS)
@@ -77,7 +77,7 @@ def _trial(
         if detail is None:
             return None
         with _without_autocast() if id_ == "float32" else contextlib.nullcontext():
-            after = train(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
+            after = train_problem(changed, steps, seconds=seconds, clip=1.0 if id_ == "clip" else None)
     except (BadProblem, RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError):
         return None  # the reader's code does not allow this change
     if after.stop == "time" and len(after.losses) < min(steps, len(course.losses) + 1):

@@ -147,7 +147,7 @@ def _coordinates(tensor: Any) -> tuple[Any, int]:
     return places.to(tensor.device), int(places.max())
 
 
-def describe(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
+def describe_parameter(name: str, parameter: Any, *, held: bool) -> dict[str, Any]:
     """What the header says of a parameter. `spread` is the standard deviation of its elements.
 
     `rows` is the largest difference between a row and the first: 0 where all units were made alike.

@@ -23,17 +23,17 @@ from numstab_watch.modules import ModuleProbes, first_tensor, share_bad, tensors
 from numstab_watch.parameters import (
     MAX_PARAMETERS,
     ParameterProbes,
-    describe,
+    describe_parameter,
     gradient_of,
     largest_of,
     local,
     total_norm,
 )
-from numstab_watch.trace import PARAMETER_COLUMNS, SCHEMA, STEP_COLUMNS, Trace
+from numstab_watch.trace import PARAMETER_COLUMNS, STEP_COLUMNS, TRACE_SCHEMA, Trace
 
 Level = Literal["steps", "layers", "forensic"]
 Arguments = ParamSpec("Arguments")
-WINDOW = 256
+FLUSH_STEPS = 256
 """Steps between two flushes: what a killed process loses at most. In a header, `window` is the current one."""
 _WINDOW_SECONDS = 30.0
 _MAX_WINDOW = 4096
@@ -181,7 +181,7 @@ class Watch:
         self.closed = self._busy = False
         self.path = ""
         """The file that is written."""
-        self.window = WINDOW
+        self.window = FLUSH_STEPS
         """Steps between two flushes."""
         self.fault: dict[str, Any] | None = None
         """Where the first inf or nan came from, once there is one and it was found."""
@@ -440,7 +440,7 @@ class Watch:
         self._unflushed += 1
         first = self._steps == 16
         if first or self._unflushed >= self.window or now - self._flushed > _WINDOW_SECONDS:
-            if self._flush_cost > 0.1 * self._budget * (now - self._flushed) and self._steps > WINDOW:
+            if self._flush_cost > 0.1 * self._budget * (now - self._flushed) and self._steps > FLUSH_STEPS:
                 self.window = min(2 * self.window, _MAX_WINDOW)
                 self._trace.header["window"] = self.window
             self._flush()
@@ -744,19 +744,19 @@ class Watch:
             {"name": self._label(name), "class": type(each).__name__} for name, each in self._model.named_modules()
         ]
         return {
-            "schema": SCHEMA,
+            "schema": TRACE_SCHEMA,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "device": str(local(self._all[0]).device) if self._all else "cpu",
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "level": level,
-            "window": WINDOW,
+            "window": FLUSH_STEPS,
             "rank": torch.distributed.get_rank() if distributed else 0,
             "world": torch.distributed.get_world_size() if distributed else 1,
             "columns": {"s": list(STEP_COLUMNS), "p": list(PARAMETER_COLUMNS)},
             "model": {"class": type(self._model).__name__, "modules": modules[:MAX_PARAMETERS]},
             "parameters": [
-                describe(label, each, held=not held or id(each) in held)
+                describe_parameter(label, each, held=not held or id(each) in held)
                 for label, each in zip(self._labels, self._parameters, strict=True)
             ],
             "parameters_left_out": self._left_out,

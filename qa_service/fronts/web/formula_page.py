@@ -47,7 +47,7 @@ _STEPS_SHOWN = 60
 _WHERE_SHOWN = 3
 _NEARLY = 0.5
 """Bits by which a second form may be worse to be shown beside the best."""
-EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
+_EXAMPLES = ("log(1+exp(x))", "sqrt(x+1)-sqrt(x)", "log(sigmoid(-200))", "softmax([1000, 0])", "0.1+0.2")
 
 
 def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
             lang,
             here=http.url.path,
             other_address=f"{http.url.path}?{urlencode({**fields, 'lang': other})}",
-            examples=EXAMPLES,
+            examples=_EXAMPLES,
             dtypes=FLOAT_DTYPES,
             dtype=fields.get("dtype", DEFAULT_DTYPE),
             expression=fields.get("expression", ""),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from qa_service.parsing.logs.names import meaning_of
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _NEARLY_ZERO = 0.02
 """Of the first loss: what is that small may be 0 or below it in the next records."""
@@ -13,15 +13,15 @@ _FEW = 0.15
 """Of the records, those that may lack a loss by chance: a negative one lacks in about half of them."""
 LEADING = "plain leading"
 """Counter of a number that stands first in its line, without a name."""
-STATE = "trainer_state"
+TRAINER_STATE = "trainer_state"
 
 
-def is_configured(row: Row) -> bool:
+def is_configured(row: LogRow) -> bool:
     """Whether a line of JSON with a learning rate alone is one of a configuration, not of a record."""
-    return row.form == STATE and row.values.keys() == {"learning_rate"}
+    return row.form == TRAINER_STATE and row.values.keys() == {"learning_rate"}
 
 
-def restore_losses(rows: Sequence[Row]) -> None:
+def restore_losses(rows: Sequence[LogRow]) -> None:
     """Gives the records of Megatron-LM that have no loss, though no update was skipped, the nan that is not printed.
 
     It prints a mean only if it is above 0; so of a loss that may be negative, nothing is known.
@@ -41,7 +41,7 @@ def restore_losses(rows: Sequence[Row]) -> None:
             row.values["lm_loss"] = math.nan
 
 
-def forget_numbers(rows: Sequence[Row]) -> None:
+def forget_numbers(rows: Sequence[LogRow]) -> None:
     """Takes the steps from rows that begin with a number which does not count on."""
     led = [row for row in rows if row.counter == LEADING]
     numbers = [row.step or 0.0 for row in led]
