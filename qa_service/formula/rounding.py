@@ -63,7 +63,7 @@ class Format:
         return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, value), rounded)
 
 
-FLOAT_FORMATS = {
+EMULATED_FORMATS = {
     "float64": Format(53, 2.0**-1022, (2 - 2.0**-52) * 2.0**1023),
     "float32": Format(24, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
     "bfloat16": Format(8, 2.0**-126, (2 - 2.0**-7) * 2.0**127),
@@ -76,7 +76,7 @@ class Estimates:
     """Values and error bounds of formulas at sampled points; what formulas have in common is computed once."""
 
     def __init__(self, points: Mapping[str, Array], dtype: str = "float64") -> None:
-        self.format = FLOAT_FORMATS[dtype]
+        self.format = EMULATED_FORMATS[dtype]
         self.points = dict(points)
         self.count = len(next(iter(self.points.values()))) if self.points else 1
         self._known: dict[Node, Ball] = {}

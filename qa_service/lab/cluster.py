@@ -34,6 +34,7 @@ from qa_service.lab.runner import (
     Cancelled,
     ProcessRunner,
     QueuePosition,
+    WithResult,
     run_to_end,
     wait_for_slot,
 )
@@ -424,12 +425,8 @@ def _skip_shown(
     A machine of another kind may measure other last bits: a run that does not begin with the rows shown is given up.
     """
     position = 0
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            run: Run = end.value
-            return run
+    execution = WithResult(events)
+    for event in execution:
         if isinstance(event, QueuePosition):
             yield event
         elif position == len(shown):
@@ -440,6 +437,7 @@ def _skip_shown(
             return Run(status=RunStatus.CRASHED, rows=tuple(shown), note=_OTHER_KIND)
         else:
             position += 1
+    return execution.result
 
 
 _LOST_TOO_OFTEN = Text(

@@ -14,7 +14,7 @@ from qa_service import __version__
 from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import RUN_FOR, ClientNames
 from qa_service.lab.run_json import run_to_json
-from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition
+from qa_service.lab.runner import IMPORT_TIMEOUT, SERVER_PRELOAD, Cancelled, ProcessRunner, QueuePosition, WithResult
 from qa_service.machine import environment, machine
 from qa_service.model import Experiment, FieldInfo, Params, Row, Run, RunStatus, Text
 from qa_service.settings import Settings
@@ -78,18 +78,16 @@ class NodeActor:
 
 def _messages(batches: Generator[list[Row] | QueuePosition, None, Run]) -> Iterator[bytes]:
     """The events of a run as messages; after a cancellation none."""
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration as end:
-            yield _message("run", run_to_json(end.value))
-            return
-        except Cancelled:
-            return
-        if isinstance(batch, QueuePosition):
-            yield _message("position", batch.position)
-        else:
-            yield _message("rows", batch)
+    events = WithResult(batches)
+    try:
+        for batch in events:
+            if isinstance(batch, QueuePosition):
+                yield _message("position", batch.position)
+            else:
+                yield _message("rows", batch)
+    except Cancelled:
+        return
+    yield _message("run", run_to_json(events.result))
 
 
 def _message(kind: str, content: Any) -> bytes:

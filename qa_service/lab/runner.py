@@ -5,11 +5,11 @@ The parent never imports a demo, nor torch. Why a fork server: docs/decisions/00
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from qa_service.errors import Overloaded
 from qa_service.lab.cancellation import IsCancelled
@@ -36,6 +36,7 @@ IMPORT_TIMEOUT = 120.0  # seconds to import torch on a cold, busy machine; not p
 
 
 T = TypeVar("T")
+Yielded = TypeVar("Yielded")
 
 
 class Cancelled(Exception):
@@ -97,14 +98,24 @@ def overloaded(waiting: int, slots: int) -> Overloaded:
     return Overloaded(waiting, seconds=max(1, round(waiting * _SECONDS_PER_RUN / slots)))
 
 
+class WithResult(Generic[Yielded, T]):
+    """What a generator yields, such as the rows of a `Runner.stream`; after the last, `result` is what it returned."""
+
+    result: T
+
+    def __init__(self, generator: Generator[Yielded, None, T]) -> None:
+        self._generator = generator
+
+    def __iter__(self) -> Iterator[Yielded]:
+        self.result = yield from self._generator
+
+
 def run_to_end(stream: Generator[Any, None, T]) -> T:
     """What a generator returns, such as the run of a `Runner.stream`, without what it yields."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
+    events = WithResult(stream)
+    for _ in events:
+        pass
+    return events.result
 
 
 def wait_for_slot(slot: QueueSlot, is_cancelled: IsCancelled) -> Generator[QueuePosition, None, None]:
@@ -277,16 +288,13 @@ class ProcessRunner:
     ) -> Generator[Row | QueuePosition, None, Run]:
         """As `Runner.stream`. Raises `Cancelled` within 50 ms while the child runs, two seconds while it is queued."""
         with closing(self.stream_batches(experiment, params, seed, is_cancelled)) as batches:
-            while True:
-                try:
-                    batch = next(batches)
-                except StopIteration as end:
-                    run: Run = end.value
-                    return run
+            events = WithResult(batches)
+            for batch in events:
                 if isinstance(batch, QueuePosition):
                     yield batch
                 else:
                     yield from batch
+            return events.result
 
     def stream_batches(
         self, experiment: Experiment, params: Params, seed: int, is_cancelled: IsCancelled

@@ -10,7 +10,7 @@ from dataclasses import replace
 from qa_service.lab.cancellation import CancelToken, IsCancelled
 from qa_service.lab.clients import CLIENT, RUN_FOR, ClientNames
 from qa_service.lab.disk_cache import RunDiskCache
-from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, overloaded
+from qa_service.lab.runner import Cancelled, ProcessRunner, QueuePosition, Runner, RunnerAround, WithResult, overloaded
 from qa_service.model import Experiment, Params, Row, Run, RunStatus
 
 _POLL_SECONDS = 0.1  # between looks at `is_cancelled`, unless it is a `CancelToken`, which wakes the listener
@@ -122,12 +122,12 @@ class SharedRunner(RunnerAround):
         if isinstance(outcome, Run):
             shared.add(list(outcome.rows))
         if outcome is None:
-            batches = self._batches(experiment, params, key[2], lambda: not shared.listeners)
+            batches = WithResult(self._batches(experiment, params, key[2], lambda: not shared.listeners))
             try:
-                while True:
-                    shared.add(next(batches))
-            except StopIteration as end:
-                outcome = replace(end.value, measured_at=end.value.measured_at or time.time())
+                for batch in batches:
+                    shared.add(batch)
+                run = batches.result
+                outcome = replace(run, measured_at=run.measured_at or time.time())
             except Exception as error:
                 outcome = error
         with self._lock:
@@ -146,14 +146,10 @@ class SharedRunner(RunnerAround):
         """The runner's `stream`, with rows that come together in one list, so that listeners are woken once for all."""
         if isinstance(self._runner, ProcessRunner):
             return (yield from self._runner.stream_batches(experiment, params, seed, is_cancelled))
-        events = self._runner.stream(experiment, params, seed, is_cancelled)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                run: Run = end.value
-                return run
+        events = WithResult(self._runner.stream(experiment, params, seed, is_cancelled))
+        for event in events:
             yield event if isinstance(event, QueuePosition) else [event]
+        return events.result
 
     def _put_in_cache(self, key: RunKey, run: Run) -> None:
         self._cache[key] = run

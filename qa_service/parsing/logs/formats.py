@@ -57,7 +57,7 @@ def _format(
 
 def format_of(text: str) -> tuple[LogFormat, re.Match[str]] | None:
     """The first format that a line has, and where its pattern was found; None if it has none."""
-    for form in LOG_FORMATS:
+    for form in TRAINER_LOG_FORMATS:
         for hint in form.hints:
             if hint in text:
                 if match := form.line.search(text):
@@ -71,7 +71,7 @@ def named_groups(match: re.Match[str]) -> dict[str, str]:
     return {name.rstrip("0123456789"): word for name, word in match.groupdict().items() if word is not None}
 
 
-LOG_FORMATS = (
+TRAINER_LOG_FORMATS = (
     _format(
         "hf_trainer", "Hugging Face Trainer", ("{'",), r"\{(?:'[^{}]*)?'(?:eval_"
         r"|train_)?loss'?: *'?(?:tensor\()?NUM", sign="hf_trainer"
@@ -243,5 +243,6 @@ COQUI = LogFormat(
 )  # fmt: skip
 """The same with the step of the whole run."""
 BY_ID = {
-    each.id: each for each in (*LOG_FORMATS, PLAIN_FORMAT, TABLE_FORMAT, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)
+    each.id: each
+    for each in (*TRAINER_LOG_FORMATS, PLAIN_FORMAT, TABLE_FORMAT, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)
 }
