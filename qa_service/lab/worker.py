@@ -76,7 +76,7 @@ def child_main(pipe: Connection) -> None:
             import_compiler()
         limit_resources(deadline, mebibytes)
         if confined:
-            sandbox.close(readable=(path,))
+            sandbox.confine(readable=(path,))
         while True:
             _run_job(pipe, path, source, code, params, seed)
             try:

@@ -24,7 +24,7 @@ def unwrapped(optimizer: Any) -> Any:
     return optimizer
 
 
-def learning_rate(optimizer: Any) -> Any:
+def current_learning_rate(optimizer: Any) -> Any:
     """That of its first group, as it is at this moment."""
     lr = optimizer.param_groups[0].get("lr")
     return lr.detach().clone() if isinstance(lr, torch.Tensor) else lr

@@ -22,7 +22,13 @@ from numstab_watch.loss_scale import LossScale
 from numstab_watch.modules import ModuleProbes, first_tensor, share_bad, tensors_in
 from numstab_watch.names import TraceNames
 from numstab_watch.open_watches import add_watch, close_watches_of, free_path, remove_watch
-from numstab_watch.optimizers import has_nonfinite_state, learning_rate, optimizers_in, scaler_settings, unwrapped
+from numstab_watch.optimizers import (
+    current_learning_rate,
+    has_nonfinite_state,
+    optimizers_in,
+    scaler_settings,
+    unwrapped,
+)
 from numstab_watch.origin import alarm_text, origin_by_replay, origin_in_graph
 from numstab_watch.parameters import GradientWitnesses, ParameterProbes, gradient_of, largest_of, local, total_norm
 from numstab_watch.pending import PendingRows
@@ -326,7 +332,7 @@ class Watch:
         self._iteration.skipped = True
         self._iteration.optimizers.append(index)
         if self._iteration.lr is None:
-            self._iteration.lr = learning_rate(self._optimizers[index])
+            self._iteration.lr = current_learning_rate(self._optimizers[index])
         self._pending.skips += 1
         if self._iteration.norm is None and self._iteration.clip_norm is None:
             self._iteration.norm = math.inf
@@ -343,7 +349,7 @@ class Watch:
         iteration = self._iteration
         self._in_step = True
         self._with_closure = any(callable(each) for each in (*args, *kwargs.values()))
-        iteration.lr = iteration.lr if iteration.lr is not None else learning_rate(optimizer)
+        iteration.lr = iteration.lr if iteration.lr is not None else current_learning_rate(optimizer)
         found_inf = getattr(optimizer, "found_inf", None)
         if isinstance(found_inf, torch.Tensor):
             iteration.skipped = found_inf.detach().clone()

@@ -32,7 +32,7 @@ class BareValues:
         self._rows: list[LogRow] = []
         self._tensors = 0
 
-    def read(self, number: int, text: str) -> bool:
+    def take(self, number: int, text: str) -> bool:
         """Whether a line is one of them."""
         match = _BARE.fullmatch(text) if len(text) < 200 and len(self._rows) < _MAX_BARE else None
         if match is None:

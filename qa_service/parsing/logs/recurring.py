@@ -88,7 +88,7 @@ class LabelledTable:
         self._names: list[str] = []
         self._line = 0
 
-    def read(self, number: int, text: str) -> bool:
+    def take(self, number: int, text: str) -> bool:
         """Whether a line is the head of such a table, or a row of it."""
         if "  " not in text and "\t" not in text and "|" not in text:
             return False
@@ -125,7 +125,7 @@ class RecurringLines:
         last, self._last = self._last, (number, text)
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
             return
-        if self._labelled.read(number, text):
+        if self._labelled.take(number, text):
             return
         shape = text.translate(_DIGITS)
         if "n" in shape:

@@ -234,7 +234,7 @@ class _Scanner:
 
     def _read_values(self, number: int, text: str) -> None:
         kinds = (self._read_blocks, self._read_format, self._read_heading, self._read_plain, self._read_below)
-        for read in (*kinds, self._bare.read):
+        for read in (*kinds, self._bare.take):
             if read(number, text):
                 return
         self._recurring.keep(number, text)
