@@ -307,7 +307,7 @@ def worker_app() -> "FastAPI":
     """
     import os
 
-    from qa_service.lab.interpreter import connect
+    from qa_service.lab.interpreter import connect_interpreter
     from qa_service.lab.runner import SERVER_PRELOAD
     from qa_service.server.lifecycle import end_with_supervisor, share_of, use_one_heap, worker_index
     from qa_service.telemetry import logging as logs
@@ -321,7 +321,7 @@ def worker_app() -> "FastAPI":
     settings = replace(
         settings, slots=share_of(settings.slots, workers, index), queue=share_of(settings.queue, workers, index)
     )  # fmt: skip
-    lab = connect(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
+    lab = connect_interpreter(settings.python, SERVER_PRELOAD, shared / _FORK_SERVER)
     app = create_app(
         warm_service(settings), settings, open_to_all=worker_options["open_to_all"], shared=shared,
         watch_knowledge=worker_options["reload_kb"],

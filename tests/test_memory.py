@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from processes import TIMEOUT_SECONDS, run_async, until
 
-from qa_service.lab.interpreter import connect, server_for_workers
+from qa_service.lab.interpreter import connect_interpreter, server_for_workers
 from qa_service.lab.runner import SERVER_PRELOAD, ProcessRunner
 from qa_service.model import RunStatus
 from qa_service.retrieval.array_file import map_arrays, save_arrays
@@ -81,7 +81,7 @@ def test_workers_share_one_fork_server(tmp_path):
     """When one of them is gone its children are killed, no others'; without the server each starts its own."""
     preload, address = ("qa_service.lab.worker",), tmp_path / "fork-server"
     with server_for_workers("", preload, address):
-        one, other = connect("", preload, address), connect("", preload, address)
+        one, other = connect_interpreter("", preload, address), connect_interpreter("", preload, address)
         child, others = one.spawn(), other.spawn()
         server = _parent(child.process.pid)
         assert server == _parent(others.process.pid) != os.getpid()

@@ -6,7 +6,7 @@ import pytest
 
 from bench.load import distinct_questions
 from qa_service.parsing import signs
-from qa_service.parsing.observations import fold
+from qa_service.parsing.observations import fold_case_and_width
 from qa_service.parsing.required import grams, required_grams
 
 
@@ -41,7 +41,7 @@ def test_every_sign_is_found_that_a_search_for_each_pattern_finds():
     compiled = [signs.compile_table(table) for table in tables]
     known = [each for table in compiled for each in table]
     assert sum(each.needs is not None for each in known) > 0.9 * len(known), "the searches that are left out are few"
-    for text in map(fold, distinct_questions()[::40]):
+    for text in map(fold_case_and_width, distinct_questions()[::40]):
         for each in known:
             found = [match.span() for match in each.pattern.finditer(text)]
             assert [match.span() for _, match in signs.matches([each], text)] == found, (text, each.value)

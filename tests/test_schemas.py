@@ -61,7 +61,7 @@ MEASURED_ELSEWHERE = {("POST", f"{API}/formula")}
 NOT_JSON = {("GET", f"{API}/entries/{{entry_id}}/export"), ("GET", "/metrics")}
 PARSERS: dict[str, Callable[[object], object]] = {
     "AskRequest": requests.read_request,
-    "RunRequest": requests.read_run,
+    "RunRequest": requests.read_run_request,
     "FeedbackRequest": requests.read_feedback,
     "FormulaBody": read_formula,
 }

@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from qa_service.answering.execute import IsCancelled
 from qa_service.diagnosis.engine import diagnose
-from qa_service.diagnosis.reading import read_log_text, read_run
+from qa_service.diagnosis.reading import read_log_text, read_training_run
 from qa_service.errors import NumstabError, UnreadableRun
+from qa_service.lab.cancellation import IsCancelled
 from qa_service.lab.clients import CLIENT, ClientNames
 from qa_service.lab.queue import FairQueue
 from qa_service.lab.runner import overloaded
@@ -39,7 +39,7 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
     if more := len(data) // BYTES_PER_CHARGE:
         CLIENT.get().charge(more)
     with _place():
-        return diagnose(read_run(data, name))
+        return diagnose(read_training_run(data, name))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
+FLOAT_DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 """torch's names, from the widest to the narrowest."""
 _PATTERNS = {
     "float8_e4m3fn": r"(?:float|fp|f)8[_ -]?e4m3(?:fn)?|e4m3(?:fn)?",

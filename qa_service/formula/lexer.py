@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from qa_service.errors import BadExpression
-from qa_service.formula.functions import MAX_CHARACTERS, MAX_DECIMAL_EXPONENT, MAX_DIGITS
+from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_DIGITS, MAX_FORMULA_CHARACTERS
 
 TokenKind = Literal["number", "name", "sign", "end"]
 
@@ -100,17 +100,17 @@ _WORD = re.compile(
 
 def tokenize(text: str) -> list[Token]:
     """The tokens of a formula, the last of the kind "end". Raises `BadExpression`."""
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > MAX_FORMULA_CHARACTERS:
         raise BadExpression(
-            zh=f"式子有 {len(text)} 个字符，最多 {MAX_CHARACTERS} 个。",
-            en=f"the formula has {len(text)} characters; at most {MAX_CHARACTERS} are allowed",
-            position=MAX_CHARACTERS,
+            zh=f"式子有 {len(text)} 个字符，最多 {MAX_FORMULA_CHARACTERS} 个。",
+            en=f"the formula has {len(text)} characters; at most {MAX_FORMULA_CHARACTERS} are allowed",
+            position=MAX_FORMULA_CHARACTERS,
         )
     tokens = list(_Lexer(text).tokens())
     return [*tokens, Token("end", "", len(text), len(text))]
 
 
-def fold(text: str) -> str:
+def fold_width(text: str) -> str:
     """The text with full-width and styled characters as plain ones, each in its place."""
     return "".join(map(_fold, text)) if not text.isascii() else text
 
@@ -123,7 +123,7 @@ def _fold(character: str) -> str:
 
 class _Lexer:
     def __init__(self, text: str) -> None:
-        self.text = fold(text)
+        self.text = fold_width(text)
         self.position = 0
         self.brackets = 0
 

@@ -15,11 +15,11 @@ from qa_service.formula.calls import known_names
 from qa_service.formula.dtypes import DTYPE, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT
 from qa_service.formula.grammar import parse_formula
-from qa_service.formula.lexer import fold
+from qa_service.formula.lexer import fold_width
 from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transform, variables
 from qa_service.formula.values import Given
 
-MAX_CHARACTERS = 400
+MAX_MENTION_CHARACTERS = 400
 """A longer question is not searched: it describes a situation."""
 MAX_FORMULAS = 3
 """Of one question."""
@@ -52,9 +52,9 @@ class Mention:
 
 def find_mention(question: str) -> Mention | None:
     """The formulas whose values a question, in simplified characters, asks for; None if it asks for none."""
-    if len(question) > MAX_CHARACTERS or not _CANDIDATE.search(question):
+    if len(question) > MAX_MENTION_CHARACTERS or not _CANDIDATE.search(question):
         return None
-    text = _in_order(fold(question).replace("−", "-"))
+    text = _in_order(fold_width(question).replace("−", "-"))
     sentences = [_Sentence(part) for part in _sentences(text) if part.strip()]
     values = {name: value for sentence in sentences for name, value in sentence.values.items()}
     read = [(each, each.read(values, alone=len(sentences) == 1)) for each in sentences]

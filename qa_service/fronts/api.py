@@ -176,7 +176,7 @@ def _add_runs(api: "APIRouter", service: Service) -> None:
     from qa_service.server.streaming import EventStream, SSEResponse, open_stream, read_json
 
     async def open_run(http: HttpRequest, slug: str) -> tuple[Lang, EventStream]:
-        run = requests.read_run(await read_json(http, empty={}))
+        run = requests.read_run_request(await read_json(http, empty={}))
         stream = await open_stream(http, partial(service.run, slug, run.params, run.seed))
         return run.lang or request_language(http), stream
 

@@ -11,7 +11,7 @@ MAX_STEPS = 5
 """Steps of what to do."""
 MAX_CODE_LINES = 15
 """Lines of code in what to do, without blank ones."""
-MAX_ROWS = 6
+_MAX_ROWS = 6
 """Rows of `tell`, which distinguish the entry from its neighbours."""
 MAX_ASPECTS = 5
 """Further questions of an entry."""
@@ -51,8 +51,8 @@ def length_problems(entry: Entry) -> Iterator[str]:
         yield "expected a part [do]"
     if entry.expands is None and not entry.part("lecture", "en"):
         yield "expected [lecture.verdicts] in a source entry"
-    if len(entry.tell) > MAX_ROWS:
-        yield f"expected at most {MAX_ROWS} [[tell]], found {len(entry.tell)}"
+    if len(entry.tell) > _MAX_ROWS:
+        yield f"expected at most {_MAX_ROWS} [[tell]], found {len(entry.tell)}"
     if len(entry.aspects) > MAX_ASPECTS:
         yield f"expected at most {MAX_ASPECTS} [[aspect]], found {len(entry.aspects)}"
     for lang in LANGS:

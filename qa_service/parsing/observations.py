@@ -70,7 +70,7 @@ class _Prose:
 
     def __init__(self, text: str) -> None:
         self.text = _beginning_and_end(text)
-        self.folded = fold(self.text)
+        self.folded = fold_case_and_width(self.text)
         self.clauses = [0, *(match.end() for match in _CLAUSE_END.finditer(self.folded))]
         self.sentences = [0, *(match.end() for match in _SENTENCE_END.finditer(self.folded))]
         self.grams = grams(self.folded)
@@ -260,7 +260,7 @@ class _Prose:
                 if value and place[0] not in signs.VAGUE_PLACES
             )
             if len(between) <= _NEAR and not sick and not named:
-                asked = signs.ASKED.match(self.folded, cured.end()) or signs.COMPARED.search(
+                asked = signs.QUESTION_PARTICLE.match(self.folded, cured.end()) or signs.COMPARED.search(
                     self.folded, start, high[1]
                 )
                 return not asked
@@ -364,7 +364,7 @@ class _Prose:
         told = (
             not once
             and not signs.HOW_MUCH.search(between)
-            and not signs.ASKED.match(self.folded, cured.end())
+            and not signs.QUESTION_PARTICLE.match(self.folded, cured.end())
             and not self._is_unstated(cured.start(), cured.start())
         )
         return same and told and not sick and not any(start < cured.start() for start in later)
@@ -383,7 +383,7 @@ def _beginning_and_end(text: str) -> str:
     return f"{text[: MAX_PROSE_CHARS * 2 // 3]}\n{text[-MAX_PROSE_CHARS // 3 :]}"
 
 
-def fold(text: str) -> str:
+def fold_case_and_width(text: str) -> str:
     """Lower case, half-width forms, simplified characters; a character for each character."""
     narrow = "".join(map(_fold_character, text))
     simplified = simplify_chinese(narrow)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from qa_service.model.observation import VOCABULARY
+from qa_service.model.observation import SIGN_VOCABULARY
 from qa_service.parsing.required import grams, required_grams
 
 _T = TypeVar("_T")
@@ -486,7 +486,7 @@ SINCE = re.compile(r"\s*(?:[之以]?后|才|左右|的?时候?)")
 """After a time: something happened then."""
 EVEN = re.compile(r"(?<![a-z])even\s*$|(?:即使|哪怕|就算)\s*$")
 """Before a time: it is a duration."""
-ASKED = re.compile(r"\s*(?:吗|么|呢|\?)")
+QUESTION_PARTICLE = re.compile(r"\s*(?:吗|么|呢|\?)")
 """After words that say that something works: it is asked."""
 COMPARED = re.compile(
     r"哪|谁|(?<![对相])比(?=\s*[a-z])|(?<![a-z])(?:which(?![a-z])|more (?:stable|accurate)|better than)"
@@ -496,7 +496,7 @@ HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|sm
 """Between a remedy and those words: to what it has to be changed is asked."""
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
-MADE_FINE = frozenset(VOCABULARY["fine"])
+MADE_FINE = frozenset(SIGN_VOCABULARY["fine"])
 """Settings and remedies with a sign of kind `fine`, which says that it works with them."""
 UNSTATED = re.compile(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"

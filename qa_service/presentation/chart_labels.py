@@ -151,7 +151,7 @@ class Layout:
         return sum(box.overlaps(other) for other in self._placed) + sum(outside), covered + own
 
 
-def wrapped(name: str) -> str:
+def wrap_label(name: str) -> str:
     """The label in as few lines as it needs, at most four, separated by line breaks and of about the same length."""
     places = [(match.start(), match.end()) for match in _BREAKS.finditer(name) if 0 < match.start() < len(name)]
     ways = (_broken(name, chosen) for count in range(_MOST_LINES) for chosen in itertools.combinations(places, count))

@@ -41,7 +41,7 @@ RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
 """Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
-CLOSE = 0.2
+RUNNER_UP_SHARE = 0.2
 """A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Number formats, which a question may report as working."""
@@ -209,7 +209,7 @@ class Matcher:
         nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
         likeliest = of_subjects.argmax() if len(of_subjects) else None
-        close = (scores >= CLOSE * scores[0]).tolist()
+        close = (scores >= RUNNER_UP_SHARE * scores[0]).tolist()
         return MatchResult(
             matches=tuple(
                 Match(
@@ -386,7 +386,7 @@ class Matcher:
             if (cached := _load_classifier(path)) is not None:
                 return cached
             _check_can_train()
-            trained = training.train(self.corpus)
+            trained = training.train_classifier(self.corpus)
             with suppress(OSError):  # without a cache the next process trains again
                 write_atomically(path, trained.save)
                 delete_unused(self._cache, "classifier-*.npz", keep=_KEPT_FILES, days=_UNUSED_DAYS)

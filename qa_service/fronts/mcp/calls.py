@@ -36,10 +36,10 @@ class CallsInProgress:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, int | str], Call] = {}
+        self._calls: dict[tuple[str, int | str], ToolCall] = {}
 
     @contextmanager
-    def keep(self, session: str, request: int | str | None, call: "Call") -> Iterator[None]:
+    def keep(self, session: str, request: int | str | None, call: "ToolCall") -> Iterator[None]:
         """Keeps a call as long as the block runs; one without a session is not kept."""
         key = (session, request if request is not None else "")
         if session:
@@ -62,7 +62,7 @@ class Report(Protocol):
     async def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
 
 
-class Call:
+class ToolCall:
     """What a tool sees of the request that it serves. `lang` is the language of messages."""
 
     def __init__(self, lang: Lang) -> None:
@@ -99,7 +99,7 @@ class Call:
             case Queued():
                 self.message = _QUEUED[self.lang].format(id=event.id, before=event.position - 1)
 
-    async def run(self, work: Callable[["Call"], T], report: Report) -> T:
+    async def run(self, work: Callable[["ToolCall"], T], report: Report) -> T:
         """The result of `work(self)`, or its exception; `Cancelled` once the call is cancelled. If this coroutine is
         cancelled, so is the work.
         """

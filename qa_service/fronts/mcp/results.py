@@ -1,6 +1,6 @@
 """What the tools return, as structured content; `text.py` writes every value of it into the text.
 
-Some clients give a model the text and some the structured content, so each has all of it, within `MAX_BYTES`.
+Some clients give a model the text and some the structured content, so each has all of it, within `MAX_RESULT_BYTES`.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from qa_service.schemas.diagnosis import CauseJson, HarmJson, RuledOutJson, RunV
 from qa_service.schemas.evidence import ParamsJson, SpreadJson
 from qa_service.schemas.values import Body, NamedValues, Number
 
-MAX_BYTES = 9_000
+MAX_RESULT_BYTES = 9_000
 """The largest text of a result in UTF-8, and the largest structured content: what clients give a model uncut."""
 
 
@@ -78,7 +78,7 @@ class EntryName(Body):
     question: str
 
 
-class Result(Body):
+class ToolResult(Body):
     """Base of the results."""
 
     left_out: list[str] = Field(description="what was left out for its length")
@@ -88,7 +88,7 @@ class Result(Body):
         yield self
 
 
-class RunsResult(Result):
+class RunsResult(ToolResult):
     """Base of the results with runs."""
 
     runs: list[RunResult]
@@ -175,7 +175,7 @@ class ExperimentFound(Body):
     metrics: dict[str, str] = Field(description="name → title")
 
 
-class FindResult(Result):
+class FindResult(ToolResult):
     """The experiments found, best first."""
 
     lang: Lang
@@ -208,7 +208,7 @@ class ClaimChecked(Body):
     confirmed: bool = Field(description="false if too few seeds agree with the entry")
 
 
-class CheckResult(Result):
+class CheckResult(ToolResult):
     """Whether the claims of an entry hold here and now, and fail at their controls."""
 
     lang: Lang
@@ -249,7 +249,7 @@ class FormulaRewritten(Body):
     bits_gained: Number
 
 
-class FormulaToolResult(Result):
+class FormulaToolResult(ToolResult):
     """A formula in the float formats."""
 
     lang: Lang
@@ -320,7 +320,7 @@ class Renderer(Protocol):
     def __call__(self, result: Any) -> str: ...
 
 
-def fit(result: Result, render: Renderer, limit: int = MAX_BYTES) -> tuple[Result, str]:
+def fit_to_limit(result: ToolResult, render: Renderer, limit: int = MAX_RESULT_BYTES) -> tuple[ToolResult, str]:
     """The fullest form of the result that stays within `limit` bytes both as text and as JSON, and its text."""
     fitting, text = result, ""
     for fitting in result.shortened():

@@ -19,7 +19,7 @@ from qa_service.settings import Settings
 from qa_service.telemetry import logging as logs
 
 
-def serve(settings: Settings) -> int:
+def serve_stdio(settings: Settings) -> int:
     """Serves until the client closes our input; returns the exit status.
 
     The client is answered at once: the service is built, and its classifier loaded or trained, in the meantime.

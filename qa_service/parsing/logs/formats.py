@@ -6,7 +6,7 @@ To add a format, add a row, and a printer of its lines to tests/log_printers.py.
 import re
 from dataclasses import dataclass
 
-from qa_service.parsing.logs.harvest import NUMBER
+from qa_service.parsing.logs.harvest import NUMBER_PATTERN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def _format(
     running_mean: bool = False,
 ) -> LogFormat:
     bounded = line.replace(r"\d+", r"\d{1,20}")  # a longer run of digits would take quadratic time
-    pattern = re.compile(bounded.replace("NUM", NUMBER), re.IGNORECASE)
+    pattern = re.compile(bounded.replace("NUM", NUMBER_PATTERN), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
         first_epoch=first_epoch, running_mean=running_mean,
@@ -57,7 +57,7 @@ def _format(
 
 def format_of(text: str) -> tuple[LogFormat, re.Match[str]] | None:
     """The first format that a line has, and where its pattern was found; None if it has none."""
-    for form in FORMATS:
+    for form in TRAINER_LOG_FORMATS:
         for hint in form.hints:
             if hint in text:
                 if match := form.line.search(text):
@@ -71,7 +71,7 @@ def named_groups(match: re.Match[str]) -> dict[str, str]:
     return {name.rstrip("0123456789"): word for name, word in match.groupdict().items() if word is not None}
 
 
-FORMATS = (
+TRAINER_LOG_FORMATS = (
     _format(
         "hf_trainer", "Hugging Face Trainer", ("{'",), r"\{(?:'[^{}]*)?'(?:eval_"
         r"|train_)?loss'?: *'?(?:tensor\()?NUM", sign="hf_trainer"
@@ -219,9 +219,9 @@ FORMATS = (
 )  # fmt: skip
 """Tried in this order: the first that a line has is its format."""
 
-PLAIN = LogFormat(id="plain", name="", hints=(), line=re.compile(""))
+PLAIN_FORMAT = LogFormat(id="plain", name="", hints=(), line=re.compile(""))
 """A hand-written training loop: lines of "key: number" pairs with the same keys."""
-TABLE = LogFormat(id="table", name="", hints=(), line=re.compile(""))
+TABLE_FORMAT = LogFormat(id="table", name="", hints=(), line=re.compile(""))
 """Rows under a header that names the columns."""
 ULTRALYTICS = LogFormat(
     id="ultralytics", name="Ultralytics YOLO", hints=(),
@@ -242,4 +242,7 @@ COQUI = LogFormat(
     ),
 )  # fmt: skip
 """The same with the step of the whole run."""
-BY_ID = {each.id: each for each in (*FORMATS, PLAIN, TABLE, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)}
+BY_ID = {
+    each.id: each
+    for each in (*TRAINER_LOG_FORMATS, PLAIN_FORMAT, TABLE_FORMAT, ULTRALYTICS, STABLE_BASELINES, COMPOSER, COQUI)
+}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?|\.nan|1\.#qnan|1\.#inf)"
+NUMBER_PATTERN = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?|\.nan|1\.#qnan|1\.#inf)"
 
 # Key → its names in logs, longest first where one begins another.
 KEYS: Mapping[str, str] = {
@@ -26,7 +26,7 @@ KEYS: Mapping[str, str] = {
 _PAIR = re.compile(
     r"(?<![\w/])(?=[a-z])(?:"
     + "|".join(f"(?P<k{index}>{names})" for index, names in enumerate(KEYS.values()))
-    + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER})(?!\w|\.\d)",
+    + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER_PATTERN})(?!\w|\.\d)",
     re.IGNORECASE,
 )
 _BY_GROUP = {f"k{index}": key for index, key in enumerate(KEYS)}

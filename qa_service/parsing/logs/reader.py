@@ -6,7 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from qa_service.parsing.logs import rules
-from qa_service.parsing.logs.formats import BY_ID, PLAIN, TABLE, ULTRALYTICS, LogFormat, format_of, named_groups
+from qa_service.parsing.logs.formats import (
+    BY_ID,
+    PLAIN_FORMAT,
+    TABLE_FORMAT,
+    ULTRALYTICS,
+    LogFormat,
+    format_of,
+    named_groups,
+)
 from qa_service.parsing.logs.harvest import harvest, key_of, parse_number
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.reading import LogLine, LogReading, Point
@@ -114,7 +122,7 @@ def _read_lines(pieces: list[_Piece]) -> tuple[list[LogLine], set[int]]:
             continue
         line = _read_line(number, text)
         if line is not None:
-            (plain if line.format == PLAIN.id else lines).append(line)
+            (plain if line.format == PLAIN_FORMAT.id else lines).append(line)
     lines += _repeated(plain)
     lines.sort(key=lambda each: each.number)
     lines = _merge_state(lines)
@@ -152,7 +160,7 @@ def _read_plain(number: int, text: str) -> LogLine | None:
     if not _MEASURES & values.keys() and "accuracy" not in values:
         return None
     return LogLine(
-        number=number, text=text, format=PLAIN.id, step=_whole(values.get("step")), epoch=values.get("epoch"),
+        number=number, text=text, format=PLAIN_FORMAT.id, step=_whole(values.get("step")), epoch=values.get("epoch"),
         values=values, fragments=fragments,
     )  # fmt: skip
 
@@ -210,7 +218,7 @@ class _Table:
         separated = "|" in text or "\t" in text or text.count(",") >= len(names) - 1 or ultralytics
         if not separated or len(known) < 2 or not any("loss" in key for key in known):
             return None
-        return cls(number, names, keys, ULTRALYTICS if ultralytics else TABLE)
+        return cls(number, names, keys, ULTRALYTICS if ultralytics else TABLE_FORMAT)
 
     def read(self, number: int, text: str) -> LogLine | None:
         """A row with a number in each known column; None for any other line."""
@@ -248,7 +256,7 @@ def _summarise(lines: list[LogLine], prose: str, unread: list[LogLine]) -> LogRe
     scales = [point.value for point in series.get("loss_scale", ())]
     first = rules.scale_before(lines)
     known = BY_ID.get(form)
-    classes = rules.classes_at_chance(series.get("loss", ()), in_bits=bool(known and known.in_bits))
+    classes = rules.classes_if_flat_at_chance(series.get("loss", ()), in_bits=bool(known and known.in_bits))
     return LogReading(
         format=form,
         framework=known.name if known else "",

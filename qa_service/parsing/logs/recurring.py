@@ -12,11 +12,11 @@ from functools import lru_cache
 from itertools import pairwise
 
 from qa_service.parsing.logs.configuration import is_configuration
-from qa_service.parsing.logs.formats import PLAIN
+from qa_service.parsing.logs.formats import PLAIN_FORMAT
 from qa_service.parsing.logs.morphemes import kinds_of, words_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
-from qa_service.parsing.logs.rows import Row
+from qa_service.parsing.logs.rows import LogRow
 
 _MAX_LINE_CHARS = 600
 _MAX_KINDS, _MAX_OF_KIND, _MAX_LINES = 300, 4_000, 20_000
@@ -84,11 +84,11 @@ class LabelledTable:
     """Rows of numbers behind a label, under a line of names: "        MRR   hit@10" and "l(raw)   0.05   0.11"."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[LogRow] = []
         self._names: list[str] = []
         self._line = 0
 
-    def read(self, number: int, text: str) -> bool:
+    def take(self, number: int, text: str) -> bool:
         """Whether a line is the head of such a table, or a row of it."""
         if "  " not in text and "\t" not in text and "|" not in text:
             return False
@@ -106,7 +106,7 @@ class LabelledTable:
             return False
         label = re.sub(r"\W+", "_", cells[0]).strip("_").lower()
         values = {f"{label}.{name.lower()}": parse_value(cell) for name, cell in zip(behind, cells[1:], strict=True)}
-        self.rows.append(Row(number, PLAIN.id, text, values, counter="labelled"))
+        self.rows.append(LogRow(number, PLAIN_FORMAT.id, text, values, counter="labelled"))
         return True
 
 
@@ -125,7 +125,7 @@ class RecurringLines:
         last, self._last = self._last, (number, text)
         if not 2 < len(text) <= _MAX_LINE_CHARS or self._count >= _MAX_LINES or self._misses > _MAX_MISSES:
             return
-        if self._labelled.read(number, text):
+        if self._labelled.take(number, text):
             return
         shape = text.translate(_DIGITS)
         if "n" in shape:
@@ -142,9 +142,9 @@ class RecurringLines:
             kind.lines.append((number, text))
             self._count += 1
 
-    def rows(self, first: int | None, *, has_loss: bool) -> list[Row]:
+    def rows(self, first: int | None, *, has_loss: bool) -> list[LogRow]:
         """The rows of the kinds that are records. `first` is the line of the first row that others have found."""
-        found: list[Row] = self._labelled.rows
+        found: list[LogRow] = self._labelled.rows
         for shape, kind in self._kinds.items():
             if len(kind.lines) > 1:
                 bare = not re.search(r"[^\W\d_]", shape)
@@ -184,7 +184,7 @@ class _Columns:
             return None
         return next((index for index in self.told if len({each.value for each in self.columns[index]}) > 1), None)
 
-    def rows(self, *, has_loss: bool) -> list[Row]:
+    def rows(self, *, has_loss: bool) -> list[LogRow]:
         """A row for each line."""
         names = _names(self.columns, self.told)
         if not has_loss and "loss" not in map(meaning_of, names.values()):
@@ -198,11 +198,11 @@ class _Columns:
             epoch = next((each.value for each in values if meaning_of(each.name) == "epoch"), None)
             counter = f"plain {counted}" if meaning_of(counted) == "step" else "recurring"
             told = {names[index]: values[index].value for index in self.told}
-            rows.append(Row(number, PLAIN.id, text, told, step=step, epoch=epoch, counter=counter))
+            rows.append(LogRow(number, PLAIN_FORMAT.id, text, told, step=step, epoch=epoch, counter=counter))
         return rows if self.told else []
 
 
-def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[Row]:
+def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[LogRow]:
     """The rows of a kind of line; [] if its first lines say that it is no record."""
     header = _columns_named(kind.above) if bare else []
     sample = _columns_of(kind.lines[:_SAMPLE], header)

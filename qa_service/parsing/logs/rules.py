@@ -190,7 +190,7 @@ def _constant(series: Series, lines: Sequence[LogLine]) -> Iterator[_Found]:
         yield "where:loss", line, "loss"
 
 
-def classes_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
+def classes_if_flat_at_chance(points: Sequence[Point], *, in_bits: bool = False) -> int | None:
     """C if the loss stays at ln C (log2 C in bits) to the end and has never been far above; None if it does not."""
     values = [point.value for point in points if math.isfinite(point.value)]
     last = values[-12:]
