@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from qa_service.formula.mentions import Mention, find_mention
 from qa_service.model import Lang, NamedValues, Observation, Part, Value
@@ -17,7 +16,6 @@ from qa_service.parsing.ordinals import parse_ordinal
 from qa_service.parsing.parameters import PARAMETER_TABLES, Quantity, extract_parameters, single_quantity
 from qa_service.parsing.posts import code_of_post, read_post
 from qa_service.parsing.spelling import correct_spelling
-from qa_service.parsing.tables import Table
 from qa_service.parsing.text import MAX_QUESTION_CHARS, check_text, nfkc, simplify_chinese, summarise_paste
 from qa_service.patterns import lazy_pattern
 
@@ -246,8 +244,7 @@ def parse_question(question: str, lang: Lang | None = None, conversation: Lang |
 
 def recall_patterns(parsed: ParseCache) -> None:
     """Take over what `parsed` holds of the patterns that questions are read with; the rest is found, and held there."""
-    tables: tuple[Table[Any], ...] = (*SIGN_TABLES, *PARAMETER_TABLES)
-    for table in tables:
+    for table in (*SIGN_TABLES, *PARAMETER_TABLES):
         table.recall(parsed)
 
 

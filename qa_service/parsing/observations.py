@@ -5,7 +5,7 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
@@ -38,7 +38,7 @@ _TIMES = Table(signs.TIMES.items())
 _SETTINGS = Table(signs.SETTINGS.items())
 _FORMATS = Table((value, pattern) for value, pattern in signs.SETTINGS.items() if value in _DTYPES)
 _ACTIONS = Table(signs.ACTIONS.items())
-SIGN_TABLES = (_PLACES, _SYMPTOMS, _TIMES, _SETTINGS, _FORMATS, _ACTIONS)
+SIGN_TABLES: tuple[Table[Any], ...] = (_PLACES, _SYMPTOMS, _TIMES, _SETTINGS, _FORMATS, _ACTIONS)
 _Found = tuple[str, re.Match[str]]
 
 

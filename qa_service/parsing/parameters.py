@@ -159,7 +159,7 @@ _KEYWORDS: dict[str, dict[str, str]] = {
 _NUMBERED = Table((names, pattern) for pattern, names in _PATTERNS)
 """The patterns, each with the names of the parameters that its groups are."""
 _NAMED = tuple((name, Table(values.items())) for name, values in _KEYWORDS.items())
-PARAMETER_TABLES = (_NUMBERED, *(table for _, table in _NAMED))
+PARAMETER_TABLES: tuple[Table[Any], ...] = (_NUMBERED, *(table for _, table in _NAMED))
 _DIGIT = lazy_pattern(r"\d")
 # Units of quantities that no experiment has.
 _FOREIGN_UNIT = (
