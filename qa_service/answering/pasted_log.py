@@ -1,6 +1,5 @@
 """What a log that is pasted as a question asks for, beside the words that stand with it or without any."""
 
-from qa_service.diagnosis.symptoms import symptom_entry
 from qa_service.model.diagnosis import Diagnosis
 from qa_service.parsing import ParsedQuestion
 from qa_service.parsing.text import simplify_chinese
@@ -32,7 +31,11 @@ def entry_of_log(diagnosis: Diagnosis | None, *, alone: bool) -> str:
     first = next(iter(diagnosis.hypotheses), None)
     if first and (first.certainty == "certain" or (alone and first.certainty == "likely")):
         return diagnosis.causes[first.cause].entry
-    return symptom_entry(diagnosis) if alone else ""
+    if not alone:
+        return ""
+    from qa_service.diagnosis.symptoms import symptom_entry  # as what made the diagnosis has
+
+    return symptom_entry(diagnosis)
 
 
 def asks_by_its_log_alone(question: ParsedQuestion) -> bool:

@@ -317,7 +317,8 @@ class Matcher:
         wordings = self._wordings
         sources = [_source(module) for module in (classifier, features, training)]
         sources += [path.read_bytes() for path in sorted(Path(parsing.__file__).parent.rglob("*.py"))]
-        names = {id(owner): _owner_key(owner) for owner in (*self._entries, *self._subjects)}
+        owners: list[Entry | Subject] = [*self._entries, *self._subjects]
+        names = {id(owner): _owner_key(owner) for owner in owners}
         texts = "\0".join([wording for _, wording, _ in wordings])
         owned = "\0".join([f"{names[id(owner)]}\0{wording}" for owner, wording, _ in wordings])
         return (
