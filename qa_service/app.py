@@ -155,7 +155,12 @@ async def _lifespan(
     import asyncio
 
     from qa_service.server.access_log import log_answer
-    from qa_service.server.lifecycle import give_back_when_quiet, handle_signals
+    from qa_service.server.lifecycle import (
+        PAUSE_SECONDS,
+        give_back_when_quiet,
+        handle_signals,
+        let_go_between_texts,
+    )
     from qa_service.store.writer import BackgroundWriter
 
     state = app.state
@@ -185,6 +190,7 @@ async def _lifespan(
             if hasattr(front, "lifespan"):
                 request_state |= await stack.enter_async_context(front.lifespan(service, settings)) or {}
         stack.callback(asyncio.create_task(give_back_when_quiet(state.text_priority)).cancel)
+        state.text_priority.call_in_pauses(PAUSE_SECONDS, let_go_between_texts)
         stack.enter_context(handle_signals(state.shutdown, state.reloader.reload_in_background))
         gc.collect()
         gc.freeze()  # entries, vectors and routes live as long as the server: later collections skip them

@@ -7,7 +7,6 @@ unchanged and is reported.
 """
 
 import math
-import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NAME_CHARACTE
 from qa_service.formula.lexer import Token, tokenize
 from qa_service.formula.sexpr import from_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable
+from qa_service.patterns import lazy_pattern
 
 _COMPARISON, _SUM, _PRODUCT, _UNARY, _POWER = 10, 20, 30, 40, 50
 _BINARY = {
@@ -46,8 +46,8 @@ _CASTING_METHODS = frozenset(("to", "type", "astype"))
 _NONFINITE = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
 _SUFFIXES = frozenset(("!", "的", "平方", "立方", "开方"))
 _MAX_STAND_INS = 8
-_LATEX = re.compile(r"\\[A-Za-z]|[\^_]\{")
-_OF_X = re.compile(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
+_LATEX = lazy_pattern(r"\\[A-Za-z]|[\^_]\{")
+_OF_X = lazy_pattern(r"(sin|cos|tan|exp|log|ln|sqrt|tanh|cosh|sinh)(x)")
 _MAX_LETTERS = 3
 """Of a product without signs, such as abc."""
 _KNOWN_WORDS = frozenset((*_NONFINITE, *_MODULES, *_SUFFIXES, "pi", "of", "and", "frac", "lam", "eps"))

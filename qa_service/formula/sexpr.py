@@ -7,11 +7,12 @@ from fractions import Fraction
 from qa_service.errors import BadExpression
 from qa_service.formula.functions import FUNCTIONS, MAX_DEPTH, MAX_FORMULA_CHARACTERS, MAX_NODES
 from qa_service.formula.tree import Call, Node, Number, Variable
+from qa_service.patterns import lazy_pattern
 
-_TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
-_NUMBER = re.compile(r"[-+]?\d{1,4000}(?:\.\d{1,4000})?(?:e[-+]?\d{1,4})?|[-+]?\d{1,4000}/\d{1,4000}", re.ASCII)
+_TOKEN = lazy_pattern(r"\s*([()]|[^\s()]+)")
+_NUMBER = lazy_pattern(r"[-+]?\d{1,4000}(?:\.\d{1,4000})?(?:e[-+]?\d{1,4})?|[-+]?\d{1,4000}/\d{1,4000}", re.ASCII)
 _NONFINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-_NAME = re.compile(r"[^\W\d]\w*")
+_NAME = lazy_pattern(r"[^\W\d]\w*")
 
 
 def to_sexpr(tree: Node) -> str:

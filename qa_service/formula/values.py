@@ -9,11 +9,12 @@ from fractions import Fraction
 from qa_service.errors import BadExpression
 from qa_service.formula.lexer import fold_width, read_number
 from qa_service.formula.sexpr import exact_number_text
+from qa_service.patterns import lazy_pattern
 
 MAX_VALUES = 64
-_ASSIGNMENT = re.compile(r"([^\W\d]\w{0,40})\s*=\s*([^\s,;=]+)\s*[,;]?\s*")
+_ASSIGNMENT = lazy_pattern(r"([^\W\d]\w{0,40})\s*=\s*([^\s,;=]+)\s*[,;]?\s*")
 _DECIMAL = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
-_NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII | re.IGNORECASE)
+_NUMBER = lazy_pattern(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII | re.IGNORECASE)
 _NONFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "infinity": math.inf, "-infinity": -math.inf,
               "nan": math.nan}  # fmt: skip
 

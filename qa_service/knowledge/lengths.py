@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from qa_service.model import LANGS, PARTS, PLACEHOLDER, Entry, Lang, Part
+from qa_service.patterns import lazy_pattern
 
 MAX_LIVE_NUMBERS = 2
 """Placeholders in the short answer."""
@@ -29,12 +30,12 @@ MAX_CELL_WORDS: dict[Lang, int] = {"en": 16, "zh": 26}
 MAX_CLUE_WORDS: dict[Lang, int] = {"en": 30, "zh": 60}
 """The same for the sentence of a clue."""
 
-_CODE = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
-_FORMULA = re.compile(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
-_STEP = re.compile(r"^(?:\d+\.|[-*]) ", re.MULTILINE)
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_LATIN = re.compile(r"[A-Za-z0-9_.^×%°⁻⁰¹²³⁴⁵⁶⁷⁸⁹α-ωΑ-Ω+−=<>≤≥/*]+")
-_WORD = re.compile(r"\S*\w\S*")
+_CODE = lazy_pattern(r"```[^\n]*\n(.*?)```", re.DOTALL)
+_FORMULA = lazy_pattern(r"\\\(.*?\\\)|\$\$.*?\$\$", re.DOTALL)
+_STEP = lazy_pattern(r"^(?:\d+\.|[-*]) ", re.MULTILINE)
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_LATIN = lazy_pattern(r"[A-Za-z0-9_.^×%°⁻⁰¹²³⁴⁵⁶⁷⁸⁹α-ωΑ-Ω+−=<>≤≥/*]+")
+_WORD = lazy_pattern(r"\S*\w\S*")
 
 
 def length(text: str, lang: Lang) -> int:

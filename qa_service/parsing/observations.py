@@ -5,13 +5,15 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from qa_service.model.observation import Observation, ObservationKind, Sign
 from qa_service.parsing import signs
 from qa_service.parsing.logs import LogReading, observe_messages, read_log
 from qa_service.parsing.required import grams
+from qa_service.parsing.tables import Table
 from qa_service.parsing.text import simplify_chinese
+from qa_service.patterns import lazy_pattern
 
 MAX_PROSE_CHARS = 3_000
 """Of longer prose, the beginning and the end are read, where people say what they see."""
@@ -23,19 +25,20 @@ _NARROW = frozenset({"amp", "float16"})  # without them, it is float32
 _MAX_LIST = 500  # characters of a list of what was tried
 _NEAR = 40  # characters between a symptom and its place, a setting and how it works there
 _CURED_NEAR = 50  # characters between a remedy and the words that say that it helped
-_CLAUSE_END = re.compile(
+_CLAUSE_END = lazy_pattern(
     r"[,;!?。、\n](?=\s|[^\x00-\x7f]|$)|[,;。]|\.(?=\s|$)|但是?|可是|不过|然而|(?<![a-z])(?:but|however|while"
     r"|whereas|although|though)(?![a-z])"
 )
-_SENTENCE_END = re.compile(r"[。;!?\n]|\.(?=\s|$)")
-_DONE = re.compile(r"[过了]|ed(?![a-z])")
-_CONJOINED = re.compile(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
-_PLACES = signs.compile_table(signs.PLACES.items())
-_SYMPTOMS = signs.compile_table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
-_TIMES = signs.compile_table(signs.TIMES.items())
-_SETTINGS = signs.compile_table(signs.SETTINGS.items())
-_FORMATS = tuple(each for each in _SETTINGS if each.value in _DTYPES)
-_ACTIONS = signs.compile_table(signs.ACTIONS.items())
+_SENTENCE_END = lazy_pattern(r"[。;!?\n]|\.(?=\s|$)")
+_DONE = lazy_pattern(r"[过了]|ed(?![a-z])")
+_CONJOINED = lazy_pattern(r"\s*(?:和|与|及|以及|、|,|/|&|and|or)?\s*")
+_PLACES = Table(signs.PLACES.items())
+_SYMPTOMS = Table((symptom, symptom.pattern) for symptom in signs.SYMPTOMS)
+_TIMES = Table(signs.TIMES.items())
+_SETTINGS = Table(signs.SETTINGS.items())
+_FORMATS = Table((value, pattern) for value, pattern in signs.SETTINGS.items() if value in _DTYPES)
+_ACTIONS = Table(signs.ACTIONS.items())
+SIGN_TABLES: tuple[Table[Any], ...] = (_PLACES, _SYMPTOMS, _TIMES, _SETTINGS, _FORMATS, _ACTIONS)
 _Found = tuple[str, re.Match[str]]
 
 
@@ -59,7 +62,7 @@ def observe_question(text: str, log: LogReading | None) -> tuple[Observation, ..
 
 def speaks_of_training(text: str) -> bool:
     """Whether a text, in lower case, names a part or a setting of a training run."""
-    return any(each.pattern.search(text) for each in (*_PLACES, *_SETTINGS))
+    return any(signs.matches(table, text) for table in (_PLACES, _SETTINGS))
 
 
 class _Prose:

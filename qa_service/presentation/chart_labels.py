@@ -2,10 +2,11 @@
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
+
+from qa_service.patterns import lazy_pattern
 
 CHARACTER, WIDE_CHARACTER = 8, 13
 """Widths of a character of a label in pixels: of a Latin one and of a Chinese one."""
@@ -18,9 +19,9 @@ _MOST_LINES = 4
 _STEP = 4  # pixels between two places that are tried, and between points of a curve
 _FARTHEST = 72  # pixels up or down from the end of a curve
 _FAR = 6  # as bad as a point of a curve that is covered: so many pixels from the end
-_BREAKS = re.compile(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
-_FIRST_WORDS = re.compile(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
-_LAST_WORDS = re.compile(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
+_BREAKS = lazy_pattern(r" |(?<=[⺀-￿])(?![，。：、；）])|(?<=[^\s（])(?=[⺀-￿])(?![，。：、；）])")
+_FIRST_WORDS = lazy_pattern(r"(?P<first>.+?)(?:[,:] |[，：])(?P<own>.+)")
+_LAST_WORDS = lazy_pattern(r"(?P<own>.+)(?:[,:] |[，：])(?P<last>.+)")
 
 Pixels = Sequence[tuple[float, float]]
 """Points in pixels from the upper left corner of a plot."""

@@ -8,37 +8,38 @@ from qa_service.parsing.logs.formats import COMPOSER, COQUI, STABLE_BASELINES, T
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, lower_name, meaning_of
 from qa_service.parsing.logs.pairs import parse_value, read_pairs
 from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?nan(?:\.0|\(\w*\))?|\.?inf(?:inity)?|1\.#\w+)",
     re.IGNORECASE,
 )
-_STANDING_NUMBER = re.compile(r"(?:^|[\s:(\[|,])[-+]?\d")
+_STANDING_NUMBER = lazy_pattern(r"(?:^|[\s:(\[|,])[-+]?\d")
 _MAX_BOX_CHARS = 200
 _MAX_COLUMNS = 300
 _MIN_COLUMNS = 2
 _EMPTY = frozenset({"", "-", "--", "n/a", "none", "null", "no log", "na"})
-_YOLO_5 = re.compile(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
-_YOLO_VALIDATION = re.compile(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
+_YOLO_5 = lazy_pattern(r"epoch\s+gpu_?mem\s", re.IGNORECASE)
+_YOLO_VALIDATION = lazy_pattern(r"^\s*class\s+images\s+(?:instances|labels|targets)", re.IGNORECASE)
 _YOLO_5_NAMES = {"box": "box_loss", "obj": "obj_loss", "cls": "cls_loss", "total": "total_loss", "giou": "giou_loss"}
-_BOX_EDGE = re.compile(r"^\s*[-=+─]{6,}\s*$")
-_BOX_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
-_ITEM = re.compile(
+_BOX_EDGE = lazy_pattern(r"^\s*[-=+─]{6,}\s*$")
+_BOX_ROW = lazy_pattern(r"^\s*\|?\s*(?P<name>[A-Za-z][\w ./\-]*?)\s*\|\s*(?P<value>\S*)\s*\|\s*$")
+_ITEM = lazy_pattern(
     r"^\s*(?:(?P<phase>train|eval)\s+)?(?P<name>[A-Za-z][\w./@\-]{0,80})\s*[:=]\s*(?P<value>\S{1,40})$", re.IGNORECASE
 )
-_PHRASE = re.compile(r"\S+(?: \S+)*")
-_REMARK = re.compile(r"\s*\([^()]{0,40}\)")
-_NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
+_PHRASE = lazy_pattern(r"\S+(?: \S+)*")
+_REMARK = lazy_pattern(r"\s*\([^()]{0,40}\)")
+_NAMES_ONLY = lazy_pattern(r"(?=\D*[^\W\d])\D*$")
 _MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
 """Characters by which a cell may be shifted from the name of its column."""
 _BARS = str.maketrans("┃│║", "|||")
-_COMMENT = re.compile(r"^\s*#")
+_COMMENT = lazy_pattern(r"^\s*#")
 """The mark that numpy writes before the header of a table."""
-_DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
+_DECIMAL_COMMA = lazy_pattern(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
 _OPENS, _CLOSES, _MAX_LISTED = ("[", "("), ("]", ")"), 24
 """Around the numbers of a cell that holds several; further ones are left out."""
-_COQUI_ITEM = re.compile(r"^\s*\|? ?> ")
+_COQUI_ITEM = lazy_pattern(r"^\s*\|? ?> ")
 
 
 def is_number(word: str) -> bool:

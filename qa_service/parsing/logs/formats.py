@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from qa_service.parsing.logs.harvest import NUMBER_PATTERN
+from qa_service.patterns import lazy_pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def _format(
     running_mean: bool = False,
 ) -> LogFormat:
     bounded = line.replace(r"\d+", r"\d{1,20}")  # a longer run of digits would take quadratic time
-    pattern = re.compile(bounded.replace("NUM", NUMBER_PATTERN), re.IGNORECASE)
+    pattern = lazy_pattern(bounded.replace("NUM", NUMBER_PATTERN), re.IGNORECASE)
     return LogFormat(
         id=id_, name=name, hints=hints, line=pattern, sign=sign, in_bits=in_bits, step_in_epoch=step_in_epoch,
         first_epoch=first_epoch, running_mean=running_mean,
@@ -219,25 +220,25 @@ TRAINER_LOG_FORMATS = (
 )  # fmt: skip
 """Tried in this order: the first that a line has is its format."""
 
-PLAIN_FORMAT = LogFormat(id="plain", name="", hints=(), line=re.compile(""))
+PLAIN_FORMAT = LogFormat(id="plain", name="", hints=(), line=lazy_pattern(""))
 """A hand-written training loop: lines of "key: number" pairs with the same keys."""
-TABLE_FORMAT = LogFormat(id="table", name="", hints=(), line=re.compile(""))
+TABLE_FORMAT = LogFormat(id="table", name="", hints=(), line=lazy_pattern(""))
 """Rows under a header that names the columns."""
 ULTRALYTICS = LogFormat(
     id="ultralytics", name="Ultralytics YOLO", hints=(),
-    line=re.compile(r"gpu_mem.*box_loss|box_loss.*cls_loss", re.IGNORECASE), sign="ultralytics",
+    line=lazy_pattern(r"gpu_mem.*box_loss|box_loss.*cls_loss", re.IGNORECASE), sign="ultralytics",
 )  # fmt: skip
 """A table; its line is the header."""
-STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hints=(), line=re.compile(""))
+STABLE_BASELINES = LogFormat(id="stable_baselines", name="Stable-Baselines3", hints=(), line=lazy_pattern(""))
 """A box of names and values for each report."""
 COMPOSER = LogFormat(
     id="composer", name="Composer", hints=(),
-    line=re.compile(r"^(?:[\[,] ?(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
+    line=lazy_pattern(r"^(?:[\[,] ?(?:epoch|batch|step)=(?P<step>\d+)(?:/\d+)?\]?)+:?", re.IGNORECASE)
 )  # fmt: skip
 """A heading with the step, and a line for each value."""
 COQUI = LogFormat(
     id="coqui", name="Coqui TTS", hints=(),
-    line=re.compile(
+    line=lazy_pattern(
         r"^\s*--> +(?:TIME: .*?-- )?STEP: +(?P<step_in_epoch>\d+)/(?P<of>\d+) +-- +GLOBAL_STEP: +(?P<step>\d+)"
     ),
 )  # fmt: skip

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from qa_service.patterns import lazy_pattern
+
 NUMBER_PATTERN = r"[-+]?(?:\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?|\.nan|1\.#qnan|1\.#inf)"
 
 # Key → its names in logs, longest first where one begins another.
@@ -23,7 +25,7 @@ KEYS: Mapping[str, str] = {
     "": r"[a-z]\w{0,20}_loss|loss_[a-z]\w{0,20}|l1|kl|reward",
 }  # fmt: skip
 """The key "" stands for a component of the loss or another quantity, whose own name is its key."""
-_PAIR = re.compile(
+_PAIR = lazy_pattern(
     r"(?<![\w/])(?=[a-z])(?:"
     + "|".join(f"(?P<k{index}>{names})" for index, names in enumerate(KEYS.values()))
     + rf")(?![\w])['\"]?\s*[:=|]?\s*['\"]?(?:tensor\()?(?P<number>{NUMBER_PATTERN})(?!\w|\.\d)",

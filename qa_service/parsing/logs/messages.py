@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from qa_service.patterns import lazy_pattern
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownMessage:
@@ -17,7 +19,7 @@ class KnownMessage:
 
 
 def _message(id_: str, hint: str, pattern: str, *signs: str) -> KnownMessage:
-    return KnownMessage(id=id_, hint=hint, pattern=re.compile(pattern, re.IGNORECASE), signs=signs)
+    return KnownMessage(id=id_, hint=hint, pattern=lazy_pattern(pattern, re.IGNORECASE), signs=signs)
 
 
 _SCALER = ("in:float16", "in:grad_scaler")

@@ -8,13 +8,14 @@ from qa_service.parsing.logs.formats import PLAIN_FORMAT
 from qa_service.parsing.logs.names import meaning_of
 from qa_service.parsing.logs.pairs import Pairs, parse_value
 from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
-_BARE = re.compile(
+_BARE = lazy_pattern(
     r"\s*(?P<count>(?:epoch|step|iter(?:ation)?)\s*[:#]?\s*\d{1,9}\s*[:,]\s*)?(?P<tensor>(?:\w+\.)?(?:tensor|array|devicearray)\()?(?P<number>[-+]?(?:\d{1,12}\.\d{0,20}(?:e[-+]?\d{1,3})?|nan|inf))"
     r"(?(tensor)(?:, ?(?:device|grad_fn|dtype|requires_grad)=[^,()]{1,60}){0,4}\))\s*",
     re.IGNORECASE,
 )
-_BEHIND = re.compile(
+_BEHIND = lazy_pattern(
     r"\s*(?:(?:[A-Za-z]{1,10} )?\d{1,9}(?:/\d{1,9})?\s?[:|]\s)?"
     r"(?P<number>[-+]?(?:\d{1,12}\.\d{1,20}(?:e[-+]?\d{1,3})?|nan|inf))\s+(?P<name>[A-Za-z]\w{0,20})\s*"
 )
@@ -22,7 +23,7 @@ _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _FEWEST_COUNTED = 2
 """Beside a counter without a name, a line needs more named values than this to be a record."""
 _MAX_BARE = 20_000
-_RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
+_RECORD = lazy_pattern(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
 
 
 class BareValues:

@@ -18,6 +18,7 @@ from qa_service.parsing.logs.formats import (
 from qa_service.parsing.logs.harvest import harvest, key_of, parse_number
 from qa_service.parsing.logs.messages import find_message
 from qa_service.parsing.logs.reading import LogLine, LogReading, Point
+from qa_service.patterns import lazy_pattern
 
 _MAX_LINE_CHARS = 800
 """Of a longer line, the beginning is read."""
@@ -26,20 +27,20 @@ _MAX_LINES = 360
 _MAX_NONFINITE_LINES = 60
 _BEFORE_NONFINITE = 6  # lines that are read before the first nan: did the values rise?
 _SHAPE = str.maketrans("", "", "0123456789.+-e ")
-_NONFINITE = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECASE)
+_NONFINITE = lazy_pattern(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])", re.IGNORECASE)
 _MIN_PLAIN_LINES = 2
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_RANK = re.compile(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
-_VALUE = re.compile(r"\d|nan|inf", re.IGNORECASE)
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_WORD = re.compile(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
-_RECORD = re.compile(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
+_ANSI = lazy_pattern(r"\x1b\[[0-9;?]*[A-Za-z]")
+_RANK = lazy_pattern(r"^\s*(?:\[?(?:rank|default)\s?\d+\]?:?|\d{1,3}:(?= ))\s*", re.IGNORECASE)
+_VALUE = lazy_pattern(r"\d|nan|inf", re.IGNORECASE)
+_HAN = lazy_pattern(r"[\u3400-\u9fff]")
+_WORD = lazy_pattern(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
+_RECORD = lazy_pattern(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
 _SENTENCE_HAN, _SENTENCE_WORDS = 8, 6
 _MAX_PROSE_CHARS = 5000  # of a line that holds a record
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 """Groups of a format's pattern that are no values."""
 _MEASURES = frozenset({"loss", "grad_norm", "val_loss"})
-_CELLS = re.compile(r"\s*\|\s*|\s*[,\t]\s*|\s+")
+_CELLS = lazy_pattern(r"\s*\|\s*|\s*[,\t]\s*|\s+")
 _Piece = tuple[int, str]
 """(number of a line, text)."""
 

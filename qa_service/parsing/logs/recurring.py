@@ -17,6 +17,7 @@ from qa_service.parsing.logs.morphemes import kinds_of, words_of
 from qa_service.parsing.logs.names import is_bookkeeping, is_measure, meaning_of
 from qa_service.parsing.logs.pairs import parse_value
 from qa_service.parsing.logs.rows import LogRow
+from qa_service.patterns import lazy_pattern
 
 _MAX_LINE_CHARS = 600
 _MAX_KINDS, _MAX_OF_KIND, _MAX_LINES = 300, 4_000, 20_000
@@ -31,31 +32,31 @@ _ABOVE = 2
 _MIN_BARE = 3
 """Lines of numbers without any word are records from this many on."""
 _DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
-_IGNORED = re.compile(
+_IGNORED = lazy_pattern(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
     r"(?:[kmgt]i?b\b|m?s\b|us\b|secs?\b|seconds?\b|min(?:ute)?s?\b|hours?\b|h\b|[a-z]{1,8}/s(?:ec)?\b|s/[a-z]{1,8}\b|fps\b|hz\b|"
     r"°?c\b|w\b)|[\w.-]{0,40}/[\w./-]{1,80}\.[A-Za-z]\w{0,5}\b|\b[\w-]{1,60}\.(?:py|pth?|ckpt|pkl|npy|npz|json|ya?ml|txt|h5|cpp|cc|jpg|png)\b",
     re.IGNORECASE,
 )
 """Dates, times, durations, sizes, rates, paths."""
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"(?<![A-Za-z0-9_.@#])([-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d{1,3})?"
     r"|nan|inf(?:inity)?))(?:%|nats)?(?![A-Za-z0-9_]|\.\d)",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
-_EXPLICIT = re.compile(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
-_OF_MACHINES = re.compile(
+_CLAUSE = lazy_pattern(r"[,|;，；。{}()\[\]\t│>!?=]|\s[-–]+\s|\s{2,}|:\s|\+\s|\band\b")
+_EXPLICIT = lazy_pattern(r"[^\W\d][\w )\]]{0,40}[:=]\s?[-+]?(?:\d|nan|inf)", re.IGNORECASE)
+_OF_MACHINES = lazy_pattern(
     r"\b(?:[cg]pus?|workers?|queue|used|busy|free|cached?|download\w*|fetch\w*|served?|requests?|bytes|port|pid|process(?:es|ed)?"
     r"|threads?|disk|latency|shards?|files?|images?|users?|memory|http|usage|uploaded|copied|loaded|saved|wrote)\b",
     re.IGNORECASE,
 )
 """Words of lines that tell of machines and data: without a measure they are no record."""
-_DIGIT = re.compile(r"(?<![\w@])\d")
-_CELLS = re.compile(r"\s{2,}|\t|\|")
+_DIGIT = lazy_pattern(r"(?<![\w@])\d")
+_CELLS = lazy_pattern(r"\s{2,}|\t|\|")
 _MIN_CELLS, _ROWS_OF_TABLE = 3, 40
-_OF = re.compile(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d][\w./@%\-]*")
+_OF = lazy_pattern(r"\s*(?:/|of|out of)\s*", re.IGNORECASE)
+_WORD = lazy_pattern(r"[^\W\d][\w./@%\-]*")
 _FILLERS = words_of(
     """
         is was are were at of to the a an and in on for with by as has reached equals equal be now it its so far

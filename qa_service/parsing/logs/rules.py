@@ -12,6 +12,7 @@ from qa_service.model.observation import Observation, Sign
 from qa_service.parsing.logs.formats import BY_ID
 from qa_service.parsing.logs.messages import MESSAGES, find_message
 from qa_service.parsing.logs.reading import LogLine, Point
+from qa_service.patterns import lazy_pattern
 
 Series = Mapping[str, Sequence[Point]]
 _Found = tuple[str, LogLine, str]
@@ -38,7 +39,7 @@ _FIRST_STEPS = 1
 _LATER_RECORDS = 2
 _LATER_STEPS = 20
 _MAX_FRAGMENT_CHARS = 60
-_FROM_SCALE = re.compile(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
+_FROM_SCALE = lazy_pattern(r"attempted loss scale: *([\d.e+-]+)|loss scale from ([\d.e+-]+)", re.IGNORECASE)
 
 
 def is_bad(key: str, value: float) -> bool:

@@ -22,6 +22,7 @@ from qa_service.parsing.logs.prefixes import are_numbered, strip_colours, strip_
 from qa_service.parsing.logs.recurring import RecurringLines
 from qa_service.parsing.logs.rows import LogRow
 from qa_service.parsing.logs.sentences import headed_measure, is_prose, said_loss, told_change, told_measure
+from qa_service.patterns import lazy_pattern
 
 MAX_LINE_CHARS = 8_000
 """Of a longer line, the beginning is read."""
@@ -34,30 +35,30 @@ _MAX_TRACEBACK_LINES = 120
 _MAX_PLAIN_CHARS = 60
 _MAX_SINGLE_WORDS = 4
 _BARS = ("|", "│", "┃")
-_EPOCH_HEADING = re.compile(
+_EPOCH_HEADING = lazy_pattern(
     r"^[\W_]*(?:epoch|エポック|epoca|época|эпоха|第)[\s:#\[\-]*(\d{1,7})(?:\s*(?:/|of)\s*\d+)?(?:\s*(?:轮|个epoch)[\u4e00-\u9fff]{0,8})?[\W_]*$",
     re.IGNORECASE,
 )
-_EXCEPTION = re.compile(
+_EXCEPTION = lazy_pattern(
     r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Diverged|Training|Terminated)\w*|Exception)(?::|$)"
 )
-_WIDE = re.compile(r"\S\s{2,}(?=\S)")
-_NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
-_RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
+_WIDE = lazy_pattern(r"\S\s{2,}(?=\S)")
+_NAMED_AT_END = lazy_pattern(r"\w=[-+.\w]+\s*$")
+_RATE_OF_NOW = lazy_pattern(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
 """A word that makes a learning rate which is printed once a record, not a setting."""
-_PAIR_ALONE = re.compile(
+_PAIR_ALONE = lazy_pattern(
     r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}(?:\s[A-Za-z%]{1,4})?|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$"
 )
 """A line that is one name and its value."""
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
-_TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
+_TENSOR = lazy_pattern(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
 """The attributes that torch prints after the value of a tensor."""
 _TRACEBACK = "Traceback (most recent call last)"
-_BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
-_GLUED = re.compile(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
+_BAR = lazy_pattern(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
+_GLUED = lazy_pattern(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
 """The place where another process has written after a progress bar on its line."""
-_SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
+_SHARE = lazy_pattern(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
 """The percentage of a progress bar, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
