@@ -51,9 +51,9 @@ class LocalEngine:
         """A formula, measured."""
         from qa_service.answering.formula import FormulaStudy
         from qa_service.model.events import EvidenceReady
-        from qa_service.schemas.formula import formula_json, read_formula
+        from qa_service.schemas.formula import formula_json, read_formula_request
 
-        study = FormulaStudy.of(read_formula(body))
+        study = FormulaStudy.of(read_formula_request(body))
         with closing(study.stream(self._service())) as events:
             *_, last = events
         assert isinstance(last, EvidenceReady)
