@@ -195,7 +195,7 @@ async def _lifespan(
 
 def add_core_commands(parsers: Any) -> None:
     """Adds `prepare`, `serve`, `node` and `doctor`, which concern every front."""
-    prepare: ArgumentParser = parsers.add_parser("prepare", help="build what is built once")
+    prepare: ArgumentParser = parsers.add_parser("prepare", help="build the caches ahead of the first question")
     prepare.add_argument("--export", metavar="FOLDER", help="write the trained classifier there as a wheel, to publish")
     prepare.add_argument(
         "--from", dest="source", metavar="WHEEL",
@@ -203,17 +203,17 @@ def add_core_commands(parsers: Any) -> None:
     )  # fmt: skip
     prepare.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     prepare.set_defaults(run_with_settings=_prepare)
-    parser: ArgumentParser = parsers.add_parser("serve", help="open the page and the API")
+    parser: ArgumentParser = parsers.add_parser("serve", help="serve the web pages and the API")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default="8000", help="port (default 8000; 0 takes a free one)")
-    parser.add_argument("--public", action="store_true", help="on any address, let everybody in without a key")
+    parser.add_argument("--public", action="store_true", help="require no API key, whatever the address")
     parser.add_argument("--workers", default="1", help="processes (default 1)")
-    parser.add_argument("--reload-kb", action="store_true", help="read kb and demos again whenever they change")
+    parser.add_argument("--reload-kb", action="store_true", help="reload kb and demos whenever they change")
     parser.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     parser.set_defaults(run_with_settings=_serve)
     node: ArgumentParser = parsers.add_parser("node", help="run experiments for the services of a cluster")
     node.add_argument(
-        "head", nargs="?", metavar="HEAD", help="host:port of the cluster's head; without it: be the head"
+        "head", nargs="?", metavar="HEAD", help="host:port of the cluster's head (default: become the head)"
     )
     node.add_argument("--slots", help="experiments at once (default NUMSTAB_SLOTS; 0: none here)")
     node.add_argument("--port", default="6379", help="port of the head (default 6379)")
@@ -222,7 +222,7 @@ def add_core_commands(parsers: Any) -> None:
     node.add_argument("--lang", choices=("zh", "en"), help="language of messages")
     node.set_defaults(run_with_settings=_node)
     doctor: ArgumentParser = parsers.add_parser("doctor", help="check this installation, and say what to do")
-    doctor.add_argument("--port", default="8000", help="port that is to be free (default 8000)")
+    doctor.add_argument("--port", default="8000", help="port that should be free (default 8000)")
     doctor.add_argument("--json", action="store_true", help="print JSON and nothing else on standard output")
     doctor.add_argument("--lang", choices=("zh", "en"), help="language of the report (default: the system's)")
     doctor.set_defaults(run_with_settings=_doctor)
