@@ -253,7 +253,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
         alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
-        context=_context_json(answer.context),
+        context=context_json(answer.context),
         diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
         part=answer.part,
     )
@@ -318,7 +318,7 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
         references=() if brief else entry.references,
         related=[{"entry": other.id, "question": other.question[lang]} for other in answer.related],
         alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
-        context=_context_json(answer.context),
+        context=context_json(answer.context),
     )
     text = _text_piece(
         _ByIdentity(entry.own or entry), entry.aspect, lang, told, _without_fragments(answer.clue), brief
@@ -523,7 +523,8 @@ def _precision_loss_json(loss: PrecisionLoss) -> PrecisionLossJson:
     )
 
 
-def _context_json(context: Context) -> ContextJson:
+def context_json(context: Context) -> ContextJson:
+    """A context as JSON, in the form in which a client sends it back."""
     return ContextJson(
         entry=context.entry,
         aspect=context.aspect or None,
