@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from urllib.parse import urlencode
 
 from qa_service.model.clue import FoundClue
 from qa_service.model.diagnosis import Diagnosis
@@ -105,6 +106,13 @@ class Calculation:
     """Variable → (lowest, highest) value of the range in which the question asks where the formula breaks."""
     gradient: bool = False
     """Whether the question asks for the derivative."""
+
+    def address_in(self, lang: Lang, index: int = 0) -> str:
+        """The URL path of the page that shows one of the formulas at the same values and ranges, in `lang`."""
+        ranges = {name: f"{low}..{high}" for name, (low, high) in self.over.items()}
+        gradient = {"gradient": "1"} if self.gradient else {}
+        fields = {"expression": self.formulas[index], **self.at, **ranges, **gradient, "lang": lang}
+        return f"/formula?{urlencode(fields)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,7 +189,7 @@ class AnswerWriter:
         for index, formula in enumerate(calculation.formulas):
             block = "formula" if index == 0 else f"formula-{index + 1}"
             alone = replace(calculation, formulas=(formula,))
-            url = f"{self._base}formula?{urlencode(_formula_fields(alone) | {'lang': self._lang})}"
+            url = self._base + calculation.address_in(self._lang, index).removeprefix("/")
 
             def write(block: str = block, alone: Calculation = alone, url: str = url) -> str:
                 found = [one for one in self._evidence if one.block == block]
@@ -360,10 +360,3 @@ def _bracketed(text: str) -> str:
 
 def _query_text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _formula_fields(calculation: Calculation) -> dict[str, str]:
-    """The query fields of the formula's page."""
-    fields = {"expression": calculation.formulas[0], **calculation.at}
-    fields |= {name: f"{low}..{high}" for name, (low, high) in calculation.over.items()}
-    return fields | ({"gradient": "1"} if calculation.gradient else {})
