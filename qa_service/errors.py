@@ -20,7 +20,7 @@ NumstabError
 ├── RateLimited           429: the client exceeded its rate; retry after `seconds`
 ├── RequestTimeout        408: the request body did not arrive in time
 ├── ShuttingDown          503: the server is stopping; sent only as an event of a stream
-├── TrialFailed           a trial of a reader's model gave no report; `kind` says why
+├── TrialFailed           a trial of a user's model gave no report; `kind` says why
 ├── StoreUnavailable      503: nothing could be stored, and nothing was acknowledged
 ├── MissingPackage        an optional package is not installed
 ├── BadWeights            the encoder's files do not have the expected hash
@@ -222,7 +222,7 @@ class ShuttingDown(NumstabError):
 class TrialFailed(NumstabError):
     """A trial gave no report. `kind`: deadline, memory, killed, exited, raised, bad_shape, no_file, no_torch …
 
-    `output` is the end of what the reader's code printed.
+    `output` is the end of what the user's code printed.
     """
 
     code = "trial_failed"

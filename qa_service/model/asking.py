@@ -26,7 +26,7 @@ class AnswerStatus(StrEnum):
     """No entry matches clearly: the nearest are offered."""
     NOT_COVERED = "not_covered"
     ACKNOWLEDGED = "acknowledged"
-    """The reader only says thanks, or that all is clear."""
+    """The user only says thanks, or that all is clear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

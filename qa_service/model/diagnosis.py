@@ -22,7 +22,7 @@ class Finding:
     weight: float
     """Logarithm of the likelihood ratio: above 0 it speaks for the cause, below 0 against it."""
     text: Text
-    """The fact, with the reader's own numbers."""
+    """The fact, with the user's own numbers."""
     lines: tuple[int, ...] = ()
     step: int | None = None
     layer: str = ""

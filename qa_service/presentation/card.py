@@ -18,7 +18,7 @@ NO_FONT = 3
 _INK, _MUTED, _LINE = "#171c22", "#5b636c", "#e2dfd8"
 _LEFT, _TEXT_WIDTH = 56, 470
 _CHART_X, _CHART_Y, _CHART_WIDTH, _CHART_HEIGHT = 560, 110, 600, 430
-_RAISED = re.compile("[⁻⁰¹²³⁴-⁹]+")
+_SUPERSCRIPTS = re.compile("[⁻⁰¹²³⁴-⁹]+")
 _OPENING_BRACKETS, _CLOSING = "（“‘《〔", "，。；：！？、）”’》〕"
 
 
@@ -44,7 +44,7 @@ def card_svg(question: str, sentence: str, verdicts: Sequence[tuple[str, str]], 
     frame = f'<rect width="{CARD_WIDTH}" height="{CARD_HEIGHT}" fill="#fff"/>'
     frame += f'<rect width="{CARD_WIDTH}" height="12" fill="{SERIES[0]}"/>'
     extent = f'width="{CARD_WIDTH}" height="{CARD_HEIGHT}" viewBox="0 0 {CARD_WIDTH} {CARD_HEIGHT}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {extent}>{frame}{brand}{"".join(text)}{_placed(chart)}</svg>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {extent}>{frame}{brand}{"".join(text)}{_place_chart(chart)}</svg>'
 
 
 def draw(job: bytes) -> bytes:
@@ -98,17 +98,17 @@ def letters(text: str) -> float:
 
 def _line(x: int, y: int, text: str, size: int, weight: int, colour: str) -> str:
     style = f'font-size="{size}" font-weight="{weight}" fill="{colour}"'
-    raised = _RAISED.sub(lambda found: _raise(found[0]), escape(text))
+    raised = _SUPERSCRIPTS.sub(lambda found: _superscript(found[0]), escape(text))
     return f'<text x="{x}" y="{y}" font-family="{escape(FONT)}" {style}>{raised}</text>'
 
 
-def _raise(digits: str) -> str:
+def _superscript(digits: str) -> str:
     """Superscript digits as raised ordinary ones, as the font may lack the superscript characters."""
     plain = digits.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "−0123456789"))
     return f'<tspan baseline-shift="super" font-size="65%">{plain}</tspan>'
 
 
-def _placed(chart: str) -> str:
+def _place_chart(chart: str) -> str:
     """The chart, scaled to its place in the card; "" for no chart."""
     if not chart:
         return ""

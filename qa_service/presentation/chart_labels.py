@@ -60,7 +60,7 @@ class Layout:
         self, curves: Iterable[Pixels], width: float, height: float, *, top: float = 0.0, taken: Iterable[Box] = ()
     ) -> None:
         """`width` and `height` of the plot and `top`, the upper bound of labels, are in pixels; `taken` is occupied."""
-        self._points = [point for points in curves for point in _along(points)]
+        self._points = [point for points in curves for point in _sample_points(points)]
         self._placed = list(taken)
         self._width, self._height = width, height
         self._top = top or -LINE / 2
@@ -152,7 +152,11 @@ class Layout:
 def wrapped(name: str) -> str:
     """The label with line breaks: as few lines as it needs, at most four, of about the same length."""
     places = [(match.start(), match.end()) for match in _BREAKS.finditer(name) if 0 < match.start() < len(name)]
-    ways = (_broken(name, chosen) for count in range(_MOST_LINES) for chosen in itertools.combinations(places, count))
+    ways = (
+        _with_line_breaks(name, chosen)
+        for count in range(_MOST_LINES)
+        for chosen in itertools.combinations(places, count)
+    )
     return min(ways, key=lambda way: (max(width_of(way), _LONGEST_LINE), way.count("\n"), width_of(way)))
 
 
@@ -179,7 +183,7 @@ def text_box(name: str, left: float, middle: float) -> Box:
     return Box(left, middle - half, left + width_of(name), middle + half)
 
 
-def _broken(name: str, places: Iterable[tuple[int, int]]) -> str:
+def _with_line_breaks(name: str, places: Iterable[tuple[int, int]]) -> str:
     """The label with line breaks in place of its parts (start, end), which are in order."""
     for start, end in reversed(list(places)):
         name = f"{name[:start]}\n{name[end:]}"
@@ -194,7 +198,7 @@ def _shifts() -> Iterator[float]:
         yield float(-distance)
 
 
-def _along(points: Pixels) -> Iterator[tuple[float, float]]:
+def _sample_points(points: Pixels) -> Iterator[tuple[float, float]]:
     """Points of a curve that are at most `_STEP` apart."""
     yield from points[:1]
     for (x, y), (next_x, next_y) in pairwise(points):

@@ -135,7 +135,7 @@ _GRADIENT_WRONG = Text(
 _GRADIENT_NONE = Text(
     "{name}不存在，autograd 在 {d} 里给出 {v}。", "In {d}, autograd gives {v} for {name}, which does not exist."
 )
-_TRAP = Text(
+_UNTAKEN_BRANCH = Text(
     "前向的值没有问题（{v}），nan 只出现在反向传播里：没有选中的分支也参与求导，0 乘无穷大就是 nan。",
     "The value itself is fine ({v}); nan appears in the backward pass only, where a branch that is not taken is "
     "differentiated too, and 0 times infinity is nan.",
@@ -235,7 +235,7 @@ def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence,
     if calculation.dtypes:
         yield from (_value_sentence(written, steps, dtype, dtype, lang) for dtype, steps in found.items())
     else:
-        yield _in_both(written, found, lang)
+        yield _common_sentence(written, found, lang)
     causes = (_cause(steps, dtype, lang) for dtype, steps in found.items())
     explained = next(filter(None, causes), "")
     if explained:
@@ -244,7 +244,7 @@ def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence,
         yield from _narrower_formats(evidence, lang)
 
 
-def _in_both(written: str, found: Mapping[str, list[Row]], lang: Lang) -> str:
+def _common_sentence(written: str, found: Mapping[str, list[Row]], lang: Lang) -> str:
     """One sentence for float32 and float64 together, for a question that names no format."""
     both = _BOTH[lang]
     sentences = {_value_sentence(written, steps, dtype, both, lang) for dtype, steps in found.items()}
@@ -315,11 +315,11 @@ def _cause(steps: Sequence[Row], dtype: str, lang: Lang) -> str:
         sv=_value_text(first.get("value"), dtype, lang),
         largest=format_number(_LARGEST[dtype], lang, 3 if dtype in ("float64", "float32", "bfloat16") else 5),
         smallest=format_number(_SMALLEST[dtype], lang, 3),
-        gap=_gap(first.get("exact"), dtype, lang),
+        gap=_spacing(first.get("exact"), dtype, lang),
     )
 
 
-def _gap(value: Cell, dtype: str, lang: Lang) -> str:
+def _spacing(value: Cell, dtype: str, lang: Lang) -> str:
     """The distance between neighbouring numbers of a format at a value."""
     size = abs(float(value)) if isinstance(value, int | float) and math.isfinite(value) else 0.0
     exponent = math.frexp(size)[1] if size else 0
@@ -392,7 +392,7 @@ def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -
     value = steps[-1].get("value")
     branches = any(step.get("operation") == "where" for step in steps)
     if branches and _is_nan(row.get("value")) and not _is_nan(value) and not _is_inf(value):
-        yield _TRAP[lang].format(v=_value_text(value, dtype, lang))
+        yield _UNTAKEN_BRANCH[lang].format(v=_value_text(value, dtype, lang))
     elif cause := _cause(steps, dtype, lang):
         yield cause
 
@@ -409,7 +409,7 @@ def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence,
     name, ends = next(iter(calculation.over.items()))
     for dtype in calculation.dtypes or DEFAULT_DTYPES[:1]:
         regions = [
-            {"where": _where(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
+            {"where": _region_text(row, name, ends, lang), "what": _BREAKS_WORDS[str(row.get("status"))][lang]}
             for row in evidence.run.rows
             if row.get("kind") == "region" and row.get("dtype") == dtype and not row.get("form")
             and row.get("status") in _BREAKS_WORDS
@@ -440,7 +440,7 @@ def _breaking_input(written: str, calculation: Calculation, evidence: Evidence, 
         yield cause
 
 
-def _where(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:
+def _region_text(region: Row, name: str, ends: tuple[str, str], lang: Lang) -> str:
     """A part of the range in words: from … on, up to …, or from … to …."""
     low, high = region.get("low"), region.get("high")
     at_start = isinstance(low, int | float) and low <= float(Fraction(ends[0]))

@@ -67,7 +67,7 @@ def _with_axis_labels(unit: Mapping[str, Any]) -> dict[str, Any]:
     return {**unit, "encoding": encoding} if encoding else dict(unit)
 
 
-_QUIET = {
+_TEXT_STYLE = {
     "labelColor": _MUTED,
     "titleColor": _MUTED,
     "labelFont": FONT,
@@ -80,15 +80,15 @@ _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": FONT,
     "axis": {
-        **_QUIET,
+        **_TEXT_STYLE,
         "gridColor": _LINE,
         "domainColor": _MUTED,
         "tickColor": _LINE,
         "labelOverlap": "greedy",
         "labelSeparation": 3,
     },
-    "legend": {**_QUIET, "orient": "top", "labelLimit": 30 * _LABEL_PIXELS, "columns": 3},
-    "header": _QUIET,
+    "legend": {**_TEXT_STYLE, "orient": "top", "labelLimit": 30 * _LABEL_PIXELS, "columns": 3},
+    "header": _TEXT_STYLE,
     "view": {"stroke": None},
     "mark": {"color": SERIES[0]},
     "line": {"strokeWidth": 2.5},

@@ -47,7 +47,7 @@ async def read_upload(http: "HttpRequest") -> Upload:
     if options.lang:
         http.state.lang = options.lang
     sent = await read_bytes(http, MAX_LOG_BYTES)
-    data = await run_in_threadpool(_decoded, sent, http.headers.get("content-encoding", ""))
+    data = await run_in_threadpool(_undo_encoding, sent, http.headers.get("content-encoding", ""))
     media_type = http.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _FILE_TYPES:
         body = _parse(http, data, media_type)
@@ -56,7 +56,7 @@ async def read_upload(http: "HttpRequest") -> Upload:
     if not data:
         raise BadField(zh="请求体是空的：请发送日志本身", en="the body is empty: send the log itself", field="body")
     if data.startswith(_GZIP):
-        await run_in_threadpool(_measure, data)
+        await run_in_threadpool(_check_inflated_size, data)
     return Upload(data, options.name, options.lang, options.run)
 
 
@@ -75,7 +75,7 @@ def _parse(http: "HttpRequest", data: bytes, media_type: str) -> object:
         ) from None
 
 
-def _decoded(data: bytes, encoding: str) -> bytes:
+def _undo_encoding(data: bytes, encoding: str) -> bytes:
     """The body with its Content-Encoding undone; raises `BadField` for one that is not supported."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -86,21 +86,21 @@ def _decoded(data: bytes, encoding: str) -> bytes:
             en=f"unknown Content-Encoding {encoding[:40]!r}; gzip is known",
             field="Content-Encoding",
         )
-    return b"".join(_inflated(data))
+    return b"".join(_inflate(data))
 
 
-def _measure(data: bytes) -> None:
+def _check_inflated_size(data: bytes) -> None:
     """Raises `BodyTooLarge` if a gzip file is too large decompressed, `UnreadableRun` if none of it can be read."""
     read = 0
     try:
-        for piece in _inflated(data):
+        for piece in _inflate(data):
             read += len(piece)
     except UnreadableRun:
         if not read:  # the part before the damage can be diagnosed
             raise
 
 
-def _inflated(data: bytes) -> Iterator[bytes]:
+def _inflate(data: bytes) -> Iterator[bytes]:
     """The content of a gzip file with one or more members, in chunks of at most `_PIECE_BYTES`.
 
     Raises `BodyTooLarge` at the first chunk beyond `MAX_INFLATED_BYTES`, and `UnreadableRun` where it is damaged.

@@ -167,13 +167,15 @@ class AnswerWriter:
         lang = self._lang
         short, do, tell = (entry.part(part, lang) for part in ("short", "do", "tell"))
         yield _Section(
-            _blocks(short), lambda: f"**{self._filled(entry, short)}**", (entry.question[lang], self._page(entry))
+            _quoted_blocks(short),
+            lambda: f"**{self._filled(entry, short)}**",
+            (entry.question[lang], self._page(entry)),
         )
         case = single_out(rank(entry.tell, self._answer.observations), entry.signs)
         if case is not None:
-            yield _Section(_blocks(case.row.text(lang)), self._case, only_measured=True)
+            yield _Section(_quoted_blocks(case.row.text(lang)), self._user_case, only_measured=True)
         elif self._answer.clue is not None:
-            yield _Section(frozenset(), self._case)
+            yield _Section(frozenset(), self._user_case)
         if entry.evidence and (self._will_run or self._evidence):
             proof = entry.evidence[0]
             url = f"{self._base}experiments/{proof.experiment}?lang={lang}"
@@ -181,8 +183,8 @@ class AnswerWriter:
             yield _Section(frozenset({proof.id}), lambda: self._proof(proof.id), (title, url), only_measured=True)
         if self._answer.earlier is not None and self._answer.earlier.entry == entry.id:
             return  # the previous reply had what to do and how to tell
-        yield _Section(_blocks(do), lambda: _headed("do", self._filled(entry, do), lang))
-        yield _Section(_blocks(tell), lambda: _headed("tell", self._told_apart(entry), lang))
+        yield _Section(_quoted_blocks(do), lambda: _with_heading("do", self._filled(entry, do), lang))
+        yield _Section(_quoted_blocks(tell), lambda: _with_heading("tell", self._tell_rows(entry), lang))
 
     def _calculation(self, calculation: Calculation) -> Iterator[_Section]:
         """A section for each formula; their runs finish in the same order."""
@@ -213,17 +215,21 @@ class AnswerWriter:
         questions = [f"{number}. {self._link(match.entry)}" for number, match in enumerate(self._answer.matches[:3], 1)]
         return "\n".join([opening, "", *questions])
 
-    def _case(self) -> str:
+    def _user_case(self) -> str:
         answer = replace(self._answer, evidence=tuple(self._evidence))
         case = prose.below_short(answer, linked=True, missing=prose.NOT_MEASURED[self._lang])
         return case.replace("](/entries/", f"]({self._base}entries/")
 
-    def _told_apart(self, entry: Entry) -> str:
+    def _tell_rows(self, entry: Entry) -> str:
         lines = []
         for each in rank(entry.tell, self._answer.observations):
             row = each.row
             means = row.means[self._lang]
-            linked = f"[{_bracketed(means)}]({self._base}entries/{row.entry}?lang={self._lang})" if row.entry else means
+            linked = (
+                f"[{_escape_link_text(means)}]({self._base}entries/{row.entry}?lang={self._lang})"
+                if row.entry
+                else means
+            )
             lines.append(self._filled(entry, f"- {row.see[self._lang]} → {linked}"))
         return "\n".join(lines)
 
@@ -311,11 +317,11 @@ class AnswerWriter:
         return text if self._answer.evidence or not entry.evidence else f"{text}\n\n{_TEXT_ONLY[lang]}"
 
     def _related(self) -> str:
-        links = [self._link(entry) for entry in _beside(self._answer)[:_MAX_FOLLOW_UPS]]
+        links = [self._link(entry) for entry in _suggested_entries(self._answer)[:_MAX_FOLLOW_UPS]]
         return _RELATED[self._lang] + " · ".join(links) if links else ""
 
     def _link(self, entry: Entry) -> str:
-        return f"[{_bracketed(entry.question[self._lang])}]({self._page(entry)})"
+        return f"[{_escape_link_text(entry.question[self._lang])}]({self._page(entry)})"
 
     def _page(self, entry: Entry) -> str:
         return self._base + entry.address_in(self._lang).removeprefix("/")
@@ -328,7 +334,7 @@ class AnswerWriter:
         return f"{self._base}e/{entry.id}?{urlencode(fields)}"
 
 
-def _beside(answer: Answer) -> tuple[Entry, ...]:
+def _suggested_entries(answer: Answer) -> tuple[Entry, ...]:
     """The entries that may be meant instead, then the related ones."""
     return (*answer.alternatives, *answer.related)
 
@@ -337,23 +343,23 @@ def follow_ups(answer: Answer) -> list[str]:
     """Suggested follow-up questions: those of alternatives and related entries, else of the nearest entries."""
     if answer.status is AnswerStatus.ACKNOWLEDGED:
         return []
-    entries = _beside(answer) or tuple(
+    entries = _suggested_entries(answer) or tuple(
         match.entry for match in answer.matches if answer.entry is None or match.entry.id != answer.entry.id
     )
     return [entry.question[answer.lang] for entry in entries[:_MAX_FOLLOW_UPS]]
 
 
-def _headed(part: Part, text: str, lang: str) -> str:
+def _with_heading(part: Part, text: str, lang: str) -> str:
     title = prose.PART_TITLES[part]["zh" if lang == "zh" else "en"]
     return f"### {title}\n\n{text.strip()}" if text else ""
 
 
-def _blocks(*texts: str) -> frozenset[str]:
+def _quoted_blocks(*texts: str) -> frozenset[str]:
     """The evidence blocks that the texts quote."""
     return frozenset(found[1] for text in texts for found in PLACEHOLDER.finditer(text))
 
 
-def _bracketed(text: str) -> str:
+def _escape_link_text(text: str) -> str:
     """A text escaped for the brackets of a Markdown link; one with placeholders is not changed."""
     return text if PLACEHOLDER.search(text) else text.replace("[", "\\[").replace("]", "\\]")
 

@@ -196,9 +196,9 @@ class _Report:
             self.view.print_line(f"  {self._word('yours').format(self._word('and').join(planned.from_run))}")
         self.view.print_line(f"  {self._word('changes').format(format_params(planned.cured, lang))}")
         names = [name for name in one.run.measured if name in one.experiment.metrics]
-        differing = [name for name in names if _shown(one, name, lang) != _shown(two, name, lang)] or names
+        differing = [name for name in names if _metric_text(one, name, lang) != _metric_text(two, name, lang)] or names
         rows = [
-            (one.experiment.metrics[name].title[lang], _shown(one, name, lang), _shown(two, name, lang))
+            (one.experiment.metrics[name].title[lang], _metric_text(one, name, lang), _metric_text(two, name, lang))
             for name in differing
         ]
         for each in evidence:
@@ -254,5 +254,5 @@ def _supporting(hypothesis: Hypothesis) -> list[Finding]:
     return list(reversed(unique.values()))[:_SHOWN_FINDINGS]
 
 
-def _shown(evidence: Evidence, name: str, lang: Lang) -> str:
+def _metric_text(evidence: Evidence, name: str, lang: Lang) -> str:
     return format_number(evidence.run.measured.get(name), lang, 4)

@@ -68,7 +68,7 @@ def add_formula_page(web: APIRouter, service: Service, headers: Mapping[str, str
                 stream = await open_stream(http, partial(study.stream, service))
                 last = await stream.collect(http)
                 assert isinstance(last, EvidenceReady)
-                shown["result"] = _shown(study, study.result(last.evidence), fields, lang)
+                shown["result"] = _result_values(study, study.result(last.evidence), fields, lang)
             except NumstabError as error:
                 shown["error"], status = error[lang], error.status
         other: Lang = "en" if lang == "zh" else "zh"
@@ -119,7 +119,7 @@ def field_name(variable: str) -> str:
     return f"{_PREFIX}{variable}" if variable in _OWN_FIELDS else variable
 
 
-def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str], lang: Lang) -> dict[str, Any]:
+def _result_values(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str], lang: Lang) -> dict[str, Any]:
     """The template values of a result."""
     texts = labels.labels_in(lang)
     given = dict(_variables_given(fields))
@@ -150,7 +150,7 @@ def _shown(study: FormulaStudy, result: FormulaResult, fields: Mapping[str, str]
             for each in result.gradient
         ],
         "map": _Map.of(result).template_values(result, lang) if result.over else None,
-        "breaks": [_breaks(result, dtype, lang) for dtype in DTYPES if dtype in result.breaks_at],
+        "breaks": [_breaking_values(result, dtype, lang) for dtype in DTYPES if dtype in result.breaks_at],
         "sought": bool(result.over),
         "stable": [_stable(result, form, lang) for form in _best(result)],
         "dtype": result.dtype,
@@ -230,7 +230,7 @@ def _walk(by_id: Mapping[int, FormulaNode], root: int) -> Iterator[tuple[int, Fo
         pending.extend((depth + 1, each) for each in reversed(node.inputs))
 
 
-def _breaks(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
+def _breaking_values(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
     texts = labels.labels_in(lang)
     regions = []
     for each in result.regions:

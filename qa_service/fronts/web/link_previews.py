@@ -72,20 +72,20 @@ class CardPictures:
         if not self._places.acquire(blocking=False):
             raise Overloaded(_MAX_WAITING, _RETRY_SECONDS)
         try:
-            return self._drawn(path, entry, knowledge, lang)
+            return self._draw_and_cache(path, entry, knowledge, lang)
         except subprocess.TimeoutExpired as error:
             raise Overloaded(_MAX_WAITING, _RETRY_SECONDS) from error
         finally:
             self._places.release()
 
-    def _drawn(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
+    def _draw_and_cache(self, path: Path, entry: Entry, knowledge: Knowledge, lang: Lang) -> bytes:
         """The picture, drawn in a subprocess and cached if it is complete."""
         with self._lock:
             with suppress(OSError):
                 return path.read_bytes()  # another thread has drawn it
             CLIENT.get().charge(1)
             evidence = self._proof(entry, knowledge)
-            png, is_complete = _draw(entry, evidence, lang)
+            png, is_complete = _draw_in_subprocess(entry, evidence, lang)
             if is_complete:
                 with suppress(OSError):
                     write_atomically(path, lambda file: file.write_bytes(png))
@@ -113,7 +113,7 @@ class CardPictures:
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
-def _draw(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
+def _draw_in_subprocess(entry: Entry, evidence: Evidence | None, lang: Lang) -> tuple[bytes, bool]:
     """(PNG, whether it may be cached). A Chinese card is drawn in English if no font has its characters."""
     ran = evidence is not None and evidence.run.status is RunStatus.RAN
     for each in (lang, "en"):
@@ -195,7 +195,7 @@ def _entry_of_link(http: Request, service: Service) -> tuple[Entry, dict[str, st
 
 def _oembed_json(http: Request, entry: Entry, query: Mapping[str, str]) -> dict[str, Any]:
     """The reply, of type `rich`: a frame within maxwidth and maxheight, and the card as thumbnail if it fits, too."""
-    widest, highest = (_most(http, name) for name in ("maxwidth", "maxheight"))
+    widest, highest = (_size_limit(http, name) for name in ("maxwidth", "maxheight"))
     lang: Lang = next((each for each in LANGS if each == query.get("lang")), _language(http))
     base = str(http.base_url)
     address = f"{base}{EMBED_PATH[1:]}{entry.id}?{urlencode({**query, 'lang': lang})}"
@@ -229,7 +229,7 @@ def card_address(base: str, entry: Entry, lang: Lang) -> str:
     return f"{base}entries/{entry.id}/card.png?lang={lang}"
 
 
-def _most(http: Request, name: str) -> int:
+def _size_limit(http: Request, name: str) -> int:
     """The value of maxwidth or maxheight, by default 100000; raises `BadField`."""
     text = http.query_params.get(name, "100000")
     if text.isascii() and text.isdecimal() and int(text[:9]) >= 1:

@@ -101,7 +101,7 @@ def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
     known = all(record.step is not None for each in own for record in series[each])
     if not known:
         own = own[:1]  # without steps the records of two series have no common x axis
-    curves = [_Curve(each, tuple(_placed(series[each], known=known))) for each in own]
+    curves = [_Curve(each, tuple(_points(series[each], known=known))) for each in own]
     marks = [mark for mark in diagnosis.marks if mark.series == key]
     values = [y for curve in curves for _, y in curve.finite()]
     log = _is_log(values)
@@ -118,7 +118,7 @@ def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
     }
 
 
-def _placed(records: Sequence[Record], *, known: bool) -> Iterator[tuple[float, float]]:
+def _points(records: Sequence[Record], *, known: bool) -> Iterator[tuple[float, float]]:
     for index, record in enumerate(records):
         yield float(record.step or 0) if known else float(index), record.value
 
