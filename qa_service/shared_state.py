@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from qa_service.errors import MissingPackage
@@ -109,19 +109,16 @@ class SharedState:
                 self._pinging.start()
 
     def _keep_pinging(self) -> None:
-        """Pings the server until it answers, then closes the breaker; ends early when this object is closed."""
-        while not self._closed.wait(_PING_SECONDS):
-            try:
-                self._client.ping()
-            except self._errors:
-                continue
-            break
-        else:
-            return
+        """Pings the server until it answers, or this object is closed; then closes the breaker."""
+        answered = False
+        while not (answered or self._closed.wait(_PING_SECONDS)):
+            with suppress(*self._errors):
+                answered = bool(self._client.ping())
         with self._lock:  # a failure from now on starts another thread
             self._pinging = None
             self._answers.set()
-        logging.getLogger("numstab").info("the server of NUMSTAB_SHARED answers again")
+        if answered:
+            logging.getLogger("numstab").info("the server of NUMSTAB_SHARED answers again")
 
 
 def _one_more_attempt(*, asynchronous: bool = False) -> Any:
