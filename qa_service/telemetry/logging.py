@@ -58,7 +58,7 @@ class RepeatFilter(logging.Filter):
         if now - before < _REPEAT_SECONDS:
             self._seen[message] = (before, left_out + 1)
             return False
-        self._seen = {each: seen for each, seen in self._seen.items() if now - seen[0] < _REPEAT_SECONDS}
+        self._seen = {each: seen for each, seen in self._seen.items() if seen[1] or now - seen[0] < _REPEAT_SECONDS}
         self._seen[message] = (now, 0)
         record.about = {"left_out": left_out or None}
         return True
