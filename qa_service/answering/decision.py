@@ -1,6 +1,6 @@
 """What to answer and what to run for it: pure functions of the parsed question, its matches and the conversation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qa_service.answering import calculating, chips, followups
@@ -84,6 +84,8 @@ class Decision:
     """Entries that may help beside it."""
     alternatives: tuple[Entry, ...] = ()
     """What may have been asked instead, likeliest first, each focused on the aspect that it would be."""
+    alternative_runs: tuple[tuple[Entry, PlannedRun], ...] = ()
+    """Each alternative with every run that its short answer quotes; () for a request that runs nothing."""
     part: Part | None = None
     """The part that a follow-up asks for: "why?"."""
     follows: bool = False
@@ -180,6 +182,7 @@ def decide(
         diagnosis=diagnosis,
         related=_related(entry, alternatives, knowledge) if entry else (),
         alternatives=alternatives,
+        alternative_runs=_alternative_runs(alternatives, asked, request, knowledge, of_the_run) if request.run else (),
     )
 
 
@@ -416,6 +419,23 @@ def _alternatives(topic: _Topic) -> tuple[Entry, ...]:
         return ()
     close = [match for match in others[:MAX_ALTERNATIVES] if match.score >= CLOSE * best.score]
     return tuple(match.entry.focused_on(match.aspect) for match in close)
+
+
+def _alternative_runs(
+    alternatives: Sequence[Entry],
+    asked: NamedValues,
+    request: Request,
+    knowledge: Knowledge,
+    of_the_run: Collection[str],
+) -> tuple[tuple[Entry, PlannedRun], ...]:
+    """The runs that the short answers of the alternatives quote, with the parameters that the question names."""
+    found = []
+    for other in alternatives:
+        quoted = tuple(block.id for block in other.short_blocks())
+        alone = Request(question=request.question, blocks=quoted)
+        runs, _ = plan_runs(other, asked, alone, knowledge.experiments, of_the_run)
+        found += [(other, run) for run in runs if run.variant == 0]
+    return tuple(found)
 
 
 def _related(entry: Entry, alternatives: Sequence[Entry], knowledge: Knowledge) -> tuple[Entry, ...]:

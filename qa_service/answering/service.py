@@ -14,7 +14,7 @@ from ulid import ULID
 from qa_service.answering import chips
 from qa_service.answering.decision import Decision, decide
 from qa_service.answering.diagnosing import diagnose_question
-from qa_service.answering.execute import IsCancelled, execute, execute_alone
+from qa_service.answering.execute import IsCancelled, execute, execute_alone, execute_quietly
 from qa_service.answering.knowledge import Knowledge
 from qa_service.answering.planning import PlannedRun
 from qa_service.errors import BadField, BadRequest, Unauthorized
@@ -163,13 +163,14 @@ class Service:
             answer = _answer(request, decision)
         runs = bool(decision.runs) and answer.status is AnswerStatus.ANSWERED and request.run
         if runs:
-            charge_runs(len(decision.runs) * decision.seeds)
+            charge_runs(len(decision.runs) * decision.seeds + len(decision.alternative_runs))
         yield AnswerReady(answer)
         if runs:
             evidence = yield from execute(
                 decision.runs, answer.entry, self.runner, is_cancelled, seed=decision.seed, seeds=decision.seeds
             )
-            answer = replace(answer, evidence=evidence)
+            beside = execute_quietly(decision.alternative_runs, self.runner, is_cancelled, decision.seed)
+            answer = replace(answer, evidence=evidence, alternative_evidence=beside)
         yield Done(answer, brief=request.brief)
 
     def _run(

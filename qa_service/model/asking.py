@@ -144,6 +144,8 @@ class Answer:
     related: tuple[Entry, ...] = ()
     alternatives: tuple[Entry, ...] = ()
     """Entries that may be meant instead, the most probable first, each focused on the aspect that would be meant."""
+    alternative_evidence: tuple[Evidence, ...] = ()
+    """The evidence of the numbers that the short answers of the alternatives quote, once it is measured."""
     evidence: tuple[Evidence, ...] = ()
     calculation: Calculation | None = None
     """The formulas that are computed, if they and not an entry are the answer."""

@@ -237,6 +237,10 @@ class Entry:
         ids = {name for part in parts for name, *_ in PLACEHOLDER.findall(self.part(part, "en"))}
         return tuple(block for nth, block in enumerate(self.evidence) if block.id in ids or nth == 0)
 
+    def short_blocks(self) -> tuple[EvidenceBlock, ...]:
+        """The evidence blocks that the short answer quotes, and the first block, which proves it."""
+        return self.quoted_blocks(FIRST_PARTS[:1])
+
     def text(self, lang: Lang) -> str:
         """All parts, one after the other, without headings."""
         return "\n\n".join(text for part in PARTS if (text := self.part(part, lang)))

@@ -45,6 +45,7 @@ _BECAUSE = Text("〔你说了：{}〕", " [you said: {}]")
 _RULED_OUT = Text("〔可排除，因为你说了：{}〕", " [ruled out, as you said: {}]")
 _YOUR_CASE = Text("**你的情况**（{}）：{}", "**In your case** ({}): {}")
 _CLUE = Text("**从你说的看**（{}）：{}", "**From what you say** ({}): {}")
+_ALTERNATIVE = Text("若是在问“{}”：{}", "If you mean “{}”: {}")
 _NOT_COVERED = Text(
     "numstab 的知识库里没有这个问题的答案。它只讲深度学习里的数值稳定性；下面是最接近的几个问题：",
     "The knowledge base of numstab does not cover this. It is about numerical stability in deep learning; "
@@ -80,7 +81,8 @@ def answer_text(answer: Answer, parts: Sequence[Part] = PARTS) -> str:
         asked = (answer.part,) if answer.part else ()
         ordered = (*asked, *(part for part in parts if part not in asked))
         short, _, rest = fill_placeholders(answer.entry, answer.evidence, answer.lang, ordered).partition("\n\n")
-        return "\n\n".join(filter(None, [short, below_short(answer), rest, *unfinished_runs(answer)]))
+        below = (rest, alternatives_text(answer), *unfinished_runs(answer))
+        return "\n\n".join(filter(None, [short, below_short(answer), *below]))
     opening = _CLARIFY if answer.status is AnswerStatus.CLARIFY else not_covered_text(answer.subject)
     nearest = "\n".join(f"- {match.entry.question[answer.lang]}" for match in answer.matches[:3])
     return f"{opening[answer.lang]}\n\n{nearest}"
@@ -90,6 +92,25 @@ def verdict_text(diagnosis: Diagnosis, lang: Lang) -> str:
     """The verdict on a run as Markdown, with a list of what looks alarming and is not."""
     margins = "\n".join(f"- {each[lang]}" for each in diagnosis.margins)
     return "\n\n".join(filter(None, [f"**{diagnosis.summary[lang]}**", margins]))
+
+
+def alternative_texts(answer: Answer) -> list[tuple[Entry, str]]:
+    """(alternative, its short answer in Markdown) for the alternatives whose numbers were measured."""
+    found = []
+    for other in answer.alternatives:
+        evidence = [one for one in answer.alternative_evidence if one.entry == other.id]
+        quoted = {block.id for block in other.short_blocks()}
+        if quoted <= {one.block for one in evidence if one.run.status is RunStatus.RAN}:
+            found.append((other, fill_text(other.part("short", answer.lang), other, evidence, answer.lang)))
+    return found
+
+
+def alternatives_text(answer: Answer) -> str:
+    """The alternatives and their short answers as a Markdown list; "" if none was measured."""
+    return "\n".join(
+        f"- {_ALTERNATIVE[answer.lang].format(other.question[answer.lang], short.strip())}"
+        for other, short in alternative_texts(answer)
+    )
 
 
 def unfinished_runs(answer: Answer) -> list[str]:

@@ -44,6 +44,14 @@ SINGLED_OUT = 4.0
 CLOSE = 0.2
 """Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
 _FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+_SYMPTOMS = frozenset(
+    f"what:{value}"
+    for value in ("nan", "inf", "zero", "flat", "chance", "constant", "growing", "shrinking", "large", "spike", "skip",
+                  "minimum", "differs", "garbage")
+)  # fmt: skip  # of which entries alone speak
+_QUANTITIES = frozenset(
+    f"where:{value}" for value in ("loss", "gradient", "activation", "logit", "weight", "scale", "state")
+)
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
@@ -192,7 +200,8 @@ class Matcher:
         rows = np.argsort(-possible, kind="stable")[: query.k]
         ranked = [self._entries[row] for row in rows.tolist()]
         item = float(of_entries[self._rows_of_item[ranked[0].item]].sum())
-        confidence = combined_confidence(item, float(of_entries.sum()))
+        covered = min(float(of_entries.sum()), 1.0)  # a sum of float32 probabilities, which rounding may put above 1
+        confidence = covered if _tells_symptom(query.signs) else combined_confidence(item, covered)
         scores = confidence * possible[rows] / max(possible[rows[0]], _TINY)
         nearest = self._index.nearest(vector, ranked)
         reasons = prediction.reasons([entry.id for entry in ranked])
@@ -386,6 +395,14 @@ def _sound_formats(observed: frozenset[str]) -> frozenset[str]:
     fine = frozenset(name for name in _FORMATS if f"fine:{name}" in observed)
     in_use = observed & _COARSE or any(f"in:{name}" in observed for name in _FORMATS - fine)
     return fine if in_use else frozenset()
+
+
+def _tells_symptom(observed: frozenset[str]) -> bool:
+    """Whether a question tells what is wrong with which quantity of a run, such as a loss that is nan.
+
+    Entries answer such questions, however hard it is to say which item does: "gradnorm is always 0".
+    """
+    return not observed.isdisjoint(_SYMPTOMS) and not observed.isdisjoint(_QUANTITIES)
 
 
 def combined_confidence(alone: float, covered: float) -> float:

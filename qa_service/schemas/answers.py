@@ -105,6 +105,8 @@ class AlternativeJson(RelatedJson):
     """Another question that may be meant."""
 
     aspect: str | SkipJsonSchema[None] = omitted_if_none("the further question of the entry")
+    short: str | SkipJsonSchema[None] = omitted_if_none("markdown: its short answer, if its numbers were measured")
+    evidence: list[EvidenceJson] | SkipJsonSchema[None] = omitted_if_none("the runs that measured these numbers")
 
 
 class DistinctionJson(Body):
@@ -252,7 +254,7 @@ def answer_json(answer: Answer, *, brief: bool = False) -> AnswerJson:
         ladder=[] if brief else [_precision_loss_json(loss) for loss in precision_losses(answer.evidence)],
         references=list(entry.references) if entry and not brief else [],
         related=[RelatedJson(entry=other.id, question=other.question[lang]) for other in answer.related],
-        alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
+        alternatives=_alternatives_json(answer, brief=brief),
         context=context_json(answer.context),
         diagnosis=diagnosis_json(answer.diagnosis, lang, brief=brief) if answer.diagnosis else None,
         part=answer.part,
@@ -317,7 +319,7 @@ def answer_pieces(answer: Answer, *, brief: bool = False) -> AnswerPieces | None
         ladder=(),
         references=() if brief else entry.references,
         related=[{"entry": other.id, "question": other.question[lang]} for other in answer.related],
-        alternatives=[_alternative_json(other, lang) for other in answer.alternatives],
+        alternatives=_alternatives_json(answer, brief=brief),
         context=context_json(answer.context),
     )
     text = _text_piece(
@@ -390,8 +392,22 @@ def lecture_json(entry: Entry, lang: Lang) -> LectureJson | None:
     )
 
 
-def _alternative_json(entry: Entry, lang: Lang) -> AlternativeJson:
-    return AlternativeJson(entry=entry.id, aspect=entry.aspect or None, question=entry.question[lang])
+def _alternatives_json(answer: Answer, *, brief: bool) -> list[AlternativeJson]:
+    lang = answer.lang
+    shorts = {entry.id: short for entry, short in prose.alternative_texts(answer)}
+    return [
+        AlternativeJson(
+            entry=entry.id,
+            aspect=entry.aspect or None,
+            question=entry.question[lang],
+            short=shorts.get(entry.id),
+            evidence=[
+                evidence_json(one, lang, brief=brief) for one in answer.alternative_evidence if one.entry == entry.id
+            ]
+            or None,
+        )
+        for entry in answer.alternatives
+    ]
 
 
 def _parts_json(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:

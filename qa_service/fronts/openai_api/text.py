@@ -128,7 +128,8 @@ class AnswerWriter:
             yield self._passage(self._announced_numbers())
         while self._sections:
             yield from self._write(self._sections.pop(0))
-        for text in (*self._comparisons(), *prose.unfinished_runs(answer), self._closing(), self._related()):
+        measured = (*self._comparisons(), prose.alternatives_text(answer), *prose.unfinished_runs(answer))
+        for text in (*measured, self._closing(), self._related()):
             if text:
                 yield self._passage(text)
 

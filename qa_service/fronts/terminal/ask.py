@@ -173,8 +173,7 @@ def print_answer(request: Request, service: Service, *, full: bool = False, expl
         if answer.entry is None:
             return answer
         is_new = answer.entry.id != previous_entry
-        evidence = _print_short_answer(answer, answer.entry, view, events, full=full)
-        answer = replace(answer, evidence=tuple(evidence))
+        answer = _print_short_answer(answer, answer.entry, view, events, full=full)
         view.print_rest(answer, FIRST_PARTS[1:] if is_new else (), full=full)
     return answer
 
@@ -192,8 +191,8 @@ def _print_calculation(answer: Answer, view: "TerminalView", events: Iterator[Ev
 
 def _print_short_answer(
     answer: Answer, entry: Entry, view: "TerminalView", events: Iterator[Event], *, full: bool
-) -> list[Evidence]:
-    """Prints the short answer as soon as its numbers are measured, and the evidence for it; returns all evidence.
+) -> Answer:
+    """Prints the short answer as soon as its numbers are measured, and the evidence for it; returns the whole answer.
 
     A short answer without measured numbers is printed at once.
     """
@@ -211,13 +210,15 @@ def _print_short_answer(
             if isinstance(event, EvidenceReady):
                 evidence.append(event.evidence)
                 pending.append(event.evidence)
+            if isinstance(event, Done):
+                answer = event.answer
             if not is_shown and (isinstance(event, Done) or waits_for <= {one.block for one in evidence}):
                 view.print_short(replace(answer, evidence=tuple(evidence)))
                 is_shown = True
             while is_shown and pending:
                 if (one := pending.pop(0)).block in is_proof or one.compared:
                     view.print_proof(one)
-    return evidence
+    return answer
 
 
 def _print_explanation(answer: Answer, view: "TerminalView") -> None:

@@ -115,17 +115,24 @@ class TerminalView:
         if case := prose.below_short(answer, missing=prose.NOT_MEASURED[self.lang]):
             self._stdout.print()
             self._stdout.print(_render_markdown(case))
-        self._print_remarks(answer)
+        self._print_notes(answer)
 
-    def _print_remarks(self, answer: Answer) -> None:
-        """Prints the questions that may be meant instead, and the notes on what was read."""
-        if answer.alternatives or answer.notes:
+    def _print_notes(self, answer: Answer) -> None:
+        """Prints the notes on what was read."""
+        if answer.notes:
             self._stdout.print()
-        for other in answer.alternatives:
-            line = f"{self.labels['or']} {other.question[self.lang]}  ({other.id})"
-            self._stdout.print(Styled(line, style="dim"))
         for note in answer.notes:
             self._stdout.print(f"! {note[self.lang]}", style="yellow", markup=False)
+
+    def _print_alternatives(self, answer: Answer) -> None:
+        """Prints the questions that may be meant instead, each with its short answer if that was measured."""
+        shorts = {other.id: short for other, short in prose.alternative_texts(answer)}
+        for other in answer.alternatives:
+            line = Styled(f"{self.labels['or']} {other.question[self.lang]}")
+            self._stdout.print()
+            self._stdout.print(line + Styled(f"  ({other.id})", style="dim"))
+            if other.id in shorts:
+                self._stdout.print(_render_markdown(shorts[other.id]))
 
     def _print_part(self, answer: Answer, part: Part) -> None:
         """Prints a part of the text, under its heading unless it is the short answer; nothing if it is empty."""
@@ -190,6 +197,7 @@ class TerminalView:
                 self.print_proof(one)
         for part in FIRST_PARTS[1:]:
             self._print_part(answer, part)
+        self._print_alternatives(answer)
         self._print_tables(answer)
 
     def print_rest(self, answer: Answer, parts: Sequence[Part], *, full: bool) -> None:
@@ -199,6 +207,7 @@ class TerminalView:
         """
         for part in parts:
             self._print_part(answer, part)
+        self._print_alternatives(answer)
         if full:
             for part in PARTS:
                 if part not in FIRST_PARTS:

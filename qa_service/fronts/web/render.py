@@ -220,7 +220,18 @@ def _parts_html(answer: Answer, experiments: Experiments, questions: Mapping[str
         return {}
     texts = entry_parts.part_html(entry, answer.evidence, lang, experiments, _below_short(answer))
     rows = entry_parts.tell_rows(entry, answer.evidence, lang, experiments, questions, answer.observations)
-    return {**texts, **({"tell": render_template("tell.html", lang, rows=rows)} if rows else {})}
+    tell = {"tell": render_template("tell.html", lang, rows=rows)} if rows else {}
+    return {**texts, **tell, **_alternatives_html(answer)}
+
+
+def _alternatives_html(answer: Answer) -> dict[str, str]:
+    """The short answers of the alternatives, as a part of the text; {} if none was measured."""
+    lang = answer.lang
+    shown = [
+        (other.id, other.aspect, other.question[lang], Markup(markup.markdown_to_html(short)))  # noqa: S704  # sanitised
+        for other, short in prose.alternative_texts(answer)
+    ]
+    return {"alternatives": render_template("alternatives.html", lang, alternatives=shown)} if shown else {}
 
 
 def _below_short(answer: Answer) -> list[str]:
