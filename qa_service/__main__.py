@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None
 
 
 def _run_command(argv: Sequence[str], env: Mapping[str, str], lang: Lang) -> int:
+    """Parses the arguments and runs the command, with a service unless it needs only the settings."""
     from qa_service.app import add_core_commands, fronts
     from qa_service.settings import Settings
 

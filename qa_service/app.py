@@ -274,6 +274,7 @@ def _node(arguments: Namespace, settings: Settings) -> int:
 
 
 def _serve(arguments: Namespace, settings: Settings) -> int:
+    """Serves from this process, or from several workers that share a fork server and the folder of their metrics."""
     from qa_service.server.lifecycle import open_to_all, serve, serve_many, use_one_heap
     from qa_service.telemetry import logging as logs
 

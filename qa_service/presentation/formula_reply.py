@@ -229,6 +229,7 @@ def _steps(evidence: Evidence, dtype: str) -> list[Row]:
 
 
 def _value_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """The value in the formats asked for, and the cause of its error; without one, the values in half precision."""
     written = _with_values(formula, calculation, lang)
     dtypes = calculation.dtypes or DEFAULT_DTYPES
     found = {dtype: steps for dtype in dtypes if (steps := _steps(evidence, dtype))}
@@ -364,6 +365,7 @@ def _node(operation: str, inputs: Sequence[Node]) -> Node:
 
 
 def _gradient_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """The derivative with respect to each variable in the formats asked for, and the cause of its error."""
     rows = [row for row in evidence.run.rows if row.get("kind") == "gradient"]
     for dtype in calculation.dtypes or DEFAULT_DTYPES[:1]:
         for row in rows:
@@ -401,6 +403,7 @@ def _cause_of_gradient(row: Row, steps: Sequence[Row], dtype: str, lang: Lang) -
 
 
 def _range_sentences(formula: str, calculation: Calculation, evidence: Evidence, lang: Lang) -> Iterator[str]:
+    """Where the formula breaks in the formats asked for, and a form that loses fewer bits."""
     written = f"`{formula}`"
     if len(calculation.over) > 1:
         yield from _breaking_input(written, calculation, evidence, lang)

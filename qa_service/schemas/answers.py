@@ -438,6 +438,7 @@ _UNMEASURED: dict[tuple[str, ...], tuple[Entry, PartsJson]] = {}
 
 
 def _measured_parts(answer: Answer, entry: Entry, wanted: Sequence[Part]) -> PartsJson:
+    """The parts `wanted` of an entry's text, with the numbers of the answer's evidence."""
     lang = answer.lang
 
     def filled(text: str) -> str:

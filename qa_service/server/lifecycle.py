@@ -123,6 +123,7 @@ def serve_many(app: str, settings: Settings, **options: Any) -> None:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
+    """The options of uvicorn."""
     from qa_service.server.connections import BACKLOG, LimitedConnection
 
     return {

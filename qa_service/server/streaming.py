@@ -228,6 +228,7 @@ class _EventProducer:
         self._cancelled.cancel()
 
     def _work(self) -> None:
+        """Iterates over the generator in the thread; after the text it waits until no other text is pending."""
         try:
             for event in self._events(self._cancelled):
                 self._pending.append(event)

@@ -71,6 +71,7 @@ class TextThread:
             self._thread = None
 
     def _keep_answering(self) -> None:
+        """Answers the queued questions in batches, until `close`."""
         while (first := self._jobs.get()) is not None:
             jobs = self._with_waiting(first)
             if len(jobs) > 1:

@@ -136,6 +136,7 @@ def _is_built_on_the_core() -> bool:
 
 
 def _check_torch(settings: Settings) -> DoctorCheck:
+    """Whether torch is installed, in the version with which the claims were tested."""
     if settings.python:  # the check "run" shows whether torch works there
         there = Text(f"实验在 {settings.python} 里运行", f"experiments run in {settings.python}")
         return DoctorCheck("torch", "ok", there)
@@ -298,6 +299,7 @@ def _check_cluster(settings: Settings) -> DoctorCheck:
 
 
 def _check_store(settings: Settings) -> DoctorCheck:
+    """Whether the store can be reached, and whether its tables are those of this version; changes nothing."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from qa_service.store.engine import migration_state

@@ -378,6 +378,7 @@ def _printable(text: str) -> str:
 
 
 def _training_run(report: _Report, target: str) -> TrainingRun:
+    """The run of a report without an error."""
     fault = report.fault
     return TrainingRun(
         source="trial",

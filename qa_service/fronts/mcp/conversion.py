@@ -75,6 +75,7 @@ def compare_result(answer: Answer) -> CompareResult:
 
 
 def _answer_fields(answer: Answer, parts: Sequence[Part]) -> dict[str, Any]:
+    """The fields that `AskResult` and `CompareResult` share, with these parts of the entry's text."""
     lang, entry = answer.lang, answer.entry
     is_answered = entry is not None or answer.calculation is not None or answer.is_verdict
     nearest = [match.entry for match in answer.matches[:MAX_CANDIDATES]]

@@ -91,6 +91,7 @@ def _entry(service: Service, entry_id: str, _call: Call) -> str:
 
 
 def _entry_in(entry: Entry, evidence: tuple[Evidence, ...], lang: Lang) -> str:
+    """The entry as Markdown in one language: its text, its aspects and its claims."""
     text = prose.fill_text(prose.entry_text(entry, lang), entry, evidence, lang, _NOT_MEASURED[lang])
     claims = [
         f"- {claim.says[lang]} (`{claim.id}`: {claim.metric} {claim.op} {claim.bound!r}, {claim.expected_verdict})"

@@ -104,6 +104,7 @@ def _object(body: Any) -> dict[str, Any]:
 def _conversation(
     table: dict[str, Any], messages: list[Any], name: str, *, include_usage: bool = False
 ) -> Conversation:  # fmt: skip
+    """The conversation of these messages; `name` is their field in `table`. Raises `BadField` and `UnknownModel`."""
     said = [
         (message.get("role"), content_text(message.get("content"))) for message in messages if isinstance(message, dict)
     ]

@@ -165,6 +165,7 @@ class AnswerWriter:
             yield _Section(frozenset(), self._without_entry)
 
     def _entry(self, entry: Entry) -> Iterator[_Section]:
+        """The sections of an entry; without what to do and how to tell if the previous reply was by the same entry."""
         lang = self._lang
         short, do, tell = (entry.part(part, lang) for part in ("short", "do", "tell"))
         yield _Section(

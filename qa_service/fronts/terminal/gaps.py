@@ -53,6 +53,7 @@ def run_with_service(arguments: Namespace, service: Service, lang: Lang) -> int:
 
 
 def _write_drafts(group: "UnansweredGroup", folder: Path, number: int) -> None:
+    """Writes a draft of an entry that expands the nearest one, and an experiment; raises `BadField` if they exist."""
     nearest = group.nearest[0].entry
     slug = f"gap-{number:02d}"
     text = scaffold.draft_entry(

@@ -38,6 +38,7 @@ def add_commands(parsers: Any) -> None:
 
 
 def _new(arguments: Namespace, settings: Settings) -> int:
+    """Writes drafts beside the entry that is expanded, and beside its first experiment; raises `BadField`."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", arguments.id):
         raise BadField(
             zh=f"词条的 id 由小写字母、数字和连字符组成，不能是 {arguments.id!r}",
@@ -73,6 +74,7 @@ def _new(arguments: Namespace, settings: Settings) -> int:
 
 
 def _lint(arguments: Namespace, settings: Settings) -> int:
+    """Prints every problem of the files, or of all of kb/ and demos/; returns exit status 1 if there is one."""
     paths = _files(arguments.files, settings)
     experiments = load_specs(settings.demos)
     try:
@@ -110,6 +112,7 @@ def _lint(arguments: Namespace, settings: Settings) -> int:
 
 
 def _fmt(arguments: Namespace, settings: Settings) -> int:
+    """Formats the files, or all of kb/, and prints the paths of those that changed."""
     for path in _files(arguments.files, settings):
         try:
             source = path.read_text("utf-8")

@@ -203,6 +203,7 @@ def _input_text(value: Value) -> str:
 def _claim_rows(
     block: EvidenceBlock, experiment: Experiment, evidence: Evidence | None, lang: Lang
 ) -> list[dict[str, Any]]:
+    """The template values of the block's claims; without evidence they have no value and no verdict."""
     verdicts = [verdict.value for verdict in evidence.verdicts] if evidence else [None] * len(block.claims)
     measured: Mapping[str, Any] = evidence.run.measured if evidence else {}
     return [
@@ -254,6 +255,7 @@ def _metric_rows(
 
 
 def _data_table(experiment: Experiment, evidence: Evidence | None, lang: Lang) -> dict[str, Any] | None:
+    """Columns, the first `MAX_TABLE_ROWS` rows as text, and the number of rows; None without rows."""
     if evidence is None or not evidence.run.rows:
         return None
     rows = evidence.run.rows

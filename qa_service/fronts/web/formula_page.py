@@ -231,6 +231,7 @@ def _walk(by_id: Mapping[int, FormulaNode], root: int) -> Iterator[tuple[int, Fo
 
 
 def _breaking_values(result: FormulaResult, dtype: str, lang: Lang) -> dict[str, Any]:
+    """The template values of a format: an input that breaks the formula, lost bits, and the regions where it fails."""
     texts = labels.labels_in(lang)
     regions = []
     for each in result.regions:

@@ -256,6 +256,7 @@ def _calculation_html(answer: Answer, calculation: Calculation) -> dict[str, str
 def _answer_values(
     answer: Answer, lang: Lang, experiments: Experiments, questions: Mapping[str, str]
 ) -> dict[str, Any]:
+    """The template values of `answer.html`."""
     values = {
         "answer": answer,
         "html_lang": labels.HTML_LANG[lang],

@@ -96,6 +96,7 @@ def series_name(key: str, lang: Lang) -> str:
 
 
 def _chart(diagnosis: Diagnosis, key: str, lang: Lang) -> dict[str, Any]:
+    """The template values of the chart of a series, with the series of `_SAME_CHART` if both have steps."""
     series = diagnosis.run.series
     own = [each for each in (key, _SAME_CHART.get(key, "")) if series.get(each)]
     known = all(record.step is not None for each in own for record in series[each])
