@@ -60,7 +60,7 @@ class Evidence:
     proves: Part = "short"
     """The part of the entry's answer that the block supports."""
     series: tuple[str, ...] = ()
-    """The series of the chart that are shown at first; empty means all."""
+    """The series that the chart shows; empty means all."""
     mark: str | None = None
     """The metric whose value is marked on the x axis of the chart."""
     compared: Params = field(default_factory=dict)

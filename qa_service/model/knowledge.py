@@ -92,7 +92,7 @@ class EvidenceBlock:
     visible: tuple[str, ...] = ()
     """The one or two parameters that the question is about; all others are folded."""
     series: tuple[str, ...] = ()
-    """The series of the chart that are shown at first, at most three; empty means all."""
+    """The series that the chart shows, at most three; empty means all."""
     mark: str | None = None
     """A metric whose value is marked on the x axis of the chart."""
 

@@ -39,7 +39,7 @@ class AnswerResponse(Response):
 def _gzip(answer: AnswerPieces) -> bytes:
     """The answer as a gzip file (RFC 1952).
 
-    Each piece is compressed independently and ends with a full flush, so that the cached text needs no common window.
+    Each piece is compressed without references to the others (full flush), so that the text can come from a cache.
     """
     before, text, after = answer.before, answer.text, answer.after
     compressor = zlib.compressobj(_SINGLE_LEVEL, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
