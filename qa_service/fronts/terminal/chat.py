@@ -32,7 +32,7 @@ _NOTHING_YET = Text("还没有问过问题。", "No question has been asked yet.
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `chat`."""
-    parser: ArgumentParser = parsers.add_parser("chat", help="a conversation in the terminal")
+    parser: ArgumentParser = parsers.add_parser("chat", help="ask in a conversation, with follow-up questions")
     options.add_lang(parser)
     parser.add_argument("--seed", default="0", help="seed of the random numbers (default 0)")
     parser.add_argument("--no-run", action="store_true", help="text only: run no experiment")

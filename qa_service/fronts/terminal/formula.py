@@ -39,7 +39,7 @@ def add_commands(parsers: Any) -> None:
     """Adds the command `formula`; besides its own options it takes any --NAME as a variable: --x 100, --x=-1..1."""
     parser: ArgumentParser = parsers.add_parser(
         "formula",
-        help="a formula in every float format: values, steps, where it breaks, stable forms",
+        help="measure a formula in every float format: values, steps, where it breaks",
         usage="numstab formula EXPRESSION [--NAME VALUE | --NAME=LOW..HIGH]... [--dtype D]... [--gradient] [--json]",
     )
     parser.add_argument("expression", metavar="EXPRESSION", help="such as 'log(1+exp(x))'")

@@ -20,7 +20,9 @@ from qa_service.settings import Settings
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `kb` with the verbs `new`, `lint` and `fmt`."""
-    verbs = parsers.add_parser("kb", help="write entries: new, lint, fmt").add_subparsers(metavar="VERB", required=True)
+    verbs = parsers.add_parser("kb", help="draft, check and format entries: new, lint, fmt").add_subparsers(
+        metavar="VERB", required=True
+    )
     new = verbs.add_parser("new", help="draft an entry, and an experiment unless it exists")
     new.add_argument("id", metavar="ID", help="the new entry's id: lower-case words with hyphens")
     new.add_argument("--expands", metavar="ENTRY", required=True, help="the entry that it expands")

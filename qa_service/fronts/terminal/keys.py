@@ -10,7 +10,7 @@ from qa_service.settings import Settings
 
 def add_commands(parsers: Any) -> None:
     """Adds the command `keys` with the verbs `add`, `rotate`, `revoke` and `list`."""
-    verbs = parsers.add_parser("keys", help="API keys: add, list, rotate, revoke").add_subparsers(
+    verbs = parsers.add_parser("keys", help="manage API keys: add, list, rotate, revoke").add_subparsers(
         metavar="VERB", required=True
     )
     for name, about, function in (
