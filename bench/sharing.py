@@ -130,7 +130,7 @@ def _follow(processes: ProcessRunner, valkey: ValkeyServer, experiment: Experime
 
 
 def _rates(valkey: ValkeyServer) -> None:
-    """A request counted, and the headers of its reply: in memory and on the server."""
+    """Prints the seconds of counting a request and making the headers of its reply: in memory, and on the server."""
 
     async def count(limits: RateLimits) -> list[float]:
         seconds = []
@@ -176,7 +176,9 @@ def lead(url: str) -> None:
 
 
 def _losses(valkey: ValkeyServer) -> None:
-    """A service that is killed while it executes a run for another, and the last reader of a run who leaves it."""
+    """Prints the gap in a run's rows when the service that executes it is killed, and the delay until it ends once the
+    last client has left it at the other service.
+    """
     experiment = load_specs(bundled("demos"))[SLUG]
     gaps, delays = [], []
     for _ in range(5):
@@ -226,7 +228,7 @@ def _listen(events: Iterator[Row | QueuePosition]) -> None:
 
 
 def _failures(valkey: ValkeyServer) -> None:
-    """The first run after the server was stopped or killed, and those after it."""
+    """Prints what the first run takes after the server was stopped or killed, and those after it."""
     experiment = load_specs(bundled("demos"))[SLUG]
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
         "silent": (valkey.silence, valkey.speak),

@@ -52,7 +52,7 @@ def test_close_entries_are_offered_beside_the_answer(ask, scores, expected):
 
 
 def test_only_an_entry_found_by_the_words_has_alternatives(ask):
-    """A reader who names an entry, or goes on with one, means it."""
+    """Neither an entry that the request names nor that of a follow-up."""
     close = (0.9, 0.8, 0.7)
     assert ask(close).alternatives
     assert not ask(close, entry="counting").alternatives
@@ -67,7 +67,7 @@ def test_an_entry_that_is_offered_is_not_named_again_as_related(ask):
 
 
 def test_every_front_offers_them(ask, toy_service):
-    """As the reader's own question put to the other entry, where the front can ask again."""
+    """As the question of the other entry, which can be asked there where the front can ask again."""
     answer = ask((0.9, 0.5, 0.1))
     (other,) = answer.alternatives
     asked = other.question["zh"]

@@ -150,7 +150,7 @@ def test_runs_of_one_client_delay_anothers_by_two_at_most(toy_service, tmp_path)
 
 
 def test_clients_take_turns_in_reading_logs(monkeypatch):
-    """One who sends many waits for his own; he has half of the places, and another's log is read next but one."""
+    """A client may fill half of the queue, and then waits for its own logs; another's is read next but one."""
     permits, order = threading.Semaphore(0), []
 
     def read_run(_data: bytes, name: str) -> None:

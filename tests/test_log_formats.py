@@ -111,7 +111,7 @@ def _said(line):
 
 @each_case("name", SNIPPETS)
 def test_logs_as_people_paste_them_are_read(name):
-    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a reader sees."""
+    """Torn by pagers, quoted, with emphasis, of old versions, in Chinese; each value that a person sees."""
     lines = [_said(line) for line in SNIPPETS[name].rstrip("\n").split("\n")]
     run = read_log_text("\n".join(text for text, _ in lines))
     found = {}

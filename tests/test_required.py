@@ -27,7 +27,7 @@ def test_each_match_contains_what_its_pattern_requires(pattern, required):
 
 
 @pytest.mark.parametrize("pattern", [r"\d+", r"(?:nan)*", r"a|\w", r"(?<=loss) ?", r".{3}", "(?i:nan)"])
-def test_of_a_pattern_that_requires_nothing_nothing_is_said(pattern):
+def test_a_pattern_that_requires_no_substring_gives_none(pattern):
     assert required_grams(re.compile(pattern)) is None
 
 

@@ -6,8 +6,6 @@ import io
 import json
 import math
 import struct
-import sys
-import types
 from itertools import pairwise
 
 import pytest
@@ -24,7 +22,6 @@ from tensorboardX.summary import scalar
 from qa_service.diagnosis import event_file, reading, selection
 from qa_service.diagnosis.reading import read_log_text, read_run, read_run_file
 from qa_service.errors import UnreadableRun
-from qa_service.model.training_run import TrainingRun
 
 LOG = PRINTERS["plain llm.c"]().text
 HISTORY = [
@@ -178,6 +175,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
         "float": TensorProto(dtype=1, float_val=[2.5]),
         "double": TensorProto(dtype=2, double_val=[math.inf]),
         "integer": TensorProto(dtype=9, int64_val=[7]),
+        "negative": TensorProto(dtype=9, int64_val=[-4]),
+        "negative 32": TensorProto(dtype=3, int_val=[-3]),
         "text": TensorProto(dtype=7, string_val=[b"hello"]),
     }
     single = TensorProto(dtype=1, float_val=[4.5])
@@ -191,7 +190,8 @@ def test_event_files_with_tensors_as_tensorflow_2_writes():
     data = _framed(Event(file_version="brain.Event:2")) + _framed(Event(step=3, summary=Summary(value=values)))
     found = event_file.read_event_file(io.BytesIO(data))
     assert {each.tag: each.value for each in found.scalars} == {
-        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "single": 4.5,
+        "content": 1.5, "float": 2.5, "double": math.inf, "integer": 7, "negative": -4, "negative 32": -3,
+        "single": 4.5,
     }  # fmt: skip
     assert {each.step for each in found.scalars} == {3}
 
@@ -287,16 +287,11 @@ def test_prose_alone_is_a_run_without_series():
     assert read_log_text("").lines == 0
 
 
-def test_a_trace_is_passed_to_its_reader(monkeypatch):
-    """By its first line, compressed or not; its bytes as they are."""
-    passed = []
-    module = types.ModuleType("qa_service.diagnosis.trace_file")
-    module.read_trace = lambda data: (passed.append(data), TrainingRun(source="trace"))[1]
-    monkeypatch.setitem(sys.modules, "qa_service.diagnosis.trace_file", module)
-    trace = b'{"schema": "numstab-trace/1", "x": 1}\n{"step": 0}\n'
+def test_a_trace_is_told_by_its_first_line_compressed_or_not():
+    trace = b'{"schema": "numstab-trace/1", "columns": {"s": ["loss"]}}\n{"t": 0, "s": [2.5]}\n'
     for data in (trace, gzip.compress(trace)):
         run = read_run(data, "run.jsonl")
-        assert (run.source, run.name, passed[-1]) == ("trace", "run.jsonl", data)
+        assert (run.source, run.name, run.series["loss"][0].value) == ("trace", "run.jsonl", 2.5)
 
 
 # long files

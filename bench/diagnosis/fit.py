@@ -55,7 +55,7 @@ class Table(NamedTuple):
     truth: Any
     """Index of the cause."""
     share: Any
-    """What the example counts."""
+    """The weight of the example."""
     family: Any
 
 

@@ -15,7 +15,7 @@ from qa_service.model.training_run import TrainingRun
 
 SICK = frozenset({"sick", "not_numerics"})
 TRACE, SERIES = "trace", "series"
-"""Doors beside the six formats: the recorder's file, and the series of every step without any layer."""
+"""Doors beside the six log formats: the recorder's file, and the series of every step without the layers."""
 
 
 Sign = Literal["sudden nan", "no warning but slowness", "visible"]
@@ -52,7 +52,7 @@ class Share(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What was said of a run through one door."""
+    """What the diagnosis says of a run that it sees through one door: a log format, the series, or a trace."""
 
     run: RecordedRun
     door: str

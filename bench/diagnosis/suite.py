@@ -20,7 +20,7 @@ from bench.diagnosis.runs import RecordedRun, default_setup, fingerprint, read_r
 from qa_service.settings import Settings
 
 LOST, KEPT = 0.5, 0.15
-"""Parts of what the sound run learns: who loses `LOST` is harmed, who loses less than `KEPT` is not."""
+"""Parts of what the sound run learns: a run that lacks `LOST` is harmed, one that lacks less than `KEPT` is not."""
 SKIPPED = 0.3
 """The part of all updates that, when skipped, is harm by itself."""
 

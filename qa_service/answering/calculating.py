@@ -17,7 +17,7 @@ from qa_service.parsing import ParsedQuestion
 EXPERIMENT = "formula"
 """The slug of the experiment."""
 OPEN_RANGE = Range(Fraction(-1000), Fraction(1000))
-"""Where a formula is looked at whose variable has no value: "is log(1+exp(x)) safe?"."""
+"""The range of a variable without a value: "is log(1+exp(x)) safe?"."""
 MAX_FORMS = 3
 """Stabler forms that are measured beside it."""
 
@@ -88,7 +88,7 @@ def continued(question: ParsedQuestion, context: Context | None) -> Mention | No
 
 
 def _wide(dtype: str) -> str:
-    """The format itself, or float16 for a float8 format: those in which an input that breaks it is looked for."""
+    """The format in which inputs that break a formula are sought: itself, or float16 for a float8 format."""
     return "float16" if dtype.startswith("float8") else dtype
 
 

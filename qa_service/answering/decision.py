@@ -187,13 +187,13 @@ def decide(
 
 
 def _needs_no_plan(request: Request, asked: NamedValues) -> bool:
-    """Whether nothing is to run and no parameter is named of which the answer could say what uses it."""
+    """Whether nothing is to run and no parameter is named whose use the answer would report."""
     overrides = request.params or request.compare or request.blocks is not None
     return not (request.run or asked or overrides)
 
 
 def _calculation(request: Request, question: ParsedQuestion, knowledge: Knowledge) -> Mention | None:
-    """The formulas that a question asks to be computed; None where it is about an entry all the same."""
+    """The formulas that a question asks to be computed; None if it is about an entry nonetheless."""
     if request.entry or followups.picked_candidate(question, request.context):
         return None
     if calculating.EXPERIMENT not in knowledge.experiments:
@@ -211,7 +211,7 @@ def _decide_calculation(
     knowledge: Knowledge,
     threshold: float,
 ) -> Decision:
-    """The answer is what the formulas are; entries that match the question are beside it."""
+    """The answer is the values of the formulas; entries that match the question are only related."""
     check_known(list(knowledge.experiments.values()), request)
     wanted = request.params.get("dtype")
     if wanted in DTYPES and not mention.dtypes:
@@ -303,8 +303,8 @@ def _follows(
 
 
 def _asked_part(question: ParsedQuestion, entry: Entry | None, lang: Lang) -> Part | None:
-    """The part that a follow-up asks for: "why?"; else the first that speaks of the word that it changes and that the
-    short answer leaves out: "and with tanh?".
+    """The part that a follow-up asks for: "why?"; else the first that mentions the value to which it changes something,
+    if the short answer does not: "and with tanh?". None if there is no such part.
     """
     if entry is None:
         return None
@@ -364,7 +364,7 @@ def _topic(
     threshold: float,
     of_log: str = "",
 ) -> _Topic:
-    """First an entry that is named or picked, then the one `of_log`, of a follow-up, the matches."""
+    """An entry that is named or picked comes first, then the one `of_log`, that of a follow-up, and the matches."""
     context = request.context
     matches = found.matches if found else ()
     previous = _previous_entry(context, knowledge)

@@ -44,6 +44,7 @@ def diagnose_file(data: bytes, name: str = "") -> Diagnosis:
 
 @contextmanager
 def _place() -> Iterator[None]:
+    """Waits for a place among the files that are read at once. Raises `Overloaded` where too many wait."""
     client = CLIENT.get().name
     with _admission:
         read_or_wait = len(_reading) + _AT_ONCE - _reading.free
@@ -63,7 +64,7 @@ def readable(diagnosis: Diagnosis) -> Diagnosis:
 
 
 def diagnose_question(question: str) -> Diagnosis | None:
-    """The diagnosis of the log that is pasted into a question; None if there is none, or it says nothing."""
+    """The diagnosis of the log that is pasted into a question; None if there is none or it was not recognised."""
     try:
         found = diagnose(read_log_text(question))
     except NumstabError:

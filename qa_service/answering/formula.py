@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from qa_service.answering.calculating import EXPERIMENT, OPEN_RANGE
 from qa_service.answering.execute import IsCancelled
 from qa_service.answering.service import Service, never_cancelled
 from qa_service.errors import BadExpression, BadField
 from qa_service.formula.dtypes import DTYPES
 from qa_service.formula.functions import FUNCTIONS
-from qa_service.formula.grammar import parse_formula
+from qa_service.formula.grammar import read_formula
 from qa_service.formula.printing import infix, torch_code
-from qa_service.formula.sexpr import from_sexpr, to_sexpr
+from qa_service.formula.sexpr import to_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable, variables
 from qa_service.formula.values import Given, Range, read_given, values_text
 from qa_service.model import Cell, Evidence, Row
@@ -35,9 +35,6 @@ from qa_service.model.formula import (
 if TYPE_CHECKING:
     from qa_service.formula.rewrites import Proposal
 
-EXPERIMENT = "formula"
-DEFAULT_RANGE = Range(Fraction(-1000), Fraction(1000))
-"""Of a variable that is given neither a value nor a range."""
 DEFAULT_DTYPE = "float32"
 ALL_DTYPES = (*DTYPES, "float8_e5m2fnuz", "float8_e4m3fnuz")
 """Those in which the experiment measures."""
@@ -68,7 +65,7 @@ class FormulaStudy:
                     en=f"there is no dtype {dtype!r}. Allowed: {', '.join(ALL_DTYPES)}",
                     field="dtypes",
                 )
-        tree = _read(request.expression)
+        tree = read_formula(request.expression)
         given: dict[str, Given] = {}
         for name in variables(tree):
             if name in request.at:
@@ -76,7 +73,7 @@ class FormulaStudy:
             elif name in request.over:
                 given[name] = _read_given("..".join(request.over[name]), f"over.{name}")
             else:
-                given[name] = DEFAULT_RANGE
+                given[name] = OPEN_RANGE
         return cls(request, tree, given)
 
     @property
@@ -260,14 +257,6 @@ class _Rows:
             for row in self.of("form")
             if row["form"] == form and (bits := _optional(row["bits"])) is not None
         }
-
-
-def _read(text: str) -> Node:
-    """A formula, or an S-expression as a permalink has it. Raises `BadExpression`."""
-    if text.lstrip().startswith("("):
-        with suppress(BadExpression):
-            return from_sexpr(text)
-    return parse_formula(text).tree
 
 
 def _read_given(text: str, field: str) -> Given:

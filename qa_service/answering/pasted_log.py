@@ -1,4 +1,4 @@
-"""What a log that is pasted as a question asks for, beside the words that stand with it or without any."""
+"""The entry that a pasted log asks for by itself, and whether a question says anything beside its log."""
 
 import re
 

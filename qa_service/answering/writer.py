@@ -1,7 +1,7 @@
 """A language model behind an OpenAI-compatible address (NUMSTAB_WRITER), asked for other words of sentences.
 
-It is asked once, not streamed, at temperature 0, with a deadline for all of it and a bound on what is read. Whatever
-it replies, hangs on, or sends instead of a reply, the result is a list of texts or of nothing.
+One request, not streamed, at temperature 0, with a deadline for the whole reply and a limit on its size. Any failure,
+and any reply that cannot be read, gives a list of None.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Rules on the series and messages of a run: what a log shows, with its lines and numbers, for and against causes.
 
-A rule is a function of a run that yields findings. What a feature weighs stands in `weights`. Rules are asked only once
-the harm gate is open; they need not be silent on healthy runs.
+A rule is a function of a run that yields findings; the weights of features are in `weights.py`. Rules are called only
+for runs with a harm, so they may yield findings for healthy ones.
 """
 
 from qa_service.diagnosis.evidence import Rule

@@ -1,10 +1,9 @@
-"""Reads a training run from any file: a log, a table, records of JSON, an event file, a trace. The content decides.
+"""Reads a training run from a log, table, JSON, event file or trace; the kind is told by the content.
 
 Compressed files are opened, encodings are found out, and of a long file only a part is read, see `selection.py`.
 """
 
 import gzip
-import importlib
 import io
 import json
 import math
@@ -26,6 +25,7 @@ from qa_service.diagnosis.records import (
     rows_of_json,
 )
 from qa_service.diagnosis.selection import Selection, Transcoded, select_lines
+from qa_service.diagnosis.trace_file import read_trace
 from qa_service.errors import UnreadableRun
 from qa_service.model.observation import Observation
 from qa_service.model.training_run import Record, RunEvent, TrainingRun
@@ -50,7 +50,7 @@ _EXCERPT_ENDS, _EXCERPT_SAMPLES, _BEFORE_NONFINITE = 6, 60, 3
 _PER_MESSAGE = 4
 _SPIKE = 3.0
 _FIRST_INTERVALS = 1.5
-"""A log whose first record is not later than this many intervals has the beginning."""
+"""A log whose first record comes no later than after this many intervals includes the beginning."""
 _GZIP = b"\x1f\x8b"
 _BINARY: Mapping[bytes, str] = {
     b"PK\x03\x04": "zip / .pt / .npz", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"%PDF": "PDF",
@@ -68,9 +68,9 @@ _RUNNING_MEAN = frozenset({"keras", "metric_logger"})
 
 
 def read_run_file(path: Path) -> TrainingRun:
-    """The run in a file; of a large one, the ends, samples and what is out of the ordinary.
+    """The run in a file; of a large one, the ends, samples and unusual lines.
 
-    Raises `UnreadableRun` for a file that is empty, too large, or no log.
+    Raises `UnreadableRun` for a file that cannot be opened, is empty, too large or damaged, or is not a log.
     """
     try:
         with path.open("rb") as stream:
@@ -83,7 +83,7 @@ def read_run_file(path: Path) -> TrainingRun:
 
 
 def read_run(data: bytes, name: str = "") -> TrainingRun:
-    """The run in the bytes of a file. Raises `UnreadableRun` for what is empty, too large, or no log."""
+    """The run in the bytes of a file. Raises `UnreadableRun` if they are empty, too many, damaged, or not a log."""
     return _read(io.BytesIO(data), len(data), name)
 
 
@@ -138,7 +138,7 @@ def _open_gzip(stream: BinaryIO) -> tuple[BinaryIO, bytes]:
 
 @dataclass(slots=True)
 class _Inflated:
-    """A compressed stream that gives all before a damage, and then raises its error."""
+    """A gzip stream that returns all bytes before a damaged place; the read after that raises the error."""
 
     stream: gzip.GzipFile
     _error: Exception | None = None
@@ -152,7 +152,7 @@ class _Inflated:
         while missing > 0:
             try:
                 part = self.stream.read1(missing)
-            except Exception as error:  # raised when what came before it has been given
+            except Exception as error:  # raised by the next read: first the bytes before the damage are returned
                 if not parts:
                     raise
                 self._error = error
@@ -172,10 +172,9 @@ def _damaged(error: Exception) -> UnreadableRun:
 
 
 def _read_trace(stream: BinaryIO, name: str) -> TrainingRun:
-    """A file of the recorder, as it is: its reader opens compressed ones and checks every limit."""
+    """The run in a trace of the recorder, whose reader checks its limits; a name in the trace has priority."""
     stream.seek(0)
-    reader = importlib.import_module("qa_service.diagnosis.trace_file")
-    run = cast("TrainingRun", reader.read_trace(stream.read(_MAX_TRACE_BYTES + 1)))
+    run = read_trace(stream.read(_MAX_TRACE_BYTES + 1))
     return replace(run, name=run.name or name)
 
 
@@ -203,11 +202,14 @@ def _encoding(head: bytes) -> str:
 
 
 def _legacy_encoding(head: bytes) -> str:
-    """GBK if bytes above 0x7F mostly come in pairs, as Chinese characters do."""
+    """GB 18030 if bytes above 0x7F mostly come in pairs, as Chinese characters do; UTF-8 if few are bad; else Latin-1.
+
+    U+FFFD in the text says that it once was UTF-8, and so excludes GB 18030.
+    """
     high = sum(1 for byte in head if byte > 0x7F)
     paired = 2 * len(re.findall(rb"[\xa1-\xf7][\xa1-\xfe]", head))
-    valid = head.count(b"\xef\xbf\xbd")
-    if valid == 0 and paired >= 0.8 * high:
+    replaced = head.count(b"\xef\xbf\xbd")
+    if replaced == 0 and paired >= 0.8 * high:
         return "gb18030"
     broken = head.decode("utf-8", "replace").count("\ufffd")
     return "utf-8" if broken < 0.1 * high else "latin-1"
@@ -256,7 +258,7 @@ def _read_bounded(stream: BinaryIO) -> bytes:
     while size <= _MAX_JSON_BYTES:
         try:
             part = stream.read(1 << 20)
-        except Exception as error:  # a damaged compressed file ends here; what is known of it is read
+        except Exception as error:  # a damaged compressed file ends here; the bytes before are used
             if not isinstance(error, EOFError | OSError | ValueError) and type(error).__module__ != "zlib":
                 raise
             break
@@ -269,7 +271,7 @@ def _read_bounded(stream: BinaryIO) -> bytes:
 
 @dataclass(slots=True)
 class _Chained:
-    """The bytes that were read, and then the rest of the stream."""
+    """A stream of bytes that were read already, followed by the rest of the stream they came from."""
 
     data: bytes
     rest: BinaryIO
@@ -285,7 +287,7 @@ class _Chained:
 
 
 def _read_json(data: bytes, encoding: str, name: str) -> TrainingRun | None:
-    """The run in a JSON document; None for text that is none, or holds no records."""
+    """The run in a JSON document; None if it is not valid JSON or holds no records."""
     try:
         document = json.loads(data.decode(encoding, "replace"))
     except (ValueError, RecursionError):
@@ -382,7 +384,7 @@ def _take_records(lines: list[tuple[int, str]]) -> tuple[list[Row], list[tuple[i
 
 @dataclass(slots=True)
 class _Found:
-    """What was found in a file."""
+    """The contents of a file: rows, messages and settings, and how much of the file was read."""
 
     form: str
     rows: Sequence[Row]
@@ -419,7 +421,7 @@ def _make_run(found: _Found, name: str, *, has_lines: bool = True) -> TrainingRu
 
 
 def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
-    """Gives records of Hugging Face's trainer, which have no step, that of their place, if the log has the first."""
+    """Sets the steps of Hugging Face trainer records, which print none, by their order, if the log has the first."""
     records = [row for row in rows if row.form == "hf_trainer" and "loss" in row.values]
     if not isinstance(interval, int) or len(records) < 2 or any(row.step is not None for row in records):
         return
@@ -430,7 +432,7 @@ def _count_by_interval(rows: Sequence[Row], interval: Value | None) -> None:
 
 
 def _log_lines(rows: Sequence[Row], made: RowSeries, scan: LogScan) -> list[LogLine]:
-    """The rows as lines that signs are derived from, with the messages among them."""
+    """The rows and messages as lines, in order, from which `rules` derives signs."""
     lines = [
         LogLine(
             number=row.number, text=row.text, format=row.form, step=step, epoch=row.epoch,
@@ -534,7 +536,7 @@ def _excerpt(found: _Found, made: RowSeries, lines: Sequence[LogLine]) -> dict[i
 
 
 def _around_nonfinite(lines: Sequence[LogLine]) -> list[int]:
-    """The first line with a non-finite value of each key, and the three before it."""
+    """The first line with a non-finite value of each key, the three before it and the one after."""
     chosen: list[int] = []
     seen: set[str] = set()
     for index, line in enumerate(lines):
@@ -546,7 +548,7 @@ def _around_nonfinite(lines: Sequence[LogLine]) -> list[int]:
 
 
 def _extremes(lines: Sequence[LogLine], key: str) -> list[int]:
-    """The first, last, least and largest values of a key, and those where it jumps, each with the line before."""
+    """The lines with the first, last, least and largest value of a key, and those about its jumps."""
     finite = [line for line in lines if math.isfinite(line.values[key])]
     if not finite:
         return [line.number for line in lines[:2]]
@@ -562,6 +564,7 @@ def _extremes(lines: Sequence[LogLine], key: str) -> list[int]:
 
 
 def _jumps(lines: Sequence[LogLine], key: str) -> list[LogLine]:
+    """The lines with a value above `_SPIKE` times the median of up to nine before, with their neighbours."""
     found: list[LogLine] = []
     for index in range(3, len(lines)):
         usual = median(line.values[key] for line in lines[max(0, index - 9) : index])

@@ -1,4 +1,4 @@
-"""Reads a trace, the file of the recorder (docs/trace.md). It may come from anyone: nothing in it is trusted."""
+"""Reads a trace, the file of the recorder (docs/trace.md). Traces are uploaded: sizes and types are all checked."""
 
 import json
 import math
@@ -25,17 +25,8 @@ _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16}
 _SERIES = ("loss", "grad_norm", "lr", "loss_scale", "input_max")
 
 
-def is_trace(data: bytes) -> bool:
-    """Whether the bytes begin as a trace does, compressed or not."""
-    try:
-        start = zlib.decompressobj(31).decompress(data[:2000], 200) if data.startswith(_GZIP) else data[:200]
-    except zlib.error:
-        return False
-    return start.lstrip().startswith(b'{"schema":"numstab-trace/')
-
-
 def read_trace(data: bytes) -> TrainingRun:
-    """The run that a trace shows. What is cut off or malformed at its end is left out, and `cut` says so.
+    """The run that a trace shows. Rows that are malformed or cut off are left out, and `cut` says so.
 
     Raises `BadTrace` for what is no trace, and for more than 5 MB, 60 MB when inflated, 5000 rows or 2000 tensors.
     """
@@ -59,14 +50,17 @@ def read_trace(data: bytes) -> TrainingRun:
     for line in rows:
         row = _parse(line)
         if row is None or _step(row) is None:
-            cut = True  # a line that was not written to its end; a foreign one counts as such
+            cut = True  # most likely a line that was not written to its end
             continue
         reader.add(row)
     return reader.run(cut=cut, lines=len(lines))
 
 
 class _Reader:
-    """Collects rows. Whatever has a wrong type is passed over."""
+    """Collects the rows of a trace into a run; values of a wrong type are ignored.
+
+    Raises `BadTrace` for a header with more than 2000 parameters.
+    """
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         self._header = header
@@ -111,7 +105,7 @@ class _Reader:
             self._add_event(step, row)
 
     def run(self, *, cut: bool, lines: int) -> TrainingRun:
-        """What was collected, as a value."""
+        """The run with all rows that were added."""
         for series in self._series.values():
             series.sort(key=lambda record: record.step or 0)
         return TrainingRun(
@@ -274,7 +268,7 @@ class _Reader:
 
 
 def _inflate(data: bytes) -> tuple[str, bool]:
-    """The text, and whether it was cut off."""
+    """(text, whether it is cut off) of a trace that may be compressed. Raises `BadTrace` if it is too large."""
     if len(data) > MAX_COMPRESSED and data.startswith(_GZIP):
         raise _too_large(f"{len(data) / 1e6:.1f} MB", f"{len(data) / 1e6:.1f} MB", "5 MB", "5 MB")
     if not data.startswith(_GZIP):

@@ -46,7 +46,7 @@ def number(value: Fraction | float, *, literal: bool = False) -> Operand:
 
 
 def operand_of(tree: Node) -> Operand:
-    """The operand of a tree that is already built. Raises `BadExpression` where it is none that can be."""
+    """The operand of a tree that is already built. Raises `BadExpression` if the tree is not well formed."""
     if isinstance(tree, Call):
         token = Token("name", tree.function, 0, 0)
         return apply(tree.function, [operand_of(argument) for argument in tree.arguments], token)
@@ -61,7 +61,7 @@ def known_names() -> frozenset[str]:
 
 
 def takes_several(name: str) -> bool:
-    """Whether a function may be given several numbers, one behind the other."""
+    """Whether a function takes several numbers, as a vector or as arguments of their own."""
     function = FUNCTIONS.get(names().get(name.lower(), ""))
     return function is not None and (function.kind in ("reduction", "map") or function.arity > 1)
 
@@ -73,7 +73,7 @@ def negate(operand: Operand, token: Token) -> Operand:
 
 
 def vector(elements: Sequence[Operand], token: Token) -> Operand:
-    """The vector of these numbers."""
+    """The vector of these numbers. Raises `BadExpression` for none, too many, and for vectors or conditions in it."""
     if not 1 <= len(elements) <= MAX_ELEMENTS or any(each.length is not None or each.condition for each in elements):
         raise BadExpression(
             zh=f"第 {token.start + 1} 个字符处的向量应当由 1 到 {MAX_ELEMENTS} 个数组成。",
@@ -84,7 +84,10 @@ def vector(elements: Sequence[Operand], token: Token) -> Operand:
 
 
 def item(operand: Operand, index: Operand, token: Token) -> Operand:
-    """An element of a vector, counted from 0, or from the end where the index is negative."""
+    """An element of a vector, counted from 0, or from the end where the index is negative.
+
+    Raises `BadExpression` if the index is not an integer literal within the vector.
+    """
     length = operand.length or 0
     value = index.node.value if isinstance(index.node, Number) else math.nan
     if not isinstance(value, Fraction) or value.denominator != 1 or not -length <= value < length:
@@ -103,7 +106,10 @@ def resolve(
     keywords: Mapping[str, Operand | None] | None = None,
     module: str = "",
 ) -> Operand:
-    """The call of a function under one of its names, with the keywords and the module that torch and numpy know."""
+    """The call of a function under one of its names, with keywords as in torch and numpy.
+
+    `module` is the prefix, such as "np", whose `var` and `std` divide by n. Raises `BadExpression`.
+    """
     keywords = keywords or {}
     lower = name.lower()
     if lower in ("log", "ln") and len(arguments) == 2:
@@ -216,7 +222,7 @@ def _of_vectors(function: Function, arguments: Sequence[Operand], token: Token) 
 
 
 def _as_taken(function: Function, arguments: Sequence[Operand], token: Token) -> Sequence[Operand]:
-    """Several numbers as one vector; without the dimension that torch takes behind a vector."""
+    """The arguments as the function takes them: several numbers as a vector, a vector without torch's `dim`."""
     of_one_vector = function.kind in ("reduction", "map") and function.arity == 1
     if not of_one_vector and function.name not in ("max", "min"):
         return arguments

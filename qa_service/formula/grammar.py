@@ -9,6 +9,7 @@ unchanged and is reported.
 import math
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -18,6 +19,7 @@ from qa_service.formula.calls import NeedsVector, Operand, apply, number, resolv
 from qa_service.formula.dtypes import DTYPE, names_of
 from qa_service.formula.functions import MAX_DECIMAL_EXPONENT, MAX_NAME_CHARACTERS, MAX_NESTING
 from qa_service.formula.lexer import Token, tokenize
+from qa_service.formula.sexpr import from_sexpr
 from qa_service.formula.tree import Call, Node, Number, Variable
 
 _COMPARISON, _SUM, _PRODUCT, _UNARY, _POWER = 10, 20, 30, 40, 50
@@ -84,6 +86,17 @@ def parse_formula(text: str, values: Mapping[str, Node] | None = None) -> Formul
             stand_ins[needed.name] = Call("vector", (Variable(f"{needed.name}0"), Variable(f"{needed.name}1")))
         else:
             return Formula(operand.node, tuple(dict.fromkeys(parser.dtypes)), stand_ins)
+
+
+def read_formula(text: str) -> Node:
+    """The tree of a formula, or of one that is written as an S-expression, as in receipts and permalinks.
+
+    Raises `BadExpression`.
+    """
+    if text.lstrip().startswith("("):
+        with suppress(BadExpression):
+            return from_sexpr(text)
+    return parse_formula(text).tree
 
 
 def _with_products(tokens: Sequence[Token], known: Container[str], *, is_latex: bool) -> Iterator[Token]:
@@ -181,13 +194,16 @@ class _Parser:
         return left
 
     def enter(self) -> None:
-        """Counts a level of nesting, which `self.nesting` is to be decreased by at its end; refuses too many."""
+        """Enters a level of nesting, which the caller leaves by decrementing `self.nesting`.
+
+        Raises `BadExpression` for more than `MAX_NESTING`.
+        """
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             raise calls.too_deep(self.token, MAX_NESTING)
 
     def with_right_side(self, left: Operand, token: Token) -> Operand:
-        """`left`, the operator `token` that was just taken, and the operand that follows it."""
+        """The operation of `left`, the operator `token` that was just taken, and the operand that follows it."""
         if token.text == "%" and not self.starts_operand():
             return _percent(left, token)
         strength, function = _BINARY[token.text]

@@ -17,7 +17,7 @@ TokenKind = Literal["number", "name", "sign", "end"]
 class Token:
     """A piece of the text, from character `start` to before `end`, in its ASCII spelling.
 
-    A superscript is the sign "^" followed by its tokens; it has the flag `written_raised`, as × has `written_times`.
+    A superscript is the sign "^", which is `mathematical`, followed by its tokens.
     """
 
     kind: TokenKind
@@ -197,7 +197,7 @@ class _Lexer:
         return []
 
     def _vulgar_fraction(self, value: Fraction) -> list[Token]:
-        """½ is the decimal 0.5; ⅓ is the quotient 1/3, whose terms are rounded before it is."""
+        """½ is the decimal 0.5; ⅓, which is no decimal, is the quotient of 1 and 3, computed in the format."""
         start, end = self.position, self.position + 1
         if value.denominator in (2, 4, 5, 8, 10, 1):
             return [self._valued(value, end)]

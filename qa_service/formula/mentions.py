@@ -1,7 +1,7 @@
 """Finds formulas in a question that asks for their values: "float16 里 2048+1 等于多少", "gradient of log(x) at x = 0".
 
 A sentence asks for a value if nothing is left of it but words of asking once the formulas, the formats and the values
-of variables are taken out. Anything else in it, such as a loss, a model or a step, and the formula is only spoken of.
+of variables are taken out. If anything else is left, such as a loss, a model or a step, the question is about that.
 """
 
 import re
@@ -20,7 +20,7 @@ from qa_service.formula.tree import Call, Node, Number, Variable, nodes, transfo
 from qa_service.formula.values import Given
 
 MAX_CHARACTERS = 400
-"""A longer question tells a story."""
+"""A longer question is not searched: it describes a situation."""
 MAX_FORMULAS = 3
 """Of one question."""
 _MAX_VARIABLES = 3
@@ -51,7 +51,7 @@ class Mention:
 
 
 def find_mention(question: str) -> Mention | None:
-    """What a question, in simplified characters, asks of formulas; None if it asks for no value."""
+    """The formulas whose values a question, in simplified characters, asks for; None if it asks for none."""
     if len(question) > MAX_CHARACTERS or not _CANDIDATE.search(question):
         return None
     text = _in_order(fold(question).replace("−", "-"))
@@ -164,7 +164,7 @@ _APPLIED = tuple(
         (r"\blog[- ]softmax\b", "log_softmax"),
     )
 )
-"""Wordings in which a function does not stand before its arguments, and what they say in the order of a formula."""
+"""Wordings in which a function does not precede its arguments, and their templates in the order of a formula."""
 _OF_VALUE = r"(?:\s*(?:\^|\*\*)\s*(?:[-+]?\d+|\{\s*[-+]?\d+\s*\}|\([-+]?\d+\))|[⁺⁻]?[⁰¹²³⁴-⁹]+|/\d+)"
 """What may follow the first number of a value: x = 10^-8, 2⁻³⁰, 1/3."""
 _ASSIGNMENT = re.compile(
@@ -231,7 +231,7 @@ _ENGLISH_RESIDUE = re.compile(
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN_WORD = re.compile(r"(?<![A-Za-z0-9_\\])[A-Za-z]{2,}(?![A-Za-z0-9_])")
 _MAY_TAKE_ANY_WORD = re.compile(r"=|\.[A-Za-z_]")
-"""Names of keywords, modules and methods may be any words, and are part of the formula."""
+"""Keyword arguments, modules and methods: their names may be any words and belong to the formula."""
 _KNOWN_HAN = frozenset(_HAN.findall(CHINESE_WORDS + _PIECE.pattern))
 _KNOWN_LATIN = frozenset(re.findall("[a-z]+", f"{CHINESE_WORDS} {ENGLISH_WORDS} {_PIECE.pattern}".lower()))
 _ANSWER_GUESSED = re.compile(
@@ -428,8 +428,9 @@ def _residue(rest: str) -> str | None:
 
 
 def _says_more(rest: str, values: Mapping[str, Node]) -> bool:
-    """Whether some character or word belongs neither to a formula nor to the words of asking, whatever the formulas
-    are. Most questions are told so from one that asks for a value, without reading its formulas.
+    """Whether some character or word can belong neither to a formula nor to the words of asking.
+
+    A quick test, which rejects most questions that ask for no value before any formula is parsed.
     """
     if _MAY_TAKE_ANY_WORD.search(rest):
         return False

@@ -15,7 +15,7 @@ COMMUTATIVE = frozenset({"add", "mul", "max", "min", "hypot", "logaddexp", "eq",
 NUMBER_VARIABLES = frozenset({"m", "n"})
 """Variables of a pattern that match numbers only."""
 _LARGEST_INTEGER = 10**40
-"""Of numerators and denominators of folded constants: larger ones stay as they were written."""
+"""Bound of the numerator and denominator of a folded constant; constants beyond it are not folded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class Estimates:
         return made if function in _EXACT else self._rounded(made)
 
     def _rounded(self, made: Value) -> Value:
-        """With the rounding of the operation itself: half an ulp, and what is lost where the result underflows."""
+        """The value rounded to the format, its error with that of the rounding: half an ulp, and more in underflow."""
         value, error = made
         magnitude = np.abs(value)
         own = np.where(np.isfinite(magnitude), magnitude * self.format.unit, 0.0)
@@ -202,7 +202,7 @@ def _unary(function: str, x: Array, error: Array) -> Value:
         grown = np.where(error > 1, np.inf, grown)
     if function == "sqrt":
         grown = np.minimum(grown, np.sqrt(error))
-    if function in _SLOW:  # of a number beyond the largest they are finite
+    if function in _SLOW:
         grown = np.where(np.isinf(x), np.inf, grown)
     if function == "softplus":  # torch returns x itself above 20
         grown = grown + np.where(x > 20, np.exp(-np.abs(x)), 0.0)
@@ -210,6 +210,7 @@ def _unary(function: str, x: Array, error: Array) -> Value:
 
 
 _SLOW = frozenset({"sqrt", "rsqrt", "log", "log2", "log10", "log1p", "asinh", "acosh", "lgamma"})
+"""Functions that grow so slowly that they are finite for numbers that have overflowed."""
 
 
 def _sigmoid(x: Array) -> Array:
@@ -232,11 +233,12 @@ _erf, _erfc, _lgamma = _elementwise(math.erf), _elementwise(math.erfc), _element
 _factorial = _elementwise(lambda x: math.gamma(x + 1))
 
 
-def _bell(x: Array, _: Array) -> Any:
+def _erf_slope(x: Array, _: Array) -> Any:
     return np.exp(-(x**2)) * (2 / math.sqrt(math.pi))
 
 
 def _digamma(x: Array) -> Any:
+    """An upper bound of |digamma|, the slope of lgamma, for positive x."""
     return np.log(np.abs(x) + 1) + 1 / np.abs(x)
 
 
@@ -277,8 +279,8 @@ _UNARY: dict[str, _Unary] = {
     "relu": (lambda x: np.maximum(x, 0), lambda _x, _v: 1.0),
     "gelu": (lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2))), _gelu_slope),
     "silu": (lambda x: x * _sigmoid(x), lambda _x, _v: 1.1),
-    "erf": (_erf, _bell),
-    "erfc": (_erfc, _bell),
+    "erf": (_erf, _erf_slope),
+    "erfc": (_erfc, _erf_slope),
     "lgamma": (_lgamma, lambda x, _v: _digamma(x)),
     "factorial": (_factorial, lambda x, v: v * _digamma(x)),
     "floor": (np.floor, lambda _x, _v: 0.0),

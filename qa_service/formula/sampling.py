@@ -9,7 +9,7 @@ from qa_service.formula.rounding import ELEMENTS, FORMATS, Array, Format
 from qa_service.formula.tree import Call, Node, Variable, nodes, variables
 
 _SEED = 20150613
-"""The proposals for a formula are the same each time."""
+"""Fixed, so that the proposals for a formula are the same each time."""
 
 
 def vector_variables(tree: Node) -> frozenset[str]:

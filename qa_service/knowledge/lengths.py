@@ -1,4 +1,4 @@
-"""What an entry's parts hold: each keeps to its own length, so that an answer fits on one screen; evidence claims."""
+"""Limits of an entry's parts, so that an answer fits on one screen, and what its evidence must prove."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ MAX_STEPS = 5
 MAX_CODE_LINES = 15
 """Lines of code in what to do, without blank ones."""
 MAX_ROWS = 6
-"""Rows that tell it from its neighbours."""
+"""Rows of `tell`, which distinguish the entry from its neighbours."""
 MAX_ASPECTS = 5
 """Further questions of an entry."""
 MAX_FIRST_CLAIMS = 2

@@ -1,8 +1,8 @@
 """Runs experiments on the machines of a Ray cluster, and on this one whenever there is none (`NUMSTAB_CLUSTER`).
 
-What travels is JSON: the source of an experiment, its parameters and seeds one way, rows and runs the other. A run is
+Messages are JSON: the source of an experiment, its parameters and seeds one way, rows and runs the other. A run is
 determined by its seed, so one whose machine is lost is begun again elsewhere, and the rows already shown are skipped.
-Ray itself is in a process of its own: `cluster_driver`. Why Ray, and why so: docs/decisions/0018-the-cluster.md.
+Ray itself is in a process of its own: `cluster_driver`. The reasons are in docs/decisions/0018-the-cluster.md.
 """
 
 import itertools
@@ -81,12 +81,12 @@ class Driver:
 
     @property
     def session(self) -> int:
-        """The process and those it has started, as a session; 0 if it does not run."""
+        """The id of the session of the process and its children; 0 if it does not run."""
         process = self._process
         return process.pid if process is not None else 0
 
     def start(self) -> None:
-        """Have the cluster connected, and kept so, in a thread of its own."""
+        """Connect to the cluster, and again whenever the connection is lost, in a thread of its own."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._closed.clear()
@@ -109,7 +109,10 @@ class Driver:
     def events(
         self, machine: Machine, job: bytes, is_cancelled: Callable[[], bool]
     ) -> Generator[list[Any], None, None]:
-        """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`; cancels a job that is left."""
+        """The messages of a job on this machine. Raises `MachineLost` or `Cancelled`.
+
+        The job is cancelled if the generator is closed before its end.
+        """
         number, messages = next(self._numbers), queue.SimpleQueue[list[Any]]()
         self._jobs[number] = messages
         ended = False
@@ -163,13 +166,13 @@ class Driver:
             finally:
                 with self._lock:
                     self._process = None
-                self._lose_everything()
+                self._lose_all()
                 self._end(process)
             delays = iter(_RETRY_SECONDS) if was_connected else delays
             delay = next(delays, _RETRY_SECONDS[-1])
 
     def _read(self, process: "subprocess.Popen[bytes]") -> bool:
-        """Hands out the driver's messages until it ends or is silent; whether it has been connected."""
+        """Dispatches the driver's messages until it ends or is silent; returns whether it was connected."""
         assert process.stdout is not None
         descriptor, rest, connected = process.stdout.fileno(), b"", False
         while select.select([descriptor], [], [], _SILENT_SECONDS if connected else _CONNECT_SECONDS)[0]:
@@ -203,7 +206,7 @@ class Driver:
             logger.info("machines of the cluster: %d, slots: %d", len(machines), sum(each.slots for each in machines))
             self._on_change(machines)
 
-    def _lose_everything(self) -> None:
+    def _lose_all(self) -> None:
         self._set_machines(())
         for messages in tuple(self._jobs.values()):
             messages.put(["lost", "the cluster is out of reach"])
@@ -279,7 +282,7 @@ class RayRunner:
         return sorted({each.environment for each in self._machines}) or [environment()]
 
     def driver_session(self) -> int:
-        """The session of the processes that connect this service to the cluster, 0 if there are none now."""
+        """The id of the session of the processes that connect this service to the cluster, 0 if there are none now."""
         return self._driver.session
 
     def wait_until_connected(self, seconds: float) -> bool:

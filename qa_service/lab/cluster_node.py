@@ -1,7 +1,7 @@
-"""What a node of the cluster does: runs the jobs that services send, each confined and limited as on their own machine.
+"""A node of the cluster: runs the jobs that services send, each confined and limited as on their own machine.
 
-A job and what comes back are JSON bytes. The class is the only thing of ours that Ray has a name for, and it is looked
-up in the node's own installation: a node runs its own code of ours, and of an experiment the source that was sent.
+Jobs and messages are JSON bytes. Ray refers to the class `Node` by its name, so a node runs the code of its own
+installation of numstab, and the source of the experiment that is in the job.
 """
 
 import hashlib
@@ -51,12 +51,12 @@ class Node:
         )
         self._runner.warm_up()
         trial = self._runner.with_limits(IMPORT_TIMEOUT, self._runner.memory)
-        run = trial.run(_experiment(_TRIAL), {})  # torch is imported before the first reader's run comes
+        run = trial.run(_experiment(_TRIAL), {})  # so that torch is imported before the first user's run
         if run.status is not RunStatus.RAN:
             raise RuntimeError(run.note.en)
 
     def describe(self) -> bytes:
-        """What a service must know of this machine; the receipts of its runs say the same."""
+        """What a service must know of this machine, as JSON: slots, machine, environment, version, process id."""
         about = {"slots": self._runner.slots, "machine": machine(), "environment": environment(),
                  "numstab": __version__, "process": os.getpid()}  # fmt: skip
         return json.dumps(about).encode()

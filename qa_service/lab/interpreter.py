@@ -1,8 +1,8 @@
-"""Children of a Python, this one or another (NUMSTAB_PYTHON) whose torch measures, so that this one needs none.
+"""Spawns children in a Python, this one or another (NUMSTAB_PYTHON) that has torch, so that this one needs none.
 
-They are forked by a server that runs there (`lab/interpreter_server.py`) and has torch imported. The fork server of
-`multiprocessing` is one for all of a program, which numstab may be only a part of; its protocol differs between
-versions of Python, and each of its forks pickles, imports and unpickles what no child here needs.
+They are forked by a server that runs in that Python (`lab/interpreter_server.py`) and has torch imported. The fork
+server of `multiprocessing` does not do: a program has only one, and numstab may be a part of a program; its protocol
+differs between versions of Python; and each fork pickles, imports and unpickles what no child here needs.
 """
 
 import atexit
@@ -47,7 +47,7 @@ def environment_of(python: str) -> Environment:
 def interpreter(python: str, preload: tuple[str, ...]) -> "Interpreter":
     """The spawner of children in `python` ("" for this one), whose server has imported `preload`.
 
-    It is the same for all who ask, as a server takes seconds to start, until nobody holds it any more.
+    All callers share it, as a server takes seconds to start; it ends when no caller holds it any more.
     """
     with _LOCK:
         found = _INTERPRETERS.get((python, preload))
@@ -72,9 +72,9 @@ def server_for_workers(python: str, preload: tuple[str, ...], address: Path) -> 
 
 
 def connect(python: str, preload: tuple[str, ...], address: Path) -> "Interpreter":
-    """The same as `interpreter` from now on, as long as it is held: children are forked by a `server_for_workers`.
+    """The spawner of children that a `server_for_workers` forks, or a server of this process once that has ended.
 
-    If that has ended, by a server of this process.
+    `interpreter` returns it, too, from now on, as long as it is held.
     """
     with _LOCK:
         found = _INTERPRETERS[python, preload] = Interpreter(python, preload, address)
@@ -93,7 +93,7 @@ class Interpreter:
         self._server: _Client | None = None
 
     def start(self) -> None:
-        """Start the server, unless it runs; what fails is said by `spawn`."""
+        """Start the server, unless it runs; if that fails, `spawn` raises the error."""
         with self._lock, suppress(SpawnFailed):
             self._running()
 
@@ -148,7 +148,7 @@ class _Client:
     def wait_until_ready(self) -> None:
         """Return once it has imported its modules; raises `SpawnFailed` if it ends instead, or takes too long.
 
-        For a Python that no setting names, and that can thus not be mended, that is an EOFError.
+        It raises EOFError instead where no setting names the Python, so that there is none to correct.
         """
         if self._ready:
             return
@@ -243,7 +243,7 @@ class _Server(_Client):
 
     @staticmethod
     def end_all() -> None:
-        """Have all end, and none begin: this process is exiting."""
+        """End all servers, and let no other begin, as this process is exiting."""
         _Server._exiting = True
         for server in tuple(_Server._running):
             server.end()
@@ -253,7 +253,7 @@ atexit.register(_Server.end_all)
 
 
 class ForkedProcess:
-    """A process that the fork server has forked and waits for: a `ChildProcess`, told of by a pipe of numbers."""
+    """A `ChildProcess` that the fork server has forked and waits for; a pipe gives its id and exit code."""
 
     def __init__(self, status: Connection) -> None:
         """From `status` the process id and later the exit code are read. Raises EOFError."""
@@ -303,7 +303,7 @@ class ForkedProcess:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Have a process that is started in the block begin with Ctrl-C blocked, until it says what to do about it."""
+    """Start processes in the block with SIGINT blocked, until they set their own handler and unblock it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

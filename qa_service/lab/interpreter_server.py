@@ -6,8 +6,8 @@ socket, each with two descriptors: the child's end of its pipe, and where its pr
 written (`NUMBER`). It ends when the socket is closed. Where several workers of a service share it, each connects to
 another socket, on which it listens; when a worker is gone, its children are killed.
 
-What libraries would have called after each fork is left out: there are no threads here whose locks could be held, and
-it would touch, and so copy, 240 pages of memory in each child.
+Handlers that libraries register for forks are not called: there are no threads here whose locks could be held, and the
+handlers would touch, and so copy, 240 pages of memory in each child.
 """
 
 import importlib
@@ -40,7 +40,7 @@ from qa_service.lab.interpreter_server import serve
 serve(int(control), int(listening), preload)
 """
 READY = b"ready\n"
-"""What is sent once the modules are imported."""
+"""Sent on each connection once the modules are imported."""
 NUMBER = struct.Struct("=i")
 """How a process id or an exit code is sent."""
 _MAX_BATCH = 4096  # bytes of SIGCHLD notices read at once
@@ -58,7 +58,7 @@ def serve(control: int, listening: int, preload: Sequence[str]) -> None:
     for name in preload:
         with suppress(ImportError):
             importlib.import_module(name)
-    sys.modules.pop("random", None)  # a demo that imports it seeds it anew: here nothing is called after a fork
+    sys.modules.pop("random", None)  # so that a demo's import seeds it: no handler does so after a fork
     woken, wakes = os.pipe()
     for end in (woken, wakes):
         os.set_blocking(end, False)
@@ -100,7 +100,7 @@ class _ForkServer:
         self._clients[client.fileno()] = client
 
     def _answer(self, client: socket.socket) -> None:
-        """Fork for the next request of a client, or let go of one that has gone."""
+        """Fork for the next request of a client, or remove a client that has disconnected."""
         message, descriptors = b"", list[int]()
         with suppress(OSError):
             message, descriptors, _, _ = socket.recv_fds(client, 1, 2)
@@ -108,7 +108,7 @@ class _ForkServer:
             pipe, status = descriptors
             self._children[_fork(pipe, status)] = status, client.fileno()
         elif client is self._control:
-            os._exit(0)  # at once: taking torch apart takes half a second
+            os._exit(0)  # without finalising torch, which takes half a second
         else:
             for child, (_, asked_on) in self._children.items():
                 if asked_on == client.fileno():

@@ -62,7 +62,7 @@ class MessageReader:
 
 
 def readiness(pipe: Connection) -> select.poll:
-    """Whose `poll(milliseconds)` waits until the pipe can be read. `Connection.poll` makes a selector each time."""
+    """An object whose `poll(milliseconds)` waits until the pipe can be read; `Connection.poll` makes one each time."""
     found = select.poll()
     found.register(pipe.fileno(), select.POLLIN)
     return found

@@ -245,7 +245,7 @@ class ProcessRunner:
     def _run_in_one_child(self, experiment: Experiment, params: Params, seeds: Sequence[int]) -> list[Run]:
         """The runs with the first of the seeds, as many as fit into a child's limit of CPU time.
 
-        The last one may have failed. None if no child could be started, or if it died before the run had started.
+        The last one may have failed. [] if no child could be started, or if it died before the run had started.
         """
         runs: list[Run] = []
         try:
@@ -328,7 +328,9 @@ class ProcessRunner:
                 raise Cancelled
             if seconds := self._passed_deadline(collector, asked_at):
                 child.stop()
-                if rows := collector.add_all(reader.read_rest()):  # this loop may be what is late, and the run complete
+                if rows := collector.add_all(
+                    reader.read_rest()
+                ):  # this loop may be late itself, and the run be complete
                     yield rows
                 return collector if collector.finished else collector.time_out(seconds)
             messages = reader.read(POLL_SECONDS)

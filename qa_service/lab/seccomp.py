@@ -19,7 +19,7 @@ Instruction = tuple[int, int, int, int]
 """(opcode, instructions to skip if true, if false, operand)."""
 
 _INSTRUCTION, _OPERAND, _OPERAND_OFFSET = struct.Struct("HBBI"), struct.Struct("I"), 4
-_OWN_PID = 0xFFFFFFFE  # stands for the process id, which is none
+_OWN_PID = 0xFFFFFFFE  # a placeholder for the process id, which no process can have
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JSET, JGE, RET|K
 _NUMBER_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # bytes, in struct seccomp_data; arguments are 8 bytes each
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000

@@ -135,8 +135,8 @@ def run(n: int = 4, x: float = 1.5) -> Generator[dict[str, float], None, dict[st
 
 
 def rehearse() -> None:
-    """Load and run a small experiment of ours, as every run does: what that touches of shared memory is copied now,
-    not while somebody waits.
+    """Load and run a small experiment, as every run does, so that the shared pages that this touches are copied before
+    a job comes.
     """
     rows = list(_load_demo("", _REHEARSAL, [_BYTECODE, _packed("", _REHEARSAL)]).run())
     _MESSAGES.encode(["rows", rows])
@@ -220,7 +220,7 @@ def _load_demo(path: str, source: str, code: list[str]) -> ModuleType:
 def _packed(path: str, source: str) -> str:
     """The source, compiled; "" if it cannot be, which the child will report. Nothing of it is executed."""
     try:
-        code = compile(source, path, "exec", dont_inherit=True, optimize=0)  # assertions hold, however we were started
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)  # assertions hold, even under python -O
         return binascii.b2a_base64(marshal.dumps(code), newline=False).decode()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""

@@ -185,7 +185,7 @@ class ParsedQuestion:
 
     @property
     def _begins_with_understanding(self) -> bool:
-        """Whether it says at once that all is clear, and then nothing of a training: "懂了，明天考试加油"."""
+        """Whether it begins with words that all is clear and names nothing of a training: "懂了，明天考试加油"."""
         text = self.text.lower()
         return bool(_UNDERSTOOD.match(text)) and not self.observations and not speaks_of_training(text)
 

@@ -24,7 +24,7 @@ _OF_A_TRACEBACK = re.compile(
 )
 
 
-# Writing systems, and words of questions, of languages in which numstab neither reads nor answers.
+# Scripts and words of languages that numstab neither reads nor answers in.
 _OTHER_SCRIPTS = re.compile(
     r"[\u3040-\u30fa\u30fd-\u30ff\u1100-\u11ff\uac00-\ud7af\u0400-\u04ff\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f]"
 )

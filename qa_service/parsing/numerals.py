@@ -69,7 +69,7 @@ def _divide(match: re.Match[str]) -> str:
 
 
 def _chinese_to_digits(numeral: str) -> str:
-    """The numeral unchanged if it is not a number."""
+    """A Chinese numeral as digits; unchanged if it is not a number."""
     if numeral.isascii() or len(numeral) > 20:
         return numeral
     import cn2an  # type: ignore[import-untyped]

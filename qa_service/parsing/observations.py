@@ -229,7 +229,7 @@ class _Prose:
                 self._add(kind, sign, *match.span())
 
     def _use_of(self, value: str, match: re.Match[str]) -> tuple[tuple[ObservationKind, str], ...]:
-        """What a mention of a setting says: that it is in use or asked about, that there it works, or nothing."""
+        """The signs of a mention of a setting: it is in use or asked about ("in"), it works there ("fine"), or none."""
         start, end = self._clause_bounds(self._clause(match.start()))
         if signs.ABSENT.search(self.folded, start, match.start()) or signs.REPLACED.match(self.folded, match.end()):
             return ()
@@ -291,7 +291,7 @@ class _Prose:
                 largest = max(largest, value)
 
     def _attempt_lists(self) -> Iterator[tuple[int, int]]:
-        """From where to where the text lists what has been tried."""
+        """(start, end) of each list of remedies that have been tried."""
         for match in signs.ATTEMPT_LIST.finditer(self.folded):
             if self._is_unstated(match.start(), match.end()):
                 continue
@@ -312,8 +312,8 @@ class _Prose:
         return self.folded[self.clauses[self._clause(start)] : end]
 
     def _outcome(self, value: str, match: re.Match[str], later: list[int]) -> Literal["tried", "fine"] | None:
-        """Whether a remedy was in vain ("tried"), as what follows it says, or what precedes it that it is in use, or
-        helped ("fine"); None if neither is said. A list of remedies shares the outcome after it.
+        """The outcome of a remedy: "tried" if the text says that it failed, was tried or is in use; "fine" if it says
+        that it helped; None if it says neither. A list of remedies shares the outcome after it.
         """
         if self._is_unstated(match.start(), match.start()):
             return None

@@ -17,7 +17,7 @@ _POSITIONS = {
 
 
 def parse_ordinal(text: str) -> int | None:
-    """The position it picks, from 1, or -1 for the last; None if it says anything else. Expects lower case."""
+    """The position that a text picks, from 1, or -1 for the last; None for any other text. Expects lower case."""
     for pattern in (_ORDINAL_ZH, _ORDINAL_EN, _NUMBER_ONLY):
         match = pattern.fullmatch(text.strip())
         if match:

@@ -24,7 +24,9 @@ PLACES: Mapping[str, str] = {
     "activation": r"activations?(?! func)|激活值|hidden[ _]states?|隐状态|中间层|特征图?|features?(?![a-z])"
     r"|(?<![a-z])outputs?(?![a-z])|输出|latents?(?![a-z])|前向",
     "logit": r"logits?",
-    "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)|参数(?=.{0,4}nan)",
+    "weight": r"(?<![a-z])weights?(?![a-z]|[ _]?(?:init|decay))|权重(?!初始|衰减)"
+    r"|参数(?=.{0,4}(?:nan|没有?(?:怎么)?(?:更新|变|动)|不更新|不变|不动|一直不|都不))"
+    r"|(?<![a-z])parameters?(?= (?:are |is |were |do |did |does )?(?:not|never|n['’]t|stay|remain|unchanged))",
     "metric": r"(?<![a-z])(?:val[_ ])?acc(?:uracy)?(?:['\"]|(?![a-z]))|准确率|正确率|指标|结果|效果|性能"
     r"|(?<![a-z])(?:results?|performance)(?![a-z])"
     r"|(?<![a-z])(?:map|f1|auc|recall)(?![a-z])|(?<![半单双合倍])精度(?=.{0,8}(?:掉|降|变|是|为|一直|不|%))",
@@ -36,7 +38,7 @@ PLACES: Mapping[str, str] = {
     "": r"学习率|(?<![a-z])lr(?![a-z])|learning[ _-]?rate|batch[ _-]?size|显存|内存|memory|数据[集量]|模型"
     r"|(?<![a-z])model",
 }
-"""Value of `where` → its names. The last are other things that may be large or zero, which are no place."""
+"""Value of `where` → its names. Under "": other things that may be large or zero, but are no such place."""
 
 _MEASURED = frozenset({"loss", "gradient", "activation", "logit", "weight", "metric", "scale", "state"})
 _TENSORS = frozenset({"gradient", "activation", "logit", "weight", "scale", "state"})
@@ -56,8 +58,8 @@ class Symptom:
 
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
-        value="nan",
-pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
+        value="nan", pattern=r"(?<![a-z])nans?(?![a-z])|not a number"
+    ),
     Symptom(
         value="inf",
         pattern=r"(?<![a-z])inf(?:s|inite|inity|inities)?(?![a-z])|(?<!正)(?<!负)无穷(?!多)"
@@ -68,8 +70,9 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         value="zero",
         pattern=r"(?:全部?|都|等于|变成|变为|是|为|到|一直|始终)\s*(?:是|为"
         r"|成)?\s*(?:0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d|\.?\d*e)|零)"
-        r"|(?:is|are|be|becomes?|became|all|exactly|(?:drop|fall|go|collapse)(?:s|es|ed)? to"
-        r"|stays?(?: at)?)\s*(?:all |exactly )*"
+        r"|(?:is|are|was|were|be|becomes?|became|all|exactly|always|constantly|still|equals?|remains?"
+        r"|(?:drop|fall|go|collapse|turn|shrink|converge)(?:s|es|ed|d)? to"
+        r"|(?:stay|remain)s?(?: at)?|stuck at|keeps? (?:at|being))\s*(?:all |exactly |always |constantly |still )*"
         r"(?:0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|zeros?(?![a-z-]))|(?:(?<=loss )|(?<=norm )|(?<=acc )"
         r"|(?<=accuracy ))0(?:\.0+)?(?![\d.]*\d|%|\.?\d*e)|['\"]?\s*[:=]\s*0(?:\.0+)?(?:e[+-]?0+)?(?![\d.]*\d"
         r"|\.?\d*e)"
@@ -79,13 +82,21 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
     Symptom(
         value="flat",
         pattern=r"不会?(?:再|怎么)?(?:降(?!低)|下降|(?<!别的都不)动(?!态)|变(?!成|为|量)|涨|更新|收敛|上升|提高|学)"
-        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞"
+        r"|没有?(?:什么|任何|明显)?(?:下降|变化|再?涨)|没再?上来|停滞|(?<!还)没有?(?:怎么)?(?:变|动|降|更新)过(?!.{0,4}前)|纹丝不动"
         r"|卡(?:在|住)|(?:一直|始终|总|永远)\s*(?:都?是|为|在|停在|保持在?)?\s*(?=[\d.])|每轮都是"
         r"|(?:does|do|did|is|are|wo)(?: not|n['’]?t) (?:\w+ )?(?:decreas|improv|mov|learn|converg|drop"
         r"|go(?:ing)? down|updat|train|chang(?!\w* any))\w*"
-        r"|(?<![a-z])(?:never|not) (?:decreas|converg|improv|learn)\w*|(?<![a-z])stuck|plateau(?:s|ed)|stagnat\w*"
+        r"|(?<![a-z])(?:never|not) (?:(?:decreas|converg|improv|learn|chang|mov|updat|drop)\w*"
+        r"|go(?:es|ing)? (?:down|below)|gets? below)"
+        r"|(?<![a-z])stuck|plateau(?:s|ed)|stagnat\w*|(?<![a-z])hover(?:s|ed|ing)? (?:at|around)"
         r"|(?<![a-z])always (?:at |around |exactly )?(?=[\d.])|(?<![a-z])(?:stays?|remains?|constant|flat) (?:at"
         r"|constant|the same|flat|around)",
+    ),
+    Symptom(
+        value="flat",
+        pattern=r"固定(?:为|不变)|(?:保持|维持)不变|(?<!还)没有?更新(?!.{0,6}前)|(?:都是|是|为|在|保持)(?:同)?一个(?:固定的?)?(?:数|值)(?!据)"
+        r"|(?<![a-z])always the same(?: number| value)?|(?<![a-z])unchanged",
+        places=_MEASURED, needs_place=True,
     ),
     Symptom(
         value="chance",
@@ -186,6 +197,16 @@ pattern=r"(?<![a-z])nans?(?![a-z])|not a number"),
         r"|(?:(?:very|too|so|really|extremely) )+(?:large"
         r"|big|high)|enormous",
         places=_MEASURED - {"metric"}, needs_place=True,
+    ),
+    Symptom(
+        value="large",
+        pattern=r"(?<!step )(?<!epoch )(?<!步数)(?:变成|变为|变到|到了?|是|为|高达|达到|跑到)"
+        r"\s*(?:\d(?:\.\d+)?e\+?(?:0?[5-9]|[1-9]\d)(?!\d)"
+        r"|\d{6,}(?!\d|\s*(?:步|条|张|个|次))|(?:上|几)[十百千]?[万亿](?!分))"
+        r"|(?:is|are|was|becomes?|became|reache[sd]|to|about|around)\s*(?:\d(?:\.\d+)?e\+?(?:0?[5-9]|[1-9]\d)(?!\d)"
+        r"|\d{6,}(?!\d| ?(?:k|m|steps?|samples|images|tokens|iter\w*|epochs?|examples|param\w*)))"
+        r"|(?<![a-z])in the (?:hundreds of thousands|millions|billions)",
+        places=_MEASURED - {"metric", "scale"}, needs_place=True,
     ),
     Symptom(
         value="unstable",
@@ -476,7 +497,7 @@ HOW_MUCH = re.compile(r"多少|多大|多小|多低|(?<![a-z])how (?:much|low|sm
 VAGUE_PLACES = frozenset({"result", "results", "结果", "效果", "performance"})
 """Names of a metric that do not say, beside nan or inf, that a metric is meant."""
 MADE_FINE = frozenset(VOCABULARY["fine"])
-"""Settings and remedies of which it is told apart that with them it works."""
+"""Settings and remedies with a sign of kind `fine`, which says that it works with them."""
 UNSTATED = re.compile(
     r"是不是|是否|要不要|需不需要|会不会|能不能|可不可以|能否|打算|准备|应该|需要(?!说)|不知道|有没有人|有人(?:知道|试|用)|谁(?:试|用)过"
     r"|想(?=试|用|换|改|加|把|降|调|要|知道)|(?:还|从|并)?没有?(?=试|尝试|加(?!用)|用过)|怎[么样]才?(?=加|用|设|调|改|做|降)|如何|论文"

@@ -98,7 +98,7 @@ def _importance(piece: str, index: int, total: int) -> int:
 
 @cache
 def _traditional() -> frozenset[str]:
-    """Characters one of which each word has that the conversion changes."""
+    """A set of characters of which every word that the conversion changes has at least one."""
     changed = [
         word
         for _, _, words in _opencc_converter().dict_cache.values()

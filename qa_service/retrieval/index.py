@@ -1,7 +1,7 @@
 """The index of phrasings: which wording of an entry is nearest to a question.
 
 It is a FAISS index (`IndexFlatIP`) of every wording, in a file that FAISS maps. A question is compared with the ranges
-of its nearest entries, whose pages are let go afterwards: no process keeps any of it, the kernel has it once for all.
+of its nearest entries, whose pages are released afterwards: only the kernel's cache has them, once for all processes.
 """
 
 import struct
@@ -33,7 +33,7 @@ _MAGIC, _INNER_PRODUCT, _UNUSED = b"IxFI", 0, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """What of an entry is nearest to a question."""
+    """The wording of an entry that is nearest to a question, and its aspect."""
 
     phrasing: str
     """The nearest of its wordings."""
@@ -66,7 +66,7 @@ class Index:
             self._rows[entry.id] = slice(start, len(self._phrasings))
 
     def nearest(self, vector: Vectors, entries: Iterable[Entry]) -> list[Nearest]:
-        """For each of the entries, what of it is nearest to the unit vector of shape (d,)."""
+        """For each of the entries, its wording and aspect nearest to the unit vector of shape (d,)."""
         ranked = list(entries)
         return [
             Nearest(
@@ -86,7 +86,7 @@ class Index:
         return [(str(own), _aspect_asked(row, aspects)) for own, row in zip(aspects, cosines, strict=True)]
 
     def release(self) -> None:
-        """Let go of the pages that were searched, to be called after one question or some.
+        """Release the pages that were searched; to be called after a question or a batch of them.
 
         A page that is touched brings its fifteen neighbours: after 200 questions most of the file would be mapped.
         """

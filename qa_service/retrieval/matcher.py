@@ -40,18 +40,21 @@ from qa_service.retrieval.training import LeaveOneOut, Phrasings
 RULED_OUT = 0.05
 """Factor of the probability of an entry that an observation rules out."""
 SINGLED_OUT = 4.0
-"""Of one that says that its trouble is absent where it is observed to be absent, such as "fine:bfloat16"."""
+"""Factor of the probability of an entry with an observed sign of kind `fine`, such as "fine:bfloat16"."""
 CLOSE = 0.2
-"""Of the score of the best match: where the second has more, it is the second that answers nearly as often."""
-_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})  # of numbers: it may be said that there all is well
+"""A match with at least this share of the best one's score is close to it: nearly as often it is the answer."""
+_FORMATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""Number formats, which a question may report as working."""
 _SYMPTOMS = frozenset(
     f"what:{value}"
     for value in ("nan", "inf", "zero", "flat", "chance", "constant", "growing", "shrinking", "large", "spike", "skip",
                   "minimum", "differs", "garbage")
-)  # fmt: skip  # of which entries alone speak
+)  # fmt: skip
+"""Symptoms that entries have and subjects that are not covered have not."""
 _QUANTITIES = frozenset(
     f"where:{value}" for value in ("loss", "gradient", "activation", "logit", "weight", "scale", "state")
 )
+"""The quantities in which a symptom is seen."""
 _NAN, _INF, _FINITE = "what:nan", "what:inf", "what:finite"
 _COARSE = frozenset({"in:amp", "in:int8", "in:float8"})  # settings that fail where these do not
 _TINY = float(np.finfo(np.float32).tiny)
@@ -80,7 +83,7 @@ class _Query:
 
 
 class _RecentResults:
-    """The results of the last questions: students of one class ask the same. May be used from several threads."""
+    """A cache of the results of the last questions, as students of one class ask the same. Thread-safe."""
 
     def __init__(self) -> None:
         self._results: dict[_Query, MatchResult] = {}
@@ -102,14 +105,14 @@ class _RecentResults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evidence:
-    """What observations say about an entry beside its words. Signs are written "kind:value"."""
+    """The signs by which observations make an entry more or less likely. Signs are written "kind:value"."""
 
     excluded_by: frozenset[str]
     """Each rules the entry out."""
     formats: frozenset[str]
     """The formats of numbers that the entry is about, such as "float16"."""
     fine: frozenset[str]
-    """Where its trouble is absent, such as "fine:bfloat16"."""
+    """Settings in which its trouble is absent, such as "fine:bfloat16"."""
     is_about_nan: bool
 
     @classmethod
@@ -122,7 +125,7 @@ class _Evidence:
         )
 
     def factor(self, observed: frozenset[str], sound: frozenset[str]) -> float:
-        """Of the entry's probability; `sound` are the formats in which all is well while another one fails.
+        """The factor of the entry's probability; `sound` are the formats that are fine while another one fails.
 
         "bf16 is fine, fp16 is nan" leaves no entry that is about bfloat16 alone.
         """
@@ -224,7 +227,7 @@ class Matcher:
         )
 
     def _factors(self, signs: frozenset[str]) -> NDArray[np.float64]:
-        """(entries,): what the observed signs multiply the probability of each entry with."""
+        """(entries,): the factor of each entry's probability that the observed signs give."""
         factors = self._factors_of_signs.get(signs)
         if factors is None:
             if len(self._factors_of_signs) >= _CACHED_SIGNS:
@@ -297,7 +300,7 @@ class Matcher:
 
     @cached_property
     def _evidence(self) -> list[tuple[int, "_Evidence"]]:
-        """Row and evidence of the entries about which observations say something."""
+        """(row, evidence) of the entries with signs that an observation may change the probability by."""
         found = [(row, _Evidence.of(entry)) for row, entry in enumerate(self._entries)]
         return [(row, each) for row, each in found if each != _NO_EVIDENCE]
 

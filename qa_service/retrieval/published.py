@@ -146,7 +146,7 @@ def _read(path: Path) -> bytes:
 
 
 def _download(address: str, wanted: str) -> bytes:
-    """What lies at an https address, or at one of this machine. Raises `BadModel`."""
+    """The content at an https address, or at an http address of this machine. Raises `BadModel`."""
     from urllib.request import urlopen
 
     parts = urlsplit(urldefrag(address).url)

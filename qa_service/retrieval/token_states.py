@@ -32,7 +32,9 @@ class RememberingBackend(NumpyBackend):  # type: ignore[misc]
     def remember(self) -> None:
         """Makes room for the states, once the fields of the model are set."""
         self._slots: dict[int, int] = {}
-        self._free = [*reversed(range(TOKENS))]  # the lowest are taken first: memory that is never used is never made
+        self._free = [
+            *reversed(range(TOKENS))
+        ]  # the lowest first: memory of slots that are never used is never allocated
         self._projected: _Floats = np.zeros((TOKENS, len(_ORDERS) * _CNN_DIM), dtype=np.float32)
         # by order of the n-grams: (tokens and one of zeros, place in the window, dimension)
         self._products: list[_Floats] = [np.zeros((TOKENS + 1, n, _CNN_DIM), dtype=np.float32) for n, _ in _ORDERS]

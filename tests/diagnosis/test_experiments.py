@@ -44,7 +44,7 @@ def runs(draw):
 @pytest.mark.parametrize("cause", sorted(set(CAUSES) - WITHOUT))
 @given(run=runs())
 def test_parameters_are_valid_for_every_run(cause, run):
-    """At the reader's numbers and with the cure, extreme values included; the cure changes something."""
+    """With the run's own numbers and with the cure, extreme values included; the cure changes a parameter."""
     planned = experiment_of(cause, run)
     assert planned is not None
     experiment = EXPERIMENTS()[planned.experiment]

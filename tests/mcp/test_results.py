@@ -51,7 +51,7 @@ def values(body: Any) -> Iterator[Any]:
 
 
 def written(value: float) -> str:
-    """A number to its last digit, as a reader would copy it into a program."""
+    """A number with all its digits, so that it can be copied into a program."""
     return repr(value)
 
 

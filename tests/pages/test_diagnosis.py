@@ -134,7 +134,7 @@ def test_two_thousand_healthy_lines(visit: Callable[..., Page], look: Look) -> N
 
 
 def test_what_is_no_log_is_said_and_kept(visit: Callable[..., Page], look: Look) -> None:
-    """In the reader's language; the text stays, whether nothing was recognised, sent, or received."""
+    """In the user's language; the text stays, whether nothing was recognised, sent, or received."""
     page = visit("/robots.txt", expected="status of 422|ERR_FAILED", alone=False)
     report = diagnose(page, look.lang, "dear diary\nnothing happened")
     expect(report.locator("[data-part=verdict]")).to_have_text(label_text("diagnosis_unreadable", look.lang))
@@ -214,7 +214,7 @@ def test_a_report_prints_without_its_form(visit: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_forms_that_cannot_be_read_are_refused(client: httpx.Client, lang: Lang) -> None:
-    """Too large, empty, or no form: a page in the reader's language, never a traceback."""
+    """Too large, empty, or no form: a page in the user's language, never a traceback."""
     cases = [
         ({"files": {"file": ("a.log", bytes(MAX_LOG_BYTES + (1 << 20)))}}, 413),
         ({"data": {"text": " \n"}}, 422),

@@ -88,7 +88,7 @@ def frame_of(page: Page) -> FrameLocator:
 def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     open_blog: Callable[..., Page], live_server: str, lang: Lang, scheme: str
 ) -> None:
-    """Nothing runs before; the frame is as high as its content and heeds no other messages; no cookie is set."""
+    """Nothing runs before; the frame is as high as its content and ignores messages of others; no cookie is set."""
     n = {"zh": 20, "en": 21}[lang]  # that nobody has run before
     page = open_blog(live_server, lang, n, color_scheme=scheme)
     frame = frame_of(page)
@@ -96,7 +96,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
     expect(frame.locator("nav")).to_have_count(0)
     expect(frame.locator("[data-part=controls] input[name=n]")).to_have_value(str(n))
     product = frame.locator('[data-name=short] [data-of="powers.product"]').first
-    page.wait_for_load_state("networkidle")  # its scripts are there: a click before is nobody's
+    page.wait_for_load_state("networkidle")  # before its scripts are loaded a click has no effect
     frame.locator("[data-part=run]").click()
     expect(product).to_have_text({20: "1.05×10⁶", 21: "2.1×10⁶"}[n])
     expect(frame.locator("[data-part=chart] svg")).to_be_visible()
@@ -120,7 +120,7 @@ def test_a_page_of_another_site_shows_an_entry_which_runs_when_asked(
 
 @pytest.mark.server
 def test_the_frame_shows_what_was_measured_before(open_blog: Callable[..., Page], live_server: str) -> None:
-    """To the next reader: numbers, verdicts and the chart, without a run."""
+    """To the next visitor: numbers, verdicts and the chart, without a run."""
     httpx.post(
         f"{live_server}/api/v1/ask",
         json={"question": "", "entry": ENTRY, "params": {"n": 20, "x": 2}},

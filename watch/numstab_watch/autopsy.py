@@ -1,6 +1,6 @@
 """Autopsy of a loss that is not finite: its autograd graph still holds operands, so nothing has to run again.
 
-The nodes are read in the order in which their operations ran. To blame is the first whose operands are finite and
+The nodes are read in the order in which their operations ran. The fault is the first whose operands are finite and
 whose result is not. A result that was not saved is computed again from the saved operands. The autopsy knows no line
 of code, unless the anomaly mode is on; `replay` does.
 """
@@ -73,7 +73,7 @@ def autopsy(loss: torch.Tensor) -> Fault | None:
 
 
 def _fault_of(node: Any, intended: dict[int, Any]) -> Fault | None:
-    """The fault of one node whose parents have been found innocent."""
+    """The fault of one node, if its saved tensors show one; those of the nodes before it showed none."""
     operation = operation_name(node.name())
     saved = dict(_saved_values(node))
     tensors = {name: value for name, value in saved.items() if isinstance(value, torch.Tensor)}
@@ -137,7 +137,11 @@ def _producer(name: str, parents: list[Any]) -> Any:
 
 
 def _last_finite(loss: torch.Tensor) -> Fault:
-    """Where no node shows it (sums save nothing): the first node from the loss that saves more than numbers."""
+    """The fault where no node shows one, as after sums, which save nothing.
+
+    It is placed at the first node from the loss that saves a tensor with dimensions, or that has not exactly one
+    operation before it.
+    """
     node = loss.grad_fn
     while True:
         parents = [parent for parent, _ in node.next_functions if parent is not None]

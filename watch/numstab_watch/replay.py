@@ -357,7 +357,7 @@ class _Tracker(TorchDispatchMode):  # type: ignore[misc]
         number = getattr(node, "_sequence_nr", lambda: -1)()
         call = self._calls.get(number)
         name = node.name()
-        if isinstance(node, BackwardCFunction):  # the reader's own backward pass
+        if isinstance(node, BackwardCFunction):  # a backward pass of the user's own
             call, name = _Call("", *calling_line(), ""), kernel
         elif call is None:
             traceback = getattr(node, "metadata", {}).get("traceback_") or []

@@ -43,7 +43,7 @@ def run(
 ) -> dict[str, Any]:
     """The report of a trial: {"schema", "loss", "grad_norm", "settings", "fault", "interventions"} or {"error"}.
 
-    Raises what the reader's code raises, except `BadProblem`.
+    Raises what the user's code raises, except `BadProblem`.
     """
     start = time.monotonic()
     try:
@@ -217,7 +217,7 @@ def _chance_loss(problem: Problem, output: torch.Tensor, target: Any) -> float |
     try:
         with torch.no_grad():
             loss = float(problem.loss_fn(guess, target)) * (2.0 if is_number else 1.0)
-    except Exception:  # the reader's function may refuse such an output; what is wrong with it shows in the first step
+    except Exception:  # the user's function may refuse such an output; what is wrong with it shows in the first step
         return None
     return loss if math.isfinite(loss) and loss > 0 else None
 
@@ -314,7 +314,7 @@ def _json_safe(value: Any) -> Any:
 
 
 def _exception_report(error: BaseException) -> dict[str, Any]:
-    """An exception of the reader's code: its class, message, and the innermost line outside torch and this package."""
+    """An exception of the user's code: its class, message, and the innermost line outside torch and this package."""
     torch_folder, ours = os.path.dirname(torch.__file__), os.path.dirname(os.path.abspath(__file__))
     frames = [
         frame
@@ -332,7 +332,7 @@ def _exception_report(error: BaseException) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a trial and writes its report; 0 if there is one, 1 if the reader's code failed."""
+    """Runs a trial and writes its report; 0 if there is one, 1 if the user's code failed."""
     parser = argparse.ArgumentParser(prog="python -m numstab_watch.trial")
     parser.add_argument("target", help="file.py:function; the function may be left out, and is then make")
     parser.add_argument("--report", required=True, help="file to write, or fd:N")
@@ -350,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = run(
             options.target, steps=options.steps, seconds=seconds, curvature=options.curvature, push=options.push
         )
-    except Exception as error:  # whatever the reader's code raises
+    except Exception as error:  # whatever the user's code raises
         report = {"schema": SCHEMA, "error": _exception_report(error)}
     except SystemExit as error:
         report = {"schema": SCHEMA, "error": {"code": "exited", "message": str(error.code)[:_MAX_TEXT]}}

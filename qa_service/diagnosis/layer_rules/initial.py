@@ -9,7 +9,7 @@ from qa_service.model.diagnosis import Finding
 
 
 def initial_weights(case: Case) -> Iterator[Finding]:
-    """The initial weights beside He's, and what they make of the signal at the first step (N2)."""
+    """The initial weights compared with He's, and the outputs and the signal growth at the first step."""
     gain = case.gain
     if gain is None or not (case.harmed or (case.large_first_loss and not case.multiplied)):
         return
@@ -77,7 +77,7 @@ def growth(case: Case) -> float | None:
 
 
 def symmetry(case: Case) -> Iterator[Finding]:
-    """Layers whose units were made alike (N6)."""
+    """Layers whose units were initialised alike."""
     if case.symmetric:
         name = next(each for each in case.weights if case.facts[each].get("init_rows") == 0)
         yield from findings(

@@ -31,10 +31,10 @@ _REMARK = re.compile(r"\s*\([^()]{0,40}\)")
 _NAMES_ONLY = re.compile(r"(?=\D*[^\W\d])\D*$")
 _MAX_HEADER_CHARS = 400
 _MAX_SHIFT = 4
-"""Characters that a cell may stand beside its name."""
+"""Characters by which a cell may be shifted from the name of its column."""
 _BARS = str.maketrans("┃│║", "|||")
 _COMMENT = re.compile(r"^\s*#")
-"""Before the names of a table, as numpy writes them."""
+"""The mark that numpy writes before the header of a table."""
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+(?:e[-+]?\d+)?)$", re.IGNORECASE)
 _OPENS, _CLOSES, _MAX_LISTED = ("[", "("), ("]", ")"), 24
 """Around the numbers of a cell that holds several; further ones are left out."""
@@ -61,7 +61,7 @@ class HeaderTable:
 
     @classmethod
     def of(cls, text: str) -> "HeaderTable | None":
-        """The table that a line heads: it has names only, two or more of them known, one of a loss or metric."""
+        """The table whose header is this line: names only, two or more known, one of a loss or metric; else None."""
         if len(text) > 20_000 or "=" in text or "{" in text or _STANDING_NUMBER.search(text):
             return None
         if commented := _COMMENT.match(text):
@@ -78,7 +78,7 @@ class HeaderTable:
 
     @classmethod
     def of_two(cls, above: Sequence[str], below: Sequence[str]) -> "HeaderTable | None":
-        """The table whose header has two lines of as many cells, the words of a name one below the other."""
+        """The table whose header has two lines of as many cells, the words of a name one below the other; else None."""
         if len(above) != len(below):
             return None
         names = [_REMARK.sub("", f"{first} {second}").strip() for first, second in zip(above, below, strict=True)]
@@ -91,7 +91,7 @@ class HeaderTable:
 
     @staticmethod
     def _heads(names: Sequence[str], separator: str) -> bool:
-        if not _MIN_COLUMNS <= len(names) <= _MAX_COLUMNS or any(is_number(name) or not name for name in names if name):
+        if not _MIN_COLUMNS <= len(names) <= _MAX_COLUMNS or any(map(is_number, names)):
             return False
         if any(len(name) > 120 or (":" in name and separator != ",") for name in names):
             return False
@@ -99,7 +99,7 @@ class HeaderTable:
         return known >= _MIN_COLUMNS and any(is_measure(name) for name in names)
 
     def read(self, number: int, text: str) -> Row | None:
-        """The row in a line; None for a line that is none."""
+        """The row in a line; None if the line is not a row of this table."""
         cells = _split(text, self._separator)
         exact = self.form == TABLE.id
         if exact and len(cells) == len(self.names) + 1 and cells[0].isdigit():  # the index of a data frame
@@ -166,12 +166,12 @@ def cells_of_names(text: str) -> list[str]:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where the words or phrases of a line begin and end, with two blanks or more between them."""
+    """(begin, end) of each phrase of a line; phrases are separated by two blanks or more."""
     return [match.span() for match in _PHRASE.finditer(text)]
 
 
 def _distance(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Between two stretches of a line, in characters; of those that overlap, between their ends as far as needed."""
+    """The distance of two spans in characters; among those that overlap, the distance of their ends breaks ties."""
     apart = max(first[0] - second[1], second[0] - first[1], 0)
     return apart + min(abs(first[0] - second[0]), abs(first[1] - second[1])) / 100
 
@@ -198,7 +198,7 @@ class Boxes:
         self._rows: list[Row] = []
 
     def read(self, number: int, text: str) -> list[Row] | None:
-        """The rows of the box that a line closes, else none; None if the line belongs to no box."""
+        """The rows of the box that a line closes; [] for a line within a box, None for one that belongs to none."""
         if _BOX_EDGE.match(text):
             rows = self._close()
             self._open = self._ruled = True
@@ -245,7 +245,7 @@ class Lists:
         self._step: float | None = None
 
     def read(self, number: int, text: str) -> list[Row] | None:
-        """The row of an item, none for a heading; None for any other line, which ends the list."""
+        """The row of an item in a list; [] for a heading; None for any other line, which ends the list of items."""
         for form in (COMPOSER, COQUI):
             if match := form.line.match(text):
                 rest = text[match.end() :].strip(" :")

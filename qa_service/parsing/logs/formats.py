@@ -220,7 +220,7 @@ FORMATS = (
 """Tried in this order: the first that a line has is its format."""
 
 PLAIN = LogFormat(id="plain", name="", hints=(), line=re.compile(""))
-"""A loop of one's own: lines of "key: number" pairs with the same keys."""
+"""A hand-written training loop: lines of "key: number" pairs with the same keys."""
 TABLE = LogFormat(id="table", name="", hints=(), line=re.compile(""))
 """Rows under a header that names the columns."""
 ULTRALYTICS = LogFormat(

@@ -33,7 +33,7 @@ _BY_GROUP = {f"k{index}": key for index, key in enumerate(KEYS)}
 
 
 class Harvest(NamedTuple):
-    """What a line says: key → value, and key → the part of the line that says so."""
+    """The values of a line: key → value, and key → the part of the line that states it."""
 
     values: dict[str, float]
     fragments: dict[str, str]

@@ -1,4 +1,4 @@
-"""Which part of the data a line is of: what is held out, by words at its beginning or between marks."""
+"""Tells lines about held-out data from those about training, by words at their beginning or between marks."""
 
 import re
 
@@ -30,36 +30,37 @@ _KEY = re.compile(r"(['\"]?)([A-Za-z_][\w/@.-]*)(?=\1\s*[:=])")
 
 
 def is_of_validation(text: str) -> bool:
-    """Whether a line tells of a validation."""
+    """Whether a line reports values of held-out data."""
     head = text[:160].lower()
     named = any(word in head for word in _VALIDATION_HINTS) and (_VALIDATION.search(head) or _is_set_apart(head))
     return bool(named) and not _TRAINS.search(head[:30])
 
 
 def begins_held_out(text: str) -> bool:
-    """Whether a text begins with a part of the data that is held out."""
+    """Whether a text begins with the name of held-out data, such as "Validation"."""
     return bool(_VALIDATION.search(text.lower()))
 
 
 def heads_validation(text: str) -> bool:
-    """Whether a line says that the next one is of a validation."""
+    """Whether a line is a heading that makes the next one a line about held-out data."""
     return bool(_VALIDATION_HEADING.match(text))
 
 
 def mark_sections(text: str) -> str:
-    """The line with the names of a validation's dictionary marked as such: "train {…} val {'loss': 0.5}"."""
+    """The line with "val_" before the names in a dictionary of validation: "train {…} val {'loss': 0.5}"."""
     if "{" in text and not text.lstrip().startswith("{"):
         return _SECTION.sub(lambda section: _KEY.sub(r"\1val_\2", section[1]), text)
     return text
 
 
 def _is_set_apart(head: str) -> bool:
-    """Whether a part of the data that is held out is named between marks, before any other part or value."""
+    """Whether held-out data are named between marks, before any mention of training or of a value."""
     match = _SET_APART.search(head)
     return match is not None and not re.search(r"train|loss|acc", head[: match.start()])
 
 
 def validation_name(name: str) -> str:
+    """The name of a value on held-out data: "val_loss", "val_accuracy", or "val_" before a name without a meaning."""
     meaning = meaning_of(name)
     if meaning in ("loss", "accuracy"):
         return f"val_{meaning}"

@@ -147,7 +147,7 @@ MESSAGES = (
     _message("shapes", "size mismatch", r"size mismatch|mat1 and mat2 shapes cannot be multiplied"),
     _message("device_assert", "device-side assert", r"device-side assert triggered"),
 )  # fmt: skip
-"""Fingerprint → signs; those without signs are recognised because they are not about numerics."""
+"""Tried in this order; those without signs are listed to recognise failures that are not numerical."""
 _HINTS = tuple(dict.fromkeys(each.hint for each in MESSAGES))
 
 

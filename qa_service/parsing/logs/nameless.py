@@ -1,4 +1,4 @@
-"""Records whose values have no name that is known: bare tensors, own names behind a counter, what is learnt."""
+"""Records whose values have no known name: bare numbers, names after their numbers, unknown names after a counter."""
 
 import math
 import re
@@ -20,20 +20,20 @@ _BEHIND = re.compile(
 )
 _FEWEST_TENSORS, _FEWEST_NUMBERS = 3, 6
 _FEWEST_COUNTED = 2
-"""Values with names are a record beside a counter without one from one more on."""
+"""Beside a counter without a name, a line needs more named values than this to be a record."""
 _MAX_BARE = 20_000
 _RECORD = re.compile(r"\s*(?:[A-Za-z]{1,20}:? |\d{1,9}[:,]? )?\{.*\}\s*")
 
 
 class BareValues:
-    """Lines that hold one number and nothing else but its place, as `print(epoch, loss)` writes them."""
+    """Lines that hold one number and at most a counter, as `print(loss)` and `print("epoch 3:", loss)` write them."""
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._tensors = 0
 
     def read(self, number: int, text: str) -> bool:
-        """Whether a line is one of them."""
+        """Whether a line is one of them; its value is kept then."""
         match = _BARE.fullmatch(text) if len(text) < 200 and len(self._rows) < _MAX_BARE else None
         if match is None:
             return False
@@ -42,7 +42,7 @@ class BareValues:
         return True
 
     def rows(self) -> list[Row]:
-        """The losses of a log that names none, if they are many enough to be no accident; else none."""
+        """The values as losses, if there are 6 or more, or 3 tensors or counted ones; else none."""
         return self._rows if self._tensors >= _FEWEST_TENSORS or len(self._rows) >= _FEWEST_NUMBERS else []
 
 
@@ -56,7 +56,7 @@ def names_behind(text: str) -> dict[str, float]:
 
 
 def tells_by_counting(pairs: Pairs, values: Mapping[str, float]) -> bool:
-    """Whether a line is a record for its counter: a step or an epoch, and two values or more, not all of them whole."""
+    """Whether a counter makes a line a record: it has a step or epoch, and two values or more, not all whole."""
     named = [value for name, value in values.items() if meaning_of(name) != "lr"]
     counts = (
         pairs.leading is not None
@@ -73,7 +73,7 @@ def is_record(text: str) -> bool:
 
 
 def name_what_is_learnt(rows: Sequence[Row]) -> None:
-    """Gives values that have the name of their part of the data alone that of a loss, if they fall or break.
+    """Renames values that are called by the part of the data alone to losses, if they fall or become non-finite.
 
     CatBoost prints "learn" and "test", others "train" and "val".
     """

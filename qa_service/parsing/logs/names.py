@@ -15,7 +15,7 @@ _TRAINING = (
     r"|addestramento|e[gğ]itim|обучени[ея])"
 )
 _OF = r"(?:_(?:de|da|do|del|di|sur|на|at|on|over))?"
-"""What stands between a quantity and its part of the data."""
+"""A preposition between a quantity and its part of the data."""
 _LOSS = (
     r"(?:(?:binary_|multi_)?logloss|loss|cost|损失值?|損失値?|误差|誤差|p[eé]rdida|perdita|perda|perte|verlust|потери"
     r"|лосс|손실|kay[iı]p|kayb[iı])"
@@ -96,14 +96,14 @@ _MARK = re.compile(r"[/.:]")
 _ERROR = re.compile(
     r"(?:(?:current|curr|cur|train(?:ing)?|avg|mean|total)_)?(?:err(?:or)?|mse|nll|bce|ce|objective|objf)"
 )
-"""What is minimised where a log has no loss."""
+"""Names of the objective in a log without a loss."""
 _PER_TOKEN = re.compile(r"(?<=nll|[_l]kl|ppl|ent)_(?:per_)?tok(?:en)?s?$|(?<=^kl)_(?:per_)?tok(?:en)?s?$")
-"""What a measure is divided by, which makes no count of it."""
+"""The words "per token" after a measure, which does not make it a count of tokens."""
 _SHORT_PARTS = {"t_loss": "loss", "v_loss": "val_loss", "t_acc": "accuracy", "v_acc": "val_accuracy"}
 _ENDS_IN_LOSS = re.compile(
     r"(?!.*(?:entropy|kl|reg|val|eval|test|best|aux|policy|(?<![a-z])actor|critic|pg|vf|bbox|box|gan|disc|gen|(?<![a-z])(?:[dg]|had|has|have|get|got|see|saw)_))[\w-]*loss"
 )
-"""The loss of a run that has no other value with such a name."""
+"""A name that is the loss of a run if no other of its names is of this form."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PREFERRED = ("loss", "val_loss", "lr", "learning_rate", "accuracy", "acc", "grad_norm", "epoch", "step")
 
@@ -126,7 +126,7 @@ def _meaning(name: str) -> str:
 
 
 def _tail(name: str) -> str:
-    """What stands behind the last "/", "." or ":" of a name; "" if there is none."""
+    """The part of a name after its last "/", "." or ":"; "" if it has none of these."""
     return re.split(r"[/.:]", name)[-1] if _MARK.search(name) else ""
 
 
@@ -140,7 +140,7 @@ def _meaning_of_phrase(name: str) -> str:
 
 
 def lower_name(name: str) -> str:
-    """The name in lower case; one in camel case that says nothing as one word, AverageReturn, with its words apart."""
+    """The name in lower case; one in camel case that is unknown as one word is split: AverageReturn, average_return."""
     lower = name.lower()
     if lower == name or is_measure(lower) or meaning_of(lower):
         return lower
@@ -149,7 +149,7 @@ def lower_name(name: str) -> str:
 
 
 def is_measure(name: str) -> bool:
-    """Whether a name, of any case, stands for something that tells how the training goes."""
+    """Whether a name, in any case, is that of a quantity that measures how the training goes."""
     return len(name) <= MAX_NAME_CHARS and _is_measure(name)
 
 
@@ -163,7 +163,7 @@ def _is_measure(name: str) -> bool:
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Whether a name is that of a time, a memory, a throughput or a size, which say nothing about numerics."""
+    """Whether a name is that of a time, a memory, a throughput or a size, which tell nothing about numerics."""
     return len(name) > MAX_NAME_CHARS or _is_bookkeeping(name)
 
 

@@ -1,4 +1,4 @@
-"""A line in the notation that the reader of pairs knows: one name before each number, numbers as Python writes them."""
+"""Normalises a line for `pairs`: one name before each number, numbers as Python writes them."""
 
 import re
 
@@ -21,7 +21,7 @@ _COUNTER = re.compile(r"^(\s*\[\s?\d{1,9})\s?\|\s?(?=\d{1,9}\s?\])")
 _TAG_FIRST = re.compile(
     rf"^\s*(?P<tag>[A-Za-z][\w.-]*(?:/[\w.-]+)+)\s+(?P<value>{_NUM})\s+(?P<step>\d{{1,12}})\s*$", re.IGNORECASE
 )
-"""The tag of TensorBoard, its value and the step."""
+"""A TensorBoard tag, its value and the step."""
 _ARGUMENT = re.compile(r"(?<=\w)\((?:k|n|at|top)\s?=\s?(\d{1,4})\)(?=\s?[:=])", re.IGNORECASE)
 """NDCG(k=20)"""
 _SPREAD = re.compile(rf"(?<=\d)\s?(?:\+-|\+/-|±)\s?{_NUM}", re.IGNORECASE)
@@ -42,14 +42,14 @@ _TUPLE = re.compile(
     re.IGNORECASE,
 )
 """Two values under one name: "loss (train/val): 0.5/0.6"."""
-_TURNED = re.compile(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
-"""A value before the one that it has become: "0.7 -> 0.6"."""
+_OLD_VALUE = re.compile(rf"(?<![\w.]){_NUM}\s?(?:->|→|=>)\s?(?=[-+]?(?:\d|nan|inf))", re.IGNORECASE)
+"""The old value of a change, with its arrow: "0.7 -> 0.6"."""
 _SERIES = re.compile(
     rf"(?:[=\-]{{1,4}}>|→|[:=：])\s?[\[(]?\s?(?P<values>{_NUM}%?(?:\s?(?P<by>[,/|])\s?{_NUM}%?)"
     rf"(?:\s?(?P=by)\s?{_NUM}%?){{0,15}})(?![\w.:])",
     re.IGNORECASE,
 )
-"""Several values, one behind the other."""
+"""Several values in a row."""
 _MAX_SERIES, _MAX_NAMES_CHARS = 4, 200
 _BEFORE_NAMES = re.compile(r"[\])}>{(\[:;|,]|\s{2,}")
 _NAME = re.compile(r"[^\W\d][\w @.%\-]{0,39}")
@@ -88,7 +88,7 @@ def _with_plain_numbers(line: str) -> str:
     if "k" in line or "K" in line or "M" in line:
         line = _THOUSANDS.sub(_in_full, line)
     if "→" in line or "->" in line or "=>" in line:
-        line = _TURNED.sub("", line)
+        line = _OLD_VALUE.sub("", line)
     return _COUNTER.sub(r"\1/", line) if "|" in line else line
 
 
@@ -105,15 +105,15 @@ def _with_plain_names(line: str) -> str:
 
 
 def _unfold(match: re.Match[str]) -> str:
-    """A record that is the value of a measure, with the name of the measure before names that say nothing."""
+    """A record that is the value of a measure, with the measure's name put before its unknown names."""
     outer, inner = match["outer"], match["inner"]
     if not is_measure(outer) or "value" in inner:
         return match[0]
-    named = _KEY.sub(lambda key: key[0] if _says(key["key"]) else f"{key['mark']}{outer}_{key['key']}", inner)
+    named = _KEY.sub(lambda key: key[0] if _is_known(key["key"]) else f"{key['mark']}{outer}_{key['key']}", inner)
     return f"{{{named}}}"
 
 
-def _says(name: str) -> bool:
+def _is_known(name: str) -> bool:
     return is_measure(name) or bool(meaning_of(name)) or is_bookkeeping(name)
 
 
@@ -129,7 +129,7 @@ def _spread(match: re.Match[str]) -> str:
 
 
 def _with_names(line: str) -> str:
-    """The line with each value of a series behind its own name: "loss/acc -> 0.5/0.8", "loss, acc: 0.5, 0.8"."""
+    """The line with its own name before each value of a series: "loss/acc -> 0.5/0.8", "loss, acc: 0.5, 0.8"."""
     made, position = "", 0
     for count, match in enumerate(_SERIES.finditer(line)):
         if count == _MAX_SERIES:
@@ -150,14 +150,14 @@ def _with_names(line: str) -> str:
 
 
 def _names_before(text: str, by: str, count: int) -> list[str]:
-    """The names of the last values of a series, as they stand before it; [] if these are no names of quantities."""
+    """The names that stand before a series of `count` values, for its last ones; [] if they are not of quantities."""
     found = text.rstrip(" ])}").split(by)[-count:]
     found[0] = _BEFORE_NAMES.split(found[0])[-1]
     names = [name.strip() for name in found]
     if len(names) < 2 or any(not _NAME.fullmatch(name) or _POINT.search(name) for name in names):
         return []
     whole = [_whole_name(name, names) for name in names]
-    known = sum(map(_says, whole))
+    known = sum(map(_is_known, whole))
     return names if known >= len(names) - (len(names) > 3) and any(map(is_measure, whole)) else []
 
 

@@ -1,4 +1,4 @@
-"""What containers, launchers and loggers put before a line: times, ranks, levels. And colours."""
+"""Strips what containers, launchers and loggers put before a line (times, ranks, levels), and colours."""
 
 import re
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _MAX_PREFIXES = 8
 
 
 class Stripped(NamedTuple):
-    """A line without what stands before it."""
+    """A line without its prefixes."""
 
     text: str
     rank: str

@@ -28,7 +28,6 @@ _WORD = re.compile(r"(?<![\w.])[A-Za-z']{2,}(?![\w.=:])")
 _RECORD = re.compile(r"\{[^{}]*\}|\"[^\"]*\"|“[^”]*”|`[^`]*`")
 _SENTENCE_HAN, _SENTENCE_WORDS = 8, 6
 _MAX_PROSE_CHARS = 5000  # of a line that holds a record
-_COUNTERS = frozenset({"step", "epoch", "lr"})
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
 """Groups of a format's pattern that are no values."""
 _MEASURES = frozenset({"loss", "grad_norm", "val_loss"})
@@ -54,9 +53,9 @@ def read_log(text: str) -> LogReading | None:
 
 
 def _words_beside(line: str) -> str:
-    """What is said on the line of a record or a quoted message, beside it: "it is stuck: {'loss': 2.3} what now?".
+    """The prose on the line of a record or a quoted message: "it is stuck: {'loss': 2.3} what now?".
 
-    Less than a sentence is what programs print there, and counts as nothing: "".
+    "" for less than a sentence, which is more likely printed by the program.
     """
     words, records = _RECORD.subn(" ", line[:_MAX_PROSE_CHARS])
     if not records:
@@ -86,7 +85,7 @@ def _alike(pieces: list[_Piece], read: list[_Piece], logged: set[int]) -> dict[i
 
 
 def _unread_lines(alike: Mapping[int, int], lines: list[LogLine]) -> list[LogLine]:
-    """For each line that was not read the line it is like; headers are like none."""
+    """For each line that was not read, the line that it resembles; those that resemble a header are left out."""
     by_number = {line.number: line for line in lines}
     return [by_number[number] for number in alike.values() if number in by_number]
 

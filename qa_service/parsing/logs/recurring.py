@@ -1,7 +1,7 @@
-"""Lines that no other reader knows, but that a program prints again and again: what stands before a number names it.
+"""Records in lines that no other reader knows but that recur with other numbers; the words before a number name it.
 
-A sentence that comes back word for word with other numbers is no prose. So lines are kept by their words, and read at
-the end: a kind of line is a record if it recurs and tells of a quantity, or counts on beside values with decimals.
+A sentence that recurs word for word with other numbers is no prose. So lines are grouped by their words and read at the
+end: a kind of line is a record if it recurs and names a quantity, or has a counter and values with decimals.
 """
 
 import math
@@ -23,13 +23,13 @@ _MAX_KINDS, _MAX_OF_KIND, _MAX_LINES = 300, 4_000, 20_000
 _MAX_VALUES = 40
 _MIN_PARTS = 2
 _SAMPLE = 50
-"""By so many lines it is decided whether a kind is a record."""
+"""Lines by which it is decided whether a kind is a record."""
 _MAX_MISSES = 2_000
-"""After so many lines whose words had not occurred before, no new kind is opened."""
+"""After this many lines whose words had not occurred before, no further line is kept."""
 _ABOVE = 2
-"""Lines between the names of columns and the first row, with a rule of dashes."""
+"""Lines from the names of columns to the first row at most: a rule of dashes may be between them."""
 _MIN_BARE = 3
-"""Lines of numbers without any word are records from that many on."""
+"""Lines of numbers without any word are records from this many on."""
 _DIGITS = str.maketrans("", "", "0123456789.+-eE, \t")
 _IGNORED = re.compile(
     r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|(?<!\d)\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?|(?<![\w.])[-+]?\d[\d.,]*\s?"
@@ -165,19 +165,21 @@ def _columns_named(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Columns:
-    """What the numbers of a kind of line tell, place by place."""
+    """The numbers of a kind of line, by columns."""
 
     lines: list[tuple[int, str, list[_Value]]]
     columns: list[list[_Value]]
     counter: int | None
+    """The index of the column that counts; None if none does."""
     told: list[int]
+    """The indices of the columns that may be quantities."""
 
     @property
     def measured(self) -> bool:
         return any(is_measure(self.columns[index][0].name) for index in self.told)
 
     def _first_without_name(self) -> int | None:
-        """The first column that moves, where none has a name: what is printed behind the step is the loss."""
+        """The first column that changes, if a step is counted and no column has a name: it is taken for the loss."""
         if any(self.columns[index][0].name for index in self.told) or self.counter is None:
             return None
         return next((index for index in self.told if len({each.value for each in self.columns[index]}) > 1), None)
@@ -201,7 +203,7 @@ class _Columns:
 
 
 def _rows_of(kind: _Kind, *, bare: bool, first: int | None, has_loss: bool) -> list[Row]:
-    """The rows of a kind of line, if it is a record; by its first lines it is decided."""
+    """The rows of a kind of line; [] if its first lines say that it is no record."""
     header = _columns_named(kind.above) if bare else []
     sample = _columns_of(kind.lines[:_SAMPLE], header)
     if sample is None or (bare and not header and (has_loss or len(kind.lines) < _MIN_BARE)):
@@ -236,12 +238,12 @@ def _columns_of(lines: Sequence[tuple[int, str]], header: Sequence[str]) -> _Col
             for each in column:
                 each.name = name
     counter = next((index for index, column in enumerate(columns) if _counts_on(column)), None)
-    told = [index for index, column in enumerate(columns) if index != counter and _tells(column)]
+    told = [index for index, column in enumerate(columns) if index != counter and _may_be_quantity(column)]
     return _Columns(kept, columns, counter, told)
 
 
 def _names(columns: Sequence[Sequence[_Value]], told: Sequence[int]) -> dict[int, str]:
-    """The name of each column that tells something; the only one without a name is the loss, if there is no other."""
+    """The name of each column that may be a quantity: "value_N" without one, "loss" if it is the only column."""
     names: dict[int, str] = {}
     for index in told:
         name = columns[index][0].name or (f"value_{index + 1}" if len(told) > 1 else "loss")
@@ -266,7 +268,7 @@ def _looks_printed(found: _Columns) -> bool:
     return moving and not any(name and is_bookkeeping(name) for name in names)
 
 
-def _tells(column: Sequence[_Value]) -> bool:
+def _may_be_quantity(column: Sequence[_Value]) -> bool:
     """Whether a column may be a quantity: it has decimals or is not finite, and is no place, time or size."""
     name = column[0].name
     if meaning_of(name) in ("step", "epoch") or (name and is_bookkeeping(name)):
@@ -275,7 +277,7 @@ def _tells(column: Sequence[_Value]) -> bool:
 
 
 def _counts_on(column: Sequence[_Value]) -> bool:
-    """Whether whole numbers grow from line to line, or are named as a step or epoch."""
+    """Whether whole numbers count: they grow in each line, or, named as a step or epoch, in any."""
     if any(not each.whole or not math.isfinite(each.value) for each in column):
         return False
     named = meaning_of(column[0].name) in ("step", "epoch")

@@ -49,7 +49,7 @@ class RowSeries:
     restarts: list[int] = field(default_factory=list)
     """Indices of the rows whose step goes back."""
     by_epoch: bool = False
-    """Whether the steps are epochs, for want of steps."""
+    """Whether the steps are epochs, because no row has a step."""
 
 
 def make_series(rows: Sequence[Row], *, has_lines: bool = True) -> RowSeries:

@@ -1,4 +1,4 @@
-"""Reads every line of a training log, as fast as its length allows: rows of values, events, settings."""
+"""Reads every line of a training log, in time linear in its length: rows of values, events, settings."""
 
 import json
 import math
@@ -44,7 +44,7 @@ _EXCEPTION = re.compile(
 _WIDE = re.compile(r"\S\s{2,}(?=\S)")
 _NAMED_AT_END = re.compile(r"\w=[-+.\w]+\s*$")
 _RATE_OF_NOW = re.compile(r"\b(?:current|epoch|step|iter(?:ation)?)\b", re.IGNORECASE)
-"""What makes a learning rate that is printed once one of a record, and no setting."""
+"""A word that makes a learning rate which is printed once a record, not a setting."""
 _PAIR_ALONE = re.compile(
     r"\W{0,6}[^\W\d](?:[^:=]{0,60}[:=]\s*\S{1,24}(?:\s[A-Za-z%]{1,4})?|[\w@/.-]{0,30}\s+[-+\d.naif]{1,24})\s*$"
 )
@@ -52,14 +52,13 @@ _PAIR_ALONE = re.compile(
 _BLOCK_LINES = 3
 """Lines after one with a loss that may belong to its block."""
 _TENSOR = re.compile(r"(?:, ?(?:device|dtype|grad_fn|requires_grad)=[^,()]{1,60}){1,4}\)")
-"""What torch prints behind the value of a tensor."""
+"""The attributes that torch prints after the value of a tensor."""
 _TRACEBACK = "Traceback (most recent call last)"
-_FRAME = re.compile(r'^\s*(?:File "|\^+$|~+|\.\.\.|During handling|The above exception|Traceback)')
 _BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]*\| *(\d+)/(\d+) ")
 _GLUED = re.compile(r"(?<=\])(?=\[(?:\d{4}-\d\d-\d\d[ T]|(?:rank|default)\d{1,5}\]))")
-"""Where another process has written behind a bar."""
+"""The place where another process has written after a progress bar on its line."""
 _SHARE = re.compile(r":?\s{0,8}(?<!\d)\d{1,3}%\|")
-"""The share that a bar has done, which is no value of the words before it."""
+"""The percentage of a progress bar, which is no value of the words before it."""
 _OVERFLOWS = frozenset({"deepspeed_overflow", "deepspeed_overflow_short", "gradient_overflow"})
 _SKIPS = _OVERFLOWS | {"gradient_norm_nan"}
 _PLACES = frozenset({"step", "epoch", "of", "scale"})
@@ -67,7 +66,7 @@ _PLACES = frozenset({"step", "epoch", "of", "scale"})
 
 @dataclass(slots=True)
 class LogScan:
-    """All that a log says."""
+    """The contents of a log."""
 
     rows: list[Row] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
@@ -89,7 +88,7 @@ def scan_log(lines: Sequence[tuple[int, str]]) -> LogScan:
 
 
 def _pieces(line: str) -> Iterable[str]:
-    """The parts of a line that a progress bar has overwritten one another with, empty ones left out."""
+    """The parts of a line, of which a progress bar has overwritten one with the next; empty ones are left out."""
     if "%|" in line:
         line = _GLUED.sub("\r", line)
     if "\r" not in line and "\b" not in line:
@@ -178,7 +177,7 @@ class _Scanner:
         return any(_PAIR_ALONE.match(each.text) for each in below) and bool(_PAIR_ALONE.match(row.text))
 
     def _add_recurring(self) -> None:
-        """Adds what recurs, unless another reader has taken the line after all."""
+        """Adds the rows of recurring lines, except of lines that another reader has taken since."""
         taken = {row.number for row in self._scan.rows}
         losses = [row.number for row in self._scan.rows if any(meaning_of(name) == "loss" for name in row.values)]
         begins = min((row.number for row in self._scan.rows), default=None)
@@ -228,7 +227,7 @@ class _Scanner:
         return True
 
     def _mark_other(self, number: int, text: str) -> None:
-        """A line of another process: understood, but the same run is read from the first."""
+        """Counts a record of another process as read; its values are left out, as the first process shows the run."""
         if any(is_measure(name) for name in read_pairs(text[:_MAX_FORMAT_CHARS]).values):
             self._mark(number)
 
@@ -271,7 +270,9 @@ class _Scanner:
         if bar:
             self._bar_line = number, float(bar[1])
         if found is None:
-            return bar is not None and self._mark(number) and False
+            if bar:
+                self._mark(number)
+            return False
         form, match = found
         self._mark(number)
         pairs = read_pairs(_SHARE.sub("|", text) if bar else text)
@@ -293,7 +294,7 @@ class _Scanner:
         if "scale" in named:
             values.clear()
             values["loss_scale"] = parse_value(named["scale"])
-        elif form.id == "deepspeed":  # what it attempted, where it only waits
+        elif form.id == "deepspeed":  # the scale that was attempted, where the line names no new one
             attempted = next((value for name, value in values.items() if meaning_of(name) == "loss_scale"), None)
             change = told_change(text) if attempted is None else ("loss_scale", attempted)
             values = dict([change]) if change else {}
@@ -320,7 +321,7 @@ class _Scanner:
         return self._place(row)
 
     def _place(self, row: Row) -> Row:
-        """Completes a row by what stands around it: the epoch of a heading, and whether it is of a validation."""
+        """Completes a row by the lines around it: the epoch of a heading, and whether it is of a validation."""
         text = row.text
         if is_of_validation(text) or row.number == self._validation_line + 1:
             row.validation = True
@@ -417,13 +418,19 @@ class _Scanner:
     def _keep_change(
         self, number: int, text: str, name: str, value: float, step: float | None, epoch: float | None
     ) -> bool:
-        """A line that says what the rate or the scale becomes is of the log if it is not the only line."""
+        """Keeps a line that says what the rate or the scale becomes, which counts if it is not the only record.
+
+        Returns whether no other reader needs the line; one with a learning rate may be a setting too.
+        """
         row = Row(number, PLAIN.id, text, {name: value}, step=step, epoch=epoch, counter="change")
         self._changes.append(self._place(row))
         return name == "loss_scale"
 
     def _keep_single(self, number: int, row: Row) -> bool:
-        """A line with one value is of the log if another has the same name, or it is a loss."""
+        """Keeps a line with one value, which counts at once if it is a measure, else if its name recurs.
+
+        Returns whether no other reader needs the line.
+        """
         name = next(iter(row.values))
         words = len([word for word in row.text.split() if word not in _BARS])
         if words > _MAX_SINGLE_WORDS and not re.search(r"[:=]|\bto [-+.\d]", row.text):
@@ -446,7 +453,7 @@ class _Scanner:
         return True
 
     def _follows(self, number: int, row: Row) -> bool:
-        """Whether a value with decimals and no known name stands in a block of pairs, right below a measure."""
+        """Whether a value with decimals and no known name stands right below a record or another single value."""
         kept = (self._scan.rows[-1:], *self._singles.values())
         above = any(rows and rows[-1].number == number - 1 for rows in kept)
         return above and not is_configuration(row.text) and not read_settings(row.text) and not _are_whole(row)
@@ -466,11 +473,11 @@ class _Scanner:
 
     # what is kept
 
-    def _mark(self, number: int) -> bool:
+    def _mark(self, number: int) -> None:
+        """Counts a line as read, once."""
         if number != self._last_read:
             self._last_read = number
             self._scan.lines_read += 1
-        return True
 
     def _add_rows(self, rows: Iterable[Row]) -> None:
         for row in rows:
@@ -496,7 +503,7 @@ class _Scanner:
 
 
 def _is_result(name: str) -> bool:
-    """Whether a name is that of a measure, and neither of the rate nor of the scale."""
+    """Whether a name is that of a measure other than the learning rate and the loss scale."""
     return is_measure(name) and meaning_of(name) not in ("loss_scale", "lr")
 
 

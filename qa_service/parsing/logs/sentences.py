@@ -1,4 +1,4 @@
-"""Values that are said in words, and what has too many words to be a record."""
+"""Values that are stated in prose, and the test for lines with too many words to be records."""
 
 import re
 
@@ -71,7 +71,7 @@ def told_change(text: str) -> tuple[str, float] | None:
 
 
 def said_loss(text: str) -> tuple[str, float] | None:
-    """(name, value) of a loss that a sentence ends with, or that stands behind its number: "0.73 loss @ step 400"."""
+    """(name, value) of a loss that a sentence ends with, or that follows its number: "0.73 loss @ step 400"."""
     match = _LOSS_AT_END.search(text) or _LOSS_BEHIND.search(text) if len(text) < _MAX_SAID_CHARS else None
     if match is None:
         return None
